@@ -1,0 +1,43 @@
+# Two commands matter: `make serve` and `make test`. Each prepares all it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: serve test check format lock graphiql bench help
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Commonweal needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+graphiql: $(VENV)/.installed ## build GraphiQL from its npm package
+	$(BIN)/python -m schema.graphiql.build
+
+serve: $(VENV)/.installed graphiql ## start everything: database, demo world, API and GraphiQL
+	$(BIN)/commonweal serve --demo
+
+check: $(VENV)/.installed ## the quick half of the tests: format, lint, types, floors, SDL
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/commonweal schema --check
+
+test: check graphiql ## every check that CI makes
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+format: $(VENV)/.installed ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(VENV)/.installed ## resolve the dependencies again (needs `uv` on the path)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --group dev pyproject.toml requirements.in -o requirements.lock
+
+bench: $(VENV)/.installed ## measure; prints the tables of docs/bench.md
+	$(BIN)/python -m bench

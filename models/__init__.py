@@ -1,0 +1,39 @@
+"""Every table, so that the metadata is complete once this package is imported."""
+
+from models.base import metadata, new_id, now
+from models.collective import Collective, HostApplication, Invitation, Member, SlugRedirect
+from models.currency import Currency, FxRate, PlatformPolicy
+from models.identity import Credential, EmailToken, Throttle, Token
+from models.ledger import Hold, LedgerAccount, Posting, RefundTotal, Transaction
+from models.order import Idempotency, Order, OrderAction, OrderItem, PaymentMethod, PayoutMethod
+from models.outbox import Outbox
+
+__all__ = [
+    "Collective",
+    "Credential",
+    "Currency",
+    "EmailToken",
+    "FxRate",
+    "Hold",
+    "HostApplication",
+    "Idempotency",
+    "Invitation",
+    "LedgerAccount",
+    "Member",
+    "Order",
+    "OrderAction",
+    "OrderItem",
+    "Outbox",
+    "PaymentMethod",
+    "PayoutMethod",
+    "PlatformPolicy",
+    "Posting",
+    "RefundTotal",
+    "SlugRedirect",
+    "Throttle",
+    "Token",
+    "Transaction",
+    "metadata",
+    "new_id",
+    "now",
+]

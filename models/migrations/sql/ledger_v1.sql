@@ -1,0 +1,259 @@
+-- The ledger: what the database itself guarantees about money and time.
+--
+-- One function, ledger_post, writes transactions and postings and moves balances. The application's role may
+-- execute it and may write none of these tables itself. The triggers hold against everybody, the owner of
+-- the tables and sessions of replication included (ENABLE ALWAYS).
+
+-- Append-only tables -------------------------------------------------------------------------------------
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% refused: % keeps what was written', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation', CONSTRAINT = 'append_only', TABLE = TG_TABLE_NAME;
+END $$;
+
+DO $$
+DECLARE t text;
+BEGIN
+    FOREACH t IN ARRAY ARRAY['transaction', 'posting', 'order_action', 'fx_rate', 'platform_policy', 'idempotency'] LOOP
+        EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', t);
+        EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER append_only', t);
+    END LOOP;
+    FOREACH t IN ARRAY ARRAY['collective', 'order', 'ledger_account', 'hold', 'refund_total', 'currency'] LOOP
+        EXECUTE format('CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON %I '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', t);
+        EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER never_deleted', t);
+    END LOOP;
+END $$;
+
+-- Guard of every posting ---------------------------------------------------------------------------------
+-- Fires once a statement, over all rows it added: each statement is balanced in itself, per transaction,
+-- book and currency; each row has its account's currency and continues its account (seq, running balance,
+-- time); nothing joins a transaction that an earlier database transaction wrote. A loop of single look-ups:
+-- measured at half the cost of one joined query, whose set-up is most of it for two rows.
+
+CREATE FUNCTION posting_guard() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    p record; v_transaction uuid; v_book uuid; v_currency text; v_sum bigint := 0; v_xid bigint;
+    v_account_currency text; v_posted bigint; v_seq bigint; v_before bigint; v_at timestamptz;
+BEGIN
+    FOR p IN SELECT transaction_id, book_id, account_id, seq, currency, amount, balance_after, at
+             FROM added ORDER BY transaction_id, book_id, currency LOOP
+        IF v_transaction IS DISTINCT FROM p.transaction_id OR v_book <> p.book_id OR v_currency <> p.currency THEN
+            EXIT WHEN v_sum <> 0;
+            IF v_transaction IS DISTINCT FROM p.transaction_id THEN
+                SELECT t.xid INTO v_xid FROM transaction t WHERE t.id = p.transaction_id;
+                IF v_xid IS DISTINCT FROM pg_current_xact_id()::text::bigint THEN
+                    RAISE EXCEPTION 'postings may be added only while their transaction is being written'
+                        USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_of_new_transaction';
+                END IF;
+            END IF;
+            v_transaction := p.transaction_id; v_book := p.book_id; v_currency := p.currency;
+        END IF;
+        v_sum := v_sum + p.amount;
+
+        SELECT a.currency, a.posted, a.seq INTO v_account_currency, v_posted, v_seq
+        FROM ledger_account a WHERE a.book_id = p.book_id AND a.id = p.account_id;
+        IF v_account_currency IS DISTINCT FROM p.currency THEN
+            RAISE EXCEPTION 'a posting has the currency of its account'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_currency';
+        END IF;
+        v_before := 0; v_at := NULL;
+        IF p.seq > 1 THEN
+            SELECT q.balance_after, q.at INTO v_before, v_at FROM posting q
+            WHERE q.book_id = p.book_id AND q.account_id = p.account_id AND q.seq = p.seq - 1;
+        END IF;
+        IF p.seq < 1 OR p.seq > v_seq OR (p.seq = v_seq AND p.balance_after <> v_posted)
+           OR v_before + p.amount IS DISTINCT FROM p.balance_after OR v_at > p.at THEN
+            RAISE EXCEPTION 'a posting continues its account: seq, running balance and time'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_continues_account';
+        END IF;
+    END LOOP;
+    IF v_sum <> 0 THEN
+        RAISE EXCEPTION 'postings sum to zero per transaction, book and currency'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_balanced';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER posting_guard AFTER INSERT ON posting REFERENCING NEW TABLE AS added
+FOR EACH STATEMENT EXECUTE FUNCTION posting_guard();
+ALTER TABLE posting ENABLE ALWAYS TRIGGER posting_guard;
+
+-- Refunds never exceed the original ----------------------------------------------------------------------
+
+CREATE FUNCTION count_refund() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    INSERT INTO refund_total (transaction_id, amount, refunded)
+    SELECT t.id, t.amount, -NEW.amount FROM transaction t
+    WHERE t.id = NEW.refund_of_id AND t.refund_of_id IS NULL AND t.currency = NEW.currency
+      AND t.order_id IS NOT DISTINCT FROM NEW.order_id
+    ON CONFLICT (transaction_id) DO UPDATE SET refunded = refund_total.refunded + excluded.refunded;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'a refund needs an original of the same order and currency that is no refund itself'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'refund_of_original';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER count_refund BEFORE INSERT ON transaction
+FOR EACH ROW WHEN (NEW.refund_of_id IS NOT NULL) EXECUTE FUNCTION count_refund();
+ALTER TABLE transaction ENABLE ALWAYS TRIGGER count_refund;
+
+-- The states of an order ---------------------------------------------------------------------------------
+
+CREATE FUNCTION order_status_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT (OLD.status, NEW.status) IN (
+        ('PENDING', 'APPROVED'), ('PENDING', 'REJECTED'), ('PENDING', 'PAID'), ('PENDING', 'CANCELLED'),
+        ('PENDING', 'EXPIRED'), ('PENDING', 'FAILED'), ('APPROVED', 'PAID'), ('APPROVED', 'REJECTED'),
+        ('APPROVED', 'CANCELLED'), ('APPROVED', 'FAILED'), ('PAID', 'REFUNDED')) THEN
+        RAISE EXCEPTION 'an order does not go from % to %', OLD.status, NEW.status
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'order_status_transition';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER order_status_guard BEFORE UPDATE ON "order"
+FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION order_status_guard();
+ALTER TABLE "order" ENABLE ALWAYS TRIGGER order_status_guard;
+
+-- The one writer -----------------------------------------------------------------------------------------
+-- p_transaction: the row, without `xid` and `created_at`; without `at`, too, but for imported history.
+-- The five arrays are the legs: account keys, and amounts in minor units, credit positive; ordered by
+-- account key (a deadlock is then impossible between any two calls). Missing accounts are opened.
+-- p_release_order_id: frees that order's hold in the same moment.
+-- Locks: the accounts of all legs, in key order (FOR NO KEY UPDATE). The ledger time is read after that, so
+-- time follows seq. A transaction that brings its own `at` is imported history: each of its postings has
+-- that time, or the time of its account's last posting where that is later.
+-- Returns the ledger time.
+
+CREATE FUNCTION ledger_post(
+    p_transaction transaction, p_book uuid[], p_owner uuid[], p_currency text[], p_kind text[], p_amount bigint[],
+    p_release_order_id uuid DEFAULT NULL
+) RETURNS timestamptz
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    v_account bigint[]; v_seq bigint[]; v_balance bigint[]; v_at timestamptz[];
+    v_id bigint; v_number bigint; v_posted bigint; v_last timestamptz;
+    v_now timestamptz := '-infinity';
+BEGIN
+    FOR i IN 1..cardinality(p_amount) LOOP
+        IF i > 1 AND (p_book[i], p_owner[i], p_currency[i] COLLATE "C", p_kind[i] COLLATE "C")
+                   < (p_book[i-1], p_owner[i-1], p_currency[i-1] COLLATE "C", p_kind[i-1] COLLATE "C") THEN
+            RAISE EXCEPTION 'legs must come in the order of their accounts'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_leg_order';
+        END IF;
+        LOOP
+            SELECT a.id, a.last_at INTO v_id, v_last FROM ledger_account a
+            WHERE a.book_id = p_book[i] AND a.owner_id = p_owner[i] AND a.currency = p_currency[i] AND a.kind = p_kind[i]
+            FOR NO KEY UPDATE;
+            EXIT WHEN FOUND;
+            INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor)
+            VALUES (p_book[i], p_owner[i], p_currency[i], p_kind[i], CASE p_kind[i] WHEN 'BALANCE' THEN 0 END)
+            ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
+        END LOOP;
+        v_account[i] := v_id; v_at[i] := v_last;
+        IF v_last >= v_now THEN v_now := v_last + interval '1 microsecond'; END IF;
+    END LOOP;
+    v_now := greatest(clock_timestamp(), v_now);
+    IF p_transaction.at > v_now THEN
+        RAISE EXCEPTION 'ledger time in the future'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_time_in_future';
+    END IF;
+    FOR i IN 1..cardinality(p_amount) LOOP
+        v_at[i] := coalesce(greatest(p_transaction.at, CASE WHEN p_transaction.at IS NOT NULL THEN v_at[i] END), v_now);
+    END LOOP;
+
+    p_transaction.at := coalesce(p_transaction.at, v_now);
+    p_transaction.created_at := v_now;
+    p_transaction.xid := pg_current_xact_id()::text::bigint;
+    INSERT INTO transaction VALUES (p_transaction.*);
+
+    IF p_release_order_id IS NOT NULL THEN
+        PERFORM ledger_release(p_release_order_id);
+    END IF;
+    FOR i IN 1..cardinality(p_amount) LOOP
+        UPDATE ledger_account a SET posted = a.posted + p_amount[i], seq = a.seq + 1, last_at = v_at[i]
+        WHERE a.book_id = p_book[i] AND a.id = v_account[i]
+        RETURNING a.posted, a.seq INTO v_posted, v_number;
+        v_balance[i] := v_posted; v_seq[i] := v_number;
+    END LOOP;
+    INSERT INTO posting (book_id, account_id, seq, transaction_id, currency, amount, balance_after, at)
+    SELECT u.book_id, u.account_id, u.seq, p_transaction.id, u.currency, u.amount, u.balance_after, u.at
+    FROM unnest(p_book, v_account, v_seq, p_currency, p_amount, v_balance, v_at)
+         AS u(book_id, account_id, seq, currency, amount, balance_after, at);
+    RETURN v_now;
+END $$;
+
+-- Sets part of a balance aside for an order. One hold an order, ever.
+-- Locks: the account. Raises the check "floor" where posted - held would fall below it.
+
+CREATE FUNCTION ledger_hold(p_order_id uuid, p_book_id uuid, p_owner_id uuid, p_currency text, p_amount bigint)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_account bigint;
+BEGIN
+    INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor)
+    VALUES (p_book_id, p_owner_id, p_currency, 'BALANCE', 0)
+    ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
+    UPDATE ledger_account a SET held = a.held + p_amount
+    WHERE a.book_id = p_book_id AND a.owner_id = p_owner_id AND a.currency = p_currency AND a.kind = 'BALANCE'
+    RETURNING a.id INTO v_account;
+    INSERT INTO hold (order_id, book_id, account_id, amount) VALUES (p_order_id, p_book_id, v_account, p_amount);
+END $$;
+
+-- Frees an order's hold; nothing where it has none open. Locks: the hold, then its account.
+
+CREATE FUNCTION ledger_release(p_order_id uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_hold hold;
+BEGIN
+    UPDATE hold h SET released_at = clock_timestamp()
+    WHERE h.order_id = p_order_id AND h.released_at IS NULL RETURNING h.* INTO v_hold;
+    IF FOUND THEN
+        UPDATE ledger_account a SET held = a.held - v_hold.amount
+        WHERE a.book_id = v_hold.book_id AND a.id = v_hold.account_id;
+    END IF;
+END $$;
+
+-- Opens an account without a posting: a newly hosted collective shows a balance of zero.
+
+CREATE FUNCTION ledger_open(p_book_id uuid, p_owner_id uuid, p_currency text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor)
+    VALUES (p_book_id, p_owner_id, p_currency, 'BALANCE', 0)
+    ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
+$$;
+
+-- Rights -------------------------------------------------------------------------------------------------
+
+DO $$
+BEGIN
+    CREATE ROLE commonweal_app LOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; -- another database of this server has it
+END $$;
+DO $$
+BEGIN
+    EXECUTE format('GRANT commonweal_app TO %I', current_user);
+EXCEPTION WHEN OTHERS THEN NULL; -- a superuser needs no grant, and a second migration at once may race
+END $$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO commonweal_app;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO commonweal_app;
+GRANT INSERT ON collective, slug_redirect, member, invitation, host_application, credential, email_token, token,
+    throttle, payment_method, payout_method, "order", order_item, order_action, idempotency, outbox, fx_rate,
+    platform_policy TO commonweal_app;
+GRANT UPDATE ON collective, slug_redirect, credential, email_token, throttle, invitation, host_application,
+    outbox TO commonweal_app;
+GRANT UPDATE (until) ON member TO commonweal_app;
+GRANT UPDATE (revoked_at) ON token TO commonweal_app;
+GRANT UPDATE (archived_at) ON payment_method, payout_method TO commonweal_app;
+-- What an order is never changes; where it stands does.
+GRANT UPDATE (status, approved_amount, updated_at, expires_at) ON "order" TO commonweal_app;
+GRANT EXECUTE ON FUNCTION ledger_post(transaction, uuid[], uuid[], text[], text[], bigint[], uuid),
+    ledger_hold(uuid, uuid, uuid, text, bigint), ledger_release(uuid), ledger_open(uuid, uuid, text)
+    TO commonweal_app;

@@ -1,0 +1,166 @@
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, Index, LargeBinary, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from models.base import id_field, moment, one_of
+from models.enums import (
+    FeesPayer,
+    OrderActionType,
+    OrderStatus,
+    OrderType,
+    PaymentMethodKind,
+    PayoutMethodKind,
+)
+
+
+class PaymentMethod(SQLModel, table=True):
+    """A way a host receives money, with what it costs. Archived, never changed."""
+
+    __tablename__ = "payment_method"
+    __table_args__ = (
+        one_of("kind", PaymentMethodKind),
+        CheckConstraint("fee_bps BETWEEN 0 AND 10000", name="fee_bps_range"),
+        CheckConstraint("fee_fixed_minor >= 0", name="fee_fixed_not_negative"),
+    )
+
+    id: UUID = id_field()
+    host_id: UUID = Field(foreign_key="collective.id", index=True)
+    kind: PaymentMethodKind = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    fee_bps: int = 0
+    fee_fixed_minor: int = Field(default=0, sa_type=BigInteger)
+    """Minor units of the host's currency."""
+    created_by_id: UUID = Field(foreign_key="collective.id")
+    created_at: datetime = moment(default_now=True)
+    archived_at: datetime | None = moment(nullable=True)
+
+
+class PayoutMethod(SQLModel, table=True):
+    """Where a payee is paid. Archived, never changed."""
+
+    __tablename__ = "payout_method"
+    __table_args__ = (one_of("kind", PayoutMethodKind),)
+
+    id: UUID = id_field()
+    owner_id: UUID = Field(foreign_key="collective.id", index=True)
+    kind: PayoutMethodKind = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    details: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
+    )
+    """Private: shown to the owner's admins and to the admins of a host that pays it."""
+    created_by_id: UUID = Field(foreign_key="collective.id")
+    created_at: datetime = moment(default_now=True)
+    archived_at: datetime | None = moment(nullable=True)
+
+
+class Order(SQLModel, table=True):
+    """The intent to move money or time. Amounts in minor units of `currency`, that of `to`."""
+
+    __table_args__ = (
+        one_of("type", OrderType),
+        one_of("status", OrderStatus),
+        one_of("payment_method_kind", PaymentMethodKind),
+        one_of("payout_method_kind", PayoutMethodKind),
+        one_of("fees_payer", FeesPayer),
+        CheckConstraint("amount > 0", name="amount_positive"),
+        CheckConstraint("approved_amount > 0", name="approved_amount_positive"),
+        CheckConstraint("host_fee_bps BETWEEN 0 AND 10000", name="host_fee_bps_range"),
+        CheckConstraint("platform_fee_bps BETWEEN 0 AND 10000", name="platform_fee_bps_range"),
+        CheckConstraint(
+            "from_id <> to_id OR type IN ('CASH_OUT', 'ADDED_FUNDS')", name="two_sides"
+        ),
+        Index("ix_order_from_id", "from_id", "created_at", "id"),
+        Index("ix_order_to_id", "to_id", "created_at", "id"),
+        Index("ix_order_created_at", "created_at", "id"),
+        Index("ix_order_expires_at", "expires_at", postgresql_where=text("status = 'PENDING'")),
+        Index(
+            "uq_order_import_key",
+            "import_key",
+            unique=True,
+            postgresql_where=text("import_key IS NOT NULL"),
+        ),
+    )
+
+    id: UUID = id_field()
+    type: OrderType = Field(sa_type=Text)
+    status: OrderStatus = Field(sa_type=Text)
+    created_by_id: UUID | None = Field(default=None, foreign_key="collective.id")
+    from_id: UUID = Field(foreign_key="collective.id")
+    to_id: UUID = Field(foreign_key="collective.id")
+    currency: str = Field(sa_type=Text, foreign_key="currency.code")
+    amount: int = Field(sa_type=BigInteger)
+    approved_amount: int | None = Field(default=None, sa_type=BigInteger)
+    description: str | None = Field(default=None, sa_type=Text)
+    private_message: str | None = Field(default=None, sa_type=Text)
+    payment_method_kind: PaymentMethodKind | None = Field(default=None, sa_type=Text)
+    payment_method_id: UUID | None = Field(default=None, foreign_key="payment_method.id")
+    payout_method_kind: PayoutMethodKind | None = Field(default=None, sa_type=Text)
+    payout_method_id: UUID | None = Field(default=None, foreign_key="payout_method.id")
+    fees_payer: FeesPayer | None = Field(default=None, sa_type=Text)
+    host_fee_bps: int | None = None
+    platform_fee_bps: int = 0
+    """The platform's fee when the order was made."""
+    event_id: UUID | None = Field(default=None, foreign_key="collective.id")
+    receipts: list[str] = Field(
+        default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}")
+    )
+    has_public_side: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    """Whether one side is no person: such an order is everybody's to see once approved."""
+    origin_unknown: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Added funds whose giver is not known; `from` is then the host that adds them."""
+    import_key: str | None = Field(default=None, sa_type=Text)
+    """Names the group in the file it was imported from; once a collective."""
+    expires_at: datetime | None = moment(nullable=True)
+    created_at: datetime = moment(default_now=True)
+    updated_at: datetime = moment(default_now=True)
+
+
+class OrderItem(SQLModel, table=True):
+    """A line of an expense; the lines add up to the order's amount as it was submitted."""
+
+    __tablename__ = "order_item"
+    __table_args__ = (CheckConstraint("amount > 0", name="amount_positive"),)
+
+    order_id: UUID = Field(primary_key=True, foreign_key="order.id")
+    position: int = Field(primary_key=True)
+    description: str = Field(sa_type=Text)
+    amount: int = Field(sa_type=BigInteger)
+
+
+class OrderAction(SQLModel, table=True):
+    """A step in an order's history. Append-only."""
+
+    __tablename__ = "order_action"
+    __table_args__ = (
+        one_of("type", OrderActionType),
+        one_of("from_status", OrderStatus),
+        one_of("to_status", OrderStatus),
+        Index("ix_order_action_order_id", "order_id", "at", "id"),
+    )
+
+    id: UUID = id_field()
+    order_id: UUID = Field(foreign_key="order.id")
+    type: OrderActionType = Field(sa_type=Text)
+    actor_id: UUID | None = Field(default=None, foreign_key="collective.id")
+    """Who did it; null is the server itself."""
+    at: datetime = moment(default_now=True)
+    from_status: OrderStatus | None = Field(default=None, sa_type=Text)
+    to_status: OrderStatus = Field(sa_type=Text)
+    amount: int | None = Field(default=None, sa_type=BigInteger)
+    reason: str | None = Field(default=None, sa_type=Text)
+
+
+class Idempotency(SQLModel, table=True):
+    """What a key was used for: the same key and payload get `result_id` again."""
+
+    actor_id: UUID = Field(primary_key=True, foreign_key="collective.id")
+    key: str = Field(primary_key=True, sa_type=Text)
+    request_hash: bytes = Field(sa_type=LargeBinary)
+    """SHA-256 of the mutation's name and input."""
+    result_id: UUID
+    created_at: datetime = moment(default_now=True)

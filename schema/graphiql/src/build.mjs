@@ -1,0 +1,63 @@
+// Bundles GraphiQL into the folder given as argument: index.html, and under assets/ everything it
+// loads, each file named after a hash of its content, so that browsers may keep it for ever.
+import { readFile, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+
+import { build } from "esbuild";
+
+const out = process.argv[2];
+
+const WORKERS = {
+  editor: "monaco-editor/esm/vs/editor/editor.worker.js",
+  graphql: "monaco-graphql/esm/graphql.worker.js",
+  json: "monaco-editor/esm/vs/language/json/json.worker.js",
+};
+
+const common = {
+  bundle: true,
+  minify: true,
+  metafile: true,
+  logLevel: "warning",
+  legalComments: "linked",
+  target: "es2022",
+  outdir: join(out, "assets"),
+  entryNames: "[name]-[hash]",
+  chunkNames: "chunk-[hash]",
+  assetNames: "[name]-[hash]",
+  define: { "process.env.NODE_ENV": '"production"' },
+  // As files, not `data:` addresses: one copy each, and the policy stays narrow.
+  loader: { ".svg": "file", ".ttf": "file", ".woff": "file", ".woff2": "file" },
+};
+
+/** Maps each entry point to the name of the file made of it. */
+function entries(result) {
+  return Object.fromEntries(
+    Object.entries(result.metafile.outputs)
+      .filter(([, output]) => output.entryPoint)
+      .map(([file, output]) => [output.entryPoint, { file: basename(file), ...output }]),
+  );
+}
+
+const workers = entries(
+  await build({ ...common, entryPoints: WORKERS, entryNames: "[name].worker-[hash]" }),
+);
+const workerFiles = Object.fromEntries(
+  Object.entries(WORKERS).map(([label, source]) => [label, workers[`node_modules/${source}`].file]),
+);
+
+const page = await build({
+  ...common,
+  entryPoints: ["src/main.jsx"],
+  format: "esm",
+  splitting: true,
+  jsx: "automatic",
+  define: { ...common.define, WORKERS: JSON.stringify(workerFiles) },
+});
+const main = entries(page)["src/main.jsx"];
+const icon = Object.keys(page.metafile.outputs).find((file) => /\/icon-[^/]*\.svg$/.test(file));
+
+// Relative to /graphql, where the page is served.
+const addresses = { script: main.file, style: basename(main.cssBundle), icon: basename(icon) };
+const template = await readFile("src/index.html", "utf8");
+const html = template.replace(/%(\w+)%/g, (_, name) => `graphiql/assets/${addresses[name]}`);
+await writeFile(join(out, "index.html"), html);

@@ -1,0 +1,73 @@
+"""Every setting, read from the environment once. `docs/settings.md` is made from this table."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from services.errors import ConfigurationError
+
+
+def _setting(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment says; a variable is COMMONWEAL_ and the field's name in capitals."""
+
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(8000, "Port to listen on; 0 takes a free one.")
+    data_dir: Path = _setting(Path(".data"), "Folder of the embedded database and of files.")
+    database_url: str = _setting(
+        "", "PostgreSQL 15 or newer, as postgresql://…; empty starts the embedded one."
+    )
+    owner_database_url: str = _setting(
+        "", "Who owns the tables and migrates them; empty takes COMMONWEAL_DATABASE_URL."
+    )
+    pool_size: int = _setting(8, "Database connections of one server process.")
+    statement_timeout_ms: int = _setting(15_000, "A statement longer than this is cancelled.")
+    lock_timeout_ms: int = _setting(5_000, "A wait for a row lock longer than this fails.")
+    public_url: str = _setting("", "Address that mails link to; empty takes http://HOST:PORT.")
+    smtp_url: str = _setting(
+        "", "smtp://user:password@host:port or smtps://…; empty prints mails to the log."
+    )
+    mail_from: str = _setting("Commonweal <noreply@localhost>", "Sender of mails.")
+    outbox_interval_ms: int = _setting(1_000, "How often the server looks for mails to send.")
+    session_days: int = _setting(30, "How long a sign-in lasts.")
+    production: bool = _setting(
+        False,  # noqa: FBT003 - a default, not an argument that selects behaviour
+        "1 refuses the demo world and never logs a mailed token.",
+    )
+    fx_url: str = _setting(
+        "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-hist.zip",
+        "Where `commonweal fx refresh` reads the European Central Bank's history.",
+    )
+    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigurationError: a value is not of its type; the message names the variable.
+    """
+    values: dict[str, Any] = {}
+    for entry in fields(Settings):
+        name = f"COMMONWEAL_{entry.name.upper()}"
+        if (text := environ.get(name)) is None:
+            continue
+        values[entry.name] = _parse(name, text, type(entry.default))
+    return Settings(**values)
+
+
+def _parse(name: str, text: str, kind: type[Any]) -> Any:
+    if kind is bool:
+        if text.lower() not in {"0", "1", "true", "false", ""}:
+            raise ConfigurationError(f"{name} is not 0 or 1")
+        return text.lower() in {"1", "true"}
+    try:
+        return kind(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} is not a {kind.__name__}: {text!r}") from None
