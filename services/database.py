@@ -115,9 +115,7 @@ def connect(settings: Settings) -> AsyncEngine:
 
 def sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
     """Return the maker of sessions; a session keeps its rows readable after it has ended."""
-    return async_sessionmaker(
-        engine, class_=AsyncSession, expire_on_commit=False, autoflush=False
-    )
+    return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False, autoflush=False)
 
 
 _encode = partial(orjson.dumps, default=str)

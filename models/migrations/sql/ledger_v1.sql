@@ -121,6 +121,25 @@ CREATE TRIGGER order_status_guard BEFORE UPDATE ON "order"
 FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION order_status_guard();
 ALTER TABLE "order" ENABLE ALWAYS TRIGGER order_status_guard;
 
+-- No order with an archived side, or with an event: events hold members, not money. The lock makes archiving
+-- and a new order wait for each other.
+
+CREATE FUNCTION order_sides_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM (
+        SELECT c.archived_at, c.type FROM collective c WHERE c.id IN (NEW.from_id, NEW.to_id) FOR KEY SHARE
+    ) side WHERE side.archived_at IS NOT NULL OR side.type = 'EVENT';
+    IF FOUND AND NEW.import_key IS NULL THEN
+        RAISE EXCEPTION 'an order needs two sides that are open and can hold money'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'order_sides_open';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER order_sides_guard BEFORE INSERT ON "order"
+FOR EACH ROW EXECUTE FUNCTION order_sides_guard();
+ALTER TABLE "order" ENABLE ALWAYS TRIGGER order_sides_guard;
+
 -- The one writer -----------------------------------------------------------------------------------------
 -- p_transaction: the row, without `xid` and `created_at`; without `at`, too, but for imported history.
 -- The five arrays are the legs: account keys, and amounts in minor units, credit positive; ordered by

@@ -51,6 +51,12 @@ const page = await build({
   format: "esm",
   splitting: true,
   jsx: "automatic",
+  // GraphiQL asks for these by old names, which stand for scripts whose parsers a split bundle
+  // cannot see: "prettify" would fail. Their modules are the same code.
+  alias: {
+    "prettier/parser-babel": "prettier/plugins/babel",
+    "prettier/parser-graphql": "prettier/plugins/graphql",
+  },
   define: { ...common.define, WORKERS: JSON.stringify(workerFiles) },
 });
 const main = entries(page)["src/main.jsx"];

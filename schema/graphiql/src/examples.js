@@ -1,6 +1,7 @@
-// The tabs that a first visit opens. Names are those of the demo world; its passwords are all `oc`.
-const ME = `# Who is asking? Answers null until a token stands in the Headers tab below:
-# sign in with the SignIn tab, then put its token there.
+// The tabs that a first visit opens, narrow enough for half a screen. Names are those of the demo
+// world; its passwords are all `oc`.
+const ME = `# Who is asking? null until a token stands
+# in the Headers tab, below.
 query Me {
   me {
     id
@@ -10,16 +11,17 @@ query Me {
 }
 `;
 
-const ME_HEADERS = `{
-  // "Authorization": "Bearer <the token of signIn>"
-}
-`;
-
-const SIGN_IN = `# Answers a session token. To use it, write in the Headers tab (below) of any query:
+const SIGN_IN = `# Answers a session token. To use it, put it in
+# the Headers tab (below) of the other queries:
 #   { "Authorization": "Bearer <token>" }
-# Headers are forgotten when the page is closed, unless the settings say otherwise.
+# Headers are forgotten with the page.
 mutation SignIn {
-  signIn(input: { email: "xdamman@commonweal.test", password: "oc" }) {
+  signIn(
+    input: {
+      email: "xdamman@commonweal.test"
+      password: "oc"
+    }
+  ) {
     user {
       slug
       name
@@ -36,7 +38,8 @@ mutation SignIn {
 }
 `;
 
-const COLLECTIVE = `# A collective and what it holds, one balance for each currency.
+const COLLECTIVE = `# A collective and what it holds: a balance
+# for each currency.
 query Collective {
   collective(slug: "webpack") {
     id
@@ -52,7 +55,8 @@ query Collective {
 }
 `;
 
-const FEED = `# The newest transactions. For the next page, give endCursor as \`after\`.
+const FEED = `# The newest transactions. For the next page
+# add the argument after: <endCursor>.
 query Feed {
   transactions(first: 20) {
     nodes {
@@ -78,9 +82,10 @@ query Feed {
 }
 `;
 
-export const EXAMPLES = [
-  { query: ME, headers: ME_HEADERS },
-  { query: SIGN_IN },
-  { query: COLLECTIVE },
-  { query: FEED },
-];
+// What the headers editor of every new tab holds; comments are allowed there.
+export const HEADERS = `{
+  // "Authorization": "Bearer <token of signIn>"
+}
+`;
+
+export const EXAMPLES = [ME, SIGN_IN, COLLECTIVE, FEED].map((query) => ({ query }));

@@ -7,7 +7,7 @@ import { GraphiQL, HISTORY_PLUGIN } from "graphiql";
 import "graphiql/style.css";
 import { createRoot } from "react-dom/client";
 
-import { EXAMPLES } from "./examples.js";
+import { EXAMPLES, HEADERS } from "./examples.js";
 import icon from "./icon.svg";
 import "./page.css";
 
@@ -20,13 +20,14 @@ const fetcher = createGraphiQLFetcher({
 createRoot(document.getElementById("graphiql")).render(
   <GraphiQL
     fetcher={fetcher}
+    defaultHeaders={HEADERS}
     defaultTabs={EXAMPLES}
     defaultEditorToolsVisibility="headers"
     plugins={[HISTORY_PLUGIN, explorerPlugin()]}
   >
     <GraphiQL.Logo>
       <span className="commonweal-logo">
-        <img src={icon} alt="" />
+        <img src={new URL(icon, import.meta.url).href} alt="" />
         Commonweal
       </span>
     </GraphiQL.Logo>

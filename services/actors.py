@@ -1,0 +1,143 @@
+"""Who is asking: from a bearer token to a user with open roles."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import Collective, Member, PlatformPolicy, Token, now
+from models.enums import CollectiveType, MemberRole, TokenKind
+from services.errors import Unauthenticated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor:
+    """The viewer of an operation; without a user, anonymous."""
+
+    user: Collective | None = None
+    token_id: UUID | None = None
+    scopes: frozenset[str] | None = None
+    """What an access token allows; None allows everything."""
+    roles: Mapping[UUID, frozenset[str]] = field(default_factory=dict)
+    """Open roles by collective."""
+    platform_id: UUID | None = None
+    platform_fee_bps: int = 0
+
+    @property
+    def id(self) -> UUID | None:
+        """The user's collective."""
+        return self.user.id if self.user else None
+
+    def holds(self, collective: Collective | None, *roles: MemberRole) -> bool:
+        """Whether the user is the collective, or has one of the roles in it or in an event's parent."""
+        if collective is None or self.user is None:
+            return False
+        if collective.id == self.user.id:
+            return True
+        held = self.roles.get(collective.id, frozenset())
+        if collective.type == CollectiveType.EVENT and collective.parent_id is not None:
+            held |= self.roles.get(collective.parent_id, frozenset())
+        return not held.isdisjoint(roles)
+
+    def is_admin(self, collective: Collective | None) -> bool:
+        """Whether the user acts for the collective."""
+        return self.holds(collective, MemberRole.ADMIN)
+
+    def with_role(self, *roles: MemberRole) -> list[UUID]:
+        """Return the collectives in which the user has one of the roles, the user itself first."""
+        if self.user is None:
+            return []
+        return [self.user.id] + [
+            collective for collective, held in self.roles.items() if not held.isdisjoint(roles)
+        ]
+
+    @property
+    def is_platform_admin(self) -> bool:
+        """Whether the user acts for the platform."""
+        return self.platform_id is not None and MemberRole.ADMIN in self.roles.get(
+            self.platform_id, frozenset()
+        )
+
+    @property
+    def is_platform_accountant(self) -> bool:
+        """Whether the user may read everything: an ADMIN or ACCOUNTANT of the platform."""
+        return self.platform_id is not None and not self.roles.get(
+            self.platform_id, frozenset()
+        ).isdisjoint({MemberRole.ADMIN, MemberRole.ACCOUNTANT})
+
+
+ANONYMOUS = Actor()
+
+
+def token_hash(token: str) -> bytes:
+    """Return what is stored of a token. Its 256 random bits need no salt."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+async def load(session: AsyncSession, *, token: str) -> Actor:
+    """Return the actor of a bearer token, in one statement.
+
+    Raises:
+        Unauthenticated: the token is unknown, expired or revoked.
+    """
+    return await _load(
+        session,
+        Token.token_hash == token_hash(token),
+        col(Token.revoked_at).is_(None),
+        col(Token.expires_at) > now(),
+    )
+
+
+async def _load(session: AsyncSession, *conditions: object) -> Actor:
+    open_roles = (
+        select(
+            func.array_agg(aggregate_order_by(Member.collective_id, Member.id)).label("ids"),
+            func.array_agg(aggregate_order_by(Member.role, Member.id)).label("roles"),
+        )
+        .where(Member.member_id == Collective.id, col(Member.until).is_(None))
+        .lateral()
+    )
+    platform = (
+        select(Collective.id).where(col(Collective.is_platform)).correlate(None).scalar_subquery()
+    )
+    statement = (
+        select(Collective, Token, open_roles.c.ids, open_roles.c.roles, platform, latest_fee_bps())
+        .join(Token, col(Token.user_id) == Collective.id)
+        .join(open_roles, onclause=func.true())
+        .where(*conditions)  # type: ignore[arg-type]  # SQLModel types columns as their values
+    )
+    row = (await session.execute(statement)).one_or_none()
+    if row is None:
+        raise Unauthenticated("The token is not valid; sign in again")
+    user, token, ids, roles, platform_id, fee_bps = row
+    return Actor(
+        user=user,
+        token_id=token.id,
+        scopes=None if token.kind == TokenKind.SESSION else frozenset(token.scopes),
+        roles=_by_collective(ids or [], roles or []),
+        platform_id=platform_id,
+        platform_fee_bps=fee_bps or 0,
+    )
+
+
+def latest_fee_bps() -> object:
+    """Return the scalar subquery of the platform's fee now."""
+    return (
+        select(PlatformPolicy.platform_fee_bps)
+        .where(col(PlatformPolicy.valid_from) <= func.now())
+        .order_by(col(PlatformPolicy.valid_from).desc(), col(PlatformPolicy.id).desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+def _by_collective(ids: list[UUID], roles: list[str]) -> dict[UUID, frozenset[str]]:
+    held: dict[UUID, set[str]] = {}
+    for collective_id, role in zip(ids, roles, strict=True):
+        held.setdefault(collective_id, set()).add(role)
+    return {collective_id: frozenset(names) for collective_id, names in held.items()}

@@ -1,0 +1,343 @@
+"""Collectives: making, editing, archiving and reading them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Select, exists, func, or_, select, update
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import Collective, LedgerAccount, Member, Order, SlugRedirect, now
+from models.enums import CollectiveType, LedgerAccountKind, MemberRole, OrderStatus
+from services import ledger, pages, slugs, texts, visibility
+from services.actors import Actor
+from services.errors import Conflict, Invalid, InvalidState, NotFound
+from services.money import known_currency
+from services.pages import Page, PageRequest, Sort
+from services.permissions import Action, Subject, require
+from services.refs import Ref, named, require_open, resolve_one
+
+CREATABLE = (CollectiveType.COMMUNITY, CollectiveType.NONPROFIT, CollectiveType.BUSINESS)
+OPEN = (OrderStatus.PENDING, OrderStatus.APPROVED)
+NEWEST_FIRST = Sort("created", col(Collective.created_at), col(Collective.id))
+BY_NAME = Sort("name", col(Collective.name), col(Collective.id), descending=False, parse=str)
+
+
+async def create(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    type: CollectiveType,
+    name: str,
+    slug: str,  # noqa: A002 - the field's name
+    currency: str,
+    description: str | None = None,
+    is_host: bool = False,
+) -> Collective:
+    """Create a community, nonprofit or business whose first ADMIN is the maker.
+
+    A nonprofit or business with `is_host` holds its own money, and others' that apply to it.
+    """
+    require(actor, Action.CREATE_COLLECTIVE)
+    assert actor.user is not None  # noqa: S101 - require has seen to it
+    if type not in CREATABLE:
+        raise Invalid("Make a COMMUNITY, a NONPROFIT or a BUSINESS", path=["input", "type"])
+    if is_host and type == CollectiveType.COMMUNITY:
+        raise Invalid("A community has a host, it cannot be one", path=["input", "isHost"])
+    await _require_free(session, slugs.check(slug, path=["input", "slug"]))
+    collective = Collective(
+        type=type, slug=slug, name=texts.required(name, path=["input", "name"]),
+        currency=_fiat(currency), created_by_id=actor.user.id,
+        description=texts.clean(description, path=["input", "description"]),
+    )  # fmt: skip
+    session.add(collective)
+    await session.flush()
+    session.add(_admin(collective, actor.user))
+    if is_host:
+        await become_host(session, collective)
+    await session.flush()
+    return collective
+
+
+def _admin(collective: Collective, user: Collective) -> Member:
+    return Member(
+        collective_id=collective.id, member_id=user.id, role=MemberRole.ADMIN, created_by_id=user.id
+    )
+
+
+async def become_host(session: AsyncSession, collective: Collective) -> None:
+    """Let an organization hold its own money: host of itself, with a book of its own."""
+    collective.host_id, collective.host_approved_at = collective.id, now()
+    session.add(Member(collective_id=collective.id, member_id=collective.id, role=MemberRole.HOST))
+    await session.flush()
+    await ledger.open_account(
+        session, book_id=collective.id, owner_id=collective.id, currency=collective.currency
+    )
+
+
+def _fiat(currency: str) -> str:
+    code = known_currency(currency, path=["input", "currency"])
+    if code == "CUR":
+        raise Invalid("A collective keeps money; CUR comes beside it", path=["input", "currency"])
+    return code
+
+
+async def _require_free(session: AsyncSession, slug: str) -> None:
+    taken = select(
+        exists().where(col(Collective.slug) == slug)
+        | exists().where(col(SlugRedirect.slug) == slug)
+    )
+    if (await session.execute(taken)).scalar_one():
+        raise Conflict("This slug is taken", path=["input", "slug"])
+
+
+async def create_event(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    parent: Ref,
+    name: str,
+    starts_at: datetime,
+    ends_at: datetime,
+    timezone: str | None = None,
+    location: str | None = None,
+    is_public: bool = True,
+    capacity: int | None = None,
+    credit_policy: str | None = None,
+) -> Collective:
+    """Create an event of a collective; it inherits host and currency and holds members, not money."""
+    party = await resolve_one(session, actor, parent, name="parent")
+    owner = named(party)
+    require(actor, Action.CREATE_EVENT, Subject(collective=owner))
+    assert actor.user is not None  # noqa: S101 - require has seen to it
+    require_open(owner, path=["input", "parent"])
+    if owner.type in {CollectiveType.EVENT, CollectiveType.USER}:
+        raise Invalid("An event belongs to an organization or community", path=["input", "parent"])
+    if ends_at <= starts_at:
+        raise Invalid("An event ends after it starts", path=["input", "endsAt"])
+    if capacity is not None and capacity < 1:
+        raise Invalid("A capacity is at least 1", path=["input", "capacity"])
+    shown = texts.required(name, path=["input", "name"])
+    event = Collective(
+        type=CollectiveType.EVENT, name=shown, slug="", parent_id=owner.id, currency=owner.currency,
+        starts_at=starts_at, ends_at=ends_at, timezone=_zone(timezone or owner.timezone or "UTC"),
+        location=texts.clean(location, path=["input", "location"]), is_public=is_public,
+        capacity=capacity, credit_policy=credit_policy or "FULL_EVENT",
+        created_by_id=actor.user.id,
+    )  # fmt: skip
+    event.slug = slugs.suggest(shown, suffix=event.id.hex[-6:])
+    session.add(event)
+    await session.flush()
+    session.add(_admin(event, actor.user))
+    await session.flush()
+    return event
+
+
+def _zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (KeyError, ValueError, OSError):
+        raise Invalid("This is not a time zone's name", path=["input", "timezone"]) from None
+
+
+async def edit(
+    session: AsyncSession, actor: Actor, *, collective: Ref, changes: dict[str, Any]
+) -> Collective:
+    """Change what `changes` names; a new slug keeps the old one leading here.
+
+    `host_fee_bps` is the host's to set; `currency` only while there is no ledger account.
+    """
+    party = await resolve_one(session, actor, collective)
+    row = named(party)
+    own = {key: value for key, value in changes.items() if key != "host_fee_bps"}
+    if own or not changes:
+        require(actor, Action.UPDATE_COLLECTIVE, Subject(collective=row))
+    if "host_fee_bps" in changes:
+        require(actor, Action.SET_HOST_FEE, Subject(collective=row, host=party.host or row))
+        row.host_fee_bps = _bps(changes["host_fee_bps"])
+    require_open(row, path=["input", "collective"])
+    if "slug" in own and own["slug"] != row.slug:
+        await _rename(session, row, own.pop("slug"))
+    if "currency" in own and own["currency"] != row.currency:
+        await _change_currency(session, row, own.pop("currency"))
+    for key, value in own.items():
+        path = ["input", _camel(key)]
+        if key == "name":
+            row.name = texts.required(value, path=path)
+        elif key == "timezone":
+            row.timezone = _zone(value) if value else None
+        elif key == "tags":
+            row.tags = [texts.required(tag, path=path, max_length=40) for tag in value or []][:20]
+        elif isinstance(value, str | None):
+            setattr(row, key, texts.clean(value, path=path))
+        else:
+            setattr(row, key, value)
+    row.updated_at = now()
+    session.add(row)
+    await session.flush()
+    return row
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.title() for part in tail)
+
+
+def _bps(value: int | None) -> int | None:
+    if value is not None and not 0 <= value <= 10_000:  # noqa: PLR2004 - the whole, in basis points
+        raise Invalid("A fee is 0 to 10000 basis points", path=["input", "hostFeeBps"])
+    return value
+
+
+async def _rename(session: AsyncSession, row: Collective, slug: str) -> None:
+    back = select(SlugRedirect).where(
+        col(SlugRedirect.slug) == slug, col(SlugRedirect.collective_id) == row.id
+    )
+    earlier = (await session.execute(back)).scalar_one_or_none()
+    if earlier is None:
+        await _require_free(session, slugs.check(slug, path=["input", "slug"]))
+    known = select(SlugRedirect).where(col(SlugRedirect.slug) == row.slug)
+    if (await session.execute(known)).scalar_one_or_none() is None:
+        session.add(SlugRedirect(slug=row.slug, collective_id=row.id))
+    row.slug = slug
+
+
+async def _change_currency(session: AsyncSession, row: Collective, currency: str) -> None:
+    used = select(
+        exists().where(
+            (col(LedgerAccount.owner_id) == row.id) & (col(LedgerAccount.seq) > 0)
+            | (col(LedgerAccount.book_id) == row.id) & (col(LedgerAccount.seq) > 0)
+        )
+    )
+    if (await session.execute(used)).scalar_one():
+        raise InvalidState(
+            "The currency cannot change once money has moved", path=["input", "currency"]
+        )
+    row.currency = _fiat(currency)
+
+
+async def archive(session: AsyncSession, actor: Actor, *, collective: Ref) -> Collective:
+    """Put a collective away; its history stays. Locks: its row, so that no new order slips in.
+
+    Raises:
+        InvalidState: a balance, a hold or an open order remains, it hosts others, or it is the platform.
+    """
+    row = named(await resolve_one(session, actor, collective))
+    require(actor, Action.ARCHIVE_COLLECTIVE, Subject(collective=row))
+    await lock(session, row.id)
+    path = ["input", "collective"]
+    checks = select(
+        exists().where(
+            or_(col(LedgerAccount.owner_id) == row.id, col(LedgerAccount.book_id) == row.id),
+            or_(col(LedgerAccount.posted) != 0, col(LedgerAccount.held) != 0),
+        ),
+        exists().where(
+            or_(col(Order.from_id) == row.id, col(Order.to_id) == row.id),
+            col(Order.status).in_(OPEN),
+        ),
+        exists().where(
+            col(Collective.host_id) == row.id,
+            col(Collective.id) != row.id,
+            col(Collective.archived_at).is_(None),
+        ),
+    )
+    balance, orders, hosted = (await session.execute(checks)).one()
+    if balance:
+        raise InvalidState("A balance or a hold remains", path=path)
+    if orders:
+        raise InvalidState("An order is still open", path=path)
+    if hosted or row.is_platform:
+        raise InvalidState("Others are hosted here", path=path)
+    row.archived_at = row.archived_at or now()
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def lock(session: AsyncSession, collective_id: UUID) -> None:
+    """Keep others from changing the collective or taking it as an order's side until commit."""
+    await session.execute(
+        select(Collective.id).where(col(Collective.id) == collective_id).with_for_update()
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which collectives to list."""
+
+    type: Sequence[CollectiveType] = ()
+    host_id: UUID | None = None
+    search: str | None = None
+    tag: str | None = None
+    is_archived: bool | None = False
+
+
+def _listed(actor: Actor, wanted: Filter) -> Select[tuple[Collective]]:
+    statement = select(Collective).where(visibility.of_collective(actor))
+    if wanted.type:
+        statement = statement.where(col(Collective.type).in_(wanted.type))
+    if wanted.host_id is not None:
+        statement = statement.where(col(Collective.host_id) == wanted.host_id)
+    if wanted.tag is not None:
+        statement = statement.where(col(Collective.tags).contains([wanted.tag]))
+    if wanted.is_archived is not None:
+        archived = col(Collective.archived_at)
+        statement = statement.where(
+            archived.is_not(None) if wanted.is_archived else archived.is_(None)
+        )
+    if wanted.search:
+        text = texts.clean(wanted.search, path=["filter", "search"], max_length=100) or ""
+        statement = statement.where(
+            col(Collective.name).icontains(text, autoescape=True)
+            | col(Collective.slug).startswith(text.lower(), autoescape=True)
+        )
+    return statement
+
+
+async def find(
+    session: AsyncSession, actor: Actor, *, wanted: Filter, sort: Sort, page: PageRequest
+) -> Page[Collective]:
+    """List the collectives that the actor may see."""
+    return await pages.read(session, _listed(actor, wanted), sort=sort, page=page)
+
+
+async def by_ids(
+    session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
+) -> dict[UUID, Collective]:
+    """Return those of the collectives that the actor may see; one statement."""
+    statement = select(Collective).where(
+        col(Collective.id).in_(row_ids), visibility.of_collective(actor)
+    )
+    return {row.id: row for row in (await session.execute(statement)).scalars()}
+
+
+async def by_ref(session: AsyncSession, actor: Actor, *, ref: Ref) -> Collective | None:
+    """Return one collective, or None where there is none that the actor may see."""
+    try:
+        return named(await resolve_one(session, actor, ref))
+    except NotFound:
+        return None
+
+
+EVENTS_BY_START = Sort("starts", col(Collective.starts_at), col(Collective.id), descending=False)
+
+
+async def events_of(
+    session: AsyncSession, actor: Actor, *, parent_id: UUID, page: PageRequest
+) -> Page[Collective]:
+    """List a collective's events by their start."""
+    statement = select(Collective).where(
+        col(Collective.parent_id) == parent_id, visibility.of_collective(actor)
+    )
+    return await pages.read(session, statement, sort=EVENTS_BY_START, page=page)
+
+
+async def touch(session: AsyncSession, collective_id: UUID) -> None:
+    """Note that the collective changed."""
+    await session.execute(
+        update(Collective).where(col(Collective.id) == collective_id).values(updated_at=func.now())
+    )

@@ -1,0 +1,308 @@
+"""What happens to an order after it is made: approval, rejection, payment, withdrawal, expiry.
+
+Every transition is one conditional UPDATE on the status that it leaves: of many at once, one wins.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import aliased
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import Collective, Order, PaymentMethod, now
+from models.enums import (
+    OrderActionType,
+    OrderStatus,
+    OrderType,
+    PayoutMethodKind,
+    TransactionKind,
+)
+from services import fx, ledger, outbox, texts, visibility
+from services.actors import Actor
+from services.errors import Invalid, InvalidState, NotFound, SelfApproval
+from services.money import AskedAmount, convert, to_minor
+from services.orders import (
+    Placed,
+    action,
+    add_actions,
+    after_payment,
+    settle,
+    sides,
+    summary,
+)
+from services.permissions import Action, Subject, require
+from services.refs import named
+from services.settlement import Party
+
+
+async def load(
+    session: AsyncSession, actor: Actor, *, order_id: UUID
+) -> tuple[Placed, Subject, PaymentMethod | None]:
+    """Return an order with its sides, the subject for permissions, and its payment method.
+
+    Raises:
+        NotFound: there is none that the actor may see.
+    """
+    payer, payee = aliased(Collective), aliased(Collective)
+    payer_host, payee_host = aliased(Collective), aliased(Collective)
+    statement = (
+        select(Order, payer, payee, payer_host, payee_host, PaymentMethod)
+        .join(payer, col(Order.from_id) == payer.id)
+        .join(payee, col(Order.to_id) == payee.id)
+        .outerjoin(payer_host, payer.host_id == payer_host.id)  # type: ignore[arg-type]  # SQLModel
+        .outerjoin(payee_host, payee.host_id == payee_host.id)  # type: ignore[arg-type]  # SQLModel
+        .outerjoin(PaymentMethod, col(Order.payment_method_id) == PaymentMethod.id)
+        .where(col(Order.id) == order_id, visibility.of_order(actor))
+    )
+    row = (await session.execute(statement)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such order", path=["input", "id"])
+    order, from_, to, from_host, to_host, method = row
+    placed = sides(order, Party(from_, from_host), Party(to, to_host))
+    subject = Subject(
+        payer=from_, payee=to, payer_host=from_host, payee_host=to_host,
+        collective=to if order.type == OrderType.EXPENSE else from_,
+        created_by_actor=order.created_by_id is not None and order.created_by_id == actor.id,
+    )  # fmt: skip
+    return placed, subject, method
+
+
+async def approve(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    order_id: UUID,
+    amount: AskedAmount | None = None,
+    reason: str | None = None,
+) -> Order:
+    """Approve an order; another amount than asked needs a reason.
+
+    A donation by bank transfer is then paid. An expense is held, and paid at once where the payee is paid
+    into its balance. Locks: the order, then ledger accounts.
+
+    Raises:
+        SelfApproval: the actor is the payee, or acts for it, or made the expense.
+        InvalidState: the order does not wait for approval.
+        InsufficientFunds: from the database.
+    """
+    placed, subject, method = await load(session, actor, order_id=order_id)
+    order = placed.order
+    if order.type == OrderType.EXPENSE:
+        require(actor, Action.APPROVE_EXPENSE, subject)
+        if subject.created_by_actor or actor.is_admin(subject.payee):
+            raise SelfApproval(path=["input", "id"])
+    else:
+        require(actor, Action.APPROVE_DONATION, subject)
+    if order.status != OrderStatus.PENDING:
+        raise _not_in(order, OrderStatus.PENDING)
+    why = texts.clean(reason, path=["input", "reason"])
+    minor = _adjusted(order, amount, why)
+    held = order.type == OrderType.EXPENSE and order.payout_method_kind != PayoutMethodKind.BALANCE
+    after = OrderStatus.APPROVED if held else OrderStatus.PAID
+    await move(session, order, before=OrderStatus.PENDING, after=after, approved_amount=minor)
+    steps = [action(order, OrderActionType.APPROVE, actor, before=OrderStatus.PENDING, reason=why)]
+    if after is OrderStatus.PAID:
+        steps.append(action(order, OrderActionType.PAY, actor, before=OrderStatus.PENDING))
+    await add_actions(session, steps)
+    if held:
+        await _hold(session, placed)
+        await _tell_approved(session, actor, placed)
+        return order
+    await settle(session, actor, placed, TransactionKind(order.type), method=method)
+    await after_payment(session, actor, placed)
+    return order
+
+
+def _adjusted(order: Order, amount: AskedAmount | None, why: str | None) -> int:
+    if amount is None:
+        return order.amount
+    minor = to_minor(amount, path=["input", "amount"], currency=order.currency)
+    if minor != order.amount and not why:
+        raise Invalid("Another amount needs a reason", path=["input", "reason"])
+    return minor
+
+
+def _not_in(order: Order, *expected: OrderStatus) -> InvalidState:
+    return InvalidState(
+        f"The order is {order.status}, not {' or '.join(expected)}", path=["input", "id"]
+    )
+
+
+async def move(
+    session: AsyncSession, order: Order, *, before: OrderStatus, after: OrderStatus, **columns: Any
+) -> None:
+    """Take the order from one status to another, if it is still there.
+
+    Raises:
+        InvalidState: somebody else was first.
+    """
+    moment = now()
+    moved = await session.execute(
+        update(Order)
+        .where(col(Order.id) == order.id, col(Order.status) == before)
+        .values(status=after, updated_at=moment, **columns)
+        .returning(col(Order.id))
+        .execution_options(synchronize_session=False)
+    )
+    if moved.scalar_one_or_none() is None:
+        raise InvalidState("The order is not in that state any more", path=["input", "id"])
+    session.expunge(order)
+    order.status, order.updated_at = after, moment
+    for name, value in columns.items():
+        setattr(order, name, value)
+
+
+async def _hold(session: AsyncSession, placed: Placed) -> None:
+    order, payer = placed.order, placed.payer
+    assert payer.host is not None  # noqa: S101 - an expense is paid by a hosted collective
+    own = named(payer)
+    pair = (order.currency, own.currency)
+    quote = (await fx.quotes(session, [pair]))[pair]
+    await ledger.hold(
+        session, order_id=order.id, book_id=payer.host.id, owner_id=own.id, currency=own.currency,
+        amount=convert(order.approved_amount or order.amount, quote.rate, source=order.currency,
+                       target=own.currency),
+    )  # fmt: skip
+
+
+async def _tell_approved(session: AsyncSession, actor: Actor, placed: Placed) -> None:
+    order, host = placed.order, placed.payer.host
+    assert host is not None  # noqa: S101 - an expense is paid by a hosted collective
+    await outbox.to_admins(
+        session, collective_ids=[order.to_id, host.id], template="expense_approved",
+        payload=summary(order, to=placed.payee), order_id=order.id, except_id=actor.id,
+    )  # fmt: skip
+
+
+async def reject(session: AsyncSession, actor: Actor, *, order_id: UUID, reason: str) -> Order:
+    """Refuse an order, with a reason; an approved expense is freed.
+
+    Raises:
+        InvalidState: it is settled or closed.
+    """
+    placed, subject, _ = await load(session, actor, order_id=order_id)
+    order = placed.order
+    expense = order.type == OrderType.EXPENSE
+    require(actor, Action.REJECT_EXPENSE if expense else Action.REJECT_DONATION, subject)
+    why = texts.required(reason, path=["input", "reason"], max_length=1000)
+    await _close(
+        session, actor, placed, OrderStatus.REJECTED, OrderActionType.REJECT, why,
+        tell=[order.to_id if expense else order.from_id],
+    )  # fmt: skip
+    return order
+
+
+async def cancel(
+    session: AsyncSession, actor: Actor, *, order_id: UUID, reason: str | None = None
+) -> Order:
+    """Withdraw an order that is not settled; a hold is freed.
+
+    Raises:
+        InvalidState: it is settled or closed.
+    """
+    placed, subject, _ = await load(session, actor, order_id=order_id)
+    require(actor, Action.CANCEL_ORDER, subject)
+    order = placed.order
+    expense = order.type == OrderType.EXPENSE
+    await _close(
+        session, actor, placed, OrderStatus.CANCELLED, OrderActionType.CANCEL,
+        texts.clean(reason, path=["input", "reason"]),
+        tell=[order.from_id if expense else order.to_id],
+    )  # fmt: skip
+    return order
+
+
+async def _close(
+    session: AsyncSession,
+    actor: Actor,
+    placed: Placed,
+    after: OrderStatus,
+    step: OrderActionType,
+    reason: str | None,
+    *,
+    tell: list[UUID],
+) -> None:
+    order = placed.order
+    before = OrderStatus(order.status)
+    if before not in {OrderStatus.PENDING, OrderStatus.APPROVED}:
+        raise _not_in(order, OrderStatus.PENDING, OrderStatus.APPROVED)
+    await move(session, order, before=before, after=after)
+    await add_actions(session, [action(order, step, actor, before=before, reason=reason)])
+    if before is OrderStatus.APPROVED:
+        await ledger.release(session, order_id=order.id)
+    await outbox.to_admins(
+        session, collective_ids=tell, template="order_closed", order_id=order.id,
+        payload={**summary(order, to=placed.payee), "status": after, "reason": reason or ""},
+        except_id=actor.id,
+    )  # fmt: skip
+
+
+async def pay(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    order_id: UUID,
+    processor_fee: AskedAmount | None = None,
+) -> Order:
+    """Record that the host has paid an approved expense: frees the hold and posts.
+
+    `processor_fee` is what the bank took, in the host's currency; the order says who bears it.
+
+    Raises:
+        InvalidState: the expense is not approved.
+        InsufficientFunds: from the database.
+    """
+    placed, subject, _ = await load(session, actor, order_id=order_id)
+    order = placed.order
+    if order.type != OrderType.EXPENSE:
+        require(actor, Action.APPROVE_DONATION, subject)
+        raise InvalidState("Only an expense is paid by hand", path=["input", "id"])
+    require(actor, Action.PAY_EXPENSE, subject)
+    if order.status != OrderStatus.APPROVED:
+        raise _not_in(order, OrderStatus.APPROVED)
+    host = placed.payer.host
+    assert host is not None  # noqa: S101 - an expense is paid by a hosted collective
+    fee = (
+        to_minor(processor_fee, path=["input", "processorFee"], currency=host.currency)
+        if processor_fee is not None and processor_fee.value != 0
+        else 0
+    )
+    await move(session, order, before=OrderStatus.APPROVED, after=OrderStatus.PAID)
+    await add_actions(
+        session, [action(order, OrderActionType.PAY, actor, before=OrderStatus.APPROVED)]
+    )
+    await settle(
+        session, actor, placed, TransactionKind.EXPENSE, payout_fee_minor=fee, release=True
+    )
+    await after_payment(session, actor, placed)
+    return order
+
+
+async def expire(session: AsyncSession) -> int:
+    """Close the orders whose time to decide is over; return how many. Skips those being decided now."""
+    due = (
+        select(Order.id)
+        .where(col(Order.status) == OrderStatus.PENDING, col(Order.expires_at) <= now())
+        .limit(500)
+        .with_for_update(skip_locked=True)
+    )
+    closed = await session.execute(
+        update(Order)
+        .where(col(Order.id).in_(due))
+        .values(status=OrderStatus.EXPIRED, updated_at=now())
+        .returning(Order)
+        .execution_options(synchronize_session=False)
+    )
+    orders = list(closed.scalars())
+    if orders:
+        server = Actor()
+        await add_actions(
+            session,
+            [
+                action(order, OrderActionType.EXPIRE, server, before=OrderStatus.PENDING)
+                for order in orders
+            ],
+        )
+    return len(orders)

@@ -1,0 +1,59 @@
+"""Doing a keyed thing once: the same key and payload lead to the first result."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import Idempotency
+from services.actors import Actor
+from services.errors import IdempotencyConflict, Invalid
+from services.texts import clean
+
+MAX_KEY_LENGTH = 200
+
+
+def request_hash(mutation: str, payload: Mapping[str, Any]) -> bytes:
+    """Return what a key is compared by: the mutation and all its input but the key itself."""
+    body = orjson.dumps([mutation, payload], default=str, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(body).digest()
+
+
+async def claim(
+    session: AsyncSession, actor: Actor, *, key: str, request: bytes, result_id: UUID
+) -> UUID | None:
+    """Take the key for `result_id`; return the earlier result's id if it was taken for the same request.
+
+    Waits for a running operation with the same key, whose result it then sees. Keys are the actor's own.
+
+    Raises:
+        IdempotencyConflict: the key was used for another payload.
+        Invalid: the key is empty or longer than 200 characters.
+    """
+    path = ["input", "idempotencyKey"]
+    if not 1 <= len(clean(key, path=path) or "") <= MAX_KEY_LENGTH:
+        raise Invalid(f"The key must have 1 to {MAX_KEY_LENGTH} characters", path=path)
+    inserted = await session.execute(
+        insert(Idempotency)
+        .values(actor_id=actor.id, key=key, request_hash=request, result_id=result_id)
+        .on_conflict_do_nothing()
+        .returning(Idempotency.result_id)
+    )
+    if inserted.scalar_one_or_none() is not None:
+        return None
+    earlier = (
+        await session.execute(
+            select(Idempotency).where(
+                Idempotency.actor_id == actor.id,  # type: ignore[arg-type]  # SQLModel columns
+                Idempotency.key == key,  # type: ignore[arg-type]  # SQLModel columns
+            )
+        )
+    ).scalar_one()
+    if earlier.request_hash != request:
+        raise IdempotencyConflict(path=path)
+    return earlier.result_id

@@ -1,0 +1,115 @@
+"""Writing to the ledger: the SQL functions are the only writers, and this the only caller of them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import Order, new_id
+from models.enums import TransactionKind
+from services.settlement import Figures, Leg, Party
+
+_POST = text(
+    "SELECT ledger_post(jsonb_populate_record(NULL::transaction, CAST(:row AS jsonb)),"
+    " CAST(:books AS uuid[]), CAST(:owners AS uuid[]), CAST(:currencies AS text[]),"
+    " CAST(:kinds AS text[]), CAST(:amounts AS bigint[]), CAST(:release AS uuid))"
+)
+_HOLD = text("SELECT ledger_hold(:order_id, :book_id, :owner_id, :currency, :amount)")
+_RELEASE = text("SELECT ledger_release(:order_id)")
+_OPEN = text("SELECT ledger_open(:book_id, :owner_id, :currency)")
+
+
+async def post(
+    session: AsyncSession,
+    *,
+    row: dict[str, Any],
+    legs: Sequence[Leg],
+    release_order_id: UUID | None = None,
+) -> datetime:
+    """Write one transaction with its postings; return its ledger time.
+
+    Locks: the accounts of the legs, in their order. Raises the database's own errors, which
+    services.guards turns into problems.
+    """
+    result = await session.execute(
+        _POST,
+        {
+            "row": orjson.dumps(row, default=str).decode(),
+            "books": [leg.book_id for leg in legs],
+            "owners": [leg.owner_id for leg in legs],
+            "currencies": [leg.currency for leg in legs],
+            "kinds": [str(leg.kind) for leg in legs],
+            "amounts": [leg.amount for leg in legs],
+            "release": release_order_id,
+        },
+    )
+    at: datetime = result.scalar_one()
+    return at
+
+
+def transaction_row(
+    found: Figures,
+    payer: Party,
+    payee: Party,
+    *,
+    kind: TransactionKind,
+    order: Order | None,
+    transaction_id: UUID | None = None,
+    group_id: UUID | None = None,
+    at: datetime | None = None,
+    description: str | None = None,
+) -> dict[str, Any]:
+    """Return a transaction's columns as `post` takes them; no `at` is now."""
+    row = {
+        "id": transaction_id or new_id(),
+        "group_id": group_id or new_id(),
+        "kind": kind,
+        "order_id": order.id if order else None,
+        "from_collective_id": payer.collective.id if payer.collective else None,
+        "to_collective_id": payee.collective.id if payee.collective else None,
+        "from_host_id": payer.host.id if payer.host else None,
+        "to_host_id": payee.host.id if payee.host else None,
+        "payment_method_id": order.payment_method_id if order else None,
+        "description": description if description else (order.description if order else None),
+        "has_public_side": order.has_public_side if order else True,
+        **asdict(found),
+    }
+    if at is not None:
+        row["at"] = at.isoformat()
+    return row
+
+
+async def hold(
+    session: AsyncSession,
+    *,
+    order_id: UUID,
+    book_id: UUID,
+    owner_id: UUID,
+    currency: str,
+    amount: int,
+) -> None:
+    """Set minor units of a balance aside for an order. Locks: the account."""
+    await session.execute(
+        _HOLD,
+        {
+            "order_id": order_id, "book_id": book_id, "owner_id": owner_id,
+            "currency": currency, "amount": amount,
+        },
+    )  # fmt: skip
+
+
+async def release(session: AsyncSession, *, order_id: UUID) -> None:
+    """Free an order's hold, if it has one. Locks: the hold, then its account."""
+    await session.execute(_RELEASE, {"order_id": order_id})
+
+
+async def open_account(
+    session: AsyncSession, *, book_id: UUID, owner_id: UUID, currency: str
+) -> None:
+    """Open the balance of an owner in a host's book; nothing where it is open."""
+    await session.execute(_OPEN, {"book_id": book_id, "owner_id": owner_id, "currency": currency})

@@ -1,0 +1,293 @@
+"""Who belongs to what: invitations, roles, leaving."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import Collective, Credential, Invitation, Member, new_id, now
+from models.enums import CollectiveType, MemberRole, RequestStatus
+from services import collectives, identity, outbox, texts, visibility
+from services.actors import Actor
+from services.errors import Conflict, Invalid, InvalidState, NotFound
+from services.pages import Sort
+from services.permissions import Action, Subject, require
+from services.refs import Ref, named, require_open, resolve, resolve_one
+
+INVITABLE = (MemberRole.ADMIN, MemberRole.MEMBER, MemberRole.ACCOUNTANT)
+ENDABLE = (*INVITABLE, MemberRole.FOLLOWER, MemberRole.ATTENDEE)
+OLDEST_FIRST = Sort("since", col(Member.since), col(Member.id), descending=False)
+
+
+async def invite(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    collective: Ref,
+    role: MemberRole,
+    user: Ref | None = None,
+    email: str | None = None,
+    message: str | None = None,
+) -> Invitation:
+    """Offer a role to a user, or to an address: an unknown one becomes an unclaimed user.
+
+    Raises:
+        Invalid: the role does not come by invitation, or not exactly one of user and email.
+        Conflict: the user has the role, or an invitation to it waits.
+    """
+    wanted = {"collective": collective} | ({"user": user} if user else {})
+    parties = await resolve(session, actor, wanted)
+    row = named(parties["collective"])
+    require(actor, Action.INVITE_MEMBER, Subject(collective=row))
+    assert actor.user is not None  # noqa: S101 - require has seen to it
+    require_open(row, path=["input", "collective"])
+    if row.type == CollectiveType.USER:
+        raise Invalid("A person has no members", path=["input", "collective"])
+    if role not in INVITABLE:
+        raise Invalid(f"{role} does not come by invitation", path=["input", "role"])
+    if (user is None) == (email is None):
+        raise Invalid("Name a user or an email address", path=["input", "user"])
+    invitee = named(parties["user"]) if user else await _known_or_new(session, email or "")
+    if invitee.type != CollectiveType.USER:
+        raise Invalid("Only people are invited", path=["input", "user"])
+    await _require_no_open(session, row.id, invitee.id, role)
+    invitation = Invitation(
+        collective_id=row.id, user_id=invitee.id, role=role, created_by_id=actor.user.id,
+        message=texts.clean(message, path=["input", "message"]),
+    )  # fmt: skip
+    session.add(invitation)
+    await session.flush()
+    await _mail_invitation(session, actor.user, row, invitee, role)
+    return invitation
+
+
+async def _known_or_new(session: AsyncSession, email: str) -> Collective:
+    address = identity.checked_email(email, path=["input", "email"])
+    statement = (
+        select(Collective)
+        .join(Credential, col(Credential.user_id) == Collective.id)
+        .where(col(Credential.email) == address)
+    )
+    known = (await session.execute(statement)).scalar_one_or_none()
+    if known is not None:
+        return known
+    user, _ = await identity.create_user(session, email=address, name="Invited member")
+    return user
+
+
+async def _require_no_open(
+    session: AsyncSession, collective_id: UUID, member_id: UUID, role: MemberRole
+) -> None:
+    statement = select(Member.id).where(
+        col(Member.collective_id) == collective_id, col(Member.member_id) == member_id,
+        col(Member.role) == role, col(Member.until).is_(None),
+    )  # fmt: skip
+    if (await session.execute(statement)).scalar_one_or_none() is not None:
+        raise Conflict(f"This user is {role} already", path=["input", "role"])
+
+
+async def _mail_invitation(
+    session: AsyncSession, by: Collective, to: Collective, invitee: Collective, role: MemberRole
+) -> None:
+    addresses = await identity.email_of(session, user_ids=[invitee.id])
+    if invitee.id in addresses:
+        await outbox.to_address(
+            session, address=addresses[invitee.id], template="invitation",
+            payload={"name": invitee.name, "by": by.name, "collective": to.name, "role": role},
+        )  # fmt: skip
+        await session.flush()
+
+
+async def respond(
+    session: AsyncSession, actor: Actor, *, invitation_id: UUID, accept: bool
+) -> tuple[Invitation, Member | None]:
+    """Answer an invitation, once; yes writes the member row.
+
+    Raises:
+        NotFound: there is none that the actor may see.
+        InvalidState: it was answered.
+    """
+    statement = (
+        select(Invitation, Collective)
+        .join(Collective, col(Invitation.user_id) == Collective.id)
+        .where(col(Invitation.id) == invitation_id, visibility.of_invitation(actor))
+        .with_for_update(of=Invitation)
+    )
+    found = (await session.execute(statement)).one_or_none()
+    if found is None:
+        require(actor, Action.FOLLOW_COLLECTIVE)
+        raise NotFound("There is no such invitation", path=["input", "id"])
+    invitation, invitee = found
+    require(actor, Action.RESPOND_TO_INVITATION, Subject(collective=invitee))
+    if invitation.status != RequestStatus.PENDING:
+        raise InvalidState("This invitation was answered", path=["input", "id"])
+    invitation.status = RequestStatus.ACCEPTED if accept else RequestStatus.DECLINED
+    invitation.answered_at = now()
+    member = None
+    if accept:
+        await add(session, invitation.collective_id, invitation.user_id, invitation.role)
+        member = await _open_row(
+            session, invitation.collective_id, invitation.user_id, invitation.role
+        )
+    await session.flush()
+    return invitation, member
+
+
+async def add(
+    session: AsyncSession, collective_id: UUID, member_id: UUID, role: MemberRole
+) -> None:
+    """Write a member row unless an open one exists; one statement."""
+    await session.execute(
+        insert(Member)
+        .values(
+            id=new_id(), collective_id=collective_id, member_id=member_id, role=role, since=now()
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+async def _open_row(
+    session: AsyncSession, collective_id: UUID, member_id: UUID, role: MemberRole
+) -> Member | None:
+    statement = select(Member).where(
+        col(Member.collective_id) == collective_id, col(Member.member_id) == member_id,
+        col(Member.role) == role, col(Member.until).is_(None),
+    )  # fmt: skip
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def remove(session: AsyncSession, actor: Actor, *, member_id: UUID) -> Member:
+    """End a member row, one's own or as an ADMIN; the row stays. Locks: the collective.
+
+    Raises:
+        NotFound: there is no such open row.
+        InvalidState: the role is the system's, or it is the last ADMIN.
+    """
+    statement = (
+        select(Member, Collective)
+        .join(Collective, col(Member.member_id) == Collective.id)
+        .where(
+            col(Member.id) == member_id, col(Member.until).is_(None), visibility.of_member(actor)
+        )
+    )
+    found = (await session.execute(statement)).one_or_none()
+    if found is None:
+        require(actor, Action.FOLLOW_COLLECTIVE)
+        raise NotFound("There is no such member", path=["input", "id"])
+    member, person = found
+    await _require_may_remove(session, actor, member, person)
+    if member.role not in ENDABLE:
+        raise InvalidState(f"{member.role} is not ended by hand", path=["input", "id"])
+    await collectives.lock(session, member.collective_id)
+    if member.role == MemberRole.ADMIN:
+        admins = select(func.count()).select_from(Member).where(
+            col(Member.collective_id) == member.collective_id,
+            col(Member.role) == MemberRole.ADMIN, col(Member.until).is_(None),
+        )  # fmt: skip
+        if (await session.execute(admins)).scalar_one() <= 1:
+            raise InvalidState("The last ADMIN cannot leave", path=["input", "id"])
+    await _end(session, member)
+    return member
+
+
+async def _require_may_remove(
+    session: AsyncSession, actor: Actor, member: Member, person: Collective
+) -> None:
+    if person.id == actor.id:
+        require(actor, Action.REMOVE_MEMBER, Subject(collective=person))
+        return
+    owner = (
+        await session.execute(select(Collective).where(col(Collective.id) == member.collective_id))
+    ).scalar_one()
+    require(actor, Action.REMOVE_MEMBER, Subject(collective=owner))
+
+
+async def _end(session: AsyncSession, member: Member) -> None:
+    member.until = max(now(), member.since)
+    await session.execute(
+        update(Member).where(col(Member.id) == member.id).values(until=member.until)
+    )
+
+
+async def follow(session: AsyncSession, actor: Actor, *, collective: Ref) -> Member:
+    """Become a FOLLOWER; one already is well, too."""
+    row = named(await resolve_one(session, actor, collective))
+    require(actor, Action.FOLLOW_COLLECTIVE)
+    assert actor.user is not None  # noqa: S101 - require has seen to it
+    require_open(row, path=["input", "collective"])
+    await add(session, row.id, actor.user.id, MemberRole.FOLLOWER)
+    member = await _open_row(session, row.id, actor.user.id, MemberRole.FOLLOWER)
+    assert member is not None  # noqa: S101 - just written
+    return member
+
+
+async def unfollow(session: AsyncSession, actor: Actor, *, collective: Ref) -> Collective:
+    """Stop following; nobody following is well, too."""
+    row = named(await resolve_one(session, actor, collective))
+    require(actor, Action.UNFOLLOW_COLLECTIVE)
+    assert actor.user is not None  # noqa: S101 - require has seen to it
+    member = await _open_row(session, row.id, actor.user.id, MemberRole.FOLLOWER)
+    if member is not None:
+        await _end(session, member)
+    return row
+
+
+def listed(
+    actor: Actor, *, owner: Any, side: Any, roles: Sequence[MemberRole]
+) -> Select[tuple[Member]]:
+    """Select the open member rows whose `side` is `owner` that the actor may see.
+
+    Rows of a private event, or of a member who may not be seen, are left out.
+    """
+    other = Member.member_id if side is Member.collective_id else Member.collective_id
+    statement = (
+        select(Member)
+        .join(Collective, col(other) == Collective.id)
+        .where(
+            side == owner, col(Member.until).is_(None), visibility.of_member(actor),
+            visibility.of_collective(actor),
+        )
+    )  # fmt: skip
+    return statement.where(col(Member.role).in_(roles)) if roles else statement
+
+
+async def by_ids(
+    session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
+) -> dict[UUID, Member]:
+    """Return those of the member rows that the actor may see."""
+    statement = (
+        select(Member)
+        .join(Collective, col(Member.collective_id) == Collective.id)
+        .where(
+            col(Member.id).in_(row_ids), visibility.of_member(actor),
+            visibility.of_collective(actor),
+        )
+    )  # fmt: skip
+    return {row.id: row for row in (await session.execute(statement)).scalars()}
+
+
+async def invitations(session: AsyncSession, actor: Actor) -> list[Invitation]:
+    """Return the invitations that wait for the actor's answer, newest first."""
+    statement = (
+        select(Invitation)
+        .where(
+            col(Invitation.user_id) == actor.id,
+            col(Invitation.status) == RequestStatus.PENDING,
+        )
+        .order_by(col(Invitation.id).desc())
+    )
+    return list((await session.execute(statement)).scalars())
+
+
+async def invitations_by_ids(
+    session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
+) -> dict[UUID, Invitation]:
+    """Return those of the invitations that the actor may see."""
+    statement = select(Invitation).where(
+        col(Invitation.id).in_(row_ids), visibility.of_invitation(actor)
+    )
+    return {row.id: row for row in (await session.execute(statement)).scalars()}

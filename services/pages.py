@@ -1,0 +1,127 @@
+"""Keyset pages over a Select: a page costs the same however deep it lies."""
+
+import base64
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Select, func, literal, select, tuple_
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.errors import Invalid
+
+DEFAULT_SIZE = 20
+MAX_SIZE = 100
+RowT = TypeVar("RowT")
+
+
+@dataclass(frozen=True)
+class Sort:
+    """A total order by a moment or text column, then by id; both in one direction."""
+
+    name: str
+    key: Any
+    id: Any
+    descending: bool = True
+    parse: Any = datetime.fromisoformat
+
+    def values(self, row: Any) -> tuple[Any, UUID]:
+        """Return where the row stands in this order."""
+        return getattr(row, self.key.key), row.id
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageRequest:
+    """Which part of a list: at most `first` rows after a cursor."""
+
+    first: int = DEFAULT_SIZE
+    after: str | None = None
+
+
+@dataclass(frozen=True)
+class Page(Generic[RowT]):
+    """Rows in order, each with its cursor; `all_rows` counts the whole list when asked."""
+
+    rows: list[RowT]
+    cursors: list[str]
+    has_next_page: bool
+    has_previous_page: bool
+    all_rows: Select[Any]
+
+
+def request(first: int | None, after: str | None) -> PageRequest:
+    """Check a page's size.
+
+    Raises:
+        Invalid: `first` is not within 1 to 100.
+    """
+    size = DEFAULT_SIZE if first is None else first
+    if not 1 <= size <= MAX_SIZE:
+        raise Invalid(f"first must be from 1 to {MAX_SIZE}", path=["first"])
+    return PageRequest(first=size, after=after)
+
+
+async def read(
+    session: AsyncSession, statement: Select[tuple[RowT]], *, sort: Sort, page: PageRequest
+) -> Page[RowT]:
+    """Read one page, in one statement. Order: that of `sort`.
+
+    Raises:
+        Invalid: the cursor is not one of this list's.
+    """
+    rows = list((await session.execute(narrow(statement, sort=sort, page=page))).scalars().all())
+    return build(rows, statement, sort=sort, page=page)
+
+
+def narrow(statement: Select[tuple[RowT]], *, sort: Sort, page: PageRequest) -> Select[tuple[RowT]]:
+    """Order the statement, start it after the cursor, and ask for one row more than the page has."""
+    if page.after is not None:
+        value, row_id = decode_cursor(page.after, sort)
+        place = tuple_(sort.key, sort.id)
+        bound = tuple_(literal(value), literal(row_id))
+        statement = statement.where(place < bound if sort.descending else place > bound)
+    columns = (sort.key, sort.id)
+    ordered = statement.order_by(*(c.desc() if sort.descending else c.asc() for c in columns))
+    return ordered.limit(page.first + 1)
+
+
+def build(rows: list[RowT], statement: Select[Any], *, sort: Sort, page: PageRequest) -> Page[RowT]:
+    """Make a page of the rows that `narrow` found."""
+    shown = rows[: page.first]
+    return Page(
+        rows=shown,
+        cursors=[encode_cursor(sort, row) for row in shown],
+        has_next_page=len(rows) > page.first,
+        has_previous_page=page.after is not None,
+        all_rows=statement,
+    )
+
+
+async def count(session: AsyncSession, page: Page[Any]) -> int:
+    """Count the whole list that the page is of, in one statement."""
+    inner = page.all_rows.order_by(None).subquery()
+    return (await session.execute(select(func.count()).select_from(inner))).scalar_one()
+
+
+def encode_cursor(sort: Sort, row: Any) -> str:
+    """Return an opaque cursor: the order's name, and where the row stands in it."""
+    value, row_id = sort.values(row)
+    text = value.isoformat() if isinstance(value, datetime) else value
+    return base64.urlsafe_b64encode(orjson.dumps([sort.name, text, row_id.hex])).decode()
+
+
+def decode_cursor(cursor: str, sort: Sort) -> tuple[Any, UUID]:
+    """Return where a cursor points to.
+
+    Raises:
+        Invalid: it is not a cursor of this order.
+    """
+    try:
+        name, value, row_id = orjson.loads(base64.urlsafe_b64decode(cursor.encode()))
+        if name != sort.name:
+            raise ValueError(name)
+        return sort.parse(value), UUID(row_id)
+    except (ValueError, TypeError):
+        raise Invalid("This is not a cursor of this list", path=["after"]) from None

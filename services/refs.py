@@ -1,0 +1,103 @@
+"""From what a client names to rows: collectives by id or slug, with their hosts, in one statement."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import aliased
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import Collective, SlugRedirect
+from services import ids, visibility
+from services.actors import Actor
+from services.errors import Invalid, InvalidState, NotFound
+from services.settlement import Party
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A collective by public id or by slug; exactly one."""
+
+    id: str | None = None
+    slug: str | None = None
+
+
+def by_slug(slug: str) -> Ref:
+    """Return the reference that a slug is."""
+    return Ref(slug=slug)
+
+
+async def resolve(session: AsyncSession, actor: Actor, refs: Mapping[str, Ref]) -> dict[str, Party]:
+    """Return each named collective with its host, keyed by the input field; one statement.
+
+    A slug that a collective had before leads to it.
+
+    Raises:
+        Invalid: an id is of another type.
+        NotFound: there is none, or the actor may not see it.
+    """
+    wanted = {name: _key(name, ref) for name, ref in refs.items()}
+    row_ids = [key for key in wanted.values() if isinstance(key, UUID)]
+    slugs = [key for key in wanted.values() if isinstance(key, str)]
+    host = aliased(Collective)
+    statement = (
+        select(Collective, host, SlugRedirect.slug)
+        .outerjoin(host, Collective.host_id == host.id)  # type: ignore[arg-type]  # SQLModel columns
+        .outerjoin(
+            SlugRedirect,
+            (col(SlugRedirect.collective_id) == Collective.id) & col(SlugRedirect.slug).in_(slugs),
+        )
+        .where(
+            or_(
+                col(Collective.id).in_(row_ids),
+                col(Collective.slug).in_(slugs),
+                col(SlugRedirect.slug).is_not(None),
+            ),
+            visibility.of_collective(actor),
+        )
+    )
+    found: dict[Any, Party] = {}
+    for collective, its_host, old_slug in (await session.execute(statement)).all():
+        approved = collective.host_approved_at is not None
+        party = Party(collective, its_host if approved else None)
+        found |= {collective.id: party, collective.slug: party}
+        if old_slug is not None:
+            found.setdefault(old_slug, party)
+    missing = [name for name, key in wanted.items() if key not in found]
+    if missing:
+        raise NotFound("There is no such collective", path=["input", missing[0]])
+    return {name: found[key] for name, key in wanted.items()}
+
+
+def _key(name: str, ref: Ref) -> UUID | str:
+    if ref.id is not None:
+        return ids.decode("Collective", ref.id, path=["input", name, "id"])
+    if not ref.slug or "\x00" in ref.slug:
+        raise Invalid("Name the collective by id or slug", path=["input", name, "slug"])
+    return ref.slug.lower()
+
+
+async def resolve_one(
+    session: AsyncSession, actor: Actor, ref: Ref, *, name: str = "collective"
+) -> Party:
+    """Return one named collective with its host, as `resolve`."""
+    return (await resolve(session, actor, {name: ref}))[name]
+
+
+def named(party: Party) -> Collective:
+    """Return the collective of a side that has one."""
+    assert party.collective is not None  # noqa: S101 - resolve yields no other
+    return party.collective
+
+
+def require_open(collective: Collective, *, path: list[str]) -> None:
+    """Let through what is not archived.
+
+    Raises:
+        InvalidState: it is archived.
+    """
+    if collective.archived_at is not None:
+        raise InvalidState(f"{collective.slug} is archived", path=path)

@@ -1,0 +1,134 @@
+"""Who may see what: one predicate a type, as SQL, used on every path to it."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, false, or_, select, true
+from sqlmodel import col
+
+from models import Collective, Invitation, LedgerAccount, Member, Order, Transaction
+from models.enums import CollectiveType, MemberRole, OrderStatus, OrderType
+from services.actors import Actor
+
+_READERS = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
+_OPEN_TO_ALL = (OrderStatus.APPROVED, OrderStatus.PAID, OrderStatus.REFUNDED)
+
+
+def _among(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
+    ids = actor.with_role(*roles)
+    return col(column).in_(ids) if ids else false()
+
+
+def of_collective(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
+    """All but private events, which are their members' and their parent's admins'.
+
+    A user known by email alone is shown by a slug and a name that say nothing of the address.
+    """
+    if actor.is_platform_accountant:
+        return true()
+    inside = list(actor.roles)
+    return or_(
+        table.is_public,
+        table.id.in_(inside) if inside else false(),
+        and_(table.type == CollectiveType.EVENT, _among(table.parent_id, actor, *_READERS)),
+    )
+
+
+def of_order(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
+    """Expenses, and what is approved or paid, where a side is no person; else those concerned.
+
+    Concerned are the creator, admins and accountants of both sides and of their hosts.
+    """
+    if actor.is_platform_accountant:
+        return true()
+    public = and_(
+        table.has_public_side,
+        or_(table.type == OrderType.EXPENSE, table.status.in_(_OPEN_TO_ALL)),
+    )
+    if actor.user is None:
+        return public
+    return or_(
+        public,
+        table.created_by_id == actor.id,
+        _among(table.from_id, actor, *_READERS),
+        _among(table.to_id, actor, *_READERS),
+        _hosted(table.from_id, actor),
+        _hosted(table.to_id, actor),
+    )
+
+
+def _hosted(column: Any, actor: Actor) -> ColumnElement[bool]:
+    hosts = [i for i in actor.with_role(*_READERS) if i != actor.id]
+    if not hosts:
+        return false()
+    return col(column).in_(select(Collective.id).where(col(Collective.host_id).in_(hosts)))
+
+
+def of_transaction(actor: Actor, table: Any = Transaction) -> ColumnElement[bool]:
+    """Those with a side that is no person; else admins and accountants of its sides and hosts."""
+    if actor.is_platform_accountant:
+        return true()
+    if actor.user is None:
+        return table.has_public_side == true()
+    return or_(
+        table.has_public_side,
+        *(
+            _among(column, actor, *_READERS)
+            for column in (
+                table.from_collective_id,
+                table.to_collective_id,
+                table.from_host_id,
+                table.to_host_id,
+            )
+        ),
+    )
+
+
+def of_ledger_account(actor: Actor) -> ColumnElement[bool]:
+    """Accounts of organizations and communities; a person's own; all of a book for its readers.
+
+    Needs LedgerAccount joined to Collective on owner_id.
+    """
+    if actor.is_platform_accountant:
+        return true()
+    return or_(
+        col(Collective.type) != CollectiveType.USER,
+        _among(LedgerAccount.owner_id, actor, *_READERS),
+        _among(LedgerAccount.book_id, actor, *_READERS),
+    )
+
+
+def of_member(actor: Actor) -> ColumnElement[bool]:
+    """All but followers, whom the collective's admins and they themselves see."""
+    if actor.is_platform_accountant:
+        return true()
+    return or_(
+        col(Member.role) != MemberRole.FOLLOWER,
+        _among(Member.collective_id, actor, *_READERS),
+        _among(Member.member_id, actor, *_READERS),
+    )
+
+
+def of_invitation(actor: Actor) -> ColumnElement[bool]:
+    """The invitee and the admins of the collective."""
+    if actor.is_platform_accountant:
+        return true()
+    return or_(
+        _among(Invitation.user_id, actor), _among(Invitation.collective_id, actor, MemberRole.ADMIN)
+    )
+
+
+def sees_private(actor: Actor, collective: Collective) -> bool:
+    """Whether the actor reads a collective's private fields: its admins and accountants."""
+    return actor.is_platform_accountant or actor.holds(collective, *_READERS)
+
+
+def sees_balance(actor: Actor, collective: Collective) -> bool:
+    """Whether the actor reads its balance: everybody, but a person's is their own and their host's."""
+    return (
+        collective.type != CollectiveType.USER
+        or sees_private(actor, collective)
+        or (
+            collective.host_id is not None
+            and not actor.roles.get(collective.host_id, frozenset()).isdisjoint(_READERS)
+        )
+    )
