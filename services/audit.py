@@ -1,0 +1,155 @@
+"""Every promise of the ledger, counted from the data: zero violations each, or something is wrong."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import now
+from services.actors import Actor
+from services.errors import Forbidden, Unauthenticated
+
+CHECKS: dict[str, tuple[str, str]] = {
+    "unbalancedTransactions": (
+        "Postings that do not sum to zero per transaction, book and currency.",
+        "SELECT count(*) FROM (SELECT FROM posting GROUP BY transaction_id, book_id, currency"
+        " HAVING sum(amount) <> 0) x",
+    ),
+    "unbalancedBooks": (
+        "Books and currencies whose accounts do not sum to zero: cash held is not what is owed.",
+        "SELECT count(*) FROM (SELECT FROM ledger_account GROUP BY book_id, currency"
+        " HAVING sum(posted) <> 0) x",
+    ),
+    "balanceMismatches": (
+        "Accounts whose balance is not the sum of their postings.",
+        "SELECT count(*) FROM ledger_account a LEFT JOIN (SELECT book_id, account_id, sum(amount)"
+        " AS total FROM posting GROUP BY 1, 2) p ON p.book_id = a.book_id AND p.account_id = a.id"
+        " WHERE a.posted <> coalesce(p.total, 0)",
+    ),
+    "sequenceGaps": (
+        "Accounts whose postings are not numbered 1 to seq without a gap.",
+        "SELECT count(*) FROM ledger_account a LEFT JOIN (SELECT book_id, account_id, count(*) AS n,"
+        " max(seq) AS last, min(seq) AS first FROM posting GROUP BY 1, 2) p"
+        " ON p.book_id = a.book_id AND p.account_id = a.id WHERE a.seq <> coalesce(p.n, 0)"
+        " OR a.seq <> coalesce(p.last, 0) OR coalesce(p.first, 1) <> 1",
+    ),
+    "runningBalanceBreaks": (
+        "Postings whose balance is not the one before plus their amount.",
+        "SELECT count(*) FROM (SELECT amount, balance_after, lag(balance_after, 1, 0::bigint) OVER"
+        " (PARTITION BY book_id, account_id ORDER BY seq) AS before FROM posting) x"
+        " WHERE before + amount <> balance_after",
+    ),
+    "timeReversals": (
+        "Postings with a ledger time before that of the posting before them.",
+        "SELECT count(*) FROM (SELECT at, lag(at) OVER (PARTITION BY book_id, account_id"
+        " ORDER BY seq) AS before FROM posting) x WHERE at < before",
+    ),
+    "currencyMismatches": (
+        "Postings in another currency than their account's, or on no account.",
+        "SELECT count(*) FROM posting p LEFT JOIN ledger_account a ON a.book_id = p.book_id"
+        " AND a.id = p.account_id WHERE a.currency IS DISTINCT FROM p.currency",
+    ),
+    "overdrafts": (
+        "Accounts whose balance less holds is below their floor.",
+        "SELECT count(*) FROM ledger_account WHERE posted - held < floor",
+    ),
+    "holdMismatches": (
+        "Accounts whose held amount is not the sum of their open holds.",
+        "SELECT count(*) FROM ledger_account a LEFT JOIN (SELECT book_id, account_id, sum(amount)"
+        " AS total FROM hold WHERE released_at IS NULL GROUP BY 1, 2) h ON h.book_id = a.book_id"
+        " AND h.account_id = a.id WHERE a.held <> coalesce(h.total, 0)",
+    ),
+    "strayHolds": (
+        "Open holds of orders that are not approved, or approved expenses without one.",
+        'SELECT count(*) FROM "order" o FULL JOIN (SELECT order_id FROM hold WHERE released_at'
+        " IS NULL) h ON h.order_id = o.id WHERE (o.status = 'APPROVED' AND o.type = 'EXPENSE')"
+        " <> (h.order_id IS NOT NULL)",
+    ),
+    "doubleEmissions": (
+        "Orders that emitted a transaction of one kind twice.",
+        "SELECT count(*) FROM (SELECT FROM transaction WHERE refund_of_id IS NULL AND kind <>"
+        " 'PAYMENT_PROCESSOR_COVER' AND order_id IS NOT NULL GROUP BY order_id, kind"
+        " HAVING count(*) > 1) x",
+    ),
+    "unsettledOrders": (
+        "Paid or refunded orders without a transaction, and transactions of orders that are neither.",
+        "SELECT count(*) FROM \"order\" o WHERE (o.status IN ('PAID', 'REFUNDED')) <> EXISTS"
+        " (SELECT FROM transaction t WHERE t.order_id = o.id)",
+    ),
+    "overRefunds": (
+        "Transactions refunded beyond their amount, or whose refund total is not that of the refunds.",
+        "SELECT count(*) FROM transaction t JOIN (SELECT refund_of_id, -sum(amount) AS total"
+        " FROM transaction WHERE refund_of_id IS NOT NULL GROUP BY 1) r ON r.refund_of_id = t.id"
+        " LEFT JOIN refund_total s ON s.transaction_id = t.id"
+        " WHERE r.total > t.amount OR r.total IS DISTINCT FROM s.refunded",
+    ),
+    "emptyTransactions": (
+        "Transactions without postings, and postings without a transaction.",
+        "SELECT count(*) FROM transaction t FULL JOIN (SELECT DISTINCT transaction_id FROM posting)"
+        " p ON p.transaction_id = t.id WHERE t.id IS NULL OR p.transaction_id IS NULL",
+    ),
+    "danglingParties": (
+        "Transactions that name a collective that does not exist.",
+        "SELECT count(*) FROM transaction t CROSS JOIN LATERAL unnest(ARRAY[t.from_collective_id,"
+        " t.to_collective_id, t.from_host_id, t.to_host_id]) AS party(id)"
+        " LEFT JOIN collective c ON c.id = party.id WHERE party.id IS NOT NULL AND c.id IS NULL",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class AuditCheck:
+    """One promise, and how often the data breaks it."""
+
+    name: str
+    description: str
+    violations: int
+
+
+@dataclass(frozen=True)
+class LedgerAudit:
+    """All promises at one moment."""
+
+    checks: list[AuditCheck]
+    transactions: int
+    postings: int
+    at: datetime
+
+    @property
+    def violations(self) -> int:
+        """How many violations there are in all."""
+        return sum(check.violations for check in self.checks)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there is none."""
+        return self.violations == 0
+
+
+async def run(session: AsyncSession) -> LedgerAudit:
+    """Count the violations of each promise, all in one snapshot and one statement."""
+    parts = ", ".join(f"({sql})" for _, sql in CHECKS.values())
+    statement = text(
+        f"SELECT {parts}, (SELECT count(*) FROM transaction), (SELECT count(*) FROM posting)"
+    )
+    *counts, transactions, postings = (await session.execute(statement)).one()
+    checks = [
+        AuditCheck(name, description, violations)
+        for (name, (description, _)), violations in zip(CHECKS.items(), counts, strict=True)
+    ]
+    return LedgerAudit(checks, transactions, postings, now())
+
+
+async def run_for(session: AsyncSession, actor: Actor) -> LedgerAudit:
+    """Run the audit for an ADMIN or ACCOUNTANT of the platform; it reads the whole ledger.
+
+    Raises:
+        Unauthenticated: nobody is signed in.
+        Forbidden: somebody else asks.
+    """
+    if actor.user is None:
+        raise Unauthenticated
+    if not actor.is_platform_accountant:
+        raise Forbidden("The audit is for admins and accountants of the platform")
+    return await run(session)
