@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -108,7 +108,7 @@ async def _load(session: AsyncSession, *conditions: object) -> Actor:
     statement = (
         select(Collective, Token, open_roles.c.ids, open_roles.c.roles, platform, latest_fee_bps())
         .join(Token, col(Token.user_id) == Collective.id)
-        .join(open_roles, onclause=func.true())
+        .join(open_roles, onclause=true())
         .where(*conditions)  # type: ignore[arg-type]  # SQLModel types columns as their values
     )
     row = (await session.execute(statement)).one_or_none()

@@ -1,20 +1,22 @@
 """Who belongs to what: invitations, roles, leaving."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, Credential, Invitation, Member, new_id, now
 from models.enums import CollectiveType, MemberRole, RequestStatus
-from services import collectives, identity, outbox, texts, visibility
+from services import collectives, identity, outbox, pages, texts, visibility
 from services.actors import Actor
 from services.errors import Conflict, Invalid, InvalidState, NotFound
-from services.pages import Sort
+from services.pages import Page, PageRequest, Sort
 from services.permissions import Action, Subject, require
 from services.refs import Ref, named, require_open, resolve, resolve_one
 
@@ -236,23 +238,53 @@ async def unfollow(session: AsyncSession, actor: Actor, *, collective: Ref) -> C
     return row
 
 
-def listed(
-    actor: Actor, *, owner: Any, side: Any, roles: Sequence[MemberRole]
-) -> Select[tuple[Member]]:
-    """Select the open member rows whose `side` is `owner` that the actor may see.
+@dataclass(frozen=True)
+class MembersKey:
+    """Which member rows of a collective to page through."""
 
-    Rows of a private event, or of a member who may not be seen, are left out.
+    of_members: bool
+    """True: who belongs to it; False: what it belongs to."""
+    roles: tuple[MemberRole, ...]
+    page: PageRequest
+
+
+async def pages_of(
+    session: AsyncSession, actor: Actor, *, collective_ids: Sequence[UUID], key: MembersKey
+) -> dict[UUID, Page[Member]]:
+    """Return a page of open member rows of each collective, oldest first; one statement for all.
+
+    Rows that the actor may not see, and those whose other side may not be seen, are left out.
     """
-    other = Member.member_id if side is Member.collective_id else Member.collective_id
+    parent = func.unnest(list(collective_ids)).table_valued("id").render_derived(name="parent")
+    own = Member.collective_id if key.of_members else Member.member_id
+    other = Member.member_id if key.of_members else Member.collective_id
+
+    def rows_of(owner: Any) -> Select[tuple[Member]]:
+        statement = (
+            select(Member)
+            .join(Collective, col(other) == Collective.id)
+            .where(
+                col(own) == owner, col(Member.until).is_(None), visibility.of_member(actor),
+                visibility.of_collective(actor),
+            )
+        )  # fmt: skip
+        return statement.where(col(Member.role).in_(key.roles)) if key.roles else statement
+
+    inner = pages.narrow(rows_of(parent.c.id), sort=OLDEST_FIRST, page=key.page).lateral("page")
+    row = aliased(Member, inner)
     statement = (
-        select(Member)
-        .join(Collective, col(other) == Collective.id)
-        .where(
-            side == owner, col(Member.until).is_(None), visibility.of_member(actor),
-            visibility.of_collective(actor),
-        )
-    )  # fmt: skip
-    return statement.where(col(Member.role).in_(roles)) if roles else statement
+        select(parent.c.id, row)
+        .select_from(parent)
+        .join(inner, onclause=true())
+        .order_by(row.since, row.id)
+    )
+    found: dict[UUID, list[Member]] = {owner: [] for owner in collective_ids}
+    for owner, member in (await session.execute(statement)).all():
+        found[owner].append(member)
+    return {
+        owner: pages.build(rows, rows_of(owner), sort=OLDEST_FIRST, page=key.page)
+        for owner, rows in found.items()
+    }
 
 
 async def by_ids(

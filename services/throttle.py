@@ -8,27 +8,25 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Throttle, now
-from services.errors import RateLimited
 
 WINDOW = timedelta(minutes=15)
 PER_ACCOUNT = 10
 PER_ADDRESS = 100
 
 
-async def count_sign_in(session: AsyncSession, *, email: str, address: str) -> None:
+async def count_sign_in(session: AsyncSession, *, email: str, address: str) -> bool:
     """Count a try of an account and of a network address; to be committed whatever comes of it.
 
-    Raises:
-        RateLimited: more than 10 of the account or 100 of the address within 15 minutes.
+    Returns whether it is one of the first 10 of the account and 100 of the address within 15 minutes.
     """
     account = email.strip().lower().replace("\x00", "")[:254]
-    tried = await _count(session, [f"sign-in:account:{account}", f"sign-in:address:{address}"])
-    if tried[0] > PER_ACCOUNT or tried[1] > PER_ADDRESS:
-        raise RateLimited("Too many tries; wait 15 minutes", path=["input", "email"])
+    account_key, address_key = f"sign-in:account:{account}", f"sign-in:address:{address}"
+    tried = await _count(session, [account_key, address_key])
+    return tried[account_key] <= PER_ACCOUNT and tried[address_key] <= PER_ADDRESS
 
 
-async def _count(session: AsyncSession, keys: list[str]) -> list[int]:
-    counts = []
+async def _count(session: AsyncSession, keys: list[str]) -> dict[str, int]:
+    counts = {}
     for key in sorted(keys):
         started = insert(Throttle).values(key=key, attempts=1, window_ends_at=now() + WINDOW)
         over = col(Throttle.window_ends_at) <= now()
@@ -41,5 +39,5 @@ async def _count(session: AsyncSession, keys: list[str]) -> list[int]:
                 ),
             },
         ).returning(col(Throttle.attempts))
-        counts.append((await session.execute(counted)).scalar_one())
+        counts[key] = (await session.execute(counted)).scalar_one()
     return counts

@@ -1,0 +1,160 @@
+"""Collective fields that only some may see, balances and lists."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+import models
+from models.enums import CollectiveType, LedgerAccountKind, MemberRole
+from resolvers.context import Info
+from services import collectives, hosting, methods
+from services.actors import Actor
+from services.balances import Balance
+from services.errors import Invalid, NotFound
+from services.members import MembersKey
+from services.money import Money, known_currency
+from services.pages import Page, PageRequest
+from services.refs import Ref, named, resolve_one
+from services.visibility import sees_private
+
+
+async def one(info: Info, *, ref: Ref) -> models.Collective | None:
+    """Return a collective that the viewer may see, or None."""
+    return await info.context.run(collectives.by_ref, ref=ref)
+
+
+async def email(user: models.Collective, info: Info) -> str | None:
+    """Return a user's address to themselves and the platform."""
+    if not sees_private(info.context.actor, user):
+        return None
+    return await info.context.loaders.email(user.id)
+
+
+def legal_name(collective: models.Collective, info: Info) -> str | None:
+    """Return the legal name to those who read private fields."""
+    return collective.legal_name if sees_private(info.context.actor, collective) else None
+
+
+def location(collective: models.Collective, info: Info) -> str | None:
+    """Return where it is; of a person, to themselves."""
+    if collective.type == CollectiveType.USER and not sees_private(info.context.actor, collective):
+        return None
+    return collective.location
+
+
+async def balances(
+    collective: models.Collective, info: Info, *, as_of: datetime | None
+) -> list[Balance]:
+    """Return its balances; none where the viewer may not see them."""
+    return await info.context.loaders.balances(collective.id, as_of)
+
+
+async def balance(
+    collective: models.Collective, info: Info, *, currency: str, as_of: datetime | None
+) -> Balance:
+    """Return its balance in one currency: zero where it has none.
+
+    Raises:
+        Invalid: the currency is unknown.
+        NotFound: the viewer may not see it.
+    """
+    known_currency(currency, path=["currency"])
+    found = await info.context.loaders.balances(collective.id, as_of)
+    if not found and collective.type != CollectiveType.EVENT:
+        raise NotFound("You may not see this balance")
+    nothing = Balance(currency, 0, 0, 0, as_of or models.now())
+    return next((b for b in found if b.currency == currency), nothing)
+
+
+async def members(
+    collective: models.Collective,
+    info: Info,
+    *,
+    of_members: bool,
+    roles: list[MemberRole] | None,
+    page: PageRequest,
+) -> Page[models.Member]:
+    """Return a page of its members, or of what it is a member of."""
+    key = MembersKey(of_members, tuple(roles or ()), page)
+    return await info.context.loaders.members(collective.id, key)
+
+
+async def events(
+    collective: models.Collective, info: Info, *, page: PageRequest
+) -> Page[models.Collective]:
+    """Return a page of its events."""
+    return await info.context.run(collectives.events_of, parent_id=collective.id, page=page)
+
+
+async def ledger_accounts(
+    collective: models.Collective, info: Info, *, kinds: list[LedgerAccountKind] | None
+) -> list[models.LedgerAccount]:
+    """Return a host's own accounts, to those who read private finance."""
+    return await info.context.loaders.ledger_accounts(collective.id, tuple(kinds or ()))
+
+
+async def exchange_position(collective: models.Collective, info: Info) -> list[Money]:
+    """Return a host's open position by currency, to those who read private finance."""
+    accounts = await info.context.loaders.ledger_accounts(
+        collective.id, (LedgerAccountKind.EXCHANGE,)
+    )
+    return [Money(account.posted, account.currency) for account in accounts]
+
+
+async def applications(collective: models.Collective, info: Info) -> list[models.HostApplication]:
+    """Return the applications that wait for a host's answer, to its admins."""
+    return await info.context.run(hosting.pending, host_id=collective.id)
+
+
+async def payment_methods(collective: models.Collective, info: Info) -> list[models.PaymentMethod]:
+    """Return the ways to give that a host offers."""
+    return await info.context.run(_payment_methods, host_id=collective.id)
+
+
+async def _payment_methods(
+    session: AsyncSession, _: Actor, *, host_id: UUID
+) -> list[models.PaymentMethod]:
+    return await methods.payment_methods_of(session, host_id=host_id)
+
+
+async def payout_methods(collective: models.Collective, info: Info) -> list[models.PayoutMethod]:
+    """Return where it wants to be paid, to its admins; else nothing."""
+    if not sees_private(info.context.actor, collective):
+        return []
+    return await info.context.run(_payout_methods, owner_id=collective.id)
+
+
+async def _payout_methods(
+    session: AsyncSession, _: Actor, *, owner_id: UUID
+) -> list[models.PayoutMethod]:
+    return await methods.payout_methods_of(session, owner_id=owner_id)
+
+
+async def found(
+    info: Info,
+    *,
+    wanted: collectives.Filter,
+    host: Ref | None,
+    sort: collectives.Sort,
+    page: PageRequest,
+) -> Page[models.Collective]:
+    """List collectives that the viewer may see."""
+    if host is not None:
+        party = await info.context.run(resolve_one, host, name="host")
+        wanted = collectives.Filter(
+            type=wanted.type, host_id=named(party).id, search=wanted.search, tag=wanted.tag,
+            is_archived=wanted.is_archived,
+        )  # fmt: skip
+    return await info.context.run(collectives.find, wanted=wanted, sort=sort, page=page)
+
+
+def slug_or_id(slug: str | None, row_id: str | None) -> Ref:
+    """Return the reference of a query's two arguments.
+
+    Raises:
+        Invalid: not exactly one is given.
+    """
+    if (slug is None) == (row_id is None):
+        raise Invalid("Give a slug or an id", path=["slug"])
+    return Ref(id=row_id, slug=slug)

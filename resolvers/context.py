@@ -1,0 +1,111 @@
+"""What an operation carries: its viewer, its loaders, and the one way to the database."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import strawberry
+from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from dataloaders import Loaders
+from services.actors import ANONYMOUS, Actor
+from services.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass
+class Context:
+    """One GraphQL operation. Sibling fields run at once, a session does not: `run` makes them queue."""
+
+    session: AsyncSession
+    sessions: async_sessionmaker[AsyncSession]
+    settings: Settings
+    address: str = ""
+    """The network address that asks."""
+    actor: Actor = ANONYMOUS
+    is_mutation: bool = False
+    root_fields: int = 1
+    demo: bool = False
+    """Whether the demo world is being made: short passwords are then allowed."""
+    stored: set[bool] = field(default_factory=set)
+    """Which of True (to be kept) and False (dry runs) the operation's mutations asked for."""
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _begun: bool = False
+
+    def __post_init__(self) -> None:
+        """Make the loaders, which live as long as the operation."""
+        self.loaders = Loaders(self.run)
+
+    async def run(
+        self,
+        service: Callable[Concatenate[AsyncSession, Actor, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Call a service with the session and the viewer, when no other call is running.
+
+        A query gets a snapshot: read only, repeatable read.
+        """
+        async with self._turn:
+            await self._begin()
+            return await service(self.session, self.actor, *args, **kwargs)
+
+    async def _begin(self) -> None:
+        if self._begun:
+            return
+        self._begun = True
+        options: dict[str, Any] = (
+            {"isolation_level": "READ COMMITTED"}
+            if self.is_mutation
+            else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        )
+        await self.session.connection(execution_options=options)
+
+    async def aside(
+        self,
+        service: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Call a service in a database transaction of its own, kept whatever becomes of the operation."""
+        async with self.sessions() as session, session.begin():
+            return await service(session, *args, **kwargs)
+
+    @asynccontextmanager
+    async def step(self, *, alone: bool) -> AsyncIterator[None]:
+        """Undo what is written inside if an error leaves it.
+
+        `alone` says that nothing else of the operation is to be kept: the whole database transaction ends,
+        which spares the two statements of a savepoint.
+        """
+        if alone:
+            try:
+                yield
+            except BaseException:
+                await self._undo()
+                raise
+            return
+        async with self._turn:
+            await self._begin()
+            savepoint = await self.session.begin_nested()
+        try:
+            yield
+        except BaseException:
+            async with self._turn:
+                await savepoint.rollback()
+            raise
+        async with self._turn:
+            await savepoint.commit()
+
+    async def _undo(self) -> None:
+        async with self._turn:
+            await self.session.rollback()
+            self._begun = False
+
+
+Info = strawberry.Info[Context, None]

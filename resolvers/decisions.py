@@ -1,0 +1,97 @@
+"""Approving many orders, and refunds."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from uuid import UUID
+
+import models
+from resolvers import mutations
+from resolvers.context import Info
+from services import decisions, ids, reads, refunds
+from services.errors import Forbidden, Invalid, NotFound, Problem, Unauthenticated
+from services.money import AskedAmount
+
+MAX_IDS = 100
+
+
+@dataclass(frozen=True)
+class Approved:
+    """What became of one of many orders."""
+
+    public_id: str
+    order: models.Order | None = None
+    problem: Problem | None = None
+
+
+async def approve_each(
+    info: Info, *, public_ids: list[str], key: str | None, dry_run: bool
+) -> list[Approved]:
+    """Approve orders, each on its own: one that fails leaves the others. In the order given.
+
+    They are taken in the order of their ids, so that two such calls do not wait for each other in a circle.
+
+    Raises:
+        Invalid: none or more than 100, or one twice.
+    """
+    if info.context.actor.user is None:
+        raise Unauthenticated
+    path = ["input", "ids"]
+    if not 1 <= len(public_ids) <= MAX_IDS:
+        raise Invalid(f"Name 1 to {MAX_IDS} orders", path=path)
+    if len(set(public_ids)) != len(public_ids):
+        raise Invalid("An order is named twice", path=path)
+    done = {
+        public_id: await _approve(info, public_id, key=key, dry_run=dry_run)
+        for public_id in sorted(public_ids)
+    }
+    return [done[public_id] for public_id in public_ids]
+
+
+async def _approve(info: Info, public_id: str, *, key: str | None, dry_run: bool) -> Approved:
+    async def work() -> models.Order:
+        order_id = ids.decode("Order", public_id, path=["input", "ids"])
+
+        def approve() -> Awaitable[models.Order]:
+            return info.context.run(decisions.approve, order_id=order_id)
+
+        return await mutations.once(
+            info, mutation="approveOrders", key=f"{key}:{public_id}" if key else None,
+            payload={"id": public_id}, result_id=order_id, work=approve,
+            replay=lambda i: _order(info, i),
+        )  # fmt: skip
+
+    try:
+        found = await mutations.attempt(info, work, dry_run=dry_run, nested=True)
+    except Forbidden as problem:
+        return Approved(public_id, problem=problem)
+    if isinstance(found, Problem):
+        return Approved(public_id, problem=found)
+    return Approved(public_id, order=found)
+
+
+async def _order(info: Info, order_id: UUID) -> models.Order:
+    order = await info.context.loaders.order(order_id)
+    if order is None:
+        raise NotFound("The order of this key is not yours to see any more")
+    return order
+
+
+async def refund(
+    info: Info, *, order_id: UUID, refund_id: UUID, amount: AskedAmount | None, reason: str | None
+) -> tuple[models.Order, list[models.Transaction]]:
+    """Refund an order; return it and what was written."""
+    done = await info.context.run(
+        refunds.refund, order_id=order_id, refund_id=refund_id, amount=amount, reason=reason
+    )
+    found = await info.context.run(reads.transactions_by_ids, row_ids=done.transaction_ids)
+    return done.order, [found[i] for i in done.transaction_ids if i in found]
+
+
+async def refund_of(
+    info: Info, *, refund_id: UUID
+) -> tuple[models.Order, list[models.Transaction]]:
+    """Return the result of an earlier refund."""
+    written = await info.context.run(reads.group_of, transaction_id=refund_id)
+    if not written or written[0].order_id is None:
+        raise NotFound("The refund of this key is not yours to see any more")
+    return await _order(info, written[0].order_id), written

@@ -1,0 +1,62 @@
+"""Anything by its public id, through the same loaders as every other path."""
+
+import asyncio
+from typing import Any
+
+from resolvers.context import Info
+from services import hosting, ids, members
+from services.errors import Invalid
+
+MAX_IDS = 100
+
+
+async def one(info: Info, *, public_id: str) -> Any:
+    """Return what an id names, or None where there is none that the viewer may see.
+
+    Raises:
+        Invalid: it is no id.
+    """
+    kind = ids.kind_of(public_id)
+    if kind is None:
+        raise Invalid(f"{public_id[:40]!r} is not an id", path=["id"])
+    return await of_kind(info, kind=kind, public_id=public_id)
+
+
+async def many(info: Info, *, public_ids: list[str]) -> list[Any]:
+    """Return what the ids name, in their order.
+
+    Raises:
+        Invalid: more than 100, or one is no id.
+    """
+    if len(public_ids) > MAX_IDS:
+        raise Invalid(f"At most {MAX_IDS} ids", path=["ids"])
+    return await asyncio.gather(*(one(info, public_id=i) for i in public_ids))
+
+
+async def of_kind(info: Info, *, kind: str, public_id: str) -> Any:
+    """Return the row of one type, or None.
+
+    Raises:
+        Invalid: it is the id of another type.
+    """
+    row_id = ids.decode(kind, public_id, path=["id"])
+    loaders = info.context.loaders
+    match kind:
+        case "Collective":
+            return await loaders.collective(row_id)
+        case "Order":
+            return await loaders.order(row_id)
+        case "Transaction":
+            return await loaders.transaction(row_id)
+        case "Member":
+            return await loaders.member(row_id)
+        case "PaymentMethod":
+            return await loaders.payment_method(row_id)
+        case "Invitation":
+            return (await info.context.run(members.invitations_by_ids, row_ids=[row_id])).get(
+                row_id
+            )
+        case "HostApplication":
+            return (await info.context.run(hosting.by_ids, row_ids=[row_id])).get(row_id)
+        case _:
+            return None

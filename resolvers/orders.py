@@ -1,0 +1,108 @@
+"""Order fields that only some may see, and lists of orders."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+import models
+from resolvers.context import Context, Info
+from services import methods, reads
+from services.actors import Actor
+from services.pages import Page, PageRequest, Sort
+from services.reads import OrderFilter, TransactionFilter
+from services.refs import Ref, named, resolve
+from services.visibility import sees_private
+
+
+async def is_concerned(order: models.Order, context: Context) -> bool:
+    """Whether the viewer made the order, or reads the private fields of a side or of a side's host."""
+    actor = context.actor
+    if actor.user is None:
+        return False
+    if order.created_by_id == actor.user.id:
+        return True
+    load = context.loaders.collective
+    sides = [await load(order.from_id), await load(order.to_id)]
+    hosts = [await load(side.host_id) for side in sides if side is not None]
+    return any(sees_private(actor, c) for c in (*sides, *hosts) if c is not None)
+
+
+async def private_message(order: models.Order, info: Info) -> str | None:
+    """Return the message if the viewer is concerned."""
+    return order.private_message if await is_concerned(order, info.context) else None
+
+
+async def receipts(order: models.Order, info: Info) -> list[str]:
+    """Return the receipts if the viewer is concerned."""
+    return order.receipts if await is_concerned(order, info.context) else []
+
+
+async def reason(action: models.OrderAction, info: Info) -> str | None:
+    """Return a step's reason if the viewer is concerned with its order."""
+    order = await info.context.loaders.order(action.order_id)
+    if order is None or not await is_concerned(order, info.context):
+        return None
+    return action.reason
+
+
+async def payout_method(order: models.Order, info: Info) -> models.PayoutMethod | None:
+    """Return where an expense is paid to, for the payee's admins and the paying host's."""
+    if order.payout_method_id is None:
+        return None
+    context = info.context
+    payer = await context.loaders.collective(order.from_id)
+    payee = await context.loaders.collective(order.to_id)
+    host = await context.loaders.collective(payer.host_id) if payer else None
+    if not any(sees_private(context.actor, c) for c in (payee, host) if c is not None):
+        return None
+    found = await context.run(_payout_methods, owner_id=order.to_id)
+    return next((m for m in found if m.id == order.payout_method_id), None)
+
+
+async def _payout_methods(
+    session: AsyncSession, _: Actor, *, owner_id: UUID
+) -> list[models.PayoutMethod]:
+    return await methods.payout_methods_of(session, owner_id=owner_id)
+
+
+async def listed(
+    info: Info,
+    *,
+    wanted: OrderFilter,
+    from_: Ref | None,
+    to: Ref | None,
+    page: PageRequest,
+    of_id: UUID | None = None,
+    sort: Sort = reads.ORDERS_NEWEST,
+) -> Page[models.Order]:
+    """List orders: all that the viewer may see, or those of one collective."""
+    found = await _ids(info, {"from": from_, "to": to})
+    wanted = replace(wanted, from_id=found.get("from"), to_id=found.get("to"))
+    return await info.context.run(reads.orders, wanted=wanted, page=page, sort=sort, of_id=of_id)
+
+
+async def transactions(
+    info: Info,
+    *,
+    wanted: TransactionFilter,
+    from_: Ref | None,
+    to: Ref | None,
+    page: PageRequest,
+    of_id: UUID | None = None,
+    sort: Sort = reads.TRANSACTIONS_NEWEST,
+) -> Page[models.Transaction]:
+    """List transactions: all that the viewer may see, or those of one collective."""
+    found = await _ids(info, {"from": from_, "to": to})
+    wanted = replace(wanted, from_id=found.get("from"), to_id=found.get("to"))
+    return await info.context.run(
+        reads.transactions, wanted=wanted, page=page, sort=sort, of_id=of_id
+    )
+
+
+async def _ids(info: Info, given: dict[str, Ref | None]) -> dict[str, UUID]:
+    named_ = {name: ref for name, ref in given.items() if ref is not None}
+    if not named_:
+        return {}
+    parties = await info.context.run(resolve, refs=named_)
+    return {name: named(party).id for name, party in parties.items()}

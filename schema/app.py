@@ -1,0 +1,65 @@
+"""The ASGI application: routes, and what lives as long as the server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from schema import graphiql
+from schema.http import endpoint
+from services import decisions, mail
+from services.database import connect, sessions
+from services.settings import Settings
+
+
+def application(settings: Settings) -> Starlette:
+    """Return the application on the database that the settings name."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        engine = connect(settings)
+        app.state.settings = settings
+        app.state.engine = engine
+        app.state.sessions = sessions(engine)
+        stop = asyncio.Event()
+        jobs = asyncio.create_task(
+            mail.run(app.state.sessions, settings, also=[decisions.expire], stop=stop)
+        )
+        yield
+        stop.set()
+        with suppress(asyncio.CancelledError):
+            await jobs
+        await engine.dispose()
+
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            Route("/graphql", endpoint, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+            Route("/healthz", alive),
+            Route("/readyz", ready),
+            Route("/", lambda _: RedirectResponse("/graphql")),
+            *graphiql.static_routes(),
+        ],
+    )
+
+
+async def alive(_: Request) -> Response:
+    """Say that the process runs."""
+    return JSONResponse({"status": "ok"})
+
+
+async def ready(request: Request) -> Response:
+    """Say whether the database answers."""
+    try:
+        async with request.app.state.sessions() as session:
+            await session.execute(text("SELECT 1"))
+    except (DBAPIError, PoolTimeout, OSError):
+        return JSONResponse({"status": "the database does not answer"}, status_code=503)
+    return JSONResponse({"status": "ok"})

@@ -1,0 +1,277 @@
+"""Collectives: the interface, and one type for each kind of entity."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import strawberry
+
+import models
+from models.enums import CollectiveType as Kind
+from models.enums import LedgerAccountKind as AccountKind
+from models.enums import MemberRole as Role
+from resolvers import collectives as resolve
+from resolvers import orders as resolve_orders
+from resolvers.context import Info
+from schema import lazy
+from schema.enums import CollectiveType, LedgerAccountKind, MemberRole
+from schema.filters import order_filter, transaction_filter
+from schema.ledger import LedgerAccount
+from schema.member import HostApplication, MemberConnection
+from schema.method import PaymentMethod, PayoutMethod
+from schema.money import Amount
+from schema.node import Node, id_of, rows_of
+from schema.order import OrderConnection, OrderFilter
+from schema.page import After, Connection, First, requested
+from schema.scalars import CurrencyCode
+from schema.transaction import TransactionConnection, TransactionFilter
+from services.balances import Balance as BalanceRow
+
+Row = strawberry.Parent[models.Collective]
+AsOf = Annotated[datetime | None, strawberry.argument(description="The moment; now if not given.")]
+Roles = Annotated[list[MemberRole] | None, strawberry.argument(description="Only these roles.")]
+
+
+@strawberry.type(description="What a collective has in one currency at a moment.")
+class Balance:
+    @staticmethod
+    def is_type_of(obj: Any, _: Any) -> bool:
+        """A balance as the service computes it."""
+        return isinstance(obj, BalanceRow)
+
+    currency: CurrencyCode = strawberry.field(description="The currency.")
+    posted: Amount = strawberry.field(description="The sum of what was posted.")
+    held: Amount = strawberry.field(description="Set aside for orders approved and not settled.")
+    available: Amount = strawberry.field(description="What can be spent: posted - held.")
+    pending: Amount = strawberry.field(
+        description="What orders on their way would add; zero for a moment in the past."
+    )
+    as_of: datetime = strawberry.field(description="The moment.")
+
+
+@strawberry.interface(
+    description="Any entity with a public slug: a person, community, nonprofit, business or event."
+)
+class Collective(Node):
+    id: strawberry.ID = id_of("Collective")
+    slug: str = strawberry.field(description="Its public name in addresses.")
+    type: CollectiveType = strawberry.field(description="What kind of entity it is.")
+    name: str = strawberry.field(description="What people call it.")
+    description: str | None = strawberry.field(description="What it says of itself.")
+    website: str | None = strawberry.field(description="Its address on the web.")
+    timezone: str | None = strawberry.field(description="Its time zone, by IANA name.")
+    image_url: str | None = strawberry.field(description="Its picture's address.")
+    tags: list[str] = strawberry.field(description="Words to find it by.")
+    currency: CurrencyCode = strawberry.field(description="The currency of its money.")
+    host_fee_bps: int | None = strawberry.field(
+        description="What its host charges it, in basis points; null is the host's own rate."
+    )
+    host_approved_at: datetime | None = strawberry.field(
+        description="Since when its host holds its money."
+    )
+    created_at: datetime = strawberry.field(description="When it came to be here.")
+    updated_at: datetime = strawberry.field(description="When it last changed.")
+
+    @strawberry.field(description="Where it is; of a person, to themselves alone.")
+    def location(root: Row, info: Info) -> str | None:
+        return resolve.location(root, info)
+
+    @strawberry.field(description="Its name in law; for its admins and accountants.")
+    def legal_name(root: Row, info: Info) -> str | None:
+        return resolve.legal_name(root, info)
+
+    @strawberry.field(description="Whether it was put away.")
+    def is_archived(root: Row) -> bool:
+        return root.archived_at is not None
+
+    @strawberry.field(
+        description="Who legally holds its money.", graphql_type=lazy.optional(lazy.COLLECTIVE)
+    )
+    async def host(root: Row, info: Info) -> Any:
+        return await info.context.loaders.collective(root.host_id)
+
+    @strawberry.field(
+        description="What an event belongs to.", graphql_type=lazy.optional(lazy.COLLECTIVE)
+    )
+    async def parent(root: Row, info: Info) -> Any:
+        return await info.context.loaders.collective(root.parent_id)
+
+    @strawberry.field(
+        description="Who belongs to it, oldest first. Followers are for its admins.",
+        graphql_type=MemberConnection,
+    )
+    async def members(
+        root: Row, info: Info, role: Roles = None, first: First = None, after: After = None
+    ) -> Any:
+        roles = [Role(r) for r in role or []]
+        page = requested(first, after)
+        return MemberConnection(
+            page=await resolve.members(root, info, of_members=True, roles=roles, page=page)
+        )
+
+    @strawberry.field(
+        description="What it belongs to, oldest first.", graphql_type=MemberConnection
+    )
+    async def member_of(
+        root: Row, info: Info, role: Roles = None, first: First = None, after: After = None
+    ) -> Any:
+        roles = [Role(r) for r in role or []]
+        page = requested(first, after)
+        return MemberConnection(
+            page=await resolve.members(root, info, of_members=False, roles=roles, page=page)
+        )
+
+    @strawberry.field(
+        description="What it has, its own currency first. A person's is for themselves and their host; "
+        "others get an empty list.",
+        graphql_type=list[Balance],
+    )
+    async def balances(root: Row, info: Info, as_of: AsOf = None) -> Any:
+        return await resolve.balances(root, info, as_of=as_of)
+
+    @strawberry.field(
+        description="What it has in one currency; an error NOT_FOUND where you may not see it.",
+        graphql_type=Balance,
+    )
+    async def balance(
+        root: Row,
+        info: Info,
+        currency: Annotated[CurrencyCode, strawberry.argument(description="The currency.")],
+        as_of: AsOf = None,
+    ) -> Any:
+        return await resolve.balance(root, info, currency=currency, as_of=as_of)
+
+    @strawberry.field(
+        description="Orders that it gives or gets, newest first.", graphql_type=OrderConnection
+    )
+    async def orders(
+        root: Row,
+        info: Info,
+        filter: Annotated[  # noqa: A002 - the field's name in the API
+            OrderFilter | None, strawberry.argument(description="Which of them.")
+        ] = None,
+        first: First = None,
+        after: After = None,
+    ) -> Any:
+        page = await resolve_orders.listed(
+            info, **order_filter(filter), page=requested(first, after), of_id=root.id
+        )
+        return OrderConnection(page=page)
+
+    @strawberry.field(
+        description="Transactions with it on a side, newest first.",
+        graphql_type=TransactionConnection,
+    )
+    async def transactions(
+        root: Row,
+        info: Info,
+        filter: Annotated[  # noqa: A002 - the field's name in the API
+            TransactionFilter | None, strawberry.argument(description="Which of them.")
+        ] = None,
+        first: First = None,
+        after: After = None,
+    ) -> Any:
+        page = await resolve_orders.transactions(
+            info, **transaction_filter(filter), page=requested(first, after), of_id=root.id
+        )
+        return TransactionConnection(page=page)
+
+    @strawberry.field(description="Its events by their start.", graphql_type=lazy.EVENT_CONNECTION)
+    async def events(root: Row, info: Info, first: First = None, after: After = None) -> Any:
+        return EventConnection(page=await resolve.events(root, info, page=requested(first, after)))
+
+    @strawberry.field(
+        description="Where it wants to be paid; for its admins and accountants, else empty.",
+        graphql_type=list[PayoutMethod],
+    )
+    async def payout_methods(root: Row, info: Info) -> Any:
+        return await resolve.payout_methods(root, info)
+
+
+@strawberry.interface(description="A collective that can hold its own money, and others'.")
+class Organization(Collective):
+    @strawberry.field(
+        description="As a host: its own accounts in its book. For its admins and accountants, else empty.",
+        graphql_type=list[LedgerAccount],
+    )
+    async def ledger_accounts(
+        root: Row,
+        info: Info,
+        kind: Annotated[
+            list[LedgerAccountKind] | None, strawberry.argument(description="Only these kinds.")
+        ] = None,
+    ) -> Any:
+        kinds = [AccountKind(k) for k in kind or []]
+        return await resolve.ledger_accounts(root, info, kinds=kinds)
+
+    @strawberry.field(
+        description="As a host: its open position in each currency, from collectives whose currency is not "
+        "its own; positive is owed in. For its admins and accountants, else empty.",
+        graphql_type=list[Amount],
+    )
+    async def exchange_position(root: Row, info: Info) -> Any:
+        return await resolve.exchange_position(root, info)
+
+    @strawberry.field(
+        description="As a host: applications that wait for its answer; for its admins, else empty.",
+        graphql_type=list[HostApplication],
+    )
+    async def host_applications(root: Row, info: Info) -> Any:
+        return await resolve.applications(root, info)
+
+    @strawberry.field(
+        description="As a host: ways to give to its collectives.", graphql_type=list[PaymentMethod]
+    )
+    async def payment_methods(root: Row, info: Info) -> Any:
+        return await resolve.payment_methods(root, info)
+
+
+@strawberry.type(description="A person.")
+class User(Collective):
+    is_type_of = rows_of(models.Collective, Kind.USER)
+
+    @strawberry.field(description="The address; to themselves alone.")
+    async def email(root: Row, info: Info) -> str | None:
+        return await resolve.email(root, info)
+
+    @strawberry.field(description="Whether they proved their address; else known by it alone.")
+    def is_claimed(root: Row) -> bool:
+        return root.claimed_at is not None
+
+
+@strawberry.type(description="A group whose money a host holds.")
+class Community(Collective):
+    is_type_of = rows_of(models.Collective, Kind.COMMUNITY)
+
+
+@strawberry.type(description="An organization without profit.")
+class Nonprofit(Organization, Collective):
+    is_type_of = rows_of(models.Collective, Kind.NONPROFIT)
+
+
+@strawberry.type(description="An organization that trades.")
+class Business(Organization, Collective):
+    is_type_of = rows_of(models.Collective, Kind.BUSINESS)
+
+
+@strawberry.type(description="A gathering; it holds members, not money.")
+class Event(Collective):
+    is_type_of = rows_of(models.Collective, Kind.EVENT)
+    starts_at: datetime = strawberry.field(description="When it starts.")
+    ends_at: datetime = strawberry.field(description="When it ends.")
+    capacity: int | None = strawberry.field(description="How many can come; null is no limit.")
+    is_public: bool = strawberry.field(
+        description="Whether everybody sees it, or its members and its parent's admins alone."
+    )
+    credit_policy: str | None = strawberry.field(
+        description="What hours an attendee is credited: FULL_EVENT or ACTUAL."
+    )
+
+
+@strawberry.type(description="A page of events.")
+class EventConnection(Connection[Event]):
+    pass
+
+
+@strawberry.type(description="A page of collectives.")
+class CollectiveConnection(Connection[Collective]):
+    pass

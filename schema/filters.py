@@ -1,0 +1,58 @@
+"""From filter inputs to what the services take."""
+
+from typing import Any, TypedDict
+
+from models.enums import OrderStatus, OrderType, TransactionKind
+from schema.node import ref_or_none
+from schema.order import OrderFilter
+from schema.transaction import TransactionFilter
+from services import ids, reads
+from services.refs import Ref
+
+
+class OrdersWanted(TypedDict):
+    """Arguments of resolvers.orders.listed."""
+
+    wanted: reads.OrderFilter
+    from_: Ref | None
+    to: Ref | None
+
+
+class TransactionsWanted(TypedDict):
+    """Arguments of resolvers.orders.transactions."""
+
+    wanted: reads.TransactionFilter
+    from_: Ref | None
+    to: Ref | None
+
+
+def order_filter(given: OrderFilter | None) -> OrdersWanted:
+    """Return which orders are wanted."""
+    if given is None:
+        return {"wanted": reads.OrderFilter(), "from_": None, "to": None}
+    wanted = reads.OrderFilter(
+        type=_members(OrderType, given.type),
+        status=_members(OrderStatus, given.status),
+        created_from=given.created_from,
+        created_until=given.created_until,
+    )
+    return {"wanted": wanted, "from_": ref_or_none(given.from_), "to": ref_or_none(given.to)}
+
+
+def transaction_filter(given: TransactionFilter | None) -> TransactionsWanted:
+    """Return which transactions are wanted."""
+    if given is None:
+        return {"wanted": reads.TransactionFilter(), "from_": None, "to": None}
+    path = ["filter"]
+    wanted = reads.TransactionFilter(
+        kind=_members(TransactionKind, given.kind),
+        order_id=ids.decode("Order", given.order, path=[*path, "order"]) if given.order else None,
+        group_id=ids.decode("Group", given.group, path=[*path, "group"]) if given.group else None,
+        at_from=given.at_from,
+        at_until=given.at_until,
+    )
+    return {"wanted": wanted, "from_": ref_or_none(given.from_), "to": ref_or_none(given.to)}
+
+
+def _members(vocabulary: Any, given: list[Any] | None) -> list[Any]:
+    return [vocabulary(value) for value in given or []]

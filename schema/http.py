@@ -1,0 +1,125 @@
+"""GraphQL over HTTP: a checked body in, one JSON document out."""
+
+import logging
+import time
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from schema import graphiql, unit_of_work
+from services.errors import ErrorCode
+
+MAX_BODY_BYTES = 200_000
+MAX_NAME = 100
+log = logging.getLogger("commonweal.http")
+_ACCEPTED = ("application/json", "application/graphql-response+json")
+
+
+class _BadRequest(Exception):  # noqa: N818 - becomes an answer
+    def __init__(self, status: int, message: str, code: str = "BAD_REQUEST") -> None:
+        self.status, self.message, self.code = status, message, code
+        super().__init__(message)
+
+
+async def endpoint(request: Request) -> Response:
+    """Answer a GraphQL POST; show GraphiQL to a browser that asks for a page."""
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        return graphiql.page()
+    if request.method != "POST":
+        return _refused(405, "Send a POST with a JSON body", headers={"Allow": "GET, POST"})
+    started = time.perf_counter()
+    try:
+        asked = await _read(request)
+    except _BadRequest as bad:
+        return _refused(bad.status, bad.message, code=bad.code)
+    except ClientDisconnect:
+        return Response(status_code=400)
+    state = request.app.state
+    answer = await unit_of_work.execute(asked, sessions=state.sessions, settings=state.settings)
+    log.info(
+        "operation",
+        extra={
+            "operation": asked.operation_name,
+            "ms": round((time.perf_counter() - started) * 1000, 2),
+            "errors": len(answer.body.get("errors", [])),
+        },
+    )
+    return _answer(answer, request)
+
+
+def _answer(answer: unit_of_work.Answer, request: Request) -> Response:
+    modern = _ACCEPTED[1] in request.headers.get("accept", "")
+    status = 400 if answer.is_request_error and modern else 200
+    codes = {e.get("extensions", {}).get("code") for e in answer.body.get("errors", [])}
+    if ErrorCode.UNAUTHENTICATED in codes and "data" not in answer.body:
+        status = 401
+    return Response(
+        orjson.dumps(answer.body, default=str),
+        status_code=status,
+        media_type=_ACCEPTED[1] if modern else _ACCEPTED[0],
+    )
+
+
+def _refused(
+    status: int, message: str, *, code: str = "BAD_REQUEST", headers: dict[str, str] | None = None
+) -> Response:
+    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
+    return Response(
+        orjson.dumps(body), status_code=status, media_type=_ACCEPTED[0], headers=headers
+    )
+
+
+async def _read(request: Request) -> unit_of_work.Request:
+    """Read and check a request.
+
+    Raises:
+        _BadRequest: content type, size or form of the body.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise _BadRequest(415, "The body must be application/json")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise _BadRequest(413, f"The body may have {MAX_BODY_BYTES} bytes")
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # orjson refuses what JSON does not allow: NaN, numbers beyond a double, broken UTF-8.
+        raise _BadRequest(400, "The body is not JSON") from None
+    return _checked(document, request)
+
+
+def _checked(document: Any, request: Request) -> unit_of_work.Request:
+    if not isinstance(document, dict):
+        raise _BadRequest(400, "The body must be a JSON object")
+    query, variables = document.get("query"), document.get("variables")
+    name = document.get("operationName")
+    if not isinstance(query, str):
+        raise _BadRequest(400, "`query` must be a string")
+    if variables is not None and not isinstance(variables, dict):
+        raise _BadRequest(400, "`variables` must be an object")
+    if name is not None and (not isinstance(name, str) or len(name) > MAX_NAME):
+        raise _BadRequest(400, "`operationName` must be a short string")
+    return unit_of_work.Request(
+        query=query,
+        variables=variables,
+        operation_name=name or None,
+        token=_token(request),
+        address=request.client.host if request.client else "",
+    )
+
+
+def _token(request: Request) -> str | None:
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise _BadRequest(
+            401, "Send `Authorization: Bearer` with a token", ErrorCode.UNAUTHENTICATED
+        )
+    return token.strip()

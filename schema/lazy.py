@@ -1,0 +1,26 @@
+"""Types that refer to one another in circles, by name."""
+
+from typing import Annotated, Any, Optional
+
+import strawberry
+
+
+def _lazy(name: str, module: str) -> Any:
+    return Annotated[name, strawberry.lazy(f"schema.{module}")]
+
+
+COLLECTIVE = _lazy("Collective", "collective")
+USER = _lazy("User", "collective")
+EVENT = _lazy("Event", "collective")
+ORDER = _lazy("Order", "order")
+TRANSACTION = _lazy("Transaction", "transaction")
+MEMBER = _lazy("Member", "member")
+ORDER_CONNECTION = _lazy("OrderConnection", "order")
+TRANSACTION_CONNECTION = _lazy("TransactionConnection", "transaction")
+MEMBER_CONNECTION = _lazy("MemberConnection", "member")
+EVENT_CONNECTION = _lazy("EventConnection", "collective")
+
+
+def optional(kind: Any) -> Any:
+    """Return the nullable form of a type."""
+    return Optional[kind]  # noqa: UP045 - an Annotated type has no `|` in Python 3.11

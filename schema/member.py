@@ -1,0 +1,76 @@
+"""Members, invitations and host applications."""
+
+from datetime import datetime
+from typing import Any
+
+import strawberry
+
+import models
+from resolvers.context import Info
+from schema import lazy
+from schema.enums import MemberRole, RequestStatus
+from schema.node import Node, id_of, rows_of
+from schema.page import Connection
+
+
+@strawberry.type(description="That somebody has a role in a collective.")
+class Member(Node):
+    is_type_of = rows_of(models.Member)
+    id: strawberry.ID = id_of("Member")
+    role: MemberRole = strawberry.field(description="The role; one a row.")
+    since: datetime = strawberry.field(description="Since when.")
+
+    @strawberry.field(description="What it is a role in.", graphql_type=lazy.COLLECTIVE)
+    async def collective(root: strawberry.Parent[models.Member], info: Info) -> Any:
+        return await info.context.loaders.collective(root.collective_id)
+
+    @strawberry.field(description="Who has the role.", graphql_type=lazy.COLLECTIVE)
+    async def member(root: strawberry.Parent[models.Member], info: Info) -> Any:
+        return await info.context.loaders.collective(root.member_id)
+
+
+@strawberry.type(description="A page of members.")
+class MemberConnection(Connection[Member]):
+    pass
+
+
+@strawberry.type(description="An offered role; the invitee and the collective's admins see it.")
+class Invitation(Node):
+    is_type_of = rows_of(models.Invitation)
+    id: strawberry.ID = id_of("Invitation")
+    role: MemberRole = strawberry.field(description="The role offered.")
+    message: str | None = strawberry.field(description="What the inviting admin wrote.")
+    status: RequestStatus = strawberry.field(description="Where it stands.")
+    created_at: datetime = strawberry.field(description="When it was made.")
+    answered_at: datetime | None = strawberry.field(description="When it was answered.")
+
+    @strawberry.field(
+        description="The collective that invites.", graphql_type=lazy.optional(lazy.COLLECTIVE)
+    )
+    async def collective(root: strawberry.Parent[models.Invitation], info: Info) -> Any:
+        return await info.context.loaders.collective(root.collective_id)
+
+    @strawberry.field(description="The invitee.", graphql_type=lazy.optional(lazy.USER))
+    async def user(root: strawberry.Parent[models.Invitation], info: Info) -> Any:
+        return await info.context.loaders.collective(root.user_id)
+
+
+@strawberry.type(
+    description="A collective's request to be hosted; the admins of both sides see it."
+)
+class HostApplication(Node):
+    is_type_of = rows_of(models.HostApplication)
+    id: strawberry.ID = id_of("HostApplication")
+    message: str | None = strawberry.field(description="What the applicant wrote.")
+    status: RequestStatus = strawberry.field(description="Where it stands.")
+    reason: str | None = strawberry.field(description="Why it was declined, or a note.")
+    created_at: datetime = strawberry.field(description="When it was made.")
+    decided_at: datetime | None = strawberry.field(description="When it was decided.")
+
+    @strawberry.field(description="The applicant.", graphql_type=lazy.optional(lazy.COLLECTIVE))
+    async def collective(root: strawberry.Parent[models.HostApplication], info: Info) -> Any:
+        return await info.context.loaders.collective(root.collective_id)
+
+    @strawberry.field(description="The host asked.", graphql_type=lazy.optional(lazy.COLLECTIVE))
+    async def host(root: strawberry.Parent[models.HostApplication], info: Info) -> Any:
+        return await info.context.loaders.collective(root.host_id)

@@ -1,0 +1,1 @@
+"""The root of mutations, one module a subject."""

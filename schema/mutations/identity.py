@@ -1,0 +1,168 @@
+"""Signing up, in and out; tokens for programs."""
+
+from datetime import datetime
+from typing import Any
+
+import strawberry
+
+from models.enums import Scope as ScopeName
+from resolvers import identity as resolve
+from resolvers.context import Info
+from schema.collective import User
+from schema.enums import Scope
+from schema.identity import AccessToken, Session
+from schema.mutations.base import Payload, perform
+from schema.scalars import CurrencyCode
+from services import identity, ids
+
+
+@strawberry.input(description="A new user.")
+class SignUpInput:
+    email: str = strawberry.field(description="Your address; a mail proves that it is yours.")
+    name: str = strawberry.field(description="What people call you. Public.")
+    password: str = strawberry.field(description="8 to 200 characters.")
+    currency: CurrencyCode | None = strawberry.field(
+        default=None, description="The currency you are paid in; USD if not given."
+    )
+
+
+@strawberry.type(description="The user, who can sign in once the address is proved.")
+class SignUpPayload(Payload):
+    user: User | None = strawberry.field(default=None, description="The user.")
+
+
+@strawberry.input(description="The proof of an address.")
+class VerifyEmailInput:
+    token: str = strawberry.field(description="From the mail; good once, for 7 days.")
+
+
+@strawberry.type(description="The user, signed in.")
+class VerifyEmailPayload(Payload):
+    user: User | None = strawberry.field(default=None, description="The user.")
+    session: Session | None = strawberry.field(default=None, description="The sign-in.")
+
+
+@strawberry.input(description="Who you are.")
+class SignInInput:
+    email: str = strawberry.field(description="Your address.")
+    password: str = strawberry.field(description="Your password.")
+
+
+@strawberry.type(description="The user, signed in.")
+class SignInPayload(Payload):
+    user: User | None = strawberry.field(default=None, description="The user.")
+    session: Session | None = strawberry.field(default=None, description="The sign-in.")
+
+
+@strawberry.type(description="Signed out.")
+class SignOutPayload(Payload):
+    user: User | None = strawberry.field(default=None, description="Who was signed in.")
+
+
+@strawberry.input(description="A token for a program.")
+class CreateAccessTokenInput:
+    name: str = strawberry.field(description="What it is for.")
+    scopes: list[Scope] = strawberry.field(description="What it may be used for.")
+    expires_at: datetime = strawberry.field(description="Until when; within a year.")
+
+
+@strawberry.type(description="The new token.")
+class CreateAccessTokenPayload(Payload):
+    token: str | None = strawberry.field(default=None, description="Shown this once.")
+    access_token: AccessToken | None = strawberry.field(
+        default=None, description="What is kept of it."
+    )
+
+
+@strawberry.input(description="An access token to end.")
+class RevokeAccessTokenInput:
+    id: strawberry.ID = strawberry.field(description="Its id.")
+
+
+@strawberry.type(description="The ended token.")
+class RevokeAccessTokenPayload(Payload):
+    access_token: AccessToken | None = strawberry.field(
+        default=None, description="What is kept of it."
+    )
+
+
+def _signed_in(done: identity.SignedIn) -> dict[str, Any]:
+    return {"user": done.user, "session": Session(token=done.token, expires_at=done.expires_at)}
+
+
+@strawberry.type
+class IdentityMutations:
+    @strawberry.mutation(
+        description="Create a user. Answers alike whether the address is known or not; the mail tells."
+    )
+    async def sign_up(self, info: Info, input: SignUpInput) -> SignUpPayload:  # noqa: A002
+        async def work() -> dict[str, Any]:
+            user = await info.context.run(
+                identity.sign_up, email=input.email, name=input.name, password=input.password,
+                currency=input.currency, demo=info.context.demo,
+            )  # fmt: skip
+            return {"user": user}
+
+        return await perform(info, SignUpPayload, work)
+
+    @strawberry.mutation(
+        description="Prove an address with the mailed token: claims the user's row and signs in. NOT_FOUND."
+    )
+    async def verify_email(self, info: Info, input: VerifyEmailInput) -> VerifyEmailPayload:  # noqa: A002
+        async def work() -> dict[str, Any]:
+            days = info.context.settings.session_days
+            return _signed_in(
+                await info.context.run(identity.verify_email, token=input.token, session_days=days)
+            )
+
+        return await perform(info, VerifyEmailPayload, work)
+
+    @strawberry.mutation(
+        description="Sign in with address and password. INVALID_INPUT; RATE_LIMITED after 10 tries of an "
+        "account, or 100 of a network address, within 15 minutes."
+    )
+    async def sign_in(self, info: Info, input: SignInInput) -> SignInPayload:  # noqa: A002
+        async def work() -> dict[str, Any]:
+            return _signed_in(
+                await resolve.sign_in(info, email=input.email, password=input.password)
+            )
+
+        return await perform(info, SignInPayload, work)
+
+    @strawberry.mutation(description="End the session that asks.")
+    async def sign_out(self, info: Info) -> SignOutPayload:
+        async def work() -> dict[str, Any]:
+            await info.context.run(identity.sign_out)
+            return {"user": info.context.actor.user}
+
+        return await perform(info, SignOutPayload, work)
+
+    @strawberry.mutation(
+        description="Make a token for a program, with at most your own scopes. Needs the scope COLLECTIVES."
+    )
+    async def create_access_token(
+        self,
+        info: Info,
+        input: CreateAccessTokenInput,  # noqa: A002
+    ) -> CreateAccessTokenPayload:
+        async def work() -> dict[str, Any]:
+            token, row = await info.context.run(
+                identity.create_access_token, name=input.name, expires_at=input.expires_at,
+                scopes=[ScopeName(s) for s in input.scopes],
+            )  # fmt: skip
+            return {"token": token, "access_token": row}
+
+        return await perform(info, CreateAccessTokenPayload, work)
+
+    @strawberry.mutation(description="End one of your access tokens. NOT_FOUND.")
+    async def revoke_access_token(
+        self,
+        info: Info,
+        input: RevokeAccessTokenInput,  # noqa: A002
+    ) -> RevokeAccessTokenPayload:
+        async def work() -> dict[str, Any]:
+            token_id = ids.decode("AccessToken", input.id, path=["input", "id"])
+            row = await info.context.run(identity.revoke_access_token, token_id=token_id)
+            return {"access_token": row}
+
+        return await perform(info, RevokeAccessTokenPayload, work)

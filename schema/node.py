@@ -1,0 +1,68 @@
+"""The Node interface, public ids, and references in input."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import strawberry
+
+from services import ids
+from services.refs import Ref
+
+
+@strawberry.interface(description="Anything with an id of its own.")
+class Node:
+    id: strawberry.ID = strawberry.field(
+        description="Opaque, unique over all types; its prefix names the type."
+    )
+
+
+def id_of(kind: str) -> Any:
+    """Return the `id` field of a type over rows."""
+
+    def public_id(root: strawberry.Parent[Any]) -> str:
+        return ids.encode(kind, root.id)
+
+    return strawberry.field(
+        resolver=public_id,
+        graphql_type=strawberry.ID,
+        description="Opaque, unique over all types; its prefix names the type.",
+    )
+
+
+def rows_of(table: type[Any], *types: str) -> Any:
+    """Return an `is_type_of`: rows of a table, of one of these types if any are named."""
+
+    def is_type_of(obj: Any, _: Any) -> bool:
+        return isinstance(obj, table) and (not types or obj.type in types)
+
+    return staticmethod(is_type_of)
+
+
+@strawberry.input(one_of=True, description="A collective, by id or by slug.")
+class CollectiveRef:
+    id: strawberry.ID | None = strawberry.field(
+        default=strawberry.UNSET, description="Its id, col_…"
+    )
+    slug: str | None = strawberry.field(
+        default=strawberry.UNSET, description="Its slug, or one that it had before."
+    )
+
+
+def ref(given: CollectiveRef) -> Ref:
+    """Return a reference as a service takes it."""
+    if given.id:
+        return Ref(id=given.id)
+    return Ref(slug=given.slug or None)
+
+
+def ref_or_none(given: CollectiveRef | None) -> Ref | None:
+    """Return a reference as a service takes it, or none."""
+    return None if given is None else ref(given)
+
+
+Described = Callable[[str], Any]
+
+
+def described(kind: Any, text: str) -> Any:
+    """Return an argument's type with its description."""
+    return Annotated[kind, strawberry.argument(description=text)]

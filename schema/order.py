@@ -1,0 +1,175 @@
+"""Orders: the intent to move money or time, and its history."""
+
+from datetime import datetime
+from typing import Any
+
+import strawberry
+
+import models
+from resolvers import orders as resolve
+from resolvers.context import Info
+from schema import lazy
+from schema.enums import (
+    FeesPayer,
+    OrderActionType,
+    OrderStatus,
+    OrderType,
+    PaymentMethodKind,
+    PayoutMethodKind,
+)
+from schema.method import PaymentMethod, PayoutMethod
+from schema.money import Amount, money
+from schema.node import CollectiveRef, Node, id_of, rows_of
+from schema.page import Connection
+from services.money import Money
+
+Row = strawberry.Parent[models.Order]
+
+
+@strawberry.type(description="A step in an order's history; never changed.")
+class OrderAction:
+    is_type_of = rows_of(models.OrderAction)
+    type: OrderActionType = strawberry.field(description="What was done.")
+    at: datetime = strawberry.field(description="When.")
+    from_status: OrderStatus | None = strawberry.field(description="The status it left.")
+    to_status: OrderStatus = strawberry.field(description="The status it led to.")
+
+    @strawberry.field(
+        description="Who did it; null is the server.", graphql_type=lazy.optional(lazy.COLLECTIVE)
+    )
+    async def actor(root: strawberry.Parent[models.OrderAction], info: Info) -> Any:
+        return await info.context.loaders.collective(root.actor_id)
+
+    @strawberry.field(description="With which amount.", graphql_type=Amount | None)
+    async def amount(root: strawberry.Parent[models.OrderAction], info: Info) -> Any:
+        order = await info.context.loaders.order(root.order_id)
+        return money(root.amount, order.currency if order else None)
+
+    @strawberry.field(description="Why; for those concerned.")
+    async def reason(root: strawberry.Parent[models.OrderAction], info: Info) -> str | None:
+        return await resolve.reason(root, info)
+
+
+@strawberry.type(description="A line of an expense.")
+class OrderItem:
+    is_type_of = rows_of(models.OrderItem)
+    description: str = strawberry.field(description="What it is for.")
+
+    @strawberry.field(description="Its amount.", graphql_type=Amount | None)
+    async def amount(root: strawberry.Parent[models.OrderItem], info: Info) -> Any:
+        order = await info.context.loaders.order(root.order_id)
+        return money(root.amount, order.currency if order else None)
+
+
+@strawberry.type(
+    description="The intent to move money or time. Expenses, and what is approved or paid, are public where "
+    "a side is no person; all else is for both sides and their hosts."
+)
+class Order(Node):
+    is_type_of = rows_of(models.Order)
+    id: strawberry.ID = id_of("Order")
+    type: OrderType = strawberry.field(description="What it intends.")
+    status: OrderStatus = strawberry.field(description="Where it stands.")
+    description: str | None = strawberry.field(description="What it is for.")
+    payment_method_kind: PaymentMethodKind | None = strawberry.field(
+        name="paymentMethodType", description="How a donation settles."
+    )
+    payout_method_kind: PayoutMethodKind | None = strawberry.field(
+        name="payoutMethodType", description="How an expense is paid."
+    )
+    fees_payer: FeesPayer | None = strawberry.field(description="Who bears a payout's fee.")
+    host_fee_bps: int | None = strawberry.field(
+        description="The receiving host's fee in basis points, as it was when the order was made."
+    )
+    platform_fee_bps: int = strawberry.field(
+        description="The platform's fee in basis points, as it was when the order was made."
+    )
+    expires_at: datetime | None = strawberry.field(description="When it expires if nobody decides.")
+    created_at: datetime = strawberry.field(description="When it was made.")
+    updated_at: datetime = strawberry.field(description="When it last changed.")
+
+    @strawberry.field(description="Who made it.", graphql_type=lazy.optional(lazy.USER))
+    async def created_by(root: Row, info: Info) -> Any:
+        return await info.context.loaders.collective(root.created_by_id)
+
+    @strawberry.field(name="from", description="The payer.", graphql_type=lazy.COLLECTIVE)
+    async def from_(root: Row, info: Info) -> Any:
+        return await info.context.loaders.collective(root.from_id)
+
+    @strawberry.field(description="The payee.", graphql_type=lazy.COLLECTIVE)
+    async def to(root: Row, info: Info) -> Any:
+        return await info.context.loaders.collective(root.to_id)
+
+    @strawberry.field(
+        description="The amount asked for, in the payee's currency.", graphql_type=Amount
+    )
+    def amount(root: Row) -> Any:
+        return Money(root.amount, root.currency)
+
+    @strawberry.field(description="The amount approved.", graphql_type=Amount | None)
+    def approved_amount(root: Row) -> Any:
+        return money(root.approved_amount, root.currency)
+
+    @strawberry.field(
+        description="The event it belongs to.", graphql_type=lazy.optional(lazy.EVENT)
+    )
+    async def event(root: Row, info: Info) -> Any:
+        return await info.context.loaders.collective(root.event_id)
+
+    @strawberry.field(
+        description="The host's payment method it was made with.", graphql_type=PaymentMethod | None
+    )
+    async def payment_method(root: Row, info: Info) -> Any:
+        return await info.context.loaders.payment_method(root.payment_method_id)
+
+    @strawberry.field(
+        description="Where the payee wants to be paid; for its admins and the payer's host.",
+        graphql_type=PayoutMethod | None,
+    )
+    async def payout_method(root: Row, info: Info) -> Any:
+        return await resolve.payout_method(root, info)
+
+    @strawberry.field(description="The lines of an expense.", graphql_type=list[OrderItem])
+    async def items(root: Row, info: Info) -> Any:
+        return await info.context.loaders.items_of(root.id)
+
+    @strawberry.field(description="References to receipts; for those concerned, else empty.")
+    async def receipts(root: Row, info: Info) -> list[str]:
+        return await resolve.receipts(root, info)
+
+    @strawberry.field(description="A message to those concerned; null for others.")
+    async def private_message(root: Row, info: Info) -> str | None:
+        return await resolve.private_message(root, info)
+
+    @strawberry.field(description="Its history, oldest step first.", graphql_type=list[OrderAction])
+    async def actions(root: Row, info: Info) -> Any:
+        return await info.context.loaders.actions_of(root.id)
+
+    @strawberry.field(
+        description="What it emitted, oldest first.", graphql_type=list[lazy.TRANSACTION]
+    )
+    async def transactions(root: Row, info: Info) -> Any:
+        return await info.context.loaders.transactions_of_order(root.id)
+
+
+@strawberry.type(description="A page of orders.")
+class OrderConnection(Connection[Order]):
+    pass
+
+
+@strawberry.input(description="Which orders to list; all conditions hold at once.")
+class OrderFilter:
+    type: list[OrderType] | None = strawberry.field(
+        default=None, description="Of one of these types."
+    )
+    status: list[OrderStatus] | None = strawberry.field(
+        default=None, description="In one of these states."
+    )
+    from_: CollectiveRef | None = strawberry.field(
+        name="from", default=None, description="From this payer."
+    )
+    to: CollectiveRef | None = strawberry.field(default=None, description="To this payee.")
+    created_from: datetime | None = strawberry.field(
+        default=None, description="Made not before this."
+    )
+    created_until: datetime | None = strawberry.field(default=None, description="Made before this.")

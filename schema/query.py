@@ -1,0 +1,230 @@
+"""The root of queries."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import strawberry
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.enums import CollectiveType as Kind
+from resolvers import collectives as resolve
+from resolvers import nodes
+from resolvers import orders as resolve_orders
+from resolvers.context import Info
+from schema import lazy
+from schema.collective import CollectiveConnection, User
+from schema.enums import CollectiveType
+from schema.filters import order_filter, transaction_filter
+from schema.identity import AccessToken, PlatformPolicy
+from schema.ledger import LedgerAudit
+from schema.member import Invitation
+from schema.money import Currency, FxRate
+from schema.node import CollectiveRef, Node, ref_or_none
+from schema.order import Order, OrderConnection, OrderFilter
+from schema.page import After, First, requested
+from schema.scalars import CurrencyCode
+from schema.sorting import CollectiveOrder, OrderOrder, TransactionOrder
+from schema.transaction import Transaction, TransactionConnection, TransactionFilter
+from services import audit, collectives, currencies, fx, identity, members, platform
+from services.actors import Actor
+
+Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
+
+
+@strawberry.input(description="Which collectives to list; all conditions hold at once.")
+class CollectiveFilter:
+    type: list[CollectiveType] | None = strawberry.field(
+        default=None, description="Of one of these types."
+    )
+    host: CollectiveRef | None = strawberry.field(default=None, description="Hosted by this one.")
+    search: str | None = strawberry.field(
+        default=None, description="A part of the name, or the slug's beginning."
+    )
+    tag: str | None = strawberry.field(default=None, description="With this tag.")
+    is_archived: bool | None = strawberry.field(
+        default=False, description="True for those put away; null for all."
+    )
+
+
+@strawberry.type(description="What can be read. Without sign-in: what is public.")
+class Query:
+    @strawberry.field(description="The signed-in user, or null.", graphql_type=User | None)
+    def me(self, info: Info) -> Any:
+        return info.context.actor.user
+
+    @strawberry.field(
+        description="Anything by its id, or null if there is none that you may see.",
+        graphql_type=Node | None,
+    )
+    async def node(self, info: Info, id: Id) -> Any:  # noqa: A002 - the argument's name in the API
+        return await nodes.one(info, public_id=id)
+
+    @strawberry.field(
+        description="Up to 100 things by their ids, in that order; null where you may see none.",
+        graphql_type=list[Node | None],
+    )
+    async def nodes(
+        self,
+        info: Info,
+        ids: Annotated[list[strawberry.ID], strawberry.argument(description="At most 100 ids.")],
+    ) -> Any:
+        return await nodes.many(info, public_ids=[str(i) for i in ids])
+
+    @strawberry.field(
+        description="One collective by slug or id; a slug that it had before serves as well.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
+    )
+    async def collective(
+        self,
+        info: Info,
+        slug: Annotated[str | None, strawberry.argument(description="Its slug.")] = None,
+        id: Annotated[  # noqa: A002 - the argument's name in the API
+            strawberry.ID | None, strawberry.argument(description="Its id.")
+        ] = None,
+    ) -> Any:
+        return await resolve.one(info, ref=resolve.slug_or_id(slug, id))
+
+    @strawberry.field(description="Collectives.", graphql_type=CollectiveConnection)
+    async def collectives(
+        self,
+        info: Info,
+        filter: Annotated[  # noqa: A002 - the argument's name in the API
+            CollectiveFilter | None, strawberry.argument(description="Which of them.")
+        ] = None,
+        order_by: Annotated[
+            CollectiveOrder, strawberry.argument(description="In which order.")
+        ] = CollectiveOrder.CREATED_AT_DESC,
+        first: First = None,
+        after: After = None,
+    ) -> Any:
+        given = filter or CollectiveFilter()
+        wanted = collectives.Filter(
+            type=[Kind(t) for t in given.type or []],
+            search=given.search,
+            tag=given.tag,
+            is_archived=given.is_archived,
+        )
+        page = await resolve.found(
+            info,
+            wanted=wanted,
+            host=ref_or_none(given.host),
+            sort=order_by.sort,
+            page=requested(first, after),
+        )
+        return CollectiveConnection(page=page)
+
+    @strawberry.field(
+        description="One order, or null if there is none that you may see.",
+        graphql_type=Order | None,
+    )
+    async def order(self, info: Info, id: Id) -> Any:  # noqa: A002 - the argument's name in the API
+        return await nodes.of_kind(info, kind="Order", public_id=id)
+
+    @strawberry.field(description="Orders that you may see.", graphql_type=OrderConnection)
+    async def orders(
+        self,
+        info: Info,
+        filter: Annotated[  # noqa: A002 - the argument's name in the API
+            OrderFilter | None, strawberry.argument(description="Which of them.")
+        ] = None,
+        order_by: Annotated[
+            OrderOrder, strawberry.argument(description="In which order.")
+        ] = OrderOrder.CREATED_AT_DESC,
+        first: First = None,
+        after: After = None,
+    ) -> Any:
+        page = await resolve_orders.listed(
+            info, **order_filter(filter), page=requested(first, after), sort=order_by.sort
+        )
+        return OrderConnection(page=page)
+
+    @strawberry.field(
+        description="One transaction, or null if there is none that you may see.",
+        graphql_type=Transaction | None,
+    )
+    async def transaction(self, info: Info, id: Id) -> Any:  # noqa: A002 - the argument's name
+        return await nodes.of_kind(info, kind="Transaction", public_id=id)
+
+    @strawberry.field(
+        description="Transactions that you may see.", graphql_type=TransactionConnection
+    )
+    async def transactions(
+        self,
+        info: Info,
+        filter: Annotated[  # noqa: A002 - the argument's name in the API
+            TransactionFilter | None, strawberry.argument(description="Which of them.")
+        ] = None,
+        order_by: Annotated[
+            TransactionOrder, strawberry.argument(description="In which order.")
+        ] = TransactionOrder.CREATED_AT_DESC,
+        first: First = None,
+        after: After = None,
+    ) -> Any:
+        page = await resolve_orders.transactions(
+            info, **transaction_filter(filter), page=requested(first, after), sort=order_by.sort
+        )
+        return TransactionConnection(page=page)
+
+    @strawberry.field(description="Every currency, by code.", graphql_type=list[Currency])
+    async def currencies(self, info: Info) -> Any:
+        return await info.context.run(_currencies)
+
+    @strawberry.field(
+        description="What a currency was worth in another, however old the rate; null if unknown.",
+        graphql_type=FxRate | None,
+    )
+    async def fx_rate(
+        self,
+        info: Info,
+        from_: Annotated[
+            CurrencyCode, strawberry.argument(name="from", description="The currency converted.")
+        ],
+        to: Annotated[CurrencyCode, strawberry.argument(description="The currency converted to.")],
+        at: Annotated[
+            datetime | None, strawberry.argument(description="The moment; now if not given.")
+        ] = None,
+    ) -> Any:
+        return await info.context.run(_fx_rate, base=from_, target=to, at=at)
+
+    @strawberry.field(
+        description="What the platform charges now; null before it was ever set.",
+        graphql_type=PlatformPolicy | None,
+    )
+    async def platform_policy(self, info: Info) -> Any:
+        return await info.context.run(_policy)
+
+    @strawberry.field(
+        description="Invitations that wait for your answer.", graphql_type=list[Invitation]
+    )
+    async def my_invitations(self, info: Info) -> Any:
+        return await info.context.run(members.invitations)
+
+    @strawberry.field(
+        description="Your access tokens that still hold, newest first.",
+        graphql_type=list[AccessToken],
+    )
+    async def my_access_tokens(self, info: Info) -> Any:
+        return await info.context.run(identity.access_tokens)
+
+    @strawberry.field(
+        description="Every promise of the ledger, counted from the data. Reads the whole ledger.",
+        graphql_type=LedgerAudit,
+    )
+    async def ledger_audit(self, info: Info) -> Any:
+        return await info.context.run(_audit)
+
+
+async def _currencies(session: AsyncSession, _: Actor) -> Any:
+    return await currencies.every(session)
+
+
+async def _fx_rate(session: AsyncSession, _: Actor, **arguments: Any) -> Any:
+    return await fx.quote(session, **arguments)
+
+
+async def _policy(session: AsyncSession, _: Actor) -> Any:
+    return await platform.policy(session)
+
+
+async def _audit(session: AsyncSession, _: Actor) -> Any:
+    return await audit.run(session)

@@ -1,0 +1,44 @@
+"""The orders that lists come in."""
+
+from enum import Enum
+
+import strawberry
+
+from services import collectives, reads
+from services.pages import Sort
+
+
+@strawberry.enum(description="The order of a list of collectives.")
+class CollectiveOrder(Enum):
+    CREATED_AT_DESC = strawberry.enum_value("CREATED_AT_DESC", description="Newest first.")
+    NAME_ASC = strawberry.enum_value("NAME_ASC", description="By name.")
+
+    @property
+    def sort(self) -> Sort:
+        """Return the order as the services take it."""
+        by_name = self is CollectiveOrder.NAME_ASC
+        return collectives.BY_NAME if by_name else collectives.NEWEST_FIRST
+
+
+@strawberry.enum(description="The order of a list of orders.")
+class OrderOrder(Enum):
+    CREATED_AT_DESC = strawberry.enum_value("CREATED_AT_DESC", description="Newest first.")
+    CREATED_AT_ASC = strawberry.enum_value("CREATED_AT_ASC", description="Oldest first.")
+
+    @property
+    def sort(self) -> Sort:
+        """Return the order as the services take it."""
+        newest = self is OrderOrder.CREATED_AT_DESC
+        return reads.ORDERS_NEWEST if newest else reads.ORDERS_OLDEST
+
+
+@strawberry.enum(description="The order of a list of transactions.")
+class TransactionOrder(Enum):
+    CREATED_AT_DESC = strawberry.enum_value("CREATED_AT_DESC", description="Newest first.")
+    CREATED_AT_ASC = strawberry.enum_value("CREATED_AT_ASC", description="Oldest first.")
+
+    @property
+    def sort(self) -> Sort:
+        """Return the order as the services take it."""
+        newest = self is TransactionOrder.CREATED_AT_DESC
+        return reads.TRANSACTIONS_NEWEST if newest else reads.TRANSACTIONS_OLDEST

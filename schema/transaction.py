@@ -1,0 +1,181 @@
+"""Transactions: what moved, on each side."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import strawberry
+
+import models
+from resolvers.context import Info
+from schema import lazy
+from schema.enums import TransactionKind
+from schema.ledger import Posting
+from schema.method import PaymentMethod
+from schema.money import Amount, money
+from schema.node import CollectiveRef, Node, id_of, rows_of
+from schema.page import Connection
+from services import ids
+from services.money import Money
+
+Row = strawberry.Parent[models.Transaction]
+_IN_HOST = "In the receiving host's currency; of a payout, in the paying host's."
+
+
+@strawberry.type(
+    description="Value moved, seen from both sides, with fees and rates. Never changed; a refund is a "
+    "transaction of its own with every amount negated."
+)
+class Transaction(Node):
+    is_type_of = rows_of(models.Transaction)
+    id: strawberry.ID = id_of("Transaction")
+    kind: TransactionKind = strawberry.field(description="Why it moved.")
+    description: str | None = strawberry.field(
+        description="The order's words, or the refund's reason."
+    )
+    fx_rate: Decimal = strawberry.field(
+        description="From the order's currency to that of the fees, when it was posted."
+    )
+    from_host_fx_rate: Decimal | None = strawberry.field(
+        description="From the order's currency to that of the paying host."
+    )
+    from_collective_fx_rate: Decimal | None = strawberry.field(
+        description="From the order's currency to that of the payer."
+    )
+
+    @strawberry.field(description="When it counts; imported history keeps its original time.")
+    def created_at(root: Row) -> datetime:
+        return root.at
+
+    @strawberry.field(description="When it was written here.")
+    def recorded_at(root: Row) -> datetime:
+        return root.created_at
+
+    @strawberry.field(description="Ties the transactions of one event.", graphql_type=strawberry.ID)
+    def group(root: Row) -> Any:
+        return ids.encode("Group", root.group_id)
+
+    @strawberry.field(
+        description="The order that it settles, if you may see it.",
+        graphql_type=lazy.optional(lazy.ORDER),
+    )
+    async def order(root: Row, info: Info) -> Any:
+        return await info.context.loaders.order(root.order_id)
+
+    @strawberry.field(
+        description="What it gives back.", graphql_type=lazy.optional(lazy.TRANSACTION)
+    )
+    async def refund_of(root: Row, info: Info) -> Any:
+        return await info.context.loaders.transaction(root.refund_of_id)
+
+    @strawberry.field(
+        description="What gave it back, in parts or whole; oldest first.",
+        graphql_type=list[lazy.TRANSACTION],
+    )
+    async def refunded_by(root: Row, info: Info) -> Any:
+        return await info.context.loaders.refunds_of(root.id)
+
+    @strawberry.field(
+        description="The payer; null where it is not known.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
+    )
+    async def from_collective(root: Row, info: Info) -> Any:
+        return await info.context.loaders.collective(root.from_collective_id)
+
+    @strawberry.field(
+        description="The payee; null is outside.", graphql_type=lazy.optional(lazy.COLLECTIVE)
+    )
+    async def to_collective(root: Row, info: Info) -> Any:
+        return await info.context.loaders.collective(root.to_collective_id)
+
+    @strawberry.field(
+        description="The payer's host; null where the money came from outside.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
+    )
+    async def from_host(root: Row, info: Info) -> Any:
+        return await info.context.loaders.collective(root.from_host_id)
+
+    @strawberry.field(
+        description="The payee's host; null where the money went outside.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
+    )
+    async def to_host(root: Row, info: Info) -> Any:
+        return await info.context.loaders.collective(root.to_host_id)
+
+    @strawberry.field(description="How it was paid.", graphql_type=PaymentMethod | None)
+    async def payment_method(root: Row, info: Info) -> Any:
+        return await info.context.loaders.payment_method(root.payment_method_id)
+
+    @strawberry.field(
+        description="The order's amount, in the payee's currency.", graphql_type=Amount
+    )
+    def amount(root: Row) -> Any:
+        return Money(root.amount, root.currency)
+
+    @strawberry.field(
+        description="What it did to the payer's balance, in its currency; null from outside.",
+        graphql_type=Amount | None,
+    )
+    def from_collective_amount(root: Row) -> Any:
+        return money(root.from_collective_amount, root.from_collective_currency)
+
+    @strawberry.field(
+        description="What it did to the paying host, in its currency; null from outside.",
+        graphql_type=Amount | None,
+    )
+    def from_host_amount(root: Row) -> Any:
+        return money(root.from_host_amount, root.from_host_currency)
+
+    @strawberry.field(
+        description=f"The amount less processor and platform fee. {_IN_HOST}", graphql_type=Amount
+    )
+    def to_host_amount(root: Row) -> Any:
+        return Money(root.to_host_amount, root.host_currency)
+
+    @strawberry.field(
+        description="What the payee received, in the order's currency.", graphql_type=Amount
+    )
+    def to_collective_amount(root: Row) -> Any:
+        return Money(root.to_collective_amount, root.currency)
+
+    @strawberry.field(
+        description=f"What the payment's or payout's processor took. {_IN_HOST}",
+        graphql_type=Amount,
+    )
+    def payment_processor_fee_in_host_currency(root: Row) -> Any:
+        return Money(root.payment_processor_fee, root.host_currency)
+
+    @strawberry.field(description=f"What the payee's host took. {_IN_HOST}", graphql_type=Amount)
+    def host_fee_in_host_currency(root: Row) -> Any:
+        return Money(root.host_fee, root.host_currency)
+
+    @strawberry.field(description=f"What the platform took. {_IN_HOST}", graphql_type=Amount)
+    def platform_fee_in_host_currency(root: Row) -> Any:
+        return Money(root.platform_fee, root.host_currency)
+
+    @strawberry.field(
+        description="Its lines on the accounts that you may see: all but other people's.",
+        graphql_type=list[Posting],
+    )
+    async def postings(root: Row, info: Info) -> Any:
+        return await info.context.loaders.postings_of(root.id)
+
+
+@strawberry.type(description="A page of transactions.")
+class TransactionConnection(Connection[Transaction]):
+    pass
+
+
+@strawberry.input(description="Which transactions to list; all conditions hold at once.")
+class TransactionFilter:
+    kind: list[TransactionKind] | None = strawberry.field(
+        default=None, description="Of one of these kinds."
+    )
+    from_: CollectiveRef | None = strawberry.field(
+        name="from", default=None, description="From this payer."
+    )
+    to: CollectiveRef | None = strawberry.field(default=None, description="To this payee.")
+    order: strawberry.ID | None = strawberry.field(default=None, description="Of this order.")
+    group: strawberry.ID | None = strawberry.field(default=None, description="Of this event.")
+    at_from: datetime | None = strawberry.field(default=None, description="Not before this.")
+    at_until: datetime | None = strawberry.field(default=None, description="Before this.")

@@ -1,0 +1,188 @@
+"""One operation, one database transaction: the only place that commits what an operation wrote."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    OperationType,
+    get_operation_ast,
+    parse,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from resolvers.context import Context
+from schema.build import schema
+from schema.errors import formatted, masked
+from services import actors
+from services.errors import ErrorCode, Problem
+from services.guards import RETRYABLE, sqlstate
+from services.settings import Settings
+
+ATTEMPTS = 5
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A GraphQL request as it came in."""
+
+    query: str
+    variables: Mapping[str, Any] | None = None
+    operation_name: str | None = None
+    token: str | None = None
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back: the body, and whether the request itself was no good."""
+
+    body: dict[str, Any]
+    is_request_error: bool = False
+
+
+class _Again(Exception):  # noqa: N818 - a signal, not an error
+    """The database asks for the operation to be run again."""
+
+
+async def execute(
+    request: Request,
+    *,
+    sessions: async_sessionmaker[AsyncSession],
+    settings: Settings,
+    demo: bool = False,
+) -> Answer:
+    """Run an operation, again where the database asks for it: deadlocks, lost connections.
+
+    Nothing of a run that is repeated was kept; the answer goes out after the commit.
+    """
+    try:
+        document = parse(request.query)
+    except (GraphQLError, RecursionError) as error:
+        shown = error if isinstance(error, GraphQLError) else GraphQLError("Nested too deeply")
+        return Answer({"errors": [formatted(shown)]}, is_request_error=True)
+    operation = get_operation_ast(document, request.operation_name)
+    if operation is None:
+        unknown = GraphQLError("Name one of the document's operations")
+        return Answer({"errors": [formatted(unknown)]}, is_request_error=True)
+    for attempt in range(ATTEMPTS):
+        try:
+            return await _once(
+                request, document, operation, sessions=sessions, settings=settings, demo=demo,
+                last=attempt == ATTEMPTS - 1,
+            )  # fmt: skip
+        except _Again:
+            # The wait is for two operations not to meet again; nothing secret hangs on it.
+            await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - as above
+    raise AssertionError("unreachable")
+
+
+async def _once(
+    request: Request,
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    *,
+    sessions: async_sessionmaker[AsyncSession],
+    settings: Settings,
+    demo: bool,
+    last: bool,
+) -> Answer:
+    session = sessions()
+    context = Context(
+        session=session, sessions=sessions, settings=settings, address=request.address, demo=demo,
+        is_mutation=operation.operation is OperationType.MUTATION,
+        root_fields=_root_fields(operation),
+    )  # fmt: skip
+    try:
+        if request.token is not None:
+            context.actor = await context.run(_load_actor, token=request.token)
+        result = await schema().execute(
+            request.query,
+            variable_values=dict(request.variables or {}),
+            context_value=context,
+            operation_name=request.operation_name,
+        )
+        errors = result.errors or []
+        fault = _fault(errors)
+        if fault is not None and context.is_mutation:
+            _ask_again(fault, last=last)
+            await session.rollback()
+            return Answer({"data": None, "errors": [formatted(e) for e in errors]})
+        if fault is not None:
+            _ask_again(fault, last=last)
+        await _finish(context)
+    except Problem as problem:
+        await _close_quietly(session)
+        return Answer({"errors": [_shown(problem)]})
+    except DBAPIError as error:
+        await _close_quietly(session)
+        _ask_again(error, last=last or context.is_mutation)
+        return Answer({"data": None, "errors": [masked(error)]})
+    finally:
+        await _close_quietly(session)
+    body: dict[str, Any] = {"data": result.data}
+    if errors:
+        body["errors"] = [formatted(error) for error in errors]
+    is_request_error = result.data is None and all(e.path is None for e in errors) and bool(errors)
+    if is_request_error:
+        del body["data"]
+    return Answer(body, is_request_error=is_request_error)
+
+
+async def _load_actor(session: AsyncSession, _: actors.Actor, *, token: str) -> actors.Actor:
+    return await actors.load(session, token=token)
+
+
+async def _finish(context: Context) -> None:
+    """Keep what a mutation wrote, unless it was a dry run; end a query's snapshot."""
+    if context.is_mutation and context.stored != {False}:
+        await context.session.commit()
+    else:
+        await context.session.rollback()
+
+
+async def _close_quietly(session: AsyncSession) -> None:
+    try:
+        await session.close()
+    except DBAPIError:
+        log.info("a broken connection was dropped")
+
+
+def _root_fields(operation: OperationDefinitionNode) -> int:
+    """Count the fields at the root; a fragment there counts as many."""
+    selections = operation.selection_set.selections
+    return len(selections) if all(isinstance(s, FieldNode) for s in selections) else 2
+
+
+def _fault(errors: list[GraphQLError]) -> BaseException | None:
+    for error in errors:
+        cause = error.original_error
+        while isinstance(cause, GraphQLError):
+            cause = cause.original_error
+        if cause is not None and not isinstance(cause, Problem):
+            return cause
+    return None
+
+
+def _ask_again(fault: BaseException, *, last: bool) -> None:
+    """Raise _Again where another run may succeed and nothing was committed."""
+    if (
+        not last
+        and isinstance(fault, DBAPIError)
+        and (fault.connection_invalidated or sqlstate(fault) in RETRYABLE)
+    ):
+        raise _Again
+
+
+def _shown(problem: Problem) -> dict[str, Any]:
+    return {"message": problem.message, "extensions": {"code": ErrorCode(problem.code)}}

@@ -1,0 +1,164 @@
+"""What each mail says: plain text, English. The facts in it are what people typed."""
+
+import re
+from collections.abc import Mapping
+from string import Formatter
+from typing import Any
+from urllib.parse import quote
+
+MAX_FACT = 500
+MAX_SUBJECT = 120
+_JOINERS = "\u200c\u200d"
+"""Not printable by themselves, but whole scripts and emoji are written with them."""
+_VOCABULARIES = frozenset({"type", "status", "role"})
+
+_ORDER = """
+Amount: {amount}
+To: {to}
+Kind: {type}
+Description: {description}
+"""
+
+# Subject and text by template. A line of the text whose facts are all empty is left out. The mail
+# to an address that is not proven repeats no word of whoever typed it: it would carry their spam.
+TEMPLATES: Mapping[str, tuple[str, str]] = {
+    "verify_email": (
+        "Please confirm your email address",
+        """Hello,
+
+someone, most likely you, signed up at Commonweal with this address.
+To confirm it and sign in, open this link:
+
+{link}
+
+or use this token where you are asked for one:
+
+{token}
+
+The link and the token work once, for a few days. If it was not you, just ignore this mail.
+""",
+    ),
+    "address_in_use": (
+        "You have an account already",
+        """Hello {name},
+
+someone, most likely you, tried to sign up at Commonweal with this address. It has an account
+already, so nothing was changed: just sign in with your password.
+
+If it was not you, there is nothing to do.
+""",
+    ),
+    "invitation": (
+        "{by} invites you to {collective}",
+        """Hello {name},
+
+{by} invites you to {collective}, in the role: {role}.
+
+Sign in with this address to accept or to decline.
+""",
+    ),
+    "host_application": (
+        "{collective} asks to be hosted by {host}",
+        """Hello,
+
+{collective} asks {host} to be its host. Please accept or decline the application.
+""",
+    ),
+    "host_decision": (
+        "{host} has {decision} {collective}",
+        """Hello,
+
+{host} has {decision} the application of {collective}.
+
+Reason: {reason}
+""",
+    ),
+    "donation_expected": (
+        "A donation of {amount} to {to} is on its way",
+        f"""Hello,
+
+a donation to {{to}} was announced. Please approve it once the money has arrived.
+{_ORDER}""",
+    ),
+    "money_received": (
+        "{to} has received {amount}",
+        f"""Hello,
+
+good news: {{to}} has received {{amount}}.
+{_ORDER}""",
+    ),
+    "expense_submitted": (
+        "{to} asks for {amount}",
+        f"""Hello,
+
+an expense waits for your approval.
+{_ORDER}""",
+    ),
+    "expense_approved": (
+        "An expense of {amount} was approved",
+        f"""Hello,
+
+an expense was approved; its host pays it next.
+{_ORDER}""",
+    ),
+    "order_closed": (
+        "{type} of {amount}: {status}",
+        f"""Hello,
+
+this order ({{type}}) is closed: {{status}}.
+{_ORDER}
+Reason: {{reason}}
+""",
+    ),
+    "order_refunded": (
+        "{type} of {amount}: refunded",
+        f"""Hello,
+
+an order ({{type}}) was returned, in whole or in part. Its history says how much.
+{_ORDER}""",
+    ),
+}
+
+
+def render(template: str, payload: Mapping[str, Any], *, public_url: str) -> tuple[str, str]:
+    """Return the subject, one line, and the text of a mail.
+
+    Raises:
+        KeyError: there is no such template, or the payload lacks a fact that it needs.
+    """
+    subject, text = TEMPLATES[template]
+    facts = _facts(payload, public_url=public_url.rstrip("/"))
+    lines = [line.format_map(facts) for line in text.splitlines() if _says_something(line, facts)]
+    body = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    head = one_line(subject.format_map(facts), max_length=MAX_SUBJECT)
+    return head[:1].upper() + head[1:], f"{body}\n\n-- \nCommonweal\n{facts['public_url']}\n"
+
+
+def one_line(text: str, *, max_length: int) -> str:
+    """Return the text as one line that can end no header, shortened to `max_length`.
+
+    What is not printable goes: controls, and the marks that make text run backwards.
+    """
+    line = " ".join(text.split())
+    line = "".join(char for char in line if char.isprintable() or char in _JOINERS)
+    return line if len(line) <= max_length else f"{line[: max_length - 1]}…"
+
+
+def _facts(payload: Mapping[str, Any], *, public_url: str) -> dict[str, str]:
+    facts = {name: _shown(name, value) for name, value in payload.items()}
+    facts["public_url"] = public_url
+    if "token" in facts:
+        facts["link"] = f"{public_url}/verify?token={quote(facts['token'], safe='')}"
+    if "approved" in payload:
+        facts["decision"] = "accepted" if payload["approved"] else "declined"
+    return facts
+
+
+def _shown(name: str, value: object) -> str:
+    text = "" if value is None else one_line(str(value), max_length=MAX_FACT)
+    return text.lower().replace("_", " ") if name in _VOCABULARIES else text
+
+
+def _says_something(line: str, facts: Mapping[str, str]) -> bool:
+    names = [name for _, name, _, _ in Formatter().parse(line) if name]
+    return not names or any(facts[name] for name in names)

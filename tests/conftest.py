@@ -1,0 +1,125 @@
+"""A real PostgreSQL for every test: the embedded one, or the server that COMMONWEAL_TEST_SERVER_URL names.
+
+The migrated database is made once and cloned for each test that writes, which takes milliseconds.
+"""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from make import World
+from psycopg import sql
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import new_id
+from services import database as databases
+from services import migrations
+from services.settings import Settings
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server on which databases can be made."""
+
+    url: str
+    """The owner's, with the database `postgres`."""
+
+    def database_url(self, name: str, *, role: str | None = None) -> str:
+        """Return the URL of a database of this server."""
+        url = make_url(self.url).set(database=name)
+        return (url.set(username=role) if role else url).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Return the server of this test run."""
+    given = os.environ.get("COMMONWEAL_TEST_SERVER_URL")
+    if given:
+        yield Server(given)
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="cw", ignore_cleanup_errors=True) as folder,
+        databases.embedded(Path(folder)) as socket_dir,
+    ):
+        yield Server(f"postgresql://postgres@/postgres?host={socket_dir}")
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> str:
+    """Return the name of a migrated, empty database that tests clone."""
+    name = f"template_{new_id().hex[-12:]}"
+    databases.create_database(server.url, name)
+    migrations.upgrade(server.database_url(name))
+    return name
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of one test's own."""
+
+    name: str
+    owner_url: str
+    app_url: str
+
+    @property
+    def settings(self) -> Settings:
+        """Return settings that name it."""
+        return replace(
+            Settings(), database_url=self.app_url, owner_database_url=self.owner_url, pool_size=24
+        )
+
+
+MakeDatabase = Callable[[], Database]
+
+
+@pytest.fixture(scope="session")
+def make_database(server: Server, template: str) -> Iterator[MakeDatabase]:
+    """Return a maker of empty migrated databases; they are dropped at the end."""
+    made: list[str] = []
+
+    def make() -> Database:
+        name = f"test_{new_id().hex[-12:]}"
+        databases.create_database(server.url, name, template=template)
+        made.append(name)
+        return Database(
+            name, server.database_url(name), server.database_url(name, role=databases.APP_ROLE)
+        )
+
+    yield make
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        for name in made:
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+            )
+
+
+@pytest.fixture
+def database(make_database: MakeDatabase) -> Database:
+    """Return an empty migrated database for this test alone."""
+    return make_database()
+
+
+@pytest.fixture
+async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
+    """Return a pool of connections with the application's rights."""
+    engine = databases.connect(database.settings)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """Return a maker of sessions with the application's rights; a test may commit."""
+    return databases.sessions(engine)
+
+
+@pytest.fixture
+async def world(database: Database, sessions: async_sessionmaker[AsyncSession]) -> World:
+    """Return a platform and its admin, and functions that make more."""
+    return await World.create(database.settings, sessions)
