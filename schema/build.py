@@ -3,7 +3,9 @@
 from functools import cache
 
 import strawberry
+from graphql import GraphQLError
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
 
 from schema.collective import Business, Community, Event, Nonprofit, User
 from schema.errors import MutationError
@@ -25,10 +27,17 @@ class Mutation(
     pass
 
 
+class _Schema(strawberry.Schema):
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        """Log nothing here: problems are no news, and faults are logged once, where they are masked."""
+
+
 @cache
 def schema() -> strawberry.Schema:
     """Return the schema."""
-    return strawberry.Schema(
+    return _Schema(
         query=Query,
         mutation=Mutation,
         types=[User, Community, Nonprofit, Business, Event, MutationError],

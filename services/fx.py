@@ -11,7 +11,7 @@ from decimal import Context, Decimal
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import ARRAY, Text, column, func, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -93,7 +93,9 @@ async def _latest(
         for key in ((base, quoted), (quoted, base), (HUB, base), (HUB, quoted))
         if key[0] != key[1]
     }
-    asked = func.unnest([k[0] for k in keys], [k[1] for k in keys]).table_valued("base", "quote")
+    asked = func.unnest(
+        literal([k[0] for k in keys], ARRAY(Text)), literal([k[1] for k in keys], ARRAY(Text))
+    ).table_valued(column("base", Text), column("quote", Text))
     asked = asked.render_derived(name="asked")
     newest = (
         select(FxRate)

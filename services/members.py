@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, true, update
+from sqlalchemy import ARRAY, Select, Uuid, column, func, literal, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -255,7 +255,11 @@ async def pages_of(
 
     Rows that the actor may not see, and those whose other side may not be seen, are left out.
     """
-    parent = func.unnest(list(collective_ids)).table_valued("id").render_derived(name="parent")
+    parent = (
+        func.unnest(literal(list(collective_ids), ARRAY(Uuid)))
+        .table_valued(column("id", Uuid))
+        .render_derived(name="parent")
+    )
     own = Member.collective_id if key.of_members else Member.member_id
     other = Member.member_id if key.of_members else Member.collective_id
 

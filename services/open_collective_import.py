@@ -181,7 +181,7 @@ async def _require_continues(
     account = await _account(session, parties)
     posted = account.posted if account else 0
     if account is not None and account.last_at is not None:
-        last = select(Posting.transaction_id).where(
+        last = select(col(Posting.transaction_id)).where(
             col(Posting.book_id) == account.book_id, col(Posting.account_id) == account.id,
             col(Posting.seq) == account.seq,
         )  # fmt: skip

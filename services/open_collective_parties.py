@@ -78,7 +78,7 @@ async def _by_slug(session: AsyncSession, slug: str, *, lock: bool = False) -> C
     """Find by slug, or by one that it had before."""
     if "\x00" in slug:
         return None
-    before = select(SlugRedirect.collective_id).where(col(SlugRedirect.slug) == slug)
+    before = select(col(SlugRedirect.collective_id)).where(col(SlugRedirect.slug) == slug)
     statement = (
         select(Collective)
         .where(or_(col(Collective.slug) == slug, col(Collective.id).in_(before)))

@@ -1,8 +1,8 @@
 """What the rows of an Open Collective export become: orders by key, transactions by kind. Pure.
 
-One group of rows is one order. A refund belongs to the order of what it returns, a host's cover of a
-kept fee to the order of its group's refund. What has no place in an order of its group, for an order
-emits one transaction of a kind, gets an order of its own, whose key ends in the row's short id.
+One group of rows is one order. A refund belongs to the order of what it returns, a host's cover of
+a kept fee to the order of its group's refund. What has no place in an order of its group, for an
+order emits one transaction of a kind, gets one of its own, whose key ends in the row's short id.
 """
 
 import hashlib
@@ -158,7 +158,7 @@ def _named_host(rows: Sequence[Row]) -> set[str]:
 
 
 def _originals(rows: Sequence[Row]) -> dict[Row, Row]:
-    """Return what each refund returns; a cover of a kept fee is marked as one but returns nothing."""
+    """Return what each refund returns; a cover of a kept fee is marked as one, but is none."""
     found: dict[Row, Row] = {}
     earlier = defaultdict[tuple[str, Kind], list[Row]](list)
     left: dict[Row, int] = {}
@@ -205,7 +205,7 @@ class _Keys:
                 self._fees[row.group].append(row)
 
     def of(self, row: Row) -> str:
-        """Return the key; what is stored stays where it is, though a longer file shows more of it."""
+        """Return the key; what is stored stays, though a longer file shows more of its group."""
         if row in self._originals:
             return self.of(self._originals[row])
         if (known := self._stored.get(fingerprint(self.prefix, row))) is not None:

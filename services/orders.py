@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import insert
@@ -67,6 +67,7 @@ async def donate(
     payment_method: str | None = None,
     description: str | None = None,
     private_message: str | None = None,
+    expires_at: datetime | None = None,
 ) -> Order:
     """Give to a hosted collective: from a balance, settled at once; by bank transfer, when the host sees it.
 
@@ -87,7 +88,7 @@ async def donate(
     order.payment_method_kind = kind
     order.payment_method_id = method.id if method else None
     if kind is PaymentMethodKind.MANUAL:
-        order.status, order.expires_at = OrderStatus.PENDING, now() + timedelta(days=PENDING_DAYS)
+        order.expires_at = _expiry(expires_at)
         await insert_order(session, order, [created(order)])
         await _tell_host(session, actor, order, payee)
         return order
@@ -96,6 +97,13 @@ async def donate(
         session, actor, sides(order, payer, payee), TransactionKind.DONATION, method=method
     )
     return order
+
+
+def _expiry(asked: datetime | None) -> datetime:
+    latest = now() + timedelta(days=PENDING_DAYS)
+    if asked is not None and not now() < asked <= latest:
+        raise Invalid(f"An order waits at most {PENDING_DAYS} days", path=["input", "expiresAt"])
+    return asked or latest
 
 
 async def _tell_host(session: AsyncSession, actor: Actor, order: Order, payee: Party) -> None:

@@ -1,5 +1,6 @@
 """Making orders."""
 
+from datetime import datetime
 from typing import Any
 
 import strawberry
@@ -28,6 +29,10 @@ class DonateInput(MoneyInput):
     description: str | None = strawberry.field(default=None, description="What it is for. Public.")
     private_message: str | None = strawberry.field(
         default=None, description="A message to those concerned."
+    )
+    expires_at: datetime | None = strawberry.field(
+        default=None,
+        description="Until when a bank transfer is awaited; at most, and else, 60 days.",
     )
 
 
@@ -120,7 +125,7 @@ class OrderMutations:
             return await info.context.run(
                 orders.donate, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
                 amount=asked(input.amount), payment_method=input.payment_method,
-                description=input.description, private_message=input.private_message,
+                description=input.description, expires_at=input.expires_at, private_message=input.private_message,
             )  # fmt: skip
 
         return await perform_order(info, DonatePayload, input, "donate", work)

@@ -68,8 +68,8 @@ class MailServer:
 
 
 @contextmanager
-def running(server: MailServer, **options: Any) -> Iterator[None]:
-    controller = Controller(server, hostname="127.0.0.1", port=server.port, **options)
+def running(smtp: MailServer, **options: Any) -> Iterator[None]:
+    controller = Controller(smtp, hostname="127.0.0.1", port=smtp.port, **options)
     controller.start()
     try:
         yield
@@ -78,17 +78,11 @@ def running(server: MailServer, **options: Any) -> Iterator[None]:
 
 
 @pytest.fixture
-def server() -> MailServer:
+def smtp() -> MailServer:
     """A mail server that is not started yet."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return MailServer(free.getsockname()[1])
-
-
-@pytest.fixture(autouse=True)
-async def only_own_mails(sessions: Sessions) -> None:
-    async with sessions.begin() as session:
-        await session.execute(update(Outbox).values(delivered_at=func.now()))
 
 
 async def queue(sessions: Sessions, *names: str, template: str = "address_in_use") -> None:
@@ -114,8 +108,8 @@ async def pass_time(sessions: Sessions) -> None:
         await session.execute(update(Outbox).where(open_).values(next_attempt_at=func.now()))
 
 
-async def deliver(sessions: Sessions, server: MailServer) -> int:
-    return await mail.deliver_due(sessions, send=mail.sender(server.settings), public_url=URL)
+async def deliver(sessions: Sessions, smtp: MailServer) -> int:
+    return await mail.deliver_due(sessions, send=mail.sender(smtp.settings), public_url=URL)
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -131,16 +125,16 @@ async def seconds_until_next(sessions: Sessions) -> float:
         return float((await session.execute(statement)).scalar_one())
 
 
-async def test_a_mail_is_delivered_once(sessions: Sessions, server: MailServer) -> None:
+async def test_a_mail_is_delivered_once(sessions: Sessions, smtp: MailServer) -> None:
     await queue(sessions, "ada", template="verify_email")
     (row,) = await waiting(sessions)
-    with running(server):
-        assert await deliver(sessions, server) == 1
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 1
         await pass_time(sessions)
-        assert await deliver(sessions, server) == 0
-    (sent,) = server.mails
-    assert server.envelopes[0].rcpt_tos == ["ada@example.org"]
-    assert server.envelopes[0].mail_from == "noreply@localhost"
+        assert await deliver(sessions, smtp) == 0
+    (sent,) = smtp.mails
+    assert smtp.envelopes[0].rcpt_tos == ["ada@example.org"]
+    assert smtp.envelopes[0].mail_from == "noreply@localhost"
     assert sent["From"] == "Commonweal <noreply@localhost>"
     assert sent["To"] == "ada@example.org"
     assert sent["Subject"] == "Please confirm your email address"
@@ -156,11 +150,11 @@ async def test_a_mail_is_delivered_once(sessions: Sessions, server: MailServer) 
     assert (done.payload, done.attempts, done.last_error) == ({}, 1, None)
 
 
-async def test_a_server_that_is_away_is_tried_later(sessions: Sessions, server: MailServer) -> None:
+async def test_a_server_that_is_away_is_tried_later(sessions: Sessions, smtp: MailServer) -> None:
     await queue(sessions, "ada")
     for attempts, pause in [(1, 60), (2, 120), (3, 240)]:
-        assert await deliver(sessions, server) == 0
-        assert await deliver(sessions, server) == 0  # not due
+        assert await deliver(sessions, smtp) == 0
+        assert await deliver(sessions, smtp) == 0  # not due
         (row,) = await waiting(sessions)
         assert row.attempts == attempts
         assert row.last_error is not None
@@ -169,21 +163,21 @@ async def test_a_server_that_is_away_is_tried_later(sessions: Sessions, server: 
         await pass_time(sessions)
     async with sessions.begin() as session:
         await session.execute(update(Outbox).values(attempts=500))
-    assert await deliver(sessions, server) == 0
+    assert await deliver(sessions, smtp) == 0
     assert 6 * 3600 - 5 < await seconds_until_next(sessions) <= 6 * 3600 * 1.1
     await pass_time(sessions)
-    with running(server):
-        assert await deliver(sessions, server) == 1
-    assert len(server.mails) == 1
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 1
+    assert len(smtp.mails) == 1
 
 
 async def test_a_refused_mail_waits_and_its_secret_is_not_kept(
-    sessions: Sessions, server: MailServer, caplog: pytest.LogCaptureFixture
+    sessions: Sessions, smtp: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await queue(sessions, "ada", template="verify_email")
-    server.refusal = "554 5.7.1 I do not like t0p-Secret " + "x" * 300
-    with running(server):
-        assert await deliver(sessions, server) == 0
+    smtp.refusal = "554 5.7.1 I do not like t0p-Secret " + "x" * 300
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 0
         (row,) = await waiting(sessions)
         assert row.last_error is not None
         assert "554" in row.last_error
@@ -191,12 +185,12 @@ async def test_a_refused_mail_waits_and_its_secret_is_not_kept(
         assert "ada@" not in caplog.text
         assert len(row.last_error) <= 200
         assert row.payload["token"] == "t0p-Secret"
-        server.refusal = ""
+        smtp.refusal = ""
         await pass_time(sessions)
-        assert await deliver(sessions, server) == 1
+        assert await deliver(sessions, smtp) == 1
 
 
-async def test_a_bad_mail_keeps_no_other(sessions: Sessions, server: MailServer) -> None:
+async def test_a_bad_mail_keeps_no_other(sessions: Sessions, smtp: MailServer) -> None:
     await queue(sessions, "ada", template="no_such_template")
     await queue(sessions, "ada", template="invitation")  # lacks facts
     await queue(sessions, "two\nlines", "a@b@c\r\n", "bob")
@@ -204,34 +198,32 @@ async def test_a_bad_mail_keeps_no_other(sessions: Sessions, server: MailServer)
         await outbox.to_address(
             session, address="eve@example.org>", template="address_in_use", payload={"name": "x"}
         )
-    with running(server):
-        assert await deliver(sessions, server) == 1
-    assert [sent["To"] for sent in server.mails] == ["bob@example.org"]
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 1
+    assert [sent["To"] for sent in smtp.mails] == ["bob@example.org"]
     errors = Counter(str(row.last_error) for row in await waiting(sessions))
     assert errors["KeyError: 'no_such_template'"] == errors["KeyError: 'by'"] == 1
     assert errors["ValueError"] == 3
 
 
-async def test_an_address_is_one_address(sessions: Sessions, server: MailServer) -> None:
+async def test_an_address_is_one_address(sessions: Sessions, smtp: MailServer) -> None:
     await queue(sessions, "ada,bob")
-    with running(server):
-        assert await deliver(sessions, server) == 1
-    assert server.envelopes[0].rcpt_tos == ['"ada,bob"@example.org']
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 1
+    assert smtp.envelopes[0].rcpt_tos == ['"ada,bob"@example.org']
 
 
-async def test_several_deliverers_send_each_mail_once(
-    sessions: Sessions, server: MailServer
-) -> None:
+async def test_several_deliverers_send_each_mail_once(sessions: Sessions, smtp: MailServer) -> None:
     await queue(sessions, *(f"user{number}" for number in range(30)))
-    with running(server):
-        counts = await asyncio.gather(*(deliver(sessions, server) for _ in range(4)))
+    with running(smtp):
+        counts = await asyncio.gather(*(deliver(sessions, smtp) for _ in range(4)))
     assert sum(counts) == 30
     assert sorted(counts)[-2] > 0  # they did work side by side
-    assert len({sent["Message-ID"] for sent in server.mails}) == len(server.mails) == 30
+    assert len({sent["Message-ID"] for sent in smtp.mails}) == len(smtp.mails) == 30
 
 
 async def test_who_dies_while_sending_leaves_the_mail_to_the_next(
-    sessions: Sessions, server: MailServer
+    sessions: Sessions, smtp: MailServer
 ) -> None:
     await queue(sessions, "ada")
     (row,) = await waiting(sessions)
@@ -254,12 +246,12 @@ async def test_who_dies_while_sending_leaves_the_mail_to_the_next(
     dying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await dying
-    with running(server):
-        assert await deliver(sessions, server) == 0  # leased
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 0  # leased
         assert 290 < await seconds_until_next(sessions) <= 300
         await pass_time(sessions)
-        assert await deliver(sessions, server) == 1
-    assert server.mails[0]["Message-ID"] == seen[0]["Message-ID"]
+        assert await deliver(sessions, smtp) == 1
+    assert smtp.mails[0]["Message-ID"] == seen[0]["Message-ID"]
 
 
 async def test_a_stuck_send_is_given_up_within_its_lease(
@@ -278,7 +270,7 @@ async def test_a_stuck_send_is_given_up_within_its_lease(
 
 
 async def test_the_loop_survives_everything_and_stops_promptly(
-    sessions: Sessions, server: MailServer, caplog: pytest.LogCaptureFixture
+    sessions: Sessions, smtp: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await queue(sessions, "ada")
     away = database.connect(
@@ -296,15 +288,15 @@ async def test_the_loop_survives_everything_and_stops_promptly(
         if len(names) == 2:
             raise ValueError("a fault")
 
-    with running(server):
-        loop = asyncio.create_task(mail.run(flaky, server.settings, also=[write], stop=stop))
+    with running(smtp):
+        loop = asyncio.create_task(mail.run(flaky, smtp.settings, also=[write], stop=stop))
         await eventually(lambda: "OperationalError" in caplog.text)
         flaky.configure(bind=sessions.kw["bind"])
-        await eventually(lambda: len(server.mails) >= 3)
+        await eventually(lambda: len(smtp.mails) >= 3)
         stop.set()
         await asyncio.wait_for(loop, 1)
     await away.dispose()
-    contents = "".join(sent.get_content() for sent in server.mails)
+    contents = "".join(sent.get_content() for sent in smtp.mails)
     assert "Hello ada" in contents
     assert "Hello job" in contents
     assert "Hello job1," not in contents  # rolled back with its session
@@ -312,7 +304,7 @@ async def test_the_loop_survives_everything_and_stops_promptly(
 
 
 async def test_a_stop_does_not_wait_for_a_job_that_hangs(
-    sessions: Sessions, server: MailServer, monkeypatch: pytest.MonkeyPatch
+    sessions: Sessions, smtp: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mail, "GRACE_SECONDS", 0.05)
     stop, reached = asyncio.Event(), asyncio.Event()
@@ -321,7 +313,7 @@ async def test_a_stop_does_not_wait_for_a_job_that_hangs(
         reached.set()
         await asyncio.Event().wait()
 
-    loop = asyncio.create_task(mail.run(sessions, server.settings, also=[hang], stop=stop))
+    loop = asyncio.create_task(mail.run(sessions, smtp.settings, also=[hang], stop=stop))
     await asyncio.wait_for(reached.wait(), 5)
     stop.set()
     await asyncio.wait_for(loop, 2)
@@ -343,7 +335,7 @@ async def test_without_a_server_mails_are_logged(
 
 # Plain authentication without TLS is what is tested; aiosmtpd warns of it in its constructor.
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
-async def test_the_url_holds_user_and_password(sessions: Sessions, server: MailServer) -> None:
+async def test_the_url_holds_user_and_password(sessions: Sessions, smtp: MailServer) -> None:
     def authenticate(
         _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, login: LoginPassword
     ) -> AuthResult:
@@ -351,9 +343,9 @@ async def test_the_url_holds_user_and_password(sessions: Sessions, server: MailS
 
     await queue(sessions, "ada")
     options = {"auth_required": True, "auth_require_tls": False, "authenticator": authenticate}
-    with running(server, **options):
+    with running(smtp, **options):
         for login, delivered in [("u%40x:wrong@", 0), ("u%40x:p%2Fw@", 1)]:
-            settings = Settings(smtp_url=f"smtp://{login}127.0.0.1:{server.port}")
+            settings = Settings(smtp_url=f"smtp://{login}127.0.0.1:{smtp.port}")
             send = mail.sender(settings)
             assert await mail.deliver_due(sessions, send=send, public_url=URL) == delivered
             if not delivered:
@@ -362,13 +354,13 @@ async def test_the_url_holds_user_and_password(sessions: Sessions, server: MailS
                 await pass_time(sessions)
 
 
-async def test_smtps_never_falls_back_to_plain_text(server: MailServer) -> None:
-    send = mail.sender(Settings(smtp_url=f"smtps://127.0.0.1:{server.port}"))
+async def test_smtps_never_falls_back_to_plain_text(smtp: MailServer) -> None:
+    send = mail.sender(Settings(smtp_url=f"smtps://127.0.0.1:{smtp.port}"))
     message = EmailMessage()
     message["To"] = "ada@example.org"
-    with running(server), pytest.raises(aiosmtplib.SMTPConnectError):
+    with running(smtp), pytest.raises(aiosmtplib.SMTPConnectError):
         await send(message)
-    assert not server.mails
+    assert not smtp.mails
 
 
 @pytest.mark.parametrize("url", ["http://x", "smtp://", "x", "smtp://u:hidden@h:port"])
@@ -431,17 +423,17 @@ def test_every_template_renders(template: str, names: list[str]) -> None:
 
 @pytest.mark.parametrize(("template", "names"), list(queued()))
 async def test_names_write_no_headers(
-    sessions: Sessions, server: MailServer, template: str, names: list[str]
+    sessions: Sessions, smtp: MailServer, template: str, names: list[str]
 ) -> None:
     payload = dict.fromkeys(names, EVIL)
     async with sessions.begin() as session:
         await outbox.to_address(
             session, address="ada@example.org", template=template, payload=payload
         )
-    with running(server):
-        assert await deliver(sessions, server) == 1
-    (sent,) = server.mails
-    assert server.envelopes[0].rcpt_tos == ["ada@example.org"]
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 1
+    (sent,) = smtp.mails
+    assert smtp.envelopes[0].rcpt_tos == ["ada@example.org"]
     expected = "To Subject Date Message-ID Auto-Submitted X-Commonweal-Template From"
     framing = "MIME-Version Content-Type Content-Transfer-Encoding X-Peer X-MailFrom X-RcptTo"
     assert set(expected.split()) <= set(sent.keys()) <= set(f"{expected} {framing}".split())

@@ -1,0 +1,82 @@
+"""The command line: `commonweal`."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from schema import commands
+from services import settings as environment
+from services.errors import ConfigurationError, Problem
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = environment.load()
+        run: Callable[..., int] = options.run
+        return run(options, settings)
+    except (Problem, ConfigurationError) as problem:
+        print(f"commonweal: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="commonweal", description=__doc__)
+    add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
+
+    serve = add("serve", help="run the server; without a database URL, with a database of its own")
+    serve.add_argument(
+        "--demo", action="store_true", help="load the demo world if there is no data"
+    )
+    serve.set_defaults(run=lambda o, s: commands.serve(s, demo=o.demo))
+
+    migrate = add("migrate", help="bring the database to the newest version")
+    migrate.set_defaults(run=lambda _, s: asyncio.run(commands.migrate(s)))
+
+    demo = add("demo", help="load the demo world into an empty database")
+    demo.set_defaults(run=lambda _, s: asyncio.run(commands.demo(s)))
+
+    admin = add("admin", help="make the user of an address an ADMIN of the platform")
+    admin.add_argument("email")
+    admin.set_defaults(run=lambda o, s: asyncio.run(commands.add_admin(s, o.email)))
+
+    importing = add("import", help="replay another system's history")
+    sources = importing.add_subparsers(required=True, metavar="SOURCE")
+    source = sources.add_parser(
+        "open-collective", help='an Open Collective "separate transactions" export'
+    )
+    source.add_argument("file", type=Path)
+    source.add_argument("--host", required=True, help="slug of the host that held the money")
+    source.add_argument(
+        "--collective", required=True, help="slug of the collective; made if absent"
+    )
+    source.set_defaults(
+        run=lambda o, s: asyncio.run(
+            commands.import_open_collective(s, o.file, host=o.host, collective=o.collective)
+        )
+    )
+
+    fx = add("fx", help="exchange rates")
+    fx_commands = fx.add_subparsers(required=True, metavar="ACTION")
+    refresh = fx_commands.add_parser(
+        "refresh", help="add what the European Central Bank published since"
+    )
+    refresh.set_defaults(run=lambda _, s: asyncio.run(commands.refresh_rates(s)))
+
+    audit = add("audit", help="count violations of the ledger's promises; exit code 1 if any")
+    audit.set_defaults(run=lambda _, s: asyncio.run(commands.audit(s)))
+
+    schema = add("schema", help="print the GraphQL schema")
+    schema.add_argument("--check", action="store_true", help="compare it with the committed file")
+    schema.add_argument("--write", action="store_true", help="write the committed file")
+    schema.set_defaults(run=lambda o, _: commands.schema(check=o.check, write=o.write))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
