@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 from strawberry.dataloader import DataLoader
 
 from models import (
@@ -72,9 +72,7 @@ class Loaders:
         """Load an order that the viewer may see."""
         if row_id is None:
             return None
-        return cast(
-            "Order | None", await self._loader("order", reads.orders_by_ids, "row_ids").load(row_id)
-        )
+        return cast("Order | None", await self._loader("order", reads.orders_by_ids, "row_ids").load(row_id))
 
     async def transaction(self, row_id: UUID | None) -> Transaction | None:
         """Load a transaction that the viewer may see."""
@@ -87,9 +85,7 @@ class Loaders:
         """Load a payment method."""
         if row_id is None:
             return None
-        loader = self._loader(
-            "payment_method", methods.payment_methods_by_ids, "row_ids", anonymous=True
-        )
+        loader = self._loader("payment_method", methods.payment_methods_by_ids, "row_ids", anonymous=True)
         return cast("PaymentMethod | None", await loader.load(row_id))
 
     async def member(self, row_id: UUID) -> Member | None:
@@ -141,9 +137,7 @@ class Loaders:
         self, book_id: UUID, kinds: tuple[LedgerAccountKind, ...]
     ) -> list[LedgerAccount]:
         """Load a host's own accounts; empty where the viewer may not see them."""
-        loader = self._loader(
-            ("ledger_accounts", kinds), reads.ledger_accounts, "book_ids", kinds=kinds
-        )
+        loader = self._loader(("ledger_accounts", kinds), reads.ledger_accounts, "book_ids", kinds=kinds)
         return cast("list[LedgerAccount]", await loader.load(book_id))
 
 

@@ -47,9 +47,7 @@ class PlatformPolicy(SQLModel, table=True):
     """What the platform charges, from a moment on; each order keeps what held when it was made."""
 
     __tablename__ = "platform_policy"
-    __table_args__ = (
-        CheckConstraint("platform_fee_bps BETWEEN 0 AND 10000", name="platform_fee_bps_range"),
-    )
+    __table_args__ = (CheckConstraint("platform_fee_bps BETWEEN 0 AND 10000", name="platform_fee_bps_range"),)
 
     id: UUID = id_field()
     valid_from: datetime = moment(default_now=True, index=True)

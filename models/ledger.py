@@ -171,9 +171,7 @@ class Hold(SQLModel, table=True):
             ["ledger_account.book_id", "ledger_account.id"],
             name="fk_hold_account",
         ),
-        Index(
-            "ix_hold_open", "book_id", "account_id", postgresql_where=text("released_at IS NULL")
-        ),
+        Index("ix_hold_open", "book_id", "account_id", postgresql_where=text("released_at IS NULL")),
     )
 
     order_id: UUID = Field(primary_key=True, foreign_key="order.id")
@@ -188,9 +186,7 @@ class RefundTotal(SQLModel, table=True):
     """How much of a transaction has been refunded; the database lets it reach the whole, no further."""
 
     __tablename__ = "refund_total"
-    __table_args__ = (
-        CheckConstraint("refunded > 0 AND refunded <= amount", name="at_most_the_original"),
-    )
+    __table_args__ = (CheckConstraint("refunded > 0 AND refunded <= amount", name="at_most_the_original"),)
 
     transaction_id: UUID = Field(primary_key=True, foreign_key="transaction.id")
     amount: int = Field(sa_type=BigInteger)

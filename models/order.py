@@ -71,9 +71,7 @@ class Order(SQLModel, table=True):
         CheckConstraint("approved_amount > 0", name="approved_amount_positive"),
         CheckConstraint("host_fee_bps BETWEEN 0 AND 10000", name="host_fee_bps_range"),
         CheckConstraint("platform_fee_bps BETWEEN 0 AND 10000", name="platform_fee_bps_range"),
-        CheckConstraint(
-            "from_id <> to_id OR type IN ('CASH_OUT', 'ADDED_FUNDS')", name="two_sides"
-        ),
+        CheckConstraint("from_id <> to_id OR type IN ('CASH_OUT', 'ADDED_FUNDS')", name="two_sides"),
         Index("ix_order_from_id", "from_id", "created_at", "id"),
         Index("ix_order_to_id", "to_id", "created_at", "id"),
         Index("ix_order_created_at", "created_at", "id"),

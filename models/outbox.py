@@ -14,9 +14,7 @@ class Outbox(SQLModel, table=True):
 
     __table_args__ = (
         CheckConstraint("attempts >= 0", name="attempts_not_negative"),
-        Index(
-            "ix_outbox_due", "next_attempt_at", "id", postgresql_where=text("delivered_at IS NULL")
-        ),
+        Index("ix_outbox_due", "next_attempt_at", "id", postgresql_where=text("delivered_at IS NULL")),
     )
 
     id: UUID = id_field()

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 import models
 from models.enums import CollectiveType, LedgerAccountKind, MemberRole
@@ -14,7 +14,7 @@ from services.balances import Balance
 from services.errors import Invalid, NotFound
 from services.members import MembersKey
 from services.money import Money, known_currency
-from services.pages import Page, PageRequest
+from services.pages import Page, PageRequest, Sort
 from services.refs import Ref, named, resolve_one
 from services.visibility import sees_private
 
@@ -43,9 +43,7 @@ def location(collective: models.Collective, info: Info) -> str | None:
     return collective.location
 
 
-async def balances(
-    collective: models.Collective, info: Info, *, as_of: datetime | None
-) -> list[Balance]:
+async def balances(collective: models.Collective, info: Info, *, as_of: datetime | None) -> list[Balance]:
     """Return its balances; none where the viewer may not see them."""
     return await info.context.loaders.balances(collective.id, as_of)
 
@@ -63,7 +61,7 @@ async def balance(
     found = await info.context.loaders.balances(collective.id, as_of)
     if not found and collective.type != CollectiveType.EVENT:
         raise NotFound("You may not see this balance")
-    nothing = Balance(currency, 0, 0, 0, as_of or models.now())
+    nothing = Balance(currency, as_of or models.now(), 0, 0, 0)
     return next((b for b in found if b.currency == currency), nothing)
 
 
@@ -80,9 +78,7 @@ async def members(
     return await info.context.loaders.members(collective.id, key)
 
 
-async def events(
-    collective: models.Collective, info: Info, *, page: PageRequest
-) -> Page[models.Collective]:
+async def events(collective: models.Collective, info: Info, *, page: PageRequest) -> Page[models.Collective]:
     """Return a page of its events."""
     return await info.context.run(collectives.events_of, parent_id=collective.id, page=page)
 
@@ -96,9 +92,7 @@ async def ledger_accounts(
 
 async def exchange_position(collective: models.Collective, info: Info) -> list[Money]:
     """Return a host's open position by currency, to those who read private finance."""
-    accounts = await info.context.loaders.ledger_accounts(
-        collective.id, (LedgerAccountKind.EXCHANGE,)
-    )
+    accounts = await info.context.loaders.ledger_accounts(collective.id, (LedgerAccountKind.EXCHANGE,))
     return [Money(account.posted, account.currency) for account in accounts]
 
 
@@ -112,9 +106,7 @@ async def payment_methods(collective: models.Collective, info: Info) -> list[mod
     return await info.context.run(_payment_methods, host_id=collective.id)
 
 
-async def _payment_methods(
-    session: AsyncSession, _: Actor, *, host_id: UUID
-) -> list[models.PaymentMethod]:
+async def _payment_methods(session: AsyncSession, _: Actor, *, host_id: UUID) -> list[models.PaymentMethod]:
     return await methods.payment_methods_of(session, host_id=host_id)
 
 
@@ -125,9 +117,7 @@ async def payout_methods(collective: models.Collective, info: Info) -> list[mode
     return await info.context.run(_payout_methods, owner_id=collective.id)
 
 
-async def _payout_methods(
-    session: AsyncSession, _: Actor, *, owner_id: UUID
-) -> list[models.PayoutMethod]:
+async def _payout_methods(session: AsyncSession, _: Actor, *, owner_id: UUID) -> list[models.PayoutMethod]:
     return await methods.payout_methods_of(session, owner_id=owner_id)
 
 
@@ -136,7 +126,7 @@ async def found(
     *,
     wanted: collectives.Filter,
     host: Ref | None,
-    sort: collectives.Sort,
+    sort: Sort,
     page: PageRequest,
 ) -> Page[models.Collective]:
     """List collectives that the viewer may see."""

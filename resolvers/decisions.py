@@ -87,9 +87,7 @@ async def refund(
     return done.order, [found[i] for i in done.transaction_ids if i in found]
 
 
-async def refund_of(
-    info: Info, *, refund_id: UUID
-) -> tuple[models.Order, list[models.Transaction]]:
+async def refund_of(info: Info, *, refund_id: UUID) -> tuple[models.Order, list[models.Transaction]]:
     """Return the result of an earlier refund."""
     written = await info.context.run(reads.group_of, transaction_id=refund_id)
     if not written or written[0].order_id is None:

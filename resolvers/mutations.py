@@ -41,9 +41,7 @@ async def attempt(
 def _note_dry_run(context: Context, *, dry_run: bool) -> None:
     context.stored.add(not dry_run)
     if len(context.stored) > 1:
-        raise Invalid(
-            "An operation is a dry run as a whole or not at all", path=["input", "dryRun"]
-        )
+        raise Invalid("An operation is a dry run as a whole or not at all", path=["input", "dryRun"])
 
 
 async def once(

@@ -53,9 +53,7 @@ async def of_kind(info: Info, *, kind: str, public_id: str) -> Any:
         case "PaymentMethod":
             return await loaders.payment_method(row_id)
         case "Invitation":
-            return (await info.context.run(members.invitations_by_ids, row_ids=[row_id])).get(
-                row_id
-            )
+            return (await info.context.run(members.invitations_by_ids, row_ids=[row_id])).get(row_id)
         case "HostApplication":
             return (await info.context.run(hosting.by_ids, row_ids=[row_id])).get(row_id)
         case _:

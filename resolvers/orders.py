@@ -3,7 +3,7 @@
 from dataclasses import replace
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 import models
 from resolvers.context import Context, Info
@@ -60,9 +60,7 @@ async def payout_method(order: models.Order, info: Info) -> models.PayoutMethod 
     return next((m for m in found if m.id == order.payout_method_id), None)
 
 
-async def _payout_methods(
-    session: AsyncSession, _: Actor, *, owner_id: UUID
-) -> list[models.PayoutMethod]:
+async def _payout_methods(session: AsyncSession, _: Actor, *, owner_id: UUID) -> list[models.PayoutMethod]:
     return await methods.payout_methods_of(session, owner_id=owner_id)
 
 
@@ -95,9 +93,7 @@ async def transactions(
     """List transactions: all that the viewer may see, or those of one collective."""
     found = await _ids(info, {"from": from_, "to": to})
     wanted = replace(wanted, from_id=found.get("from"), to_id=found.get("to"))
-    return await info.context.run(
-        reads.transactions, wanted=wanted, page=page, sort=sort, of_id=of_id
-    )
+    return await info.context.run(reads.transactions, wanted=wanted, page=page, sort=sort, of_id=of_id)
 
 
 async def _ids(info: Info, given: dict[str, Ref | None]) -> dict[str, UUID]:

@@ -30,9 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
 
     serve = add("serve", help="run the server; without a database URL, with a database of its own")
-    serve.add_argument(
-        "--demo", action="store_true", help="load the demo world if there is no data"
-    )
+    serve.add_argument("--demo", action="store_true", help="load the demo world if there is no data")
     serve.set_defaults(run=lambda o, s: commands.serve(s, demo=o.demo))
 
     migrate = add("migrate", help="bring the database to the newest version")
@@ -47,14 +45,10 @@ def _parser() -> argparse.ArgumentParser:
 
     importing = add("import", help="replay another system's history")
     sources = importing.add_subparsers(required=True, metavar="SOURCE")
-    source = sources.add_parser(
-        "open-collective", help='an Open Collective "separate transactions" export'
-    )
+    source = sources.add_parser("open-collective", help='an Open Collective "separate transactions" export')
     source.add_argument("file", type=Path)
     source.add_argument("--host", required=True, help="slug of the host that held the money")
-    source.add_argument(
-        "--collective", required=True, help="slug of the collective; made if absent"
-    )
+    source.add_argument("--collective", required=True, help="slug of the collective; made if absent")
     source.set_defaults(
         run=lambda o, s: asyncio.run(
             commands.import_open_collective(s, o.file, host=o.host, collective=o.collective)
@@ -63,9 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
     fx = add("fx", help="exchange rates")
     fx_commands = fx.add_subparsers(required=True, metavar="ACTION")
-    refresh = fx_commands.add_parser(
-        "refresh", help="add what the European Central Bank published since"
-    )
+    refresh = fx_commands.add_parser("refresh", help="add what the European Central Bank published since")
     refresh.set_defaults(run=lambda _, s: asyncio.run(commands.refresh_rates(s)))
 
     audit = add("audit", help="count violations of the ledger's promises; exit code 1 if any")

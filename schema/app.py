@@ -28,10 +28,9 @@ def application(settings: Settings) -> Starlette:
         app.state.settings = settings
         app.state.engine = engine
         app.state.sessions = sessions(engine)
+        mail.sender(settings)  # a wrong SMTP setting stops the start, not the first mail
         stop = asyncio.Event()
-        jobs = asyncio.create_task(
-            mail.run(app.state.sessions, settings, also=[decisions.expire], stop=stop)
-        )
+        jobs = asyncio.create_task(mail.run(app.state.sessions, settings, also=[decisions.expire], stop=stop))
         yield
         stop.set()
         with suppress(asyncio.CancelledError):

@@ -6,9 +6,6 @@ from typing import Annotated, Any
 import strawberry
 
 import models
-from models.enums import CollectiveType as Kind
-from models.enums import LedgerAccountKind as AccountKind
-from models.enums import MemberRole as Role
 from resolvers import collectives as resolve
 from resolvers import orders as resolve_orders
 from resolvers.context import Info
@@ -65,9 +62,7 @@ class Collective(Node):
     host_fee_bps: int | None = strawberry.field(
         description="What its host charges it, in basis points; null is the host's own rate."
     )
-    host_approved_at: datetime | None = strawberry.field(
-        description="Since when its host holds its money."
-    )
+    host_approved_at: datetime | None = strawberry.field(description="Since when its host holds its money.")
     created_at: datetime = strawberry.field(description="When it came to be here.")
     updated_at: datetime = strawberry.field(description="When it last changed.")
 
@@ -83,15 +78,11 @@ class Collective(Node):
     def is_archived(root: Row) -> bool:
         return root.archived_at is not None
 
-    @strawberry.field(
-        description="Who legally holds its money.", graphql_type=lazy.optional(lazy.COLLECTIVE)
-    )
+    @strawberry.field(description="Who legally holds its money.", graphql_type=lazy.optional(lazy.COLLECTIVE))
     async def host(root: Row, info: Info) -> Any:
         return await info.context.loaders.collective(root.host_id)
 
-    @strawberry.field(
-        description="What an event belongs to.", graphql_type=lazy.optional(lazy.COLLECTIVE)
-    )
+    @strawberry.field(description="What an event belongs to.", graphql_type=lazy.optional(lazy.COLLECTIVE))
     async def parent(root: Row, info: Info) -> Any:
         return await info.context.loaders.collective(root.parent_id)
 
@@ -102,22 +93,18 @@ class Collective(Node):
     async def members(
         root: Row, info: Info, role: Roles = None, first: First = None, after: After = None
     ) -> Any:
-        roles = [Role(r) for r in role or []]
         page = requested(first, after)
         return MemberConnection(
-            page=await resolve.members(root, info, of_members=True, roles=roles, page=page)
+            page=await resolve.members(root, info, of_members=True, roles=role, page=page)
         )
 
-    @strawberry.field(
-        description="What it belongs to, oldest first.", graphql_type=MemberConnection
-    )
+    @strawberry.field(description="What it belongs to, oldest first.", graphql_type=MemberConnection)
     async def member_of(
         root: Row, info: Info, role: Roles = None, first: First = None, after: After = None
     ) -> Any:
-        roles = [Role(r) for r in role or []]
         page = requested(first, after)
         return MemberConnection(
-            page=await resolve.members(root, info, of_members=False, roles=roles, page=page)
+            page=await resolve.members(root, info, of_members=False, roles=role, page=page)
         )
 
     @strawberry.field(
@@ -140,9 +127,7 @@ class Collective(Node):
     ) -> Any:
         return await resolve.balance(root, info, currency=currency, as_of=as_of)
 
-    @strawberry.field(
-        description="Orders that it gives or gets, newest first.", graphql_type=OrderConnection
-    )
+    @strawberry.field(description="Orders that it gives or gets, newest first.", graphql_type=OrderConnection)
     async def orders(
         root: Row,
         info: Info,
@@ -200,8 +185,7 @@ class Organization(Collective):
             list[LedgerAccountKind] | None, strawberry.argument(description="Only these kinds.")
         ] = None,
     ) -> Any:
-        kinds = [AccountKind(k) for k in kind or []]
-        return await resolve.ledger_accounts(root, info, kinds=kinds)
+        return await resolve.ledger_accounts(root, info, kinds=kind)
 
     @strawberry.field(
         description="As a host: its open position in each currency, from collectives whose currency is not "
@@ -227,7 +211,7 @@ class Organization(Collective):
 
 @strawberry.type(description="A person.")
 class User(Collective):
-    is_type_of = rows_of(models.Collective, Kind.USER)
+    is_type_of = rows_of(models.Collective, CollectiveType.USER)
 
     @strawberry.field(description="The address; to themselves alone.")
     async def email(root: Row, info: Info) -> str | None:
@@ -240,22 +224,22 @@ class User(Collective):
 
 @strawberry.type(description="A group whose money a host holds.")
 class Community(Collective):
-    is_type_of = rows_of(models.Collective, Kind.COMMUNITY)
+    is_type_of = rows_of(models.Collective, CollectiveType.COMMUNITY)
 
 
 @strawberry.type(description="An organization without profit.")
 class Nonprofit(Organization, Collective):
-    is_type_of = rows_of(models.Collective, Kind.NONPROFIT)
+    is_type_of = rows_of(models.Collective, CollectiveType.NONPROFIT)
 
 
 @strawberry.type(description="An organization that trades.")
 class Business(Organization, Collective):
-    is_type_of = rows_of(models.Collective, Kind.BUSINESS)
+    is_type_of = rows_of(models.Collective, CollectiveType.BUSINESS)
 
 
 @strawberry.type(description="A gathering; it holds members, not money.")
 class Event(Collective):
-    is_type_of = rows_of(models.Collective, Kind.EVENT)
+    is_type_of = rows_of(models.Collective, CollectiveType.EVENT)
     starts_at: datetime = strawberry.field(description="When it starts.")
     ends_at: datetime = strawberry.field(description="When it ends.")
     capacity: int | None = strawberry.field(description="How many can come; null is no limit.")

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import uvicorn
-from sqlalchemy.ext.asyncio import async_sessionmaker
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from tqdm import tqdm
 
 from schema import demo as demo_world
@@ -36,6 +36,8 @@ def serve(settings: Settings, *, demo: bool) -> int:
 
 
 def _run(settings: Settings) -> None:
+    # uvicorn raises the signal again once it has shut down; the embedded database is yet to stop then.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     server = uvicorn.Server(
         uvicorn.Config(
             application(settings),
@@ -47,7 +49,8 @@ def _run(settings: Settings) -> None:
         )
     )
     announced = _Announced(server)
-    asyncio.run(announced.serve(), loop_factory=server.config.get_loop_factory())
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(announced.serve())
 
 
 class _Announced:
@@ -125,9 +128,7 @@ async def add_admin(settings: Settings, email: str) -> int:
     return 0
 
 
-async def import_open_collective(
-    settings: Settings, file: Path, *, host: str, collective: str
-) -> int:
+async def import_open_collective(settings: Settings, file: Path, *, host: str, collective: str) -> int:
     """Replay an Open Collective export, with a progress bar."""
     with database.located(settings) as located:
         await prepare(located)

@@ -5,9 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, Outbox, now
 from schema import unit_of_work
@@ -53,9 +52,7 @@ class Demo:
             None, "verifyEmail", "user { slug } session { token }", token=await self._mailed(email)
         )
         self._tokens[slug] = done["session"]["token"]
-        await self.do(
-            slug, "updateCollective", "", collective={"slug": done["user"]["slug"]}, slug=slug
-        )
+        await self.do(slug, "updateCollective", "", collective={"slug": done["user"]["slug"]}, slug=slug)
 
     async def _mailed(self, email: str) -> str:
         """Read the token of the last mail to an address, and take the mail as delivered."""
@@ -110,7 +107,7 @@ class Demo:
 async def is_empty(sessions: async_sessionmaker[AsyncSession]) -> bool:
     """Whether there is nothing but the platform."""
     async with sessions() as session:
-        others = select(Collective.id).where(~col(Collective.is_platform)).limit(1)
+        others = select(col(Collective.id)).where(~col(Collective.is_platform)).limit(1)
         return (await session.execute(others)).scalar_one_or_none() is None
 
 
@@ -153,9 +150,7 @@ async def _people_and_collectives(world: Demo) -> None:
     await world.collective("opensource", "NONPROFIT", "Open Source Collective", is_host=True)
     await world.collective("wwcode", "NONPROFIT", "Women Who Code", is_host=True)
     await world.do("wwcode-admin", "updateCollective", "", collective=_of("wwcode"), hostFeeBps=500)
-    await world.do(
-        "opensource-admin", "updateCollective", "", collective=_of("opensource"), hostFeeBps=1000
-    )
+    await world.do("opensource-admin", "updateCollective", "", collective=_of("opensource"), hostFeeBps=1000)
     await world.collective("webpack", "COMMUNITY", "Webpack")
     await world.collective("wwcodeberlin", "COMMUNITY", "WWCode Berlin", currency="EUR")
     await world.collective("tokyojs", "COMMUNITY", "Tokyo JS", currency="JPY")
@@ -172,9 +167,7 @@ async def _people_and_collectives(world: Demo) -> None:
         "webpack-admin", "inviteMember", "invitation { id }", collective=_of("webpack"),
         role="MEMBER", user=_of("piamancini"),
     )  # fmt: skip
-    await world.do(
-        "piamancini", "respondToInvitation", "", id=invited["invitation"]["id"], accept=True
-    )
+    await world.do("piamancini", "respondToInvitation", "", id=invited["invitation"]["id"], accept=True)
     await world.do(
         "webpack-admin", "inviteMember", "", collective=_of("webpack"), role="ACCOUNTANT",
         email=f"accountant@{DOMAIN}",
@@ -249,9 +242,7 @@ async def _expenses(world: Demo) -> None:
     )
     await world.order("webpack-admin", "approveOrder", id=returned)
     await world.order("opensource-admin", "payOrder", id=returned)
-    await world.order(
-        "opensource-admin", "refundOrder", id=returned, reason="The hotel gave it back"
-    )
+    await world.order("opensource-admin", "refundOrder", id=returned, reason="The hotel gave it back")
     into_balance = await world.order(
         "xdamman", "submitExpense", **{"from": _of("webpack")}, to=_of("xdamman"),
         amount=_usd("45.00"), payoutMethod="BALANCE", description="Train", receipts=["ticket-17"],
@@ -280,9 +271,7 @@ async def _expense(
 async def _open_ends(world: Demo, sessions: async_sessionmaker[AsyncSession]) -> None:
     """Leave an order in each other state: waiting, refused, withdrawn, expired, refunded."""
     await _expense(world, "xdamman", "webpack", "xdamman", "New keyboard", [("Keyboard", "120.50")])
-    refused = await _expense(
-        world, "xdamman", "webpack", "xdamman", "Champagne", [("Champagne", "99.00")]
-    )
+    refused = await _expense(world, "xdamman", "webpack", "xdamman", "Champagne", [("Champagne", "99.00")])
     await world.order("webpack-admin", "rejectOrder", id=refused, reason="Not from this budget")
     withdrawn = await _expense(
         world, "xdamman", "webpack", "xdamman", "Submitted twice", [("Print", "60.00")]

@@ -3,28 +3,32 @@
 import ast
 import inspect
 from enum import Enum
-from typing import TypeVar
 
 import strawberry
 from strawberry.types.enum import EnumValue
 
-from models import enums as model_enums
-from services import errors
+from models.enums import (
+    CollectiveType,
+    CurrencyKind,
+    FeesPayer,
+    LedgerAccountKind,
+    MemberRole,
+    OrderActionType,
+    OrderStatus,
+    OrderType,
+    PaymentMethodKind,
+    PayoutMethodKind,
+    RequestStatus,
+    Scope,
+    TransactionKind,
+)
+from services.errors import ErrorCode
 
-E = TypeVar("E", bound=type[Enum])
-
-
-def published(vocabulary: E, name: str | None = None) -> E:
-    """Make a GraphQL enum of a vocabulary, with the description that stands under each member."""
-    texts = _docstrings(vocabulary)
-    described = strawberry.enum(
-        vocabulary, name=name or vocabulary.__name__, description=inspect.getdoc(vocabulary)
-    )
-    definition = described.__strawberry_definition__  # type: ignore[attr-defined]  # set by Strawberry
-    definition.values = [
-        EnumValue(name=m.name, value=m.value, description=texts[m.name]) for m in vocabulary
-    ]
-    return described
+__all__ = [
+    "CollectiveType", "CurrencyKind", "ErrorCode", "FeesPayer", "LedgerAccountKind", "MemberRole",
+    "OrderActionType", "OrderStatus", "OrderType", "PaymentMethodKind", "PayoutMethodKind",
+    "RequestStatus", "Scope", "TransactionKind",
+]  # fmt: skip
 
 
 def _docstrings(vocabulary: type[Enum]) -> dict[str, str]:
@@ -42,17 +46,18 @@ def _docstrings(vocabulary: type[Enum]) -> dict[str, str]:
     return found
 
 
-CollectiveType = published(model_enums.CollectiveType)
-MemberRole = published(model_enums.MemberRole)
-OrderType = published(model_enums.OrderType)
-OrderStatus = published(model_enums.OrderStatus)
-OrderActionType = published(model_enums.OrderActionType)
-TransactionKind = published(model_enums.TransactionKind)
-LedgerAccountKind = published(model_enums.LedgerAccountKind)
-CurrencyKind = published(model_enums.CurrencyKind)
-PaymentMethodKind = published(model_enums.PaymentMethodKind, "PaymentMethodType")
-PayoutMethodKind = published(model_enums.PayoutMethodKind, "PayoutMethodType")
-FeesPayer = published(model_enums.FeesPayer)
-RequestStatus = published(model_enums.RequestStatus)
-Scope = published(model_enums.Scope)
-ErrorCode = published(errors.ErrorCode)
+def publish(vocabulary: type[Enum], name: str | None = None) -> None:
+    """Make a GraphQL enum of a vocabulary, in place; the description is what stands under each member."""
+    texts = _docstrings(vocabulary)
+    strawberry.enum(vocabulary, name=name or vocabulary.__name__, description=inspect.getdoc(vocabulary))
+    definition = vocabulary.__strawberry_definition__  # type: ignore[attr-defined]  # set by Strawberry
+    definition.values = [EnumValue(name=m.name, value=m.value, description=texts[m.name]) for m in vocabulary]
+
+
+for _vocabulary in (
+    CollectiveType, MemberRole, OrderType, OrderStatus, OrderActionType, TransactionKind,
+    LedgerAccountKind, CurrencyKind, FeesPayer, RequestStatus, Scope, ErrorCode,
+):  # fmt: skip
+    publish(_vocabulary)
+publish(PaymentMethodKind, "PaymentMethodType")
+publish(PayoutMethodKind, "PayoutMethodType")

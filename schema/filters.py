@@ -1,8 +1,7 @@
 """From filter inputs to what the services take."""
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from models.enums import OrderStatus, OrderType, TransactionKind
 from schema.node import ref_or_none
 from schema.order import OrderFilter
 from schema.transaction import TransactionFilter
@@ -31,8 +30,8 @@ def order_filter(given: OrderFilter | None) -> OrdersWanted:
     if given is None:
         return {"wanted": reads.OrderFilter(), "from_": None, "to": None}
     wanted = reads.OrderFilter(
-        type=_members(OrderType, given.type),
-        status=_members(OrderStatus, given.status),
+        type=given.type or (),
+        status=given.status or (),
         created_from=given.created_from,
         created_until=given.created_until,
     )
@@ -45,14 +44,10 @@ def transaction_filter(given: TransactionFilter | None) -> TransactionsWanted:
         return {"wanted": reads.TransactionFilter(), "from_": None, "to": None}
     path = ["filter"]
     wanted = reads.TransactionFilter(
-        kind=_members(TransactionKind, given.kind),
+        kind=given.kind or (),
         order_id=ids.decode("Order", given.order, path=[*path, "order"]) if given.order else None,
         group_id=ids.decode("Group", given.group, path=[*path, "group"]) if given.group else None,
         at_from=given.at_from,
         at_until=given.at_until,
     )
     return {"wanted": wanted, "from_": ref_or_none(given.from_), "to": ref_or_none(given.to)}
-
-
-def _members(vocabulary: Any, given: list[Any] | None) -> list[Any]:
-    return [vocabulary(value) for value in given or []]

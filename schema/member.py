@@ -44,9 +44,7 @@ class Invitation(Node):
     created_at: datetime = strawberry.field(description="When it was made.")
     answered_at: datetime | None = strawberry.field(description="When it was answered.")
 
-    @strawberry.field(
-        description="The collective that invites.", graphql_type=lazy.optional(lazy.COLLECTIVE)
-    )
+    @strawberry.field(description="The collective that invites.", graphql_type=lazy.optional(lazy.COLLECTIVE))
     async def collective(root: strawberry.Parent[models.Invitation], info: Info) -> Any:
         return await info.context.loaders.collective(root.collective_id)
 
@@ -55,9 +53,7 @@ class Invitation(Node):
         return await info.context.loaders.collective(root.user_id)
 
 
-@strawberry.type(
-    description="A collective's request to be hosted; the admins of both sides see it."
-)
+@strawberry.type(description="A collective's request to be hosted; the admins of both sides see it.")
 class HostApplication(Node):
     is_type_of = rows_of(models.HostApplication)
     id: strawberry.ID = id_of("HostApplication")

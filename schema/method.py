@@ -15,9 +15,7 @@ from schema.scalars import Json
 from services.money import Money
 
 
-@strawberry.type(
-    description="A way to give to the collectives of a host, with what it costs. Public."
-)
+@strawberry.type(description="A way to give to the collectives of a host, with what it costs. Public.")
 class PaymentMethod(Node):
     is_type_of = rows_of(models.PaymentMethod)
     id: strawberry.ID = id_of("PaymentMethod")
@@ -25,9 +23,7 @@ class PaymentMethod(Node):
     name: str = strawberry.field(description="What people call it.")
     fee_bps: int = strawberry.field(description="What the processor takes, in basis points.")
 
-    @strawberry.field(
-        description="The host that offers it.", graphql_type=lazy.optional(lazy.COLLECTIVE)
-    )
+    @strawberry.field(description="The host that offers it.", graphql_type=lazy.optional(lazy.COLLECTIVE))
     async def host(root: strawberry.Parent[models.PaymentMethod], info: Info) -> Any:
         return await info.context.loaders.collective(root.host_id)
 
@@ -40,9 +36,7 @@ class PaymentMethod(Node):
         return Money(root.fee_fixed_minor, host.currency) if host else None
 
 
-@strawberry.type(
-    description="Where a payee wants to be paid; its admins and its payers' hosts see it."
-)
+@strawberry.type(description="Where a payee wants to be paid; its admins and its payers' hosts see it.")
 class PayoutMethod(Node):
     is_type_of = rows_of(models.PayoutMethod)
     id: strawberry.ID = id_of("PayoutMethod")

@@ -40,9 +40,7 @@ def rows_of(table: type[Any], *types: str) -> Any:
 
 @strawberry.input(one_of=True, description="A collective, by id or by slug.")
 class CollectiveRef:
-    id: strawberry.ID | None = strawberry.field(
-        default=strawberry.UNSET, description="Its id, col_…"
-    )
+    id: strawberry.ID | None = strawberry.field(default=strawberry.UNSET, description="Its id, col_…")
     slug: str | None = strawberry.field(
         default=strawberry.UNSET, description="Its slug, or one that it had before."
     )

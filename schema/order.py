@@ -100,9 +100,7 @@ class Order(Node):
     async def to(root: Row, info: Info) -> Any:
         return await info.context.loaders.collective(root.to_id)
 
-    @strawberry.field(
-        description="The amount asked for, in the payee's currency.", graphql_type=Amount
-    )
+    @strawberry.field(description="The amount asked for, in the payee's currency.", graphql_type=Amount)
     def amount(root: Row) -> Any:
         return Money(root.amount, root.currency)
 
@@ -110,9 +108,7 @@ class Order(Node):
     def approved_amount(root: Row) -> Any:
         return money(root.approved_amount, root.currency)
 
-    @strawberry.field(
-        description="The event it belongs to.", graphql_type=lazy.optional(lazy.EVENT)
-    )
+    @strawberry.field(description="The event it belongs to.", graphql_type=lazy.optional(lazy.EVENT))
     async def event(root: Row, info: Info) -> Any:
         return await info.context.loaders.collective(root.event_id)
 
@@ -145,9 +141,7 @@ class Order(Node):
     async def actions(root: Row, info: Info) -> Any:
         return await info.context.loaders.actions_of(root.id)
 
-    @strawberry.field(
-        description="What it emitted, oldest first.", graphql_type=list[lazy.TRANSACTION]
-    )
+    @strawberry.field(description="What it emitted, oldest first.", graphql_type=list[lazy.TRANSACTION])
     async def transactions(root: Row, info: Info) -> Any:
         return await info.context.loaders.transactions_of_order(root.id)
 
@@ -159,17 +153,9 @@ class OrderConnection(Connection[Order]):
 
 @strawberry.input(description="Which orders to list; all conditions hold at once.")
 class OrderFilter:
-    type: list[OrderType] | None = strawberry.field(
-        default=None, description="Of one of these types."
-    )
-    status: list[OrderStatus] | None = strawberry.field(
-        default=None, description="In one of these states."
-    )
-    from_: CollectiveRef | None = strawberry.field(
-        name="from", default=None, description="From this payer."
-    )
+    type: list[OrderType] | None = strawberry.field(default=None, description="Of one of these types.")
+    status: list[OrderStatus] | None = strawberry.field(default=None, description="In one of these states.")
+    from_: CollectiveRef | None = strawberry.field(name="from", default=None, description="From this payer.")
     to: CollectiveRef | None = strawberry.field(default=None, description="To this payee.")
-    created_from: datetime | None = strawberry.field(
-        default=None, description="Made not before this."
-    )
+    created_from: datetime | None = strawberry.field(default=None, description="Made not before this.")
     created_until: datetime | None = strawberry.field(default=None, description="Made before this.")

@@ -10,9 +10,7 @@ from services.pages import Page, PageRequest
 
 NodeT = TypeVar("NodeT")
 
-First = Annotated[
-    int | None, strawberry.argument(description="How many, from 1 to 100; 20 if not given.")
-]
+First = Annotated[int | None, strawberry.argument(description="How many, from 1 to 100; 20 if not given.")]
 After = Annotated[
     str | None,
     strawberry.argument(description="The cursor to start after: an edge's, or endCursor."),

@@ -4,9 +4,8 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import strawberry
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.enums import CollectiveType as Kind
 from resolvers import collectives as resolve
 from resolvers import nodes
 from resolvers import orders as resolve_orders
@@ -33,9 +32,7 @@ Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
 
 @strawberry.input(description="Which collectives to list; all conditions hold at once.")
 class CollectiveFilter:
-    type: list[CollectiveType] | None = strawberry.field(
-        default=None, description="Of one of these types."
-    )
+    type: list[CollectiveType] | None = strawberry.field(default=None, description="Of one of these types.")
     host: CollectiveRef | None = strawberry.field(default=None, description="Hosted by this one.")
     search: str | None = strawberry.field(
         default=None, description="A part of the name, or the slug's beginning."
@@ -99,7 +96,7 @@ class Query:
     ) -> Any:
         given = filter or CollectiveFilter()
         wanted = collectives.Filter(
-            type=[Kind(t) for t in given.type or []],
+            type=given.type or [],
             search=given.search,
             tag=given.tag,
             is_archived=given.is_archived,
@@ -145,9 +142,7 @@ class Query:
     async def transaction(self, info: Info, id: Id) -> Any:  # noqa: A002 - the argument's name
         return await nodes.of_kind(info, kind="Transaction", public_id=id)
 
-    @strawberry.field(
-        description="Transactions that you may see.", graphql_type=TransactionConnection
-    )
+    @strawberry.field(description="Transactions that you may see.", graphql_type=TransactionConnection)
     async def transactions(
         self,
         info: Info,
@@ -193,9 +188,7 @@ class Query:
     async def platform_policy(self, info: Info) -> Any:
         return await info.context.run(_policy)
 
-    @strawberry.field(
-        description="Invitations that wait for your answer.", graphql_type=list[Invitation]
-    )
+    @strawberry.field(description="Invitations that wait for your answer.", graphql_type=list[Invitation])
     async def my_invitations(self, info: Info) -> Any:
         return await info.context.run(members.invitations)
 
@@ -218,8 +211,8 @@ async def _currencies(session: AsyncSession, _: Actor) -> Any:
     return await currencies.every(session)
 
 
-async def _fx_rate(session: AsyncSession, _: Actor, **arguments: Any) -> Any:
-    return await fx.quote(session, **arguments)
+async def _fx_rate(session: AsyncSession, _: Actor, /, *, base: str, target: str, at: datetime | None) -> Any:
+    return await fx.quote(session, base=base, target=target, at=at)
 
 
 async def _policy(session: AsyncSession, _: Actor) -> Any:

@@ -30,9 +30,7 @@ class Transaction(Node):
     is_type_of = rows_of(models.Transaction)
     id: strawberry.ID = id_of("Transaction")
     kind: TransactionKind = strawberry.field(description="Why it moved.")
-    description: str | None = strawberry.field(
-        description="The order's words, or the refund's reason."
-    )
+    description: str | None = strawberry.field(description="The order's words, or the refund's reason.")
     fx_rate: Decimal = strawberry.field(
         description="From the order's currency to that of the fees, when it was posted."
     )
@@ -62,9 +60,7 @@ class Transaction(Node):
     async def order(root: Row, info: Info) -> Any:
         return await info.context.loaders.order(root.order_id)
 
-    @strawberry.field(
-        description="What it gives back.", graphql_type=lazy.optional(lazy.TRANSACTION)
-    )
+    @strawberry.field(description="What it gives back.", graphql_type=lazy.optional(lazy.TRANSACTION))
     async def refund_of(root: Row, info: Info) -> Any:
         return await info.context.loaders.transaction(root.refund_of_id)
 
@@ -82,9 +78,7 @@ class Transaction(Node):
     async def from_collective(root: Row, info: Info) -> Any:
         return await info.context.loaders.collective(root.from_collective_id)
 
-    @strawberry.field(
-        description="The payee; null is outside.", graphql_type=lazy.optional(lazy.COLLECTIVE)
-    )
+    @strawberry.field(description="The payee; null is outside.", graphql_type=lazy.optional(lazy.COLLECTIVE))
     async def to_collective(root: Row, info: Info) -> Any:
         return await info.context.loaders.collective(root.to_collective_id)
 
@@ -106,9 +100,7 @@ class Transaction(Node):
     async def payment_method(root: Row, info: Info) -> Any:
         return await info.context.loaders.payment_method(root.payment_method_id)
 
-    @strawberry.field(
-        description="The order's amount, in the payee's currency.", graphql_type=Amount
-    )
+    @strawberry.field(description="The order's amount, in the payee's currency.", graphql_type=Amount)
     def amount(root: Row) -> Any:
         return Money(root.amount, root.currency)
 
@@ -132,9 +124,7 @@ class Transaction(Node):
     def to_host_amount(root: Row) -> Any:
         return Money(root.to_host_amount, root.host_currency)
 
-    @strawberry.field(
-        description="What the payee received, in the order's currency.", graphql_type=Amount
-    )
+    @strawberry.field(description="What the payee received, in the order's currency.", graphql_type=Amount)
     def to_collective_amount(root: Row) -> Any:
         return Money(root.to_collective_amount, root.currency)
 
@@ -168,12 +158,8 @@ class TransactionConnection(Connection[Transaction]):
 
 @strawberry.input(description="Which transactions to list; all conditions hold at once.")
 class TransactionFilter:
-    kind: list[TransactionKind] | None = strawberry.field(
-        default=None, description="Of one of these kinds."
-    )
-    from_: CollectiveRef | None = strawberry.field(
-        name="from", default=None, description="From this payer."
-    )
+    kind: list[TransactionKind] | None = strawberry.field(default=None, description="Of one of these kinds.")
+    from_: CollectiveRef | None = strawberry.field(name="from", default=None, description="From this payer.")
     to: CollectiveRef | None = strawberry.field(default=None, description="To this payee.")
     order: strawberry.ID | None = strawberry.field(default=None, description="Of this order.")
     group: strawberry.ID | None = strawberry.field(default=None, description="Of this event.")

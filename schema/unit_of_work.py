@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
-    DocumentNode,
     FieldNode,
     GraphQLError,
     OperationDefinitionNode,
@@ -17,8 +16,7 @@ from graphql import (
     parse,
 )
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import async_sessionmaker
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from resolvers.context import Context
 from schema.build import schema
@@ -78,7 +76,7 @@ async def execute(
     for attempt in range(ATTEMPTS):
         try:
             return await _once(
-                request, document, operation, sessions=sessions, settings=settings, demo=demo,
+                request, operation, sessions=sessions, settings=settings, demo=demo,
                 last=attempt == ATTEMPTS - 1,
             )  # fmt: skip
         except _Again:
@@ -89,7 +87,6 @@ async def execute(
 
 async def _once(
     request: Request,
-    document: DocumentNode,
     operation: OperationDefinitionNode,
     *,
     sessions: async_sessionmaker[AsyncSession],

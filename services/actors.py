@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import func, select, true
+from sqlalchemy import ColumnElement, ScalarSelect, func, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, Member, PlatformPolicy, Token, now
 from models.enums import CollectiveType, MemberRole, TokenKind
@@ -66,9 +66,9 @@ class Actor:
     @property
     def is_platform_accountant(self) -> bool:
         """Whether the user may read everything: an ADMIN or ACCOUNTANT of the platform."""
-        return self.platform_id is not None and not self.roles.get(
-            self.platform_id, frozenset()
-        ).isdisjoint({MemberRole.ADMIN, MemberRole.ACCOUNTANT})
+        return self.platform_id is not None and not self.roles.get(self.platform_id, frozenset()).isdisjoint(
+            {MemberRole.ADMIN, MemberRole.ACCOUNTANT}
+        )
 
 
 ANONYMOUS = Actor()
@@ -87,29 +87,27 @@ async def load(session: AsyncSession, *, token: str) -> Actor:
     """
     return await _load(
         session,
-        Token.token_hash == token_hash(token),
+        col(Token.token_hash) == token_hash(token),
         col(Token.revoked_at).is_(None),
         col(Token.expires_at) > now(),
     )
 
 
-async def _load(session: AsyncSession, *conditions: object) -> Actor:
+async def _load(session: AsyncSession, *conditions: ColumnElement[bool]) -> Actor:
     open_roles = (
         select(
-            func.array_agg(aggregate_order_by(Member.collective_id, Member.id)).label("ids"),
-            func.array_agg(aggregate_order_by(Member.role, Member.id)).label("roles"),
+            func.array_agg(aggregate_order_by(col(Member.collective_id), col(Member.id))).label("ids"),
+            func.array_agg(aggregate_order_by(col(Member.role), col(Member.id))).label("roles"),
         )
-        .where(Member.member_id == Collective.id, col(Member.until).is_(None))
+        .where(col(Member.member_id) == Collective.id, col(Member.until).is_(None))
         .lateral()
     )
-    platform = (
-        select(Collective.id).where(col(Collective.is_platform)).correlate(None).scalar_subquery()
-    )
+    platform = select(col(Collective.id)).where(col(Collective.is_platform)).correlate(None).scalar_subquery()
     statement = (
         select(Collective, Token, open_roles.c.ids, open_roles.c.roles, platform, latest_fee_bps())
         .join(Token, col(Token.user_id) == Collective.id)
         .join(open_roles, onclause=true())
-        .where(*conditions)  # type: ignore[arg-type]  # SQLModel types columns as their values
+        .where(*conditions)
     )
     row = (await session.execute(statement)).one_or_none()
     if row is None:
@@ -125,10 +123,10 @@ async def _load(session: AsyncSession, *conditions: object) -> Actor:
     )
 
 
-def latest_fee_bps() -> object:
+def latest_fee_bps() -> ScalarSelect[int]:
     """Return the scalar subquery of the platform's fee now."""
     return (
-        select(PlatformPolicy.platform_fee_bps)
+        select(col(PlatformPolicy.platform_fee_bps))
         .where(col(PlatformPolicy.valid_from) <= func.now())
         .order_by(col(PlatformPolicy.valid_from).desc(), col(PlatformPolicy.id).desc())
         .limit(1)

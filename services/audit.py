@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import text
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import now
 
@@ -131,9 +131,7 @@ async def run(session: AsyncSession) -> LedgerAudit:
     For everybody: it tells nothing but counts.
     """
     parts = ", ".join(f"({sql})" for _, sql in CHECKS.values())
-    statement = text(
-        f"SELECT {parts}, (SELECT count(*) FROM transaction), (SELECT count(*) FROM posting)"
-    )
+    statement = text(f"SELECT {parts}, (SELECT count(*) FROM transaction), (SELECT count(*) FROM posting)")
     *counts, transactions, postings = (await session.execute(statement)).one()
     checks = [
         AuditCheck(name, description, violations)

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, case, func, literal, or_, select
+from sqlalchemy import Row, Select, and_, case, func, literal, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, Hold, LedgerAccount, Order, Posting, now
 from models.enums import (
@@ -28,10 +29,10 @@ class Balance:
     """A collective's balance in one currency at a moment; minor units."""
 
     currency: str
+    as_of: datetime
     posted_minor: int
     held_minor: int
     pending_minor: int
-    as_of: datetime
 
     @property
     def posted(self) -> Money:
@@ -85,10 +86,7 @@ async def of(
     if as_of is None:
         for line in await _pending(session, list(visible)):
             sums.setdefault((line.owner_id, line.currency), [0, 0, 0])[2] += int(line.pending)
-    return {
-        owner_id: _sorted(visible.get(owner_id), sums, owner_id, moment)
-        for owner_id in collective_ids
-    }
+    return {owner_id: _sorted(visible.get(owner_id), sums, owner_id, moment) for owner_id in collective_ids}
 
 
 def _sorted(
@@ -100,7 +98,7 @@ def _sorted(
     if owner is None:
         return []
     found = [
-        Balance(currency, *figures, moment)
+        Balance(currency, moment, *figures)
         for (of_id, currency), figures in sums.items()
         if of_id == owner_id
     ]
@@ -109,22 +107,22 @@ def _sorted(
 
 async def _accounts(
     session: AsyncSession, owner_ids: list[UUID], as_of: datetime | None
-) -> Sequence[Row[tuple[UUID, str, int, int]]]:
+) -> Sequence[Row[Any]]:
     """Read posted and held of the owners' balance accounts, over all books."""
     of_owners = and_(
         col(LedgerAccount.owner_id).in_(owner_ids),
         col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
     )
     if as_of is None:
-        statement = select(
-            LedgerAccount.owner_id, LedgerAccount.currency,
+        statement: Select[Any] = select(
+            col(LedgerAccount.owner_id), col(LedgerAccount.currency),
             col(LedgerAccount.posted).label("posted"), col(LedgerAccount.held).label("held"),
         ).where(of_owners)  # fmt: skip
         return (await session.execute(statement)).all()
     last = (
-        select(Posting.balance_after)
+        select(col(Posting.balance_after))
         .where(
-            Posting.book_id == LedgerAccount.book_id, Posting.account_id == LedgerAccount.id,
+            col(Posting.book_id) == col(LedgerAccount.book_id), col(Posting.account_id) == col(LedgerAccount.id),
             col(Posting.at) <= as_of,
         )
         .order_by(col(Posting.at).desc(), col(Posting.seq).desc())
@@ -132,24 +130,22 @@ async def _accounts(
         .scalar_subquery()
     )  # fmt: skip
     held = (
-        select(func.coalesce(func.sum(Hold.amount), 0))
+        select(func.coalesce(func.sum(col(Hold.amount)), 0))
         .where(
-            Hold.book_id == LedgerAccount.book_id, Hold.account_id == LedgerAccount.id,
+            col(Hold.book_id) == col(LedgerAccount.book_id), col(Hold.account_id) == col(LedgerAccount.id),
             col(Hold.created_at) <= as_of,
             or_(col(Hold.released_at).is_(None), col(Hold.released_at) > as_of),
         )
         .scalar_subquery()
     )  # fmt: skip
     past = select(
-        LedgerAccount.owner_id, LedgerAccount.currency,
+        col(LedgerAccount.owner_id), col(LedgerAccount.currency),
         func.coalesce(last, 0).label("posted"), held.label("held"),
     ).where(of_owners)  # fmt: skip
     return (await session.execute(past)).all()
 
 
-async def _pending(
-    session: AsyncSession, owner_ids: list[UUID]
-) -> Sequence[Row[tuple[UUID, str, int]]]:
+async def _pending(session: AsyncSession, owner_ids: list[UUID]) -> Sequence[Row[Any]]:
     """Sum incoming orders that are not posted yet: they carry their receiver's currency."""
     into_balance = case(
         (
@@ -161,15 +157,15 @@ async def _pending(
             col(Order.payment_method_kind) == PaymentMethodKind.MANUAL,
         ),
     )
-    statement = (
+    statement: Select[Any] = (
         select(
-            col(Order.to_id).label("owner_id"), Order.currency,
-            func.sum(func.coalesce(Order.approved_amount, Order.amount)).label("pending"),
+            col(Order.to_id).label("owner_id"), col(Order.currency),
+            func.sum(func.coalesce(col(Order.approved_amount), col(Order.amount))).label("pending"),
         )
         .where(
             col(Order.to_id).in_(owner_ids), into_balance == literal(value=True),
             col(Order.status).in_([OrderStatus.PENDING, OrderStatus.APPROVED]),
         )
-        .group_by(Order.to_id, Order.currency)
+        .group_by(col(Order.to_id), col(Order.currency))
     )  # fmt: skip
     return (await session.execute(statement)).all()

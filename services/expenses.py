@@ -6,8 +6,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Order, OrderItem, now
 from models.enums import FeesPayer, OrderStatus, OrderType, PayoutMethodKind
@@ -60,9 +60,7 @@ async def submit(
     check_sides(payer, payee)
     if payer.host is None:
         raise InvalidState("The payer has no host that pays", path=["input", "from"])
-    kind, method_id = await methods.payout_method(
-        session, named_as=payout_method, payee=named(payee)
-    )
+    kind, method_id = await methods.payout_method(session, named_as=payout_method, payee=named(payee))
     if kind is PayoutMethodKind.BALANCE and payee.host is None:
         raise InvalidState("The payee has no balance here", path=["input", "payoutMethod"])
     lines = _lines(named(payee).currency, amount, items, description)
@@ -132,9 +130,7 @@ def _receipts(receipts: Sequence[str]) -> list[str]:
     return [texts.required(receipt, path=path, max_length=500) for receipt in receipts]
 
 
-async def items_of(
-    session: AsyncSession, *, order_ids: Sequence[UUID]
-) -> dict[UUID, list[OrderItem]]:
+async def items_of(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[OrderItem]]:
     """Return the lines of expenses, in order; of orders that the viewer may see."""
     statement = (
         select(OrderItem)

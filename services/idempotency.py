@@ -8,7 +8,8 @@ from uuid import UUID
 import orjson
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from models import Idempotency
 from services.actors import Actor
@@ -42,16 +43,13 @@ async def claim(
         insert(Idempotency)
         .values(actor_id=actor.id, key=key, request_hash=request, result_id=result_id)
         .on_conflict_do_nothing()
-        .returning(Idempotency.result_id)
+        .returning(col(Idempotency.result_id))
     )
     if inserted.scalar_one_or_none() is not None:
         return None
     earlier = (
         await session.execute(
-            select(Idempotency).where(
-                Idempotency.actor_id == actor.id,  # type: ignore[arg-type]  # SQLModel columns
-                Idempotency.key == key,  # type: ignore[arg-type]  # SQLModel columns
-            )
+            select(Idempotency).where(col(Idempotency.actor_id) == actor.id, col(Idempotency.key) == key)
         )
     ).scalar_one()
     if earlier.request_hash != request:

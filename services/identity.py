@@ -10,8 +10,8 @@ from uuid import UUID
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, Credential, EmailToken, Token, new_id, now
 from models.enums import CollectiveType, EmailTokenPurpose, Scope, TokenKind
@@ -161,9 +161,7 @@ async def _mail_verification(session: AsyncSession, user: Collective, address: s
     )  # fmt: skip
 
 
-async def verify_email(
-    session: AsyncSession, actor: Actor, *, token: str, session_days: int
-) -> SignedIn:
+async def verify_email(session: AsyncSession, actor: Actor, *, token: str, session_days: int) -> SignedIn:
     """Prove an address with the mailed token, once: claims the user's row and signs in.
 
     Raises:
@@ -183,9 +181,7 @@ async def verify_email(
     user_id = used.scalar_one_or_none()
     if user_id is None:
         raise NotFound("This link is not valid any more", path=["input", "token"])
-    user = (
-        await session.execute(select(Collective).where(col(Collective.id) == user_id))
-    ).scalar_one()
+    user = (await session.execute(select(Collective).where(col(Collective.id) == user_id))).scalar_one()
     user.claimed_at = user.claimed_at or now()
     user.updated_at = now()
     await session.execute(
@@ -228,9 +224,7 @@ async def _start_session(session: AsyncSession, user: Collective, days: int) -> 
     return SignedIn(user, text, token.expires_at)
 
 
-def _new_token(
-    user_id: UUID, kind: TokenKind, expires_at: datetime, **columns: Any
-) -> tuple[str, Token]:
+def _new_token(user_id: UUID, kind: TokenKind, expires_at: datetime, **columns: Any) -> tuple[str, Token]:
     text = ("cws_" if kind is TokenKind.SESSION else "cwa_") + secrets.token_urlsafe(32)
     return text, Token(
         id=new_id(), user_id=user_id, kind=kind, token_hash=token_hash(text),
@@ -241,9 +235,7 @@ def _new_token(
 async def sign_out(session: AsyncSession, actor: Actor) -> None:
     """End the session, or the access token, that asks."""
     require(actor, Action.SIGN_OUT)
-    await session.execute(
-        update(Token).where(col(Token.id) == actor.token_id).values(revoked_at=now())
-    )
+    await session.execute(update(Token).where(col(Token.id) == actor.token_id).values(revoked_at=now()))
 
 
 async def create_access_token(
@@ -313,6 +305,6 @@ async def access_tokens(session: AsyncSession, actor: Actor) -> list[Token]:
 async def email_of(session: AsyncSession, *, user_ids: list[UUID]) -> dict[UUID, str]:
     """Return the addresses of users; who may see them is the caller's to decide."""
     rows = await session.execute(
-        select(Credential.user_id, Credential.email).where(col(Credential.user_id).in_(user_ids))
+        select(col(Credential.user_id), col(Credential.email)).where(col(Credential.user_id).in_(user_ids))
     )
-    return {user_id: email for user_id, email in rows.all()}
+    return {row.user_id: row.email for row in rows}

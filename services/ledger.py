@@ -8,7 +8,7 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy import text
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Order, new_id
 from models.enums import TransactionKind
@@ -75,7 +75,7 @@ def transaction_row(
         "from_host_id": payer.host.id if payer.host else None,
         "to_host_id": payee.host.id if payee.host else None,
         "payment_method_id": order.payment_method_id if order else None,
-        "description": description if description else (order.description if order else None),
+        "description": description or (order.description if order else None),
         "has_public_side": order.has_public_side if order else True,
         **asdict(found),
     }
@@ -108,8 +108,6 @@ async def release(session: AsyncSession, *, order_id: UUID) -> None:
     await session.execute(_RELEASE, {"order_id": order_id})
 
 
-async def open_account(
-    session: AsyncSession, *, book_id: UUID, owner_id: UUID, currency: str
-) -> None:
+async def open_account(session: AsyncSession, *, book_id: UUID, owner_id: UUID, currency: str) -> None:
     """Open the balance of an owner in a host's book; nothing where it is open."""
     await session.execute(_OPEN, {"book_id": book_id, "owner_id": owner_id, "currency": currency})

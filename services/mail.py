@@ -22,9 +22,8 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Outbox, now
 from services.errors import ConfigurationError
@@ -115,9 +114,7 @@ async def _attempt(mail: Outbox, send: Send, public_url: str) -> str | None:
     return None
 
 
-async def _settle(
-    sessions: async_sessionmaker[AsyncSession], mail: Outbox, error: str | None
-) -> None:
+async def _settle(sessions: async_sessionmaker[AsyncSession], mail: Outbox, error: str | None) -> None:
     """Mark a mail delivered, or due again later."""
     outcome = update(Outbox).where(col(Outbox.id) == mail.id)
     values: dict[str, Any]
@@ -127,9 +124,7 @@ async def _settle(
             values["payload"] = {}
     else:
         # Whoever outlived the lease has no say any more: another attempt runs, or has delivered.
-        outcome = outcome.where(
-            col(Outbox.attempts) == mail.attempts, col(Outbox.delivered_at).is_(None)
-        )
+        outcome = outcome.where(col(Outbox.attempts) == mail.attempts, col(Outbox.delivered_at).is_(None))
         values = {"last_error": error, "next_attempt_at": func.now() + _pause(mail.attempts)}
     async with sessions.begin() as session:
         await session.execute(outcome.values(**values).execution_options(synchronize_session=False))
@@ -152,9 +147,7 @@ def _message(mail: Outbox, public_url: str) -> EmailMessage:
     message["Message-ID"] = f"<{mail.id}@{host}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notes in answer
     message[TEMPLATE_HEADER] = mail.template
-    message.set_content(
-        text, cte="quoted-printable"
-    )  # any mail server takes it, lines of any length
+    message.set_content(text, cte="quoted-printable")  # any mail server takes it, lines of any length
     return message
 
 
@@ -255,9 +248,7 @@ async def run(
     a slow mail server keeps nothing else. One that fails is logged and runs again.
     """
     public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
-    deliver = partial(
-        deliver_due, sessions, send=sender(settings), public_url=public_url, stop=stop
-    )
+    deliver = partial(deliver_due, sessions, send=sender(settings), public_url=public_url, stop=stop)
     jobs: list[Callable[[], Awaitable[object]]]
     jobs = [deliver, *(partial(_in_session, sessions, job) for job in also)]
     pause = settings.outbox_interval_ms / 1000

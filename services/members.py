@@ -7,9 +7,9 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Select, Uuid, column, func, literal, select, true, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, Credential, Invitation, Member, new_id, now
 from models.enums import CollectiveType, MemberRole, RequestStatus
@@ -84,7 +84,7 @@ async def _known_or_new(session: AsyncSession, email: str) -> Collective:
 async def _require_no_open(
     session: AsyncSession, collective_id: UUID, member_id: UUID, role: MemberRole
 ) -> None:
-    statement = select(Member.id).where(
+    statement = select(col(Member.id)).where(
         col(Member.collective_id) == collective_id, col(Member.member_id) == member_id,
         col(Member.role) == role, col(Member.until).is_(None),
     )  # fmt: skip
@@ -132,22 +132,16 @@ async def respond(
     member = None
     if accept:
         await add(session, invitation.collective_id, invitation.user_id, invitation.role)
-        member = await _open_row(
-            session, invitation.collective_id, invitation.user_id, invitation.role
-        )
+        member = await _open_row(session, invitation.collective_id, invitation.user_id, invitation.role)
     await session.flush()
     return invitation, member
 
 
-async def add(
-    session: AsyncSession, collective_id: UUID, member_id: UUID, role: MemberRole
-) -> None:
+async def add(session: AsyncSession, collective_id: UUID, member_id: UUID, role: MemberRole) -> None:
     """Write a member row unless an open one exists; one statement."""
     await session.execute(
         insert(Member)
-        .values(
-            id=new_id(), collective_id=collective_id, member_id=member_id, role=role, since=now()
-        )
+        .values(id=new_id(), collective_id=collective_id, member_id=member_id, role=role, since=now())
         .on_conflict_do_nothing()
     )
 
@@ -172,9 +166,7 @@ async def remove(session: AsyncSession, actor: Actor, *, member_id: UUID) -> Mem
     statement = (
         select(Member, Collective)
         .join(Collective, col(Member.member_id) == Collective.id)
-        .where(
-            col(Member.id) == member_id, col(Member.until).is_(None), visibility.of_member(actor)
-        )
+        .where(col(Member.id) == member_id, col(Member.until).is_(None), visibility.of_member(actor))
     )
     found = (await session.execute(statement)).one_or_none()
     if found is None:
@@ -210,9 +202,7 @@ async def _require_may_remove(
 
 async def _end(session: AsyncSession, member: Member) -> None:
     member.until = max(now(), member.since)
-    await session.execute(
-        update(Member).where(col(Member.id) == member.id).values(until=member.until)
-    )
+    await session.execute(update(Member).where(col(Member.id) == member.id).values(until=member.until))
 
 
 async def follow(session: AsyncSession, actor: Actor, *, collective: Ref) -> Member:
@@ -263,7 +253,7 @@ async def pages_of(
     own = Member.collective_id if key.of_members else Member.member_id
     other = Member.member_id if key.of_members else Member.collective_id
 
-    def rows_of(owner: Any) -> Select[tuple[Member]]:
+    def rows_of(owner: Any) -> Select[Member]:
         statement = (
             select(Member)
             .join(Collective, col(other) == Collective.id)
@@ -280,7 +270,7 @@ async def pages_of(
         select(parent.c.id, row)
         .select_from(parent)
         .join(inner, onclause=true())
-        .order_by(row.since, row.id)
+        .order_by(col(row.since), col(row.id))
     )
     found: dict[UUID, list[Member]] = {owner: [] for owner in collective_ids}
     for owner, member in (await session.execute(statement)).all():
@@ -291,9 +281,7 @@ async def pages_of(
     }
 
 
-async def by_ids(
-    session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
-) -> dict[UUID, Member]:
+async def by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Member]:
     """Return those of the member rows that the actor may see."""
     statement = (
         select(Member)
@@ -323,7 +311,5 @@ async def invitations_by_ids(
     session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
 ) -> dict[UUID, Invitation]:
     """Return those of the invitations that the actor may see."""
-    statement = select(Invitation).where(
-        col(Invitation.id).in_(row_ids), visibility.of_invitation(actor)
-    )
+    statement = select(Invitation).where(col(Invitation.id).in_(row_ids), visibility.of_invitation(actor))
     return {row.id: row for row in (await session.execute(statement)).scalars()}

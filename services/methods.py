@@ -4,8 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, PaymentMethod, PayoutMethod
 from models.enums import PaymentMethodKind, PayoutMethodKind
@@ -131,9 +131,7 @@ async def payout_method(
     return PayoutMethodKind(method.kind), method.id
 
 
-async def payment_methods_by_ids(
-    session: AsyncSession, *, row_ids: list[UUID]
-) -> dict[UUID, PaymentMethod]:
+async def payment_methods_by_ids(session: AsyncSession, *, row_ids: list[UUID]) -> dict[UUID, PaymentMethod]:
     """Return payment methods; they are public."""
     rows = await session.execute(select(PaymentMethod).where(col(PaymentMethod.id).in_(row_ids)))
     return {row.id: row for row in rows.scalars()}

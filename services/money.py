@@ -63,9 +63,7 @@ def to_minor(asked: AskedAmount, *, path: Sequence[str], currency: str | None = 
     path = [*path]
     known_currency(asked.currency, path=[*path, "currency"])
     if currency is not None and asked.currency != currency:
-        raise Invalid(
-            f"The amount must be in {currency}, not {asked.currency}", path=[*path, "currency"]
-        )
+        raise Invalid(f"The amount must be in {currency}, not {asked.currency}", path=[*path, "currency"])
     value, path = asked.value, [*path, "value"]
     if not value.is_finite():
         raise Invalid("The amount must be a finite number", path=path)

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from sqlalchemy import ARRAY, Text, Uuid, any_, literal, select
-from sqlalchemy.engine import Row as RowOf
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import LedgerAccount, Order, Posting, Transaction
 from models.enums import LedgerAccountKind
@@ -118,21 +117,11 @@ async def _replay(
     if new:
         await _require_continues(session, parties, new[0].row, stored)
     named = sorted({entry.opposite for entry in plan if entry.opposite is not None})
-    others, made = await counterparts(
-        session, prefix=prefix, slugs_in_file=named, currency=parties.currency
-    )
-    ids = dict(zip(rows, transaction_ids(prefix, rows), strict=True))
-    ids |= {row: stored[mark].id for row in rows if (mark := fingerprint(prefix, row)) in stored}
+    others, made = await counterparts(session, prefix=prefix, slugs_in_file=named, currency=parties.currency)
     job = Job(
-        prefix=prefix,
-        parties=parties,
-        others=others,
-        plan=plan,
-        ids=ids,
-        orders=orders,
-        stored=stored,
-        new=new,
-    )
+        prefix=prefix, parties=parties, others=others, plan=plan, new=new, orders=orders,
+        stored=stored, ids=_ids(prefix, rows, stored),
+    )  # fmt: skip
     opened = await place_orders(session, job)
     await _write(session, job, progress)
     await _require_balances(session, job)
@@ -160,6 +149,15 @@ async def _imported(
     )
 
 
+def _ids(prefix: str, rows: Sequence[Row], stored: Mapping[int, Transaction]) -> dict[Row, UUID]:
+    """Return each row's transaction: the stored one keeps its id, though the row's time may differ."""
+    made = zip(rows, transaction_ids(prefix, rows), strict=True)
+    return {
+        row: stored[mark].id if (mark := fingerprint(prefix, row)) in stored else new_id
+        for row, new_id in made
+    }
+
+
 def _new(plan: Sequence[Entry], prefix: str, stored: Mapping[int, Transaction]) -> list[Entry]:
     """Return the entries that are not stored: all stand at the end of the file."""
     new: list[Entry] = []
@@ -182,7 +180,7 @@ async def _require_continues(
     posted = account.posted if account else 0
     if account is not None and account.last_at is not None:
         last = select(col(Posting.transaction_id)).where(
-            col(Posting.book_id) == account.book_id, col(Posting.account_id) == account.id,
+            col(Posting.book_id) == parties.host.id, col(Posting.account_id) == account.id,
             col(Posting.seq) == account.seq,
         )  # fmt: skip
         ours = {transaction.id for transaction in stored.values()}
@@ -193,18 +191,23 @@ async def _require_continues(
                 f"history cannot be put before what is there: the last is of {account.last_at}",
             )  # fmt: skip
     if row.balance - row.net != posted:
-        here, there = (
-            Money(minor, parties.currency).value for minor in (posted, row.balance - row.net)
-        )
+        here, there = (Money(minor, parties.currency).value for minor in (posted, row.balance - row.net))
         raise broken(
             row.line, "balance",
             f"before this row it is {here} here, {there} by this balance and netAmount",
         )  # fmt: skip
 
 
-async def _account(
-    session: AsyncSession, parties: Parties
-) -> RowOf[tuple[int, int, int, datetime | None]] | None:
+@dataclass(frozen=True)
+class _Account:
+    id: int
+    posted: int
+    seq: int
+    last_at: datetime | None
+
+
+async def _account(session: AsyncSession, parties: Parties) -> _Account | None:
+    """Return the collective's account as it is now; None where it has none yet."""
     # Columns, not the row: one that the session knows already would keep its old figures.
     account = LedgerAccount
     statement = select(
@@ -213,7 +216,8 @@ async def _account(
         col(account.book_id) == parties.host.id, col(account.owner_id) == parties.collective.id,
         col(account.currency) == parties.currency, col(account.kind) == LedgerAccountKind.BALANCE,
     )  # fmt: skip
-    return (await session.execute(statement)).one_or_none()
+    row = (await session.execute(statement)).one_or_none()
+    return _Account(*row) if row else None
 
 
 def _posting(job: Job, entry: Entry) -> tuple[dict[str, Any], list[Leg]]:
@@ -260,9 +264,7 @@ def _of_line(row: Row, error: DBAPIError) -> Exception:
         return error
     if isinstance(problem, InsufficientFunds):
         problem.message = "this would take the collective's or the host's balance below zero"
-    return type(problem)(
-        f"Line {row.line}, amount: {problem.message}", path=["file", str(row.line)]
-    )
+    return type(problem)(f"Line {row.line}, amount: {problem.message}", path=["file", str(row.line)])
 
 
 async def _require_balances(session: AsyncSession, job: Job) -> None:

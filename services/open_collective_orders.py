@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import insert, update
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, Member, Order, OrderAction, Transaction, new_id
 from models.enums import (
@@ -146,12 +146,7 @@ async def _add_backers(session: AsyncSession, job: Job) -> None:
     since: dict[UUID, datetime] = {}
     for entry in job.new:
         giver = job.sides(entry)[0].collective
-        if (
-            entry.makes_order
-            and entry.incoming
-            and entry.order_type == OrderType.DONATION
-            and giver
-        ):
+        if entry.makes_order and entry.incoming and entry.order_type == OrderType.DONATION and giver:
             since.setdefault(giver.id, entry.row.at)
     if since:
         await session.execute(

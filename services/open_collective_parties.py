@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from sqlalchemy import ARRAY, Text, Uuid, any_, insert, literal, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, Member, SlugRedirect, now
 from models.enums import CollectiveType, MemberRole
@@ -48,9 +48,7 @@ async def find_host(session: AsyncSession, *, slug: str) -> Collective:
     return host
 
 
-async def find_collective(
-    session: AsyncSession, *, slug: str, host: Collective
-) -> Collective | None:
+async def find_collective(session: AsyncSession, *, slug: str, host: Collective) -> Collective | None:
     """Return the collective of this slug, locked, or None where there is none yet.
 
     Raises:
@@ -101,9 +99,7 @@ async def create_collective(session: AsyncSession, *, slug: str, host: Collectiv
     await session.flush()
     session.add(Member(collective_id=collective.id, member_id=host.id, role=MemberRole.HOST))
     await session.flush()
-    await ledger.open_account(
-        session, book_id=host.id, owner_id=collective.id, currency=collective.currency
-    )
+    await ledger.open_account(session, book_id=host.id, owner_id=collective.id, currency=collective.currency)
     return collective
 
 
@@ -116,9 +112,7 @@ async def counterparts(
     by then. Nobody who is here already is taken for one of the file: who has the slug keeps it.
     """
     ids = {slug: _id(prefix, slug) for slug in slugs_in_file}
-    known = select(Collective).where(
-        col(Collective.id) == any_(literal(list(ids.values()), ARRAY(Uuid)))
-    )
+    known = select(Collective).where(col(Collective.id) == any_(literal(list(ids.values()), ARRAY(Uuid))))
     by_id = {row.id: row for row in (await session.execute(known)).scalars()}
     missing = [slug for slug in slugs_in_file if ids[slug] not in by_id]
     if missing:

@@ -117,9 +117,7 @@ def transaction_ids(prefix: str, rows: Sequence[Row]) -> list[UUID]:
     return ids
 
 
-def entries(
-    rows: Sequence[Row], *, prefix: str, host_slug: str, stored: Mapping[int, str]
-) -> list[Entry]:
+def entries(rows: Sequence[Row], *, prefix: str, host_slug: str, stored: Mapping[int, str]) -> list[Entry]:
     """Return an entry for each row, in order. `stored` has the order keys of rows imported before.
 
     Raises:

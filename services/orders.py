@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import insert
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Collective, Order, OrderAction, PaymentMethod, new_id, now
 from models.enums import (
@@ -45,9 +45,7 @@ def sides(order: Order, payer: Party, payee: Party) -> Placed:
     from_outside = order.type == OrderType.ADDED_FUNDS or (
         order.type == OrderType.DONATION and order.payment_method_kind == PaymentMethodKind.MANUAL
     )
-    to_outside = (
-        order.type == OrderType.EXPENSE and order.payout_method_kind != PayoutMethodKind.BALANCE
-    )
+    to_outside = order.type == OrderType.EXPENSE and order.payout_method_kind != PayoutMethodKind.BALANCE
     giver = None if order.origin_unknown else payer.collective
     return Placed(
         order,
@@ -78,9 +76,7 @@ async def donate(
     parties = await resolve(session, actor, {"from": from_, "to": to})
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.DONATE, Subject(payer=payer.collective, payee=payee.collective))
-    kind, method = await methods.payment_method(
-        session, named_as=payment_method, to_host=payee.host
-    )
+    kind, method = await methods.payment_method(session, named_as=payment_method, to_host=payee.host)
     order = _new(
         actor, OrderType.DONATION, payer, payee, amount, order_id=order_id, description=description,
         private_message=private_message,
@@ -93,9 +89,7 @@ async def donate(
         await _tell_host(session, actor, order, payee)
         return order
     _require_hosted(payer, "from")
-    await _settle_at_once(
-        session, actor, sides(order, payer, payee), TransactionKind.DONATION, method=method
-    )
+    await _settle_at_once(session, actor, sides(order, payer, payee), TransactionKind.DONATION, method=method)
     return order
 
 
@@ -156,9 +150,7 @@ async def transfer(
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.TRANSFER_FUNDS, Subject(payer=payer.collective, payee=payee.collective))
     _require_hosted(payer, "from")
-    order = _new(
-        actor, OrderType.TRANSFER, payer, payee, amount, order_id=order_id, description=description
-    )
+    order = _new(actor, OrderType.TRANSFER, payer, payee, amount, order_id=order_id, description=description)
     await _settle_at_once(session, actor, sides(order, payer, payee), TransactionKind.TRANSFER)
     return order
 
@@ -216,9 +208,7 @@ def has_public_side(payer: Party, payee: Party) -> bool:
 
 def _require_hosted(party: Party, name: str) -> None:
     if party.host is None:
-        raise InvalidState(
-            f"{named(party).slug} has no host that holds its money", path=["input", name]
-        )
+        raise InvalidState(f"{named(party).slug} has no host that holds its money", path=["input", name])
 
 
 def _host_fee_bps(payee: Party) -> int:

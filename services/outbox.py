@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import cast, func, insert, literal, null, or_, select
+from sqlalchemy import Uuid, cast, func, insert, literal, null, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.dialects.postgresql import UUID as SqlUuid
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Credential, Member, Outbox
 from models.enums import MemberRole
@@ -35,7 +34,7 @@ async def to_admins(
     One statement, however many they are; nobody gets two, and not the one who acted.
     """
     people = (
-        select(Credential.email)
+        select(col(Credential.email))
         .outerjoin(
             Member,
             (col(Member.member_id) == Credential.user_id)
@@ -55,7 +54,7 @@ async def to_admins(
     )
     source = select(
         func.gen_random_uuid(), literal(template), people.c.email, cast(dict(payload), JSONB),
-        cast(literal(order_id), SqlUuid) if order_id else cast(null(), SqlUuid),
+        cast(literal(order_id), Uuid) if order_id else cast(null(), Uuid),
     )  # fmt: skip
     await session.execute(
         insert(Outbox).from_select(

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy import Select, func, literal, select, tuple_
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.errors import Invalid
 
@@ -64,7 +64,7 @@ def request(first: int | None, after: str | None) -> PageRequest:
 
 
 async def read(
-    session: AsyncSession, statement: Select[tuple[RowT]], *, sort: Sort, page: PageRequest
+    session: AsyncSession, statement: Select[RowT], *, sort: Sort, page: PageRequest
 ) -> Page[RowT]:
     """Read one page, in one statement. Order: that of `sort`.
 
@@ -75,7 +75,7 @@ async def read(
     return build(rows, statement, sort=sort, page=page)
 
 
-def narrow(statement: Select[tuple[RowT]], *, sort: Sort, page: PageRequest) -> Select[tuple[RowT]]:
+def narrow(statement: Select[RowT], *, sort: Sort, page: PageRequest) -> Select[RowT]:
     """Order the statement, start it after the cursor, and ask for one row more than the page has."""
     if page.after is not None:
         value, row_id = decode_cursor(page.after, sort)

@@ -4,8 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, Credential, PlatformPolicy, now
 from models.enums import CollectiveType, MemberRole
@@ -40,7 +40,7 @@ async def add_admin(session: AsyncSession, *, email: str) -> UUID:
     """
     platform = await ensure(session)
     address = identity.checked_email(email, path=["email"])
-    statement = select(Credential.user_id).where(col(Credential.email) == address)
+    statement = select(col(Credential.user_id)).where(col(Credential.email) == address)
     user_id = (await session.execute(statement)).scalar_one_or_none()
     if user_id is None:
         user, _ = await identity.create_user(session, email=address, name="Platform admin")

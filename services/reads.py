@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, literal, or_, select, union_all
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, LedgerAccount, Order, OrderAction, Posting, Transaction
 from models.enums import LedgerAccountKind, MemberRole, OrderStatus, OrderType, TransactionKind
@@ -65,9 +65,7 @@ def _order_conditions(wanted: OrderFilter, table: Any = Order) -> list[ColumnEle
     return found
 
 
-def _transaction_conditions(
-    wanted: TransactionFilter, table: Any = Transaction
-) -> list[ColumnElement[bool]]:
+def _transaction_conditions(wanted: TransactionFilter, table: Any = Transaction) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.kind:
         found.append(table.kind.in_(wanted.kind))
@@ -153,9 +151,7 @@ async def _of_either_side(
     return pages.build(rows, whole, sort=sort, page=page)
 
 
-async def orders_by_ids(
-    session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
-) -> dict[UUID, Order]:
+async def orders_by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Order]:
     """Return those of the orders that the actor may see; one statement."""
     statement = select(Order).where(col(Order.id).in_(row_ids), visibility.of_order(actor))
     return {row.id: row for row in (await session.execute(statement)).scalars()}
@@ -165,9 +161,7 @@ async def transactions_by_ids(
     session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
 ) -> dict[UUID, Transaction]:
     """Return those of the transactions that the actor may see; one statement."""
-    statement = select(Transaction).where(
-        col(Transaction.id).in_(row_ids), visibility.of_transaction(actor)
-    )
+    statement = select(Transaction).where(col(Transaction.id).in_(row_ids), visibility.of_transaction(actor))
     return {row.id: row for row in (await session.execute(statement)).scalars()}
 
 
@@ -185,18 +179,14 @@ async def refunds_of(
     return await _grouped(session, actor, col(Transaction.refund_of_id), transaction_ids)
 
 
-async def group_of(
-    session: AsyncSession, actor: Actor, *, transaction_id: UUID
-) -> list[Transaction]:
+async def group_of(session: AsyncSession, actor: Actor, *, transaction_id: UUID) -> list[Transaction]:
     """Return the transactions of the same event, in the order in which they were written."""
-    group = (
-        select(Transaction.group_id).where(col(Transaction.id) == transaction_id).scalar_subquery()
-    )
+    group = select(col(Transaction.group_id)).where(col(Transaction.id) == transaction_id).scalar_subquery()
     statement = (
         select(Transaction)
         .where(
             col(Transaction.order_id)
-            == select(Transaction.order_id)
+            == select(col(Transaction.order_id))
             .where(col(Transaction.id) == transaction_id)
             .scalar_subquery(),
             col(Transaction.group_id) == group,
@@ -221,9 +211,7 @@ async def _grouped(
     return found
 
 
-async def actions_of(
-    session: AsyncSession, *, order_ids: Sequence[UUID]
-) -> dict[UUID, list[OrderAction]]:
+async def actions_of(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[OrderAction]]:
     """Return the history of orders, oldest step first; of orders that the viewer may see."""
     statement = (
         select(OrderAction)
@@ -252,14 +240,11 @@ async def postings_of(
         select(Posting, LedgerAccount)
         .join(
             LedgerAccount,
-            (col(LedgerAccount.book_id) == Posting.book_id)
-            & (col(LedgerAccount.id) == Posting.account_id),
+            (col(LedgerAccount.book_id) == Posting.book_id) & (col(LedgerAccount.id) == Posting.account_id),
         )
         .join(Collective, col(LedgerAccount.owner_id) == Collective.id)
-        .where(
-            col(Posting.transaction_id).in_(transaction_ids), visibility.of_ledger_account(actor)
-        )
-        .order_by(Posting.book_id, Posting.account_id, Posting.seq)
+        .where(col(Posting.transaction_id).in_(transaction_ids), visibility.of_ledger_account(actor))
+        .order_by(col(Posting.book_id), col(Posting.account_id), col(Posting.seq))
     )
     found: dict[UUID, list[PostedLine]] = {key: [] for key in transaction_ids}
     for posting, account in (await session.execute(statement)).all():

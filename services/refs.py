@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Collective, SlugRedirect
 from services import ids, visibility
@@ -44,8 +44,8 @@ async def resolve(session: AsyncSession, actor: Actor, refs: Mapping[str, Ref]) 
     slugs = [key for key in wanted.values() if isinstance(key, str)]
     host = aliased(Collective)
     statement = (
-        select(Collective, host, SlugRedirect.slug)
-        .outerjoin(host, Collective.host_id == host.id)  # type: ignore[arg-type]  # SQLModel columns
+        select(Collective, host, col(SlugRedirect.slug))
+        .outerjoin(host, col(Collective.host_id) == host.id)
         .outerjoin(
             SlugRedirect,
             (col(SlugRedirect.collective_id) == Collective.id) & col(SlugRedirect.slug).in_(slugs),
@@ -80,9 +80,7 @@ def _key(name: str, ref: Ref) -> UUID | str:
     return ref.slug.lower()
 
 
-async def resolve_one(
-    session: AsyncSession, actor: Actor, ref: Ref, *, name: str = "collective"
-) -> Party:
+async def resolve_one(session: AsyncSession, actor: Actor, ref: Ref, *, name: str = "collective") -> Party:
     """Return one named collective with its host, as `resolve`."""
     return (await resolve(session, actor, {name: ref}))[name]
 

@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Order, Transaction, new_id
 from models.enums import (
@@ -79,9 +79,7 @@ async def refund(
     part = _asked(order, left, amount)
     at_once = _parties(placed, original)
     found = _part(left, part, original, host_pays_itself=_host_is_receiver(at_once))
-    written = await _post(
-        session, actor, order, at_once, found, original, refund_id=refund_id, reason=why
-    )
+    written = await _post(session, actor, order, at_once, found, original, refund_id=refund_id, reason=why)
     before = OrderStatus(order.status)
     if part == left["amount"]:
         await decisions.move(session, order, before=before, after=OrderStatus.REFUNDED)
@@ -104,7 +102,7 @@ async def _tell(session: AsyncSession, actor: Actor, placed: Placed) -> None:
 async def _lock(session: AsyncSession, order: Order) -> tuple[Transaction, Sequence[Transaction]]:
     """Lock the order, then read what it emitted and what of that was refunded."""
     locked = await session.execute(
-        select(Order.status).where(col(Order.id) == order.id).with_for_update()
+        select(col(Order.status)).where(col(Order.id) == order.id).with_for_update()
     )
     if locked.scalar_one() != OrderStatus.PAID:
         raise InvalidState("Only a paid order is refunded", path=["input", "id"])
@@ -159,9 +157,7 @@ def _host_is_receiver(sides: tuple[Party, Party]) -> bool:
     return receiver.host is not None and named(receiver).id == receiver.host.id
 
 
-def _part(
-    left: dict[str, int], part: int, original: Transaction, *, host_pays_itself: bool
-) -> Figures:
+def _part(left: dict[str, int], part: int, original: Transaction, *, host_pays_itself: bool) -> Figures:
     """Split what is left: each figure in proportion, the sums by largest remainder.
 
     A part takes from what is left, never from the whole, so that the last one takes exactly the rest.
@@ -207,9 +203,7 @@ def _share(whole: int, part: int, total: int) -> int:
 
 
 def _negated(found: Figures) -> Figures:
-    values: dict[str, Any] = {
-        name: -value for name in _SUMMED if (value := getattr(found, name)) is not None
-    }
+    values: dict[str, Any] = {name: -value for name in _SUMMED if (value := getattr(found, name)) is not None}
     return replace(found, **values)
 
 
@@ -233,8 +227,7 @@ async def _post(
         transaction_id=refund_id, group_id=group_id, description=reason,
     )  # fmt: skip
     mirrored = [
-        replace(leg, amount=-leg.amount)
-        for leg in legs(found, payer, payee, platform_id=platform_id)
+        replace(leg, amount=-leg.amount) for leg in legs(found, payer, payee, platform_id=platform_id)
     ]
     await ledger.post(session, row={**row, "refund_of_id": original.id}, legs=mirrored)
     written = [refund_id]

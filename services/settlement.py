@@ -152,9 +152,7 @@ def figures(
         and payer.collective.currency == currency
     )
     to_collective = (
-        amount
-        if unchanged
-        else convert_back(net, quote.rate, source=currency, target=host_currency)
+        amount if unchanged else convert_back(net, quote.rate, source=currency, target=host_currency)
     )
     if to_collective <= 0:
         raise AmountTooSmall(path=["input", "amount"])
@@ -191,12 +189,8 @@ def _with_payer(
     assert payer.host is not None and payer.collective is not None  # noqa: S101, PT018 - by the caller
     host_quote = quotes[result.currency, payer.host.currency]
     own_quote = quotes[result.currency, payer.collective.currency]
-    at_host = convert(
-        result.amount, host_quote.rate, source=result.currency, target=payer.host.currency
-    )
-    own = convert(
-        result.amount, own_quote.rate, source=result.currency, target=payer.collective.currency
-    )
+    at_host = convert(result.amount, host_quote.rate, source=result.currency, target=payer.host.currency)
+    own = convert(result.amount, own_quote.rate, source=result.currency, target=payer.collective.currency)
     if payee.host is None and terms.fees_payer is FeesPayer.PAYER:
         at_host += terms.payout_fee_minor
         own += convert(
@@ -214,8 +208,9 @@ def _with_payer(
 
 
 def legs(found: Figures, payer: Party, payee: Party, *, platform_id: UUID) -> list[Leg]:
-    """Return the postings of a movement, one an account, in the order of locking; they sum to zero
-    per book and currency.
+    """Return the postings of a movement, one an account, in the order of locking.
+
+    They sum to zero per book and currency.
     """
     lines: list[Leg] = []
     if payer.host is not None:
@@ -265,9 +260,7 @@ def _receiving_side(found: Figures, payer: Party, payee: Party, *, platform_id: 
     return lines
 
 
-def _leg(
-    book: Collective, owner: Collective, currency: str, kind: LedgerAccountKind, amount: int
-) -> Leg:
+def _leg(book: Collective, owner: Collective, currency: str, kind: LedgerAccountKind, amount: int) -> Leg:
     return Leg(book.id, owner.id, currency, kind, amount)
 
 

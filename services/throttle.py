@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from sqlalchemy import case
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Throttle, now
 

@@ -60,7 +60,7 @@ def _hosted(column: Any, actor: Actor) -> ColumnElement[bool]:
     hosts = [i for i in actor.with_role(*_READERS) if i != actor.id]
     if not hosts:
         return false()
-    return col(column).in_(select(Collective.id).where(col(Collective.host_id).in_(hosts)))
+    return col(column).in_(select(col(Collective.id)).where(col(Collective.host_id).in_(hosts)))
 
 
 def of_transaction(actor: Actor, table: Any = Transaction) -> ColumnElement[bool]:
@@ -68,7 +68,7 @@ def of_transaction(actor: Actor, table: Any = Transaction) -> ColumnElement[bool
     if actor.is_platform_accountant:
         return true()
     if actor.user is None:
-        return table.has_public_side == true()
+        return col(table.has_public_side).is_(true())
     return or_(
         table.has_public_side,
         *(
@@ -112,9 +112,7 @@ def of_invitation(actor: Actor) -> ColumnElement[bool]:
     """The invitee and the admins of the collective."""
     if actor.is_platform_accountant:
         return true()
-    return or_(
-        _among(Invitation.user_id, actor), _among(Invitation.collective_id, actor, MemberRole.ADMIN)
-    )
+    return or_(_among(Invitation.user_id, actor), _among(Invitation.collective_id, actor, MemberRole.ADMIN))
 
 
 def sees_private(actor: Actor, collective: Collective) -> bool:

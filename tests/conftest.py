@@ -14,8 +14,7 @@ import pytest
 from make import World
 from psycopg import sql
 from sqlalchemy import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from models import new_id
 from services import database as databases
@@ -70,9 +69,7 @@ class Database:
     @property
     def settings(self) -> Settings:
         """Return settings that name it."""
-        return replace(
-            Settings(), database_url=self.app_url, owner_database_url=self.owner_url, pool_size=24
-        )
+        return replace(Settings(), database_url=self.app_url, owner_database_url=self.owner_url, pool_size=24)
 
 
 MakeDatabase = Callable[[], Database]
@@ -87,9 +84,7 @@ def make_database(server: Server, template: str) -> Iterator[MakeDatabase]:
         name = f"test_{new_id().hex[-12:]}"
         databases.create_database(server.url, name, template=template)
         made.append(name)
-        return Database(
-            name, server.database_url(name), server.database_url(name, role=databases.APP_ROLE)
-        )
+        return Database(name, server.database_url(name), server.database_url(name, role=databases.APP_ROLE))
 
     yield make
     with psycopg.connect(server.url, autocommit=True) as connection:

@@ -19,8 +19,7 @@ from services.actors import token_hash
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from sqlalchemy.ext.asyncio import async_sessionmaker
-    from sqlmodel.ext.asyncio.session import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
     from services.settings import Settings
 
@@ -66,9 +65,7 @@ class World:
         )  # fmt: skip
         email, token = f"{slug}@commonweal.test", secrets.token_urlsafe(16)
         await self.add(user)
-        await self.add(
-            Credential(user_id=user.id, email=email, verified_at=now() if claimed else None)
-        )
+        await self.add(Credential(user_id=user.id, email=email, verified_at=now() if claimed else None))
         await self.add(
             Token(
                 user_id=user.id, kind=TokenKind.SESSION, token_hash=token_hash(token),
@@ -117,9 +114,7 @@ class World:
             await session.flush()
             if host:
                 session.add(Member(collective_id=row.id, member_id=host.id, role=MemberRole.HOST))
-                await ledger.open_account(
-                    session, book_id=host.id, owner_id=row.id, currency=currency
-                )
+                await ledger.open_account(session, book_id=host.id, owner_id=row.id, currency=currency)
         if admin:
             await self.member(row, admin, MemberRole.ADMIN)
         return row
@@ -166,15 +161,11 @@ class World:
     ) -> dict[str, Any]:
         """Run an operation as the unit of work does; return the whole answer."""
         token = by.token if isinstance(by, Person) else by
-        request = unit_of_work.Request(
-            query=query, variables=variables, token=token, address="test"
-        )
+        request = unit_of_work.Request(query=query, variables=variables, token=token, address="test")
         answer = await unit_of_work.execute(request, sessions=self.sessions, settings=self.settings)
         return answer.body
 
-    async def ask(
-        self, query: str, *, by: Person | str | None = None, **variables: Any
-    ) -> dict[str, Any]:
+    async def ask(self, query: str, *, by: Person | str | None = None, **variables: Any) -> dict[str, Any]:
         """Run an operation that has no top-level errors; return its data."""
         body = await self.execute(query, by=by, **variables)
         assert "errors" not in body, body

@@ -13,7 +13,6 @@ from resolvers.context import Info
 from schema.errors import UserError, user_error
 from services.errors import NotFound, Problem
 
-PayloadT = TypeVar("PayloadT")
 ERRORS = "Why nothing was done; empty on success."
 KEY = (
     "A key of your choosing, at most 200 characters: the same key and input again return the first "
@@ -25,6 +24,9 @@ DRY_RUN = "Answer as if it were done, and store nothing."
 @strawberry.type(description="What every mutation answers.")
 class Payload:
     errors: list[UserError] = strawberry.field(description=ERRORS, default_factory=list)
+
+
+PayloadT = TypeVar("PayloadT", bound=Payload)
 
 
 @strawberry.input(description="What every mutation that moves money takes.")
@@ -79,5 +81,5 @@ async def found(info: Info, order_id: UUID) -> Order:
 
 def content(given: MoneyInput) -> dict[str, Any]:
     """Return the input less its key and whether it is a dry run: what a key is compared by."""
-    fields = asdict(given)  # type: ignore[call-overload]  # an input is a dataclass
+    fields = asdict(given)
     return {k: v for k, v in fields.items() if k not in {"idempotency_key", "dry_run"}}

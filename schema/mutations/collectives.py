@@ -5,9 +5,6 @@ from typing import Any
 
 import strawberry
 
-from models.enums import CollectiveType as Kind
-from models.enums import PaymentMethodKind as PaymentKind
-from models.enums import PayoutMethodKind as PayoutKind
 from resolvers.context import Info
 from schema.collective import Collective, Event
 from schema.enums import CollectiveType, PaymentMethodKind, PayoutMethodKind
@@ -53,16 +50,12 @@ class UpdateCollectiveInput:
     description: str | None = strawberry.field(
         default=strawberry.UNSET, description="What it says of itself."
     )
-    website: str | None = strawberry.field(
-        default=strawberry.UNSET, description="Its address on the web."
-    )
+    website: str | None = strawberry.field(default=strawberry.UNSET, description="Its address on the web.")
     location: str | None = strawberry.field(default=strawberry.UNSET, description="Where it is.")
     timezone: str | None = strawberry.field(
         default=strawberry.UNSET, description="Its time zone, by IANA name."
     )
-    image_url: str | None = strawberry.field(
-        default=strawberry.UNSET, description="Its picture's address."
-    )
+    image_url: str | None = strawberry.field(default=strawberry.UNSET, description="Its picture's address.")
     tags: list[str] | None = strawberry.field(
         default=strawberry.UNSET, description="At most 20 words to find it by."
     )
@@ -123,9 +116,7 @@ class ApplyToHostInput:
 
 @strawberry.type(description="The application, PENDING.")
 class ApplyToHostPayload(Payload):
-    application: HostApplication | None = strawberry.field(
-        default=None, description="The application."
-    )
+    application: HostApplication | None = strawberry.field(default=None, description="The application.")
 
 
 @strawberry.input(description="A host's answer.")
@@ -137,9 +128,7 @@ class DecideHostApplicationInput:
 
 @strawberry.type(description="The decided application.")
 class DecideHostApplicationPayload(Payload):
-    application: HostApplication | None = strawberry.field(
-        default=None, description="The application."
-    )
+    application: HostApplication | None = strawberry.field(default=None, description="The application.")
 
 
 @strawberry.input(description="A way to give to the collectives of a host.")
@@ -157,9 +146,7 @@ class CreatePaymentMethodInput:
 
 @strawberry.type(description="The new payment method.")
 class CreatePaymentMethodPayload(Payload):
-    payment_method: PaymentMethod | None = strawberry.field(
-        default=None, description="The payment method."
-    )
+    payment_method: PaymentMethod | None = strawberry.field(default=None, description="The payment method.")
 
 
 @strawberry.input(description="Where a payee wants to be paid.")
@@ -172,9 +159,7 @@ class CreatePayoutMethodInput:
 
 @strawberry.type(description="The new payout method.")
 class CreatePayoutMethodPayload(Payload):
-    payout_method: PayoutMethod | None = strawberry.field(
-        default=None, description="The payout method."
-    )
+    payout_method: PayoutMethod | None = strawberry.field(default=None, description="The payout method.")
 
 
 _EDITABLE = (
@@ -186,7 +171,7 @@ _EDITABLE = (
 @strawberry.type
 class CollectiveMutations:
     @strawberry.mutation(
-        description="Make a community, nonprofit or business. For every user. CONFLICT where the slug is taken."
+        description="Make a community, nonprofit or business. For every user. CONFLICT: the slug is taken."
     )
     async def create_collective(
         self,
@@ -195,7 +180,7 @@ class CollectiveMutations:
     ) -> CreateCollectivePayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                collectives.create, type=Kind(input.type), name=input.name, slug=input.slug,
+                collectives.create, type=input.type, name=input.name, slug=input.slug,
                 currency=input.currency, description=input.description, is_host=input.is_host,
             )  # fmt: skip
             return {"collective": row}
@@ -212,15 +197,11 @@ class CollectiveMutations:
         input: UpdateCollectiveInput,  # noqa: A002
     ) -> UpdateCollectivePayload:
         changes = {
-            name: value
-            for name in _EDITABLE
-            if (value := getattr(input, name)) is not strawberry.UNSET
+            name: value for name in _EDITABLE if (value := getattr(input, name)) is not strawberry.UNSET
         }
 
         async def work() -> dict[str, Any]:
-            row = await info.context.run(
-                collectives.edit, collective=ref(input.collective), changes=changes
-            )
+            row = await info.context.run(collectives.edit, collective=ref(input.collective), changes=changes)
             return {"collective": row}
 
         return await perform(info, UpdateCollectivePayload, work)
@@ -266,9 +247,7 @@ class CollectiveMutations:
 
         return await perform(info, ApplyToHostPayload, work)
 
-    @strawberry.mutation(
-        description="Answer an application, once. For ADMINs of the host. INVALID_STATE."
-    )
+    @strawberry.mutation(description="Answer an application, once. For ADMINs of the host. INVALID_STATE.")
     async def decide_host_application(
         self,
         info: Info,
@@ -284,9 +263,7 @@ class CollectiveMutations:
 
         return await perform(info, DecideHostApplicationPayload, work)
 
-    @strawberry.mutation(
-        description="Offer a way to give to a host's collectives. For ADMINs of the host."
-    )
+    @strawberry.mutation(description="Offer a way to give to a host's collectives. For ADMINs of the host.")
     async def create_payment_method(
         self,
         info: Info,
@@ -295,16 +272,14 @@ class CollectiveMutations:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
                 methods.create_payment_method, host=ref(input.host), name=input.name,
-                kind=PaymentKind(input.type), fee_bps=input.fee_bps,
+                kind=input.type, fee_bps=input.fee_bps,
                 fee_fixed=asked_or_none(input.fee_fixed),
             )  # fmt: skip
             return {"payment_method": row}
 
         return await perform(info, CreatePaymentMethodPayload, work)
 
-    @strawberry.mutation(
-        description="Note where a payee wants to be paid. For the payee and its ADMINs."
-    )
+    @strawberry.mutation(description="Note where a payee wants to be paid. For the payee and its ADMINs.")
     async def create_payout_method(
         self,
         info: Info,
@@ -313,7 +288,7 @@ class CollectiveMutations:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
                 methods.create_payout_method, collective=ref(input.collective), name=input.name,
-                kind=PayoutKind(input.type), details=input.details,
+                kind=input.type, details=input.details,
             )  # fmt: skip
             return {"payout_method": row}
 

@@ -45,9 +45,7 @@ class ApproveOrdersResult:
 
 @strawberry.type(description="A result for each order, in the order given.")
 class ApproveOrdersPayload(Payload):
-    results: list[ApproveOrdersResult] = strawberry.field(
-        default_factory=list, description="The results."
-    )
+    results: list[ApproveOrdersResult] = strawberry.field(default_factory=list, description="The results.")
 
 
 @strawberry.input(description="An order to refuse.")
@@ -168,9 +166,7 @@ class DecisionMutations:
                 decisions.pay, order_id=order_id, processor_fee=asked_or_none(input.processor_fee)
             )
 
-        return await perform_order(
-            info, PayOrderPayload, input, "payOrder", work, order_id=_given(input.id)
-        )
+        return await perform_order(info, PayOrderPayload, input, "payOrder", work, order_id=_given(input.id))
 
     @strawberry.mutation(
         description="Withdraw an order that is not settled. For its maker and the ADMINs of the side it was "

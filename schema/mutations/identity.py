@@ -5,7 +5,6 @@ from typing import Any
 
 import strawberry
 
-from models.enums import Scope as ScopeName
 from resolvers import identity as resolve
 from resolvers.context import Info
 from schema.collective import User
@@ -69,9 +68,7 @@ class CreateAccessTokenInput:
 @strawberry.type(description="The new token.")
 class CreateAccessTokenPayload(Payload):
     token: str | None = strawberry.field(default=None, description="Shown this once.")
-    access_token: AccessToken | None = strawberry.field(
-        default=None, description="What is kept of it."
-    )
+    access_token: AccessToken | None = strawberry.field(default=None, description="What is kept of it.")
 
 
 @strawberry.input(description="An access token to end.")
@@ -81,9 +78,7 @@ class RevokeAccessTokenInput:
 
 @strawberry.type(description="The ended token.")
 class RevokeAccessTokenPayload(Payload):
-    access_token: AccessToken | None = strawberry.field(
-        default=None, description="What is kept of it."
-    )
+    access_token: AccessToken | None = strawberry.field(default=None, description="What is kept of it.")
 
 
 def _signed_in(done: identity.SignedIn) -> dict[str, Any]:
@@ -123,9 +118,7 @@ class IdentityMutations:
     )
     async def sign_in(self, info: Info, input: SignInInput) -> SignInPayload:  # noqa: A002
         async def work() -> dict[str, Any]:
-            return _signed_in(
-                await resolve.sign_in(info, email=input.email, password=input.password)
-            )
+            return _signed_in(await resolve.sign_in(info, email=input.email, password=input.password))
 
         return await perform(info, SignInPayload, work)
 
@@ -148,7 +141,7 @@ class IdentityMutations:
         async def work() -> dict[str, Any]:
             token, row = await info.context.run(
                 identity.create_access_token, name=input.name, expires_at=input.expires_at,
-                scopes=[ScopeName(s) for s in input.scopes],
+                scopes=input.scopes,
             )  # fmt: skip
             return {"token": token, "access_token": row}
 

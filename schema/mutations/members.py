@@ -4,7 +4,6 @@ from typing import Any
 
 import strawberry
 
-from models.enums import MemberRole as Role
 from resolvers.context import Info
 from schema.collective import Collective
 from schema.enums import MemberRole
@@ -80,7 +79,7 @@ class MemberMutations:
     async def invite_member(self, info: Info, input: InviteMemberInput) -> InviteMemberPayload:  # noqa: A002
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                members.invite, collective=ref(input.collective), role=Role(input.role),
+                members.invite, collective=ref(input.collective), role=input.role,
                 user=ref_or_none(input.user), email=input.email, message=input.message,
             )  # fmt: skip
             return {"invitation": row}
@@ -120,9 +119,7 @@ class MemberMutations:
         input: FollowCollectiveInput,  # noqa: A002
     ) -> FollowCollectivePayload:
         async def work() -> dict[str, Any]:
-            return {
-                "member": await info.context.run(members.follow, collective=ref(input.collective))
-            }
+            return {"member": await info.context.run(members.follow, collective=ref(input.collective))}
 
         return await perform(info, FollowCollectivePayload, work)
 

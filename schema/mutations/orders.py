@@ -5,7 +5,6 @@ from typing import Any
 
 import strawberry
 
-from models.enums import FeesPayer as Payer
 from resolvers.context import Info
 from schema.enums import FeesPayer
 from schema.money import AmountInput, asked, asked_or_none
@@ -27,18 +26,14 @@ class DonateInput(MoneyInput):
         description="BALANCE (as if not given), MANUAL for a bank transfer, or a payment method's id.",
     )
     description: str | None = strawberry.field(default=None, description="What it is for. Public.")
-    private_message: str | None = strawberry.field(
-        default=None, description="A message to those concerned."
-    )
+    private_message: str | None = strawberry.field(default=None, description="A message to those concerned.")
     expires_at: datetime | None = strawberry.field(
         default=None,
         description="Until when a bank transfer is awaited; at most, and else, 60 days.",
     )
 
 
-@strawberry.type(
-    description="The order of a donation: PAID from a balance, PENDING by bank transfer."
-)
+@strawberry.type(description="The order of a donation: PAID from a balance, PENDING by bank transfer.")
 class DonatePayload(Payload):
     order: Order | None = strawberry.field(default=None, description="The order.")
 
@@ -85,12 +80,10 @@ class SubmitExpenseInput(MoneyInput):
         "method's id.",
     )
     fees_payer: FeesPayer = strawberry.field(
-        default=Payer.PAYER, description="Who bears what the payout costs."
+        default=FeesPayer.PAYER, description="Who bears what the payout costs."
     )
     description: str | None = strawberry.field(default=None, description="What it is for. Public.")
-    private_message: str | None = strawberry.field(
-        default=None, description="A message to those concerned."
-    )
+    private_message: str | None = strawberry.field(default=None, description="A message to those concerned.")
     receipts: list[str] | None = strawberry.field(
         default=None, description="References to receipts; for those concerned."
     )
@@ -125,7 +118,8 @@ class OrderMutations:
             return await info.context.run(
                 orders.donate, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
                 amount=asked(input.amount), payment_method=input.payment_method,
-                description=input.description, expires_at=input.expires_at, private_message=input.private_message,
+                description=input.description, expires_at=input.expires_at,
+                private_message=input.private_message,
             )  # fmt: skip
 
         return await perform_order(info, DonatePayload, input, "donate", work)
@@ -153,15 +147,13 @@ class OrderMutations:
         info: Info,
         input: SubmitExpenseInput,  # noqa: A002
     ) -> SubmitExpensePayload:
-        lines = [
-            expenses.AskedItem(item.description, asked(item.amount)) for item in input.items or []
-        ]
+        lines = [expenses.AskedItem(item.description, asked(item.amount)) for item in input.items or []]
 
         async def work(order_id: Any) -> Any:
             return await info.context.run(
                 expenses.submit, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
                 amount=asked_or_none(input.amount), items=lines or None,
-                payout_method=input.payout_method, fees_payer=Payer(input.fees_payer),
+                payout_method=input.payout_method, fees_payer=input.fees_payer,
                 description=input.description, private_message=input.private_message,
                 receipts=input.receipts or (),
             )  # fmt: skip

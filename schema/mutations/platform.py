@@ -19,9 +19,7 @@ class SetFxRateInput:
     from_: CurrencyCode = strawberry.field(name="from", description="The currency converted.")
     to: CurrencyCode = strawberry.field(description="The currency converted to.")
     rate: Decimal = strawberry.field(description="Units of `to` for one unit of `from`.")
-    valid_from: datetime | None = strawberry.field(
-        default=None, description="Since when; now if not given."
-    )
+    valid_from: datetime | None = strawberry.field(default=None, description="Since when; now if not given.")
 
 
 @strawberry.type(description="The new rate.")
@@ -34,9 +32,7 @@ class SetPlatformPolicyInput:
     platform_fee_bps: int = strawberry.field(
         description="The fee on money that enters a host, in basis points."
     )
-    valid_from: datetime | None = strawberry.field(
-        default=None, description="Since when; now if not given."
-    )
+    valid_from: datetime | None = strawberry.field(default=None, description="Since when; now if not given.")
 
 
 @strawberry.type(description="The new policy.")

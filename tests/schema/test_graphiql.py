@@ -103,9 +103,7 @@ def application() -> ASGIApp:
             assert (input.email, input.password) == (EMAIL, PASSWORD)
             return SignInPayload(session=Session(token="a-token"))
 
-    api = GraphQL[dict[str, Any], None](
-        strawberry.Schema(query=Query, mutation=Mutation), graphql_ide=None
-    )
+    api = GraphQL[dict[str, Any], None](strawberry.Schema(query=Query, mutation=Mutation), graphql_ide=None)
 
     async def page(_request: HttpRequest) -> Response:
         return graphiql.page()
@@ -250,9 +248,7 @@ async def tab(graphiql_server: str, context: BrowserContext) -> Tab:
 # --- in the browser ---
 
 
-async def test_page_loads_from_its_own_host_without_complaint(
-    tab: Tab, graphiql_server: str
-) -> None:
+async def test_page_loads_from_its_own_host_without_complaint(tab: Tab, graphiql_server: str) -> None:
     for name in ("Me", "SignIn", "Collective", "Feed"):
         await tab.expect_name(name)
     await tab.page.wait_for_load_state("networkidle")
@@ -282,9 +278,7 @@ async def test_editor_checks_queries_against_the_schema(tab: Tab) -> None:
     assert tab.complaints == []
 
 
-async def test_me_is_null_without_token_and_the_user_with_it(
-    tab: Tab, graphiql_server: str
-) -> None:
+async def test_me_is_null_without_token_and_the_user_with_it(tab: Tab, graphiql_server: str) -> None:
     await tab.query("Who", "{ me { slug } }")
     await tab.expect_answer(r'"me":\s*null')
 
@@ -337,9 +331,7 @@ async def test_assets_are_kept_for_ever_and_missing_ones_are_not(
     assert gone.headers["cache-control"] == "no-store"
 
 
-def test_page_tells_how_to_build_it_where_it_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_page_tells_how_to_build_it_where_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphiql, "DIST", tmp_path)
     page = graphiql.page()
     assert page.status_code == 503

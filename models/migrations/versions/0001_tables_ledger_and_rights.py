@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import sqlalchemy as sa
-
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
@@ -76,9 +75,7 @@ def upgrade() -> None:
         sa.Column("host_approved_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("parent_id", sa.Uuid(), nullable=True),
         sa.Column("host_fee_bps", sa.Integer(), nullable=True),
-        sa.Column(
-            "settings", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False
-        ),
+        sa.Column("settings", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
         sa.Column("is_platform", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("starts_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
@@ -120,32 +117,20 @@ def upgrade() -> None:
             name=op.f("ck_collective_type_known"),
         ),
         sa.CheckConstraint("capacity > 0", name=op.f("ck_collective_capacity_positive")),
-        sa.CheckConstraint(
-            "ends_at > starts_at", name=op.f("ck_collective_event_ends_after_start")
-        ),
-        sa.CheckConstraint(
-            "host_fee_bps BETWEEN 0 AND 10000", name=op.f("ck_collective_host_fee_bps_range")
-        ),
+        sa.CheckConstraint("ends_at > starts_at", name=op.f("ck_collective_event_ends_after_start")),
+        sa.CheckConstraint("host_fee_bps BETWEEN 0 AND 10000", name=op.f("ck_collective_host_fee_bps_range")),
         sa.ForeignKeyConstraint(
             ["created_by_id"], ["collective.id"], name=op.f("fk_collective_created_by_id")
         ),
-        sa.ForeignKeyConstraint(
-            ["currency"], ["currency.code"], name=op.f("fk_collective_currency")
-        ),
+        sa.ForeignKeyConstraint(["currency"], ["currency.code"], name=op.f("fk_collective_currency")),
         sa.ForeignKeyConstraint(["host_id"], ["collective.id"], name=op.f("fk_collective_host_id")),
-        sa.ForeignKeyConstraint(
-            ["parent_id"], ["collective.id"], name=op.f("fk_collective_parent_id")
-        ),
+        sa.ForeignKeyConstraint(["parent_id"], ["collective.id"], name=op.f("fk_collective_parent_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_collective")),
         sa.UniqueConstraint("slug", name=op.f("uq_collective_slug")),
     )
     op.create_index(op.f("ix_collective_host_id"), "collective", ["host_id"], unique=False)
-    op.create_index(
-        "ix_collective_parent_id", "collective", ["parent_id", "starts_at", "id"], unique=False
-    )
-    op.create_index(
-        "ix_collective_type_created_at", "collective", ["type", "created_at", "id"], unique=False
-    )
+    op.create_index("ix_collective_parent_id", "collective", ["parent_id", "starts_at", "id"], unique=False)
+    op.create_index("ix_collective_type_created_at", "collective", ["type", "created_at", "id"], unique=False)
     op.create_index(
         "uq_collective_platform",
         "collective",
@@ -195,9 +180,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("\"purpose\" IN ('VERIFY')", name=op.f("ck_email_token_purpose_known")),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["collective.id"], name=op.f("fk_email_token_user_id")
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["collective.id"], name=op.f("fk_email_token_user_id")),
         sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_email_token")),
     )
     op.create_index(op.f("ix_email_token_user_id"), "email_token", ["user_id"], unique=False)
@@ -231,14 +214,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["decided_by_id"], ["collective.id"], name=op.f("fk_host_application_decided_by_id")
         ),
-        sa.ForeignKeyConstraint(
-            ["host_id"], ["collective.id"], name=op.f("fk_host_application_host_id")
-        ),
+        sa.ForeignKeyConstraint(["host_id"], ["collective.id"], name=op.f("fk_host_application_host_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_host_application")),
     )
-    op.create_index(
-        "ix_host_application_host_id", "host_application", ["host_id", "status"], unique=False
-    )
+    op.create_index("ix_host_application_host_id", "host_application", ["host_id", "status"], unique=False)
     op.create_index(
         "uq_host_application_pending",
         "host_application",
@@ -258,9 +237,7 @@ def upgrade() -> None:
             server_default=sa.text("now()"),
             nullable=False,
         ),
-        sa.ForeignKeyConstraint(
-            ["actor_id"], ["collective.id"], name=op.f("fk_idempotency_actor_id")
-        ),
+        sa.ForeignKeyConstraint(["actor_id"], ["collective.id"], name=op.f("fk_idempotency_actor_id")),
         sa.PrimaryKeyConstraint("actor_id", "key", name=op.f("pk_idempotency")),
     )
     op.create_table(
@@ -320,20 +297,12 @@ def upgrade() -> None:
             "\"kind\" IN ('BALANCE', 'CASH', 'ISSUANCE', 'EXCHANGE')",
             name=op.f("ck_ledger_account_kind_known"),
         ),
-        sa.CheckConstraint(
-            "floor IS NULL OR posted - held >= floor", name=op.f("ck_ledger_account_floor")
-        ),
+        sa.CheckConstraint("floor IS NULL OR posted - held >= floor", name=op.f("ck_ledger_account_floor")),
         sa.CheckConstraint("held >= 0", name=op.f("ck_ledger_account_held_not_negative")),
         sa.CheckConstraint("seq >= 0", name=op.f("ck_ledger_account_seq_not_negative")),
-        sa.ForeignKeyConstraint(
-            ["book_id"], ["collective.id"], name=op.f("fk_ledger_account_book_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["currency"], ["currency.code"], name=op.f("fk_ledger_account_currency")
-        ),
-        sa.ForeignKeyConstraint(
-            ["owner_id"], ["collective.id"], name=op.f("fk_ledger_account_owner_id")
-        ),
+        sa.ForeignKeyConstraint(["book_id"], ["collective.id"], name=op.f("fk_ledger_account_book_id")),
+        sa.ForeignKeyConstraint(["currency"], ["currency.code"], name=op.f("fk_ledger_account_currency")),
+        sa.ForeignKeyConstraint(["owner_id"], ["collective.id"], name=op.f("fk_ledger_account_owner_id")),
         sa.PrimaryKeyConstraint("book_id", "id", name=op.f("pk_ledger_account")),
         postgresql_with={"fillfactor": "50"},
     )
@@ -350,9 +319,7 @@ def upgrade() -> None:
         sa.Column("collective_id", sa.Uuid(), nullable=False),
         sa.Column("member_id", sa.Uuid(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
-        sa.Column(
-            "since", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False
-        ),
+        sa.Column("since", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_by_id", sa.Uuid(), nullable=True),
         sa.CheckConstraint(
@@ -360,12 +327,8 @@ def upgrade() -> None:
             name=op.f("ck_member_role_known"),
         ),
         sa.CheckConstraint("until >= since", name=op.f("ck_member_until_after_since")),
-        sa.ForeignKeyConstraint(
-            ["collective_id"], ["collective.id"], name=op.f("fk_member_collective_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["created_by_id"], ["collective.id"], name=op.f("fk_member_created_by_id")
-        ),
+        sa.ForeignKeyConstraint(["collective_id"], ["collective.id"], name=op.f("fk_member_collective_id")),
+        sa.ForeignKeyConstraint(["created_by_id"], ["collective.id"], name=op.f("fk_member_created_by_id")),
         sa.ForeignKeyConstraint(["member_id"], ["collective.id"], name=op.f("fk_member_member_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_member")),
     )
@@ -399,21 +362,13 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "\"kind\" IN ('BALANCE', 'MANUAL')", name=op.f("ck_payment_method_kind_known")
-        ),
-        sa.CheckConstraint(
-            "fee_bps BETWEEN 0 AND 10000", name=op.f("ck_payment_method_fee_bps_range")
-        ),
-        sa.CheckConstraint(
-            "fee_fixed_minor >= 0", name=op.f("ck_payment_method_fee_fixed_not_negative")
-        ),
+        sa.CheckConstraint("\"kind\" IN ('BALANCE', 'MANUAL')", name=op.f("ck_payment_method_kind_known")),
+        sa.CheckConstraint("fee_bps BETWEEN 0 AND 10000", name=op.f("ck_payment_method_fee_bps_range")),
+        sa.CheckConstraint("fee_fixed_minor >= 0", name=op.f("ck_payment_method_fee_fixed_not_negative")),
         sa.ForeignKeyConstraint(
             ["created_by_id"], ["collective.id"], name=op.f("fk_payment_method_created_by_id")
         ),
-        sa.ForeignKeyConstraint(
-            ["host_id"], ["collective.id"], name=op.f("fk_payment_method_host_id")
-        ),
+        sa.ForeignKeyConstraint(["host_id"], ["collective.id"], name=op.f("fk_payment_method_host_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_payment_method")),
     )
     op.create_index(op.f("ix_payment_method_host_id"), "payment_method", ["host_id"], unique=False)
@@ -423,9 +378,7 @@ def upgrade() -> None:
         sa.Column("owner_id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column(
-            "details", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False
-        ),
+        sa.Column("details", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
         sa.Column("created_by_id", sa.Uuid(), nullable=False),
         sa.Column(
             "created_at",
@@ -441,9 +394,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["created_by_id"], ["collective.id"], name=op.f("fk_payout_method_created_by_id")
         ),
-        sa.ForeignKeyConstraint(
-            ["owner_id"], ["collective.id"], name=op.f("fk_payout_method_owner_id")
-        ),
+        sa.ForeignKeyConstraint(["owner_id"], ["collective.id"], name=op.f("fk_payout_method_owner_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_payout_method")),
     )
     op.create_index(op.f("ix_payout_method_owner_id"), "payout_method", ["owner_id"], unique=False)
@@ -467,9 +418,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_platform_policy")),
     )
-    op.create_index(
-        op.f("ix_platform_policy_valid_from"), "platform_policy", ["valid_from"], unique=False
-    )
+    op.create_index(op.f("ix_platform_policy_valid_from"), "platform_policy", ["valid_from"], unique=False)
     op.create_table(
         "slug_redirect",
         sa.Column("slug", sa.Text(), nullable=False),
@@ -485,9 +434,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("slug", name=op.f("pk_slug_redirect")),
     )
-    op.create_index(
-        op.f("ix_slug_redirect_collective_id"), "slug_redirect", ["collective_id"], unique=False
-    )
+    op.create_index(op.f("ix_slug_redirect_collective_id"), "slug_redirect", ["collective_id"], unique=False)
     op.create_table(
         "token",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -552,9 +499,7 @@ def upgrade() -> None:
             "from_id <> to_id OR type IN ('CASH_OUT', 'ADDED_FUNDS')",
             name=op.f("ck_order_two_sides"),
         ),
-        sa.CheckConstraint(
-            "\"fees_payer\" IN ('PAYER', 'PAYEE')", name=op.f("ck_order_fees_payer_known")
-        ),
+        sa.CheckConstraint("\"fees_payer\" IN ('PAYER', 'PAYEE')", name=op.f("ck_order_fees_payer_known")),
         sa.CheckConstraint(
             "\"payment_method_kind\" IN ('BALANCE', 'MANUAL')",
             name=op.f("ck_order_payment_method_kind_known"),
@@ -573,15 +518,11 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("amount > 0", name=op.f("ck_order_amount_positive")),
         sa.CheckConstraint("approved_amount > 0", name=op.f("ck_order_approved_amount_positive")),
-        sa.CheckConstraint(
-            "host_fee_bps BETWEEN 0 AND 10000", name=op.f("ck_order_host_fee_bps_range")
-        ),
+        sa.CheckConstraint("host_fee_bps BETWEEN 0 AND 10000", name=op.f("ck_order_host_fee_bps_range")),
         sa.CheckConstraint(
             "platform_fee_bps BETWEEN 0 AND 10000", name=op.f("ck_order_platform_fee_bps_range")
         ),
-        sa.ForeignKeyConstraint(
-            ["created_by_id"], ["collective.id"], name=op.f("fk_order_created_by_id")
-        ),
+        sa.ForeignKeyConstraint(["created_by_id"], ["collective.id"], name=op.f("fk_order_created_by_id")),
         sa.ForeignKeyConstraint(["currency"], ["currency.code"], name=op.f("fk_order_currency")),
         sa.ForeignKeyConstraint(["event_id"], ["collective.id"], name=op.f("fk_order_event_id")),
         sa.ForeignKeyConstraint(["from_id"], ["collective.id"], name=op.f("fk_order_from_id")),
@@ -646,9 +587,7 @@ def upgrade() -> None:
         sa.Column("order_id", sa.Uuid(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("actor_id", sa.Uuid(), nullable=True),
-        sa.Column(
-            "at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False
-        ),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("from_status", sa.Text(), nullable=True),
         sa.Column("to_status", sa.Text(), nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=True),
@@ -665,15 +604,11 @@ def upgrade() -> None:
             "\"type\" IN ('CREATE', 'APPROVE', 'REJECT', 'PAY', 'CANCEL', 'EXPIRE', 'REFUND')",
             name=op.f("ck_order_action_type_known"),
         ),
-        sa.ForeignKeyConstraint(
-            ["actor_id"], ["collective.id"], name=op.f("fk_order_action_actor_id")
-        ),
+        sa.ForeignKeyConstraint(["actor_id"], ["collective.id"], name=op.f("fk_order_action_actor_id")),
         sa.ForeignKeyConstraint(["order_id"], ["order.id"], name=op.f("fk_order_action_order_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_order_action")),
     )
-    op.create_index(
-        "ix_order_action_order_id", "order_action", ["order_id", "at", "id"], unique=False
-    )
+    op.create_index("ix_order_action_order_id", "order_action", ["order_id", "at", "id"], unique=False)
     op.create_table(
         "order_item",
         sa.Column("order_id", sa.Uuid(), nullable=False),
@@ -689,9 +624,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("template", sa.Text(), nullable=False),
         sa.Column("recipient", sa.Text(), nullable=False),
-        sa.Column(
-            "payload", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False
-        ),
+        sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
         sa.Column("order_id", sa.Uuid(), nullable=True),
         sa.Column(
             "created_at",
