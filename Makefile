@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test check format lock graphiql bench help
+.PHONY: serve test check format lock graphiql bench help test-debian
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -18,7 +18,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 graphiql: $(VENV)/.installed ## build GraphiQL from its npm package
 	$(BIN)/python -m schema.graphiql.build
 
-serve: $(VENV)/.installed graphiql ## start everything: database, demo world, API and GraphiQL
+serve: $(VENV)/.installed ## start everything: database, demo world, API and GraphiQL
+	-$(BIN)/python -m schema.graphiql.build
 	$(BIN)/commonweal serve --demo
 
 check: $(VENV)/.installed ## the quick half of the tests: format, lint, types, floors, SDL
@@ -41,3 +42,7 @@ lock: $(VENV)/.installed ## resolve the dependencies again (needs `uv` on the pa
 
 bench: $(VENV)/.installed ## measure; prints the tables of docs/bench.md
 	$(BIN)/python -m bench
+
+test-debian: $(VENV)/.installed ## the tests that touch the database, on Debian's PostgreSQL 15
+	$(BIN)/python -m tests.debian_server $(BIN)/python -m pytest -n 2 --dist loadfile \
+		--ignore tests/schema/test_graphiql.py

@@ -33,7 +33,7 @@ async def many(info: Info, *, public_ids: list[str]) -> list[Any]:
     return await asyncio.gather(*(one(info, public_id=i) for i in public_ids))
 
 
-async def of_kind(info: Info, *, kind: str, public_id: str) -> Any:
+async def of_kind(info: Info, *, kind: str, public_id: str) -> Any:  # noqa: PLR0911 - one a type
     """Return the row of one type, or None.
 
     Raises:

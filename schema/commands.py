@@ -61,7 +61,7 @@ class _Announced:
 
     async def serve(self) -> None:
         running = asyncio.create_task(self._server.serve())
-        while not self._server.started and not running.done():
+        while not self._server.started and not running.done():  # noqa: ASYNC110 - uvicorn has no event
             await asyncio.sleep(0.02)
         if self._server.started:
             host, port = self._server.servers[0].sockets[0].getsockname()[:2]

@@ -24,12 +24,13 @@ def parse_decimal(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise _refuse("A Decimal is a number, best as a string")
     text = str(value)
+    refusal = _refuse(f"This is not a number: {text[:40]!r}")
+    if len(text) > _MAX_NUMBER or not text.isascii() or "_" in text:
+        raise refusal
     try:
-        if len(text) > _MAX_NUMBER or not text.isascii() or "_" in text:
-            raise InvalidOperation
         return Decimal(text)
     except InvalidOperation:
-        raise _refuse(f"This is not a number: {text[:40]!r}") from None
+        raise refusal from None
 
 
 def parse_big_int(value: object) -> int:

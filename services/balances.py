@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, and_, case, func, literal, or_, select
+from sqlalchemy import Row, and_, case, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -114,15 +114,16 @@ async def _accounts(
         col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
     )
     if as_of is None:
-        statement: Select[Any] = select(
+        statement: Any = select(
             col(LedgerAccount.owner_id), col(LedgerAccount.currency),
             col(LedgerAccount.posted).label("posted"), col(LedgerAccount.held).label("held"),
         ).where(of_owners)  # fmt: skip
-        return (await session.execute(statement)).all()
+        return list((await session.execute(statement)).all())
     last = (
         select(col(Posting.balance_after))
         .where(
-            col(Posting.book_id) == col(LedgerAccount.book_id), col(Posting.account_id) == col(LedgerAccount.id),
+            col(Posting.book_id) == col(LedgerAccount.book_id),
+            col(Posting.account_id) == col(LedgerAccount.id),
             col(Posting.at) <= as_of,
         )
         .order_by(col(Posting.at).desc(), col(Posting.seq).desc())
@@ -142,7 +143,7 @@ async def _accounts(
         col(LedgerAccount.owner_id), col(LedgerAccount.currency),
         func.coalesce(last, 0).label("posted"), held.label("held"),
     ).where(of_owners)  # fmt: skip
-    return (await session.execute(past)).all()
+    return list((await session.execute(past)).all())
 
 
 async def _pending(session: AsyncSession, owner_ids: list[UUID]) -> Sequence[Row[Any]]:
@@ -157,7 +158,7 @@ async def _pending(session: AsyncSession, owner_ids: list[UUID]) -> Sequence[Row
             col(Order.payment_method_kind) == PaymentMethodKind.MANUAL,
         ),
     )
-    statement: Select[Any] = (
+    statement: Any = (
         select(
             col(Order.to_id).label("owner_id"), col(Order.currency),
             func.sum(func.coalesce(col(Order.approved_amount), col(Order.amount))).label("pending"),
@@ -168,4 +169,4 @@ async def _pending(session: AsyncSession, owner_ids: list[UUID]) -> Sequence[Row
         )
         .group_by(col(Order.to_id), col(Order.currency))
     )  # fmt: skip
-    return (await session.execute(statement)).all()
+    return list((await session.execute(statement)).all())

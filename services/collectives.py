@@ -31,7 +31,7 @@ async def create(
     session: AsyncSession,
     actor: Actor,
     *,
-    type: CollectiveType,
+    type: CollectiveType,  # noqa: A002 - the field's name
     name: str,
     slug: str,
     currency: str,

@@ -118,10 +118,12 @@ def decode_cursor(cursor: str, sort: Sort) -> tuple[Any, UUID]:
     Raises:
         Invalid: it is not a cursor of this order.
     """
+    refusal = Invalid("This is not a cursor of this list", path=["after"])
     try:
         name, value, row_id = orjson.loads(base64.urlsafe_b64decode(cursor.encode()))
-        if name != sort.name:
-            raise ValueError(name)
-        return sort.parse(value), UUID(row_id)
-    except (ValueError, TypeError):
-        raise Invalid("This is not a cursor of this list", path=["after"]) from None
+        place = sort.parse(value), UUID(row_id)
+    except (ValueError, TypeError, AttributeError):
+        raise refusal from None
+    if name != sort.name:
+        raise refusal
+    return place

@@ -19,7 +19,9 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "Address to listen on.")
     port: int = _setting(8000, "Port to listen on; 0 takes a free one.")
-    data_dir: Path = _setting(Path(".data"), "Folder of the embedded database and of files.")
+    data_dir: Path = _setting(  # noqa: RUF009 - a path is immutable
+        Path(".data"), "Folder of the embedded database and of files."
+    )
     database_url: str = _setting(
         "", "PostgreSQL 15 or newer, as postgresql://…; empty starts the embedded one."
     )
@@ -71,3 +73,13 @@ def _parse(name: str, text: str, kind: type[Any]) -> Any:
         return kind(text)
     except ValueError:
         raise ConfigurationError(f"{name} is not a {kind.__name__}: {text!r}") from None
+
+
+def as_markdown() -> str:
+    """Return the table of docs/settings.md."""
+    rows = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for entry in fields(Settings):
+        default = "0" if entry.default is False else str(entry.default)
+        shown = f"`{default}`" if default else "empty"
+        rows.append(f"| `COMMONWEAL_{entry.name.upper()}` | {shown} | {entry.metadata['doc']} |")
+    return "\n".join(rows) + "\n"

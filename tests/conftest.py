@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from make import World
+from tests.make import World
 from psycopg import sql
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker

@@ -1,5 +1,7 @@
 """Writing to the ledger past the application: the arguments of ledger_post, bound by hand."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -7,6 +9,7 @@ from uuid import UUID
 
 import orjson
 import psycopg
+import pytest
 
 from models import new_id
 
@@ -57,3 +60,11 @@ def post(
     assert found is not None
     at: datetime = found[0]
     return at
+
+
+@contextmanager
+def refused(by: str) -> Iterator[None]:
+    """Expect the database's refusal: by a constraint's name, or else by the name of the error."""
+    with pytest.raises(psycopg.Error) as caught:
+        yield
+    assert by in {caught.value.diag.constraint_name, type(caught.value).__name__}, caught.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from make import Person, World, money, of
+from tests.make import Person, World, money, of
 
 from services import ids
 
@@ -78,19 +78,13 @@ class Scene:
             )
         )
 
-    async def approve(
-        self, order_id: str, *, by: Person | None = None, **more: Any
-    ) -> dict[str, Any]:
+    async def approve(self, order_id: str, *, by: Person | None = None, **more: Any) -> dict[str, Any]:
         """Approve as webpack's ADMIN; return the payload."""
         return await self.world.do("approveOrder", ORDER, by=by or self.giver, id=order_id, **more)
 
-    async def reject(
-        self, order_id: str, *, by: Person | None = None, reason: str = "no"
-    ) -> dict[str, Any]:
+    async def reject(self, order_id: str, *, by: Person | None = None, reason: str = "no") -> dict[str, Any]:
         """Reject as webpack's ADMIN; return the payload."""
-        return await self.world.do(
-            "rejectOrder", ORDER, by=by or self.giver, id=order_id, reason=reason
-        )
+        return await self.world.do("rejectOrder", ORDER, by=by or self.giver, id=order_id, reason=reason)
 
     async def cancel(self, order_id: str, *, by: Person | None = None) -> dict[str, Any]:
         """Withdraw as the payee; return the payload."""
@@ -111,9 +105,7 @@ class Scene:
             "refundOrder", f"{ORDER} {KINDS}", by=by or self.holder, id=order_id, **more
         )
 
-    async def method(
-        self, *, bps: int = 0, fixed: str = "", host: Collective | None = None
-    ) -> str:
+    async def method(self, *, bps: int = 0, fixed: str = "", host: Collective | None = None) -> str:
         """Make a payment method that settles from a balance and costs a fee; return its id."""
         where = host or self.host
         made = await self.world.do(

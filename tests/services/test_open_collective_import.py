@@ -231,6 +231,11 @@ def real() -> Path:
     return REAL
 
 
+def cells(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a file by column."""
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
 def beginning(path: Path, folder: Path, *, lines: int) -> Path:
     """Write the first lines of a file to another."""
     part = folder / "beginning.csv"
@@ -241,7 +246,7 @@ def beginning(path: Path, folder: Path, *, lines: int) -> Path:
 async def test_a_real_ledger_has_its_balance_after_each_row(hosted: Sessions, real: Path) -> None:
     report = await run(hosted, real)
 
-    rows = list(csv.DictReader(real.open()))
+    rows = cells(real)
     expected = [int(Decimal(row["balance"]) * 100) for row in rows]
     assert len(expected) == 476
     assert await after_each_row(hosted, "webpack") == expected

@@ -1,6 +1,6 @@
 """The worked example of docs/ledger.md, to the cent, with all its postings."""
 
-from make import World, money, of
+from tests.make import World, money, of
 
 
 async def test_webpack_gives_100_euros_to_wwcodeberlin(world: World) -> None:

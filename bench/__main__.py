@@ -1,0 +1,24 @@
+"""Measure: `python -m bench [--quick] [name …]`."""
+
+import argparse
+from collections.abc import Callable
+
+from bench import posting
+from bench.place import Place, opened
+
+BENCHES: dict[str, Callable[[Place], None]] = {"posting": posting.run}
+
+
+def main() -> None:
+    """Run the benches that are named, or all."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="short rounds: to see that it works")
+    parser.add_argument("name", nargs="*", choices=[[], *BENCHES], help=", ".join(BENCHES))
+    options = parser.parse_args()
+    with opened(is_quick=options.quick) as place:
+        for name in options.name or BENCHES:
+            BENCHES[name](place)
+
+
+if __name__ == "__main__":
+    main()

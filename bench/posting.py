@@ -1,0 +1,159 @@
+"""One durable posting through ledger_post, beside pgbench's own TPC-B-like transaction."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from bench import tables
+from bench.place import Place, execute, fresh_database, pgbench, require_clean, scalar
+from services.database import APP_ROLE
+
+ACCOUNTS = 100_000
+_DATABASE = "posting"
+_BOOK = "00000000-0000-7000-8000-000000000000"
+
+# An account's owner has its number in decimal digits; the hot account has the greatest of all, so that it
+# is locked last.
+_OWNER = "('00000000-0000-7000-8000-' || lpad({}::text, 12, '0'))::uuid"
+_HOT = f"'00000000-0000-7000-8000-{ACCOUNTS:012d}'::uuid"
+
+_FILL = (
+    "INSERT INTO collective (id, slug, type, name, currency)"
+    f" VALUES ('{_BOOK}', 'bench-book', 'NONPROFIT', 'Book', 'USD')",
+    "INSERT INTO collective (id, slug, type, name, currency, host_id, host_approved_at)"
+    f" SELECT {_OWNER.format('n')}, 'bench-' || n, 'COMMUNITY', 'Bench ' || n, 'USD', '{_BOOK}', now()"
+    f" FROM generate_series(1, {ACCOUNTS}) n",
+    "INSERT INTO ledger_account (book_id, owner_id, currency, kind)"
+    f" SELECT '{_BOOK}', {_OWNER.format('n')}, 'USD', 'BALANCE' FROM generate_series(1, {ACCOUNTS}) n",
+    "VACUUM (ANALYZE)",
+    "CHECKPOINT",
+)
+
+# The columns of `transaction` that a posting between two balances of one host has.
+_ROW = (
+    "jsonb_populate_record(NULL::transaction, jsonb_build_object("
+    "'id', uuidv7(), 'group_id', uuidv7(), 'kind', 'TRANSFER', 'from_collective_id', {payer},"
+    f" 'to_collective_id', {{payee}}, 'from_host_id', '{_BOOK}', 'to_host_id', '{_BOOK}',"
+    " 'currency', 'USD', 'amount', {amount}, 'fx_rate', 1, 'host_currency', 'USD', 'gross', {amount},"
+    " 'payment_processor_fee', 0, 'platform_fee', 0, 'host_fee', 0, 'to_host_amount', {amount},"
+    " 'to_collective_amount', {amount}, 'from_host_currency', 'USD', 'from_host_fx_rate', 1,"
+    " 'from_host_amount', -{amount}, 'from_collective_currency', 'USD', 'from_collective_fx_rate', 1,"
+    " 'from_collective_amount', -{amount}, 'description', 'A transfer', 'has_public_side', true))"
+)
+_SCRIPT = (
+    "\\set payer random({payers})\n\\set payee random({payees})\n\\set amount random(1, 5000)\n"
+    "WITH claim AS (INSERT INTO idempotency (actor_id, key, request_hash, result_id)"
+    f" VALUES ('{_BOOK}', uuidv7()::text, sha256('bench'), uuidv7())"
+    " ON CONFLICT DO NOTHING RETURNING result_id)"
+    f" SELECT ledger_post({_ROW}, ARRAY['{_BOOK}', '{_BOOK}']::uuid[], ARRAY[{{payer}}, {{payee}}],"
+    " ARRAY['USD', 'USD'], ARRAY['BALANCE', 'BALANCE'], ARRAY[-{amount}, {amount}]) FROM claim;\n"
+)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A comparison: our script, the scale of the other side, clients, and the least ratio."""
+
+    name: str
+    script: str
+    scale: int
+    clients: int
+    target: float
+
+
+def run(place: Place) -> None:
+    """Measure postings on one hot account and on random ones."""
+    large = 10 if place.is_quick else 100
+    fresh_database(place, _DATABASE)
+    execute(place, _DATABASE, *_FILL)
+    scripts = write_scripts(place.folder)
+    for scale in (1, large):
+        _fill_tpcb(place, scale)
+    cases = [
+        _Case("one hot account", scripts["hot"], 1, 2, 0.65),
+        _Case("one hot account", scripts["hot"], 1, 16, 0.65),
+        _Case("random accounts", scripts["random"], large, 2, 0.8),
+        _Case("random accounts", scripts["random"], large, 16, 0.8),
+    ]
+    rows = [_compared(place, case) for case in cases]
+    tables.show(
+        "Posting: `ledger_post` beside `pgbench -b tpcb-like`",
+        ["accounts", "beside scale", "connections", "postings/s", "TPC-B/s", "ratio", "target", "reached"],
+        rows,
+        f"Medians and ranges of {place.rounds} interleaved rounds of {place.seconds:g} s a side."
+        f" Audit: {require_clean(place, _DATABASE)}. {_footprint(place)}",
+    )
+
+
+def write_scripts(folder: Path) -> dict[str, str]:
+    """Write the pgbench scripts; return their paths by name."""
+    owner, half = _OWNER.format, ACCOUNTS // 2
+    texts = {
+        "hot": _text(f"1, {ACCOUNTS - 1}", "1, 1", payer=owner(":payer"), payee=_HOT),
+        "random": _text(
+            f"1, {half}", f"{half + 1}, {ACCOUNTS}", payer=owner(":payer"), payee=owner(":payee")
+        ),
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.sql").write_text(text)
+    return {name: str(folder / f"{name}.sql") for name in texts}
+
+
+def _text(payers: str, payees: str, *, payer: str, payee: str) -> str:
+    return _SCRIPT.format(
+        payers=payers, payees=payees, payer=payer, payee=payee, amount=":amount::bigint"
+    ).replace("-:amount::bigint", "-(:amount::bigint)")
+
+
+def _fill_tpcb(place: Place, scale: int) -> None:
+    execute(place, "postgres", f"DROP DATABASE IF EXISTS tpcb{scale}", f"CREATE DATABASE tpcb{scale}")
+    pgbench(place, f"tpcb{scale}", "-i", "-q", "-s", str(scale))
+    execute(place, f"tpcb{scale}", "VACUUM (ANALYZE)", "CHECKPOINT")
+
+
+def _compared(place: Place, case: _Case) -> list[str]:
+    """Run both sides in turn; the first round of all warms up and does not count."""
+    ours, theirs = [], []
+    for number in range(place.rounds + 1):
+        seconds = place.seconds if number else min(place.seconds, 3)
+        a = _rate(place, _DATABASE, case.clients, seconds, "-f", case.script, role=APP_ROLE)
+        b = _rate(place, f"tpcb{case.scale}", case.clients, seconds, "-b", "tpcb-like")
+        if number:
+            ours.append(a)
+            theirs.append(b)
+    found = tables.ratios(ours, theirs)
+    return [
+        case.name, str(case.scale), str(case.clients), tables.spread(ours, ".0f"),
+        tables.spread(theirs, ".0f"), tables.spread(found), f"≥ {case.target}",
+        tables.verdict(median(found), case.target),
+    ]  # fmt: skip
+
+
+def _rate(place: Place, name: str, clients: int, seconds: float, *what: str, role: str = "postgres") -> float:
+    """Return transactions a second of one pgbench run."""
+    shown = pgbench(
+        place, name, "-n", "-M", "prepared", "-j", "2", "-c", str(clients),
+        "-T", str(round(seconds)), *what, role=role,
+    )  # fmt: skip
+    rate = re.search(r"tps = ([\d.]+)", shown)
+    failed = re.search(r"number of failed transactions: (\d+)", shown)
+    if rate is None or failed is None or failed[1] != "0":
+        raise SystemExit(f"pgbench has no clean figure:\n{shown}")
+    return float(rate[1])
+
+
+def _footprint(place: Place) -> str:
+    hot = scalar(
+        place,
+        _DATABASE,
+        "SELECT round(100.0 * n_tup_hot_upd / nullif(n_tup_upd, 0), 1) FROM pg_stat_user_tables"
+        " WHERE relname = 'ledger_account'",
+    )
+    each = scalar(
+        place,
+        _DATABASE,
+        "SELECT (pg_total_relation_size('transaction') + pg_total_relation_size('posting'))"
+        " / (SELECT count(*) FROM transaction)",
+    )
+    return f"{hot} % of the updates of accounts touch no index; {each} bytes a transaction with its postings."

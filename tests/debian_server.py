@@ -1,0 +1,49 @@
+"""Run a command with COMMONWEAL_TEST_SERVER_URL naming a PostgreSQL 15 from Debian's package, started for it."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+BINARIES = Path("/usr/lib/postgresql/15/bin")
+
+
+def main(command: list[str]) -> int:
+    """Start the server under a temporary folder, run the command, stop the server."""
+    if not (BINARIES / "initdb").exists():
+        if os.environ.get("CI"):
+            print("PostgreSQL 15 of Debian is not installed")  # noqa: T201 - a command's word
+            return 1
+        print("SKIPPED LOUDLY: PostgreSQL 15 of Debian is not installed")  # noqa: T201 - as above
+        return 0
+    folder = Path(tempfile.mkdtemp(prefix="cw15"))
+    # PostgreSQL does not run as root: Debian's package brings a user for it.
+    user = "postgres" if os.geteuid() == 0 else None
+    if user:
+        owner = pwd.getpwnam(user)
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    data = folder / "data"
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run([BINARIES / program, "-D", data, *arguments], check=True, user=user, cwd=folder)
+
+    try:
+        run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync")
+        options = f"-h '' -k {folder} -c fsync=off -c max_connections=200"
+        run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
+        try:
+            url = f"postgresql://postgres@/postgres?host={folder}"
+            return subprocess.run(
+                command, check=False, env={**os.environ, "COMMONWEAL_TEST_SERVER_URL": url}
+            ).returncode
+        finally:
+            run("pg_ctl", "-w", "-m", "fast", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

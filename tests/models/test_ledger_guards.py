@@ -1,0 +1,290 @@
+"""What the one writer of the ledger refuses, whatever the application asks of it."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from books import Books, made
+from raw_ledger import Line, figures, post, refused
+
+from conftest import MakeDatabase
+from models import new_id, now
+
+MAX = 2**63 - 1
+Lines = Callable[[Books], list[Line]]
+Columns = Callable[[Books], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+async def books(make_database: MakeDatabase) -> AsyncIterator[Books]:
+    """Return books that no test here changes."""
+    async with made(make_database) as found:
+        yield found
+
+
+async def unchanged(books: Books, before: dict[str, Any]) -> None:
+    """Assert that no row is different, and that the ledger keeps every promise."""
+    assert await books.world.fingerprint() == before
+    await books.world.audit_is_clean()
+
+
+def _moved(books: Books, amount: int) -> list[Line]:
+    return sorted([books.line("webpack", -amount), books.line("babel", amount)])
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something that ledger_post is asked for, and what refuses it."""
+
+    by: str
+    lines: Lines = field(default=lambda b: _moved(b, 100))
+    columns: Columns = field(default=lambda _: {})
+    amount: int = 100
+
+
+REFUSED = {
+    "one leg alone": Case("posting_balanced", lambda b: [b.line("babel", 100)]),
+    "legs that do not balance": Case(
+        "posting_balanced", lambda b: sorted([b.line("webpack", -100), b.line("babel", 99)])
+    ),
+    "legs that balance only over two books": Case(
+        "posting_balanced",
+        lambda b: sorted([b.line("webpack", -100), b.line("donor", 100, book="elsewhere")]),
+    ),
+    "legs that balance only over two currencies": Case(
+        "posting_balanced",
+        lambda b: sorted([b.line("webpack", -100), b.line("babel", 100, currency="EUR")]),
+    ),
+    "a second unbalanced book behind a balanced one": Case(
+        "posting_balanced",
+        lambda b: sorted([*_moved(b, 100), b.line("donor", 1, book="elsewhere")]),
+    ),
+    "no legs at all": Case("transaction_has_postings", lambda _: []),
+    "a leg of nothing": Case(
+        "ck_posting_amount_not_zero", lambda b: sorted([b.line("webpack", 0), b.line("babel", 0)])
+    ),
+    "more than the balance": Case("ck_ledger_account_floor", lambda b: _moved(b, 1401)),
+    "more than is free of holds": Case("ck_ledger_account_floor", lambda b: _moved(b, 1001)),
+    "an account that does not exist yet, below zero": Case(
+        "ck_ledger_account_floor",
+        lambda b: sorted([b.line("xdamman", -100), b.line("babel", 100)]),
+    ),
+    "an amount that no balance can hold": Case(
+        "NumericValueOutOfRange",
+        lambda b: sorted([b.line("opensource", -MAX, kind="CASH"), b.line("babel", MAX)]),
+    ),
+    "a sum beyond 64 bits": Case(
+        "NumericValueOutOfRange",
+        lambda b: sorted([b.line("xdamman", MAX), b.line("gone", MAX)]),
+    ),
+    "legs out of the order of locking": Case(
+        "ledger_leg_order", lambda b: _moved(b, 100)[::-1]
+    ),
+    "an unknown kind of account": Case(
+        "ck_ledger_account_kind_known",
+        lambda b: sorted([b.line("webpack", -1), b.line("babel", 1, kind="POCKET")]),
+    ),
+    "an unknown currency": Case(
+        "fk_ledger_account_currency",
+        lambda b: [b.line("webpack", 1, currency="XXQ"), b.line("webpack", -1, currency="XXQ")],
+    ),
+    "an unknown owner": Case(
+        "fk_ledger_account_owner_id",
+        lambda b: sorted([b.line("webpack", -1), Line(b.ids["opensource"], new_id(), "USD",
+                                                      "BALANCE", 1)]),
+    ),
+    "a second emission of one order": Case(
+        "uq_transaction_order_kind", columns=lambda b: {"order_id": b.ids["transfer"]}
+    ),
+    "an unknown order": Case("fk_transaction_order_id", columns=lambda _: {"order_id": new_id()}),
+    "a negative amount": Case("ck_transaction_signs", amount=-100),
+    "a negative fee": Case(
+        "ck_transaction_signs",
+        columns=lambda _: {"payment_processor_fee": -5, "platform_fee": 5},
+    ),
+    "fees that do not add up at the host": Case(
+        "ck_transaction_to_host_amount", columns=lambda _: {"platform_fee": 5}
+    ),
+    "fees that do not add up at the payee": Case(
+        "ck_transaction_to_collective_amount", columns=lambda _: {"host_fee": 5}
+    ),
+    "a rate of zero": Case("ck_transaction_fx_rate_positive", columns=lambda _: {"fx_rate": 0}),
+    "a refund that is called something else": Case(
+        "ck_transaction_refund_kind", amount=-100,
+        columns=lambda b: {"refund_of_id": b.ids["transferred"], "order_id": b.ids["transfer"]},
+    ),
+    "a refund of nothing": Case("ck_transaction_refund_kind", columns=lambda _: {"kind": "REFUND"}),
+    "a refund beyond the whole": Case(
+        "ck_refund_total_at_most_the_original", amount=-101,
+        columns=lambda b: {
+            "kind": "REFUND", "refund_of_id": b.ids["transferred"], "order_id": b.ids["transfer"],
+        },
+    ),
+    "a refund beyond what is left": Case(
+        "ck_refund_total_at_most_the_original", amount=-101,
+        columns=lambda b: {
+            "kind": "REFUND", "refund_of_id": b.ids["given"], "order_id": b.ids["gift"],
+        },
+    ),
+    "a refund that adds money": Case(
+        "ck_refund_total_at_most_the_original",
+        columns=lambda b: {
+            "kind": "REFUND", "refund_of_id": b.ids["transferred"], "order_id": b.ids["transfer"],
+        },
+    ),
+    "a refund under another order": Case(
+        "refund_of_original", amount=-1,
+        columns=lambda b: {
+            "kind": "REFUND", "refund_of_id": b.ids["transferred"], "order_id": b.ids["gift"],
+        },
+    ),
+    "a refund in another currency": Case(
+        "refund_of_original", amount=-1,
+        columns=lambda b: {
+            "kind": "REFUND", "refund_of_id": b.ids["transferred"], "order_id": b.ids["transfer"],
+            "currency": "EUR",
+        },
+    ),
+    "a time in the future": Case(
+        "ledger_time_in_future", columns=lambda _: {"at": now() + timedelta(minutes=1)}
+    ),
+}  # fmt: skip
+
+
+ATTEMPTS = [
+    (name, role)
+    for name, case in REFUSED.items()
+    for role in ("app", "owner", "replica")
+    # A session of replication, which only a superuser can have, does not check foreign keys.
+    if role != "replica" or not case.by.startswith("fk_")
+]
+
+
+@pytest.mark.parametrize(("name", "role"), ATTEMPTS)
+async def test_the_writer_refuses(books: Books, name: str, role: str) -> None:
+    case, before = REFUSED[name], await books.world.fingerprint()
+    row = figures(case.amount, **case.columns(books))
+    with books.connect(role) as connection, refused(case.by):
+        post(connection, row, case.lines(books))
+
+    await unchanged(books, before)
+
+
+async def test_arrays_of_different_lengths_are_refused(books: Books) -> None:
+    before = await books.world.fingerprint()
+    with books.connect("app") as connection, pytest.raises(psycopg.Error):
+        connection.execute(
+            "SELECT ledger_post(jsonb_populate_record(NULL::transaction, %s::jsonb), %s::uuid[],"
+            " %s::uuid[], '{USD}', '{BALANCE}', '{-1,1}', NULL)",
+            ["{}", [books.ids["opensource"]], [books.ids["webpack"]]],
+        )
+
+    await unchanged(books, before)
+
+
+HOLDS = {
+    "more than is free": ("pending", 1001, "ck_ledger_account_floor"),
+    "a second time for one order": ("approved", 1, "pk_hold"),
+    "nothing": ("pending", 0, "ck_hold_amount_positive"),
+    "less than nothing": ("pending", -1, "ck_hold_amount_positive"),
+    "less than nothing, to free another's hold": (
+        "pending", -401, "ck_ledger_account_held_not_negative",
+    ),
+    "for no order": (None, 1, "fk_hold_order_id"),
+    "beyond 64 bits": ("pending", MAX, "NumericValueOutOfRange"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOLDS)
+async def test_a_hold_is_refused(books: Books, name: str) -> None:
+    order, amount, by = HOLDS[name]
+    before = await books.world.fingerprint()
+    with books.connect("app") as connection, refused(by):
+        connection.execute(
+            "SELECT ledger_hold(%s, %s, %s, 'USD', %s)",
+            [books.ids[order] if order else new_id(), books.ids["opensource"],
+             books.ids["webpack"], amount],
+        )  # fmt: skip
+
+    await unchanged(books, before)
+
+
+async def test_what_the_writer_allows_continues_each_account(books: Books) -> None:
+    before = await books.world.fingerprint()
+    lines = _moved(books, 1000)
+    with books.connect("app") as connection:
+        row = figures(1000)
+        at = post(connection, row, lines)
+        found = connection.execute(
+            "SELECT p.seq = a.seq, p.balance_after = a.posted, p.at, a.last_at FROM posting p"
+            " JOIN ledger_account a ON a.book_id = p.book_id AND a.id = p.account_id"
+            " WHERE transaction_id = %s",
+            [row["id"]],
+        ).fetchall()
+        connection.rollback()
+
+    assert found == [(True, True, at, at)] * 2
+    await unchanged(books, before)
+
+
+async def test_an_imported_time_is_never_before_the_last_posting_of_an_account(
+    books: Books,
+) -> None:
+    before, old = await books.world.fingerprint(), now() - timedelta(days=400)
+    with books.connect("app") as connection:
+        (last,) = connection.execute(
+            "SELECT last_at FROM ledger_account WHERE owner_id = %s AND kind = 'BALANCE'",
+            [books.ids["webpack"]],
+        ).fetchone() or (None,)
+        row = figures(100, at=old)
+        post(
+            connection, row, sorted([books.line("webpack", -100), books.line("xdamman", 100)])
+        )  # xdamman has no account in this book yet
+        times = connection.execute(
+            "SELECT owner_id, p.at FROM posting p JOIN ledger_account a ON a.book_id = p.book_id"
+            " AND a.id = p.account_id WHERE transaction_id = %s",
+            [row["id"]],
+        ).fetchall()
+        (counted, recorded) = connection.execute(
+            "SELECT at, created_at FROM transaction WHERE id = %s", [row["id"]]
+        ).fetchone() or (None, None)
+        connection.rollback()
+
+    assert dict(times) == {books.ids["webpack"]: last, books.ids["xdamman"]: old}
+    assert counted == old
+    assert recorded is not None
+    assert recorded > last
+    await unchanged(books, before)
+
+
+async def test_a_time_in_the_future_of_an_account_moves_the_next_posting_behind_it(
+    books: Books,
+) -> None:
+    before, ahead = await books.world.fingerprint(), now() + timedelta(hours=1)
+    with books.connect("owner") as connection:
+        connection.execute(
+            "UPDATE ledger_account SET last_at = %s WHERE owner_id = %s",
+            [ahead, books.ids["webpack"]],
+        )
+        at = post(connection, figures(100), _moved(books, 100))
+        connection.rollback()
+
+    assert at == ahead + timedelta(microseconds=1)
+    await unchanged(books, before)
+
+
+async def test_a_hold_is_freed_once(books: Books) -> None:
+    before = await books.world.fingerprint()
+    held = b"SELECT held FROM ledger_account WHERE owner_id = %s AND kind = 'BALANCE'"
+    with books.connect("app") as connection:
+        found = []
+        for _ in range(2):
+            connection.execute("SELECT ledger_release(%s)", [books.ids["approved"]])
+            found.append(connection.execute(held, [books.ids["webpack"]]).fetchone())
+        connection.rollback()
+
+    assert found == [(0,), (0,)]
+    await unchanged(books, before)
