@@ -143,7 +143,11 @@ async def import_open_collective(settings: Settings, file: Path, *, host: str, c
                 session, path=file, host_slug=host, collective_slug=collective, progress=progress
             )
         bar.close()
-    print(report)
+    print(
+        f"{report.rows} rows read, {report.skipped} of them there already; {report.orders} orders, "
+        f"{report.transactions} transactions and {report.counterparts} collectives made; "
+        f"balance {report.balance.value} {report.balance.currency}"
+    )
     return 0
 
 

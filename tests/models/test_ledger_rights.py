@@ -123,7 +123,6 @@ async def test_what_an_order_is_does_not_change(books: Books, column: str) -> No
         "SET ROLE postgres",
         "SET SESSION AUTHORIZATION postgres",
         "ALTER ROLE commonweal_app SUPERUSER",
-        "GRANT INSERT ON posting TO commonweal_app",
         "COPY posting FROM STDIN",
         "COPY transaction FROM STDIN",
         "COPY ledger_account FROM STDIN",
@@ -137,7 +136,6 @@ async def test_what_an_order_is_does_not_change(books: Books, column: str) -> No
     ],
 )
 async def test_the_application_cannot_take_a_guard_away(books: Books, statement: str) -> None:
-    # GRANT without the right to it is an error for a table of which one has nothing to give.
     await refuses(books, "app", statement, by=FORBIDDEN)
 
 

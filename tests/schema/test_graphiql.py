@@ -11,12 +11,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import strawberry
 import uvicorn
 from playwright.async_api import (
     Browser,
@@ -28,14 +27,13 @@ from playwright.async_api import (
     expect,
 )
 from starlette.applications import Starlette
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp
-from strawberry.asgi import GraphQL
 
-from schema import graphiql
+from schema import app, demo, graphiql
 from schema.graphiql import build
+from services import platform
+from services.database import connect, sessions
+from tests.conftest import MakeDatabase
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -59,71 +57,32 @@ addEventListener("securitypolicyviolation", (event) =>
 # --- the server ---
 
 
-def application() -> ASGIApp:
-    """Make the application whose `/graphql` the tests open."""
+def application(make_database: MakeDatabase) -> ASGIApp:
+    """Make the application, on a demo world of its own."""
+    settings = make_database().settings
 
-    @strawberry.type
-    class User:
-        slug: str
-        name: str
+    async def load() -> None:
+        engine = connect(settings)
+        made = sessions(engine)
+        async with made() as session, session.begin():
+            await platform.ensure(session)
+        await demo.load(made, settings)
+        await engine.dispose()
 
-    @strawberry.type
-    class Collective:
-        slug: str
-        currency: str
-
-    @strawberry.type
-    class Session:
-        token: str
-
-    @strawberry.type
-    class SignInPayload:
-        session: Session
-
-    @strawberry.input
-    class SignInInput:
-        email: str
-        password: str
-
-    @strawberry.type
-    class Query:
-        @strawberry.field
-        def me(self, info: strawberry.Info[dict[str, Any], None]) -> User | None:
-            sent = info.context["request"].headers.get("authorization")
-            return User(slug="xdamman", name="Xavier") if sent == "Bearer a-token" else None
-
-        @strawberry.field
-        def collective(self, slug: str) -> Collective:
-            return Collective(slug=slug, currency="USD")
-
-    @strawberry.type
-    class Mutation:
-        @strawberry.mutation
-        def sign_in(self, input: SignInInput) -> SignInPayload:  # noqa: A002 - the API's name
-            assert (input.email, input.password) == (EMAIL, PASSWORD)
-            return SignInPayload(session=Session(token="a-token"))
-
-    api = GraphQL[dict[str, Any], None](strawberry.Schema(query=Query, mutation=Mutation), graphql_ide=None)
-
-    async def page(_request: HttpRequest) -> Response:
-        return graphiql.page()
-
-    return Starlette(
-        routes=[
-            Route("/graphql", page, methods=["GET"]),
-            Route("/graphql", api, methods=["POST"]),
-            *graphiql.static_routes(),
-        ]
-    )
+    # Beside the tests' event loop, for the server has a loop of its own.
+    thread = threading.Thread(target=asyncio.run, args=(load(),))
+    thread.start()
+    thread.join()
+    return app.application(settings)
 
 
 @pytest.fixture(scope="session")
-def graphiql_server() -> Iterator[str]:
+def graphiql_server(make_database: MakeDatabase) -> Iterator[str]:
     """Serve the application on a free port of loopback; yields its origin."""
     if not (graphiql.DIST / "index.html").is_file():
         missing("GraphiQL is not built: python -m schema.graphiql.build")
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(application(), ws="none", log_config=None))
+    server = uvicorn.Server(uvicorn.Config(application(make_database), ws="none", log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 60
@@ -316,8 +275,8 @@ async def test_assets_are_kept_for_ever_and_missing_ones_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graphiql, "DIST", tmp_path)
-    app = Starlette(routes=graphiql.static_routes())
-    transport = httpx.ASGITransport(app)
+    served = Starlette(routes=graphiql.static_routes())
+    transport = httpx.ASGITransport(served)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         assert (await client.get("/graphiql/assets/main-1.js")).status_code == 404
         (tmp_path / "assets").mkdir()
