@@ -14,6 +14,8 @@ from starlette.routing import Route
 
 from schema import graphiql
 from schema.http import endpoint
+from schema.metrics import metrics
+from schema.verify import verify
 from services import decisions, mail
 from services.database import connect, sessions
 from services.settings import Settings
@@ -43,6 +45,8 @@ def application(settings: Settings) -> Starlette:
             Route("/graphql", endpoint, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
             Route("/healthz", alive),
             Route("/readyz", ready),
+            Route("/metrics", metrics),
+            Route("/verify", verify, methods=["GET", "POST"]),
             Route("/", lambda _: RedirectResponse("/graphql")),
             *graphiql.static_routes(),
         ],

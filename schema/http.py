@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+import secrets
 import time
 from decimal import Decimal
 from typing import Any
@@ -10,12 +12,13 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from schema import graphiql, unit_of_work
+from schema import graphiql, logs, metrics, unit_of_work
 from services.errors import ErrorCode
 
 MAX_BODY_BYTES = 200_000
 MAX_NAME = 100
 log = logging.getLogger("commonweal.http")
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ACCEPTED = ("application/json", "application/graphql-response+json")
 
 
@@ -32,6 +35,7 @@ async def endpoint(request: Request) -> Response:
     if request.method != "POST":
         return _refused(405, "Send a POST with a JSON body", headers={"Allow": "GET, POST"})
     started = time.perf_counter()
+    logs.request_id.set(_request_id(request))
     try:
         asked = await _read(request)
     except _BadRequest as bad:
@@ -40,13 +44,12 @@ async def endpoint(request: Request) -> Response:
         return Response(status_code=400)
     state = request.app.state
     answer = await unit_of_work.execute(asked, sessions=state.sessions, settings=state.settings)
+    seconds = time.perf_counter() - started
+    errors = len(answer.body.get("errors", []))
+    metrics.note(seconds, has_errors=errors > 0)
     log.info(
         "operation",
-        extra={
-            "operation": asked.operation_name,
-            "ms": round((time.perf_counter() - started) * 1000, 2),
-            "errors": len(answer.body.get("errors", [])),
-        },
+        extra={"operation": asked.operation_name, "ms": round(seconds * 1000, 2), "errors": errors},
     )
     return _answer(answer, request)
 
@@ -61,7 +64,14 @@ def _answer(answer: unit_of_work.Answer, request: Request) -> Response:
         orjson.dumps(answer.body, default=str),
         status_code=status,
         media_type=_ACCEPTED[1] if modern else _ACCEPTED[0],
+        headers={"X-Request-Id": logs.request_id.get() or ""},
     )
+
+
+def _request_id(request: Request) -> str:
+    """Return the id that a proxy gave the request if it is a plain one, else a new one."""
+    given = request.headers.get("x-request-id", "")
+    return given if _PLAIN_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def _refused(

@@ -2,10 +2,13 @@
 
 import logging
 import sys
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 import orjson
 
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Names the HTTP request that a line of the log belongs to."""
 _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -20,6 +23,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if (asked := request_id.get()) is not None:
+            entry["requestId"] = asked
         entry |= {key: value for key, value in vars(record).items() if key not in _KNOWN}
         if record.exc_info:
             entry["trace"] = self.formatException(record.exc_info)

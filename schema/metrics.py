@@ -1,0 +1,32 @@
+"""What the server counts, in Prometheus' format at /metrics."""
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.requests import Request
+from starlette.responses import Response
+
+OPERATIONS = Counter("commonweal_operations", "GraphQL operations answered.", ["outcome"], registry=REGISTRY)
+SECONDS = Histogram("commonweal_operation_seconds", "Time from request to answer.", registry=REGISTRY)
+CONNECTIONS = Gauge("commonweal_database_connections_in_use", "Connections taken from the pool.")
+MAILS_WAITING = Gauge("commonweal_mails_waiting", "Mails in the outbox that are not delivered.")
+
+
+def note(seconds: float, *, has_errors: bool) -> None:
+    """Count an operation."""
+    OPERATIONS.labels("errors" if has_errors else "ok").inc()
+    SECONDS.observe(seconds)
+
+
+async def metrics(request: Request) -> Response:
+    """Answer with all figures; without a database, with those that need none."""
+    state = request.app.state
+    CONNECTIONS.set(state.engine.pool.checkedout())
+    try:
+        async with state.sessions() as session:
+            waiting = await session.execute(text("SELECT count(*) FROM outbox WHERE delivered_at IS NULL"))
+            MAILS_WAITING.set(waiting.scalar_one())
+    except (DBAPIError, PoolTimeout, OSError):
+        MAILS_WAITING.set(float("nan"))
+    return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
