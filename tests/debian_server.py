@@ -1,4 +1,4 @@
-"""Run a command with COMMONWEAL_TEST_SERVER_URL naming a PostgreSQL 15 from Debian's package, started for it."""
+"""Run a command on a PostgreSQL 15 from Debian's package: COMMONWEAL_TEST_SERVER_URL names it."""
 
 import os
 import pwd
@@ -28,7 +28,9 @@ def main(command: list[str]) -> int:
     data = folder / "data"
 
     def run(program: str, *arguments: str) -> None:
-        subprocess.run([BINARIES / program, "-D", data, *arguments], check=True, user=user, cwd=folder)
+        subprocess.run(  # noqa: S603 - fixed programs
+            [BINARIES / program, "-D", data, *arguments], check=True, user=user, cwd=folder
+        )
 
     try:
         run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync")
@@ -36,7 +38,7 @@ def main(command: list[str]) -> int:
         run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
         try:
             url = f"postgresql://postgres@/postgres?host={folder}"
-            return subprocess.run(
+            return subprocess.run(  # noqa: S603 - what the caller gave
                 command, check=False, env={**os.environ, "COMMONWEAL_TEST_SERVER_URL": url}
             ).returncode
         finally:

@@ -160,6 +160,10 @@ DECLARE
     v_id bigint; v_number bigint; v_posted bigint; v_last timestamptz;
     v_now timestamptz := '-infinity';
 BEGIN
+    IF coalesce(cardinality(p_amount), 0) = 0 THEN
+        RAISE EXCEPTION 'a transaction has postings'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_has_postings';
+    END IF;
     FOR i IN 1..cardinality(p_amount) LOOP
         IF i > 1 AND (p_book[i], p_owner[i], p_currency[i] COLLATE "C", p_kind[i] COLLATE "C")
                    < (p_book[i-1], p_owner[i-1], p_currency[i-1] COLLATE "C", p_kind[i-1] COLLATE "C") THEN
