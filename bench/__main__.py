@@ -3,10 +3,16 @@
 import argparse
 from collections.abc import Callable
 
-from bench import posting
+from bench import approvals, balances, feed, posting, statements
 from bench.place import Place, opened
 
-BENCHES: dict[str, Callable[[Place], None]] = {"posting": posting.run}
+BENCHES: dict[str, Callable[[Place], None]] = {
+    "posting": posting.run,
+    "approvals": approvals.run,
+    "balances": balances.run,
+    "feed": feed.run,
+    "statements": statements.run,
+}
 
 
 def main() -> None:

@@ -112,13 +112,7 @@ async def _payment_methods(session: AsyncSession, _: Actor, *, host_id: UUID) ->
 
 async def payout_methods(collective: models.Collective, info: Info) -> list[models.PayoutMethod]:
     """Return where it wants to be paid, to its admins; else nothing."""
-    if not sees_private(info.context.actor, collective):
-        return []
-    return await info.context.run(_payout_methods, owner_id=collective.id)
-
-
-async def _payout_methods(session: AsyncSession, _: Actor, *, owner_id: UUID) -> list[models.PayoutMethod]:
-    return await methods.payout_methods_of(session, owner_id=owner_id)
+    return await info.context.run(methods.payout_methods_of, owner_id=collective.id)
 
 
 async def found(

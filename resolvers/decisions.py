@@ -26,9 +26,9 @@ class Approved:
 async def approve_each(
     info: Info, *, public_ids: list[str], key: str | None, dry_run: bool
 ) -> list[Approved]:
-    """Approve orders, each on its own: one that fails leaves the others. In the order given.
+    """Approve orders one after the other, in the order given: one that fails leaves the others.
 
-    They are taken in the order of their ids, so that two such calls do not wait for each other in a circle.
+    Where two such calls wait for each other in a circle, the database ends one and it is run again.
 
     Raises:
         Invalid: none or more than 100, or one twice.
@@ -40,11 +40,7 @@ async def approve_each(
         raise Invalid(f"Name 1 to {MAX_IDS} orders", path=path)
     if len(set(public_ids)) != len(public_ids):
         raise Invalid("An order is named twice", path=path)
-    done = {
-        public_id: await _approve(info, public_id, key=key, dry_run=dry_run)
-        for public_id in sorted(public_ids)
-    }
-    return [done[public_id] for public_id in public_ids]
+    return [await _approve(info, public_id, key=key, dry_run=dry_run) for public_id in public_ids]
 
 
 async def _approve(info: Info, public_id: str, *, key: str | None, dry_run: bool) -> Approved:

@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 from resolvers.context import Info
-from services import hosting, ids, members
+from services import hosting, identity, ids, members, methods
 from services.errors import Invalid
 
 MAX_IDS = 100
 
 
-async def one(info: Info, *, public_id: str) -> Any:
+async def one(info: Info, *, public_id: str, path: str = "id") -> Any:
     """Return what an id names, or None where there is none that the viewer may see.
 
     Raises:
@@ -18,8 +18,8 @@ async def one(info: Info, *, public_id: str) -> Any:
     """
     kind = ids.kind_of(public_id)
     if kind is None:
-        raise Invalid(f"{public_id[:40]!r} is not an id", path=["id"])
-    return await of_kind(info, kind=kind, public_id=public_id)
+        raise Invalid(f"{public_id[:40]!r} is not an id", path=[path])
+    return await of_kind(info, kind=kind, public_id=public_id, path=path)
 
 
 async def many(info: Info, *, public_ids: list[str]) -> list[Any]:
@@ -30,16 +30,18 @@ async def many(info: Info, *, public_ids: list[str]) -> list[Any]:
     """
     if len(public_ids) > MAX_IDS:
         raise Invalid(f"At most {MAX_IDS} ids", path=["ids"])
-    return await asyncio.gather(*(one(info, public_id=i) for i in public_ids))
+    return await asyncio.gather(*(one(info, public_id=i, path="ids") for i in public_ids))
 
 
-async def of_kind(info: Info, *, kind: str, public_id: str) -> Any:  # noqa: PLR0911 - one a type
+async def of_kind(  # noqa: PLR0911 - one a type
+    info: Info, *, kind: str, public_id: str, path: str = "id"
+) -> Any:
     """Return the row of one type, or None.
 
     Raises:
         Invalid: it is the id of another type.
     """
-    row_id = ids.decode(kind, public_id, path=["id"])
+    row_id = ids.decode(kind, public_id, path=[path])
     loaders = info.context.loaders
     match kind:
         case "Collective":
@@ -56,5 +58,11 @@ async def of_kind(info: Info, *, kind: str, public_id: str) -> Any:  # noqa: PLR
             return (await info.context.run(members.invitations_by_ids, row_ids=[row_id])).get(row_id)
         case "HostApplication":
             return (await info.context.run(hosting.by_ids, row_ids=[row_id])).get(row_id)
+        case "PayoutMethod":
+            found = await info.context.run(methods.payout_methods_by_ids, row_ids=[row_id])
+            return found.get(row_id)
+        case "AccessToken":
+            own = await info.context.run(identity.access_tokens)
+            return next((token for token in own if token.id == row_id), None)
         case _:
             return None

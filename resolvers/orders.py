@@ -3,12 +3,9 @@
 from dataclasses import replace
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 import models
 from resolvers.context import Context, Info
 from services import methods, reads
-from services.actors import Actor
 from services.pages import Page, PageRequest, Sort
 from services.reads import OrderFilter, TransactionFilter
 from services.refs import Ref, named, resolve
@@ -50,18 +47,8 @@ async def payout_method(order: models.Order, info: Info) -> models.PayoutMethod 
     """Return where an expense is paid to, for the payee's admins and the paying host's."""
     if order.payout_method_id is None:
         return None
-    context = info.context
-    payer = await context.loaders.collective(order.from_id)
-    payee = await context.loaders.collective(order.to_id)
-    host = await context.loaders.collective(payer.host_id) if payer else None
-    if not any(sees_private(context.actor, c) for c in (payee, host) if c is not None):
-        return None
-    found = await context.run(_payout_methods, owner_id=order.to_id)
-    return next((m for m in found if m.id == order.payout_method_id), None)
-
-
-async def _payout_methods(session: AsyncSession, _: Actor, *, owner_id: UUID) -> list[models.PayoutMethod]:
-    return await methods.payout_methods_of(session, owner_id=owner_id)
+    row_id = order.payout_method_id
+    return (await info.context.run(methods.payout_methods_by_ids, row_ids=[row_id])).get(row_id)
 
 
 async def listed(

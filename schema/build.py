@@ -1,9 +1,10 @@
 """The schema, put together once."""
 
 from functools import cache
+from typing import Any
 
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, get_named_type
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
@@ -28,6 +29,15 @@ class Mutation(
 
 
 class _Schema(strawberry.Schema):
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        mutation = self._schema.mutation_type
+        assert mutation is not None  # noqa: S101 - given below
+        for field in mutation.fields.values():
+            for argument in field.args.values():
+                # A mutation takes one input; what that is stands at its type.
+                argument.description = getattr(get_named_type(argument.type), "description", None)
+
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
     ) -> None:

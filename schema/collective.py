@@ -175,7 +175,7 @@ class Collective(Node):
 @strawberry.interface(description="A collective that can hold its own money, and others'.")
 class Organization(Collective):
     @strawberry.field(
-        description="As a host: its own accounts in its book. For its admins and accountants, else empty.",
+        description="As a host: its own accounts in its book, which is open to all.",
         graphql_type=list[LedgerAccount],
     )
     async def ledger_accounts(
@@ -189,7 +189,7 @@ class Organization(Collective):
 
     @strawberry.field(
         description="As a host: its open position in each currency, from collectives whose currency is not "
-        "its own; positive is owed in. For its admins and accountants, else empty.",
+        "its own. Open to all.",
         graphql_type=list[Amount],
     )
     async def exchange_position(root: Row, info: Info) -> Any:

@@ -102,7 +102,7 @@ def _parsed(body: bytes) -> Any:
     """Read JSON with exact numbers: an amount is never a float, not even on its way in."""
     try:
         return json.loads(body.decode(), parse_float=Decimal, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):
         raise _BadRequest(400, "The body is not JSON") from None
 
 
@@ -121,6 +121,8 @@ def _checked(document: Any, request: Request) -> unit_of_work.Request:
         raise _BadRequest(400, "`variables` must be an object")
     if name is not None and (not isinstance(name, str) or len(name) > MAX_NAME):
         raise _BadRequest(400, "`operationName` must be a short string")
+    if unit_of_work.bad_text([query, name or ""], ()) is not None:
+        raise _BadRequest(400, "The document holds half of a surrogate pair, or NUL")
     return unit_of_work.Request(
         query=query,
         variables=variables,

@@ -89,7 +89,7 @@ class Query:
             CollectiveFilter | None, strawberry.argument(description="Which of them.")
         ] = None,
         order_by: Annotated[
-            CollectiveOrder, strawberry.argument(description="In which order.")
+            CollectiveOrder | None, strawberry.argument(description="In which order.")
         ] = CollectiveOrder.CREATED_AT_DESC,
         first: First = None,
         after: After = None,
@@ -105,7 +105,7 @@ class Query:
             info,
             wanted=wanted,
             host=ref_or_none(given.host),
-            sort=order_by.sort,
+            sort=CollectiveOrder.of(order_by),
             page=requested(first, after),
         )
         return CollectiveConnection(page=page)
@@ -125,13 +125,16 @@ class Query:
             OrderFilter | None, strawberry.argument(description="Which of them.")
         ] = None,
         order_by: Annotated[
-            OrderOrder, strawberry.argument(description="In which order.")
+            OrderOrder | None, strawberry.argument(description="In which order.")
         ] = OrderOrder.CREATED_AT_DESC,
         first: First = None,
         after: After = None,
     ) -> Any:
         page = await resolve_orders.listed(
-            info, **order_filter(filter), page=requested(first, after), sort=order_by.sort
+            info,
+            **order_filter(filter),
+            page=requested(first, after),
+            sort=OrderOrder.of(order_by),
         )
         return OrderConnection(page=page)
 
@@ -150,13 +153,16 @@ class Query:
             TransactionFilter | None, strawberry.argument(description="Which of them.")
         ] = None,
         order_by: Annotated[
-            TransactionOrder, strawberry.argument(description="In which order.")
+            TransactionOrder | None, strawberry.argument(description="In which order.")
         ] = TransactionOrder.CREATED_AT_DESC,
         first: First = None,
         after: After = None,
     ) -> Any:
         page = await resolve_orders.transactions(
-            info, **transaction_filter(filter), page=requested(first, after), sort=order_by.sort
+            info,
+            **transaction_filter(filter),
+            page=requested(first, after),
+            sort=TransactionOrder.of(order_by),
         )
         return TransactionConnection(page=page)
 

@@ -1,11 +1,12 @@
 """Scalars: exact numbers as strings, moments with their zone."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NewType
 
 import strawberry
-from graphql import GraphQLError
+from graphql import FloatValueNode, GraphQLError, IntValueNode, StringValueNode, ValueNode
 
 from services.errors import ErrorCode
 
@@ -46,6 +47,17 @@ def parse_big_int(value: object) -> int:
     return number
 
 
+def _literal(parse: Callable[[object], Any]) -> Callable[..., Any]:
+    """Return how a literal in a document is read: from its text, for a float would lose digits."""
+
+    def read(node: ValueNode, _: object = None) -> Any:
+        if not isinstance(node, StringValueNode | IntValueNode | FloatValueNode):
+            raise _refuse("This must be a number")
+        return parse(node.value)
+
+    return read
+
+
 def parse_datetime(value: object) -> datetime:
     """Read an RFC 3339 moment; one without a zone is refused, for it names no moment."""
     if not isinstance(value, str):
@@ -72,18 +84,26 @@ def show_decimal(number: Decimal) -> str:
     return format(number, "f")
 
 
+def _json_object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _refuse("This must be a JSON object")
+    return value
+
+
 SCALARS: dict[object, Any] = {
     Decimal: strawberry.scalar(
         name="Decimal",
         description="An exact number, as a string. Input takes a string or a JSON number.",
         serialize=show_decimal,
         parse_value=parse_decimal,
+        parse_literal=_literal(parse_decimal),
     ),
     BigInt: strawberry.scalar(
         name="BigInt",
         description="A whole number of 64 bits, as a string. Input takes a string or a JSON number.",
         serialize=str,
         parse_value=parse_big_int,
+        parse_literal=_literal(parse_big_int),
     ),
     CurrencyCode: strawberry.scalar(
         name="CurrencyCode",
@@ -93,7 +113,7 @@ SCALARS: dict[object, Any] = {
         parse_value=str,
     ),
     Json: strawberry.scalar(
-        name="JSON", description="A JSON object.", serialize=lambda v: v, parse_value=lambda v: v
+        name="JSON", description="A JSON object.", serialize=lambda v: v, parse_value=_json_object
     ),
     datetime: strawberry.scalar(
         name="DateTime",

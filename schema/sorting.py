@@ -1,6 +1,7 @@
 """The orders that lists come in."""
 
 from enum import Enum
+from typing import Self
 
 import strawberry
 
@@ -12,6 +13,11 @@ from services.pages import Sort
 class CollectiveOrder(Enum):
     CREATED_AT_DESC = strawberry.enum_value("CREATED_AT_DESC", description="Newest first.")
     NAME_ASC = strawberry.enum_value("NAME_ASC", description="By name.")
+
+    @classmethod
+    def of(cls, given: Self | None) -> Sort:
+        """Return the order given, or newest first."""
+        return (given or cls.CREATED_AT_DESC).sort
 
     @property
     def sort(self) -> Sort:
@@ -25,6 +31,11 @@ class OrderOrder(Enum):
     CREATED_AT_DESC = strawberry.enum_value("CREATED_AT_DESC", description="Newest first.")
     CREATED_AT_ASC = strawberry.enum_value("CREATED_AT_ASC", description="Oldest first.")
 
+    @classmethod
+    def of(cls, given: Self | None) -> Sort:
+        """Return the order given, or newest first."""
+        return (given or cls.CREATED_AT_DESC).sort
+
     @property
     def sort(self) -> Sort:
         """Return the order as the services take it."""
@@ -36,6 +47,11 @@ class OrderOrder(Enum):
 class TransactionOrder(Enum):
     CREATED_AT_DESC = strawberry.enum_value("CREATED_AT_DESC", description="Newest first.")
     CREATED_AT_ASC = strawberry.enum_value("CREATED_AT_ASC", description="Oldest first.")
+
+    @classmethod
+    def of(cls, given: Self | None) -> Sort:
+        """Return the order given, or newest first."""
+        return (given or cls.CREATED_AT_DESC).sort
 
     @property
     def sort(self) -> Sort:

@@ -3,17 +3,22 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
+    DocumentNode,
     FieldNode,
     GraphQLError,
     OperationDefinitionNode,
     OperationType,
+    StringValueNode,
+    Visitor,
     get_operation_ast,
     parse,
+    visit,
 )
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -22,11 +27,12 @@ from resolvers.context import Context
 from schema.build import schema
 from schema.errors import formatted, masked
 from services import actors
-from services.errors import ErrorCode, Problem
+from services.errors import ErrorCode, Invalid, Problem
 from services.guards import RETRYABLE, sqlstate
 from services.settings import Settings
 
 ATTEMPTS = 5
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 log = logging.getLogger(__name__)
 
 
@@ -69,6 +75,9 @@ async def execute(
     except (GraphQLError, RecursionError) as error:
         shown = error if isinstance(error, GraphQLError) else GraphQLError("Nested too deeply")
         return Answer({"errors": [formatted(shown)]}, is_request_error=True)
+    bad = bad_text(request.variables or {}, ()) or _bad_literal(document)
+    if bad is not None:
+        return Answer({"errors": [_shown(bad)]}, is_request_error=True)
     operation = get_operation_ast(document, request.operation_name)
     if operation is None:
         unknown = GraphQLError("Name one of the document's operations")
@@ -117,6 +126,9 @@ async def _once(
             return Answer({"data": None, "errors": [formatted(e) for e in errors]})
         if fault is not None:
             _ask_again(fault, last=last)
+        if len(context.stored) > 1:
+            await session.rollback()
+            return Answer({"data": None, "errors": [formatted(e) for e in errors]})
         await _finish(context)
     except Problem as problem:
         await _close_quietly(session)
@@ -182,4 +194,41 @@ def _ask_again(fault: BaseException, *, last: bool) -> None:
 
 
 def _shown(problem: Problem) -> dict[str, Any]:
-    return {"message": problem.message, "extensions": {"code": ErrorCode(problem.code)}}
+    extensions: dict[str, Any] = {"code": ErrorCode(problem.code)}
+    if problem.path:
+        extensions["path"] = problem.path
+    return {"message": problem.message, "extensions": extensions}
+
+
+def bad_text(value: Any, path: tuple[str, ...]) -> Problem | None:
+    """Return what is wrong with a text anywhere in a value: PostgreSQL and JSON cannot carry it.
+
+    Checked once for all input, so that no field of the API can be the one that forgot.
+    """
+    if isinstance(value, str):
+        if _UNSTORABLE.search(value):
+            return Invalid("The text holds a character that cannot be kept: NUL or half of a pair", path=path)
+        return None
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    for key, item in items:
+        found = bad_text(item, (*path, str(key))) or bad_text(key, path)
+        if found is not None:
+            return found
+    return None
+
+
+def _bad_literal(document: DocumentNode) -> Problem | None:
+    found: list[Problem] = []
+
+    class Texts(Visitor):
+        def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
+            problem = bad_text(node.value, ())
+            if problem is not None:
+                found.append(problem)
+
+    visit(document, Texts())
+    return found[0] if found else None

@@ -77,10 +77,12 @@ CHECKS: dict[str, tuple[str, str]] = {
     ),
     "overRefunds": (
         "Transactions refunded beyond their amount, or whose refund total is not that of the refunds.",
-        "SELECT count(*) FROM transaction t JOIN (SELECT refund_of_id, -sum(amount) AS total"
-        " FROM transaction WHERE refund_of_id IS NOT NULL GROUP BY 1) r ON r.refund_of_id = t.id"
-        " LEFT JOIN refund_total s ON s.transaction_id = t.id"
-        " WHERE r.total > t.amount OR r.total IS DISTINCT FROM s.refunded",
+        "SELECT count(*) FROM (SELECT refund_of_id, -sum(amount) AS total FROM transaction"
+        " WHERE refund_of_id IS NOT NULL GROUP BY 1) r"
+        " FULL JOIN refund_total s ON s.transaction_id = r.refund_of_id"
+        " LEFT JOIN transaction t ON t.id = coalesce(r.refund_of_id, s.transaction_id)"
+        " WHERE r.total IS DISTINCT FROM s.refunded OR s.amount IS DISTINCT FROM t.amount"
+        " OR r.total > t.amount",
     ),
     "emptyTransactions": (
         "Transactions without postings, and postings without a transaction.",

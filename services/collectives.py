@@ -22,6 +22,8 @@ from services.permissions import Action, Subject, require
 from services.refs import Ref, named, require_open, resolve_one
 
 CREATABLE = (CollectiveType.COMMUNITY, CollectiveType.NONPROFIT, CollectiveType.BUSINESS)
+MAX_TAGS = 20
+CREDIT_POLICIES = ("FULL_EVENT", "ACTUAL")
 OPEN = (OrderStatus.PENDING, OrderStatus.APPROVED)
 NEWEST_FIRST = Sort("created", col(Collective.created_at), col(Collective.id))
 BY_NAME = Sort("name", col(Collective.name), col(Collective.id), descending=False, parse=str)
@@ -120,6 +122,8 @@ async def create_event(
         raise Invalid("An event ends after it starts", path=["input", "endsAt"])
     if capacity is not None and capacity < 1:
         raise Invalid("A capacity is at least 1", path=["input", "capacity"])
+    if credit_policy not in {None, *CREDIT_POLICIES}:
+        raise Invalid("A credit policy is FULL_EVENT or ACTUAL", path=["input", "creditPolicy"])
     shown = texts.required(name, path=["input", "name"])
     event = Collective(
         type=CollectiveType.EVENT, name=shown, slug="", parent_id=owner.id, currency=owner.currency,
@@ -160,25 +164,43 @@ async def edit(
         row.host_fee_bps = _bps(changes["host_fee_bps"])
     require_open(row, path=["input", "collective"])
     if "slug" in own and own["slug"] != row.slug:
-        await _rename(session, row, own.pop("slug"))
+        await _rename(session, row, _kept(own.pop("slug"), ["input", "slug"]))
     if "currency" in own and own["currency"] != row.currency:
-        await _change_currency(session, row, own.pop("currency"))
+        await _change_currency(session, row, _kept(own.pop("currency"), ["input", "currency"]))
     for key, value in own.items():
-        path = ["input", _camel(key)]
-        if key == "name":
-            row.name = texts.required(value, path=path)
-        elif key == "timezone":
-            row.timezone = _zone(value) if value else None
-        elif key == "tags":
-            row.tags = [texts.required(tag, path=path, max_length=40) for tag in value or []][:20]
-        elif isinstance(value, str | None):
-            setattr(row, key, texts.clean(value, path=path))
-        else:
-            setattr(row, key, value)
+        setattr(row, key, _edited(key, value))
     row.updated_at = now()
     session.add(row)
     await session.flush()
     return row
+
+
+def _kept(value: str | None, path: list[str]) -> str:
+    if value is None:
+        raise Invalid("This cannot be taken away", path=path)
+    return value
+
+
+def _edited(key: str, value: Any) -> Any:
+    """Return the new value of a column, checked."""
+    path = ["input", _camel(key)]
+    match key:
+        case "name":
+            return texts.required(value, path=path)
+        case "timezone":
+            return _zone(value) if value else None
+        case "tags":
+            return _tags(value or [], path)
+        case "slug" | "currency":
+            return _kept(value, path)
+        case _:
+            return texts.clean(value, path=path)
+
+
+def _tags(given: list[str], path: list[str]) -> list[str]:
+    if len(given) > MAX_TAGS:
+        raise Invalid(f"A collective has at most {MAX_TAGS} tags", path=path)
+    return [texts.required(tag, path=path, max_length=40) for tag in given]
 
 
 def _camel(name: str) -> str:

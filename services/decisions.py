@@ -102,9 +102,14 @@ async def approve(
     held = order.type == OrderType.EXPENSE and order.payout_method_kind != PayoutMethodKind.BALANCE
     after = OrderStatus.APPROVED if held else OrderStatus.PAID
     await move(session, order, before=OrderStatus.PENDING, after=after, approved_amount=minor)
-    steps = [action(order, OrderActionType.APPROVE, actor, before=OrderStatus.PENDING, reason=why)]
+    steps = [
+        action(
+            order, OrderActionType.APPROVE, actor, before=OrderStatus.PENDING,
+            after=OrderStatus.APPROVED, reason=why,
+        )
+    ]  # fmt: skip
     if after is OrderStatus.PAID:
-        steps.append(action(order, OrderActionType.PAY, actor, before=OrderStatus.PENDING))
+        steps.append(action(order, OrderActionType.PAY, actor, before=OrderStatus.APPROVED))
     await add_actions(session, steps)
     if held:
         await _hold(session, placed)
@@ -262,7 +267,7 @@ async def pay(
     assert host is not None  # noqa: S101 - an expense is paid by a hosted collective
     fee = (
         to_minor(processor_fee, path=["input", "processorFee"], currency=host.currency)
-        if processor_fee is not None and processor_fee.value != 0
+        if processor_fee is not None and not processor_fee.value.is_zero()
         else 0
     )
     await move(session, order, before=OrderStatus.APPROVED, after=OrderStatus.PAID)

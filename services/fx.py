@@ -66,7 +66,9 @@ async def quotes(
         fresh = [q for q in candidates if q.valid_from and moment - q.valid_from <= FRESH]
         if not fresh:
             age = f"; the last is of {candidates[0].valid_from:%Y-%m-%d}" if candidates else ""
-            raise FxRateUnavailable(f"No rate of the last 7 days from {pair[0]} to {pair[1]}{age}")
+            raise FxRateUnavailable(
+                f"No rate of the last 7 days from {pair[0]} to {pair[1]}{age}", path=["input", "amount"]
+            )
         found[pair] = fresh[0]
     return found
 

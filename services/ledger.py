@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Order, new_id
 from models.enums import TransactionKind
+from services.errors import AmountTooSmall
 from services.settlement import Figures, Leg, Party
 
 _POST = text(
@@ -36,6 +37,8 @@ async def post(
     Locks: the accounts of the legs, in their order. Raises the database's own errors, which
     services.guards turns into problems.
     """
+    if not legs:
+        raise AmountTooSmall("Nothing is left of the amount in any balance", path=["input", "amount"])
     result = await session.execute(
         _POST,
         {

@@ -9,7 +9,7 @@ from sqlmodel import col
 
 from models import Collective, PaymentMethod, PayoutMethod
 from models.enums import PaymentMethodKind, PayoutMethodKind
-from services import ids, texts
+from services import ids, texts, visibility
 from services.actors import Actor
 from services.errors import Invalid, NotFound
 from services.money import AskedAmount, to_minor
@@ -38,7 +38,7 @@ async def create_payment_method(
         raise Invalid("A fee is 0 to 10000 basis points", path=["input", "feeBps"])
     fixed = (
         to_minor(fee_fixed, path=["input", "feeFixed"], currency=row.currency)
-        if fee_fixed is not None and fee_fixed.value != 0
+        if fee_fixed is not None and not fee_fixed.value.is_zero()
         else 0
     )
     method = PaymentMethod(
@@ -147,11 +147,24 @@ async def payment_methods_of(session: AsyncSession, *, host_id: UUID) -> list[Pa
     return list((await session.execute(statement)).scalars())
 
 
-async def payout_methods_of(session: AsyncSession, *, owner_id: UUID) -> list[PayoutMethod]:
-    """Return a payee's payout methods in use, oldest first; who may see them is the caller's to ask."""
+async def payout_methods_of(session: AsyncSession, actor: Actor, *, owner_id: UUID) -> list[PayoutMethod]:
+    """Return the payout methods in use of a payee that the actor may see, oldest first."""
     statement = (
         select(PayoutMethod)
-        .where(col(PayoutMethod.owner_id) == owner_id, col(PayoutMethod.archived_at).is_(None))
+        .where(
+            col(PayoutMethod.owner_id) == owner_id, col(PayoutMethod.archived_at).is_(None),
+            visibility.of_payout_method(actor),
+        )
         .order_by(col(PayoutMethod.id))
-    )
+    )  # fmt: skip
     return list((await session.execute(statement)).scalars())
+
+
+async def payout_methods_by_ids(
+    session: AsyncSession, actor: Actor, *, row_ids: list[UUID]
+) -> dict[UUID, PayoutMethod]:
+    """Return those of the payout methods that the actor may see, archived ones too."""
+    statement = select(PayoutMethod).where(
+        col(PayoutMethod.id).in_(row_ids), visibility.of_payout_method(actor)
+    )
+    return {row.id: row for row in (await session.execute(statement)).scalars()}

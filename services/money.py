@@ -49,7 +49,7 @@ def known_currency(code: str, *, path: Sequence[str]) -> str:
         Invalid: it does not.
     """
     if code not in CURRENCIES:
-        raise Invalid(f"{code!r} is not a currency code", path=path)
+        raise Invalid(f"{code[:10]!r} is not a currency code", path=path)
     return code
 
 

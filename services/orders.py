@@ -131,6 +131,8 @@ async def add_funds(
         description=description, host_fee_bps=host_fee_bps,
     )  # fmt: skip
     order.origin_unknown = from_ is None
+    if order.origin_unknown:  # the host is no side of it
+        order.has_public_side = has_public_side(payee, payee)
     await _settle_at_once(session, actor, sides(order, payer, payee), TransactionKind.ADDED_FUNDS)
     return order
 
@@ -227,8 +229,9 @@ async def _settle_at_once(
     """Write an order that is created, approved and paid in one act."""
     order = placed.order
     order.status = OrderStatus.PAID
+    first = created(order)
     paid = action(order, OrderActionType.PAY, actor, before=OrderStatus.PENDING)
-    await insert_order(session, order, [created(order), paid])
+    await insert_order(session, order, [first, paid])
     await settle(session, actor, placed, kind, method=method)
     await after_payment(session, actor, placed)
 
@@ -313,13 +316,14 @@ def action(
     actor: Actor,
     *,
     before: OrderStatus,
+    after: OrderStatus | None = None,
     amount: int | None = None,
     reason: str | None = None,
 ) -> OrderAction:
-    """Return a step that leads to the order's present status."""
+    """Return a step that leads to `after`, or else to the order's present status."""
     return OrderAction(
         id=new_id(), order_id=order.id, type=kind, actor_id=actor.id, from_status=before,
-        to_status=OrderStatus(order.status), reason=reason, at=now(),
+        to_status=after or OrderStatus(order.status), reason=reason, at=now(),
         amount=amount if amount is not None else order.approved_amount or order.amount,
     )  # fmt: skip
 

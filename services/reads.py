@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import Collective, LedgerAccount, Order, OrderAction, Posting, Transaction
-from models.enums import LedgerAccountKind, MemberRole, OrderStatus, OrderType, TransactionKind
+from models.enums import LedgerAccountKind, OrderStatus, OrderType, TransactionKind
 from services import pages, visibility
 from services.actors import Actor
 from services.pages import Page, PageRequest, Sort
@@ -261,20 +261,19 @@ async def ledger_accounts(
 ) -> dict[UUID, list[LedgerAccount]]:
     """Return the accounts of hosts' own books that are owned by the host, by kind and currency.
 
-    With them an EXCHANGE position or the cash can be read. For admins and accountants of the book.
+    With them an EXCHANGE position or the cash can be read. An organization's books are open.
     """
     statement = (
         select(LedgerAccount)
+        .join(Collective, col(LedgerAccount.owner_id) == Collective.id)
         .where(
+            visibility.of_ledger_account(actor),
             col(LedgerAccount.book_id).in_(book_ids),
             col(LedgerAccount.owner_id) == col(LedgerAccount.book_id),
             col(LedgerAccount.kind).in_(kinds) if kinds else literal(value=True),
         )
         .order_by(col(LedgerAccount.kind), col(LedgerAccount.currency))
     )
-    if not actor.is_platform_accountant:
-        readable = actor.with_role(MemberRole.ADMIN, MemberRole.ACCOUNTANT)
-        statement = statement.where(col(LedgerAccount.book_id).in_(readable))
     found: dict[UUID, list[LedgerAccount]] = {key: [] for key in book_ids}
     for row in (await session.execute(statement)).scalars():
         found[row.book_id].append(row)

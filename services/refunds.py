@@ -79,7 +79,7 @@ async def refund(
     part = _asked(order, left, amount)
     at_once = _parties(placed, original)
     found = _part(left, part, original, host_pays_itself=_host_is_receiver(at_once))
-    written = await _post(session, actor, order, at_once, found, original, refund_id=refund_id, reason=why)
+    written = await _post(session, actor, order, at_once, found, original, refund_id=refund_id)
     before = OrderStatus(order.status)
     if part == left["amount"]:
         await decisions.move(session, order, before=before, after=OrderStatus.REFUNDED)
@@ -153,8 +153,8 @@ def _receiver(sides: tuple[Party, Party]) -> Party:
 
 
 def _host_is_receiver(sides: tuple[Party, Party]) -> bool:
-    receiver = _receiver(sides)
-    return receiver.host is not None and named(receiver).id == receiver.host.id
+    _, payee = sides
+    return payee.host is not None and named(payee).id == payee.host.id
 
 
 def _part(left: dict[str, int], part: int, original: Transaction, *, host_pays_itself: bool) -> Figures:
@@ -216,7 +216,6 @@ async def _post(
     original: Transaction,
     *,
     refund_id: UUID,
-    reason: str | None,
 ) -> list[UUID]:
     payer, payee = at_once
     platform_id = actor.platform_id
@@ -224,7 +223,7 @@ async def _post(
     group_id = new_id()
     row = ledger.transaction_row(
         _negated(found), payer, payee, kind=TransactionKind.REFUND, order=order,
-        transaction_id=refund_id, group_id=group_id, description=reason,
+        transaction_id=refund_id, group_id=group_id,
     )  # fmt: skip
     mirrored = [
         replace(leg, amount=-leg.amount) for leg in legs(found, payer, payee, platform_id=platform_id)

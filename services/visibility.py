@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, false, or_, select, true
 from sqlmodel import col
 
-from models import Collective, Invitation, LedgerAccount, Member, Order, Transaction
+from models import Collective, Invitation, LedgerAccount, Member, Order, PayoutMethod, Transaction
 from models.enums import CollectiveType, MemberRole, OrderStatus, OrderType
 from services.actors import Actor
 
@@ -16,6 +16,14 @@ _OPEN_TO_ALL = (OrderStatus.APPROVED, OrderStatus.PAID, OrderStatus.REFUNDED)
 def _among(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
     ids = actor.with_role(*roles)
     return col(column).in_(ids) if ids else false()
+
+
+def _in_events(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
+    """Whether the column names an event of a parent in which the actor has one of the roles."""
+    ids = actor.with_role(*roles)
+    if not ids:
+        return false()
+    return col(column).in_(select(col(Collective.id)).where(col(Collective.parent_id).in_(ids)))
 
 
 def of_collective(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
@@ -104,7 +112,19 @@ def of_member(actor: Actor) -> ColumnElement[bool]:
     return or_(
         col(Member.role) != MemberRole.FOLLOWER,
         _among(Member.collective_id, actor, *_READERS),
+        _in_events(Member.collective_id, actor, *_READERS),
         _among(Member.member_id, actor, *_READERS),
+    )
+
+
+def of_payout_method(actor: Actor) -> ColumnElement[bool]:
+    """The payee's admins and accountants, and those of a host that is to pay to it."""
+    if actor.is_platform_accountant:
+        return true()
+    to_pay = select(col(Order.payout_method_id)).where(_hosted(Order.from_id, actor))
+    return or_(
+        _among(PayoutMethod.owner_id, actor, *_READERS),
+        col(PayoutMethod.id).in_(to_pay),
     )
 
 

@@ -7,14 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from make import World
-from raw_ledger import Line
-from scene import Scene, done, row_id
 
-from conftest import Database
 from models import now
 from models.enums import CollectiveType
-from services import database as databases
+from tests.conftest import Database
+from tests.make import World
+from tests.raw_ledger import Line
+from tests.scene import Scene, done, row_id, world_of
 
 
 @dataclass
@@ -55,10 +54,14 @@ async def made(make_database: Callable[[], Database]) -> AsyncIterator[Books]:
     less a refund; passing got 5.00 and gave it away; gone is archived, meetup an event.
     """
     database = make_database()
-    engine = databases.connect(database.settings)
-    world = await World.create(database.settings, databases.sessions(engine))
-    scene = await Scene.create(world, funds="10.00")
-    books = Books(database, scene)
+    async with world_of(database) as world:
+        books = Books(database, await Scene.create(world, funds="10.00"))
+        await _filled(books)
+        yield books
+
+
+async def _filled(books: Books) -> None:
+    world, scene = books.world, books.scene
     await world.fund(scene.webpack, "5.00", by=scene.holder)
     await world.fund(scene.host, "10.00", by=scene.holder)
     transfer = done(await scene.transfer("1.00"))
@@ -86,8 +89,6 @@ async def made(make_database: Callable[[], Database]) -> AsyncIterator[Books]:
         "given": await _emitted(world, row_id(gift)),
     }  # fmt: skip
     assert [t["kind"] for t in refund["transactions"]] == ["REFUND", "PAYMENT_PROCESSOR_COVER"]
-    yield books
-    await engine.dispose()
 
 
 async def _closed(books: Books) -> tuple[Any, Any]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.make import World
 from psycopg import sql
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -20,6 +19,7 @@ from models import new_id
 from services import database as databases
 from services import migrations
 from services.settings import Settings
+from tests.make import World
 
 
 @dataclass(frozen=True)

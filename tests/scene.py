@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from models import new_id
+from services import database as databases
+from services import ids
 from tests.make import Person, World, money, of
 
-from services import ids
-
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from uuid import UUID
 
     from models import Collective
+    from tests.conftest import Database
 
 ORDER = "order { id status amount { minorUnits } approvedAmount { minorUnits } }"
 KINDS = "transactions { id kind amount { minorUnits } }"
@@ -33,18 +37,34 @@ class Scene:
     host: Collective
     webpack: Collective
     babel: Collective
+    suffix: str = ""
+    """What slugs end with, where several scenes share a database."""
 
     @classmethod
-    async def create(cls, world: World, *, funds: str = "100.00") -> Scene:
+    async def create(cls, world: World, *, funds: str = "100.00", suffix: str = "") -> Scene:
         """Make the people and collectives; webpack has funds."""
-        holder, giver = await world.person("holder"), await world.person("giver")
-        friend, payee = await world.person("friend"), await world.person("xdamman")
-        host = await world.host("opensource", holder)
-        webpack = await world.community("webpack", host, giver)
-        babel = await world.community("babel", host, friend)
+        holder, giver = await world.person("holder" + suffix), await world.person("giver" + suffix)
+        friend, payee = await world.person("friend" + suffix), await world.person("xdamman" + suffix)
+        host = await world.host("opensource" + suffix, holder)
+        webpack = await world.community("webpack" + suffix, host, giver)
+        babel = await world.community("babel" + suffix, host, friend)
         if funds:
             await world.fund(webpack, funds, by=holder)
-        return cls(world, holder, giver, friend, payee, host, webpack, babel)
+        return cls(world, holder, giver, friend, payee, host, webpack, babel, suffix)
+
+    @classmethod
+    async def among_others(cls, world: World) -> Scene:
+        """Make a scene in a world that has others: a database of its own costs most of a second."""
+        return await cls.create(world, suffix=f"-{new_id().hex[-12:]}")
+
+    async def host_of(self, slug: str, **given: Any) -> Collective:
+        """Make another host of the holder's."""
+        return await self.world.host(slug + self.suffix, self.holder, **given)
+
+    async def community(self, slug: str, host: Collective | None, admin: Person | None = None,
+                        **given: Any) -> Collective:  # fmt: skip
+        """Make another collective."""
+        return await self.world.community(slug + self.suffix, host, admin, **given)
 
     async def donate(
         self, value: str, *, by: Person | None = None, from_: Collective | Person | None = None,
@@ -116,6 +136,14 @@ class Scene:
         assert made["errors"] == [], made
         method_id: str = made["paymentMethod"]["id"]
         return method_id
+
+
+@asynccontextmanager
+async def world_of(database: Database) -> AsyncIterator[World]:
+    """Open a world in a database, for all tests of a file."""
+    engine = databases.connect(database.settings)
+    yield await World.create(database.settings, databases.sessions(engine))
+    await engine.dispose()
 
 
 def done(payload: dict[str, Any]) -> str:

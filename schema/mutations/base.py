@@ -11,7 +11,7 @@ from models import Order, new_id
 from resolvers import mutations
 from resolvers.context import Info
 from schema.errors import UserError, user_error
-from services.errors import NotFound, Problem
+from services.errors import NotFound, Problem, Unauthenticated
 
 ERRORS = "Why nothing was done; empty on success."
 KEY = (
@@ -32,7 +32,7 @@ PayloadT = TypeVar("PayloadT", bound=Payload)
 @strawberry.input(description="What every mutation that moves money takes.")
 class MoneyInput:
     idempotency_key: str | None = strawberry.field(default=None, description=KEY)
-    dry_run: bool = strawberry.field(default=False, description=DRY_RUN)
+    dry_run: bool | None = strawberry.field(default=False, description=DRY_RUN)
 
 
 async def perform(
@@ -41,8 +41,15 @@ async def perform(
     work: Callable[[], Awaitable[dict[str, Any]]],
     *,
     dry_run: bool = False,
+    for_anybody: bool = False,
 ) -> PayloadT:
-    """Answer with what the work returns, or with why it did nothing."""
+    """Answer with what the work returns, or with why it did nothing.
+
+    Raises:
+        AccessDenied: nobody is signed in, and it is not `for_anybody`; or the actor has no right.
+    """
+    if info.context.actor.user is None and not for_anybody:
+        raise Unauthenticated
     done = await mutations.attempt(info, work, dry_run=dry_run)
     if isinstance(done, Problem):
         return payload(errors=[user_error(done)])
@@ -68,7 +75,7 @@ async def perform_order(
         )  # fmt: skip
         return {"order": order}
 
-    return await perform(info, payload, done, dry_run=given.dry_run)
+    return await perform(info, payload, done, dry_run=bool(given.dry_run))
 
 
 async def found(info: Info, order_id: UUID) -> Order:

@@ -134,11 +134,11 @@ class DecisionMutations:
         async def work() -> dict[str, Any]:
             results = await resolve.approve_each(
                 info, public_ids=[str(i) for i in input.ids], key=input.idempotency_key,
-                dry_run=input.dry_run,
+                dry_run=bool(input.dry_run),
             )  # fmt: skip
             return {"results": [_shown(result) for result in results]}
 
-        return await perform(info, ApproveOrdersPayload, work, dry_run=input.dry_run)
+        return await perform(info, ApproveOrdersPayload, work, dry_run=bool(input.dry_run))
 
     @strawberry.mutation(
         description="Refuse an order, with a reason; what an approved expense holds is freed. A donation: "
@@ -207,7 +207,7 @@ class DecisionMutations:
             )  # fmt: skip
             return {"order": order, "transactions": written}
 
-        return await perform(info, RefundOrderPayload, work, dry_run=input.dry_run)
+        return await perform(info, RefundOrderPayload, work, dry_run=bool(input.dry_run))
 
 
 def _given(public_id: strawberry.ID) -> Any:

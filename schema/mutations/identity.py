@@ -98,7 +98,7 @@ class IdentityMutations:
             )  # fmt: skip
             return {"user": user}
 
-        return await perform(info, SignUpPayload, work)
+        return await perform(info, SignUpPayload, work, for_anybody=True)
 
     @strawberry.mutation(
         description="Prove an address with the mailed token: claims the user's row and signs in. NOT_FOUND."
@@ -110,7 +110,7 @@ class IdentityMutations:
                 await info.context.run(identity.verify_email, token=input.token, session_days=days)
             )
 
-        return await perform(info, VerifyEmailPayload, work)
+        return await perform(info, VerifyEmailPayload, work, for_anybody=True)
 
     @strawberry.mutation(
         description="Sign in with address and password. INVALID_INPUT; RATE_LIMITED after 10 tries of an "
@@ -120,7 +120,7 @@ class IdentityMutations:
         async def work() -> dict[str, Any]:
             return _signed_in(await resolve.sign_in(info, email=input.email, password=input.password))
 
-        return await perform(info, SignInPayload, work)
+        return await perform(info, SignInPayload, work, for_anybody=True)
 
     @strawberry.mutation(description="End the session that asks.")
     async def sign_out(self, info: Info) -> SignOutPayload:

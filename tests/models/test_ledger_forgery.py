@@ -7,13 +7,13 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from books import Books, made
-from make import World
-from raw_ledger import Line, figures, post, refused
-from scene import Scene, done, row_id
 
-from conftest import Database, MakeDatabase
 from models import new_id
+from tests.books import Books, made
+from tests.conftest import Database, MakeDatabase
+from tests.make import World
+from tests.raw_ledger import Line, figures, post, refused
+from tests.scene import Scene, done, row_id
 
 ROLES = ["owner", "replica"]
 TAIL = """

@@ -7,11 +7,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from books import Books, made
-from raw_ledger import Line, figures, post, refused
 
-from conftest import MakeDatabase
 from models import new_id, now
+from tests.books import Books, made
+from tests.conftest import MakeDatabase
+from tests.raw_ledger import Line, figures, post, refused
 
 MAX = 2**63 - 1
 Lines = Callable[[Books], list[Line]]

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from books import Books, made
-from raw_ledger import refused
 
-from conftest import MakeDatabase
 from models.enums import OrderStatus
 from services.database import APP_ROLE
+from tests.books import Books, made
+from tests.conftest import MakeDatabase
+from tests.raw_ledger import refused
 
 FORBIDDEN = "InsufficientPrivilege"
 APPEND_ONLY = (
@@ -85,7 +85,8 @@ async def test_the_application_updates_none_of_these(books: Books, table: str) -
 
 @pytest.mark.parametrize("table", [*WRITTEN_BY_FUNCTIONS, "currency"])
 async def test_the_application_inserts_into_none_of_these(books: Books, table: str) -> None:
-    await refuses(books, "app", f'INSERT INTO "{table}" SELECT * FROM "{table}" LIMIT 1', by=FORBIDDEN)
+    statement = f'INSERT INTO "{table}" OVERRIDING SYSTEM VALUE SELECT * FROM "{table}" LIMIT 1'
+    await refuses(books, "app", statement, by=FORBIDDEN)
 
 
 @pytest.mark.parametrize("column", ["posted", "held", "seq", "floor", "currency", "last_at"])

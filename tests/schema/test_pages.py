@@ -12,7 +12,8 @@ from tests.make import World
 
 @pytest.fixture
 async def browser(database: Database, world: World) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client of the whole application."""
+    """Return a client of the whole application, on the world's database."""
+    assert world.platform
     app = application(database.settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)

@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from books import Books, made
-from make import World
-from scene import Scene, done
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from conftest import Database, MakeDatabase
 from services import audit
 from services import database as databases
+from tests.books import Books, made
+from tests.conftest import Database, MakeDatabase
+from tests.make import World
+from tests.scene import Scene, done
 
 FIRST_TWO = (
     "FROM (SELECT p.book_id, p.account_id, p.seq, p.transaction_id, lead(p.transaction_id) OVER w AS"
@@ -256,9 +256,7 @@ async def test_anybody_reads_the_audit(world: World, database: Database) -> None
     assert (clean["transactions"], clean["postings"]) == (2, 4)
     assert [c["name"] for c in clean["checks"]] == list(audit.CHECKS)
     assert (damaged["isClean"], damaged["violations"]) == (False, 1)
-    assert {c["name"]: c["violations"] for c in damaged["checks"] if c["violations"]} == {
-        "sequenceGaps": 1
-    }
+    assert {c["name"]: c["violations"] for c in damaged["checks"] if c["violations"]} == {"sequenceGaps": 1}
 
 
 async def test_the_audit_of_an_empty_ledger_is_clean(world: World) -> None:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -251,9 +252,7 @@ def test_a_greater_weight_never_gets_less(weights: list[int], data: st.DataObjec
     parts = allocate(data.draw(st.integers(0, sum(weights))), weights)
     by_weight = sorted(zip(weights, parts, strict=True))
 
-    assert all(
-        a[1] <= b[1] for a, b in zip(by_weight, by_weight[1:], strict=False) if a[0] < b[0]
-    )
+    assert all(a[1] <= b[1] for a, b in pairwise(by_weight) if a[0] < b[0])
 
 
 @given(st.integers(-(10**15), 10**15), st.integers(0, 10_000))

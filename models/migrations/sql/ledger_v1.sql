@@ -127,7 +127,7 @@ ALTER TABLE "order" ENABLE ALWAYS TRIGGER order_status_guard;
 CREATE FUNCTION order_sides_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM FROM (
-        SELECT c.archived_at, c.type FROM collective c WHERE c.id IN (NEW.from_id, NEW.to_id) FOR KEY SHARE
+        SELECT c.archived_at, c.type FROM collective c WHERE c.id IN (NEW.from_id, NEW.to_id) FOR SHARE
     ) side WHERE side.archived_at IS NOT NULL OR side.type = 'EVENT';
     IF FOUND AND NEW.import_key IS NULL THEN
         RAISE EXCEPTION 'an order needs two sides that are open and can hold money'

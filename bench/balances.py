@@ -1,0 +1,131 @@
+"""A balance now and at a past moment: as fast on a long account as on a short one."""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from statistics import median
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from bench import tables
+from bench.place import Place, execute, fresh_database, require_clean
+from models import new_id, now
+from services import balances, database
+from services.actors import ANONYMOUS
+
+_DATABASE = "balances"
+_CALLS = 200
+_TOLERANCE = 1.2
+
+
+@dataclass(frozen=True)
+class _Long:
+    """A collective with a number of postings, one a second until now."""
+
+    postings: int
+    host_id: UUID
+    collective_id: UUID
+
+    @property
+    def name(self) -> str:
+        """Its number, to read."""
+        return f"{self.postings:,}"
+
+
+def run(place: Place) -> None:
+    """Time balances on a short and a long account."""
+    fresh_database(place, _DATABASE)
+    sizes = (10_000, 100_000 if place.is_quick else 1_000_000)
+    short, long = (_Long(size, new_id(), new_id()) for size in sizes)
+    _fill(place, short)
+    _fill(place, long)
+    execute(place, _DATABASE, "VACUUM (ANALYZE)", "CHECKPOINT")
+    rows = asyncio.run(_measure(place, short, long))
+    tables.show(
+        "Balance of a collective by the number of its postings (`services.balances.of`)",
+        [
+            "moment",
+            f"{short.name} postings, ms",
+            f"{long.name} postings, ms",
+            "long ÷ short",
+            "target",
+            "reached",
+        ],
+        rows,
+        f"Medians and ranges of {place.rounds} interleaved rounds of {_CALLS} calls, one at a time; the past"
+        f" moments are random ones of the account's life. Audit: {require_clean(place, _DATABASE)}.",
+    )
+
+
+def _fill(place: Place, made: _Long) -> None:
+    """Write a valid history at once, as the owner, with the guard of single statements set aside."""
+    host, own, size = made.host_id, made.collective_id, made.postings
+    began = now() - timedelta(seconds=size + 60)
+    execute(
+        place,
+        _DATABASE,
+        "INSERT INTO collective (id, slug, type, name, currency, host_id, host_approved_at) VALUES"
+        f" ('{host}', 'host-{size}', 'NONPROFIT', 'Host', 'USD', '{host}', now()),"
+        f" ('{own}', 'long-{size}', 'COMMUNITY', 'Long', 'USD', '{host}', now())",
+        "INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor) VALUES"
+        f" ('{host}', '{host}', 'USD', 'CASH', NULL), ('{host}', '{own}', 'USD', 'BALANCE', 0)",
+        "INSERT INTO transaction (id, group_id, kind, to_collective_id, to_host_id, currency, amount, fx_rate,"
+        " host_currency, gross, payment_processor_fee, platform_fee, host_fee, to_host_amount,"
+        " to_collective_amount, has_public_side, at, created_at, xid)"
+        f" SELECT {_row_id('n', size)}, {_row_id('n', size)}, 'ADDED_FUNDS', '{own}', '{host}', 'USD', 100, 1,"
+        f" 'USD', 100, 0, 0, 0, 100, 100, true, {_at(began)}, {_at(began)}, 0 FROM generate_series(1, {size}) n",
+        "ALTER TABLE posting DISABLE TRIGGER posting_guard",
+        "INSERT INTO posting (book_id, account_id, seq, transaction_id, currency, amount, balance_after, at)"
+        f" SELECT a.book_id, a.id, n, {_row_id('n', size)}, 'USD', s.sign * 100, s.sign * 100 * n, {_at(began)}"
+        f" FROM generate_series(1, {size}) n CROSS JOIN ledger_account a"
+        " CROSS JOIN LATERAL (SELECT CASE a.kind WHEN 'CASH' THEN -1 ELSE 1 END AS sign) s"
+        f" WHERE a.book_id = '{host}'",
+        "ALTER TABLE posting ENABLE ALWAYS TRIGGER posting_guard",
+        f"UPDATE ledger_account SET seq = {size}, last_at = {_at(began).replace('n *', f'{size} *')},"
+        f" posted = CASE kind WHEN 'CASH' THEN -1 ELSE 1 END * 100 * {size} WHERE book_id = '{host}'",
+    )
+
+
+def _row_id(number: str, size: int) -> str:
+    return f"('{size:08d}-0000-7000-8000-' || lpad({number}::text, 12, '0'))::uuid"
+
+
+def _at(began: datetime) -> str:
+    return f"timestamptz '{began.isoformat()}' + n * interval '1 second'"
+
+
+async def _measure(place: Place, short: _Long, long: _Long) -> list[list[str]]:
+    engine = database.connect(replace(place.settings(_DATABASE), pool_size=2))
+    sessions = database.sessions(engine)
+    rows = []
+    for moment in ("now", "past"):
+        times: list[list[float]] = [[], []]
+        for number in range(place.rounds + 1):
+            for made, found in zip((short, long), times, strict=True):
+                each = await _median_ms(sessions, made, past=moment == "past")
+                if number:
+                    found.append(each)
+        ratio = tables.ratios(times[1], times[0])
+        reached = "yes" if 1 / _TOLERANCE <= median(ratio) <= _TOLERANCE else "**no**"
+        rows.append(
+            [moment, *(tables.spread(t, ".3f") for t in times), tables.spread(ratio), "0.83–1.2", reached]
+        )
+    await engine.dispose()
+    return rows
+
+
+async def _median_ms(sessions: async_sessionmaker[AsyncSession], made: _Long, *, past: bool) -> float:
+    times = []
+    async with sessions() as session:
+        for _ in range(_CALLS):
+            ago = random.uniform(60, made.postings)  # noqa: S311 - a moment to ask about
+            as_of = now() - timedelta(seconds=ago) if past else None
+            started = time.perf_counter()
+            found = await balances.of(session, ANONYMOUS, collective_ids=[made.collective_id], as_of=as_of)
+            times.append((time.perf_counter() - started) * 1000)
+            if not found[made.collective_id][0].posted_minor:
+                raise SystemExit("The balance is empty")
+    return median(times)

@@ -1,0 +1,27 @@
+"""The operations that the benches send."""
+
+TINY = "{ __typename }"
+
+_AMOUNT = "{ value currency }"
+FEED = f"""query($first: Int!) {{ transactions(first: $first) {{ nodes {{
+    id kind createdAt description
+    fromCollective {{ slug name type }} toCollective {{ slug name type }}
+    fromHost {{ slug name }} toHost {{ slug name }}
+    order {{ id status description }}
+    amount {_AMOUNT} fromCollectiveAmount {_AMOUNT} toHostAmount {_AMOUNT} toCollectiveAmount {_AMOUNT}
+    hostFeeInHostCurrency {_AMOUNT} platformFeeInHostCurrency {_AMOUNT}
+    paymentProcessorFeeInHostCurrency {_AMOUNT}
+}} }} }}"""
+
+COLLECTIVE = """query($slug: String!) { collective(slug: $slug) {
+    slug name type host { slug name }
+    balance(currency: "USD") { posted { value } held { value } available { value } pending { value } }
+} }"""
+
+NESTED = """{ collectives(first: 50, filter: {type: [COMMUNITY]}) { nodes { slug name members(first: 10) { nodes {
+    role since member { slug name type }
+} } } } }"""
+
+APPROVE = """mutation($i: ApproveOrderInput!) { approveOrder(input: $i) {
+    order { id status } errors { code message }
+} }"""

@@ -1,0 +1,251 @@
+"""The command line: what it does, what it prints, and how it says no."""
+
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import psycopg
+import pytest
+
+from models import new_id
+from schema.__main__ import main
+from services import database as databases
+from services import fx
+from tests.conftest import Database, Server
+
+Run = Callable[..., int]
+HEADER = "Date,USD,JPY,XXX,\n"
+
+
+@pytest.fixture(scope="module")
+def database(server: Server) -> Iterator[Database]:
+    """Return a database that starts empty, without tables, and serves all tests of this file."""
+    name = f"commands_{new_id().hex[-12:]}"
+    databases.create_database(server.url, name)
+    yield Database(name, server.database_url(name), server.database_url(name, role=databases.APP_ROLE))
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def owner(database: Database) -> Iterator[psycopg.Connection[Any]]:
+    """Return a connection of the tables' owner."""
+    with psycopg.connect(database.owner_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def run(database: Database, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return the command line on that database; settings are given by name."""
+    monkeypatch.setattr(fx, "packaged_history", lambda: archive("2026-01-02,1.1,150,N/A,\n"))
+
+    def run(*arguments: str, **settings: str) -> int:
+        urls = {"database_url": database.app_url, "owner_database_url": database.owner_url}
+        for name, value in (urls | settings).items():
+            monkeypatch.setenv(f"COMMONWEAL_{name.upper()}", value)
+        return main([*arguments])
+
+    return run
+
+
+def archive(rows: str, *, header: str = HEADER, name: str = "eurofxref-hist.csv") -> bytes:
+    """Return a zip like that of the European Central Bank."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr(name, header + rows)
+    return content.getvalue()
+
+
+@contextmanager
+def published(content: bytes, *, status: int = 200) -> Iterator[str]:
+    """Serve one file on the loopback."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}/eurofxref-hist.zip"
+        http.shutdown()
+        thread.join()
+
+
+def rates(owner: psycopg.Connection[Any]) -> int:
+    """Return how many rates are stored."""
+    found = owner.execute("SELECT count(*) FROM fx_rate").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def test_migrate_makes_an_empty_database_ready_and_does_nothing_twice(
+    run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [run("migrate"), run("migrate")] == [0, 0]
+    assert capsys.readouterr().out == "The database is at the newest version\n" * 2
+    assert rates(owner) == 2
+    assert owner.execute("SELECT slug FROM collective").fetchall() == [("commonweal",)]
+
+
+def test_admin_makes_an_address_an_admin_of_the_platform_once(
+    run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [run("migrate"), run("admin", "Ada@Commonweal.test"), run("admin", "ada@commonweal.test")] == [
+        0
+    ] * 3
+    assert "ada@commonweal.test" in capsys.readouterr().out
+    roles = owner.execute(
+        "SELECT role, verified_at FROM member JOIN credential ON user_id = member_id"
+        " WHERE email = 'ada@commonweal.test'"
+    ).fetchall()
+    assert roles == [("ADMIN", None)]
+    assert run("admin", "nobody") == 1
+    assert "This is not an email address" in capsys.readouterr().err
+
+
+def test_the_demo_world_is_not_for_data_nor_for_production(
+    run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("admin", "ada@commonweal.test") == 0
+    before = owner.execute("SELECT count(*) FROM collective").fetchone()
+    capsys.readouterr()
+    assert run("demo") == 1
+    assert "The database has data" in capsys.readouterr().err
+    assert run("demo", production="1") == 1
+    assert "not for production" in capsys.readouterr().err
+    assert owner.execute("SELECT count(*) FROM collective").fetchone() == before
+
+
+def test_fx_refresh_adds_what_is_new_and_only_that(
+    run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("migrate") == 0
+    before = rates(owner)
+    capsys.readouterr()
+    with published(archive("2026-01-06,1.2345,N/A,7,\n2026-01-05,1.2,,7,\n2026-01-02,9,9,9,\n")) as url:
+        assert [run("fx", "refresh", fx_url=url), run("fx", "refresh", fx_url=url)] == [0, 0]
+    assert capsys.readouterr().out == "2 rates added\n0 rates added\n"
+    assert rates(owner) == before + 2
+    newest = "SELECT base, quote, rate::text, source FROM fx_rate ORDER BY valid_from DESC LIMIT 1"
+    assert owner.execute(newest).fetchall() == [("EUR", "USD", "1.2345", "ECB")]
+
+
+NEW = "2026-02-02,1.1,150,N/A,\n"
+GOOD = archive(NEW * 50)
+BROKEN = {
+    "empty": b"", "no zip": b"<html>maintenance</html>", "cut off": GOOD[: len(GOOD) // 2],
+    "damaged": GOOD[:60] + bytes(8) + GOOD[68:], "no rows": archive("", header=""),
+    "another table": archive("1,2\n", header="a,b\n"), "not a number": archive("2026-02-02,many,1,,\n"),
+    "not a day": archive("02.02.2026,1,1,,\n"), "NaN": archive("2026-02-02,NaN,1,,\n"),
+    "Infinity": archive("2026-02-02,Infinity,1,,\n"), "zero": archive("2026-02-02,0,1,,\n"),
+    "negative": archive("2026-02-02,-1.1,1,,\n"), "later broken": archive(NEW + "2026-02-01,x,,,\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_history_is_refused_in_words_and_nothing_is_stored(
+    run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    assert run("migrate") == 0
+    before = rates(owner)
+    with published(BROKEN[kind]) as url:
+        assert run("fx", "refresh", fx_url=url) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("commonweal: ")
+    assert said.count("\n") == 1
+    assert rates(owner) == before
+
+
+def test_a_history_that_cannot_be_read_is_said_in_words(
+    run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with published(b"gone", status=404) as missing:
+        for url in (missing, "http://127.0.0.1:1/x.zip", "nonsense", (tmp_path / "none.zip").as_uri()):
+            assert run("fx", "refresh", fx_url=url) == 1
+            said = capsys.readouterr().err
+            assert said.startswith("commonweal: ")
+            assert said.count("\n") == 1
+
+
+def test_audit_says_by_its_exit_code_whether_a_promise_is_broken(
+    run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("migrate") == 0
+    capsys.readouterr()
+    assert run("audit") == 0
+    clean = capsys.readouterr().out
+    assert "0 transactions, 0 postings read" in clean
+    assert all(line.split()[0] == "0" for line in clean.splitlines())
+    owner.execute("SET session_replication_role = replica")
+    owner.execute("UPDATE ledger_account SET posted = 5, floor = NULL")
+    assert run("audit") == 1
+    assert any(int(line.split()[0]) > 0 for line in capsys.readouterr().out.splitlines()[:-1])
+    owner.execute("UPDATE ledger_account SET posted = 0, floor = 0")
+    assert run("audit") == 0
+
+
+def test_importing_a_broken_file_names_its_line(
+    run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run("migrate") == 0
+    real = next(Path(__file__).parents[1].glob("tests/**/*.csv"), None)
+    header = (
+        "datetime,shortId,shortGroup,type,kind,isRefund,isRefunded,shortRefundId,amount,paymentProcessorFee,"
+        "netAmount,balance,currency,accountSlug,oppositeAccountSlug\n"
+    )
+    text = (
+        real.read_text()
+        if real
+        else header + "2026-01-01T00:00:00Z,a,b,CREDIT,ADDED_FUNDS,,,,1,0,1,1,USD,a,b\n"
+    )
+    broken = tmp_path / "broken.csv"
+    broken.write_text(text.splitlines()[0] + "\nyesterday" + "," * text.splitlines()[0].count(",") + "\n")
+    before = owner.execute("SELECT count(*) FROM collective").fetchone()
+    asked = ("--host", "commonweal", "--collective", "webpack")
+    assert run("import", "open-collective", str(broken), *asked) == 1
+    assert "Line 2, datetime" in capsys.readouterr().err
+    assert run("import", "open-collective", str(tmp_path / "none.csv"), *asked) == 1
+    assert "cannot be read" in capsys.readouterr().err
+    assert owner.execute("SELECT count(*) FROM collective").fetchone() == before
+
+
+def test_a_wrong_setting_or_command_is_named(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("migrate", pool_size="many") == 1
+    assert "COMMONWEAL_POOL_SIZE" in capsys.readouterr().err
+    for arguments in ([], ["nothing"], ["import"], ["fx"]):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["migrate", "demo", "audit"])
+def test_a_database_that_is_not_there_is_said_in_words(
+    run: Run, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/nowhere"
+    assert run(command, database_url=nowhere, owner_database_url=nowhere) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("commonweal: ")
+    assert "Traceback" not in said
+
+
+def test_the_schema_is_printed_and_compared_by_a_process_of_its_own() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "schema", "schema"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert printed.stdout.startswith(("directive", '"""'))
+    assert "type Mutation" in printed.stdout
