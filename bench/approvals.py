@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from bench import queries, tables
 from bench.place import Place, execute, fresh_database, require_clean
-from bench.serving import Connection, Served, cpu_seconds, postgres_cpu_seconds, serving
+from bench.serving import Connection, Served, cpu_seconds, postgres_cpu_seconds, serving, spent
 from bench.world import Scene, in_scene
 from models import new_id
 from services import ids
@@ -36,16 +36,16 @@ INSERT INTO order_action (id, order_id, type, actor_id, to_status, amount, at)
 SELECT uuidv7(), id, 'CREATE', created_by_id, 'PENDING', amount, created_at FROM made"""
 _PENDING = "SELECT id FROM \"order\" WHERE status = 'PENDING' ORDER BY md5(id::text)"
 _APPROVED = """
-SELECT to_jsonb(t) - '{at,created_at,xid,order_id}'::text[] AS row, array_agg(a.book_id ORDER BY a.book_id,
-    a.owner_id, a.currency COLLATE "C", a.kind COLLATE "C") AS books,
-    array_agg(a.owner_id ORDER BY a.book_id, a.owner_id, a.currency COLLATE "C", a.kind COLLATE "C") AS owners,
-    array_agg(a.currency ORDER BY a.book_id, a.owner_id, a.currency COLLATE "C", a.kind COLLATE "C")
-        AS currencies,
-    array_agg(a.kind ORDER BY a.book_id, a.owner_id, a.currency COLLATE "C", a.kind COLLATE "C") AS kinds,
-    array_agg(p.amount ORDER BY a.book_id, a.owner_id, a.currency COLLATE "C", a.kind COLLATE "C") AS amounts
-FROM transaction t JOIN posting p ON p.transaction_id = t.id
-    JOIN ledger_account a ON a.book_id = p.book_id AND a.id = p.account_id
-WHERE t.kind = 'DONATION' GROUP BY t.id"""
+SELECT to_jsonb(x.t) - '{at,created_at,xid,order_id}'::text[] AS row, array_agg(book_id) AS books,
+    array_agg(owner_id) AS owners, array_agg(currency) AS currencies, array_agg(kind) AS kinds,
+    array_agg(amount) AS amounts
+FROM (
+    SELECT t, a.book_id, a.owner_id, a.currency, a.kind, p.amount
+    FROM transaction t JOIN posting p ON p.transaction_id = t.id
+        JOIN ledger_account a ON a.book_id = p.book_id AND a.id = p.account_id
+    WHERE t.kind = 'DONATION'
+    ORDER BY t.id, a.book_id, a.owner_id, a.currency COLLATE "C", a.kind COLLATE "C"
+) x GROUP BY x.t"""
 _POST = """
 SELECT ledger_post(jsonb_populate_record(NULL::transaction, %(row)s::jsonb), %(books)s::uuid[],
     %(owners)s::uuid[], %(currencies)s::text[], %(kinds)s::text[], %(amounts)s::bigint[])"""
@@ -101,10 +101,8 @@ async def _measure(place: Place, made: Scene, rows: list[list[str]], memory: lis
 
 async def _pending_donations(place: Place, made: Scene) -> None:
     for giver, row in zip(made.givers, made.collectives, strict=True):
-        await made.world.do(
-            "donate", by=giver, to=of(row), amount=money("20.00"), paymentMethod="MANUAL",
-            **{"from": of(giver)},
-        )  # fmt: skip
+        given: dict[str, Any] = {"from": of(giver), "to": of(row), "amount": money("20.00")}
+        await made.world.do("donate", by=giver, paymentMethod="MANUAL", **given)
     wanted = _PER_SECOND * place.seconds * (place.rounds + 1) * len(_CONNECTIONS)
     copies = round(wanted / len(made.givers))
     execute(place, _DATABASE, _CLONE.replace("%(copies)s", str(copies)), "VACUUM (ANALYZE)", "CHECKPOINT")
@@ -132,13 +130,13 @@ async def _compared(
 
 async def _round(place: Place, served: Served, side: _Side, work: list[Work]) -> None:
     """Let all connections work for the seconds of a round; note the rate and the processor times."""
-    before = cpu_seconds(served.pid), postgres_cpu_seconds(place)
+    server, postgres = cpu_seconds(served.pid), postgres_cpu_seconds(place)
     started = time.perf_counter()
     counts = await asyncio.gather(*(_until(started + place.seconds, each) for each in work))
     elapsed, done = time.perf_counter() - started, sum(counts)
     side.rate.append(done / elapsed)
-    side.server_ms.append((cpu_seconds(served.pid) - before[0]) / done * 1000)
-    side.postgres_ms.append((postgres_cpu_seconds(place) - before[1]) / done * 1000)
+    side.server_ms.append((cpu_seconds(served.pid) - server) / done * 1000)
+    side.postgres_ms.append(spent(postgres, postgres_cpu_seconds(place)) / done * 1000)
 
 
 async def _until(end: float, work: Work) -> int:

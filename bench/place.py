@@ -34,12 +34,12 @@ class Place:
     @property
     def rounds(self) -> int:
         """How many rounds of A, B, A, B … to run."""
-        return 2 if self.is_quick else 7
+        return 2 if self.is_quick else 6
 
     @property
     def seconds(self) -> float:
         """How long each side of a round runs."""
-        return 2 if self.is_quick else 6
+        return 2 if self.is_quick else 5
 
     def database_url(self, name: str, *, role: str | None = None) -> str:
         """Return the URL of a database of this server."""

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from bench import tables
@@ -30,24 +29,24 @@ _FILL = (
     "CHECKPOINT",
 )
 
-# The columns of `transaction` that a posting between two balances of one host has.
-_ROW = (
-    "jsonb_populate_record(NULL::transaction, jsonb_build_object("
-    "'id', uuidv7(), 'group_id', uuidv7(), 'kind', 'TRANSFER', 'from_collective_id', {payer},"
-    f" 'to_collective_id', {{payee}}, 'from_host_id', '{_BOOK}', 'to_host_id', '{_BOOK}',"
-    " 'currency', 'USD', 'amount', {amount}, 'fx_rate', 1, 'host_currency', 'USD', 'gross', {amount},"
-    " 'payment_processor_fee', 0, 'platform_fee', 0, 'host_fee', 0, 'to_host_amount', {amount},"
-    " 'to_collective_amount', {amount}, 'from_host_currency', 'USD', 'from_host_fx_rate', 1,"
-    " 'from_host_amount', -{amount}, 'from_collective_currency', 'USD', 'from_collective_fx_rate', 1,"
-    " 'from_collective_amount', -{amount}, 'description', 'A transfer', 'has_public_side', true))"
-)
+# What a posting between two balances of one host says; the other columns are null.
+_AMOUNT = ":amount::bigint"
+_COLUMNS = {
+    "id": "uuidv7()", "group_id": "uuidv7()", "kind": "'TRANSFER'", "from_collective_id": "{payer}",
+    "to_collective_id": "{payee}", "from_host_id": f"'{_BOOK}'", "to_host_id": f"'{_BOOK}'",
+    "currency": "'USD'", "amount": _AMOUNT, "fx_rate": "1", "host_currency": "'USD'", "gross": _AMOUNT,
+    "payment_processor_fee": "0", "platform_fee": "0", "host_fee": "0", "to_host_amount": _AMOUNT,
+    "to_collective_amount": _AMOUNT, "from_host_currency": "'USD'", "from_host_fx_rate": "1",
+    "from_host_amount": f"-({_AMOUNT})", "from_collective_currency": "'USD'", "from_collective_fx_rate": "1",
+    "from_collective_amount": f"-({_AMOUNT})", "description": "'A transfer'", "has_public_side": "true",
+}  # fmt: skip
 _SCRIPT = (
     "\\set payer random({payers})\n\\set payee random({payees})\n\\set amount random(1, 5000)\n"
     "WITH claim AS (INSERT INTO idempotency (actor_id, key, request_hash, result_id)"
-    f" VALUES ('{_BOOK}', uuidv7()::text, sha256('bench'), uuidv7())"
-    " ON CONFLICT DO NOTHING RETURNING result_id)"
-    f" SELECT ledger_post({_ROW}, ARRAY['{_BOOK}', '{_BOOK}']::uuid[], ARRAY[{{payer}}, {{payee}}],"
-    " ARRAY['USD', 'USD'], ARRAY['BALANCE', 'BALANCE'], ARRAY[-{amount}, {amount}]) FROM claim;\n"
+    " VALUES ({payer}, uuidv7()::text, sha256('bench'), uuidv7()) ON CONFLICT DO NOTHING RETURNING result_id)"
+    f" SELECT ledger_post(ROW({{row}})::transaction, ARRAY['{_BOOK}', '{_BOOK}']::uuid[],"
+    " ARRAY[{payer}, {payee}], ARRAY['USD', 'USD'], ARRAY['BALANCE', 'BALANCE'],"
+    f" ARRAY[-({_AMOUNT}), {_AMOUNT}]) FROM claim;\n"
 )
 
 
@@ -67,7 +66,7 @@ def run(place: Place) -> None:
     large = 10 if place.is_quick else 100
     fresh_database(place, _DATABASE)
     execute(place, _DATABASE, *_FILL)
-    scripts = write_scripts(place.folder)
+    scripts = write_scripts(place)
     for scale in (1, large):
         _fill_tpcb(place, scale)
     cases = [
@@ -86,24 +85,25 @@ def run(place: Place) -> None:
     )
 
 
-def write_scripts(folder: Path) -> dict[str, str]:
+def write_scripts(place: Place) -> dict[str, str]:
     """Write the pgbench scripts; return their paths by name."""
+    columns = scalar(
+        place,
+        _DATABASE,
+        "SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute"
+        " WHERE attrelid = 'transaction'::regclass AND attnum > 0 AND NOT attisdropped",
+    )
+    row = ", ".join(_COLUMNS.get(name, "NULL") for name in str(columns).split(","))
     owner, half = _OWNER.format, ACCOUNTS // 2
-    texts = {
-        "hot": _text(f"1, {ACCOUNTS - 1}", "1, 1", payer=owner(":payer"), payee=_HOT),
-        "random": _text(
-            f"1, {half}", f"{half + 1}, {ACCOUNTS}", payer=owner(":payer"), payee=owner(":payee")
-        ),
+    sides = {
+        "hot": (f"1, {ACCOUNTS - 1}", "1, 1", _HOT),
+        "random": (f"1, {half}", f"{half + 1}, {ACCOUNTS}", owner(":payee")),
     }
-    for name, text in texts.items():
-        (folder / f"{name}.sql").write_text(text)
-    return {name: str(folder / f"{name}.sql") for name in texts}
-
-
-def _text(payers: str, payees: str, *, payer: str, payee: str) -> str:
-    return _SCRIPT.format(
-        payers=payers, payees=payees, payer=payer, payee=payee, amount=":amount::bigint"
-    ).replace("-:amount::bigint", "-(:amount::bigint)")
+    for name, (payers, payees, payee) in sides.items():
+        text = _SCRIPT.replace("{row}", row)
+        text = text.format(payers=payers, payees=payees, payer=owner(":payer"), payee=payee)
+        (place.folder / f"{name}.sql").write_text(text)
+    return {name: str(place.folder / f"{name}.sql") for name in sides}
 
 
 def _fill_tpcb(place: Place, scale: int) -> None:

@@ -18,8 +18,8 @@ COLLECTIVE = """query($slug: String!) { collective(slug: $slug) {
     balance(currency: "USD") { posted { value } held { value } available { value } pending { value } }
 } }"""
 
-NESTED = """{ collectives(first: 50, filter: {type: [COMMUNITY]}) { nodes { slug name members(first: 10) { nodes {
-    role since member { slug name type }
+NESTED = """{ collectives(first: 50, filter: {type: [COMMUNITY]}) { nodes {
+    slug name members(first: 10) { nodes { role since member { slug name type }
 } } } } }"""
 
 APPROVE = """mutation($i: ApproveOrderInput!) { approveOrder(input: $i) {

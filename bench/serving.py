@@ -18,7 +18,7 @@ import orjson
 
 from bench.place import Place
 
-_START_SECONDS = 60
+_START_SECONDS = 120
 _ANSWER_SECONDS = 30
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -74,7 +74,7 @@ def _address(process: subprocess.Popen[bytes]) -> tuple[str, int]:
         found = re.search(rb"http://([\d.]+):(\d+)/graphql", process.stdout.readline())
         if found:
             return found[1].decode(), int(found[2])
-    raise SystemExit("The server did not start")
+    raise SystemExit(f"The server did not start; its exit code is {process.poll()}")
 
 
 class Connection:
@@ -120,17 +120,22 @@ def cpu_seconds(pid: int) -> float:
     return sum(_cpu_ticks(Path(f"/proc/{pid}/stat"))) / _TICKS
 
 
-def postgres_cpu_seconds(place: Place) -> float:
-    """Return the processor time of the place's PostgreSQL: the processes that run now."""
+def postgres_cpu_seconds(place: Place) -> dict[int, float]:
+    """Return the processor time of each process of the place's PostgreSQL that runs now."""
     postmaster = int((place.folder / "postgresql" / "postmaster.pid").read_text().splitlines()[0])
-    found = 0.0
+    found: dict[int, float] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             if int(_fields(path)[1]) == postmaster:
-                found += sum(_cpu_ticks(path)) / _TICKS
+                found[int(path.parent.name)] = sum(_cpu_ticks(path)) / _TICKS
         except OSError:
             continue  # it has ended in between
     return found
+
+
+def spent(before: Mapping[int, float], after: Mapping[int, float]) -> float:
+    """Return the processor time between two readings, of the processes that ran at both."""
+    return sum(seconds - before[pid] for pid, seconds in after.items() if pid in before)
 
 
 def _cpu_ticks(path: Path) -> tuple[int, int]:
@@ -139,5 +144,5 @@ def _cpu_ticks(path: Path) -> tuple[int, int]:
 
 
 def _fields(path: Path) -> list[str]:
-    """Return what follows the name of the program: state, parent, …"""
+    """Return what follows the name of the program: state, parent and so on."""
     return path.read_text().rpartition(")")[2].split()

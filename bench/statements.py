@@ -52,7 +52,7 @@ async def _count(place: Place, made: Scene, rows: list[list[str]]) -> None:
     await counted.query("feed, signed in", queries.FEED, by=made.holder, first=10)
     await counted.query("feed of 100, signed in", queries.FEED, by=made.holder, first=100)
     await counted.query("one collective with balance", queries.COLLECTIVE, slug="bench-community-1")
-    await counted.query("50 collectives × 10 members", queries.NESTED)
+    await counted.query("50 collectives with 10 members each", queries.NESTED)
     await _mutations(made, counted)
 
 
@@ -65,20 +65,17 @@ async def _nest(made: Scene) -> None:
 async def _mutations(made: Scene, counted: "_Counted") -> None:
     giver, holder, row = made.givers[0], made.holder, made.collectives[0]
     await counted.mutation("addFunds", by=holder, to=of(row), amount=money("10.00"))
-    expense = await counted.mutation(
-        "submitExpense", by=giver, to=of(giver), amount=money("5.00"), **{"from": of(row)}
-    )
+    bill: dict[str, Any] = {"from": of(row), "to": of(giver), "amount": money("5.00")}
+    expense = await counted.mutation("submitExpense", by=giver, **bill)
     await counted.mutation("approveOrder", by=holder, id=expense)
     await counted.mutation("payOrder", by=holder, id=expense)
-    gift = {"from": of(giver), "to": of(row), "amount": money("5.00")}
+    gift: dict[str, Any] = {"from": of(giver), "to": of(row), "amount": money("5.00")}
     order = await counted.mutation(
         "donate", "donate by bank transfer", by=giver, paymentMethod="MANUAL", **gift
     )
     await counted.mutation("approveOrder", "approveOrder of that donation", by=holder, id=order)
-    await counted.mutation(
-        "donate", "donate from balance", by=holder, to=of(made.collectives[1]), amount=money("5.00"),
-        **{"from": of(row)},
-    )  # fmt: skip
+    gift = {"from": of(row), "to": of(made.collectives[1]), "amount": money("5.00")}
+    await counted.mutation("donate", "donate from balance", by=holder, **gift)
 
 
 class _Counted:

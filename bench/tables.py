@@ -25,7 +25,7 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[f
 
 def spread(values: Sequence[float], form: str = ".2f") -> str:
     """Return the median with the least and the greatest."""
-    return f"{median(values):{form}} [{min(values):{form}}–{max(values):{form}}]"
+    return f"{median(values):{form}} [{min(values):{form}} to {max(values):{form}}]"
 
 
 def verdict(value: float, target: float) -> str:

@@ -131,6 +131,8 @@ class Invitation(SQLModel, table=True):
     collective_id: UUID = Field(foreign_key="collective.id")
     user_id: UUID = Field(foreign_key="collective.id", index=True)
     role: MemberRole = Field(sa_type=Text)
+    by_email: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Invited by address: whose it is shows when the invitee says yes."""
     message: str | None = Field(default=None, sa_type=Text)
     status: RequestStatus = Field(default=RequestStatus.PENDING, sa_type=Text)
     created_by_id: UUID = Field(foreign_key="collective.id")

@@ -29,6 +29,10 @@ class EmailToken(SQLModel, table=True):
     token_hash: bytes = Field(primary_key=True, sa_type=LargeBinary)
     user_id: UUID = Field(foreign_key="collective.id", index=True)
     purpose: EmailTokenPurpose = Field(sa_type=Text)
+    password_hash: str | None = Field(default=None, sa_type=Text)
+    """The password chosen with it; it counts only once the address is proved."""
+    name: str | None = Field(default=None, sa_type=Text)
+    """The name chosen with it, likewise."""
     created_at: datetime = moment(default_now=True)
     expires_at: datetime = moment()
     used_at: datetime | None = moment(nullable=True)

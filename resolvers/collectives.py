@@ -24,6 +24,15 @@ async def one(info: Info, *, ref: Ref) -> models.Collective | None:
     return await info.context.run(collectives.by_ref, ref=ref)
 
 
+async def host(collective: models.Collective, info: Info) -> models.Collective | None:
+    """Return its host; an event has its parent's."""
+    load = info.context.loaders.collective
+    if collective.type == CollectiveType.EVENT:
+        parent = await load(collective.parent_id)
+        return await load(parent.host_id) if parent else None
+    return await load(collective.host_id)
+
+
 async def email(user: models.Collective, info: Info) -> str | None:
     """Return a user's address to themselves and the platform."""
     if not sees_private(info.context.actor, user):

@@ -1,13 +1,15 @@
 """Approving many orders, and refunds."""
 
+import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from uuid import UUID
 
 import models
+from models import new_id
 from resolvers import mutations
 from resolvers.context import Info
-from services import decisions, ids, reads, refunds
+from services import decisions, idempotency, ids, reads, refunds
 from services.errors import Forbidden, Invalid, NotFound, Problem, Unauthenticated
 from services.money import AskedAmount
 
@@ -40,7 +42,17 @@ async def approve_each(
         raise Invalid(f"Name 1 to {MAX_IDS} orders", path=path)
     if len(set(public_ids)) != len(public_ids):
         raise Invalid("An order is named twice", path=path)
+    if key is not None:
+        request = idempotency.request_hash("approveOrders", {"ids": public_ids})
+        await info.context.run(idempotency.claim, key=key, request=request, result_id=new_id())
     return [await _approve(info, public_id, key=key, dry_run=dry_run) for public_id in public_ids]
+
+
+def _key_of_one(key: str | None, public_id: str) -> str | None:
+    """Return the key of one of many orders: each is done once, also where some failed at first."""
+    if key is None:
+        return None
+    return f"approveOrders:{hashlib.sha256(f'{key}:{public_id}'.encode()).hexdigest()}"
 
 
 async def _approve(info: Info, public_id: str, *, key: str | None, dry_run: bool) -> Approved:
@@ -51,7 +63,7 @@ async def _approve(info: Info, public_id: str, *, key: str | None, dry_run: bool
             return info.context.run(decisions.approve, order_id=order_id)
 
         return await mutations.once(
-            info, mutation="approveOrders", key=f"{key}:{public_id}" if key else None,
+            info, mutation="approveOrders", key=_key_of_one(key, public_id),
             payload={"id": public_id}, result_id=order_id, work=approve,
             replay=lambda i: _order(info, i),
         )  # fmt: skip

@@ -80,7 +80,7 @@ class Collective(Node):
 
     @strawberry.field(description="Who legally holds its money.", graphql_type=lazy.optional(lazy.COLLECTIVE))
     async def host(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.host_id)
+        return await resolve.host(root, info)
 
     @strawberry.field(description="What an event belongs to.", graphql_type=lazy.optional(lazy.COLLECTIVE))
     async def parent(root: Row, info: Info) -> Any:

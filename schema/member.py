@@ -34,6 +34,15 @@ class MemberConnection(Connection[Member]):
     pass
 
 
+def hides_invitee(invitation: models.Invitation, info: Info) -> bool:
+    """Whether the viewer would learn whose address it is that was invited."""
+    return (
+        invitation.by_email
+        and invitation.status != RequestStatus.ACCEPTED
+        and invitation.user_id != info.context.actor.id
+    )
+
+
 @strawberry.type(description="An offered role; the invitee and the collective's admins see it.")
 class Invitation(Node):
     is_type_of = rows_of(models.Invitation)
@@ -48,8 +57,13 @@ class Invitation(Node):
     async def collective(root: strawberry.Parent[models.Invitation], info: Info) -> Any:
         return await info.context.loaders.collective(root.collective_id)
 
-    @strawberry.field(description="The invitee.", graphql_type=lazy.optional(lazy.USER))
+    @strawberry.field(
+        description="The invitee; invited by address, to themselves until they say yes.",
+        graphql_type=lazy.optional(lazy.USER),
+    )
     async def user(root: strawberry.Parent[models.Invitation], info: Info) -> Any:
+        if hides_invitee(root, info):
+            return None
         return await info.context.loaders.collective(root.user_id)
 
 

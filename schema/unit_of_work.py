@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
+    ArgumentNode,
     DocumentNode,
     FieldNode,
     GraphQLError,
+    ListValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
     StringValueNode,
+    ValueNode,
+    VariableNode,
     Visitor,
     get_operation_ast,
     parse,
@@ -75,7 +80,7 @@ async def execute(
     except (GraphQLError, RecursionError) as error:
         shown = error if isinstance(error, GraphQLError) else GraphQLError("Nested too deeply")
         return Answer({"errors": [formatted(shown)]}, is_request_error=True)
-    bad = bad_text(request.variables or {}, ()) or _bad_literal(document)
+    bad = _bad_input(document, request.variables or {})
     if bad is not None:
         return Answer({"errors": [_shown(bad)]}, is_request_error=True)
     operation = get_operation_ast(document, request.operation_name)
@@ -196,7 +201,7 @@ def _ask_again(fault: BaseException, *, last: bool) -> None:
 def _shown(problem: Problem) -> dict[str, Any]:
     extensions: dict[str, Any] = {"code": ErrorCode(problem.code)}
     if problem.path:
-        extensions["path"] = problem.path
+        extensions["path"] = list(problem.path)
     return {"message": problem.message, "extensions": extensions}
 
 
@@ -207,7 +212,8 @@ def bad_text(value: Any, path: tuple[str, ...]) -> Problem | None:
     """
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
-            return Invalid("The text holds a character that cannot be kept: NUL or half of a pair", path=path)
+            place = ".".join(path)
+            return Invalid(f"{place} holds a character that cannot be kept: NUL or half of a pair", path=path)
         return None
     items: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, dict):
@@ -221,14 +227,31 @@ def bad_text(value: Any, path: tuple[str, ...]) -> Problem | None:
     return None
 
 
-def _bad_literal(document: DocumentNode) -> Problem | None:
+def _bad_input(  # noqa: C901 - one walk over the kinds of values
+    document: DocumentNode, variables: Mapping[str, Any]
+) -> Problem | None:
+    """Return what is wrong with a text of the variables or the document, named by the argument it is for."""
+    places: dict[str, tuple[str, ...]] = {}
     found: list[Problem] = []
 
-    class Texts(Visitor):
-        def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
-            problem = bad_text(node.value, ())
-            if problem is not None:
-                found.append(problem)
+    def note(value: ValueNode, path: tuple[str, ...]) -> None:
+        if isinstance(value, VariableNode):
+            places.setdefault(value.name.value, path)
+        elif isinstance(value, ObjectValueNode):
+            for field in value.fields:
+                note(field.value, (*path, field.name.value))
+        elif isinstance(value, ListValueNode):
+            for i, item in enumerate(value.values):
+                note(item, (*path, str(i)))
+        elif isinstance(value, StringValueNode) and (problem := bad_text(value.value, path)):
+            found.append(problem)
 
-    visit(document, Texts())
+    class Arguments(Visitor):
+        def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
+            note(node.value, (node.name.value,))
+
+    visit(document, Arguments())
+    for name, value in variables.items():
+        if problem := bad_text(value, places.get(name, (name,))):
+            found.append(problem)
     return found[0] if found else None

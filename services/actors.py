@@ -1,8 +1,8 @@
 """Who is asking: from a bearer token to a user with open roles."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, ScalarSelect, func, select, true
@@ -21,9 +21,11 @@ class Actor:
 
     user: Collective | None = None
     token_id: UUID | None = None
+    expires_at: datetime | None = None
+    """When the token ends."""
     scopes: frozenset[str] | None = None
     """What an access token allows; None allows everything."""
-    roles: Mapping[UUID, frozenset[str]] = field(default_factory=dict)
+    roles: dict[UUID, frozenset[str]] = field(default_factory=dict)
     """Open roles by collective."""
     platform_id: UUID | None = None
     platform_fee_bps: int = 0
@@ -47,6 +49,11 @@ class Actor:
     def is_admin(self, collective: Collective | None) -> bool:
         """Whether the user acts for the collective."""
         return self.holds(collective, MemberRole.ADMIN)
+
+    def gains(self, collective_id: UUID, role: MemberRole) -> None:
+        """Note a role that the operation itself gave the user, for the fields that follow."""
+        held = self.roles.get(collective_id, frozenset())
+        self.roles[collective_id] = held | {role}
 
     def with_role(self, *roles: MemberRole) -> list[UUID]:
         """Return the collectives in which the user has one of the roles, the user itself first."""
@@ -116,6 +123,7 @@ async def _load(session: AsyncSession, *conditions: ColumnElement[bool]) -> Acto
     return Actor(
         user=user,
         token_id=token.id,
+        expires_at=token.expires_at,
         scopes=None if token.kind == TokenKind.SESSION else frozenset(token.scopes),
         roles=_by_collective(ids or [], roles or []),
         platform_id=platform_id,

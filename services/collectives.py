@@ -16,7 +16,7 @@ from models.enums import CollectiveType, MemberRole, OrderStatus
 from services import ledger, pages, slugs, texts, visibility
 from services.actors import Actor
 from services.errors import Conflict, Invalid, InvalidState, NotFound
-from services.money import known_currency
+from services.identity import fiat
 from services.pages import Page, PageRequest, Sort
 from services.permissions import Action, Subject, require
 from services.refs import Ref, named, require_open, resolve_one
@@ -53,12 +53,13 @@ async def create(
     await _require_free(session, slugs.check(slug, path=["input", "slug"]))
     collective = Collective(
         type=type, slug=slug, name=texts.required(name, path=["input", "name"]),
-        currency=_fiat(currency), created_by_id=actor.user.id,
+        currency=fiat(currency), created_by_id=actor.user.id,
         description=texts.clean(description, path=["input", "description"]),
     )  # fmt: skip
     session.add(collective)
     await session.flush()
     session.add(_admin(collective, actor.user))
+    actor.gains(collective.id, MemberRole.ADMIN)
     if is_host:
         await become_host(session, collective)
     await session.flush()
@@ -79,13 +80,6 @@ async def become_host(session: AsyncSession, collective: Collective) -> None:
     await ledger.open_account(
         session, book_id=collective.id, owner_id=collective.id, currency=collective.currency
     )
-
-
-def _fiat(currency: str) -> str:
-    code = known_currency(currency, path=["input", "currency"])
-    if code == "CUR":
-        raise Invalid("A collective keeps money; CUR comes beside it", path=["input", "currency"])
-    return code
 
 
 async def _require_free(session: AsyncSession, slug: str) -> None:
@@ -136,6 +130,7 @@ async def create_event(
     session.add(event)
     await session.flush()
     session.add(_admin(event, actor.user))
+    actor.gains(event.id, MemberRole.ADMIN)
     await session.flush()
     return event
 
@@ -236,7 +231,7 @@ async def _change_currency(session: AsyncSession, row: Collective, currency: str
     )
     if (await session.execute(used)).scalar_one():
         raise InvalidState("The currency cannot change once money has moved", path=["input", "currency"])
-    row.currency = _fiat(currency)
+    row.currency = fiat(currency)
 
 
 async def archive(session: AsyncSession, actor: Actor, *, collective: Ref) -> Collective:

@@ -93,22 +93,32 @@ async def sign_up(
     shown = required(name, path=["input", "name"])
     secret = await hash_password(_checked_password(password, demo=demo))
     if currency is not None:
-        known_currency(currency, path=["input", "currency"])
+        fiat(currency)
     known = await _by_email(session, address)
     if known is not None and known[1].verified_at is not None:
         await outbox.to_address(
             session, address=address, template="address_in_use", payload={"name": known[0].name}
         )
         return _like_new(shown, currency)
+    answered = _like_new(shown, currency)
     if known is None:
-        user, credential = await create_user(session, email=address, name=shown, currency=currency)
-    else:
-        user, credential = known
-    credential.password_hash = secret
-    session.add(credential)
-    await _mail_verification(session, user, address)
+        answered, _ = await create_user(session, email=address, name=shown, currency=currency)
+    user_id = known[0].id if known else answered.id
+    await _mail_verification(session, user_id, address, name=shown, password_hash=secret)
     await session.flush()
-    return user
+    return answered
+
+
+def fiat(currency: str) -> str:
+    """Return the code of a currency that money is kept in.
+
+    Raises:
+        Invalid: it is unknown, or CUR.
+    """
+    code = known_currency(currency, path=["input", "currency"])
+    if code == "CUR":
+        raise Invalid("Money is kept in a currency; CUR comes beside it", path=["input", "currency"])
+    return code
 
 
 def _like_new(name: str, currency: str | None) -> Collective:
@@ -147,18 +157,20 @@ async def _by_email(session: AsyncSession, email: str) -> tuple[Collective, Cred
     return (row[0], row[1]) if row else None
 
 
-async def _mail_verification(session: AsyncSession, user: Collective, address: str) -> None:
+async def _mail_verification(
+    session: AsyncSession, user_id: UUID, address: str, *, name: str, password_hash: str
+) -> None:
+    """Mail a token that carries what was chosen: nothing of it counts before the address is proved."""
     token = secrets.token_urlsafe(32)
     session.add(
         EmailToken(
-            token_hash=token_hash(token), user_id=user.id, purpose=EmailTokenPurpose.VERIFY,
-            expires_at=now() + timedelta(days=VERIFY_DAYS),
+            token_hash=token_hash(token), user_id=user_id, purpose=EmailTokenPurpose.VERIFY,
+            expires_at=now() + timedelta(days=VERIFY_DAYS), name=name, password_hash=password_hash,
         )
     )  # fmt: skip
     await outbox.to_address(
-        session, address=address, template="verify_email",
-        payload={"name": user.name, "token": token},
-    )  # fmt: skip
+        session, address=address, template="verify_email", payload={"name": name, "token": token}
+    )
 
 
 async def verify_email(session: AsyncSession, actor: Actor, *, token: str, session_days: int) -> SignedIn:
@@ -176,18 +188,25 @@ async def verify_email(session: AsyncSession, actor: Actor, *, token: str, sessi
             col(EmailToken.expires_at) > now(),
         )
         .values(used_at=now())
-        .returning(col(EmailToken.user_id))
+        .returning(col(EmailToken.user_id), col(EmailToken.name), col(EmailToken.password_hash))
     )
-    user_id = used.scalar_one_or_none()
-    if user_id is None:
+    proof = used.one_or_none()
+    if proof is None:
         raise NotFound("This link is not valid any more", path=["input", "token"])
-    user = (await session.execute(select(Collective).where(col(Collective.id) == user_id))).scalar_one()
+    user: Collective = (
+        await session.execute(select(Collective).where(col(Collective.id) == proof.user_id))
+    ).scalar_one()
+    if user.claimed_at is None:
+        user.name = proof.name or user.name
     user.claimed_at = user.claimed_at or now()
     user.updated_at = now()
     await session.execute(
         update(Credential)
-        .where(col(Credential.user_id) == user_id)
-        .values(verified_at=func.coalesce(col(Credential.verified_at), now()))
+        .where(col(Credential.user_id) == user.id)
+        .values(
+            verified_at=func.coalesce(col(Credential.verified_at), now()),
+            password_hash=func.coalesce(proof.password_hash, col(Credential.password_hash)),
+        )
     )
     return await _start_session(session, user, session_days)
 
@@ -254,6 +273,8 @@ async def create_access_token(
         raise Invalid("Name at least one scope", path=["input", "scopes"])
     if actor.scopes is not None and not actor.scopes.issuperset(scopes):
         raise Invalid("A token cannot make one that may do more", path=["input", "scopes"])
+    if actor.scopes is not None and actor.expires_at is not None and expires_at > actor.expires_at:
+        raise Invalid("A token cannot make one that lasts longer", path=["input", "expiresAt"])
     if not now() < expires_at <= now() + timedelta(days=366):
         raise Invalid("The end must lie within the next year", path=["input", "expiresAt"])
     text, token = _new_token(

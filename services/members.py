@@ -59,7 +59,7 @@ async def invite(
     await _require_no_open(session, row.id, invitee.id, role)
     invitation = Invitation(
         collective_id=row.id, user_id=invitee.id, role=role, created_by_id=actor.user.id,
-        message=texts.clean(message, path=["input", "message"]),
+        message=texts.clean(message, path=["input", "message"]), by_email=user is None,
     )  # fmt: skip
     session.add(invitation)
     await session.flush()
@@ -132,6 +132,7 @@ async def respond(
     member = None
     if accept:
         await add(session, invitation.collective_id, invitation.user_id, invitation.role)
+        actor.gains(invitation.collective_id, MemberRole(invitation.role))
         member = await _open_row(session, invitation.collective_id, invitation.user_id, invitation.role)
     await session.flush()
     return invitation, member

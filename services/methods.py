@@ -57,7 +57,7 @@ async def create_payout_method(
     collective: Ref,
     kind: PayoutMethodKind,
     name: str,
-    details: dict[str, Any] | None = None,
+    details: Any = None,
 ) -> PayoutMethod:
     """Note where a payee wants to be paid; never changed, so that a paid expense shows where it went."""
     row = named(await resolve_one(session, actor, collective))
@@ -67,15 +67,17 @@ async def create_payout_method(
         raise Invalid(f"{kind} needs no payout method of its own", path=["input", "type"])
     method = PayoutMethod(
         owner_id=row.id, kind=kind, name=texts.required(name, path=["input", "name"]),
-        details=_checked_details(details or {}), created_by_id=actor.user.id,
+        details=_checked_details({} if details is None else details), created_by_id=actor.user.id,
     )  # fmt: skip
     session.add(method)
     await session.flush()
     return method
 
 
-def _checked_details(details: dict[str, Any]) -> dict[str, str]:
+def _checked_details(details: Any) -> dict[str, str]:
     path = ["input", "details"]
+    if not isinstance(details, dict):
+        raise Invalid("Details are texts by name", path=path)
     if len(details) > 20:  # noqa: PLR2004 - no bank asks for more
         raise Invalid("Too many details", path=path)
     return {

@@ -113,6 +113,13 @@ async def test_a_text_of_a_query_is_refused_by_its_name(stage: Stage, place: str
     assert len(error["message"]) < 300
 
 
+async def test_the_default_of_a_variable_is_a_text_like_any_other(stage: Stage) -> None:
+    for literal in ("a\\u0000b", "a\\ud800b"):
+        query = f'query($s: String = "{literal}") {{ collectives(filter: {{tag: $s}}) {{ nodes {{ id }} }} }}'
+        error = await stage.asked(query)
+        assert error["code"] in {"INVALID_INPUT", "BAD_REQUEST"}, error["code"]
+
+
 def _cursor(*parts: object) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(list(parts))).decode()
 
@@ -207,7 +214,7 @@ async def test_a_moment_needs_its_form_and_zone(stage: Stage, moment: Any) -> No
     error = await stage.refused("createEvent", {"startsAt": moment})
     assert error["top"]
     assert error["code"] == "INVALID_INPUT"
-    assert "startsAt" in error["message"]
+    assert "startsAt" in error["message"] or error["path"] == ["input", "startsAt"]
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])

@@ -146,20 +146,18 @@ SECRETS: dict[str, Secret] = {
         f"{{ transactions(first: 100) {{ nodes {{ {BALANCE} }} }} }}",
         f'{{ collective(slug: "donor") {{ transactions {{ nodes {{ {BALANCE} }} }} }} }}',
     )),
-    "cash of a host": Secret('"-122456"', "host_admin auditor", (
+    "cash of a host, which is open": Secret('"-122456"', " ".join(VIEWERS), (
         '{ collective(slug: "haven") { ... on Organization { ledgerAccounts { balance { minorUnits } } } } }',
         f'{{ order(id: "<paid>") {{ transactions {{ {BALANCE} }} }} }}',
         f"{{ transactions(first: 100) {{ nodes {{ {BALANCE} }} }} }}",
     )),
-    "payout method of an expense": Secret("SECRET-iban", "friend host_admin auditor",
-        order_paths("expense", "payoutMethod { details }")),
-    "payout method of a payee": Secret("SECRET-iban", "friend auditor", (
+    "payout method": Secret("SECRET-iban", "friend host_admin auditor", (
+        *order_paths("expense", "payoutMethod { details }"),
+        *by_id("payout", "... on PayoutMethod { details }"),
         '{ collective(slug: "friend") { payoutMethods { details } } }',
         '{ order(id: "<expense>") { to { payoutMethods { details } } } }',
         "{ collectives(first: 100) { nodes { payoutMethods { details } } } }",
     )),
-    "payout method by id": Secret("SECRET-iban", "friend host_admin auditor",
-        by_id("payout", "... on PayoutMethod { details }")),
     "email": Secret("donor@commonweal.test", "donor auditor", collective_paths("... on User { email }")),
     "legal name of a person": Secret("SECRET-name", "donor auditor", collective_paths("legalName")),
     "location of a person": Secret("SECRET-place", "donor auditor", collective_paths("location")),
@@ -182,8 +180,8 @@ SECRETS: dict[str, Secret] = {
         order_paths("expense", "receipts")),
     "reason of a changed amount": Secret("SECRET-why", f"friend {CLUBS} host_admin auditor",
         order_paths("expense", "actions { reason }")),
-    "reason of a refund": Secret("SECRET-refund", CONCERNED, (
-        *order_paths("paid", "actions { reason }"),
+    "reason of a refund": Secret("SECRET-refund", CONCERNED, order_paths("paid", "actions { reason }")),
+    "reason of a refund, by its transaction": Secret("SECRET-refund", "", (
         *order_paths("paid", "transactions { description }"),
         "{ transactions(filter: { kind: REFUND }) { nodes { description } } }",
     )),

@@ -192,29 +192,30 @@ async def test_a_ring_of_gifts_over_several_hosts_stands_still(scene: Scene) -> 
     await world.audit_is_clean()
 
 
-async def test_refunds_with_a_processors_cover_run_beside_gifts_with_a_hosts_fee(
-    scene: Scene,
-) -> None:
-    """Both touch the host's balance and its cash."""
-    world, holder = scene.world, scene.holder
+async def test_refunds_with_a_cover_run_beside_funds_with_a_hosts_fee(scene: Scene) -> None:
+    """Both touch the host's balance and its cash: the cover after the refund, the fee at once."""
+    world, holder, giver = scene.world, scene.holder, scene.giver
     far = await scene.host_of("wwcode", fee_bps=500)
-    free, dear = await scene.community("free", far, holder), await scene.community("dear", far)
-    await world.fund(far, "50.00", by=holder)
-    card = await scene.method(bps=300, host=far)
-    done(await world.do(
-        "updateCollective", "order: collective { id }", by=holder, collective=of(free), hostFeeBps=0
-    ))  # fmt: skip
-    gifts = [done(await scene.donate("2.00", to=free, paymentMethod=card)) for _ in range(12)]
+    payer, other = await scene.community("payer", far, giver), await scene.community("other", far)
+    for row in (far, payer):
+        await world.fund(row, "50.00", by=holder)
+    bills = [await scene.expense("2.00", from_=payer) for _ in range(10)]
+    for order_id in bills:
+        done(await scene.approve(order_id))
+        done(await scene.pay(order_id, processorFee=money("0.10")))
 
     codes = await together(
-        *(scene.refund(order_id) for order_id in gifts),
-        *(scene.donate("2.00", to=dear, paymentMethod=card) for _ in range(12)),
+        *(scene.refund(order_id) for order_id in bills),
+        *(
+            world.do("addFunds", "order { id }", by=holder, to=of(other), amount=money("2.00"))
+            for _ in range(20)
+        ),
     )
 
     assert set(codes) == {None}
-    assert await world.balance(free) == (0, 0)
-    assert await world.balance(dear) == (12 * (200 - 6 - 10), 0)
-    assert await world.balance(far) == (5000 + 12 * 10 - 12 * 6, 0)
+    assert await world.balance(payer) == (5000, 0)
+    assert await world.balance(other) == (20 * (200 - 10), 0)
+    assert await world.balance(far) == (5000 + 20 * 10 - 10 * 10, 0)
     await world.audit_is_clean()
 
 
@@ -311,10 +312,11 @@ async def test_lists_of_approvals_that_overlap_approve_each_once(scene: Scene) -
         assert [result["id"] for result in payload["results"]] == ids
         return [r["errors"][0]["code"] if r["errors"] else None for r in payload["results"]]
 
-    found = await asyncio.gather(approve(orders), approve(orders[::-1]), approve(orders[2:6]))
+    found = await asyncio.gather(*(approve(orders[i:] + orders[: i // 2]) for i in range(8)))
 
     codes = Counter(one for each in found for one in each)
-    assert codes == {None: 8, "INVALID_STATE": 12}
+    assert codes[None] == 8
+    assert codes.keys() <= {None, "INVALID_STATE"}
     assert await scene.world.balance(scene.webpack) == (10_000, 800)
     await scene.world.audit_is_clean()
 

@@ -125,14 +125,16 @@ ALTER TABLE "order" ENABLE ALWAYS TRIGGER order_status_guard;
 -- and a new order wait for each other.
 
 CREATE FUNCTION order_sides_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE side record;
 BEGIN
-    PERFORM FROM (
-        SELECT c.archived_at, c.type FROM collective c WHERE c.id IN (NEW.from_id, NEW.to_id) FOR SHARE
-    ) side WHERE side.archived_at IS NOT NULL OR side.type = 'EVENT';
-    IF FOUND AND NEW.import_key IS NULL THEN
-        RAISE EXCEPTION 'an order needs two sides that are open and can hold money'
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'order_sides_open';
-    END IF;
+    -- A condition in the statement would be tested before the wait for the lock: it stands in the loop.
+    FOR side IN SELECT c.archived_at, c.type FROM collective c WHERE c.id IN (NEW.from_id, NEW.to_id)
+                ORDER BY c.id FOR SHARE LOOP
+        IF (side.archived_at IS NOT NULL OR side.type = 'EVENT') AND NEW.import_key IS NULL THEN
+            RAISE EXCEPTION 'an order needs two sides that are open and can hold money'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'order_sides_open';
+        END IF;
+    END LOOP;
     RETURN NEW;
 END $$;
 

@@ -246,6 +246,7 @@ def upgrade() -> None:
         sa.Column("collective_id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("by_email", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("created_by_id", sa.Uuid(), nullable=False),
@@ -684,6 +685,8 @@ def upgrade() -> None:
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("has_public_side", sa.Boolean(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("password_hash", sa.Text(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("xid", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(

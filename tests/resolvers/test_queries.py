@@ -1,0 +1,356 @@
+"""Lists: pages without gaps, orders, filters, counts, ids of any type; and how many statements they cost."""
+
+import base64
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from models import Collective, Member, Order, now
+from models.enums import CollectiveType, MemberRole, OrderStatus, OrderType, TransactionKind
+from services import database as databases
+from services import fx, ids, ledger, settlement
+from services.settlement import OUTSIDE, Party, Terms
+from tests.conftest import MakeDatabase
+from tests.make import Person, World, money, of, public_id
+
+AT = datetime(2020, 1, 1, 12, tzinfo=UTC)
+MANY = 120
+
+
+@dataclass
+class Crowd:
+    """A world with many of everything, most of it at one and the same moment."""
+
+    world: World
+    engine: AsyncEngine
+    ada: Person
+    host: Collective
+    club: Collective
+    other: Collective
+    expected: dict[str, set[str]] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module")
+async def crowd(make_database: MakeDatabase) -> AsyncIterator[Crowd]:
+    database = make_database()
+    engine = databases.connect(database.settings)
+    world = await World.create(database.settings, databases.sessions(engine))
+    ada = await world.person("ada")
+    host = await world.host("host", ada)
+    club, other = await world.community("club", host, ada), await world.community("other", host, ada)
+    found = Crowd(world, engine, ada, host, club, other)
+    await populate(found)
+    yield found
+    await engine.dispose()
+
+
+async def populate(crowd: Crowd) -> None:
+    """Make members, events and orders with equal moments, and transactions of one past moment."""
+    club, user_type = crowd.club, CollectiveType.USER
+    users = [
+        Collective(slug=f"user-{i}", type=user_type, name="Same", currency="USD", created_at=AT)
+        for i in range(MANY)
+    ]
+    members = [
+        Member(collective_id=club.id, member_id=user.id, role=MemberRole.MEMBER, since=AT) for user in users
+    ]
+    events = [
+        Collective(
+            slug=f"event-{i}", type=CollectiveType.EVENT, name="Same", currency="USD", created_at=AT,
+            parent_id=club.id, starts_at=AT, ends_at=AT + timedelta(hours=1),
+        )
+        for i in range(MANY)
+    ]  # fmt: skip
+    orders = [
+        Order(
+            type=OrderType.EXPENSE, status=OrderStatus.PENDING, from_id=club.id, to_id=crowd.other.id,
+            currency="USD", amount=1 + i, created_at=AT, created_by_id=crowd.ada.user.id,
+        )
+        for i in range(MANY)
+    ]  # fmt: skip
+    async with crowd.world.sessions() as session, session.begin():
+        for rows in (users, events, members, orders):
+            session.add_all(rows)
+            await session.flush()
+        await post_history(crowd, session)
+    encoded = {"Collective": users + events, "Member": members, "Order": orders}
+    for kind, rows in encoded.items():
+        crowd.expected[kind] = {public_id(kind, row.id) for row in rows}
+    crowd.expected["Event"] = {public_id("Collective", row.id) for row in events}
+
+
+async def post_history(crowd: Crowd, session: Any) -> None:
+    """Post a gift to the club and many transfers from it, all at one past moment."""
+    club, other = Party(crowd.club, crowd.host), Party(crowd.other, crowd.host)
+    moves = [(OUTSIDE, club, 10**6, TransactionKind.ADDED_FUNDS)]
+    moves += [(club, other, 100, TransactionKind.TRANSFER)] * MANY
+    transfers = set()
+    for payer, payee, amount, kind in moves:
+        quotes = await fx.quotes(session, settlement.pairs("USD", payer, payee))
+        found = settlement.figures(amount, "USD", payer, payee, terms=Terms(), quotes=quotes)
+        row = ledger.transaction_row(found, payer, payee, kind=kind, order=None, at=AT)
+        legs = settlement.legs(found, payer, payee, platform_id=crowd.world.platform.id)
+        await ledger.post(session, row=row, legs=legs)
+        if kind is TransactionKind.TRANSFER:
+            transfers.add(public_id("Transaction", row["id"]))
+    crowd.expected["Transaction"] = transfers
+
+
+LISTS = {
+    "collectives": ("collectives(filter: { type: [USER, EVENT] }, ", "Collective", "createdAt", True),
+    "collectives by name": (
+        'collectives(filter: { search: "same" }, orderBy: NAME_ASC, ', "Collective", "name", False,
+    ),
+    "members": ('collective(slug: "club") { members(role: MEMBER, ', "Member", "since", False),
+    "events": ('collective(slug: "club") { events(', "Event", "startsAt", False),
+    "orders": ("orders(filter: { type: EXPENSE }, ", "Order", "createdAt", True),
+    "orders, oldest first": ("orders(orderBy: CREATED_AT_ASC, ", "Order", "createdAt", False),
+    "orders of a side": ('collective(slug: "club") { orders(', "Order", "createdAt", True),
+    "transactions": ("transactions(filter: { kind: TRANSFER }, ", "Transaction", "createdAt", True),
+    "transactions, oldest first": (
+        "transactions(filter: { kind: TRANSFER }, orderBy: CREATED_AT_ASC, ", "Transaction", "createdAt", False,
+    ),
+    "transactions of a side": (
+        'collective(slug: "other") { transactions(filter: { kind: TRANSFER }, ', "Transaction", "createdAt", True,
+    ),
+}  # fmt: skip
+
+
+async def page(crowd: Crowd, name: str, first: int, after: str | None = None) -> dict[str, Any]:
+    """Return a page of a list, and check that it agrees with itself."""
+    head, _, key, _ = LISTS[name]
+    fields = f"edges {{ cursor node {{ id key: {key} }} }} nodes {{ id }} totalCount pageInfo {{ hasNextPage "
+    fields += "hasPreviousPage startCursor endCursor }"
+    query = f"query($n: Int, $c: String) {{ {head}first: $n, after: $c) {{ {fields} }} }}"
+    data = await crowd.world.ask(query + " }" * head.count(") {"), by=crowd.world.admin, n=first, c=after)
+    found: dict[str, Any] = next(iter(data.values()))
+    if "edges" not in found:
+        found = next(iter(found.values()))
+    assert [edge["node"]["id"] for edge in found["edges"]] == [node["id"] for node in found["nodes"]]
+    info, cursors = found["pageInfo"], [edge["cursor"] for edge in found["edges"]]
+    assert (info["startCursor"], info["endCursor"]) == (cursors[0], cursors[-1])
+    assert info["hasPreviousPage"] == (after is not None)
+    return found
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("size", [100, 37])
+async def test_pages_give_each_row_once_and_in_order(crowd: Crowd, name: str, size: int) -> None:
+    _, kind, _, descending = LISTS[name]
+    rows: list[tuple[str, str]] = []
+    after, total = None, None
+    while True:
+        found = await page(crowd, name, size, after)
+        rows += [(edge["node"]["key"], edge["node"]["id"]) for edge in found["edges"]]
+        total, after = found["totalCount"], found["pageInfo"]["endCursor"]
+        if not found["pageInfo"]["hasNextPage"]:
+            break
+        assert len(found["edges"]) == size
+    named = "Collective" if kind == "Event" else kind
+    keyed = [(key, ids.decode(named, row_id, path=[])) for key, row_id in rows]
+    assert keyed == sorted(keyed, reverse=descending)
+    assert len({row_id for _, row_id in rows}) == len(rows) == total
+    assert {row_id for _, row_id in rows} >= crowd.expected[kind]
+    again = await page(crowd, name, 1, found["edges"][0]["cursor"]) if len(found["edges"]) > 1 else None
+    assert again is None or again["nodes"] == found["nodes"][1:2]
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_a_page_that_cannot_be(crowd: Crowd, name: str) -> None:
+    head, _, _, _ = LISTS[name]
+    query = f"query($n: Int, $c: String) {{ {head}first: $n, after: $c) {{ nodes {{ id }} }} }}"
+    query += " }" * head.count(") {")
+
+    async def problem(first: int, after: str | None = None) -> tuple[str, tuple[str, ...]]:
+        body = await crowd.world.execute(query, n=first, c=after)
+        assert body.get("data") in (None, {"collective": None})
+        (error,) = body["errors"]
+        return error["extensions"]["code"], tuple(error["extensions"].get("path") or ())
+
+    for first in (0, -1, 101, 2**31 - 1):
+        assert await problem(first) == ("INVALID_INPUT", ("first",))
+    cursor = (await page(crowd, name, 1))["pageInfo"]["endCursor"]
+    for other in LISTS:
+        foreign = (await page(crowd, other, 1))["pageInfo"]["endCursor"]
+        if (
+            orjson.loads(base64.urlsafe_b64decode(foreign))[0]
+            != orjson.loads(base64.urlsafe_b64decode(cursor))[0]
+        ):
+            assert await problem(1, foreign) == ("INVALID_INPUT", ("after",)), other
+    kind, value, row_id = orjson.loads(base64.urlsafe_b64decode(cursor))
+    broken: list[Any] = [
+        [kind, value], [kind, None, row_id], [kind, value, 5], [kind, value, None], [kind, value, "x"],
+        [kind, 5, row_id], {"a": 1}, 5, None, "x", [kind, "x\x00", row_id] if kind == "name" else [kind, "x", row_id],
+        [kind, [value], row_id], [kind, value, row_id, 1],
+    ]  # fmt: skip
+    texts = [base64.urlsafe_b64encode(orjson.dumps(b)).decode() for b in broken]
+    for text in (*texts, "", "x", "é", cursor[:-4], cursor[4:], "A" * 10_000):
+        assert await problem(1, text) == ("INVALID_INPUT", ("after",)), text
+
+
+async def test_a_cursor_of_one_type_is_none_of_another(crowd: Crowd) -> None:
+    cursor = (await page(crowd, "collectives", 1))["pageInfo"]["endCursor"]
+    body = await crowd.world.execute("query($c: String) { orders(after: $c) { nodes { id } } }", c=cursor)
+    assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"]
+
+
+async def test_twenty_come_if_no_size_is_given(crowd: Crowd) -> None:
+    found = await crowd.world.ask("{ orders { nodes { id } } all: orders(first: null) { nodes { id } } }")
+    assert [len(part["nodes"]) for part in found.values()] == [20, 20]
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("orders(filter: { type: [EXPENSE] })", MANY),
+        ("orders(filter: { type: [DONATION] })", 0),
+        ("orders(filter: { type: [] })", MANY),
+        ("orders(filter: { status: PENDING, type: EXPENSE })", MANY),
+        ("orders(filter: { status: [APPROVED, PAID] })", 0),
+        ('orders(filter: { from: { slug: "club" } })', MANY),
+        ('orders(filter: { to: { slug: "club" } })', 0),
+        ('orders(filter: { from: { slug: "club" }, to: { slug: "other" } })', MANY),
+        ('orders(filter: { createdFrom: "2020-01-01T12:00Z" })', MANY),
+        ('orders(filter: { createdUntil: "2020-01-01T12:00Z" })', 0),
+        ('orders(filter: { createdFrom: "2020-01-01T14:00:00.000001+02:00" })', 0),
+        ('orders(filter: { createdUntil: "2020-01-01T12:00:00.000001Z" })', MANY),
+        ("transactions(filter: { kind: TRANSFER })", MANY),
+        ("transactions(filter: { kind: [ADDED_FUNDS] })", 1),
+        ("transactions(filter: { kind: [ADDED_FUNDS, TRANSFER] })", MANY + 1),
+        ('transactions(filter: { from: { slug: "club" } })', MANY),
+        ('transactions(filter: { to: { slug: "club" } })', 1),
+        ('transactions(filter: { atFrom: "2020-01-01T12:00Z", atUntil: "2020-01-01T12:00:01Z" })', MANY + 1),
+        ('transactions(filter: { atUntil: "2020-01-01T12:00Z" })', 0),
+        ("collectives(filter: { type: EVENT })", MANY),
+        ("collectives(filter: { type: [COMMUNITY, NONPROFIT] })", 4),
+        ('collectives(filter: { host: { slug: "host" } })', 3),
+        ('collectives(filter: { search: "club" })', 1),
+        ('collectives(filter: { search: "CLU" })', 1),
+        ('collectives(filter: { search: "%" })', 0),
+        ('collectives(filter: { search: "_" })', 0),
+        ('collectives(filter: { search: "event-1" })', 1 + 10 + 20),
+        ('collectives(filter: { tag: "none" })', 0),
+        ("collectives(filter: { isArchived: true })", 0),
+    ],
+)
+async def test_a_filter_leaves_what_it_names(crowd: Crowd, query: str, count: int) -> None:
+    found = await crowd.world.ask(f"{{ {query[:-1]}, first: 1) {{ totalCount nodes {{ id }} }} }}")
+    (part,) = found.values()
+    assert (part["totalCount"], len(part["nodes"])) == (count, min(count, 1))
+
+
+async def test_node_and_nodes_give_any_type_and_null_for_what_is_not_there(crowd: Crowd) -> None:
+    world, fields = crowd.world, "__typename id"
+    known = [
+        ("User", public_id("Collective", crowd.ada.user.id)), ("Community", public_id("Collective", crowd.club.id)),
+        ("Nonprofit", public_id("Collective", crowd.host.id)), ("Event", min(crowd.expected["Event"])),
+        ("Member", min(crowd.expected["Member"])), ("Order", min(crowd.expected["Order"])),
+        ("Transaction", min(crowd.expected["Transaction"])),
+    ]  # fmt: skip
+    unknown = [public_id(kind, crowd.ada.user.id) for kind in ids.PREFIXES if kind not in {"Collective"}]
+    asked = [row_id for _, row_id in known] + unknown + [known[0][1]]
+    found = await world.ask(f"query($i: [ID!]!) {{ nodes(ids: $i) {{ {fields} }} }}", i=asked)
+    there = [{"__typename": name, "id": row_id} for name, row_id in known]
+    assert found["nodes"] == [*there, *[None] * len(unknown), there[0]]
+    for name, row_id in known:
+        one = await world.ask(f"query($i: ID!) {{ node(id: $i) {{ {fields} }} }}", i=row_id)
+        assert one["node"] == {"__typename": name, "id": row_id}
+
+
+async def test_an_id_of_another_type_or_of_none_is_refused(crowd: Crowd) -> None:
+    order, club = min(crowd.expected["Order"]), public_id("Collective", crowd.club.id)
+    for query, given in (
+        ("order(id: $i) { id }", club), ("transaction(id: $i) { id }", order), ("collective(id: $i) { id }", order),
+        ("node(id: $i) { id }", "ord_x"), ("node(id: $i) { id }", ""), ("node(id: $i) { id }", "user_" + club[4:]),
+        ("nodes(ids: [$i]) { id }", "col_" + "a" * 100), ("transactions(filter: { order: $i }) { totalCount }", club),
+    ):  # fmt: skip
+        body = await crowd.world.execute(f"query($i: ID!) {{ {query} }}", i=given)
+        assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"], query
+    many = await crowd.world.execute("query($i: [ID!]!) { nodes(ids: $i) { id } }", i=[club] * 101)
+    assert [error["extensions"]["code"] for error in many["errors"]] == ["INVALID_INPUT"]
+
+
+async def test_a_rate_is_direct_inverse_or_a_cross_of_its_moment(world: World) -> None:
+    for base, quote, rate, days in (
+        ("EUR", "USD", "1.25", 10), ("EUR", "USD", "1.10", 1), ("EUR", "JPY", "165", 1), ("GBP", "USD", "1.30", 1),
+    ):  # fmt: skip
+        await world.rate(base, quote, rate, days_ago=days)
+    week_ago, long_ago = (now() - timedelta(days=days) for days in (7, 100))
+
+    async def rate(base: str, quote: str, at: datetime | None = None) -> str | None:
+        query = "query($a: DateTime, $f: CurrencyCode!, $t: CurrencyCode!) { fxRate(from: $f, to: $t, at: $a) { rate } }"
+        found = await world.ask(query, f=base, t=quote, a=at.isoformat() if at else None)
+        return found["fxRate"]["rate"] if found["fxRate"] else None
+
+    assert await rate("EUR", "USD") == "1.10"
+    assert await rate("EUR", "USD", week_ago) == "1.25"
+    assert await rate("EUR", "USD", long_ago) is None
+    assert await rate("USD", "EUR", week_ago) == "0.8"
+    assert await rate("USD", "JPY") == "150"
+    assert await rate("USD", "JPY", week_ago) is None
+    assert await rate("USD", "USD", long_ago) == "1"
+    assert await rate("GBP", "JPY") is None
+    for base, quote in (("XYZ", "USD"), ("USD", ""), ("usd", "EUR")):
+        body = await world.execute(f'{{ fxRate(from: "{base}", to: "{quote}") {{ rate }} }}')
+        assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"]
+
+
+@contextmanager
+def counted(engine: AsyncEngine) -> Iterator[dict[str, int]]:
+    """Count the statements that a block sends, and its transactions."""
+    found = {"statements": 0, "begun": 0, "ended": 0}
+
+    def note(name: str) -> Any:
+        def noted(*_: Any) -> None:
+            found[name] += 1
+
+        return noted
+
+    names = {"before_cursor_execute": "statements", "begin": "begun", "commit": "ended", "rollback": "ended"}
+    listeners = [(name, note(key)) for name, key in names.items()]
+    for name, listener in listeners:
+        event.listen(engine.sync_engine, name, listener)
+    yield found
+    for name, listener in listeners:
+        event.remove(engine.sync_engine, name, listener)
+
+
+FEED = """transactions(first: $n, orderBy: CREATED_AT_ASC) { nodes { id amount { value }
+    fromCollective { slug } toCollective { slug } fromHost { slug } toHost { slug } order { id status } } }"""
+COSTS = {
+    FEED: 2,
+    "transactions(first: $n) { nodes { id } totalCount }": 2,
+    "transactions(first: $n) { nodes { postings { account { owner { slug } book { slug } } } refundedBy { id } } }": 4,
+    "orders(first: $n) { nodes { id from { slug } to { slug } createdBy { slug } } }": 2,
+    "orders(first: $n) { nodes { items { description } actions { actor { slug } } transactions { id } } }": 4,
+    "collectives(first: $n) { nodes { slug host { slug } parent { slug } } }": 2,
+    "collectives(first: $n) { nodes { members(first: 3) { nodes { member { slug } } } } }": 3,
+    "collectives(first: $n) { nodes { memberOf(first: 3) { nodes { collective { slug } } } } }": 3,
+    "collectives(first: $n) { nodes { balances { posted { value } } } }": 4,
+    'collective(slug: "club") { members(first: $n) { nodes { role member { slug } } } }': 3,
+    'collective(slug: "club") { events(first: $n) { nodes { slug } totalCount } }': 3,
+    'collective(slug: "club") { orders(first: $n) { nodes { to { slug } } } }': 3,
+    'collective(slug: "club") { transactions(first: $n) { nodes { toCollective { slug } } } }': 3,
+}
+
+
+@pytest.mark.parametrize("query", COSTS)
+async def test_a_list_costs_the_same_statements_however_long_it_is(crowd: Crowd, query: str) -> None:
+    for by, more in ((None, 0), (crowd.ada, 1)):
+        for first in (2, 20, 100):
+            with counted(crowd.engine) as found:
+                await crowd.world.ask(f"query($n: Int) {{ {query} }}", by=by, n=first)
+            assert found == {"statements": COSTS[query] + more, "begun": 1, "ended": 1}, (first, by)
+
+
+async def test_a_feed_of_settled_orders_costs_one_statement_more(crowd: Crowd) -> None:
+    gift: dict[str, Any] = {"from": of(crowd.club), "to": of(crowd.other), "amount": money("0.01")}
+    done = await crowd.world.do("transferFunds", by=crowd.ada, **gift, dryRun=True)
+    assert done["errors"] == []

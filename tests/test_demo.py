@@ -1,0 +1,148 @@
+"""The demo world: who is in it, what it shows, and that it is the same every time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from models.enums import OrderStatus
+from schema import demo
+from services import database as databases
+from services import platform
+from services.errors import Conflict
+from tests.conftest import Database
+from tests.make import World
+
+COLLECTIVES = {
+    "opensource": ("NONPROFIT", "USD", "opensource"), "wwcode": ("NONPROFIT", "USD", "wwcode"),
+    "webpack": ("COMMUNITY", "USD", "opensource"), "wwcodeberlin": ("COMMUNITY", "EUR", "wwcode"),
+    "digitalocean": ("BUSINESS", "USD", None), "xdamman": ("USER", "USD", "commonweal"),
+}  # fmt: skip
+SIGN_INS = ["xdamman", "admin", *(f"{s}-admin" for s, (kind, *_) in COLLECTIVES.items() if kind != "USER")]
+SIGN_IN = """mutation($i: SignInInput!) { signIn(input: $i) {
+    user { slug } session { token } errors { code message } } }"""
+# What makes two demo worlds equal: everything but ids, moments and what is derived from them.
+SAME = {
+    "collective": """SELECT c.slug, c.type, c.name, c.currency, h.slug, p.slug, c.host_fee_bps, c.tags::text,
+        c.capacity, c.is_public, c.host_approved_at IS NOT NULL, c.claimed_at IS NOT NULL
+        FROM collective c LEFT JOIN collective h ON h.id = c.host_id
+        LEFT JOIN collective p ON p.id = c.parent_id
+        WHERE c.type NOT IN ('EVENT') AND c.claimed_at IS NOT NULL OR c.type NOT IN ('EVENT', 'USER')""",
+    "event": "SELECT e.name, p.slug, e.is_public FROM collective e JOIN collective p ON p.id = e.parent_id",
+    "member": """SELECT c.name, m.name, r.role, r.until IS NULL FROM member r
+        JOIN collective c ON c.id = r.collective_id JOIN collective m ON m.id = r.member_id""",
+    "order": """SELECT f.slug, t.slug, o.type, o.status, o.amount, o.approved_amount, o.currency,
+        o.description
+        FROM "order" o JOIN collective f ON f.id = o.from_id JOIN collective t ON t.id = o.to_id""",
+    "order_action": """SELECT o.description, a.type, a.from_status, a.to_status, a.amount, a.reason
+        FROM order_action a JOIN "order" o ON o.id = a.order_id""",
+    "transaction": """SELECT kind, currency, amount, fx_rate::text, gross, platform_fee, host_fee,
+        to_host_amount, to_collective_amount, from_collective_amount FROM transaction""",
+    "ledger_account": """SELECT b.slug, o.slug, a.currency, a.kind, a.posted, a.held, a.seq
+        FROM ledger_account a JOIN collective b ON b.id = a.book_id JOIN collective o ON o.id = a.owner_id""",
+    "fx_rate": "SELECT base, quote, rate::text FROM fx_rate WHERE source <> 'ECB'",
+}  # fmt: skip
+
+
+@asynccontextmanager
+async def loaded(make_database: Callable[[], Database]) -> AsyncIterator[World]:
+    """Load the demo world into a database of its own."""
+    database = make_database()
+    engine = databases.connect(database.settings)
+    world = World(database.settings, databases.sessions(engine))
+    async with world.sessions() as session, session.begin():
+        world.platform = await platform.ensure(session)
+    await demo.load(world.sessions, world.settings)
+    yield world
+    await engine.dispose()
+
+
+@pytest.fixture(scope="module")
+async def two(make_database: Callable[[], Database]) -> AsyncIterator[tuple[World, World]]:
+    async with loaded(make_database) as first, loaded(make_database) as second:
+        yield first, second
+
+
+@pytest.fixture(scope="module")
+def world(two: tuple[World, World]) -> World:
+    return two[0]
+
+
+async def rows(world: World, statement: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement in an order of their own."""
+    async with world.sessions() as session:
+        return sorted(((*row,) for row in (await session.execute(text(statement))).all()), key=repr)
+
+
+@pytest.mark.parametrize("slug", COLLECTIVES)
+async def test_a_collective_is_there_as_it_should_be(world: World, slug: str) -> None:
+    query = "query($s: String!) { collective(slug: $s) { type currency host { slug } } }"
+    found = (await world.ask(query, s=slug))["collective"]
+    host = found["host"]["slug"] if found["host"] else None
+    assert (found["type"], found["currency"], host) == COLLECTIVES[slug]
+
+
+async def test_a_collective_keeps_yen(world: World) -> None:
+    assert await rows(world, "SELECT slug FROM collective WHERE currency = 'JPY'")
+
+
+@pytest.mark.parametrize("name", SIGN_INS)
+async def test_everybody_signs_in_with_oc(world: World, name: str) -> None:
+    given = {"email": f"{name}@commonweal.test", "password": "oc"}
+    done = (await world.ask(SIGN_IN, i=given))["signIn"]
+    assert done["errors"] == []
+    query = "{ me { slug memberOf(role: [ADMIN]) { nodes { collective { slug type } } } } }"
+    me = (await world.ask(query, by=done["session"]["token"]))["me"]
+    admin_of = [c["slug"] for node in me["memberOf"]["nodes"] if (c := node["collective"])["type"] != "EVENT"]
+    if name == "admin":
+        assert admin_of == ["commonweal"]
+    elif name.endswith("-admin"):
+        assert admin_of == [name.removesuffix("-admin")]
+    else:
+        assert me["slug"] == name
+
+
+async def test_every_status_but_failed_is_there(world: World) -> None:
+    found = {status for (status,) in await rows(world, 'SELECT DISTINCT status FROM "order"')}
+    assert found == {*OrderStatus} - {OrderStatus.FAILED}
+
+
+async def test_the_worked_example_is_there_to_the_cent(world: World) -> None:
+    query = """{ orders(filter: {from: {slug: "webpack"}, to: {slug: "wwcodeberlin"}}) { nodes {
+        transactions { toHostAmount { minorUnits } toCollectiveAmount { minorUnits }
+        fromCollectiveAmount { minorUnits } paymentProcessorFeeInHostCurrency { minorUnits } } } } }"""
+    (order,) = (await world.ask(query))["orders"]["nodes"]
+    (found,) = order["transactions"]
+    figures = {name: int(amount["minorUnits"]) for name, amount in found.items()}
+    assert figures == {
+        "toHostAmount": 10544, "toCollectiveAmount": 8684, "fromCollectiveAmount": -11481,
+        "paymentProcessorFeeInHostCurrency": 363,
+    }  # fmt: skip
+
+
+async def test_the_books_are_clean(world: World) -> None:
+    await world.audit_is_clean()
+
+
+async def test_no_mail_waits_and_none_keeps_a_token(world: World) -> None:
+    assert (
+        await rows(world, "SELECT id FROM outbox WHERE delivered_at IS NULL OR payload::text <> '{}'") == []
+    )
+    assert await world.scalar("SELECT count(*) FROM outbox") > 0
+
+
+@pytest.mark.parametrize("table", SAME)
+async def test_it_is_the_same_every_time(two: tuple[World, World], table: str) -> None:
+    first, second = await asyncio.gather(*(rows(world, SAME[table]) for world in two))
+    assert first
+    assert first == second
+
+
+async def test_it_is_not_loaded_twice(world: World) -> None:
+    before = await world.fingerprint()
+    with pytest.raises(Conflict, match="has data"):
+        await demo.load(world.sessions, world.settings)
+    assert await world.fingerprint() == before
