@@ -20,6 +20,7 @@ from bench.place import Place
 
 _START_SECONDS = 120
 _ANSWER_SECONDS = 30
+_IDLE_SECONDS = 2
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -89,10 +90,14 @@ class Connection:
 
     async def __aenter__(self) -> Self:
         """Connect."""
+        await self._connect()
+        return self
+
+    async def _connect(self) -> None:
         self._reader, self._writer = await asyncio.open_connection(
             self._served.host, self._served.port, limit=2**20
         )
-        return self
+        self._used_at = time.monotonic()
 
     async def __aexit__(
         self,
@@ -104,7 +109,13 @@ class Connection:
         self._writer.close()
 
     async def ask(self, query: str, variables: Mapping[str, Any] | None = None) -> bytes:
-        """Send an operation; return the body of the answer."""
+        """Send an operation; return the body of the answer.
+
+        Connects again after a pause: the server ends a connection that is idle for some seconds.
+        """
+        if time.monotonic() - self._used_at > _IDLE_SECONDS:
+            self._writer.close()
+            await self._connect()
         body = orjson.dumps({"query": query, "variables": variables})
         self._writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         async with asyncio.timeout(_ANSWER_SECONDS):
@@ -112,7 +123,9 @@ class Connection:
             length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
             if b" 200 " not in head or length is None:
                 raise SystemExit(f"The server answered {head!r}")
-            return await self._reader.readexactly(int(length[1]))
+            answer = await self._reader.readexactly(int(length[1]))
+        self._used_at = time.monotonic()
+        return answer
 
 
 def cpu_seconds(pid: int) -> float:

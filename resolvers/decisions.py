@@ -30,7 +30,7 @@ async def approve_each(
 ) -> list[Approved]:
     """Approve orders one after the other, in the order given: one that fails leaves the others.
 
-    Where two such calls wait for each other in a circle, the database ends one and it is run again.
+    All are locked first, in the order of their ids, so that two such calls do not wait in a circle.
 
     Raises:
         Invalid: none or more than 100, or one twice.
@@ -43,16 +43,22 @@ async def approve_each(
     if len(set(public_ids)) != len(public_ids):
         raise Invalid("An order is named twice", path=path)
     if key is not None:
-        request = idempotency.request_hash("approveOrders", {"ids": public_ids})
-        await info.context.run(idempotency.claim, key=key, request=request, result_id=new_id())
+        await info.context.run(
+            idempotency.claim, key=key, result_id=new_id(),
+            request=idempotency.request_hash("approveOrders", {"ids": public_ids}),
+        )  # fmt: skip
+        # Each order has a key of its own, so that one that failed can succeed when the call is repeated.
+        key = hashlib.sha256(key.encode()).hexdigest()
+    found = [_order_id(public_id) for public_id in public_ids]
+    await info.context.run(decisions.lock, order_ids=[i for i in found if i is not None])
     return [await _approve(info, public_id, key=key, dry_run=dry_run) for public_id in public_ids]
 
 
-def _key_of_one(key: str | None, public_id: str) -> str | None:
-    """Return the key of one of many orders: each is done once, also where some failed at first."""
-    if key is None:
+def _order_id(public_id: str) -> UUID | None:
+    try:
+        return ids.decode("Order", public_id, path=["input", "ids"])
+    except Invalid:
         return None
-    return f"approveOrders:{hashlib.sha256(f'{key}:{public_id}'.encode()).hexdigest()}"
 
 
 async def _approve(info: Info, public_id: str, *, key: str | None, dry_run: bool) -> Approved:
@@ -63,7 +69,7 @@ async def _approve(info: Info, public_id: str, *, key: str | None, dry_run: bool
             return info.context.run(decisions.approve, order_id=order_id)
 
         return await mutations.once(
-            info, mutation="approveOrders", key=_key_of_one(key, public_id),
+            info, mutation="approveOrders", key=f"{key}:{public_id}" if key else None,
             payload={"id": public_id}, result_id=order_id, work=approve,
             replay=lambda i: _order(info, i),
         )  # fmt: skip

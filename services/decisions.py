@@ -3,6 +3,7 @@
 Every transition is one conditional UPDATE on the status that it leaves: of many at once, one wins.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -67,6 +68,13 @@ async def load(
         created_by_actor=order.created_by_id is not None and order.created_by_id == actor.id,
     )  # fmt: skip
     return placed, subject, method
+
+
+async def lock(session: AsyncSession, _: Actor, *, order_ids: Sequence[UUID]) -> None:
+    """Lock orders in the order of their ids, before any account: no two calls wait in a circle."""
+    await session.execute(
+        select(col(Order.id)).where(col(Order.id).in_(order_ids)).order_by(col(Order.id)).with_for_update()
+    )
 
 
 async def approve(

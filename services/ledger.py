@@ -20,6 +20,10 @@ _POST = text(
     " CAST(:books AS uuid[]), CAST(:owners AS uuid[]), CAST(:currencies AS text[]),"
     " CAST(:kinds AS text[]), CAST(:amounts AS bigint[]), CAST(:release AS uuid))"
 )
+_LOCK = text(
+    "SELECT ledger_lock(CAST(:books AS uuid[]), CAST(:owners AS uuid[]),"
+    " CAST(:currencies AS text[]), CAST(:kinds AS text[]))"
+)
 _HOLD = text("SELECT ledger_hold(:order_id, :book_id, :owner_id, :currency, :amount)")
 _RELEASE = text("SELECT ledger_release(:order_id)")
 _OPEN = text("SELECT ledger_open(:book_id, :owner_id, :currency)")
@@ -53,6 +57,19 @@ async def post(
     )
     at: datetime = result.scalar_one()
     return at
+
+
+async def lock(session: AsyncSession, legs: Sequence[Leg]) -> None:
+    """Lock the accounts of all legs that several posts will have, in their order."""
+    await session.execute(
+        _LOCK,
+        {
+            "books": [leg.book_id for leg in legs],
+            "owners": [leg.owner_id for leg in legs],
+            "currencies": [leg.currency for leg in legs],
+            "kinds": [str(leg.kind) for leg in legs],
+        },
+    )
 
 
 def transaction_row(

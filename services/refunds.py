@@ -228,15 +228,35 @@ async def _post(
     mirrored = [
         replace(leg, amount=-leg.amount) for leg in legs(found, payer, payee, platform_id=platform_id)
     ]
+    cover = _cover_legs(_receiver(at_once), found.payment_processor_fee)
+    if cover:
+        await ledger.lock(session, [*mirrored, *cover])
     await ledger.post(session, row={**row, "refund_of_id": original.id}, legs=mirrored)
     written = [refund_id]
-    if found.payment_processor_fee:
-        written.append(await _cover(session, order, _receiver(at_once), found, group_id=group_id))
+    if cover:
+        written.append(await _cover(session, order, _receiver(at_once), found, legs=cover, group_id=group_id))
     return written
 
 
+def _cover_legs(receiver: Party, fee: int) -> list[Leg]:
+    host = receiver.host
+    assert host is not None or not fee  # noqa: S101 - a fee is paid on a host's book
+    if host is None or not fee:
+        return []
+    return merged([
+        Leg(host.id, host.id, host.currency, LedgerAccountKind.BALANCE, -fee),
+        Leg(host.id, host.id, host.currency, LedgerAccountKind.CASH, fee),
+    ])  # fmt: skip
+
+
 async def _cover(
-    session: AsyncSession, order: Order, receiver: Party, found: Figures, *, group_id: UUID
+    session: AsyncSession,
+    order: Order,
+    receiver: Party,
+    found: Figures,
+    *,
+    legs: list[Leg],
+    group_id: UUID,
 ) -> UUID:
     """Let the host pay what the processor keeps."""
     host, fee = receiver.host, found.payment_processor_fee
@@ -252,10 +272,6 @@ async def _cover(
         figures, Party(host, host), OUTSIDE, kind=TransactionKind.PAYMENT_PROCESSOR_COVER,
         order=order, group_id=group_id,
     )  # fmt: skip
-    lines = [
-        Leg(host.id, host.id, host.currency, LedgerAccountKind.BALANCE, -fee),
-        Leg(host.id, host.id, host.currency, LedgerAccountKind.CASH, fee),
-    ]
-    await ledger.post(session, row=row, legs=merged(lines))
+    await ledger.post(session, row=row, legs=legs)
     cover_id: UUID = row["id"]
     return cover_id

@@ -46,7 +46,13 @@ def server() -> Iterator[Server]:
         tempfile.TemporaryDirectory(prefix="cw", ignore_cleanup_errors=True) as folder,
         databases.embedded(Path(folder)) as socket_dir,
     ):
-        yield Server(f"postgresql://postgres@/postgres?host={socket_dir}")
+        url = f"postgresql://postgres@/postgres?host={socket_dir}"
+        with psycopg.connect(url, autocommit=True) as connection:
+            # Nothing here has to survive the machine.
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+            connection.execute("SELECT pg_reload_conf()")
+        yield Server(url)
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +93,8 @@ def make_database(server: Server, template: str) -> Iterator[MakeDatabase]:
         return Database(name, server.database_url(name), server.database_url(name, role=databases.APP_ROLE))
 
     yield make
+    if not os.environ.get("COMMONWEAL_TEST_SERVER_URL"):
+        return  # the server goes, and all that it holds
     with psycopg.connect(server.url, autocommit=True) as connection:
         for name in made:
             connection.execute(

@@ -221,3 +221,8 @@ async def test_a_moment_needs_its_form_and_zone(stage: Stage, moment: Any) -> No
 async def test_a_balance_at_the_ends_of_time_is_read(stage: Stage, moment: str) -> None:
     query = 'query($t: DateTime) { collective(slug: "webpack") { balances(asOf: $t) { currency } } }'
     await stage.world.ask(query, t=moment)
+
+
+@pytest.mark.parametrize("name", ["A\u00a0B", "A\nB", "A\tB", "Zoë \u200d", "\u2028"])
+async def test_a_cursor_after_an_odd_name_leads_on(stage: Stage, name: str) -> None:
+    await stage.world.ask(BY_NAME, s=_cursor("name", name, SOME))

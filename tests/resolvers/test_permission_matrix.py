@@ -69,11 +69,11 @@ class Case:
 GIVER, GETTER, FREE = {"slug": "giver"}, {"slug": "getter"}, {"slug": "free"}
 EVENT = {"slug": "private-event"}
 TEN = money("10.00")
-NEXT_WEEK = (now() + timedelta(days=7)).isoformat()
+SOON = (now() + timedelta(hours=12)).isoformat()
 
 # fmt: off
 CASES: dict[str, Case] = {
-    "createAccessToken": Case({"name": "x", "scopes": ["COLLECTIVES"], "expiresAt": NEXT_WEEK}, SIGNED_IN),
+    "createAccessToken": Case({"name": "x", "scopes": ["COLLECTIVES"], "expiresAt": SOON}, SIGNED_IN),
     "revokeAccessToken": Case({"id": "<token>"}, "member", "member"),
     "signOut": Case(None, SIGNED_IN),
     "createCollective": Case({"type": "NONPROFIT", "name": "New", "slug": "<slug>", "currency": "EUR",

@@ -18,10 +18,12 @@ from services import database as databases
 from services import fx, ids, ledger, settlement
 from services.settlement import OUTSIDE, Party, Terms
 from tests.conftest import MakeDatabase
-from tests.make import Person, World, money, of, public_id
+from tests.make import Person, World, public_id
 
 AT = datetime(2020, 1, 1, 12, tzinfo=UTC)
 MANY = 120
+NAMES = ("Same", "Same\u00a0")
+"""The second ends in a space that does not break, which is a name as good as any."""
 
 
 @dataclass
@@ -55,7 +57,7 @@ async def populate(crowd: Crowd) -> None:
     """Make members, events and orders with equal moments, and transactions of one past moment."""
     club, user_type = crowd.club, CollectiveType.USER
     users = [
-        Collective(slug=f"user-{i}", type=user_type, name="Same", currency="USD", created_at=AT)
+        Collective(slug=f"user-{i}", type=user_type, name=NAMES[i % 2], currency="USD", created_at=AT)
         for i in range(MANY)
     ]
     members = [
@@ -80,9 +82,9 @@ async def populate(crowd: Crowd) -> None:
             session.add_all(rows)
             await session.flush()
         await post_history(crowd, session)
-    encoded = {"Collective": users + events, "Member": members, "Order": orders}
-    for kind, rows in encoded.items():
-        crowd.expected[kind] = {public_id(kind, row.id) for row in rows}
+    crowd.expected["Collective"] = {public_id("Collective", row.id) for row in users + events}
+    crowd.expected["Member"] = {public_id("Member", row.id) for row in members}
+    crowd.expected["Order"] = {public_id("Order", row.id) for row in orders}
     crowd.expected["Event"] = {public_id("Collective", row.id) for row in events}
 
 
@@ -103,6 +105,7 @@ async def post_history(crowd: Crowd, session: Any) -> None:
     crowd.expected["Transaction"] = transfers
 
 
+TRANSFERS = "transactions(filter: { kind: TRANSFER }"
 LISTS = {
     "collectives": ("collectives(filter: { type: [USER, EVENT] }, ", "Collective", "createdAt", True),
     "collectives by name": (
@@ -113,12 +116,12 @@ LISTS = {
     "orders": ("orders(filter: { type: EXPENSE }, ", "Order", "createdAt", True),
     "orders, oldest first": ("orders(orderBy: CREATED_AT_ASC, ", "Order", "createdAt", False),
     "orders of a side": ('collective(slug: "club") { orders(', "Order", "createdAt", True),
-    "transactions": ("transactions(filter: { kind: TRANSFER }, ", "Transaction", "createdAt", True),
+    "transactions": (f"{TRANSFERS}, ", "Transaction", "createdAt", True),
     "transactions, oldest first": (
-        "transactions(filter: { kind: TRANSFER }, orderBy: CREATED_AT_ASC, ", "Transaction", "createdAt", False,
+        f"{TRANSFERS}, orderBy: CREATED_AT_ASC, ", "Transaction", "createdAt", False,
     ),
     "transactions of a side": (
-        'collective(slug: "other") { transactions(filter: { kind: TRANSFER }, ', "Transaction", "createdAt", True,
+        f'collective(slug: "other") {{ {TRANSFERS}, ', "Transaction", "createdAt", True,
     ),
 }  # fmt: skip
 
@@ -187,8 +190,8 @@ async def test_a_page_that_cannot_be(crowd: Crowd, name: str) -> None:
     kind, value, row_id = orjson.loads(base64.urlsafe_b64decode(cursor))
     broken: list[Any] = [
         [kind, value], [kind, None, row_id], [kind, value, 5], [kind, value, None], [kind, value, "x"],
-        [kind, 5, row_id], {"a": 1}, 5, None, "x", [kind, "x\x00", row_id] if kind == "name" else [kind, "x", row_id],
-        [kind, [value], row_id], [kind, value, row_id, 1],
+        [kind, 5, row_id], {"a": 1}, 5, None, "x",
+        [kind, "x\x00", row_id], [kind, [value], row_id], [kind, value, row_id, 1],
     ]  # fmt: skip
     texts = [base64.urlsafe_b64encode(orjson.dumps(b)).decode() for b in broken]
     for text in (*texts, "", "x", "é", cursor[:-4], cursor[4:], "A" * 10_000):
@@ -248,13 +251,13 @@ async def test_a_filter_leaves_what_it_names(crowd: Crowd, query: str, count: in
 
 async def test_node_and_nodes_give_any_type_and_null_for_what_is_not_there(crowd: Crowd) -> None:
     world, fields = crowd.world, "__typename id"
+    ada, club, host = (public_id("Collective", row.id) for row in (crowd.ada.user, crowd.club, crowd.host))
     known = [
-        ("User", public_id("Collective", crowd.ada.user.id)), ("Community", public_id("Collective", crowd.club.id)),
-        ("Nonprofit", public_id("Collective", crowd.host.id)), ("Event", min(crowd.expected["Event"])),
+        ("User", ada), ("Community", club), ("Nonprofit", host), ("Event", min(crowd.expected["Event"])),
         ("Member", min(crowd.expected["Member"])), ("Order", min(crowd.expected["Order"])),
         ("Transaction", min(crowd.expected["Transaction"])),
     ]  # fmt: skip
-    unknown = [public_id(kind, crowd.ada.user.id) for kind in ids.PREFIXES if kind not in {"Collective"}]
+    unknown = [public_id(kind, crowd.ada.user.id) for kind in ids.PREFIXES if kind != "Collective"]
     asked = [row_id for _, row_id in known] + unknown + [known[0][1]]
     found = await world.ask(f"query($i: [ID!]!) {{ nodes(ids: $i) {{ {fields} }} }}", i=asked)
     there = [{"__typename": name, "id": row_id} for name, row_id in known]
@@ -267,9 +270,10 @@ async def test_node_and_nodes_give_any_type_and_null_for_what_is_not_there(crowd
 async def test_an_id_of_another_type_or_of_none_is_refused(crowd: Crowd) -> None:
     order, club = min(crowd.expected["Order"]), public_id("Collective", crowd.club.id)
     for query, given in (
-        ("order(id: $i) { id }", club), ("transaction(id: $i) { id }", order), ("collective(id: $i) { id }", order),
-        ("node(id: $i) { id }", "ord_x"), ("node(id: $i) { id }", ""), ("node(id: $i) { id }", "user_" + club[4:]),
-        ("nodes(ids: [$i]) { id }", "col_" + "a" * 100), ("transactions(filter: { order: $i }) { totalCount }", club),
+        ("order(id: $i) { id }", club), ("transaction(id: $i) { id }", order),
+        ("collective(id: $i) { id }", order), ("transactions(filter: { order: $i }) { totalCount }", club),
+        ("node(id: $i) { id }", "ord_x"), ("node(id: $i) { id }", ""),
+        ("node(id: $i) { id }", "user_" + club[4:]), ("nodes(ids: [$i]) { id }", "col_" + "a" * 100),
     ):  # fmt: skip
         body = await crowd.world.execute(f"query($i: ID!) {{ {query} }}", i=given)
         assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"], query
@@ -278,25 +282,25 @@ async def test_an_id_of_another_type_or_of_none_is_refused(crowd: Crowd) -> None
 
 
 async def test_a_rate_is_direct_inverse_or_a_cross_of_its_moment(world: World) -> None:
-    for base, quote, rate, days in (
-        ("EUR", "USD", "1.25", 10), ("EUR", "USD", "1.10", 1), ("EUR", "JPY", "165", 1), ("GBP", "USD", "1.30", 1),
-    ):  # fmt: skip
+    rates = [("EUR", "USD", "1.25", 10), ("EUR", "USD", "1.10", 1), ("EUR", "JPY", "165", 1)]
+    for base, quote, rate, days in [*rates, ("GBP", "USD", "1.30", 1)]:
         await world.rate(base, quote, rate, days_ago=days)
     week_ago, long_ago = (now() - timedelta(days=days) for days in (7, 100))
 
-    async def rate(base: str, quote: str, at: datetime | None = None) -> str | None:
-        query = "query($a: DateTime, $f: CurrencyCode!, $t: CurrencyCode!) { fxRate(from: $f, to: $t, at: $a) { rate } }"
+    async def rate_of(base: str, quote: str, at: datetime | None = None) -> str | None:
+        query = """query($a: DateTime, $f: CurrencyCode!, $t: CurrencyCode!) {
+            fxRate(from: $f, to: $t, at: $a) { rate } }"""
         found = await world.ask(query, f=base, t=quote, a=at.isoformat() if at else None)
         return found["fxRate"]["rate"] if found["fxRate"] else None
 
-    assert await rate("EUR", "USD") == "1.10"
-    assert await rate("EUR", "USD", week_ago) == "1.25"
-    assert await rate("EUR", "USD", long_ago) is None
-    assert await rate("USD", "EUR", week_ago) == "0.8"
-    assert await rate("USD", "JPY") == "150"
-    assert await rate("USD", "JPY", week_ago) is None
-    assert await rate("USD", "USD", long_ago) == "1"
-    assert await rate("GBP", "JPY") is None
+    assert await rate_of("EUR", "USD") == "1.10"
+    assert await rate_of("EUR", "USD", week_ago) == "1.25"
+    assert await rate_of("EUR", "USD", long_ago) is None
+    assert await rate_of("USD", "EUR", week_ago) == "0.8"
+    assert await rate_of("USD", "JPY") == "150"
+    assert await rate_of("USD", "JPY", week_ago) is None
+    assert await rate_of("USD", "USD", long_ago) == "1"
+    assert await rate_of("GBP", "JPY") is None
     for base, quote in (("XYZ", "USD"), ("USD", ""), ("usd", "EUR")):
         body = await world.execute(f'{{ fxRate(from: "{base}", to: "{quote}") {{ rate }} }}')
         assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"]
@@ -327,12 +331,12 @@ FEED = """transactions(first: $n, orderBy: CREATED_AT_ASC) { nodes { id amount {
 COSTS = {
     FEED: 2,
     "transactions(first: $n) { nodes { id } totalCount }": 2,
-    "transactions(first: $n) { nodes { postings { account { owner { slug } book { slug } } } refundedBy { id } } }": 4,
+    "transactions(first: $n) { nodes { postings { account { owner { slug } } } refundedBy { id } } }": 4,
     "orders(first: $n) { nodes { id from { slug } to { slug } createdBy { slug } } }": 2,
     "orders(first: $n) { nodes { items { description } actions { actor { slug } } transactions { id } } }": 4,
     "collectives(first: $n) { nodes { slug host { slug } parent { slug } } }": 2,
     "collectives(first: $n) { nodes { members(first: 3) { nodes { member { slug } } } } }": 3,
-    "collectives(first: $n) { nodes { memberOf(first: 3) { nodes { collective { slug } } } } }": 3,
+    "collectives(first: $n, orderBy: NAME_ASC) { nodes { memberOf { nodes { collective { slug } } } } }": 3,
     "collectives(first: $n) { nodes { balances { posted { value } } } }": 4,
     'collective(slug: "club") { members(first: $n) { nodes { role member { slug } } } }': 3,
     'collective(slug: "club") { events(first: $n) { nodes { slug } totalCount } }': 3,
@@ -350,7 +354,26 @@ async def test_a_list_costs_the_same_statements_however_long_it_is(crowd: Crowd,
             assert found == {"statements": COSTS[query] + more, "begun": 1, "ended": 1}, (first, by)
 
 
-async def test_a_feed_of_settled_orders_costs_one_statement_more(crowd: Crowd) -> None:
-    gift: dict[str, Any] = {"from": of(crowd.club), "to": of(crowd.other), "amount": money("0.01")}
-    done = await crowd.world.do("transferFunds", by=crowd.ada, **gift, dryRun=True)
-    assert done["errors"] == []
+async def test_the_feed_costs_the_same_for_ten_and_for_a_hundred(world: World, engine: AsyncEngine) -> None:
+    ada = await world.person("ada")
+    hosts = [await world.host(slug, ada) for slug in ("first", "second")]
+    clubs = [await world.community(f"club-{i}", hosts[i % 2], ada) for i in range(10)]
+    for club in clubs:
+        await world.fund(club, "100.00", by=ada)
+    for club, other in zip(clubs, clubs[1:] + clubs[:1], strict=True):
+        gift = f'from: {{ slug: "{club.slug}" }}, to: {{ slug: "{other.slug}" }}'
+        fields = [
+            f'm{i}: donate(input: {{ {gift}, amount: {{ value: {i + 1}, currency: "USD" }} }}) '
+            "{ errors { code } }"
+            for i in range(10)
+        ]
+        done = await world.ask(f"mutation {{ {' '.join(fields)} }}", by=ada)
+        assert all(answer["errors"] == [] for answer in done.values())
+    for by, more in ((None, 0), (ada, 1)):
+        for first in (10, 100):
+            with counted(engine) as found:
+                answer = await world.ask(f"query($n: Int) {{ {FEED} }}", by=by, n=first)
+            assert found == {"statements": 3 + more, "begun": 1, "ended": 1}
+            nodes = answer["transactions"]["nodes"]
+            assert len(nodes) == first
+            assert all(node["order"] and node["toHost"] and node["toCollective"] for node in nodes)

@@ -13,7 +13,7 @@ from tests.make import World
 @pytest.fixture
 async def browser(database: Database, world: World) -> AsyncIterator[httpx.AsyncClient]:
     """Return a client of the whole application, on the world's database."""
-    assert world.platform
+    assert world.settings == database.settings
     app = application(database.settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)

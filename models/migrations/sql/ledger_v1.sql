@@ -244,6 +244,17 @@ BEGIN
     END IF;
 END $$;
 
+-- Locks the accounts of several calls that follow in one database transaction, in key order; those that
+-- do not exist yet are left to the call that opens them.
+
+CREATE FUNCTION ledger_lock(p_book uuid[], p_owner uuid[], p_currency text[], p_kind text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    PERFORM FROM ledger_account a WHERE (a.book_id, a.owner_id, a.currency, a.kind) IN (
+        SELECT * FROM unnest(p_book, p_owner, p_currency, p_kind))
+    ORDER BY a.book_id, a.owner_id, a.currency COLLATE "C", a.kind COLLATE "C" FOR NO KEY UPDATE;
+END $$;
+
 -- Opens an account without a posting: a newly hosted collective shows a balance of zero.
 
 CREATE FUNCTION ledger_open(p_book_id uuid, p_owner_id uuid, p_currency text) RETURNS void
@@ -280,5 +291,6 @@ GRANT UPDATE (archived_at) ON payment_method, payout_method TO commonweal_app;
 -- What an order is never changes; where it stands does.
 GRANT UPDATE (status, approved_amount, updated_at, expires_at) ON "order" TO commonweal_app;
 GRANT EXECUTE ON FUNCTION ledger_post(transaction, uuid[], uuid[], text[], text[], bigint[], uuid),
-    ledger_hold(uuid, uuid, uuid, text, bigint), ledger_release(uuid), ledger_open(uuid, uuid, text)
+    ledger_hold(uuid, uuid, uuid, text, bigint), ledger_release(uuid), ledger_open(uuid, uuid, text),
+    ledger_lock(uuid[], uuid[], text[], text[])
     TO commonweal_app;
