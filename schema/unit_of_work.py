@@ -19,6 +19,7 @@ from graphql import (
     OperationType,
     StringValueNode,
     ValueNode,
+    VariableDefinitionNode,
     VariableNode,
     Visitor,
     get_operation_ast,
@@ -247,6 +248,10 @@ def _bad_input(  # noqa: C901 - one walk over the kinds of values
             found.append(problem)
 
     class Arguments(Visitor):
+        def enter_variable_definition(self, node: VariableDefinitionNode, *_: Any) -> None:
+            if node.default_value is not None:
+                note(node.default_value, (node.variable.name.value,))
+
         def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
             note(node.value, (node.name.value,))
 

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, exists, func, or_, select, update
+from sqlalchemy import ARRAY, Select, Text, cast, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -25,8 +25,8 @@ CREATABLE = (CollectiveType.COMMUNITY, CollectiveType.NONPROFIT, CollectiveType.
 MAX_TAGS = 20
 CREDIT_POLICIES = ("FULL_EVENT", "ACTUAL")
 OPEN = (OrderStatus.PENDING, OrderStatus.APPROVED)
-NEWEST_FIRST = Sort("created", col(Collective.created_at), col(Collective.id))
-BY_NAME = Sort("name", col(Collective.name), col(Collective.id), descending=False, parse=str)
+NEWEST_FIRST = Sort("collective created", col(Collective.created_at), col(Collective.id))
+BY_NAME = Sort("collective name", col(Collective.name), col(Collective.id), descending=False, parse=str)
 
 
 async def create(
@@ -297,7 +297,8 @@ def _listed(actor: Actor, wanted: Filter) -> Select[Collective]:
     if wanted.host_id is not None:
         statement = statement.where(col(Collective.host_id) == wanted.host_id)
     if wanted.tag is not None:
-        statement = statement.where(col(Collective.tags).contains([wanted.tag]))
+        tags = cast([wanted.tag], ARRAY(Text))
+        statement = statement.where(col(Collective.tags).op("@>")(tags))
     if wanted.is_archived is not None:
         archived = col(Collective.archived_at)
         statement = statement.where(archived.is_not(None) if wanted.is_archived else archived.is_(None))

@@ -124,6 +124,6 @@ def decode_cursor(cursor: str, sort: Sort) -> tuple[Any, UUID]:
         place = sort.parse(value), UUID(row_id)
     except (ValueError, TypeError, AttributeError):
         raise refusal from None
-    if name != sort.name or (isinstance(place[0], str) and not place[0].isprintable()):
+    if name != sort.name or (isinstance(place[0], str) and "\x00" in place[0]):
         raise refusal
     return place

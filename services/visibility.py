@@ -132,7 +132,11 @@ def of_invitation(actor: Actor) -> ColumnElement[bool]:
     """The invitee and the admins of the collective."""
     if actor.is_platform_accountant:
         return true()
-    return or_(_among(Invitation.user_id, actor), _among(Invitation.collective_id, actor, MemberRole.ADMIN))
+    return or_(
+        _among(Invitation.user_id, actor),
+        _among(Invitation.collective_id, actor, MemberRole.ADMIN),
+        _in_events(Invitation.collective_id, actor, MemberRole.ADMIN),
+    )
 
 
 def sees_private(actor: Actor, collective: Collective) -> bool:

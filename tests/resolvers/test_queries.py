@@ -57,7 +57,9 @@ async def populate(crowd: Crowd) -> None:
     """Make members, events and orders with equal moments, and transactions of one past moment."""
     club, user_type = crowd.club, CollectiveType.USER
     users = [
-        Collective(slug=f"user-{i}", type=user_type, name=NAMES[i % 2], currency="USD", created_at=AT)
+        Collective(
+            slug=f"user-{i}", type=user_type, name=NAMES[i % 2], currency="USD", created_at=AT, claimed_at=AT
+        )
         for i in range(MANY)
     ]
     members = [
