@@ -25,8 +25,8 @@ CREATABLE = (CollectiveType.COMMUNITY, CollectiveType.NONPROFIT, CollectiveType.
 MAX_TAGS = 20
 CREDIT_POLICIES = ("FULL_EVENT", "ACTUAL")
 OPEN = (OrderStatus.PENDING, OrderStatus.APPROVED)
-NEWEST_FIRST = Sort("collective created", col(Collective.created_at), col(Collective.id))
-BY_NAME = Sort("collective name", col(Collective.name), col(Collective.id), descending=False, parse=str)
+NEWEST_FIRST = Sort("created", col(Collective.created_at), col(Collective.id))
+BY_NAME = Sort("name", col(Collective.name), col(Collective.id), descending=False, parse=pages.as_text)
 
 
 async def create(

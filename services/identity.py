@@ -99,8 +99,8 @@ async def sign_up(
         await outbox.to_address(
             session, address=address, template="address_in_use", payload={"name": known[0].name}
         )
-        return _like_new(shown, currency)
-    answered = _like_new(shown, currency)
+        return _like_new(shown, currency, host_of=known[0])
+    answered = _like_new(shown, currency, host_of=known[0] if known else None)
     if known is None:
         answered, _ = await create_user(session, email=address, name=shown, currency=currency)
     user_id = known[0].id if known else answered.id
@@ -121,10 +121,12 @@ def fiat(currency: str) -> str:
     return code
 
 
-def _like_new(name: str, currency: str | None) -> Collective:
+def _like_new(name: str, currency: str | None, *, host_of: Collective | None = None) -> Collective:
+    """Return what a new user would look like; with `host_of`, hosted as that one is."""
     return Collective(
         slug=slugs.suggest(name, suffix=secrets.token_hex(3)), type=CollectiveType.USER, name=name,
-        currency=currency or "USD",
+        currency=currency or "USD", host_id=host_of.host_id if host_of else None,
+        host_approved_at=now() if host_of and host_of.host_id else None,
     )  # fmt: skip
 
 

@@ -105,6 +105,17 @@ async def count(session: AsyncSession, page: Page[Any]) -> int:
     return (await session.execute(select(func.count()).select_from(inner))).scalar_one()
 
 
+def as_text(value: object) -> str:
+    """Read a text of a cursor.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
 def encode_cursor(sort: Sort, row: Any) -> str:
     """Return an opaque cursor: the order's name, and where the row stands in it."""
     value, row_id = sort.values(row)

@@ -17,8 +17,8 @@ from services import pages, visibility
 from services.actors import Actor
 from services.pages import Page, PageRequest, Sort
 
-ORDERS_NEWEST = Sort("created", col(Order.created_at), col(Order.id))
-ORDERS_OLDEST = Sort("created+", col(Order.created_at), col(Order.id), descending=False)
+ORDERS_NEWEST = Sort("order", col(Order.created_at), col(Order.id))
+ORDERS_OLDEST = Sort("order+", col(Order.created_at), col(Order.id), descending=False)
 TRANSACTIONS_NEWEST = Sort("at", col(Transaction.at), col(Transaction.id))
 TRANSACTIONS_OLDEST = Sort("at+", col(Transaction.at), col(Transaction.id), descending=False)
 

@@ -94,7 +94,13 @@ async def made(make_database: Callable[[], Database]) -> AsyncIterator[Stage]:
     """Make the world; its one database serves all tests of a file."""
     database = make_database()
     engine = databases.connect(database.settings)
-    world = await World.create(database.settings, databases.sessions(engine))
+    try:
+        yield await _set(await World.create(database.settings, databases.sessions(engine)))
+    finally:
+        await engine.dispose()
+
+
+async def _set(world: World) -> Stage:
     scene = await Scene.create(world)
     boss = await world.person("boss")
     for row in (scene.host, scene.webpack, scene.babel, world.platform):
@@ -107,8 +113,7 @@ async def made(make_database: Callable[[], Database]) -> AsyncIterator[Stage]:
     stage.ids |= {"pending": pending, "approved": approved, "paid": paid}
     stage.given = await _good(stage)
     await stage.changed()
-    yield stage
-    await engine.dispose()
+    return stage
 
 
 async def _more_collectives(stage: Stage) -> None:

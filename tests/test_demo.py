@@ -53,11 +53,13 @@ async def loaded(make_database: Callable[[], Database]) -> AsyncIterator[World]:
     database = make_database()
     engine = databases.connect(database.settings)
     world = World(database.settings, databases.sessions(engine))
-    async with world.sessions() as session, session.begin():
-        world.platform = await platform.ensure(session)
-    await demo.load(world.sessions, world.settings)
-    yield world
-    await engine.dispose()
+    try:
+        async with world.sessions() as session, session.begin():
+            world.platform = await platform.ensure(session)
+        await demo.load(world.sessions, world.settings)
+        yield world
+    finally:
+        await engine.dispose()
 
 
 @pytest.fixture(scope="module")
