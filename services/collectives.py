@@ -155,7 +155,7 @@ async def edit(
     if own or not changes:
         require(actor, Action.UPDATE_COLLECTIVE, Subject(collective=row))
     if "host_fee_bps" in changes:
-        require(actor, Action.SET_HOST_FEE, Subject(collective=row, host=party.host or row))
+        require(actor, Action.SET_HOST_FEE, Subject(collective=row, host=party.host))
         row.host_fee_bps = _bps(changes["host_fee_bps"])
     require_open(row, path=["input", "collective"])
     if "slug" in own and own["slug"] != row.slug:
@@ -229,8 +229,21 @@ async def _change_currency(session: AsyncSession, row: Collective, currency: str
             | (col(LedgerAccount.book_id) == row.id) & (col(LedgerAccount.seq) > 0)
         )
     )
-    if (await session.execute(used)).scalar_one():
-        raise InvalidState("The currency cannot change once money has moved", path=["input", "currency"])
+    waiting = select(
+        exists().where(
+            or_(col(Order.from_id) == row.id, col(Order.to_id) == row.id),
+            col(Order.status).in_(OPEN),
+        )
+    )
+    if row.type == CollectiveType.EVENT:
+        raise Invalid("An event has its parent's currency", path=["input", "currency"])
+    await lock(session, row.id)
+    moved = (await session.execute(used)).scalar_one()
+    if moved or (await session.execute(waiting)).scalar_one():
+        raise InvalidState(
+            "The currency cannot change once money has moved or is on its way",
+            path=["input", "currency"],
+        )
     row.currency = fiat(currency)
 
 

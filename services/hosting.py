@@ -95,7 +95,9 @@ async def decide(
     if approve:
         await collectives.lock(session, collective.id)
         await session.refresh(collective)
-        if collective.archived_at is not None or collective.host_id is not None:
+        await session.refresh(host)
+        closed = collective.archived_at is not None or host.archived_at is not None
+        if closed or collective.host_id is not None:
             raise InvalidState("The collective is archived or has a host", path=["input", "id"])
         collective.host_id, collective.host_approved_at = host.id, now()
         collective.updated_at = now()
