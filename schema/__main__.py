@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
+
 from schema import commands
 from services import settings as environment
 from services.errors import ConfigurationError, Problem
@@ -20,6 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
         return run(options, settings)
     except (Problem, ConfigurationError) as problem:
         print(f"commonweal: {problem}", file=sys.stderr)
+        return 1
+    except (OSError, psycopg.Error, SQLAlchemyError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()
+        print(f"commonweal: {reason[0] if reason else type(error).__name__}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -30,7 +30,7 @@ class Transaction(Node):
     is_type_of = rows_of(models.Transaction)
     id: strawberry.ID = id_of("Transaction")
     kind: TransactionKind = strawberry.field(description="Why it moved.")
-    description: str | None = strawberry.field(description="The order's words, or the refund's reason.")
+    description: str | None = strawberry.field(description="The order's words.")
     fx_rate: Decimal = strawberry.field(
         description="From the order's currency to that of the fees, when it was posted."
     )

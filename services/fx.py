@@ -1,6 +1,7 @@
 """Exchange rates: which one holds at a moment, and loading the European Central Bank's history."""
 
 import csv
+import http.client
 import io
 import urllib.request
 import zipfile
@@ -169,9 +170,12 @@ def packaged_history() -> bytes:
 
 def downloaded_history(url: str) -> bytes:
     """Return the history as the ECB publishes it."""
-    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - an operator's setting
-        data: bytes = answer.read()
-        return data
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - an operator's setting
+            data: bytes = answer.read()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise Invalid(f"The history cannot be read from {url}: {error}") from error
+    return data
 
 
 def parse_history(archive: bytes) -> Iterator[tuple[datetime, str, Decimal]]:
@@ -195,9 +199,16 @@ def parse_history(archive: bytes) -> Iterator[tuple[datetime, str, Decimal]]:
             day = datetime.combine(datetime.fromisoformat(row[0]), time(15), tzinfo=UTC)
             for i, code in known:
                 if i < len(row) and row[i] not in {"", "N/A"}:
-                    yield day, code, Decimal(row[i])
+                    yield day, code, _published(row[i])
     except (zipfile.BadZipFile, IndexError, StopIteration, ValueError, ArithmeticError) as error:
         raise Invalid(f"This is not the history of the European Central Bank: {error}") from error
+
+
+def _published(cell: str) -> Decimal:
+    rate = Decimal(cell)
+    if not rate.is_finite() or rate <= 0:
+        raise ValueError(f"{cell[:20]!r} is no rate")
+    return rate
 
 
 async def load_history(session: AsyncSession, archive: bytes) -> int:

@@ -74,16 +74,20 @@ async def create_payout_method(
     return method
 
 
+def _detail(value: Any) -> str:
+    path = ["input", "details"]
+    if not isinstance(value, str):
+        raise Invalid("Details are texts by name", path=path)
+    return texts.required(value, path=path)
+
+
 def _checked_details(details: Any) -> dict[str, str]:
     path = ["input", "details"]
     if not isinstance(details, dict):
         raise Invalid("Details are texts by name", path=path)
     if len(details) > 20:  # noqa: PLR2004 - no bank asks for more
         raise Invalid("Too many details", path=path)
-    return {
-        texts.required(key, path=path, max_length=60): texts.required(str(value), path=path)
-        for key, value in details.items()
-    }
+    return {texts.required(key, path=path, max_length=60): _detail(value) for key, value in details.items()}
 
 
 async def payment_method(
