@@ -45,4 +45,4 @@ bench: $(VENV)/.installed ## measure; prints the tables of docs/bench.md
 
 test-debian: $(VENV)/.installed ## the tests that touch the database, on Debian's PostgreSQL 15
 	$(BIN)/python -m tests.debian_server $(BIN)/python -m pytest -n 2 --dist loadfile \
-		--ignore tests/schema/test_graphiql.py
+		tests/models tests/services/test_worked_example.py tests/services/test_mail.py

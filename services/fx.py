@@ -3,6 +3,7 @@
 import csv
 import http.client
 import io
+import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -174,7 +175,9 @@ def downloaded_history(url: str) -> bytes:
         with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - an operator's setting
             data: bytes = answer.read()
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise Invalid(f"The history cannot be read from {url}: {error}") from error
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        raise Invalid(f"The history cannot be read from {url}: {error}") from None
     return data
 
 
