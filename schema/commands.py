@@ -73,8 +73,8 @@ async def prepare(settings: Settings) -> None:
     """Migrate, make the platform, and load the exchange rates that the package ships."""
     await asyncio.to_thread(migrations.upgrade, settings.owner_database_url)
     async with _session(settings) as session:
+        await database.alone(session)
         await platform.ensure(session)
-    async with _session(settings) as session:
         await fx.load_history(session, fx.packaged_history())
 
 

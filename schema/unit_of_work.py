@@ -115,6 +115,7 @@ async def _once(
         is_mutation=operation.operation is OperationType.MUTATION,
         root_fields=_root_fields(operation),
     )  # fmt: skip
+    committing = False
     try:
         if request.token is not None:
             context.actor = await context.run(_load_actor, token=request.token)
@@ -135,13 +136,15 @@ async def _once(
         if len(context.stored) > 1:
             await session.rollback()
             return Answer({"data": None, "errors": [formatted(e) for e in errors]})
+        committing = context.is_mutation
         await _finish(context)
     except Problem as problem:
         await _close_quietly(session)
         return Answer({"errors": [_shown(problem)]})
     except DBAPIError as error:
         await _close_quietly(session)
-        _ask_again(error, last=last or context.is_mutation)
+        # A connection that breaks during the commit does not tell whether the commit was done.
+        _ask_again(error, last=last or (committing and error.connection_invalidated))
         return Answer({"data": None, "errors": [masked(error)]})
     finally:
         await _close_quietly(session)

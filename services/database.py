@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 import psycopg
 from psycopg import sql
+from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -117,6 +118,13 @@ def connect(settings: Settings) -> AsyncEngine:
 def sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
     """Return the maker of sessions; a session keeps its rows readable after it has ended."""
     return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False, autoflush=False)
+
+
+async def alone(session: AsyncSession) -> None:
+    """Wait, however long, until no other process prepares the database; holds until the transaction ends."""
+    await session.execute(text("SET LOCAL statement_timeout = 0"))
+    await session.execute(text("SET LOCAL lock_timeout = 0"))
+    await session.execute(text("SELECT pg_advisory_xact_lock(7267)"))
 
 
 _encode = partial(orjson.dumps, default=str)

@@ -188,6 +188,21 @@ def cut(server: Server, database: Database) -> int:
     return int(found[0])
 
 
+def test_queries_and_mutations_go_on_when_the_database_drops_its_connections(
+    server: Server, database: Database, world: World, start: Start
+) -> None:
+    api = start(database, pool_size=4, outbox_interval_ms=60_000)
+    for _ in range(3):
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(lambda _: api.ask(CURRENCIES), range(16)))
+        assert cut(server, database) >= 2
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(lambda _: api.ask(CURRENCIES), range(16)))
+        cut(server, database)
+        added = api.ask(ADD_FUNDS, by=world.admin, i=funds("1.00"))["addFunds"]
+        assert (added["errors"], added["order"]["status"]) == ([], "PAID")
+
+
 def test_a_database_that_is_away_is_a_masked_fault_and_is_found_again(
     server: Server, database: Database, start: Start
 ) -> None:
