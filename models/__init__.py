@@ -3,12 +3,14 @@
 from models.base import metadata, new_id, now
 from models.collective import Collective, HostApplication, Invitation, Member, SlugRedirect
 from models.currency import Currency, FxRate, PlatformPolicy
+from models.economy import Attendance, IssuanceCap, MergedEmail, MutedTopic, Offer, Receipt, Redemption
 from models.identity import Credential, EmailToken, Throttle, Token
 from models.ledger import Hold, LedgerAccount, Posting, RefundTotal, Transaction
 from models.order import Idempotency, Order, OrderAction, OrderItem, PaymentMethod, PayoutMethod
 from models.outbox import Outbox
 
 __all__ = [
+    "Attendance",
     "Collective",
     "Credential",
     "Currency",
@@ -18,8 +20,12 @@ __all__ = [
     "HostApplication",
     "Idempotency",
     "Invitation",
+    "IssuanceCap",
     "LedgerAccount",
     "Member",
+    "MergedEmail",
+    "MutedTopic",
+    "Offer",
     "Order",
     "OrderAction",
     "OrderItem",
@@ -28,6 +34,8 @@ __all__ = [
     "PayoutMethod",
     "PlatformPolicy",
     "Posting",
+    "Receipt",
+    "Redemption",
     "RefundTotal",
     "SlugRedirect",
     "Throttle",

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from models.base import id_field, moment, one_of
-from models.enums import CollectiveType, MemberRole, RequestStatus
+from models.enums import CollectiveType, CreditPolicy, MemberRole, RequestStatus
 
 
 class Collective(SQLModel, table=True):
@@ -27,6 +27,13 @@ class Collective(SQLModel, table=True):
         CheckConstraint("ends_at > starts_at", name="event_ends_after_start"),
         CheckConstraint("capacity > 0", name="capacity_positive"),
         CheckConstraint("NOT is_platform OR type = 'NONPROFIT'", name="platform_is_nonprofit"),
+        CheckConstraint("issuer_approved_at IS NULL OR type = 'NONPROFIT'", name="issuer_is_nonprofit"),
+        CheckConstraint("cancelled_at IS NULL OR type = 'EVENT'", name="cancelled_is_event"),
+        CheckConstraint(
+            "merged_into_id IS NULL OR (type = 'USER' AND archived_at IS NOT NULL AND merged_into_id <> id)",
+            name="merged_is_archived_user",
+        ),
+        one_of("credit_policy", CreditPolicy),
         Index(
             "uq_collective_platform",
             "is_platform",
@@ -67,6 +74,14 @@ class Collective(SQLModel, table=True):
     is_public: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     """False hides an event from all but its members and its parent's admins."""
     credit_policy: str | None = Field(default=None, sa_type=Text)
+    coordinator_id: UUID | None = Field(default=None, foreign_key="collective.id")
+    """The user whom an event's attendees turn to."""
+    cancelled_at: datetime | None = moment(nullable=True)
+    """When an event was called off."""
+    issuer_approved_at: datetime | None = moment(nullable=True)
+    """Since when a nonprofit may issue currents."""
+    merged_into_id: UUID | None = Field(default=None, foreign_key="collective.id")
+    """The user that this one became part of."""
     claimed_at: datetime | None = moment(nullable=True)
     """When a user proved the address; null is a user known by email alone."""
     archived_at: datetime | None = moment(nullable=True)

@@ -2,7 +2,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, Numeric, Text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Numeric, Text
 from sqlmodel import Field, SQLModel
 
 from models.base import id_field, moment, one_of
@@ -44,12 +44,33 @@ class FxRate(SQLModel, table=True):
 
 
 class PlatformPolicy(SQLModel, table=True):
-    """What the platform charges, from a moment on; each order keeps what held when it was made."""
+    """What holds on this platform from a moment on; each order keeps the row that held when it was made."""
 
     __tablename__ = "platform_policy"
-    __table_args__ = (CheckConstraint("platform_fee_bps BETWEEN 0 AND 10000", name="platform_fee_bps_range"),)
+    __table_args__ = (
+        CheckConstraint("platform_fee_bps BETWEEN 0 AND 10000", name="platform_fee_bps_range"),
+        CheckConstraint("redemption_fee_bps BETWEEN 0 AND 10000", name="redemption_fee_bps_range"),
+        CheckConstraint("usd_per_current > 0", name="usd_per_current_positive"),
+        CheckConstraint("master_weekly_limit_minor > 0", name="master_weekly_limit_positive"),
+        CheckConstraint("signup_bonus_minor >= 0", name="signup_bonus_not_negative"),
+        CheckConstraint("check_in_minutes >= 0", name="check_in_minutes_not_negative"),
+    )
 
     id: UUID = id_field()
     valid_from: datetime = moment(default_now=True, index=True)
     platform_fee_bps: int = 0
+    usd_per_current: Decimal = Field(
+        default=Decimal(20), sa_type=Numeric, sa_column_kwargs={"server_default": "20"}
+    )
+    """What a business's customer saves for one current, in dollars."""
+    redemption_fee_bps: int = Field(default=1000, sa_column_kwargs={"server_default": "1000"})
+    """The platform's part of the dollars that a redemption pays."""
+    master_weekly_limit_minor: int = Field(
+        default=625, sa_type=BigInteger, sa_column_kwargs={"server_default": "625"}
+    )
+    """How many currents (minor units) a user gives for master offers within seven days."""
+    signup_bonus_minor: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    """Currents (minor units) for a user who claims their account; 0 is none."""
+    check_in_minutes: int = Field(default=60, sa_column_kwargs={"server_default": "60"})
+    """How long before its start an event's check-in opens."""
     created_by_id: UUID | None = Field(default=None, foreign_key="collective.id")

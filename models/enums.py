@@ -35,6 +35,8 @@ class MemberRole(StrEnum):
     """Has approved hours."""
     ATTENDEE = "ATTENDEE"
     """Registered for an event."""
+    WAITING = "WAITING"
+    """On the waiting list of an event that is full."""
     FOLLOWER = "FOLLOWER"
     """Follows the collective's news."""
 
@@ -56,6 +58,8 @@ class OrderType(StrEnum):
     """Balance moved to another balance."""
     CASH_OUT = "CASH_OUT"
     """A user's balance paid out."""
+    BONUS = "BONUS"
+    """Currents that the platform gives a new user, once."""
 
 
 class OrderStatus(StrEnum):
@@ -117,6 +121,10 @@ class TransactionKind(StrEnum):
     """The dollar side of a redemption."""
     CASH_OUT = "CASH_OUT"
     """A user's balance paid out."""
+    BONUS = "BONUS"
+    """Currents issued to a new user by the platform."""
+    MERGE = "MERGE"
+    """A balance that followed its owner when two users became one."""
     HOST_FEE = "HOST_FEE"
     """A host's fee that imported history keeps as a row of its own."""
     PAYMENT_PROCESSOR_COVER = "PAYMENT_PROCESSOR_COVER"
@@ -218,3 +226,47 @@ class Scope(StrEnum):
     """Create orders and move money."""
     APPROVE = "APPROVE"
     """Approve, reject, pay and refund orders."""
+
+
+class CreditPolicy(StrEnum):
+    """Which hours an attendee of an event is credited."""
+
+    FULL_EVENT = "FULL_EVENT"
+    """The whole event, at check-in."""
+    ACTUAL = "ACTUAL"
+    """From check-in to check-out, at most the whole event, at check-out."""
+
+
+class CapPeriod(StrEnum):
+    """How long an issuance cap counts; periods begin at midnight UTC."""
+
+    WEEK = "WEEK"
+    """From Monday."""
+    MONTH = "MONTH"
+    """A calendar month."""
+    YEAR = "YEAR"
+    """A calendar year."""
+
+
+class RedemptionCap(StrEnum):
+    """Why a redemption takes fewer currents than its price allows."""
+
+    BALANCE = "BALANCE"
+    """The user has no more available."""
+    WEEKLY_LIMIT = "WEEKLY_LIMIT"
+    """Master offers give no more within seven days."""
+
+
+class Topic(StrEnum):
+    """What a mail is about; a person can mute a topic."""
+
+    MONEY = "MONEY"
+    """Donations, expenses, refunds."""
+    HOURS = "HOURS"
+    """Hours requested, approved, refused."""
+    EVENTS = "EVENTS"
+    """Registrations, changes and messages of events."""
+    REDEMPTIONS = "REDEMPTIONS"
+    """Offers, redemptions and cash-outs."""
+    MEMBERS = "MEMBERS"
+    """Invitations and host applications."""

@@ -72,9 +72,40 @@ class Order(SQLModel, table=True):
         CheckConstraint("host_fee_bps BETWEEN 0 AND 10000", name="host_fee_bps_range"),
         CheckConstraint("platform_fee_bps BETWEEN 0 AND 10000", name="platform_fee_bps_range"),
         CheckConstraint("from_id <> to_id OR type IN ('CASH_OUT', 'ADDED_FUNDS')", name="two_sides"),
+        CheckConstraint(
+            "type NOT IN ('HOURS', 'REDEMPTION', 'BONUS') OR currency = 'CUR'", name="time_is_in_currents"
+        ),
+        CheckConstraint(
+            "(type = 'HOURS') = (starts_at IS NOT NULL) AND (type = 'HOURS') = (ends_at IS NOT NULL)",
+            name="hours_have_times",
+        ),
+        CheckConstraint("ends_at > starts_at", name="ends_after_start"),
+        CheckConstraint("(type = 'REDEMPTION') = (offer_id IS NOT NULL)", name="redemption_has_offer"),
+        CheckConstraint(
+            "type NOT IN ('HOURS', 'REDEMPTION', 'BONUS') OR policy_id IS NOT NULL", name="pins_policy"
+        ),
         Index("ix_order_from_id", "from_id", "created_at", "id"),
         Index("ix_order_to_id", "to_id", "created_at", "id"),
         Index("ix_order_created_at", "created_at", "id"),
+        Index(
+            "ix_order_open_from_id",
+            "from_id",
+            "type",
+            "starts_at",
+            postgresql_where=text("status IN ('PENDING', 'APPROVED')"),
+        ),
+        Index(
+            "ix_order_open_to_id", "to_id", "type", postgresql_where=text("status IN ('PENDING', 'APPROVED')")
+        ),
+        Index(
+            "ix_order_event_id",
+            "event_id",
+            "created_at",
+            "id",
+            postgresql_where=text("event_id IS NOT NULL"),
+        ),
+        Index("ix_order_offer_id", "offer_id", "created_at", postgresql_where=text("offer_id IS NOT NULL")),
+        Index("uq_order_bonus", "to_id", unique=True, postgresql_where=text("type = 'BONUS'")),
         Index("ix_order_expires_at", "expires_at", postgresql_where=text("status = 'PENDING'")),
         Index(
             "uq_order_import_key",
@@ -104,6 +135,14 @@ class Order(SQLModel, table=True):
     platform_fee_bps: int = 0
     """The platform's fee when the order was made."""
     event_id: UUID | None = Field(default=None, foreign_key="collective.id")
+    offer_id: UUID | None = Field(default=None, foreign_key="offer.id")
+    policy_id: UUID | None = Field(default=None, foreign_key="platform_policy.id")
+    """The platform's policy that held when the order was made, where one of its figures matters."""
+    starts_at: datetime | None = moment(nullable=True)
+    ends_at: datetime | None = moment(nullable=True)
+    """The hours that were given: an order of HOURS has both."""
+    addressed_to_id: UUID | None = Field(default=None, foreign_key="collective.id")
+    """The one whom a volunteer asks to approve; null asks every ADMIN."""
     receipts: list[str] = Field(
         default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}")
     )

@@ -9,7 +9,7 @@ import models
 from models import new_id
 from resolvers import mutations
 from resolvers.context import Info
-from services import decisions, idempotency, ids, reads, refunds
+from services import decisions, idempotency, ids, reads, refunds, transitions
 from services.errors import Forbidden, Invalid, NotFound, Problem, Unauthenticated
 from services.money import AskedAmount
 
@@ -50,7 +50,7 @@ async def approve_each(
         # Each order has a key of its own, so that one that failed can succeed when the call is repeated.
         key = hashlib.sha256(key.encode()).hexdigest()
     found = [_order_id(public_id) for public_id in public_ids]
-    await info.context.run(decisions.lock, order_ids=[i for i in found if i is not None])
+    await info.context.run(transitions.lock, order_ids=[i for i in found if i is not None])
     return [await _approve(info, public_id, key=key, dry_run=dry_run) for public_id in public_ids]
 
 

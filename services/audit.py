@@ -59,9 +59,11 @@ CHECKS: dict[str, tuple[str, str]] = {
         " AND h.account_id = a.id WHERE a.held <> coalesce(h.total, 0)",
     ),
     "strayHolds": (
-        "Open holds of orders that are not approved, or approved expenses without one.",
+        "Open holds of orders that set nothing aside, or orders that should and have none: approved expenses,"
+        " redemptions that wait, cash-outs that are not paid.",
         'SELECT count(*) FROM "order" o FULL JOIN (SELECT order_id FROM hold WHERE released_at'
-        " IS NULL) h ON h.order_id = o.id WHERE (o.status = 'APPROVED' AND o.type = 'EXPENSE')"
+        " IS NULL) h ON h.order_id = o.id WHERE ((o.status = 'APPROVED' AND o.type IN ('EXPENSE',"
+        " 'CASH_OUT')) OR (o.status = 'PENDING' AND o.type IN ('REDEMPTION', 'CASH_OUT')))"
         " <> (h.order_id IS NOT NULL)",
     ),
     "doubleEmissions": (
@@ -71,9 +73,9 @@ CHECKS: dict[str, tuple[str, str]] = {
         " HAVING count(*) > 1) x",
     ),
     "unsettledOrders": (
-        "Paid or refunded orders without a transaction, and transactions of orders that are neither.",
-        "SELECT count(*) FROM \"order\" o WHERE (o.status IN ('PAID', 'REFUNDED')) <> EXISTS"
-        " (SELECT FROM transaction t WHERE t.order_id = o.id)",
+        "Paid or refunded orders and approved redemptions without a transaction, and transactions of others.",
+        "SELECT count(*) FROM \"order\" o WHERE (o.status IN ('PAID', 'REFUNDED') OR o.status = 'APPROVED'"
+        " AND o.type = 'REDEMPTION') <> EXISTS (SELECT FROM transaction t WHERE t.order_id = o.id)",
     ),
     "overRefunds": (
         "Transactions refunded beyond their amount, or whose refund total is not that of the refunds.",
@@ -83,6 +85,14 @@ CHECKS: dict[str, tuple[str, str]] = {
         " LEFT JOIN transaction t ON t.id = coalesce(r.refund_of_id, s.transaction_id)"
         " WHERE r.total IS DISTINCT FROM s.refunded OR s.amount IS DISTINCT FROM t.amount"
         " OR r.total > t.amount",
+    ),
+    "unsoundFigures": (
+        "Transactions whose parts do not add up to the whole, or have the wrong sign.",
+        "SELECT count(*) FROM transaction WHERE fx_rate <= 0 OR to_host_amount <> gross -"
+        " payment_processor_fee - platform_fee OR (currency = host_currency AND to_collective_amount <>"
+        " to_host_amount - host_fee) OR (amount > 0) <> (refund_of_id IS NULL) OR least(sign(amount)"
+        " * payment_processor_fee, sign(amount) * platform_fee, sign(amount) * host_fee,"
+        " sign(amount) * to_collective_amount) < 0",
     ),
     "emptyTransactions": (
         "Transactions without postings, and postings without a transaction.",

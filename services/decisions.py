@@ -3,16 +3,13 @@
 Every transition is one conditional UPDATE on the status that it leaves: of many at once, one wins.
 """
 
-from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Collective, Order, PaymentMethod, now
+from models import Order, now
 from models.enums import (
     OrderActionType,
     OrderStatus,
@@ -20,9 +17,9 @@ from models.enums import (
     PayoutMethodKind,
     TransactionKind,
 )
-from services import fx, ledger, outbox, texts, visibility
+from services import fx, ledger, outbox, texts
 from services.actors import Actor
-from services.errors import Invalid, InvalidState, NotFound, SelfApproval
+from services.errors import Invalid, InvalidState, SelfApproval
 from services.money import AskedAmount, convert, to_minor
 from services.orders import (
     Placed,
@@ -30,51 +27,11 @@ from services.orders import (
     add_actions,
     after_payment,
     settle,
-    sides,
     summary,
 )
-from services.permissions import Action, Subject, require
+from services.permissions import Action, require
 from services.refs import named
-from services.settlement import Party
-
-
-async def load(
-    session: AsyncSession, actor: Actor, *, order_id: UUID
-) -> tuple[Placed, Subject, PaymentMethod | None]:
-    """Return an order with its sides, the subject for permissions, and its payment method.
-
-    Raises:
-        NotFound: there is none that the actor may see.
-    """
-    payer, payee = aliased(Collective), aliased(Collective)
-    payer_host, payee_host = aliased(Collective), aliased(Collective)
-    statement = (
-        select(Order, payer, payee, payer_host, payee_host, PaymentMethod)
-        .join(payer, col(Order.from_id) == payer.id)
-        .join(payee, col(Order.to_id) == payee.id)
-        .outerjoin(payer_host, payer.host_id == payer_host.id)  # type: ignore[arg-type]  # SQLModel
-        .outerjoin(payee_host, payee.host_id == payee_host.id)  # type: ignore[arg-type]  # SQLModel
-        .outerjoin(PaymentMethod, col(Order.payment_method_id) == PaymentMethod.id)
-        .where(col(Order.id) == order_id, visibility.of_order(actor))
-    )
-    row = (await session.execute(statement)).one_or_none()
-    if row is None:
-        raise NotFound("There is no such order", path=["input", "id"])
-    order, from_, to, from_host, to_host, method = row
-    placed = sides(order, Party(from_, from_host), Party(to, to_host))
-    subject = Subject(
-        payer=from_, payee=to, payer_host=from_host, payee_host=to_host,
-        collective=to if order.type == OrderType.EXPENSE else from_,
-        created_by_actor=order.created_by_id is not None and order.created_by_id == actor.id,
-    )  # fmt: skip
-    return placed, subject, method
-
-
-async def lock(session: AsyncSession, _: Actor, *, order_ids: Sequence[UUID]) -> None:
-    """Lock orders in the order of their ids, before any account: no two calls wait in a circle."""
-    await session.execute(
-        select(col(Order.id)).where(col(Order.id).in_(order_ids)).order_by(col(Order.id)).with_for_update()
-    )
+from services.transitions import load, move, not_in
 
 
 async def approve(
@@ -104,7 +61,7 @@ async def approve(
     else:
         require(actor, Action.APPROVE_DONATION, subject)
     if order.status != OrderStatus.PENDING:
-        raise _not_in(order, OrderStatus.PENDING)
+        raise not_in(order, OrderStatus.PENDING)
     why = texts.clean(reason, path=["input", "reason"])
     minor = _adjusted(order, amount, why)
     held = order.type == OrderType.EXPENSE and order.payout_method_kind != PayoutMethodKind.BALANCE
@@ -135,34 +92,6 @@ def _adjusted(order: Order, amount: AskedAmount | None, why: str | None) -> int:
     if minor != order.amount and not why:
         raise Invalid("Another amount needs a reason", path=["input", "reason"])
     return minor
-
-
-def _not_in(order: Order, *expected: OrderStatus) -> InvalidState:
-    return InvalidState(f"The order is {order.status}, not {' or '.join(expected)}", path=["input", "id"])
-
-
-async def move(
-    session: AsyncSession, order: Order, *, before: OrderStatus, after: OrderStatus, **columns: Any
-) -> None:
-    """Take the order from one status to another, if it is still there.
-
-    Raises:
-        InvalidState: somebody else was first.
-    """
-    moment = now()
-    moved = await session.execute(
-        update(Order)
-        .where(col(Order.id) == order.id, col(Order.status) == before)
-        .values(status=after, updated_at=moment, **columns)
-        .returning(col(Order.id))
-        .execution_options(synchronize_session=False)
-    )
-    if moved.scalar_one_or_none() is None:
-        raise InvalidState("The order is not in that state any more", path=["input", "id"])
-    session.expunge(order)
-    order.status, order.updated_at = after, moment
-    for name, value in columns.items():
-        setattr(order, name, value)
 
 
 async def _hold(session: AsyncSession, placed: Placed) -> None:
@@ -236,7 +165,7 @@ async def _close(
     order = placed.order
     before = OrderStatus(order.status)
     if before not in {OrderStatus.PENDING, OrderStatus.APPROVED}:
-        raise _not_in(order, OrderStatus.PENDING, OrderStatus.APPROVED)
+        raise not_in(order, OrderStatus.PENDING, OrderStatus.APPROVED)
     await move(session, order, before=before, after=after)
     await add_actions(session, [action(order, step, actor, before=before, reason=reason)])
     if before is OrderStatus.APPROVED:
@@ -270,7 +199,7 @@ async def pay(
         raise InvalidState("Only an expense is paid by hand", path=["input", "id"])
     require(actor, Action.PAY_EXPENSE, subject)
     if order.status != OrderStatus.APPROVED:
-        raise _not_in(order, OrderStatus.APPROVED)
+        raise not_in(order, OrderStatus.APPROVED)
     host = placed.payer.host
     assert host is not None  # noqa: S101 - an expense is paid by a hosted collective
     fee = (

@@ -7,6 +7,7 @@ from services.errors import (
     InsufficientFunds,
     Invalid,
     InvalidState,
+    LimitExceeded,
     Problem,
 )
 
@@ -46,6 +47,40 @@ _BY_CONSTRAINT: dict[str, tuple[type[Problem], str, tuple[str, ...]]] = {
         Conflict,
         "An application of this collective is waiting for an answer",
         ("input", "collective"),
+    ),
+    "ex_order_hours_overlap": (
+        Conflict,
+        "The hours overlap others of the same volunteer",
+        ("input", "startsAt"),
+    ),
+    "order_payer_claimed": (
+        InvalidState,
+        "A user known by email alone spends nothing",
+        ("input", "from"),
+    ),
+    "order_currents_sides": (
+        InvalidState,
+        "An approved nonprofit issues currents to a user, who gives them to a business",
+        ("input",),
+    ),
+    "uq_order_bonus": (Conflict, "This user has had the bonus", ("input", "user")),
+    "uq_offer_active_item": (Conflict, "There is an active offer of this item", ("input", "item")),
+    "redemption_offer_active": (InvalidState, "The offer is not active", ("input", "offer")),
+    "redemption_monthly_limit": (
+        LimitExceeded,
+        "The offer's limit of this month is reached",
+        ("input", "offer"),
+    ),
+    "redemption_weekly_limit": (
+        LimitExceeded,
+        "Master offers give no more within seven days",
+        ("input", "offer"),
+    ),
+    "event_capacity": (LimitExceeded, "The event is full", ("input", "event")),
+    "issuance_cap": (
+        LimitExceeded,
+        "The nonprofit may issue no more currents in this period",
+        ("input", "id"),
     ),
     "ledger_time_in_future": (
         Invalid,

@@ -16,6 +16,7 @@ PREFIXES = {
     "PaymentMethod": "pay",
     "PayoutMethod": "out",
     "AccessToken": "tok",
+    "Receipt": "rcp",
     "Group": "grp",
 }
 

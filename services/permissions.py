@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from models import Collective
-from models.enums import CollectiveType, Scope
+from models.enums import CollectiveType, MemberRole, Scope
 from services.actors import Actor
 from services.errors import Forbidden, Unauthenticated
 
@@ -43,6 +43,35 @@ class Action(StrEnum):
     REFUND_DONATION = "refundOrder of a DONATION or ADDED_FUNDS"
     REFUND_EXPENSE = "refundOrder of an EXPENSE"
     REFUND_TRANSFER = "refundOrder of a TRANSFER"
+    LOG_HOURS = "logHours"
+    APPROVE_HOURS = "approveOrder of HOURS"
+    REJECT_HOURS = "rejectOrder of HOURS"
+    REDEEM_OFFER = "redeemOffer"
+    APPROVE_REDEMPTION = "approveOrder of a REDEMPTION"
+    REJECT_REDEMPTION = "rejectOrder of a REDEMPTION"
+    PAY_REDEMPTION = "payOrder of a REDEMPTION"
+    CASH_OUT = "cashOut"
+    APPROVE_CASH_OUT = "approveOrder of a CASH_OUT"
+    REJECT_CASH_OUT = "rejectOrder of a CASH_OUT"
+    PAY_CASH_OUT = "payOrder of a CASH_OUT"
+    CREATE_OFFER = "createOffer"
+    UPDATE_OFFER = "updateOffer"
+    DEACTIVATE_OFFER = "deactivateOffer"
+    FEATURE_OFFER = "featureOffer"
+    UPDATE_EVENT = "updateEvent"
+    CANCEL_EVENT = "cancelEvent"
+    REGISTER_FOR_EVENT = "registerForEvent"
+    CANCEL_REGISTRATION = "cancelRegistration"
+    INVITE_TO_EVENT = "inviteToEvent"
+    SEND_EVENT_MESSAGE = "sendEventMessage"
+    CHECK_IN = "checkIn"
+    CHECK_OUT = "checkOut"
+    DECIDE_ISSUER = "decideIssuer"
+    SET_ISSUANCE_CAP = "setIssuanceCap"
+    MERGE_USERS = "mergeUsers"
+    MUTE_TOPICS = "muteTopics"
+    READ_HOURS = "hours of a nonprofit, and their export"
+    READ_LIABILITY = "liabilityReport"
     SET_FX_RATE = "setFxRate"
     SET_PLATFORM_POLICY = "setPlatformPolicy"
 
@@ -113,6 +142,16 @@ def platform_admin(actor: Actor, _: Subject) -> bool:
     return actor.is_platform_admin
 
 
+def the_platform_reader(actor: Actor, _: Subject) -> bool:
+    """ADMIN or ACCOUNTANT of the platform."""
+    return actor.is_platform_accountant
+
+
+def reader_of_collective(actor: Actor, subject: Subject) -> bool:
+    """ADMIN or ACCOUNTANT of the collective."""
+    return actor.holds(subject.collective, MemberRole.ADMIN, MemberRole.ACCOUNTANT)
+
+
 def _organization_admin(actor: Actor, host: Collective | None) -> bool:
     return host is not None and host.type != CollectiveType.USER and actor.is_admin(host)
 
@@ -148,6 +187,35 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.REFUND_DONATION: (Scope.APPROVE, (admin_of_payee_host,)),
     Action.REFUND_EXPENSE: (Scope.APPROVE, (admin_of_payer_host,)),
     Action.REFUND_TRANSFER: (Scope.APPROVE, (admin_of_payee, admin_of_payee_host)),
+    Action.LOG_HOURS: (Scope.ORDERS, (admin_of_payee, admin_of_payer)),
+    Action.APPROVE_HOURS: (Scope.APPROVE, (admin_of_payer,)),
+    Action.REJECT_HOURS: (Scope.APPROVE, (admin_of_payer,)),
+    Action.REDEEM_OFFER: (Scope.ORDERS, (anyone_signed_in,)),
+    Action.APPROVE_REDEMPTION: (Scope.APPROVE, (admin_of_payee,)),
+    Action.REJECT_REDEMPTION: (Scope.APPROVE, (admin_of_payee,)),
+    Action.PAY_REDEMPTION: (Scope.APPROVE, (platform_admin,)),
+    Action.CASH_OUT: (Scope.ORDERS, (anyone_signed_in,)),
+    Action.APPROVE_CASH_OUT: (Scope.APPROVE, (platform_admin,)),
+    Action.REJECT_CASH_OUT: (Scope.APPROVE, (platform_admin,)),
+    Action.PAY_CASH_OUT: (Scope.APPROVE, (platform_admin,)),
+    Action.CREATE_OFFER: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.UPDATE_OFFER: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.DEACTIVATE_OFFER: (Scope.COLLECTIVES, (admin_of_collective, platform_admin)),
+    Action.FEATURE_OFFER: (Scope.COLLECTIVES, (platform_admin,)),
+    Action.UPDATE_EVENT: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.CANCEL_EVENT: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.REGISTER_FOR_EVENT: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.CANCEL_REGISTRATION: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.INVITE_TO_EVENT: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.SEND_EVENT_MESSAGE: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.CHECK_IN: (Scope.APPROVE, (admin_of_collective,)),
+    Action.CHECK_OUT: (Scope.APPROVE, (admin_of_collective,)),
+    Action.DECIDE_ISSUER: (Scope.APPROVE, (platform_admin,)),
+    Action.SET_ISSUANCE_CAP: (Scope.APPROVE, (platform_admin,)),
+    Action.MERGE_USERS: (Scope.APPROVE, (platform_admin,)),
+    Action.MUTE_TOPICS: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.READ_HOURS: (Scope.READ, (reader_of_collective, the_platform_reader)),
+    Action.READ_LIABILITY: (Scope.READ, (the_platform_reader,)),
     Action.SET_FX_RATE: (Scope.APPROVE, (platform_admin,)),
     Action.SET_PLATFORM_POLICY: (Scope.APPROVE, (platform_admin,)),
 }

@@ -18,7 +18,7 @@ from models.enums import (
     OrderType,
     TransactionKind,
 )
-from services import decisions, ledger, outbox, texts
+from services import ledger, outbox, texts, transitions
 from services.actors import Actor
 from services.errors import Invalid, InvalidState
 from services.money import AskedAmount, allocate, round_half_away, to_minor
@@ -67,7 +67,7 @@ async def refund(
         Invalid: more than is left.
         InsufficientFunds: from the database, where the receiver has spent it.
     """
-    placed, subject, _ = await decisions.load(session, actor, order_id=order_id)
+    placed, subject, _ = await transitions.load(session, actor, order_id=order_id)
     order = placed.order
     if order.type not in REFUNDABLE:
         require(actor, Action.REFUND_DONATION, subject)
@@ -82,7 +82,7 @@ async def refund(
     written = await _post(session, actor, order, at_once, found, original, refund_id=refund_id)
     before = OrderStatus(order.status)
     if part == left["amount"]:
-        await decisions.move(session, order, before=before, after=OrderStatus.REFUNDED)
+        await transitions.move(session, order, before=before, after=OrderStatus.REFUNDED)
     await add_actions(
         session,
         [action(order, OrderActionType.REFUND, actor, before=before, amount=part, reason=why)],

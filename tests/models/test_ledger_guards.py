@@ -130,7 +130,7 @@ REFUSED = {
         },
     ),
     "a refund that adds money": Case(
-        "ck_refund_total_at_most_the_original",
+        "ck_transaction_signs",
         columns=lambda b: {
             "kind": "REFUND", "refund_of_id": b.ids["transferred"], "order_id": b.ids["transfer"],
         },

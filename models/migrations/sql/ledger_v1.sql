@@ -32,10 +32,14 @@ END $$;
 -- book and currency; each row has its account's currency and continues its account (seq, running balance,
 -- time); nothing joins a transaction that an earlier database transaction wrote. A loop of single look-ups:
 -- measured at half the cost of one joined query, whose set-up is most of it for two rows.
+-- What ledger_post has just read and computed under its locks is not read again: it says so by the setting
+-- commonweal.posting. That opens no way round: a role that may not insert gains nothing by the setting, and
+-- whoever owns the tables is not kept out by a trigger, only kept from mistakes.
 
 CREATE FUNCTION posting_guard() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
+    v_checked boolean := coalesce(current_setting('commonweal.posting', true) = 'checked', false);
     p record; v_transaction uuid; v_book uuid; v_currency text; v_sum bigint := 0; v_xid bigint;
     v_account_currency text; v_posted bigint; v_seq bigint; v_before bigint; v_at timestamptz;
 BEGIN
@@ -43,8 +47,8 @@ BEGIN
              FROM added ORDER BY transaction_id, book_id, currency LOOP
         IF v_transaction IS DISTINCT FROM p.transaction_id OR v_book <> p.book_id OR v_currency <> p.currency THEN
             EXIT WHEN v_sum <> 0;
-            IF v_transaction IS DISTINCT FROM p.transaction_id THEN
-                SELECT t.xid INTO v_xid FROM transaction t WHERE t.id = p.transaction_id;
+            IF NOT v_checked AND v_transaction IS DISTINCT FROM p.transaction_id THEN
+                SELECT t.xid INTO v_xid FROM public.transaction t WHERE t.id = p.transaction_id;
                 IF v_xid IS DISTINCT FROM pg_current_xact_id()::text::bigint THEN
                     RAISE EXCEPTION 'postings may be added only while their transaction is being written'
                         USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_of_new_transaction';
@@ -53,17 +57,24 @@ BEGIN
             v_transaction := p.transaction_id; v_book := p.book_id; v_currency := p.currency;
         END IF;
         v_sum := v_sum + p.amount;
+        CONTINUE WHEN v_checked;
 
         SELECT a.currency, a.posted, a.seq INTO v_account_currency, v_posted, v_seq
-        FROM ledger_account a WHERE a.book_id = p.book_id AND a.id = p.account_id;
+        FROM public.ledger_account a WHERE a.book_id = p.book_id AND a.id = p.account_id;
         IF v_account_currency IS DISTINCT FROM p.currency THEN
             RAISE EXCEPTION 'a posting has the currency of its account'
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_currency';
         END IF;
         v_before := 0; v_at := NULL;
         IF p.seq > 1 THEN
-            SELECT q.balance_after, q.at INTO v_before, v_at FROM posting q
-            WHERE q.book_id = p.book_id AND q.account_id = p.account_id AND q.seq = p.seq - 1;
+            -- Compared as rows, so that only the primary key can serve: by its statistics the planner may take
+            -- the index on time, too, which reads the whole history of a busy account.
+            -- Where that one is missing, what comes before it is found: no balance at all.
+            SELECT CASE WHEN (q.book_id, q.account_id, q.seq) = (p.book_id, p.account_id, p.seq - 1)
+                   THEN q.balance_after END, q.at
+            INTO v_before, v_at FROM public.posting q
+            WHERE (q.book_id, q.account_id, q.seq) <= (p.book_id, p.account_id, p.seq - 1)
+            ORDER BY q.book_id DESC, q.account_id DESC, q.seq DESC LIMIT 1;
         END IF;
         IF p.seq < 1 OR p.seq > v_seq OR (p.seq = v_seq AND p.balance_after <> v_posted)
            OR v_before + p.amount IS DISTINCT FROM p.balance_after OR v_at > p.at THEN
@@ -82,26 +93,60 @@ CREATE TRIGGER posting_guard AFTER INSERT ON posting REFERENCING NEW TABLE AS ad
 FOR EACH STATEMENT EXECUTE FUNCTION posting_guard();
 ALTER TABLE posting ENABLE ALWAYS TRIGGER posting_guard;
 
--- Refunds never exceed the original ----------------------------------------------------------------------
+-- Guard of every transaction -----------------------------------------------------------------------------
+-- Its figures fit one another, and refunds never exceed the original. In a trigger, whose expressions are
+-- prepared once a session: CHECK constraints are parsed anew with each statement.
 
-CREATE FUNCTION count_refund() RETURNS trigger
+CREATE FUNCTION transaction_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE v_wrong text;
+BEGIN
+    IF NEW.kind NOT IN ('DONATION', 'ADDED_FUNDS', 'EXPENSE', 'TRANSFER', 'HOURS', 'REDEMPTION',
+                        'REDEMPTION_PAYOUT', 'CASH_OUT', 'BONUS', 'MERGE', 'HOST_FEE', 'PAYMENT_PROCESSOR_COVER',
+                        'REFUND') THEN
+        v_wrong := 'kind_known';
+    ELSIF (NEW.refund_of_id IS NOT NULL) <> (NEW.kind = 'REFUND') THEN
+        v_wrong := 'refund_kind';
+    ELSIF NEW.fx_rate <= 0 THEN
+        v_wrong := 'fx_rate_positive';
+    ELSIF NEW.to_host_amount <> NEW.gross - NEW.payment_processor_fee - NEW.platform_fee THEN
+        v_wrong := 'to_host_amount';
+    ELSIF NEW.currency = NEW.host_currency AND NEW.to_collective_amount <> NEW.to_host_amount - NEW.host_fee THEN
+        v_wrong := 'to_collective_amount';
+    ELSIF NEW.refund_of_id IS NULL
+        AND (NEW.amount <= 0 OR NEW.payment_processor_fee < 0 OR NEW.platform_fee < 0 OR NEW.host_fee < 0
+             OR NEW.to_collective_amount < 0)
+        OR NEW.refund_of_id IS NOT NULL
+        AND (NEW.amount >= 0 OR NEW.payment_processor_fee > 0 OR NEW.platform_fee > 0 OR NEW.host_fee > 0
+             OR NEW.to_collective_amount > 0) THEN
+        v_wrong := 'signs';
+    END IF;
+    IF v_wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'the figures of a transaction do not fit one another: %', v_wrong
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_transaction_' || v_wrong;
+    END IF;
+    IF NEW.refund_of_id IS NOT NULL THEN
+        PERFORM count_refund(NEW);
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE FUNCTION count_refund(p_refund transaction) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     INSERT INTO refund_total (transaction_id, amount, refunded)
-    SELECT t.id, t.amount, -NEW.amount FROM transaction t
-    WHERE t.id = NEW.refund_of_id AND t.refund_of_id IS NULL AND t.currency = NEW.currency
-      AND t.order_id IS NOT DISTINCT FROM NEW.order_id
+    SELECT t.id, t.amount, -p_refund.amount FROM transaction t
+    WHERE t.id = p_refund.refund_of_id AND t.refund_of_id IS NULL AND t.currency = p_refund.currency
+      AND t.order_id IS NOT DISTINCT FROM p_refund.order_id
     ON CONFLICT (transaction_id) DO UPDATE SET refunded = refund_total.refunded + excluded.refunded;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'a refund needs an original of the same order and currency that is no refund itself'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'refund_of_original';
     END IF;
-    RETURN NEW;
 END $$;
 
-CREATE TRIGGER count_refund BEFORE INSERT ON transaction
-FOR EACH ROW WHEN (NEW.refund_of_id IS NOT NULL) EXECUTE FUNCTION count_refund();
-ALTER TABLE transaction ENABLE ALWAYS TRIGGER count_refund;
+CREATE TRIGGER transaction_guard BEFORE INSERT ON transaction
+FOR EACH ROW EXECUTE FUNCTION transaction_guard();
+ALTER TABLE transaction ENABLE ALWAYS TRIGGER transaction_guard;
 
 -- The states of an order ---------------------------------------------------------------------------------
 
@@ -147,10 +192,13 @@ ALTER TABLE "order" ENABLE ALWAYS TRIGGER order_sides_guard;
 -- The five arrays are the legs: account keys, and amounts in minor units, credit positive; ordered by
 -- account key (a deadlock is then impossible between any two calls). Missing accounts are opened.
 -- p_release_order_id: frees that order's hold in the same moment.
--- Locks: the accounts of all legs, in key order (FOR NO KEY UPDATE). The ledger time is read after that, so
--- time follows seq. A transaction that brings its own `at` is imported history: each of its postings has
--- that time, or the time of its account's last posting where that is later.
--- Returns the ledger time.
+-- Locks: the accounts of all legs, in key order (FOR NO KEY UPDATE). The postings' time is read after that, so
+-- that it follows seq. The transaction itself is written before: a busy account is locked for as short as can
+-- be, the last one by its own update. The first call of a database transaction queues for that one by an
+-- advisory lock; later calls, and those after a hold or a lock, do not, for then the row may be held already by
+-- who waits for the queue (the setting commonweal.posting tells). A transaction that brings its own `at` is imported history: each of its
+-- postings has that time, or the time of its account's last posting where that is later.
+-- Returns the postings' time.
 
 CREATE FUNCTION ledger_post(
     p_transaction transaction, p_book uuid[], p_owner uuid[], p_currency text[], p_kind text[], p_amount bigint[],
@@ -158,59 +206,83 @@ CREATE FUNCTION ledger_post(
 ) RETURNS timestamptz
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
+    v_legs int := coalesce(cardinality(p_amount), 0);
+    v_own_time timestamptz := p_transaction.at;
+    -- A hold is freed under the locks and before its account is debited, and issuance is checked after them:
+    -- that rules out the short way.
+    v_last_at_once boolean := p_transaction.at IS NULL AND p_release_order_id IS NULL
+        AND p_kind[v_legs] <> 'ISSUANCE';
     v_account bigint[]; v_seq bigint[]; v_balance bigint[]; v_at timestamptz[];
     v_id bigint; v_number bigint; v_posted bigint; v_last timestamptz;
-    v_now timestamptz := '-infinity';
+    v_now timestamptz := clock_timestamp();
+    v_is_first boolean := coalesce(current_setting('commonweal.posting', true), '') = '';
 BEGIN
-    IF coalesce(cardinality(p_amount), 0) = 0 THEN
+    IF v_legs = 0 THEN
         RAISE EXCEPTION 'a transaction has postings'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_has_postings';
     END IF;
-    FOR i IN 1..cardinality(p_amount) LOOP
+    IF v_own_time > v_now THEN
+        RAISE EXCEPTION 'ledger time in the future'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_time_in_future';
+    END IF;
+    p_transaction.at := coalesce(v_own_time, v_now);
+    p_transaction.created_at := v_now;
+    p_transaction.xid := pg_current_xact_id()::text::bigint;
+    INSERT INTO transaction VALUES (p_transaction.*);
+
+    FOR i IN 1..v_legs LOOP
         IF i > 1 AND (p_book[i], p_owner[i], p_currency[i] COLLATE "C", p_kind[i] COLLATE "C")
                    < (p_book[i-1], p_owner[i-1], p_currency[i-1] COLLATE "C", p_kind[i-1] COLLATE "C") THEN
             RAISE EXCEPTION 'legs must come in the order of their accounts'
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_leg_order';
         END IF;
         LOOP
-            SELECT a.id, a.last_at INTO v_id, v_last FROM ledger_account a
-            WHERE a.book_id = p_book[i] AND a.owner_id = p_owner[i] AND a.currency = p_currency[i] AND a.kind = p_kind[i]
-            FOR NO KEY UPDATE;
+            IF i < v_legs OR NOT v_last_at_once THEN
+                SELECT a.id, a.last_at INTO v_id, v_last FROM ledger_account a
+                WHERE a.book_id = p_book[i] AND a.owner_id = p_owner[i] AND a.currency = p_currency[i] AND a.kind = p_kind[i]
+                FOR NO KEY UPDATE;
+            ELSE
+                IF v_is_first THEN
+                    -- A queue of its own: those who wait for a row are all woken by each commit.
+                    PERFORM pg_advisory_xact_lock(uuid_hash_extended(p_owner[i], 0));
+                END IF;
+                UPDATE ledger_account a SET posted = a.posted + p_amount[i], seq = a.seq + 1,
+                    last_at = greatest(clock_timestamp(), v_now, a.last_at + interval '1 microsecond')
+                WHERE a.book_id = p_book[i] AND a.owner_id = p_owner[i] AND a.currency = p_currency[i] AND a.kind = p_kind[i]
+                RETURNING a.id, a.last_at, a.posted, a.seq INTO v_id, v_last, v_posted, v_number;
+                v_balance[i] := v_posted; v_seq[i] := v_number;
+            END IF;
             EXIT WHEN FOUND;
             INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor)
             VALUES (p_book[i], p_owner[i], p_currency[i], p_kind[i], CASE p_kind[i] WHEN 'BALANCE' THEN 0 END)
             ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
         END LOOP;
         v_account[i] := v_id; v_at[i] := v_last;
-        IF v_last >= v_now THEN v_now := v_last + interval '1 microsecond'; END IF;
+        v_now := greatest(v_now, v_last + CASE WHEN v_seq[i] IS NULL THEN interval '1 microsecond' ELSE interval '0' END);
     END LOOP;
-    v_now := greatest(clock_timestamp(), v_now);
-    IF p_transaction.at > v_now THEN
-        RAISE EXCEPTION 'ledger time in the future'
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_time_in_future';
+    IF NOT v_last_at_once THEN
+        v_now := greatest(clock_timestamp(), v_now);
     END IF;
-    FOR i IN 1..cardinality(p_amount) LOOP
-        v_at[i] := coalesce(greatest(p_transaction.at, CASE WHEN p_transaction.at IS NOT NULL THEN v_at[i] END), v_now);
-    END LOOP;
-
-    p_transaction.at := coalesce(p_transaction.at, v_now);
-    p_transaction.created_at := v_now;
-    p_transaction.xid := pg_current_xact_id()::text::bigint;
-    INSERT INTO transaction VALUES (p_transaction.*);
-
     IF p_release_order_id IS NOT NULL THEN
         PERFORM ledger_release(p_release_order_id);
     END IF;
-    FOR i IN 1..cardinality(p_amount) LOOP
+    FOR i IN 1..v_legs LOOP
+        v_at[i] := CASE WHEN v_own_time IS NULL THEN v_now ELSE greatest(v_own_time, v_at[i]) END;
+        CONTINUE WHEN v_seq[i] IS NOT NULL;
         UPDATE ledger_account a SET posted = a.posted + p_amount[i], seq = a.seq + 1, last_at = v_at[i]
         WHERE a.book_id = p_book[i] AND a.id = v_account[i]
         RETURNING a.posted, a.seq INTO v_posted, v_number;
         v_balance[i] := v_posted; v_seq[i] := v_number;
+        IF p_kind[i] = 'ISSUANCE' AND p_amount[i] < 0 THEN
+            PERFORM issuance_guard(p_book[i], v_account[i], p_owner[i], v_posted, v_now);
+        END IF;
     END LOOP;
+    PERFORM set_config('commonweal.posting', 'checked', true);
     INSERT INTO posting (book_id, account_id, seq, transaction_id, currency, amount, balance_after, at)
     SELECT u.book_id, u.account_id, u.seq, p_transaction.id, u.currency, u.amount, u.balance_after, u.at
     FROM unnest(p_book, v_account, v_seq, p_currency, p_amount, v_balance, v_at)
          AS u(book_id, account_id, seq, currency, amount, balance_after, at);
+    PERFORM set_config('commonweal.posting', 'touched', true);
     RETURN v_now;
 END $$;
 
@@ -221,6 +293,7 @@ CREATE FUNCTION ledger_hold(p_order_id uuid, p_book_id uuid, p_owner_id uuid, p_
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_account bigint;
 BEGIN
+    PERFORM set_config('commonweal.posting', 'touched', true);
     INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor)
     VALUES (p_book_id, p_owner_id, p_currency, 'BALANCE', 0)
     ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
@@ -236,6 +309,7 @@ CREATE FUNCTION ledger_release(p_order_id uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_hold hold;
 BEGIN
+    PERFORM set_config('commonweal.posting', 'touched', true);
     UPDATE hold h SET released_at = clock_timestamp()
     WHERE h.order_id = p_order_id AND h.released_at IS NULL RETURNING h.* INTO v_hold;
     IF FOUND THEN
@@ -250,6 +324,7 @@ END $$;
 CREATE FUNCTION ledger_lock(p_book uuid[], p_owner uuid[], p_currency text[], p_kind text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
+    PERFORM set_config('commonweal.posting', 'touched', true);
     PERFORM FROM ledger_account a WHERE (a.book_id, a.owner_id, a.currency, a.kind) IN (
         SELECT * FROM unnest(p_book, p_owner, p_currency, p_kind))
     ORDER BY a.book_id, a.owner_id, a.currency COLLATE "C", a.kind COLLATE "C" FOR NO KEY UPDATE;
