@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from bench import approvals, balances, feed, posting, statements
+from bench import approvals, balances, feed, hours, posting, statements
 from bench.place import Place, opened
 
 BENCHES: dict[str, Callable[[Place], None]] = {
@@ -11,6 +11,7 @@ BENCHES: dict[str, Callable[[Place], None]] = {
     "approvals": approvals.run,
     "balances": balances.run,
     "feed": feed.run,
+    "hours": hours.run,
     "statements": statements.run,
 }
 

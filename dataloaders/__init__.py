@@ -12,21 +12,42 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from strawberry.dataloader import DataLoader
 
 from models import (
+    Attendance,
     Collective,
+    IssuanceCap,
     LedgerAccount,
     Member,
+    Offer,
     Order,
     OrderAction,
     OrderItem,
     PaymentMethod,
+    PlatformPolicy,
+    Redemption,
     Transaction,
 )
 from models.enums import LedgerAccountKind
-from services import balances, collectives, expenses, identity, members, methods, reads
+from services import (
+    attendance,
+    balances,
+    collectives,
+    events,
+    expenses,
+    identity,
+    issuers,
+    members,
+    methods,
+    offers,
+    platform,
+    reads,
+    redemptions,
+)
 from services.actors import Actor
 from services.balances import Balance
+from services.events import Counts
 from services.members import MembersKey
-from services.pages import Page
+from services.offers import OffersKey
+from services.pages import Page, PageRequest
 from services.reads import PostedLine
 
 Run = Callable[..., Awaitable[Any]]
@@ -88,10 +109,27 @@ class Loaders:
         loader = self._loader("payment_method", methods.payment_methods_by_ids, "row_ids", anonymous=True)
         return cast("PaymentMethod | None", await loader.load(row_id))
 
+    async def policy(self, row_id: UUID | None) -> PlatformPolicy | None:
+        """Load a policy of the platform."""
+        if row_id is None:
+            return None
+        loader = self._loader("policy", platform.policies_by_ids, "row_ids", anonymous=True)
+        return cast("PlatformPolicy | None", await loader.load(row_id))
+
+    async def issuance_caps(self, nonprofit_id: UUID) -> list[IssuanceCap]:
+        """Load the caps of a nonprofit's issuance that hold now."""
+        loader = self._loader("issuance_caps", issuers.caps_of, "nonprofit_ids", anonymous=True)
+        return cast("list[IssuanceCap]", await loader.load(nonprofit_id))
+
     async def member(self, row_id: UUID) -> Member | None:
         """Load a member row that the viewer may see."""
         loader = self._loader("member", members.by_ids, "row_ids")
         return cast("Member | None", await loader.load(row_id))
+
+    async def orders(self, row_ids: list[UUID]) -> list[Order]:
+        """Load those of many orders that the viewer may see."""
+        loader = self._loader("order", reads.orders_by_ids, "row_ids")
+        return [order for order in await loader.load_many(row_ids) if order is not None]
 
     async def transactions_of_order(self, order_id: UUID) -> list[Transaction]:
         """Load an order's transactions, oldest first."""
@@ -118,6 +156,32 @@ class Loaders:
         loader = self._loader("order.items", expenses.items_of, "order_ids", anonymous=True)
         return cast("list[OrderItem]", await loader.load(order_id))
 
+    async def offer(self, row_id: UUID) -> Offer | None:
+        """Load an offer that the viewer may see."""
+        return cast("Offer | None", await self._loader("offer", offers.by_ids, "row_ids").load(row_id))
+
+    async def offer_of_order(self, row_id: UUID | None) -> Offer | None:
+        """Load the offer of an order that the viewer may see, ended or not."""
+        if row_id is None:
+            return None
+        loader = self._loader("order.offer", offers.of_orders, "row_ids", anonymous=True)
+        return cast("Offer | None", await loader.load(row_id))
+
+    async def offers(self, business_id: UUID, key: OffersKey) -> Page[Offer]:
+        """Load a page of a business's offers that the viewer may see."""
+        loader = self._loader(("offers", key), offers.pages_of, "business_ids", key=key)
+        return cast("Page[Offer]", await loader.load(business_id))
+
+    async def offer_used(self, offer_id: UUID) -> int:
+        """Load how often an offer was redeemed in the present month."""
+        loader = self._loader("offer.used", offers.used_this_month, "offer_ids", anonymous=True)
+        return cast("int", await loader.load(offer_id))
+
+    async def redemption_of(self, order_id: UUID) -> Redemption | None:
+        """Load what a redemption says; the resolver asks first whether the viewer is concerned."""
+        loader = self._loader("order.redemption", redemptions.of_orders, "order_ids", anonymous=True)
+        return cast("Redemption | None", await loader.load(order_id))
+
     async def email(self, user_id: UUID) -> str | None:
         """Load a user's address; the resolver asks first whether the viewer may see it."""
         loader = self._loader("email", identity.email_of, "user_ids", anonymous=True)
@@ -132,6 +196,16 @@ class Loaders:
         """Load a page of a collective's members, or of what it is a member of."""
         loader = self._loader(("members", key), members.pages_of, "collective_ids", key=key)
         return cast("Page[Member]", await loader.load(collective_id))
+
+    async def event_counts(self, event_id: UUID) -> Counts:
+        """Load how many are registered for an event, and how many wait."""
+        loader = self._loader("event.counts", events.counts, "event_ids", anonymous=True)
+        return cast("Counts | None", await loader.load(event_id)) or Counts()
+
+    async def attendances(self, event_id: UUID, page: PageRequest) -> Page[Attendance]:
+        """Load a page of those who came to an event; empty where the viewer does not run it."""
+        loader = self._loader(("event.attendances", page), attendance.pages_of, "event_ids", page=page)
+        return cast("Page[Attendance]", await loader.load(event_id))
 
     async def ledger_accounts(
         self, book_id: UUID, kinds: tuple[LedgerAccountKind, ...]

@@ -6,9 +6,10 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 import models
-from models.enums import CollectiveType, LedgerAccountKind, MemberRole
+from models.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
 from resolvers.context import Info
-from services import collectives, hosting, methods
+from services import collectives, hosting, methods, notifications
+from services import events as event_services
 from services.actors import Actor
 from services.balances import Balance
 from services.errors import Invalid, NotFound
@@ -38,6 +39,13 @@ async def email(user: models.Collective, info: Info) -> str | None:
     if not sees_private(info.context.actor, user):
         return None
     return await info.context.loaders.email(user.id)
+
+
+async def muted_topics(user: models.Collective, info: Info) -> list[Topic]:
+    """Return what a user has muted, to themselves alone; else nothing."""
+    if info.context.actor.id != user.id:
+        return []
+    return await info.context.run(notifications.muted)
 
 
 def legal_name(collective: models.Collective, info: Info) -> str | None:
@@ -87,9 +95,11 @@ async def members(
     return await info.context.loaders.members(collective.id, key)
 
 
-async def events(collective: models.Collective, info: Info, *, page: PageRequest) -> Page[models.Collective]:
+async def events(
+    collective: models.Collective, info: Info, *, wanted: event_services.Filter, page: PageRequest
+) -> Page[models.Collective]:
     """Return a page of its events."""
-    return await info.context.run(collectives.events_of, parent_id=collective.id, page=page)
+    return await info.context.run(event_services.of_parent, parent_id=collective.id, wanted=wanted, page=page)
 
 
 async def ledger_accounts(

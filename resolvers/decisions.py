@@ -9,7 +9,7 @@ import models
 from models import new_id
 from resolvers import mutations
 from resolvers.context import Info
-from services import decisions, idempotency, ids, reads, refunds, transitions
+from services import bulk_hours, decisions, idempotency, ids, reads, refunds, transitions
 from services.errors import Forbidden, Invalid, NotFound, Problem, Unauthenticated
 from services.money import AskedAmount
 
@@ -49,9 +49,44 @@ async def approve_each(
         )  # fmt: skip
         # Each order has a key of its own, so that one that failed can succeed when the call is repeated.
         key = hashlib.sha256(key.encode()).hexdigest()
-    found = [_order_id(public_id) for public_id in public_ids]
-    await info.context.run(transitions.lock, order_ids=[i for i in found if i is not None])
-    return [await _approve(info, public_id, key=key, dry_run=dry_run) for public_id in public_ids]
+    found = {public_id: _order_id(public_id) for public_id in public_ids}
+    known = [order_id for order_id in found.values() if order_id is not None]
+    await info.context.run(transitions.lock, order_ids=known)
+    at_once = await _approve_hours(info, found, key=key, dry_run=dry_run)
+    return [
+        Approved(public_id, order=at_once[public_id])
+        if public_id in at_once
+        else await _approve(info, public_id, key=key, dry_run=dry_run)
+        for public_id in public_ids
+    ]
+
+
+async def _approve_hours(
+    info: Info, found: dict[str, UUID | None], *, key: str | None, dry_run: bool
+) -> dict[str, models.Order]:
+    """Approve what can be approved together; where that fails, nothing is, and each is tried alone."""
+    public = {order_id: public_id for public_id, order_id in found.items() if order_id is not None}
+
+    async def work() -> list[models.Order]:
+        each = await info.context.run(bulk_hours.approvable, order_ids=list(public))
+        if key is not None and each:
+            requests = {
+                _key_of(key, public[a.order.id]): (_request_of(public[a.order.id]), a.order.id) for a in each
+            }
+            free = await info.context.run(idempotency.claim_each, requests=requests)
+            each = [a for a in each if _key_of(key, public[a.order.id]) in free]
+        return await info.context.run(bulk_hours.approve, found=each)
+
+    done = await mutations.attempt(info, work, dry_run=dry_run, nested=True)
+    return {} if isinstance(done, Problem) else {public[order.id]: order for order in done}
+
+
+def _key_of(key: str, public_id: str) -> str:
+    return f"{key}:{public_id}"
+
+
+def _request_of(public_id: str) -> bytes:
+    return idempotency.request_hash("approveOrders", {"id": public_id})
 
 
 def _order_id(public_id: str) -> UUID | None:
@@ -69,7 +104,7 @@ async def _approve(info: Info, public_id: str, *, key: str | None, dry_run: bool
             return info.context.run(decisions.approve, order_id=order_id)
 
         return await mutations.once(
-            info, mutation="approveOrders", key=f"{key}:{public_id}" if key else None,
+            info, mutation="approveOrders", key=_key_of(key, public_id) if key else None,
             payload={"id": public_id}, result_id=order_id, work=approve,
             replay=lambda i: _order(info, i),
         )  # fmt: skip

@@ -1,9 +1,27 @@
-"""Signing in, counted before it is tried."""
+"""Signing up and in, counted before it is tried."""
 
+from models import Collective
 from resolvers.context import Info
 from services import identity, throttle
 from services.errors import RateLimited
 from services.identity import SignedIn
+
+
+async def sign_up(info: Info, *, email: str, name: str, password: str, currency: str | None) -> Collective:
+    """Count the mail that is asked for, kept whatever comes of it; then sign up. The demo is not counted.
+
+    Raises:
+        RateLimited: too many mails to the address, or asked for from the network address.
+    """
+    context = info.context
+    to = identity.checked_email(email, path=["input", "email"])
+    if not context.demo and not await context.aside(
+        throttle.count_sign_up, email=to, address=context.address
+    ):
+        raise RateLimited("Too many mails; wait an hour", path=["input", "email"])
+    return await context.run(
+        identity.sign_up, email=to, name=name, password=password, currency=currency, demo=context.demo
+    )
 
 
 async def sign_in(info: Info, *, email: str, password: str) -> SignedIn:

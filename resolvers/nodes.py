@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from resolvers.context import Info
-from services import hosting, identity, ids, members, methods
+from services import hosting, ids, members, methods, tokens
 from services.errors import Invalid
 
 MAX_IDS = 100
@@ -33,7 +33,7 @@ async def many(info: Info, *, public_ids: list[str]) -> list[Any]:
     return await asyncio.gather(*(one(info, public_id=i, path="ids") for i in public_ids))
 
 
-async def of_kind(  # noqa: PLR0911 - one a type
+async def of_kind(  # noqa: C901, PLR0911 - one a type
     info: Info, *, kind: str, public_id: str, path: str = "id"
 ) -> Any:
     """Return the row of one type, or None.
@@ -52,6 +52,8 @@ async def of_kind(  # noqa: PLR0911 - one a type
             return await loaders.transaction(row_id)
         case "Member":
             return await loaders.member(row_id)
+        case "Offer":
+            return await loaders.offer(row_id)
         case "PaymentMethod":
             return await loaders.payment_method(row_id)
         case "Invitation":
@@ -62,7 +64,7 @@ async def of_kind(  # noqa: PLR0911 - one a type
             found = await info.context.run(methods.payout_methods_by_ids, row_ids=[row_id])
             return found.get(row_id)
         case "AccessToken":
-            own = await info.context.run(identity.access_tokens)
+            own = await info.context.run(tokens.access_tokens)
             return next((token for token in own if token.id == row_id), None)
         case _:
             return None

@@ -55,15 +55,20 @@ async def listed(
     info: Info,
     *,
     wanted: OrderFilter,
-    from_: Ref | None,
-    to: Ref | None,
+    refs: dict[str, Ref | None],
     page: PageRequest,
     of_id: UUID | None = None,
     sort: Sort = reads.ORDERS_NEWEST,
 ) -> Page[models.Order]:
-    """List orders: all that the viewer may see, or those of one collective."""
-    found = await _ids(info, {"from": from_, "to": to})
-    wanted = replace(wanted, from_id=found.get("from"), to_id=found.get("to"))
+    """List orders: all that the viewer may see, or those of one collective.
+
+    `refs` are what the filter names: from, to, event, addressedTo.
+    """
+    found = await _ids(info, refs)
+    wanted = replace(
+        wanted, from_id=found.get("from"), to_id=found.get("to"), event_id=found.get("event"),
+        addressed_to_id=found.get("addressedTo"),
+    )  # fmt: skip
     return await info.context.run(reads.orders, wanted=wanted, page=page, sort=sort, of_id=of_id)
 
 

@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from schema import graphiql
+from schema import export, graphiql
 from schema.http import endpoint
 from schema.metrics import metrics
+from schema.receipts import download, upload
 from schema.verify import verify
 from services import decisions, mail
 from services.database import connect, sessions
@@ -46,6 +47,9 @@ def application(settings: Settings) -> Starlette:
             Route("/healthz", alive),
             Route("/readyz", ready),
             Route("/metrics", metrics),
+            Route("/export/hours.csv", export.hours, methods=["GET"]),
+            Route("/receipts", upload, methods=["POST"]),
+            Route("/receipts/{id}", download, methods=["GET"]),
             Route("/verify", verify, methods=["GET", "POST"]),
             Route("/", lambda _: RedirectResponse("/graphql")),
             *graphiql.static_routes(),

@@ -10,12 +10,17 @@ from strawberry.types import ExecutionContext
 
 from schema.collective import Business, Community, Event, Nonprofit, User
 from schema.errors import MutationError
+from schema.mutations.attendance import AttendanceMutations
 from schema.mutations.collectives import CollectiveMutations
 from schema.mutations.decisions import DecisionMutations
+from schema.mutations.events import EventMutations
 from schema.mutations.identity import IdentityMutations
 from schema.mutations.members import MemberMutations
+from schema.mutations.offers import OfferMutations
 from schema.mutations.orders import OrderMutations
+from schema.mutations.people import PeopleMutations
 from schema.mutations.platform import PlatformMutations
+from schema.mutations.time import TimeMutations
 from schema.query import Query
 from schema.scalars import SCALARS
 
@@ -23,7 +28,8 @@ from schema.scalars import SCALARS
 @strawberry.type(description="What can be done. Each field is undone as a whole if it fails.")
 class Mutation(
     IdentityMutations, CollectiveMutations, MemberMutations, OrderMutations, DecisionMutations,
-    PlatformMutations,
+    PeopleMutations, PlatformMutations, TimeMutations, OfferMutations,
+    EventMutations, AttendanceMutations,
 ):  # fmt: skip
     pass
 

@@ -7,24 +7,36 @@ import strawberry
 
 import models
 from resolvers import collectives as resolve
+from resolvers import hours as resolve_hours
+from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
 from resolvers.context import Info
 from schema import lazy
-from schema.enums import CollectiveType, LedgerAccountKind, MemberRole
+from schema.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
+from schema.event import EventFields
 from schema.filters import order_filter, transaction_filter
+from schema.hours import HoursBy, HoursSum, WaitingHours
+from schema.issuer import IssuanceCap
 from schema.ledger import LedgerAccount
 from schema.member import HostApplication, MemberConnection
 from schema.method import PaymentMethod, PayoutMethod
 from schema.money import Amount
-from schema.node import Node, id_of, rows_of
+from schema.node import CollectiveRef, Node, id_of, ref_or_none, rows_of
+from schema.offer import OfferConnection
 from schema.order import OrderConnection, OrderFilter
 from schema.page import After, Connection, First, requested
 from schema.scalars import CurrencyCode
 from schema.transaction import TransactionConnection, TransactionFilter
 from services.balances import Balance as BalanceRow
+from services.events import Filter as EventFilter
 
 Row = strawberry.Parent[models.Collective]
 AsOf = Annotated[datetime | None, strawberry.argument(description="The moment; now if not given.")]
+From = Annotated[datetime | None, strawberry.argument(name="from", description="Starting not before this.")]
+Until = Annotated[datetime | None, strawberry.argument(description="Starting before this.")]
+IsCancelled = Annotated[
+    bool | None, strawberry.argument(description="Only those called off, or only the others.")
+]
 Roles = Annotated[list[MemberRole] | None, strawberry.argument(description="Only these roles.")]
 
 
@@ -37,7 +49,9 @@ class Balance:
 
     currency: CurrencyCode = strawberry.field(description="The currency.")
     posted: Amount = strawberry.field(description="The sum of what was posted.")
-    held: Amount = strawberry.field(description="Set aside for orders approved and not settled.")
+    held: Amount = strawberry.field(
+        description="Set aside for what is not settled: approved expenses, redemptions that wait, cash-outs."
+    )
     available: Amount = strawberry.field(description="What can be spent: posted - held.")
     pending: Amount = strawberry.field(
         description="What orders on their way would add; zero for a moment in the past."
@@ -87,7 +101,8 @@ class Collective(Node):
         return await info.context.loaders.collective(root.parent_id)
 
     @strawberry.field(
-        description="Who belongs to it, oldest first. Followers are for its admins.",
+        description="Who belongs to it, oldest first. Followers, and those who wait for a place, are for its "
+        "admins.",
         graphql_type=MemberConnection,
     )
     async def members(
@@ -161,8 +176,18 @@ class Collective(Node):
         return TransactionConnection(page=page)
 
     @strawberry.field(description="Its events by their start.", graphql_type=lazy.EVENT_CONNECTION)
-    async def events(root: Row, info: Info, first: First = None, after: After = None) -> Any:
-        return EventConnection(page=await resolve.events(root, info, page=requested(first, after)))
+    async def events(
+        root: Row,
+        info: Info,
+        from_: From = None,
+        until: Until = None,
+        is_cancelled: IsCancelled = None,
+        first: First = None,
+        after: After = None,
+    ) -> Any:
+        wanted = EventFilter(starts_from=from_, starts_until=until, is_cancelled=is_cancelled)
+        page = await resolve.events(root, info, wanted=wanted, page=requested(first, after))
+        return EventConnection(page=page)
 
     @strawberry.field(
         description="Where it wants to be paid; for its admins and accountants, else empty.",
@@ -217,6 +242,13 @@ class User(Collective):
     async def email(root: Row, info: Info) -> str | None:
         return await resolve.email(root, info)
 
+    @strawberry.field(
+        description="The topics that they want no mail about; to themselves alone, else empty.",
+        graphql_type=list[Topic],
+    )
+    async def muted_topics(root: Row, info: Info) -> Any:
+        return await resolve.muted_topics(root, info)
+
     @strawberry.field(description="Whether they proved their address; else known by it alone.")
     def is_claimed(root: Row) -> bool:
         return root.claimed_at is not None
@@ -231,24 +263,80 @@ class Community(Collective):
 class Nonprofit(Organization, Collective):
     is_type_of = rows_of(models.Collective, CollectiveType.NONPROFIT)
 
+    @strawberry.field(
+        description="Hours that wait for approval, one item a week and volunteer, the oldest week first; for "
+        "its admins and accountants, else empty.",
+        graphql_type=list[WaitingHours],
+    )
+    async def hours_to_approve(
+        root: Row,
+        info: Info,
+        addressed_to: Annotated[
+            CollectiveRef | None,
+            strawberry.argument(description="Only requests that this user is asked to approve."),
+        ] = None,
+        first: Annotated[
+            int | None, strawberry.argument(description="At most so many items: 1 to 100.")
+        ] = 20,
+    ) -> Any:
+        return await resolve_hours.waiting(root, info, addressed_to=ref_or_none(addressed_to), first=first)
+
+    @strawberry.field(
+        description="Hours requested and approved, of those that began in a period; for its admins and "
+        "accountants, else empty.",
+        graphql_type=list[HoursSum],
+    )
+    async def hours_report(
+        root: Row,
+        info: Info,
+        by: Annotated[HoursBy, strawberry.argument(description="What they are summed by.")],
+        starts_from: Annotated[
+            datetime | None, strawberry.argument(description="Those that began not before this.")
+        ] = None,
+        starts_until: Annotated[
+            datetime | None, strawberry.argument(description="Those that began before this.")
+        ] = None,
+    ) -> Any:
+        return await resolve_hours.sums(root, info, by=by, starts_from=starts_from, starts_until=starts_until)
+
+    @strawberry.field(description="Whether the platform lets it issue currents.")
+    def is_issuer(root: Row) -> bool:
+        return root.issuer_approved_at is not None
+
+    @strawberry.field(
+        description="The caps of issuance that hold now, the shortest period first.",
+        graphql_type=list[IssuanceCap],
+    )
+    async def issuance_caps(root: Row, info: Info) -> Any:
+        return await info.context.loaders.issuance_caps(root.id)
+
 
 @strawberry.type(description="An organization that trades.")
 class Business(Organization, Collective):
     is_type_of = rows_of(models.Collective, CollectiveType.BUSINESS)
 
+    @strawberry.field(description="What it takes currents for, newest first.", graphql_type=OfferConnection)
+    async def offers(
+        root: Row,
+        info: Info,
+        is_active: Annotated[
+            bool | None,
+            strawberry.argument(
+                description="False for ended ones, null for all; ended ones are for its admins."
+            ),
+        ] = True,
+        first: First = None,
+        after: After = None,
+    ) -> Any:
+        page = requested(first, after)
+        return OfferConnection(
+            page=await resolve_offers.of_business(root, info, is_active=is_active, page=page)
+        )
+
 
 @strawberry.type(description="A gathering; it holds members, not money.")
-class Event(Collective):
+class Event(Collective, EventFields):
     is_type_of = rows_of(models.Collective, CollectiveType.EVENT)
-    starts_at: datetime = strawberry.field(description="When it starts.")
-    ends_at: datetime = strawberry.field(description="When it ends.")
-    capacity: int | None = strawberry.field(description="How many can come; null is no limit.")
-    is_public: bool = strawberry.field(
-        description="Whether everybody sees it, or its members and its parent's admins alone."
-    )
-    credit_policy: str | None = strawberry.field(
-        description="What hours an attendee is credited: FULL_EVENT or ACTUAL."
-    )
 
 
 @strawberry.type(description="A page of events.")

@@ -5,7 +5,8 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from datetime import date
 from pathlib import Path
 
 import uvicorn
@@ -17,7 +18,9 @@ from schema import logs
 from schema.app import application
 from schema.build import sdl
 from services import audit as ledger_audit
-from services import database, fx, migrations, open_collective_import, platform
+from services import database, fx_history, hours_export, migrations, open_collective_import, platform
+from services.actors import ANONYMOUS
+from services.refs import Ref, named, resolve_one
 from services.settings import Settings
 
 SDL_FILE = Path(__file__).with_name("schema.graphql")
@@ -75,7 +78,7 @@ async def prepare(settings: Settings) -> None:
     async with _session(settings) as session:
         await database.alone(session)
         await platform.ensure(session)
-        await fx.load_history(session, fx.packaged_history())
+        await fx_history.load(session, fx_history.packaged())
 
 
 @asynccontextmanager
@@ -151,13 +154,28 @@ async def import_open_collective(settings: Settings, file: Path, *, host: str, c
     return 0
 
 
+async def export_hours(
+    settings: Settings, *, nonprofit: str, days: tuple[date, date], file: Path | None
+) -> int:
+    """Write a nonprofit's approved hours as CSV to a file, or to the standard output."""
+    with database.located(settings) as located:
+        async with _session(located) as session:
+            row = named(await resolve_one(session, ANONYMOUS, Ref(slug=nonprofit), name="nonprofit"))
+            with file.open("w", newline="") if file else nullcontext(sys.stdout) as out:
+                async for line in hours_export.lines(
+                    session, nonprofit=row, first_day=days[0], last_day=days[1]
+                ):
+                    out.write(line)
+    return 0
+
+
 async def refresh_rates(settings: Settings) -> int:
     """Add the newest exchange rates."""
-    archive = await asyncio.to_thread(fx.downloaded_history, settings.fx_url)
+    archive = await asyncio.to_thread(fx_history.downloaded, settings.fx_url)
     with database.located(settings) as located:
         await prepare(located)
         async with _session(located) as session:
-            added = await fx.load_history(session, archive)
+            added = await fx_history.load(session, archive, force=True)
     print(f"{added} rates added")
     return 0
 

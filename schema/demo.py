@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
 from models import Collective, Outbox, now
-from schema import unit_of_work
+from schema import demo_time, unit_of_work
 from services import decisions, platform
 from services.errors import Conflict, Invalid
 from services.settings import Settings
@@ -96,6 +96,18 @@ class Demo:
         order_id: str = done["order"]["id"]
         return order_id
 
+    async def has_dollars(self, who: str) -> bool:
+        """Whether somebody has a dollar or more."""
+        query = """{ me { balance(currency: "USD") { available { minorUnits } } } }"""
+        answer = await self.ask(who, query)
+        return int(answer["me"]["balance"]["available"]["minorUnits"]) >= 100  # noqa: PLR2004 - cents
+
+    async def ask(self, who: str, query: str) -> Any:
+        """Run a query as somebody; return its data."""
+        request = unit_of_work.Request(query=query, token=self._tokens[who])
+        answer = await unit_of_work.execute(request, sessions=self._sessions, settings=self._settings)
+        return answer.body["data"]
+
     async def drop_mails(self) -> None:
         """Take the mails of the demo as delivered: its addresses are nobody's."""
         async with self._sessions() as session, session.begin():
@@ -129,6 +141,7 @@ async def load(sessions: async_sessionmaker[AsyncSession], settings: Settings) -
     await _income(world)
     await _expenses(world)
     await _open_ends(world, sessions)
+    await demo_time.load(world)
     await world.drop_mails()
 
 

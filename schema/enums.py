@@ -8,6 +8,7 @@ import strawberry
 from strawberry.types.enum import EnumValue
 
 from models.enums import (
+    CapPeriod,
     CollectiveType,
     CurrencyKind,
     FeesPayer,
@@ -18,16 +19,19 @@ from models.enums import (
     OrderType,
     PaymentMethodKind,
     PayoutMethodKind,
+    RedemptionCap,
     RequestStatus,
     Scope,
+    Topic,
     TransactionKind,
 )
+from services.community import LeaderboardBy, Period
 from services.errors import ErrorCode
 
 __all__ = [
-    "CollectiveType", "CurrencyKind", "ErrorCode", "FeesPayer", "LedgerAccountKind", "MemberRole",
-    "OrderActionType", "OrderStatus", "OrderType", "PaymentMethodKind", "PayoutMethodKind",
-    "RequestStatus", "Scope", "TransactionKind",
+    "CapPeriod", "CollectiveType", "CurrencyKind", "ErrorCode", "FeesPayer", "LeaderboardBy",
+    "LedgerAccountKind", "MemberRole", "OrderActionType", "OrderStatus", "OrderType", "PaymentMethodKind",
+    "PayoutMethodKind", "Period", "RedemptionCap", "RequestStatus", "Scope", "Topic", "TransactionKind",
 ]  # fmt: skip
 
 
@@ -56,7 +60,8 @@ def publish(vocabulary: type[Enum], name: str | None = None) -> None:
 
 for _vocabulary in (
     CollectiveType, MemberRole, OrderType, OrderStatus, OrderActionType, TransactionKind,
-    LedgerAccountKind, CurrencyKind, FeesPayer, RequestStatus, Scope, ErrorCode,
+    LedgerAccountKind, CurrencyKind, FeesPayer, RedemptionCap, RequestStatus, Scope, ErrorCode,
+    CapPeriod, LeaderboardBy, Period, Topic,
 ):  # fmt: skip
     publish(_vocabulary)
 publish(PaymentMethodKind, "PaymentMethodType")

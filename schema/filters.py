@@ -13,8 +13,7 @@ class OrdersWanted(TypedDict):
     """Arguments of resolvers.orders.listed."""
 
     wanted: reads.OrderFilter
-    from_: Ref | None
-    to: Ref | None
+    refs: dict[str, Ref | None]
 
 
 class TransactionsWanted(TypedDict):
@@ -28,14 +27,16 @@ class TransactionsWanted(TypedDict):
 def order_filter(given: OrderFilter | None) -> OrdersWanted:
     """Return which orders are wanted."""
     if given is None:
-        return {"wanted": reads.OrderFilter(), "from_": None, "to": None}
+        return {"wanted": reads.OrderFilter(), "refs": {}}
     wanted = reads.OrderFilter(
         type=given.type or (),
         status=given.status or (),
+        offer_id=ids.decode("Offer", given.offer, path=["filter", "offer"]) if given.offer else None,
         created_from=given.created_from,
         created_until=given.created_until,
     )
-    return {"wanted": wanted, "from_": ref_or_none(given.from_), "to": ref_or_none(given.to)}
+    refs = {"from": given.from_, "to": given.to, "event": given.event, "addressedTo": given.addressed_to}
+    return {"wanted": wanted, "refs": {name: ref_or_none(ref) for name, ref in refs.items()}}
 
 
 def transaction_filter(given: TransactionFilter | None) -> TransactionsWanted:

@@ -22,8 +22,11 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ACCEPTED = ("application/json", "application/graphql-response+json")
 
 
-class _BadRequest(Exception):  # noqa: N818 - becomes an answer
+class BadRequest(Exception):  # noqa: N818 - becomes an answer
+    """A request that is no good, with the HTTP status that says so."""
+
     def __init__(self, status: int, message: str, code: str = "BAD_REQUEST") -> None:
+        """Keep what the answer needs."""
         self.status, self.message, self.code = status, message, code
         super().__init__(message)
 
@@ -38,7 +41,7 @@ async def endpoint(request: Request) -> Response:
     logs.request_id.set(_request_id(request))
     try:
         asked = await _read(request)
-    except _BadRequest as bad:
+    except BadRequest as bad:
         return _refused(bad.status, bad.message, code=bad.code)
     except ClientDisconnect:
         return Response(status_code=400)
@@ -85,16 +88,16 @@ async def _read(request: Request) -> unit_of_work.Request:
     """Read and check a request.
 
     Raises:
-        _BadRequest: content type, size or form of the body.
+        BadRequest: content type, size or form of the body.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise _BadRequest(415, "The body must be application/json")
+        raise BadRequest(415, "The body must be application/json")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
-            raise _BadRequest(413, f"The body may have {MAX_BODY_BYTES} bytes")
+            raise BadRequest(413, f"The body may have {MAX_BODY_BYTES} bytes")
     return _checked(_parsed(bytes(body)), request)
 
 
@@ -103,7 +106,7 @@ def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body.decode(), parse_float=Decimal, parse_constant=_refuse_constant)
     except (ValueError, ArithmeticError, RecursionError):
-        raise _BadRequest(400, "The body is not JSON") from None
+        raise BadRequest(400, "The body is not JSON") from None
 
 
 def _refuse_constant(name: str) -> None:
@@ -112,31 +115,36 @@ def _refuse_constant(name: str) -> None:
 
 def _checked(document: Any, request: Request) -> unit_of_work.Request:
     if not isinstance(document, dict):
-        raise _BadRequest(400, "The body must be a JSON object")
+        raise BadRequest(400, "The body must be a JSON object")
     query, variables = document.get("query"), document.get("variables")
     name = document.get("operationName")
     if not isinstance(query, str):
-        raise _BadRequest(400, "`query` must be a string")
+        raise BadRequest(400, "`query` must be a string")
     if variables is not None and not isinstance(variables, dict):
-        raise _BadRequest(400, "`variables` must be an object")
+        raise BadRequest(400, "`variables` must be an object")
     if name is not None and (not isinstance(name, str) or len(name) > MAX_NAME):
-        raise _BadRequest(400, "`operationName` must be a short string")
+        raise BadRequest(400, "`operationName` must be a short string")
     if unit_of_work.bad_text([query, name or ""], ()) is not None:
-        raise _BadRequest(400, "The document holds half of a surrogate pair, or NUL")
+        raise BadRequest(400, "The document holds half of a surrogate pair, or NUL")
     return unit_of_work.Request(
         query=query,
         variables=variables,
         operation_name=name or None,
-        token=_token(request),
+        token=token_of(request),
         address=request.client.host if request.client else "",
     )
 
 
-def _token(request: Request) -> str | None:
+def token_of(request: Request) -> str | None:
+    """Return the bearer token of a request, or None where it has none.
+
+    Raises:
+        BadRequest: another scheme, or no token.
+    """
     header = request.headers.get("authorization")
     if header is None:
         return None
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise _BadRequest(401, "Send `Authorization: Bearer` with a token", ErrorCode.UNAUTHENTICATED)
+        raise BadRequest(401, "Send `Authorization: Bearer` with a token", ErrorCode.UNAUTHENTICATED)
     return token.strip()

@@ -1,13 +1,19 @@
 """Sessions, access tokens and what the platform charges."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import strawberry
 
 import models
+from resolvers.context import Info
+from schema import lazy
 from schema.enums import Scope
+from schema.money import Amount
 from schema.node import Node, id_of, rows_of
+from services.money import Money
+from services.settlement import CURRENTS
 
 
 @strawberry.type(description="A sign-in.")
@@ -27,7 +33,10 @@ class AccessToken(Node):
     revoked_at: datetime | None = strawberry.field(description="When it was ended.")
 
 
-@strawberry.type(description="What the platform charges, from a moment on.")
+@strawberry.type(
+    description="What the platform charges and what a current is worth, from a moment on. An order keeps the "
+    "policy that held when it was made."
+)
 class PlatformPolicy:
     @staticmethod
     def is_type_of(obj: Any, _: Any) -> bool:
@@ -37,4 +46,30 @@ class PlatformPolicy:
     platform_fee_bps: int = strawberry.field(
         description="The platform's fee on money that enters a host, in basis points."
     )
+    usd_per_current: Decimal = strawberry.field(description="What one current is worth, in US dollars.")
+    redemption_fee_bps: int = strawberry.field(
+        description="The platform's part of the dollars that a redemption pays, in basis points."
+    )
+    check_in_minutes: int = strawberry.field(
+        description="How many minutes before its start an event's check-in opens."
+    )
     valid_from: datetime = strawberry.field(description="Since when it holds.")
+
+    @strawberry.field(
+        description="How many currents a user gives for master offers within seven days.", graphql_type=Amount
+    )
+    def master_weekly_limit(root: strawberry.Parent[models.PlatformPolicy]) -> Any:
+        return Money(root.master_weekly_limit_minor, CURRENTS)
+
+    @strawberry.field(
+        description="What a user gets who claims their account, once; zero is nothing.", graphql_type=Amount
+    )
+    def signup_bonus(root: strawberry.Parent[models.PlatformPolicy]) -> Any:
+        return Money(root.signup_bonus_minor, CURRENTS)
+
+    @strawberry.field(
+        description="The platform admin who set it; null is the first policy.",
+        graphql_type=lazy.optional(lazy.USER),
+    )
+    async def created_by(root: strawberry.Parent[models.PlatformPolicy], info: Info) -> Any:
+        return await info.context.loaders.collective(root.created_by_id)

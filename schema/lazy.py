@@ -12,6 +12,7 @@ def _lazy(name: str, module: str) -> Any:
 COLLECTIVE = _lazy("Collective", "collective")
 USER = _lazy("User", "collective")
 EVENT = _lazy("Event", "collective")
+BUSINESS = _lazy("Business", "collective")
 ORDER = _lazy("Order", "order")
 TRANSACTION = _lazy("Transaction", "transaction")
 MEMBER = _lazy("Member", "member")

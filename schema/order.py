@@ -6,6 +6,7 @@ from typing import Any
 import strawberry
 
 import models
+from resolvers import offers as resolve_offers
 from resolvers import orders as resolve
 from resolvers.context import Info
 from schema import lazy
@@ -16,10 +17,13 @@ from schema.enums import (
     OrderType,
     PaymentMethodKind,
     PayoutMethodKind,
+    RedemptionCap,
 )
+from schema.identity import PlatformPolicy
 from schema.method import PaymentMethod, PayoutMethod
 from schema.money import Amount, money
 from schema.node import CollectiveRef, Node, id_of, rows_of
+from schema.offer import Offer
 from schema.page import Connection
 from services.money import Money
 
@@ -88,6 +92,16 @@ class Order(Node):
     created_at: datetime = strawberry.field(description="When it was made.")
     updated_at: datetime = strawberry.field(description="When it last changed.")
 
+    starts_at: datetime | None = strawberry.field(description="When the hours began.")
+    ends_at: datetime | None = strawberry.field(description="When the hours ended.")
+
+    @strawberry.field(
+        description="The one whom a volunteer asks to approve; null asks every ADMIN.",
+        graphql_type=lazy.optional(lazy.USER),
+    )
+    async def addressed_to(root: Row, info: Info) -> Any:
+        return await info.context.loaders.collective(root.addressed_to_id)
+
     @strawberry.field(description="Who made it.", graphql_type=lazy.optional(lazy.USER))
     async def created_by(root: Row, info: Info) -> Any:
         return await info.context.loaders.collective(root.created_by_id)
@@ -125,6 +139,68 @@ class Order(Node):
     async def payout_method(root: Row, info: Info) -> Any:
         return await resolve.payout_method(root, info)
 
+    @strawberry.field(description="The offer that a redemption takes up.", graphql_type=Offer | None)
+    async def offer(root: Row, info: Info) -> Any:
+        return await info.context.loaders.offer_of_order(root.offer_id)
+
+    @strawberry.field(
+        description="What a redemption's purchase cost, as the user says; for those concerned.",
+        graphql_type=Amount | None,
+    )
+    async def price(root: Row, info: Info) -> Any:
+        return await resolve_offers.price(root, info)
+
+    @strawberry.field(
+        description="What it cost, as the business says when it approves; for those concerned.",
+        graphql_type=Amount | None,
+    )
+    async def approved_price(root: Row, info: Info) -> Any:
+        return await resolve_offers.approved_price(root, info)
+
+    @strawberry.field(
+        description="What the platform pays the user of a redemption in USD, less its fee; for those "
+        "concerned.",
+        graphql_type=Amount | None,
+    )
+    async def payout(root: Row, info: Info) -> Any:
+        return await resolve_offers.payout(root, info)
+
+    @strawberry.field(
+        description="What the platform keeps of a redemption's dollars; for those concerned.",
+        graphql_type=Amount | None,
+    )
+    async def payout_fee(root: Row, info: Info) -> Any:
+        return await resolve_offers.payout_fee(root, info)
+
+    @strawberry.field(
+        description="What made a redemption's currents fewer than its price allows; for those concerned, "
+        "else null.",
+        graphql_type=list[RedemptionCap] | None,
+    )
+    async def caps(root: Row, info: Info) -> Any:
+        row = await resolve_offers.redemption(root, info)
+        return row.caps if row else None
+
+    @strawberry.field(description="Where a redemption's purchase was made; for those concerned.")
+    async def place(root: Row, info: Info) -> str | None:
+        row = await resolve_offers.redemption(root, info)
+        return row.place if row else None
+
+    @strawberry.field(
+        description="What proves a redemption's purchase, in words; a file stands among `receipts`. For "
+        "those concerned."
+    )
+    async def receipt_text(root: Row, info: Info) -> str | None:
+        row = await resolve_offers.redemption(root, info)
+        return row.receipt_text if row else None
+
+    @strawberry.field(
+        description="The platform's policy that it keeps; null where none of its figures matters.",
+        graphql_type=PlatformPolicy | None,
+    )
+    async def policy(root: Row, info: Info) -> Any:
+        return await info.context.loaders.policy(root.policy_id)
+
     @strawberry.field(description="The lines of an expense.", graphql_type=list[OrderItem])
     async def items(root: Row, info: Info) -> Any:
         return await info.context.loaders.items_of(root.id)
@@ -157,5 +233,10 @@ class OrderFilter:
     status: list[OrderStatus] | None = strawberry.field(default=None, description="In one of these states.")
     from_: CollectiveRef | None = strawberry.field(name="from", default=None, description="From this payer.")
     to: CollectiveRef | None = strawberry.field(default=None, description="To this payee.")
+    event: CollectiveRef | None = strawberry.field(default=None, description="Of hours of this event.")
+    addressed_to: CollectiveRef | None = strawberry.field(
+        default=None, description="Hours that this user is asked to approve."
+    )
+    offer: strawberry.ID | None = strawberry.field(default=None, description="Redemptions of this offer.")
     created_from: datetime | None = strawberry.field(default=None, description="Made not before this.")
     created_until: datetime | None = strawberry.field(default=None, description="Made before this.")

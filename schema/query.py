@@ -8,10 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from resolvers import collectives as resolve
 from resolvers import nodes
+from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
 from resolvers.context import Info
 from schema import lazy
 from schema.collective import CollectiveConnection, User
+from schema.community import CommunityQueries
 from schema.enums import CollectiveType
 from schema.filters import order_filter, transaction_filter
 from schema.identity import AccessToken, PlatformPolicy
@@ -19,12 +21,13 @@ from schema.ledger import LedgerAudit
 from schema.member import Invitation
 from schema.money import Currency, FxRate
 from schema.node import CollectiveRef, Node, ref_or_none
+from schema.offer import OfferConnection, OfferFilter, offer_filter
 from schema.order import Order, OrderConnection, OrderFilter
 from schema.page import After, First, requested
 from schema.scalars import CurrencyCode
-from schema.sorting import CollectiveOrder, OrderOrder, TransactionOrder
+from schema.sorting import CollectiveOrder, OfferOrder, OrderOrder, TransactionOrder
 from schema.transaction import Transaction, TransactionConnection, TransactionFilter
-from services import audit, collectives, currencies, fx, identity, members, platform
+from services import audit, collectives, currencies, fx, members, platform, tokens
 from services.actors import Actor
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
@@ -44,7 +47,7 @@ class CollectiveFilter:
 
 
 @strawberry.type(description="What can be read. Without sign-in: what is public.")
-class Query:
+class Query(CommunityQueries):
     @strawberry.field(description="The signed-in user, or null.", graphql_type=User | None)
     def me(self, info: Info) -> Any:
         return info.context.actor.user
@@ -166,6 +169,28 @@ class Query:
         )
         return TransactionConnection(page=page)
 
+    @strawberry.field(
+        description="What businesses take currents for; those of archived businesses are not listed.",
+        graphql_type=OfferConnection,
+    )
+    async def offers(
+        self,
+        info: Info,
+        filter: Annotated[  # noqa: A002 - the argument's name in the API
+            OfferFilter | None, strawberry.argument(description="Which of them.")
+        ] = None,
+        order_by: Annotated[
+            OfferOrder | None, strawberry.argument(description="In which order.")
+        ] = OfferOrder.CREATED_AT_DESC,
+        first: First = None,
+        after: After = None,
+    ) -> Any:
+        wanted, business = offer_filter(filter)
+        page = await resolve_offers.listed(
+            info, wanted=wanted, business=business, sort=OfferOrder.of(order_by), page=requested(first, after)
+        )
+        return OfferConnection(page=page)
+
     @strawberry.field(description="Every currency, by code.", graphql_type=list[Currency])
     async def currencies(self, info: Info) -> Any:
         return await info.context.run(_currencies)
@@ -188,8 +213,7 @@ class Query:
         return await info.context.run(_fx_rate, base=from_, target=to, at=at)
 
     @strawberry.field(
-        description="What the platform charges now; null before it was ever set.",
-        graphql_type=PlatformPolicy | None,
+        description="What the platform charges now, and what a current is worth.", graphql_type=PlatformPolicy
     )
     async def platform_policy(self, info: Info) -> Any:
         return await info.context.run(_policy)
@@ -203,7 +227,7 @@ class Query:
         graphql_type=list[AccessToken],
     )
     async def my_access_tokens(self, info: Info) -> Any:
-        return await info.context.run(identity.access_tokens)
+        return await info.context.run(tokens.access_tokens)
 
     @strawberry.field(
         description="Every promise of the ledger, counted from the data. Reads the whole ledger.",

@@ -5,7 +5,7 @@ from typing import Self
 
 import strawberry
 
-from services import collectives, reads
+from services import collectives, offers, reads
 from services.pages import Sort
 
 
@@ -58,3 +58,26 @@ class TransactionOrder(Enum):
         """Return the order as the services take it."""
         newest = self is TransactionOrder.CREATED_AT_DESC
         return reads.TRANSACTIONS_NEWEST if newest else reads.TRANSACTIONS_OLDEST
+
+
+@strawberry.enum(description="The order of a list of offers.")
+class OfferOrder(Enum):
+    CREATED_AT_DESC = strawberry.enum_value("CREATED_AT_DESC", description="Newest first.")
+    CREATED_AT_ASC = strawberry.enum_value("CREATED_AT_ASC", description="Oldest first.")
+    FEATURED_FIRST = strawberry.enum_value(
+        "FEATURED_FIRST", description="Those that the platform shows first, then the others; newest first."
+    )
+
+    @classmethod
+    def of(cls, given: Self | None) -> Sort:
+        """Return the order given, or newest first."""
+        return (given or cls.CREATED_AT_DESC).sort
+
+    @property
+    def sort(self) -> Sort:
+        """Return the order as the services take it."""
+        return {
+            OfferOrder.CREATED_AT_DESC: offers.NEWEST,
+            OfferOrder.CREATED_AT_ASC: offers.OLDEST,
+            OfferOrder.FEATURED_FIRST: offers.FEATURED_FIRST,
+        }[self]

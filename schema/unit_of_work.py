@@ -38,6 +38,7 @@ from services.guards import RETRYABLE, sqlstate
 from services.settings import Settings
 
 ATTEMPTS = 5
+MAX_DEPTH = 100
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 log = logging.getLogger(__name__)
 
@@ -78,10 +79,10 @@ async def execute(
     """
     try:
         document = parse(request.query)
+        bad = _bad_input(document, request.variables or {})
     except (GraphQLError, RecursionError) as error:
         shown = error if isinstance(error, GraphQLError) else GraphQLError("Nested too deeply")
         return Answer({"errors": [formatted(shown)]}, is_request_error=True)
-    bad = _bad_input(document, request.variables or {})
     if bad is not None:
         return Answer({"errors": [_shown(bad)]}, is_request_error=True)
     operation = get_operation_ast(document, request.operation_name)
@@ -213,7 +214,12 @@ def bad_text(value: Any, path: tuple[str, ...]) -> Problem | None:
     """Return what is wrong with a text anywhere in a value: PostgreSQL and JSON cannot carry it.
 
     Checked once for all input, so that no field of the API can be the one that forgot.
+
+    Raises:
+        RecursionError: lists and objects stand in each other more than 100 deep, on every Python alike.
     """
+    if len(path) > MAX_DEPTH:
+        raise RecursionError
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
             place = ".".join(path)

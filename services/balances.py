@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, case, func, literal, or_, select
+from sqlalchemy import Row, and_, case, false, func, literal, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Hold, LedgerAccount, Order, Posting, now
+from models import Collective, Hold, LedgerAccount, Order, Posting, Redemption, now
 from models.enums import (
     CollectiveType,
     LedgerAccountKind,
@@ -22,6 +22,8 @@ from models.enums import (
 from services import visibility
 from services.actors import Actor
 from services.money import Money
+
+_OPEN = col(Order.status).in_([OrderStatus.PENDING, OrderStatus.APPROVED])
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Balance:
 
     @property
     def held(self) -> Money:
-        """What is set aside for orders that are approved and not settled."""
+        """What is set aside for orders that are not settled: expenses approved, redemptions, cash-outs."""
         return Money(self.held_minor, self.currency)
 
     @property
@@ -147,26 +149,39 @@ async def _accounts(
 
 
 async def _pending(session: AsyncSession, owner_ids: list[UUID]) -> Sequence[Row[Any]]:
-    """Sum incoming orders that are not posted yet: they carry their receiver's currency."""
+    """Sum incoming orders that are not posted yet: they carry their receiver's currency.
+
+    Of a redemption, the business's currents until it is approved, and the user's dollars until it is paid.
+    One statement.
+    """
     into_balance = case(
         (
             col(Order.type) == OrderType.EXPENSE,
             col(Order.payout_method_kind) == PayoutMethodKind.BALANCE,
         ),
+        (col(Order.type) == OrderType.CASH_OUT, false()),
+        (col(Order.type) == OrderType.REDEMPTION, col(Order.status) == OrderStatus.PENDING),
         else_=or_(
             col(Order.payment_method_kind).is_(None),
             col(Order.payment_method_kind) == PaymentMethodKind.MANUAL,
         ),
     )
-    statement: Any = (
-        select(
-            col(Order.to_id).label("owner_id"), col(Order.currency),
-            func.sum(func.coalesce(col(Order.approved_amount), col(Order.amount))).label("pending"),
-        )
-        .where(
-            col(Order.to_id).in_(owner_ids), into_balance == literal(value=True),
-            col(Order.status).in_([OrderStatus.PENDING, OrderStatus.APPROVED]),
-        )
-        .group_by(col(Order.to_id), col(Order.currency))
+    incoming: Any = select(
+        col(Order.to_id).label("owner_id"), col(Order.currency).label("currency"),
+        func.coalesce(col(Order.approved_amount), col(Order.amount)).label("minor"),
+    ).where(
+        col(Order.to_id).in_(owner_ids), into_balance == literal(value=True), _OPEN
     )  # fmt: skip
+    dollars: Any = (
+        select(
+            col(Order.from_id).label("owner_id"), literal("USD").label("currency"),
+            (col(Redemption.usd_gross_minor) - col(Redemption.usd_fee_minor)).label("minor"),
+        )
+        .join(Redemption, col(Redemption.order_id) == Order.id)
+        .where(col(Order.from_id).in_(owner_ids), col(Order.type) == OrderType.REDEMPTION, _OPEN)
+    )  # fmt: skip
+    each = union_all(incoming, dollars).subquery("each")
+    statement: Any = select(
+        each.c.owner_id, each.c.currency, func.sum(each.c.minor).label("pending")
+    ).group_by(each.c.owner_id, each.c.currency)
     return list((await session.execute(statement)).all())

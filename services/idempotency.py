@@ -55,3 +55,20 @@ async def claim(
     if earlier.request_hash != request:
         raise IdempotencyConflict(path=path)
     return earlier.result_id
+
+
+async def claim_each(
+    session: AsyncSession, actor: Actor, *, requests: Mapping[str, tuple[bytes, UUID]]
+) -> set[str]:
+    """Take many keys of (request, result) at once; return those that were free. One statement.
+
+    The keys are made by the server; that each fits is for `claim` to say, to which those not free are left.
+    """
+    rows = [
+        {"actor_id": actor.id, "key": key, "request_hash": request, "result_id": result_id}
+        for key, (request, result_id) in sorted(requests.items())
+    ]
+    taken = await session.execute(
+        insert(Idempotency).values(rows).on_conflict_do_nothing().returning(col(Idempotency.key))
+    )
+    return set(taken.scalars())

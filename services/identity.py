@@ -1,28 +1,31 @@
-"""Accounts of people: signing up, proving an address, signing in and out, tokens for programs."""
+"""Accounts of people: signing up, proving an address, signing in and out."""
 
 import asyncio
 import secrets
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, union_all, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Credential, EmailToken, Token, new_id, now
-from models.enums import CollectiveType, EmailTokenPurpose, Scope, TokenKind
+from models import Collective, Credential, EmailToken, MergedEmail, SlugRedirect, Token, now
+from models.enums import CollectiveType, EmailTokenPurpose, TokenKind
 from services import outbox, slugs
 from services.actors import Actor, token_hash
 from services.errors import Invalid, NotFound
 from services.money import known_currency
 from services.permissions import Action, require
 from services.texts import required
+from services.tokens import new_token
 
 VERIFY_DAYS = 7
+NEW_MEMBER = "New member"
 MIN_PASSWORD, MAX_PASSWORD = 8, 200
 _hasher = PasswordHasher()
 _hashing = asyncio.Semaphore(2)
@@ -37,6 +40,8 @@ class SignedIn:
     user: Collective
     token: str
     expires_at: datetime
+    is_claimed_now: bool = False
+    """Whether the user's row was claimed by it."""
 
 
 async def hash_password(password: str) -> str:
@@ -83,10 +88,11 @@ async def sign_up(
     currency: str | None = None,
     demo: bool = False,
 ) -> Collective:
-    """Create a user who cannot sign in before the mailed token is used.
+    """Mail a token to the address; a new one gets a user who cannot sign in before the token is used.
 
-    An address that is known by email alone gets the password and another mail. For an address in use the
-    answer is the same, and its owner gets a mail that says so: nobody learns whose addresses are here.
+    What was chosen goes with the token: the user stored for a new address has a name and a slug that say
+    nothing. The answer is a look-alike that is stored nowhere, whether the address is new, known by email
+    alone or in use (the mail to its owner says so): nobody learns whose addresses are here.
     """
     del actor
     address = checked_email(email, path=["input", "email"])
@@ -94,19 +100,27 @@ async def sign_up(
     secret = await hash_password(_checked_password(password, demo=demo))
     if currency is not None:
         fiat(currency)
-    known = await _by_email(session, address)
-    if known is not None and known[1].verified_at is not None:
+    user, is_proved = await _whose(session, address, currency=currency)
+    if is_proved:
         await outbox.to_address(
-            session, address=address, template="address_in_use", payload={"name": known[0].name}
+            session, address=address, template="address_in_use", payload={"name": user.name}
         )
-        return _like_new(shown, currency, host_of=known[0])
-    answered = _like_new(shown, currency, host_of=known[0] if known else None)
-    if known is None:
-        answered, _ = await create_user(session, email=address, name=shown, currency=currency)
-    user_id = known[0].id if known else answered.id
-    await _mail_verification(session, user_id, address, name=shown, password_hash=secret)
+    else:
+        await _mail_verification(session, user.id, address, name=shown, password_hash=secret)
     await session.flush()
-    return answered
+    return await _like_new(session, shown, currency)
+
+
+async def _whose(session: AsyncSession, address: str, *, currency: str | None) -> tuple[Collective, bool]:
+    """Return the user of an address, made if there is none, and whether the address is proved.
+
+    That of a user who was merged counts as proved: it signs nobody in any more.
+    """
+    known = await _by_email(session, address)
+    if known is None and (remaining := await user_of_email(session, address)) is not None:
+        return remaining, True
+    user, credential = known or await create_user(session, email=address, name=NEW_MEMBER, currency=currency)
+    return user, credential.verified_at is not None
 
 
 def fiat(currency: str) -> str:
@@ -121,31 +135,72 @@ def fiat(currency: str) -> str:
     return code
 
 
-def _like_new(name: str, currency: str | None, *, host_of: Collective | None = None) -> Collective:
-    """Return what a new user would look like; with `host_of`, hosted as that one is."""
+async def _like_new(session: AsyncSession, name: str, currency: str | None) -> Collective:
+    """Return a new user, not stored, whose cash the platform would hold."""
+    statement = select(col(Collective.id)).where(col(Collective.is_platform))
+    platform_id = (await session.execute(statement)).scalar_one_or_none()
     return Collective(
         slug=slugs.suggest(name, suffix=secrets.token_hex(3)), type=CollectiveType.USER, name=name,
-        currency=currency or "USD", host_id=host_of.host_id if host_of else None,
-        host_approved_at=now() if host_of and host_of.host_id else None,
+        currency=currency or "USD", host_id=platform_id, host_approved_at=now() if platform_id else None,
     )  # fmt: skip
 
 
 async def create_user(
     session: AsyncSession, *, email: str, name: str, currency: str | None = None
 ) -> tuple[Collective, Credential]:
-    """Create an unclaimed user whose cash the platform would hold."""
-    platform = (
-        await session.execute(select(Collective).where(col(Collective.is_platform)))
-    ).scalar_one_or_none()
-    user = _like_new(name, currency)
-    if platform is not None:
-        user.host_id, user.host_approved_at = platform.id, now()
-    session.add(user)
-    await session.flush()
-    credential = Credential(user_id=user.id, email=email)
-    session.add(credential)
-    await session.flush()
-    return user, credential
+    """Create an unclaimed user whose cash the platform would hold.
+
+    Where another transaction has just created one of the address, that one is returned. Locks: the
+    credential.
+    """
+    user = await _like_new(session, name, currency)
+    user.slug = slugs.suggest(name, suffix=secrets.token_hex(6))
+    async with session.begin_nested() as savepoint:
+        session.add(user)
+        await session.flush()
+        made = insert(Credential).values(user_id=user.id, email=email).on_conflict_do_nothing()
+        if (await session.execute(made.returning(col(Credential.user_id)))).scalar_one_or_none() is None:
+            await savepoint.rollback()
+    found = await _by_email(session, email)
+    assert found is not None  # noqa: S101 - inserted here, or there before
+    return found
+
+
+async def user_of_email(session: AsyncSession, address: str) -> Collective | None:
+    """Return who has an address (in lower case), or None; as `users_of_emails`."""
+    return (await users_of_emails(session, [address])).get(address)
+
+
+async def users_of_emails(session: AsyncSession, addresses: Sequence[str]) -> dict[str, Collective]:
+    """Return who has which of the addresses (in lower case); one statement.
+
+    The address of a user who was merged leads to the one who remains.
+    """
+    tables = (Credential, MergedEmail)
+    has = union_all(
+        *(
+            select(col(table.email).label("email"), col(table.user_id).label("user_id")).where(
+                col(table.email).in_(addresses)
+            )
+            for table in tables
+        )
+    ).subquery()
+    chain = (
+        select(has.c.email, col(Collective.id).label("id"), col(Collective.merged_into_id).label("into"))
+        .join(Collective, col(Collective.id) == has.c.user_id)
+        .cte("chain", recursive=True)
+    )
+    chain = chain.union(
+        select(chain.c.email, col(Collective.id), col(Collective.merged_into_id)).where(
+            col(Collective.id) == chain.c.into
+        )
+    )
+    statement = (
+        select(chain.c.email, Collective)
+        .join(chain, chain.c.id == Collective.id)
+        .where(chain.c.into.is_(None))
+    )
+    return {row[0]: row[1] for row in (await session.execute(statement)).all()}
 
 
 async def _by_email(session: AsyncSession, email: str) -> tuple[Collective, Credential] | None:
@@ -196,10 +251,11 @@ async def verify_email(session: AsyncSession, actor: Actor, *, token: str, sessi
     if proof is None:
         raise NotFound("This link is not valid any more", path=["input", "token"])
     user: Collective = (
-        await session.execute(select(Collective).where(col(Collective.id) == proof.user_id))
+        await session.execute(select(Collective).where(col(Collective.id) == proof.user_id).with_for_update())
     ).scalar_one()
-    if user.claimed_at is None:
-        user.name = proof.name or user.name
+    is_new = user.claimed_at is None
+    if is_new and proof.name is not None:
+        _take_name(session, user, proof.name)
     user.claimed_at = user.claimed_at or now()
     user.updated_at = now()
     await session.execute(
@@ -210,7 +266,15 @@ async def verify_email(session: AsyncSession, actor: Actor, *, token: str, sessi
             password_hash=func.coalesce(proof.password_hash, col(Credential.password_hash)),
         )
     )
-    return await _start_session(session, user, session_days)
+    return replace(await _start_session(session, user, session_days), is_claimed_now=is_new)
+
+
+def _take_name(session: AsyncSession, user: Collective, name: str) -> None:
+    """Give a user the chosen name, and a slug like it unless another slug was chosen for the user."""
+    if slugs.is_suggested(user.slug, name=user.name):
+        session.add(SlugRedirect(slug=user.slug, collective_id=user.id))
+        user.slug = slugs.suggest(name, suffix=secrets.token_hex(3))
+    user.name = name
 
 
 async def sign_in(
@@ -239,90 +303,16 @@ async def sign_in(
 
 
 async def _start_session(session: AsyncSession, user: Collective, days: int) -> SignedIn:
-    text, token = _new_token(user.id, TokenKind.SESSION, now() + timedelta(days=days))
+    text, token = new_token(user.id, TokenKind.SESSION, now() + timedelta(days=days))
     session.add(token)
     await session.flush()
     return SignedIn(user, text, token.expires_at)
-
-
-def _new_token(user_id: UUID, kind: TokenKind, expires_at: datetime, **columns: Any) -> tuple[str, Token]:
-    text = ("cws_" if kind is TokenKind.SESSION else "cwa_") + secrets.token_urlsafe(32)
-    return text, Token(
-        id=new_id(), user_id=user_id, kind=kind, token_hash=token_hash(text),
-        expires_at=expires_at, **columns,
-    )  # fmt: skip
 
 
 async def sign_out(session: AsyncSession, actor: Actor) -> None:
     """End the session, or the access token, that asks."""
     require(actor, Action.SIGN_OUT)
     await session.execute(update(Token).where(col(Token.id) == actor.token_id).values(revoked_at=now()))
-
-
-async def create_access_token(
-    session: AsyncSession, actor: Actor, *, name: str, scopes: list[Scope], expires_at: datetime
-) -> tuple[str, Token]:
-    """Make a token for a program, with at most the maker's own scopes; its text is not stored.
-
-    Raises:
-        Invalid: no name, no scope, a scope that the maker's own token lacks, or an end outside the next
-            year.
-    """
-    require(actor, Action.CREATE_ACCESS_TOKEN)
-    assert actor.user is not None  # noqa: S101 - require has seen to it
-    shown = required(name, path=["input", "name"])
-    if not scopes:
-        raise Invalid("Name at least one scope", path=["input", "scopes"])
-    if actor.scopes is not None and not actor.scopes.issuperset(scopes):
-        raise Invalid("A token cannot make one that may do more", path=["input", "scopes"])
-    if actor.scopes is not None and actor.expires_at is not None and expires_at > actor.expires_at:
-        raise Invalid("A token cannot make one that lasts longer", path=["input", "expiresAt"])
-    if not now() < expires_at <= now() + timedelta(days=366):
-        raise Invalid("The end must lie within the next year", path=["input", "expiresAt"])
-    text, token = _new_token(
-        actor.user.id, TokenKind.ACCESS, expires_at, name=shown, scopes=sorted(set(scopes))
-    )
-    session.add(token)
-    await session.flush()
-    return text, token
-
-
-async def revoke_access_token(session: AsyncSession, actor: Actor, *, token_id: UUID) -> Token:
-    """End one of the user's own access tokens; ended already is well, too.
-
-    Raises:
-        NotFound: the user has no such token.
-    """
-    require(actor, Action.REVOKE_ACCESS_TOKEN)
-    token = (
-        await session.execute(
-            select(Token).where(
-                col(Token.id) == token_id,
-                col(Token.user_id) == actor.id,
-                col(Token.kind) == TokenKind.ACCESS,
-            )
-        )
-    ).scalar_one_or_none()
-    if token is None:
-        raise NotFound("There is no such access token", path=["input", "id"])
-    token.revoked_at = token.revoked_at or now()
-    await session.flush()
-    return token
-
-
-async def access_tokens(session: AsyncSession, actor: Actor) -> list[Token]:
-    """Return the user's access tokens that still hold, newest first."""
-    statement = (
-        select(Token)
-        .where(
-            col(Token.user_id) == actor.id,
-            col(Token.kind) == TokenKind.ACCESS,
-            col(Token.revoked_at).is_(None),
-            col(Token.expires_at) > now(),
-        )
-        .order_by(col(Token.id).desc())
-    )
-    return list((await session.execute(statement)).scalars())
 
 
 async def email_of(session: AsyncSession, *, user_ids: list[UUID]) -> dict[UUID, str]:

@@ -11,7 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Order, new_id
-from models.enums import TransactionKind
+from models.enums import LedgerAccountKind, TransactionKind
+from services import settlement
 from services.errors import AmountTooSmall
 from services.settlement import Figures, Leg, Party
 
@@ -19,6 +20,15 @@ _POST = text(
     "SELECT ledger_post(jsonb_populate_record(NULL::transaction, CAST(:row AS jsonb)),"
     " CAST(:books AS uuid[]), CAST(:owners AS uuid[]), CAST(:currencies AS text[]),"
     " CAST(:kinds AS text[]), CAST(:amounts AS bigint[]), CAST(:release AS uuid))"
+)
+_POST_MANY = text(
+    "SELECT count(ledger_post(jsonb_populate_record(NULL::transaction, r.row),"
+    " ARRAY[CAST(:book AS uuid), CAST(:book AS uuid)], ARRAY[o1, o2],"
+    " ARRAY[CAST(:currency AS text), CAST(:currency AS text)], ARRAY[k1, k2], ARRAY[a1, a2]) ORDER BY n)"
+    " FROM ROWS FROM (jsonb_array_elements(CAST(:rows AS jsonb)), unnest(CAST(:first_owners AS uuid[])),"
+    " unnest(CAST(:first_kinds AS text[])), unnest(CAST(:first_amounts AS bigint[])),"
+    " unnest(CAST(:second_owners AS uuid[])), unnest(CAST(:second_kinds AS text[])),"
+    " unnest(CAST(:second_amounts AS bigint[]))) WITH ORDINALITY AS r(row, o1, k1, a1, o2, k2, a2, n)"
 )
 _LOCK = text(
     "SELECT ledger_lock(CAST(:books AS uuid[]), CAST(:owners AS uuid[]),"
@@ -57,6 +67,65 @@ async def post(
     )
     at: datetime = result.scalar_one()
     return at
+
+
+async def post_currents(
+    session: AsyncSession,
+    *,
+    order: Order,
+    platform_id: UUID,
+    kind: TransactionKind,
+    kind_from: LedgerAccountKind = LedgerAccountKind.BALANCE,
+    release: bool = False,
+) -> datetime:
+    """Move the currents of an order in the platform's book, or issue them; return the ledger time.
+
+    Locks: both accounts. Raises what the database refuses: the floor of a balance, a cap of issuance.
+    """
+    row, legs = currents_posting(order, platform_id=platform_id, kind=kind, kind_from=kind_from)
+    return await post(session, row=row, legs=legs, release_order_id=order.id if release else None)
+
+
+def currents_posting(
+    order: Order, *, platform_id: UUID, kind: TransactionKind, kind_from: LedgerAccountKind
+) -> tuple[dict[str, Any], list[Leg]]:
+    """Return the transaction's columns and its two legs, as `post` takes them."""
+    amount = order.approved_amount or order.amount
+    row = {
+        "id": new_id(), "group_id": new_id(), "kind": kind, "order_id": order.id,
+        "from_collective_id": order.from_id, "to_collective_id": order.to_id,
+        "from_host_id": platform_id, "to_host_id": platform_id, "description": order.description,
+        "has_public_side": order.has_public_side, **asdict(settlement.currents(amount)),
+    }  # fmt: skip
+    legs = settlement.currents_legs(
+        book_id=platform_id, from_id=order.from_id, to_id=order.to_id, amount=amount, kind_from=kind_from
+    )
+    return row, legs
+
+
+async def post_many_currents(
+    session: AsyncSession, *, postings: Sequence[tuple[dict[str, Any], list[Leg]]]
+) -> None:
+    """Write many transactions of `currents_posting`, in their order: two statements, however many.
+
+    Locks: all accounts first, in their order.
+    """
+    every = sorted({leg for _, legs in postings for leg in legs})
+    await lock(session, every)
+    firsts, seconds = [legs[0] for _, legs in postings], [legs[1] for _, legs in postings]
+    await session.execute(
+        _POST_MANY,
+        {
+            "rows": orjson.dumps([row for row, _ in postings], default=str).decode(),
+            "book": postings[0][1][0].book_id, "currency": settlement.CURRENTS,
+            "first_owners": [leg.owner_id for leg in firsts],
+            "first_kinds": [str(leg.kind) for leg in firsts],
+            "first_amounts": [leg.amount for leg in firsts],
+            "second_owners": [leg.owner_id for leg in seconds],
+            "second_kinds": [str(leg.kind) for leg in seconds],
+            "second_amounts": [leg.amount for leg in seconds],
+        },
+    )  # fmt: skip
 
 
 async def lock(session: AsyncSession, legs: Sequence[Leg]) -> None:

@@ -6,8 +6,12 @@ from string import Formatter
 from typing import Any
 from urllib.parse import quote
 
+from services.event_mail_texts import EVENT_TEMPLATES
+from services.redemption_mail_texts import REDEMPTION_TEMPLATES
+
 MAX_FACT = 500
 MAX_SUBJECT = 120
+MAX_MESSAGE = 2000
 _JOINERS = "\u200c\u200d"
 """Not printable by themselves, but whole scripts and emoji are written with them."""
 _VOCABULARIES = frozenset({"type", "status", "role"})
@@ -19,8 +23,15 @@ Kind: {type}
 Description: {description}
 """
 
+_HOURS = """
+Currents: {amount}
+Day: {day}
+Nonprofit: {nonprofit}
+Description: {description}
+"""
+
 # Subject and text by template. A line of the text whose facts are all empty is left out. The mail
-# to an address that is not proven repeats no word of whoever typed it: it would carry their spam.
+# that anybody can have sent to an address by signing up repeats no word of theirs: it would carry spam.
 TEMPLATES: Mapping[str, tuple[str, str]] = {
     "verify_email": (
         "Please confirm your email address",
@@ -73,6 +84,15 @@ Sign in with this address to accept or to decline.
 Reason: {reason}
 """,
     ),
+    "issuer_decision": (
+        "{nonprofit}: {decision} as an issuer of currents",
+        """Hello,
+
+{nonprofit} was {decision} as a nonprofit that issues currents for volunteer hours.
+
+Reason: {reason}
+""",
+    ),
     "donation_expected": (
         "A donation of {amount} to {to} is on its way",
         f"""Hello,
@@ -110,6 +130,65 @@ this order ({{type}}) is closed: {{status}}.
 Reason: {{reason}}
 """,
     ),
+    "hours_requested": (
+        "{name} asks for {amount}",
+        f"""Hello,
+
+{{name}} has volunteered for {{nonprofit}} and asks to approve the hours.
+{_HOURS}""",
+    ),
+    "hours_for_coordinator": (
+        "{name} names you as coordinator",
+        f"""Hello,
+
+{{name}} has volunteered for {{nonprofit}} and says that you coordinated it. An ADMIN of {{nonprofit}} can
+approve the hours; if you are not one yet, please ask one of them.
+{_HOURS}""",
+    ),
+    "hours_approved": (
+        "{nonprofit} has approved {amount}",
+        f"""Hello {{name}},
+
+thank you! {{nonprofit}} has approved your hours; the currents are in your balance.
+{_HOURS}""",
+    ),
+    "nonprofit_nominated": (
+        "Volunteers would like to log hours for you",
+        """Hello,
+
+a member of Commonweal ({name}) has volunteered for your organization and would like to log the hours.
+Sign up, and create your nonprofit there, to approve them:
+
+{public_url}
+
+If this means nothing to you, just ignore this mail.
+""",
+    ),
+    "nomination": (
+        "{name} nominates a nonprofit: {nonprofit}",
+        """Hello,
+
+{name} would like to log hours for a nonprofit that is not here yet.
+
+Nonprofit: {nonprofit}
+Address: {email}
+Description: {description}
+""",
+    ),
+    "cash_out_requested": (
+        "{to} asks for {amount} to be paid out",
+        f"""Hello,
+
+a cash-out waits for your approval.
+{_ORDER}""",
+    ),
+    "cash_out_approved": (
+        "Your cash-out of {amount} was approved",
+        f"""Hello,
+
+your cash-out was approved; it is paid next.
+{_ORDER}""",
+    ),
     "order_refunded": (
         "{type} of {amount}: refunded",
         f"""Hello,
@@ -117,6 +196,8 @@ Reason: {{reason}}
 an order ({{type}}) was returned, in whole or in part. Its history says how much.
 {_ORDER}""",
     ),
+    **EVENT_TEMPLATES,
+    **REDEMPTION_TEMPLATES,
 }
 
 
@@ -155,8 +236,16 @@ def _facts(payload: Mapping[str, Any], *, public_url: str) -> dict[str, str]:
 
 
 def _shown(name: str, value: object) -> str:
+    if name == "message":
+        return _quoted(str(value or ""))
     text = "" if value is None else one_line(str(value), max_length=MAX_FACT)
     return text.lower().replace("_", " ") if name in _VOCABULARIES else text
+
+
+def _quoted(text: str) -> str:
+    """Return what a person wrote to another: its lines, each marked as theirs."""
+    lines = (one_line(line, max_length=MAX_MESSAGE) for line in text[:MAX_MESSAGE].splitlines())
+    return "\n".join(f"> {line}" for line in lines if line)
 
 
 def _says_something(line: str, facts: Mapping[str, str]) -> bool:

@@ -1,6 +1,6 @@
 """Who belongs to what: invitations, roles, leaving."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,17 +11,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Collective, Credential, Invitation, Member, new_id, now
+from models import Collective, Invitation, Member, new_id, now
 from models.enums import CollectiveType, MemberRole, RequestStatus
-from services import collectives, identity, outbox, pages, texts, visibility
+from services import collectives, outbox, pages, places, texts, visibility
 from services.actors import Actor
+from services.addresses import known_or_new_user
 from services.errors import Conflict, Invalid, InvalidState, NotFound
 from services.pages import Page, PageRequest, Sort
 from services.permissions import Action, Subject, require
 from services.refs import Ref, named, require_open, resolve, resolve_one
 
 INVITABLE = (MemberRole.ADMIN, MemberRole.MEMBER, MemberRole.ACCOUNTANT)
-ENDABLE = (*INVITABLE, MemberRole.FOLLOWER, MemberRole.ATTENDEE)
+ENDABLE = (*INVITABLE, MemberRole.FOLLOWER, *places.REGISTERED)
 OLDEST_FIRST = Sort("since", col(Member.since), col(Member.id), descending=False)
 
 
@@ -53,7 +54,8 @@ async def invite(
         raise Invalid(f"{role} does not come by invitation", path=["input", "role"])
     if (user is None) == (email is None):
         raise Invalid("Name a user or an email address", path=["input", "user"])
-    invitee = named(parties["user"]) if user else await _known_or_new(session, email or "")
+    path = ["input", "email"]
+    invitee = named(parties["user"]) if user else await known_or_new_user(session, email or "", path=path)
     if invitee.type != CollectiveType.USER:
         raise Invalid("Only people are invited", path=["input", "user"])
     await _require_no_open(session, row.id, invitee.id, role)
@@ -65,20 +67,6 @@ async def invite(
     await session.flush()
     await _mail_invitation(session, actor.user, row, invitee, role)
     return invitation
-
-
-async def _known_or_new(session: AsyncSession, email: str) -> Collective:
-    address = identity.checked_email(email, path=["input", "email"])
-    statement = (
-        select(Collective)
-        .join(Credential, col(Credential.user_id) == Collective.id)
-        .where(col(Credential.email) == address)
-    )
-    known = (await session.execute(statement)).scalar_one_or_none()
-    if known is not None:
-        return known
-    user, _ = await identity.create_user(session, email=address, name="Invited member")
-    return user
 
 
 async def _require_no_open(
@@ -95,13 +83,10 @@ async def _require_no_open(
 async def _mail_invitation(
     session: AsyncSession, by: Collective, to: Collective, invitee: Collective, role: MemberRole
 ) -> None:
-    addresses = await identity.email_of(session, user_ids=[invitee.id])
-    if invitee.id in addresses:
-        await outbox.to_address(
-            session, address=addresses[invitee.id], template="invitation",
-            payload={"name": invitee.name, "by": by.name, "collective": to.name, "role": role},
-        )  # fmt: skip
-        await session.flush()
+    await outbox.to_users(
+        session, user_ids=[invitee.id], template="invitation",
+        payload={"name": invitee.name, "by": by.name, "collective": to.name, "role": role},
+    )  # fmt: skip
 
 
 async def respond(
@@ -147,6 +132,15 @@ async def add(session: AsyncSession, collective_id: UUID, member_id: UUID, role:
     )
 
 
+async def add_many(session: AsyncSession, pairs: Iterable[tuple[UUID, UUID]], role: MemberRole) -> None:
+    """Write member rows of (collective, member) unless open ones exist; one statement."""
+    rows = [
+        {"id": new_id(), "collective_id": owner, "member_id": member, "role": role, "since": now()}
+        for owner, member in sorted(pairs)
+    ]
+    await session.execute(insert(Member).values(rows).on_conflict_do_nothing())
+
+
 async def _open_row(
     session: AsyncSession, collective_id: UUID, member_id: UUID, role: MemberRole
 ) -> Member | None:
@@ -162,7 +156,7 @@ async def remove(session: AsyncSession, actor: Actor, *, member_id: UUID) -> Mem
 
     Raises:
         NotFound: there is no such open row.
-        InvalidState: the role is the system's, or it is the last ADMIN.
+        InvalidState: the role is the system's, it is the last ADMIN, or the attendee was checked in.
     """
     statement = (
         select(Member, Collective)
@@ -185,7 +179,10 @@ async def remove(session: AsyncSession, actor: Actor, *, member_id: UUID) -> Mem
         )  # fmt: skip
         if (await session.execute(admins)).scalar_one() <= 1:
             raise InvalidState("The last ADMIN cannot leave", path=["input", "id"])
-    await _end(session, member)
+    if member.role in places.REGISTERED:
+        await places.give_back(session, member)
+    else:
+        await _end(session, member)
     return member
 
 

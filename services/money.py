@@ -84,6 +84,13 @@ def to_minor(asked: AskedAmount, *, path: Sequence[str], currency: str | None = 
     return int(whole)
 
 
+def to_minor_or_zero(asked: AskedAmount, *, path: Sequence[str], currency: str) -> int:
+    """Return an amount of zero or more in minor units, where zero means none; else as `to_minor`."""
+    if asked.value.is_zero() and asked.currency == currency:
+        return 0
+    return to_minor(asked, path=path, currency=currency)
+
+
 def round_half_away(value: Decimal) -> int:
     """Round to a whole number, half away from zero."""
     return int(value.to_integral_value(rounding=ROUND_HALF_UP, context=_EXACT))

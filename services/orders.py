@@ -40,12 +40,23 @@ class Placed:
     payee: Party
 
 
-def sides(order: Order, payer: Party, payee: Party) -> Placed:
-    """Return the order with its sides as they settle."""
+def sides(order: Order, payer: Party, payee: Party, *, platform_id: UUID | None) -> Placed:
+    """Return the order with its sides as they settle: of currents, in the platform's book."""
+    if order.currency == settlement.CURRENTS and platform_id is not None:
+        book = settlement.book_of_currents(platform_id)
+        return Placed(
+            order,
+            Party(settlement.kept_in(order.currency, named(payer)), book),
+            Party(settlement.kept_in(order.currency, named(payee)), book),
+        )
     from_outside = order.type == OrderType.ADDED_FUNDS or (
         order.type == OrderType.DONATION and order.payment_method_kind == PaymentMethodKind.MANUAL
     )
-    to_outside = order.type == OrderType.EXPENSE and order.payout_method_kind != PayoutMethodKind.BALANCE
+    if order.type == OrderType.CASH_OUT:
+        payer = Party(settlement.kept_in(order.currency, named(payer)), payer.host)
+    to_outside = order.type == OrderType.CASH_OUT or (
+        order.type == OrderType.EXPENSE and order.payout_method_kind != PayoutMethodKind.BALANCE
+    )
     giver = None if order.origin_unknown else payer.collective
     return Placed(
         order,
@@ -77,6 +88,8 @@ async def donate(
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.DONATE, Subject(payer=payer.collective, payee=payee.collective))
     kind, method = await methods.payment_method(session, named_as=payment_method, to_host=payee.host)
+    if amount.currency == settlement.CURRENTS and (method or kind is not PaymentMethodKind.BALANCE):
+        raise Invalid("Currents are given from a balance", path=["input", "paymentMethod"])
     order = _new(
         actor, OrderType.DONATION, payer, payee, amount, order_id=order_id, description=description,
         private_message=private_message,
@@ -88,8 +101,8 @@ async def donate(
         await insert_order(session, order, [created(order)])
         await _tell_host(session, actor, order, payee)
         return order
-    _require_hosted(payer, "from")
-    await _settle_at_once(session, actor, sides(order, payer, payee), TransactionKind.DONATION, method=method)
+    _require_hosted(payer, "from", order.currency)
+    await _settle_at_once(session, actor, order, (payer, payee), method=method)
     return order
 
 
@@ -133,7 +146,7 @@ async def add_funds(
     order.origin_unknown = from_ is None
     if order.origin_unknown:  # the host is no side of it
         order.has_public_side = has_public_side(payee, payee)
-    await _settle_at_once(session, actor, sides(order, payer, payee), TransactionKind.ADDED_FUNDS)
+    await _settle_at_once(session, actor, order, (payer, payee))
     return order
 
 
@@ -151,9 +164,9 @@ async def transfer(
     parties = await resolve(session, actor, {"from": from_, "to": to})
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.TRANSFER_FUNDS, Subject(payer=payer.collective, payee=payee.collective))
-    _require_hosted(payer, "from")
+    _require_hosted(payer, "from", amount.currency)
     order = _new(actor, OrderType.TRANSFER, payer, payee, amount, order_id=order_id, description=description)
-    await _settle_at_once(session, actor, sides(order, payer, payee), TransactionKind.TRANSFER)
+    await _settle_at_once(session, actor, order, (payer, payee))
     return order
 
 
@@ -171,14 +184,16 @@ def _new(
 ) -> Order:
     """Make the row of an order for a hosted payee, with the fees that hold now."""
     check_sides(payer, payee, same_allowed=kind == OrderType.ADDED_FUNDS)
-    _require_hosted(payee, "to")
     to = named(payee)
-    minor = to_minor(amount, path=["input", "amount"], currency=to.currency)
+    in_currents = amount.currency == settlement.CURRENTS and kind in {OrderType.DONATION, OrderType.TRANSFER}
+    currency = settlement.CURRENTS if in_currents else to.currency
+    _require_hosted(payee, "to", currency)
+    minor = to_minor(amount, path=["input", "amount"], currency=currency)
     if host_fee_bps is not None and not 0 <= host_fee_bps <= 10_000:  # noqa: PLR2004 - basis points
         raise Invalid("A fee is 0 to 10000 basis points", path=["input", "hostFeeBps"])
     return Order(
         id=order_id, type=kind, status=OrderStatus.PENDING, created_by_id=actor.id,
-        from_id=named(payer).id, to_id=to.id, currency=to.currency, amount=minor,
+        from_id=named(payer).id, to_id=to.id, currency=currency, amount=minor,
         description=texts.clean(description, path=["input", "description"]),
         private_message=texts.clean(private_message, path=["input", "privateMessage"]),
         host_fee_bps=_host_fee_bps(payee) if host_fee_bps is None else host_fee_bps,
@@ -208,8 +223,9 @@ def has_public_side(payer: Party, payee: Party) -> bool:
     return any(named(p).type != CollectiveType.USER for p in (payer, payee))
 
 
-def _require_hosted(party: Party, name: str) -> None:
-    if party.host is None:
+def _require_hosted(party: Party, name: str, currency: str | None = None) -> None:
+    """Let through whom a host holds money for; currents are in the platform's book, whoever has them."""
+    if party.host is None and currency != settlement.CURRENTS:
         raise InvalidState(f"{named(party).slug} has no host that holds its money", path=["input", name])
 
 
@@ -221,18 +237,18 @@ def _host_fee_bps(payee: Party) -> int:
 async def _settle_at_once(
     session: AsyncSession,
     actor: Actor,
-    placed: Placed,
-    kind: TransactionKind,
+    order: Order,
+    parties: tuple[Party, Party],
     *,
     method: PaymentMethod | None = None,
 ) -> None:
     """Write an order that is created, approved and paid in one act."""
-    order = placed.order
+    placed = sides(order, *parties, platform_id=actor.platform_id)
     order.status = OrderStatus.PAID
     first = created(order)
     paid = action(order, OrderActionType.PAY, actor, before=OrderStatus.PENDING)
     await insert_order(session, order, [first, paid])
-    await settle(session, actor, placed, kind, method=method)
+    await settle(session, actor, placed, TransactionKind(order.type), method=method)
     await after_payment(session, actor, placed)
 
 

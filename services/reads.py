@@ -31,6 +31,9 @@ class OrderFilter:
     status: Sequence[OrderStatus] = ()
     from_id: UUID | None = None
     to_id: UUID | None = None
+    event_id: UUID | None = None
+    addressed_to_id: UUID | None = None
+    offer_id: UUID | None = None
     created_from: datetime | None = None
     created_until: datetime | None = None
 
@@ -58,6 +61,12 @@ def _order_conditions(wanted: OrderFilter, table: Any = Order) -> list[ColumnEle
         found.append(table.from_id == wanted.from_id)
     if wanted.to_id:
         found.append(table.to_id == wanted.to_id)
+    if wanted.event_id:
+        found.append(table.event_id == wanted.event_id)
+    if wanted.addressed_to_id:
+        found.append(table.addressed_to_id == wanted.addressed_to_id)
+    if wanted.offer_id:
+        found.append(table.offer_id == wanted.offer_id)
     if wanted.created_from:
         found.append(table.created_at >= wanted.created_from)
     if wanted.created_until:

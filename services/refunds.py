@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Order, Transaction, new_id
+from models import Collective, Order, Transaction, new_id
 from models.enums import (
     LedgerAccountKind,
     OrderActionType,
@@ -25,7 +25,7 @@ from services.money import AskedAmount, allocate, round_half_away, to_minor
 from services.orders import Placed, action, add_actions, summary
 from services.permissions import Action, require
 from services.refs import named
-from services.settlement import OUTSIDE, Figures, Leg, Party, legs, merged
+from services.settlement import OUTSIDE, Figures, Leg, Party, kept_in, legs, merged
 
 REFUNDABLE = {
     OrderType.DONATION: Action.REFUND_DONATION,
@@ -77,7 +77,7 @@ async def refund(
     original, earlier = await _lock(session, order)
     left = _left(original, earlier)
     part = _asked(order, left, amount)
-    at_once = _parties(placed, original)
+    at_once = await _parties(session, placed, original)
     found = _part(left, part, original, host_pays_itself=_host_is_receiver(at_once))
     written = await _post(session, actor, order, at_once, found, original, refund_id=refund_id)
     before = OrderStatus(order.status)
@@ -139,11 +139,24 @@ def _asked(order: Order, left: dict[str, int], amount: AskedAmount | None) -> in
     return part
 
 
-def _parties(placed: Placed, original: Transaction) -> tuple[Party, Party]:
-    """Return the sides as they were when the original was posted."""
-    payer = placed.payer if original.from_host_id else Party(placed.payer.collective)
-    payee = placed.payee if original.to_host_id else Party(placed.payee.collective)
-    return payer, payee
+async def _parties(session: AsyncSession, placed: Placed, original: Transaction) -> tuple[Party, Party]:
+    """Return the sides as they were when the original was posted; for a merged user, who took it over."""
+    payer = await _survivor(session, placed.payer)
+    payee = await _survivor(session, placed.payee)
+    return (
+        payer if original.from_host_id else Party(payer.collective),
+        payee if original.to_host_id else Party(payee.collective),
+    )
+
+
+async def _survivor(session: AsyncSession, party: Party) -> Party:
+    row = party.collective
+    if row is None or row.merged_into_id is None:
+        return party
+    currency = row.currency
+    while row.merged_into_id is not None:
+        row = await session.get_one(Collective, row.merged_into_id)
+    return Party(kept_in(currency, row), party.host)
 
 
 def _receiver(sides: tuple[Party, Party]) -> Party:

@@ -10,10 +10,12 @@ from decimal import Decimal
 from uuid import UUID
 
 from models import Collective
-from models.enums import FeesPayer, LedgerAccountKind
+from models.enums import CollectiveType, FeesPayer, LedgerAccountKind
 from services.errors import AmountTooSmall, Invalid
 from services.fx import Quote
 from services.money import MAX_MINOR, convert, convert_back, share
+
+CURRENTS = "CUR"
 
 
 @dataclass(frozen=True)
@@ -258,6 +260,45 @@ def _receiving_side(found: Figures, payer: Party, payee: Party, *, platform_id: 
             _leg(book, book, own.currency, LedgerAccountKind.EXCHANGE, -found.to_collective_amount),
         ]
     return lines
+
+
+def currents(amount: int) -> Figures:
+    """Return the figures of moving minor units of CUR in the platform's book: no fee, no rate."""
+    return Figures(
+        currency=CURRENTS, amount=amount, host_currency=CURRENTS, fx_rate=Decimal(1), fx_rate_id=None,
+        gross=amount, payment_processor_fee=0, platform_fee=0, host_fee=0, to_host_amount=amount,
+        to_collective_amount=amount, from_host_currency=CURRENTS, from_host_fx_rate=Decimal(1),
+        from_host_amount=-amount, from_collective_currency=CURRENTS,
+        from_collective_fx_rate=Decimal(1), from_collective_amount=-amount,
+    )  # fmt: skip
+
+
+def currents_legs(
+    *,
+    book_id: UUID,
+    from_id: UUID,
+    to_id: UUID,
+    amount: int,
+    kind_from: LedgerAccountKind = LedgerAccountKind.BALANCE,
+) -> list[Leg]:
+    """Return the two postings of moving, or from ISSUANCE issuing, currents, in the order of locking."""
+    return merged([
+        Leg(book_id, from_id, CURRENTS, kind_from, -amount),
+        Leg(book_id, to_id, CURRENTS, LedgerAccountKind.BALANCE, amount),
+    ])  # fmt: skip
+
+
+def book_of_currents(platform_id: UUID) -> Collective:
+    """Return the platform as the host that keeps currents."""
+    return Collective(id=platform_id, slug="", type=CollectiveType.NONPROFIT, name="", currency=CURRENTS)
+
+
+def kept_in(currency: str, collective: Collective) -> Collective:
+    """Return the collective as the owner of a balance in a currency that need not be its own."""
+    return Collective(
+        id=collective.id, slug=collective.slug, type=collective.type, name=collective.name,
+        timezone=collective.timezone, merged_into_id=collective.merged_into_id, currency=currency,
+    )  # fmt: skip
 
 
 def _leg(book: Collective, owner: Collective, currency: str, kind: LedgerAccountKind, amount: int) -> Leg:

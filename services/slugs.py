@@ -93,6 +93,7 @@ RESERVED = frozenset(
     ]
 )
 _FORM = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_HEX = re.compile(r"[0-9a-f]{6,}")
 MIN_LENGTH, MAX_LENGTH = 2, 64
 
 
@@ -114,3 +115,9 @@ def suggest(name: str, *, suffix: str) -> str:
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: MAX_LENGTH - len(suffix) - 1].strip("-")
     return f"{stem or 'someone'}-{suffix}"
+
+
+def is_suggested(slug: str, *, name: str) -> bool:
+    """Whether `suggest` made the slug of the name, with a suffix of hexadecimal digits."""
+    suffix = slug.rpartition("-")[2]
+    return _HEX.fullmatch(suffix) is not None and slug == suggest(name, suffix=suffix)

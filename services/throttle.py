@@ -1,6 +1,7 @@
 """Counting tries in windows, in the database, so that it holds over all server processes."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import case
 from sqlalchemy.dialects.postgresql import insert
@@ -12,6 +13,11 @@ from models import Throttle, now
 WINDOW = timedelta(minutes=15)
 PER_ACCOUNT = 10
 PER_ADDRESS = 100
+DAY = timedelta(days=1)
+UPLOADS_PER_DAY = 100
+SIGN_UP_WINDOW = timedelta(hours=1)
+SIGN_UPS_PER_ACCOUNT = 5
+SIGN_UPS_PER_ADDRESS = 20
 
 
 async def count_sign_in(session: AsyncSession, *, email: str, address: str) -> bool:
@@ -21,14 +27,33 @@ async def count_sign_in(session: AsyncSession, *, email: str, address: str) -> b
     """
     account = email.strip().lower().replace("\x00", "")[:254]
     account_key, address_key = f"sign-in:account:{account}", f"sign-in:address:{address}"
-    tried = await _count(session, [account_key, address_key])
+    tried = await _count(session, [account_key, address_key], window=WINDOW)
     return tried[account_key] <= PER_ACCOUNT and tried[address_key] <= PER_ADDRESS
 
 
-async def _count(session: AsyncSession, keys: list[str]) -> dict[str, int]:
+async def count_sign_up(session: AsyncSession, *, email: str, address: str) -> bool:
+    """Count a mail that a network address asks for; to be committed whatever comes of it.
+
+    `email` is as `identity.checked_email` returns it. An empty network address is this process, which is
+    not counted. Returns whether it is one of the first 5 to the email address and 20 of the network address
+    within an hour.
+    """
+    account_key, address_key = f"sign-up:account:{email}", f"sign-up:address:{address}"
+    keys = [account_key, address_key] if address else [account_key]
+    tried = await _count(session, keys, window=SIGN_UP_WINDOW)
+    return tried[account_key] <= SIGN_UPS_PER_ACCOUNT and tried.get(address_key, 0) <= SIGN_UPS_PER_ADDRESS
+
+
+async def count_upload(session: AsyncSession, *, user_id: UUID) -> bool:
+    """Count a file that a user sends; return whether it is one of the first 100 within a day."""
+    key = f"upload:{user_id}"
+    return (await _count(session, [key], window=DAY))[key] <= UPLOADS_PER_DAY
+
+
+async def _count(session: AsyncSession, keys: list[str], *, window: timedelta) -> dict[str, int]:
     counts = {}
     for key in sorted(keys):
-        started = insert(Throttle).values(key=key, attempts=1, window_ends_at=now() + WINDOW)
+        started = insert(Throttle).values(key=key, attempts=1, window_ends_at=now() + window)
         over = col(Throttle.window_ends_at) <= now()
         counted = started.on_conflict_do_update(
             index_elements=["key"],

@@ -2,10 +2,22 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, or_, select, true
+from sqlalchemy import ARRAY, ColumnElement, Text, and_, cast, false, or_, select, true
 from sqlmodel import col
 
-from models import Collective, Invitation, LedgerAccount, Member, Order, PayoutMethod, Transaction
+from models import (
+    Attendance,
+    Collective,
+    Invitation,
+    LedgerAccount,
+    Member,
+    Offer,
+    Order,
+    PayoutMethod,
+    Receipt,
+    Redemption,
+    Transaction,
+)
 from models.enums import CollectiveType, MemberRole, OrderStatus, OrderType
 from services.actors import Actor
 
@@ -41,10 +53,19 @@ def of_collective(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
     )
 
 
+def of_listed_collective(actor: Actor) -> ColumnElement[bool]:
+    """Those that it sees, less users known by email alone: no list tells that an address is here."""
+    if actor.is_platform_accountant:
+        return true()
+    unproved = and_(col(Collective.type) == CollectiveType.USER, col(Collective.claimed_at).is_(None))
+    return and_(of_collective(actor), ~unproved)
+
+
 def of_order(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
     """Expenses, and what is approved or paid, where a side is no person; else those concerned.
 
-    Concerned are the creator, admins and accountants of both sides and of their hosts.
+    Concerned are the creator, whom it is addressed to, admins and accountants of both sides and of their
+    hosts.
     """
     if actor.is_platform_accountant:
         return true()
@@ -57,6 +78,7 @@ def of_order(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
     return or_(
         public,
         table.created_by_id == actor.id,
+        table.addressed_to_id == actor.id,
         _among(table.from_id, actor, *_READERS),
         _among(table.to_id, actor, *_READERS),
         _hosted(table.from_id, actor),
@@ -106,14 +128,24 @@ def of_ledger_account(actor: Actor) -> ColumnElement[bool]:
 
 
 def of_member(actor: Actor) -> ColumnElement[bool]:
-    """All but followers, whom the collective's admins and they themselves see."""
+    """All but followers and those who wait, whom the collective's admins and they themselves see."""
     if actor.is_platform_accountant:
         return true()
     return or_(
-        col(Member.role) != MemberRole.FOLLOWER,
+        col(Member.role).not_in((MemberRole.FOLLOWER, MemberRole.WAITING)),
         _among(Member.collective_id, actor, *_READERS),
         _in_events(Member.collective_id, actor, *_READERS),
         _among(Member.member_id, actor, *_READERS),
+    )
+
+
+def of_attendance(actor: Actor) -> ColumnElement[bool]:
+    """The event's admins and accountants, and those of its parent."""
+    if actor.is_platform_accountant:
+        return true()
+    return or_(
+        _among(Attendance.event_id, actor, *_READERS),
+        _in_events(Attendance.event_id, actor, *_READERS),
     )
 
 
@@ -126,6 +158,41 @@ def of_payout_method(actor: Actor) -> ColumnElement[bool]:
         _among(PayoutMethod.owner_id, actor, *_READERS),
         col(PayoutMethod.id).in_(to_pay),
     )
+
+
+def of_offer(actor: Actor) -> ColumnElement[bool]:
+    """Active ones of open businesses; all of a business for its admins and accountants.
+
+    Needs Offer joined to Collective on business_id.
+    """
+    if actor.is_platform_accountant:
+        return true()
+    return or_(
+        and_(col(Offer.is_active), col(Collective.archived_at).is_(None)),
+        _among(Offer.business_id, actor, *_READERS),
+    )
+
+
+def of_receipt(actor: Actor, public_id: str) -> ColumnElement[bool]:
+    """Who uploaded it; admins of a business it was shown to; the payer, and its host, of an expense with it.
+
+    Only the owner's own orders count: naming somebody else's receipt opens it to nobody.
+    """
+    if actor.is_platform_accountant:
+        return true()
+    shown = select(col(Redemption.receipt_id)).join(Order, col(Order.id) == Redemption.order_id)
+    to_business = shown.where(
+        col(Redemption.receipt_id) == Receipt.id,
+        col(Order.from_id) == Receipt.owner_id,
+        _among(Order.to_id, actor, MemberRole.ADMIN),
+    )
+    to_payer = select(col(Order.id)).where(
+        col(Order.type) == OrderType.EXPENSE,
+        col(Order.created_by_id) == Receipt.owner_id,
+        col(Order.receipts).op("@>")(cast([public_id], ARRAY(Text))),
+        or_(_among(Order.from_id, actor, *_READERS), _hosted(Order.from_id, actor)),
+    )
+    return or_(_among(Receipt.owner_id, actor), to_business.exists(), to_payer.exists())
 
 
 def of_invitation(actor: Actor) -> ColumnElement[bool]:

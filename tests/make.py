@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from models import Collective, Credential, FxRate, Member, PlatformPolicy, Token, new_id, now
-from models.enums import CollectiveType, MemberRole, TokenKind
+from models.enums import CollectiveType, LedgerAccountKind, MemberRole, TokenKind, TransactionKind
 from schema import unit_of_work
-from services import collectives, ids, ledger, platform
+from services import collectives, ids, ledger, platform, settlement
 from services.actors import token_hash
+from services.settlement import Party
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -155,6 +156,22 @@ class World:
             },
         )
         assert answer["addFunds"]["errors"] == [], answer
+
+    async def currents(self, *people: Person, value: str = "30.000") -> None:
+        """Give each of the people currents, as the platform's own issue."""
+        minor = int(Decimal(value) * 1000)
+        book = Party(self.platform, self.platform)
+        for person in people:
+            row = ledger.transaction_row(
+                settlement.currents(minor), book, Party(person.user, self.platform),
+                kind=TransactionKind.HOURS, order=None,
+            )  # fmt: skip
+            legs = settlement.currents_legs(
+                book_id=self.platform.id, from_id=self.platform.id, to_id=person.user.id, amount=minor,
+                kind_from=LedgerAccountKind.ISSUANCE,
+            )  # fmt: skip
+            async with self.sessions() as session, session.begin():
+                await ledger.post(session, row=row, legs=legs)
 
     async def execute(
         self, query: str, *, by: Person | str | None = None, **variables: Any

@@ -1,12 +1,11 @@
-"""Making and editing collectives and events; hosting."""
+"""Making and editing collectives; hosting."""
 
-from datetime import datetime
 from typing import Any
 
 import strawberry
 
 from resolvers.context import Info
-from schema.collective import Collective, Event
+from schema.collective import Collective
 from schema.enums import CollectiveType, PaymentMethodKind, PayoutMethodKind
 from schema.member import HostApplication
 from schema.method import PaymentMethod, PayoutMethod
@@ -51,9 +50,11 @@ class UpdateCollectiveInput:
         default=strawberry.UNSET, description="What it says of itself."
     )
     website: str | None = strawberry.field(default=strawberry.UNSET, description="Its address on the web.")
-    location: str | None = strawberry.field(default=strawberry.UNSET, description="Where it is.")
+    location: str | None = strawberry.field(
+        default=strawberry.UNSET, description="Where it is; of an event, with updateEvent."
+    )
     timezone: str | None = strawberry.field(
-        default=strawberry.UNSET, description="Its time zone, by IANA name."
+        default=strawberry.UNSET, description="Its time zone, by IANA name; of an event, with updateEvent."
     )
     image_url: str | None = strawberry.field(default=strawberry.UNSET, description="Its picture's address.")
     tags: list[str] | None = strawberry.field(
@@ -81,30 +82,6 @@ class ArchiveCollectiveInput:
 @strawberry.type(description="The archived collective.")
 class ArchiveCollectivePayload(Payload):
     collective: Collective | None = strawberry.field(default=None, description="The collective.")
-
-
-@strawberry.input(description="A new event.")
-class CreateEventInput:
-    parent: CollectiveRef = strawberry.field(description="Whose event; you are ADMIN of it.")
-    name: str = strawberry.field(description="What people call it.")
-    starts_at: datetime = strawberry.field(description="When it starts.")
-    ends_at: datetime = strawberry.field(description="When it ends.")
-    timezone: str | None = strawberry.field(
-        default=None, description="Its time zone, by IANA name; the parent's if not given."
-    )
-    location: str | None = strawberry.field(default=None, description="Where it is.")
-    is_public: bool = strawberry.field(
-        default=True, description="False hides it from all but its members and the parent's admins."
-    )
-    capacity: int | None = strawberry.field(default=None, description="How many can come.")
-    credit_policy: str | None = strawberry.field(
-        default=None, description="FULL_EVENT (as if not given) or ACTUAL."
-    )
-
-
-@strawberry.type(description="The new event.")
-class CreateEventPayload(Payload):
-    event: Event | None = strawberry.field(default=None, description="The event.")
 
 
 @strawberry.input(description="A request to be hosted.")
@@ -220,19 +197,6 @@ class CollectiveMutations:
             return {"collective": row}
 
         return await perform(info, ArchiveCollectivePayload, work)
-
-    @strawberry.mutation(description="Make an event. For ADMINs of its parent.")
-    async def create_event(self, info: Info, input: CreateEventInput) -> CreateEventPayload:  # noqa: A002
-        async def work() -> dict[str, Any]:
-            row = await info.context.run(
-                collectives.create_event, parent=ref(input.parent), name=input.name,
-                starts_at=input.starts_at, ends_at=input.ends_at, timezone=input.timezone,
-                location=input.location, is_public=input.is_public, capacity=input.capacity,
-                credit_policy=input.credit_policy,
-            )  # fmt: skip
-            return {"event": row}
-
-        return await perform(info, CreateEventPayload, work)
 
     @strawberry.mutation(
         description="Ask a host to hold a collective's money. For the collective's ADMINs. CONFLICT."

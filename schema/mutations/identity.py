@@ -12,7 +12,7 @@ from schema.enums import Scope
 from schema.identity import AccessToken, Session
 from schema.mutations.base import Payload, perform
 from schema.scalars import CurrencyCode
-from services import identity, ids
+from services import identity, ids, issuers, tokens
 
 
 @strawberry.input(description="A new user.")
@@ -25,9 +25,11 @@ class SignUpInput:
     )
 
 
-@strawberry.type(description="The user, who can sign in once the address is proved.")
+@strawberry.type(description="What the user will look like, who can sign in once the address is proved.")
 class SignUpPayload(Payload):
-    user: User | None = strawberry.field(default=None, description="The user.")
+    user: User | None = strawberry.field(
+        default=None, description="A likeness: its id and slug lead nowhere. `verifyEmail` answers the user."
+    )
 
 
 @strawberry.input(description="The proof of an address.")
@@ -88,14 +90,15 @@ def _signed_in(done: identity.SignedIn) -> dict[str, Any]:
 @strawberry.type
 class IdentityMutations:
     @strawberry.mutation(
-        description="Create a user. Answers alike whether the address is known or not; the mail tells."
+        description="Create a user, stored under the chosen name once the mailed token is used. Answers "
+        "alike whether the address is known or not; the mail tells. RATE_LIMITED after 5 mails to an "
+        "address, or 20 asked for from a network address, within an hour."
     )
     async def sign_up(self, info: Info, input: SignUpInput) -> SignUpPayload:  # noqa: A002
         async def work() -> dict[str, Any]:
-            user = await info.context.run(
-                identity.sign_up, email=input.email, name=input.name, password=input.password,
-                currency=input.currency, demo=info.context.demo,
-            )  # fmt: skip
+            user = await resolve.sign_up(
+                info, email=input.email, name=input.name, password=input.password, currency=input.currency
+            )
             return {"user": user}
 
         return await perform(info, SignUpPayload, work, for_anybody=True)
@@ -106,9 +109,7 @@ class IdentityMutations:
     async def verify_email(self, info: Info, input: VerifyEmailInput) -> VerifyEmailPayload:  # noqa: A002
         async def work() -> dict[str, Any]:
             days = info.context.settings.session_days
-            return _signed_in(
-                await info.context.run(identity.verify_email, token=input.token, session_days=days)
-            )
+            return _signed_in(await info.context.run(issuers.claim, token=input.token, session_days=days))
 
         return await perform(info, VerifyEmailPayload, work, for_anybody=True)
 
@@ -140,7 +141,7 @@ class IdentityMutations:
     ) -> CreateAccessTokenPayload:
         async def work() -> dict[str, Any]:
             token, row = await info.context.run(
-                identity.create_access_token, name=input.name, expires_at=input.expires_at,
+                tokens.create_access_token, name=input.name, expires_at=input.expires_at,
                 scopes=input.scopes,
             )  # fmt: skip
             return {"token": token, "access_token": row}
@@ -155,7 +156,7 @@ class IdentityMutations:
     ) -> RevokeAccessTokenPayload:
         async def work() -> dict[str, Any]:
             token_id = ids.decode("AccessToken", input.id, path=["input", "id"])
-            row = await info.context.run(identity.revoke_access_token, token_id=token_id)
+            row = await info.context.run(tokens.revoke_access_token, token_id=token_id)
             return {"access_token": row}
 
         return await perform(info, RevokeAccessTokenPayload, work)

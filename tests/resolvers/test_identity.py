@@ -105,33 +105,6 @@ async def test_a_sign_up_that_cannot_be_stores_nothing(
     assert await world.fingerprint() == before
 
 
-async def test_a_known_address_gets_the_same_answer_and_a_mail_that_says_so(world: World) -> None:
-    await joined(world)
-    before = await world.scalar("SELECT count(*) FROM collective")
-    known = await world.do("signUp", USER, **ADA)
-    new = await world.do("signUp", USER, **(ADA | {"email": "new@example.org"}))
-    for answer in (known, new):
-        answer["user"].pop("id")
-        assert answer["user"].pop("slug").startswith("ada-")
-    assert known == new
-    assert await world.scalar("SELECT count(*) FROM collective") == before + 1
-    assert [mail["to"] for mail in await mailed(world, "address_in_use")] == ["ada@example.org"]
-    assert await sign_in(world) != "INVALID_INPUT"
-
-
-async def test_an_address_known_by_email_alone_gets_the_same_answer(world: World) -> None:
-    admin = await world.person("admin")
-    club = await world.community("club", None, admin)
-    email = ADA["email"]
-    await world.do("inviteMember", by=admin, collective=of(club), role="MEMBER", email=email)
-    known = await world.do("signUp", USER, **ADA)
-    new = await world.do("signUp", USER, **(ADA | {"email": "new@example.org"}))
-    for answer in (known, new):
-        answer["user"].pop("id")
-        assert answer["user"].pop("slug").startswith("ada-")
-    assert known == new
-
-
 async def test_a_password_of_somebody_else_does_not_survive_the_proof(world: World) -> None:
     await world.do("signUp", "user { id }", **ADA)
     (mail,) = await mailed(world)

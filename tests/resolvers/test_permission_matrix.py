@@ -15,7 +15,7 @@ from psycopg import sql
 from sqlalchemy import text
 
 from models import HostApplication, Invitation, Token, new_id, now
-from models.enums import MemberRole, Scope, TokenKind
+from models.enums import CollectiveType, MemberRole, Scope, TokenKind
 from schema.build import schema
 from services import database as databases
 from services.actors import token_hash
@@ -29,22 +29,28 @@ VIEWERS = [
 ]  # fmt: skip
 SIGNED_IN = " ".join(VIEWERS[1:])
 ORDERED = {
+    "redeemOffer", "logHours", "cashOut",
     "donate", "addFunds", "submitExpense", "transferFunds", "approveOrder", "approveOrders", "rejectOrder",
-    "payOrder", "cancelOrder", "refundOrder",
+    "payOrder", "cancelOrder", "refundOrder", "mergeUsers", "checkIn", "checkOut",
 }  # fmt: skip
 SCOPES = {
-    "donate addFunds submitExpense transferFunds cancelOrder": "ORDERS",
+    "donate addFunds submitExpense transferFunds cancelOrder redeemOffer logHours cashOut": "ORDERS",
     "approveOrder approveOrders rejectOrder payOrder refundOrder setFxRate setPlatformPolicy": "APPROVE",
+    "checkIn checkOut": "APPROVE",
+    "decideIssuer setIssuanceCap mergeUsers": "APPROVE",
     "signOut": "READ",
 }
 ONCE = {
+    "deactivateOffer",
     "archiveCollective", "applyToHost", "decideHostApplication", "inviteMember", "respondToInvitation",
-    "removeMember",
+    "removeMember", "cancelEvent", "cancelRegistration",
 }  # fmt: skip
 """What cannot be done twice: each viewer gets a database of their own."""
 ADMINS = "admin co_admin"
 PLATFORM = "platform_admin platform_accountant"
 # Who sees a pending donation: its maker, admins and accountants of both sides and their hosts, the platform.
+SHOPPERS = f"payee accountant {ADMINS} {PLATFORM}"
+"""Who sees what the payee buys at the shop."""
 CONCERNED = f"creator accountant {ADMINS} payee_admin payer_host_admin payee_host_admin {PLATFORM}"
 
 
@@ -67,9 +73,22 @@ class Case:
 
 
 GIVER, GETTER, FREE = {"slug": "giver"}, {"slug": "getter"}, {"slug": "free"}
-EVENT = {"slug": "private-event"}
+EVENT, WORKDAY = {"slug": "private-event"}, {"slug": "workday"}
+SEE_EVENT = f"{ADMINS} accountant {PLATFORM}"
+SHOP = {"slug": "shop"}
 TEN = money("10.00")
 SOON = (now() + timedelta(hours=12)).isoformat()
+
+WORKERS = f"payee payer_host_admin {PLATFORM}"
+"""Who sees what the payee worked for the payer's host."""
+
+
+def worked(days: int) -> dict[str, Any]:
+    """Return hours of some days ago for the payer's host, as logHours takes them."""
+    begun = now().replace(hour=8, minute=0) - timedelta(days=days)
+    ended = begun + timedelta(hours=1)
+    return {"nonprofit": {"slug": "payer-host"}, "startsAt": begun.isoformat(), "endsAt": ended.isoformat()}
+
 
 # fmt: off
 CASES: dict[str, Case] = {
@@ -89,6 +108,25 @@ CASES: dict[str, Case] = {
     "archiveCollective": Case({"collective": FREE}, f"{ADMINS} platform_admin"),
     "createEvent": Case({"parent": GIVER, "name": "x", "startsAt": "2030-01-01T10:00Z",
         "endsAt": "2030-01-01T11:00Z"}, ADMINS),
+    "updateEvent": Case({"event": EVENT, "location": "x"}, ADMINS, SEE_EVENT),
+    "updateEvent of a nonprofit": Case({"event": WORKDAY, "location": "x"}, "payer_host_admin"),
+    "cancelEvent": Case({"event": EVENT, "reason": "x"}, ADMINS, SEE_EVENT),
+    "registerForEvent": Case({"event": WORKDAY}, SIGNED_IN),
+    "registerForEvent of a private event": Case({"event": EVENT}, SEE_EVENT, SEE_EVENT),
+    "cancelRegistration": Case({"event": WORKDAY}, "backer",
+        special=dict.fromkeys(set(VIEWERS) - {"anonymous", "backer"}, "INVALID_STATE")),
+    "inviteToEvent": Case({"event": EVENT, "users": [{"slug": "stranger"}]}, ADMINS, SEE_EVENT),
+    "sendEventMessage": Case({"event": WORKDAY, "message": "x"}, "payer_host_admin backer member"),
+    "sendEventMessage of a private event": Case({"event": EVENT, "message": "x"}, ADMINS, SEE_EVENT),
+    "checkIn": Case({"event": WORKDAY, "user": {"slug": "stranger"}}, "payer_host_admin"),
+    "checkIn of an address": Case({"event": WORKDAY, "email": "new@example.org"}, "payer_host_admin"),
+    "checkIn of the admin": Case({"event": WORKDAY, "user": {"slug": "payer-host-admin"}}, "",
+        special={"payer_host_admin": "SELF_APPROVAL"}),
+    "checkIn of a private event": Case({"event": EVENT, "user": {"slug": "stranger"}}, "", SEE_EVENT,
+        special=dict.fromkeys(ADMINS.split(), "INVALID_STATE")),
+    "checkOut": Case({"event": WORKDAY, "user": {"slug": "member"}}, "payer_host_admin"),
+    "checkOut of a private event": Case({"event": EVENT, "user": {"slug": "stranger"}}, "", SEE_EVENT,
+        special=dict.fromkeys(ADMINS.split(), "INVALID_STATE")),
     "applyToHost": Case({"collective": FREE, "host": {"slug": "payee-host"}}, ADMINS),
     "decideHostApplication": Case({"id": "<application>", "approve": True}, "payer_host_admin",
         f"{ADMINS} payer_host_admin {PLATFORM}"),
@@ -141,8 +179,43 @@ CASES: dict[str, Case] = {
     "refundOrder of added funds": Case({"id": "<funds>"}, "payer_host_admin"),
     "refundOrder of a paid expense": Case({"id": "<paid_expense>"}, "payer_host_admin"),
     "refundOrder of a transfer": Case({"id": "<transfer>"}, "payee_admin payee_host_admin"),
+    "createOffer": Case({"business": SHOP, "item": "<slug>", "currentsSharePercent": 5}, ADMINS),
+    "updateOffer": Case({"id": "<offer>", "description": "x"}, ADMINS),
+    "deactivateOffer": Case({"id": "<offer>"}, f"{ADMINS} platform_admin"),
+    "featureOffer": Case({"id": "<offer>", "isFeatured": True}, "platform_admin"),
+    "redeemOffer": Case({"offer": "<offer>", "price": TEN, "receipt": "x"}, SIGNED_IN),
+    "approveOrder of a pending redemption": Case({"id": "<redemption>"}, ADMINS, SHOPPERS),
+    "approveOrder of the admin's own redemption": Case({"id": "<own_redemption>"}, "co_admin",
+        f"accountant {ADMINS} {PLATFORM}", special={"admin": "SELF_APPROVAL"}),
+    "rejectOrder of a pending redemption": Case({"id": "<redemption>", "reason": "x"}, ADMINS, SHOPPERS),
+    "payOrder of an approved redemption": Case({"id": "<approved_redemption>"}, "platform_admin", SHOPPERS),
+    "cancelOrder of a pending redemption": Case({"id": "<redemption>"}, "payee", SHOPPERS),
+    "logHours": Case(worked(5), SIGNED_IN),
+    "logHours for a user": Case({**worked(6), "volunteer": {"slug": "payee"}}, "payee payer_host_admin"),
+    "approveOrder of pending hours": Case({"id": "<hours>"}, "payer_host_admin", WORKERS,
+        special={"payee": "SELF_APPROVAL"}),
+    "approveOrders of pending hours": Case({"ids": ["<hours>"]}, "payer_host_admin", WORKERS,
+        special={"payee": "SELF_APPROVAL"}),
+    "approveOrder of the admin's own hours": Case({"id": "<own_hours>"}, "", f"payer_host_admin {PLATFORM}",
+        special={"payer_host_admin": "SELF_APPROVAL"}),
+    "rejectOrder of pending hours": Case({"id": "<hours>", "reason": "x"}, "payer_host_admin", WORKERS),
+    "cancelOrder of pending hours": Case({"id": "<hours>"}, "payee", WORKERS),
+    "cashOut": Case({"amount": money("1.00")}, "payee",
+        special=dict.fromkeys(set(VIEWERS) - {"anonymous", "payee"}, "INSUFFICIENT_FUNDS")),
+    "approveOrder of a pending cash-out": Case({"id": "<cash_out>"}, "platform_admin", f"payee {PLATFORM}",
+        special={"payee": "SELF_APPROVAL"}),
+    "rejectOrder of a pending cash-out": Case({"id": "<cash_out>", "reason": "x"}, "platform_admin",
+        f"payee {PLATFORM}"),
+    "cancelOrder of a pending cash-out": Case({"id": "<cash_out>"}, "payee", f"payee {PLATFORM}"),
+    "payOrder of an approved cash-out": Case({"id": "<approved_cash_out>"}, "platform_admin",
+        f"payee {PLATFORM}", special={"payee": "SELF_APPROVAL"}),
     "setFxRate": Case({"from": "USD", "to": "EUR", "rate": "0.9"}, "platform_admin"),
     "setPlatformPolicy": Case({"platformFeeBps": 100}, "platform_admin"),
+    "decideIssuer": Case({"nonprofit": {"slug": "payer-host"}, "approve": True}, "platform_admin"),
+    "setIssuanceCap": Case({"nonprofit": {"slug": "payer-host"}, "period": "WEEK",
+        "amount": money("100", "CUR")}, "platform_admin"),
+    "mergeUsers": Case({"from": {"slug": "stranger"}, "into": {"slug": "follower"}}, "platform_admin"),
+    "muteTopics": Case({"topics": ["MONEY"]}, SIGNED_IN),
 }
 # fmt: on
 OPEN_TO_ALL = {"signUp", "verifyEmail", "signIn"}
@@ -225,20 +298,57 @@ async def populated(world: World) -> tuple[dict[str, Person], dict[str, str]]:
     await world.community("getter", payee_host, p["payee_admin"])
     ids: dict[str, str] = {}
     free, lonely = [await world.community(slug, None, p["admin"]) for slug in ("free", "lonely")]
-    for row in (giver, free, lonely):
+    shop = await world.community("shop", None, p["admin"], type=CollectiveType.BUSINESS)
+    for row in (giver, free, lonely, shop):
         for name in ("follower", "backer", "member", "accountant", "co_admin"):
             role = MemberRole.ADMIN if name == "co_admin" else MemberRole(name.upper())
             ids.setdefault(name, public_id("Member", (await world.member(row, p[name], role)).id))
     await world.fund(giver, "1000.00", by=p["payer_host_admin"])
     await requests(world, p, ids)
     await orders(world, p, ids)
+    await redemptions(world, p, ids)
     made = await world.do(
         "createEvent", "event { id }", by=p["co_admin"], parent=of(giver), name="Private", isPublic=False,
         startsAt="2030-01-01T10:00Z", endsAt="2030-01-01T11:00Z",
     )  # fmt: skip
     event = {"id": made["event"]["id"]}
     await world.do("updateCollective", by=p["co_admin"], collective=event, slug=EVENT["slug"])
+    await workday(world, p)
+    await hours_and_cash_outs(world, p, ids)
     return p, ids
+
+
+async def hours_and_cash_outs(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
+    """Let the payee and an admin log hours, and the payee ask for money."""
+
+    async def made(mutation: str, by: str, **given: Any) -> str:
+        done = await world.do(mutation, "order { id }", by=p[by], **given)
+        assert done["errors"] == [], done
+        return str(done["order"]["id"])
+
+    ids["hours"] = await made("logHours", "payee", **worked(4))
+    ids["own_hours"] = await made("logHours", "payer_host_admin", **worked(4))
+    await world.fund(p["payee"].user, "100.00", by=p["platform_admin"])
+    ids["cash_out"] = await made("cashOut", "payee", amount=TEN)
+    ids["approved_cash_out"] = await made("cashOut", "payee", amount=TEN)
+    await made("approveOrder", "platform_admin", id=ids["approved_cash_out"])
+
+
+async def workday(world: World, p: dict[str, Person]) -> None:
+    """Make an event of a nonprofit that issues currents: one is registered, one was checked in."""
+    async with world.sessions() as session, session.begin():
+        approved = "UPDATE collective SET issuer_approved_at = now() WHERE slug = 'payer-host'"
+        await session.execute(text(approved))
+    host_admin, begun = p["payer_host_admin"], now() - timedelta(hours=1)
+    made = await world.do(
+        "createEvent", "event { id }", by=host_admin, parent={"slug": "payer-host"}, name="Workday",
+        startsAt=begun.isoformat(), endsAt=(begun + timedelta(days=2)).isoformat(),
+    )  # fmt: skip
+    event = {"id": made["event"]["id"]}
+    await world.do("updateCollective", by=host_admin, collective=event, slug=WORKDAY["slug"])
+    assert (await world.do("registerForEvent", by=p["backer"], event=event))["errors"] == []
+    done = await world.do("checkIn", by=host_admin, event=event, user=of(p["member"]))
+    assert done["errors"] == []
 
 
 async def requests(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
@@ -298,6 +408,26 @@ async def orders(world: World, p: dict[str, Person], ids: dict[str, str]) -> Non
     ids["paid_donation"] = await made("donate", "admin", **sides)
     ids["transfer"] = await made("transferFunds", "admin", **sides)
     ids["funds"] = await made("addFunds", "payer_host_admin", to=GIVER, amount=TEN)
+
+
+async def redemptions(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
+    """Make an offer, and redemptions of it in every state; everybody has currents, the platform dollars."""
+    await world.currents(*p.values())
+    await world.fund(world.platform, "100.00", by=p["platform_admin"])
+    made = await world.do(
+        "createOffer", "offer { id }", by=p["admin"], business=SHOP, item="Tea", currentsSharePercent=50
+    )
+    ids["offer"] = made["offer"]["id"]
+
+    async def redeemed(by: str) -> str:
+        done = await world.do(
+            "redeemOffer", "order { id }", by=p[by], offer=ids["offer"], price=TEN, receipt="x"
+        )
+        return str(done["order"]["id"])
+
+    ids["redemption"], ids["own_redemption"] = await redeemed("payee"), await redeemed("admin")
+    ids["approved_redemption"] = await redeemed("payee")
+    await world.do("approveOrder", by=p["admin"], id=ids["approved_redemption"])
 
 
 @pytest.fixture(scope="module")

@@ -318,6 +318,29 @@ async def test_deep_variables_are_no_fault(client: httpx.AsyncClient, depth: int
         assert "INTERNAL_SERVER_ERROR" not in answer.text
 
 
+@pytest.mark.parametrize("depth", [150, 900, 99_900, 100_000])
+async def test_variables_nested_too_deeply_are_a_bad_request(client: httpx.AsyncClient, depth: int) -> None:
+    """Past what the reader of JSON takes, or the size of a body, it is those that refuse it."""
+    body = b'{"query": "{ me { id } }", "variables": {"a": %s}}' % (b"[" * depth + b"]" * depth)
+    answer = await client.post("/graphql", content=body, headers=MODERN)
+    assert (answer.status_code, the_code(answer)) == (413 if depth == 100_000 else 400, "BAD_REQUEST")
+    if depth == 150:
+        assert answer.json()["errors"][0]["message"] == "Nested too deeply"
+
+
+@pytest.mark.parametrize("key", [None, "a"])
+async def test_variables_that_a_reader_let_through_may_be_too_deep(shared: World, key: str | None) -> None:
+    deep: Any = 1
+    for _ in range(100_000):
+        deep = [deep] if key is None else {key: deep}
+    body = await shared.execute("{ me { id } }", a=deep)
+    assert body == {"errors": [{"message": "Nested too deeply", "extensions": {"code": "BAD_REQUEST"}}]}
+    legal: Any = 1
+    for _ in range(90):
+        legal = [legal]
+    assert await shared.ask("{ me { id } }", a=legal) == {"me": None}
+
+
 async def test_a_deep_document_is_refused(client: httpx.AsyncClient) -> None:
     for depth in (50, 500, 15_000):
         query = "{ me " + "{ memberOf { nodes { collective " * depth + "{ id }" + "} } }" * depth + " }"

@@ -1,5 +1,7 @@
 """Which exchange rate holds, and the European Central Bank's history."""
 
+import io
+import zipfile
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -7,16 +9,19 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from models import FxRate, now
 from models.iso4217 import CURRENCIES
 from services import database as databases
-from services import fx
+from services import fx, fx_history
 from services.errors import FxRateUnavailable, Invalid
 from services.money import convert, convert_back
 from tests.conftest import Database
 from tests.make import World
+from tests.test_statement_counts import counted, statements
+
+Sessions = async_sessionmaker[AsyncSession]
 
 
 @pytest.fixture
@@ -170,11 +175,11 @@ async def history(make_database: Callable[[], Database]) -> AsyncIterator[World]
     database = make_database()
     engine = databases.connect(database.settings)
     world = World(database.settings, databases.sessions(engine))
-    archive = fx.packaged_history()
+    archive = fx_history.packaged()
     added = []
     for _ in range(2):
         async with world.sessions() as session, session.begin():
-            added.append(await fx.load_history(session, archive))
+            added.append(await fx_history.load(session, archive))
     assert added[0] > 190_000
     assert added[1] == 0
     yield world
@@ -230,3 +235,42 @@ async def test_no_published_rate_gains_by_going_there_and_back(history: World) -
             unit = found[a, b].rate.scaleb(CURRENCIES[b][0] - CURRENCIES[a][0])
             back = convert(there, found[b, a].rate, source=b, target=a)
             assert abs(back - amount) <= Decimal("0.5") / unit + 1, (a, b)
+
+
+def archive(*days: str, header: str = "Date,XXX,USD,JPY,\n") -> bytes:
+    """Return days as the bank publishes them."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as zipped:
+        zipped.writestr("eurofxref-hist.csv", header + "".join(f"{day}\n" for day in days))
+    return content.getvalue()
+
+
+async def loaded(sessions: Sessions, history: bytes, *, force: bool = False) -> int:
+    async with sessions() as session, session.begin():
+        return await fx_history.load(session, history, force=force)
+
+
+async def test_a_history_whose_newest_day_is_stored_takes_one_look_up(
+    sessions: Sessions, engine: AsyncEngine
+) -> None:
+    """That the days before are not read shows by what is wrong in them."""
+    first, second = "2026-01-02,7,1.1,150,", "2026-01-05,N/A,N/A,151,"
+    assert await loaded(sessions, archive(first)) == 2
+    assert await loaded(sessions, archive(second, first)) == 1
+    for days in ((second, "2026-01-02,7,broken,-1,"), (second,), (first, second)):
+        with counted(engine) as sent:
+            assert await loaded(sessions, archive(*days)) == 0
+        assert len(statements(sent)) == 1
+    broken = archive(second, "2026-01-02,7,broken,150,")
+    with pytest.raises(Invalid):
+        await loaded(sessions, broken, force=True)
+    assert await loaded(sessions, archive(second, first), force=True) == 0
+    newer = archive("2026-01-06,7,1.2,N/A,", second, first)
+    assert await loaded(sessions, newer) == 1
+
+
+@pytest.mark.parametrize("days", [(), ("2026-01-02,7,N/A,,",)])
+async def test_a_history_without_rates_adds_none(sessions: Sessions, days: tuple[str, ...]) -> None:
+    assert await loaded(sessions, archive(*days)) == 0
+    with pytest.raises(Invalid):
+        await loaded(sessions, archive(*days, header="Day,USD\n"))

@@ -1,127 +1,31 @@
 """Delivery of the outbox, to a real mail server on loopback."""
 
-import ast
 import asyncio
-import logging
-import socket
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
-from email import message_from_bytes, policy
 from email.message import EmailMessage
-from pathlib import Path
-from typing import Any
 
-import aiosmtplib
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
-from sqlalchemy import func, select, text, update
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy import select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Order, Outbox, new_id
-from models.enums import CollectiveType, OrderStatus, OrderType
-from services import database, mail, orders, outbox
-from services.errors import ConfigurationError
-from services.mail_templates import TEMPLATES
+from models import Outbox
+from services import database, mail, outbox
 from services.settings import Settings
-from services.settlement import Party
-
-Sessions = async_sessionmaker[AsyncSession]
-URL = "https://commonweal.example"
-SERVICES = Path(mail.__file__).parent
-EVIL = "Mallory\r\nBcc: victim@example.org\r\n\r\nfree money \u2028\u202ereversed"
-
-
-@dataclass
-class MailServer:
-    """A handler of aiosmtpd that keeps what it gets, or answers `refusal`."""
-
-    port: int
-    refusal: str = ""
-    envelopes: list[Envelope] = field(default_factory=list)
-
-    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
-        self, _server: SMTP, _session: Session, envelope: Envelope
-    ) -> str:
-        """Take a mail, or refuse it."""
-        if self.refusal:
-            return self.refusal
-        self.envelopes.append(envelope)
-        return "250 OK"
-
-    @property
-    def mails(self) -> list[EmailMessage]:
-        """What it got."""
-        contents = [one.content for one in self.envelopes if isinstance(one.content, bytes)]
-        return [message_from_bytes(one, policy=policy.default) for one in contents]
-
-    @property
-    def settings(self) -> Settings:
-        """Settings that send to it."""
-        url = f"smtp://127.0.0.1:{self.port}"
-        return Settings(smtp_url=url, public_url=URL, outbox_interval_ms=20)
-
-
-@contextmanager
-def running(smtp: MailServer, **options: Any) -> Iterator[None]:
-    controller = Controller(smtp, hostname="127.0.0.1", port=smtp.port, **options)
-    controller.start()
-    try:
-        yield
-    finally:
-        controller.stop()
-
-
-@pytest.fixture
-def smtp() -> MailServer:
-    """A mail server that is not started yet."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return MailServer(free.getsockname()[1])
-
-
-async def queue(sessions: Sessions, *names: str, template: str = "address_in_use") -> None:
-    async with sessions.begin() as session:
-        for name in names:
-            payload = {"name": name, "token": "t0p-Secret"}
-            if template != "verify_email":
-                del payload["token"]
-            await outbox.to_address(
-                session, address=f"{name}@example.org", template=template, payload=payload
-            )
-
-
-async def waiting(sessions: Sessions) -> Sequence[Outbox]:
-    async with sessions() as session:
-        statement = select(Outbox).where(col(Outbox.delivered_at).is_(None))
-        return (await session.execute(statement)).scalars().all()
-
-
-async def pass_time(sessions: Sessions) -> None:
-    async with sessions.begin() as session:
-        open_ = col(Outbox.delivered_at).is_(None)
-        await session.execute(update(Outbox).where(open_).values(next_attempt_at=func.now()))
-
-
-async def deliver(sessions: Sessions, smtp: MailServer) -> int:
-    return await mail.deliver_due(sessions, send=mail.sender(smtp.settings), public_url=URL)
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is awaited happens in another thread
-            await asyncio.sleep(0.01)
-
-
-async def seconds_until_next(sessions: Sessions) -> float:
-    async with sessions() as session:
-        wait = func.extract("epoch", col(Outbox.next_attempt_at) - func.now())
-        statement = select(wait).where(col(Outbox.delivered_at).is_(None))
-        return float((await session.execute(statement)).scalar_one())
+from tests.mail_scene import (
+    URL,
+    MailServer,
+    Sessions,
+    deliver,
+    eventually,
+    pass_time,
+    queue,
+    running,
+    seconds_until_next,
+    waiting,
+)
 
 
 async def test_a_mail_is_delivered_once(sessions: Sessions, smtp: MailServer) -> None:
@@ -314,142 +218,3 @@ async def test_a_stop_does_not_wait_for_a_job_that_hangs(
     await asyncio.wait_for(reached.wait(), 5)
     stop.set()
     await asyncio.wait_for(loop, 2)
-
-
-async def test_without_a_server_mails_are_logged(
-    sessions: Sessions, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "commonweal.mail")
-    for production in (False, True):
-        caplog.clear()
-        await queue(sessions, "ada", template="verify_email")
-        send = mail.sender(Settings(production=production))
-        assert await mail.deliver_due(sessions, send=send, public_url=URL) == 1
-        assert ("t0p-Secret" in caplog.text) is not production
-        assert ("ada@" in caplog.text) is not production
-        assert "example.org" in caplog.text
-
-
-# Plain authentication without TLS is what is tested; aiosmtpd warns of it in its constructor.
-@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
-async def test_the_url_holds_user_and_password(sessions: Sessions, smtp: MailServer) -> None:
-    def authenticate(
-        _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, login: LoginPassword
-    ) -> AuthResult:
-        return AuthResult(success=login == LoginPassword(b"u@x", b"p/w"), handled=False)
-
-    await queue(sessions, "ada")
-    options = {"auth_required": True, "auth_require_tls": False, "authenticator": authenticate}
-    with running(smtp, **options):
-        for login, delivered in [("u%40x:wrong@", 0), ("u%40x:p%2Fw@", 1)]:
-            settings = Settings(smtp_url=f"smtp://{login}127.0.0.1:{smtp.port}")
-            send = mail.sender(settings)
-            assert await mail.deliver_due(sessions, send=send, public_url=URL) == delivered
-            if not delivered:
-                (row,) = await waiting(sessions)
-                assert row.last_error == "SMTPAuthenticationError: 535"
-                await pass_time(sessions)
-
-
-async def test_smtps_never_falls_back_to_plain_text(smtp: MailServer) -> None:
-    send = mail.sender(Settings(smtp_url=f"smtps://127.0.0.1:{smtp.port}"))
-    message = EmailMessage()
-    message["To"] = "ada@example.org"
-    with running(smtp), pytest.raises(aiosmtplib.SMTPConnectError):
-        await send(message)
-    assert not smtp.mails
-
-
-@pytest.mark.parametrize("url", ["http://x", "smtp://", "x", "smtp://u:hidden@h:port"])
-def test_a_wrong_url_stops_the_start(url: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        mail.sender(Settings(smtp_url=url))
-    assert "hidden" not in str(caught.value)
-
-
-@pytest.mark.parametrize("address", ["", "nobody", "a@b.c, d@e.f", "a@b.c\nBcc: d@e.f"])
-def test_a_wrong_sender_stops_the_start(address: str) -> None:
-    with pytest.raises(ConfigurationError):
-        mail.sender(Settings(mail_from=address))
-
-
-def summary() -> dict[str, str]:
-    payee = Collective(slug="x", type=CollectiveType.COMMUNITY, name="Webpack", currency="USD")
-    order = Order(
-        type=OrderType.EXPENSE, status=OrderStatus.PENDING, amount=2500, currency="USD",
-        from_id=new_id(), to_id=new_id(),
-    )  # fmt: skip
-    return orders.summary(order, to=Party(payee))
-
-
-def queued() -> Iterator[tuple[str, list[str]]]:
-    """Yield each template that a service queues, with the facts that it gives."""
-    for path in sorted(SERVICES.glob("*.py")):
-        for call in ast.walk(ast.parse(path.read_text())):
-            given = {k.arg: k.value for k in call.keywords} if isinstance(call, ast.Call) else {}
-            template = given.get("template")
-            if isinstance(template, ast.Constant):
-                yield str(template.value), facts(given["payload"])
-
-
-def facts(payload: ast.expr) -> list[str]:
-    if isinstance(payload, ast.Call):
-        assert ast.unparse(payload.func).endswith("summary")
-        return list(summary())
-    assert isinstance(payload, ast.Dict)
-    names: list[str] = []
-    for key, value in zip(payload.keys, payload.values, strict=True):
-        names += facts(value) if key is None else [str(ast.literal_eval(key))]
-    return names
-
-
-def test_every_template_that_is_queued_is_known_and_no_other() -> None:
-    assert {template for template, _ in queued()} == set(TEMPLATES)
-
-
-@pytest.mark.parametrize(("kind", "names"), list(queued()))
-def test_every_template_renders(kind: str, names: list[str]) -> None:
-    payload: dict[str, Any] = {name: f"the {name}" for name in names}
-    subject, content = mail.render(kind, payload, public_url=f"{URL}/")
-    assert subject == subject.strip()
-    assert len(content) > 80
-    assert content.endswith(f"-- \nCommonweal\n{URL}\n")
-    assert "{" not in subject + content
-    assert "\n\n\n" not in content
-
-
-async def test_names_write_no_headers(sessions: Sessions, smtp: MailServer) -> None:
-    async with sessions.begin() as session:
-        for kind, names in queued():
-            payload = dict.fromkeys(names, EVIL)
-            await outbox.to_address(session, address="ada@example.org", template=kind, payload=payload)
-    with running(smtp):
-        assert await deliver(sessions, smtp) == len(TEMPLATES)
-    expected = "To Subject Date Message-ID Auto-Submitted X-Commonweal-Template From"
-    framing = "MIME-Version Content-Type Content-Transfer-Encoding X-Peer X-MailFrom X-RcptTo"
-    for envelope, sent in zip(smtp.envelopes, smtp.mails, strict=True):
-        assert envelope.rcpt_tos == ["ada@example.org"]
-        assert set(expected.split()) <= set(sent.keys()) <= set(f"{expected} {framing}".split())
-        assert len(sent["Subject"]) <= 120
-        content = sent.get_content()
-        assert not any(line.startswith(("Bcc", "free")) for line in content.splitlines())
-        assert "\u202e" not in content + sent["Subject"]
-
-
-def test_a_line_without_facts_is_left_out() -> None:
-    payload = {"collective": "Webpack", "host": "OSC", "approved": True, "reason": None}
-    subject, content = mail.render("host_decision", payload, public_url=URL)
-    assert subject == "OSC has accepted Webpack"
-    assert "Reason" not in content
-    payload |= {"approved": False, "reason": "too far\naway"}
-    subject, content = mail.render("host_decision", payload, public_url=URL)
-    assert subject == "OSC has declined Webpack"
-    assert "Reason: too far away" in content
-
-
-def test_amounts_and_states_read_as_words() -> None:
-    payload = {**summary(), "status": "REJECTED", "reason": "no receipt"}
-    subject, content = mail.render("order_closed", payload, public_url=URL)
-    assert subject == "Expense of 25.00 USD: rejected"
-    assert "this order (expense) is closed: rejected." in content
-    assert "Description" not in content

@@ -71,6 +71,21 @@ BEGIN
     RETURN NEW;
 END $$;
 
+-- Hours whose end is known only at check-out are made shorter then, never longer, and never once decided.
+
+CREATE FUNCTION order_end_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.status <> 'PENDING' OR NEW.ends_at IS NULL OR NEW.ends_at > OLD.ends_at THEN
+        RAISE EXCEPTION 'the end of hours moves back, while they wait'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'order_end_moves_back';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER order_end_guard BEFORE UPDATE OF ends_at ON "order"
+FOR EACH ROW WHEN (OLD.ends_at IS DISTINCT FROM NEW.ends_at) EXECUTE FUNCTION order_end_guard();
+ALTER TABLE "order" ENABLE ALWAYS TRIGGER order_end_guard;
+
 -- The limits of an offer ---------------------------------------------------------------------------------
 -- Checked when a redemption is written, under a lock of the offer and of the user's currents: of many that
 -- want the last place, one gets it. What was refused, withdrawn or expired does not count.
@@ -174,5 +189,6 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO commonweal_app;
 GRANT INSERT ON offer, receipt, redemption, attendance, issuance_cap, muted_topic, merged_email TO commonweal_app;
 GRANT UPDATE ON offer TO commonweal_app;
 GRANT UPDATE (approved_price_minor, usd_gross_minor, usd_fee_minor, caps) ON redemption TO commonweal_app;
+GRANT UPDATE (ends_at) ON "order" TO commonweal_app;
 GRANT UPDATE (checked_out_at) ON attendance TO commonweal_app;
 GRANT DELETE ON muted_topic, credential TO commonweal_app;

@@ -1,0 +1,59 @@
+"""What a nonprofit's admins see of its hours."""
+
+from datetime import date
+from typing import Any
+
+import strawberry
+
+from resolvers.context import Info
+from schema import lazy
+from schema.enums import publish
+from schema.money import Amount
+from schema.order import Order
+from services import hour_reports
+from services.hour_reports import HoursBy
+
+__all__ = ["HoursBy", "HoursSum", "WaitingHours"]
+publish(HoursBy)
+
+
+@strawberry.type(description="A volunteer's hours of one week that wait for approval.")
+class WaitingHours:
+    week: date = strawberry.field(description="The week's Monday, in the nonprofit's time zone.")
+    amount: Amount = strawberry.field(description="The currents they ask for.")
+
+    @staticmethod
+    def is_type_of(obj: Any, _: Any) -> bool:
+        """Hours as the service groups them."""
+        return isinstance(obj, hour_reports.WaitingHours)
+
+    @strawberry.field(description="Who gave them.", graphql_type=lazy.USER)
+    async def volunteer(root: strawberry.Parent[hour_reports.WaitingHours], info: Info) -> Any:
+        return await info.context.loaders.collective(root.volunteer_id)
+
+    @strawberry.field(
+        description="The orders, by their start; approveOrders takes up to 100.", graphql_type=list[Order]
+    )
+    async def orders(root: strawberry.Parent[hour_reports.WaitingHours], info: Info) -> Any:
+        return await info.context.loaders.orders(root.order_ids)
+
+
+@strawberry.type(description="Hours of one volunteer, admin, event or period.")
+class HoursSum:
+    period: date | None = strawberry.field(description="The week's Monday or the month's first day.")
+    requested: Amount = strawberry.field(description="The currents that wait for approval.")
+    requested_count: int = strawberry.field(description="In how many orders.")
+    approved: Amount = strawberry.field(description="The currents issued.")
+    approved_count: int = strawberry.field(description="In how many orders.")
+
+    @staticmethod
+    def is_type_of(obj: Any, _: Any) -> bool:
+        """Hours as the service sums them."""
+        return isinstance(obj, hour_reports.HoursSum)
+
+    @strawberry.field(
+        description="The volunteer, admin or event; null in sums by period, and for hours of none.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
+    )
+    async def collective(root: strawberry.Parent[hour_reports.HoursSum], info: Info) -> Any:
+        return await info.context.loaders.collective(root.collective_id)

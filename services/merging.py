@@ -1,0 +1,270 @@
+"""Two users who are one person become one: what the first has and is follows to the second."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, exists, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+from sqlmodel import col
+
+from models import (
+    Collective,
+    Credential,
+    EmailToken,
+    Invitation,
+    LedgerAccount,
+    Member,
+    MergedEmail,
+    Order,
+    SlugRedirect,
+    Token,
+    new_id,
+    now,
+)
+from models.enums import (
+    CollectiveType,
+    LedgerAccountKind,
+    OrderStatus,
+    RequestStatus,
+    TransactionKind,
+)
+from services import identity, ledger
+from services.actors import Actor
+from services.errors import Invalid, InvalidState
+from services.permissions import Action, require
+from services.refs import Ref, named, require_open, resolve
+from services.settlement import Figures, Leg, merged
+
+FROM, INTO = ["input", "from"], ["input", "into"]
+_OPEN = (OrderStatus.PENDING, OrderStatus.APPROVED)
+_UNSYNCED = {"synchronize_session": False}
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The two users, locked; `source` becomes part of `target`."""
+
+    source: Collective
+    target: Collective
+
+
+async def merge(session: AsyncSession, actor: Actor, *, from_: Ref, into: Ref) -> Collective:
+    """Let `into` take over what `from` has: balances, roles, invitations, address and slug; return `into`.
+
+    `from` stays, archived, with its history; it can sign in no more. Locks: the rows of both users in the
+    order of their ids, then their ledger accounts.
+
+    Raises:
+        Invalid: one is no user, or the two are one.
+        InvalidState: one was merged before, `into` is archived, or `from` has an open order or a hold.
+        InsufficientFunds: from the database, where `from` owes more than `into` has.
+    """
+    parties = await resolve(session, actor, {"from": from_, "into": into})
+    require(actor, Action.MERGE_USERS)
+    pair = await _locked(session, named(parties["from"]).id, named(parties["into"]).id)
+    _require_mergeable(pair)
+    await _require_settled(session, pair.source)
+    await _move_balances(session, pair)
+    await _move_roles(session, pair)
+    await _move_invitations(session, pair)
+    await _end_access(session, pair.source)
+    await _move_address(session, pair)
+    await _close(session, pair)
+    return pair.target
+
+
+async def _locked(session: AsyncSession, from_id: UUID, into_id: UUID) -> _Pair:
+    statement = (
+        select(Collective)
+        .where(col(Collective.id).in_([from_id, into_id]))
+        .order_by(col(Collective.id))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    rows = {row.id: row for row in (await session.execute(statement)).scalars()}
+    return _Pair(rows[from_id], rows[into_id])
+
+
+def _require_mergeable(pair: _Pair) -> None:
+    for row, path in ((pair.source, FROM), (pair.target, INTO)):
+        if row.type != CollectiveType.USER:
+            raise Invalid("Only people are merged", path=path)
+        if row.merged_into_id is not None:
+            raise InvalidState(f"{row.slug} was merged before", path=path)
+    if pair.source.id == pair.target.id:
+        raise Invalid("The two are one", path=FROM)
+    require_open(pair.target, path=INTO)
+    if pair.target.claimed_at is None and pair.source.claimed_at is not None:
+        raise InvalidState("Who proved an address does not become part of one known by it alone", path=INTO)
+
+
+async def _require_settled(session: AsyncSession, source: Collective) -> None:
+    """Let through who has nothing on its way: no new order slips in, for its row is locked."""
+    checks = select(
+        exists().where(col(LedgerAccount.owner_id) == source.id, col(LedgerAccount.held) != 0),
+        exists().where(
+            or_(col(Order.from_id) == source.id, col(Order.to_id) == source.id), col(Order.status).in_(_OPEN)
+        ),
+    )
+    held, waiting = (await session.execute(checks)).one()
+    if waiting:
+        raise InvalidState(f"An order of {source.slug} is still open", path=FROM)
+    if held:
+        raise InvalidState(f"A part of {source.slug}'s balance is held", path=FROM)
+
+
+async def _move_balances(session: AsyncSession, pair: _Pair) -> None:
+    """Move what `from` has, account by account: the same book, the same currency, never through fx."""
+    of_both = select(LedgerAccount).where(
+        col(LedgerAccount.owner_id).in_([pair.source.id, pair.target.id]),
+        col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
+    )
+    accounts = (await session.execute(of_both)).scalars().all()
+    if not any(account.owner_id == pair.source.id for account in accounts):
+        return
+    await ledger.lock(
+        session, [Leg(row.book_id, row.owner_id, row.currency, row.kind, 0) for row in accounts]
+    )
+    settled = of_both.where(col(LedgerAccount.owner_id) == pair.source.id, col(LedgerAccount.posted) != 0)
+    locked = await session.execute(
+        settled.order_by(col(LedgerAccount.book_id), col(LedgerAccount.currency)).execution_options(
+            populate_existing=True
+        )
+    )
+    group_id = new_id()
+    for account in locked.scalars().all():
+        await _post(session, pair, account, group_id=group_id)
+
+
+async def _post(session: AsyncSession, pair: _Pair, account: LedgerAccount, *, group_id: UUID) -> None:
+    """Write one transaction; a debt goes the other way, for an amount is never below zero."""
+    payer, payee = (pair.source, pair.target) if account.posted > 0 else (pair.target, pair.source)
+    amount, book_id, currency = abs(account.posted), account.book_id, account.currency
+    row: dict[str, Any] = {
+        "id": new_id(), "group_id": group_id, "kind": TransactionKind.MERGE,
+        "from_collective_id": payer.id, "to_collective_id": payee.id,
+        "from_host_id": book_id, "to_host_id": book_id, "has_public_side": False,
+        **asdict(_figures(amount, currency)),
+    }  # fmt: skip
+    kind = LedgerAccountKind.BALANCE
+    legs = merged([
+        Leg(book_id, payer.id, currency, kind, -amount), Leg(book_id, payee.id, currency, kind, amount),
+    ])  # fmt: skip
+    await ledger.post(session, row=row, legs=legs)
+
+
+def _figures(amount: int, currency: str) -> Figures:
+    """Return the figures of moving an amount within one book: no fee, no rate."""
+    one = Decimal(1)
+    return Figures(
+        currency=currency, amount=amount, host_currency=currency, fx_rate=one, fx_rate_id=None,
+        gross=amount, payment_processor_fee=0, platform_fee=0, host_fee=0, to_host_amount=amount,
+        to_collective_amount=amount, from_host_currency=currency, from_host_fx_rate=one,
+        from_host_amount=-amount, from_collective_currency=currency, from_collective_fx_rate=one,
+        from_collective_amount=-amount,
+    )  # fmt: skip
+
+
+async def _move_roles(session: AsyncSession, pair: _Pair) -> None:
+    """End what `from` is and who follows it; `into` takes its place, unless it is there already."""
+    source, target = pair.source.id, pair.target.id
+    ended = await session.execute(
+        update(Member)
+        .where(
+            or_(col(Member.member_id) == source, col(Member.collective_id) == source),
+            col(Member.until).is_(None),
+        )
+        .values(until=func.greatest(now(), col(Member.since)))
+        .returning(col(Member.collective_id), col(Member.member_id), col(Member.role)),
+        execution_options=_UNSYNCED,
+    )
+    places = [
+        (target if row.collective_id == source else row.collective_id,
+         target if row.member_id == source else row.member_id, row.role)
+        for row in ended
+    ]  # fmt: skip
+    await _add_roles(session, [place for place in places if place[0] != place[1]])
+    await session.execute(
+        update(Collective).where(col(Collective.coordinator_id) == source).values(coordinator_id=target)
+    )
+
+
+async def _add_roles(session: AsyncSession, places: Sequence[tuple[UUID, UUID, str]]) -> None:
+    if places:
+        rows = [
+            {"id": new_id(), "collective_id": owner, "member_id": member, "role": role, "since": now()}
+            for owner, member, role in places
+        ]
+        await session.execute(insert(Member).values(rows).on_conflict_do_nothing())
+
+
+async def _move_invitations(session: AsyncSession, pair: _Pair) -> None:
+    """Let `into` answer what waits for `from`; of two that offer the same, its own stays."""
+    other = aliased(Invitation)
+    twice = exists().where(
+        col(other.user_id) == pair.target.id, col(other.status) == RequestStatus.PENDING,
+        col(other.collective_id) == Invitation.collective_id, col(other.role) == Invitation.role,
+    )  # fmt: skip
+    waiting = update(Invitation).where(
+        col(Invitation.user_id) == pair.source.id, col(Invitation.status) == RequestStatus.PENDING
+    )
+    await session.execute(
+        waiting.where(twice).values(status=RequestStatus.DECLINED, answered_at=now()),
+        execution_options=_UNSYNCED,
+    )
+    await session.execute(waiting.values(user_id=pair.target.id), execution_options=_UNSYNCED)
+
+
+async def _end_access(session: AsyncSession, source: Collective) -> None:
+    """End the sessions and tokens of a user, and the mailed tokens that could still prove its address."""
+    await session.execute(
+        update(Token)
+        .where(col(Token.user_id) == source.id, col(Token.revoked_at).is_(None))
+        .values(revoked_at=now())
+    )
+    await session.execute(
+        update(EmailToken)
+        .where(col(EmailToken.user_id) == source.id, col(EmailToken.used_at).is_(None))
+        .values(used_at=now())
+    )
+
+
+async def _move_address(session: AsyncSession, pair: _Pair) -> None:
+    """Let the address of `from` lead to `into`; who has none of their own takes it over whole."""
+    source, target = pair.source, pair.target
+    of_source = col(Credential.user_id) == source.id
+    found = await identity.email_of(session, user_ids=[source.id, target.id])
+    if source.id not in found:
+        return
+    if target.id not in found:
+        await session.execute(
+            update(Credential).where(of_source).values(user_id=target.id), execution_options=_UNSYNCED
+        )
+        target.claimed_at = target.claimed_at or source.claimed_at
+        return
+    await session.execute(delete(Credential).where(of_source), execution_options=_UNSYNCED)
+    session.add(MergedEmail(email=found[source.id], user_id=target.id))
+    await session.flush()
+
+
+async def _close(session: AsyncSession, pair: _Pair) -> None:
+    """Put `from` away; its slug, and those that it had before, lead to `into`."""
+    source, target = pair.source, pair.target
+    slug, moment = source.slug, now()
+    await session.execute(
+        update(SlugRedirect)
+        .where(col(SlugRedirect.collective_id) == source.id)
+        .values(collective_id=target.id)
+    )
+    source.slug = f"merged-{source.id.hex}"
+    source.archived_at, source.merged_into_id = source.archived_at or moment, target.id
+    source.updated_at = target.updated_at = moment
+    session.add_all([source, target])
+    await session.flush()
+    session.add(SlugRedirect(slug=slug, collective_id=target.id))
+    await session.flush()
