@@ -99,8 +99,6 @@ def _require_mergeable(pair: _Pair) -> None:
     if pair.source.id == pair.target.id:
         raise Invalid("The two are one", path=FROM)
     require_open(pair.target, path=INTO)
-    if pair.target.claimed_at is None and pair.source.claimed_at is not None:
-        raise InvalidState("Who proved an address does not become part of one known by it alone", path=INTO)
 
 
 async def _require_settled(session: AsyncSession, source: Collective) -> None:

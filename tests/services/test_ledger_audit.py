@@ -98,6 +98,10 @@ DAMAGES = {
     ),
     "unsettledOrders": Damage(("UPDATE \"order\" SET status = 'PAID' WHERE id = :pending",), 1),
     "overRefunds": Damage(("UPDATE refund_total SET refunded = refunded + 1",), 1),
+    "unsoundFigures": Damage(
+        ("UPDATE transaction SET host_fee = host_fee + 1 WHERE id = :transferred",), 1,
+        _no_trigger("transaction"),
+    ),
     "emptyTransactions": Damage(
         (
             "INSERT INTO transaction "
