@@ -118,8 +118,14 @@ async def test_each_mutation_of_money_takes_at_most_10_statements(world: World, 
         **{"from": of(webpack)},
     )  # fmt: skip
 
+    await world.fund(giver.user, "5.00", by=world.admin)
+    with counted(engine) as sent:
+        done(await scene.donate("5.00", from_=giver, idempotencyKey="own"))
+    own = statements(sent)
+
     for found in (funds, expense, approval, payment, gift):
         assert 0 < len(found) <= MOST_OF_MUTATION, found
+    assert len(own) == len(gift) + 1  # the receipt of a user who gives
     assert sum("outbox" in line for line in expense) == 1  # the mail is among them
     assert sum("idempotency" in line for line in funds) == 1
     await world.audit_is_clean()
