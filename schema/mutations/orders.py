@@ -11,7 +11,7 @@ from schema.money import AmountInput, asked, asked_or_none
 from schema.mutations.base import MoneyInput, Payload, perform_order
 from schema.node import CollectiveRef, ref, ref_or_none
 from schema.order import Order
-from services import expenses, orders
+from services import expenses, giving
 
 
 @strawberry.input(description="Money to give to a hosted collective.")
@@ -116,7 +116,7 @@ class OrderMutations:
     async def donate(self, info: Info, input: DonateInput) -> DonatePayload:  # noqa: A002
         async def work(order_id: Any) -> Any:
             return await info.context.run(
-                orders.donate, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
+                giving.donate, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
                 amount=asked(input.amount), payment_method=input.payment_method,
                 description=input.description, expires_at=input.expires_at,
                 private_message=input.private_message,
@@ -131,7 +131,7 @@ class OrderMutations:
     async def add_funds(self, info: Info, input: AddFundsInput) -> AddFundsPayload:  # noqa: A002
         async def work(order_id: Any) -> Any:
             return await info.context.run(
-                orders.add_funds, order_id=order_id, to=ref(input.to), amount=asked(input.amount),
+                giving.add_funds, order_id=order_id, to=ref(input.to), amount=asked(input.amount),
                 from_=ref_or_none(input.from_), description=input.description,
                 host_fee_bps=input.host_fee_bps,
             )  # fmt: skip
@@ -171,7 +171,7 @@ class OrderMutations:
     ) -> TransferFundsPayload:
         async def work(order_id: Any) -> Any:
             return await info.context.run(
-                orders.transfer, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
+                giving.transfer, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
                 amount=asked(input.amount), description=input.description,
             )  # fmt: skip
 

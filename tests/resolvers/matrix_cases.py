@@ -1,0 +1,209 @@
+"""Every mutation with valid input: who may do it, and who may see what it is about.
+
+Written from the design, not computed from the rules.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from models import now
+from tests.make import money
+
+VIEWERS = [
+    "anonymous", "stranger", "follower", "backer", "member", "accountant", "admin", "co_admin", "payee_admin",
+    "payee", "payer_host_admin", "payee_host_admin", "creator", "invitee", "platform_admin",
+    "platform_accountant",
+]  # fmt: skip
+SIGNED_IN = " ".join(VIEWERS[1:])
+ORDERED = {
+    "redeemOffer", "logHours", "cashOut",
+    "donate", "addFunds", "submitExpense", "transferFunds", "approveOrder", "approveOrders", "rejectOrder",
+    "payOrder", "cancelOrder", "refundOrder", "mergeUsers", "checkIn", "checkOut",
+}  # fmt: skip
+SCOPES = {
+    "donate addFunds submitExpense transferFunds cancelOrder redeemOffer logHours cashOut": "ORDERS",
+    "approveOrder approveOrders rejectOrder payOrder refundOrder setFxRate setPlatformPolicy": "APPROVE",
+    "checkIn checkOut": "APPROVE",
+    "decideIssuer setIssuanceCap mergeUsers": "APPROVE",
+    "signOut": "READ",
+}
+ONCE = {
+    "deactivateOffer",
+    "archiveCollective", "applyToHost", "decideHostApplication", "inviteMember", "respondToInvitation",
+    "removeMember", "cancelEvent", "cancelRegistration",
+}  # fmt: skip
+"""What cannot be done twice: each viewer gets a database of their own."""
+ADMINS = "admin co_admin"
+PLATFORM = "platform_admin platform_accountant"
+# Who sees a pending donation: its maker, admins and accountants of both sides and their hosts, the platform.
+SHOPPERS = f"payee accountant {ADMINS} {PLATFORM}"
+"""Who sees what the payee buys at the shop."""
+CONCERNED = f"creator accountant {ADMINS} payee_admin payer_host_admin payee_host_admin {PLATFORM}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mutation with valid input: who succeeds, who may see its object; all others are FORBIDDEN."""
+
+    input: dict[str, Any] | None
+    allowed: str
+    seen_by: str = SIGNED_IN
+    special: dict[str, str] = field(default_factory=dict)
+
+    def expected(self, viewer: str) -> str:
+        """Return the code of the answer, or OK."""
+        if viewer == "anonymous" or viewer in self.special:
+            return self.special.get(viewer, "UNAUTHENTICATED")
+        if viewer in self.allowed.split():
+            return "OK"
+        return "FORBIDDEN" if viewer in self.seen_by.split() else "NOT_FOUND"
+
+
+GIVER, GETTER, FREE = {"slug": "giver"}, {"slug": "getter"}, {"slug": "free"}
+EVENT, WORKDAY = {"slug": "private-event"}, {"slug": "workday"}
+SEE_EVENT = f"{ADMINS} accountant {PLATFORM}"
+SHOP = {"slug": "shop"}
+TEN = money("10.00")
+SOON = (now() + timedelta(hours=12)).isoformat()
+
+WORKERS = f"payee payer_host_admin {PLATFORM}"
+"""Who sees what the payee worked for the payer's host."""
+
+
+def worked(days: int) -> dict[str, Any]:
+    """Return hours of some days ago for the payer's host, as logHours takes them."""
+    begun = now().replace(hour=8, minute=0) - timedelta(days=days)
+    ended = begun + timedelta(hours=1)
+    return {"nonprofit": {"slug": "payer-host"}, "startsAt": begun.isoformat(), "endsAt": ended.isoformat()}
+
+
+# fmt: off
+CASES: dict[str, Case] = {
+    "createAccessToken": Case({"name": "x", "scopes": ["COLLECTIVES"], "expiresAt": SOON}, SIGNED_IN),
+    "revokeAccessToken": Case({"id": "<token>"}, "member", "member"),
+    "signOut": Case(None, SIGNED_IN),
+    "createCollective": Case({"type": "NONPROFIT", "name": "New", "slug": "<slug>", "currency": "EUR",
+        "isHost": True}, SIGNED_IN),
+    "updateCollective": Case({"collective": GIVER, "description": "x"}, f"{ADMINS} platform_admin"),
+    "updateCollective of a host": Case({"collective": {"slug": "payer-host"}, "description": "x"},
+        "payer_host_admin platform_admin"),
+    "updateCollective of a private event": Case({"collective": EVENT, "name": "x"},
+        f"{ADMINS} platform_admin", f"{ADMINS} accountant {PLATFORM}"),
+    "updateCollective of a user": Case({"collective": {"slug": "payee"}, "location": "x"},
+        "payee platform_admin"),
+    "updateCollective's host fee": Case({"collective": GIVER, "hostFeeBps": 100}, "payer_host_admin"),
+    "archiveCollective": Case({"collective": FREE}, f"{ADMINS} platform_admin"),
+    "createEvent": Case({"parent": GIVER, "name": "x", "startsAt": "2030-01-01T10:00Z",
+        "endsAt": "2030-01-01T11:00Z"}, ADMINS),
+    "updateEvent": Case({"event": EVENT, "location": "x"}, ADMINS, SEE_EVENT),
+    "updateEvent of a nonprofit": Case({"event": WORKDAY, "location": "x"}, "payer_host_admin"),
+    "cancelEvent": Case({"event": EVENT, "reason": "x"}, ADMINS, SEE_EVENT),
+    "registerForEvent": Case({"event": WORKDAY}, SIGNED_IN),
+    "registerForEvent of a private event": Case({"event": EVENT}, SEE_EVENT, SEE_EVENT),
+    "cancelRegistration": Case({"event": WORKDAY}, "backer",
+        special=dict.fromkeys(set(VIEWERS) - {"anonymous", "backer"}, "INVALID_STATE")),
+    "inviteToEvent": Case({"event": EVENT, "users": [{"slug": "stranger"}]}, ADMINS, SEE_EVENT),
+    "sendEventMessage": Case({"event": WORKDAY, "message": "x"}, "payer_host_admin backer member"),
+    "sendEventMessage of a private event": Case({"event": EVENT, "message": "x"}, ADMINS, SEE_EVENT),
+    "checkIn": Case({"event": WORKDAY, "user": {"slug": "stranger"}}, "payer_host_admin"),
+    "checkIn of an address": Case({"event": WORKDAY, "email": "new@example.org"}, "payer_host_admin"),
+    "checkIn of the admin": Case({"event": WORKDAY, "user": {"slug": "payer-host-admin"}}, "",
+        special={"payer_host_admin": "SELF_APPROVAL"}),
+    "checkIn of a private event": Case({"event": EVENT, "user": {"slug": "stranger"}}, "", SEE_EVENT,
+        special=dict.fromkeys(ADMINS.split(), "INVALID_STATE")),
+    "checkOut": Case({"event": WORKDAY, "user": {"slug": "member"}}, "payer_host_admin"),
+    "checkOut of a private event": Case({"event": EVENT, "user": {"slug": "stranger"}}, "", SEE_EVENT,
+        special=dict.fromkeys(ADMINS.split(), "INVALID_STATE")),
+    "applyToHost": Case({"collective": FREE, "host": {"slug": "payee-host"}}, ADMINS),
+    "decideHostApplication": Case({"id": "<application>", "approve": True}, "payer_host_admin",
+        f"{ADMINS} payer_host_admin {PLATFORM}"),
+    "createPaymentMethod": Case({"host": {"slug": "payer-host"}, "name": "Card", "type": "MANUAL"},
+        "payer_host_admin"),
+    "createPayoutMethod": Case({"collective": GIVER, "name": "x", "type": "OTHER", "details": {"a": "b"}},
+        ADMINS),
+    "createPayoutMethod of a user": Case({"collective": {"slug": "payee"}, "name": "x", "type": "OTHER",
+        "details": {}}, "payee"),
+    "inviteMember": Case({"collective": GIVER, "role": "ADMIN", "user": {"slug": "stranger"}}, ADMINS),
+    "inviteMember to a private event": Case({"collective": EVENT, "role": "MEMBER",
+        "user": {"slug": "stranger"}}, ADMINS, f"{ADMINS} accountant {PLATFORM}"),
+    "respondToInvitation": Case({"id": "<invitation>", "accept": True}, "invitee",
+        f"{ADMINS} invitee {PLATFORM}"),
+    "removeMember": Case({"id": "<member>"}, f"{ADMINS} member"),
+    "removeMember of a follower": Case({"id": "<follower>"}, f"{ADMINS} follower",
+        f"{ADMINS} follower accountant {PLATFORM}"),
+    "followCollective": Case({"collective": GIVER}, SIGNED_IN),
+    "unfollowCollective": Case({"collective": GIVER}, SIGNED_IN),
+    "donate": Case({"from": GIVER, "to": GETTER, "amount": TEN}, ADMINS),
+    "donate by bank transfer": Case({"from": GIVER, "to": GETTER, "amount": TEN, "paymentMethod": "MANUAL"},
+        ADMINS),
+    "donate from a user": Case({"from": {"slug": "payee"}, "to": GETTER, "amount": TEN,
+        "paymentMethod": "MANUAL"}, "payee"),
+    "addFunds": Case({"to": GETTER, "amount": TEN}, "payee_host_admin"),
+    "addFunds to a user": Case({"to": {"slug": "payee"}, "amount": TEN}, "platform_admin"),
+    "submitExpense": Case({"from": GIVER, "to": GETTER, "amount": TEN}, f"{ADMINS} payee_admin"),
+    "submitExpense to a user": Case({"from": GIVER, "to": {"slug": "payee"}, "amount": TEN},
+        f"{ADMINS} payee"),
+    "transferFunds": Case({"from": GIVER, "to": GETTER, "amount": TEN}, ADMINS),
+    "approveOrder of a pending donation": Case({"id": "<donation>"}, "payee_host_admin", CONCERNED),
+    "approveOrder of a pending expense": Case({"id": "<expense>"}, ADMINS),
+    "approveOrder of an expense that the admin made": Case({"id": "<own_expense>"}, "co_admin",
+        special={"admin": "SELF_APPROVAL"}),
+    "approveOrder of an expense that pays the admin": Case({"id": "<to_admin>"}, "",
+        special={"admin": "SELF_APPROVAL", "co_admin": "SELF_APPROVAL"}),
+    "approveOrders of a pending donation": Case({"ids": ["<donation>"]}, "payee_host_admin", CONCERNED),
+    "approveOrders of a pending expense": Case({"ids": ["<expense>"]}, ADMINS),
+    "rejectOrder of a pending donation": Case({"id": "<donation>", "reason": "x"}, "payee_host_admin",
+        CONCERNED),
+    "rejectOrder of a pending expense": Case({"id": "<expense>", "reason": "x"},
+        f"{ADMINS} payer_host_admin"),
+    "rejectOrder of an approved expense": Case({"id": "<approved>", "reason": "x"},
+        f"{ADMINS} payer_host_admin"),
+    "payOrder of an approved expense": Case({"id": "<approved>"}, "payer_host_admin"),
+    "cancelOrder of a pending donation": Case({"id": "<donation>"}, f"{ADMINS} creator", CONCERNED),
+    "cancelOrder of a pending expense": Case({"id": "<expense>"}, "payee_admin creator"),
+    "cancelOrder of an approved expense": Case({"id": "<approved>"}, "payee_admin creator"),
+    "refundOrder of a paid donation": Case({"id": "<paid_donation>"}, "payee_host_admin"),
+    "refundOrder of added funds": Case({"id": "<funds>"}, "payer_host_admin"),
+    "refundOrder of a paid expense": Case({"id": "<paid_expense>"}, "payer_host_admin"),
+    "refundOrder of a transfer": Case({"id": "<transfer>"}, "payee_admin payee_host_admin"),
+    "createOffer": Case({"business": SHOP, "item": "<slug>", "currentsSharePercent": 5}, ADMINS),
+    "updateOffer": Case({"id": "<offer>", "description": "x"}, ADMINS),
+    "deactivateOffer": Case({"id": "<offer>"}, f"{ADMINS} platform_admin"),
+    "featureOffer": Case({"id": "<offer>", "isFeatured": True}, "platform_admin"),
+    "redeemOffer": Case({"offer": "<offer>", "price": TEN, "receipt": "x"}, SIGNED_IN),
+    "approveOrder of a pending redemption": Case({"id": "<redemption>"}, ADMINS, SHOPPERS),
+    "approveOrder of the admin's own redemption": Case({"id": "<own_redemption>"}, "co_admin",
+        f"accountant {ADMINS} {PLATFORM}", special={"admin": "SELF_APPROVAL"}),
+    "rejectOrder of a pending redemption": Case({"id": "<redemption>", "reason": "x"}, ADMINS, SHOPPERS),
+    "payOrder of an approved redemption": Case({"id": "<approved_redemption>"}, "platform_admin", SHOPPERS),
+    "cancelOrder of a pending redemption": Case({"id": "<redemption>"}, "payee", SHOPPERS),
+    "logHours": Case(worked(5), SIGNED_IN),
+    "logHours for a user": Case({**worked(6), "volunteer": {"slug": "payee"}}, "payee payer_host_admin"),
+    "approveOrder of pending hours": Case({"id": "<hours>"}, "payer_host_admin", WORKERS,
+        special={"payee": "SELF_APPROVAL"}),
+    "approveOrders of pending hours": Case({"ids": ["<hours>"]}, "payer_host_admin", WORKERS,
+        special={"payee": "SELF_APPROVAL"}),
+    "approveOrder of the admin's own hours": Case({"id": "<own_hours>"}, "", f"payer_host_admin {PLATFORM}",
+        special={"payer_host_admin": "SELF_APPROVAL"}),
+    "rejectOrder of pending hours": Case({"id": "<hours>", "reason": "x"}, "payer_host_admin", WORKERS),
+    "cancelOrder of pending hours": Case({"id": "<hours>"}, "payee", WORKERS),
+    "cashOut": Case({"amount": money("1.00")}, "payee",
+        special=dict.fromkeys(set(VIEWERS) - {"anonymous", "payee"}, "INSUFFICIENT_FUNDS")),
+    "approveOrder of a pending cash-out": Case({"id": "<cash_out>"}, "platform_admin", f"payee {PLATFORM}",
+        special={"payee": "SELF_APPROVAL"}),
+    "rejectOrder of a pending cash-out": Case({"id": "<cash_out>", "reason": "x"}, "platform_admin",
+        f"payee {PLATFORM}"),
+    "cancelOrder of a pending cash-out": Case({"id": "<cash_out>"}, "payee", f"payee {PLATFORM}"),
+    "payOrder of an approved cash-out": Case({"id": "<approved_cash_out>"}, "platform_admin",
+        f"payee {PLATFORM}", special={"payee": "SELF_APPROVAL"}),
+    "setFxRate": Case({"from": "USD", "to": "EUR", "rate": "0.9"}, "platform_admin"),
+    "setPlatformPolicy": Case({"platformFeeBps": 100}, "platform_admin"),
+    "decideIssuer": Case({"nonprofit": {"slug": "payer-host"}, "approve": True}, "platform_admin"),
+    "setIssuanceCap": Case({"nonprofit": {"slug": "payer-host"}, "period": "WEEK",
+        "amount": money("100", "CUR")}, "platform_admin"),
+    "mergeUsers": Case({"from": {"slug": "stranger"}, "into": {"slug": "follower"}}, "platform_admin"),
+    "muteTopics": Case({"topics": ["MONEY"]}, SIGNED_IN),
+}
+# fmt: on
+OPEN_TO_ALL = {"signUp", "verifyEmail", "signIn", "requestPasswordReset", "resetPassword"}
