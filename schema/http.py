@@ -25,7 +25,10 @@ _FRESH = "private, max-age=0, must-revalidate"
 
 
 class Compressed(GZipMiddleware):
-    """Compress answers of 1 kB and more for those who take gzip; `gzip;q=0` says that one does not."""
+    """Compress answers of 1 kB and more for those who take gzip; `gzip;q=0` says that one does not.
+
+    The length of an answer tells no secret to another site: none can make a browser ask with a token.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
