@@ -5,6 +5,7 @@ import logging
 import re
 import secrets
 import time
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -86,7 +87,7 @@ async def _answered(request: Request, kind: str) -> Response:
     body = orjson.dumps(answer.body, default=str)
     if is_get and asked.document.text is None and "errors" not in answer.body:
         return _fresh(request, body, kind)
-    return Response(body, status, _headers(kind) | ({"Allow": "POST"} if answer.is_wrong_method else {}))
+    return Response(body, status, _headers(kind, status, allow="POST" if answer.is_wrong_method else None))
 
 
 def _note(asked: http_request.Asked, answer: unit_of_work.Answer, seconds: float) -> None:
@@ -121,8 +122,11 @@ def _fresh(request: Request, body: bytes, kind: str) -> Response:
     return Response(body, 200, headers)
 
 
-def _headers(kind: str) -> dict[str, str]:
-    return {
+def _headers(kind: str, status: int = 200, *, allow: str | None = None) -> dict[str, str]:
+    more = {"Allow": allow} if allow else {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        more["WWW-Authenticate"] = "Bearer"
+    return more | {
         "Content-Type": f"{kind}; charset=utf-8",
         "X-Request-Id": logs.request_id.get() or "",
         "Vary": "Accept, Authorization",
@@ -134,8 +138,7 @@ def _refused(
     status: int, message: str, *, kind: str | None, code: str = "BAD_REQUEST", allow: str | None = None
 ) -> Response:
     body: dict[str, Any] = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    headers = _headers(kind or accept.JSON) | ({"Allow": allow} if allow else {})
-    return Response(orjson.dumps(body), status, headers)
+    return Response(orjson.dumps(body), status, _headers(kind or accept.JSON, status, allow=allow))
 
 
 def _request_id(request: Request) -> str:

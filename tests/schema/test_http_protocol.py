@@ -111,6 +111,12 @@ async def test_a_refusal_is_of_the_type_asked_for(client: httpx.AsyncClient) -> 
     assert answer.headers["x-request-id"]
 
 
+@pytest.mark.parametrize("header", ["Basic YTpi", "Bearer cws_unknown"])
+async def test_a_401_says_how_to_sign_in(client: httpx.AsyncClient, header: str) -> None:
+    answer = await post(client, ME, Authorization=header)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
 # --- GET ---
 
 
