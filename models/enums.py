@@ -213,6 +213,8 @@ class EmailTokenPurpose(StrEnum):
 
     VERIFY = "VERIFY"
     """The reader owns the address."""
+    RESET = "RESET"
+    """The reader may choose a new password."""
 
 
 class Scope(StrEnum):

@@ -2,7 +2,8 @@
 
 from models import Collective
 from resolvers.context import Info
-from services import identity, throttle
+from services import identity, passwords, throttle
+from services.actors import ANONYMOUS
 from services.errors import RateLimited
 from services.identity import SignedIn
 
@@ -22,6 +23,32 @@ async def sign_up(info: Info, *, email: str, name: str, password: str, currency:
     return await context.run(
         identity.sign_up, email=to, name=name, password=password, currency=currency, demo=context.demo
     )
+
+
+async def request_password_reset(info: Info, *, email: str) -> None:
+    """Count the mail that is asked for, kept whatever comes of it; then queue it. The demo is not counted.
+
+    Raises:
+        RateLimited: too many mails to the address, or asked for from the network address.
+    """
+    context = info.context
+    to = identity.checked_email(email, path=["input", "email"])
+    if not context.demo and not await context.aside(
+        throttle.count_password_reset, email=to, address=context.address
+    ):
+        raise RateLimited("Too many mails; wait an hour", path=["input", "email"])
+    await context.run(passwords.request_reset, email=to)
+
+
+async def reset_password(info: Info, *, token: str, password: str) -> SignedIn:
+    """Set a new password; where its user asks, the token that asks has ended for the fields that follow."""
+    context = info.context
+    done = await context.run(
+        passwords.reset, token=token, password=password, session_days=context.settings.session_days
+    )
+    if context.actor.id == done.user.id:
+        context.actor = ANONYMOUS
+    return done
 
 
 async def sign_in(info: Info, *, email: str, password: str) -> SignedIn:

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -59,6 +60,19 @@ def _parser() -> argparse.ArgumentParser:
     source.set_defaults(
         run=lambda o, s: asyncio.run(
             commands.import_open_collective(s, o.file, host=o.host, collective=o.collective)
+        )
+    )
+
+    exporting = add("export", help="write data to a file")
+    exports = exporting.add_subparsers(required=True, metavar="WHAT")
+    hours = exports.add_parser("hours", help="a nonprofit's approved hours as CSV")
+    hours.add_argument("--nonprofit", required=True, help="its slug")
+    hours.add_argument("--from", dest="first_day", required=True, type=date.fromisoformat, help="YYYY-MM-DD")
+    hours.add_argument("--until", dest="last_day", required=True, type=date.fromisoformat, help="included")
+    hours.add_argument("file", nargs="?", type=Path, help="the standard output if not given")
+    hours.set_defaults(
+        run=lambda o, s: asyncio.run(
+            commands.export_hours(s, nonprofit=o.nonprofit, days=(o.first_day, o.last_day), file=o.file)
         )
     )
 

@@ -18,6 +18,7 @@ from schema.http import Compressed, endpoint
 from schema.metrics import metrics
 from schema.persisted import Persisted
 from schema.receipts import download, upload
+from schema.reset import reset
 from schema.verify import verify
 from services import decisions, mail
 from services.database import connect, sessions
@@ -64,6 +65,7 @@ def application(settings: Settings) -> Starlette:
             Route("/receipts", upload, methods=["POST"]),
             Route("/receipts/{id}", download, methods=["GET"]),
             Route("/verify", verify, methods=["GET", "POST"]),
+            Route("/reset", reset, methods=["GET", "POST"]),
             Route("/", lambda _: RedirectResponse("/graphql")),
             *graphiql.static_routes(),
         ],

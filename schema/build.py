@@ -27,7 +27,9 @@ from schema.query import Query
 from schema.scalars import SCALARS
 
 
-@strawberry.type(description="What can be done. Each field is undone as a whole if it fails.")
+@strawberry.type(
+    description="What can be done. A field that fails is undone as a whole; a top-level error undoes all."
+)
 class Mutation(
     IdentityMutations, CollectiveMutations, MemberMutations, OrderMutations, DecisionMutations,
     PeopleMutations, PlatformMutations, TimeMutations, OfferMutations,

@@ -18,13 +18,14 @@ from graphql import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from models.enums import Scope
 from resolvers.context import Context
 from schema import documents
 from schema.build import schema
 from schema.errors import formatted, masked, shown
 from schema.texts import bad_text
 from services import actors
-from services.errors import Problem
+from services.errors import Forbidden, Problem
 from services.guards import RETRYABLE, sqlstate
 from services.settings import Settings
 
@@ -115,6 +116,7 @@ async def _once(
     try:
         if request.token is not None:
             context.actor = await context.run(_load_actor, token=request.token)
+            _require_read(context)
         result = await schema().execute(
             request.query,
             variable_values=dict(request.variables or {}),
@@ -129,9 +131,15 @@ async def _once(
             return Answer({"data": None, "errors": [formatted(e) for e in errors]})
         if fault is not None:
             _ask_again(fault, last=last)
-        if len(context.stored) > 1:
+        if len(context.stored) > 1 or (context.is_mutation and result.data is None):
+            # An answer without data must not leave anything behind, whatever its first fields did.
             await session.rollback()
-            return Answer({"data": None, "errors": [formatted(e) for e in errors]})
+            return Answer(
+                {"data": None, "errors": [formatted(e) for e in errors]}
+                if any(e.path for e in errors)
+                else {"errors": [formatted(e) for e in errors]},
+                is_request_error=all(e.path is None for e in errors),
+            )
         committing = context.is_mutation
         await _finish(context)
     except Problem as problem:
@@ -151,6 +159,17 @@ async def _once(
     if is_request_error:
         del body["data"]
     return Answer(body, is_request_error=is_request_error)
+
+
+def _require_read(context: Context) -> None:
+    """Let a token query only with the scope for it; what a mutation answers is part of the mutation.
+
+    Raises:
+        Forbidden: the token lacks the scope.
+    """
+    scopes = context.actor.scopes
+    if scopes is not None and not context.is_mutation and Scope.READ not in scopes:
+        raise Forbidden(f"This access token lacks the scope {Scope.READ}")
 
 
 async def _load_actor(session: AsyncSession, _: actors.Actor, *, token: str) -> actors.Actor:

@@ -20,7 +20,7 @@ async def verify(request: Request) -> Response:
     """Show the button; on a POST, prove the address."""
     token = request.query_params.get("token", "")[:MAX_TOKEN]
     if request.method != "POST":
-        return _page(
+        return html(
             f'<form method="post" action="?token={escape(token, quote=True)}">'
             "<p>You are about to confirm that this address is yours.</p>"
             "<button>Confirm</button></form>"
@@ -30,11 +30,12 @@ async def verify(request: Request) -> Response:
     answer = await unit_of_work.execute(asked, sessions=state.sessions, settings=state.settings)
     payload = (answer.body.get("data") or {}).get("verifyEmail") or {}
     if payload.get("errors") == []:
-        return _page("<p>Thank you: your address is confirmed. You can sign in now.</p>")
+        return html("<p>Thank you: your address is confirmed. You can sign in now.</p>")
     messages = [error["message"] for error in payload.get("errors", [])]
-    return _page(f"<p>{escape(' '.join(messages) or 'Something went wrong.')}</p>", status=400)
+    return html(f"<p>{escape(' '.join(messages) or 'Something went wrong.')}</p>", status=400)
 
 
-def _page(body: str, *, status: int = 200) -> HTMLResponse:
-    html = f'<!doctype html><html lang="en"><title>Commonweal</title><h1>Commonweal</h1>{body}</html>'
-    return HTMLResponse(html, status_code=status, headers=_HEADERS)
+def html(body: str, *, status: int = 200) -> HTMLResponse:
+    """Return a page that runs and loads nothing, and tells nobody its address."""
+    text = f'<!doctype html><html lang="en"><title>Commonweal</title><h1>Commonweal</h1>{body}</html>'
+    return HTMLResponse(text, status_code=status, headers=_HEADERS)

@@ -56,6 +56,11 @@ class Actor:
         held = self.roles.get(collective_id, frozenset())
         self.roles[collective_id] = held | {role}
 
+    def loses(self, collective_id: UUID, role: MemberRole) -> None:
+        """Note a role that the operation itself ended, for the fields that follow."""
+        held = self.roles.get(collective_id, frozenset())
+        self.roles[collective_id] = held - {role}
+
     def with_role(self, *roles: MemberRole) -> list[UUID]:
         """Return the collectives in which the user has one of the roles, the user itself first."""
         if self.user is None:

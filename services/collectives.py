@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from models import Collective, LedgerAccount, Member, Order, SlugRedirect, now
 from models.enums import CollectiveType, MemberRole, OrderStatus
-from services import ledger, pages, slugs, texts, visibility
+from services import ledger, outbox, pages, slugs, texts, visibility
 from services.actors import Actor
 from services.errors import Conflict, Invalid, InvalidState, NotFound
 from services.identity import fiat
@@ -61,7 +61,21 @@ async def create(
     if is_host:
         await become_host(session, collective)
     await session.flush()
+    await _tell_platform(session, actor, collective)
     return collective
+
+
+async def _tell_platform(session: AsyncSession, actor: Actor, collective: Collective) -> None:
+    """Tell the platform's admins of a new organization, which may ask to issue or to redeem currents."""
+    if collective.type == CollectiveType.COMMUNITY or actor.platform_id is None:
+        return
+    await outbox.to_admins(
+        session, collective_ids=[actor.platform_id], template="organization_created", except_id=actor.id,
+        payload={
+            "name": collective.name, "slug": collective.slug, "type": collective.type,
+            "by": actor.user.name if actor.user else "",
+        },
+    )  # fmt: skip
 
 
 def first_admin(collective: Collective, user: Collective) -> Member:

@@ -63,6 +63,11 @@ _BY_CONSTRAINT: dict[str, tuple[type[Problem], str, tuple[str, ...]]] = {
         "An approved nonprofit issues currents to a user, who gives them to a business",
         ("input",),
     ),
+    "order_currency": (
+        Invalid,
+        "The amount is not in the receiver's currency",
+        ("input", "amount", "currency"),
+    ),
     "uq_order_bonus": (Conflict, "This user has had the bonus", ("input", "user")),
     "uq_offer_active_item": (Conflict, "There is an active offer of this item", ("input", "item")),
     "redemption_offer_active": (InvalidState, "The offer is not active", ("input", "offer")),

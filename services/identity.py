@@ -71,7 +71,12 @@ def checked_email(email: str, *, path: list[str]) -> str:
     return address
 
 
-def _checked_password(password: str, *, demo: bool) -> str:
+def checked_password(password: str, *, demo: bool = False) -> str:
+    """Return a password that is long enough, and not too long.
+
+    Raises:
+        Invalid: it is not.
+    """
     path = ["input", "password"]
     if len(password) < (1 if demo else MIN_PASSWORD) or len(password) > MAX_PASSWORD:
         raise Invalid(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters", path=path)
@@ -97,7 +102,7 @@ async def sign_up(
     del actor
     address = checked_email(email, path=["input", "email"])
     shown = required(name, path=["input", "name"])
-    secret = await hash_password(_checked_password(password, demo=demo))
+    secret = await hash_password(checked_password(password, demo=demo))
     if currency is not None:
         fiat(currency)
     user, is_proved = await _whose(session, address, currency=currency)
@@ -231,7 +236,7 @@ async def _mail_verification(
 
 
 async def verify_email(session: AsyncSession, actor: Actor, *, token: str, session_days: int) -> SignedIn:
-    """Prove an address with the mailed token, once: claims the user's row and signs in.
+    """Prove an address with the mailed token, once: claims the user's row, which a mail confirms; signs in.
 
     Raises:
         NotFound: the token is unknown, used or expired.
@@ -241,6 +246,7 @@ async def verify_email(session: AsyncSession, actor: Actor, *, token: str, sessi
         update(EmailToken)
         .where(
             col(EmailToken.token_hash) == token_hash(token),
+            col(EmailToken.purpose) == EmailTokenPurpose.VERIFY,
             col(EmailToken.used_at).is_(None),
             col(EmailToken.expires_at) > now(),
         )
@@ -258,15 +264,20 @@ async def verify_email(session: AsyncSession, actor: Actor, *, token: str, sessi
         _take_name(session, user, proof.name)
     user.claimed_at = user.claimed_at or now()
     user.updated_at = now()
-    await session.execute(
+    proved = await session.execute(
         update(Credential)
         .where(col(Credential.user_id) == user.id)
         .values(
             verified_at=func.coalesce(col(Credential.verified_at), now()),
             password_hash=func.coalesce(proof.password_hash, col(Credential.password_hash)),
         )
+        .returning(col(Credential.email))
     )
-    return replace(await _start_session(session, user, session_days), is_claimed_now=is_new)
+    if is_new:
+        await outbox.to_address(
+            session, address=proved.scalar_one(), template="email_confirmed", payload={"name": user.name}
+        )
+    return replace(await start_session(session, user, session_days), is_claimed_now=is_new)
 
 
 def _take_name(session: AsyncSession, user: Collective, name: str) -> None:
@@ -297,12 +308,21 @@ async def sign_in(
     row = (await session.execute(statement)).one_or_none()
     stored = row[1].password_hash if row else None
     matches = await _matches(stored or _NOBODYS_HASH, password)
-    if row is None or stored is None or not matches:
+    if row is None or stored is None or not matches or not await _still(session, row[0].id, stored):
         raise Invalid("The address or the password is wrong", path=["input", "password"])
-    return await _start_session(session, row[0], session_days)
+    return await start_session(session, row[0], session_days)
 
 
-async def _start_session(session: AsyncSession, user: Collective, days: int) -> SignedIn:
+async def _still(session: AsyncSession, user_id: UUID, password_hash: str) -> bool:
+    """Whether the password was not changed while it was being compared. Locks: the credential, shared."""
+    statement = select(col(Credential.user_id)).where(
+        col(Credential.user_id) == user_id, col(Credential.password_hash) == password_hash
+    )
+    return (await session.execute(statement.with_for_update(read=True))).scalar_one_or_none() is not None
+
+
+async def start_session(session: AsyncSession, user: Collective, days: int) -> SignedIn:
+    """Sign a user in for so many days."""
     text, token = new_token(user.id, TokenKind.SESSION, now() + timedelta(days=days))
     session.add(token)
     await session.flush()

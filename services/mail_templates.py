@@ -6,6 +6,7 @@ from string import Formatter
 from typing import Any
 from urllib.parse import quote
 
+from services.account_mail_texts import ACCOUNT_TEMPLATES
 from services.event_mail_texts import EVENT_TEMPLATES
 from services.redemption_mail_texts import REDEMPTION_TEMPLATES
 
@@ -30,33 +31,16 @@ Nonprofit: {nonprofit}
 Description: {description}
 """
 
-# Subject and text by template. A line of the text whose facts are all empty is left out. The mail
-# that anybody can have sent to an address by signing up repeats no word of theirs: it would carry spam.
+# Subject and text by template. A line of the text whose facts are all empty is left out.
 TEMPLATES: Mapping[str, tuple[str, str]] = {
-    "verify_email": (
-        "Please confirm your email address",
+    **ACCOUNT_TEMPLATES,
+    "organization_created": (
+        "{name} is new: a {type}",
         """Hello,
 
-someone, most likely you, signed up at Commonweal with this address.
-To confirm it and sign in, open this link:
+{by} has created {name} ({type}) at Commonweal.
 
-{link}
-
-or use this token where you are asked for one:
-
-{token}
-
-The link and the token work once, for a few days. If it was not you, just ignore this mail.
-""",
-    ),
-    "address_in_use": (
-        "You have an account already",
-        """Hello {name},
-
-someone, most likely you, tried to sign up at Commonweal with this address. It has an account
-already, so nothing was changed: just sign in with your password.
-
-If it was not you, there is nothing to do.
+Slug: {slug}
 """,
     ),
     "invitation": (
@@ -98,6 +82,13 @@ Reason: {reason}
         f"""Hello,
 
 a donation to {{to}} was announced. Please approve it once the money has arrived.
+{_ORDER}""",
+    ),
+    "donation_confirmation": (
+        "Thank you for giving {amount} to {to}",
+        f"""Hello,
+
+thank you! Your donation to {{to}} is done; please keep this mail as your receipt.
 {_ORDER}""",
     ),
     "money_received": (
@@ -208,7 +199,8 @@ def render(template: str, payload: Mapping[str, Any], *, public_url: str) -> tup
         KeyError: there is no such template, or the payload lacks a fact that it needs.
     """
     subject, text = TEMPLATES[template]
-    facts = _facts(payload, public_url=public_url.rstrip("/"))
+    page = "reset" if template == "password_reset" else "verify"
+    facts = _facts(payload, public_url=public_url.rstrip("/"), page=page)
     lines = [line.format_map(facts) for line in text.splitlines() if _says_something(line, facts)]
     body = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
     head = one_line(subject.format_map(facts), max_length=MAX_SUBJECT)
@@ -225,11 +217,11 @@ def one_line(text: str, *, max_length: int) -> str:
     return line if len(line) <= max_length else f"{line[: max_length - 1]}…"
 
 
-def _facts(payload: Mapping[str, Any], *, public_url: str) -> dict[str, str]:
+def _facts(payload: Mapping[str, Any], *, public_url: str, page: str) -> dict[str, str]:
     facts = {name: _shown(name, value) for name, value in payload.items()}
     facts["public_url"] = public_url
     if "token" in facts:
-        facts["link"] = f"{public_url}/verify?token={quote(facts['token'], safe='')}"
+        facts["link"] = f"{public_url}/{page}?token={quote(facts['token'], safe='')}"
     if "approved" in payload:
         facts["decision"] = "accepted" if payload["approved"] else "declined"
     return facts

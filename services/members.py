@@ -183,6 +183,8 @@ async def remove(session: AsyncSession, actor: Actor, *, member_id: UUID) -> Mem
         await places.give_back(session, member)
     else:
         await _end(session, member)
+    if member.member_id == actor.id:
+        actor.loses(member.collective_id, MemberRole(member.role))
     return member
 
 

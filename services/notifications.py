@@ -10,22 +10,25 @@ from sqlmodel import col
 
 from models import MutedTopic
 from models.enums import OrderType, Topic
+from services.account_mail_texts import ACCOUNT_TEMPLATES
 from services.actors import Actor
 from services.event_mail_texts import EVENT_TEMPLATES
 from services.permissions import Action, require
 from services.redemption_mail_texts import REDEMPTION_TEMPLATES
 
-ALWAYS = frozenset({"verify_email", "address_in_use"})
+ALWAYS = frozenset(ACCOUNT_TEMPLATES)
 """Mails that secure an account."""
 
 # What each other template is about.
 TOPICS: Mapping[str, Topic] = MappingProxyType(
     {
         "invitation": Topic.MEMBERS,
+        "organization_created": Topic.MEMBERS,
         "host_application": Topic.MEMBERS,
         "host_decision": Topic.MEMBERS,
         "issuer_decision": Topic.MEMBERS,
         "donation_expected": Topic.MONEY,
+        "donation_confirmation": Topic.MONEY,
         "money_received": Topic.MONEY,
         "expense_submitted": Topic.MONEY,
         "expense_approved": Topic.MONEY,

@@ -296,10 +296,18 @@ async def settle(
 
 
 async def after_payment(session: AsyncSession, actor: Actor, placed: Placed) -> None:
-    """Write what follows from a paid order: the BACKER row of a donation, and a mail to the payee."""
+    """Write what follows from a paid order: the BACKER row of a donation, and mails to both sides.
+
+    A user who gives gets a receipt, also when they acted themselves.
+    """
     order, payer = placed.order, placed.payer
     if order.type == OrderType.DONATION and payer.collective is not None:
         await members.add(session, order.to_id, payer.collective.id, MemberRole.BACKER)
+        if payer.collective.type == CollectiveType.USER:
+            await outbox.to_users(
+                session, user_ids=[payer.collective.id], template="donation_confirmation",
+                payload=summary(order, to=placed.payee), order_id=order.id,
+            )  # fmt: skip
     await outbox.to_admins(
         session, collective_ids=[order.to_id], template="money_received",
         payload=summary(order, to=placed.payee), order_id=order.id, except_id=actor.id,

@@ -12,9 +12,9 @@ _INTRODUCTION = """\
 # Who may do what
 
 Made by `python -m services.permission_matrix` from the table in `services/permissions.py`; a test compares
-the two. A mutation that is missing here is open to everybody: `signUp`, `verifyEmail` and `signIn`. To each
-item of `approveOrders` applies what applies to `approveOrder`; `setHostFee` is `hostFeeBps` of
-`updateCollective`.
+the two. A mutation that is missing here is open to everybody: `signUp`, `verifyEmail`, `signIn`,
+`requestPasswordReset` and `resetPassword`. To each item of `approveOrders` applies what applies to
+`approveOrder`; `setHostFee` is `hostFeeBps` of `updateCollective`.
 
 Nobody approves an expense that they made, or that pays themselves or a collective they are ADMIN of:
 SELF_APPROVAL. What a user may not see is NOT_FOUND to them, whatever stands here. Without sign-in:

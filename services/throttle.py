@@ -38,7 +38,16 @@ async def count_sign_up(session: AsyncSession, *, email: str, address: str) -> b
     not counted. Returns whether it is one of the first 5 to the email address and 20 of the network address
     within an hour.
     """
-    account_key, address_key = f"sign-up:account:{email}", f"sign-up:address:{address}"
+    return await _count_mail(session, "sign-up", email=email, address=address)
+
+
+async def count_password_reset(session: AsyncSession, *, email: str, address: str) -> bool:
+    """Count a mail with a token for a new password, by the limits of `count_sign_up` but apart from it."""
+    return await _count_mail(session, "password-reset", email=email, address=address)
+
+
+async def _count_mail(session: AsyncSession, what: str, *, email: str, address: str) -> bool:
+    account_key, address_key = f"{what}:account:{email}", f"{what}:address:{address}"
     keys = [account_key, address_key] if address else [account_key]
     tried = await _count(session, keys, window=SIGN_UP_WINDOW)
     return tried[account_key] <= SIGN_UPS_PER_ACCOUNT and tried.get(address_key, 0) <= SIGN_UPS_PER_ADDRESS

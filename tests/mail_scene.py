@@ -66,7 +66,7 @@ async def queue(sessions: Sessions, *names: str, template: str = "address_in_use
     async with sessions.begin() as session:
         for name in names:
             payload = {"name": name, "token": "t0p-Secret"}
-            if template != "verify_email":
+            if template not in {"verify_email", "password_reset"}:
                 del payload["token"]
             await outbox.to_address(
                 session, address=f"{name}@example.org", template=template, payload=payload

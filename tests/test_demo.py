@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from models.enums import OrderStatus
-from schema import demo
+from schema import demo, demo_time
 from services import database as databases
 from services import platform
 from services.errors import Conflict
@@ -148,3 +148,60 @@ async def test_it_is_not_loaded_twice(world: World) -> None:
     with pytest.raises(Conflict, match="has data"):
         await demo.load(world.sessions, world.settings)
     assert await world.fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    ("slug", "kind", "name", "admins"),
+    [
+        ("greatdeeds", "NONPROFIT", "GreatDeeds", ["Chris GreatDeedsAdmin", "Ed GreatDeedsAdmin"]),
+        ("goodvibes", "NONPROFIT", "GoodVibes", ["Kate GoodVibesAdmin"]),
+        ("consciousbiz", "BUSINESS", "ConsciousBiz", ["Andrew ConsciousBizAdmin", "Mark ConsciousBizAdmin"]),
+        ("greenbiz", "BUSINESS", "GreenBiz", ["Ann GreenBizAdmin"]),
+    ],
+)
+async def test_the_four_organizations_have_their_admins(
+    world: World, slug: str, kind: str, name: str, admins: list[str]
+) -> None:
+    query = """query($s: String!) { collective(slug: $s) { type name
+        members(role: [ADMIN]) { nodes { member { name } } } } }"""
+    found = (await world.ask(query, s=slug))["collective"]
+    assert (found["type"], found["name"]) == (kind, name)
+    assert sorted(node["member"]["name"] for node in found["members"]["nodes"]) == admins
+
+
+@pytest.mark.parametrize("slug", demo_time.PEOPLE)
+async def test_the_eight_people_sign_in_with_oc(world: World, slug: str) -> None:
+    given = {"email": f"{slug.replace('-', '_')}@opencurrents.com", "password": "oc"}
+    done = (await world.ask(SIGN_IN, i=given))["signIn"]
+    assert done["errors"] == []
+    assert done["user"]["slug"] == slug
+
+
+async def test_projects_requests_offers_and_redemptions_are_as_many_as_openCurrents_has(world: World) -> None:  # noqa: N802 - a name
+    assert await rows(world, "SELECT count(*) FROM collective WHERE slug LIKE 'lets-%'") == [(10,)]
+    events = "SELECT count(*) FROM collective WHERE type = 'EVENT' AND name LIKE 'Let''s %'"
+    assert 1 <= await world.scalar(events) <= 20
+    asked = "SELECT status, count(*) FROM \"order\" WHERE type = 'HOURS' AND event_id IS NULL GROUP BY 1"
+    assert await rows(world, asked) == [("PAID", 10), ("PENDING", 10), ("REJECTED", 10)]
+    offers = "SELECT c.slug, array_agg(o.item ORDER BY o.item) FROM offer o JOIN collective c ON c.id ="
+    assert await rows(world, offers + " o.business_id GROUP BY 1") == [
+        (slug, ["All products", "Jun", "Kombucha"]) for slug in ("consciousbiz", "greenbiz")
+    ]
+    redeemed = "SELECT status, count(*) FROM \"order\" WHERE type = 'REDEMPTION' GROUP BY 1"
+    assert await rows(world, redeemed) == [
+        ("APPROVED", 5), ("PAID", 5), ("PENDING", 5), ("REJECTED", 5),
+    ]  # fmt: skip
+
+
+async def test_a_redemption_of_the_demo_moved_its_currents_once(world: World) -> None:
+    doubled = """SELECT o.id FROM "order" o JOIN transaction t ON t.order_id = o.id AND t.kind = 'REDEMPTION'
+        WHERE o.type = 'REDEMPTION' GROUP BY o.id
+        HAVING count(*) <> 1 OR sum(t.amount) <> max(o.approved_amount)"""
+    assert await rows(world, doubled) == []
+
+
+async def test_there_were_people_at_events_and_there_are_some_to_come(world: World) -> None:
+    assert await world.scalar("SELECT count(*) FROM attendance") > 0
+    registered = """SELECT count(*) FROM member m JOIN collective e ON e.id = m.collective_id
+        WHERE m.role = 'ATTENDEE' AND e.starts_at > now()"""
+    assert await world.scalar(registered) > 0

@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.enums import MemberRole
 from tests.make import Person, World, money, of
-from tests.scene import Scene
+from tests.scene import Scene, done
+from tests.time_scene import TimeScene, yesterday
 
 FEED = """query($first: Int!) { transactions(first: $first) { nodes {
     id kind amount { value currency } toHostAmount { value currency }
@@ -117,8 +118,51 @@ async def test_each_mutation_of_money_takes_at_most_10_statements(world: World, 
         **{"from": of(webpack)},
     )  # fmt: skip
 
+    await world.fund(giver.user, "5.00", by=world.admin)
+    with counted(engine) as sent:
+        done(await scene.donate("5.00", from_=giver, idempotencyKey="own"))
+    own = statements(sent)
+
     for found in (funds, expense, approval, payment, gift):
         assert 0 < len(found) <= MOST_OF_MUTATION, found
+    assert len(own) == len(gift) + 1  # the receipt of a user who gives
     assert sum("outbox" in line for line in expense) == 1  # the mail is among them
     assert sum("idempotency" in line for line in funds) == 1
     await world.audit_is_clean()
+
+
+async def test_many_hours_are_approved_in_as_many_statements_as_two(
+    world: World, engine: AsyncEngine
+) -> None:
+    scene = await TimeScene.create(world)
+    asked = [done(await scene.log(0.25, start=yesterday(0, 15 * i))) for i in range(4)]
+    asked += [done(await scene.log(0.25, start=yesterday(1, 15 * i))) for i in range(4)]
+    asked += [done(await scene.log(0.25, start=yesterday(2, 15 * i))) for i in range(4)]
+    counts = []
+    for part in (asked[:2], asked[2:]):
+        with counted(engine) as sent:
+            many = await world.do(
+                "approveOrders", "results { order { id status } errors { code } }", by=scene.chris, ids=part,
+                idempotencyKey=part[0],
+            )  # fmt: skip
+        assert {r["order"]["status"] for r in many["results"]} == {"PAID"}
+        counts.append(len(statements(sent)))
+    assert counts == [13, 13]
+
+
+async def test_each_mutation_of_time_takes_at_most_a_dozen_statements(
+    world: World, engine: AsyncEngine
+) -> None:
+    scene = await TimeScene.create(world)
+    start = yesterday(8)
+    hours, order_id = await of_mutation(
+        world, engine, "logHours", by=scene.john, nonprofit=of(scene.nonprofit),
+        startsAt=start.isoformat(), endsAt=start.replace(hour=9).isoformat(),
+    )  # fmt: skip
+    approval, _ = await of_mutation(world, engine, "approveOrder", by=scene.chris, id=order_id)
+    gift, _ = await of_mutation(
+        world, engine, "transferFunds", by=scene.john, to=of(scene.business), amount=money("0.500", "CUR"),
+        **{"from": of(scene.john)},
+    )  # fmt: skip
+    for found in (hours, approval, gift):
+        assert 0 < len(found) <= MOST_OF_MUTATION, found

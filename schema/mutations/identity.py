@@ -13,6 +13,7 @@ from schema.identity import AccessToken, Session
 from schema.mutations.base import Payload, perform
 from schema.scalars import CurrencyCode
 from services import identity, ids, issuers, tokens
+from services.actors import ANONYMOUS
 
 
 @strawberry.input(description="A new user.")
@@ -51,6 +52,28 @@ class SignInInput:
 
 @strawberry.type(description="The user, signed in.")
 class SignInPayload(Payload):
+    user: User | None = strawberry.field(default=None, description="The user.")
+    session: Session | None = strawberry.field(default=None, description="The sign-in.")
+
+
+@strawberry.input(description="Who forgot the password.")
+class RequestPasswordResetInput:
+    email: str = strawberry.field(description="Your address.")
+
+
+@strawberry.type(description="The same whether the address is known or not.")
+class RequestPasswordResetPayload(Payload):
+    pass
+
+
+@strawberry.input(description="A new password.")
+class ResetPasswordInput:
+    token: str = strawberry.field(description="From the mail; good once, for 2 hours.")
+    password: str = strawberry.field(description="8 to 200 characters.")
+
+
+@strawberry.type(description="The user, signed in.")
+class ResetPasswordPayload(Payload):
     user: User | None = strawberry.field(default=None, description="The user.")
     session: Session | None = strawberry.field(default=None, description="The sign-in.")
 
@@ -123,11 +146,38 @@ class IdentityMutations:
 
         return await perform(info, SignInPayload, work, for_anybody=True)
 
+    @strawberry.mutation(
+        description="Mail a token for a new password, if the address was proved. Answers alike whether the "
+        "address is known or not. RATE_LIMITED after 5 mails to an address, or 20 asked for from a network "
+        "address, within an hour."
+    )
+    async def request_password_reset(
+        self,
+        info: Info,
+        input: RequestPasswordResetInput,  # noqa: A002
+    ) -> RequestPasswordResetPayload:
+        async def work() -> dict[str, Any]:
+            await resolve.request_password_reset(info, email=input.email)
+            return {}
+
+        return await perform(info, RequestPasswordResetPayload, work, for_anybody=True)
+
+    @strawberry.mutation(
+        description="Choose a new password with the mailed token: ends all sessions and access tokens of the "
+        "user, and signs in. INVALID_INPUT, NOT_FOUND."
+    )
+    async def reset_password(self, info: Info, input: ResetPasswordInput) -> ResetPasswordPayload:  # noqa: A002
+        async def work() -> dict[str, Any]:
+            return _signed_in(await resolve.reset_password(info, token=input.token, password=input.password))
+
+        return await perform(info, ResetPasswordPayload, work, for_anybody=True)
+
     @strawberry.mutation(description="End the session that asks.")
     async def sign_out(self, info: Info) -> SignOutPayload:
         async def work() -> dict[str, Any]:
             await info.context.run(identity.sign_out)
-            return {"user": info.context.actor.user}
+            user, info.context.actor = info.context.actor.user, ANONYMOUS
+            return {"user": user}
 
         return await perform(info, SignOutPayload, work)
 

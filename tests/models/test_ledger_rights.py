@@ -207,7 +207,7 @@ async def test_no_order_has_an_archived_side_or_an_event(
         ({"amount": 0}, "ck_order_amount_positive"),
         ({"amount": -1}, "ck_order_amount_positive"),
         ({"approved_amount": 0}, "ck_order_approved_amount_positive"),
-        ({"currency": "XXQ"}, "fk_order_currency"),
+        ({"currency": "XXQ"}, "order_currency"),
         ({"status": "DONE"}, "ck_order_status_known"),
         ({"type": "GIFT"}, "ck_order_type_known"),
         ({"host_fee_bps": 10_001}, "ck_order_host_fee_bps_range"),

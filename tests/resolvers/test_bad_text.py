@@ -44,6 +44,8 @@ TEXTS = {
     "signUp": ("name", "email", "password", "currency"),
     "signIn": ("email", "password"),
     "verifyEmail": ("token",),
+    "requestPasswordReset": ("email",),
+    "resetPassword": ("token", "password"),
     "createAccessToken": ("name",),
     "inviteMember": ("message", "email"),
     "setFxRate": ("from", "to"),

@@ -65,6 +65,7 @@ async def test_sign_up_then_verify_then_sign_in_then_sign_out(world: World) -> N
     proved = await world.do("verifyEmail", SESSION, token=mail["token"])
     assert proved["errors"] == []
     assert proved["user"]["isClaimed"]
+    assert await mailed(world, "email_confirmed") == [{"to": "ada@example.org", "name": "Ada"}]
     first, second = proved["session"]["token"], await sign_in(world, email=" Ada@Example.ORG ")
     assert first != second
     for token in (first, second):

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from models.enums import MemberRole, Topic
 from services import notifications, outbox
 from services.mail_templates import TEMPLATES
-from tests.make import Person, World, of
+from tests.make import Person, World, money, of
 from tests.scene import Scene, code, done
 from tests.test_statement_counts import counted, statements
 from tests.time_scene import TimeScene, yesterday
@@ -129,6 +129,43 @@ async def test_users_get_mail_at_proved_and_unproved_addresses_but_not_who_acted
             )
         assert len(statements(sent)) == 1
     assert await mailed(world, "money_received") == [person.email for person in people[1:5]]
+
+
+async def test_a_user_who_gives_gets_a_receipt_and_a_collective_none(world: World) -> None:
+    scene = await Scene.create(world)
+    done(await scene.donate("1.00"))
+    by_bank = await world.do(
+        "donate", "order { id }", by=scene.friend, to=of(scene.webpack), amount=money("2.00"),
+        paymentMethod="MANUAL", **{"from": of(scene.friend)},
+    )  # fmt: skip
+    assert await mailed(world, "donation_confirmation") == []
+    assert code(await world.do("approveOrder", by=scene.holder, id=by_bank["order"]["id"])) is None
+    assert await mailed(world, "donation_confirmation") == [scene.friend.email]
+    await world.fund(scene.giver.user, "5.00", by=world.admin)
+    done(await scene.donate("3.00", from_=scene.giver))  # though the giver acts: it is a receipt
+    assert await mailed(world, "donation_confirmation") == [scene.friend.email, scene.giver.email]
+    await mute(world, scene.giver, "MONEY")
+    done(await scene.donate("1.00", from_=scene.giver))
+    assert len(await mailed(world, "donation_confirmation")) == 2
+
+
+async def test_the_platform_hears_of_new_organizations(world: World) -> None:
+    ada, second = await world.person("ada"), await world.person("second")
+    await world.member(world.platform, second, MemberRole.ADMIN)
+    for by, kind in ((ada, "NONPROFIT"), (ada, "COMMUNITY"), (second, "BUSINESS")):
+        made = await world.do(
+            "createCollective", by=by, type=kind, name=kind.title(), slug=f"new-{kind.lower()}",
+            currency="USD",
+        )  # fmt: skip
+        assert made["errors"] == []
+    to = sorted([world.admin.email, second.email])
+    async with world.sessions() as session:
+        query = text(
+            "SELECT payload->>'name' AS name, array_agg(recipient ORDER BY recipient) AS recipients"
+            " FROM outbox WHERE template = 'organization_created' GROUP BY 1"
+        )
+        found = {row.name: row.recipients for row in await session.execute(query)}
+    assert found == {"Nonprofit": to, "Business": [world.admin.email]}
 
 
 async def test_a_retried_transition_queues_no_second_mail(world: World) -> None:

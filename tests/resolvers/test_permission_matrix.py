@@ -218,7 +218,7 @@ CASES: dict[str, Case] = {
     "muteTopics": Case({"topics": ["MONEY"]}, SIGNED_IN),
 }
 # fmt: on
-OPEN_TO_ALL = {"signUp", "verifyEmail", "signIn"}
+OPEN_TO_ALL = {"signUp", "verifyEmail", "signIn", "requestPasswordReset", "resetPassword"}
 
 
 @dataclass

@@ -133,14 +133,34 @@ async def test_two_dry_runs_see_each_other_and_store_nothing(scene: Scene) -> No
     assert await world.fingerprint() == before
 
 
-async def test_a_right_that_lacks_for_the_second_keeps_the_first(scene: Scene) -> None:
+async def test_an_answer_without_data_leaves_nothing_behind(scene: Scene) -> None:
     world = scene.world
+    before = await world.fingerprint()
     given = {"from": of(scene.webpack), "to": of(scene.babel), "amount": money("1.00")}
     back = {"from": of(scene.babel), "to": of(scene.webpack), "amount": money("1.00")}
     body = await world.execute(_two("donate", "donate"), by=scene.giver, a=given, b=back)
     assert [error["extensions"]["code"] for error in body["errors"]] == ["FORBIDDEN"]
-    assert await world.balance(scene.babel) == (100, 0)
-    assert await world.balance(scene.webpack) == (9900, 0)
+    assert body["data"] is None
+    assert await world.fingerprint() == before
+
+
+async def test_who_signs_out_or_leaves_acts_no_more_in_the_same_request(scene: Scene) -> None:
+    world = scene.world
+    given = {"from": of(scene.webpack), "to": of(scene.babel), "amount": money("1.00")}
+    query = """mutation($i: DonateInput!) { signOut { errors { code } }
+        donate(input: $i) { errors { code } } }"""
+    before = await world.fingerprint()
+    body = await world.execute(query, by=scene.giver, i=given)
+    assert [error["extensions"]["code"] for error in body["errors"]] == ["UNAUTHENTICATED"]
+    assert await world.fingerprint() == before
+
+
+async def test_a_token_reads_with_the_scope_for_it_alone(scene: Scene) -> None:
+    world = scene.world
+    for scope, refused in (("ORDERS", ["FORBIDDEN"]), ("READ", [])):
+        token = await world.access_token(scene.giver, scope)
+        body = await world.execute("{ me { slug } }", by=token)
+        assert [e["extensions"]["code"] for e in body.get("errors", [])] == refused
 
 
 async def _keyed(  # noqa: PLR0911 - one a mutation

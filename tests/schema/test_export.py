@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from schema import commands
+from schema.__main__ import main
 from schema.app import application
 from services.hours_export import COLUMNS, NOTHING
 from tests.make import World
@@ -121,3 +122,9 @@ async def test_the_command_line_writes_the_same_file(
     )
     answer = await client.get(URL, params=asked(scene), headers=bearer(scene.chris))
     assert file.read_bytes() == answer.content
+
+
+def test_the_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", "hours", "--nonprofit", "greatdeeds", "--from", "soon", "--until", "2026-01-01"])
+    assert "invalid fromisoformat value: 'soon'" in capsys.readouterr().err

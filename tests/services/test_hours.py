@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from models import now
 from models.enums import MemberRole
+from services import hour_requests
+from services.errors import Invalid
+from services.hours import currents_of
 from tests.make import World, money, of
 from tests.scene import code, done
 from tests.time_scene import TimeScene, issuer, yesterday
@@ -198,6 +202,31 @@ async def test_only_an_approved_nonprofit_is_asked(scene: TimeScene) -> None:
         refused = await scene.world.do("logHours", by=scene.john, nonprofit=of(row), **given)
         assert [(e["code"], e["path"]) for e in refused["errors"]] == [(expected, ["input", "nonprofit"])]
     assert await scene.world.fingerprint() == before
+
+
+def test_an_hour_is_an_hour_when_the_clock_is_changed() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    began, ended = datetime(2026, 3, 29, 1, tzinfo=berlin), datetime(2026, 3, 29, 4, tzinfo=berlin)
+    # Three hours on the wall, two in fact: the request names moments, and moments are what counts.
+    assert currents_of(ended.astimezone(UTC) - began.astimezone(UTC)) == 2000
+    began, ended = datetime(2026, 10, 25, 1, tzinfo=berlin), datetime(2026, 10, 25, 4, tzinfo=berlin)
+    assert currents_of(ended.astimezone(UTC) - began.astimezone(UTC)) == 4000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "minor"), [(3600, 1000), (1, 0), (1.8, 1), (1.799999, 0), (5.4, 2), (172_800, 48_000)]
+)
+def test_currents_are_hours_rounded_half_away_to_a_thousandth(seconds: float, minor: int) -> None:
+    assert currents_of(timedelta(seconds=seconds)) == minor
+
+
+def test_a_day_of_25_hours_is_one_day_and_24_hours_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    midnight = datetime(2026, 10, 25, tzinfo=berlin).astimezone(UTC)
+    monkeypatch.setattr(hour_requests, "now", lambda: midnight + timedelta(days=2))
+    hour_requests.check_times(midnight, midnight + timedelta(hours=24), zone="Europe/Berlin")
+    with pytest.raises(Invalid, match="24 hours"):
+        hour_requests.check_times(midnight, midnight + timedelta(hours=25), zone="Europe/Berlin")
 
 
 async def mails(world: World, template: str) -> list[str]:

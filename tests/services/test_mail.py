@@ -53,6 +53,19 @@ async def test_a_mail_is_delivered_once(sessions: Sessions, smtp: MailServer) ->
     assert (done.payload, done.attempts, done.last_error) == ({}, 1, None)
 
 
+async def test_a_mailed_reset_leads_to_its_page_and_its_token_is_not_kept(
+    sessions: Sessions, smtp: MailServer
+) -> None:
+    await queue(sessions, "ada", template="password_reset")
+    (row,) = await waiting(sessions)
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 1
+    lines = smtp.mails[0].get_content().splitlines()
+    assert {f"{URL}/reset?token=t0p-Secret", "t0p-Secret"} <= set(lines)
+    async with sessions() as session:
+        assert (await session.get_one(Outbox, row.id)).payload == {}
+
+
 async def test_a_server_that_is_away_is_tried_later(sessions: Sessions, smtp: MailServer) -> None:
     await queue(sessions, "ada")
     for attempts, pause in [(1, 60), (2, 120), (3, 240)]:

@@ -10,7 +10,7 @@ from services.actors import Actor
 from services.permissions import RULES, Action, Subject, permits
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
-OPEN_TO_ALL = {"signUp", "verifyEmail", "signIn"}
+OPEN_TO_ALL = {"signUp", "verifyEmail", "signIn", "requestPasswordReset", "resetPassword"}
 EACH_AS = {"approveOrders": "approveOrder"}
 """Mutations over many, each judged as by the mutation over one."""
 READS = {Action.READ_HOURS, Action.READ_LIABILITY}

@@ -32,7 +32,7 @@ CREATE OR REPLACE FUNCTION order_sides_guard() RETURNS trigger LANGUAGE plpgsql 
 DECLARE side record;
 BEGIN
     -- A condition in the statement would be tested before the wait for the lock: it stands in the loop.
-    FOR side IN SELECT c.id, c.type, c.archived_at, c.claimed_at, c.issuer_approved_at, c.is_platform
+    FOR side IN SELECT c.id, c.type, c.currency, c.archived_at, c.claimed_at, c.issuer_approved_at, c.is_platform
                 FROM collective c WHERE c.id IN (NEW.from_id, NEW.to_id) ORDER BY c.id FOR SHARE LOOP
         CONTINUE WHEN NEW.import_key IS NOT NULL;
         IF side.archived_at IS NOT NULL OR side.type = 'EVENT' THEN
@@ -51,6 +51,13 @@ BEGIN
                                        OR NEW.type = 'REDEMPTION' AND side.type <> 'BUSINESS') THEN
             RAISE EXCEPTION 'an approved nonprofit issues currents to a user, who gives them to a business'
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'order_currents_sides';
+        END IF;
+        -- Read under the lock: its currency cannot change between the order's making and its writing.
+        IF side.id = NEW.to_id AND NEW.currency <> side.currency
+           AND (NEW.type IN ('ADDED_FUNDS', 'EXPENSE') OR NEW.type IN ('DONATION', 'TRANSFER')
+                AND NEW.currency <> 'CUR') THEN
+            RAISE EXCEPTION 'an order has the currency of who gets it'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'order_currency';
         END IF;
     END LOOP;
     RETURN NEW;

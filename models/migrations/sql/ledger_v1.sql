@@ -208,10 +208,12 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp 
 DECLARE
     v_legs int := coalesce(cardinality(p_amount), 0);
     v_own_time timestamptz := p_transaction.at;
-    -- A hold is freed under the locks and before its account is debited, and issuance is checked after them:
-    -- that rules out the short way.
+    -- A hold is freed under the locks and before its account is debited, issuance is checked after them, and an
+    -- account of two legs is held already when its queue is joined: that rules out the short way.
     v_last_at_once boolean := p_transaction.at IS NULL AND p_release_order_id IS NULL
-        AND p_kind[v_legs] <> 'ISSUANCE';
+        AND p_kind[v_legs] <> 'ISSUANCE'
+        AND (p_book[v_legs], p_owner[v_legs], p_currency[v_legs], p_kind[v_legs])
+            IS DISTINCT FROM (p_book[v_legs - 1], p_owner[v_legs - 1], p_currency[v_legs - 1], p_kind[v_legs - 1]);
     v_account bigint[]; v_seq bigint[]; v_balance bigint[]; v_at timestamptz[];
     v_id bigint; v_number bigint; v_posted bigint; v_last timestamptz;
     v_now timestamptz := clock_timestamp();

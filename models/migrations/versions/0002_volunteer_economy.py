@@ -39,6 +39,7 @@ _CHECKS = (
         "merged_into_id IS NULL OR (type = 'USER' AND archived_at IS NOT NULL AND merged_into_id <> id)",
     ),
     ("collective", "credit_policy_known", "\"credit_policy\" IN ('FULL_EVENT', 'ACTUAL')"),
+    ("email_token", "purpose_known", "\"purpose\" IN ('VERIFY', 'RESET')"),
     ("platform_policy", "redemption_fee_bps_range", "redemption_fee_bps BETWEEN 0 AND 10000"),
     ("platform_policy", "usd_per_current_positive", "usd_per_current > 0"),
     ("platform_policy", "master_weekly_limit_positive", "master_weekly_limit_minor > 0"),
