@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import strawberry
+from graphql import DocumentNode
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
@@ -26,6 +27,8 @@ class Context:
     settings: Settings
     address: str = ""
     """The network address that asks."""
+    document: DocumentNode | None = None
+    """What is executed, parsed and validated."""
     actor: Actor = ANONYMOUS
     is_mutation: bool = False
     root_fields: int = 1

@@ -8,13 +8,15 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from schema import export, graphiql
-from schema.http import endpoint
+from schema.http import Compressed, endpoint
 from schema.metrics import metrics
+from schema.persisted import Persisted
 from schema.receipts import download, upload
 from schema.reset import reset
 from schema.verify import verify
@@ -22,9 +24,17 @@ from services import decisions, mail
 from services.database import connect, sessions
 from services.settings import Settings
 
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+"""What the endpoint answers itself: all but two with 405."""
+
 
 def application(settings: Settings) -> Starlette:
-    """Return the application on the database that the settings name."""
+    """Return the application on the database that the settings name.
+
+    Raises:
+        ConfigurationError: the manifest of trusted documents is no good.
+    """
+    known = Persisted(settings)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -32,6 +42,7 @@ def application(settings: Settings) -> Starlette:
         app.state.settings = settings
         app.state.engine = engine
         app.state.sessions = sessions(engine)
+        app.state.persisted = known
         mail.sender(settings)  # a wrong SMTP setting stops the start, not the first mail
         stop = asyncio.Event()
         jobs = asyncio.create_task(mail.run(app.state.sessions, settings, also=[decisions.expire], stop=stop))
@@ -44,7 +55,9 @@ def application(settings: Settings) -> Starlette:
     return Starlette(
         lifespan=lifespan,
         routes=[
-            Route("/graphql", endpoint, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+            Route(
+                "/graphql", endpoint, methods=METHODS, middleware=[Middleware(Compressed, minimum_size=1_000)]
+            ),
             Route("/healthz", alive),
             Route("/readyz", ready),
             Route("/metrics", metrics),

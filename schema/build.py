@@ -1,10 +1,12 @@
 """The schema, put together once."""
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import strawberry
 from graphql import GraphQLError, get_named_type
+from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
@@ -36,6 +38,17 @@ class Mutation(
     pass
 
 
+class _Prepared(SchemaExtension):
+    """Take the document that the unit of work has parsed and validated; do neither again."""
+
+    def on_parse(self) -> Iterator[None]:
+        context = self.execution_context.context
+        if context is not None and context.document is not None:
+            self.execution_context.graphql_document = context.document
+            self.execution_context.pre_execution_errors = []
+        yield
+
+
 class _Schema(strawberry.Schema):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -59,6 +72,7 @@ def schema() -> strawberry.Schema:
         query=Query,
         mutation=Mutation,
         types=[User, Community, Nonprofit, Business, Event, MutationError],
+        extensions=[_Prepared],
         config=StrawberryConfig(scalar_map=SCALARS),
     )
 

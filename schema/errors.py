@@ -34,6 +34,14 @@ def user_error(problem: Problem) -> MutationError:
     )
 
 
+def shown(problem: Problem) -> dict[str, Any]:
+    """Return a problem as a top-level error."""
+    extensions: dict[str, Any] = {"code": ErrorCode(problem.code)}
+    if problem.path:
+        extensions["path"] = list(problem.path)
+    return {"message": problem.message, "extensions": extensions}
+
+
 def formatted(error: GraphQLError) -> dict[str, Any]:
     """Return a top-level error: a problem or a mistake in the document in clear, a fault masked."""
     cause = error.original_error

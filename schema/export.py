@@ -9,7 +9,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from schema.http import BadRequest, token_of
+from schema.http_request import BadRequest, token_of
 from services import actors, hours_export
 from services.errors import ErrorCode, Invalid, Problem
 from services.refs import Ref

@@ -1,150 +1,147 @@
-"""GraphQL over HTTP: a checked body in, one JSON document out."""
+"""GraphQL over HTTP: a checked request in, one JSON document out."""
 
-import json
+import hashlib
 import logging
 import re
 import secrets
 import time
-from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 import orjson
+from starlette.datastructures import Headers
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from schema import graphiql, logs, metrics, unit_of_work
+from schema import accept, graphiql, http_request, logs, metrics, persisted, unit_of_work
+from schema.http_request import BadRequest
 from services.errors import ErrorCode
 
-MAX_BODY_BYTES = 200_000
-MAX_NAME = 100
 log = logging.getLogger("commonweal.http")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_ACCEPTED = ("application/json", "application/graphql-response+json")
+_STATUS = {persisted.MISMATCH: 400, persisted.NOT_TRUSTED: 403}
+_FRESH = "private, max-age=0, must-revalidate"
 
 
-class BadRequest(Exception):  # noqa: N818 - becomes an answer
-    """A request that is no good, with the HTTP status that says so."""
+class Compressed(GZipMiddleware):
+    """Compress answers of 1 kB and more for those who take gzip; `gzip;q=0` says that one does not.
 
-    def __init__(self, status: int, message: str, code: str = "BAD_REQUEST") -> None:
-        """Keep what the answer needs."""
-        self.status, self.message, self.code = status, message, code
-        super().__init__(message)
+    The length of an answer tells no secret to another site: none can make a browser ask with a token.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        given = ",".join(Headers(scope=scope).getlist("accept-encoding"))
+        if "gzip" in given and not accept.takes_gzip(given):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 async def endpoint(request: Request) -> Response:
-    """Answer a GraphQL POST; show GraphiQL to a browser that asks for a page."""
-    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+    """Answer a GraphQL POST or GET; show GraphiQL to a browser that asks for a page."""
+    wish = ",".join(request.headers.getlist("accept"))
+    if request.method == "GET" and accept.wants_page(wish):
         return graphiql.page()
-    if request.method != "POST":
-        return _refused(405, "Send a POST with a JSON body", headers={"Allow": "GET, POST"})
-    started = time.perf_counter()
     logs.request_id.set(_request_id(request))
+    kind = accept.chosen(wish)
     try:
-        asked = await _read(request)
+        if request.method not in {"GET", "POST"}:
+            return _refused(
+                405, "Send a POST with a JSON body, or a GET of a query", kind=kind, allow="GET, POST"
+            )
+        if kind is None:
+            return _refused(406, f"The answer can be {accept.GRAPHQL} or {accept.JSON}", kind=None)
+        return await _answered(request, kind)
     except BadRequest as bad:
-        return _refused(bad.status, bad.message, code=bad.code)
+        return _refused(bad.status, bad.message, code=bad.code, kind=kind)
     except ClientDisconnect:
         return Response(status_code=400)
+
+
+async def _answered(request: Request, kind: str) -> Response:
+    started = time.perf_counter()
+    http_request.check_size(request)
+    is_get = request.method == "GET"
+    asked = http_request.from_address(request) if is_get else await http_request.from_body(request)
+    token = http_request.token_of(request)
     state = request.app.state
-    answer = await unit_of_work.execute(asked, sessions=state.sessions, settings=state.settings)
-    seconds = time.perf_counter() - started
+    try:
+        text = state.persisted.text_of(asked.document)
+    except persisted.Unknown as unknown:
+        status = _STATUS.get(unknown.code, 400 if kind == accept.GRAPHQL else 200)
+        return _refused(status, unknown.message, code=unknown.code, kind=kind)
+    operation = unit_of_work.Request(
+        query=text,
+        variables=asked.variables,
+        operation_name=asked.operation_name,
+        token=token,
+        address=request.client.host if request.client else "",
+        reads_only=is_get,
+    )
+    answer = await unit_of_work.execute(operation, sessions=state.sessions, settings=state.settings)
+    _note(asked, answer, time.perf_counter() - started)
+    status = _status(answer, kind)
+    body = orjson.dumps(answer.body, default=str)
+    if is_get and asked.document.text is None and "errors" not in answer.body:
+        return _fresh(request, body, kind)
+    return Response(body, status, _headers(kind, status, allow="POST" if answer.is_wrong_method else None))
+
+
+def _note(asked: http_request.Asked, answer: unit_of_work.Answer, seconds: float) -> None:
     errors = len(answer.body.get("errors", []))
     metrics.note(seconds, has_errors=errors > 0)
     log.info(
         "operation",
         extra={"operation": asked.operation_name, "ms": round(seconds * 1000, 2), "errors": errors},
     )
-    return _answer(answer, request)
 
 
-def _answer(answer: unit_of_work.Answer, request: Request) -> Response:
-    modern = _ACCEPTED[1] in request.headers.get("accept", "")
-    status = 400 if answer.is_request_error and modern else 200
+def _status(answer: unit_of_work.Answer, kind: str) -> int:
+    """Return 4xx where nothing ran; to those who know only application/json a request in order is a 200."""
+    if answer.is_wrong_method:
+        return 405
     codes = {e.get("extensions", {}).get("code") for e in answer.body.get("errors", [])}
     if ErrorCode.UNAUTHENTICATED in codes and "data" not in answer.body:
-        status = 401
-    return Response(
-        orjson.dumps(answer.body, default=str),
-        status_code=status,
-        media_type=_ACCEPTED[1] if modern else _ACCEPTED[0],
-        headers={"X-Request-Id": logs.request_id.get() or ""},
-    )
+        return 401
+    return 400 if answer.is_request_error and kind == accept.GRAPHQL else 200
+
+
+def _fresh(request: Request, body: bytes, kind: str) -> Response:
+    """Answer a GET of a persisted document: in whole, or that it is as the client has it."""
+    # Weak: a compressed answer has the same tag.
+    tag = f'W/"{hashlib.sha256(kind.encode() + body).hexdigest()[:32]}"'
+    headers = _headers(kind) | {"ETag": tag, "Cache-Control": _FRESH}
+    given = ",".join(request.headers.getlist("if-none-match"))
+    known = [t.strip().removeprefix("W/") for t in given.split(",")]
+    if "*" in known or tag.removeprefix("W/") in known:
+        del headers["Content-Type"]
+        return Response(status_code=304, headers=headers)
+    return Response(body, 200, headers)
+
+
+def _headers(kind: str, status: int = 200, *, allow: str | None = None) -> dict[str, str]:
+    more = {"Allow": allow} if allow else {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        more["WWW-Authenticate"] = "Bearer"
+    return more | {
+        "Content-Type": f"{kind}; charset=utf-8",
+        "X-Request-Id": logs.request_id.get() or "",
+        "Vary": "Accept, Authorization",
+        "Cache-Control": "no-store",
+    }
+
+
+def _refused(
+    status: int, message: str, *, kind: str | None, code: str = "BAD_REQUEST", allow: str | None = None
+) -> Response:
+    body: dict[str, Any] = {"errors": [{"message": message, "extensions": {"code": code}}]}
+    return Response(orjson.dumps(body), status, _headers(kind or accept.JSON, status, allow=allow))
 
 
 def _request_id(request: Request) -> str:
     """Return the id that a proxy gave the request if it is a plain one, else a new one."""
     given = request.headers.get("x-request-id", "")
     return given if _PLAIN_ID.fullmatch(given) else secrets.token_hex(8)
-
-
-def _refused(
-    status: int, message: str, *, code: str = "BAD_REQUEST", headers: dict[str, str] | None = None
-) -> Response:
-    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    return Response(orjson.dumps(body), status_code=status, media_type=_ACCEPTED[0], headers=headers)
-
-
-async def _read(request: Request) -> unit_of_work.Request:
-    """Read and check a request.
-
-    Raises:
-        BadRequest: content type, size or form of the body.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise BadRequest(415, "The body must be application/json")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise BadRequest(413, f"The body may have {MAX_BODY_BYTES} bytes")
-    return _checked(_parsed(bytes(body)), request)
-
-
-def _parsed(body: bytes) -> Any:
-    """Read JSON with exact numbers: an amount is never a float, not even on its way in."""
-    try:
-        return json.loads(body.decode(), parse_float=Decimal, parse_constant=_refuse_constant)
-    except (ValueError, ArithmeticError, RecursionError):
-        raise BadRequest(400, "The body is not JSON") from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-def _checked(document: Any, request: Request) -> unit_of_work.Request:
-    if not isinstance(document, dict):
-        raise BadRequest(400, "The body must be a JSON object")
-    query, variables = document.get("query"), document.get("variables")
-    name = document.get("operationName")
-    if not isinstance(query, str):
-        raise BadRequest(400, "`query` must be a string")
-    if variables is not None and not isinstance(variables, dict):
-        raise BadRequest(400, "`variables` must be an object")
-    if name is not None and (not isinstance(name, str) or len(name) > MAX_NAME):
-        raise BadRequest(400, "`operationName` must be a short string")
-    if unit_of_work.bad_text([query, name or ""], ()) is not None:
-        raise BadRequest(400, "The document holds half of a surrogate pair, or NUL")
-    return unit_of_work.Request(
-        query=query,
-        variables=variables,
-        operation_name=name or None,
-        token=token_of(request),
-        address=request.client.host if request.client else "",
-    )
-
-
-def token_of(request: Request) -> str | None:
-    """Return the bearer token of a request, or None where it has none.
-
-    Raises:
-        BadRequest: another scheme, or no token.
-    """
-    header = request.headers.get("authorization")
-    if header is None:
-        return None
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise BadRequest(401, "Send `Authorization: Bearer` with a token", ErrorCode.UNAUTHENTICATED)
-    return token.strip()

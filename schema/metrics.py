@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 OPERATIONS = Counter("commonweal_operations", "GraphQL operations answered.", ["outcome"], registry=REGISTRY)
 SECONDS = Histogram("commonweal_operation_seconds", "Time from request to answer.", registry=REGISTRY)
+DOCUMENTS = Counter("commonweal_documents", "Documents asked for: read anew or remembered.", ["from"])
 CONNECTIONS = Gauge("commonweal_database_connections_in_use", "Connections taken from the pool.")
 MAILS_WAITING = Gauge("commonweal_mails_waiting", "Mails in the outbox that are not delivered.")
 

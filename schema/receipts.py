@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, Response
 
 from models import Receipt
 from schema.errors import masked
-from schema.http import BadRequest, token_of
+from schema.http_request import BadRequest, token_of
 from services import actors, ids, receipts
 from services.actors import Actor
 from services.errors import ErrorCode, Invalid, NotFound, Problem, RateLimited

@@ -3,44 +3,33 @@
 import asyncio
 import logging
 import random
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
-    ArgumentNode,
     DocumentNode,
     FieldNode,
     GraphQLError,
-    ListValueNode,
-    ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
-    StringValueNode,
-    ValueNode,
-    VariableDefinitionNode,
-    VariableNode,
-    Visitor,
     get_operation_ast,
-    parse,
-    visit,
 )
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from models.enums import Scope
 from resolvers.context import Context
+from schema import documents
 from schema.build import schema
-from schema.errors import formatted, masked
+from schema.errors import formatted, masked, shown
+from schema.texts import bad_text
 from services import actors
-from services.errors import ErrorCode, Forbidden, Invalid, Problem
+from services.errors import Forbidden, Problem
 from services.guards import RETRYABLE, sqlstate
 from services.settings import Settings
 
 ATTEMPTS = 5
-MAX_DEPTH = 100
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 log = logging.getLogger(__name__)
 
 
@@ -53,6 +42,8 @@ class Request:
     operation_name: str | None = None
     token: str | None = None
     address: str = ""
+    reads_only: bool = False
+    """Whether only a query may run."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +52,8 @@ class Answer:
 
     body: dict[str, Any]
     is_request_error: bool = False
+    is_wrong_method: bool = False
+    """Whether a mutation was asked for where only a query may run."""
 
 
 class _Again(Exception):  # noqa: N818 - a signal, not an error
@@ -78,22 +71,22 @@ async def execute(
 
     Nothing of a run that is repeated was kept; the answer goes out after the commit.
     """
-    try:
-        document = parse(request.query)
-        bad = _bad_input(document, request.variables or {})
-    except (GraphQLError, RecursionError) as error:
-        shown = error if isinstance(error, GraphQLError) else GraphQLError("Nested too deeply")
-        return Answer({"errors": [formatted(shown)]}, is_request_error=True)
-    if bad is not None:
-        return Answer({"errors": [_shown(bad)]}, is_request_error=True)
-    operation = get_operation_ast(document, request.operation_name)
+    prepared = documents.prepare(request.query)
+    if prepared.document is None:
+        return Answer({"errors": list(prepared.errors)}, is_request_error=True)
+    if (bad := _bad_variable(request.variables or {}, prepared.places)) is not None:
+        return Answer({"errors": [bad]}, is_request_error=True)
+    operation = get_operation_ast(prepared.document, request.operation_name)
     if operation is None:
         unknown = GraphQLError("Name one of the document's operations")
         return Answer({"errors": [formatted(unknown)]}, is_request_error=True)
+    if request.reads_only and operation.operation is not OperationType.QUERY:
+        wrong = GraphQLError("Only queries are answered here: send a mutation as a POST")
+        return Answer({"errors": [formatted(wrong)]}, is_request_error=True, is_wrong_method=True)
     for attempt in range(ATTEMPTS):
         try:
             return await _once(
-                request, operation, sessions=sessions, settings=settings, demo=demo,
+                request, prepared.document, operation, sessions=sessions, settings=settings, demo=demo,
                 last=attempt == ATTEMPTS - 1,
             )  # fmt: skip
         except _Again:
@@ -104,6 +97,7 @@ async def execute(
 
 async def _once(
     request: Request,
+    document: DocumentNode,
     operation: OperationDefinitionNode,
     *,
     sessions: async_sessionmaker[AsyncSession],
@@ -114,6 +108,7 @@ async def _once(
     session = sessions()
     context = Context(
         session=session, sessions=sessions, settings=settings, address=request.address, demo=demo,
+        document=document,
         is_mutation=operation.operation is OperationType.MUTATION,
         root_fields=_root_fields(operation),
     )  # fmt: skip
@@ -149,7 +144,7 @@ async def _once(
         await _finish(context)
     except Problem as problem:
         await _close_quietly(session)
-        return Answer({"errors": [_shown(problem)]})
+        return Answer({"errors": [shown(problem)]})
     except DBAPIError as error:
         await _close_quietly(session)
         # A connection that breaks during the commit does not tell whether the commit was done.
@@ -222,69 +217,14 @@ def _ask_again(fault: BaseException, *, last: bool) -> None:
         raise _Again
 
 
-def _shown(problem: Problem) -> dict[str, Any]:
-    extensions: dict[str, Any] = {"code": ErrorCode(problem.code)}
-    if problem.path:
-        extensions["path"] = list(problem.path)
-    return {"message": problem.message, "extensions": extensions}
-
-
-def bad_text(value: Any, path: tuple[str, ...]) -> Problem | None:
-    """Return what is wrong with a text anywhere in a value: PostgreSQL and JSON cannot carry it.
-
-    Checked once for all input, so that no field of the API can be the one that forgot.
-
-    Raises:
-        RecursionError: lists and objects stand in each other more than 100 deep, on every Python alike.
-    """
-    if len(path) > MAX_DEPTH:
-        raise RecursionError
-    if isinstance(value, str):
-        if _UNSTORABLE.search(value):
-            place = ".".join(path)
-            return Invalid(f"{place} holds a character that cannot be kept: NUL or half of a pair", path=path)
-        return None
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    for key, item in items:
-        found = bad_text(item, (*path, str(key))) or bad_text(key, path)
-        if found is not None:
-            return found
+def _bad_variable(
+    variables: Mapping[str, Any], places: Mapping[str, tuple[str, ...]]
+) -> dict[str, Any] | None:
+    """Return what is wrong with a variable's text, named by the argument that it is for."""
+    try:
+        for name, value in variables.items():
+            if problem := bad_text(value, places.get(name, (name,))) or bad_text(name, ("variables",)):
+                return shown(problem)
+    except RecursionError:
+        return formatted(GraphQLError("Nested too deeply"))
     return None
-
-
-def _bad_input(  # noqa: C901 - one walk over the kinds of values
-    document: DocumentNode, variables: Mapping[str, Any]
-) -> Problem | None:
-    """Return what is wrong with a text of the variables or the document, named by the argument it is for."""
-    places: dict[str, tuple[str, ...]] = {}
-    found: list[Problem] = []
-
-    def note(value: ValueNode, path: tuple[str, ...]) -> None:
-        if isinstance(value, VariableNode):
-            places.setdefault(value.name.value, path)
-        elif isinstance(value, ObjectValueNode):
-            for field in value.fields:
-                note(field.value, (*path, field.name.value))
-        elif isinstance(value, ListValueNode):
-            for i, item in enumerate(value.values):
-                note(item, (*path, str(i)))
-        elif isinstance(value, StringValueNode) and (problem := bad_text(value.value, path)):
-            found.append(problem)
-
-    class Arguments(Visitor):
-        def enter_variable_definition(self, node: VariableDefinitionNode, *_: Any) -> None:
-            if node.default_value is not None:
-                note(node.default_value, (node.variable.name.value,))
-
-        def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
-            note(node.value, (node.name.value,))
-
-    visit(document, Arguments())
-    for name, value in variables.items():
-        if problem := bad_text(value, places.get(name, (name,))):
-            found.append(problem)
-    return found[0] if found else None

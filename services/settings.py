@@ -38,6 +38,13 @@ class Settings:
     mail_from: str = _setting("Commonweal <noreply@localhost>", "Sender of mails.")
     outbox_interval_ms: int = _setting(1_000, "How often the server looks for mails to send.")
     session_days: int = _setting(30, "How long a sign-in lasts.")
+    trusted_documents: str = _setting(
+        "", "A JSON manifest of trusted documents, {id: text}, or a folder of such; empty has none."
+    )
+    trusted_only: bool = _setting(
+        False,  # noqa: FBT003 - as below
+        "1 refuses every document that is not trusted.",
+    )
     production: bool = _setting(
         False,  # noqa: FBT003 - a default, not an argument that selects behaviour
         "1 refuses the demo world and never logs a mailed token.",

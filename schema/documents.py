@@ -1,0 +1,157 @@
+"""Documents that were parsed and validated, kept by the SHA-256 of their text: never twice the same work."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import orjson
+from graphql import (
+    ArgumentNode,
+    DocumentNode,
+    GraphQLError,
+    ListValueNode,
+    ObjectValueNode,
+    StringValueNode,
+    ValueNode,
+    VariableDefinitionNode,
+    VariableNode,
+    Visitor,
+    parse,
+    specified_rules,
+    visit,
+)
+from strawberry.schema.schema import validate_document
+
+from schema import metrics
+from schema.build import schema
+from schema.errors import formatted, shown
+from schema.texts import bad_text
+from services.errors import Problem
+
+MAX_KEPT = 1_000
+MAX_KEPT_BYTES = 2_000_000
+"""Of text. The syntax tree of a text takes some 50 times as much memory."""
+MAX_REFUSED = 200
+MAX_REFUSED_BYTES = 1_000_000
+
+T = TypeVar("T")
+
+
+class Store(Generic[T]):
+    """The values used last, bounded by their count and by their bytes."""
+
+    def __init__(self, *, count: int, size: int) -> None:
+        """Hold at most `count` values of at most `size` bytes together."""
+        self._count, self._size = count, size
+        self._held: OrderedDict[str, tuple[T, int]] = OrderedDict()
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, key: str) -> T | None:
+        """Return a value, which counts as used now."""
+        if (found := self._held.get(key)) is None:
+            return None
+        self._held.move_to_end(key)
+        return found[0]
+
+    def put(self, key: str, value: T, *, size: int) -> None:
+        """Keep a value; those that were not used for longest go. One larger than all room is not kept."""
+        if size > self._size:
+            return
+        if (old := self._held.pop(key, None)) is not None:
+            self.bytes -= old[1]
+        self._held[key] = (value, size)
+        self.bytes += size
+        while len(self._held) > self._count or self.bytes > self._size:
+            _, (_, gone) = self._held.popitem(last=False)
+            self.bytes -= gone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A document that may run, or why it may not."""
+
+    sha256: str
+    document: DocumentNode | None = None
+    places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Which argument each variable is for: the first one that it stands in."""
+    errors: tuple[dict[str, Any], ...] = ()
+    """As they are answered. None are there exactly if the document is."""
+
+
+_kept: Store[Prepared] = Store(count=MAX_KEPT, size=MAX_KEPT_BYTES)
+_refused: Store[Prepared] = Store(count=MAX_REFUSED, size=MAX_REFUSED_BYTES)
+
+
+def hash_of(text: str) -> str:
+    """Return the SHA-256 of a text, as hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def prepare(text: str) -> Prepared:
+    """Return a document parsed and validated, from memory where it was met before.
+
+    Refused documents are remembered apart, so that they cannot drive out those that run.
+    """
+    key = hash_of(text)
+    found = _kept.get(key) or _refused.get(key)
+    metrics.DOCUMENTS.labels("read" if found is None else "remembered").inc()
+    if found is not None:
+        return found
+    made = _prepared(text, key)
+    if made.errors:
+        _refused.put(key, made, size=len(text) + len(orjson.dumps(made.errors, default=str)))
+    else:
+        _kept.put(key, made, size=len(text))
+    return made
+
+
+def _prepared(text: str, key: str) -> Prepared:
+    try:
+        document = parse(text)
+        places, problem = _input_of(document)
+        if problem is not None:
+            return Prepared(sha256=key, errors=(shown(problem),))
+        errors = validate_document(schema()._schema, document, tuple(specified_rules))  # noqa: SLF001 - the only way to it
+    except GraphQLError as error:
+        errors = [error]
+    except RecursionError:
+        errors = [GraphQLError("Nested too deeply")]
+    if errors:
+        return Prepared(sha256=key, errors=tuple(formatted(error) for error in errors))
+    return Prepared(sha256=key, document=document, places=places)
+
+
+def _input_of(  # noqa: C901 - one walk over the kinds of values
+    document: DocumentNode,
+) -> tuple[dict[str, tuple[str, ...]], Problem | None]:
+    """Return the argument that each variable is for, and the first text that cannot be carried."""
+    places: dict[str, tuple[str, ...]] = {}
+    found: list[Problem] = []
+
+    def note(value: ValueNode, path: tuple[str, ...]) -> None:
+        if isinstance(value, VariableNode):
+            places.setdefault(value.name.value, path)
+        elif isinstance(value, ObjectValueNode):
+            for entry in value.fields:
+                note(entry.value, (*path, entry.name.value))
+        elif isinstance(value, ListValueNode):
+            for i, item in enumerate(value.values):
+                note(item, (*path, str(i)))
+        elif isinstance(value, StringValueNode) and (problem := bad_text(value.value, path)):
+            found.append(problem)
+
+    class Arguments(Visitor):
+        def enter_variable_definition(self, node: VariableDefinitionNode, *_: Any) -> None:
+            if node.default_value is not None:
+                note(node.default_value, (node.variable.name.value,))
+
+        def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
+            note(node.value, (node.name.value,))
+
+    visit(document, Arguments())
+    return places, found[0] if found else None
