@@ -191,7 +191,7 @@ HOLDS = {
     "nothing": ("pending", 0, "ck_hold_amount_positive"),
     "less than nothing": ("pending", -1, "ck_hold_amount_positive"),
     "less than nothing, to free another's hold": (
-        "pending", -401, "ck_ledger_account_held_not_negative",
+        "pending", -401, "ck_ledger_account_counts_not_negative",
     ),
     "for no order": (None, 1, "fk_hold_order_id"),
     "beyond 64 bits": ("pending", MAX, "NumericValueOutOfRange"),

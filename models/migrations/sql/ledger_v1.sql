@@ -27,6 +27,25 @@ BEGIN
     END LOOP;
 END $$;
 
+-- What an account is never changes, and is of a known kind -----------------------------------------------
+
+CREATE FUNCTION ledger_account_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        RAISE EXCEPTION 'an account keeps its book, owner, currency and kind'
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = 'append_only';
+    END IF;
+    IF NEW.kind NOT IN ('BALANCE', 'CASH', 'ISSUANCE', 'EXCHANGE') THEN
+        RAISE EXCEPTION 'there is no such kind of account'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_ledger_account_kind_known';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER ledger_account_guard BEFORE INSERT OR UPDATE OF book_id, id, owner_id, currency, kind
+ON ledger_account FOR EACH ROW EXECUTE FUNCTION ledger_account_guard();
+ALTER TABLE ledger_account ENABLE ALWAYS TRIGGER ledger_account_guard;
+
 -- Guard of every posting ---------------------------------------------------------------------------------
 -- Fires once a statement, over all rows it added: each statement is balanced in itself, per transaction,
 -- book and currency; each row has its account's currency and continues its account (seq, running balance,
