@@ -76,7 +76,8 @@ DAMAGES = {
     ),
     "currencyMismatches": Damage(
         # An account that holds nothing now, so that no book is out of balance by it; two postings.
-        (f"UPDATE ledger_account SET currency = 'EUR' {ACCOUNT.format('passing')}",), 2
+        (f"UPDATE ledger_account SET currency = 'EUR' {ACCOUNT.format('passing')}",),
+        2, _no_trigger("ledger_account"),
     ),
     "overdrafts": Damage(
         (f"UPDATE ledger_account SET floor = posted - held + 1 {ACCOUNT.format('webpack')}",),
