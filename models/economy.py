@@ -67,6 +67,11 @@ class Redemption(SQLModel, table=True):
         CheckConstraint("currents_share_percent BETWEEN 5 AND 100", name="share_range"),
         CheckConstraint("usd_gross_minor > 0", name="usd_gross_positive"),
         CheckConstraint("usd_fee_minor BETWEEN 0 AND usd_gross_minor", name="usd_fee_range"),
+        CheckConstraint(
+            "usd_gross_minor <= round(coalesce(approved_price_minor, price_minor)::numeric"
+            " * currents_share_percent / 100.0)",
+            name="usd_gross_within_share",
+        ),
         CheckConstraint("receipt_text IS NOT NULL OR receipt_id IS NOT NULL", name="has_receipt"),
     )
 

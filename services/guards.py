@@ -9,6 +9,7 @@ from services.errors import (
     InvalidState,
     LimitExceeded,
     Problem,
+    SelfApproval,
 )
 
 _BY_CONSTRAINT: dict[str, tuple[type[Problem], str, tuple[str, ...]]] = {
@@ -82,6 +83,16 @@ _BY_CONSTRAINT: dict[str, tuple[type[Problem], str, tuple[str, ...]]] = {
         ("input", "offer"),
     ),
     "event_capacity": (LimitExceeded, "The event is full", ("input", "event")),
+    "issuer_approved": (
+        InvalidState,
+        "The nonprofit is not approved to issue currents",
+        ("input", "id"),
+    ),
+    "approved_by_another": (
+        SelfApproval,
+        "Nobody approves what they made for themselves",
+        ("input", "id"),
+    ),
     "issuance_cap": (
         LimitExceeded,
         "The nonprofit may issue no more currents in this period",

@@ -197,3 +197,16 @@ async def test_the_caps_of_a_page_are_one_statement(world: World, engine: AsyncE
             await world.ask(query, n=first)
         sent_each.append(len(statements(sent)))
     assert sent_each == [2, 2]
+
+
+async def test_who_may_issue_no_more_approves_no_more(world: World) -> None:
+    scene = await TimeScene.create(world)
+    asked = done(await scene.log(1))
+    assert code(await decide(world, "greatdeeds", approve=False, reason="A review")) is None
+    before = await world.fingerprint()
+    assert code(await scene.approve(asked)) == "INVALID_STATE"
+    many = await world.do("approveOrders", "results { errors { code } }", by=scene.chris, ids=[asked])
+    assert [e["code"] for r in many["results"] for e in r["errors"]] == ["INVALID_STATE"]
+    assert await world.fingerprint() == before
+    assert code(await decide(world, "greatdeeds", approve=True)) is None
+    assert code(await scene.approve(asked)) is None

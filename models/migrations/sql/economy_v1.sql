@@ -93,6 +93,25 @@ CREATE TRIGGER order_end_guard BEFORE UPDATE OF ends_at ON "order"
 FOR EACH ROW WHEN (OLD.ends_at IS DISTINCT FROM NEW.ends_at) EXECUTE FUNCTION order_end_guard();
 ALTER TABLE "order" ENABLE ALWAYS TRIGGER order_end_guard;
 
+-- Nobody approves, or pays out, what they made for themselves --------------------------------------------
+
+CREATE FUNCTION approval_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE o record;
+BEGIN
+    SELECT x.type, x.from_id, x.to_id, x.created_by_id INTO o FROM "order" x WHERE x.id = NEW.order_id;
+    IF NEW.type = 'APPROVE' AND (o.type = 'HOURS' AND NEW.actor_id = o.to_id
+                                 OR o.type = 'EXPENSE' AND NEW.actor_id IN (o.to_id, o.created_by_id))
+       OR o.type IN ('REDEMPTION', 'CASH_OUT') AND NEW.actor_id = o.from_id THEN
+        RAISE EXCEPTION 'nobody approves what they made for themselves'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'approved_by_another';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER approval_guard BEFORE INSERT ON order_action
+FOR EACH ROW WHEN (NEW.type IN ('APPROVE', 'PAY')) EXECUTE FUNCTION approval_guard();
+ALTER TABLE order_action ENABLE ALWAYS TRIGGER approval_guard;
+
 -- The limits of an offer ---------------------------------------------------------------------------------
 -- Checked when a redemption is written, under a lock of the offer and of the user's currents: of many that
 -- want the last place, one gets it. What was refused, withdrawn or expired does not count.
@@ -164,7 +183,7 @@ CREATE TRIGGER event_capacity_guard BEFORE INSERT ON member
 FOR EACH ROW WHEN (NEW.role = 'ATTENDEE' AND NEW.until IS NULL) EXECUTE FUNCTION event_capacity_guard();
 ALTER TABLE member ENABLE ALWAYS TRIGGER event_capacity_guard;
 
--- A nonprofit issues no more than its caps allow ---------------------------------------------------------
+-- A nonprofit issues while it is approved, and no more than its caps allow -------------------------------
 -- Called by ledger_post when an ISSUANCE account was debited, under that account's lock: p_posted is its
 -- balance since. What was issued in a period is the balance before it less that. Amounts in minor units.
 
@@ -173,6 +192,11 @@ CREATE FUNCTION issuance_guard(
 ) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_cap record; v_before bigint;
 BEGIN
+    IF NOT EXISTS (SELECT FROM collective c
+                   WHERE c.id = p_nonprofit AND (c.is_platform OR c.issuer_approved_at IS NOT NULL)) THEN
+        RAISE EXCEPTION 'only an approved nonprofit issues currents'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'issuer_approved';
+    END IF;
     FOR v_cap IN SELECT DISTINCT ON (c.period) c.period, c.amount_minor FROM issuance_cap c
                  WHERE c.nonprofit_id = p_nonprofit AND c.valid_from <= p_now
                  ORDER BY c.period, c.valid_from DESC, c.id DESC LOOP
@@ -190,7 +214,7 @@ END $$;
 
 -- Rights -------------------------------------------------------------------------------------------------
 
-REVOKE ALL ON FUNCTION redemption_guard(), event_capacity_guard(),
+REVOKE ALL ON FUNCTION redemption_guard(), event_capacity_guard(), approval_guard(), order_end_guard(),
     issuance_guard(uuid, bigint, uuid, bigint, timestamptz) FROM PUBLIC;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO commonweal_app;
 GRANT INSERT ON offer, receipt, redemption, attendance, issuance_cap, muted_topic, merged_email TO commonweal_app;

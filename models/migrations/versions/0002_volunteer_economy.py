@@ -180,6 +180,11 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "usd_fee_minor BETWEEN 0 AND usd_gross_minor", name=op.f("ck_redemption_usd_fee_range")
         ),
+        sa.CheckConstraint(
+            "usd_gross_minor <= round(coalesce(approved_price_minor, price_minor)::numeric"
+            " * currents_share_percent / 100.0)",
+            name=op.f("ck_redemption_usd_gross_within_share"),
+        ),
         sa.CheckConstraint("usd_gross_minor > 0", name=op.f("ck_redemption_usd_gross_positive")),
         sa.ForeignKeyConstraint(["order_id"], ["order.id"], name=op.f("fk_redemption_order_id")),
         sa.ForeignKeyConstraint(["receipt_id"], ["receipt.id"], name=op.f("fk_redemption_receipt_id")),
