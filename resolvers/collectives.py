@@ -33,14 +33,19 @@ async def one(info: Info, *, ref: Ref) -> models.Collective | None:
 async def hosts(rows: Rows, info: Info) -> list[models.Collective | None]:
     """Return the host of each; an event has its parent's."""
     load = info.context.loaders.of("collective").many
+    first = await load([row.parent_id if row.type == CollectiveType.EVENT else row.host_id for row in rows])
     if all(row.type != CollectiveType.EVENT for row in rows):
-        return await load([row.host_id for row in rows])
-    of_events = await load([row.parent_id if row.type == CollectiveType.EVENT else None for row in rows])
-    holders = [
-        parent if row.type == CollectiveType.EVENT else row
-        for row, parent in zip(rows, of_events, strict=True)
+        return first
+    of_parents = await load(
+        [
+            found.host_id if found and row.type == CollectiveType.EVENT else None
+            for row, found in zip(rows, first, strict=True)
+        ]
+    )
+    return [
+        of_parent if row.type == CollectiveType.EVENT else found
+        for row, found, of_parent in zip(rows, first, of_parents, strict=True)
     ]
-    return await load([holder.host_id if holder else None for holder in holders])
 
 
 async def email(user: models.Collective, info: Info) -> str | None:
