@@ -3,6 +3,7 @@
 A loader adds no SQL, no rule and no check of permission of its own; it lives as long as one operation.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -90,6 +91,13 @@ class Loaders:
         service = read.service if read.for_viewer else _without_viewer(read.service)
         found = await self._run(service, **{read.keys_as: keys}, **arguments)
         return cast("dict[Any, Any]", found)
+
+    async def settled(self) -> None:
+        """Wait until no read is under way: an operation that ended early may have left some."""
+        loaders: list[Loader[Any, Any] | Together] = [*self._made.values(), *self._together.values()]
+        for made in loaders:
+            while made.tasks:
+                await asyncio.wait(made.tasks)
 
     def together(self, key: Hashable, many: Callable[[list[Any]], Awaitable[Sequence[Any]]]) -> Together:
         """Return what calls `many` once for all parents that ask under this key at the same moment."""

@@ -20,7 +20,7 @@ class Loader(Generic[K, V]):
         self._rounds: dict[K, asyncio.Future[None]] = {}
         """The read that each key waits for."""
         self._next: list[K] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
 
     async def one(self, key: K | None) -> V | None:
         """Return what a key names, or None."""
@@ -59,8 +59,8 @@ class Loader(Generic[K, V]):
     def _dispatch(self) -> None:
         keys, self._next = self._next, []
         task = asyncio.get_running_loop().create_task(self._run(keys))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     async def _run(self, keys: list[K]) -> None:
         reading = self._rounds[keys[0]]
@@ -83,7 +83,7 @@ class Together:
         """Call `many`, which answers in the order of its parents; an exception in its list is raised."""
         self._many = many
         self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
 
     async def one(self, parent: Any) -> Any:
         """Return what `many` answers for this parent."""
@@ -97,8 +97,8 @@ class Together:
     def _dispatch(self) -> None:
         waiting, self._waiting = self._waiting, []
         task = asyncio.get_running_loop().create_task(self._run(waiting))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     async def _run(self, waiting: list[tuple[Any, asyncio.Future[Any]]]) -> None:
         try:
