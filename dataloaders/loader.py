@@ -123,3 +123,4 @@ def _settle(answer: asyncio.Future[Any], error: BaseException | None) -> None:
         answer.cancel()
     else:
         answer.set_exception(error)
+        answer.exception()  # where every reader has gone, it is no news

@@ -56,6 +56,8 @@ class Answer:
     is_request_error: bool = False
     is_wrong_method: bool = False
     """Whether a mutation was asked for where only a query may run."""
+    is_compiled: bool = False
+    """Whether a compiled query gave it."""
 
 
 class _Again(Exception):  # noqa: N818 - a signal, not an error
@@ -85,7 +87,7 @@ async def execute(
     if request.reads_only and operation.operation is not OperationType.QUERY:
         wrong = GraphQLError("Only queries are answered here: send a mutation as a POST")
         return Answer({"errors": [formatted(wrong)]}, is_request_error=True, is_wrong_method=True)
-    work = _Work(request, prepared.document, operation, _query(request, prepared, operation))
+    work = _Work(request, prepared.document, operation, _query(request, prepared, operation, settings))
     for attempt in range(ATTEMPTS):
         try:
             return await _once(
@@ -112,9 +114,13 @@ class _Work:
 
 
 def _query(
-    request: Request, prepared: documents.Prepared, operation: OperationDefinitionNode
+    request: Request,
+    prepared: documents.Prepared,
+    operation: OperationDefinitionNode,
+    settings: Settings,
 ) -> tuple[compiled.Program, VariableValues] | None:
-    if operation.operation is not OperationType.QUERY or prepared.document is None:
+    is_query = operation.operation is OperationType.QUERY
+    if not (settings.compiled_queries and is_query) or prepared.document is None:
         return None
     try:
         variables = compiled.variables_of(operation, request.variables or {})
@@ -185,7 +191,7 @@ async def _once(
         _ask_again(error, last=last or (committing and error.connection_invalidated))
         return Answer({"data": None, "errors": [masked(error)]})
     finally:
-        await context.loaders.settled()
+        await context.settled()
         await _close_quietly(session)
     body: dict[str, Any] = {"data": result.data}
     if errors:
@@ -193,7 +199,7 @@ async def _once(
     is_request_error = result.data is None and all(e.path is None for e in errors) and bool(errors)
     if is_request_error:
         del body["data"]
-    return Answer(body, is_request_error=is_request_error)
+    return Answer(body, is_request_error=is_request_error, is_compiled=work.query is not None)
 
 
 def _require_read(context: Context) -> None:
