@@ -30,6 +30,7 @@ from schema import unit_of_work
 from schema.build import sdl
 from services import database as databases
 from services import ids
+from services.settings import Settings
 from tests.conftest import Server
 from tests.make import Person, World
 from tests.resolvers.matrix_world import populated
@@ -98,7 +99,7 @@ def shown(server: Server, template: str) -> Iterator[Shown]:
     name = f"{template}_alike"
     databases.create_database(server.url, name, template=template)
     settings_ = replace(
-        databases.Settings(), database_url=server.database_url(name, role=databases.APP_ROLE),
+        Settings(), database_url=server.database_url(name, role=databases.APP_ROLE),
         owner_database_url=server.database_url(name),
     )  # fmt: skip
     with asyncio.Runner() as runner:
