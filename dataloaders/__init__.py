@@ -61,7 +61,7 @@ _READS = {
     "order.transactions": _Read(reads.transactions_of_orders, "order_ids"),
     "transaction.postings": _Read(reads.postings_of, "transaction_ids"),
     "transaction.refunds": _Read(reads.refunds_of, "transaction_ids"),
-    "balances": _Read(balances.of, "collective_ids"),
+    "balances": _Read(balances.of, "owners"),
     "members": _Read(members.pages_of, "collective_ids"),
     "offers": _Read(offers.pages_of, "business_ids"),
     "attendances": _Read(attendance.pages_of, "event_ids"),

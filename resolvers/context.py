@@ -11,6 +11,7 @@ from graphql import DocumentNode
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
+from services import rows
 from services.actors import ANONYMOUS, Actor
 from services.settings import Settings
 
@@ -85,7 +86,9 @@ class Context:
             if self.is_mutation
             else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         )
-        await self.session.connection(execution_options=options)
+        connection = await self.session.connection(execution_options=options)
+        if not self.is_mutation:
+            self.session.info[rows.DRIVER] = (await connection.get_raw_connection()).driver_connection
 
     async def aside(
         self,

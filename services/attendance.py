@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Select, Uuid, column, func, literal, select, true
@@ -230,6 +231,6 @@ async def pages_of(
     for came in (await session.execute(statement)).scalars():
         found[came.event_id].append(came)
     return {
-        event_id: pages.build(rows, rows_of(event_id), sort=FIRST_COME, page=page)
+        event_id: pages.build(rows, partial(rows_of, event_id), sort=FIRST_COME, page=page)
         for event_id, rows in found.items()
     }
