@@ -1,6 +1,8 @@
 """Collective fields that only some may see, balances and lists."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import cast
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,11 +15,14 @@ from services import events as event_services
 from services.actors import Actor
 from services.balances import Balance
 from services.errors import Invalid, NotFound
+from services.events import Counts
 from services.members import MembersKey
 from services.money import Money, known_currency
 from services.pages import Page, PageRequest, Sort
 from services.refs import Ref, named, resolve_one
 from services.visibility import sees_private
+
+Rows = Sequence[models.Collective]
 
 
 async def one(info: Info, *, ref: Ref) -> models.Collective | None:
@@ -25,20 +30,29 @@ async def one(info: Info, *, ref: Ref) -> models.Collective | None:
     return await info.context.run(collectives.by_ref, ref=ref)
 
 
-async def host(collective: models.Collective, info: Info) -> models.Collective | None:
-    """Return its host; an event has its parent's."""
-    load = info.context.loaders.collective
-    if collective.type == CollectiveType.EVENT:
-        parent = await load(collective.parent_id)
-        return await load(parent.host_id) if parent else None
-    return await load(collective.host_id)
+async def hosts(rows: Rows, info: Info) -> list[models.Collective | None]:
+    """Return the host of each; an event has its parent's."""
+    load = info.context.loaders.of("collective").many
+    first = await load([row.parent_id if row.type == CollectiveType.EVENT else row.host_id for row in rows])
+    if all(row.type != CollectiveType.EVENT for row in rows):
+        return first
+    of_parents = await load(
+        [
+            found.host_id if found and row.type == CollectiveType.EVENT else None
+            for row, found in zip(rows, first, strict=True)
+        ]
+    )
+    return [
+        of_parent if row.type == CollectiveType.EVENT else found
+        for row, found, of_parent in zip(rows, first, of_parents, strict=True)
+    ]
 
 
 async def email(user: models.Collective, info: Info) -> str | None:
     """Return a user's address to themselves and the platform."""
     if not sees_private(info.context.actor, user):
         return None
-    return await info.context.loaders.email(user.id)
+    return cast("str | None", await info.context.loaders.of("email").one(user.id))
 
 
 async def muted_topics(user: models.Collective, info: Info) -> list[Topic]:
@@ -60,39 +74,42 @@ def location(collective: models.Collective, info: Info) -> str | None:
     return collective.location
 
 
-async def balances(collective: models.Collective, info: Info, *, as_of: datetime | None) -> list[Balance]:
-    """Return its balances; none where the viewer may not see them."""
-    return await info.context.loaders.balances(collective.id, as_of)
+async def balances(rows: Rows, info: Info, *, as_of: datetime | None) -> list[list[Balance]]:
+    """Return the balances of each; none where the viewer may not see them."""
+    return await info.context.loaders.of("balances", as_of=as_of).many([row.id for row in rows])
 
 
 async def balance(
-    collective: models.Collective, info: Info, *, currency: str, as_of: datetime | None
-) -> Balance:
-    """Return its balance in one currency: zero where it has none.
+    rows: Rows, info: Info, *, currency: str, as_of: datetime | None
+) -> list[Balance | NotFound]:
+    """Return the balance of each in one currency: zero where it has none, NotFound where it is hidden.
 
     Raises:
         Invalid: the currency is unknown.
-        NotFound: the viewer may not see it.
     """
     known_currency(currency, path=["currency"])
-    found = await info.context.loaders.balances(collective.id, as_of)
-    if not found and collective.type != CollectiveType.EVENT:
-        raise NotFound("You may not see this balance")
     nothing = Balance(currency, as_of or models.now(), 0, 0, 0)
-    return next((b for b in found if b.currency == currency), nothing)
+
+    def one(row: models.Collective, found: list[Balance]) -> Balance | NotFound:
+        if not found and row.type != CollectiveType.EVENT:
+            return NotFound("You may not see this balance")
+        return next((b for b in found if b.currency == currency), nothing)
+
+    return [one(row, found) for row, found in zip(rows, await balances(rows, info, as_of=as_of), strict=True)]
 
 
 async def members(
-    collective: models.Collective,
-    info: Info,
-    *,
-    of_members: bool,
-    roles: list[MemberRole] | None,
-    page: PageRequest,
-) -> Page[models.Member]:
-    """Return a page of its members, or of what it is a member of."""
+    rows: Rows, info: Info, *, of_members: bool, roles: list[MemberRole] | None, page: PageRequest
+) -> list[Page[models.Member]]:
+    """Return a page of the members of each, or of what it is a member of."""
     key = MembersKey(of_members, tuple(roles or ()), page)
-    return await info.context.loaders.members(collective.id, key)
+    return await info.context.loaders.of("members", key=key).many([row.id for row in rows])
+
+
+async def counts(events: Rows, info: Info) -> list[Counts]:
+    """Return how many are registered for each event, and how many wait."""
+    found = await info.context.loaders.of("event.counts").many([event.id for event in events])
+    return [counts or Counts() for counts in found]
 
 
 async def events(
@@ -103,16 +120,17 @@ async def events(
 
 
 async def ledger_accounts(
-    collective: models.Collective, info: Info, *, kinds: list[LedgerAccountKind] | None
-) -> list[models.LedgerAccount]:
-    """Return a host's own accounts, to those who read private finance."""
-    return await info.context.loaders.ledger_accounts(collective.id, tuple(kinds or ()))
+    rows: Rows, info: Info, *, kinds: list[LedgerAccountKind] | None
+) -> list[list[models.LedgerAccount]]:
+    """Return each host's own accounts, to those who read private finance."""
+    loader = info.context.loaders.of("ledger_accounts", kinds=tuple(kinds or ()))
+    return await loader.many([row.id for row in rows])
 
 
-async def exchange_position(collective: models.Collective, info: Info) -> list[Money]:
-    """Return a host's open position by currency, to those who read private finance."""
-    accounts = await info.context.loaders.ledger_accounts(collective.id, (LedgerAccountKind.EXCHANGE,))
-    return [Money(account.posted, account.currency) for account in accounts]
+async def exchange_positions(rows: Rows, info: Info) -> list[list[Money]]:
+    """Return each host's open position by currency, to those who read private finance."""
+    found = await ledger_accounts(rows, info, kinds=[LedgerAccountKind.EXCHANGE])
+    return [[Money(account.posted, account.currency) for account in accounts] for accounts in found]
 
 
 async def applications(collective: models.Collective, info: Info) -> list[models.HostApplication]:

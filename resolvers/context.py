@@ -38,6 +38,7 @@ class Context:
     """Which of True (to be kept) and False (dry runs) the operation's mutations asked for."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _begun: bool = False
+    _calls: set[asyncio.Future[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Make the loaders, which live as long as the operation."""
@@ -51,11 +52,29 @@ class Context:
     ) -> T:
         """Call a service with the session and the viewer, when no other call is running.
 
-        A query gets a snapshot: read only, repeatable read.
+        A query gets a snapshot: read only, repeatable read. A field that is ended because another failed
+        does not end the statement that it waits for, which would break the connection.
         """
+        call = asyncio.ensure_future(self._call(service, *args, **kwargs))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return await asyncio.shield(call)
+
+    async def _call(
+        self,
+        service: Callable[Concatenate[AsyncSession, Actor, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         async with self._turn:
             await self._begin()
             return await service(self.session, self.actor, *args, **kwargs)
+
+    async def settled(self) -> None:
+        """Wait until nothing uses the session: an operation that ended early may have left calls."""
+        await self.loaders.settled()
+        while self._calls:
+            await asyncio.wait(self._calls)
 
     async def _begin(self) -> None:
         if self._begun:

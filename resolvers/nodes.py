@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from resolvers.context import Info
-from services import hosting, ids, members, methods, tokens
+from services import hosting, ids, members, tokens
 from services.errors import Invalid
 
 MAX_IDS = 100
@@ -33,36 +33,26 @@ async def many(info: Info, *, public_ids: list[str]) -> list[Any]:
     return await asyncio.gather(*(one(info, public_id=i, path="ids") for i in public_ids))
 
 
-async def of_kind(  # noqa: C901, PLR0911 - one a type
-    info: Info, *, kind: str, public_id: str, path: str = "id"
-) -> Any:
+_LOADERS = {
+    "Collective": "collective", "Order": "order", "Transaction": "transaction", "Member": "member",
+    "Offer": "offer", "PaymentMethod": "payment_method", "PayoutMethod": "payout_method",
+}  # fmt: skip
+
+
+async def of_kind(info: Info, *, kind: str, public_id: str, path: str = "id") -> Any:
     """Return the row of one type, or None.
 
     Raises:
         Invalid: it is the id of another type.
     """
     row_id = ids.decode(kind, public_id, path=[path])
-    loaders = info.context.loaders
+    if (loader := _LOADERS.get(kind)) is not None:
+        return await info.context.loaders.of(loader).one(row_id)
     match kind:
-        case "Collective":
-            return await loaders.collective(row_id)
-        case "Order":
-            return await loaders.order(row_id)
-        case "Transaction":
-            return await loaders.transaction(row_id)
-        case "Member":
-            return await loaders.member(row_id)
-        case "Offer":
-            return await loaders.offer(row_id)
-        case "PaymentMethod":
-            return await loaders.payment_method(row_id)
         case "Invitation":
             return (await info.context.run(members.invitations_by_ids, row_ids=[row_id])).get(row_id)
         case "HostApplication":
             return (await info.context.run(hosting.by_ids, row_ids=[row_id])).get(row_id)
-        case "PayoutMethod":
-            found = await info.context.run(methods.payout_methods_by_ids, row_ids=[row_id])
-            return found.get(row_id)
         case "AccessToken":
             own = await info.context.run(tokens.access_tokens)
             return next((token for token in own if token.id == row_id), None)

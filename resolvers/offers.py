@@ -1,5 +1,6 @@
 """Offers and redemptions: lists, and what only those concerned may see."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import models
@@ -23,11 +24,12 @@ async def listed(
     return await info.context.run(offers.find, wanted=wanted, sort=sort, page=page)
 
 
-async def of_business(
-    business: models.Collective, info: Info, *, is_active: bool | None, page: PageRequest
-) -> Page[models.Offer]:
-    """Return a page of a business's offers."""
-    return await info.context.loaders.offers(business.id, OffersKey(is_active, page))
+async def of_businesses(
+    businesses: Sequence[models.Collective], info: Info, *, is_active: bool | None, page: PageRequest
+) -> list[Page[models.Offer]]:
+    """Return a page of each business's offers."""
+    loader = info.context.loaders.of("offers", key=OffersKey(is_active, page))
+    return await loader.many([business.id for business in businesses])
 
 
 async def remaining_this_month(offer: models.Offer, info: Info) -> int | None:

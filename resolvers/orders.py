@@ -1,11 +1,13 @@
 """Order fields that only some may see, and lists of orders."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
 import models
 from resolvers.context import Context, Info
-from services import methods, reads
+from services import reads
+from services.money import Money
 from services.pages import Page, PageRequest, Sort
 from services.reads import OrderFilter, TransactionFilter
 from services.refs import Ref, named, resolve
@@ -35,20 +37,21 @@ async def receipts(order: models.Order, info: Info) -> list[str]:
     return order.receipts if await is_concerned(order, info.context) else []
 
 
+async def amounts(rows: Sequence[models.OrderAction | models.OrderItem], info: Info) -> list[Money | None]:
+    """Return the amounts of steps or lines, which are in their orders' currencies."""
+    orders = await info.context.loaders.of("order").many([row.order_id for row in rows])
+    return [
+        None if order is None or row.amount is None else Money(row.amount, order.currency)
+        for row, order in zip(rows, orders, strict=True)
+    ]
+
+
 async def reason(action: models.OrderAction, info: Info) -> str | None:
     """Return a step's reason if the viewer is concerned with its order."""
     order = await info.context.loaders.order(action.order_id)
     if order is None or not await is_concerned(order, info.context):
         return None
     return action.reason
-
-
-async def payout_method(order: models.Order, info: Info) -> models.PayoutMethod | None:
-    """Return where an expense is paid to, for the payee's admins and the paying host's."""
-    if order.payout_method_id is None:
-        return None
-    row_id = order.payout_method_id
-    return (await info.context.run(methods.payout_methods_by_ids, row_ids=[row_id])).get(row_id)
 
 
 async def listed(

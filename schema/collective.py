@@ -14,6 +14,7 @@ from resolvers.context import Info
 from schema import lazy
 from schema.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
 from schema.event import EventFields
+from schema.fields import derived, reference, relation
 from schema.filters import order_filter, transaction_filter
 from schema.hours import HoursBy, HoursSum, WaitingHours
 from schema.issuer import IssuanceCap
@@ -31,6 +32,7 @@ from services.balances import Balance as BalanceRow
 from services.events import Filter as EventFilter
 
 Row = strawberry.Parent[models.Collective]
+Rows = list[models.Collective]
 AsOf = Annotated[datetime | None, strawberry.argument(description="The moment; now if not given.")]
 From = Annotated[datetime | None, strawberry.argument(name="from", description="Starting not before this.")]
 Until = Annotated[datetime | None, strawberry.argument(description="Starting before this.")]
@@ -80,67 +82,68 @@ class Collective(Node):
     created_at: datetime = strawberry.field(description="When it came to be here.")
     updated_at: datetime = strawberry.field(description="When it last changed.")
 
-    @strawberry.field(description="Where it is; of a person, to themselves alone.")
+    @derived(description="Where it is; of a person, to themselves alone.")
     def location(root: Row, info: Info) -> str | None:
         return resolve.location(root, info)
 
-    @strawberry.field(description="Its name in law; for its admins and accountants.")
+    @derived(description="Its name in law; for its admins and accountants.")
     def legal_name(root: Row, info: Info) -> str | None:
         return resolve.legal_name(root, info)
 
-    @strawberry.field(description="Whether it was put away.")
+    @derived(description="Whether it was put away.")
     def is_archived(root: Row) -> bool:
         return root.archived_at is not None
 
-    @strawberry.field(description="Who legally holds its money.", graphql_type=lazy.optional(lazy.COLLECTIVE))
-    async def host(root: Row, info: Info) -> Any:
-        return await resolve.host(root, info)
+    @relation(description="Who legally holds its money.", graphql_type=lazy.optional(lazy.COLLECTIVE))
+    async def host(rows: Rows, info: Info) -> Any:
+        return await resolve.hosts(rows, info)
 
-    @strawberry.field(description="What an event belongs to.", graphql_type=lazy.optional(lazy.COLLECTIVE))
-    async def parent(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.parent_id)
+    parent = reference(
+        "collective",
+        "parent_id",
+        description="What an event belongs to.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
+    )
 
-    @strawberry.field(
+    @relation(
         description="Who belongs to it, oldest first. Followers, and those who wait for a place, are for its "
         "admins.",
         graphql_type=MemberConnection,
     )
     async def members(
-        root: Row, info: Info, role: Roles = None, first: First = None, after: After = None
+        rows: Rows, info: Info, role: Roles = None, first: First = None, after: After = None
     ) -> Any:
         page = requested(first, after)
-        return MemberConnection(
-            page=await resolve.members(root, info, of_members=True, roles=role, page=page)
-        )
+        found = await resolve.members(rows, info, of_members=True, roles=role, page=page)
+        return [MemberConnection(page=page) for page in found]
 
-    @strawberry.field(description="What it belongs to, oldest first.", graphql_type=MemberConnection)
+    @relation(description="What it belongs to, oldest first.", graphql_type=MemberConnection)
     async def member_of(
-        root: Row, info: Info, role: Roles = None, first: First = None, after: After = None
+        rows: Rows, info: Info, role: Roles = None, first: First = None, after: After = None
     ) -> Any:
         page = requested(first, after)
-        return MemberConnection(
-            page=await resolve.members(root, info, of_members=False, roles=role, page=page)
-        )
+        found = await resolve.members(rows, info, of_members=False, roles=role, page=page)
+        return [MemberConnection(page=page) for page in found]
 
-    @strawberry.field(
+    @relation(
         description="What it has, its own currency first. A person's is for themselves and their host; "
         "others get an empty list.",
         graphql_type=list[Balance],
     )
-    async def balances(root: Row, info: Info, as_of: AsOf = None) -> Any:
-        return await resolve.balances(root, info, as_of=as_of)
+    async def balances(rows: Rows, info: Info, as_of: AsOf = None) -> Any:
+        return await resolve.balances(rows, info, as_of=as_of)
 
-    @strawberry.field(
+    @relation(
         description="What it has in one currency; an error NOT_FOUND where you may not see it.",
         graphql_type=Balance,
     )
     async def balance(
-        root: Row,
+        rows: Rows,
         info: Info,
         currency: Annotated[CurrencyCode, strawberry.argument(description="The currency.")],
         as_of: AsOf = None,
     ) -> Any:
-        return await resolve.balance(root, info, currency=currency, as_of=as_of)
+        return await resolve.balance(rows, info, currency=currency, as_of=as_of)
 
     @strawberry.field(description="Orders that it gives or gets, newest first.", graphql_type=OrderConnection)
     async def orders(
@@ -199,26 +202,26 @@ class Collective(Node):
 
 @strawberry.interface(description="A collective that can hold its own money, and others'.")
 class Organization(Collective):
-    @strawberry.field(
+    @relation(
         description="As a host: its own accounts in its book, which is open to all.",
         graphql_type=list[LedgerAccount],
     )
     async def ledger_accounts(
-        root: Row,
+        rows: Rows,
         info: Info,
         kind: Annotated[
             list[LedgerAccountKind] | None, strawberry.argument(description="Only these kinds.")
         ] = None,
     ) -> Any:
-        return await resolve.ledger_accounts(root, info, kinds=kind)
+        return await resolve.ledger_accounts(rows, info, kinds=kind)
 
-    @strawberry.field(
+    @relation(
         description="As a host: its open position in each currency, from collectives whose currency is not "
         "its own. Open to all.",
         graphql_type=list[Amount],
     )
-    async def exchange_position(root: Row, info: Info) -> Any:
-        return await resolve.exchange_position(root, info)
+    async def exchange_position(rows: Rows, info: Info) -> Any:
+        return await resolve.exchange_positions(rows, info)
 
     @strawberry.field(
         description="As a host: applications that wait for its answer; for its admins, else empty.",
@@ -249,7 +252,7 @@ class User(Collective):
     async def muted_topics(root: Row, info: Info) -> Any:
         return await resolve.muted_topics(root, info)
 
-    @strawberry.field(description="Whether they proved their address; else known by it alone.")
+    @derived(description="Whether they proved their address; else known by it alone.")
     def is_claimed(root: Row) -> bool:
         return root.claimed_at is not None
 
@@ -299,25 +302,25 @@ class Nonprofit(Organization, Collective):
     ) -> Any:
         return await resolve_hours.sums(root, info, by=by, starts_from=starts_from, starts_until=starts_until)
 
-    @strawberry.field(description="Whether the platform lets it issue currents.")
+    @derived(description="Whether the platform lets it issue currents.")
     def is_issuer(root: Row) -> bool:
         return root.issuer_approved_at is not None
 
-    @strawberry.field(
+    issuance_caps = reference(
+        "issuance_caps",
+        "id",
         description="The caps of issuance that hold now, the shortest period first.",
         graphql_type=list[IssuanceCap],
     )
-    async def issuance_caps(root: Row, info: Info) -> Any:
-        return await info.context.loaders.issuance_caps(root.id)
 
 
 @strawberry.type(description="An organization that trades.")
 class Business(Organization, Collective):
     is_type_of = rows_of(models.Collective, CollectiveType.BUSINESS)
 
-    @strawberry.field(description="What it takes currents for, newest first.", graphql_type=OfferConnection)
+    @relation(description="What it takes currents for, newest first.", graphql_type=OfferConnection)
     async def offers(
-        root: Row,
+        rows: Rows,
         info: Info,
         is_active: Annotated[
             bool | None,
@@ -329,9 +332,8 @@ class Business(Organization, Collective):
         after: After = None,
     ) -> Any:
         page = requested(first, after)
-        return OfferConnection(
-            page=await resolve_offers.of_business(root, info, is_active=is_active, page=page)
-        )
+        found = await resolve_offers.of_businesses(rows, info, is_active=is_active, page=page)
+        return [OfferConnection(page=page) for page in found]
 
 
 @strawberry.type(description="A gathering; it holds members, not money.")

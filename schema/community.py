@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from resolvers.context import Info
 from schema import lazy
 from schema.enums import LeaderboardBy, Period
+from schema.fields import reference
 from schema.identity import PlatformPolicy
 from schema.money import Amount
 from services import community, platform
@@ -34,18 +35,18 @@ class LeaderboardEntry:
     rank: int = strawberry.field(description="The place, from 1; equal amounts have equal ranks.")
     amount: Amount = strawberry.field(description="Currents issued, accepted or earned.")
 
-    @strawberry.field(description="Who stands there.", graphql_type=lazy.COLLECTIVE)
-    async def collective(root: strawberry.Parent[community.LeaderboardEntry], info: Info) -> Any:
-        return await info.context.loaders.collective(root.collective_id)
+    collective = reference(
+        "collective", "collective_id", description="Who stands there.", graphql_type=lazy.COLLECTIVE
+    )
 
 
 @strawberry.type(description="Currents that an issuer has outstanding.")
 class IssuerLiability:
     amount: Amount = strawberry.field(description="What it issued, less what came back.")
 
-    @strawberry.field(description="Who issued them.", graphql_type=lazy.COLLECTIVE)
-    async def issuer(root: strawberry.Parent[community.IssuerLiability], info: Info) -> Any:
-        return await info.context.loaders.collective(root.issuer_id)
+    issuer = reference(
+        "collective", "issuer_id", description="Who issued them.", graphql_type=lazy.COLLECTIVE
+    )
 
 
 @strawberry.type(description="What the platform owes, and what it has to pay it.")

@@ -79,6 +79,8 @@ class Prepared:
     document: DocumentNode | None = None
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Which argument each variable is for: the first one that it stands in."""
+    programs: dict[Any, Any] = field(default_factory=dict, compare=False)
+    """Its compiled queries; filled as they are asked for."""
     errors: tuple[dict[str, Any], ...] = ()
     """As they are answered. None are there exactly if the document is."""
 

@@ -6,12 +6,15 @@ from typing import Any
 import strawberry
 
 import models
+from resolvers import collectives as resolve
 from resolvers.context import Info
 from schema import lazy
+from schema.fields import derived, reference, relation
 from schema.node import rows_of
 from schema.page import After, Connection, First, requested
 
 Row = strawberry.Parent[models.Collective]
+Rows = list[models.Collective]
 
 
 @strawberry.type(description="That somebody was at an event; its admins, and its parent's, see it.")
@@ -20,20 +23,21 @@ class Attendance:
     checked_in_at: datetime = strawberry.field(description="When they were checked in.")
     checked_out_at: datetime | None = strawberry.field(description="When they were checked out.")
 
-    @strawberry.field(description="Who was there.", graphql_type=lazy.USER)
-    async def user(root: strawberry.Parent[models.Attendance], info: Info) -> Any:
-        return await info.context.loaders.collective(root.user_id)
+    user = reference("collective", "user_id", description="Who was there.", graphql_type=lazy.USER)
 
-    @strawberry.field(description="Who checked them in.", graphql_type=lazy.optional(lazy.USER))
-    async def checked_in_by(root: strawberry.Parent[models.Attendance], info: Info) -> Any:
-        return await info.context.loaders.collective(root.checked_in_by_id)
+    checked_in_by = reference(
+        "collective",
+        "checked_in_by_id",
+        description="Who checked them in.",
+        graphql_type=lazy.optional(lazy.USER),
+    )
 
-    @strawberry.field(
+    order = reference(
+        "order",
+        "order_id",
         description="The order that credits the hours; null where you may not see it.",
         graphql_type=lazy.optional(lazy.ORDER),
     )
-    async def order(root: strawberry.Parent[models.Attendance], info: Info) -> Any:
-        return await info.context.loaders.order(root.order_id)
 
 
 @strawberry.type(description="A page of those who were at an event.")
@@ -54,26 +58,29 @@ class EventFields:
     )
     cancelled_at: datetime | None = strawberry.field(description="When it was called off.")
 
-    @strawberry.field(description="Whether it was called off.")
+    @derived(description="Whether it was called off.")
     def is_cancelled(root: Row) -> bool:
         return root.cancelled_at is not None
 
-    @strawberry.field(description="Whom attendees turn to.", graphql_type=lazy.optional(lazy.USER))
-    async def coordinator(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.coordinator_id)
+    coordinator = reference(
+        "collective",
+        "coordinator_id",
+        description="Whom attendees turn to.",
+        graphql_type=lazy.optional(lazy.USER),
+    )
 
-    @strawberry.field(description="How many are registered.")
-    async def registration_count(root: Row, info: Info) -> int:
-        return (await info.context.loaders.event_counts(root.id)).registered
+    @relation(description="How many are registered.", graphql_type=int)
+    async def registration_count(rows: Rows, info: Info) -> Any:
+        return [counts.registered for counts in await resolve.counts(rows, info)]
 
-    @strawberry.field(description="How many are on the waiting list.")
-    async def waiting_count(root: Row, info: Info) -> int:
-        return (await info.context.loaders.event_counts(root.id)).waiting
+    @relation(description="How many are on the waiting list.", graphql_type=int)
+    async def waiting_count(rows: Rows, info: Info) -> Any:
+        return [counts.waiting for counts in await resolve.counts(rows, info)]
 
-    @strawberry.field(
+    @relation(
         description="Who was there, by arrival; for its admins and its parent's, else empty.",
         graphql_type=AttendanceConnection,
     )
-    async def attendances(root: Row, info: Info, first: First = None, after: After = None) -> Any:
-        page = requested(first, after)
-        return AttendanceConnection(page=await info.context.loaders.attendances(root.id, page))
+    async def attendances(rows: Rows, info: Info, first: First = None, after: After = None) -> Any:
+        loader = info.context.loaders.of("attendances", page=requested(first, after))
+        return [AttendanceConnection(page=page) for page in await loader.many([row.id for row in rows])]

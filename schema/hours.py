@@ -8,6 +8,7 @@ import strawberry
 from resolvers.context import Info
 from schema import lazy
 from schema.enums import publish
+from schema.fields import reference
 from schema.money import Amount
 from schema.order import Order
 from services import hour_reports
@@ -27,15 +28,14 @@ class WaitingHours:
         """Hours as the service groups them."""
         return isinstance(obj, hour_reports.WaitingHours)
 
-    @strawberry.field(description="Who gave them.", graphql_type=lazy.USER)
-    async def volunteer(root: strawberry.Parent[hour_reports.WaitingHours], info: Info) -> Any:
-        return await info.context.loaders.collective(root.volunteer_id)
+    volunteer = reference("collective", "volunteer_id", description="Who gave them.", graphql_type=lazy.USER)
 
     @strawberry.field(
         description="The orders, by their start; approveOrders takes up to 100.", graphql_type=list[Order]
     )
     async def orders(root: strawberry.Parent[hour_reports.WaitingHours], info: Info) -> Any:
-        return await info.context.loaders.orders(root.order_ids)
+        found = await info.context.loaders.of("order").many(root.order_ids)
+        return [order for order in found if order is not None]
 
 
 @strawberry.type(description="Hours of one volunteer, admin, event or period.")
@@ -51,9 +51,9 @@ class HoursSum:
         """Hours as the service sums them."""
         return isinstance(obj, hour_reports.HoursSum)
 
-    @strawberry.field(
+    collective = reference(
+        "collective",
+        "collective_id",
         description="The volunteer, admin or event; null in sums by period, and for hours of none.",
         graphql_type=lazy.optional(lazy.COLLECTIVE),
     )
-    async def collective(root: strawberry.Parent[hour_reports.HoursSum], info: Info) -> Any:
-        return await info.context.loaders.collective(root.collective_id)

@@ -7,9 +7,9 @@ from typing import Any
 import strawberry
 
 import models
-from resolvers.context import Info
 from schema import lazy
 from schema.enums import Scope
+from schema.fields import derived, reference
 from schema.money import Amount
 from schema.node import Node, id_of, rows_of
 from services.money import Money
@@ -55,21 +55,21 @@ class PlatformPolicy:
     )
     valid_from: datetime = strawberry.field(description="Since when it holds.")
 
-    @strawberry.field(
+    @derived(
         description="How many currents a user gives for master offers within seven days.", graphql_type=Amount
     )
     def master_weekly_limit(root: strawberry.Parent[models.PlatformPolicy]) -> Any:
         return Money(root.master_weekly_limit_minor, CURRENTS)
 
-    @strawberry.field(
+    @derived(
         description="What a user gets who claims their account, once; zero is nothing.", graphql_type=Amount
     )
     def signup_bonus(root: strawberry.Parent[models.PlatformPolicy]) -> Any:
         return Money(root.signup_bonus_minor, CURRENTS)
 
-    @strawberry.field(
+    created_by = reference(
+        "collective",
+        "created_by_id",
         description="The platform admin who set it; null is the first policy.",
         graphql_type=lazy.optional(lazy.USER),
     )
-    async def created_by(root: strawberry.Parent[models.PlatformPolicy], info: Info) -> Any:
-        return await info.context.loaders.collective(root.created_by_id)

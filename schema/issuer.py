@@ -7,6 +7,7 @@ import strawberry
 
 import models
 from schema.enums import CapPeriod
+from schema.fields import derived
 from schema.money import Amount, money
 from schema.node import rows_of
 from services.settlement import CURRENTS
@@ -18,7 +19,7 @@ class IssuanceCap:
     period: CapPeriod = strawberry.field(description="The period that it counts in.")
     valid_from: datetime = strawberry.field(description="Since when it holds.")
 
-    @strawberry.field(
+    @derived(
         description="The most currents of a period; zero is none at all, null lifts the cap.",
         graphql_type=Amount | None,
     )

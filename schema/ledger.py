@@ -6,9 +6,9 @@ from typing import Any
 import strawberry
 
 import models
-from resolvers.context import Info
 from schema import lazy
 from schema.enums import LedgerAccountKind
+from schema.fields import derived, reference
 from schema.money import Amount
 from schema.node import rows_of
 from schema.scalars import BigInt, CurrencyCode
@@ -22,17 +22,21 @@ class LedgerAccount:
     kind: LedgerAccountKind = strawberry.field(description="What it counts.")
     currency: CurrencyCode = strawberry.field(description="Its currency.")
 
-    @strawberry.field(
-        description="The host whose book it is in.", graphql_type=lazy.optional(lazy.COLLECTIVE)
+    book = reference(
+        "collective",
+        "book_id",
+        description="The host whose book it is in.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
     )
-    async def book(root: strawberry.Parent[models.LedgerAccount], info: Info) -> Any:
-        return await info.context.loaders.collective(root.book_id)
 
-    @strawberry.field(description="Whose account it is.", graphql_type=lazy.optional(lazy.COLLECTIVE))
-    async def owner(root: strawberry.Parent[models.LedgerAccount], info: Info) -> Any:
-        return await info.context.loaders.collective(root.owner_id)
+    owner = reference(
+        "collective",
+        "owner_id",
+        description="Whose account it is.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
+    )
 
-    @strawberry.field(description="The sum of its postings now; credit is positive.", graphql_type=Amount)
+    @derived(description="The sum of its postings now; credit is positive.", graphql_type=Amount)
     def balance(root: strawberry.Parent[models.LedgerAccount]) -> Any:
         return Money(root.posted, root.currency)
 
@@ -46,19 +50,19 @@ class Posting:
 
     account: LedgerAccount = strawberry.field(description="The account it moved.")
 
-    @strawberry.field(description="What it added; credit is positive.", graphql_type=Amount)
+    @derived(description="What it added; credit is positive.", graphql_type=Amount)
     def amount(root: strawberry.Parent[PostedLine]) -> Any:
         return Money(root.posting.amount, root.posting.currency)
 
-    @strawberry.field(description="The account's balance after it.", graphql_type=Amount)
+    @derived(description="The account's balance after it.", graphql_type=Amount)
     def balance_after(root: strawberry.Parent[PostedLine]) -> Any:
         return Money(root.posting.balance_after, root.posting.currency)
 
-    @strawberry.field(description="Its number in its account: from 1, without gaps.", graphql_type=BigInt)
+    @derived(description="Its number in its account: from 1, without gaps.", graphql_type=BigInt)
     def seq(root: strawberry.Parent[PostedLine]) -> Any:
         return root.posting.seq
 
-    @strawberry.field(description="Ledger time; never before that of the posting before it.")
+    @derived(description="Ledger time; never before that of the posting before it.")
     def at(root: strawberry.Parent[PostedLine]) -> datetime:
         return root.posting.at
 

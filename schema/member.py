@@ -9,6 +9,7 @@ import models
 from resolvers.context import Info
 from schema import lazy
 from schema.enums import MemberRole, RequestStatus
+from schema.fields import reference
 from schema.node import Node, id_of, rows_of
 from schema.page import Connection
 
@@ -20,13 +21,13 @@ class Member(Node):
     role: MemberRole = strawberry.field(description="The role; one a row.")
     since: datetime = strawberry.field(description="Since when.")
 
-    @strawberry.field(description="What it is a role in.", graphql_type=lazy.COLLECTIVE)
-    async def collective(root: strawberry.Parent[models.Member], info: Info) -> Any:
-        return await info.context.loaders.collective(root.collective_id)
+    collective = reference(
+        "collective", "collective_id", description="What it is a role in.", graphql_type=lazy.COLLECTIVE
+    )
 
-    @strawberry.field(description="Who has the role.", graphql_type=lazy.COLLECTIVE)
-    async def member(root: strawberry.Parent[models.Member], info: Info) -> Any:
-        return await info.context.loaders.collective(root.member_id)
+    member = reference(
+        "collective", "member_id", description="Who has the role.", graphql_type=lazy.COLLECTIVE
+    )
 
 
 @strawberry.type(description="A page of members.")
@@ -53,9 +54,12 @@ class Invitation(Node):
     created_at: datetime = strawberry.field(description="When it was made.")
     answered_at: datetime | None = strawberry.field(description="When it was answered.")
 
-    @strawberry.field(description="The collective that invites.", graphql_type=lazy.optional(lazy.COLLECTIVE))
-    async def collective(root: strawberry.Parent[models.Invitation], info: Info) -> Any:
-        return await info.context.loaders.collective(root.collective_id)
+    collective = reference(
+        "collective",
+        "collective_id",
+        description="The collective that invites.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
+    )
 
     @strawberry.field(
         description="The invitee; invited by address, to themselves until they say yes.",
@@ -77,10 +81,13 @@ class HostApplication(Node):
     created_at: datetime = strawberry.field(description="When it was made.")
     decided_at: datetime | None = strawberry.field(description="When it was decided.")
 
-    @strawberry.field(description="The applicant.", graphql_type=lazy.optional(lazy.COLLECTIVE))
-    async def collective(root: strawberry.Parent[models.HostApplication], info: Info) -> Any:
-        return await info.context.loaders.collective(root.collective_id)
+    collective = reference(
+        "collective",
+        "collective_id",
+        description="The applicant.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
+    )
 
-    @strawberry.field(description="The host asked.", graphql_type=lazy.optional(lazy.COLLECTIVE))
-    async def host(root: strawberry.Parent[models.HostApplication], info: Info) -> Any:
-        return await info.context.loaders.collective(root.host_id)
+    host = reference(
+        "collective", "host_id", description="The host asked.", graphql_type=lazy.optional(lazy.COLLECTIVE)
+    )

@@ -9,6 +9,7 @@ import models
 from resolvers.context import Info
 from schema import lazy
 from schema.enums import PaymentMethodKind, PayoutMethodKind
+from schema.fields import reference, relation
 from schema.money import Amount
 from schema.node import Node, id_of, rows_of
 from schema.scalars import Json
@@ -23,17 +24,23 @@ class PaymentMethod(Node):
     name: str = strawberry.field(description="What people call it.")
     fee_bps: int = strawberry.field(description="What the processor takes, in basis points.")
 
-    @strawberry.field(description="The host that offers it.", graphql_type=lazy.optional(lazy.COLLECTIVE))
-    async def host(root: strawberry.Parent[models.PaymentMethod], info: Info) -> Any:
-        return await info.context.loaders.collective(root.host_id)
+    host = reference(
+        "collective",
+        "host_id",
+        description="The host that offers it.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
+    )
 
-    @strawberry.field(
+    @relation(
         description="What the processor takes of each payment besides.",
         graphql_type=Amount | None,
     )
-    async def fee_fixed(root: strawberry.Parent[models.PaymentMethod], info: Info) -> Any:
-        host = await info.context.loaders.collective(root.host_id)
-        return Money(root.fee_fixed_minor, host.currency) if host else None
+    async def fee_fixed(rows: list[models.PaymentMethod], info: Info) -> Any:
+        hosts = await info.context.loaders.of("collective").many([row.host_id for row in rows])
+        return [
+            Money(row.fee_fixed_minor, host.currency) if host else None
+            for row, host in zip(rows, hosts, strict=True)
+        ]
 
 
 @strawberry.type(description="Where a payee wants to be paid; its admins and its payers' hosts see it.")

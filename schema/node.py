@@ -1,10 +1,10 @@
 """The Node interface, public ids, and references in input."""
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 import strawberry
 
+from schema.fields import derived
 from services import ids
 from services.refs import Ref
 
@@ -19,14 +19,14 @@ class Node:
 def id_of(kind: str) -> Any:
     """Return the `id` field of a type over rows."""
 
-    def public_id(root: strawberry.Parent[Any]) -> str:
-        return ids.encode(kind, root.id)
-
-    return strawberry.field(
-        resolver=public_id,
+    @derived(
         graphql_type=strawberry.ID,
         description="Opaque, unique over all types; its prefix names the type.",
     )
+    def public_id(root: strawberry.Parent[Any]) -> str:
+        return ids.encode(kind, root.id)
+
+    return public_id
 
 
 def rows_of(table: type[Any], *types: str) -> Any:
@@ -56,11 +56,3 @@ def ref(given: CollectiveRef) -> Ref:
 def ref_or_none(given: CollectiveRef | None) -> Ref | None:
     """Return a reference as a service takes it, or none."""
     return None if given is None else ref(given)
-
-
-Described = Callable[[str], Any]
-
-
-def described(kind: Any, text: str) -> Any:
-    """Return an argument's type with its description."""
-    return Annotated[kind, strawberry.argument(description=text)]

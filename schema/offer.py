@@ -1,7 +1,6 @@
 """Offers: what businesses take currents for."""
 
 from datetime import datetime
-from typing import Any
 
 import strawberry
 
@@ -9,6 +8,7 @@ import models
 from resolvers import offers as resolve
 from resolvers.context import Info
 from schema import lazy
+from schema.fields import reference
 from schema.node import CollectiveRef, Node, id_of, ref_or_none, rows_of
 from schema.page import Connection
 from services.offers import Filter
@@ -42,9 +42,9 @@ class Offer(Node):
     created_at: datetime = strawberry.field(description="When it was made.")
     updated_at: datetime = strawberry.field(description="When it last changed.")
 
-    @strawberry.field(description="The business that makes it.", graphql_type=lazy.BUSINESS)
-    async def business(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.business_id)
+    business = reference(
+        "collective", "business_id", description="The business that makes it.", graphql_type=lazy.BUSINESS
+    )
 
     @strawberry.field(
         description="How many redemptions the present month still allows; null without a limit."
@@ -52,12 +52,13 @@ class Offer(Node):
     async def remaining_this_month(root: Row, info: Info) -> int | None:
         return await resolve.remaining_this_month(root, info)
 
-    @strawberry.field(
+    redemption_count = reference(
+        "offer.used",
+        "id",
         description="How often it was redeemed in the present month; what was refused, withdrawn or has "
-        "expired is not counted."
+        "expired is not counted.",
+        graphql_type=int,
     )
-    async def redemption_count(root: Row, info: Info) -> int:
-        return await info.context.loaders.offer_used(root.id)
 
 
 @strawberry.type(description="A page of offers.")

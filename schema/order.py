@@ -19,6 +19,7 @@ from schema.enums import (
     PayoutMethodKind,
     RedemptionCap,
 )
+from schema.fields import derived, reference, relation
 from schema.identity import PlatformPolicy
 from schema.method import PaymentMethod, PayoutMethod
 from schema.money import Amount, money
@@ -38,16 +39,16 @@ class OrderAction:
     from_status: OrderStatus | None = strawberry.field(description="The status it left.")
     to_status: OrderStatus = strawberry.field(description="The status it led to.")
 
-    @strawberry.field(
-        description="Who did it; null is the server.", graphql_type=lazy.optional(lazy.COLLECTIVE)
+    actor = reference(
+        "collective",
+        "actor_id",
+        description="Who did it; null is the server.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
     )
-    async def actor(root: strawberry.Parent[models.OrderAction], info: Info) -> Any:
-        return await info.context.loaders.collective(root.actor_id)
 
-    @strawberry.field(description="With which amount.", graphql_type=Amount | None)
-    async def amount(root: strawberry.Parent[models.OrderAction], info: Info) -> Any:
-        order = await info.context.loaders.order(root.order_id)
-        return money(root.amount, order.currency if order else None)
+    @relation(description="With which amount.", graphql_type=Amount | None)
+    async def amount(rows: list[models.OrderAction], info: Info) -> Any:
+        return await resolve.amounts(rows, info)
 
     @strawberry.field(description="Why; for those concerned.")
     async def reason(root: strawberry.Parent[models.OrderAction], info: Info) -> str | None:
@@ -59,10 +60,9 @@ class OrderItem:
     is_type_of = rows_of(models.OrderItem)
     description: str = strawberry.field(description="What it is for.")
 
-    @strawberry.field(description="Its amount.", graphql_type=Amount | None)
-    async def amount(root: strawberry.Parent[models.OrderItem], info: Info) -> Any:
-        order = await info.context.loaders.order(root.order_id)
-        return money(root.amount, order.currency if order else None)
+    @relation(description="Its amount.", graphql_type=Amount | None)
+    async def amount(rows: list[models.OrderItem], info: Info) -> Any:
+        return await resolve.amounts(rows, info)
 
 
 @strawberry.type(
@@ -95,53 +95,58 @@ class Order(Node):
     starts_at: datetime | None = strawberry.field(description="When the hours began.")
     ends_at: datetime | None = strawberry.field(description="When the hours ended.")
 
-    @strawberry.field(
+    addressed_to = reference(
+        "collective",
+        "addressed_to_id",
         description="The one whom a volunteer asks to approve; null asks every ADMIN.",
         graphql_type=lazy.optional(lazy.USER),
     )
-    async def addressed_to(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.addressed_to_id)
 
-    @strawberry.field(description="Who made it.", graphql_type=lazy.optional(lazy.USER))
-    async def created_by(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.created_by_id)
+    created_by = reference(
+        "collective", "created_by_id", description="Who made it.", graphql_type=lazy.optional(lazy.USER)
+    )
 
-    @strawberry.field(name="from", description="The payer.", graphql_type=lazy.COLLECTIVE)
-    async def from_(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.from_id)
+    from_ = reference(
+        "collective", "from_id", name="from", description="The payer.", graphql_type=lazy.COLLECTIVE
+    )
 
-    @strawberry.field(description="The payee.", graphql_type=lazy.COLLECTIVE)
-    async def to(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.to_id)
+    to = reference("collective", "to_id", description="The payee.", graphql_type=lazy.COLLECTIVE)
 
-    @strawberry.field(description="The amount asked for, in the payee's currency.", graphql_type=Amount)
+    @derived(description="The amount asked for, in the payee's currency.", graphql_type=Amount)
     def amount(root: Row) -> Any:
         return Money(root.amount, root.currency)
 
-    @strawberry.field(description="The amount approved.", graphql_type=Amount | None)
+    @derived(description="The amount approved.", graphql_type=Amount | None)
     def approved_amount(root: Row) -> Any:
         return money(root.approved_amount, root.currency)
 
-    @strawberry.field(description="The event it belongs to.", graphql_type=lazy.optional(lazy.EVENT))
-    async def event(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.event_id)
-
-    @strawberry.field(
-        description="The host's payment method it was made with.", graphql_type=PaymentMethod | None
+    event = reference(
+        "collective",
+        "event_id",
+        description="The event it belongs to.",
+        graphql_type=lazy.optional(lazy.EVENT),
     )
-    async def payment_method(root: Row, info: Info) -> Any:
-        return await info.context.loaders.payment_method(root.payment_method_id)
 
-    @strawberry.field(
+    payment_method = reference(
+        "payment_method",
+        "payment_method_id",
+        description="The host's payment method it was made with.",
+        graphql_type=PaymentMethod | None,
+    )
+
+    payout_method = reference(
+        "payout_method",
+        "payout_method_id",
         description="Where the payee wants to be paid; for its admins and the payer's host.",
         graphql_type=PayoutMethod | None,
     )
-    async def payout_method(root: Row, info: Info) -> Any:
-        return await resolve.payout_method(root, info)
 
-    @strawberry.field(description="The offer that a redemption takes up.", graphql_type=Offer | None)
-    async def offer(root: Row, info: Info) -> Any:
-        return await info.context.loaders.offer_of_order(root.offer_id)
+    offer = reference(
+        "order.offer",
+        "offer_id",
+        description="The offer that a redemption takes up.",
+        graphql_type=Offer | None,
+    )
 
     @strawberry.field(
         description="What a redemption's purchase cost, as the user says; for those concerned.",
@@ -194,16 +199,16 @@ class Order(Node):
         row = await resolve_offers.redemption(root, info)
         return row.receipt_text if row else None
 
-    @strawberry.field(
+    policy = reference(
+        "policy",
+        "policy_id",
         description="The platform's policy that it keeps; null where none of its figures matters.",
         graphql_type=PlatformPolicy | None,
     )
-    async def policy(root: Row, info: Info) -> Any:
-        return await info.context.loaders.policy(root.policy_id)
 
-    @strawberry.field(description="The lines of an expense.", graphql_type=list[OrderItem])
-    async def items(root: Row, info: Info) -> Any:
-        return await info.context.loaders.items_of(root.id)
+    items = reference(
+        "order.items", "id", description="The lines of an expense.", graphql_type=list[OrderItem]
+    )
 
     @strawberry.field(description="References to receipts; for those concerned, else empty.")
     async def receipts(root: Row, info: Info) -> list[str]:
@@ -213,13 +218,16 @@ class Order(Node):
     async def private_message(root: Row, info: Info) -> str | None:
         return await resolve.private_message(root, info)
 
-    @strawberry.field(description="Its history, oldest step first.", graphql_type=list[OrderAction])
-    async def actions(root: Row, info: Info) -> Any:
-        return await info.context.loaders.actions_of(root.id)
+    actions = reference(
+        "order.actions", "id", description="Its history, oldest step first.", graphql_type=list[OrderAction]
+    )
 
-    @strawberry.field(description="What it emitted, oldest first.", graphql_type=list[lazy.TRANSACTION])
-    async def transactions(root: Row, info: Info) -> Any:
-        return await info.context.loaders.transactions_of_order(root.id)
+    transactions = reference(
+        "order.transactions",
+        "id",
+        description="What it emitted, oldest first.",
+        graphql_type=list[lazy.TRANSACTION],
+    )
 
 
 @strawberry.type(description="A page of orders.")

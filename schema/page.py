@@ -5,6 +5,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import strawberry
 
 from resolvers.context import Info
+from schema.fields import derived
 from services import pages
 from services.pages import Page, PageRequest
 
@@ -54,18 +55,18 @@ class Edge(Generic[NodeT]):
 class Connection(Generic[NodeT]):
     page: strawberry.Private[Page[Any]]
 
-    @strawberry.field(description="The items with their cursors.")
+    @derived(description="The items with their cursors.")
     def edges(self) -> list[Edge[NodeT]]:
         return [
             Edge(cursor=cursor, node=row)
             for cursor, row in zip(self.page.cursors, self.page.rows, strict=True)
         ]
 
-    @strawberry.field(description="The items.")
+    @derived(description="The items.")
     def nodes(self) -> list[NodeT]:
         return self.page.rows
 
-    @strawberry.field(description="Where this page stands.")
+    @derived(description="Where this page stands.")
     def page_info(self) -> PageInfo:
         return page_info(self.page)
 

@@ -7,9 +7,9 @@ from typing import Any
 import strawberry
 
 import models
-from resolvers.context import Info
 from schema import lazy
 from schema.enums import TransactionKind
+from schema.fields import derived, reference
 from schema.ledger import Posting
 from schema.method import PaymentMethod
 from schema.money import Amount, money
@@ -41,114 +41,121 @@ class Transaction(Node):
         description="From the order's currency to that of the payer."
     )
 
-    @strawberry.field(description="When it counts; imported history keeps its original time.")
+    @derived(description="When it counts; imported history keeps its original time.")
     def created_at(root: Row) -> datetime:
         return root.at
 
-    @strawberry.field(description="When it was written here.")
+    @derived(description="When it was written here.")
     def recorded_at(root: Row) -> datetime:
         return root.created_at
 
-    @strawberry.field(description="Ties the transactions of one event.", graphql_type=strawberry.ID)
+    @derived(description="Ties the transactions of one event.", graphql_type=strawberry.ID)
     def group(root: Row) -> Any:
         return ids.encode("Group", root.group_id)
 
-    @strawberry.field(
+    order = reference(
+        "order",
+        "order_id",
         description="The order that it settles, if you may see it.",
         graphql_type=lazy.optional(lazy.ORDER),
     )
-    async def order(root: Row, info: Info) -> Any:
-        return await info.context.loaders.order(root.order_id)
 
-    @strawberry.field(description="What it gives back.", graphql_type=lazy.optional(lazy.TRANSACTION))
-    async def refund_of(root: Row, info: Info) -> Any:
-        return await info.context.loaders.transaction(root.refund_of_id)
+    refund_of = reference(
+        "transaction",
+        "refund_of_id",
+        description="What it gives back.",
+        graphql_type=lazy.optional(lazy.TRANSACTION),
+    )
 
-    @strawberry.field(
+    refunded_by = reference(
+        "transaction.refunds",
+        "id",
         description="What gave it back, in parts or whole; oldest first.",
         graphql_type=list[lazy.TRANSACTION],
     )
-    async def refunded_by(root: Row, info: Info) -> Any:
-        return await info.context.loaders.refunds_of(root.id)
 
-    @strawberry.field(
+    from_collective = reference(
+        "collective",
+        "from_collective_id",
         description="The payer; null where it is not known.",
         graphql_type=lazy.optional(lazy.COLLECTIVE),
     )
-    async def from_collective(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.from_collective_id)
 
-    @strawberry.field(description="The payee; null is outside.", graphql_type=lazy.optional(lazy.COLLECTIVE))
-    async def to_collective(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.to_collective_id)
+    to_collective = reference(
+        "collective",
+        "to_collective_id",
+        description="The payee; null is outside.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
+    )
 
-    @strawberry.field(
+    from_host = reference(
+        "collective",
+        "from_host_id",
         description="The payer's host; null where the money came from outside.",
         graphql_type=lazy.optional(lazy.COLLECTIVE),
     )
-    async def from_host(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.from_host_id)
 
-    @strawberry.field(
+    to_host = reference(
+        "collective",
+        "to_host_id",
         description="The payee's host; null where the money went outside.",
         graphql_type=lazy.optional(lazy.COLLECTIVE),
     )
-    async def to_host(root: Row, info: Info) -> Any:
-        return await info.context.loaders.collective(root.to_host_id)
 
-    @strawberry.field(description="How it was paid.", graphql_type=PaymentMethod | None)
-    async def payment_method(root: Row, info: Info) -> Any:
-        return await info.context.loaders.payment_method(root.payment_method_id)
+    payment_method = reference(
+        "payment_method",
+        "payment_method_id",
+        description="How it was paid.",
+        graphql_type=PaymentMethod | None,
+    )
 
-    @strawberry.field(description="The order's amount, in the payee's currency.", graphql_type=Amount)
+    @derived(description="The order's amount, in the payee's currency.", graphql_type=Amount)
     def amount(root: Row) -> Any:
         return Money(root.amount, root.currency)
 
-    @strawberry.field(
+    @derived(
         description="What it did to the payer's balance, in its currency; null from outside.",
         graphql_type=Amount | None,
     )
     def from_collective_amount(root: Row) -> Any:
         return money(root.from_collective_amount, root.from_collective_currency)
 
-    @strawberry.field(
+    @derived(
         description="What it did to the paying host, in its currency; null from outside.",
         graphql_type=Amount | None,
     )
     def from_host_amount(root: Row) -> Any:
         return money(root.from_host_amount, root.from_host_currency)
 
-    @strawberry.field(
-        description=f"The amount less processor and platform fee. {_IN_HOST}", graphql_type=Amount
-    )
+    @derived(description=f"The amount less processor and platform fee. {_IN_HOST}", graphql_type=Amount)
     def to_host_amount(root: Row) -> Any:
         return Money(root.to_host_amount, root.host_currency)
 
-    @strawberry.field(description="What the payee received, in the order's currency.", graphql_type=Amount)
+    @derived(description="What the payee received, in the order's currency.", graphql_type=Amount)
     def to_collective_amount(root: Row) -> Any:
         return Money(root.to_collective_amount, root.currency)
 
-    @strawberry.field(
+    @derived(
         description=f"What the payment's or payout's processor took. {_IN_HOST}",
         graphql_type=Amount,
     )
     def payment_processor_fee_in_host_currency(root: Row) -> Any:
         return Money(root.payment_processor_fee, root.host_currency)
 
-    @strawberry.field(description=f"What the payee's host took. {_IN_HOST}", graphql_type=Amount)
+    @derived(description=f"What the payee's host took. {_IN_HOST}", graphql_type=Amount)
     def host_fee_in_host_currency(root: Row) -> Any:
         return Money(root.host_fee, root.host_currency)
 
-    @strawberry.field(description=f"What the platform took. {_IN_HOST}", graphql_type=Amount)
+    @derived(description=f"What the platform took. {_IN_HOST}", graphql_type=Amount)
     def platform_fee_in_host_currency(root: Row) -> Any:
         return Money(root.platform_fee, root.host_currency)
 
-    @strawberry.field(
+    postings = reference(
+        "transaction.postings",
+        "id",
         description="Its lines on the accounts that you may see: all but other people's.",
         graphql_type=list[Posting],
     )
-    async def postings(root: Row, info: Info) -> Any:
-        return await info.context.loaders.postings_of(root.id)
 
 
 @strawberry.type(description="A page of transactions.")

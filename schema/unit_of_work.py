@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphql import (
@@ -15,12 +15,14 @@ from graphql import (
     OperationType,
     get_operation_ast,
 )
+from graphql.execution.values import VariableValues
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from strawberry.types import ExecutionResult
 
 from models.enums import Scope
 from resolvers.context import Context
-from schema import documents
+from schema import compiled, documents
 from schema.build import schema
 from schema.errors import formatted, masked, shown
 from schema.texts import bad_text
@@ -54,6 +56,8 @@ class Answer:
     is_request_error: bool = False
     is_wrong_method: bool = False
     """Whether a mutation was asked for where only a query may run."""
+    is_compiled: bool = False
+    """Whether a compiled query gave it."""
 
 
 class _Again(Exception):  # noqa: N818 - a signal, not an error
@@ -83,28 +87,69 @@ async def execute(
     if request.reads_only and operation.operation is not OperationType.QUERY:
         wrong = GraphQLError("Only queries are answered here: send a mutation as a POST")
         return Answer({"errors": [formatted(wrong)]}, is_request_error=True, is_wrong_method=True)
+    work = _Work(request, prepared.document, operation, _query(request, prepared, operation, settings))
     for attempt in range(ATTEMPTS):
         try:
             return await _once(
-                request, prepared.document, operation, sessions=sessions, settings=settings, demo=demo,
-                last=attempt == ATTEMPTS - 1,
-            )  # fmt: skip
+                work, sessions=sessions, settings=settings, demo=demo, last=attempt == ATTEMPTS - 1
+            )
+        except compiled.GiveUp:
+            # There is an error to tell, which graphql-core does exactly, from a snapshot of its own.
+            work = replace(work, query=None)
         except _Again:
             # The wait is for two operations not to meet again; nothing secret hangs on it.
             await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - as above
     raise AssertionError("unreachable")
 
 
-async def _once(
+@dataclass(frozen=True)
+class _Work:
+    """What is to be run, and how."""
+
+    request: Request
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    query: tuple[compiled.Program, VariableValues] | None
+    """The compiled query, or None where graphql-core is to run it."""
+
+
+def _query(
     request: Request,
-    document: DocumentNode,
+    prepared: documents.Prepared,
     operation: OperationDefinitionNode,
+    settings: Settings,
+) -> tuple[compiled.Program, VariableValues] | None:
+    is_query = operation.operation is OperationType.QUERY
+    if not (settings.compiled_queries and is_query) or prepared.document is None:
+        return None
+    try:
+        variables = compiled.variables_of(operation, request.variables or {})
+    except compiled.GiveUp:
+        return None
+    program = compiled.program_of(prepared.document, operation, variables, prepared.programs)
+    return None if program is None else (program, variables)
+
+
+async def _result(work: _Work, context: Context) -> ExecutionResult:
+    if work.query is not None:
+        return ExecutionResult(data=await compiled.run(*work.query, context), errors=None)
+    return await schema().execute(
+        work.request.query,
+        variable_values=dict(work.request.variables or {}),
+        context_value=context,
+        operation_name=work.request.operation_name,
+    )
+
+
+async def _once(
+    work: _Work,
     *,
     sessions: async_sessionmaker[AsyncSession],
     settings: Settings,
     demo: bool,
     last: bool,
 ) -> Answer:
+    request, document, operation = work.request, work.document, work.operation
     session = sessions()
     context = Context(
         session=session, sessions=sessions, settings=settings, address=request.address, demo=demo,
@@ -117,12 +162,7 @@ async def _once(
         if request.token is not None:
             context.actor = await context.run(_load_actor, token=request.token)
             _require_read(context)
-        result = await schema().execute(
-            request.query,
-            variable_values=dict(request.variables or {}),
-            context_value=context,
-            operation_name=request.operation_name,
-        )
+        result = await _result(work, context)
         errors = result.errors or []
         fault = _fault(errors)
         if fault is not None and context.is_mutation:
@@ -151,6 +191,7 @@ async def _once(
         _ask_again(error, last=last or (committing and error.connection_invalidated))
         return Answer({"data": None, "errors": [masked(error)]})
     finally:
+        await context.settled()
         await _close_quietly(session)
     body: dict[str, Any] = {"data": result.data}
     if errors:
@@ -158,7 +199,7 @@ async def _once(
     is_request_error = result.data is None and all(e.path is None for e in errors) and bool(errors)
     if is_request_error:
         del body["data"]
-    return Answer(body, is_request_error=is_request_error)
+    return Answer(body, is_request_error=is_request_error, is_compiled=work.query is not None)
 
 
 def _require_read(context: Context) -> None:

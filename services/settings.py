@@ -45,6 +45,10 @@ class Settings:
         False,  # noqa: FBT003 - as below
         "1 refuses every document that is not trusted.",
     )
+    compiled_queries: bool = _setting(
+        True,  # noqa: FBT003 - a default, as below
+        "0 runs every query on graphql-core: slower, with the same answers.",
+    )
     production: bool = _setting(
         False,  # noqa: FBT003 - a default, not an argument that selects behaviour
         "1 refuses the demo world and never logs a mailed token.",

@@ -1,0 +1,113 @@
+"""A compiled query: made once for a document, an operation and the values of its switches."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import DocumentNode, FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode
+from graphql.execution.values import VariableValues, get_variable_values
+
+from resolvers.context import Context
+from schema.build import schema
+from schema.compiled import collect
+from schema.compiled.collect import Unsupported
+from schema.compiled.leaves import GiveUp
+from schema.compiled.selections import Compiler, Step
+from schema.compiled.state import State
+
+__all__ = ["GiveUp", "Program", "program_of", "run"]
+
+MAX_VARIANTS = 16
+"""Of one document, by the values of its switches; what is above is run by graphql-core."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A query that can be run."""
+
+    schema: GraphQLSchema
+    fragments: Mapping[str, FragmentDefinitionNode]
+    operation: OperationDefinitionNode
+    step: Step
+
+
+def program_of(
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    variables: VariableValues,
+    programs: dict[Any, Program | None],
+) -> Program | None:
+    """Return the compiled query, from `programs` where it was made before; None where it is not supported."""
+    fragments = {
+        node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+    }
+    names = _switches(operation, fragments, programs)
+    switches = {name: variables.coerced.get(name) is True for name in names}
+    key = (operation.name.value if operation.name else None, tuple(switches.values()))
+    if key not in programs:
+        if len(programs) > MAX_VARIANTS:
+            return None
+        programs[key] = _compiled(operation, fragments, switches)
+    return programs[key]
+
+
+def _switches(
+    operation: OperationDefinitionNode,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    programs: dict[Any, Any],
+) -> tuple[str, ...]:
+    key = ("switches", operation.name.value if operation.name else None)
+    if key not in programs:
+        sets = [operation.selection_set, *(fragment.selection_set for fragment in fragments.values())]
+        own = {definition.variable.name.value for definition in operation.variable_definitions or ()}
+        programs[key] = tuple(sorted(collect.switch_names(sets) & own))
+    found: tuple[str, ...] = programs[key]
+    return found
+
+
+def _compiled(
+    operation: OperationDefinitionNode,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    switches: Mapping[str, bool],
+) -> Program | None:
+    built = schema()
+    graphql_schema = built._schema  # noqa: SLF001 - the only way to it
+    query = graphql_schema.query_type
+    assert query is not None  # noqa: S101 - there is one
+    converter = built.schema_converter
+    compiler = Compiler(graphql_schema, fragments, switches, (converter.scalar_registry, converter.config))
+    try:
+        step = compiler.selection(query, [operation.selection_set])
+    except (Unsupported, RecursionError):
+        return None
+    return Program(graphql_schema, fragments, operation, step)
+
+
+async def run(program: Program, variables: VariableValues, context: Context) -> dict[str, Any]:
+    """Run a compiled query.
+
+    Raises:
+        GiveUp: graphql-core is to run it, on a fresh snapshot: there is an error to tell.
+    """
+    state = State(context, variables, program)
+    try:
+        done = program.step.run([None], state)
+        answer: dict[str, Any] = (await done if program.step.is_async else done)[0]
+    except GiveUp:
+        raise
+    except Exception as error:
+        raise GiveUp from error
+    return answer
+
+
+def variables_of(operation: OperationDefinitionNode, given: Mapping[str, Any]) -> VariableValues:
+    """Return the variables' coerced values.
+
+    Raises:
+        GiveUp: they are at fault.
+    """
+    built = schema()._schema  # noqa: SLF001 - the only way to it
+    found = get_variable_values(built, operation.variable_definitions or (), dict(given))
+    if isinstance(found, list):
+        raise GiveUp("variables")
+    return found
