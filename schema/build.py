@@ -77,6 +77,11 @@ def schema() -> strawberry.Schema:
     )
 
 
+_ONE_OF = "directive @oneOf on INPUT_OBJECT"
+
+
 def sdl() -> str:
     """Return the schema in the schema definition language."""
-    return schema().as_str() + "\n"
+    # Strawberry prints directives without their descriptions.
+    described = f'"""Exactly one of the input\'s fields is given."""\n{_ONE_OF}'
+    return schema().as_str().replace(_ONE_OF, described, 1) + "\n"

@@ -88,7 +88,7 @@ class CommunityQueries:
 
     @strawberry.field(
         description="What the platform owes and has. For the platform's ADMINs and ACCOUNTANTs.",
-        graphql_type=LiabilityReport,
+        graphql_type=LiabilityReport | None,
     )
     async def liability_report(self, info: Info) -> Any:
         return await info.context.run(community.liability)

@@ -213,7 +213,8 @@ class Query(CommunityQueries):
         return await info.context.run(_fx_rate, base=from_, target=to, at=at)
 
     @strawberry.field(
-        description="What the platform charges now, and what a current is worth.", graphql_type=PlatformPolicy
+        description="What the platform charges now, and what a current is worth.",
+        graphql_type=PlatformPolicy | None,
     )
     async def platform_policy(self, info: Info) -> Any:
         return await info.context.run(_policy)

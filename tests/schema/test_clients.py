@@ -1,0 +1,104 @@
+"""Other people's clients against a live server with the demo world: Apollo, urql, Relay, Python gql."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gql import Client, GraphQLRequest
+from gql.transport.aiohttp import AIOHTTPTransport
+from gql.transport.exceptions import TransportQueryError
+from gql.transport.httpx import HTTPXAsyncTransport
+
+from tests import live_server, node
+from tests.conftest import MakeDatabase
+
+ROOT = Path(__file__).parents[2]
+SHOWN = "http://127.0.0.1:8000/graphql"
+
+
+@pytest.fixture(scope="module")
+def url(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return where a server with the demo world is."""
+    folder = tmp_path_factory.mktemp("clients")
+    with live_server.serving(make_database(), folder, demo=True) as server:
+        yield server.url
+
+
+def runs(script: str, url: str) -> None:
+    """Run a client's script, which asserts what it sees."""
+    assert node.script(node.ready(), script, url).splitlines()[-1] == "ok"
+
+
+def test_apollo_client_persists_queries_and_normalises_its_cache(url: str) -> None:
+    runs("apollo.mjs", url)
+
+
+def test_urql_asks_by_post_by_get_and_by_hash(url: str) -> None:
+    runs("urql.mjs", url)
+
+
+def test_relay_pages_refetches_and_updates_its_store(url: str) -> None:
+    node.script(node.ready(), "node_modules/relay-compiler/cli.js", "relay.config.json")
+    runs("relay.mjs", url)
+
+
+def snippets() -> list[tuple[str, str]]:
+    """Return the language and the code of each snippet of docs/clients.md."""
+    return re.findall(r"```(js|python)\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize(("language", "code"), snippets(), ids=["Apollo", "urql", "Relay", "gql"])
+def test_each_snippet_of_the_page_runs(url: str, language: str, code: str) -> None:
+    assert SHOWN in code
+    code = code.replace(SHOWN, url)
+    if language == "python":
+        command = [sys.executable, "-c", code]
+        printed = subprocess.check_output(command, text=True, timeout=node.LONGEST_SECONDS)  # noqa: S603 - our page
+    else:
+        printed = node.script(node.ready(), "--input-type=module", "--eval", code)
+    assert printed == "Webpack\n"
+
+
+SIGN_IN = """mutation SignIn($input: SignInInput!) {
+    signIn(input: $input) { session { token } errors { code } } }"""
+FEED = """query Feed($slug: String!) {
+    collective(slug: $slug) { name transactions(first: 3) { nodes { createdAt amount { value } } } } }"""
+DONATE = "mutation Donate($input: DonateInput!) { donate(input: $input) { order { id status } } }"
+GIFT = {
+    "from": {"slug": "xdamman"}, "to": {"slug": "webpack"}, "amount": {"value": "1.00", "currency": "USD"},
+}  # fmt: skip
+
+
+async def signed_in(url: str) -> dict[str, str]:
+    """Return the header of a signed-in user."""
+    given = {"input": {"email": "xdamman@commonweal.test", "password": "oc"}}
+    async with Client(transport=HTTPXAsyncTransport(url=url)) as session:
+        done = await session.execute(GraphQLRequest(SIGN_IN, variable_values=given))
+    return {"Authorization": f"Bearer {done['signIn']['session']['token']}"}
+
+
+@pytest.mark.parametrize("transport", [HTTPXAsyncTransport, AIOHTTPTransport])
+async def test_python_gql_reads_the_schema_asks_and_gives(
+    url: str, transport: type[HTTPXAsyncTransport | AIOHTTPTransport]
+) -> None:
+    headers = await signed_in(url)
+    client = Client(transport=transport(url=url, headers=headers), fetch_schema_from_transport=True)
+    async with client as session:
+        assert client.schema is not None
+        assert "Collective" in client.schema.type_map
+        found = await session.execute(GraphQLRequest(FEED, variable_values={"slug": "webpack"}))
+        assert found["collective"]["name"] == "Webpack"
+        assert len(found["collective"]["transactions"]["nodes"]) == 3
+        done = await session.execute(GraphQLRequest(DONATE, variable_values={"input": GIFT}))
+        assert done["donate"]["order"]["status"] == "PAID"
+
+
+async def test_python_gql_raises_what_the_server_refuses(url: str) -> None:
+    async with Client(transport=HTTPXAsyncTransport(url=url)) as session:
+        with pytest.raises(TransportQueryError) as raised:
+            await session.execute(GraphQLRequest(DONATE, variable_values={"input": GIFT}))
+    assert raised.value.errors is not None
+    assert raised.value.errors[0]["extensions"]["code"] == "UNAUTHENTICATED"
