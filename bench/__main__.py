@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from bench import approvals, balances, feed, hours, posting, statements
+from bench import approvals, balances, feed, hours, posting, servers, stages, statements
 from bench.place import Place, opened
 
 BENCHES: dict[str, Callable[[Place], None]] = {
@@ -13,6 +13,8 @@ BENCHES: dict[str, Callable[[Place], None]] = {
     "feed": feed.run,
     "hours": hours.run,
     "statements": statements.run,
+    "servers": servers.run,
+    "profile": stages.run,
 }
 
 
