@@ -43,7 +43,11 @@ class Plain(GraphQL[Context, None]):
         async with self._sessions() as scope["session"]:
             await super().__call__(scope, receive, send)
 
-    async def get_context(self, request: Request | WebSocket, _: Response | WebSocket) -> Context:
+    async def get_context(
+        self,
+        request: Request | WebSocket,
+        response: Response | WebSocket,  # noqa: ARG002 - Strawberry names it
+    ) -> Context:
         """Return what our resolvers need."""
         return Context(session=request.scope["session"], sessions=self._sessions, settings=self._settings)
 

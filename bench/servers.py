@@ -126,6 +126,7 @@ def _measure(
     """Ask each question of each server in turn; the first round warms up and does not count."""
     seconds = place.seconds / 4 if place.is_quick else place.seconds
     for number in range(place.rounds + 1):
+        print(f"round {number} of {place.rounds}", file=sys.stderr, flush=True)
         for question in asked:
             for count in connections:
                 for side in sides:

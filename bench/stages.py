@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -29,6 +29,8 @@ _EVERY_SECONDS = 0.001
 _CLIENT = "the client, and the network between"
 _WAIT = "waiting for PostgreSQL"
 _OTHER = "other"
+_LOOP = ("asyncio/runners.py", "uvloop/__init__.py")
+"""Where the innermost frame is while the event loop waits."""
 
 # The first that fits the innermost frame, else the next frame outwards: part of a file's path, words of a
 # function's name or none for all, and the stage.
@@ -196,13 +198,19 @@ def _stage(frame: FrameType | None) -> str | None:
     """Return the stage that a stack is in, or None where the event loop waits."""
     innermost = frame
     while frame is not None:
-        path = Path(frame.f_code.co_filename).as_posix()
-        for part, names, stage in _RULES:
-            if part in path and (not names or any(n in frame.f_code.co_name for n in names)):
-                is_encoding = "orjson.dumps" in linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-                return _ENCODING if is_encoding and frame is innermost else stage
+        stage = _stage_of(frame.f_code.co_filename, frame.f_code.co_name)
+        if stage is not None:
+            # The other thread goes on meanwhile: a frame that has ended has no line.
+            line = linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0)
+            return _ENCODING if frame is innermost and "orjson.dumps" in line else stage
         frame = frame.f_back
-    waits = innermost is not None and innermost.f_code.co_filename.endswith(
-        ("runners.py", "uvloop/__init__.py")
-    )
+    waits = innermost is not None and innermost.f_code.co_filename.endswith(_LOOP)
     return None if waits else _OTHER
+
+
+@cache
+def _stage_of(file: str, function: str) -> str | None:
+    for part, names, stage in _RULES:
+        if part in file and (not names or any(name in function for name in names)):
+            return stage
+    return None
