@@ -10,7 +10,6 @@ from starlette.requests import Request
 
 from schema import persisted
 from schema.texts import bad_text
-from services.errors import ErrorCode
 
 MAX_BODY_BYTES = 200_000
 MAX_URL_BYTES = 8_000
@@ -170,18 +169,3 @@ def _hash(extensions: Any) -> str | None:
     if not persisted.is_hash(found):
         raise BadRequest(400, "`extensions.persistedQuery.sha256Hash` must be 64 hex digits, small")
     return f"{persisted.PREFIX}{found}"
-
-
-def token_of(request: Request) -> str | None:
-    """Return the bearer token of a request, or None where it has none.
-
-    Raises:
-        BadRequest: another scheme, or no token.
-    """
-    header = request.headers.get("authorization")
-    if header is None:
-        return None
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise BadRequest(401, "Send `Authorization: Bearer` with a token", ErrorCode.UNAUTHENTICATED)
-    return token.strip()

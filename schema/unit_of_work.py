@@ -24,8 +24,8 @@ from schema import documents
 from schema.build import schema
 from schema.errors import formatted, masked, shown
 from schema.texts import bad_text
-from services import actors
-from services.errors import Forbidden, Problem
+from services import actors, permissions
+from services.errors import Problem
 from services.guards import RETRYABLE, sqlstate
 from services.settings import Settings
 
@@ -167,9 +167,8 @@ def _require_read(context: Context) -> None:
     Raises:
         Forbidden: the token lacks the scope.
     """
-    scopes = context.actor.scopes
-    if scopes is not None and not context.is_mutation and Scope.READ not in scopes:
-        raise Forbidden(f"This access token lacks the scope {Scope.READ}")
+    if not context.is_mutation:
+        permissions.require_scope(context.actor, Scope.READ)
 
 
 async def _load_actor(session: AsyncSession, _: actors.Actor, *, token: str) -> actors.Actor:
