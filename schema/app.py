@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from schema import export, graphiql, origins
+from schema import explain, export, graphiql, origins
 from schema.cors import Cors
 from schema.http import Compressed, endpoint
 from schema.metrics import metrics
@@ -43,6 +43,7 @@ def application(settings: Settings) -> Starlette:
         engine = connect(settings)
         app.state.settings = settings
         app.state.engine = engine
+        explain.listen(engine)
         app.state.sessions = sessions(engine)
         app.state.persisted = known
         mail.sender(settings)  # a wrong SMTP setting stops the start, not the first mail

@@ -9,7 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from schema import cookies, http_request
+from schema import cookies, explain, http_request
 from schema.http_actor import ORIGIN_NOT_ALLOWED
 
 METHODS = {"/graphql": ("GET", "POST"), "/receipts": ("POST",), "/export/hours.csv": ("GET",)}
@@ -17,7 +17,7 @@ METHODS = {"/graphql": ("GET", "POST"), "/receipts": ("POST",), "/export/hours.c
 A_RECEIPT = "/receipts/"
 HEADERS = (
     "Authorization", "If-None-Match", "X-Request-Id", http_request.PREFLIGHT, cookies.WISH,
-    "commonweal-cost", "commonweal-explain",
+    explain.WISH, "commonweal-cost",
 )  # fmt: skip
 EXPOSED = (
     "Content-Disposition", "ETag", "Location", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset",

@@ -16,7 +16,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from schema import accept, graphiql, http_request, http_signing, logs, metrics, persisted, unit_of_work
+from schema import (
+    accept,
+    explain,
+    graphiql,
+    http_request,
+    http_signing,
+    logs,
+    metrics,
+    persisted,
+    unit_of_work,
+)
 from schema.http_request import BadRequest
 from services.errors import ErrorCode
 
@@ -69,6 +79,7 @@ async def _answered(request: Request, kind: str) -> Response:
     is_get = request.method == "GET"
     asked = http_request.from_address(request) if is_get else await http_request.from_body(request)
     signing = http_signing.begin(request)
+    explain.begin(request)
     state = request.app.state
     try:
         text = state.persisted.text_of(asked.document)
@@ -89,7 +100,7 @@ async def _answered(request: Request, kind: str) -> Response:
         answer = await unit_of_work.execute(operation, sessions=state.sessions, settings=state.settings)
     _note(asked, answer, time.perf_counter() - started)
     status = _status(answer, kind)
-    body = orjson.dumps(answer.body, default=str)
+    body = orjson.dumps(explain.added(answer.body), default=str)
     if is_get and asked.document.text is None and "errors" not in answer.body:
         return _fresh(request, body, kind)
     response = Response(

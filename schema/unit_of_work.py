@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from models.enums import Scope
 from resolvers.context import Context
-from schema import documents
+from schema import documents, explain
 from schema.build import schema
 from schema.errors import formatted, masked, shown
 from schema.texts import bad_text
@@ -117,6 +117,7 @@ async def _once(
         if request.token is not None:
             context.actor = await context.run(_load_actor, token=request.token)
             _require_read(context)
+            explain.decide(context.actor)
         result = await schema().execute(
             request.query,
             variable_values=dict(request.variables or {}),
