@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import BrowserContext, Route, expect
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
@@ -122,6 +123,132 @@ async def test_explorer_lists_the_fields(tab: Tab) -> None:
     await tab.page.get_by_role("button", name="Show GraphiQL Explorer").click()
     explorer = tab.page.locator(".docExplorerWrap, .graphiql-explorer-root").first
     await expect(explorer).to_contain_text("collective", timeout=WAIT_MS)
+    assert tab.complaints == []
+
+
+async def sign_in_by_panel(tab: Tab, email: str, password: str = PASSWORD) -> None:
+    """Open the panel Account and fill in its form."""
+    if not await tab.page.get_by_role("heading", name="Account").is_visible():
+        await tab.page.get_by_role("button", name="Show Account").click()
+    await tab.page.get_by_label("Email").fill(email)
+    await tab.page.get_by_label("Password").fill(password)
+    await tab.page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+async def test_signing_in_and_out_in_the_panel(tab: Tab, context: BrowserContext) -> None:
+    await sign_in_by_panel(tab, EMAIL, "wrong")
+    panel = tab.page.locator(".commonweal-panel")
+    wrong = "The address or the password is wrong"
+    await expect(panel.get_by_role("alert")).to_have_text(wrong, timeout=WAIT_MS)
+    await sign_in_by_panel(tab, EMAIL)
+    await expect(panel).to_contain_text("(xdamman)", timeout=WAIT_MS)
+    await tab.query("Who", "{ me { slug } }")
+    await tab.expect_answer(r'"slug":\s*"xdamman"')
+
+    (cookie,) = await context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    kept = await tab.page.evaluate("document.cookie + JSON.stringify(localStorage)")
+    assert cookie["value"] not in kept
+
+    await tab.page.reload()
+    await expect(panel).to_contain_text("(xdamman)", timeout=WAIT_MS)
+    await tab.page.get_by_role("button", name="Sign out").click()
+    await expect(tab.page.get_by_label("Email")).to_be_visible(timeout=WAIT_MS)
+    assert await context.cookies() == []
+    await tab.query("Whom", "{ me { slug } }")
+    await tab.expect_answer(r'"me":\s*null')
+    assert tab.complaints == []
+
+
+async def test_the_panel_shows_an_admin_the_statements_of_the_last_query(tab: Tab) -> None:
+    await tab.page.get_by_role("button", name="Show Last query").click()
+    panel = tab.page.locator(".commonweal-panel")
+    await expect(panel).to_contain_text("None was run yet")
+    await panel.get_by_role("checkbox").check()
+    await tab.query("Latest", "{ transactions(first: 5) { nodes { fromCollective { slug } } } }")
+    await expect(panel).to_contain_text("ADMINs of the platform alone", timeout=WAIT_MS)
+
+    await sign_in_by_panel(tab, "admin@commonweal.test")
+    await expect(panel).to_contain_text("Signed in as", timeout=WAIT_MS)
+    await tab.page.get_by_role("button", name="Show Last query").click()
+    await tab.run()
+    statements = panel.locator(".commonweal-statements pre")
+    await expect(statements.first).to_contain_text("token_hash = %(token_hash)s", timeout=WAIT_MS)
+    await expect(panel.locator(".commonweal-statements")).to_contain_text("FROM transaction")
+    await expect(panel).to_contain_text(re.compile(r"\d statements, [\d.]+ ms"))
+    await expect(tab.page.locator(".result-window")).not_to_contain_text("statement")
+    if where := os.environ.get("COMMONWEAL_TEST_SCREENSHOT"):
+        await tab.page.screenshot(path=where)
+
+    await panel.get_by_role("checkbox").uncheck()
+    await tab.run()
+    await expect(statements).to_have_count(0, timeout=WAIT_MS)
+    assert tab.complaints == []
+
+
+async def test_the_panel_shows_what_the_last_query_cost(tab: Tab) -> None:
+    asked = await tab.page.request.post(
+        tab.page.url, data={"query": "{ __typename }"}, headers={"Commonweal-Cost": "1"}
+    )
+    if "cost" not in (await asked.json()).get("extensions", {}):
+        pytest.skip("the server tells no cost")
+    await tab.page.get_by_role("button", name="Show Last query").click()
+    await tab.query("Costly", "{ transactions(first: 5) { nodes { id } } }")
+    panel = tab.page.locator(".commonweal-panel")
+    await expect(panel).to_contain_text(re.compile(r"Requested[\d.,]+"), timeout=WAIT_MS)
+    await expect(panel).to_contain_text(re.compile(r"Left[\d.,]+ of [\d.,]+"))
+    await expect(panel.get_by_role("meter")).to_be_visible()
+    await expect(tab.page.locator(".result-window")).not_to_contain_text("requestedQueryCost")
+    assert tab.complaints == []
+
+
+LIVE = 'subscription Live { balanceChanged(collective: {slug: "xdamman"}) { __typename } }'
+COST = {
+    "requestedQueryCost": 37, "actualQueryCost": 12.5,
+    "throttleStatus": {"maximumAvailable": 2000, "currentlyAvailable": 1963, "restoreRate": 100},
+}  # fmt: skip
+
+
+async def test_the_panel_reads_a_cost_and_the_limits_of_the_headers(tab: Tab) -> None:
+    # What a server may say is put in its mouth: the bucket's state is no matter of this page.
+    async def say(route: Route) -> None:
+        answer = await route.fetch()
+        body = await answer.json() | {"extensions": {"cost": COST, "other": 1}}
+        headers = answer.headers | {"RateLimit-Remaining": "1963", "Retry-After": "1"}
+        await route.fulfill(status=answer.status, headers=headers, body=json.dumps(body))
+
+    await tab.page.route("**/graphql", say)
+    await tab.page.get_by_role("button", name="Show Last query").click()
+    await tab.query("Costly", "{ me { slug } }")
+    panel = tab.page.locator(".commonweal-panel")
+    for words in ("Requested37", "Actual12.5", "Left1,963 of 2,000", "Restored100 a second",
+                  "ratelimit-remaining1963", "retry-after1", "Status200", "OperationCostly"):  # fmt: skip
+        await expect(panel).to_contain_text(words, timeout=WAIT_MS)
+    await tab.expect_answer(r'"other":\s*1')
+    await expect(tab.page.locator(".result-window")).not_to_contain_text("requestedQueryCost")
+    assert tab.complaints == []
+
+
+async def test_a_subscription_runs(tab: Tab, graphiql_server: str) -> None:
+    asked = await tab.page.request.post(
+        tab.page.url, data={"query": "{ __schema { subscriptionType { fields { name } } } }"}
+    )
+    fields = ((await asked.json())["data"]["__schema"]["subscriptionType"] or {}).get("fields", [])
+    if "balanceChanged" not in {field["name"] for field in fields}:
+        pytest.skip("the schema has no subscription `balanceChanged`")
+    await sign_in_by_panel(tab, EMAIL)
+    await expect(tab.page.locator(".commonweal-panel")).to_contain_text("(xdamman)", timeout=WAIT_MS)
+    async with tab.page.expect_websocket(timeout=WAIT_MS) as opened:
+        await tab.write(".graphiql-query-editor", LIVE)
+        await tab.expect_name("Live")
+        await tab.run()
+    socket = await opened.value
+    assert urlsplit(socket.url).netloc == urlsplit(graphiql_server).netloc
+    async with socket.expect_event(
+        "framereceived", lambda frame: "connection_ack" in str(frame), timeout=WAIT_MS
+    ):
+        pass
+    await tab.page.get_by_role("button", name="Stop query").click()
     assert tab.complaints == []
 
 
