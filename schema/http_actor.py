@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from schema import cookies, origins
-from schema.http_request import BadRequest
+from schema.http_request import BadRequest, bearer
 from services import actors
 from services.actors import Actor
 from services.errors import ErrorCode, Problem
@@ -46,10 +46,7 @@ def find(connection: HTTPConnection) -> Found:
     if cookies.WISH in connection.headers:
         _require_origin(connection, settings)
     if header is not None:
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise BadRequest(401, "Send `Authorization: Bearer` with a token", ErrorCode.UNAUTHENTICATED)
-        return Found(token.strip())
+        return Found(bearer(header))
     if (kept := cookies.given(connection, settings)) is None:
         return Found()
     _require_origin(connection, settings)

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from schema import persisted
 from schema.texts import bad_text
+from services.errors import ErrorCode
 
 MAX_BODY_BYTES = 200_000
 MAX_URL_BYTES = 8_000
@@ -169,3 +170,15 @@ def _hash(extensions: Any) -> str | None:
     if not persisted.is_hash(found):
         raise BadRequest(400, "`extensions.persistedQuery.sha256Hash` must be 64 hex digits, small")
     return f"{persisted.PREFIX}{found}"
+
+
+def bearer(header: str) -> str:
+    """Return the token of an `Authorization`.
+
+    Raises:
+        BadRequest: another scheme, or no token.
+    """
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise BadRequest(401, "Send `Authorization: Bearer` with a token", ErrorCode.UNAUTHENTICATED)
+    return token.strip()
