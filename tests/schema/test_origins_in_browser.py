@@ -48,6 +48,11 @@ IMAGE = """(url) => new Promise((done) => {
   image.onerror = () => done("error");
   image.src = url;
 })"""
+CONNECT = """(url) => new Promise((done) => {
+  const socket = new WebSocket(url.replace("http", "ws"), "graphql-transport-ws");
+  socket.onopen = () => done("open");
+  socket.onerror = () => done("refused");
+})"""
 HIDDEN = "opaque: "
 """What a page reads of an answer that it may not read."""
 
@@ -174,6 +179,8 @@ async def test_a_page_of_another_origin_neither_does_nor_reads_anything(
     words = f"{places.url}?query=mutation%7BsignOut%7Berrors%7Bcode%7D%7D%7D"
     assert await evil.evaluate(IMAGE, words) == "error"
     assert await evil.evaluate(FETCH, [f"{places.api}/receipts", {**plain, "body": "x"}]) == HIDDEN
+
+    assert await evil.evaluate(CONNECT, places.url) == "refused"
 
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         fields = {
