@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from schema import export, graphiql
+from schema import explain, export, graphiql, origins
+from schema.cors import Cors
 from schema.http import Compressed, endpoint
 from schema.metrics import metrics
 from schema.persisted import Persisted
@@ -32,15 +33,17 @@ def application(settings: Settings) -> Starlette:
     """Return the application on the database that the settings name.
 
     Raises:
-        ConfigurationError: the manifest of trusted documents is no good.
+        ConfigurationError: the manifest of trusted documents, or an origin of the allow list, is no good.
     """
     known = Persisted(settings)
+    listed = origins.listed(settings.allowed_origins)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         engine = connect(settings)
         app.state.settings = settings
         app.state.engine = engine
+        explain.listen(engine)
         app.state.sessions = sessions(engine)
         app.state.persisted = known
         mail.sender(settings)  # a wrong SMTP setting stops the start, not the first mail
@@ -54,6 +57,7 @@ def application(settings: Settings) -> Starlette:
 
     return Starlette(
         lifespan=lifespan,
+        middleware=[Middleware(Cors, listed)] if listed else [],
         routes=[
             Route(
                 "/graphql", endpoint, methods=METHODS, middleware=[Middleware(Compressed, minimum_size=1_000)]

@@ -5,6 +5,7 @@ import logging
 import re
 import secrets
 import time
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +16,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from schema import accept, graphiql, http_request, logs, metrics, persisted, unit_of_work
+from schema import (
+    accept,
+    explain,
+    graphiql,
+    http_request,
+    http_signing,
+    logs,
+    metrics,
+    persisted,
+    unit_of_work,
+)
 from schema.http_request import BadRequest
 from services.errors import ErrorCode
 
@@ -28,7 +39,8 @@ _FRESH = "private, max-age=0, must-revalidate"
 class Compressed(GZipMiddleware):
     """Compress answers of 1 kB and more for those who take gzip; `gzip;q=0` says that one does not.
 
-    The length of an answer tells no secret to another site: none can make a browser ask with a token.
+    The length of an answer tells no secret to another site: none can make a browser ask with a token, and
+    what it makes one ask with the cookie is refused.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +78,8 @@ async def _answered(request: Request, kind: str) -> Response:
     http_request.check_size(request)
     is_get = request.method == "GET"
     asked = http_request.from_address(request) if is_get else await http_request.from_body(request)
-    token = http_request.token_of(request)
+    signing = http_signing.begin(request)
+    explain.begin(request)
     state = request.app.state
     try:
         text = state.persisted.text_of(asked.document)
@@ -77,17 +90,24 @@ async def _answered(request: Request, kind: str) -> Response:
         query=text,
         variables=asked.variables,
         operation_name=asked.operation_name,
-        token=token,
+        token=signing.token,
         address=request.client.host if request.client else "",
         reads_only=is_get,
     )
     answer = await unit_of_work.execute(operation, sessions=state.sessions, settings=state.settings)
+    if signing.is_to_ask_again(answer):
+        operation = replace(operation, token=None)
+        answer = await unit_of_work.execute(operation, sessions=state.sessions, settings=state.settings)
     _note(asked, answer, time.perf_counter() - started)
     status = _status(answer, kind)
-    body = orjson.dumps(answer.body, default=str)
+    body = orjson.dumps(explain.added(answer.body), default=str)
     if is_get and asked.document.text is None and "errors" not in answer.body:
         return _fresh(request, body, kind)
-    return Response(body, status, _headers(kind, status, allow="POST" if answer.is_wrong_method else None))
+    response = Response(
+        body, status, _headers(kind, status, allow="POST" if answer.is_wrong_method else None)
+    )
+    signing.settle(response, answer)
+    return response
 
 
 def _note(asked: http_request.Asked, answer: unit_of_work.Answer, seconds: float) -> None:
@@ -129,7 +149,7 @@ def _headers(kind: str, status: int = 200, *, allow: str | None = None) -> dict[
     return more | {
         "Content-Type": f"{kind}; charset=utf-8",
         "X-Request-Id": logs.request_id.get() or "",
-        "Vary": "Accept, Authorization",
+        "Vary": "Accept, Authorization, Cookie",
         "Cache-Control": "no-store",
     }
 

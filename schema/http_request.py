@@ -172,15 +172,12 @@ def _hash(extensions: Any) -> str | None:
     return f"{persisted.PREFIX}{found}"
 
 
-def token_of(request: Request) -> str | None:
-    """Return the bearer token of a request, or None where it has none.
+def bearer(header: str) -> str:
+    """Return the token of an `Authorization`.
 
     Raises:
         BadRequest: another scheme, or no token.
     """
-    header = request.headers.get("authorization")
-    if header is None:
-        return None
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise BadRequest(401, "Send `Authorization: Bearer` with a token", ErrorCode.UNAUTHENTICATED)

@@ -22,12 +22,12 @@ from strawberry.types import ExecutionResult
 
 from models.enums import Scope
 from resolvers.context import Context
-from schema import compiled, documents
+from schema import compiled, documents, explain
 from schema.build import schema
 from schema.errors import formatted, masked, shown
 from schema.texts import bad_text
-from services import actors
-from services.errors import Forbidden, Problem
+from services import actors, permissions
+from services.errors import Problem
 from services.guards import RETRYABLE, sqlstate
 from services.settings import Settings
 
@@ -162,6 +162,7 @@ async def _once(
         if request.token is not None:
             context.actor = await context.run(_load_actor, token=request.token)
             _require_read(context)
+            explain.decide(context.actor)
         result = await _result(work, context)
         errors = result.errors or []
         fault = _fault(errors)
@@ -208,9 +209,8 @@ def _require_read(context: Context) -> None:
     Raises:
         Forbidden: the token lacks the scope.
     """
-    scopes = context.actor.scopes
-    if scopes is not None and not context.is_mutation and Scope.READ not in scopes:
-        raise Forbidden(f"This access token lacks the scope {Scope.READ}")
+    if not context.is_mutation:
+        permissions.require_scope(context.actor, Scope.READ)
 
 
 async def _load_actor(session: AsyncSession, _: actors.Actor, *, token: str) -> actors.Actor:

@@ -32,6 +32,9 @@ class Settings:
     statement_timeout_ms: int = _setting(15_000, "A statement longer than this is cancelled.")
     lock_timeout_ms: int = _setting(5_000, "A wait for a row lock longer than this fails.")
     public_url: str = _setting("", "Address that mails link to; empty takes http://HOST:PORT.")
+    allowed_origins: str = _setting(
+        "", "Origins whose pages may use the API signed in, as https://app.example.org, by commas."
+    )
     smtp_url: str = _setting(
         "", "smtp://user:password@host:port or smtps://…; empty prints mails to the log."
     )
