@@ -100,6 +100,8 @@ class Prepared:
     """Which argument each variable is for: the first one that it stands in."""
     introspects: bool = False
     """Whether an operation reads the schema itself."""
+    plans: dict[str, Any] = field(default_factory=dict, compare=False)
+    """What each of its operations costs, by its name: `schema.cost` fills it."""
     errors: tuple[dict[str, Any], ...] = ()
     """As they are answered. None are there exactly if the document is."""
 

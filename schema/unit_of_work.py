@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphql import (
@@ -20,13 +20,15 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from models.enums import Scope
 from resolvers.context import Context
-from schema import documents
+from schema import documents, suggestions
 from schema.build import schema
 from schema.errors import formatted, masked, shown
+from schema.metering import Meter
 from schema.texts import bad_text
 from services import actors
-from services.errors import Forbidden, Problem
+from services.errors import Forbidden, Problem, TimedOut
 from services.guards import RETRYABLE, sqlstate
+from services.rate_limits import Buckets, Charge, Refused
 from services.settings import Settings
 
 ATTEMPTS = 5
@@ -42,6 +44,8 @@ class Request:
     operation_name: str | None = None
     token: str | None = None
     address: str = ""
+    tells_cost: bool = False
+    """Whether the answer says what it cost; one to a query of `rateLimit` does."""
     reads_only: bool = False
     """Whether only a query may run."""
 
@@ -54,6 +58,10 @@ class Answer:
     is_request_error: bool = False
     is_wrong_method: bool = False
     """Whether a mutation was asked for where only a query may run."""
+    charge: Charge | None = None
+    """The points that were taken, where they are counted."""
+    retry_after: int | None = None
+    """In how many seconds there are points enough; None where there were."""
 
 
 class _Again(Exception):  # noqa: N818 - a signal, not an error
@@ -66,13 +74,42 @@ async def execute(
     sessions: async_sessionmaker[AsyncSession],
     settings: Settings,
     demo: bool = False,
+    buckets: Buckets | None = None,
+) -> Answer:
+    """Run an operation within its limits: of points, where there are `buckets`, and of time."""
+    meter = Meter(settings, buckets, request.token, request.address)
+    try:
+        answer = await _limited(request, meter, sessions=sessions, settings=settings, demo=demo)
+    except Refused as refused:
+        return Answer(
+            {"errors": [shown(refused)]}, is_request_error=True, charge=meter.charge,
+            retry_after=refused.retry_after,
+        )  # fmt: skip
+    except Problem as problem:
+        return Answer({"errors": [shown(problem)]}, is_request_error=True, charge=meter.charge)
+    if meter.plan is not None and (request.tells_cost or meter.plan.tells):
+        answer.body["extensions"] = {"cost": meter.told()}
+    return replace(answer, charge=meter.charge)
+
+
+async def _limited(
+    request: Request,
+    meter: Meter,
+    *,
+    sessions: async_sessionmaker[AsyncSession],
+    settings: Settings,
+    demo: bool,
 ) -> Answer:
     """Run an operation, again where the database asks for it: deadlocks, lost connections.
 
     Nothing of a run that is repeated was kept; the answer goes out after the commit.
+
+    Raises:
+        Problem: a limit is exceeded.
     """
-    prepared = documents.prepare(request.query)
+    prepared = documents.prepare(request.query, hide_suggestions=settings.hides_suggestions)
     if prepared.document is None:
+        await meter.refuse()
         return Answer({"errors": list(prepared.errors)}, is_request_error=True)
     if (bad := _bad_variable(request.variables or {}, prepared.places)) is not None:
         return Answer({"errors": [bad]}, is_request_error=True)
@@ -83,16 +120,31 @@ async def execute(
     if request.reads_only and operation.operation is not OperationType.QUERY:
         wrong = GraphQLError("Only queries are answered here: send a mutation as a POST")
         return Answer({"errors": [formatted(wrong)]}, is_request_error=True, is_wrong_method=True)
-    for attempt in range(ATTEMPTS):
-        try:
-            return await _once(
-                request, prepared.document, operation, sessions=sessions, settings=settings, demo=demo,
-                last=attempt == ATTEMPTS - 1,
-            )  # fmt: skip
-        except _Again:
-            # The wait is for two operations not to meet again; nothing secret hangs on it.
-            await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - as above
-    raise AssertionError("unreachable")
+    await meter.reserve(prepared, operation, request.variables)
+    try:
+        async with asyncio.timeout(settings.execution_timeout_ms / 1000) as limit:
+            ends_at = limit.when()
+            for attempt in range(ATTEMPTS):
+                try:
+                    limit.reschedule(ends_at)
+                    answer = await _once(
+                        request, prepared.document, operation, sessions=sessions, settings=settings,
+                        demo=demo, last=attempt == ATTEMPTS - 1, limit=limit, charge=meter.charge,
+                    )  # fmt: skip
+                    break
+                except _Again:
+                    # The wait is for two operations not to meet again; nothing secret hangs on it.
+                    await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - as above
+    except TimeoutError:
+        meter.settle_in_full()
+        return Answer({"data": None, "errors": [shown(TimedOut())]})
+    except asyncio.CancelledError:
+        meter.settle_in_full()
+        raise
+    meter.settle(answer.body.get("data"))
+    if settings.hides_suggestions:
+        suggestions.hide(answer.body)
+    return answer
 
 
 async def _once(
@@ -104,13 +156,15 @@ async def _once(
     settings: Settings,
     demo: bool,
     last: bool,
+    limit: asyncio.Timeout,
+    charge: Charge | None,
 ) -> Answer:
     session = sessions()
     context = Context(
         session=session, sessions=sessions, settings=settings, address=request.address, demo=demo,
         document=document,
         is_mutation=operation.operation is OperationType.MUTATION,
-        root_fields=_root_fields(operation),
+        root_fields=_root_fields(operation), charge=charge,
     )  # fmt: skip
     committing = False
     try:
@@ -141,7 +195,11 @@ async def _once(
                 is_request_error=all(e.path is None for e in errors),
             )
         committing = context.is_mutation
+        limit.reschedule(None)
         await _finish(context)
+    except asyncio.CancelledError:
+        await context.abandon()
+        raise
     except Problem as problem:
         await _close_quietly(session)
         return Answer({"errors": [shown(problem)]})
@@ -179,9 +237,19 @@ async def _load_actor(session: AsyncSession, _: actors.Actor, *, token: str) -> 
 async def _finish(context: Context) -> None:
     """Keep what a mutation wrote, unless it was a dry run; end a query's snapshot."""
     if context.is_mutation and context.stored != {False}:
-        await context.session.commit()
+        await _unbroken(context.session.commit())
     else:
         await context.session.rollback()
+
+
+async def _unbroken(work: Coroutine[Any, Any, None]) -> None:
+    """Finish a work even if this operation is cancelled meanwhile: a commit is done or it is not."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _close_quietly(session: AsyncSession) -> None:
