@@ -28,7 +28,7 @@ from graphql.validation.rules.max_introspection_depth_rule import MaxIntrospecti
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
-from schema import limits, metrics
+from schema import limits, metrics, suggestions
 from schema.build import schema
 from schema.errors import formatted, shown
 from schema.texts import bad_text
@@ -129,6 +129,8 @@ def prepare(text: str, *, hide_suggestions: bool = False) -> Prepared:
         return found
     made = _prepared(text, key, hide_suggestions=hide_suggestions)
     if made.errors:
+        if hide_suggestions:
+            suggestions.hide(made.errors)
         _refused.put(refused_as, made, size=len(text) + len(orjson.dumps(made.errors, default=str)))
     else:
         _kept.put(key, made, size=len(text))

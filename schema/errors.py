@@ -66,10 +66,12 @@ def formatted(error: GraphQLError) -> dict[str, Any]:
 
 def masked(fault: BaseException) -> dict[str, Any]:
     """Log a fault under an id, and return what a client may read of it."""
-    if isinstance(fault, DBAPIError) and sqlstate(fault) == STATEMENT_TIMEOUT:
-        return shown(TimedOut())
     error_id = secrets.token_hex(8)
     log.error("fault %s", error_id, exc_info=fault, extra={"error_id": error_id})
+    if isinstance(fault, DBAPIError) and sqlstate(fault) == STATEMENT_TIMEOUT:
+        told = shown(TimedOut())
+        told["extensions"]["errorId"] = error_id
+        return told
     return {
         "message": "Something went wrong on our side",
         "extensions": {"code": "INTERNAL_SERVER_ERROR", "errorId": error_id},

@@ -109,8 +109,9 @@ class Meter:
 
 def headers(charge: Charge) -> dict[str, str]:
     """Return what each answer says of its bucket."""
+    left = charge.remaining
     return {
         "RateLimit-Limit": str(charge.limit),
-        "RateLimit-Remaining": str(charge.remaining),
-        "RateLimit-Reset": str(charge.reset_seconds),
+        "RateLimit-Remaining": str(left),
+        "RateLimit-Reset": str(charge.reset_seconds(left)),
     }

@@ -29,5 +29,5 @@ class RateLimitQueries:
             limit=charge.limit,
             remaining=left,
             used=charge.limit - left,
-            reset_at=datetime.now(UTC) + timedelta(seconds=charge.reset_seconds),
+            reset_at=datetime.now(UTC) + timedelta(seconds=charge.reset_seconds(left)),
         )

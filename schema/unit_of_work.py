@@ -100,9 +100,7 @@ async def _limited(
     settings: Settings,
     demo: bool,
 ) -> Answer:
-    """Run an operation, again where the database asks for it: deadlocks, lost connections.
-
-    Nothing of a run that is repeated was kept; the answer goes out after the commit.
+    """Run an operation that may run.
 
     Raises:
         Problem: a limit is exceeded.
@@ -121,17 +119,41 @@ async def _limited(
         wrong = GraphQLError("Only queries are answered here: send a mutation as a POST")
         return Answer({"errors": [formatted(wrong)]}, is_request_error=True, is_wrong_method=True)
     await meter.reserve(prepared, operation, request.variables)
+    answer = await _timed(
+        request, prepared.document, operation, meter, sessions=sessions, settings=settings, demo=demo
+    )
+    meter.settle(answer.body.get("data"))
+    if settings.hides_suggestions:
+        suggestions.hide(answer.body.get("errors", ()))
+    return answer
+
+
+async def _timed(
+    request: Request,
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    meter: Meter,
+    *,
+    sessions: async_sessionmaker[AsyncSession],
+    settings: Settings,
+    demo: bool,
+) -> Answer:
+    """Run an operation, again where the database asks for it: deadlocks, lost connections.
+
+    Nothing of a run that is repeated was kept; the answer goes out after the commit. One that is stopped,
+    because it takes too long or because nobody waits for it, is paid for in full.
+    """
     try:
         async with asyncio.timeout(settings.execution_timeout_ms / 1000) as limit:
             ends_at = limit.when()
             for attempt in range(ATTEMPTS):
                 try:
-                    limit.reschedule(ends_at)
-                    answer = await _once(
-                        request, prepared.document, operation, sessions=sessions, settings=settings,
-                        demo=demo, last=attempt == ATTEMPTS - 1, limit=limit, charge=meter.charge,
+                    if attempt > 0:
+                        limit.reschedule(ends_at)
+                    return await _once(
+                        request, document, operation, sessions=sessions, settings=settings, demo=demo,
+                        last=attempt == ATTEMPTS - 1, limit=limit, charge=meter.charge,
                     )  # fmt: skip
-                    break
                 except _Again:
                     # The wait is for two operations not to meet again; nothing secret hangs on it.
                     await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - as above
@@ -141,10 +163,7 @@ async def _limited(
     except asyncio.CancelledError:
         meter.settle_in_full()
         raise
-    meter.settle(answer.body.get("data"))
-    if settings.hides_suggestions:
-        suggestions.hide(answer.body)
-    return answer
+    raise AssertionError("unreachable")
 
 
 async def _once(

@@ -104,10 +104,9 @@ class Charge:
         restored = (time.monotonic() - lease.asked_at) * self.restore
         return max(0, min(self.limit, int(lease.left + lease.shared + restored)))
 
-    @property
-    def reset_seconds(self) -> int:
-        """In how many seconds the bucket is full."""
-        return math.ceil((self.limit - self.remaining) / self.restore)
+    def reset_seconds(self, remaining: int) -> int:
+        """In how many seconds a bucket with so much is full."""
+        return math.ceil((self.limit - remaining) / self.restore)
 
 
 class Refused(RateLimited):
