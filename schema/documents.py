@@ -96,6 +96,7 @@ class Prepared:
 
     sha256: str
     document: DocumentNode | None = None
+    characters: int = 0
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Which argument each variable is for: the first one that it stands in."""
     introspects: bool = False
@@ -163,7 +164,13 @@ def _prepared(text: str, key: str, *, hide_suggestions: bool) -> Prepared:
         errors = [GraphQLError("Nested too deeply")]
     if errors:
         return _refusal(key, errors)
-    return Prepared(sha256=key, document=document, places=places, introspects=limits.introspects(document))
+    return Prepared(
+        sha256=key,
+        document=document,
+        characters=len(text),
+        places=places,
+        introspects=limits.introspects(document),
+    )
 
 
 def _refusal(key: str, errors: list[GraphQLError]) -> Prepared:

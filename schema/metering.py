@@ -13,8 +13,10 @@ from services.errors import CostLimitExceeded, Forbidden, Unauthenticated
 from services.rate_limits import Buckets, Charge
 from services.settings import Settings
 
-UNREADABLE = 10
-"""What a document costs that is refused: to read it is work, and nothing else of it is."""
+UNREADABLE = 100
+"""What a document costs that is refused: to read it may be as much work as a page of a list."""
+CHARACTERS_A_POINT = 100
+"""Of a document that is met for the first time."""
 
 
 @dataclass
@@ -30,14 +32,29 @@ class Meter:
     requested: int = 0
     actual: int | None = None
     charge: Charge | None = None
+    _reading: int = 0
+    """What it cost to read the document."""
 
-    async def refuse(self) -> None:
-        """Take the points of a document that is refused.
+    def check_before_reading(self) -> None:
+        """Read nothing for those whose bucket was empty a moment ago.
+
+        Raises:
+            Refused: it was.
+        """
+        if self.buckets is not None:
+            try:
+                self.buckets.check(token=self.token, address=self.address)
+            except rate_limits.Refused as refused:
+                self.charge = refused.charge
+                raise
+
+    async def refuse(self, *, points: int = UNREADABLE) -> None:
+        """Take the points of a request that is refused.
 
         Raises:
             Refused: the bucket has too few.
         """
-        await self._take(UNREADABLE)
+        await self._take(points)
         self.settle_in_full()
 
     async def reserve(
@@ -52,15 +69,17 @@ class Meter:
         """
         if prepared.introspects:
             self._check_introspection()
+        if not prepared.plans:
+            self._reading = prepared.characters // CHARACTERS_A_POINT
         self.plan = cost.plan(prepared, operation)
         self.requested = self.plan.requested(variables)
         if self.requested > self.settings.max_cost:
-            await self.refuse()
+            await self.refuse(points=1 + self._reading)
             raise CostLimitExceeded(
                 f"This may cost {self.requested} points, and an operation at most {self.settings.max_cost}: "
                 "ask for shorter lists"
             )
-        await self._take(self.requested)
+        await self._take(self.requested + self._reading)
 
     def settle(self, data: Mapping[str, Any] | None, *, actual: int | None = None) -> None:
         """Give back what an answer did not use; who knows what it cost gives that as `actual`."""
@@ -73,7 +92,7 @@ class Meter:
         # A list that no argument bounds may be longer than was assumed: that is not the client's loss.
         self.actual = min(actual, self.requested)
         if self.charge is not None:
-            self.charge.settle(self.actual)
+            self.charge.settle(self.actual + self._reading)
 
     def settle_in_full(self) -> None:
         """Keep all that was reserved: the work was done, whatever came of it."""

@@ -105,19 +105,15 @@ async def _limited(
     Raises:
         Problem: a limit is exceeded.
     """
+    meter.check_before_reading()
     prepared = documents.prepare(request.query, hide_suggestions=settings.hides_suggestions)
     if prepared.document is None:
         await meter.refuse()
         return Answer({"errors": list(prepared.errors)}, is_request_error=True)
-    if (bad := _bad_variable(request.variables or {}, prepared.places)) is not None:
-        return Answer({"errors": [bad]}, is_request_error=True)
     operation = get_operation_ast(prepared.document, request.operation_name)
-    if operation is None:
-        unknown = GraphQLError("Name one of the document's operations")
-        return Answer({"errors": [formatted(unknown)]}, is_request_error=True)
-    if request.reads_only and operation.operation is not OperationType.QUERY:
-        wrong = GraphQLError("Only queries are answered here: send a mutation as a POST")
-        return Answer({"errors": [formatted(wrong)]}, is_request_error=True, is_wrong_method=True)
+    if (refusal := _refusal(request, prepared, operation)) is not None or operation is None:
+        await meter.refuse(points=1)
+        return refusal or Answer({}, is_request_error=True)
     await meter.reserve(prepared, operation, request.variables)
     answer = await _timed(
         request, prepared.document, operation, meter, sessions=sessions, settings=settings, demo=demo
@@ -126,6 +122,21 @@ async def _limited(
     if settings.hides_suggestions:
         suggestions.hide(answer.body.get("errors", ()))
     return answer
+
+
+def _refusal(
+    request: Request, prepared: documents.Prepared, operation: OperationDefinitionNode | None
+) -> Answer | None:
+    """Return what is wrong with a request whose document may run."""
+    if (bad := _bad_variable(request.variables or {}, prepared.places)) is not None:
+        return Answer({"errors": [bad]}, is_request_error=True)
+    if operation is None:
+        unknown = GraphQLError("Name one of the document's operations")
+        return Answer({"errors": [formatted(unknown)]}, is_request_error=True)
+    if request.reads_only and operation.operation is not OperationType.QUERY:
+        wrong = GraphQLError("Only queries are answered here: send a mutation as a POST")
+        return Answer({"errors": [formatted(wrong)]}, is_request_error=True, is_wrong_method=True)
+    return None
 
 
 async def _timed(

@@ -156,6 +156,18 @@ class Buckets:
             lease.left -= cost
             return Charge(self, lease, cost)
 
+    def check(self, *, token: str | None, address: str) -> None:
+        """Tell whether a bucket was empty a moment ago, as far as is known without asking for anything.
+
+        Raises:
+            Refused: it was.
+        """
+        known = self._users.get(actors.token_hash(token)) if token is not None else None
+        key = f"user:{known[0]}" if known is not None else f"address:{network(address)}"
+        lease = self._leases.get(key)
+        if lease is not None and lease.left < 1 and time.monotonic() < lease.refused_until:
+            raise Refused(Charge(self, lease, 0, settled=0), lease.retry_after)
+
     def _lease(self, key: str) -> _Lease:
         if (lease := self._leases.get(key)) is None:
             lease = self._leases[key] = _Lease(key, float(self.capacity))

@@ -201,9 +201,19 @@ async def test_a_user_has_one_bucket_whatever_the_token(world: World) -> None:
 
 
 async def test_a_document_that_is_refused_costs_as_well(world: World) -> None:
-    async with serving(limited(world.settings, 100)) as client:
+    async with serving(limited(world.settings, 1_000)) as client:
         statuses = [(await post(client, {"query": "{ nothing }"})).status_code for _ in range(12)]
     assert statuses == [200] * 10 + [429] * 2
+
+
+async def test_to_read_a_long_document_costs_once(world: World) -> None:
+    query = {"query": "{ me { id } } " + "# " + "x" * 986}
+    async with serving(limited(world.settings, 1_000)) as client:
+        left = [int((await post(client, query)).headers["ratelimit-remaining"]) for _ in range(3)]
+        assert left[0] <= 1_000 - 11 + 1
+        assert left[1] - left[2] <= 1
+        wrong = await post(client, query | {"operationName": "Unknown"})
+        assert int(wrong.headers["ratelimit-remaining"]) <= left[2]
 
 
 async def test_many_small_requests_stay_within_the_bucket(world: World) -> None:
