@@ -32,18 +32,22 @@ class Meter:
     requested: int = 0
     actual: int | None = None
     charge: Charge | None = None
+    _key: str | None = None
     _reading: int = 0
     """What it cost to read the document."""
 
-    def check_before_reading(self) -> None:
+    async def check_before_reading(self) -> None:
         """Read nothing for those whose bucket was empty a moment ago.
 
         Raises:
             Refused: it was.
         """
-        if self.buckets is not None:
+        if self.buckets is None:
+            return
+        self._key = await self.buckets.key_of(token=self.token, address=self.address)
+        if self._key is not None:
             try:
-                self.buckets.check(token=self.token, address=self.address)
+                self.buckets.check(self._key)
             except rate_limits.Refused as refused:
                 self.charge = refused.charge
                 raise
@@ -112,9 +116,9 @@ class Meter:
         return told
 
     async def _take(self, points: int) -> None:
-        if self.buckets is not None:
+        if self.buckets is not None and self._key is not None:
             try:
-                self.charge = await self.buckets.reserve(token=self.token, address=self.address, cost=points)
+                self.charge = await self.buckets.reserve(self._key, points)
             except rate_limits.Refused as refused:
                 self.charge = refused.charge
                 raise

@@ -105,7 +105,7 @@ async def _limited(
     Raises:
         Problem: a limit is exceeded.
     """
-    meter.check_before_reading()
+    await meter.check_before_reading()
     prepared = documents.prepare(request.query, hide_suggestions=settings.hides_suggestions)
     if prepared.document is None:
         await meter.refuse()

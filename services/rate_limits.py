@@ -132,8 +132,33 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._leases)
 
-    async def reserve(self, *, token: str | None, address: str, cost: int) -> Charge | None:
-        """Take points of the token's user, else of the address. An empty address is this process: None.
+    async def key_of(self, *, token: str | None, address: str) -> str | None:
+        """Return whose bucket it is: the token's user's, else the address's.
+
+        A token that is nobody's counts for the address that shows it. An empty address is this process, which
+        is not counted: None.
+        """
+        if token is not None:
+            hashed = actors.token_hash(token)
+            known = self._users.get(hashed)
+            if known is None or known[1] < time.monotonic():
+                known = await self._found(hashed)
+            if known is not None:
+                return f"user:{known[0]}"
+        return f"address:{network(address)}" if address else None
+
+    def check(self, key: str) -> None:
+        """Ask nothing and nobody whether a bucket was empty a moment ago.
+
+        Raises:
+            Refused: it was.
+        """
+        lease = self._leases.get(key)
+        if lease is not None and lease.left < 1 and time.monotonic() < lease.refused_until:
+            raise Refused(Charge(self, lease, 0, settled=0), lease.retry_after)
+
+    async def reserve(self, key: str, cost: int) -> Charge:
+        """Take points of a bucket.
 
         Commits a transaction of its own where the lease does not suffice. Where the database does not
         answer, a chunk a second is granted: the limit is not what keeps people out then.
@@ -141,9 +166,7 @@ class Buckets:
         Raises:
             Refused: the bucket has fewer points.
         """
-        if not address and token is None:
-            return None
-        lease = self._lease(await self._key(token, address))
+        lease = self._lease(key)
         if lease.left >= cost and time.monotonic() < lease.until:
             lease.left -= cost
             return Charge(self, lease, cost)
@@ -156,18 +179,6 @@ class Buckets:
             lease.left -= cost
             return Charge(self, lease, cost)
 
-    def check(self, *, token: str | None, address: str) -> None:
-        """Tell whether a bucket was empty a moment ago, as far as is known without asking for anything.
-
-        Raises:
-            Refused: it was.
-        """
-        known = self._users.get(actors.token_hash(token)) if token is not None else None
-        key = f"user:{known[0]}" if known is not None else f"address:{network(address)}"
-        lease = self._leases.get(key)
-        if lease is not None and lease.left < 1 and time.monotonic() < lease.refused_until:
-            raise Refused(Charge(self, lease, 0, settled=0), lease.retry_after)
-
     def _lease(self, key: str) -> _Lease:
         if (lease := self._leases.get(key)) is None:
             lease = self._leases[key] = _Lease(key, float(self.capacity))
@@ -176,17 +187,6 @@ class Buckets:
         else:
             self._leases.move_to_end(key)
         return lease
-
-    async def _key(self, token: str | None, address: str) -> str:
-        """Return whose bucket it is; a token that is nobody's counts for the address that shows it."""
-        if token is not None:
-            hashed = actors.token_hash(token)
-            known = self._users.get(hashed)
-            if known is None or known[1] < time.monotonic():
-                known = await self._found(hashed)
-            if known is not None:
-                return f"user:{known[0]}"
-        return f"address:{network(address)}"
 
     async def _found(self, hashed: bytes) -> tuple[UUID, float] | None:
         try:
