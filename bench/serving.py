@@ -57,6 +57,8 @@ def serving(
         "COMMONWEAL_DATABASE_URL": settings.database_url,
         "COMMONWEAL_OWNER_DATABASE_URL": settings.owner_database_url,
         **(environ or {}),
+        # Points are counted as ever, but there are enough of them.
+        "COMMONWEAL_RATE_CAPACITY": "1000000000", "COMMONWEAL_RATE_RESTORE_PER_SECOND": "1000000000",
     }  # fmt: skip
     with (
         (place.folder / "served.log").open("ab") as log,

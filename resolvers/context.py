@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from dataloaders import Loaders
 from services import rows
 from services.actors import ANONYMOUS, Actor
+from services.rate_limits import Charge
 from services.settings import Settings
 
 P = ParamSpec("P")
@@ -35,11 +36,15 @@ class Context:
     root_fields: int = 1
     demo: bool = False
     """Whether the demo world is being made: short passwords are then allowed."""
+    charge: Charge | None = None
+    """The points that the operation took, where they are counted."""
     stored: set[bool] = field(default_factory=set)
     """Which of True (to be kept) and False (dry runs) the operation's mutations asked for."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _begun: bool = False
     _calls: set[asyncio.Future[Any]] = field(default_factory=set)
+    _runner: asyncio.Task[Any] | None = None
+    _abandoned: bool = False
 
     def __post_init__(self) -> None:
         """Make the loaders, which live as long as the operation."""
@@ -68,8 +73,26 @@ class Context:
         **kwargs: P.kwargs,
     ) -> T:
         async with self._turn:
-            await self._begin()
-            return await service(self.session, self.actor, *args, **kwargs)
+            if self._abandoned:
+                raise asyncio.CancelledError
+            self._runner = asyncio.current_task()
+            try:
+                await self._begin()
+                return await service(self.session, self.actor, *args, **kwargs)
+            finally:
+                self._runner = None
+
+    async def abandon(self) -> None:
+        """Stop what runs, and let nothing more run: a loader's batch is a task that its waiters do not own.
+
+        Returns when the session is free. The statement that ran is cancelled in the database, too.
+        """
+        self._abandoned = True
+        runner = self._runner
+        if runner is not None and runner is not asyncio.current_task() and not runner.cancelling():
+            runner.cancel()
+        async with self._turn:
+            pass
 
     async def settled(self) -> None:
         """Wait until nothing uses the session: an operation that ended early may have left calls."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -21,7 +22,7 @@ from schema.persisted import Persisted
 from schema.receipts import download, upload
 from schema.reset import reset
 from schema.verify import verify
-from services import decisions, mail
+from services import decisions, mail, rate_limits
 from services.database import connect, sessions
 from services.settings import Settings
 
@@ -46,9 +47,17 @@ def application(settings: Settings) -> Starlette:
         explain.listen(engine)
         app.state.sessions = sessions(engine)
         app.state.persisted = known
+        app.state.buckets = rate_limits.Buckets(app.state.sessions, settings)
         mail.sender(settings)  # a wrong SMTP setting stops the start, not the first mail
         stop = asyncio.Event()
-        jobs = asyncio.create_task(mail.run(app.state.sessions, settings, also=[decisions.expire], stop=stop))
+        jobs = asyncio.create_task(
+            mail.run(
+                app.state.sessions,
+                settings,
+                also=[decisions.expire, partial(rate_limits.purge, settings=settings)],
+                stop=stop,
+            )
+        )
         yield
         stop.set()
         with suppress(asyncio.CancelledError):

@@ -1,5 +1,6 @@
 """GraphQL over HTTP: a checked request in, one JSON document out."""
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -20,9 +21,11 @@ from schema import (
     accept,
     explain,
     graphiql,
+    hanging_up,
     http_request,
     http_signing,
     logs,
+    metering,
     metrics,
     persisted,
     unit_of_work,
@@ -31,6 +34,9 @@ from schema.http_request import BadRequest
 from services.errors import ErrorCode
 
 log = logging.getLogger("commonweal.http")
+TELL_COST = "commonweal-cost"
+"""A header of this name, of any value, asks for `extensions.cost`."""
+_NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _STATUS = {persisted.MISMATCH: 400, persisted.NOT_TRUSTED: 403}
 _FRESH = "private, max-age=0, must-revalidate"
@@ -77,7 +83,7 @@ async def _answered(request: Request, kind: str) -> Response:
     started = time.perf_counter()
     http_request.check_size(request)
     is_get = request.method == "GET"
-    asked = http_request.from_address(request) if is_get else await http_request.from_body(request)
+    asked = http_request.from_address(request) if is_get else await _body(request)
     signing = http_signing.begin(request)
     explain.begin(request)
     state = request.app.state
@@ -93,29 +99,50 @@ async def _answered(request: Request, kind: str) -> Response:
         token=signing.token,
         address=request.client.host if request.client else "",
         reads_only=is_get,
+        tells_cost=TELL_COST in request.headers,
     )
-    answer = await unit_of_work.execute(operation, sessions=state.sessions, settings=state.settings)
+    answer = await _run(request, operation)
     if signing.is_to_ask_again(answer):
-        operation = replace(operation, token=None)
-        answer = await unit_of_work.execute(operation, sessions=state.sessions, settings=state.settings)
+        answer = await _run(request, replace(operation, token=None))
     _note(asked, answer, time.perf_counter() - started)
     status = _status(answer, kind)
     body = orjson.dumps(explain.added(answer.body), default=str)
+    limits = metering.headers(answer.charge) if answer.charge is not None else {}
+    if answer.retry_after is not None:
+        limits["Retry-After"] = str(answer.retry_after)
     if is_get and asked.document.text is None and "errors" not in answer.body:
-        return _fresh(request, body, kind)
-    response = Response(
-        body, status, _headers(kind, status, allow="POST" if answer.is_wrong_method else None)
-    )
+        return _fresh(request, body, kind, limits)
+    headers = _headers(kind, status, allow="POST" if answer.is_wrong_method else None)
+    response = Response(body, status, headers | limits)
     signing.settle(response, answer)
     return response
 
 
+async def _run(request: Request, operation: unit_of_work.Request) -> unit_of_work.Answer:
+    """Run an operation, unless its client hangs up."""
+    state = request.app.state
+    work = unit_of_work.execute(
+        operation, sessions=state.sessions, settings=state.settings, buckets=state.buckets
+    )
+    return await hanging_up.unless_gone(request, work)
+
+
+async def _body(request: Request) -> http_request.Asked:
+    try:
+        async with asyncio.timeout(request.app.state.settings.body_timeout_ms / 1000):
+            return await http_request.from_body(request)
+    except TimeoutError:
+        raise BadRequest(408, "The body took too long to arrive") from None
+
+
 def _note(asked: http_request.Asked, answer: unit_of_work.Answer, seconds: float) -> None:
     errors = len(answer.body.get("errors", []))
+    # What no operation can be called is not written down.
+    name = asked.operation_name if _NAME.fullmatch(asked.operation_name or "") else None
     metrics.note(seconds, has_errors=errors > 0)
     log.info(
         "operation",
-        extra={"operation": asked.operation_name, "ms": round(seconds * 1000, 2), "errors": errors},
+        extra={"operation": name, "ms": round(seconds * 1000, 2), "errors": errors},
     )
 
 
@@ -123,17 +150,19 @@ def _status(answer: unit_of_work.Answer, kind: str) -> int:
     """Return 4xx where nothing ran; to those who know only application/json a request in order is a 200."""
     if answer.is_wrong_method:
         return 405
+    if answer.retry_after is not None:
+        return 429
     codes = {e.get("extensions", {}).get("code") for e in answer.body.get("errors", [])}
     if ErrorCode.UNAUTHENTICATED in codes and "data" not in answer.body:
         return 401
     return 400 if answer.is_request_error and kind == accept.GRAPHQL else 200
 
 
-def _fresh(request: Request, body: bytes, kind: str) -> Response:
+def _fresh(request: Request, body: bytes, kind: str, limits: dict[str, str]) -> Response:
     """Answer a GET of a persisted document: in whole, or that it is as the client has it."""
     # Weak: a compressed answer has the same tag.
     tag = f'W/"{hashlib.sha256(kind.encode() + body).hexdigest()[:32]}"'
-    headers = _headers(kind) | {"ETag": tag, "Cache-Control": _FRESH}
+    headers = _headers(kind) | limits | {"ETag": tag, "Cache-Control": _FRESH}
     given = ",".join(request.headers.getlist("if-none-match"))
     known = [t.strip().removeprefix("W/") for t in given.split(",")]
     if "*" in known or tag.removeprefix("W/") in known:

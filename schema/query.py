@@ -24,6 +24,7 @@ from schema.node import CollectiveRef, Node, ref_or_none
 from schema.offer import OfferConnection, OfferFilter, offer_filter
 from schema.order import Order, OrderConnection, OrderFilter
 from schema.page import After, First, requested
+from schema.rate_limit import RateLimitQueries
 from schema.scalars import CurrencyCode
 from schema.sorting import CollectiveOrder, OfferOrder, OrderOrder, TransactionOrder
 from schema.transaction import Transaction, TransactionConnection, TransactionFilter
@@ -47,7 +48,7 @@ class CollectiveFilter:
 
 
 @strawberry.type(description="What can be read. Without sign-in: what is public.")
-class Query(CommunityQueries):
+class Query(CommunityQueries, RateLimitQueries):
     @strawberry.field(description="The signed-in user, or null.", graphql_type=User | None)
     def me(self, info: Info) -> Any:
         return info.context.actor.user

@@ -252,7 +252,7 @@ async def test_a_document_is_parsed_and_validated_once(
 
     with monkeypatch.context() as patch:
         patch.setattr(documents, "parse", again)
-        patch.setattr(documents, "validate_document", again)
+        patch.setattr(documents, "validate", again)
         patch.setattr("strawberry.schema.schema.parse", again)
         patch.setattr("strawberry.schema.schema.validate", again)
         second = await post(client, {"query": query})
