@@ -207,6 +207,13 @@ class Loaders:
         loader = self._loader(("event.attendances", page), attendance.pages_of, "event_ids", page=page)
         return cast("Page[Attendance]", await loader.load(event_id))
 
+    async def attendance(self, event_id: UUID, user_id: UUID) -> Attendance | None:
+        """Load that a user came to an event, if the viewer runs it."""
+        loader = self._loader(
+            ("event.attendance", event_id), attendance.of_users, "user_ids", event_id=event_id
+        )
+        return cast("Attendance | None", await loader.load(user_id))
+
     async def ledger_accounts(
         self, book_id: UUID, kinds: tuple[LedgerAccountKind, ...]
     ) -> list[LedgerAccount]:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
 from services.actors import ANONYMOUS, Actor
+from services.live_hub import Hub
 from services.settings import Settings
 
 P = ParamSpec("P")
@@ -32,6 +33,9 @@ class Context:
     actor: Actor = ANONYMOUS
     is_mutation: bool = False
     root_fields: int = 1
+    token: str | None = None
+    live: Hub | None = None
+    """What subscriptions follow."""
     demo: bool = False
     """Whether the demo world is being made: short passwords are then allowed."""
     stored: set[bool] = field(default_factory=set)

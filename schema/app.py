@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -11,17 +13,19 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
-from schema import export, graphiql
+from schema import export, graphiql, websocket
 from schema.http import Compressed, endpoint
+from schema.live import Live
 from schema.metrics import metrics
 from schema.persisted import Persisted
 from schema.receipts import download, upload
 from schema.reset import reset
 from schema.verify import verify
-from services import decisions, mail
+from services import decisions, live, mail
 from services.database import connect, sessions
+from services.live_hub import Hub
 from services.settings import Settings
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
@@ -43,13 +47,20 @@ def application(settings: Settings) -> Starlette:
         app.state.engine = engine
         app.state.sessions = sessions(engine)
         app.state.persisted = known
+        # Readers of live events have connections of their own: a busy pool does not keep them waiting.
+        reading = connect(replace(settings, pool_size=2))
+        hub = Hub(sessions(reading), pause_ms=settings.live_interval_ms)
+        app.state.live = Live(app.state.sessions, settings, hub)
         mail.sender(settings)  # a wrong SMTP setting stops the start, not the first mail
         stop = asyncio.Event()
-        jobs = asyncio.create_task(mail.run(app.state.sessions, settings, also=[decisions.expire], stop=stop))
+        also: list[mail.Job] = [decisions.expire, partial(live.prune, hours=settings.live_hours)]
+        jobs = asyncio.create_task(mail.run(app.state.sessions, settings, also=also, stop=stop))
         yield
+        await app.state.live.stop()
         stop.set()
         with suppress(asyncio.CancelledError):
             await jobs
+        await reading.dispose()
         await engine.dispose()
 
     return Starlette(
@@ -58,6 +69,7 @@ def application(settings: Settings) -> Starlette:
             Route(
                 "/graphql", endpoint, methods=METHODS, middleware=[Middleware(Compressed, minimum_size=1_000)]
             ),
+            WebSocketRoute("/graphql", websocket.endpoint),
             Route("/healthz", alive),
             Route("/readyz", ready),
             Route("/metrics", metrics),

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from schema import accept, graphiql, http_request, logs, metrics, persisted, unit_of_work
+from schema import accept, graphiql, http_request, logs, metrics, persisted, sse, unit_of_work
 from schema.http_request import BadRequest
 from services.errors import ErrorCode
 
@@ -46,7 +46,8 @@ async def endpoint(request: Request) -> Response:
     if request.method == "GET" and accept.wants_page(wish):
         return graphiql.page()
     logs.request_id.set(_request_id(request))
-    kind = accept.chosen(wish)
+    streams = request.method == "POST" and accept.wants_events(wish, is_subscription=True)
+    kind = accept.chosen(wish) or (accept.JSON if streams else None)
     try:
         if request.method not in {"GET", "POST"}:
             return _refused(
@@ -54,14 +55,14 @@ async def endpoint(request: Request) -> Response:
             )
         if kind is None:
             return _refused(406, f"The answer can be {accept.GRAPHQL} or {accept.JSON}", kind=None)
-        return await _answered(request, kind)
+        return await _answered(request, kind, wish)
     except BadRequest as bad:
         return _refused(bad.status, bad.message, code=bad.code, kind=kind)
     except ClientDisconnect:
         return Response(status_code=400)
 
 
-async def _answered(request: Request, kind: str) -> Response:
+async def _answered(request: Request, kind: str, wish: str) -> Response:
     started = time.perf_counter()
     http_request.check_size(request)
     is_get = request.method == "GET"
@@ -81,6 +82,10 @@ async def _answered(request: Request, kind: str) -> Response:
         address=request.client.host if request.client else "",
         reads_only=is_get,
     )
+    if not is_get and accept.wants_events(wish, is_subscription=unit_of_work.is_subscription(operation)):
+        if not state.live.admit(operation.address):
+            return _refused(429, "Too many connections", kind=kind, code=ErrorCode.RATE_LIMITED)
+        return sse.EventStream(state.live, operation, headers=_headers(accept.EVENTS))
     answer = await unit_of_work.execute(operation, sessions=state.sessions, settings=state.settings)
     _note(asked, answer, time.perf_counter() - started)
     status = _status(answer, kind)

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from schema.texts import bad_text
 from services import actors
 from services.errors import Forbidden, Problem
 from services.guards import RETRYABLE, sqlstate
+from services.live_hub import Hub
 from services.settings import Settings
 
 ATTEMPTS = 5
@@ -56,6 +58,11 @@ class Answer:
     """Whether a mutation was asked for where only a query may run."""
 
 
+def refusal(problem: Problem) -> Answer:
+    """Return the answer to what is not run."""
+    return Answer({"errors": [shown(problem)]}, is_request_error=True)
+
+
 class _Again(Exception):  # noqa: N818 - a signal, not an error
     """The database asks for the operation to be run again."""
 
@@ -71,6 +78,32 @@ async def execute(
 
     Nothing of a run that is repeated was kept; the answer goes out after the commit.
     """
+    found = chosen(request)
+    if isinstance(found, Answer):
+        return found
+    document, operation = found
+    if operation.operation is OperationType.SUBSCRIPTION:
+        wrong = GraphQLError("Subscriptions are answered as text/event-stream or over a websocket")
+        return Answer(
+            {"errors": [formatted(wrong)]}, is_request_error=True, is_wrong_method=request.reads_only
+        )
+    if request.reads_only and operation.operation is not OperationType.QUERY:
+        wrong = GraphQLError("Only queries are answered here: send a mutation as a POST")
+        return Answer({"errors": [formatted(wrong)]}, is_request_error=True, is_wrong_method=True)
+    for attempt in range(ATTEMPTS):
+        try:
+            return await _once(
+                request, document, operation, sessions=sessions, settings=settings, demo=demo,
+                last=attempt == ATTEMPTS - 1,
+            )  # fmt: skip
+        except _Again:
+            # The wait is for two operations not to meet again; nothing secret hangs on it.
+            await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - as above
+    raise AssertionError("unreachable")
+
+
+def chosen(request: Request) -> tuple[DocumentNode, OperationDefinitionNode] | Answer:
+    """Return the document, parsed and validated, and which of its operations to run; or why none can."""
     prepared = documents.prepare(request.query)
     if prepared.document is None:
         return Answer({"errors": list(prepared.errors)}, is_request_error=True)
@@ -80,19 +113,42 @@ async def execute(
     if operation is None:
         unknown = GraphQLError("Name one of the document's operations")
         return Answer({"errors": [formatted(unknown)]}, is_request_error=True)
-    if request.reads_only and operation.operation is not OperationType.QUERY:
-        wrong = GraphQLError("Only queries are answered here: send a mutation as a POST")
-        return Answer({"errors": [formatted(wrong)]}, is_request_error=True, is_wrong_method=True)
-    for attempt in range(ATTEMPTS):
-        try:
-            return await _once(
-                request, prepared.document, operation, sessions=sessions, settings=settings, demo=demo,
-                last=attempt == ATTEMPTS - 1,
-            )  # fmt: skip
-        except _Again:
-            # The wait is for two operations not to meet again; nothing secret hangs on it.
-            await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - as above
-    raise AssertionError("unreachable")
+    return prepared.document, operation
+
+
+def is_subscription(request: Request) -> bool:
+    """Tell whether the operation chosen is one."""
+    found = chosen(request)
+    return not isinstance(found, Answer) and found[1].operation is OperationType.SUBSCRIPTION
+
+
+@asynccontextmanager
+async def snapshot(
+    request: Request,
+    document: DocumentNode,
+    *,
+    sessions: async_sessionmaker[AsyncSession],
+    settings: Settings,
+    live: Hub,
+) -> AsyncIterator[Context]:
+    """Yield a context to read in, with the viewer as they are now.
+
+    Raises:
+        Unauthenticated: the token is not good.
+        Forbidden: it lacks the scope READ.
+    """
+    session = sessions()
+    context = Context(
+        session=session, sessions=sessions, settings=settings, address=request.address, document=document,
+        token=request.token, live=live,
+    )  # fmt: skip
+    try:
+        if request.token is not None:
+            context.actor = await context.run(_load_actor, token=request.token)
+            _require_read(context)
+        yield context
+    finally:
+        await _close_quietly(session)
 
 
 async def _once(

@@ -18,7 +18,10 @@ def upgrade() -> None:
     op.create_table(
         "live_event",
         sa.Column(
-            "xid", sa.BigInteger(), server_default=sa.text("pg_current_xact_id()::text::bigint"), nullable=False
+            "xid",
+            sa.BigInteger(),
+            server_default=sa.text("pg_current_xact_id()::text::bigint"),
+            nullable=False,
         ),
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
