@@ -50,13 +50,18 @@ class Live:
         """Count a connection of an address in, unless there are too many; `leave` counts it out."""
         limits = self.settings
         if (
-            self._connections.total() >= limits.live_connections
+            self.open >= limits.live_connections
             or self._connections[address] >= limits.live_connections_per_address
         ):
             return False
         self._connections[address] += 1
         metrics.LIVE_CONNECTIONS.inc()
         return True
+
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return self._connections.total()
 
     def leave(self, address: str) -> None:
         """Count a connection out."""
