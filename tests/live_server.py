@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +21,7 @@ from schema.frames import SUBPROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from services.settings import Settings
 
@@ -144,3 +148,42 @@ async def connected(
         if known:
             await client.init(token)
         yield client
+
+
+@asynccontextmanager
+async def process(settings: Settings, log: Path, **changed: Any) -> AsyncIterator[Process]:
+    """Run `commonweal serve` as a process of its own; what still runs at the end is killed by its own id."""
+    named = {
+        "port": 0, "database_url": settings.database_url, "owner_database_url": settings.owner_database_url,
+        "outbox_interval_ms": 60_000, **changed,
+    }  # fmt: skip
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("COMMONWEAL_")}
+    with log.open("w") as errors:
+        running = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "schema", "serve", stdout=asyncio.subprocess.PIPE, stderr=errors,
+            env=kept | {f"COMMONWEAL_{name.upper()}": str(value) for name, value in named.items()},
+        )  # fmt: skip
+    try:
+        assert running.stdout is not None
+        async with asyncio.timeout(2 * SECONDS):
+            while (line := (await running.stdout.readline()).decode()) and "http://" not in line:
+                pass
+        assert line, f"see {log}"
+        yield Process(line.partition("http://")[2].partition("/")[0], running)
+    finally:
+        if running.returncode is None:
+            running.kill()
+        await running.wait()
+
+
+@dataclass(frozen=True)
+class Process:
+    """A server process."""
+
+    address: str
+    running: asyncio.subprocess.Process
+
+    async def end(self) -> int:
+        """Ask it to end; return its exit code."""
+        self.running.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.running.wait(), SECONDS)
