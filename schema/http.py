@@ -82,7 +82,7 @@ async def _answered(request: Request, kind: str, wish: str) -> Response:
         address=request.client.host if request.client else "",
         reads_only=is_get,
     )
-    if not is_get and accept.wants_events(wish, is_subscription=unit_of_work.is_subscription(operation)):
+    if not is_get and _is_streamed(wish, operation):
         if not state.live.admit(operation.address):
             return _refused(429, "Too many connections", kind=kind, code=ErrorCode.RATE_LIMITED)
         return sse.EventStream(state.live, operation, headers=_headers(accept.EVENTS))
@@ -93,6 +93,13 @@ async def _answered(request: Request, kind: str, wish: str) -> Response:
     if is_get and asked.document.text is None and "errors" not in answer.body:
         return _fresh(request, body, kind)
     return Response(body, status, _headers(kind, status, allow="POST" if answer.is_wrong_method else None))
+
+
+def _is_streamed(wish: str, operation: unit_of_work.Request) -> bool:
+    # Few ask for streams: the others are not to be looked at twice.
+    return accept.EVENTS in wish.lower() and accept.wants_events(
+        wish, is_subscription=unit_of_work.is_subscription(operation)
+    )
 
 
 def _note(asked: http_request.Asked, answer: unit_of_work.Answer, seconds: float) -> None:

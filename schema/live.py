@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
@@ -31,6 +32,7 @@ from services.live_hub import AWAY, Hub, Stopped
 from services.settings import Settings
 
 PAUSE_SECONDS = 0.5
+GRACE_SECONDS = 5
 AnyExecutor = Executor[Any]
 T = TypeVar("T")
 log = logging.getLogger("commonweal.live")
@@ -70,8 +72,10 @@ class Live:
         metrics.LIVE_CONNECTIONS.dec()
 
     async def stop(self) -> None:
-        """Send everybody away who follows."""
+        """Send everybody away who follows, and let what runs come to its end."""
         await self.hub.stop()
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=GRACE_SECONDS)
 
     async def require_viewer(self, token: str | None) -> None:
         """Let through nobody's connection, or one whose token is good.
@@ -95,8 +99,11 @@ class Live:
             return
         document, operation = found
         if operation.operation is not OperationType.SUBSCRIPTION:
+            started = time.perf_counter()
             work = unit_of_work.execute(request, sessions=self.sessions, settings=self.settings)
-            yield await self._finished(work)
+            answer = await self._finished(work)
+            metrics.note(time.perf_counter() - started, has_errors="errors" in answer.body)
+            yield answer
             return
         async with aclosing(self._followed(request, document)) as answers:
             async for answer in answers:
@@ -172,6 +179,8 @@ class Live:
                 async with self._turns, self._snapshot(request, document) as context:
                     return await _looked_at(executor, context, source, events, told)
             except AWAY as error:
+                if self.hub.is_stopped:
+                    raise Stopped from None
                 log.warning("live events wait for the database: %s", type(error).__name__)
                 await asyncio.sleep(PAUSE_SECONDS)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from contextlib import suppress
 from typing import Any
 
@@ -71,7 +72,8 @@ class _Connection:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
-            self._ended.cancel()
+            if not self._ended.cancel():
+                self._ended.exception()  # it is known by now
 
     async def _read(self) -> None:
         try:
@@ -146,7 +148,7 @@ class _Connection:
             self._ended.set_exception(reason)
 
     async def _answer(self, name: str, asked: http_request.Asked) -> None:
-        logs.request_id.set(None)
+        logs.request_id.set(secrets.token_hex(8))
         try:
             text = self._socket.app.state.persisted.text_of(asked.document)
         except persisted.Unknown as unknown:

@@ -98,7 +98,7 @@ class Follower:
         if self._position >= until:
             return []
         try:
-            found, end = await self._hub.read(
+            found, end = await self._hub.look_back(
                 live.since, topic=self.topic, after=self._position, until=until, count=MAX_TAKEN
             )
         except AWAY:
@@ -128,7 +128,8 @@ class Hub:
         self._followers: defaultdict[Topic, set[Follower]] = defaultdict(set)
         self._reader: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
-        self._is_stopped = False
+        self._looking_back = asyncio.Semaphore(1)
+        self.is_stopped = False
 
     def __len__(self) -> int:
         """Return how many follow."""
@@ -143,9 +144,9 @@ class Hub:
             Stopped: the server stops.
         """
         if after is not None:
-            await self.read(live.require_kept, after)
+            await self.look_back(live.require_kept, after)
         async with self._starting:
-            if self._is_stopped:
+            if self.is_stopped:
                 raise Stopped
             if self._reader is None:
                 self.position = await self.read(live.mark)
@@ -163,7 +164,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Send everybody away, and read no more."""
-        self._is_stopped = True
+        self.is_stopped = True
         for follower in self._every():
             follower.end(Stopped())
         if self._reader is not None:
@@ -179,6 +180,16 @@ class Hub:
         """Call a service in a snapshot of its own."""
         async with self._sessions() as session:
             return await service(session, *args, **kwargs)
+
+    async def look_back(
+        self,
+        service: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Call a service for one who comes back, one at a time: the reader is not to wait for them."""
+        async with self._looking_back:
+            return await self.read(service, *args, **kwargs)
 
     def _every(self) -> list[Follower]:
         return [follower for found in self._followers.values() for follower in found]
