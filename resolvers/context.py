@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from dataloaders import Loaders
 from services import rows
 from services.actors import ANONYMOUS, Actor
+from services.live_hub import Hub
 from services.rate_limits import Charge
 from services.settings import Settings
 
@@ -34,6 +35,9 @@ class Context:
     actor: Actor = ANONYMOUS
     is_mutation: bool = False
     root_fields: int = 1
+    token: str | None = None
+    live: Hub | None = None
+    """What subscriptions follow."""
     demo: bool = False
     """Whether the demo world is being made: short passwords are then allowed."""
     charge: Charge | None = None

@@ -11,6 +11,7 @@ from strawberry.types import ExecutionResult
 from resolvers.context import Context
 from schema import compiled, documents
 from schema.build import schema
+from services.rate_limits import Charge
 from services.settings import Settings
 
 
@@ -27,6 +28,22 @@ class Request:
     """Whether the answer says what it cost; one to a query of `rateLimit` does."""
     reads_only: bool = False
     """Whether only a query may run."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back: the body, and whether the request itself was no good."""
+
+    body: dict[str, Any]
+    is_request_error: bool = False
+    is_wrong_method: bool = False
+    """Whether a mutation was asked for where only a query may run."""
+    is_compiled: bool = False
+    """Whether a compiled query gave it."""
+    charge: Charge | None = None
+    """The points that were taken, where they are counted."""
+    retry_after: int | None = None
+    """In how many seconds there are points enough; None where there were."""
 
 
 @dataclass(frozen=True)

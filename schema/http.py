@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from schema import (
     accept,
+    admission,
     explain,
     graphiql,
     hanging_up,
@@ -28,10 +29,12 @@ from schema import (
     metering,
     metrics,
     persisted,
+    sse,
     unit_of_work,
 )
 from schema.http_request import BadRequest
 from services.errors import ErrorCode
+from services.settings import Settings
 
 log = logging.getLogger("commonweal.http")
 TELL_COST = "commonweal-cost"
@@ -64,7 +67,8 @@ async def endpoint(request: Request) -> Response:
     if request.method == "GET" and accept.wants_page(wish):
         return graphiql.page()
     logs.request_id.set(_request_id(request))
-    kind = accept.chosen(wish)
+    streams = request.method == "POST" and accept.wants_events(wish, is_subscription=True)
+    kind = accept.chosen(wish) or (accept.JSON if streams else None)
     try:
         if request.method not in {"GET", "POST"}:
             return _refused(
@@ -72,14 +76,14 @@ async def endpoint(request: Request) -> Response:
             )
         if kind is None:
             return _refused(406, f"The answer can be {accept.GRAPHQL} or {accept.JSON}", kind=None)
-        return await _answered(request, kind)
+        return await _answered(request, kind, wish)
     except BadRequest as bad:
         return _refused(bad.status, bad.message, code=bad.code, kind=kind)
     except ClientDisconnect:
         return Response(status_code=400)
 
 
-async def _answered(request: Request, kind: str) -> Response:
+async def _answered(request: Request, kind: str, wish: str) -> Response:
     started = time.perf_counter()
     http_request.check_size(request)
     is_get = request.method == "GET"
@@ -101,6 +105,10 @@ async def _answered(request: Request, kind: str) -> Response:
         reads_only=is_get,
         tells_cost=TELL_COST in request.headers,
     )
+    if not is_get and _is_streamed(wish, operation, state.settings):
+        if not state.live.admit(operation.address):
+            return _refused(429, "Too many connections", kind=kind, code=ErrorCode.RATE_LIMITED)
+        return sse.EventStream(state.live, operation, headers=_headers(accept.EVENTS))
     answer = await _run(request, operation)
     if signing.is_to_ask_again(answer):
         answer = await _run(request, replace(operation, token=None))
@@ -133,6 +141,16 @@ async def _body(request: Request) -> http_request.Asked:
             return await http_request.from_body(request)
     except TimeoutError:
         raise BadRequest(408, "The body took too long to arrive") from None
+
+
+def _is_streamed(wish: str, operation: unit_of_work.Request, settings: Settings) -> bool:
+    # Few ask for streams: the others are not to be looked at twice.
+    if accept.EVENTS not in wish.lower():
+        return False
+    hides = settings.hides_suggestions
+    return accept.wants_events(
+        wish, is_subscription=admission.is_subscription(operation, hide_suggestions=hides)
+    )
 
 
 def _note(asked: http_request.Asked, answer: unit_of_work.Answer, seconds: float) -> None:

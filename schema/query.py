@@ -7,7 +7,7 @@ import strawberry
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from resolvers import collectives as resolve
-from resolvers import nodes
+from resolvers import live, nodes
 from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
 from resolvers.context import Info
@@ -219,6 +219,12 @@ class Query(CommunityQueries, RateLimitQueries):
     )
     async def platform_policy(self, info: Info) -> Any:
         return await info.context.run(_policy)
+
+    @strawberry.field(
+        description="Opaque: subscriptions give as `after` what is not in this query's other fields yet."
+    )
+    async def live_position(self, info: Info) -> str:
+        return await live.position(info)
 
     @strawberry.field(description="Invitations that wait for your answer.", graphql_type=list[Invitation])
     async def my_invitations(self, info: Info) -> Any:

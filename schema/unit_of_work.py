@@ -3,53 +3,38 @@
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from graphql import (
+    DocumentNode,
     FieldNode,
     GraphQLError,
     OperationDefinitionNode,
     OperationType,
-    get_operation_ast,
 )
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from models.enums import Scope
 from resolvers.context import Context
-from schema import compiled, documents, explain, suggestions
+from schema import admission, compiled, explain, suggestions
 from schema.errors import formatted, masked, shown
-from schema.executing import Request, Work, result_of, work_of
+from schema.executing import Answer, Request, Work, result_of, work_of
 from schema.metering import Meter
-from schema.texts import bad_text
 from services import actors, permissions
 from services.errors import Problem, TimedOut
 from services.guards import RETRYABLE, sqlstate
-from services.rate_limits import Buckets, Charge, Refused
+from services.live_hub import Hub
+from services.rate_limits import Buckets, Charge
 from services.settings import Settings
 
-__all__ = ["ATTEMPTS", "Answer", "Request", "execute"]
+__all__ = ["ATTEMPTS", "Answer", "Request", "execute", "snapshot"]
 
 ATTEMPTS = 5
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What goes back: the body, and whether the request itself was no good."""
-
-    body: dict[str, Any]
-    is_request_error: bool = False
-    is_wrong_method: bool = False
-    """Whether a mutation was asked for where only a query may run."""
-    is_compiled: bool = False
-    """Whether a compiled query gave it."""
-    charge: Charge | None = None
-    """The points that were taken, where they are counted."""
-    retry_after: int | None = None
-    """In how many seconds there are points enough; None where there were."""
 
 
 class _Again(Exception):  # noqa: N818 - a signal, not an error
@@ -64,66 +49,49 @@ async def execute(
     demo: bool = False,
     buckets: Buckets | None = None,
 ) -> Answer:
-    """Run an operation within its limits: of points, where there are `buckets`, and of time."""
+    """Run a query or a mutation within its limits: of points, where there are `buckets`, and of time."""
     meter = Meter(settings, buckets, request.token, request.address)
-    try:
-        answer = await _limited(request, meter, sessions=sessions, settings=settings, demo=demo)
-    except Refused as refused:
-        return Answer(
-            {"errors": [shown(refused)]}, is_request_error=True, charge=meter.charge,
-            retry_after=refused.retry_after,
-        )  # fmt: skip
-    except Problem as problem:
-        return Answer({"errors": [shown(problem)]}, is_request_error=True, charge=meter.charge)
-    if meter.plan is not None and (request.tells_cost or meter.plan.tells):
-        answer.body["extensions"] = {"cost": meter.told()}
-    return replace(answer, charge=meter.charge)
-
-
-async def _limited(
-    request: Request,
-    meter: Meter,
-    *,
-    sessions: async_sessionmaker[AsyncSession],
-    settings: Settings,
-    demo: bool,
-) -> Answer:
-    """Run an operation that may run.
-
-    Raises:
-        Problem: a limit is exceeded.
-    """
-    await meter.check_before_reading()
-    prepared = documents.prepare(request.query, hide_suggestions=settings.hides_suggestions)
-    if prepared.document is None:
-        await meter.refuse()
-        return Answer({"errors": list(prepared.errors)}, is_request_error=True)
-    operation = get_operation_ast(prepared.document, request.operation_name)
-    if (refusal := _refusal(request, prepared, operation)) is not None or operation is None:
-        await meter.refuse(points=1)
-        return refusal or Answer({}, is_request_error=True)
-    await meter.reserve(prepared, operation, request.variables)
-    work = work_of(request, prepared, operation, settings)
+    found = await admission.admitted(request, meter)
+    if isinstance(found, Answer):
+        return found
+    work = work_of(request, *found, settings)
     answer = await _timed(work, meter, sessions=sessions, settings=settings, demo=demo)
     meter.settle(answer.body.get("data"))
     if settings.hides_suggestions:
         suggestions.hide(answer.body.get("errors", ()))
-    return answer
+    if request.tells_cost or (meter.plan is not None and meter.plan.tells):
+        answer.body["extensions"] = {"cost": meter.told()}
+    return replace(answer, charge=meter.charge)
 
 
-def _refusal(
-    request: Request, prepared: documents.Prepared, operation: OperationDefinitionNode | None
-) -> Answer | None:
-    """Return what is wrong with a request whose document may run."""
-    if (bad := _bad_variable(request.variables or {}, prepared.places)) is not None:
-        return Answer({"errors": [bad]}, is_request_error=True)
-    if operation is None:
-        unknown = GraphQLError("Name one of the document's operations")
-        return Answer({"errors": [formatted(unknown)]}, is_request_error=True)
-    if request.reads_only and operation.operation is not OperationType.QUERY:
-        wrong = GraphQLError("Only queries are answered here: send a mutation as a POST")
-        return Answer({"errors": [formatted(wrong)]}, is_request_error=True, is_wrong_method=True)
-    return None
+@asynccontextmanager
+async def snapshot(
+    request: Request,
+    document: DocumentNode,
+    *,
+    sessions: async_sessionmaker[AsyncSession],
+    settings: Settings,
+    live: Hub,
+) -> AsyncIterator[Context]:
+    """Yield a context to read in, with the viewer as they are now.
+
+    Raises:
+        Unauthenticated: the token is not good.
+        Forbidden: it lacks the scope READ.
+    """
+    session = sessions()
+    context = Context(
+        session=session, sessions=sessions, settings=settings, address=request.address, document=document,
+        token=request.token, live=live,
+    )  # fmt: skip
+    try:
+        if request.token is not None:
+            context.actor = await context.run(_load_actor, token=request.token)
+            _require_read(context)
+        yield context
+    finally:
+        await context.settled()
+        await _close_quietly(session)
 
 
 async def _timed(
@@ -296,16 +264,3 @@ def _ask_again(fault: BaseException, *, last: bool) -> None:
         and (fault.connection_invalidated or sqlstate(fault) in RETRYABLE)
     ):
         raise _Again
-
-
-def _bad_variable(
-    variables: Mapping[str, Any], places: Mapping[str, tuple[str, ...]]
-) -> dict[str, Any] | None:
-    """Return what is wrong with a variable's text, named by the argument that it is for."""
-    try:
-        for name, value in variables.items():
-            if problem := bad_text(value, places.get(name, (name,))) or bad_text(name, ("variables",)):
-                return shown(problem)
-    except RecursionError:
-        return formatted(GraphQLError("Nested too deeply"))
-    return None

@@ -192,6 +192,20 @@ async def _settle(
     return await hours.settle_actual(session, actor, order_id=order.id, amount_minor=minor, ends_at=until)
 
 
+async def of_users(
+    session: AsyncSession, actor: Actor, *, user_ids: Sequence[UUID], event_id: UUID
+) -> dict[UUID, Attendance]:
+    """Return who of the users came to an event, by user; none where the actor does not run it."""
+    found = await session.execute(
+        select(Attendance).where(
+            col(Attendance.event_id) == event_id,
+            col(Attendance.user_id).in_(user_ids),
+            visibility.of_attendance(actor),
+        )
+    )
+    return {row.user_id: row for row in found.scalars()}
+
+
 class _ByArrival(Sort):
     """Attendances by check-in, then by user: they have no id of their own."""
 

@@ -64,6 +64,14 @@ class Settings:
         True,  # noqa: FBT003 - a default, as below
         "0 runs every query on graphql-core: slower, with the same answers.",
     )
+    live_interval_ms: int = _setting(
+        100, "How often the server looks for live events while somebody follows."
+    )
+    live_hours: int = _setting(24, "How long live events are kept for those who come back.")
+    live_connections: int = _setting(2_000, "Connections that one server process keeps for live events.")
+    live_connections_per_address: int = _setting(100, "How many of them one network address may have.")
+    live_init_seconds: int = _setting(10, "How long a websocket may wait before it says who it is.")
+    live_slow_seconds: int = _setting(10, "Who takes nothing for so long is disconnected.")
     production: bool = _setting(
         False,  # noqa: FBT003 - a default, not an argument that selects behaviour
         "1 refuses the demo world and never logs a mailed token.",
