@@ -5,8 +5,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from starlette.requests import HTTPConnection
 
 from models.enums import MemberRole
+from schema import explain
+from services.actors import Actor
+from services.database import connect
 from tests.make import World
 from tests.schema.test_http import post, serving, shared, signed
 
@@ -87,3 +93,17 @@ async def test_nobody_else_sees_any(client: httpx.AsyncClient, shared: World) ->
 async def test_a_document_that_cannot_run_has_no_statements(client: httpx.AsyncClient, shared: World) -> None:
     answer = await post(client, {"query": "{ nothing }"}, **ASK, **signed(shared.admin))
     assert "extensions" not in answer.json()
+
+
+async def test_a_statement_that_fails_has_no_time(shared: World) -> None:
+    engine = connect(shared.settings)
+    explain.listen(engine)
+    explain.begin(HTTPConnection({"type": "http", "headers": [(b"commonweal-explain", b"1")]}))
+    explain.decide(Actor(platform_id=shared.platform.id, roles={shared.platform.id: frozenset({"ADMIN"})}))
+    async with engine.connect() as connection:
+        with pytest.raises(DBAPIError):
+            await connection.execute(text("SELECT 1 / :secret"), {"secret": 0})
+    await engine.dispose()
+    assert explain.added({"data": None}) == {
+        "data": None, "extensions": {"sql": [{"statement": "SELECT 1 / %(secret)s", "ms": None}]},
+    }  # fmt: skip
