@@ -31,7 +31,7 @@ def id_of(kind: str) -> Any:
 
 def rows_of(table: Any, *types: str) -> Any:
     """Return an `is_type_of`: rows of a table, of one of these types if any are named."""
-    classes = (table, rows.light(table))
+    classes = (table, rows.light(table)) if hasattr(table, "__table__") else (table,)
 
     def is_type_of(obj: Any, _: Any) -> bool:
         return isinstance(obj, classes) and (not types or obj.type in types)
