@@ -53,7 +53,7 @@ ASSUMED = 10
 SIZES = {
     "Query.currencies": 200, "Query.platformPolicies": 50, "Query.myInvitations": 50,
     "Query.myAccessTokens": 50, "LiabilityReport.outstanding": 100, "Nonprofit.hoursReport": 100,
-    "LedgerAudit.checks": 30, "Order.items": 100, "Business.redemptionCaps": 3,
+    "LedgerAudit.checks": 30,
 }  # fmt: skip
 LENGTHS = {
     "Query.nodes": (("ids",),),
@@ -162,9 +162,8 @@ class _Compiler:
         roots = {nodes[0][1].name.value for nodes in self._groups(sets).values()}
         flat += INTROSPECTION * len(roots & META)
         below = self._below(sets, None, None)
-        parts = [child.fixed for child in below.values()]
-        fixed = [part for part in parts if part is not None]
-        whole = max(MINIMUM, flat + sum(fixed)) if len(fixed) == len(parts) else None
+        fixed = [child.fixed for child in below.values() if child.fixed is not None]
+        whole = max(MINIMUM, flat + sum(fixed)) if len(fixed) == len(below) else None
         return Plan(flat, below, whole, tells="rateLimit" in roots)
 
     def _groups(self, sets: Sets) -> dict[str, list[tuple[Composite, FieldNode]]]:

@@ -3,7 +3,6 @@
 What reads the text alone comes before the parser, what reads the tree before the rules.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 
 from graphql import (
@@ -24,14 +23,11 @@ from graphql import (
     ValueNode,
 )
 
+from schema import tokens
+
 CODE = "DOCUMENT_LIMIT_EXCEEDED"
-MAX_CHARACTERS = 20_000
-MAX_TOKENS = 1_500
-MAX_NESTING = 50
-"""Of brackets of any kind, so that no parser and no walk meets the end of the stack."""
 MAX_DEPTH = 12
 """Fields in fields; introspection, which needs 15 and has a rule of its own, is not counted."""
-MAX_DIRECTIVES = 50
 MAX_DIRECTIVES_PER_NODE = 5
 MAX_ALIASES = 30
 """In one selection set."""
@@ -56,10 +52,6 @@ _TOO_MANY_FIELDS = f"A document may have {MAX_EXPANDED} fields with its fragment
 ONCE = frozenset({"signIn", "signUp", "verifyEmail", "requestPasswordReset", "resetPassword"})
 """Mutations that try a secret or send a mail: one in an operation, so that requests count tries."""
 META = frozenset({"__schema", "__type"})
-_TOKEN = re.compile(
-    r'"""(?:\\"""|[^"]|"(?!""))*+"""|"(?:\\.|[^"\\\n\r])*+"|#[^\n\r]*+|[_A-Za-z][_0-9A-Za-z]*+'
-    r"|-?[0-9][0-9.eE+-]*+|\.\.\.|[!$&()*:=@\[\]{|}]"
-)
 
 
 class _Exceeded(Exception):  # noqa: N818 - a signal, not an error
@@ -67,28 +59,9 @@ class _Exceeded(Exception):  # noqa: N818 - a signal, not an error
 
 
 def check_text(text: str) -> GraphQLError | None:
-    """Return which limit a text exceeds: characters, tokens, directives or nesting."""
-    if len(text) > MAX_CHARACTERS:
-        return _refusal(f"A document may have {MAX_CHARACTERS} characters; long values belong in variables")
-    tokens = directives = depth = 0
-    for found in _TOKEN.finditer(text):
-        first = text[found.start()]
-        if first == "#":
-            continue
-        tokens += 1
-        if first in "{[(":
-            depth += 1
-            if depth > MAX_NESTING:
-                return _refusal("Nested too deeply")
-        elif first in ")]}":
-            depth -= 1
-        elif first == "@":
-            directives += 1
-            if directives > MAX_DIRECTIVES:
-                return _refusal(f"A document may have {MAX_DIRECTIVES} directives")
-        if tokens > MAX_TOKENS:
-            return _refusal(f"A document may have {MAX_TOKENS} tokens")
-    return None
+    """Return which limit a text exceeds, before it is parsed."""
+    message = tokens.excess(text)
+    return _refusal(message) if message is not None else None
 
 
 def check(document: DocumentNode) -> GraphQLError | None:

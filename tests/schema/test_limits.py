@@ -8,7 +8,7 @@ import httpx
 import pytest
 from graphql import get_introspection_query
 
-from schema import documents, limits
+from schema import documents, limits, tokens
 from tests.make import World
 from tests.schema.test_http import post, serving, shared
 
@@ -41,7 +41,7 @@ def spreads(levels: int, body: str) -> str:
 FIFTY = many(50, "...f%")
 HOSTILE = {
     "a document of 1 MB": "{ " + "a " * 500_000 + "}",
-    "one token too many": "{ " + "a " * (limits.MAX_TOKENS - 1) + "}",
+    "one token too many": "{ " + "a " * (tokens.MAX_TOKENS - 1) + "}",
     "2,001 tokens": "{ " + "a " * 1_999 + "}",
     "nested 5,000 times": "{ me" * 5_000,
     "20,000 lists in each other": f"{{ node(id: {'[' * 20_000}",
