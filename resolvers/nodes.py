@@ -16,10 +16,13 @@ async def one(info: Info, *, public_id: str, path: str = "id") -> Any:
     Raises:
         Invalid: it is no id.
     """
-    kind = ids.kind_of(public_id)
-    if kind is None:
+    return await of_kind(info, kind=_kind(public_id, path), public_id=public_id, path=path)
+
+
+def _kind(public_id: str, path: str) -> str:
+    if (kind := ids.kind_of(public_id)) is None:
         raise Invalid(f"{public_id[:40]!r} is not an id", path=[path])
-    return await of_kind(info, kind=kind, public_id=public_id, path=path)
+    return kind
 
 
 async def many(info: Info, *, public_ids: list[str]) -> list[Any]:
@@ -30,6 +33,9 @@ async def many(info: Info, *, public_ids: list[str]) -> list[Any]:
     """
     if len(public_ids) > MAX_IDS:
         raise Invalid(f"At most {MAX_IDS} ids", path=["ids"])
+    # Nothing is read before all are known to be ids: what was begun would go on when the operation has ended.
+    for public_id in public_ids:
+        ids.decode(_kind(public_id, "ids"), public_id, path=["ids"])
     return await asyncio.gather(*(one(info, public_id=i, path="ids") for i in public_ids))
 
 

@@ -1,5 +1,6 @@
 """Lists: pages without gaps, orders, filters, counts, ids of any type; and how many statements they cost."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -281,6 +282,14 @@ async def test_an_id_of_another_type_or_of_none_is_refused(crowd: Crowd) -> None
         assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"], query
     many = await crowd.world.execute("query($i: [ID!]!) { nodes(ids: $i) { id } }", i=[club] * 101)
     assert [error["extensions"]["code"] for error in many["errors"]] == ["INVALID_INPUT"]
+
+
+async def test_a_bad_id_among_good_ones_leaves_no_connection_behind(crowd: Crowd) -> None:
+    club, order = public_id("Collective", crowd.club.id), min(crowd.expected["Order"])
+    body = await crowd.world.execute("query($i: [ID!]!) { nodes(ids: $i) { id } }", i=["x", club, order])
+    await asyncio.sleep(0.1)
+    assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"]
+    assert "Current Checked out connections: 0" in crowd.engine.pool.status()
 
 
 async def test_a_rate_is_direct_inverse_or_a_cross_of_its_moment(world: World) -> None:
