@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from bench import approvals, balances, feed, hours, posting, statements
+from bench import approvals, balances, executors, feed, hours, posting, servers, stages, statements
 from bench.place import Place, opened
 
 BENCHES: dict[str, Callable[[Place], None]] = {
@@ -13,6 +13,9 @@ BENCHES: dict[str, Callable[[Place], None]] = {
     "feed": feed.run,
     "hours": hours.run,
     "statements": statements.run,
+    "executors": executors.run,
+    "profile": stages.run,
+    "servers": servers.run,  # last, for it needs the npm registry the first time
 }
 
 

@@ -3,7 +3,7 @@
 TINY = "{ __typename }"
 
 _AMOUNT = "{ value currency }"
-FEED = f"""query($first: Int!) {{ transactions(first: $first) {{ nodes {{
+FEED = f"""query($first: Int!, $after: String) {{ transactions(first: $first, after: $after) {{ nodes {{
     id kind createdAt description
     fromCollective {{ slug name type }} toCollective {{ slug name type }}
     fromHost {{ slug name }} toHost {{ slug name }}
@@ -18,9 +18,11 @@ COLLECTIVE = """query($slug: String!) { collective(slug: $slug) {
     balance(currency: "USD") { posted { value } held { value } available { value } pending { value } }
 } }"""
 
-NESTED = """{ collectives(first: 50, filter: {type: [COMMUNITY]}) { nodes {
-    slug name members(first: 10) { nodes { role since member { slug name type }
-} } } } }"""
+NESTED = """query($after: String) {
+    collectives(first: 50, after: $after, filter: {type: [COMMUNITY]}) { nodes {
+        slug name members(first: 10) { nodes { role since member { slug name type currency } } }
+    } }
+}"""
 
 APPROVE = """mutation($i: ApproveOrderInput!) { approveOrder(input: $i) {
     order { id status } errors { code message }

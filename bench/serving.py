@@ -7,7 +7,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,19 +40,30 @@ class Served:
         return int(found[1]) / 1024 if found else 0.0
 
 
+_OURS = (sys.executable, "-m", "schema", "serve")
+
+
 @contextmanager
-def serving(place: Place, name: str) -> Iterator[Served]:
-    """Run `commonweal serve` on a database of the place, on a free port; stop it at the end."""
+def serving(
+    place: Place, name: str, command: Sequence[str] = _OURS, environ: Mapping[str, str] | None = None
+) -> Iterator[Served]:
+    """Run a server on a database of the place, on a free port; stop it at the end.
+
+    It is `commonweal serve`, or a command that prints its address in the same way.
+    """
     settings = place.settings(name)
     environment = {
         **os.environ, "COMMONWEAL_PORT": "0", "COMMONWEAL_DATA_DIR": str(place.folder / "served"),
         "COMMONWEAL_DATABASE_URL": settings.database_url,
         "COMMONWEAL_OWNER_DATABASE_URL": settings.owner_database_url,
+        **(environ or {}),
+        # Points are counted as ever, but there are enough of them.
+        "COMMONWEAL_RATE_CAPACITY": "1000000000", "COMMONWEAL_RATE_RESTORE_PER_SECOND": "1000000000",
     }  # fmt: skip
     with (
         (place.folder / "served.log").open("ab") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "schema", "serve"], stdout=subprocess.PIPE, stderr=log, env=environment
+        subprocess.Popen(  # noqa: S603 - commands of our own
+            command, stdout=subprocess.PIPE, stderr=log, env=environment
         ) as process,
     ):
         try:

@@ -15,7 +15,7 @@ from tests.time_scene import TimeScene, yesterday
 
 _DATABASE = "statements"
 _LOGGED = re.compile(r"LOG:  (?:statement|execute [^:]*): (\w+)", re.IGNORECASE)
-_CONTROL = {"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE"}
+CONTROL = {"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE"}
 
 TARGETS = {
     "feed, anonymous": 5,
@@ -104,6 +104,14 @@ async def _time(made: Scene, counted: "_Counted") -> None:
     await counted.mutation("checkIn", by=scene.chris, **given)
 
 
+def logged_since(place: Place, at: int) -> list[str]:
+    """Return the first words of the statements logged after that many bytes."""
+    with place.log.open("rb") as log:
+        log.seek(at)
+        text = log.read().decode(errors="replace")
+    return [_name(found) for found in _LOGGED.finditer(text)]
+
+
 class _Counted:
     """Runs operations one at a time and reads what the server logged in between."""
 
@@ -136,14 +144,11 @@ class _Counted:
 
     async def _since(self, at: int) -> list[str]:
         await asyncio.sleep(0.05)
-        with self._place.log.open("rb") as log:
-            log.seek(at)
-            text = log.read().decode(errors="replace")
-        return [_name(found) for found in _LOGGED.finditer(text)]
+        return logged_since(self._place, at)
 
     def _note(self, name: str, found: list[str]) -> None:
-        control = [word for word in found if word in _CONTROL]
-        others = Counter(word for word in found if word not in _CONTROL)
+        control = [word for word in found if word in CONTROL]
+        others = Counter(word for word in found if word not in CONTROL)
         target = TARGETS.get(name)
         reached = "" if target is None else f"≤ {target}" + ("" if others.total() <= target else ", **no**")
         self._rows.append([name, str(others.total()), str(len(control)), reached, _listed(others)])

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dataloaders.loader import Loader, Together
-from models import Collective, Order, Redemption
+from models import Attendance, Collective, Order, Redemption
 from services import (
     attendance,
     balances,
@@ -61,10 +61,11 @@ _READS = {
     "order.transactions": _Read(reads.transactions_of_orders, "order_ids"),
     "transaction.postings": _Read(reads.postings_of, "transaction_ids"),
     "transaction.refunds": _Read(reads.refunds_of, "transaction_ids"),
-    "balances": _Read(balances.of, "collective_ids"),
+    "balances": _Read(balances.of, "owners"),
     "members": _Read(members.pages_of, "collective_ids"),
     "offers": _Read(offers.pages_of, "business_ids"),
     "attendances": _Read(attendance.pages_of, "event_ids"),
+    "event.attendance": _Read(attendance.of_users, "user_ids"),
     "ledger_accounts": _Read(reads.ledger_accounts, "book_ids"),
 }
 """Every read by the name of its loader. Those without a viewer are of what the viewer was shown."""
@@ -120,6 +121,11 @@ class Loaders:
     async def offer_used(self, offer_id: UUID) -> int:
         """Load how often an offer was redeemed in the present month."""
         return cast("int", await self.of("offer.used").one(offer_id))
+
+    async def attendance(self, event_id: UUID, user_id: UUID) -> Attendance | None:
+        """Load that a user came to an event, if the viewer runs it."""
+        loader = self.of("event.attendance", event_id=event_id)
+        return cast("Attendance | None", await loader.one(user_id))
 
 
 def _without_viewer(service: Callable[..., Awaitable[dict[Any, Any]]]) -> Any:

@@ -4,8 +4,9 @@ from models.base import metadata, new_id, now
 from models.collective import Collective, HostApplication, Invitation, Member, SlugRedirect
 from models.currency import Currency, FxRate, PlatformPolicy
 from models.economy import Attendance, IssuanceCap, MergedEmail, MutedTopic, Offer, Receipt, Redemption
-from models.identity import Credential, EmailToken, Throttle, Token
+from models.identity import Credential, EmailToken, RateBucket, Throttle, Token
 from models.ledger import Hold, LedgerAccount, Posting, RefundTotal, Transaction
+from models.live import LiveEvent
 from models.order import Idempotency, Order, OrderAction, OrderItem, PaymentMethod, PayoutMethod
 from models.outbox import Outbox
 
@@ -22,6 +23,7 @@ __all__ = [
     "Invitation",
     "IssuanceCap",
     "LedgerAccount",
+    "LiveEvent",
     "Member",
     "MergedEmail",
     "MutedTopic",
@@ -34,6 +36,7 @@ __all__ = [
     "PayoutMethod",
     "PlatformPolicy",
     "Posting",
+    "RateBucket",
     "Receipt",
     "Redemption",
     "RefundTotal",

@@ -239,6 +239,19 @@ class CreditPolicy(StrEnum):
     """From check-in to check-out, at most the whole event, at check-out."""
 
 
+class LiveKind(StrEnum):
+    """What a live event tells of."""
+
+    ORDER = "ORDER"
+    """An order was made or changed."""
+    TRANSACTION = "TRANSACTION"
+    """A transaction was posted."""
+    CHECK_IN = "CHECK_IN"
+    """Somebody was checked in to an event, or out."""
+    START = "START"
+    """The mark before which nothing is kept."""
+
+
 class CapPeriod(StrEnum):
     """How long an issuance cap counts; periods begin at midnight UTC."""
 

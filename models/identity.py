@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, Column, LargeBinary, Text
+from sqlalchemy import ARRAY, CheckConstraint, Column, Double, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
 from models.base import id_field, moment, one_of
@@ -62,3 +62,16 @@ class Throttle(SQLModel, table=True):
     key: str = Field(primary_key=True, sa_type=Text)
     attempts: int
     window_ends_at: datetime = moment()
+
+
+class RateBucket(SQLModel, table=True):
+    """How many points a user or a network address had at a moment; the table is not logged."""
+
+    __tablename__ = "rate_bucket"
+    __table_args__ = {"prefixes": ["UNLOGGED"]}
+
+    key: str = Field(primary_key=True, sa_type=Text)
+    level: float = Field(sa_type=Double)
+    granted: float = Field(sa_type=Double)
+    """How many points were leased last."""
+    at: datetime = moment()

@@ -13,7 +13,7 @@ from resolvers.context import Info
 from services import collectives, hosting, methods, notifications
 from services import events as event_services
 from services.actors import Actor
-from services.balances import Balance
+from services.balances import Balance, Owner
 from services.errors import Invalid, NotFound
 from services.events import Counts
 from services.members import MembersKey
@@ -76,7 +76,7 @@ def location(collective: models.Collective, info: Info) -> str | None:
 
 async def balances(rows: Rows, info: Info, *, as_of: datetime | None) -> list[list[Balance]]:
     """Return the balances of each; none where the viewer may not see them."""
-    return await info.context.loaders.of("balances", as_of=as_of).many([row.id for row in rows])
+    return await info.context.loaders.of("balances", as_of=as_of).many([Owner.of(row) for row in rows])
 
 
 async def balance(

@@ -11,7 +11,10 @@ from graphql import DocumentNode
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
+from services import rows
 from services.actors import ANONYMOUS, Actor
+from services.live_hub import Hub
+from services.rate_limits import Charge
 from services.settings import Settings
 
 P = ParamSpec("P")
@@ -32,13 +35,20 @@ class Context:
     actor: Actor = ANONYMOUS
     is_mutation: bool = False
     root_fields: int = 1
+    token: str | None = None
+    live: Hub | None = None
+    """What subscriptions follow."""
     demo: bool = False
     """Whether the demo world is being made: short passwords are then allowed."""
+    charge: Charge | None = None
+    """The points that the operation took, where they are counted."""
     stored: set[bool] = field(default_factory=set)
     """Which of True (to be kept) and False (dry runs) the operation's mutations asked for."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _begun: bool = False
     _calls: set[asyncio.Future[Any]] = field(default_factory=set)
+    _runner: asyncio.Task[Any] | None = None
+    _abandoned: bool = False
 
     def __post_init__(self) -> None:
         """Make the loaders, which live as long as the operation."""
@@ -67,8 +77,26 @@ class Context:
         **kwargs: P.kwargs,
     ) -> T:
         async with self._turn:
-            await self._begin()
-            return await service(self.session, self.actor, *args, **kwargs)
+            if self._abandoned:
+                raise asyncio.CancelledError
+            self._runner = asyncio.current_task()
+            try:
+                await self._begin()
+                return await service(self.session, self.actor, *args, **kwargs)
+            finally:
+                self._runner = None
+
+    async def abandon(self) -> None:
+        """Stop what runs, and let nothing more run: a loader's batch is a task that its waiters do not own.
+
+        Returns when the session is free. The statement that ran is cancelled in the database, too.
+        """
+        self._abandoned = True
+        runner = self._runner
+        if runner is not None and runner is not asyncio.current_task() and not runner.cancelling():
+            runner.cancel()
+        async with self._turn:
+            pass
 
     async def settled(self) -> None:
         """Wait until nothing uses the session: an operation that ended early may have left calls."""
@@ -85,7 +113,9 @@ class Context:
             if self.is_mutation
             else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         )
-        await self.session.connection(execution_options=options)
+        connection = await self.session.connection(execution_options=options)
+        if not self.is_mutation:
+            self.session.info[rows.DRIVER] = (await connection.get_raw_connection()).driver_connection
 
     async def aside(
         self,

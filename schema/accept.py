@@ -5,6 +5,7 @@ import re
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
 HTML = "text/html"
+EVENTS = "text/event-stream"
 _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
 
@@ -25,6 +26,15 @@ def wants_page(header: str) -> bool:
     wishes = _wishes(header)
     html = wishes.get(HTML, 0)
     return html > 0 and html >= max(quality(wishes, JSON), quality(wishes, GRAPHQL))
+
+
+def wants_events(header: str, *, is_subscription: bool) -> bool:
+    """Tell whether the answers are to be a stream of events: named, and liked best or the only way."""
+    wishes = _wishes(header)
+    liked = wishes.get(EVENTS, 0)
+    if is_subscription:
+        return liked > 0
+    return liked > max(quality(wishes, JSON), quality(wishes, GRAPHQL))
 
 
 def takes_gzip(header: str) -> bool:

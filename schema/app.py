@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -11,17 +13,20 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
-from schema import export, graphiql
+from schema import explain, export, graphiql, origins, websocket
+from schema.cors import Cors
 from schema.http import Compressed, endpoint
+from schema.live import Live
 from schema.metrics import metrics
 from schema.persisted import Persisted
 from schema.receipts import download, upload
 from schema.reset import reset
 from schema.verify import verify
-from services import decisions, mail
+from services import decisions, live, mail, rate_limits
 from services.database import connect, sessions
+from services.live_hub import Hub
 from services.settings import Settings
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
@@ -32,32 +37,47 @@ def application(settings: Settings) -> Starlette:
     """Return the application on the database that the settings name.
 
     Raises:
-        ConfigurationError: the manifest of trusted documents is no good.
+        ConfigurationError: the manifest of trusted documents, or an origin of the allow list, is no good.
     """
     known = Persisted(settings)
+    listed = origins.listed(settings.allowed_origins)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         engine = connect(settings)
         app.state.settings = settings
         app.state.engine = engine
+        explain.listen(engine)
         app.state.sessions = sessions(engine)
         app.state.persisted = known
+        app.state.buckets = rate_limits.Buckets(app.state.sessions, settings)
+        # Readers of live events have connections of their own: a busy pool does not keep them waiting.
+        reading = connect(replace(settings, pool_size=2))
+        hub = Hub(sessions(reading), pause_ms=settings.live_interval_ms)
+        app.state.live = Live(app.state.sessions, settings, hub, app.state.buckets)
         mail.sender(settings)  # a wrong SMTP setting stops the start, not the first mail
         stop = asyncio.Event()
-        jobs = asyncio.create_task(mail.run(app.state.sessions, settings, also=[decisions.expire], stop=stop))
+        also: list[mail.Job] = [
+            decisions.expire, partial(rate_limits.purge, settings=settings),
+            partial(live.prune, hours=settings.live_hours),
+        ]  # fmt: skip
+        jobs = asyncio.create_task(mail.run(app.state.sessions, settings, also=also, stop=stop))
         yield
+        await app.state.live.stop()
         stop.set()
         with suppress(asyncio.CancelledError):
             await jobs
+        await reading.dispose()
         await engine.dispose()
 
     return Starlette(
         lifespan=lifespan,
+        middleware=[Middleware(Cors, listed)] if listed else [],
         routes=[
             Route(
                 "/graphql", endpoint, methods=METHODS, middleware=[Middleware(Compressed, minimum_size=1_000)]
             ),
+            WebSocketRoute("/graphql", websocket.endpoint),
             Route("/healthz", alive),
             Route("/readyz", ready),
             Route("/metrics", metrics),

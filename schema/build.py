@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 import strawberry
-from graphql import GraphQLError, get_named_type
+from graphql import GraphQLError, GraphQLResolveInfo, get_named_type
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
@@ -25,6 +25,7 @@ from schema.mutations.platform import PlatformMutations
 from schema.mutations.time import TimeMutations
 from schema.query import Query
 from schema.scalars import SCALARS
+from schema.subscriptions import Subscription
 
 
 @strawberry.type(
@@ -49,6 +50,11 @@ class _Prepared(SchemaExtension):
         yield
 
 
+def _told(source: Any, _: GraphQLResolveInfo[Any], /, **__: Any) -> Any:
+    """Return what a subscription is told."""
+    return source
+
+
 class _Schema(strawberry.Schema):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -58,6 +64,12 @@ class _Schema(strawberry.Schema):
             for argument in field.args.values():
                 # A mutation takes one input; what that is stands at its type.
                 argument.description = getattr(get_named_type(argument.type), "description", None)
+
+        subscription = self._schema.subscription_type
+        assert subscription is not None  # noqa: S101 - given below
+        for field in subscription.fields.values():
+            # Strawberry's own would take an argument named `event` for what it is told.
+            field.resolve = _told
 
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
@@ -71,6 +83,7 @@ def schema() -> strawberry.Schema:
     return _Schema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         types=[User, Community, Nonprofit, Business, Event, MutationError],
         extensions=[_Prepared],
         config=StrawberryConfig(scalar_map=SCALARS),

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from schema import demo as demo_world
 from schema import logs
+from schema import server as servers
 from schema.app import application
 from schema.build import sdl
 from services import audit as ledger_audit
@@ -41,16 +42,7 @@ def serve(settings: Settings, *, demo: bool) -> int:
 def _run(settings: Settings) -> None:
     # uvicorn raises the signal again once it has shut down; the embedded database is yet to stop then.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application(settings),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=10,
-        )
-    )
+    server = servers.make(application(settings), settings)
     announced = _Announced(server)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(announced.serve())

@@ -12,6 +12,7 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     ListValueNode,
+    NoFragmentCyclesRule,
     ObjectValueNode,
     StringValueNode,
     ValueNode,
@@ -20,11 +21,14 @@ from graphql import (
     Visitor,
     parse,
     specified_rules,
+    validate,
     visit,
 )
-from strawberry.schema.schema import validate_document
+from graphql.validation.rules.max_introspection_depth_rule import MaxIntrospectionDepthRule
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
-from schema import metrics
+from schema import limits, metrics, suggestions
 from schema.build import schema
 from schema.errors import formatted, shown
 from schema.texts import bad_text
@@ -35,6 +39,16 @@ MAX_KEPT_BYTES = 2_000_000
 """Of text. The syntax tree of a text takes some 50 times as much memory."""
 MAX_REFUSED = 200
 MAX_REFUSED_BYTES = 1_000_000
+MAX_ERRORS = 5
+"""Of validation; where there are more, it stops."""
+RULES = tuple(
+    dict.fromkeys(
+        (
+            *specified_rules, MaxIntrospectionDepthRule, MaybeNullValidationRule, OneOfInputValidationRule
+        )
+    )
+)  # fmt: skip
+"""The standard ones, against introspection that never ends, and Strawberry's own for its inputs."""
 
 T = TypeVar("T")
 
@@ -70,6 +84,11 @@ class Store(Generic[T]):
             _, (_, gone) = self._held.popitem(last=False)
             self.bytes -= gone
 
+    def clear(self) -> None:
+        """Hold nothing."""
+        self._held.clear()
+        self.bytes = 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -77,10 +96,17 @@ class Prepared:
 
     sha256: str
     document: DocumentNode | None = None
+    characters: int = 0
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Which argument each variable is for: the first one that it stands in."""
     programs: dict[Any, Any] = field(default_factory=dict, compare=False)
-    """Its compiled queries; filled as they are asked for."""
+    """Its compiled queries, by the operation and the values of its switches: filled as they are asked for."""
+    switches: dict[str | None, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """The variables that @skip and @include of each operation hang on."""
+    introspects: bool = False
+    """Whether an operation reads the schema itself."""
+    plans: dict[str, Any] = field(default_factory=dict, compare=False)
+    """What each of its operations costs, by its name: `schema.cost` fills it."""
     errors: tuple[dict[str, Any], ...] = ()
     """As they are answered. None are there exactly if the document is."""
 
@@ -94,38 +120,65 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def prepare(text: str) -> Prepared:
+def prepare(text: str, *, hide_suggestions: bool = False) -> Prepared:
     """Return a document parsed and validated, from memory where it was met before.
 
-    Refused documents are remembered apart, so that they cannot drive out those that run.
+    Refused documents are remembered apart, so that they cannot drive out those that run; what they are told
+    depends on `hide_suggestions`, which keeps the schema's names from those who guess.
     """
     key = hash_of(text)
-    found = _kept.get(key) or _refused.get(key)
+    refused_as = f"{key} hidden" if hide_suggestions else key
+    found = _kept.get(key) or _refused.get(refused_as)
     metrics.DOCUMENTS.labels("read" if found is None else "remembered").inc()
     if found is not None:
         return found
-    made = _prepared(text, key)
+    made = _prepared(text, key, hide_suggestions=hide_suggestions)
     if made.errors:
-        _refused.put(key, made, size=len(text) + len(orjson.dumps(made.errors, default=str)))
+        if hide_suggestions:
+            suggestions.hide(made.errors)
+        _refused.put(refused_as, made, size=len(text) + len(orjson.dumps(made.errors, default=str)))
     else:
         _kept.put(key, made, size=len(text))
     return made
 
 
-def _prepared(text: str, key: str) -> Prepared:
+def forget_refused() -> None:
+    """Read documents that were refused anew when they are asked for again."""
+    _refused.clear()
+
+
+def _prepared(text: str, key: str, *, hide_suggestions: bool) -> Prepared:
     try:
+        if (exceeded := limits.check_text(text)) is not None:
+            return _refusal(key, [exceeded])
         document = parse(text)
+        if (exceeded := limits.check(document)) is not None:
+            return _refusal(key, [exceeded])
         places, problem = _input_of(document)
         if problem is not None:
             return Prepared(sha256=key, errors=(shown(problem),))
-        errors = validate_document(schema()._schema, document, tuple(specified_rules))  # noqa: SLF001 - the only way to it
+        rules = [NoFragmentCyclesRule] if limits.is_circular(document) else RULES
+        errors = validate(
+            schema()._schema,  # noqa: SLF001 - the only way to it
+            document, rules, max_errors=MAX_ERRORS, hide_suggestions=hide_suggestions,
+        )  # fmt: skip
     except GraphQLError as error:
         errors = [error]
     except RecursionError:
         errors = [GraphQLError("Nested too deeply")]
     if errors:
-        return Prepared(sha256=key, errors=tuple(formatted(error) for error in errors))
-    return Prepared(sha256=key, document=document, places=places)
+        return _refusal(key, errors)
+    return Prepared(
+        sha256=key,
+        document=document,
+        characters=len(text),
+        places=places,
+        introspects=limits.introspects(document),
+    )
+
+
+def _refusal(key: str, errors: list[GraphQLError]) -> Prepared:
+    return Prepared(sha256=key, errors=tuple(formatted(error) for error in errors))
 
 
 def _input_of(  # noqa: C901 - one walk over the kinds of values

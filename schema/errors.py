@@ -6,10 +6,13 @@ from typing import Any
 
 import strawberry
 from graphql import GraphQLError
+from sqlalchemy.exc import DBAPIError
 
 from schema.enums import ErrorCode
-from services.errors import Problem
+from services.errors import Problem, TimedOut
+from services.guards import sqlstate
 
+STATEMENT_TIMEOUT = "57014"
 log = logging.getLogger("commonweal.errors")
 
 
@@ -65,6 +68,10 @@ def masked(fault: BaseException) -> dict[str, Any]:
     """Log a fault under an id, and return what a client may read of it."""
     error_id = secrets.token_hex(8)
     log.error("fault %s", error_id, exc_info=fault, extra={"error_id": error_id})
+    if isinstance(fault, DBAPIError) and sqlstate(fault) == STATEMENT_TIMEOUT:
+        told = shown(TimedOut())
+        told["extensions"]["errorId"] = error_id
+        return told
     return {
         "message": "Something went wrong on our side",
         "extensions": {"code": "INTERNAL_SERVER_ERROR", "errorId": error_id},

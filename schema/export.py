@@ -3,40 +3,34 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import date
-from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from schema.http_request import BadRequest, token_of
-from services import actors, hours_export
-from services.errors import ErrorCode, Invalid, Problem
+from schema import http_actor
+from schema.http_request import BadRequest
+from services import hours_export
+from services.errors import Invalid, Problem
 from services.refs import Ref
-
-_STATUS = {ErrorCode.UNAUTHENTICATED: 401, ErrorCode.FORBIDDEN: 403, ErrorCode.NOT_FOUND: 404}
 
 
 async def hours(request: Request) -> Response:
     """Stream a nonprofit's approved hours: `nonprofit` (slug), `from` and `until` (days, both included).
 
-    For its ADMINs and ACCOUNTANTs, by a bearer token with the scope READ.
+    For its ADMINs and ACCOUNTANTs, by a session or a token with the scope READ.
     """
     stack = AsyncExitStack()
     try:
         first_day, last_day = _day(request, "from"), _day(request, "until")
         session = await stack.enter_async_context(request.app.state.sessions())
-        actor = actors.ANONYMOUS
-        token = token_of(request)
-        if token is not None:
-            actor = await actors.load(session, token=token)
+        actor = await http_actor.actor_of(request, session)
         slug = request.query_params.get("nonprofit", "")
         nonprofit = await hours_export.nonprofit_to_export(session, actor, nonprofit=Ref(slug=slug))
         lines = hours_export.lines(session, nonprofit=nonprofit, first_day=first_day, last_day=last_day)
         head = await anext(lines)
     except (Problem, BadRequest) as problem:
         await stack.aclose()
-        return _refused(problem)
+        return http_actor.refused(request, problem)
     except BaseException:
         await stack.aclose()
         raise
@@ -62,12 +56,3 @@ def _day(request: Request, name: str) -> date:
         return date.fromisoformat(request.query_params.get(name, ""))
     except ValueError:
         raise Invalid("Give a day as YYYY-MM-DD", path=[name]) from None
-
-
-def _refused(problem: Problem | BadRequest) -> Response:
-    status = problem.status if isinstance(problem, BadRequest) else _STATUS.get(problem.code, 400)
-    extensions: dict[str, Any] = {"code": problem.code}
-    if isinstance(problem, Problem) and problem.path:
-        extensions["path"] = list(problem.path)
-    body = {"errors": [{"message": problem.message, "extensions": extensions}]}
-    return Response(orjson.dumps(body), status_code=status, media_type="application/json")

@@ -1,10 +1,12 @@
 """GraphQL over HTTP: a checked request in, one JSON document out."""
 
+import asyncio
 import hashlib
 import logging
 import re
 import secrets
 import time
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -15,11 +17,29 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from schema import accept, graphiql, http_request, logs, metrics, persisted, unit_of_work
+from schema import (
+    accept,
+    admission,
+    explain,
+    graphiql,
+    hanging_up,
+    http_request,
+    http_signing,
+    logs,
+    metering,
+    metrics,
+    persisted,
+    sse,
+    unit_of_work,
+)
 from schema.http_request import BadRequest
 from services.errors import ErrorCode
+from services.settings import Settings
 
 log = logging.getLogger("commonweal.http")
+TELL_COST = "commonweal-cost"
+"""A header of this name, of any value, asks for `extensions.cost`."""
+_NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _STATUS = {persisted.MISMATCH: 400, persisted.NOT_TRUSTED: 403}
 _FRESH = "private, max-age=0, must-revalidate"
@@ -28,7 +48,8 @@ _FRESH = "private, max-age=0, must-revalidate"
 class Compressed(GZipMiddleware):
     """Compress answers of 1 kB and more for those who take gzip; `gzip;q=0` says that one does not.
 
-    The length of an answer tells no secret to another site: none can make a browser ask with a token.
+    The length of an answer tells no secret to another site: none can make a browser ask with a token, and
+    what it makes one ask with the cookie is refused.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +67,8 @@ async def endpoint(request: Request) -> Response:
     if request.method == "GET" and accept.wants_page(wish):
         return graphiql.page()
     logs.request_id.set(_request_id(request))
-    kind = accept.chosen(wish)
+    streams = request.method == "POST" and accept.wants_events(wish, is_subscription=True)
+    kind = accept.chosen(wish) or (accept.JSON if streams else None)
     try:
         if request.method not in {"GET", "POST"}:
             return _refused(
@@ -54,19 +76,20 @@ async def endpoint(request: Request) -> Response:
             )
         if kind is None:
             return _refused(406, f"The answer can be {accept.GRAPHQL} or {accept.JSON}", kind=None)
-        return await _answered(request, kind)
+        return await _answered(request, kind, wish)
     except BadRequest as bad:
         return _refused(bad.status, bad.message, code=bad.code, kind=kind)
     except ClientDisconnect:
         return Response(status_code=400)
 
 
-async def _answered(request: Request, kind: str) -> Response:
+async def _answered(request: Request, kind: str, wish: str) -> Response:
     started = time.perf_counter()
     http_request.check_size(request)
     is_get = request.method == "GET"
-    asked = http_request.from_address(request) if is_get else await http_request.from_body(request)
-    token = http_request.token_of(request)
+    asked = http_request.from_address(request) if is_get else await _body(request)
+    signing = http_signing.begin(request)
+    explain.begin(request)
     state = request.app.state
     try:
         text = state.persisted.text_of(asked.document)
@@ -77,25 +100,67 @@ async def _answered(request: Request, kind: str) -> Response:
         query=text,
         variables=asked.variables,
         operation_name=asked.operation_name,
-        token=token,
+        token=signing.token,
         address=request.client.host if request.client else "",
         reads_only=is_get,
+        tells_cost=TELL_COST in request.headers,
     )
-    answer = await unit_of_work.execute(operation, sessions=state.sessions, settings=state.settings)
+    if not is_get and _is_streamed(wish, operation, state.settings):
+        if not state.live.admit(operation.address):
+            return _refused(429, "Too many connections", kind=kind, code=ErrorCode.RATE_LIMITED)
+        return sse.EventStream(state.live, operation, headers=_headers(accept.EVENTS))
+    answer = await _run(request, operation)
+    if signing.is_to_ask_again(answer):
+        answer = await _run(request, replace(operation, token=None))
     _note(asked, answer, time.perf_counter() - started)
     status = _status(answer, kind)
-    body = orjson.dumps(answer.body, default=str)
+    body = orjson.dumps(explain.added(answer.body), default=str)
+    limits = metering.headers(answer.charge) if answer.charge is not None else {}
+    if answer.retry_after is not None:
+        limits["Retry-After"] = str(answer.retry_after)
     if is_get and asked.document.text is None and "errors" not in answer.body:
-        return _fresh(request, body, kind)
-    return Response(body, status, _headers(kind, status, allow="POST" if answer.is_wrong_method else None))
+        return _fresh(request, body, kind, limits)
+    headers = _headers(kind, status, allow="POST" if answer.is_wrong_method else None)
+    response = Response(body, status, headers | limits)
+    signing.settle(response, answer)
+    return response
+
+
+async def _run(request: Request, operation: unit_of_work.Request) -> unit_of_work.Answer:
+    """Run an operation, unless its client hangs up."""
+    state = request.app.state
+    work = unit_of_work.execute(
+        operation, sessions=state.sessions, settings=state.settings, buckets=state.buckets
+    )
+    return await hanging_up.unless_gone(request, work)
+
+
+async def _body(request: Request) -> http_request.Asked:
+    try:
+        async with asyncio.timeout(request.app.state.settings.body_timeout_ms / 1000):
+            return await http_request.from_body(request)
+    except TimeoutError:
+        raise BadRequest(408, "The body took too long to arrive") from None
+
+
+def _is_streamed(wish: str, operation: unit_of_work.Request, settings: Settings) -> bool:
+    # Few ask for streams: the others are not to be looked at twice.
+    if accept.EVENTS not in wish.lower():
+        return False
+    hides = settings.hides_suggestions
+    return accept.wants_events(
+        wish, is_subscription=admission.is_subscription(operation, hide_suggestions=hides)
+    )
 
 
 def _note(asked: http_request.Asked, answer: unit_of_work.Answer, seconds: float) -> None:
     errors = len(answer.body.get("errors", []))
+    # What no operation can be called is not written down.
+    name = asked.operation_name if _NAME.fullmatch(asked.operation_name or "") else None
     metrics.note(seconds, has_errors=errors > 0)
     log.info(
         "operation",
-        extra={"operation": asked.operation_name, "ms": round(seconds * 1000, 2), "errors": errors},
+        extra={"operation": name, "ms": round(seconds * 1000, 2), "errors": errors},
     )
 
 
@@ -103,17 +168,19 @@ def _status(answer: unit_of_work.Answer, kind: str) -> int:
     """Return 4xx where nothing ran; to those who know only application/json a request in order is a 200."""
     if answer.is_wrong_method:
         return 405
+    if answer.retry_after is not None:
+        return 429
     codes = {e.get("extensions", {}).get("code") for e in answer.body.get("errors", [])}
     if ErrorCode.UNAUTHENTICATED in codes and "data" not in answer.body:
         return 401
     return 400 if answer.is_request_error and kind == accept.GRAPHQL else 200
 
 
-def _fresh(request: Request, body: bytes, kind: str) -> Response:
+def _fresh(request: Request, body: bytes, kind: str, limits: dict[str, str]) -> Response:
     """Answer a GET of a persisted document: in whole, or that it is as the client has it."""
     # Weak: a compressed answer has the same tag.
     tag = f'W/"{hashlib.sha256(kind.encode() + body).hexdigest()[:32]}"'
-    headers = _headers(kind) | {"ETag": tag, "Cache-Control": _FRESH}
+    headers = _headers(kind) | limits | {"ETag": tag, "Cache-Control": _FRESH}
     given = ",".join(request.headers.getlist("if-none-match"))
     known = [t.strip().removeprefix("W/") for t in given.split(",")]
     if "*" in known or tag.removeprefix("W/") in known:
@@ -129,7 +196,7 @@ def _headers(kind: str, status: int = 200, *, allow: str | None = None) -> dict[
     return more | {
         "Content-Type": f"{kind}; charset=utf-8",
         "X-Request-Id": logs.request_id.get() or "",
-        "Vary": "Accept, Authorization",
+        "Vary": "Accept, Authorization, Cookie",
         "Cache-Control": "no-store",
     }
 

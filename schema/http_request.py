@@ -72,7 +72,7 @@ async def from_body(request: Request) -> Asked:
         text = body.decode()
     except UnicodeDecodeError:
         raise BadRequest(400, "The body is not UTF-8") from None
-    return _checked(_parsed(text, "The body"))
+    return checked(parsed(text, "The body"))
 
 
 def from_address(request: Request) -> Asked:
@@ -81,7 +81,7 @@ def from_address(request: Request) -> Asked:
     Raises:
         BadRequest: form of the parameters, or no such header.
     """
-    asked = _checked(_parameters(request.scope["query_string"]))
+    asked = checked(_parameters(request.scope["query_string"]))
     if asked.document.text is not None and PREFLIGHT not in request.headers and not _is_json(request):
         raise BadRequest(
             400, "A GET of a document in words needs the header Commonweal-Preflight, of any value",
@@ -112,11 +112,11 @@ def _parameters(query: bytes) -> dict[str, Any]:
         found[name] = value
     for name in ("variables", "extensions"):
         if name in found:
-            found[name] = _parsed(found[name], f"`{name}`") if found[name] else None
+            found[name] = parsed(found[name], f"`{name}`") if found[name] else None
     return found
 
 
-def _parsed(text: str, what: str) -> Any:
+def parsed(text: str, what: str) -> Any:
     """Read JSON with exact numbers: an amount is never a float, not even on its way in."""
     try:
         return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
@@ -128,7 +128,12 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _checked(document: Any) -> Asked:
+def checked(document: Any) -> Asked:
+    """Return the parameters of a request, as a body or a message of a websocket has them.
+
+    Raises:
+        BadRequest: they are not of their form.
+    """
     if isinstance(document, list):
         raise BadRequest(400, "Batches are not served: send each operation as a request of its own")
     if not isinstance(document, dict):
@@ -172,15 +177,12 @@ def _hash(extensions: Any) -> str | None:
     return f"{persisted.PREFIX}{found}"
 
 
-def token_of(request: Request) -> str | None:
-    """Return the bearer token of a request, or None where it has none.
+def bearer(header: str) -> str:
+    """Return the token of an `Authorization`.
 
     Raises:
         BadRequest: another scheme, or no token.
     """
-    header = request.headers.get("authorization")
-    if header is None:
-        return None
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise BadRequest(401, "Send `Authorization: Bearer` with a token", ErrorCode.UNAUTHENTICATED)

@@ -18,7 +18,10 @@ from services.settlement import CURRENTS
 
 @strawberry.type(description="A sign-in.")
 class Session:
-    token: str = strawberry.field(description="Shown once; to be sent as `Authorization: Bearer`.")
+    token: str = strawberry.field(
+        description="Shown once; to be sent as `Authorization: Bearer`. Empty where the request had the "
+        "header `Commonweal-Cookie`: then a cookie holds it, which scripts cannot read."
+    )
     expires_at: datetime = strawberry.field(description="Until when it holds.")
 
 

@@ -11,6 +11,7 @@ OPERATIONS = Counter("commonweal_operations", "GraphQL operations answered.", ["
 SECONDS = Histogram("commonweal_operation_seconds", "Time from request to answer.", registry=REGISTRY)
 DOCUMENTS = Counter("commonweal_documents", "Documents asked for: read anew or remembered.", ["from"])
 CONNECTIONS = Gauge("commonweal_database_connections_in_use", "Connections taken from the pool.")
+LIVE_CONNECTIONS = Gauge("commonweal_live_connections", "Websockets and streams of events that are open.")
 MAILS_WAITING = Gauge("commonweal_mails_waiting", "Mails in the outbox that are not delivered.")
 
 

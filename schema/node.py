@@ -5,7 +5,7 @@ from typing import Any
 import strawberry
 
 from schema.fields import derived
-from services import ids
+from services import ids, rows
 from services.refs import Ref
 
 
@@ -29,11 +29,12 @@ def id_of(kind: str) -> Any:
     return public_id
 
 
-def rows_of(table: type[Any], *types: str) -> Any:
+def rows_of(table: Any, *types: str) -> Any:
     """Return an `is_type_of`: rows of a table, of one of these types if any are named."""
+    classes = (table, rows.light(table)) if hasattr(table, "__table__") else (table,)
 
     def is_type_of(obj: Any, _: Any) -> bool:
-        return isinstance(obj, table) and (not types or obj.type in types)
+        return isinstance(obj, classes) and (not types or obj.type in types)
 
     return staticmethod(is_type_of)
 

@@ -31,8 +31,8 @@ def page_info(page: Page[Any]) -> PageInfo:
     return PageInfo(
         has_next_page=page.has_next_page,
         has_previous_page=page.has_previous_page,
-        start_cursor=page.cursors[0] if page.cursors else None,
-        end_cursor=page.cursors[-1] if page.cursors else None,
+        start_cursor=page.start_cursor,
+        end_cursor=page.end_cursor,
     )
 
 

@@ -47,6 +47,7 @@ class Persisted:
             ConfigurationError: a manifest that cannot be read, or a document in it that cannot run.
         """
         self._only = settings.trusted_only
+        self._hides = settings.hides_suggestions
         self._trusted = _manifest(settings.trusted_documents) if settings.trusted_documents else {}
         if self._only and not self._trusted:
             raise ConfigurationError("COMMONWEAL_TRUSTED_ONLY needs COMMONWEAL_TRUSTED_DOCUMENTS")
@@ -69,9 +70,12 @@ class Persisted:
             return asked.text
         if self._only:
             raise Unknown(NOT_TRUSTED, "Only trusted documents are served")
-        if asked.id is not None and documents.prepare(asked.text).document is not None:
+        if asked.id is not None and self._runs(asked.text):
             self._registered.put(key, asked.text, size=len(asked.text))
         return asked.text
+
+    def _runs(self, text: str) -> bool:
+        return documents.prepare(text, hide_suggestions=self._hides).document is not None
 
     def _found(self, name: str) -> str:
         if (text := self._trusted.get(name)) is not None:

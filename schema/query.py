@@ -7,7 +7,7 @@ import strawberry
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from resolvers import collectives as resolve
-from resolvers import nodes
+from resolvers import live, nodes
 from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
 from resolvers.context import Info
@@ -24,6 +24,7 @@ from schema.node import CollectiveRef, Node, ref_or_none
 from schema.offer import OfferConnection, OfferFilter, offer_filter
 from schema.order import Order, OrderConnection, OrderFilter
 from schema.page import After, First, requested
+from schema.rate_limit import RateLimitQueries
 from schema.scalars import CurrencyCode
 from schema.sorting import CollectiveOrder, OfferOrder, OrderOrder, TransactionOrder
 from schema.transaction import Transaction, TransactionConnection, TransactionFilter
@@ -47,7 +48,7 @@ class CollectiveFilter:
 
 
 @strawberry.type(description="What can be read. Without sign-in: what is public.")
-class Query(CommunityQueries):
+class Query(CommunityQueries, RateLimitQueries):
     @strawberry.field(description="The signed-in user, or null.", graphql_type=User | None)
     def me(self, info: Info) -> Any:
         return info.context.actor.user
@@ -218,6 +219,12 @@ class Query(CommunityQueries):
     )
     async def platform_policy(self, info: Info) -> Any:
         return await info.context.run(_policy)
+
+    @strawberry.field(
+        description="Opaque: subscriptions give as `after` what is not in this query's other fields yet."
+    )
+    async def live_position(self, info: Info) -> str | None:
+        return await live.position(info)
 
     @strawberry.field(description="Invitations that wait for your answer.", graphql_type=list[Invitation])
     async def my_invitations(self, info: Info) -> Any:

@@ -12,19 +12,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 
 from models import Receipt
+from schema import http_actor
 from schema.errors import masked
-from schema.http_request import BadRequest, token_of
-from services import actors, ids, receipts
-from services.actors import Actor
-from services.errors import ErrorCode, Invalid, NotFound, Problem, RateLimited
+from schema.http_request import BadRequest
+from services import ids, receipts
+from services.errors import Invalid, NotFound, Problem, RateLimited
 
 log = logging.getLogger("commonweal.receipts")
-_STATUS = {
-    ErrorCode.UNAUTHENTICATED: 401,
-    ErrorCode.FORBIDDEN: 403,
-    ErrorCode.NOT_FOUND: 404,
-    ErrorCode.RATE_LIMITED: 429,
-}
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -35,7 +29,7 @@ _HEADERS = {
 async def upload(request: Request) -> Response:
     """Keep the body, a file of the kind that Content-Type says, as the user's receipt.
 
-    For a user with a bearer token (scope ORDERS), at most 100 times a day: 201 with id, contentType and
+    For a user with a session or a token (scope ORDERS), at most 100 times a day: 201 with id, contentType and
     sizeBytes. 413 above 15 MB, 415 for another kind than JPEG, PNG, WebP and PDF.
     """
     return await _answered(request, _kept)
@@ -51,10 +45,11 @@ async def _answered(request: Request, work: Any) -> Response:
         answer: Response = await work(request)
     except ClientDisconnect:
         return Response(status_code=400)
-    except BadRequest as bad:
-        return _refused(bad.status, bad.message, code=bad.code)
-    except Problem as problem:
-        return _refused(_status(problem), problem.message, code=problem.code)
+    except (BadRequest, Problem) as problem:
+        refusal = http_actor.refused(request, problem, status=_status(problem))
+        # What is left of a body is not read: the connection ends.
+        refusal.headers["Connection"] = "close"
+        return refusal
     except (DBAPIError, PoolTimeout, OSError) as fault:
         return Response(
             orjson.dumps({"errors": [masked(fault)]}), status_code=500, media_type="application/json"
@@ -62,26 +57,18 @@ async def _answered(request: Request, work: Any) -> Response:
     return answer
 
 
-def _status(problem: Problem) -> int:
+def _status(problem: Problem | BadRequest) -> int | None:
     if isinstance(problem, receipts.TooLarge):
         return 413
     if isinstance(problem, receipts.WrongType):
         return 415
-    return _STATUS.get(problem.code, 400)
-
-
-def _refused(status: int, message: str, *, code: str) -> Response:
-    """Say why not. What is left of a body is not read: the connection ends."""
-    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    return Response(
-        orjson.dumps(body), status_code=status, media_type="application/json", headers={"Connection": "close"}
-    )
+    return None
 
 
 async def _kept(request: Request) -> Response:
     state, folder = request.app.state, _folder(request)
     async with state.sessions() as session, session.begin():
-        actor = await _actor(request, session)
+        actor = await http_actor.actor_of(request, session)
         may_send = await receipts.count_upload(session, actor)
     if not may_send:  # which was counted, too
         raise RateLimited("Too many files today; try again tomorrow")
@@ -122,7 +109,7 @@ async def _found(request: Request) -> Response:
     except Invalid:
         raise nothing from None
     async with request.app.state.sessions() as session:
-        actor = await _actor(request, session)
+        actor = await http_actor.actor_of(request, session)
         row = await receipts.find(session, actor, receipt_id=receipt_id)
     if row is None:
         raise nothing
@@ -134,11 +121,6 @@ async def _found(request: Request) -> Response:
         place, media_type=row.content_type, headers=_HEADERS, content_disposition_type="attachment",
         filename=public_id + receipts.ENDINGS[row.content_type],
     )  # fmt: skip
-
-
-async def _actor(request: Request, session: Any) -> Actor:
-    token = token_of(request)
-    return actors.ANONYMOUS if token is None else await actors.load(session, token=token)
 
 
 def _folder(request: Request) -> Path:

@@ -76,7 +76,9 @@ def parse_datetime(value: object) -> datetime:
 
 def show_datetime(moment: datetime) -> str:
     """Write a moment in UTC with microseconds and Z, always alike."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def show_decimal(number: Decimal) -> str:

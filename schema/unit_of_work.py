@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from graphql import (
@@ -13,51 +14,27 @@ from graphql import (
     GraphQLError,
     OperationDefinitionNode,
     OperationType,
-    get_operation_ast,
 )
-from graphql.execution.values import VariableValues
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from strawberry.types import ExecutionResult
 
 from models.enums import Scope
 from resolvers.context import Context
-from schema import compiled, documents
-from schema.build import schema
+from schema import admission, compiled, explain, suggestions
 from schema.errors import formatted, masked, shown
-from schema.texts import bad_text
-from services import actors
-from services.errors import Forbidden, Problem
+from schema.executing import Answer, Request, Work, result_of, work_of
+from schema.metering import Meter
+from services import actors, permissions
+from services.errors import Problem, TimedOut
 from services.guards import RETRYABLE, sqlstate
+from services.live_hub import Hub
+from services.rate_limits import Buckets, Charge
 from services.settings import Settings
+
+__all__ = ["ATTEMPTS", "Answer", "Request", "execute", "snapshot"]
 
 ATTEMPTS = 5
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """A GraphQL request as it came in."""
-
-    query: str
-    variables: Mapping[str, Any] | None = None
-    operation_name: str | None = None
-    token: str | None = None
-    address: str = ""
-    reads_only: bool = False
-    """Whether only a query may run."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What goes back: the body, and whether the request itself was no good."""
-
-    body: dict[str, Any]
-    is_request_error: bool = False
-    is_wrong_method: bool = False
-    """Whether a mutation was asked for where only a query may run."""
-    is_compiled: bool = False
-    """Whether a compiled query gave it."""
 
 
 class _Again(Exception):  # noqa: N818 - a signal, not an error
@@ -70,84 +47,101 @@ async def execute(
     sessions: async_sessionmaker[AsyncSession],
     settings: Settings,
     demo: bool = False,
+    buckets: Buckets | None = None,
+) -> Answer:
+    """Run a query or a mutation within its limits: of points, where there are `buckets`, and of time."""
+    meter = Meter(settings, buckets, request.token, request.address)
+    found = await admission.admitted(request, meter)
+    if isinstance(found, Answer):
+        return found
+    work = work_of(request, *found, settings)
+    answer = await _timed(work, meter, sessions=sessions, settings=settings, demo=demo)
+    meter.settle(answer.body.get("data"))
+    if settings.hides_suggestions:
+        suggestions.hide(answer.body.get("errors", ()))
+    if request.tells_cost or (meter.plan is not None and meter.plan.tells):
+        answer.body["extensions"] = {"cost": meter.told()}
+    return replace(answer, charge=meter.charge)
+
+
+@asynccontextmanager
+async def snapshot(
+    request: Request,
+    document: DocumentNode,
+    *,
+    sessions: async_sessionmaker[AsyncSession],
+    settings: Settings,
+    live: Hub,
+) -> AsyncIterator[Context]:
+    """Yield a context to read in, with the viewer as they are now.
+
+    Raises:
+        Unauthenticated: the token is not good.
+        Forbidden: it lacks the scope READ.
+    """
+    session = sessions()
+    context = Context(
+        session=session, sessions=sessions, settings=settings, address=request.address, document=document,
+        token=request.token, live=live,
+    )  # fmt: skip
+    try:
+        if request.token is not None:
+            context.actor = await context.run(_load_actor, token=request.token)
+            _require_read(context)
+        yield context
+    finally:
+        await context.settled()
+        await _close_quietly(session)
+
+
+async def _timed(
+    work: Work,
+    meter: Meter,
+    *,
+    sessions: async_sessionmaker[AsyncSession],
+    settings: Settings,
+    demo: bool,
 ) -> Answer:
     """Run an operation, again where the database asks for it: deadlocks, lost connections.
 
-    Nothing of a run that is repeated was kept; the answer goes out after the commit.
+    Nothing of a run that is repeated was kept; the answer goes out after the commit. One that is stopped,
+    because it takes too long or because nobody waits for it, is paid for in full.
     """
-    prepared = documents.prepare(request.query)
-    if prepared.document is None:
-        return Answer({"errors": list(prepared.errors)}, is_request_error=True)
-    if (bad := _bad_variable(request.variables or {}, prepared.places)) is not None:
-        return Answer({"errors": [bad]}, is_request_error=True)
-    operation = get_operation_ast(prepared.document, request.operation_name)
-    if operation is None:
-        unknown = GraphQLError("Name one of the document's operations")
-        return Answer({"errors": [formatted(unknown)]}, is_request_error=True)
-    if request.reads_only and operation.operation is not OperationType.QUERY:
-        wrong = GraphQLError("Only queries are answered here: send a mutation as a POST")
-        return Answer({"errors": [formatted(wrong)]}, is_request_error=True, is_wrong_method=True)
-    work = _Work(request, prepared.document, operation, _query(request, prepared, operation, settings))
-    for attempt in range(ATTEMPTS):
-        try:
-            return await _once(
-                work, sessions=sessions, settings=settings, demo=demo, last=attempt == ATTEMPTS - 1
-            )
-        except compiled.GiveUp:
-            # There is an error to tell, which graphql-core does exactly, from a snapshot of its own.
-            work = replace(work, query=None)
-        except _Again:
-            # The wait is for two operations not to meet again; nothing secret hangs on it.
-            await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - as above
+    try:
+        async with asyncio.timeout(settings.execution_timeout_ms / 1000) as limit:
+            ends_at = limit.when()
+            for attempt in range(ATTEMPTS):
+                try:
+                    if attempt > 0:
+                        limit.reschedule(ends_at)
+                    return await _once(
+                        work, sessions=sessions, settings=settings, demo=demo,
+                        last=attempt == ATTEMPTS - 1, limit=limit, charge=meter.charge,
+                    )  # fmt: skip
+                except compiled.GiveUp:
+                    # There is an error to tell, which graphql-core does exactly, from a snapshot of its own.
+                    work = replace(work, query=None)
+                except _Again:
+                    # The wait is for two operations not to meet again; nothing secret hangs on it.
+                    await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - as above
+    except TimeoutError:
+        meter.settle_in_full()
+        return Answer({"data": None, "errors": [shown(TimedOut())]})
+    except asyncio.CancelledError:
+        meter.settle_in_full()
+        raise
     raise AssertionError("unreachable")
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What is to be run, and how."""
-
-    request: Request
-    document: DocumentNode
-    operation: OperationDefinitionNode
-    query: tuple[compiled.Program, VariableValues] | None
-    """The compiled query, or None where graphql-core is to run it."""
-
-
-def _query(
-    request: Request,
-    prepared: documents.Prepared,
-    operation: OperationDefinitionNode,
-    settings: Settings,
-) -> tuple[compiled.Program, VariableValues] | None:
-    is_query = operation.operation is OperationType.QUERY
-    if not (settings.compiled_queries and is_query) or prepared.document is None:
-        return None
-    try:
-        variables = compiled.variables_of(operation, request.variables or {})
-    except compiled.GiveUp:
-        return None
-    program = compiled.program_of(prepared.document, operation, variables, prepared.programs)
-    return None if program is None else (program, variables)
-
-
-async def _result(work: _Work, context: Context) -> ExecutionResult:
-    if work.query is not None:
-        return ExecutionResult(data=await compiled.run(*work.query, context), errors=None)
-    return await schema().execute(
-        work.request.query,
-        variable_values=dict(work.request.variables or {}),
-        context_value=context,
-        operation_name=work.request.operation_name,
-    )
-
-
 async def _once(
-    work: _Work,
+    work: Work,
     *,
     sessions: async_sessionmaker[AsyncSession],
     settings: Settings,
     demo: bool,
     last: bool,
+    limit: asyncio.Timeout,
+    charge: Charge | None,
 ) -> Answer:
     request, document, operation = work.request, work.document, work.operation
     session = sessions()
@@ -155,14 +149,15 @@ async def _once(
         session=session, sessions=sessions, settings=settings, address=request.address, demo=demo,
         document=document,
         is_mutation=operation.operation is OperationType.MUTATION,
-        root_fields=_root_fields(operation),
+        root_fields=_root_fields(operation), charge=charge,
     )  # fmt: skip
     committing = False
     try:
         if request.token is not None:
             context.actor = await context.run(_load_actor, token=request.token)
             _require_read(context)
-        result = await _result(work, context)
+            explain.decide(context.actor)
+        result = await result_of(work, context)
         errors = result.errors or []
         fault = _fault(errors)
         if fault is not None and context.is_mutation:
@@ -181,7 +176,11 @@ async def _once(
                 is_request_error=all(e.path is None for e in errors),
             )
         committing = context.is_mutation
+        limit.reschedule(None)
         await _finish(context)
+    except asyncio.CancelledError:
+        await context.abandon()
+        raise
     except Problem as problem:
         await _close_quietly(session)
         return Answer({"errors": [shown(problem)]})
@@ -208,9 +207,8 @@ def _require_read(context: Context) -> None:
     Raises:
         Forbidden: the token lacks the scope.
     """
-    scopes = context.actor.scopes
-    if scopes is not None and not context.is_mutation and Scope.READ not in scopes:
-        raise Forbidden(f"This access token lacks the scope {Scope.READ}")
+    if not context.is_mutation:
+        permissions.require_scope(context.actor, Scope.READ)
 
 
 async def _load_actor(session: AsyncSession, _: actors.Actor, *, token: str) -> actors.Actor:
@@ -220,9 +218,19 @@ async def _load_actor(session: AsyncSession, _: actors.Actor, *, token: str) -> 
 async def _finish(context: Context) -> None:
     """Keep what a mutation wrote, unless it was a dry run; end a query's snapshot."""
     if context.is_mutation and context.stored != {False}:
-        await context.session.commit()
+        await _unbroken(context.session.commit())
     else:
         await context.session.rollback()
+
+
+async def _unbroken(work: Coroutine[Any, Any, None]) -> None:
+    """Finish a work even if this operation is cancelled meanwhile: a commit is done or it is not."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _close_quietly(session: AsyncSession) -> None:
@@ -256,16 +264,3 @@ def _ask_again(fault: BaseException, *, last: bool) -> None:
         and (fault.connection_invalidated or sqlstate(fault) in RETRYABLE)
     ):
         raise _Again
-
-
-def _bad_variable(
-    variables: Mapping[str, Any], places: Mapping[str, tuple[str, ...]]
-) -> dict[str, Any] | None:
-    """Return what is wrong with a variable's text, named by the argument that it is for."""
-    try:
-        for name, value in variables.items():
-            if problem := bad_text(value, places.get(name, (name,))) or bad_text(name, ("variables",)):
-                return shown(problem)
-    except RecursionError:
-        return formatted(GraphQLError("Nested too deeply"))
-    return None

@@ -5,12 +5,13 @@ from html import escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from schema import unit_of_work
+from schema import graphiql, unit_of_work
 
 _MUTATION = "mutation Verify($i: VerifyEmailInput!) { verifyEmail(input: $i) { errors { message } } }"
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; form-action 'self'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
+_HEADERS = graphiql.SECURITY_HEADERS | {
+    "Content-Security-Policy": (
+        "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
     "Cache-Control": "no-store",
 }
 MAX_TOKEN = 200

@@ -32,6 +32,13 @@ class Actor:
     platform_fee_bps: int = 0
 
     @property
+    def kind(self) -> str:
+        """Which form the predicates of visibility have: nobody's, a person's, or a reader's of everything."""
+        if self.user is None:
+            return "anonymous"
+        return "platform" if self.is_platform_accountant else "person"
+
+    @property
     def id(self) -> UUID | None:
         """The user's collective."""
         return self.user.id if self.user else None

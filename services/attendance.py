@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Select, Uuid, column, func, literal, select, true
@@ -191,6 +192,20 @@ async def _settle(
     return await hours.settle_actual(session, actor, order_id=order.id, amount_minor=minor, ends_at=until)
 
 
+async def of_users(
+    session: AsyncSession, actor: Actor, *, user_ids: Sequence[UUID], event_id: UUID
+) -> dict[UUID, Attendance]:
+    """Return who of the users came to an event, by user; none where the actor does not run it."""
+    found = await session.execute(
+        select(Attendance).where(
+            col(Attendance.event_id) == event_id,
+            col(Attendance.user_id).in_(user_ids),
+            visibility.of_attendance(actor),
+        )
+    )
+    return {row.user_id: row for row in found.scalars()}
+
+
 class _ByArrival(Sort):
     """Attendances by check-in, then by user: they have no id of their own."""
 
@@ -230,6 +245,6 @@ async def pages_of(
     for came in (await session.execute(statement)).scalars():
         found[came.event_id].append(came)
     return {
-        event_id: pages.build(rows, rows_of(event_id), sort=FIRST_COME, page=page)
+        event_id: pages.build(rows, partial(rows_of, event_id), sort=FIRST_COME, page=page)
         for event_id, rows in found.items()
     }

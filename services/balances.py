@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, case, false, func, literal, or_, select, union_all
+from sqlalchemy import BigInteger, Numeric, and_, case, false, func, literal, or_, select, union_all
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -19,7 +20,7 @@ from models.enums import (
     PaymentMethodKind,
     PayoutMethodKind,
 )
-from services import visibility
+from services import rows, visibility
 from services.actors import Actor
 from services.money import Money
 
@@ -57,70 +58,77 @@ class Balance:
         return Money(self.pending_minor, self.currency)
 
 
+@dataclass(frozen=True)
+class Owner:
+    """A collective that the viewer was shown, as far as its balances hang on it."""
+
+    id: UUID
+    type: str
+    currency: str
+    host_id: UUID | None
+    parent_id: UUID | None
+
+    @classmethod
+    def of(cls, row: Collective) -> "Owner":
+        """Return a collective as the owner of balances."""
+        return cls(row.id, row.type, row.currency, row.host_id, row.parent_id)
+
+
 async def of(
-    session: AsyncSession,
-    actor: Actor,
-    *,
-    collective_ids: Sequence[UUID],
-    as_of: datetime | None = None,
-) -> dict[UUID, list[Balance]]:
+    session: AsyncSession, actor: Actor, *, owners: Sequence[Owner], as_of: datetime | None = None
+) -> dict[Owner, list[Balance]]:
     """Return balances of collectives in every currency they have, their own first, then by code.
 
-    A collective whose balance the actor may not see has an empty list. Two statements, three for the past.
+    A collective whose balance the actor may not see has an empty list. One statement, now and in the past.
     """
-    owners = (
-        await session.execute(
-            select(Collective).where(
-                col(Collective.id).in_(collective_ids), visibility.of_collective(actor)
-            )
-        )
-    ).scalars().all()  # fmt: skip
-    visible = {row.id: row for row in owners if visibility.sees_balance(actor, row)}
+    visible = [owner for owner in owners if visibility.sees_balance(actor, owner)]
     moment = as_of or now()
-    sums: dict[tuple[UUID, str], list[int]] = {
-        (row.id, row.currency): [0, 0, 0] for row in visible.values()
-        if row.type != CollectiveType.EVENT
-    }  # fmt: skip
-    for line in await _accounts(session, list(visible), as_of):
-        total = sums.setdefault((line.owner_id, line.currency), [0, 0, 0])
+    sums: dict[UUID, dict[str, list[int]]] = {
+        owner.id: {} if owner.type == CollectiveType.EVENT else {owner.currency: [0, 0, 0]}
+        for owner in visible
+    }
+    for line in await _lines(session, actor, list(sums), as_of) if sums else ():
+        total = sums[line.owner_id].setdefault(line.currency, [0, 0, 0])
         total[0] += line.posted
         total[1] += line.held
-    if as_of is None:
-        for line in await _pending(session, list(visible)):
-            sums.setdefault((line.owner_id, line.currency), [0, 0, 0])[2] += int(line.pending)
-    return {owner_id: _sorted(visible.get(owner_id), sums, owner_id, moment) for owner_id in collective_ids}
+        total[2] += int(line.pending)
+    return {owner: _sorted(owner, sums.get(owner.id, {}), moment) for owner in owners}
 
 
-def _sorted(
-    owner: Collective | None,
-    sums: dict[tuple[UUID, str], list[int]],
-    owner_id: UUID,
-    moment: datetime,
-) -> list[Balance]:
-    if owner is None:
-        return []
-    found = [
-        Balance(currency, moment, *figures)
-        for (of_id, currency), figures in sums.items()
-        if of_id == owner_id
-    ]
+def _sorted(owner: Owner, sums: dict[str, list[int]], moment: datetime) -> list[Balance]:
+    found = [Balance(currency, moment, *figures) for currency, figures in sums.items()]
     return sorted(found, key=lambda b: (b.currency != owner.currency, b.currency))
 
 
-async def _accounts(
-    session: AsyncSession, owner_ids: list[UUID], as_of: datetime | None
-) -> Sequence[Row[Any]]:
-    """Read posted and held of the owners' balance accounts, over all books."""
+async def _lines(
+    session: AsyncSession, actor: Actor, owner_ids: list[UUID], as_of: datetime | None
+) -> Sequence[Any]:
+    """Read what the owners' accounts hold and, now, what is on its way to them; one statement."""
+
+    def build() -> Any:
+        accounts = _accounts(owner_ids, as_of)
+        if as_of is not None:
+            return accounts
+        whole = union_all(accounts, _pending(owner_ids)).subquery("line")
+        return select(whole)
+
+    if as_of is not None:
+        return list((await session.execute(build())).all())
+    return await rows.read(session, actor, name="balances", build=build, owner_ids=owner_ids)
+
+
+def _accounts(owner_ids: list[UUID], as_of: datetime | None) -> Any:
+    """Select posted and held of the owners' balance accounts, over all books."""
     of_owners = and_(
-        col(LedgerAccount.owner_id).in_(owner_ids),
+        rows.among(col(LedgerAccount.owner_id), "owner_ids", owner_ids),
         col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
     )
+    nothing = sql_cast(literal(0), Numeric).label("pending")
     if as_of is None:
-        statement: Any = select(
-            col(LedgerAccount.owner_id), col(LedgerAccount.currency),
-            col(LedgerAccount.posted).label("posted"), col(LedgerAccount.held).label("held"),
+        return select(
+            col(LedgerAccount.owner_id).label("owner_id"), col(LedgerAccount.currency).label("currency"),
+            col(LedgerAccount.posted).label("posted"), col(LedgerAccount.held).label("held"), nothing,
         ).where(of_owners)  # fmt: skip
-        return list((await session.execute(statement)).all())
     last = (
         select(col(Posting.balance_after))
         .where(
@@ -141,18 +149,16 @@ async def _accounts(
         )
         .scalar_subquery()
     )  # fmt: skip
-    past = select(
-        col(LedgerAccount.owner_id), col(LedgerAccount.currency),
-        func.coalesce(last, 0).label("posted"), held.label("held"),
+    return select(
+        col(LedgerAccount.owner_id).label("owner_id"), col(LedgerAccount.currency).label("currency"),
+        func.coalesce(last, 0).label("posted"), held.label("held"), nothing,
     ).where(of_owners)  # fmt: skip
-    return list((await session.execute(past)).all())
 
 
-async def _pending(session: AsyncSession, owner_ids: list[UUID]) -> Sequence[Row[Any]]:
+def _pending(owner_ids: list[UUID]) -> Any:
     """Sum incoming orders that are not posted yet: they carry their receiver's currency.
 
     Of a redemption, the business's currents until it is approved, and the user's dollars until it is paid.
-    One statement.
     """
     into_balance = case(
         (
@@ -170,7 +176,7 @@ async def _pending(session: AsyncSession, owner_ids: list[UUID]) -> Sequence[Row
         col(Order.to_id).label("owner_id"), col(Order.currency).label("currency"),
         func.coalesce(col(Order.approved_amount), col(Order.amount)).label("minor"),
     ).where(
-        col(Order.to_id).in_(owner_ids), into_balance == literal(value=True), _OPEN
+        rows.among(col(Order.to_id), "owner_ids", owner_ids), into_balance == literal(value=True), _OPEN
     )  # fmt: skip
     dollars: Any = (
         select(
@@ -178,10 +184,14 @@ async def _pending(session: AsyncSession, owner_ids: list[UUID]) -> Sequence[Row
             (col(Redemption.usd_gross_minor) - col(Redemption.usd_fee_minor)).label("minor"),
         )
         .join(Redemption, col(Redemption.order_id) == Order.id)
-        .where(col(Order.from_id).in_(owner_ids), col(Order.type) == OrderType.REDEMPTION, _OPEN)
+        .where(
+            rows.among(col(Order.from_id), "owner_ids", owner_ids),
+            col(Order.type) == OrderType.REDEMPTION, _OPEN,
+        )
     )  # fmt: skip
     each = union_all(incoming, dollars).subquery("each")
-    statement: Any = select(
-        each.c.owner_id, each.c.currency, func.sum(each.c.minor).label("pending")
-    ).group_by(each.c.owner_id, each.c.currency)
-    return list((await session.execute(statement)).all())
+    zero = sql_cast(literal(0), BigInteger)
+    return select(
+        each.c.owner_id, each.c.currency, zero.label("posted"), zero.label("held"),
+        func.sum(each.c.minor).label("pending"),
+    ).group_by(each.c.owner_id, each.c.currency)  # fmt: skip

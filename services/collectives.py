@@ -6,19 +6,19 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ARRAY, Select, Text, cast, exists, func, or_, select, update
+from sqlalchemy import ARRAY, Select, Text, bindparam, cast, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Collective, LedgerAccount, Member, Order, SlugRedirect, now
 from models.enums import CollectiveType, MemberRole, OrderStatus
-from services import ledger, outbox, pages, slugs, texts, visibility
+from services import ledger, outbox, pages, rows, slugs, texts, visibility
 from services.actors import Actor
-from services.errors import Conflict, Invalid, InvalidState, NotFound
+from services.errors import Conflict, Invalid, InvalidState
 from services.identity import fiat
 from services.pages import Page, PageRequest, Sort
 from services.permissions import Action, Subject, require
-from services.refs import Ref, named, require_open, resolve_one
+from services.refs import Ref, key_of, named, require_open, resolve_one
 
 CREATABLE = (CollectiveType.COMMUNITY, CollectiveType.NONPROFIT, CollectiveType.BUSINESS)
 MAX_TAGS = 20
@@ -310,21 +310,50 @@ async def find(
     session: AsyncSession, actor: Actor, *, wanted: Filter, sort: Sort, page: PageRequest
 ) -> Page[Collective]:
     """List the collectives that the actor may see."""
+    if not (wanted.host_id or wanted.tag or wanted.search):
+        name = ("collectives", tuple(wanted.type), wanted.is_archived)
+        return await rows.page(
+            session, actor, name=name, statement=lambda: _listed(actor, wanted), sort=sort, page=page
+        )
     return await pages.read(session, _listed(actor, wanted), sort=sort, page=page)
 
 
 async def by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Collective]:
     """Return those of the collectives that the actor may see; one statement."""
-    statement = select(Collective).where(col(Collective.id).in_(row_ids), visibility.of_collective(actor))
-    return {row.id: row for row in (await session.execute(statement)).scalars()}
+    found = await rows.read(
+        session,
+        actor,
+        name="collectives.by_ids",
+        build=lambda: select(Collective).where(
+            rows.among(col(Collective.id), "row_ids", row_ids), visibility.of_collective(actor)
+        ),
+        row_ids=list(row_ids),
+    )
+    return {row.id: row for row in found}
 
 
 async def by_ref(session: AsyncSession, actor: Actor, *, ref: Ref) -> Collective | None:
-    """Return one collective, or None where there is none that the actor may see."""
-    try:
-        return named(await resolve_one(session, actor, ref))
-    except NotFound:
-        return None
+    """Return one collective, or None where there is none that the actor may see; as `refs.resolve`."""
+    key = key_of("collective", ref)
+    if isinstance(key, UUID):
+        return (await by_ids(session, actor, row_ids=[key])).get(key)
+    found = await rows.read(
+        session, actor, name="collectives.by_slug", build=lambda: _by_slug(actor, key), slug=key
+    )
+    return found[0] if found else None
+
+
+def _by_slug(actor: Actor, slug: str) -> Select[Collective]:
+    given = bindparam("slug", slug, type_=Text)
+    before = select(col(SlugRedirect.collective_id)).where(col(SlugRedirect.slug) == given).scalar_subquery()
+    return (
+        select(Collective)
+        .where(
+            or_(col(Collective.slug) == given, col(Collective.id) == before), visibility.of_collective(actor)
+        )
+        .order_by((col(Collective.slug) == given).desc())
+        .limit(1)
+    )
 
 
 async def touch(session: AsyncSession, collective_id: UUID) -> None:

@@ -29,6 +29,10 @@ class ErrorCode(StrEnum):
     """The idempotency key was used for another payload."""
     RATE_LIMITED = "RATE_LIMITED"
     """Too many tries; later again."""
+    COST_LIMIT_EXCEEDED = "COST_LIMIT_EXCEEDED"
+    """One operation asks for more than one may."""
+    TIMEOUT = "TIMEOUT"
+    """It took too long, and nothing was kept."""
     UNAUTHENTICATED = "UNAUTHENTICATED"
     """Sign in first, or the token is not valid."""
     FORBIDDEN = "FORBIDDEN"
@@ -113,6 +117,18 @@ class RateLimited(Problem):
     """Too many tries; wait a while."""
 
     code = ErrorCode.RATE_LIMITED
+
+
+class CostLimitExceeded(Problem):
+    """This asks for too much at once."""
+
+    code = ErrorCode.COST_LIMIT_EXCEEDED
+
+
+class TimedOut(Problem):
+    """It took too long, and nothing was kept."""
+
+    code = ErrorCode.TIMEOUT
 
 
 class AccessDenied(Problem):

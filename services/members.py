@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Uuid, column, func, literal, select, true, update
+from sqlalchemy import Select, Uuid, column, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -13,7 +14,7 @@ from sqlmodel import col
 
 from models import Collective, Invitation, Member, new_id, now
 from models.enums import CollectiveType, MemberRole, RequestStatus
-from services import collectives, outbox, pages, places, texts, visibility
+from services import collectives, outbox, pages, places, rows, texts, visibility
 from services.actors import Actor
 from services.addresses import known_or_new_user
 from services.errors import Conflict, Invalid, InvalidState, NotFound
@@ -245,11 +246,6 @@ async def pages_of(
 
     Rows that the actor may not see, and those whose other side may not be seen, are left out.
     """
-    parent = (
-        func.unnest(literal(list(collective_ids), ARRAY(Uuid)))
-        .table_valued(column("id", Uuid))
-        .render_derived(name="parent")
-    )
     own = Member.collective_id if key.of_members else Member.member_id
     other = Member.member_id if key.of_members else Member.collective_id
 
@@ -264,20 +260,27 @@ async def pages_of(
         )  # fmt: skip
         return statement.where(col(Member.role).in_(key.roles)) if key.roles else statement
 
-    inner = pages.narrow(rows_of(parent.c.id), sort=OLDEST_FIRST, page=key.page).lateral("page")
-    row = aliased(Member, inner)
-    statement = (
-        select(parent.c.id, row)
-        .select_from(parent)
-        .join(inner, onclause=true())
-        .order_by(col(row.since), col(row.id))
-    )
+    def build() -> Select[Member]:
+        parent = (
+            func.unnest(rows.ids_parameter("collective_ids", collective_ids))
+            .table_valued(column("id", Uuid))
+            .render_derived(name="parent")
+        )
+        inner = pages.narrow(rows_of(parent.c.id), sort=OLDEST_FIRST, page=key.page).lateral("page")
+        row = aliased(Member, inner)
+        return (
+            select(row).select_from(parent).join(inner, onclause=true()).order_by(col(row.since), col(row.id))
+        )
+
     found: dict[UUID, list[Member]] = {owner: [] for owner in collective_ids}
-    for owner, member in (await session.execute(statement)).all():
-        found[owner].append(member)
+    for member in await rows.read(
+        session, actor, name=("members", key.of_members, key.roles, key.page.after is None), build=build,
+        collective_ids=list(collective_ids), **pages.values(OLDEST_FIRST, key.page),
+    ):  # fmt: skip
+        found[member.collective_id if key.of_members else member.member_id].append(member)
     return {
-        owner: pages.build(rows, rows_of(owner), sort=OLDEST_FIRST, page=key.page)
-        for owner, rows in found.items()
+        owner: pages.build(its, partial(rows_of, owner), sort=OLDEST_FIRST, page=key.page)
+        for owner, its in found.items()
     }
 
 

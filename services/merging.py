@@ -22,7 +22,6 @@ from models import (
     MergedEmail,
     Order,
     SlugRedirect,
-    Token,
     new_id,
     now,
 )
@@ -33,7 +32,7 @@ from models.enums import (
     RequestStatus,
     TransactionKind,
 )
-from services import identity, ledger
+from services import identity, ledger, tokens
 from services.actors import Actor
 from services.errors import Invalid, InvalidState
 from services.permissions import Action, require
@@ -220,11 +219,7 @@ async def _move_invitations(session: AsyncSession, pair: _Pair) -> None:
 
 async def _end_access(session: AsyncSession, source: Collective) -> None:
     """End the sessions and tokens of a user, and the mailed tokens that could still prove its address."""
-    await session.execute(
-        update(Token)
-        .where(col(Token.user_id) == source.id, col(Token.revoked_at).is_(None))
-        .values(revoked_at=now())
-    )
+    await tokens.revoke_all(session, user_id=source.id)
     await session.execute(
         update(EmailToken)
         .where(col(EmailToken.user_id) == source.id, col(EmailToken.used_at).is_(None))

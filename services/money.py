@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from typing import NamedTuple
 
 from models.iso4217 import CURRENCIES
 from services.errors import Invalid
@@ -11,8 +12,7 @@ MAX_MINOR = 2**63 - 1
 _EXACT = Context(prec=60, rounding=ROUND_HALF_UP)
 
 
-@dataclass(frozen=True)
-class Money:
+class Money(NamedTuple):
     """An amount: minor units of a currency."""
 
     minor_units: int

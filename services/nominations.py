@@ -3,8 +3,9 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Collective
-from services import identity, outbox, texts
+from services import identity, outbox, texts, throttle
 from services.actors import Actor
+from services.errors import RateLimited
 from services.permissions import Action, Subject, require
 
 
@@ -15,6 +16,7 @@ async def invite(
 
     Raises:
         Invalid: no name, or no address.
+        RateLimited: too many of the user's, or to the address, within a day.
     """
     require(actor, Action.LOG_HOURS, Subject(payee=actor.user))
     volunteer = actor.user
@@ -24,6 +26,8 @@ async def invite(
         "email": identity.checked_email(email, path=["input", "newNonprofit", "email"]),
         "description": texts.clean(description, path=["input", "description"]) or "",
     }  # fmt: skip
+    if not await throttle.count_nomination(session, user_id=volunteer.id, email=payload["email"]):
+        raise RateLimited("Too many invitations; try again tomorrow", path=["input", "newNonprofit", "email"])
     await outbox.to_address(
         session, address=payload["email"], template="nonprofit_nominated", payload=_for_stranger(volunteer)
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -243,7 +244,7 @@ async def pages_of(
         found[business_id].append(offer)
     return {
         business_id: pages.build(
-            rows, every.where(col(Offer.business_id) == business_id), sort=NEWEST, page=key.page
+            rows, partial(every.where, col(Offer.business_id) == business_id), sort=NEWEST, page=key.page
         )
         for business_id, rows in found.items()
     }

@@ -1,13 +1,14 @@
 """Keyset pages over a Select: a page costs the same however deep it lies."""
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Select, func, literal, select, tuple_
+from sqlalchemy import Integer, Select, Uuid, bindparam, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.errors import Invalid
@@ -45,10 +46,25 @@ class Page(Generic[RowT]):
     """Rows in order, each with its cursor; `all_rows` counts the whole list when asked."""
 
     rows: list[RowT]
-    cursors: list[str]
+    sort: Sort
     has_next_page: bool
     has_previous_page: bool
-    all_rows: Select[Any]
+    all_rows: Callable[[], Select[Any]]
+
+    @property
+    def cursors(self) -> list[str]:
+        """Where each row stands; made when asked for, which is seldom."""
+        return [encode_cursor(self.sort, row) for row in self.rows]
+
+    @property
+    def start_cursor(self) -> str | None:
+        """Where the first row stands."""
+        return encode_cursor(self.sort, self.rows[0]) if self.rows else None
+
+    @property
+    def end_cursor(self) -> str | None:
+        """Where the last row stands."""
+        return encode_cursor(self.sort, self.rows[-1]) if self.rows else None
 
 
 def request(first: int | None, after: str | None) -> PageRequest:
@@ -72,7 +88,7 @@ async def read(
         Invalid: the cursor is not one of this list's.
     """
     rows = list((await session.execute(narrow(statement, sort=sort, page=page))).scalars().all())
-    return build(rows, statement, sort=sort, page=page)
+    return build(rows, lambda: statement, sort=sort, page=page)
 
 
 def narrow(statement: Select[RowT], *, sort: Sort, page: PageRequest) -> Select[RowT]:
@@ -80,28 +96,40 @@ def narrow(statement: Select[RowT], *, sort: Sort, page: PageRequest) -> Select[
     if page.after is not None:
         value, row_id = decode_cursor(page.after, sort)
         place = tuple_(sort.key, sort.id)
-        bound = tuple_(literal(value), literal(row_id))
+        bound = tuple_(
+            bindparam("after_key", value, type_=sort.key.type), bindparam("after_id", row_id, type_=Uuid)
+        )
         statement = statement.where(place < bound if sort.descending else place > bound)
     columns = (sort.key, sort.id)
     ordered = statement.order_by(*(c.desc() if sort.descending else c.asc() for c in columns))
-    return ordered.limit(page.first + 1)
+    return ordered.limit(bindparam("page_limit", page.first + 1, type_=Integer))
 
 
-def build(rows: list[RowT], statement: Select[Any], *, sort: Sort, page: PageRequest) -> Page[RowT]:
+def values(sort: Sort, page: PageRequest) -> dict[str, Any]:
+    """Return the values of the parameters that `narrow` puts into a statement, by their names."""
+    found: dict[str, Any] = {"page_limit": page.first + 1}
+    if page.after is not None:
+        found["after_key"], found["after_id"] = decode_cursor(page.after, sort)
+    return found
+
+
+def build(
+    rows: list[RowT], all_rows: Callable[[], Select[Any]], *, sort: Sort, page: PageRequest
+) -> Page[RowT]:
     """Make a page of the rows that `narrow` found."""
     shown = rows[: page.first]
     return Page(
         rows=shown,
-        cursors=[encode_cursor(sort, row) for row in shown],
+        sort=sort,
         has_next_page=len(rows) > page.first,
         has_previous_page=page.after is not None,
-        all_rows=statement,
+        all_rows=all_rows,
     )
 
 
 async def count(session: AsyncSession, page: Page[Any]) -> int:
     """Count the whole list that the page is of, in one statement."""
-    inner = page.all_rows.order_by(None).subquery()
+    inner = page.all_rows().order_by(None).subquery()
     return (await session.execute(select(func.count()).select_from(inner))).scalar_one()
 
 

@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, DateTime, LargeBinary, Text, insert, liter
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Credential, EmailToken, Token, now
+from models import Collective, Credential, EmailToken, now
 from models.enums import EmailTokenPurpose
-from services import outbox
+from services import outbox, tokens
 from services.actors import Actor, token_hash
 from services.errors import NotFound
 from services.identity import SignedIn, checked_password, hash_password, start_session
@@ -63,13 +63,10 @@ async def reset(
     checked_password(password)
     claim = await _claim(session, token)
     secret = await hash_password(password)
-    of_user = col(Token.user_id) == claim.user.id
     await session.execute(
         update(Credential).where(col(Credential.user_id) == claim.user.id).values(password_hash=secret)
     )
-    await session.execute(
-        update(Token).where(of_user, col(Token.revoked_at).is_(None)).values(revoked_at=now())
-    )
+    await tokens.revoke_all(session, user_id=claim.user.id)
     await outbox.to_address(
         session, address=claim.credential.email, template="password_changed",
         payload={"name": claim.user.name},

@@ -239,8 +239,17 @@ def require(actor: Actor, action: Action, subject: Subject | None = None) -> Non
     if actor.user is None:
         raise Unauthenticated
     scope, rules = RULES[action]
-    if actor.scopes is not None and scope not in actor.scopes:
-        raise Forbidden(f"This access token lacks the scope {scope}")
+    require_scope(actor, scope)
     if not any(rule(actor, subject or Subject()) for rule in rules):
         who = "; ".join((rule.__doc__ or "").rstrip(".") for rule in rules)
         raise Forbidden(f"{action.value} is for: {who}")
+
+
+def require_scope(actor: Actor, scope: Scope) -> None:
+    """Let a session through, and an access token that has the scope.
+
+    Raises:
+        Forbidden: the access token lacks it.
+    """
+    if actor.scopes is not None and scope not in actor.scopes:
+        raise Forbidden(f"This access token lacks the scope {scope}")

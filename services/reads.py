@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, literal, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import Collective, LedgerAccount, Order, OrderAction, Posting, Transaction
 from models.enums import LedgerAccountKind, OrderStatus, OrderType, TransactionKind
-from services import pages, visibility
+from services import pages, rows, visibility
 from services.actors import Actor
 from services.pages import Page, PageRequest, Sort
 
@@ -103,12 +103,18 @@ async def orders(
     of_id: UUID | None = None,
 ) -> Page[Order]:
     """List orders; with `of_id`, those that the collective gives or gets."""
-    conditions = [visibility.of_order(actor), *_order_conditions(wanted)]
-    if of_id is None:
-        return await pages.read(session, select(Order).where(*conditions), sort=sort, page=page)
-    return await _of_either_side(
-        session, Order, (col(Order.from_id), col(Order.to_id)), conditions, of_id, sort, page
-    )
+
+    def every() -> Select[Order]:
+        return select(Order).where(visibility.of_order(actor), *_order_conditions(wanted))
+
+    if of_id is not None:
+        return await _of_either_side(
+            session, Order, (col(Order.from_id), col(Order.to_id)),
+            [visibility.of_order(actor), *_order_conditions(wanted)], of_id, sort, page,
+        )  # fmt: skip
+    if wanted != OrderFilter():
+        return await pages.read(session, every(), sort=sort, page=page)
+    return await rows.page(session, actor, name="orders", statement=every, sort=sort, page=page)
 
 
 async def transactions(
@@ -121,12 +127,18 @@ async def transactions(
     of_id: UUID | None = None,
 ) -> Page[Transaction]:
     """List transactions; with `of_id`, those with the collective on a side."""
-    conditions = [visibility.of_transaction(actor), *_transaction_conditions(wanted)]
-    if of_id is None:
-        statement = select(Transaction).where(*conditions)
-        return await pages.read(session, statement, sort=sort, page=page)
-    sides = (col(Transaction.from_collective_id), col(Transaction.to_collective_id))
-    return await _of_either_side(session, Transaction, sides, conditions, of_id, sort, page)
+
+    def every() -> Select[Transaction]:
+        return select(Transaction).where(visibility.of_transaction(actor), *_transaction_conditions(wanted))
+
+    if of_id is not None:
+        return await _of_either_side(
+            session, Transaction, (col(Transaction.from_collective_id), col(Transaction.to_collective_id)),
+            [visibility.of_transaction(actor), *_transaction_conditions(wanted)], of_id, sort, page,
+        )  # fmt: skip
+    if wanted != TransactionFilter():
+        return await pages.read(session, every(), sort=sort, page=page)
+    return await rows.page(session, actor, name="transactions", statement=every, sort=sort, page=page)
 
 
 async def _of_either_side(
@@ -155,23 +167,39 @@ async def _of_either_side(
     key, row_id = getattr(merged, sort.key.key), merged.id
     order = (key.desc(), row_id.desc()) if sort.descending else (key.asc(), row_id.asc())
     statement = select(merged).order_by(*order).limit(page.first + 1)
-    rows = list((await session.execute(statement)).scalars().all())
+    found = list((await session.execute(statement)).scalars().all())
     whole = select(table).where(or_(first == of_id, second == of_id), *conditions)
-    return pages.build(rows, whole, sort=sort, page=page)
+    return pages.build(found, lambda: whole, sort=sort, page=page)
 
 
 async def orders_by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Order]:
     """Return those of the orders that the actor may see; one statement."""
-    statement = select(Order).where(col(Order.id).in_(row_ids), visibility.of_order(actor))
-    return {row.id: row for row in (await session.execute(statement)).scalars()}
+    found = await rows.read(
+        session,
+        actor,
+        name="orders.by_ids",
+        build=lambda: select(Order).where(
+            rows.among(col(Order.id), "row_ids", row_ids), visibility.of_order(actor)
+        ),
+        row_ids=list(row_ids),
+    )
+    return {row.id: row for row in found}
 
 
 async def transactions_by_ids(
     session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
 ) -> dict[UUID, Transaction]:
     """Return those of the transactions that the actor may see; one statement."""
-    statement = select(Transaction).where(col(Transaction.id).in_(row_ids), visibility.of_transaction(actor))
-    return {row.id: row for row in (await session.execute(statement)).scalars()}
+    found = await rows.read(
+        session,
+        actor,
+        name="transactions.by_ids",
+        build=lambda: select(Transaction).where(
+            rows.among(col(Transaction.id), "row_ids", row_ids), visibility.of_transaction(actor)
+        ),
+        row_ids=list(row_ids),
+    )
+    return {row.id: row for row in found}
 
 
 async def transactions_of_orders(

@@ -19,7 +19,8 @@ from models import Receipt
 from models.enums import Scope
 from services import ids, throttle, visibility
 from services.actors import Actor
-from services.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from services.errors import Invalid, NotFound, Unauthenticated
+from services.permissions import require_scope
 
 MAX_BYTES = 15 * 1024 * 1024
 ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "application/pdf": ".pdf"}
@@ -55,13 +56,8 @@ async def count_upload(session: AsyncSession, actor: Actor) -> bool:
     """
     if actor.user is None:
         raise Unauthenticated
-    _require_scope(actor, Scope.ORDERS)
+    require_scope(actor, Scope.ORDERS)
     return await throttle.count_upload(session, user_id=actor.user.id)
-
-
-def _require_scope(actor: Actor, scope: Scope) -> None:
-    if actor.scopes is not None and scope not in actor.scopes:
-        raise Forbidden(f"This access token lacks the scope {scope}")
 
 
 async def received(chunks: AsyncIterator[bytes], *, content_type: str, folder: Path) -> Upload:
@@ -151,7 +147,7 @@ async def find(session: AsyncSession, actor: Actor, *, receipt_id: UUID) -> Rece
     Raises:
         Forbidden: the access token lacks the scope READ.
     """
-    _require_scope(actor, Scope.READ)
+    require_scope(actor, Scope.READ)
     seen = visibility.of_receipt(actor, ids.encode("Receipt", receipt_id))
     statement = select(Receipt).where(col(Receipt.id) == receipt_id, seen)
     return (await session.execute(statement)).scalar_one_or_none()

@@ -42,7 +42,7 @@ async def resolve(session: AsyncSession, actor: Actor, refs: Mapping[str, Ref]) 
         Invalid: an id is of another type.
         NotFound: there is none, or the actor may not see it.
     """
-    wanted = {name: _key(name, ref) for name, ref in refs.items()}
+    wanted = {name: key_of(name, ref) for name, ref in refs.items()}
     found = await _found(session, actor, list(wanted.values()))
     missing = [name for name, key in wanted.items() if key not in found]
     if missing:
@@ -57,7 +57,7 @@ async def resolve_each(
     keys: list[UUID | str | Problem] = []
     for i, ref in enumerate(refs):
         try:
-            keys.append(_key(name, ref))
+            keys.append(key_of(name, ref))
         except Invalid as problem:
             keys.append(Invalid(problem.message, path=["input", name, str(i)]))
     found = await _found(session, actor, [key for key in keys if not isinstance(key, Problem)])
@@ -100,7 +100,12 @@ async def _found(session: AsyncSession, actor: Actor, keys: Sequence[UUID | str]
     return found
 
 
-def _key(name: str, ref: Ref) -> UUID | str:
+def key_of(name: str, ref: Ref) -> UUID | str:
+    """Return the id or the slug that a reference of the input field `name` is.
+
+    Raises:
+        Invalid: it is neither.
+    """
     if ref.id is not None:
         return ids.decode("Collective", ref.id, path=["input", name, "id"])
     if not ref.slug or "\x00" in ref.slug:

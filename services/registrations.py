@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Collective, Member
 from models.enums import CollectiveType, MemberRole
-from services import addresses, event_mails, identity, places, texts
+from services import addresses, event_mails, identity, places, texts, throttle
 from services.actors import Actor
-from services.errors import Forbidden, Invalid, InvalidState, Problem
+from services.errors import Forbidden, Invalid, InvalidState, Problem, RateLimited
 from services.permissions import Action, Subject, require
 from services.places import PATH
 from services.refs import Ref, named, resolve_each, resolve_one
@@ -168,6 +168,7 @@ async def send_message(session: AsyncSession, actor: Actor, *, event: Ref, messa
         Forbidden: the actor is none of them.
         Invalid: the message is empty or longer than 2000 characters.
         InvalidState: the event was cancelled.
+        RateLimited: too many of the user's messages within a day.
     """
     row = named(await resolve_one(session, actor, event, name="event"))
     require(actor, Action.SEND_EVENT_MESSAGE)
@@ -178,6 +179,8 @@ async def send_message(session: AsyncSession, actor: Actor, *, event: Ref, messa
         raise Forbidden("Messages are for the event's coordinator, its ADMINs and those registered")
     text = texts.required(message, path=["input", "message"], max_length=MAX_MESSAGE)
     places.require_takes_place(row, over_allowed=True)
+    if not await throttle.count_message(session, user_id=actor.user.id):
+        raise RateLimited("Too many messages; try again tomorrow", path=["input", "message"])
     carry = event_mails.to_attendees if leads else event_mails.to_coordinator
     await carry(session, row, by=actor.user, message=text)
     return row

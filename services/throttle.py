@@ -15,6 +15,9 @@ PER_ACCOUNT = 10
 PER_ADDRESS = 100
 DAY = timedelta(days=1)
 UPLOADS_PER_DAY = 100
+NOMINATIONS_PER_USER = 10
+NOMINATIONS_PER_ACCOUNT = 3
+MESSAGES_PER_DAY = 50
 SIGN_UP_WINDOW = timedelta(hours=1)
 SIGN_UPS_PER_ACCOUNT = 5
 SIGN_UPS_PER_ADDRESS = 20
@@ -57,6 +60,23 @@ async def count_upload(session: AsyncSession, *, user_id: UUID) -> bool:
     """Count a file that a user sends; return whether it is one of the first 100 within a day."""
     key = f"upload:{user_id}"
     return (await _count(session, [key], window=DAY))[key] <= UPLOADS_PER_DAY
+
+
+async def count_nomination(session: AsyncSession, *, user_id: UUID, email: str) -> bool:
+    """Count a mail that a user has sent to somebody who is not here.
+
+    `email` is as `identity.checked_email` returns it. Returns whether it is one of the user's first 10, and
+    of the address's first 3, within a day.
+    """
+    user_key, account_key = f"nomination:user:{user_id}", f"nomination:account:{email}"
+    tried = await _count(session, [user_key, account_key], window=DAY)
+    return tried[user_key] <= NOMINATIONS_PER_USER and tried[account_key] <= NOMINATIONS_PER_ACCOUNT
+
+
+async def count_message(session: AsyncSession, *, user_id: UUID) -> bool:
+    """Count a message that a user sends about an event; return whether it is of the first 50 within a day."""
+    key = f"message:{user_id}"
+    return (await _count(session, [key], window=DAY))[key] <= MESSAGES_PER_DAY
 
 
 async def _count(session: AsyncSession, keys: list[str], *, window: timedelta) -> dict[str, int]:

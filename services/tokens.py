@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -75,6 +75,15 @@ async def revoke_access_token(session: AsyncSession, actor: Actor, *, token_id: 
     token.revoked_at = token.revoked_at or now()
     await session.flush()
     return token
+
+
+async def revoke_all(session: AsyncSession, *, user_id: UUID) -> None:
+    """End every session and access token of a user."""
+    await session.execute(
+        update(Token)
+        .where(col(Token.user_id) == user_id, col(Token.revoked_at).is_(None))
+        .values(revoked_at=now())
+    )
 
 
 async def access_tokens(session: AsyncSession, actor: Actor) -> list[Token]:

@@ -1,8 +1,9 @@
 """Who may see what: one predicate a type, as SQL, used on every path to it."""
 
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import ARRAY, ColumnElement, Text, and_, cast, false, or_, select, true
+from sqlalchemy import ARRAY, ColumnElement, Text, Uuid, and_, any_, bindparam, false, or_, select, true
+from sqlalchemy import cast as sql_cast
 from sqlmodel import col
 
 from models import (
@@ -25,17 +26,42 @@ _READERS = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
 _OPEN_TO_ALL = (OrderStatus.APPROVED, OrderStatus.PAID, OrderStatus.REFUNDED)
 
 
+VIEWER = "viewer_"
+"""How the names of parameters begin that hold what the viewer is: the same statement for all of a kind."""
+
+
+def value(name: str, actor: Actor) -> Any:
+    """Return the value of a parameter of these predicates."""
+    what = name.removeprefix(VIEWER)
+    if what == "id":
+        return actor.id
+    if what == "collectives":
+        return list(actor.roles)
+    if what == "hosts":
+        return [i for i in actor.with_role(*_READERS) if i != actor.id]
+    return actor.with_role(*(MemberRole(role) for role in what.split("_") if role))
+
+
+def _viewers(name: str, actor: Actor) -> Any:
+    """Return a parameter of many ids; an empty one is among none."""
+    return any_(bindparam(VIEWER + name, value(VIEWER + name, actor), type_=ARRAY(Uuid)))
+
+
+def _viewer_id(actor: Actor) -> Any:
+    return bindparam(f"{VIEWER}id", actor.id, type_=Uuid)
+
+
 def _among(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
-    ids = actor.with_role(*roles)
-    return col(column).in_(ids) if ids else false()
+    if actor.user is None:
+        return false()
+    return cast("ColumnElement[bool]", col(column) == _viewers("_".join(roles), actor))
 
 
 def _in_events(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
     """Whether the column names an event of a parent in which the actor has one of the roles."""
-    ids = actor.with_role(*roles)
-    if not ids:
+    if actor.user is None:
         return false()
-    return col(column).in_(select(col(Collective.id)).where(col(Collective.parent_id).in_(ids)))
+    return col(column).in_(select(col(Collective.id)).where(_among(Collective.parent_id, actor, *roles)))
 
 
 def of_collective(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
@@ -45,10 +71,11 @@ def of_collective(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
     """
     if actor.is_platform_accountant:
         return true()
-    inside = list(actor.roles)
+    if actor.user is None:
+        return cast("ColumnElement[bool]", col(table.is_public).is_(true()))
     return or_(
         table.is_public,
-        table.id.in_(inside) if inside else false(),
+        table.id == _viewers("collectives", actor),
         and_(table.type == CollectiveType.EVENT, _among(table.parent_id, actor, *_READERS)),
     )
 
@@ -77,8 +104,8 @@ def of_order(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
         return public
     return or_(
         public,
-        table.created_by_id == actor.id,
-        table.addressed_to_id == actor.id,
+        table.created_by_id == _viewer_id(actor),
+        table.addressed_to_id == _viewer_id(actor),
         _among(table.from_id, actor, *_READERS),
         _among(table.to_id, actor, *_READERS),
         _hosted(table.from_id, actor),
@@ -87,10 +114,10 @@ def of_order(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
 
 
 def _hosted(column: Any, actor: Actor) -> ColumnElement[bool]:
-    hosts = [i for i in actor.with_role(*_READERS) if i != actor.id]
-    if not hosts:
+    if actor.user is None:
         return false()
-    return col(column).in_(select(col(Collective.id)).where(col(Collective.host_id).in_(hosts)))
+    hosted = select(col(Collective.id)).where(col(Collective.host_id) == _viewers("hosts", actor))
+    return col(column).in_(hosted)
 
 
 def of_transaction(actor: Actor, table: Any = Transaction) -> ColumnElement[bool]:
@@ -189,7 +216,7 @@ def of_receipt(actor: Actor, public_id: str) -> ColumnElement[bool]:
     to_payer = select(col(Order.id)).where(
         col(Order.type) == OrderType.EXPENSE,
         col(Order.created_by_id) == Receipt.owner_id,
-        col(Order.receipts).op("@>")(cast([public_id], ARRAY(Text))),
+        col(Order.receipts).op("@>")(sql_cast([public_id], ARRAY(Text))),
         or_(_among(Order.from_id, actor, *_READERS), _hosted(Order.from_id, actor)),
     )
     return or_(_among(Receipt.owner_id, actor), to_business.exists(), to_payer.exists())
@@ -211,7 +238,7 @@ def sees_private(actor: Actor, collective: Collective) -> bool:
     return actor.is_platform_accountant or actor.holds(collective, *_READERS)
 
 
-def sees_balance(actor: Actor, collective: Collective) -> bool:
+def sees_balance(actor: Actor, collective: Any) -> bool:
     """Whether the actor reads its balance: everybody, but a person's is their own and their host's."""
     return (
         collective.type != CollectiveType.USER

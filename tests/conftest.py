@@ -17,9 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from models import new_id
 from services import database as databases
-from services import migrations
+from services import migrations, rows
 from services.settings import Settings
 from tests.make import World
+
+rows.is_checked = True
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,7 @@ class World:
                 )
             ).scalars()
             for table in list(tables):
-                if table == "throttle":
+                if table in {"throttle", "rate_bucket"}:
                     continue
                 found[table] = (
                     await session.execute(

@@ -239,7 +239,7 @@ def test_a_slow_statement_is_cancelled_and_a_lock_is_not_waited_for_long(
     body = api.post(CURRENCIES)
     assert time.monotonic() - started < 5
     (error,) = body["errors"]
-    assert error["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
+    assert error["extensions"]["code"] == "TIMEOUT"
     assert error["extensions"]["errorId"] in api.log.read_text()
     assert "timeout" not in str(body)
     with owner.transaction():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphql import DocumentNode, FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode
+from graphql import FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode
 from graphql.execution.values import VariableValues, get_variable_values
 
 from resolvers.context import Context
@@ -14,6 +14,7 @@ from schema.compiled.collect import Unsupported
 from schema.compiled.leaves import GiveUp
 from schema.compiled.selections import Compiler, Step
 from schema.compiled.state import State
+from schema.documents import Prepared
 
 __all__ = ["GiveUp", "Program", "program_of", "run"]
 
@@ -32,49 +33,43 @@ class Program:
 
 
 def program_of(
-    document: DocumentNode,
-    operation: OperationDefinitionNode,
-    variables: VariableValues,
-    programs: dict[Any, Program | None],
+    prepared: Prepared, operation: OperationDefinitionNode, variables: VariableValues
 ) -> Program | None:
-    """Return the compiled query, from `programs` where it was made before; None where it is not supported."""
-    fragments = {
-        node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
-    }
-    names = _switches(operation, fragments, programs)
-    switches = {name: variables.coerced.get(name) is True for name in names}
-    key = (operation.name.value if operation.name else None, tuple(switches.values()))
+    """Return the compiled query, made when it is first asked for; None where it is not supported."""
+    name = operation.name.value if operation.name else None
+    programs = prepared.programs
+    if (names := prepared.switches.get(name)) is None:
+        names = prepared.switches[name] = _switches(prepared, operation)
+    key = (name, *(variables.coerced.get(switch) is True for switch in names))
     if key not in programs:
-        if len(programs) > MAX_VARIANTS:
+        if len(programs) >= MAX_VARIANTS:
             return None
-        programs[key] = _compiled(operation, fragments, switches)
-    return programs[key]
-
-
-def _switches(
-    operation: OperationDefinitionNode,
-    fragments: Mapping[str, FragmentDefinitionNode],
-    programs: dict[Any, Any],
-) -> tuple[str, ...]:
-    key = ("switches", operation.name.value if operation.name else None)
-    if key not in programs:
-        sets = [operation.selection_set, *(fragment.selection_set for fragment in fragments.values())]
-        own = {definition.variable.name.value for definition in operation.variable_definitions or ()}
-        programs[key] = tuple(sorted(collect.switch_names(sets) & own))
-    found: tuple[str, ...] = programs[key]
+        programs[key] = _compiled(prepared, operation, dict(zip(names, key[1:], strict=True)))
+    found: Program | None = programs[key]
     return found
 
 
+def _fragments(prepared: Prepared) -> dict[str, FragmentDefinitionNode]:
+    assert prepared.document is not None  # noqa: S101 - it may run
+    nodes = prepared.document.definitions
+    return {node.name.value: node for node in nodes if isinstance(node, FragmentDefinitionNode)}
+
+
+def _switches(prepared: Prepared, operation: OperationDefinitionNode) -> tuple[str, ...]:
+    sets = [operation.selection_set, *(f.selection_set for f in _fragments(prepared).values())]
+    own = {definition.variable.name.value for definition in operation.variable_definitions or ()}
+    return tuple(sorted(collect.switch_names(sets) & own))
+
+
 def _compiled(
-    operation: OperationDefinitionNode,
-    fragments: Mapping[str, FragmentDefinitionNode],
-    switches: Mapping[str, bool],
+    prepared: Prepared, operation: OperationDefinitionNode, switches: Mapping[str, Any]
 ) -> Program | None:
     built = schema()
     graphql_schema = built._schema  # noqa: SLF001 - the only way to it
     query = graphql_schema.query_type
     assert query is not None  # noqa: S101 - there is one
     converter = built.schema_converter
+    fragments = _fragments(prepared)
     compiler = Compiler(graphql_schema, fragments, switches, (converter.scalar_registry, converter.config))
     try:
         step = compiler.selection(query, [operation.selection_set])

@@ -257,7 +257,7 @@ class EventMutations:
 
     @strawberry.mutation(
         description="Write about an event: its coordinator and ADMINs to all who are registered, one of "
-        "those to the coordinator. INVALID_STATE: it was cancelled."
+        "those to the coordinator. INVALID_STATE: it was cancelled. RATE_LIMITED after 50 within a day."
     )
     async def send_event_message(
         self,

@@ -7,6 +7,7 @@ import strawberry
 
 from resolvers import identity as resolve
 from resolvers.context import Info
+from schema import cookies
 from schema.collective import User
 from schema.enums import Scope
 from schema.identity import AccessToken, Session
@@ -107,7 +108,9 @@ class RevokeAccessTokenPayload(Payload):
 
 
 def _signed_in(done: identity.SignedIn) -> dict[str, Any]:
-    return {"user": done.user, "session": Session(token=done.token, expires_at=done.expires_at)}
+    is_kept = cookies.keep(done.token, done.expires_at)
+    token = "" if is_kept else done.token
+    return {"user": done.user, "session": Session(token=token, expires_at=done.expires_at)}
 
 
 @strawberry.type
@@ -172,10 +175,11 @@ class IdentityMutations:
 
         return await perform(info, ResetPasswordPayload, work, for_anybody=True)
 
-    @strawberry.mutation(description="End the session that asks.")
+    @strawberry.mutation(description="End the session that asks; the cookie that it was kept in is cleared.")
     async def sign_out(self, info: Info) -> SignOutPayload:
         async def work() -> dict[str, Any]:
             await info.context.run(identity.sign_out)
+            cookies.end()
             user, info.context.actor = info.context.actor.user, ANONYMOUS
             return {"user": user}
 

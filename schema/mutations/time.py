@@ -77,7 +77,8 @@ class TimeMutations:
     @strawberry.mutation(
         description="Ask a nonprofit to approve hours that you volunteered; each approved hour issues one "
         "current. For the volunteer, and ADMINs of the nonprofit for others. CONFLICT where they overlap "
-        "other hours of the volunteer, INVALID_STATE where the nonprofit may not issue currents."
+        "other hours of the volunteer, INVALID_STATE where the nonprofit may not issue currents, "
+        "RATE_LIMITED after 10 nonprofits that are not here, or 3 mails to one address, within a day."
     )
     async def log_hours(self, info: Info, input: LogHoursInput) -> LogHoursPayload:  # noqa: A002
         if input.new_nonprofit is not None:

@@ -348,7 +348,7 @@ COSTS = {
     "collectives(first: $n) { nodes { slug host { slug } parent { slug } } }": 2,
     "collectives(first: $n) { nodes { members(first: 3) { nodes { member { slug } } } } }": 3,
     "collectives(first: $n, orderBy: NAME_ASC) { nodes { memberOf { nodes { collective { slug } } } } }": 3,
-    "collectives(first: $n) { nodes { balances { posted { value } } } }": 4,
+    "collectives(first: $n) { nodes { balances { posted { value } } } }": 2,
     'collective(slug: "club") { members(first: $n) { nodes { role member { slug } } } }': 3,
     'collective(slug: "club") { events(first: $n) { nodes { slug } totalCount } }': 3,
     'collective(slug: "club") { orders(first: $n) { nodes { to { slug } } } }': 3,

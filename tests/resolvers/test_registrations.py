@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from services import database as databases
+from services import throttle
 from tests.conftest import Database, MakeDatabase
 from tests.event_scene import MEMBER, EventScene
 from tests.make import Person, World, of
@@ -306,6 +307,25 @@ async def test_the_coordinator_writes_to_all_registered_and_they_to_the_coordina
             "sendEventMessage", "INVALID_INPUT", "message", by=kim, event=event, message=message
         )
     await write(kim, "x" * 2000)
+
+
+async def test_a_user_writes_at_most_50_messages_a_day(scene: EventScene) -> None:
+    event = await scene.event()
+    await scene.register(event, "ann", "bob")
+    ann, bob = scene.people["ann"], scene.people["bob"]
+    given: dict[str, Any] = {"event": event, "message": "x"}
+    done = await scene.world.do("sendEventMessage", by=ann, **given)
+    assert done["errors"] == []
+    async with scene.world.sessions() as session, session.begin():
+        await session.execute(
+            text("UPDATE throttle SET attempts = :most WHERE key = :key"),
+            {"most": throttle.MESSAGES_PER_DAY - 1, "key": f"message:{ann.user.id}"},
+        )
+    assert (await scene.world.do("sendEventMessage", by=ann, **given))["errors"] == []
+    for _ in range(2):
+        await scene.refused("sendEventMessage", "RATE_LIMITED", "message", by=ann, **given)
+    assert (await scene.world.do("sendEventMessage", by=bob, **given))["errors"] == []
+    assert len(await scene.mails("volunteer_messaged")) == 3
 
 
 async def test_who_does_not_see_an_event_writes_nobody(scene: EventScene) -> None:

@@ -4,28 +4,15 @@ import asyncio
 import json
 import os
 import re
-import shutil
-import socket
 import threading
-import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import uvicorn
-from playwright.async_api import (
-    Browser,
-    BrowserContext,
-    ConsoleMessage,
-    Page,
-    Request,
-    async_playwright,
-    expect,
-)
+from playwright.async_api import BrowserContext, Route, expect
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
@@ -33,25 +20,11 @@ from schema import app, demo, graphiql
 from schema.graphiql import build
 from services import platform
 from services.database import connect, sessions
+from tests.browser import WAIT_MS, Tab, browser, context, listener, missing, origin_of, served
 from tests.conftest import MakeDatabase
 
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+__all__ = ["browser", "context"]
 EMAIL, PASSWORD = "xdamman@commonweal.test", "oc"
-WAIT_MS = 30_000
-
-# Reports what the browser blocks, also what it would only note in its developer tools.
-REPORT_VIOLATIONS = """
-addEventListener("securitypolicyviolation", (event) =>
-  console.error(`blocked: ${event.violatedDirective} ${event.blockedURI}`));
-"""
 
 
 # --- the server ---
@@ -81,119 +54,15 @@ def graphiql_server(make_database: MakeDatabase) -> Iterator[str]:
     """Serve the application on a free port of loopback; yields its origin."""
     if not (graphiql.DIST / "index.html").is_file():
         missing("GraphiQL is not built: python -m schema.graphiql.build")
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(application(make_database), ws="none", log_config=None))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started:
-        assert thread.is_alive(), "the server ended while starting"
-        assert time.monotonic() < deadline, "the server did not start"
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(timeout=30)
-    listener.close()
-
-
-# --- the browser ---
-
-
-@dataclass
-class Tab:
-    """A page of the browser, and what it asked for and complained of."""
-
-    page: Page
-    requested: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def note_request(self, request: Request) -> None:
-        """Record what the page asks for."""
-        self.requested.append(request.url)
-
-    def note_console(self, message: ConsoleMessage) -> None:
-        """Record what the browser holds against the page."""
-        if message.type in {"error", "warning"}:
-            self.complaints.append(f"{message.type}: {message.text}")
-
-    def note_error(self, error: object) -> None:
-        """Record an exception that nothing caught."""
-        self.complaints.append(f"uncaught: {error}")
-
-    def hosts(self) -> set[str]:
-        """Tell which hosts were asked; `data:` and `blob:` addresses ask none."""
-        return {host for url in self.requested if (host := urlsplit(url).netloc)}
-
-    async def write(self, editor: str, text: str) -> None:
-        """Put a text in place of an editor's content, by keyboard."""
-        await self.page.locator(f"{editor} .monaco-editor .view-lines").first.click()
-        await self.page.keyboard.press("ControlOrMeta+A")
-        await self.page.keyboard.press("Delete")
-        # Inserted at once: key by key, the editor would close each bracket by itself.
-        await self.page.keyboard.insert_text(text)
-
-    async def query(self, name: str, fields: str) -> None:
-        """Put a query in the editor and run it once GraphiQL has read its name."""
-        await self.write(".graphiql-query-editor", f"query {name} {fields}")
-        await self.expect_name(name)
-        await self.run()
-
-    async def expect_name(self, name: str) -> None:
-        """Wait until one of GraphiQL's tabs bears the name of an operation."""
-        names = self.page.get_by_role("tablist").get_by_role("button", name=name, exact=True)
-        await expect(names).to_be_visible(timeout=WAIT_MS)
-
-    async def run(self) -> None:
-        """Press the button that runs the query."""
-        await self.page.get_by_role("button", name="Execute query").click()
-
-    async def expect_answer(self, pattern: str) -> None:
-        """Wait until the answer shown matches; the editor shows spaces as unbreakable ones."""
-        answer = self.page.locator(".result-window .view-lines")
-        await expect(answer).to_contain_text(re.compile(pattern), timeout=WAIT_MS)
-
-
-def missing(what: str) -> NoReturn:
-    """Skip where a tool is missing, but never in CI."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(f"SKIPPED LOUDLY: {what}")
-
-
-def chromium() -> str:
-    """Find the browser: the environment variable CHROMIUM, else the PATH."""
-    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
-    for name in filter(None, names):
-        if found := shutil.which(name):
-            return found
-    missing("no Chromium on the PATH; Debian's package is `chromium`")
-
-
-@pytest.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    executable = chromium()
-    async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
-        yield running
-        await running.close()
-
-
-@pytest.fixture
-async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """Give each test a fresh browser: no stored tabs, no cookies."""
-    fresh = await browser.new_context(viewport={"width": 1400, "height": 900}, locale="en-US")
-    await fresh.add_init_script(REPORT_VIOLATIONS)
-    yield fresh
-    await fresh.close()
+    listening = listener()
+    with served(application(make_database), [listening]):
+        yield origin_of(listening)
 
 
 @pytest.fixture
 async def tab(graphiql_server: str, context: BrowserContext) -> Tab:
     """Open GraphiQL and wait until it knows the schema."""
-    opened = Tab(await context.new_page())
-    opened.page.on("request", opened.note_request)
-    opened.page.on("console", opened.note_console)
-    opened.page.on("pageerror", opened.note_error)
+    opened = Tab.of(await context.new_page())
     # The schema is asked for by POST, as soon as the page is up.
     async with opened.page.expect_response(
         lambda response: response.request.method == "POST", timeout=WAIT_MS
@@ -258,10 +127,155 @@ async def test_explorer_lists_the_fields(tab: Tab) -> None:
     assert tab.complaints == []
 
 
-async def sign_in(origin: str) -> str:
+async def sign_in_by_panel(tab: Tab, email: str, password: str = PASSWORD) -> None:
+    """Open the panel Account and fill in its form."""
+    if not await tab.page.get_by_role("heading", name="Account").is_visible():
+        await tab.page.get_by_role("button", name="Show Account").click()
+    await tab.page.get_by_label("Email").fill(email)
+    await tab.page.get_by_label("Password").fill(password)
+    await tab.page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+async def test_signing_in_and_out_in_the_panel(tab: Tab, context: BrowserContext) -> None:
+    await sign_in_by_panel(tab, EMAIL, "wrong")
+    panel = tab.page.locator(".commonweal-panel")
+    wrong = "The address or the password is wrong"
+    await expect(panel.get_by_role("alert")).to_have_text(wrong, timeout=WAIT_MS)
+    await sign_in_by_panel(tab, EMAIL)
+    await expect(panel).to_contain_text("(xdamman)", timeout=WAIT_MS)
+    await tab.query("Who", "{ me { slug } }")
+    await tab.expect_answer(r'"slug":\s*"xdamman"')
+
+    (cookie,) = await context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    kept = await tab.page.evaluate("document.cookie + JSON.stringify(localStorage)")
+    assert cookie["value"] not in kept
+
+    await tab.page.reload()
+    await expect(panel).to_contain_text("(xdamman)", timeout=WAIT_MS)
+    await tab.page.get_by_role("button", name="Sign out").click()
+    await expect(tab.page.get_by_label("Email")).to_be_visible(timeout=WAIT_MS)
+    assert await context.cookies() == []
+    await tab.query("Whom", "{ me { slug } }")
+    await tab.expect_answer(r'"me":\s*null')
+    assert tab.complaints == []
+
+
+async def test_the_panel_shows_an_admin_the_statements_of_the_last_query(tab: Tab) -> None:
+    await tab.page.get_by_role("button", name="Show Last query").click()
+    panel = tab.page.locator(".commonweal-panel")
+    await expect(panel).to_contain_text("None was run yet")
+    await panel.get_by_role("checkbox").check()
+    await tab.query("Latest", "{ transactions(first: 5) { nodes { fromCollective { slug } } } }")
+    await expect(panel).to_contain_text("ADMINs of the platform alone", timeout=WAIT_MS)
+
+    await sign_in_by_panel(tab, "admin@commonweal.test")
+    await expect(panel).to_contain_text("Signed in as", timeout=WAIT_MS)
+    await tab.page.get_by_role("button", name="Show Last query").click()
+    await tab.run()
+    statements = panel.locator(".commonweal-statements pre")
+    await expect(statements.first).to_contain_text("token_hash = %(token_hash)s", timeout=WAIT_MS)
+    await expect(panel.locator(".commonweal-statements")).to_contain_text("FROM transaction")
+    await expect(panel).to_contain_text(re.compile(r"\d statements, [\d.]+ ms"))
+    await expect(tab.page.locator(".result-window")).not_to_contain_text("statement")
+    if where := os.environ.get("COMMONWEAL_TEST_SCREENSHOT"):
+        await tab.page.screenshot(path=where)
+
+    await panel.get_by_role("checkbox").uncheck()
+    await tab.run()
+    await expect(statements).to_have_count(0, timeout=WAIT_MS)
+    assert tab.complaints == []
+
+
+async def test_the_panel_shows_what_the_last_query_cost(tab: Tab) -> None:
+    asked = await tab.page.request.post(
+        tab.page.url, data={"query": "{ __typename }"}, headers={"Commonweal-Cost": "1"}
+    )
+    if "cost" not in (await asked.json()).get("extensions", {}):
+        pytest.skip("the server tells no cost")
+    await tab.page.get_by_role("button", name="Show Last query").click()
+    await tab.query("Costly", "{ transactions(first: 5) { nodes { id } } }")
+    panel = tab.page.locator(".commonweal-panel")
+    await expect(panel).to_contain_text(re.compile(r"Requested[\d.,]+"), timeout=WAIT_MS)
+    await expect(panel).to_contain_text(re.compile(r"Left[\d.,]+ of [\d.,]+"))
+    await expect(panel.get_by_role("meter")).to_be_visible()
+    await expect(tab.page.locator(".result-window")).not_to_contain_text("requestedQueryCost")
+    assert tab.complaints == []
+
+
+LIVE = (
+    'subscription Live { balanceChanged(collective: {slug: "xdamman"}) '
+    "{ balances { currency available { value } } } }"
+)
+COST = {
+    "requestedQueryCost": 37, "actualQueryCost": 12.5,
+    "throttleStatus": {"maximumAvailable": 2000, "currentlyAvailable": 1963, "restoreRate": 100},
+}  # fmt: skip
+
+
+async def test_the_panel_reads_a_cost_and_the_limits_of_the_headers(tab: Tab) -> None:
+    # What a server may say is put in its mouth: the bucket's state is no matter of this page.
+    async def say(route: Route) -> None:
+        answer = await route.fetch()
+        body = await answer.json() | {"extensions": {"cost": COST, "other": 1}}
+        headers = answer.headers | {"RateLimit-Remaining": "1963", "Retry-After": "1"}
+        await route.fulfill(status=answer.status, headers=headers, body=json.dumps(body))
+
+    await tab.page.route("**/graphql", say)
+    await tab.page.get_by_role("button", name="Show Last query").click()
+    await tab.query("Costly", "{ me { slug } }")
+    panel = tab.page.locator(".commonweal-panel")
+    for words in ("Requested37", "Actual12.5", "Left1,963 of 2,000", "Restored100 a second",
+                  "ratelimit-remaining1963", "retry-after1", "Status200", "OperationCostly"):  # fmt: skip
+        await expect(panel).to_contain_text(words, timeout=WAIT_MS)
+    await tab.expect_answer(r'"other":\s*1')
+    await expect(tab.page.locator(".result-window")).not_to_contain_text("requestedQueryCost")
+    assert tab.complaints == []
+
+
+async def test_a_subscription_runs(tab: Tab, graphiql_server: str) -> None:
+    asked = await tab.page.request.post(
+        tab.page.url, data={"query": "{ __schema { subscriptionType { fields { name } } } }"}
+    )
+    fields = ((await asked.json())["data"]["__schema"]["subscriptionType"] or {}).get("fields", [])
+    if "balanceChanged" not in {field["name"] for field in fields}:
+        pytest.skip("the schema has no subscription `balanceChanged`")
+    await sign_in_by_panel(tab, EMAIL)
+    await expect(tab.page.locator(".commonweal-panel")).to_contain_text("(xdamman)", timeout=WAIT_MS)
+    async with tab.page.expect_websocket(timeout=WAIT_MS) as opened:
+        await tab.write(".graphiql-query-editor", LIVE)
+        await tab.expect_name("Live")
+        await tab.run()
+    socket = await opened.value
+    assert urlsplit(socket.url).netloc == urlsplit(graphiql_server).netloc
+    # What is paid before the subscription stands is not told: paid until something is.
+    answer = tab.page.locator(".result-window .view-lines")
+    for _ in range(10):
+        await pay(graphiql_server, "xdamman")
+        with suppress(AssertionError):
+            await expect(answer).to_contain_text(re.compile(r'"available":\s*\{\s*"value":'), timeout=2_000)
+            break
+    await tab.expect_answer(r'"balanceChanged":')
+    if where := os.environ.get("COMMONWEAL_TEST_SCREENSHOT"):
+        await tab.page.screenshot(path=f"{where}.live.png")
+    await tab.page.get_by_role("button", name="Stop query").click()
+    assert tab.complaints == []
+
+
+async def pay(origin: str, slug: str) -> None:
+    """Have the platform give somebody a dollar."""
+    mutation = "mutation ($i: AddFundsInput!) { addFunds(input: $i) { errors { code } } }"
+    given = {"to": {"slug": slug}, "amount": {"value": "1.00", "currency": "USD"}, "hostFeeBps": 0}
+    headers = {"Authorization": f"Bearer {await sign_in(origin, 'admin@commonweal.test')}"}
+    async with httpx.AsyncClient(base_url=origin, trust_env=False, headers=headers) as client:
+        answer = await client.post("/graphql", json={"query": mutation, "variables": {"i": given}})
+    assert answer.json() == {"data": {"addFunds": {"errors": []}}}
+
+
+async def sign_in(origin: str, email: str = EMAIL) -> str:
     """Sign in over the API; answers the session token."""
     mutation = """mutation ($input: SignInInput!) { signIn(input: $input) { session { token } } }"""
-    variables = {"input": {"email": EMAIL, "password": PASSWORD}}
+    variables = {"input": {"email": email, "password": PASSWORD}}
     async with httpx.AsyncClient(base_url=origin, trust_env=False) as client:
         answer = await client.post("/graphql", json={"query": mutation, "variables": variables})
     token: str = answer.json()["data"]["signIn"]["session"]["token"]

@@ -59,3 +59,18 @@ async def test_a_request_id_of_a_proxy_comes_back_and_a_strange_one_does_not(
     strange = await browser.post("/graphql", json=body, headers={"X-Request-Id": "a b{}"})
     assert plain.headers["x-request-id"] == "abc-1"
     assert strange.headers["x-request-id"] not in {"", "a b{}"}
+
+
+@pytest.mark.parametrize(
+    "address", ["/graphql", "/verify?token=a", "/reset?token=a", "/", "/graphql?query=%7Bme%7D"]
+)
+async def test_every_page_is_closed_to_other_sites(browser: httpx.AsyncClient, address: str) -> None:
+    page = await browser.get(address, headers={"Accept": "text/html"}, follow_redirects=True)
+    assert page.headers["content-type"].startswith("text/html")
+    rules = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
+    assert rules["frame-ancestors"] == rules["base-uri"] == "'none'"
+    assert rules["default-src"] in {"'none'", "'self'"}
+    assert "unsafe" not in rules.get("script-src", "") + rules["default-src"]
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.headers["referrer-policy"] == "no-referrer"
+    assert page.headers["cross-origin-opener-policy"] == "same-origin"

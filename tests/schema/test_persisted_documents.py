@@ -143,12 +143,12 @@ async def test_an_answer_that_is_the_same_is_304(client: httpx.AsyncClient, shar
     first = await get(client, documentId=name)
     tag = first.headers["etag"]
     assert first.headers["cache-control"] == "private, max-age=0, must-revalidate"
-    assert first.headers["vary"] == "Accept, Authorization"
+    assert first.headers["vary"] == "Accept, Authorization, Cookie"
     for known in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
         same = await get(client, {"If-None-Match": known}, documentId=name)
         assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
         assert same.headers["cache-control"] == "private, max-age=0, must-revalidate"
-        assert same.headers["vary"] == "Accept, Authorization"
+        assert same.headers["vary"] == "Accept, Authorization, Cookie"
     for headers in (signed(shared.admin), {"Accept": GRAPHQL}, {"If-None-Match": '"other"'}):
         other = await get(client, {"If-None-Match": tag} | headers, documentId=name)
         assert other.status_code == 200

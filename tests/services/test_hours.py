@@ -10,10 +10,10 @@ import pytest
 
 from models import now
 from models.enums import MemberRole
-from services import hour_requests
+from services import hour_requests, throttle
 from services.errors import Invalid
 from services.hours import currents_of
-from tests.make import World, money, of
+from tests.make import Person, World, money, of
 from tests.scene import code, done
 from tests.time_scene import TimeScene, issuer, yesterday
 
@@ -282,6 +282,27 @@ async def test_an_unknown_nonprofit_is_invited_and_nothing_is_stored(scene: Time
     assert changed == {"outbox", "idempotency"}
     assert await mails(scene.world, "nonprofit_nominated") == ["bees@example.org"]
     assert await mails(scene.world, "nomination") == [scene.world.admin.email]
+
+
+async def test_invitations_of_unknown_nonprofits_are_limited_by_user_and_by_address(scene: TimeScene) -> None:
+    async def nominated(by: Person, email: str, **more: Any) -> str | None:
+        made = await scene.world.do(
+            "logHours", "order { id }", by=by, startsAt=yesterday(8).isoformat(),
+            endsAt=yesterday(9).isoformat(), newNonprofit={"name": "Bees", "email": email}, **more,
+        )  # fmt: skip
+        return made["errors"][0]["code"] if made["errors"] else None
+
+    assert await nominated(scene.john, "bees@example.org", dryRun=True) is None, "which counts for nothing"
+    for _ in range(throttle.NOMINATIONS_PER_ACCOUNT):
+        assert await nominated(scene.john, "bees@example.org") is None
+    for by in (scene.john, scene.mark):
+        assert await nominated(by, "Bees@Example.org") == "RATE_LIMITED"
+    for number in range(throttle.NOMINATIONS_PER_ACCOUNT, throttle.NOMINATIONS_PER_USER):
+        assert await nominated(scene.john, f"bees{number}@example.org") is None
+    assert await nominated(scene.john, "wasps@example.org") == "RATE_LIMITED"
+    assert await nominated(scene.mark, "wasps@example.org") is None
+    sent = await mails(scene.world, "nonprofit_nominated")
+    assert len(sent) == throttle.NOMINATIONS_PER_USER + 1
 
 
 async def test_an_admin_logs_hours_for_a_volunteer_and_a_stranger_does_not(scene: TimeScene) -> None:

@@ -250,6 +250,10 @@ BEGIN
     p_transaction.created_at := v_now;
     p_transaction.xid := pg_current_xact_id()::text::bigint;
     INSERT INTO transaction VALUES (p_transaction.*);
+    -- Before any lock: a busy account is not held for it.
+    INSERT INTO live_event (xid, kind, node_id, collective_ids)
+    VALUES (p_transaction.xid, 'TRANSACTION', p_transaction.id,
+            ARRAY[p_transaction.from_collective_id, p_transaction.to_collective_id] || p_owner);
 
     FOR i IN 1..v_legs LOOP
         IF i > 1 AND (p_book[i], p_owner[i], p_currency[i] COLLATE "C", p_kind[i] COLLATE "C")

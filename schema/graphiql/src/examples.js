@@ -1,7 +1,8 @@
 // The tabs that a first visit opens, narrow enough for half a screen. Names are those of the demo
 // world; its passwords are all `oc`.
-const ME = `# Who is asking? null until a token stands
-# in the Headers tab, below.
+const ME = `# Who is asking? null until you sign in: in the
+# panel Account, at the left, or by a token in
+# the Headers tab, below.
 query Me {
   me {
     id
@@ -11,8 +12,9 @@ query Me {
 }
 `;
 
-const SIGN_IN = `# Answers a session token. To use it, put it in
-# the Headers tab (below) of the other queries:
+const SIGN_IN = `# For programs. Answers a session token. To use
+# it, put it in the Headers tab (below) of the
+# other queries:
 #   { "Authorization": "Bearer <token>" }
 # Headers are forgotten with the page.
 mutation SignIn {

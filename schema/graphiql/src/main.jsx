@@ -2,20 +2,16 @@ import "./workers.js";
 
 import { explorerPlugin } from "@graphiql/plugin-explorer";
 import "@graphiql/plugin-explorer/style.css";
-import { createGraphiQLFetcher } from "@graphiql/toolkit";
 import { GraphiQL, HISTORY_PLUGIN } from "graphiql";
 import "graphiql/style.css";
 import { createRoot } from "react-dom/client";
 
+import { accountPlugin } from "./account.jsx";
+import { costPlugin } from "./cost.jsx";
 import { EXAMPLES, HEADERS } from "./examples.js";
+import { fetcher } from "./fetcher.js";
 import icon from "./icon.svg";
 import "./page.css";
-
-// The page stands at the API's own address, also behind a proxy that adds a prefix.
-const fetcher = createGraphiQLFetcher({
-  url: window.location.pathname,
-  enableIncrementalDelivery: false, // the API answers every operation whole
-});
 
 createRoot(document.getElementById("graphiql")).render(
   <GraphiQL
@@ -23,7 +19,7 @@ createRoot(document.getElementById("graphiql")).render(
     defaultHeaders={HEADERS}
     defaultTabs={EXAMPLES}
     defaultEditorToolsVisibility="headers"
-    plugins={[HISTORY_PLUGIN, explorerPlugin()]}
+    plugins={[HISTORY_PLUGIN, explorerPlugin(), accountPlugin, costPlugin]}
   >
     <GraphiQL.Logo>
       <span className="commonweal-logo">

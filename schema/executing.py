@@ -1,0 +1,97 @@
+"""What one operation is, and which executor runs it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import DocumentNode, OperationDefinitionNode, OperationType
+from graphql.execution.values import VariableValues
+from strawberry.types import ExecutionResult
+
+from resolvers.context import Context
+from schema import compiled, documents
+from schema.build import schema
+from services.rate_limits import Charge
+from services.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A GraphQL request as it came in."""
+
+    query: str
+    variables: Mapping[str, Any] | None = None
+    operation_name: str | None = None
+    token: str | None = None
+    address: str = ""
+    tells_cost: bool = False
+    """Whether the answer says what it cost; one to a query of `rateLimit` does."""
+    reads_only: bool = False
+    """Whether only a query may run."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back: the body, and whether the request itself was no good."""
+
+    body: dict[str, Any]
+    is_request_error: bool = False
+    is_wrong_method: bool = False
+    """Whether a mutation was asked for where only a query may run."""
+    is_compiled: bool = False
+    """Whether a compiled query gave it."""
+    charge: Charge | None = None
+    """The points that were taken, where they are counted."""
+    retry_after: int | None = None
+    """In how many seconds there are points enough; None where there were."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be run, and how."""
+
+    request: Request
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    query: tuple[compiled.Program, VariableValues] | None
+    """The compiled query, or None where graphql-core is to run it."""
+
+
+def work_of(
+    request: Request,
+    prepared: documents.Prepared,
+    operation: OperationDefinitionNode,
+    settings: Settings,
+) -> Work:
+    """Return how an operation of a document that may run is run."""
+    assert prepared.document is not None  # noqa: S101 - it may run
+    is_query = operation.operation is OperationType.QUERY
+    query = _query(request, prepared, operation) if is_query and settings.compiled_queries else None
+    return Work(request, prepared.document, operation, query)
+
+
+def _query(
+    request: Request, prepared: documents.Prepared, operation: OperationDefinitionNode
+) -> tuple[compiled.Program, VariableValues] | None:
+    try:
+        variables = compiled.variables_of(operation, request.variables or {})
+    except compiled.GiveUp:
+        return None
+    program = compiled.program_of(prepared, operation, variables)
+    return None if program is None else (program, variables)
+
+
+async def result_of(work: Work, context: Context) -> ExecutionResult:
+    """Run it.
+
+    Raises:
+        GiveUp: graphql-core is to run the query, from a snapshot of its own.
+    """
+    if work.query is not None:
+        return ExecutionResult(data=await compiled.run(*work.query, context), errors=None)
+    return await schema().execute(
+        work.request.query,
+        variable_values=dict(work.request.variables or {}),
+        context_value=context,
+        operation_name=work.request.operation_name,
+    )

@@ -1,0 +1,62 @@
+"""How a GraphQL request is signed in, and what its answer does to the browser's cookie."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schema import cookies, http_actor
+from schema.unit_of_work import Answer
+from services.errors import ErrorCode
+
+
+@dataclass(frozen=True)
+class Signing:
+    """The sign-in of one request."""
+
+    request: Request
+    found: http_actor.Found
+    jar: cookies.Jar
+
+    @property
+    def token(self) -> str | None:
+        """The token to run the operation with."""
+        return self.found.token
+
+    def is_to_ask_again(self, answer: Answer) -> bool:
+        """Whether an old cookie stood in the way of a request that wishes a new one: then it is cleared.
+
+        Nothing ran; nobody has to sign in twice.
+        """
+        if not (self.found.is_cookie and self.jar.is_wished and _is_unauthenticated(answer)):
+            return False
+        cookies.end()
+        return True
+
+    def settle(self, response: Response, answer: Answer) -> None:
+        """Write on the response what the operation did to the cookie, if anything that it did was kept."""
+        settings = self.request.app.state.settings
+        if answer.body.get("data") is None:
+            if _is_unauthenticated(answer):
+                http_actor.forget(self.request, response)
+        elif self.jar.token is not None:
+            cookies.put(response, self.jar, settings)
+        elif self.jar.has_ended and self.found.is_cookie:
+            cookies.clear(response, settings)
+
+
+def begin(request: Request) -> Signing:
+    """Find out who asks, and whether the session that this starts goes into the cookie.
+
+    Raises:
+        BadRequest: as `http_actor.find`.
+    """
+    held = cookies.Jar(is_wished=cookies.WISH in request.headers)
+    cookies.jar.set(held)
+    return Signing(request, http_actor.find(request), held)
+
+
+def _is_unauthenticated(answer: Answer) -> bool:
+    errors = answer.body.get("errors", [])
+    is_refused = any(e.get("extensions", {}).get("code") == ErrorCode.UNAUTHENTICATED for e in errors)
+    return is_refused and "data" not in answer.body

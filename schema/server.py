@@ -1,0 +1,117 @@
+"""The server process: uvicorn, with what it lacks against those who read nothing, and a clean end."""
+
+import asyncio
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from schema import frames
+from services.settings import Settings
+
+PING_SECONDS = 20.0
+GRACE_SECONDS = 10
+FAREWELL_SECONDS = 2.0
+"""For the close frame to reach one who reads slowly."""
+
+
+def make(application: Starlette, settings: Settings) -> uvicorn.Server:
+    """Return a server of the application."""
+    return Server(
+        uvicorn.Config(
+            application,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            http=_patient(_Http, settings),
+            ws=_patient(_WebSocket, settings),
+            ws_max_size=frames.MAX_BYTES,
+            ws_ping_interval=PING_SECONDS,
+            ws_ping_timeout=PING_SECONDS,
+            ws_per_message_deflate=False,  # each would take memory, and a client's guess of a secret
+        )
+    )
+
+
+class Server(uvicorn.Server):
+    """A server that lets those go who follow live events before it waits for what runs."""
+
+    async def shutdown(self, sockets: list[Any] | None = None) -> None:
+        """End."""
+        live = getattr(getattr(self.config.app, "state", None), "live", None)
+        if live is not None:
+            await live.stop()
+        await super().shutdown(sockets)
+
+
+def _patient(kind: Any, settings: Settings) -> Any:
+    return type(kind.__name__, (kind,), {"slow_seconds": settings.live_slow_seconds})
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """Close the connection of one who takes nothing for long: what waits for them is bounded."""
+
+    slow_seconds = 10
+    _slow: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # Whoever does not read is not read from: pings would be answered without bound.
+        self.transport.pause_reading()
+        self._slow = self.loop.call_later(self.slow_seconds, self._let_go)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_clock()
+        if not self.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def _stop_clock(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+
+    def _let_go(self) -> None:
+        """Say goodbye behind what waits, and hang up soon after."""
+        code, reason = frames.TRY_LATER, "Too slow a reader"
+        if not self.close_sent and self.handshake_complete and not self.transport.is_closing():
+            self.conn.send_close(code, reason)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.disconnected = True
+        self.writable.set()  # who waits to send learns that it is over
+        self._slow = self.loop.call_later(FAREWELL_SECONDS, self.transport.abort)
+
+
+class _Http(HttpToolsProtocol):
+    """Hang up on one who takes nothing for long."""
+
+    slow_seconds = 10
+    _slow: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._slow = self.loop.call_later(self.slow_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def _stop_clock(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None

@@ -1,0 +1,190 @@
+"""Live events, read in an order in which none appears late: up to the oldest database transaction that runs.
+
+A sequence is drawn before the commit, so that a lower number may come to be seen after a higher one. Events
+are read by (xid, id) instead,
+and only those of transactions older than all that still run: that set is final.
+"""
+
+import struct
+from base64 import b32decode, b32encode
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from models import Token, now
+from models.enums import LiveKind
+from services.actors import Actor
+from services.errors import Invalid, InvalidState
+
+_PREFIX = "pos_"
+_PLACE = struct.Struct(">QQ")
+
+
+class Position(NamedTuple):
+    """A place between events: after the event of this name, and before all later ones."""
+
+    xid: int
+    id: int
+
+
+class Topic(NamedTuple):
+    """What one watches: events of a kind about an order or a collective."""
+
+    name: str
+    of_id: UUID
+
+
+ORDER, TRANSACTIONS, BALANCE, CHECK_INS = "ORDER", "TRANSACTIONS", "BALANCE", "CHECK_INS"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something changed."""
+
+    position: Position
+    kind: str
+    node_id: UUID
+    """The order, the transaction, or the user who came to an event."""
+    collective_ids: tuple[UUID | None, ...]
+
+    @property
+    def topics(self) -> set[Topic]:
+        """What those watch who are to be told."""
+        concerned = {i for i in self.collective_ids if i is not None}
+        match self.kind:
+            case LiveKind.ORDER:
+                return {Topic(ORDER, self.node_id)} | {Topic(BALANCE, i) for i in concerned}
+            case LiveKind.TRANSACTION:
+                sides = {Topic(TRANSACTIONS, i) for i in self.collective_ids[:2] if i is not None}
+                return sides | {Topic(BALANCE, i) for i in concerned}
+            case LiveKind.CHECK_IN:
+                return {Topic(CHECK_INS, i) for i in concerned}
+            case _:
+                return set()
+
+
+def encode(position: Position) -> str:
+    """Return a position as clients keep it."""
+    return _PREFIX + b32encode(_PLACE.pack(*position)).decode().rstrip("=").lower()
+
+
+def decode(given: str) -> Position:
+    """Return the position that a client kept.
+
+    Raises:
+        Invalid: it is none.
+    """
+    body = given.removeprefix(_PREFIX).upper()
+    try:
+        found = Position(*_PLACE.unpack(b32decode(body + "=" * (-len(body) % 8))))
+    except (ValueError, struct.error):
+        raise Invalid(f"{given[:40]!r} is not a position", path=["after"]) from None
+    if max(found) >= 2**63:
+        raise Invalid(f"{given[:40]!r} is not a position", path=["after"])
+    return found
+
+
+_MARK = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+_NEWS = text(
+    "WITH mark AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS mark_xid)"
+    " SELECT mark.mark_xid, e.* FROM mark LEFT JOIN LATERAL (SELECT xid, id, kind, node_id, collective_ids"
+    " FROM live_event WHERE (xid, id) > (:xid, :id) AND xid < mark.mark_xid"
+    " ORDER BY xid, id LIMIT :count) e ON true ORDER BY e.xid, e.id"
+)
+_SINCE = text(
+    "SELECT xid, id, kind, node_id, collective_ids FROM live_event"
+    " WHERE (xid, id) > (:xid, :id) AND (xid, id) <= (:until_xid, :until_id)"
+    " AND kind = ANY(CAST(:kinds AS text[]))"
+    " AND (node_id = :of_id OR CAST(:of_id AS uuid) = ANY(collective_ids)) ORDER BY xid, id LIMIT :count"
+)
+_KEPT = text(
+    "SELECT xid, id, pg_snapshot_xmax(pg_current_snapshot())::text::bigint FROM live_event"
+    " ORDER BY xid, id LIMIT 1"
+)
+_PRUNE = text("SELECT live_prune(:keep)")
+_KINDS = {
+    ORDER: [str(LiveKind.ORDER)],
+    TRANSACTIONS: [str(LiveKind.TRANSACTION)],
+    BALANCE: [str(LiveKind.TRANSACTION), str(LiveKind.ORDER)],
+    CHECK_INS: [str(LiveKind.CHECK_IN)],
+}
+
+
+async def mark(session: AsyncSession, _: Actor | None = None) -> Position:
+    """Return the position up to which no event can appear any more."""
+    return Position((await session.execute(_MARK)).scalar_one(), 0)
+
+
+async def news(session: AsyncSession, *, after: Position, count: int) -> tuple[list[Event], Position]:
+    """Return at most `count` events after a position, in order, and the position up to which that is all."""
+    rows = (await session.execute(_NEWS, {"xid": after.xid, "id": after.id, "count": count})).all()
+    events = [_event(row[1:]) for row in rows if row.xid is not None]
+    end = events[-1].position if len(events) == count else Position(rows[0].mark_xid, 0)
+    return events, max(end, after)
+
+
+async def since(
+    session: AsyncSession, *, topic: Topic, after: Position, until: Position, count: int
+) -> tuple[list[Event], Position]:
+    """Return at most `count` events of a topic in a stretch, and the position up to which that is all.
+
+    Raises:
+        InvalidState: what came after the position is not kept any more.
+    """
+    rows = (
+        await session.execute(
+            _SINCE,
+            {
+                "xid": after.xid, "id": after.id, "until_xid": until.xid, "until_id": until.id,
+                "kinds": _KINDS[topic.name], "of_id": topic.of_id, "count": count,
+            },
+        )
+    ).all()  # fmt: skip
+    # Looked at last: what was pruned meanwhile would be missing above.
+    await require_kept(session, after)
+    events = [_event(row) for row in rows]
+    end = events[-1].position if len(events) == count else until
+    return [event for event in events if topic in event.topics], end
+
+
+async def require_kept(session: AsyncSession, position: Position) -> None:
+    """Let through a position after which every event is kept.
+
+    Raises:
+        Invalid: this server has not given it.
+        InvalidState: some of what came after it has been pruned.
+    """
+    xid, row_id, next_xid = (await session.execute(_KEPT)).one()
+    if position.xid > next_xid:
+        raise Invalid("The position is not one of this server", path=["after"])
+    if position < (xid, row_id):
+        raise InvalidState(
+            "The position is older than what is kept; read anew, and subscribe from `livePosition`",
+            path=["after"],
+        )
+
+
+async def good_tokens(session: AsyncSession, *, hashes: Collection[bytes]) -> set[bytes]:
+    """Return those of the tokens, by their hashes, that are neither revoked nor expired."""
+    found = await session.execute(
+        select(col(Token.token_hash)).where(
+            col(Token.token_hash).in_(hashes), col(Token.revoked_at).is_(None), col(Token.expires_at) > now()
+        )
+    )
+    return set(found.scalars())
+
+
+async def prune(session: AsyncSession, *, hours: int) -> None:
+    """Delete events older than that, some thousands at most; one caller at a time, others do nothing."""
+    await session.execute(_PRUNE, {"keep": timedelta(hours=hours)})
+
+
+def _event(row: Sequence[Any]) -> Event:
+    xid, row_id, kind, node_id, collective_ids = row
+    return Event(Position(xid, row_id), kind, node_id, tuple(collective_ids))
