@@ -223,7 +223,7 @@ class Query(CommunityQueries, RateLimitQueries):
     @strawberry.field(
         description="Opaque: subscriptions give as `after` what is not in this query's other fields yet."
     )
-    async def live_position(self, info: Info) -> str:
+    async def live_position(self, info: Info) -> str | None:
         return await live.position(info)
 
     @strawberry.field(description="Invitations that wait for your answer.", graphql_type=list[Invitation])

@@ -80,17 +80,23 @@ class _WebSocket(WebSocketsSansIOProtocol):
             self._slow = None
 
     def _let_go(self) -> None:
-        """Say goodbye behind what waits, and hang up soon after."""
+        """Say goodbye behind what waits; hang up when that is answered, and soon in any case."""
+        if self.transport.is_closing() or self.close_sent or not self.handshake_complete:
+            self.transport.abort()
+            return
         code, reason = frames.TRY_LATER, "Too slow a reader"
-        if not self.close_sent and self.handshake_complete and not self.transport.is_closing():
-            self.conn.send_close(code, reason)
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.close_sent = True
+        self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
         self.stop_keepalive()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.disconnected = True
         self.writable.set()  # who waits to send learns that it is over
-        self._slow = self.loop.call_later(FAREWELL_SECONDS, self.transport.abort)
+        # What still comes is read and dropped: a socket that closes over unread bytes is reset, and the
+        # farewell lost with it.
+        self.read_paused = False
+        self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(FAREWELL_SECONDS, self.transport.abort)
 
 
 class _Http(HttpToolsProtocol):

@@ -28,7 +28,7 @@ class Settings:
     owner_database_url: str = _setting(
         "", "Who owns the tables and migrates them; empty takes COMMONWEAL_DATABASE_URL."
     )
-    pool_size: int = _setting(8, "Database connections of one server process.")
+    pool_size: int = _setting(8, "Database connections of one server process; two more read live events.")
     statement_timeout_ms: int = _setting(15_000, "A statement longer than this is cancelled.")
     lock_timeout_ms: int = _setting(5_000, "A wait for a row lock longer than this fails.")
     execution_timeout_ms: int = _setting(

@@ -41,6 +41,13 @@ def script(node: str, name: str, *arguments: str, folder: Path = CLIENTS) -> str
     return _run(node, [node, name, *arguments], folder)
 
 
+def compiled_for_relay(*options: str) -> str:
+    """Compile the Relay client's documents, and return what the compiler prints."""
+    node = ready()
+    (CLIENTS / "node_modules" / ".relay").mkdir(exist_ok=True)
+    return script(node, "node_modules/relay-compiler/cli.js", *options, "relay.config.json")
+
+
 def _missing(what: str) -> NoReturn:
     """Skip where a tool is missing, but never in CI."""
     if os.environ.get("CI"):

@@ -41,7 +41,7 @@ def test_urql_asks_by_post_by_get_and_by_hash(url: str) -> None:
 
 
 def test_relay_pages_refetches_and_updates_its_store(url: str) -> None:
-    node.script(node.ready(), "node_modules/relay-compiler/cli.js", "relay.config.json")
+    node.compiled_for_relay()
     runs("relay.mjs", url)
 
 

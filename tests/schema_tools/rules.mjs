@@ -10,7 +10,8 @@ const VALUES = {
     "CommunityStats", "IssuerLiability", "LeaderboardEntry", "LiabilityReport", "WaitingHours", // reports
     "LedgerAccount", "LedgerAudit", "LedgerAuditCheck", "Posting", // the book's lines, by account and seq
     "Attendance", "OrderAction", "OrderItem", // parts of an event or an order
-    "MutationError", "Session", "PageInfo", // of one answer
+    "BalanceChanged", "EventCheckIn", "OrderChanged", "TransactionPosted", // what happened, and where in the order
+    "MutationError", "PageInfo", "RateLimit", "Session", // of one answer
   ],
   suffixes: ["Connection", "Edge", "Payload", "Result"],
 };
