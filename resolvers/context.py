@@ -1,14 +1,16 @@
 """What an operation carries: its viewer, its loaders, and the one way to the database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import strawberry
 from graphql import DocumentNode
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
 from services import rows
@@ -17,6 +19,7 @@ from services.live_hub import Hub
 from services.rate_limits import Charge
 from services.settings import Settings
 
+log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -44,6 +47,11 @@ class Context:
     """The points that the operation took, where they are counted."""
     stored: set[bool] = field(default_factory=set)
     """Which of True (to be kept) and False (dry runs) the operation's mutations asked for."""
+    is_single: bool = False
+    """Whether one statement reads all: it is a snapshot of its own."""
+    columns: Mapping[Any, frozenset[str]] | None = None
+    """The columns that a query shows, by table; a table that is not named is read whole."""
+    _reading: AsyncConnection | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _begun: bool = False
     _calls: set[asyncio.Future[Any]] = field(default_factory=set)
@@ -108,14 +116,22 @@ class Context:
         if self._begun:
             return
         self._begun = True
-        options: dict[str, Any] = (
-            {"isolation_level": "READ COMMITTED"}
-            if self.is_mutation
-            else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        )
-        connection = await self.session.connection(execution_options=options)
-        if not self.is_mutation:
-            self.session.info[rows.DRIVER] = (await connection.get_raw_connection()).driver_connection
+        if self.is_mutation:
+            await self.session.connection(execution_options={"isolation_level": "READ COMMITTED"})
+        else:
+            self._reading = await rows.begin(self.session, is_single=self.is_single, columns=self.columns)
+
+    async def close(self) -> None:
+        """Give the connection back once nothing uses it; what was not committed is undone."""
+        await self.settled()
+        try:
+            await self.session.close()
+            if self._reading is not None:
+                await rows.end(self._reading)
+        except DBAPIError:
+            log.info("a broken connection was dropped")
+        finally:
+            self._reading = None
 
     async def aside(
         self,

@@ -82,19 +82,33 @@ class Collective(Node):
     created_at: datetime = strawberry.field(description="When it came to be here.")
     updated_at: datetime = strawberry.field(description="When it last changed.")
 
-    @derived(description="Where it is; of a person, to themselves alone.")
+    @derived(
+        "location", "type", "id", "parent_id", description="Where it is; of a person, to themselves alone."
+    )
     def location(root: Row, info: Info) -> str | None:
         return resolve.location(root, info)
 
-    @derived(description="Its name in law; for its admins and accountants.")
+    @derived(
+        "legal_name",
+        "type",
+        "id",
+        "parent_id",
+        description="Its name in law; for its admins and accountants.",
+    )
     def legal_name(root: Row, info: Info) -> str | None:
         return resolve.legal_name(root, info)
 
-    @derived(description="Whether it was put away.")
+    @derived("archived_at", description="Whether it was put away.")
     def is_archived(root: Row) -> bool:
         return root.archived_at is not None
 
-    @relation(description="Who legally holds its money.", graphql_type=lazy.optional(lazy.COLLECTIVE))
+    @relation(
+        "type",
+        "host_id",
+        "parent_id",
+        description="Who legally holds its money.",
+        graphql_type=lazy.optional(lazy.COLLECTIVE),
+    )
     async def host(rows: Rows, info: Info) -> Any:
         return await resolve.hosts(rows, info)
 
@@ -106,6 +120,7 @@ class Collective(Node):
     )
 
     @relation(
+        "id",
         description="Who belongs to it, oldest first. Followers, and those who wait for a place, are for its "
         "admins.",
         graphql_type=MemberConnection,
@@ -117,7 +132,7 @@ class Collective(Node):
         found = await resolve.members(rows, info, of_members=True, roles=role, page=page)
         return [MemberConnection(page=page) for page in found]
 
-    @relation(description="What it belongs to, oldest first.", graphql_type=MemberConnection)
+    @relation("id", description="What it belongs to, oldest first.", graphql_type=MemberConnection)
     async def member_of(
         rows: Rows, info: Info, role: Roles = None, first: First = None, after: After = None
     ) -> Any:
@@ -126,6 +141,11 @@ class Collective(Node):
         return [MemberConnection(page=page) for page in found]
 
     @relation(
+        "id",
+        "type",
+        "currency",
+        "host_id",
+        "parent_id",
         description="What it has, its own currency first. A person's is for themselves and their host; "
         "others get an empty list.",
         graphql_type=list[Balance],
@@ -134,6 +154,11 @@ class Collective(Node):
         return await resolve.balances(rows, info, as_of=as_of)
 
     @relation(
+        "id",
+        "type",
+        "currency",
+        "host_id",
+        "parent_id",
         description="What it has in one currency; an error NOT_FOUND where you may not see it.",
         graphql_type=Balance,
     )
@@ -203,6 +228,7 @@ class Collective(Node):
 @strawberry.interface(description="A collective that can hold its own money, and others'.")
 class Organization(Collective):
     @relation(
+        "id",
         description="As a host: its own accounts in its book, which is open to all.",
         graphql_type=list[LedgerAccount],
     )
@@ -216,6 +242,7 @@ class Organization(Collective):
         return await resolve.ledger_accounts(rows, info, kinds=kind)
 
     @relation(
+        "id",
         description="As a host: its open position in each currency, from collectives whose currency is not "
         "its own. Open to all.",
         graphql_type=list[Amount],
@@ -252,7 +279,7 @@ class User(Collective):
     async def muted_topics(root: Row, info: Info) -> Any:
         return await resolve.muted_topics(root, info)
 
-    @derived(description="Whether they proved their address; else known by it alone.")
+    @derived("claimed_at", description="Whether they proved their address; else known by it alone.")
     def is_claimed(root: Row) -> bool:
         return root.claimed_at is not None
 
@@ -302,7 +329,7 @@ class Nonprofit(Organization, Collective):
     ) -> Any:
         return await resolve_hours.sums(root, info, by=by, starts_from=starts_from, starts_until=starts_until)
 
-    @derived(description="Whether the platform lets it issue currents.")
+    @derived("issuer_approved_at", description="Whether the platform lets it issue currents.")
     def is_issuer(root: Row) -> bool:
         return root.issuer_approved_at is not None
 
@@ -318,7 +345,7 @@ class Nonprofit(Organization, Collective):
 class Business(Organization, Collective):
     is_type_of = rows_of(models.Collective, CollectiveType.BUSINESS)
 
-    @relation(description="What it takes currents for, newest first.", graphql_type=OfferConnection)
+    @relation("id", description="What it takes currents for, newest first.", graphql_type=OfferConnection)
     async def offers(
         rows: Rows,
         info: Info,

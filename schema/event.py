@@ -58,7 +58,7 @@ class EventFields:
     )
     cancelled_at: datetime | None = strawberry.field(description="When it was called off.")
 
-    @derived(description="Whether it was called off.")
+    @derived("cancelled_at", description="Whether it was called off.")
     def is_cancelled(root: Row) -> bool:
         return root.cancelled_at is not None
 
@@ -69,15 +69,16 @@ class EventFields:
         graphql_type=lazy.optional(lazy.USER),
     )
 
-    @relation(description="How many are registered.", graphql_type=int)
+    @relation("id", description="How many are registered.", graphql_type=int)
     async def registration_count(rows: Rows, info: Info) -> Any:
         return [counts.registered for counts in await resolve.counts(rows, info)]
 
-    @relation(description="How many are on the waiting list.", graphql_type=int)
+    @relation("id", description="How many are on the waiting list.", graphql_type=int)
     async def waiting_count(rows: Rows, info: Info) -> Any:
         return [counts.waiting for counts in await resolve.counts(rows, info)]
 
     @relation(
+        "id",
         description="Who was there, by arrival; for its admins and its parent's, else empty.",
         graphql_type=AttendanceConnection,
     )

@@ -56,6 +56,16 @@ class Work:
     query: tuple[compiled.Program, VariableValues] | None
     """The compiled query, or None where graphql-core is to run it."""
 
+    @property
+    def is_single(self) -> bool:
+        """Whether one statement reads all that is asked for."""
+        return self.query is not None and self.query[0].is_single and self.request.token is None
+
+    @property
+    def columns(self) -> Mapping[Any, frozenset[str]] | None:
+        """The columns that a compiled query shows, by table."""
+        return self.query[0].columns if self.query is not None else None
+
 
 def work_of(
     request: Request,

@@ -18,23 +18,46 @@ OF_ROW = "of_row"
 """The attribute of a resolver that computes its field from the row, or from the row and the info, at once."""
 OF_ROWS = "of_rows"
 """The attribute of a resolver that answers for a list of rows."""
+TABLE = "table"
+"""The attribute of an `is_type_of` that names the table whose rows it knows."""
+WRITTEN = "written"
+"""The attribute of a resolver that gives its field as it is answered, serialized."""
+NEEDS = "needs"
+"""The attribute of a resolver that names the columns it reads of its row; without it, all are read."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def derived(**settings: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a field that is computed from its row (and the viewer in `info`), reading nothing more."""
+def derived(*needs: str, **settings: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Declare a field that is computed from its row (and the viewer in `info`), reading nothing more.
+
+    `needs` are the columns of the row that it takes; named none, it may take any.
+    """
 
     def declare(of_row: Callable[..., Any]) -> Any:
         setattr(of_row, OF_ROW, of_row)
+        if needs:
+            setattr(of_row, NEEDS, needs)
         return strawberry.field(resolver=of_row, **settings)
 
     return declare
 
 
-def relation(**settings: Any) -> Callable[[Callable[..., Any]], Any]:
+def written(of_row: Any, text_of_row: Any, **settings: Any) -> Any:
+    """Declare a field that is computed from its row, and what gives it as it is written, which is quicker."""
+
+    def one(root: strawberry.Parent[Any]) -> Any:
+        return of_row(root)
+
+    setattr(one, OF_ROW, of_row)
+    setattr(one, WRITTEN, text_of_row)
+    return strawberry.field(resolver=one, **settings)
+
+
+def relation(*needs: str, **settings: Any) -> Callable[[Callable[..., Any]], Any]:
     """Declare a field that is read for a list of rows: `async (rows, info, **arguments) -> list`.
 
-    The list is in the order of the rows; an exception in it is the error of its row alone.
+    The list is in the order of the rows; an exception in it is the error of its row alone. `needs` as of
+    `derived`.
     """
 
     def declare(of_rows: Callable[..., Any]) -> Any:
@@ -52,6 +75,8 @@ def relation(**settings: Any) -> Callable[[Callable[..., Any]], Any]:
         one.__signature__ = inspect.Signature([parent, *others], return_annotation=Any)  # type: ignore[attr-defined]  # read by inspect
         one.__annotations__ = {"root": _Parent} | {o.name: o.annotation for o in others}
         setattr(one, OF_ROWS, of_rows)
+        if needs:
+            setattr(one, NEEDS, needs)
         return strawberry.field(resolver=one, **settings)
 
     return declare
@@ -67,4 +92,5 @@ def reference(loader: str, key: str, **settings: Any) -> Any:
         return await info.context.loaders.of(loader).one(getattr(root, key))
 
     setattr(one, OF_ROWS, of_rows)
+    setattr(one, NEEDS, (key,))
     return strawberry.field(resolver=one, **settings)

@@ -2,12 +2,14 @@
 
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import strawberry
 
 from models import Currency as CurrencyRow
 from schema.enums import CurrencyKind
+from schema.fields import written
 from schema.scalars import BigInt, CurrencyCode
 from services.money import AskedAmount, Money
 
@@ -16,8 +18,11 @@ from services.money import AskedAmount, Money
 class Amount:
     minor_units: BigInt = strawberry.field(description="The amount in the currency's minor unit.")
     currency: CurrencyCode = strawberry.field(description="The currency.")
-    value: Decimal = strawberry.field(
-        description="The amount in major units, with all decimal places of the currency."
+    value: Decimal = written(
+        attrgetter("value"),
+        attrgetter("text"),
+        graphql_type=Decimal,
+        description="The amount in major units, with all decimal places of the currency.",
     )
     exponent: int = strawberry.field(description="How many decimal places the currency has.")
 

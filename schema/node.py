@@ -4,7 +4,7 @@ from typing import Any
 
 import strawberry
 
-from schema.fields import derived
+from schema.fields import TABLE, derived
 from services import ids, rows
 from services.refs import Ref
 
@@ -20,6 +20,7 @@ def id_of(kind: str) -> Any:
     """Return the `id` field of a type over rows."""
 
     @derived(
+        "id",
         graphql_type=strawberry.ID,
         description="Opaque, unique over all types; its prefix names the type.",
     )
@@ -36,6 +37,7 @@ def rows_of(table: Any, *types: str) -> Any:
     def is_type_of(obj: Any, _: Any) -> bool:
         return isinstance(obj, classes) and (not types or obj.type in types)
 
+    setattr(is_type_of, TABLE, table)
     return staticmethod(is_type_of)
 
 

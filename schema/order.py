@@ -112,11 +112,16 @@ class Order(Node):
 
     to = reference("collective", "to_id", description="The payee.", graphql_type=lazy.COLLECTIVE)
 
-    @derived(description="The amount asked for, in the payee's currency.", graphql_type=Amount)
+    @derived(
+        "amount",
+        "currency",
+        description="The amount asked for, in the payee's currency.",
+        graphql_type=Amount,
+    )
     def amount(root: Row) -> Any:
         return Money(root.amount, root.currency)
 
-    @derived(description="The amount approved.", graphql_type=Amount | None)
+    @derived("approved_amount", "currency", description="The amount approved.", graphql_type=Amount | None)
     def approved_amount(root: Row) -> Any:
         return money(root.approved_amount, root.currency)
 

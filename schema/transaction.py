@@ -41,15 +41,15 @@ class Transaction(Node):
         description="From the order's currency to that of the payer."
     )
 
-    @derived(description="When it counts; imported history keeps its original time.")
+    @derived("at", description="When it counts; imported history keeps its original time.")
     def created_at(root: Row) -> datetime:
         return root.at
 
-    @derived(description="When it was written here.")
+    @derived("created_at", description="When it was written here.")
     def recorded_at(root: Row) -> datetime:
         return root.created_at
 
-    @derived(description="Ties the transactions of one event.", graphql_type=strawberry.ID)
+    @derived("group_id", description="Ties the transactions of one event.", graphql_type=strawberry.ID)
     def group(root: Row) -> Any:
         return ids.encode("Group", root.group_id)
 
@@ -109,11 +109,15 @@ class Transaction(Node):
         graphql_type=PaymentMethod | None,
     )
 
-    @derived(description="The order's amount, in the payee's currency.", graphql_type=Amount)
+    @derived(
+        "amount", "currency", description="The order's amount, in the payee's currency.", graphql_type=Amount
+    )
     def amount(root: Row) -> Any:
         return Money(root.amount, root.currency)
 
     @derived(
+        "from_collective_amount",
+        "from_collective_currency",
         description="What it did to the payer's balance, in its currency; null from outside.",
         graphql_type=Amount | None,
     )
@@ -121,32 +125,56 @@ class Transaction(Node):
         return money(root.from_collective_amount, root.from_collective_currency)
 
     @derived(
+        "from_host_amount",
+        "from_host_currency",
         description="What it did to the paying host, in its currency; null from outside.",
         graphql_type=Amount | None,
     )
     def from_host_amount(root: Row) -> Any:
         return money(root.from_host_amount, root.from_host_currency)
 
-    @derived(description=f"The amount less processor and platform fee. {_IN_HOST}", graphql_type=Amount)
+    @derived(
+        "to_host_amount",
+        "host_currency",
+        description=f"The amount less processor and platform fee. {_IN_HOST}",
+        graphql_type=Amount,
+    )
     def to_host_amount(root: Row) -> Any:
         return Money(root.to_host_amount, root.host_currency)
 
-    @derived(description="What the payee received, in the order's currency.", graphql_type=Amount)
+    @derived(
+        "to_collective_amount",
+        "currency",
+        description="What the payee received, in the order's currency.",
+        graphql_type=Amount,
+    )
     def to_collective_amount(root: Row) -> Any:
         return Money(root.to_collective_amount, root.currency)
 
     @derived(
+        "payment_processor_fee",
+        "host_currency",
         description=f"What the payment's or payout's processor took. {_IN_HOST}",
         graphql_type=Amount,
     )
     def payment_processor_fee_in_host_currency(root: Row) -> Any:
         return Money(root.payment_processor_fee, root.host_currency)
 
-    @derived(description=f"What the payee's host took. {_IN_HOST}", graphql_type=Amount)
+    @derived(
+        "host_fee",
+        "host_currency",
+        description=f"What the payee's host took. {_IN_HOST}",
+        graphql_type=Amount,
+    )
     def host_fee_in_host_currency(root: Row) -> Any:
         return Money(root.host_fee, root.host_currency)
 
-    @derived(description=f"What the platform took. {_IN_HOST}", graphql_type=Amount)
+    @derived(
+        "platform_fee",
+        "host_currency",
+        description=f"What the platform took. {_IN_HOST}",
+        graphql_type=Amount,
+    )
     def platform_fee_in_host_currency(root: Row) -> Any:
         return Money(root.platform_fee, root.host_currency)
 

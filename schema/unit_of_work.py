@@ -90,8 +90,7 @@ async def snapshot(
             _require_read(context)
         yield context
     finally:
-        await context.settled()
-        await _close_quietly(session)
+        await context.close()
 
 
 async def _timed(
@@ -150,6 +149,7 @@ async def _once(
         document=document,
         is_mutation=operation.operation is OperationType.MUTATION,
         root_fields=_root_fields(operation), charge=charge,
+        is_single=work.is_single, columns=work.columns,
     )  # fmt: skip
     committing = False
     try:
@@ -182,16 +182,13 @@ async def _once(
         await context.abandon()
         raise
     except Problem as problem:
-        await _close_quietly(session)
         return Answer({"errors": [shown(problem)]})
     except DBAPIError as error:
-        await _close_quietly(session)
         # A connection that breaks during the commit does not tell whether the commit was done.
         _ask_again(error, last=last or (committing and error.connection_invalidated))
         return Answer({"data": None, "errors": [masked(error)]})
     finally:
-        await context.settled()
-        await _close_quietly(session)
+        await context.close()
     body: dict[str, Any] = {"data": result.data}
     if errors:
         body["errors"] = [formatted(error) for error in errors]
@@ -216,11 +213,9 @@ async def _load_actor(session: AsyncSession, _: actors.Actor, *, token: str) -> 
 
 
 async def _finish(context: Context) -> None:
-    """Keep what a mutation wrote, unless it was a dry run; end a query's snapshot."""
+    """Keep what a mutation wrote, unless it was a dry run."""
     if context.is_mutation and context.stored != {False}:
         await _unbroken(context.session.commit())
-    else:
-        await context.session.rollback()
 
 
 async def _unbroken(work: Coroutine[Any, Any, None]) -> None:
@@ -231,13 +226,6 @@ async def _unbroken(work: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
-
-
-async def _close_quietly(session: AsyncSession) -> None:
-    try:
-        await session.close()
-    except DBAPIError:
-        log.info("a broken connection was dropped")
 
 
 def _root_fields(operation: OperationDefinitionNode) -> int:

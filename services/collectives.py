@@ -313,7 +313,13 @@ async def find(
     if not (wanted.host_id or wanted.tag or wanted.search):
         name = ("collectives", tuple(wanted.type), wanted.is_archived)
         return await rows.page(
-            session, actor, name=name, statement=lambda: _listed(actor, wanted), sort=sort, page=page
+            session,
+            actor,
+            name=name,
+            table=Collective,
+            statement=lambda: _listed(actor, wanted),
+            sort=sort,
+            page=page,
         )
     return await pages.read(session, _listed(actor, wanted), sort=sort, page=page)
 
@@ -324,6 +330,7 @@ async def by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
         session,
         actor,
         name="collectives.by_ids",
+        table=Collective,
         build=lambda: select(Collective).where(
             rows.among(col(Collective.id), "row_ids", row_ids), visibility.of_collective(actor)
         ),
@@ -338,7 +345,12 @@ async def by_ref(session: AsyncSession, actor: Actor, *, ref: Ref) -> Collective
     if isinstance(key, UUID):
         return (await by_ids(session, actor, row_ids=[key])).get(key)
     found = await rows.read(
-        session, actor, name="collectives.by_slug", build=lambda: _by_slug(actor, key), slug=key
+        session,
+        actor,
+        name="collectives.by_slug",
+        table=Collective,
+        build=lambda: _by_slug(actor, key),
+        slug=key,
     )
     return found[0] if found else None
 

@@ -274,7 +274,8 @@ async def pages_of(
 
     found: dict[UUID, list[Member]] = {owner: [] for owner in collective_ids}
     for member in await rows.read(
-        session, actor, name=("members", key.of_members, key.roles, key.page.after is None), build=build,
+        session, actor, name=("members", key.of_members, key.roles, key.page.after is None), table=Member,
+        build=build,
         collective_ids=list(collective_ids), **pages.values(OLDEST_FIRST, key.page),
     ):  # fmt: skip
         found[member.collective_id if key.of_members else member.member_id].append(member)

@@ -9,6 +9,7 @@ from models.iso4217 import CURRENCIES
 from services.errors import Invalid
 
 MAX_MINOR = 2**63 - 1
+_PLACES = {code: facts[0] for code, facts in CURRENCIES.items()}
 _EXACT = Context(prec=60, rounding=ROUND_HALF_UP)
 
 
@@ -28,6 +29,15 @@ class Money(NamedTuple):
         """The amount in major units, with all decimal places of the currency."""
         return Decimal(self.minor_units).scaleb(-self.exponent, _EXACT)
 
+    @property
+    def text(self) -> str:
+        """The value as it is written; an answer holds hundreds."""
+        places = self.exponent
+        if not places:
+            return str(self.minor_units)
+        digits = str(abs(self.minor_units)).rjust(places + 1, "0")
+        return f"{'-' if self.minor_units < 0 else ''}{digits[:-places]}.{digits[-places:]}"
+
 
 @dataclass(frozen=True)
 class AskedAmount:
@@ -39,7 +49,7 @@ class AskedAmount:
 
 def exponent(currency: str) -> int:
     """Return the decimal places of a known currency."""
-    return CURRENCIES[currency][0]
+    return _PLACES[currency]
 
 
 def known_currency(code: str, *, path: Sequence[str]) -> str:

@@ -114,7 +114,7 @@ async def orders(
         )  # fmt: skip
     if wanted != OrderFilter():
         return await pages.read(session, every(), sort=sort, page=page)
-    return await rows.page(session, actor, name="orders", statement=every, sort=sort, page=page)
+    return await rows.page(session, actor, name="orders", table=Order, statement=every, sort=sort, page=page)
 
 
 async def transactions(
@@ -138,7 +138,9 @@ async def transactions(
         )  # fmt: skip
     if wanted != TransactionFilter():
         return await pages.read(session, every(), sort=sort, page=page)
-    return await rows.page(session, actor, name="transactions", statement=every, sort=sort, page=page)
+    return await rows.page(
+        session, actor, name="transactions", table=Transaction, statement=every, sort=sort, page=page
+    )
 
 
 async def _of_either_side(
@@ -178,6 +180,7 @@ async def orders_by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequenc
         session,
         actor,
         name="orders.by_ids",
+        table=Order,
         build=lambda: select(Order).where(
             rows.among(col(Order.id), "row_ids", row_ids), visibility.of_order(actor)
         ),
@@ -194,6 +197,7 @@ async def transactions_by_ids(
         session,
         actor,
         name="transactions.by_ids",
+        table=Transaction,
         build=lambda: select(Transaction).where(
             rows.among(col(Transaction.id), "row_ids", row_ids), visibility.of_transaction(actor)
         ),

@@ -12,7 +12,7 @@ from strawberry.types.field import StrawberryField
 
 from schema.compiled.leaves import GiveUp
 from schema.compiled.state import State, raw_arguments, resolve_info
-from schema.fields import OF_ROW, OF_ROWS
+from schema.fields import NEEDS, OF_ROW, OF_ROWS, WRITTEN
 
 Rows = Sequence[Any]
 Values = Callable[[Rows, State], Any]
@@ -29,6 +29,21 @@ def field_of(definition: GraphQLField) -> StrawberryField:
 def resolver_of(declared: StrawberryField) -> Any:
     """Return the function that a field was declared with, or None."""
     return declared.base_resolver.wrapped_func if declared.base_resolver else None
+
+
+def needs(definition: GraphQLField) -> frozenset[str] | None:
+    """Return the columns that a field takes of its row, or None where it may take any."""
+    declared = field_of(definition)
+    resolver = resolver_of(declared)
+    if resolver is None:
+        return frozenset({declared.python_name})
+    named = getattr(resolver, NEEDS, None)
+    return None if named is None else frozenset(named)
+
+
+def written(definition: GraphQLField) -> Callable[[Any], Any] | None:
+    """Return what gives the field of a row as it is answered, where that was declared."""
+    return getattr(resolver_of(field_of(definition)), WRITTEN, None)
 
 
 def inline(definition: GraphQLField, bind: Callable[[Any], str]) -> str | None:

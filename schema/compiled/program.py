@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphql import FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode
+from graphql import FieldNode, FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode
 from graphql.execution.values import VariableValues, get_variable_values
 
 from resolvers.context import Context
@@ -18,6 +18,7 @@ from schema.documents import Prepared
 
 __all__ = ["GiveUp", "Program", "program_of", "run"]
 
+_PLAIN = {"collective", "collectives", "node", "order", "orders", "transaction", "transactions"}
 MAX_VARIANTS = 16
 """Of one document, by the values of its switches; what is above is run by graphql-core."""
 
@@ -30,6 +31,10 @@ class Program:
     fragments: Mapping[str, FragmentDefinitionNode]
     operation: OperationDefinitionNode
     step: Step
+    columns: Mapping[Any, frozenset[str]]
+    """What is read of each table; one that is not named is read whole."""
+    is_single: bool
+    """Whether it is one list or thing that a single statement reads."""
 
 
 def program_of(
@@ -75,7 +80,19 @@ def _compiled(
         step = compiler.selection(query, [operation.selection_set])
     except (Unsupported, RecursionError):
         return None
-    return Program(graphql_schema, fragments, operation, step)
+    taken = {table: names for table, names in compiler.columns.items() if names is not None}
+    return Program(
+        graphql_schema, fragments, operation, step, taken, compiler.relations == 1 and _is_plain(operation)
+    )
+
+
+def _is_plain(operation: OperationDefinitionNode) -> bool:
+    """Whether it asks for one thing and no second look: a filter names collectives to be found first."""
+    selections = operation.selection_set.selections
+    if len(selections) != 1 or not isinstance(selections[0], FieldNode):
+        return False
+    names = {argument.name.value for argument in selections[0].arguments or ()}
+    return selections[0].name.value in _PLAIN and "filter" not in names
 
 
 async def run(program: Program, variables: VariableValues, context: Context) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from schema.compiled import fields as columns
 from schema.compiled.collect import Unsupported
 from schema.compiled.leaves import GiveUp
 from schema.compiled.state import State
+from schema.fields import TABLE
 
 Rows = Sequence[Any]
 Groups = list[dict[int, Any]]
@@ -45,6 +46,10 @@ class Compiler:
     fragments: Mapping[str, FragmentDefinitionNode]
     switches: Mapping[str, bool]
     convert: tuple[Any, Any]
+    columns: dict[Any, frozenset[str] | None] = field(default_factory=dict)
+    """What is read of each table; None is all of it."""
+    relations: int = 0
+    """How many fields are read by a call of their own, those of the root among them."""
     _made: dict[Any, Step] = field(default_factory=dict)
 
     def selection(self, kind: GraphQLObjectType, sets: Sequence[SelectionSetNode]) -> Step:
@@ -74,6 +79,10 @@ class Compiler:
             definition = kind.fields.get(nodes[0].name.value)
             if definition is None:
                 raise Unsupported(nodes[0].name.value)
+            self._note(kind, columns.needs(definition))
+            if (quick := columns.written(definition)) is not None:
+                parts.append(f"{key!r}: {bind(quick)}(r)")
+                continue
             source = columns.inline(definition, bind)
             if source is not None and leaves.is_leaf(definition.type):
                 parts.append(f"{key!r}: {leaves.expression(definition.type, source, bind)}")
@@ -81,6 +90,13 @@ class Compiler:
             parts.append(f"{key!r}: c{len(below)}")
             below.append(self._below(kind, definition, nodes, source))
         return _assembled(parts, below, names)
+
+    def _note(self, kind: GraphQLObjectType, needs: frozenset[str] | None) -> None:
+        """Remember which columns a field takes of its row."""
+        table = getattr(kind.is_type_of, TABLE, None)
+        if table is not None:
+            known = self.columns.get(table, frozenset())
+            self.columns[table] = None if known is None or needs is None else known | needs
 
     def _below(
         self, kind: GraphQLObjectType, definition: GraphQLField, nodes: list[FieldNode], source: str | None
@@ -90,6 +106,7 @@ class Compiler:
         if source is not None:
             values = _column(definition)
             return _then(values, complete, is_async=False)
+        self.relations += 1
         many = columns.of_rows(definition, nodes, self.convert)
         return _then(many or columns.one_by_one(kind, definition, nodes), complete, is_async=True)
 

@@ -99,7 +99,8 @@ def shown(server: Server, template: str) -> Iterator[Shown]:
     name = f"{template}_alike"
     databases.create_database(server.url, name, template=template)
     settings_ = replace(
-        Settings(), database_url=server.database_url(name, role=databases.APP_ROLE),
+        Settings(), max_cost=10**9, rate_capacity=10**9,
+        database_url=server.database_url(name, role=databases.APP_ROLE),
         owner_database_url=server.database_url(name),
     )  # fmt: skip
     with asyncio.Runner() as runner:
