@@ -1,11 +1,12 @@
 """Whether a request may run: its document, its operation, its texts, and the points that it takes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, get_operation_ast
 
-from schema import documents
+from schema import documents, explain
 from schema.documents import Prepared
 from schema.errors import formatted, shown
 from schema.executing import Answer, Request
@@ -23,7 +24,8 @@ async def admitted(request: Request, meter: Meter, *, is_streamed: bool = False)
     Subscriptions run where their answers are streamed.
     """
     try:
-        return await _admitted(request, meter, is_streamed=is_streamed)
+        with explain.unnoted():
+            found = await _admitted(request, meter, is_streamed=is_streamed)
     except Refused as refused:
         return Answer(
             {"errors": [shown(refused)]}, is_request_error=True, charge=meter.charge,
@@ -31,6 +33,7 @@ async def admitted(request: Request, meter: Meter, *, is_streamed: bool = False)
         )  # fmt: skip
     except Problem as problem:
         return Answer({"errors": [shown(problem)]}, is_request_error=True, charge=meter.charge)
+    return replace(found, charge=meter.charge) if isinstance(found, Answer) else found
 
 
 async def _admitted(request: Request, meter: Meter, *, is_streamed: bool) -> Admitted | Answer:
@@ -38,7 +41,7 @@ async def _admitted(request: Request, meter: Meter, *, is_streamed: bool) -> Adm
     prepared = documents.prepare(request.query, hide_suggestions=meter.settings.hides_suggestions)
     if prepared.document is None:
         await meter.refuse()
-        return Answer({"errors": list(prepared.errors)}, is_request_error=True, charge=meter.charge)
+        return Answer({"errors": list(prepared.errors)}, is_request_error=True)
     operation = get_operation_ast(prepared.document, request.operation_name)
     refusal = _refusal(request, prepared, operation, is_streamed=is_streamed)
     if refusal is not None or operation is None:

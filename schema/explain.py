@@ -1,6 +1,8 @@
 """The SQL statements that an operation took, for an ADMIN of the platform who asks for them."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +41,16 @@ def listen(engine: AsyncEngine) -> None:
 def begin(connection: HTTPConnection) -> None:
     """Begin an operation: its statements are noted only if it asks for them."""
     _taken.set(Taken() if WISH in connection.headers else None)
+
+
+@contextmanager
+def unnoted() -> Iterator[None]:
+    """Note no statements: those that count points are not the operation's."""
+    outer = _taken.set(None)
+    try:
+        yield
+    finally:
+        _taken.reset(outer)
 
 
 def decide(actor: Actor) -> None:
