@@ -1,7 +1,7 @@
 """Who sees what: of each type by one predicate, so that every path to a thing gives the same answer."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -240,7 +240,9 @@ class Hidden:
 async def hidden(make_database: MakeDatabase) -> AsyncIterator[Hidden]:
     database = make_database()
     engine = databases.connect(database.settings)
-    world = await World.create(database.settings, databases.sessions(engine))
+    # To read everything at once costs more than an operation may.
+    settings = replace(database.settings, max_cost=1_000_000, rate_capacity=1_000_000)
+    world = await World.create(settings, databases.sessions(engine))
     found = Hidden(world)
     await people(found)
     await requests(found)
