@@ -213,4 +213,4 @@ async def test_the_report_is_for_the_platforms_admins_and_accountants(scene: Tim
     ):
         body = await world.execute(REPORT, by=viewer)
         assert body["errors"][0]["extensions"]["code"] == expected
-        assert body["data"] is None
+        assert body["data"] == {"liabilityReport": None}

@@ -60,7 +60,7 @@ def narrow(address: str) -> socket.socket:
 
 def large() -> tuple[dict[str, object], dict[str, object]]:
     """Return a request whose answer is large and cheap to make, and the same by its hash."""
-    query = "{ " + "a" * 150_000 + ": __typename }"
+    query = "{ currencies { " + " ".join(f"{'a' * 150}{i}: name" for i in range(25)) + " } }"
     by_hash = {"persistedQuery": {"version": 1, "sha256Hash": hashlib.sha256(query.encode()).hexdigest()}}
     return {"query": query, "extensions": by_hash}, {"extensions": by_hash}
 
