@@ -32,11 +32,16 @@ class Money(NamedTuple):
     @property
     def text(self) -> str:
         """The value as it is written; an answer holds hundreds."""
-        places = self.exponent
+        minor, currency = self
+        places = _PLACES[currency]
         if not places:
-            return str(self.minor_units)
-        digits = str(abs(self.minor_units)).rjust(places + 1, "0")
-        return f"{'-' if self.minor_units < 0 else ''}{digits[:-places]}.{digits[-places:]}"
+            return str(minor)
+        if minor < 0:
+            return "-" + Money(-minor, currency).text
+        digits = str(minor)
+        if len(digits) <= places:
+            digits = digits.rjust(places + 1, "0")
+        return f"{digits[:-places]}.{digits[-places:]}"
 
 
 @dataclass(frozen=True)
