@@ -11,12 +11,14 @@ from statistics import median
 from typing import Any
 
 import orjson
+from graphql import get_operation_ast
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from bench import large, queries, tables
 from bench.place import Place, fresh_database
 from bench.plain import plain_schema
 from resolvers.context import Context
+from schema import compiled, documents
 from services import database
 from services.settings import Settings
 
@@ -37,7 +39,20 @@ async def _graphql_core(text: str, variables: Mapping[str, Any], context: Contex
     return orjson.dumps({"data": found.data}, default=str)
 
 
-EXECUTORS: dict[str, Executor] = {"graphql-core": _graphql_core}
+async def _compiled(text: str, variables: Mapping[str, Any], context: Context) -> bytes:
+    """Run the query compiled, as the server does."""
+    prepared = documents.prepare(text)
+    assert prepared.document is not None  # noqa: S101 - a query of ours
+    operation = get_operation_ast(prepared.document)
+    assert operation is not None  # noqa: S101 - as above
+    values = compiled.variables_of(operation, variables)
+    program = compiled.program_of(prepared, operation, values)
+    assert program is not None  # noqa: S101 - as above
+    context.columns, context.is_single = program.columns, program.is_single
+    return orjson.dumps({"data": await compiled.run(program, values, context)}, default=str)
+
+
+EXECUTORS: dict[str, Executor] = {"graphql-core": _graphql_core, "compiled": _compiled}
 
 
 @dataclass
@@ -117,16 +132,15 @@ class _Case:
 
     async def median_ms(self, seconds: float) -> tuple[float, bytes]:
         """Return the median time of a run, and what it answers."""
-        asked = _Remembering(self.sessions(), self.sessions, self.settings)
+        asked = _Remembering(self.sessions, self.settings)
         answer = await self._once(asked)
         times: list[float] = []
         until = time.perf_counter() + seconds
         while (began := time.perf_counter()) < until or not times:
-            session = self.sessions()
             context = (
-                _Remembering(session, self.sessions, self.settings, replies=asked.replies, given=0)
+                _Remembering(self.sessions, self.settings, replies=asked.replies, given=0)
                 if self.at_hand
-                else Context(session, self.sessions, self.settings)
+                else Context(self.sessions, self.settings)
             )
             if await self._once(context) != answer:
                 raise SystemExit("The answer is another one")
@@ -134,5 +148,7 @@ class _Case:
         return median(times), answer
 
     async def _once(self, context: Context) -> bytes:
-        async with context.session:
+        try:
             return await self.execute(self.text, self.variables, context)
+        finally:
+            await context.close()

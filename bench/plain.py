@@ -30,7 +30,7 @@ from services.settings import Settings, load
 
 
 class Plain(GraphQL[Context, None]):
-    """Strawberry's application, with a session for each request."""
+    """Strawberry's application, with a context of ours for each request."""
 
     def __init__(self, made: strawberry.Schema, settings: Settings) -> None:
         """Keep what a context needs."""
@@ -40,8 +40,11 @@ class Plain(GraphQL[Context, None]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; its database transaction ends with it."""
-        async with self._sessions() as scope["session"]:
+        scope["ours"] = Context(sessions=self._sessions, settings=self._settings)
+        try:
             await super().__call__(scope, receive, send)
+        finally:
+            await scope["ours"].close()
 
     async def get_context(
         self,
@@ -49,7 +52,8 @@ class Plain(GraphQL[Context, None]):
         response: Response | WebSocket,  # noqa: ARG002 - Strawberry names it
     ) -> Context:
         """Return what our resolvers need."""
-        return Context(session=request.scope["session"], sessions=self._sessions, settings=self._settings)
+        ours: Context = request.scope["ours"]
+        return ours
 
 
 def plain_schema(*, caches: bool) -> strawberry.Schema:

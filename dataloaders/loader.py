@@ -29,7 +29,8 @@ class Loader(Generic[K, V]):
     async def many(self, keys: Sequence[K | None]) -> list[Any]:
         """Return what the keys name, in their order; None for a key that is None or names nothing."""
         found = self._found
-        waiting = self._ask({key for key in keys if key is not None and key not in found})
+        asked = dict.fromkeys(keys)  # a UUID takes long to hash: seldom
+        waiting = self._ask([key for key in asked if key is not None and key not in found])
         for reading in waiting:
             # Shielded: a reader that is cancelled must not cancel what others wait for.
             await asyncio.shield(reading)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import strawberry
@@ -28,7 +29,6 @@ T = TypeVar("T")
 class Context:
     """One GraphQL operation. Sibling fields run at once, a session does not: `run` makes them queue."""
 
-    session: AsyncSession
     sessions: async_sessionmaker[AsyncSession]
     settings: Settings
     address: str = ""
@@ -57,6 +57,11 @@ class Context:
     _calls: set[asyncio.Future[Any]] = field(default_factory=set)
     _runner: asyncio.Task[Any] | None = None
     _abandoned: bool = False
+
+    @cached_property
+    def session(self) -> AsyncSession:
+        """The session, made when it is first used: an operation may do without a database."""
+        return self.sessions()
 
     def __post_init__(self) -> None:
         """Make the loaders, which live as long as the operation."""
@@ -124,6 +129,8 @@ class Context:
     async def close(self) -> None:
         """Give the connection back once nothing uses it; what was not committed is undone."""
         await self.settled()
+        if "session" not in vars(self):
+            return
         try:
             await self.session.close()
             if self._reading is not None:

@@ -1,6 +1,7 @@
 """Which media type a client would have, of those that there are: the header Accept, to the letter."""
 
 import re
+from functools import lru_cache
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
@@ -9,6 +10,7 @@ EVENTS = "text/event-stream"
 _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
 
+@lru_cache(maxsize=256)
 def chosen(header: str) -> str | None:
     """Return the type of the answer, or None where the client takes neither.
 
@@ -51,8 +53,9 @@ def quality(wishes: dict[str, float], kind: str) -> float:
     return 0
 
 
+@lru_cache(maxsize=256)
 def _wishes(header: str) -> dict[str, float]:
-    """Return each range with its weight; one whose weight is none is left out."""
+    """Return each range with its weight; one whose weight is none is left out. Clients send few."""
     wishes: dict[str, float] = {}
     for part in header.split(","):
         name, *parameters = (piece.strip().lower() for piece in part.split(";"))

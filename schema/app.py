@@ -14,10 +14,11 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 
 from schema import explain, export, graphiql, origins, websocket
 from schema.cors import Cors
-from schema.http import Compressed, endpoint
+from schema.http import Compressed, answered
 from schema.live import Live
 from schema.metrics import metrics
 from schema.persisted import Persisted
@@ -70,13 +71,11 @@ def application(settings: Settings) -> Starlette:
         await reading.dispose()
         await engine.dispose()
 
-    return Starlette(
+    return _Application(
         lifespan=lifespan,
         middleware=[Middleware(Cors, listed)] if listed else [],
         routes=[
-            Route(
-                "/graphql", endpoint, methods=METHODS, middleware=[Middleware(Compressed, minimum_size=1_000)]
-            ),
+            Route("/graphql", _COMPRESSED, methods=METHODS),
             WebSocketRoute("/graphql", websocket.endpoint),
             Route("/healthz", alive),
             Route("/readyz", ready),
@@ -90,6 +89,23 @@ def application(settings: Settings) -> Starlette:
             *graphiql.static_routes(),
         ],
     )
+
+
+class _Application(Starlette):
+    """The routes; what most requests are for comes first, past all that the pages need."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or a connection."""
+        is_plain = scope["type"] == "http" and scope["path"] == "/graphql" and not self.user_middleware
+        if not is_plain:
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        encodings = [value for name, value in scope["headers"] if name == b"accept-encoding"]
+        await (_COMPRESSED if encodings else answered)(scope, receive, send)
+
+
+_COMPRESSED = Compressed(answered, minimum_size=1_000)
 
 
 async def alive(_: Request) -> Response:

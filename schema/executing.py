@@ -30,7 +30,7 @@ class Request:
     """Whether only a query may run."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answer:
     """What goes back: the body, and whether the request itself was no good."""
 

@@ -32,6 +32,7 @@ from schema import (
     sse,
     unit_of_work,
 )
+from schema.errors import masked
 from schema.http_request import BadRequest
 from services.errors import ErrorCode
 from services.settings import Settings
@@ -42,6 +43,8 @@ TELL_COST = "commonweal-cost"
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _STATUS = {persisted.MISMATCH: 400, persisted.NOT_TRUSTED: 403}
+SLOW_SECONDS = 1.0
+"""An operation that takes longer is written to the log, as are those with errors."""
 _FRESH = "private, max-age=0, must-revalidate"
 
 
@@ -59,6 +62,15 @@ class Compressed(GZipMiddleware):
             await self.app(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+
+async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request at this address; a fault of ours is logged and masked."""
+    try:
+        response = await endpoint(Request(scope, receive, send))
+    except Exception as fault:  # noqa: BLE001 - masked and logged
+        response = Response(orjson.dumps({"errors": [masked(fault)]}), 500, _headers(accept.JSON, 500))
+    await response(scope, receive, send)
 
 
 async def endpoint(request: Request) -> Response:
@@ -158,7 +170,9 @@ def _note(asked: http_request.Asked, answer: unit_of_work.Answer, seconds: float
     # What no operation can be called is not written down.
     name = asked.operation_name if _NAME.fullmatch(asked.operation_name or "") else None
     metrics.note(seconds, has_errors=errors > 0)
-    log.info(
+    # A line for each would be a tenth of the work of a small query: those that went well are for DEBUG.
+    log.log(
+        logging.INFO if errors or seconds > SLOW_SECONDS else logging.DEBUG,
         "operation",
         extra={"operation": name, "ms": round(seconds * 1000, 2), "errors": errors},
     )

@@ -61,7 +61,8 @@ async def execute(
         suggestions.hide(answer.body.get("errors", ()))
     if request.tells_cost or (meter.plan is not None and meter.plan.tells):
         answer.body["extensions"] = {"cost": meter.told()}
-    return replace(answer, charge=meter.charge)
+    answer.charge = meter.charge
+    return answer
 
 
 @asynccontextmanager
@@ -79,9 +80,8 @@ async def snapshot(
         Unauthenticated: the token is not good.
         Forbidden: it lacks the scope READ.
     """
-    session = sessions()
     context = Context(
-        session=session, sessions=sessions, settings=settings, address=request.address, document=document,
+        sessions=sessions, settings=settings, address=request.address, document=document,
         token=request.token, live=live,
     )  # fmt: skip
     try:
@@ -143,9 +143,8 @@ async def _once(
     charge: Charge | None,
 ) -> Answer:
     request, document, operation = work.request, work.document, work.operation
-    session = sessions()
     context = Context(
-        session=session, sessions=sessions, settings=settings, address=request.address, demo=demo,
+        sessions=sessions, settings=settings, address=request.address, demo=demo,
         document=document,
         is_mutation=operation.operation is OperationType.MUTATION,
         root_fields=_root_fields(operation), charge=charge,
@@ -162,13 +161,13 @@ async def _once(
         fault = _fault(errors)
         if fault is not None and context.is_mutation:
             _ask_again(fault, last=last)
-            await session.rollback()
+            await context.session.rollback()
             return Answer({"data": None, "errors": [formatted(e) for e in errors]})
         if fault is not None:
             _ask_again(fault, last=last)
         if len(context.stored) > 1 or (context.is_mutation and result.data is None):
             # An answer without data must not leave anything behind, whatever its first fields did.
-            await session.rollback()
+            await context.session.rollback()
             return Answer(
                 {"data": None, "errors": [formatted(e) for e in errors]}
                 if any(e.path for e in errors)

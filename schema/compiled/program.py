@@ -11,8 +11,9 @@ from resolvers.context import Context
 from schema.build import schema
 from schema.compiled import collect
 from schema.compiled.collect import Unsupported
+from schema.compiled.completion import Step
 from schema.compiled.leaves import GiveUp
-from schema.compiled.selections import Compiler, Step
+from schema.compiled.selections import Compiler
 from schema.compiled.state import State
 from schema.documents import Prepared
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from graphql import (
@@ -18,24 +17,12 @@ from graphql import (
     is_non_null_type,
 )
 
-from schema.compiled import collect, leaves
+from schema.compiled import collect, completion, leaves
 from schema.compiled import fields as columns
 from schema.compiled.collect import Unsupported
-from schema.compiled.leaves import GiveUp
+from schema.compiled.completion import Rows, Step
 from schema.compiled.state import State
 from schema.fields import TABLE
-
-Rows = Sequence[Any]
-Groups = list[dict[int, Any]]
-"""The values of each concrete type, by their identity."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A function over a list of values; an asynchronous one returns a coroutine."""
-
-    is_async: bool
-    run: Callable[[Rows, State], Any]
 
 
 @dataclass
@@ -113,19 +100,19 @@ class Compiler:
     def _complete(self, kind: GraphQLOutputType, nodes: list[FieldNode]) -> Step:
         """Return the function that completes a list of values of a type."""
         if is_non_null_type(kind):
-            return _required(self._complete(kind.of_type, nodes))
+            return completion.required(self._complete(kind.of_type, nodes))
         if leaves.is_leaf(kind):
             one = leaves.serializer(kind)
             return Step(is_async=False, run=lambda values, _: [one(value) for value in values])
         if is_list_type(kind):
-            return _flattened(self._complete(kind.of_type, nodes))
+            return completion.flattened(self._complete(kind.of_type, nodes))
         sets = [node.selection_set for node in nodes if node.selection_set is not None]
         if is_abstract_type(kind):
             kinds = self.schema.get_possible_types(kind)
         else:
             assert isinstance(kind, GraphQLObjectType)  # noqa: S101 - nothing else has fields
             kinds = [kind]
-        return _by_type(kinds, [self.selection(one, sets) for one in kinds])
+        return completion.by_type(kinds, [self.selection(one, sets) for one in kinds])
 
 
 def _assembled(parts: list[str], below: list[Step], names: dict[str, Any]) -> Step:
@@ -181,118 +168,3 @@ def _then(values: Callable[[Rows, State], Any], complete: Step, *, is_async: boo
         return (await done) if complete.is_async else done
 
     return Step(is_async=True, run=run)
-
-
-def _required(inner: Step) -> Step:
-    def checked(done: list[Any]) -> list[Any]:
-        if None in done:
-            raise GiveUp("null in a field that is never null")
-        return done
-
-    if not inner.is_async:
-        return Step(is_async=False, run=lambda values, state: checked(inner.run(values, state)))
-
-    async def run(values: Rows, state: State) -> Any:
-        return checked(await inner.run(values, state))
-
-    return Step(is_async=True, run=run)
-
-
-def _flattened(item: Step) -> Step:
-    """Complete the items of all lists at once."""
-
-    def flat(values: Rows) -> list[Any]:
-        for value in values:
-            if value is not None and not isinstance(value, list | tuple):
-                raise GiveUp("not a list")
-        return [one for value in values if value is not None for one in value]
-
-    def regrouped(values: Rows, done: list[Any]) -> list[Any]:
-        if len(values) == 1 and values[0] is not None:
-            return [done]
-        at = 0
-        found: list[list[Any] | None] = []
-        for value in values:
-            if value is None:
-                found.append(None)
-            else:
-                found.append(done[at : at + len(value)])
-                at += len(value)
-        return found
-
-    if not item.is_async:
-        return Step(is_async=False, run=lambda v, state: regrouped(v, item.run(flat(v), state)))
-
-    async def run(values: Rows, state: State) -> Any:
-        return regrouped(values, await item.run(flat(values), state))
-
-    return Step(is_async=True, run=run)
-
-
-def _by_type(kinds: Sequence[GraphQLObjectType], steps: Sequence[Step]) -> Step:
-    """Complete objects, those of each concrete type together; one that stands there twice once."""
-    known: dict[Any, int] = {}
-
-    def grouped(values: Rows) -> Groups:
-        found: Groups = [{} for _ in kinds]
-        for value in values:
-            if value is None:
-                continue
-            # What a type is told by: the row's class, and the type that it names.
-            key = (value.__class__, getattr(value, "type", None))
-            if (place := known.get(key)) is None:
-                place = known[key] = _kind_of(value, kinds)
-            found[place][id(value)] = value
-        return found
-
-    if any(step.is_async for step in steps):
-        return Step(is_async=True, run=partial(_each_type_async, steps, grouped))
-    return Step(is_async=False, run=partial(_each_type, steps, grouped))
-
-
-def _each_type(
-    steps: Sequence[Step], grouped: Callable[[Rows], Groups], values: Rows, state: State
-) -> list[Any]:
-    groups = grouped(values)
-    done = [
-        step.run(list(group.values()), state) if group else ()
-        for group, step in zip(groups, steps, strict=True)
-    ]
-    return _scattered(values, groups, done)
-
-
-async def _each_type_async(
-    steps: Sequence[Step], grouped: Callable[[Rows], Groups], values: Rows, state: State
-) -> list[Any]:
-    groups = grouped(values)
-    done: list[Any] = [()] * len(steps)
-    waits = []
-    for i, (group, step) in enumerate(zip(groups, steps, strict=True)):
-        if group:
-            done[i] = step.run(list(group.values()), state)
-            if step.is_async:
-                waits.append(i)
-    for i, answers in zip(waits, await columns.together([done[i] for i in waits]), strict=True):
-        done[i] = answers
-    return _scattered(values, groups, done)
-
-
-def _scattered(values: Rows, groups: Groups, done: Sequence[Sequence[Any]]) -> list[Any]:
-    """Put the answers of all groups where their values stood."""
-    if [len(group) for group in groups if group] == [len(values)]:
-        return next(list(answers) for answers in done if answers)
-    answers: dict[int, Any] = {}
-    for group, some in zip(groups, done, strict=True):
-        answers.update(zip(group, some, strict=True))
-    return [None if value is None else answers[id(value)] for value in values]
-
-
-def _kind_of(value: Any, kinds: Sequence[GraphQLObjectType]) -> int:
-    for i, kind in enumerate(kinds):
-        if kind.is_type_of is None:
-            if len(kinds) > 1:
-                raise Unsupported(f"{kind.name} does not say what is of it")
-            return i
-        if kind.is_type_of(value, None):  # type: ignore[arg-type]  # none of ours looks at the info
-            return i
-    raise GiveUp("a value of another type")

@@ -66,7 +66,7 @@ async def test_cop_gets_no_batch_no_get_and_no_form(client: httpx.AsyncClient) -
 async def test_a_name_that_is_none_is_not_written_down(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         answer = await post(client, {"query": "query Good { __typename }", "operationName": name})
         assert "errors" in answer.json()
         assert (
