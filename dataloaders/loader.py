@@ -104,11 +104,12 @@ class Together:
     async def _run(self, waiting: list[tuple[Any, asyncio.Future[Any]]]) -> None:
         try:
             found = await self._many([parent for parent, _ in waiting])
+            answers = list(zip(waiting, found, strict=True))
         except BaseException as error:  # noqa: BLE001 - it is raised where the answers are waited for
             for _, answer in waiting:
                 _settle(answer, error)
             return
-        for (_, answer), value in zip(waiting, found, strict=True):
+        for (_, answer), value in answers:
             if isinstance(value, BaseException):
                 _settle(answer, value)
             elif not answer.done():

@@ -133,7 +133,7 @@ def as_markdown() -> str:
     """Return the table of docs/settings.md."""
     rows = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for entry in fields(Settings):
-        default = "0" if entry.default is False else str(entry.default)
+        default = str(int(entry.default) if isinstance(entry.default, bool) else entry.default)
         shown = f"`{default}`" if default else "empty"
         rows.append(f"| `COMMONWEAL_{entry.name.upper()}` | {shown} | {entry.metadata['doc']} |")
     return "\n".join(rows) + "\n"
