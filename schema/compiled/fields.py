@@ -46,16 +46,16 @@ def written(definition: GraphQLField) -> Callable[[Any], Any] | None:
     return getattr(resolver_of(field_of(definition)), WRITTEN, None)
 
 
-def inline(definition: GraphQLField, bind: Callable[[Any], str]) -> str | None:
-    """Return source for the value of a field of the row `r`, or None where it takes more than the row."""
+def inline(definition: GraphQLField, bind: Callable[[Any], str], row: str) -> str | None:
+    """Return source for the value of a field of the row in a variable; None where it takes more than that."""
     declared = field_of(definition)
     resolver = resolver_of(declared)
     if resolver is None:
-        return f"r.{declared.python_name}"
+        return f"{row}.{declared.python_name}"
     if (of_row := getattr(resolver, OF_ROW, None)) is None:
         return None
     wants_info = len(inspect.signature(of_row).parameters) > 1
-    return f"{bind(of_row)}(r, info)" if wants_info else f"{bind(of_row)}(r)"
+    return f"{bind(of_row)}({row}, info)" if wants_info else f"{bind(of_row)}({row})"
 
 
 def of_rows(definition: GraphQLField, nodes: list[FieldNode], convert: tuple[Any, Any]) -> Values | None:

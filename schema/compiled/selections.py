@@ -21,6 +21,7 @@ from schema.compiled import collect, completion, leaves
 from schema.compiled import fields as columns
 from schema.compiled.collect import Unsupported
 from schema.compiled.completion import Rows, Step
+from schema.compiled.leaves import GiveUp
 from schema.compiled.state import State
 from schema.fields import TABLE
 
@@ -60,23 +61,48 @@ class Compiler:
         parts: list[str] = []
         below: list[Step] = []
         for key, nodes in asked.items():
-            if nodes[0].name.value == "__typename":
-                parts.append(f"{key!r}: {kind.name!r}")
-                continue
-            definition = kind.fields.get(nodes[0].name.value)
-            if definition is None:
-                raise Unsupported(nodes[0].name.value)
-            self._note(kind, columns.needs(definition))
-            if (quick := columns.written(definition)) is not None:
-                parts.append(f"{key!r}: {bind(quick)}(r)")
-                continue
-            source = columns.inline(definition, bind)
-            if source is not None and leaves.is_leaf(definition.type):
-                parts.append(f"{key!r}: {leaves.expression(definition.type, source, bind)}")
-                continue
-            parts.append(f"{key!r}: c{len(below)}")
-            below.append(self._below(kind, definition, nodes, source))
+            if (found := self._in_place(kind, nodes, "r", bind)) is None:
+                found = f"c{len(below)}"
+                below.append(self._below(kind, nodes))
+            parts.append(f"{key!r}: {found}")
         return _assembled(parts, below, names)
+
+    def _in_place(
+        self, kind: GraphQLObjectType, nodes: list[FieldNode], row: str, bind: Callable[[Any], str]
+    ) -> str | None:
+        """Return source for the answer of a field of the row in a variable; None if it takes a call."""
+        name = nodes[0].name.value
+        if name == "__typename":
+            return repr(kind.name)
+        definition = _definition(kind, name)
+        self._note(kind, columns.needs(definition))
+        if (quick := columns.written(definition)) is not None:
+            return f"{bind(quick)}({row})"
+        if (source := columns.inline(definition, bind, row)) is None:
+            return None
+        if leaves.is_leaf(definition.type):
+            return leaves.expression(definition.type, source, bind)
+        return self._object_in_place(definition.type, nodes, source, bind)
+
+    def _object_in_place(
+        self, kind: GraphQLOutputType, nodes: list[FieldNode], source: str, bind: Callable[[Any], str]
+    ) -> str | None:
+        """Return source for an object of one row alone, such as an amount, if all of it is in place."""
+        of = kind.of_type if is_non_null_type(kind) else kind
+        if not isinstance(of, GraphQLObjectType) or of.is_type_of is not None:
+            return None
+        sets = [node.selection_set for node in nodes if node.selection_set is not None]
+        asked = collect.fields(
+            self.schema, of, sets, fragments=self.fragments, switches=self.switches
+        )  # fmt: skip
+        variable = bind(None).replace("x", "o")
+        parts = []
+        for key, below in asked.items():
+            if (found := self._in_place(of, below, variable, bind)) is None:
+                return None
+            parts.append(f"{key!r}: {found}")
+        null = f"{bind(_refuse_null)}()" if is_non_null_type(kind) else "None"
+        return f"({{{', '.join(parts)}}} if ({variable} := {source}) is not None else {null})"
 
     def _note(self, kind: GraphQLObjectType, needs: frozenset[str] | None) -> None:
         """Remember which columns a field takes of its row."""
@@ -85,13 +111,11 @@ class Compiler:
             known = self.columns.get(table, frozenset())
             self.columns[table] = None if known is None or needs is None else known | needs
 
-    def _below(
-        self, kind: GraphQLObjectType, definition: GraphQLField, nodes: list[FieldNode], source: str | None
-    ) -> Step:
+    def _below(self, kind: GraphQLObjectType, nodes: list[FieldNode]) -> Step:
         """Return the function from rows to the completed values of one field."""
+        definition = _definition(kind, nodes[0].name.value)
         complete = self._complete(definition.type, nodes)
-        if source is not None:
-            values = _column(definition)
+        if (values := _column(definition)) is not None:
             return _then(values, complete, is_async=False)
         self.relations += 1
         many = columns.of_rows(definition, nodes, self.convert)
@@ -119,7 +143,10 @@ def _assembled(parts: list[str], below: list[Step], names: dict[str, Any]) -> St
     """Make the function of a selection: what lies below it first, then a dict for each row."""
     taken = ", ".join(["r", *(f"c{i}" for i in range(len(below)))])
     rows = f"for {taken} in zip(rows, *columns, strict=True)" if below else "for r in rows"
-    source = f"def assemble(rows, info, columns):\n    return [{{{', '.join(parts)}}} {rows}]\n"
+    source = (
+        "def assemble(rows, info, columns):\n    found = []\n    add = found.append\n"
+        f"    {rows}:\n        add({{{', '.join(parts)}}})\n    return found\n"
+    )
     exec(compile(source, "<query>", "exec"), names)  # noqa: S102 - names of fields, keys as literals: all checked
     assemble = names["assemble"]
     if not below:
@@ -144,14 +171,27 @@ def _assembled(parts: list[str], below: list[Step], names: dict[str, Any]) -> St
     return Step(is_async=True, run=in_turn)
 
 
-def _column(definition: GraphQLField) -> Callable[[Rows, State], Any]:
+def _definition(kind: GraphQLObjectType, name: str) -> GraphQLField:
+    found: GraphQLField | None = kind.fields.get(name)
+    if found is None:
+        raise Unsupported(name)
+    return found
+
+
+def _refuse_null() -> None:
+    raise GiveUp("null in a field that is never null")
+
+
+def _column(definition: GraphQLField) -> Callable[[Rows, State], Any] | None:
+    """Return the function to the values of a field that the rows hold, or None where it takes a call."""
     names: dict[str, Any] = {}
 
     def bind(thing: Any) -> str:
         names["x"] = thing
         return "x"
 
-    source = columns.inline(definition, bind)
+    if (source := columns.inline(definition, bind, "r")) is None:
+        return None
     values: Callable[[Rows, State], Any] = eval(  # noqa: S307 - names of our own
         f"lambda rows, state: (lambda info: [{source} for r in rows])(state.info)", names
     )
