@@ -114,7 +114,15 @@ class Member(SQLModel, table=True):
             unique=True,
             postgresql_where=text("until IS NULL"),
         ),
-        Index("ix_member_member_id", "member_id", postgresql_where=text("until IS NULL")),
+        # In the order of lists: a page reads no more rows than it shows.
+        Index("ix_member_member_id", "member_id", "since", "id", postgresql_where=text("until IS NULL")),
+        Index(
+            "ix_member_collective_id",
+            "collective_id",
+            "since",
+            "id",
+            postgresql_where=text("until IS NULL"),
+        ),
     )
 
     id: UUID = id_field()

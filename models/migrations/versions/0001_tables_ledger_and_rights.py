@@ -333,7 +333,14 @@ def upgrade() -> None:
     op.create_index(
         "ix_member_member_id",
         "member",
-        ["member_id"],
+        ["member_id", "since", "id"],
+        unique=False,
+        postgresql_where=sa.text("until IS NULL"),
+    )
+    op.create_index(
+        "ix_member_collective_id",
+        "member",
+        ["collective_id", "since", "id"],
         unique=False,
         postgresql_where=sa.text("until IS NULL"),
     )
