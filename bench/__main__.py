@@ -24,8 +24,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short rounds: to see that it works")
     parser.add_argument("name", nargs="*", choices=[[], *BENCHES], help=", ".join(BENCHES))
+    parser.add_argument("--rounds", type=int, help="of A, B, A, B …; one more warms up")
+    parser.add_argument("--seconds", type=float, help="that each side of a round runs")
     options = parser.parse_args()
-    with opened(is_quick=options.quick) as place:
+    with opened(is_quick=options.quick, rounds=options.rounds, seconds=options.seconds) as place:
         for name in options.name or BENCHES:
             BENCHES[name](place)
 

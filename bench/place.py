@@ -25,6 +25,8 @@ class Place:
     """The owner's, with the database `postgres`."""
     folder: Path
     is_quick: bool
+    wanted_rounds: int | None = None
+    wanted_seconds: float | None = None
 
     @property
     def log(self) -> Path:
@@ -34,12 +36,12 @@ class Place:
     @property
     def rounds(self) -> int:
         """How many rounds of A, B, A, B … to run."""
-        return 2 if self.is_quick else 6
+        return self.wanted_rounds or (2 if self.is_quick else 6)
 
     @property
     def seconds(self) -> float:
         """How long each side of a round runs."""
-        return 2 if self.is_quick else 5
+        return self.wanted_seconds or (2 if self.is_quick else 5)
 
     def database_url(self, name: str, *, role: str | None = None) -> str:
         """Return the URL of a database of this server."""
@@ -56,13 +58,14 @@ class Place:
 
 
 @contextmanager
-def opened(*, is_quick: bool) -> Iterator[Place]:
+def opened(*, is_quick: bool, rounds: int | None = None, seconds: float | None = None) -> Iterator[Place]:
     """Start a PostgreSQL with the configuration that `commonweal serve` uses; stop it at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="cwbench", ignore_cleanup_errors=True) as folder,
         database.embedded(Path(folder)) as socket_dir,
     ):
-        place = Place(f"postgresql://postgres@/postgres?host={socket_dir}", Path(folder), is_quick)
+        url = f"postgresql://postgres@/postgres?host={socket_dir}"
+        place = Place(url, Path(folder), is_quick, rounds, seconds)
         with psycopg.connect(place.url) as connection:
             for name in ("fsync", "synchronous_commit", "full_page_writes"):
                 shown = connection.execute(sql.SQL("SHOW {}").format(sql.Identifier(name))).fetchone()
