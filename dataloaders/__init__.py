@@ -100,6 +100,11 @@ class Loaders:
             while made.tasks:
                 await asyncio.wait(made.tasks)
 
+    def forget(self) -> None:
+        """Let go of all that was read: else it would live on, in a circle with its operation."""
+        self._made.clear()
+        self._together.clear()
+
     def together(self, key: Hashable, many: Callable[[list[Any]], Awaitable[Sequence[Any]]]) -> Together:
         """Return what calls `many` once for all parents that ask under this key at the same moment."""
         if (made := self._together.get(key)) is None:

@@ -129,6 +129,7 @@ class Context:
     async def close(self) -> None:
         """Give the connection back once nothing uses it; what was not committed is undone."""
         await self.settled()
+        self.loaders.forget()
         if "session" not in vars(self):
             return
         try:

@@ -58,7 +58,7 @@ def _settle_memory() -> None:
     build.schema()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(10_000, 10, 20)
 
 
 class _Announced:

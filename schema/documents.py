@@ -35,7 +35,7 @@ from schema.texts import bad_text
 from services.errors import Problem
 
 MAX_KEPT = 1_000
-MAX_KEPT_BYTES = 2_000_000
+MAX_KEPT_BYTES = 600_000
 """Of text. The syntax tree of a text takes some 50 times as much memory."""
 MAX_REFUSED = 200
 MAX_REFUSED_BYTES = 1_000_000
@@ -90,7 +90,7 @@ class Store(Generic[T]):
         self.bytes = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Prepared:
     """A document that may run, or why it may not."""
 
@@ -100,7 +100,9 @@ class Prepared:
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Which argument each variable is for: the first one that it stands in."""
     programs: dict[Any, Any] = field(default_factory=dict, compare=False)
-    """Its compiled queries, by the operation and the values of its switches: filled as they are asked for."""
+    """Its compiled queries, by the operation and the values of its switches: kept from the second use on."""
+    is_known: bool = False
+    """Whether it was met before. Most that are met for the first time are not met again."""
     switches: dict[str | None, tuple[str, ...]] = field(default_factory=dict, compare=False)
     """The variables that @skip and @include of each operation hang on."""
     introspects: bool = False
@@ -131,6 +133,7 @@ def prepare(text: str, *, hide_suggestions: bool = False) -> Prepared:
     found = _kept.get(key) or _refused.get(refused_as)
     metrics.DOCUMENTS.labels("read" if found is None else "remembered").inc()
     if found is not None:
+        found.is_known = True
         return found
     made = _prepared(text, key, hide_suggestions=hide_suggestions)
     if made.errors:

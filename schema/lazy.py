@@ -18,9 +18,6 @@ BALANCE = _lazy("Balance", "collective")
 ORDER = _lazy("Order", "order")
 TRANSACTION = _lazy("Transaction", "transaction")
 MEMBER = _lazy("Member", "member")
-ORDER_CONNECTION = _lazy("OrderConnection", "order")
-TRANSACTION_CONNECTION = _lazy("TransactionConnection", "transaction")
-MEMBER_CONNECTION = _lazy("MemberConnection", "member")
 EVENT_CONNECTION = _lazy("EventConnection", "collective")
 
 

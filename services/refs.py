@@ -24,11 +24,6 @@ class Ref:
     slug: str | None = None
 
 
-def by_slug(slug: str) -> Ref:
-    """Return the reference that a slug is."""
-    return Ref(slug=slug)
-
-
 # Made once: an alias copies every column of its table, which took longer than the statement itself.
 _HOST = aliased(Collective, name="host")
 

@@ -47,12 +47,15 @@ def program_of(
     if (names := prepared.switches.get(name)) is None:
         names = prepared.switches[name] = _switches(prepared, operation)
     key = (name, *(variables.coerced.get(switch) is True for switch in names))
-    if key not in programs:
-        if len(programs) >= MAX_VARIANTS:
-            return None
-        programs[key] = _compiled(prepared, operation, dict(zip(names, key[1:], strict=True)))
-    found: Program | None = programs[key]
-    return found
+    if key in programs:
+        found: Program | None = programs[key]
+        return found
+    if len(programs) >= MAX_VARIANTS:
+        return None
+    made = _compiled(prepared, operation, dict(zip(names, key[1:], strict=True)))
+    if prepared.is_known:
+        programs[key] = made
+    return made
 
 
 def _fragments(prepared: Prepared) -> dict[str, FragmentDefinitionNode]:

@@ -235,3 +235,19 @@ async def test_a_position_that_is_none_is_refused(place: Place, scene: Scene, af
     async with connected(place) as client:
         await client.subscribe(TRANSACTIONS, c=of(scene.webpack), after=after)
         assert await client.error() == code
+
+
+async def test_what_runs_over_a_connection_takes_points_as_over_http(world: World) -> None:
+    limits = {"rate_capacity": 120, "rate_restore_per_second": 1, "max_cost": 120}
+    async with serving(world.settings, **limits) as place, connected(place) as client:
+        codes = []
+        for number in range(200):
+            await client.subscribe("{ __typename }", str(number))
+            message = await client.hear()
+            if message["type"] == "error":
+                codes.append(message["payload"][0]["extensions"]["code"])
+                break
+            assert (await client.hear())["type"] == "complete"
+        assert codes == ["RATE_LIMITED"]
+        await client.subscribe(ORDER, "live", id=public_id("Order", fresh()))
+        assert await client.error("live") == "RATE_LIMITED"
