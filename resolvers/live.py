@@ -10,7 +10,7 @@ from resolvers.context import Context, Info
 from services import ids, live
 from services.balances import Balance, Owner
 from services.errors import InvalidState, NotFound
-from services.live import Event, Position, Topic
+from services.live import Event, Topic
 from services.live_hub import Follower
 from services.refs import Ref, named, resolve_one
 from services.visibility import sees_private
@@ -66,7 +66,7 @@ async def order(info: Info, *, public_id: str, after: str | None) -> Source:
 
     async def look(context: Context, event: Event) -> Shown | None:
         row = await context.loaders.order(event.node_id)
-        return Shown(live.encode(event.position), row) if row else None
+        return Shown(live.encode(event.start), row) if row else None
 
     return await _watched(info, Topic(live.ORDER, row_id), after, look)
 
@@ -81,7 +81,7 @@ async def transactions(info: Info, *, collective: Ref, after: str | None) -> Sou
 
     async def look(context: Context, event: Event) -> Shown | None:
         row = await context.loaders.of("transaction").one(event.node_id)
-        return Shown(live.encode(event.position), row) if row else None
+        return Shown(live.encode(event.start), row) if row else None
 
     return await _watched(info, Topic(live.TRANSACTIONS, of.id), after, look)
 
@@ -99,7 +99,7 @@ async def balance(info: Info, *, collective: Ref, after: str | None) -> Source:
     async def look(context: Context, event: Event) -> Shown | None:
         row = await context.loaders.collective(of.id)
         found = await _balances(context, row) if row else []
-        return Shown(live.encode(event.position), row, tuple(found)) if row and found else None
+        return Shown(live.encode(event.start), row, tuple(found)) if row and found else None
 
     return await _watched(info, Topic(live.BALANCE, of.id), after, look)
 
@@ -121,7 +121,7 @@ async def check_ins(info: Info, *, event: Ref, after: str | None) -> Source:
 
     async def look(context: Context, event: Event) -> Shown | None:
         row = await context.loaders.attendance(of.id, event.node_id)
-        return Shown(live.encode(event.position), row) if row else None
+        return Shown(live.encode(event.start), row) if row else None
 
     return await _watched(info, Topic(live.CHECK_INS, of.id), after, look)
 
@@ -139,5 +139,5 @@ async def _watched(info: Info, topic: Topic, after: str | None, look: Look) -> S
     context = info.context
     if context.live is None:
         raise InvalidState("Nothing is told here")
-    start: Position | None = None if after is None else live.decode(after)
+    start = None if after is None else live.decode(after)
     return Source(await context.live.follow(topic, after=start, token=context.token), look)

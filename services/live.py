@@ -1,8 +1,12 @@
 """Live events, read in an order in which none appears late: up to the oldest database transaction that runs.
 
 A sequence is drawn before the commit, so that a lower number may come to be seen after a higher one. Events
-are read by (xid, id) instead,
-and only those of transactions older than all that still run: that set is final.
+are read by (xid, id) instead, and only those of transactions older than all that still run: that set is
+final.
+
+Some transaction nearly always runs (one of another database of the same PostgreSQL counts as well), and what
+was committed beside it waits. Who begins "now" has seen that already: a start says so, and it is not told
+again.
 """
 
 import struct
@@ -24,6 +28,7 @@ from services.errors import Invalid, InvalidState
 
 _PREFIX = "pos_"
 _PLACE = struct.Struct(">QQ")
+_XID = struct.Struct(">Q")
 
 
 class Position(NamedTuple):
@@ -31,6 +36,27 @@ class Position(NamedTuple):
 
     xid: int
     id: int
+
+
+class Seen(NamedTuple):
+    """What a snapshot showed: the transactions below `next_xid` but for those that ran."""
+
+    next_xid: int
+    running: tuple[int, ...]
+
+    def includes(self, position: Position) -> bool:
+        """Tell whether an event was to be seen."""
+        return position.xid < self.next_xid and position.xid not in self.running
+
+
+NOTHING = Seen(0, ())
+
+
+class Start(NamedTuple):
+    """From where on one is told: after a position, but for what had been seen."""
+
+    position: Position
+    seen: Seen = NOTHING
 
 
 class Topic(NamedTuple):
@@ -52,6 +78,13 @@ class Event:
     node_id: UUID
     """The order, the transaction, or the user who came to an event."""
     collective_ids: tuple[UUID | None, ...]
+    seen: Seen = NOTHING
+    """What whoever is told this had seen when they began."""
+
+    @property
+    def start(self) -> Start:
+        """From where on one is told what comes after this."""
+        return Start(self.position, self.seen)
 
     @property
     def topics(self) -> set[Topic]:
@@ -69,28 +102,34 @@ class Event:
                 return set()
 
 
-def encode(position: Position) -> str:
-    """Return a position as clients keep it."""
-    return _PREFIX + b32encode(_PLACE.pack(*position)).decode().rstrip("=").lower()
+def encode(start: Start) -> str:
+    """Return a start as clients keep it: a position, and what had been seen beyond it if anything was."""
+    position, seen = start
+    body = _PLACE.pack(*position)
+    if position.xid < seen.next_xid:
+        body += b"".join(map(_XID.pack, (seen.next_xid, *(x for x in seen.running if x >= position.xid))))
+    return _PREFIX + b32encode(body).decode().rstrip("=").lower()
 
 
-def decode(given: str) -> Position:
-    """Return the position that a client kept.
+def decode(given: str) -> Start:
+    """Return the start that a client kept.
 
     Raises:
         Invalid: it is none.
     """
     body = given.removeprefix(_PREFIX).upper()
     try:
-        found = Position(*_PLACE.unpack(b32decode(body + "=" * (-len(body) % 8))))
+        found = b32decode(body + "=" * (-len(body) % 8))
+        position = Position(*_PLACE.unpack_from(found))
+        xids = [xid for (xid,) in _XID.iter_unpack(found[_PLACE.size :])]
     except (ValueError, struct.error):
         raise Invalid(f"{given[:40]!r} is not a position", path=["after"]) from None
-    if max(found) >= 2**63:
+    if max(*position, *xids) >= 2**63:
         raise Invalid(f"{given[:40]!r} is not a position", path=["after"])
-    return found
+    return Start(position, Seen(xids[0], tuple(xids[1:])) if xids else NOTHING)
 
 
-_MARK = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+_MARK = text("SELECT pg_current_snapshot()::text")
 _NEWS = text(
     "WITH mark AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS mark_xid)"
     " SELECT mark.mark_xid, e.* FROM mark LEFT JOIN LATERAL (SELECT xid, id, kind, node_id, collective_ids"
@@ -116,9 +155,15 @@ _KINDS = {
 }
 
 
-async def mark(session: AsyncSession, _: Actor | None = None) -> Position:
-    """Return the position up to which no event can appear any more."""
-    return Position((await session.execute(_MARK)).scalar_one(), 0)
+async def mark(session: AsyncSession, _: Actor | None = None) -> Start:
+    """Return a start with what this snapshot does not show.
+
+    Its position is the one up to which no event can appear any more.
+    """
+    oldest, following, running = (await session.execute(_MARK)).scalar_one().split(":")
+    return Start(
+        Position(int(oldest), 0), Seen(int(following), tuple(map(int, filter(None, running.split(",")))))
+    )
 
 
 async def news(session: AsyncSession, *, after: Position, count: int) -> tuple[list[Event], Position]:
@@ -147,23 +192,23 @@ async def since(
         )
     ).all()  # fmt: skip
     # Looked at last: what was pruned meanwhile would be missing above.
-    await require_kept(session, after)
+    await require_kept(session, Start(after))
     events = [_event(row) for row in rows]
     end = events[-1].position if len(events) == count else until
     return [event for event in events if topic in event.topics], end
 
 
-async def require_kept(session: AsyncSession, position: Position) -> None:
-    """Let through a position after which every event is kept.
+async def require_kept(session: AsyncSession, start: Start) -> None:
+    """Let through a start after whose position every event is kept.
 
     Raises:
         Invalid: this server has not given it.
         InvalidState: some of what came after it has been pruned.
     """
     xid, row_id, next_xid = (await session.execute(_KEPT)).one()
-    if position.xid > next_xid:
+    if max(start.position.xid, start.seen.next_xid) > next_xid:
         raise Invalid("The position is not one of this server", path=["after"])
-    if position < (xid, row_id):
+    if start.position < (xid, row_id):
         raise InvalidState(
             "The position is older than what is kept; read anew, and subscribe from `livePosition`",
             path=["after"],

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy.exc import DBAPIError
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from services import live
 from services.actors import token_hash
 from services.errors import Unauthenticated
-from services.live import Event, Position, Topic
+from services.live import Event, Position, Start, Topic
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,12 +42,12 @@ class Stopped(Exception):  # noqa: N818 - a signal, not an error
 class Follower:
     """One who watches a topic."""
 
-    def __init__(self, hub: "Hub", topic: Topic, *, position: Position, token: str | None) -> None:
-        """Watch from a position on."""
+    def __init__(self, hub: "Hub", topic: Topic, *, start: Start, token: str | None) -> None:
+        """Watch from a start on."""
         self.topic = topic
         self.token_hash = token_hash(token) if token is not None else None
         self._hub = hub
-        self._position = position
+        self._position, self._seen = start
         """Every event up to here was handed out, or is not about the topic."""
         self._waiting: deque[Event] = deque()
         self._is_behind = True
@@ -55,7 +56,7 @@ class Follower:
 
     def tell(self, event: Event) -> None:
         """Note an event."""
-        if self._is_behind or event.position <= self._position:
+        if self._is_behind or event.position <= self._position or self._seen.includes(event.position):
             return
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.clear()
@@ -86,7 +87,7 @@ class Follower:
                 found = [self._waiting.popleft() for _ in range(min(MAX_TAKEN, len(self._waiting)))]
                 self._position = found[-1].position if found else max(self._position, self._hub.position)
             if found:
-                return found
+                return [replace(event, seen=self._seen) for event in found]
             if not self._is_behind and not self._waiting:
                 await self._news.wait()
 
@@ -109,7 +110,7 @@ class Follower:
         if end < until:
             self._waiting.clear()
             self._is_behind = True
-        return found
+        return [event for event in found if not self._seen.includes(event.position)]
 
     def close(self) -> None:
         """Follow no more."""
@@ -135,23 +136,24 @@ class Hub:
         """Return how many follow."""
         return sum(map(len, self._followers.values()))
 
-    async def follow(self, topic: Topic, *, after: Position | None, token: str | None) -> Follower:
-        """Return a follower of a topic, from now on or from a position.
+    async def follow(self, topic: Topic, *, after: Start | None, token: str | None) -> Follower:
+        """Return a follower of a topic, from now on or from a start.
 
         Raises:
-            Invalid: the position is not one of this server.
+            Invalid: the start is not one of this server.
             InvalidState: it is older than what is kept.
             Stopped: the server stops.
         """
         if after is not None:
             await self.look_back(live.require_kept, after)
+        start = await self.look_back(live.mark) if after is None else after
         async with self._starting:
             if self.is_stopped:
                 raise Stopped
             if self._reader is None:
-                self.position = await self.read(live.mark)
+                self.position = (await self.read(live.mark)).position
                 self._reader = asyncio.create_task(self._run())
-            follower = Follower(self, topic, position=after or self.position, token=token)
+            follower = Follower(self, topic, start=start, token=token)
             self._followers[topic].add(follower)
         return follower
 

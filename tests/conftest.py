@@ -1,4 +1,4 @@
-"""A real PostgreSQL for every test: the embedded one, or the server that COMMONWEAL_TEST_SERVER_URL names.
+"""A real PostgreSQL for every test: the embedded one, or one of COMMONWEAL_TEST_SERVER_URLS for each worker.
 
 The migrated database is made once and cloned for each test that writes, which takes milliseconds.
 """
@@ -22,6 +22,7 @@ from services.settings import Settings
 from tests.make import World
 
 rows.is_checked = True
+SERVERS = os.environ.get("COMMONWEAL_TEST_SERVER_URLS", "").split()
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class Server:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """Return the server of this test run."""
-    given = os.environ.get("COMMONWEAL_TEST_SERVER_URL")
-    if given:
-        yield Server(given)
+    if SERVERS:
+        worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        yield Server(SERVERS[worker % len(SERVERS)])
         return
     with (
         tempfile.TemporaryDirectory(prefix="cw", ignore_cleanup_errors=True) as folder,
@@ -95,7 +96,7 @@ def make_database(server: Server, template: str) -> Iterator[MakeDatabase]:
         return Database(name, server.database_url(name), server.database_url(name, role=databases.APP_ROLE))
 
     yield make
-    if not os.environ.get("COMMONWEAL_TEST_SERVER_URL"):
+    if not SERVERS:
         return  # the server goes, and all that it holds
     with psycopg.connect(server.url, autocommit=True) as connection:
         for name in made:

@@ -1,4 +1,8 @@
-"""Run a command on a PostgreSQL 15 from Debian's package: COMMONWEAL_TEST_SERVER_URL names it."""
+"""Run a command on PostgreSQL 15 from Debian's package: COMMONWEAL_TEST_SERVER_URLS names servers.
+
+Each worker has one of its own: what is told live waits for every transaction of the server, and others'
+tests have long ones.
+"""
 
 import os
 import pwd
@@ -6,19 +10,31 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
+WORKERS = 2
 
 
 def main(command: list[str]) -> int:
-    """Start the server under a temporary folder, run the command, stop the server."""
+    """Start the servers under temporary folders, run the command, stop the servers."""
     if not (BINARIES / "initdb").exists():
         if os.environ.get("CI"):
             print("PostgreSQL 15 of Debian is not installed")  # noqa: T201 - a command's word
             return 1
         print("SKIPPED LOUDLY: PostgreSQL 15 of Debian is not installed")  # noqa: T201 - as above
         return 0
+    with ExitStack() as stack:
+        urls = [stack.enter_context(_server()) for _ in range(WORKERS)]
+        return subprocess.run(  # noqa: S603 - what the caller gave
+            command, check=False, env={**os.environ, "COMMONWEAL_TEST_SERVER_URLS": " ".join(urls)}
+        ).returncode
+
+
+@contextmanager
+def _server() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="cw15"))
     # PostgreSQL does not run as root: Debian's package brings a user for it.
     user = "postgres" if os.geteuid() == 0 else None
@@ -29,18 +45,16 @@ def main(command: list[str]) -> int:
 
     def run(program: str, *arguments: str) -> None:
         subprocess.run(  # noqa: S603 - fixed programs
-            [BINARIES / program, "-D", data, *arguments], check=True, user=user, cwd=folder
-        )
+            [BINARIES / program, "-D", data, *arguments], check=True, user=user, cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
 
     try:
         run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync")
         options = f"-h '' -k {folder} -c fsync=off -c max_connections=200"
         run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
         try:
-            url = f"postgresql://postgres@/postgres?host={folder}"
-            return subprocess.run(  # noqa: S603 - what the caller gave
-                command, check=False, env={**os.environ, "COMMONWEAL_TEST_SERVER_URL": url}
-            ).returncode
+            yield f"postgresql://postgres@/postgres?host={folder}"
         finally:
             run("pg_ctl", "-w", "-m", "fast", "stop")
     finally:

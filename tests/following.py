@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from services.settings import Settings
 
-SECONDS = 15
+SECONDS = 30
 """After which a test no longer waits for what must come."""
 POSITION = "{ livePosition }"
 

@@ -72,7 +72,7 @@ def test_every_setting_is_documented_with_its_meaning() -> None:
 
 def test_no_page_names_a_setting_that_is_not() -> None:
     known = {f"COMMONWEAL_{entry.name.upper()}" for entry in fields(Settings)} | {
-        "COMMONWEAL_TEST_SERVER_URL"
+        "COMMONWEAL_TEST_SERVER_URLS"
     }
     named = {
         found

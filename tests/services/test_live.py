@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from models import new_id
 from services import live, live_hub
 from services.errors import Invalid, InvalidState
-from services.live import Event, Position, Topic
+from services.live import NOTHING, Event, Position, Seen, Start, Topic
 from services.live_hub import Follower, Hub
 from tests.conftest import Database
 from tests.following import SECONDS
@@ -49,9 +49,12 @@ async def quiet(follower: Follower) -> bool:
         return True
 
 
-async def read(sessions: Sessions, after: Position) -> tuple[list[Event], Position]:
+async def read(sessions: Sessions, after: Start | Position) -> tuple[list[Event], Position]:
+    """Read what is new; without what had been seen at a start."""
+    start = after if isinstance(after, Start) else Start(after)
     async with sessions() as session:
-        return await live.news(session, after=after, count=1_000)
+        events, position = await live.news(session, after=start.position, count=1_000)
+    return [event for event in events if not start.seen.includes(event.position)], position
 
 
 async def settled(sessions: Sessions) -> None:
@@ -60,11 +63,11 @@ async def settled(sessions: Sessions) -> None:
         next_xid = await session.execute(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
         wanted: int = next_xid.scalar_one()
     async with asyncio.timeout(SECONDS):
-        while (await mark(sessions)).xid < wanted:  # noqa: ASYNC110 - it has no event
+        while (await mark(sessions)).position.xid < wanted:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.05)
 
 
-async def mark(sessions: Sessions) -> Position:
+async def mark(sessions: Sessions) -> Start:
     async with sessions() as session:
         return await live.mark(session)
 
@@ -152,7 +155,7 @@ async def test_followers_from_every_position_get_what_is_left(database: Database
         for node_id in written[:40]:
             owner.execute(WRITE, [node_id, about])
         found = await taken(first, 40)
-        later = [await hub.follow(topic, after=event.position, token=None) for event in found]
+        later = [await hub.follow(topic, after=event.start, token=None) for event in found]
         for node_id in written[40:]:
             owner.execute(WRITE, [node_id, about])
     for number, follower in enumerate(later):
@@ -211,13 +214,13 @@ async def test_what_is_old_is_pruned_and_a_position_before_it_is_refused(
         async with sessions() as session:
             kept = (await session.execute(text("SELECT count(*) FROM live_event"))).scalar_one()
         assert kept == 2, "the mark, and what is new"
-    for position in (start, events[3].position):
+    for after in (start, events[3].start):
         with pytest.raises(InvalidState):
-            await hub.follow(topic, after=position, token=None)
-    follower = await hub.follow(topic, after=events[4].position, token=None)
+            await hub.follow(topic, after=after, token=None)
+    follower = await hub.follow(topic, after=events[4].start, token=None)
     assert [event.position for event in await taken(follower, 1)] == [events[5].position]
     with pytest.raises(Invalid):
-        await hub.follow(topic, after=Position(2**62, 0), token=None)
+        await hub.follow(topic, after=Start(Position(2**62, 0)), token=None)
 
 
 async def test_events_of_another_servers_dump_are_never_told(database: Database, sessions: Sessions) -> None:
@@ -265,9 +268,48 @@ async def test_what_is_undone_is_not_told_and_a_dry_run_neither(world: World) ->
     }  # fmt: skip
 
 
+async def test_who_begins_now_is_told_nothing_that_was_to_be_seen(
+    database: Database, sessions: Sessions, hub: Hub
+) -> None:
+    about = new_id()
+    topic = Topic(live.BALANCE, about)
+    slow_before, slow_after, before, after = (new_id() for _ in range(4))
+    with ExitStack() as stack:
+        slow, quick, other = [
+            stack.enter_context(psycopg.connect(database.owner_url, autocommit=True)) for _ in range(3)
+        ]
+        slow.execute("BEGIN")
+        slow.execute(WRITE, [slow_before, about])
+        for _ in range(3):
+            quick.execute(WRITE, [before, about])
+        start = await mark(sessions)
+        follower = await hub.follow(topic, after=None, token=None)
+        resumed = await hub.follow(topic, after=live.decode(live.encode(start)), token=None)
+        other.execute(WRITE, [after, about])
+        assert await quiet(follower)
+        slow.execute(WRITE, [slow_after, about])
+        slow.execute("COMMIT")
+        wanted = [slow_before, slow_after, after]
+        found = await taken(follower, 3)
+        assert [event.node_id for event in found] == wanted
+        assert [event.node_id for event in await taken(resumed, 3)] == wanted
+        for number, event in enumerate(found, start=1):
+            again = await hub.follow(topic, after=live.decode(live.encode(event.start)), token=None)
+            assert [e.node_id for e in await taken(again, 3 - number)] == wanted[number:]
+            assert await quiet(again)
+
+
 def test_a_position_is_what_it_was() -> None:
     for position in (Position(0, 0), Position(7, 3), Position(2**63 - 1, 2**63 - 1)):
-        assert live.decode(live.encode(position)) == position
-    for bad in ("", "pos_", "pos_a", "col_" + "a" * 26, "pos_" + "7" * 26, "pos_\udcff", "x" * 1000):
+        assert live.decode(live.encode(Start(position))) == Start(position)
+    start = Start(Position(7, 0), Seen(12, (7, 9)))
+    assert live.decode(live.encode(start)) == start
+    later = start._replace(position=Position(8, 1))
+    assert live.decode(live.encode(later)) == Start(Position(8, 1), Seen(12, (9,))), (
+        "what is past is left out"
+    )
+    assert live.decode(live.encode(start._replace(position=Position(12, 1)))).seen == NOTHING
+    for bad in ("", "pos_", "pos_a", "col_" + "a" * 26, "pos_" + "7" * 26, "pos_\udcff", "x" * 1000,
+                live.encode(start)[:-1], live.encode(start) + "aaaa"):  # fmt: skip
         with pytest.raises(Invalid):
             live.decode(bad)
