@@ -120,22 +120,25 @@ class Context:
     async def _begin(self) -> None:
         if self._begun:
             return
-        self._begun = True
         if self.is_mutation:
             await self.session.connection(execution_options={"isolation_level": "READ COMMITTED"})
         else:
             self._reading = await rows.begin(self.session, is_single=self.is_single, columns=self.columns)
+        self._begun = True
 
     async def close(self) -> None:
         """Give the connection back once nothing uses it; what was not committed is undone."""
         await self.settled()
+        self._abandoned = True  # what comes later would begin anew, and nobody would end it
         self.loaders.forget()
         if "session" not in vars(self):
             return
         try:
-            await self.session.close()
-            if self._reading is not None:
-                await rows.end(self._reading)
+            try:
+                await self.session.close()
+            finally:
+                if self._reading is not None:
+                    await rows.end(self._reading)
         except DBAPIError:
             log.info("a broken connection was dropped")
         finally:

@@ -51,9 +51,13 @@ async def _admitted(request: Request, meter: Meter, *, is_streamed: bool) -> Adm
     return prepared, operation
 
 
-def is_subscription(request: Request, *, hide_suggestions: bool) -> bool:
-    """Tell whether the operation chosen is one."""
-    prepared = documents.prepare(request.query, hide_suggestions=hide_suggestions)
+async def is_subscription(request: Request, meter: Meter) -> bool:
+    """Tell whether the operation chosen is one. Nothing is read for those who have no points left."""
+    try:
+        await meter.check_before_reading()
+    except Problem:
+        return False
+    prepared = documents.prepare(request.query, hide_suggestions=meter.settings.hides_suggestions)
     if prepared.document is None:
         return False
     operation = get_operation_ast(prepared.document, request.operation_name)

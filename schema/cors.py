@@ -17,7 +17,7 @@ METHODS = {"/graphql": ("GET", "POST"), "/receipts": ("POST",), "/export/hours.c
 A_RECEIPT = "/receipts/"
 HEADERS = (
     "Authorization", "If-None-Match", "X-Request-Id", http_request.PREFLIGHT, cookies.WISH,
-    explain.WISH, "commonweal-cost",
+    explain.WISH, http_request.TELL_COST,
 )  # fmt: skip
 EXPOSED = (
     "Content-Disposition", "ETag", "Location", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset",

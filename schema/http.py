@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, State
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -35,11 +35,8 @@ from schema import (
 from schema.errors import masked
 from schema.http_request import BadRequest
 from services.errors import ErrorCode
-from services.settings import Settings
 
 log = logging.getLogger("commonweal.http")
-TELL_COST = "commonweal-cost"
-"""A header of this name, of any value, asks for `extensions.cost`."""
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _STATUS = {persisted.MISMATCH: 400, persisted.NOT_TRUSTED: 403}
@@ -115,9 +112,9 @@ async def _answered(request: Request, kind: str, wish: str) -> Response:
         token=signing.token,
         address=request.client.host if request.client else "",
         reads_only=is_get,
-        tells_cost=TELL_COST in request.headers,
+        tells_cost=http_request.TELL_COST in request.headers,
     )
-    if not is_get and _is_streamed(wish, operation, state.settings):
+    if not is_get and await _is_streamed(wish, operation, state):
         if not state.live.admit(operation.address):
             return _refused(429, "Too many connections", kind=kind, code=ErrorCode.RATE_LIMITED)
         return sse.EventStream(state.live, operation, headers=_headers(accept.EVENTS))
@@ -125,17 +122,29 @@ async def _answered(request: Request, kind: str, wish: str) -> Response:
     if signing.is_to_ask_again(answer):
         answer = await _run(request, replace(operation, token=None))
     _note(asked, answer, time.perf_counter() - started)
+    if is_get and asked.document.text is None and "errors" not in answer.body:
+        return _fresh(request, answer, kind)
+    response = _response(answer, kind)
+    signing.settle(response, answer)
+    return response
+
+
+def _response(answer: unit_of_work.Answer, kind: str) -> Response:
     status = _status(answer, kind)
-    body = orjson.dumps(explain.added(answer.body), default=str)
+    headers = _headers(kind, status, allow="POST" if answer.is_wrong_method else None)
+    return Response(_dumped(answer), status, headers | _limits(answer))
+
+
+def _dumped(answer: unit_of_work.Answer) -> bytes:
+    return orjson.dumps(explain.added(answer.body), default=str)
+
+
+def _limits(answer: unit_of_work.Answer) -> dict[str, str]:
+    """Return the headers that tell how much more may be asked."""
     limits = metering.headers(answer.charge) if answer.charge is not None else {}
     if answer.retry_after is not None:
         limits["Retry-After"] = str(answer.retry_after)
-    if is_get and asked.document.text is None and "errors" not in answer.body:
-        return _fresh(request, body, kind, limits)
-    headers = _headers(kind, status, allow="POST" if answer.is_wrong_method else None)
-    response = Response(body, status, headers | limits)
-    signing.settle(response, answer)
-    return response
+    return limits
 
 
 async def _run(request: Request, operation: unit_of_work.Request) -> unit_of_work.Answer:
@@ -155,14 +164,12 @@ async def _body(request: Request) -> http_request.Asked:
         raise BadRequest(408, "The body took too long to arrive") from None
 
 
-def _is_streamed(wish: str, operation: unit_of_work.Request, settings: Settings) -> bool:
+async def _is_streamed(wish: str, operation: unit_of_work.Request, state: State) -> bool:
     # Few ask for streams: the others are not to be looked at twice.
     if accept.EVENTS not in wish.lower():
         return False
-    hides = settings.hides_suggestions
-    return accept.wants_events(
-        wish, is_subscription=admission.is_subscription(operation, hide_suggestions=hides)
-    )
+    meter = metering.Meter(state.settings, state.buckets, operation.token, operation.address)
+    return accept.wants_events(wish, is_subscription=await admission.is_subscription(operation, meter))
 
 
 def _note(asked: http_request.Asked, answer: unit_of_work.Answer, seconds: float) -> None:
@@ -190,11 +197,12 @@ def _status(answer: unit_of_work.Answer, kind: str) -> int:
     return 400 if answer.is_request_error and kind == accept.GRAPHQL else 200
 
 
-def _fresh(request: Request, body: bytes, kind: str, limits: dict[str, str]) -> Response:
+def _fresh(request: Request, answer: unit_of_work.Answer, kind: str) -> Response:
     """Answer a GET of a persisted document: in whole, or that it is as the client has it."""
+    body = _dumped(answer)
     # Weak: a compressed answer has the same tag.
     tag = f'W/"{hashlib.sha256(kind.encode() + body).hexdigest()[:32]}"'
-    headers = _headers(kind) | limits | {"ETag": tag, "Cache-Control": _FRESH}
+    headers = _headers(kind) | _limits(answer) | {"ETag": tag, "Cache-Control": _FRESH}
     given = ",".join(request.headers.getlist("if-none-match"))
     known = [t.strip().removeprefix("W/") for t in given.split(",")]
     if "*" in known or tag.removeprefix("W/") in known:

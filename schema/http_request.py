@@ -19,6 +19,8 @@ MAX_NAME = 100
 MAX_PARAMETERS = 20
 PREFLIGHT = "commonweal-preflight"
 """A header of this name cannot come from another site's page without leave: browsers ask for it first."""
+TELL_COST = "commonweal-cost"
+"""A header of this name, of any value, asks for `extensions.cost`."""
 _PARAMETERS = frozenset({"query", "documentId", "operationName", "variables", "extensions"})
 
 

@@ -100,8 +100,8 @@ class Live:
         Raises:
             Stopped: the server stops; go on elsewhere.
         """
-        hides = self.settings.hides_suggestions
-        if not admission.is_subscription(request, hide_suggestions=hides):
+        meter = Meter(self.settings, self.buckets, request.token, request.address)
+        if not await admission.is_subscription(request, meter):
             started = time.perf_counter()
             work = unit_of_work.execute(
                 request, sessions=self.sessions, settings=self.settings, buckets=self.buckets
@@ -111,7 +111,6 @@ class Live:
             yield answer
             return
         # To begin is paid for as a query of the same; what follows is not.
-        meter = Meter(self.settings, self.buckets, request.token, request.address)
         found = await admission.admitted(request, meter, is_streamed=True)
         if isinstance(found, Answer):
             yield found

@@ -113,13 +113,10 @@ async def _timed(
                 try:
                     if attempt > 0:
                         limit.reschedule(ends_at)
-                    return await _once(
+                    return await _exactly(
                         work, sessions=sessions, settings=settings, demo=demo,
                         last=attempt == ATTEMPTS - 1, limit=limit, charge=meter.charge,
                     )  # fmt: skip
-                except compiled.GiveUp:
-                    # There is an error to tell, which graphql-core does exactly, from a snapshot of its own.
-                    work = replace(work, query=None)
                 except _Again:
                     # The wait is for two operations not to meet again; nothing secret hangs on it.
                     await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - as above
@@ -130,6 +127,14 @@ async def _timed(
         meter.settle_in_full()
         raise
     raise AssertionError("unreachable")
+
+
+async def _exactly(work: Work, **how: Any) -> Answer:
+    """Run an operation; where there is an error to tell, on graphql-core, from a snapshot of its own."""
+    try:
+        return await _once(work, **how)
+    except compiled.GiveUp:
+        return await _once(replace(work, query=None), **how)
 
 
 async def _once(

@@ -65,8 +65,9 @@ class Actor:
 
     def loses(self, collective_id: UUID, role: MemberRole) -> None:
         """Note a role that the operation itself ended, for the fields that follow."""
-        held = self.roles.get(collective_id, frozenset())
-        self.roles[collective_id] = held - {role}
+        held = self.roles.pop(collective_id, frozenset()) - {role}
+        if held:  # who has no role left is no member, and sees as one who never was
+            self.roles[collective_id] = held
 
     def with_role(self, *roles: MemberRole) -> list[UUID]:
         """Return the collectives in which the user has one of the roles, the user itself first."""

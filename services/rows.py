@@ -48,7 +48,8 @@ _SIMPLE = (str, bool, int)
 class _Prepared:
     """A statement as text, the names of its parameters in order, and those that never change."""
 
-    text: bytes
+    text: str
+    encoded: bytes
     names: tuple[str, ...]
     constants: dict[str, Any]
     row: Callable[[Any], Any]
@@ -135,10 +136,10 @@ async def read(
     cursor = AsyncRawCursor(driver)
     connection = cast("AsyncConnection", session.bind)
     notices: Any = connection.sync_engine.dispatch
-    text = prepared.text.decode()
+    text = prepared.text
     for before in notices.before_cursor_execute:
         before(None, cursor, text, parameters, None, False)  # noqa: FBT003 - the event's signature
-    await _execute(connection, driver, prepared.text, parameters, cursor=cursor)
+    await _execute(connection, driver, prepared.encoded, parameters, cursor=cursor)
     for after in notices.after_cursor_execute:
         after(None, cursor, text, parameters, None, False)  # noqa: FBT003 - as above
     return [prepared.row(row) for row in await cursor.fetchall()]
@@ -227,7 +228,8 @@ def _prepare(
         if name not in values and not name.startswith(visibility.VIEWER)
     }
     assert all(isinstance(value, _SIMPLE) for value in constants.values()), constants  # noqa: S101 - no constants
-    return _Prepared(str(compiled).encode(), parameters, constants, partial(tuple.__new__, row))
+    text = str(compiled)
+    return _Prepared(text, text.encode(), parameters, constants, partial(tuple.__new__, row))
 
 
 @cache
