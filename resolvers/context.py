@@ -11,13 +11,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import strawberry
 from graphql import DocumentNode
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
 from services import rows
 from services.actors import ANONYMOUS, Actor
 from services.live_hub import Hub
 from services.rate_limits import Charge
+from services.readers import Reader
 from services.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,9 @@ class Context:
     """Whether one statement reads all: it is a snapshot of its own."""
     columns: Mapping[Any, frozenset[str]] | None = None
     """The columns that a query shows, by table; a table that is not named is read whole."""
-    _reading: AsyncConnection | None = None
+    writing: rows.Writing | None = None
+    """How PostgreSQL writes the rows that the query is about, if it does."""
+    _reading: Reader | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _begun: bool = False
     _calls: set[asyncio.Future[Any]] = field(default_factory=set)
@@ -123,7 +126,9 @@ class Context:
         if self.is_mutation:
             await self.session.connection(execution_options={"isolation_level": "READ COMMITTED"})
         else:
-            self._reading = await rows.begin(self.session, is_single=self.is_single, columns=self.columns)
+            self._reading = await rows.begin(
+                self.session, is_single=self.is_single, columns=self.columns, writing=self.writing
+            )
         self._begun = True
 
     async def close(self) -> None:
@@ -135,7 +140,8 @@ class Context:
             return
         try:
             try:
-                await self.session.close()
+                if self.session.in_transaction():
+                    await self.session.close()
             finally:
                 if self._reading is not None:
                     await rows.end(self._reading)

@@ -30,6 +30,7 @@ from schema.scalars import CurrencyCode
 from schema.transaction import TransactionConnection, TransactionFilter
 from services.balances import Balance as BalanceRow
 from services.events import Filter as EventFilter
+from services.shown import BalanceIn, Host, Members
 
 Row = strawberry.Parent[models.Collective]
 Rows = list[models.Collective]
@@ -106,6 +107,7 @@ class Collective(Node):
         "type",
         "host_id",
         "parent_id",
+        shown=Host(),
         description="Who legally holds its money.",
         graphql_type=lazy.optional(lazy.COLLECTIVE),
     )
@@ -121,6 +123,7 @@ class Collective(Node):
 
     @relation(
         "id",
+        shown=Members("", ()),
         description="Who belongs to it, oldest first. Followers, and those who wait for a place, are for its "
         "admins.",
         graphql_type=MemberConnection,
@@ -132,7 +135,12 @@ class Collective(Node):
         found = await resolve.members(rows, info, of_members=True, roles=role, page=page)
         return [MemberConnection(page=page) for page in found]
 
-    @relation("id", description="What it belongs to, oldest first.", graphql_type=MemberConnection)
+    @relation(
+        "id",
+        shown=Members("", (), is_of_members=False),
+        description="What it belongs to, oldest first.",
+        graphql_type=MemberConnection,
+    )
     async def member_of(
         rows: Rows, info: Info, role: Roles = None, first: First = None, after: After = None
     ) -> Any:
@@ -159,6 +167,7 @@ class Collective(Node):
         "currency",
         "host_id",
         "parent_id",
+        shown=BalanceIn(""),
         description="What it has in one currency; an error NOT_FOUND where you may not see it.",
         graphql_type=Balance,
     )

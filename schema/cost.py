@@ -32,6 +32,7 @@ from schema.build import schema
 from schema.documents import Prepared
 from schema.limits import META, ONCE
 from services.pages import DEFAULT_SIZE, MAX_SIZE
+from services.written import Written
 
 MINIMUM = 1
 MUTATION = 10
@@ -132,7 +133,9 @@ def _count(parents: list[Any], below: dict[str, Counted]) -> int:
             found = [item for items in found for item in items if item is not None]
         if found:
             total += counted.weight * len(found)
-            if counted.below:
+            if found[0].__class__ is Written:
+                total += sum(item.cost for item in found)
+            elif counted.below:
                 total += _count(found, counted.below)
     return total
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from graphql import DocumentNode, OperationDefinitionNode, OperationType
 from graphql.execution.values import VariableValues
 from strawberry.types import ExecutionResult
@@ -13,6 +14,7 @@ from schema import compiled, documents
 from schema.build import schema
 from services.rate_limits import Charge
 from services.settings import Settings
+from services.written import Writing, Written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,8 @@ class Request:
     """Whether the answer says what it cost; one to a query of `rateLimit` does."""
     reads_only: bool = False
     """Whether only a query may run."""
+    takes_written: bool = False
+    """Whether the answer may hold what PostgreSQL wrote: `encoded` makes bytes of it."""
 
 
 @dataclass(slots=True)
@@ -40,6 +44,8 @@ class Answer:
     """Whether a mutation was asked for where only a query may run."""
     is_compiled: bool = False
     """Whether a compiled query gave it."""
+    is_written: bool = False
+    """Whether PostgreSQL wrote it."""
     charge: Charge | None = None
     """The points that were taken, where they are counted."""
     retry_after: int | None = None
@@ -55,11 +61,15 @@ class Work:
     operation: OperationDefinitionNode
     query: tuple[compiled.Program, VariableValues] | None
     """The compiled query, or None where graphql-core is to run it."""
+    writing: Writing | None = None
+    """How PostgreSQL writes its answer, if it does."""
 
     @property
     def is_single(self) -> bool:
         """Whether one statement reads all that is asked for."""
-        return self.query is not None and self.query[0].is_single and self.request.token is None
+        if self.query is None or self.request.token is not None:
+            return False
+        return self.writing is not None or self.query[0].is_single
 
     @property
     def columns(self) -> Mapping[Any, frozenset[str]] | None:
@@ -77,7 +87,8 @@ def work_of(
     assert prepared.document is not None  # noqa: S101 - it may run
     is_query = operation.operation is OperationType.QUERY
     query = _query(request, prepared, operation) if is_query and settings.compiled_queries else None
-    return Work(request, prepared.document, operation, query)
+    writing = compiled.writing_of(*query) if query is not None and request.takes_written else None
+    return Work(request, prepared.document, operation, query, writing)
 
 
 def _query(
@@ -89,6 +100,15 @@ def _query(
         return None
     program = compiled.program_of(prepared, operation, variables)
     return None if program is None else (program, variables)
+
+
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """Return an answer's body as JSON."""
+    return orjson.dumps(body, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return orjson.Fragment(value.text) if isinstance(value, Written) else str(value)
 
 
 async def result_of(work: Work, context: Context) -> ExecutionResult:

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from schema import (
     accept,
     admission,
+    executing,
     explain,
     graphiql,
     hanging_up,
@@ -112,6 +113,7 @@ async def _answered(request: Request, kind: str, wish: str) -> Response:
         token=signing.token,
         address=request.client.host if request.client else "",
         reads_only=is_get,
+        takes_written=True,
         tells_cost=http_request.TELL_COST in request.headers,
     )
     if not is_get and await _is_streamed(wish, operation, state):
@@ -136,7 +138,7 @@ def _response(answer: unit_of_work.Answer, kind: str) -> Response:
 
 
 def _dumped(answer: unit_of_work.Answer) -> bytes:
-    return orjson.dumps(explain.added(answer.body), default=str)
+    return executing.encoded(explain.added(answer.body))
 
 
 def _limits(answer: unit_of_work.Answer) -> dict[str, str]:

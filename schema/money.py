@@ -9,9 +9,10 @@ import strawberry
 
 from models import Currency as CurrencyRow
 from schema.enums import CurrencyKind
-from schema.fields import written
+from schema.fields import derived, written
 from schema.scalars import BigInt, CurrencyCode
 from services.money import AskedAmount, Money
+from services.shown import Amount as AmountShown
 
 
 @strawberry.type(description="An amount of money or time, exact.")
@@ -48,6 +49,20 @@ def asked_or_none(amount: AmountInput | None) -> AskedAmount | None:
 def money(minor_units: int | None, currency: str | None) -> Money | None:
     """Return the amount of a nullable column."""
     return None if minor_units is None or currency is None else Money(minor_units, currency)
+
+
+def amount_of(minor: str, currency: str, *, description: str, is_nullable: bool = False) -> Any:
+    """Return a field with the amount of two columns of the row; `is_nullable` where they may be null."""
+    both = attrgetter(minor, currency)
+
+    @derived(
+        minor, currency, shown=AmountShown(minor, currency), description=description,
+        graphql_type=Amount | None if is_nullable else Amount,
+    )  # fmt: skip
+    def of_row(root: strawberry.Parent[Any]) -> Any:
+        return money(*both(root))
+
+    return of_row
 
 
 @strawberry.type(description="A currency by ISO 4217, or CUR, the time currency: 1.000 is an hour.")

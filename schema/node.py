@@ -4,9 +4,10 @@ from typing import Any
 
 import strawberry
 
-from schema.fields import TABLE, derived
+from schema.fields import TABLE, TYPES, derived
 from services import ids, rows
 from services.refs import Ref
+from services.shown import PublicId
 
 
 @strawberry.interface(description="Anything with an id of its own.")
@@ -21,6 +22,7 @@ def id_of(kind: str) -> Any:
 
     @derived(
         "id",
+        shown=PublicId(kind, "id"),
         graphql_type=strawberry.ID,
         description="Opaque, unique over all types; its prefix names the type.",
     )
@@ -38,6 +40,7 @@ def rows_of(table: Any, *types: str) -> Any:
         return isinstance(obj, classes) and (not types or obj.type in types)
 
     setattr(is_type_of, TABLE, table)
+    setattr(is_type_of, TYPES, types)
     return staticmethod(is_type_of)
 
 

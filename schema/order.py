@@ -19,14 +19,13 @@ from schema.enums import (
     PayoutMethodKind,
     RedemptionCap,
 )
-from schema.fields import derived, reference, relation
+from schema.fields import reference, relation
 from schema.identity import PlatformPolicy
 from schema.method import PaymentMethod, PayoutMethod
-from schema.money import Amount, money
+from schema.money import Amount, amount_of
 from schema.node import CollectiveRef, Node, id_of, rows_of
 from schema.offer import Offer
 from schema.page import Connection
-from services.money import Money
 
 Row = strawberry.Parent[models.Order]
 
@@ -112,18 +111,11 @@ class Order(Node):
 
     to = reference("collective", "to_id", description="The payee.", graphql_type=lazy.COLLECTIVE)
 
-    @derived(
-        "amount",
-        "currency",
-        description="The amount asked for, in the payee's currency.",
-        graphql_type=Amount,
-    )
-    def amount(root: Row) -> Any:
-        return Money(root.amount, root.currency)
+    amount = amount_of("amount", "currency", description="The amount asked for, in the payee's currency.")
 
-    @derived("approved_amount", "currency", description="The amount approved.", graphql_type=Amount | None)
-    def approved_amount(root: Row) -> Any:
-        return money(root.approved_amount, root.currency)
+    approved_amount = amount_of(
+        "approved_amount", "currency", description="The amount approved.", is_nullable=True
+    )
 
     event = reference(
         "collective",

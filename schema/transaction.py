@@ -12,11 +12,11 @@ from schema.enums import TransactionKind
 from schema.fields import derived, reference
 from schema.ledger import Posting
 from schema.method import PaymentMethod
-from schema.money import Amount, money
+from schema.money import amount_of
 from schema.node import CollectiveRef, Node, id_of, rows_of
 from schema.page import Connection
 from services import ids
-from services.money import Money
+from services.shown import Moment, PublicId
 
 Row = strawberry.Parent[models.Transaction]
 _IN_HOST = "In the receiving host's currency; of a payout, in the paying host's."
@@ -41,15 +41,22 @@ class Transaction(Node):
         description="From the order's currency to that of the payer."
     )
 
-    @derived("at", description="When it counts; imported history keeps its original time.")
+    @derived(
+        "at", shown=Moment("at"), description="When it counts; imported history keeps its original time."
+    )
     def created_at(root: Row) -> datetime:
         return root.at
 
-    @derived("created_at", description="When it was written here.")
+    @derived("created_at", shown=Moment("created_at"), description="When it was written here.")
     def recorded_at(root: Row) -> datetime:
         return root.created_at
 
-    @derived("group_id", description="Ties the transactions of one event.", graphql_type=strawberry.ID)
+    @derived(
+        "group_id",
+        shown=PublicId("Group", "group_id"),
+        description="Ties the transactions of one event.",
+        graphql_type=strawberry.ID,
+    )
     def group(root: Row) -> Any:
         return ids.encode("Group", root.group_id)
 
@@ -109,74 +116,45 @@ class Transaction(Node):
         graphql_type=PaymentMethod | None,
     )
 
-    @derived(
-        "amount", "currency", description="The order's amount, in the payee's currency.", graphql_type=Amount
-    )
-    def amount(root: Row) -> Any:
-        return Money(root.amount, root.currency)
+    amount = amount_of("amount", "currency", description="The order's amount, in the payee's currency.")
 
-    @derived(
+    from_collective_amount = amount_of(
         "from_collective_amount",
         "from_collective_currency",
         description="What it did to the payer's balance, in its currency; null from outside.",
-        graphql_type=Amount | None,
+        is_nullable=True,
     )
-    def from_collective_amount(root: Row) -> Any:
-        return money(root.from_collective_amount, root.from_collective_currency)
 
-    @derived(
+    from_host_amount = amount_of(
         "from_host_amount",
         "from_host_currency",
         description="What it did to the paying host, in its currency; null from outside.",
-        graphql_type=Amount | None,
+        is_nullable=True,
     )
-    def from_host_amount(root: Row) -> Any:
-        return money(root.from_host_amount, root.from_host_currency)
 
-    @derived(
+    to_host_amount = amount_of(
         "to_host_amount",
         "host_currency",
         description=f"The amount less processor and platform fee. {_IN_HOST}",
-        graphql_type=Amount,
     )
-    def to_host_amount(root: Row) -> Any:
-        return Money(root.to_host_amount, root.host_currency)
 
-    @derived(
-        "to_collective_amount",
-        "currency",
-        description="What the payee received, in the order's currency.",
-        graphql_type=Amount,
+    to_collective_amount = amount_of(
+        "to_collective_amount", "currency", description="What the payee received, in the order's currency."
     )
-    def to_collective_amount(root: Row) -> Any:
-        return Money(root.to_collective_amount, root.currency)
 
-    @derived(
+    payment_processor_fee_in_host_currency = amount_of(
         "payment_processor_fee",
         "host_currency",
         description=f"What the payment's or payout's processor took. {_IN_HOST}",
-        graphql_type=Amount,
     )
-    def payment_processor_fee_in_host_currency(root: Row) -> Any:
-        return Money(root.payment_processor_fee, root.host_currency)
 
-    @derived(
-        "host_fee",
-        "host_currency",
-        description=f"What the payee's host took. {_IN_HOST}",
-        graphql_type=Amount,
+    host_fee_in_host_currency = amount_of(
+        "host_fee", "host_currency", description=f"What the payee's host took. {_IN_HOST}"
     )
-    def host_fee_in_host_currency(root: Row) -> Any:
-        return Money(root.host_fee, root.host_currency)
 
-    @derived(
-        "platform_fee",
-        "host_currency",
-        description=f"What the platform took. {_IN_HOST}",
-        graphql_type=Amount,
+    platform_fee_in_host_currency = amount_of(
+        "platform_fee", "host_currency", description=f"What the platform took. {_IN_HOST}"
     )
-    def platform_fee_in_host_currency(root: Row) -> Any:
-        return Money(root.platform_fee, root.host_currency)
 
     postings = reference(
         "transaction.postings",

@@ -134,7 +134,7 @@ async def _exactly(work: Work, **how: Any) -> Answer:
     try:
         return await _once(work, **how)
     except compiled.GiveUp:
-        return await _once(replace(work, query=None), **how)
+        return await _once(replace(work, query=None, writing=None), **how)
 
 
 async def _once(
@@ -153,7 +153,7 @@ async def _once(
         document=document,
         is_mutation=operation.operation is OperationType.MUTATION,
         root_fields=_root_fields(operation), charge=charge,
-        is_single=work.is_single, columns=work.columns,
+        is_single=work.is_single, columns=work.columns, writing=work.writing,
     )  # fmt: skip
     committing = False
     try:
@@ -199,7 +199,10 @@ async def _once(
     is_request_error = result.data is None and all(e.path is None for e in errors) and bool(errors)
     if is_request_error:
         del body["data"]
-    return Answer(body, is_request_error=is_request_error, is_compiled=work.query is not None)
+    return Answer(
+        body, is_request_error=is_request_error, is_compiled=work.query is not None,
+        is_written=work.writing is not None,
+    )  # fmt: skip
 
 
 def _require_read(context: Context) -> None:

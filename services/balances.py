@@ -1,12 +1,26 @@
 """Balances, now and as of any moment: always one look-up an account, never a sum over history."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Numeric, and_, case, false, func, literal, or_, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    Numeric,
+    Select,
+    Text,
+    and_,
+    case,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -106,23 +120,33 @@ async def _lines(
     """Read what the owners' accounts hold and, now, what is on its way to them; one statement."""
 
     def build() -> Any:
-        accounts = _accounts(owner_ids, as_of)
+        owned = partial(rows.among, name="owner_ids", row_ids=owner_ids)
         if as_of is not None:
-            return accounts
-        whole = union_all(accounts, _pending(owner_ids)).subquery("line")
-        return select(whole)
+            return _accounts(owned, as_of)
+        return select(union_all(_accounts(owned), _pending(owned)).subquery("line"))
 
     if as_of is not None:
         return list((await session.execute(build())).all())
     return await rows.read(session, actor, name="balances", build=build, owner_ids=owner_ids)
 
 
-def _accounts(owner_ids: list[UUID], as_of: datetime | None) -> Any:
+def sum_of(owner: Any, currency: Any) -> Select[Any]:
+    """Select what an owner, a column of another table, has now in a currency: one row, zeros if nothing."""
+    line = union_all(_accounts(lambda c: c == owner), _pending(lambda c: c == owner)).subquery("line")
+
+    def total(column: Any) -> Any:
+        return sql_cast(func.coalesce(func.sum(column), 0), Numeric)
+
+    posted, held, pending = total(line.c.posted), total(line.c.held), total(line.c.pending)
+    return select(
+        sql_cast(currency, Text).label("currency"), posted.label("posted"), held.label("held"),
+        pending.label("pending"), (posted - held).label("available"),
+    ).where(line.c.currency == currency)  # fmt: skip
+
+
+def _accounts(owned: Callable[[Any], Any], as_of: datetime | None = None) -> Any:
     """Select posted and held of the owners' balance accounts, over all books."""
-    of_owners = and_(
-        rows.among(col(LedgerAccount.owner_id), "owner_ids", owner_ids),
-        col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
-    )
+    of_owners = and_(owned(col(LedgerAccount.owner_id)), col(LedgerAccount.kind) == LedgerAccountKind.BALANCE)
     nothing = sql_cast(literal(0), Numeric).label("pending")
     if as_of is None:
         return select(
@@ -155,7 +179,7 @@ def _accounts(owner_ids: list[UUID], as_of: datetime | None) -> Any:
     ).where(of_owners)  # fmt: skip
 
 
-def _pending(owner_ids: list[UUID]) -> Any:
+def _pending(owned: Callable[[Any], Any]) -> Any:
     """Sum incoming orders that are not posted yet: they carry their receiver's currency.
 
     Of a redemption, the business's currents until it is approved, and the user's dollars until it is paid.
@@ -176,7 +200,7 @@ def _pending(owner_ids: list[UUID]) -> Any:
         col(Order.to_id).label("owner_id"), col(Order.currency).label("currency"),
         func.coalesce(col(Order.approved_amount), col(Order.amount)).label("minor"),
     ).where(
-        rows.among(col(Order.to_id), "owner_ids", owner_ids), into_balance == literal(value=True), _OPEN
+        owned(col(Order.to_id)), into_balance == literal(value=True), _OPEN
     )  # fmt: skip
     dollars: Any = (
         select(
@@ -185,8 +209,7 @@ def _pending(owner_ids: list[UUID]) -> Any:
         )
         .join(Redemption, col(Redemption.order_id) == Order.id)
         .where(
-            rows.among(col(Order.from_id), "owner_ids", owner_ids),
-            col(Order.type) == OrderType.REDEMPTION, _OPEN,
+            owned(col(Order.from_id)), col(Order.type) == OrderType.REDEMPTION, _OPEN,
         )
     )  # fmt: skip
     each = union_all(incoming, dollars).subquery("each")

@@ -326,17 +326,9 @@ async def find(
 
 async def by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Collective]:
     """Return those of the collectives that the actor may see; one statement."""
-    found = await rows.read(
-        session,
-        actor,
-        name="collectives.by_ids",
-        table=Collective,
-        build=lambda: select(Collective).where(
-            rows.among(col(Collective.id), "row_ids", row_ids), visibility.of_collective(actor)
-        ),
-        row_ids=list(row_ids),
+    return await rows.by_ids(
+        session, actor, table=Collective, may_see=visibility.of_collective, row_ids=row_ids
     )
-    return {row.id: row for row in found}
 
 
 async def by_ref(session: AsyncSession, actor: Actor, *, ref: Ref) -> Collective | None:
@@ -344,10 +336,10 @@ async def by_ref(session: AsyncSession, actor: Actor, *, ref: Ref) -> Collective
     key = key_of("collective", ref)
     if isinstance(key, UUID):
         return (await by_ids(session, actor, row_ids=[key])).get(key)
-    found = await rows.read(
+    found = await rows.shown(
         session,
         actor,
-        name="collectives.by_slug",
+        name="by_slug",
         table=Collective,
         build=lambda: _by_slug(actor, key),
         slug=key,

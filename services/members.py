@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, column, func, select, true, update
+from sqlalchemy import Select, Uuid, column, func, literal_column, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -239,6 +239,44 @@ class MembersKey:
     page: PageRequest
 
 
+def _rows_of(actor: Actor, owner: Any, key: MembersKey) -> Select[Member]:
+    """Select open member rows of an owner: those that the actor may see, and whose other side, too."""
+    own, other = (col(Member.collective_id), col(Member.member_id))[:: 1 if key.of_members else -1]
+    statement = (
+        select(Member)
+        .join(Collective, other == Collective.id)
+        .where(
+            own == owner, col(Member.until).is_(None), visibility.of_member(actor),
+            visibility.of_collective(actor),
+        )
+    )  # fmt: skip
+    return statement.where(col(Member.role).in_(key.roles)) if key.roles else statement
+
+
+def first_of(actor: Actor, owner: Any, key: MembersKey) -> Select[Any]:
+    """Select the first page of an owner's rows, as `pages_of` reads it and no row more, and the other sides.
+
+    The other sides, its second entity, are looked up one by one: for a handful of rows PostgreSQL would read
+    all collectives, once for each owner.
+    """
+    own, other = (col(Member.collective_id), col(Member.member_id))[:: 1 if key.of_members else -1]
+    seen = (
+        select(Collective)
+        .where(col(Collective.id) == other, visibility.of_collective(actor))
+        .offset(literal_column("0"))
+        .lateral("seen")
+    )
+    side = aliased(Collective, seen)
+    found: Any = select(Member, side)
+    statement: Select[Any] = (
+        found.join(side, onclause=true())
+        .where(own == owner, col(Member.until).is_(None), visibility.of_member(actor))
+        .order_by(col(Member.since), col(Member.id))
+        .limit(literal_column(str(key.page.first)))
+    )
+    return statement.where(col(Member.role).in_(key.roles)) if key.roles else statement
+
+
 async def pages_of(
     session: AsyncSession, actor: Actor, *, collective_ids: Sequence[UUID], key: MembersKey
 ) -> dict[UUID, Page[Member]]:
@@ -246,19 +284,6 @@ async def pages_of(
 
     Rows that the actor may not see, and those whose other side may not be seen, are left out.
     """
-    own = Member.collective_id if key.of_members else Member.member_id
-    other = Member.member_id if key.of_members else Member.collective_id
-
-    def rows_of(owner: Any) -> Select[Member]:
-        statement = (
-            select(Member)
-            .join(Collective, col(other) == Collective.id)
-            .where(
-                col(own) == owner, col(Member.until).is_(None), visibility.of_member(actor),
-                visibility.of_collective(actor),
-            )
-        )  # fmt: skip
-        return statement.where(col(Member.role).in_(key.roles)) if key.roles else statement
 
     def build() -> Select[Member]:
         parent = (
@@ -266,7 +291,9 @@ async def pages_of(
             .table_valued(column("id", Uuid))
             .render_derived(name="parent")
         )
-        inner = pages.narrow(rows_of(parent.c.id), sort=OLDEST_FIRST, page=key.page).lateral("page")
+        inner = pages.narrow(_rows_of(actor, parent.c.id, key), sort=OLDEST_FIRST, page=key.page).lateral(
+            "page"
+        )
         row = aliased(Member, inner)
         return (
             select(row).select_from(parent).join(inner, onclause=true()).order_by(col(row.since), col(row.id))
@@ -280,7 +307,7 @@ async def pages_of(
     ):  # fmt: skip
         found[member.collective_id if key.of_members else member.member_id].append(member)
     return {
-        owner: pages.build(its, partial(rows_of, owner), sort=OLDEST_FIRST, page=key.page)
+        owner: pages.build(its, partial(_rows_of, actor, owner, key), sort=OLDEST_FIRST, page=key.page)
         for owner, its in found.items()
     }
 

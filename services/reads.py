@@ -176,34 +176,16 @@ async def _of_either_side(
 
 async def orders_by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Order]:
     """Return those of the orders that the actor may see; one statement."""
-    found = await rows.read(
-        session,
-        actor,
-        name="orders.by_ids",
-        table=Order,
-        build=lambda: select(Order).where(
-            rows.among(col(Order.id), "row_ids", row_ids), visibility.of_order(actor)
-        ),
-        row_ids=list(row_ids),
-    )
-    return {row.id: row for row in found}
+    return await rows.by_ids(session, actor, table=Order, may_see=visibility.of_order, row_ids=row_ids)
 
 
 async def transactions_by_ids(
     session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
 ) -> dict[UUID, Transaction]:
     """Return those of the transactions that the actor may see; one statement."""
-    found = await rows.read(
-        session,
-        actor,
-        name="transactions.by_ids",
-        table=Transaction,
-        build=lambda: select(Transaction).where(
-            rows.among(col(Transaction.id), "row_ids", row_ids), visibility.of_transaction(actor)
-        ),
-        row_ids=list(row_ids),
+    return await rows.by_ids(
+        session, actor, table=Transaction, may_see=visibility.of_transaction, row_ids=row_ids
     )
-    return {row.id: row for row in found}
 
 
 async def transactions_of_orders(

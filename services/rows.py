@@ -9,26 +9,29 @@ from collections import namedtuple
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, cast
-from weakref import WeakKeyDictionary
+from typing import Any, Protocol, cast
+from uuid import UUID
 
 import psycopg
 from psycopg import AsyncRawCursor
 from psycopg.pq import TransactionStatus
-from sqlalchemy import ARRAY, BindParameter, Select, Uuid, any_, bindparam
+from sqlalchemy import ARRAY, BindParameter, Select, Uuid, any_, bindparam, literal_column, select
 from sqlalchemy.dialects.postgresql import psycopg as dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from models import Collective, Member, Order, Transaction
-from services import pages, visibility
+from services import pages, readers, visibility
 from services.actors import Actor
 from services.pages import Page, PageRequest, Sort
+from services.readers import Reader
 
 DRIVER = "driver"
 """Where a session that only reads keeps the driver's connection, in its `info`."""
 COLUMNS = "columns"
 """Where it keeps the columns to read, by table."""
+WRITING = "writing"
+"""Where it keeps how the rows are written that the query shows, if PostgreSQL does that."""
 ALWAYS: dict[Any, frozenset[str]] = {
     Collective: frozenset({"id", "type", "currency", "host_id", "parent_id", "created_at", "name"}),
     Member: frozenset({"id", "collective_id", "member_id", "since"}),
@@ -36,23 +39,61 @@ ALWAYS: dict[Any, frozenset[str]] = {
     Transaction: frozenset({"id", "at"}),
 }
 """What rules, loaders and cursors look at, whatever is shown. Of other tables every column is read."""
-_READING: WeakKeyDictionary[AsyncEngine, AsyncEngine] = WeakKeyDictionary()
 _BEGIN = b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _MOST = 2_000
 """Statements that are kept; queries differ in the columns that they show."""
-_DIALECT: Any = dialect.PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # as it is
-_SIMPLE = (str, bool, int)
+
+
+class _Compiler(dialect.PGCompiler_psycopg):
+    """Writes what never changes into the statement: PostgreSQL plans with it, partial indexes among it."""
+
+    def visit_bindparam(self, bindparam: Any, **how: Any) -> Any:  # type: ignore[override]  # as it is called
+        # Parameters that were given a name are those that change.
+        how |= {"literal_binds": bindparam.unique}
+        return super().visit_bindparam(bindparam, **how)  # type: ignore[no-untyped-call]  # as it is
+
+
+class _Dialect(dialect.PGDialect_psycopg):
+    statement_compiler = _Compiler
+
+
+_DIALECT: Any = _Dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # as it is
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A statement as text, the names of its parameters in order, and those that never change."""
+    """A statement as text, and the names of its parameters in order."""
 
     text: str
     encoded: bytes
     names: tuple[str, ...]
-    constants: dict[str, Any]
     row: Callable[[Any], Any]
+
+
+class Writing(Protocol):
+    """See `services.written`."""
+
+    @property
+    def table(self) -> Any:
+        """Whose rows these are."""
+
+    @property
+    def name(self) -> tuple[Hashable, ...]:
+        """What tells the statement from others."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values of its parameters."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a page is written as a whole, and nobody asks whether there is more."""
+
+    def statement(self, actor: Actor, inner: Select[Any], key: str, *, descending: bool) -> Select[Any]:
+        """Return what writes the rows that `inner` finds, in the order of `key` and the id."""
+
+    def rows(self, found: Sequence[Any]) -> list[Any]:
+        """Return the rows that the statement found."""
 
 
 _PREPARED: dict[Hashable, _Prepared] = {}
@@ -61,48 +102,41 @@ is_checked = False
 
 
 async def begin(
-    session: AsyncSession, *, is_single: bool, columns: Mapping[Any, frozenset[str]] | None
-) -> AsyncConnection:
+    session: AsyncSession,
+    *,
+    is_single: bool,
+    columns: Mapping[Any, frozenset[str]] | None,
+    writing: Writing | None = None,
+) -> Reader:
     """Give a session that only reads a connection of its own, in a snapshot unless it reads only once.
 
-    `columns` are those to read, by table; a table that is not named is read whole. `end` takes the connection
-    back.
+    `columns` are those to read, by table; a table that is not named is read whole. With `writing`, the rows
+    that the query is about are read as they are shown. `end` takes the connection back.
     """
     engine = session.bind
     assert isinstance(engine, AsyncEngine)  # noqa: S101 - it has none of its own yet
-    connection = await _reading(engine).connect()
+    reader = await readers.take(engine)
     try:
-        driver = (await connection.get_raw_connection()).driver_connection
-        assert driver is not None  # noqa: S101 - it is connected
         if not is_single:
-            await _execute(connection, driver, _BEGIN)
+            await _execute(reader.connection, reader.driver, _BEGIN)
     except BaseException:
-        await connection.close()
+        await reader.give_back()
         raise
-    session.bind, session.sync_session.bind = connection, connection.sync_connection
-    session.info[DRIVER], session.info[COLUMNS] = driver, columns or {}
-    return connection
+    session.bind, session.sync_session.bind = reader.connection, reader.connection.sync_connection
+    session.info[DRIVER], session.info[COLUMNS] = reader.driver, columns or {}
+    session.info[WRITING] = writing
+    return reader
 
 
-async def end(connection: AsyncConnection) -> None:
-    """End the snapshot, and give the connection back."""
+async def end(reader: Reader) -> None:
+    """End the snapshot, and leave the connection to the next operation."""
     try:
-        if not connection.invalidated:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            if driver.info.transaction_status != TransactionStatus.IDLE:
-                await AsyncRawCursor(driver).execute(b"ROLLBACK")
+        if reader.driver.pgconn.transaction_status != TransactionStatus.IDLE and reader.is_good:
+            await AsyncRawCursor(reader.driver).execute(b"ROLLBACK")
     except psycopg.Error:
-        await connection.invalidate()
+        await reader.connection.invalidate()
     finally:
-        await connection.close()
-
-
-def _reading(engine: AsyncEngine) -> AsyncEngine:
-    """Return the engine with which transactions are begun in words, on the same pool."""
-    found: AsyncEngine | None = _READING.get(engine)
-    if found is None:
-        found = _READING[engine] = engine.execution_options(isolation_level="AUTOCOMMIT")
-    return found
+        await reader.give_back()
 
 
 async def read(
@@ -131,8 +165,7 @@ async def read(
     key = (name, actor.kind, wanted.get(table))
     if (prepared := _PREPARED.get(key)) is None or is_checked:
         prepared = _kept(key, _prepare(build(), table, wanted.get(table), values))
-    given = {**prepared.constants, **values}
-    parameters = [_plain(given[n] if n in given else visibility.value(n, actor)) for n in prepared.names]
+    parameters = [_plain(values[n] if n in values else visibility.value(n, actor)) for n in prepared.names]
     cursor = AsyncRawCursor(driver)
     connection = cast("AsyncConnection", session.bind)
     notices: Any = connection.sync_engine.dispatch
@@ -182,11 +215,68 @@ async def page(
     Raises:
         Invalid: the cursor is not one of this list's.
     """
-    found = await read(
-        session, actor, name=(name, sort.name, page.after is None), table=table,
-        build=lambda: pages.narrow(statement(), sort=sort, page=page), **pages.values(sort, page),
-    )  # fmt: skip
+    writing: Writing | None = session.info.get(WRITING)
+    whole, values = (name, sort.name, page.after is None), pages.values(sort, page)
+    if writing is not None and writing.table is table:
+        # Written into the statement, a size tells PostgreSQL how much it is to plan for.
+        size = values.pop("page_limit") - (1 if writing.is_whole else 0)
+        found = await _written(
+            session, actor, writing, name=(*whole, size), key=sort.key.key, descending=sort.descending,
+            build=lambda: pages.narrow(statement(), sort=sort, page=page).limit(literal_column(str(size))),
+            **values,
+        )  # fmt: skip
+    else:
+        found = await read(
+            session, actor, name=whole, table=table,
+            build=lambda: pages.narrow(statement(), sort=sort, page=page), **values,
+        )  # fmt: skip
     return pages.build(found, statement, sort=sort, page=page)
+
+
+async def shown(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    name: Hashable,
+    table: Any,
+    build: Callable[[], Select[Any]],
+    **values: Any,
+) -> list[Any]:
+    """Read as `read` does what a query may be about: such rows are read as they are shown, if they can be."""
+    writing: Writing | None = session.info.get(WRITING)
+    if writing is None or writing.table is not table:
+        return await read(session, actor, name=name, table=table, build=build, **values)
+    return await _written(session, actor, writing, name=name, build=build, **values)
+
+
+async def by_ids(
+    session: AsyncSession, actor: Actor, *, table: Any, may_see: Any, row_ids: Sequence[UUID]
+) -> dict[UUID, Any]:
+    """Return those of a table's rows, by their ids, that the actor may see; one statement."""
+    found = await shown(
+        session, actor, name=("by_ids", table), table=table, row_ids=list(row_ids),
+        build=lambda: select(table).where(among(table.id, "row_ids", row_ids), may_see(actor)),
+    )  # fmt: skip
+    return {row.id: row for row in found}
+
+
+async def _written(
+    session: AsyncSession,
+    actor: Actor,
+    writing: Writing,
+    *,
+    name: Hashable,
+    build: Callable[[], Select[Any]],
+    key: str = "id",
+    descending: bool = False,
+    **values: Any,
+) -> list[Any]:
+    found = await read(
+        session, actor, name=(name, writing.name),
+        build=lambda: writing.statement(actor, build(), key, descending=descending),
+        **values, **writing.values,
+    )  # fmt: skip
+    return writing.rows(found)
 
 
 def _plain(value: Any) -> Any:
@@ -201,7 +291,7 @@ def _kept(key: Hashable, made: _Prepared) -> _Prepared:
         del _PREPARED[next(iter(_PREPARED))]
     kept = _PREPARED.setdefault(key, made)
     if kept is not made:
-        assert (kept.text, kept.constants) == (made.text, made.constants), key  # noqa: S101 - see is_checked
+        assert kept.text == made.text, key  # noqa: S101 - see is_checked
     return kept
 
 
@@ -220,16 +310,11 @@ def _prepare(
         )
         kind: Any = light(table)
         row = _tuple(tuple(columns), kind)
-    compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
-    parameters = tuple(compiled.positiontup or ())
-    constants = {
-        name: value
-        for name, value in compiled.params.items()
-        if name not in values and not name.startswith(visibility.VIEWER)
-    }
-    assert all(isinstance(value, _SIMPLE) for value in constants.values()), constants  # noqa: S101 - no constants
-    text = str(compiled)
-    return _Prepared(text, text.encode(), parameters, constants, partial(tuple.__new__, row))
+    compiled = statement.compile(dialect=_DIALECT)
+    text, names = str(compiled), tuple(compiled.positiontup or ())
+    unknown = {n for n in names if n not in values and not n.startswith(visibility.VIEWER)}
+    assert not unknown, unknown  # noqa: S101 - a parameter without a value
+    return _Prepared(text, text.encode(), names, partial(tuple.__new__, row))
 
 
 @cache

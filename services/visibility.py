@@ -88,6 +88,16 @@ def of_listed_collective(actor: Actor) -> ColumnElement[bool]:
     return and_(of_collective(actor), ~unproved)
 
 
+def of_balance(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
+    """As `sees_balance`, for a collective that it sees."""
+    if actor.is_platform_accountant:
+        return true()
+    not_a_person = table.type != CollectiveType.USER
+    if actor.user is None:
+        return cast("ColumnElement[bool]", not_a_person)
+    return or_(not_a_person, _among(table.id, actor, *_READERS), table.host_id == _viewers("hosts", actor))
+
+
 def of_order(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
     """Expenses, and what is approved or paid, where a side is no person; else those concerned.
 

@@ -4,6 +4,6 @@ What it answers is what graphql-core answers, or it gives up: `GiveUp` says that
 It gives up at every error, for errors and their paths are graphql-core's to tell.
 """
 
-from schema.compiled.program import GiveUp, Program, program_of, run, variables_of
+from schema.compiled.program import GiveUp, Program, program_of, run, variables_of, writing_of
 
-__all__ = ["GiveUp", "Program", "program_of", "run", "variables_of"]
+__all__ = ["GiveUp", "Program", "program_of", "run", "variables_of", "writing_of"]

@@ -73,7 +73,7 @@ def of_rows(definition: GraphQLField, nodes: list[FieldNode], convert: tuple[Any
         raw = raw_arguments(definition, node, state.variables if state else None)
         return convert_arguments(raw, declared.arguments, scalar_registry=registry, config=config)
 
-    fixed = None if _has_variables(node) else arguments(None)
+    fixed = None if has_variables(node) else arguments(None)
 
     async def values(rows: Rows, state: State) -> Any:
         given = arguments(state) if fixed is None else fixed
@@ -91,7 +91,7 @@ def one_by_one(parent: GraphQLObjectType, definition: GraphQLField, nodes: list[
     resolve = definition.resolve
     assert resolve is not None  # noqa: S101 - Strawberry gives each field one
     node = nodes[0]
-    fixed = None if _has_variables(node) else raw_arguments(definition, node, None)
+    fixed = None if has_variables(node) else raw_arguments(definition, node, None)
 
     async def values(rows: Rows, state: State) -> list[Any]:
         given = raw_arguments(definition, node, state.variables) if fixed is None else fixed
@@ -126,7 +126,8 @@ async def _awaited(value: Awaitable[Any]) -> Any:
     return await value
 
 
-def _has_variables(node: FieldNode) -> bool:
+def has_variables(node: FieldNode) -> bool:
+    """Whether an argument of a field hangs on a variable."""
     found: list[Any] = []
 
     class Variables(Visitor):

@@ -4,20 +4,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphql import FieldNode, FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLSchema,
+    ObjectValueNode,
+    OperationDefinitionNode,
+)
 from graphql.execution.values import VariableValues, get_variable_values
 
 from resolvers.context import Context
 from schema.build import schema
-from schema.compiled import collect
+from schema.compiled import collect, written
 from schema.compiled.collect import Unsupported
 from schema.compiled.completion import Step
 from schema.compiled.leaves import GiveUp
 from schema.compiled.selections import Compiler
 from schema.compiled.state import State
 from schema.documents import Prepared
+from services.errors import Problem
+from services.written import Writing
 
-__all__ = ["GiveUp", "Program", "program_of", "run"]
+__all__ = ["GiveUp", "Program", "program_of", "run", "writing_of"]
 
 _PLAIN = {"collective", "collectives", "node", "order", "orders", "transaction", "transactions"}
 MAX_VARIANTS = 16
@@ -36,6 +44,8 @@ class Program:
     """What is read of each table; one that is not named is read whole."""
     is_single: bool
     """Whether it is one list or thing that a single statement reads."""
+    plan: written.Plan | None
+    """How PostgreSQL writes all of it in one statement, where it can."""
 
 
 def program_of(
@@ -85,18 +95,25 @@ def _compiled(
     except (Unsupported, RecursionError):
         return None
     taken = {table: names for table, names in compiler.columns.items() if names is not None}
+    is_plain = _is_plain(operation)
     return Program(
-        graphql_schema, fragments, operation, step, taken, compiler.relations == 1 and _is_plain(operation)
-    )
+        graphql_schema, fragments, operation, step, taken, compiler.relations == 1 and is_plain,
+        written.plan(compiler, operation) if is_plain and prepared.is_known else None,
+    )  # fmt: skip
 
 
 def _is_plain(operation: OperationDefinitionNode) -> bool:
-    """Whether it asks for one thing and no second look: a filter names collectives to be found first."""
+    """Whether it asks for one thing and no second look: filters may name collectives to be found first."""
     selections = operation.selection_set.selections
-    if len(selections) != 1 or not isinstance(selections[0], FieldNode):
+    if len(selections) != 1 or not isinstance(node := selections[0], FieldNode):
         return False
-    names = {argument.name.value for argument in selections[0].arguments or ()}
-    return selections[0].name.value in _PLAIN and "filter" not in names
+    filters = (argument.value for argument in node.arguments or () if argument.name.value == "filter")
+    return node.name.value in _PLAIN and all(
+        node.name.value == "collectives"
+        and isinstance(given, ObjectValueNode)
+        and {entry.name.value for entry in given.fields} <= {"type", "isArchived"}
+        for given in filters
+    )
 
 
 async def run(program: Program, variables: VariableValues, context: Context) -> dict[str, Any]:
@@ -114,6 +131,16 @@ async def run(program: Program, variables: VariableValues, context: Context) -> 
     except Exception as error:
         raise GiveUp from error
     return answer
+
+
+def writing_of(program: Program, variables: VariableValues) -> Writing | None:
+    """Return how PostgreSQL writes the answer, where it can with these variables."""
+    if program.plan is None:
+        return None
+    try:
+        return Writing(program.plan.asked(variables))
+    except (Problem, Unsupported):
+        return None  # the usual way tells what is wrong
 
 
 def variables_of(operation: OperationDefinitionNode, given: Mapping[str, Any]) -> VariableValues:

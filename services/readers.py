@@ -1,0 +1,147 @@
+"""Connections that only read, kept at hand: to borrow one of the pool anew took as long as a small query.
+
+They are of the engine's own pool, some of which is always left to others.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+LEFT_TO_OTHERS = 2
+WAIT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A connection on which transactions are begun in words, and the driver's own below it."""
+
+    connection: AsyncConnection
+    driver: Any
+    take_back: Callable[["Reader"], Any]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it can be used by another operation."""
+        connection = self.connection
+        return not (
+            self.driver.closed or connection.closed or connection.invalidated or connection.in_transaction()
+        )
+
+    async def give_back(self) -> None:
+        """Leave it to the next operation."""
+        await self.take_back(self)
+
+
+@dataclass
+class _Readers:
+    engine: AsyncEngine
+    most: int
+    are_kept: bool
+    open: int = 0
+    idle: list[Reader] = field(default_factory=list)
+    waiting: deque[asyncio.Future[Reader | None]] = field(default_factory=deque)
+
+    async def take(self) -> Reader:
+        while True:
+            if self.idle:
+                return self.idle.pop()
+            if self.open < self.most:
+                return await self._opened()
+            if (found := await self._waited()) is not None:
+                return found
+
+    async def _opened(self) -> Reader:
+        self.open += 1
+        try:
+            connection = await self.engine.connect()
+            driver = (await connection.get_raw_connection()).driver_connection
+        except BaseException:
+            self._closed()
+            raise
+        return Reader(connection, driver, self.give)
+
+    async def _waited(self) -> Reader | None:
+        """Return what another operation leaves, or None if there may be room for one more."""
+        place: asyncio.Future[Reader | None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(place)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                return await place
+        except BaseException as error:
+            if place.done() and not place.cancelled():
+                self._hand_on(place.result())  # it came as its operation ended
+            if isinstance(error, TimeoutError):
+                raise PoolTimeout("no connection was free") from None
+            raise
+
+    async def give(self, reader: Reader) -> None:
+        if self.are_kept and reader.is_good:
+            self._hand_on(reader)
+            return
+        try:
+            await reader.connection.close()
+        except DBAPIError:
+            pass  # it was broken: then the others may be, too
+        finally:
+            self._closed()
+            if reader.driver.closed:
+                await self._let_go()
+
+    def _hand_on(self, reader: Reader | None) -> None:
+        while self.waiting:
+            if not (place := self.waiting.popleft()).done():
+                place.set_result(reader)
+                return
+        if reader is not None:
+            self.idle.append(reader)
+
+    def _closed(self) -> None:
+        self.open -= 1
+        self._hand_on(None)
+
+    async def _let_go(self) -> None:
+        while self.idle:
+            reader = self.idle.pop()
+            try:
+                await reader.connection.close()
+            except DBAPIError:
+                pass
+            finally:
+                self._closed()
+
+    def dispose(self, _: object) -> None:
+        """Close those that are at hand, as the engine closes what its pool holds."""
+        while self.idle:
+            sync = self.idle.pop().connection.sync_connection
+            self.open -= 1
+            if sync is not None:
+                sync.invalidate()
+                sync.close()
+
+
+_READERS: WeakKeyDictionary[AsyncEngine, _Readers] = WeakKeyDictionary()
+
+
+async def take(engine: AsyncEngine) -> Reader:
+    """Return a connection for one operation that only reads.
+
+    Raises:
+        DBAPIError: the database does not answer.
+        TimeoutError: of SQLAlchemy, no connection was free for a while.
+    """
+    if (readers := _READERS.get(engine)) is None:
+        size: int = engine.pool.size()  # type: ignore[attr-defined]  # a queue has one
+        readers = _READERS[engine] = _Readers(
+            engine.execution_options(isolation_level="AUTOCOMMIT"),
+            most=max(1, size - LEFT_TO_OTHERS), are_kept=size > LEFT_TO_OTHERS,
+        )  # fmt: skip
+        event.listen(engine.sync_engine, "engine_disposed", readers.dispose)
+    return await readers.take()
