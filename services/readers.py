@@ -11,7 +11,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -86,14 +85,17 @@ class _Readers:
         if self.are_kept and reader.is_good:
             self._hand_on(reader)
             return
+        await self._close(reader)
+        while reader.driver.closed and self.idle:  # what broke one may have broken all
+            await self._close(self.idle.pop())
+
+    async def _close(self, reader: Reader) -> None:
         try:
+            if not reader.is_good or self.are_kept:
+                await reader.connection.invalidate()
             await reader.connection.close()
-        except DBAPIError:
-            pass  # it was broken: then the others may be, too
         finally:
             self._closed()
-            if reader.driver.closed:
-                await self._let_go()
 
     def _hand_on(self, reader: Reader | None) -> None:
         while self.waiting:
@@ -106,16 +108,6 @@ class _Readers:
     def _closed(self) -> None:
         self.open -= 1
         self._hand_on(None)
-
-    async def _let_go(self) -> None:
-        while self.idle:
-            reader = self.idle.pop()
-            try:
-                await reader.connection.close()
-            except DBAPIError:
-                pass
-            finally:
-                self._closed()
 
     def dispose(self, _: object) -> None:
         """Close those that are at hand, as the engine closes what its pool holds."""

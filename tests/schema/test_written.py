@@ -123,7 +123,7 @@ ONE = """query($slug: String!) { collective(slug: $slug) {
 } }"""
 
 
-def written(shown: Shown, query: str, viewer: str = "admin", **variables: object) -> Any:
+def written(shown: Shown, query: str, viewer: str = "admin", **variables: Any) -> Any:
     """Return what PostgreSQL wrote, which is what graphql-core answers."""
     shown.answer(query, viewer, compiled=True, **variables)
     one = shown.answer(query, viewer, compiled=True, written=True, **variables)
@@ -196,7 +196,7 @@ def test_pages_follow_each_other(shown: Shown) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_written_is_answered_as_ever(
-    shown: Shown, query: str, variables: dict[str, object]
+    shown: Shown, query: str, variables: dict[str, Any]
 ) -> None:
     shown.answer(query, "admin", compiled=True, **variables)
     one = shown.answer(query, "admin", compiled=True, written=True, **variables)
