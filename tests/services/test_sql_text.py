@@ -1,11 +1,11 @@
-"""What PostgreSQL writes as we do."""
+"""Texts that PostgreSQL puts together as we do."""
 
 from sqlalchemy import BigInteger, Text, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from models.iso4217 import CURRENCIES
 from services.money import Money
-from services.written import value_of
+from services.sql_text import value_of
 
 
 async def test_amounts_have_the_places_of_their_currency(sessions: async_sessionmaker[AsyncSession]) -> None:
