@@ -5,7 +5,7 @@ from typing import Any
 import strawberry
 
 from schema.fields import TABLE, TYPES, derived
-from services import ids, rows
+from services import ids, statements
 from services.refs import Ref
 from services.shown import PublicId
 
@@ -34,7 +34,7 @@ def id_of(kind: str) -> Any:
 
 def rows_of(table: Any, *types: str) -> Any:
     """Return an `is_type_of`: rows of a table, of one of these types if any are named."""
-    classes = (table, rows.light(table)) if hasattr(table, "__table__") else (table,)
+    classes = (table, statements.light(table)) if hasattr(table, "__table__") else (table,)
 
     def is_type_of(obj: Any, _: Any) -> bool:
         return isinstance(obj, classes) and (not types or obj.type in types)

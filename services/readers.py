@@ -137,3 +137,9 @@ async def take(engine: AsyncEngine) -> Reader:
         )  # fmt: skip
         event.listen(engine.sync_engine, "engine_disposed", readers.dispose)
     return await readers.take()
+
+
+def at_hand(engine: AsyncEngine) -> int:
+    """Return how many connections are kept that nobody uses."""
+    readers = _READERS.get(engine)
+    return len(readers.idle) if readers is not None else 0

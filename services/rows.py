@@ -5,10 +5,7 @@ knows what the operation has changed. A query, which changes nothing, runs its t
 connection.
 """
 
-from collections import namedtuple
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -16,12 +13,10 @@ import psycopg
 from psycopg import AsyncRawCursor
 from psycopg.pq import TransactionStatus
 from sqlalchemy import ARRAY, BindParameter, Select, Uuid, any_, bindparam, literal_column, select
-from sqlalchemy.dialects.postgresql import psycopg as dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from models import Collective, Member, Order, Transaction
-from services import pages, readers, visibility
+from services import pages, readers, statements, visibility
 from services.actors import Actor
 from services.pages import Page, PageRequest, Sort
 from services.readers import Reader
@@ -32,42 +27,7 @@ COLUMNS = "columns"
 """Where it keeps the columns to read, by table."""
 WRITING = "writing"
 """Where it keeps how the rows are written that the query shows, if PostgreSQL does that."""
-ALWAYS: dict[Any, frozenset[str]] = {
-    Collective: frozenset({"id", "type", "currency", "host_id", "parent_id", "created_at", "name"}),
-    Member: frozenset({"id", "collective_id", "member_id", "since"}),
-    Order: frozenset({"id", "currency", "created_at"}),
-    Transaction: frozenset({"id", "at"}),
-}
-"""What rules, loaders and cursors look at, whatever is shown. Of other tables every column is read."""
 _BEGIN = b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-_MOST = 2_000
-"""Statements that are kept; queries differ in the columns that they show."""
-
-
-class _Compiler(dialect.PGCompiler_psycopg):
-    """Writes what never changes into the statement: PostgreSQL plans with it, partial indexes among it."""
-
-    def visit_bindparam(self, bindparam: Any, **how: Any) -> Any:  # type: ignore[override]  # as it is called
-        # Parameters that were given a name are those that change.
-        how |= {"literal_binds": bindparam.unique}
-        return super().visit_bindparam(bindparam, **how)  # type: ignore[no-untyped-call]  # as it is
-
-
-class _Dialect(dialect.PGDialect_psycopg):
-    statement_compiler = _Compiler
-
-
-_DIALECT: Any = _Dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # as it is
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A statement as text, and the names of its parameters in order."""
-
-    text: str
-    encoded: bytes
-    names: tuple[str, ...]
-    row: Callable[[Any], Any]
 
 
 class Writing(Protocol):
@@ -94,11 +54,6 @@ class Writing(Protocol):
 
     def rows(self, found: Sequence[Any]) -> list[Any]:
         """Return the rows that the statement found."""
-
-
-_PREPARED: dict[Hashable, _Prepared] = {}
-is_checked = False
-"""Whether each use of a statement is compared with the one kept; the tests switch it on."""
 
 
 async def begin(
@@ -162,9 +117,9 @@ async def read(
         found = await session.execute(statement)
         return list(found.all() if table is None else found.scalars().all())
     wanted: Mapping[Any, frozenset[str]] = session.info[COLUMNS]
-    key = (name, actor.kind, wanted.get(table))
-    if (prepared := _PREPARED.get(key)) is None or is_checked:
-        prepared = _kept(key, _prepare(build(), table, wanted.get(table), values))
+    prepared = statements.prepared(
+        (name, actor.kind), build, table=table, wanted=wanted.get(table), values=values
+    )
     parameters = [_plain(values[n] if n in values else visibility.value(n, actor)) for n in prepared.names]
     cursor = AsyncRawCursor(driver)
     connection = cast("AsyncConnection", session.bind)
@@ -197,7 +152,9 @@ async def _execute(
         if driver.closed:
             # SQLAlchemy is to see for itself that the connection broke: then it empties the pool.
             await connection.exec_driver_sql("SELECT 1")
-        raise DBAPIError.instance(text.decode(), None, error, psycopg.Error, dialect=_DIALECT) from error
+        raise DBAPIError.instance(
+            text.decode(), None, error, psycopg.Error, dialect=statements.DIALECT
+        ) from error
 
 
 async def page(
@@ -284,48 +241,6 @@ def _plain(value: Any) -> Any:
     if value.__class__ is not list:
         return value
     return f"{{{','.join([f'{i.int:032x}' for i in value])}}}"
-
-
-def _kept(key: Hashable, made: _Prepared) -> _Prepared:
-    while len(_PREPARED) >= _MOST:
-        del _PREPARED[next(iter(_PREPARED))]
-    kept = _PREPARED.setdefault(key, made)
-    if kept is not made:
-        assert kept.text == made.text, key  # noqa: S101 - see is_checked
-    return kept
-
-
-def _prepare(
-    statement: Select[Any], table: Any, wanted: frozenset[str] | None, values: dict[str, Any]
-) -> _Prepared:
-    if table is None:
-        row = _tuple(tuple(str(column["name"]) for column in statement.column_descriptions))
-    else:
-        entity = statement.column_descriptions[0]["entity"]
-        columns = [column.key for column in table.__table__.columns]
-        if wanted is not None and table in ALWAYS:
-            columns = [name for name in columns if name in wanted or name in ALWAYS[table]]
-        statement = statement.with_only_columns(
-            *(getattr(entity, name) for name in columns), maintain_column_froms=True
-        )
-        kind: Any = light(table)
-        row = _tuple(tuple(columns), kind)
-    compiled = statement.compile(dialect=_DIALECT)
-    text, names = str(compiled), tuple(compiled.positiontup or ())
-    unknown = {n for n in names if n not in values and not n.startswith(visibility.VIEWER)}
-    assert not unknown, unknown  # noqa: S101 - a parameter without a value
-    return _Prepared(text, text.encode(), names, partial(tuple.__new__, row))
-
-
-@cache
-def light(table: Any) -> type[Any]:
-    """Return the class of a table's rows as they are read here: tuples, for reading alone."""
-    return type(f"{table.__name__}Row", (), {"__slots__": ()})
-
-
-@cache
-def _tuple(names: tuple[str, ...], kind: Any = object) -> type[Any]:
-    return type(kind.__name__, (namedtuple("Row", names), kind), {"__slots__": ()})  # noqa: PYI024 - made of what it holds
 
 
 def among(column: Any, name: str, row_ids: Sequence[Any]) -> Any:

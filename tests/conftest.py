@@ -17,11 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from models import new_id
 from services import database as databases
-from services import migrations, rows
+from services import migrations, statements
 from services.settings import Settings
 from tests.make import World
 
-rows.is_checked = True
+statements.is_checked = True
 SERVERS = os.environ.get("COMMONWEAL_TEST_SERVER_URLS", "").split()
 
 
