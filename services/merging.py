@@ -32,7 +32,7 @@ from models.enums import (
     RequestStatus,
     TransactionKind,
 )
-from services import identity, ledger, tokens
+from services import addresses, ledger, tokens
 from services.actors import Actor
 from services.errors import Invalid, InvalidState
 from services.permissions import Action, require
@@ -231,7 +231,7 @@ async def _move_address(session: AsyncSession, pair: _Pair) -> None:
     """Let the address of `from` lead to `into`; who has none of their own takes it over whole."""
     source, target = pair.source, pair.target
     of_source = col(Credential.user_id) == source.id
-    found = await identity.email_of(session, user_ids=[source.id, target.id])
+    found = await addresses.email_of(session, user_ids=[source.id, target.id])
     if source.id not in found:
         return
     if target.id not in found:
