@@ -26,7 +26,6 @@ from graphql import (
 )
 from graphql.validation.rules.max_introspection_depth_rule import MaxIntrospectionDepthRule
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
-from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from schema import limits, metrics, suggestions, validation
 from schema.errors import formatted, shown
@@ -40,13 +39,7 @@ MAX_REFUSED = 200
 MAX_REFUSED_BYTES = 1_000_000
 MAX_ERRORS = 5
 """Of validation; where there are more, it stops."""
-RULES = tuple(
-    dict.fromkeys(
-        (
-            *specified_rules, MaxIntrospectionDepthRule, MaybeNullValidationRule, OneOfInputValidationRule
-        )
-    )
-)  # fmt: skip
+RULES = tuple(dict.fromkeys((*specified_rules, MaxIntrospectionDepthRule, MaybeNullValidationRule)))
 """The standard ones, against introspection that never ends, and Strawberry's own for its inputs."""
 
 T = TypeVar("T")

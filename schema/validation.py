@@ -14,6 +14,7 @@ from graphql import (
     DocumentNode,
     FragmentDefinitionNode,
     GraphQLError,
+    GraphQLNonNull,
     Node,
     OperationDefinitionNode,
     TypeInfo,
@@ -52,8 +53,14 @@ class _Context(ValidationContext):
             fragment = node if isinstance(node, FragmentDefinitionNode) else None
             visitor = VariableUsageVisitor(self._type_info, fragment)
             _Walk(self._type_info, [visitor]).visit(node)
-            usages = self._variable_usages[node] = visitor.usages
+            usages = self._variable_usages[node] = [_optional(usage) for usage in visitor.usages]
         return usages
+
+
+def _optional(usage: VariableUsage) -> VariableUsage:
+    """Return where a variable stands, the input around it by its type, whether that is required or not."""
+    around = usage.parent_type
+    return usage._replace(parent_type=around.of_type) if isinstance(around, GraphQLNonNull) else usage
 
 
 def errors_of(
@@ -63,7 +70,10 @@ def errors_of(
     max_errors: int,
     hide_suggestions: bool,
 ) -> list[GraphQLError]:
-    """Return what is wrong with a document, exactly as `graphql.validate` does.
+    """Return what is wrong with a document, as `graphql.validate` does.
+
+    One thing more is wrong: a variable that may be null in an input of which exactly one field is given,
+    where that input is required. graphql-core sees it where it is not.
 
     Raises:
         RecursionError: it is nested too deeply.
