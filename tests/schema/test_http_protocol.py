@@ -13,9 +13,8 @@ from prometheus_client import REGISTRY
 from schema import accept, documents, unit_of_work, validation
 from schema.documents import Store
 from tests.make import World
-from tests.schema.test_http import JSON, MODERN, post, serving, shared, signed, the_code
+from tests.schema.test_http import JSON, MODERN, post, serving, signed, the_code
 
-__all__ = ["shared"]
 GRAPHQL = "application/graphql-response+json"
 PREFLIGHT = {"Commonweal-Preflight": "1"}
 ME = {"query": "{ me { id } }"}

@@ -4,20 +4,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services import database as databases
-from tests.conftest import MakeDatabase
 from tests.following import Place, serving
 from tests.make import World
 from tests.scene import Scene
 
 
 @pytest.fixture(scope="module")
-async def world(make_database: MakeDatabase) -> AsyncIterator[World]:
-    """Return a platform and its admin."""
-    settings = make_database().settings
-    engine = databases.connect(settings)
-    yield await World.create(settings, databases.sessions(engine))
-    await engine.dispose()
+def world(shared: World) -> World:
+    """Return the world that the tests of a file share."""
+    return shared
 
 
 @pytest.fixture(scope="module")
