@@ -15,12 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dataloaders.loader import Loader, Together
 from models import Attendance, Collective, Order, Redemption
 from services import (
+    addresses,
     attendance,
     balances,
     collectives,
     events,
     expenses,
-    identity,
     issuers,
     members,
     methods,
@@ -50,7 +50,7 @@ _READS = {
     "payment_method": _Read(methods.payment_methods_by_ids, "row_ids", for_viewer=False),
     "payout_method": _Read(methods.payout_methods_by_ids, "row_ids"),
     "policy": _Read(platform.policies_by_ids, "row_ids", for_viewer=False),
-    "email": _Read(identity.email_of, "user_ids", for_viewer=False),
+    "email": _Read(addresses.email_of, "user_ids", for_viewer=False),
     "event.counts": _Read(events.counts, "event_ids", for_viewer=False),
     "issuance_caps": _Read(issuers.caps_of, "nonprofit_ids", for_viewer=False),
     "offer.used": _Read(offers.used_this_month, "offer_ids", for_viewer=False),

@@ -2,7 +2,7 @@
 
 from models import Collective
 from resolvers.context import Info
-from services import identity, passwords, throttle
+from services import addresses, identity, passwords, throttle
 from services.actors import ANONYMOUS
 from services.errors import RateLimited
 from services.identity import SignedIn
@@ -15,7 +15,7 @@ async def sign_up(info: Info, *, email: str, name: str, password: str, currency:
         RateLimited: too many mails to the address, or asked for from the network address.
     """
     context = info.context
-    to = identity.checked_email(email, path=["input", "email"])
+    to = addresses.checked_email(email, path=["input", "email"])
     if not context.demo and not await context.aside(
         throttle.count_sign_up, email=to, address=context.address
     ):
@@ -32,7 +32,7 @@ async def request_password_reset(info: Info, *, email: str) -> None:
         RateLimited: too many mails to the address, or asked for from the network address.
     """
     context = info.context
-    to = identity.checked_email(email, path=["input", "email"])
+    to = addresses.checked_email(email, path=["input", "email"])
     if not context.demo and not await context.aside(
         throttle.count_password_reset, email=to, address=context.address
     ):

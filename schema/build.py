@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 import strawberry
-from graphql import GraphQLError, GraphQLResolveInfo, get_named_type
+from graphql import GraphQLError, GraphQLInputObjectType, GraphQLResolveInfo, get_named_type
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
@@ -64,6 +64,14 @@ class _Schema(strawberry.Schema):
             for argument in field.args.values():
                 # A mutation takes one input; what that is stands at its type.
                 argument.description = getattr(get_named_type(argument.type), "description", None)
+
+        for kind in self._schema.type_map.values():
+            if (
+                isinstance(kind, GraphQLInputObjectType)
+                and kind.extensions["strawberry-definition"].is_one_of
+            ):
+                # Strawberry's own rule fails at variables that nobody declared, and at those in fragments.
+                kind.is_one_of = True
 
         subscription = self._schema.subscription_type
         assert subscription is not None  # noqa: S101 - given below

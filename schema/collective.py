@@ -7,28 +7,27 @@ import strawberry
 
 import models
 from resolvers import collectives as resolve
-from resolvers import hours as resolve_hours
 from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
 from resolvers.context import Info
 from schema import lazy
+from schema.balance import Balance
 from schema.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
 from schema.event import EventFields
 from schema.fields import derived, reference, relation
 from schema.filters import order_filter, transaction_filter
-from schema.hours import HoursBy, HoursSum, WaitingHours
+from schema.hours import HoursFields
 from schema.issuer import IssuanceCap
 from schema.ledger import LedgerAccount
 from schema.member import HostApplication, MemberConnection
 from schema.method import PaymentMethod, PayoutMethod
 from schema.money import Amount
-from schema.node import CollectiveRef, Node, id_of, ref_or_none, rows_of
+from schema.node import Node, id_of, rows_of
 from schema.offer import OfferConnection
 from schema.order import OrderConnection, OrderFilter
 from schema.page import After, Connection, First, requested
 from schema.scalars import CurrencyCode
 from schema.transaction import TransactionConnection, TransactionFilter
-from services.balances import Balance as BalanceRow
 from services.events import Filter as EventFilter
 from services.shown import BalanceIn, Host, Members
 
@@ -41,25 +40,6 @@ IsCancelled = Annotated[
     bool | None, strawberry.argument(description="Only those called off, or only the others.")
 ]
 Roles = Annotated[list[MemberRole] | None, strawberry.argument(description="Only these roles.")]
-
-
-@strawberry.type(description="What a collective has in one currency at a moment.")
-class Balance:
-    @staticmethod
-    def is_type_of(obj: Any, _: Any) -> bool:
-        """A balance as the service computes it."""
-        return isinstance(obj, BalanceRow)
-
-    currency: CurrencyCode = strawberry.field(description="The currency.")
-    posted: Amount = strawberry.field(description="The sum of what was posted.")
-    held: Amount = strawberry.field(
-        description="Set aside for what is not settled: approved expenses, redemptions that wait, cash-outs."
-    )
-    available: Amount = strawberry.field(description="What can be spent: posted - held.")
-    pending: Amount = strawberry.field(
-        description="What orders on their way would add; zero for a moment in the past."
-    )
-    as_of: datetime = strawberry.field(description="The moment.")
 
 
 @strawberry.interface(
@@ -299,44 +279,8 @@ class Community(Collective):
 
 
 @strawberry.type(description="An organization without profit.")
-class Nonprofit(Organization, Collective):
+class Nonprofit(Organization, Collective, HoursFields):
     is_type_of = rows_of(models.Collective, CollectiveType.NONPROFIT)
-
-    @strawberry.field(
-        description="Hours that wait for approval, one item a week and volunteer, the oldest week first; for "
-        "its admins and accountants, else empty.",
-        graphql_type=list[WaitingHours],
-    )
-    async def hours_to_approve(
-        root: Row,
-        info: Info,
-        addressed_to: Annotated[
-            CollectiveRef | None,
-            strawberry.argument(description="Only requests that this user is asked to approve."),
-        ] = None,
-        first: Annotated[
-            int | None, strawberry.argument(description="At most so many items: 1 to 100.")
-        ] = 20,
-    ) -> Any:
-        return await resolve_hours.waiting(root, info, addressed_to=ref_or_none(addressed_to), first=first)
-
-    @strawberry.field(
-        description="Hours requested and approved, of those that began in a period; for its admins and "
-        "accountants, else empty.",
-        graphql_type=list[HoursSum],
-    )
-    async def hours_report(
-        root: Row,
-        info: Info,
-        by: Annotated[HoursBy, strawberry.argument(description="What they are summed by.")],
-        starts_from: Annotated[
-            datetime | None, strawberry.argument(description="Those that began not before this.")
-        ] = None,
-        starts_until: Annotated[
-            datetime | None, strawberry.argument(description="Those that began before this.")
-        ] = None,
-    ) -> Any:
-        return await resolve_hours.sums(root, info, by=by, starts_from=starts_from, starts_until=starts_until)
 
     @derived("issuer_approved_at", description="Whether the platform lets it issue currents.")
     def is_issuer(root: Row) -> bool:

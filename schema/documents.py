@@ -2,34 +2,32 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import orjson
 from graphql import (
-    ArgumentNode,
+    DirectiveNode,
     DocumentNode,
+    ExecutableDefinitionNode,
+    FieldNode,
     GraphQLError,
     ListValueNode,
     NoFragmentCyclesRule,
     ObjectValueNode,
+    SelectionNode,
+    SelectionSetNode,
     StringValueNode,
     ValueNode,
-    VariableDefinitionNode,
     VariableNode,
-    Visitor,
     parse,
     specified_rules,
-    validate,
-    visit,
 )
 from graphql.validation.rules.max_introspection_depth_rule import MaxIntrospectionDepthRule
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
-from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
-from schema import limits, metrics, suggestions
-from schema.build import schema
+from schema import limits, metrics, suggestions, validation
 from schema.errors import formatted, shown
 from schema.texts import bad_text
 from services.errors import Problem
@@ -41,13 +39,7 @@ MAX_REFUSED = 200
 MAX_REFUSED_BYTES = 1_000_000
 MAX_ERRORS = 5
 """Of validation; where there are more, it stops."""
-RULES = tuple(
-    dict.fromkeys(
-        (
-            *specified_rules, MaxIntrospectionDepthRule, MaybeNullValidationRule, OneOfInputValidationRule
-        )
-    )
-)  # fmt: skip
+RULES = tuple(dict.fromkeys((*specified_rules, MaxIntrospectionDepthRule, MaybeNullValidationRule)))
 """The standard ones, against introspection that never ends, and Strawberry's own for its inputs."""
 
 T = TypeVar("T")
@@ -161,10 +153,9 @@ def _prepared(text: str, key: str, *, hide_suggestions: bool) -> Prepared:
         if problem is not None:
             return Prepared(sha256=key, errors=(shown(problem),))
         rules = [NoFragmentCyclesRule] if limits.is_circular(document) else RULES
-        errors = validate(
-            schema()._schema,  # noqa: SLF001 - the only way to it
-            document, rules, max_errors=MAX_ERRORS, hide_suggestions=hide_suggestions,
-        )  # fmt: skip
+        errors = validation.errors_of(
+            document, rules, max_errors=MAX_ERRORS, hide_suggestions=hide_suggestions
+        )
     except GraphQLError as error:
         errors = [error]
     except RecursionError:
@@ -189,7 +180,7 @@ def _input_of(  # noqa: C901 - one walk over the kinds of values
 ) -> tuple[dict[str, tuple[str, ...]], Problem | None]:
     """Return the argument that each variable is for, and the first text that cannot be carried."""
     places: dict[str, tuple[str, ...]] = {}
-    found: list[Problem] = []
+    problems: list[Problem] = []
 
     def note(value: ValueNode, path: tuple[str, ...]) -> None:
         if isinstance(value, VariableNode):
@@ -201,15 +192,32 @@ def _input_of(  # noqa: C901 - one walk over the kinds of values
             for i, item in enumerate(value.values):
                 note(item, (*path, str(i)))
         elif isinstance(value, StringValueNode) and (problem := bad_text(value.value, path)):
-            found.append(problem)
+            problems.append(problem)
 
-    class Arguments(Visitor):
-        def enter_variable_definition(self, node: VariableDefinitionNode, *_: Any) -> None:
-            if node.default_value is not None:
-                note(node.default_value, (node.variable.name.value,))
+    for definition in document.definitions:
+        if isinstance(definition, ExecutableDefinitionNode):
+            for name, value in _values(definition):
+                note(value, (name,))
+    return places, problems[0] if problems else None
 
-        def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
-            note(node.value, (node.name.value,))
 
-    visit(document, Arguments())
-    return places, found[0] if found else None
+def _values(node: ExecutableDefinitionNode | SelectionNode) -> Iterator[tuple[str, ValueNode]]:
+    """Yield the values of arguments and the defaults of variables, by name, as they stand in the text."""
+    if isinstance(node, ExecutableDefinitionNode):
+        for variable in node.variable_definitions or ():
+            if variable.default_value is not None:
+                yield variable.variable.name.value, variable.default_value
+            yield from _arguments(variable.directives)
+    elif isinstance(node, FieldNode):
+        for argument in node.arguments or ():
+            yield argument.name.value, argument.value
+    yield from _arguments(node.directives)
+    below: SelectionSetNode | None = getattr(node, "selection_set", None)
+    for selection in below.selections if below is not None else ():
+        yield from _values(selection)
+
+
+def _arguments(directives: Sequence[DirectiveNode] | None) -> Iterator[tuple[str, ValueNode]]:
+    for directive in directives or ():
+        for argument in directive.arguments or ():
+            yield argument.name.value, argument.value

@@ -1,20 +1,22 @@
 """What a nonprofit's admins see of its hours."""
 
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import Annotated, Any
 
 import strawberry
 
+import models
+from resolvers import hours as resolve
 from resolvers.context import Info
 from schema import lazy
 from schema.enums import publish
 from schema.fields import reference
 from schema.money import Amount
+from schema.node import CollectiveRef, ref_or_none
 from schema.order import Order
 from services import hour_reports
 from services.hour_reports import HoursBy
 
-__all__ = ["HoursBy", "HoursSum", "WaitingHours"]
 publish(HoursBy)
 
 
@@ -57,3 +59,42 @@ class HoursSum:
         description="The volunteer, admin or event; null in sums by period, and for hours of none.",
         graphql_type=lazy.optional(lazy.COLLECTIVE),
     )
+
+
+@strawberry.type(description="What a nonprofit has beside what every organization has: hours given to it.")
+class HoursFields:
+    @strawberry.field(
+        description="Hours that wait for approval, one item a week and volunteer, the oldest week first; for "
+        "its admins and accountants, else empty.",
+        graphql_type=list[WaitingHours],
+    )
+    async def hours_to_approve(
+        root: strawberry.Parent[models.Collective],
+        info: Info,
+        addressed_to: Annotated[
+            CollectiveRef | None,
+            strawberry.argument(description="Only requests that this user is asked to approve."),
+        ] = None,
+        first: Annotated[
+            int | None, strawberry.argument(description="At most so many items: 1 to 100.")
+        ] = 20,
+    ) -> Any:
+        return await resolve.waiting(root, info, addressed_to=ref_or_none(addressed_to), first=first)
+
+    @strawberry.field(
+        description="Hours requested and approved, of those that began in a period; for its admins and "
+        "accountants, else empty.",
+        graphql_type=list[HoursSum],
+    )
+    async def hours_report(
+        root: strawberry.Parent[models.Collective],
+        info: Info,
+        by: Annotated[HoursBy, strawberry.argument(description="What they are summed by.")],
+        starts_from: Annotated[
+            datetime | None, strawberry.argument(description="Those that began not before this.")
+        ] = None,
+        starts_until: Annotated[
+            datetime | None, strawberry.argument(description="Those that began before this.")
+        ] = None,
+    ) -> Any:
+        return await resolve.sums(root, info, by=by, starts_from=starts_from, starts_until=starts_until)

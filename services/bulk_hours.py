@@ -72,7 +72,7 @@ async def approve(session: AsyncSession, actor: Actor, *, found: Sequence[Approv
         for order in orders
     ]
     await ledger.post_many_currents(session, postings=postings)
-    await members.add_many(session, {(o.from_id, o.to_id) for o in orders}, MemberRole.VOLUNTEER)
+    await members.add_many(session, {(o.from_id, o.to_id, MemberRole.VOLUNTEER) for o in orders})
     mails = [
         (each.volunteer.id, each.order.id,
          summary(each.order, nonprofit=each.nonprofit, volunteer=each.volunteer))

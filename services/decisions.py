@@ -128,13 +128,12 @@ def _adjusted(order: Order, amount: AskedAmount | None, why: str | None) -> int:
 async def _hold(session: AsyncSession, placed: Placed) -> None:
     order, payer = placed.order, placed.payer
     assert payer.host is not None  # noqa: S101 - an expense is paid by a hosted collective
-    own = named(payer)
-    pair = (order.currency, own.currency)
+    pair = (order.currency, payer.currency)
     quote = (await fx.quotes(session, [pair]))[pair]
     await ledger.hold(
-        session, order_id=order.id, book_id=payer.host.id, owner_id=own.id, currency=own.currency,
+        session, order_id=order.id, book_id=payer.host.id, owner_id=named(payer).id, currency=payer.currency,
         amount=convert(order.approved_amount or order.amount, quote.rate, source=order.currency,
-                       target=own.currency),
+                       target=payer.currency),
     )  # fmt: skip
 
 

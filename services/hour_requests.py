@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Collective, Order, now
 from models.enums import CollectiveType
-from services import identity, outbox, platform
+from services import addresses, identity, outbox, platform
 from services.actors import Actor
 from services.errors import Invalid
 from services.hours import new_order, require_issuer, summary
@@ -118,8 +118,8 @@ async def _coordinator(session: AsyncSession, asked: _Asked, email: str | None) 
     if email is None:
         return None
     path = ["input", "coordinatorEmail"]
-    address = identity.checked_email(email, path=path)
-    known = await identity.user_of_email(session, address)
+    address = addresses.checked_email(email, path=path)
+    known = await addresses.user_of_email(session, address)
     if known is None:
         known, _ = await identity.create_user(session, email=address, name="Invited coordinator")
     if known.id == asked.volunteer.id:

@@ -2,21 +2,20 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import func, select, union_all, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Credential, EmailToken, MergedEmail, SlugRedirect, Token, now
+from models import Collective, Credential, EmailToken, SlugRedirect, Token, now
 from models.enums import CollectiveType, EmailTokenPurpose, TokenKind
-from services import outbox, slugs
+from services import addresses, outbox, slugs
 from services.actors import Actor, token_hash
 from services.errors import Invalid, NotFound
 from services.money import known_currency
@@ -58,19 +57,6 @@ async def _matches(password_hash: str, password: str) -> bool:
             return False
 
 
-def checked_email(email: str, *, path: list[str]) -> str:
-    """Return the address in lower case.
-
-    Raises:
-        Invalid: it is no address.
-    """
-    address = required(email, path=path, max_length=254).lower()
-    name, at, domain = address.rpartition("@")
-    if not (name and at and "." in domain.strip(".")) or any(c.isspace() for c in address):
-        raise Invalid("This is not an email address", path=path)
-    return address
-
-
 def checked_password(password: str, *, demo: bool = False) -> str:
     """Return a password that is long enough, and not too long.
 
@@ -100,7 +86,7 @@ async def sign_up(
     alone or in use (the mail to its owner says so): nobody learns whose addresses are here.
     """
     del actor
-    address = checked_email(email, path=["input", "email"])
+    address = addresses.checked_email(email, path=["input", "email"])
     shown = required(name, path=["input", "name"])
     secret = await hash_password(checked_password(password, demo=demo))
     if currency is not None:
@@ -122,7 +108,7 @@ async def _whose(session: AsyncSession, address: str, *, currency: str | None) -
     That of a user who was merged counts as proved: it signs nobody in any more.
     """
     known = await _by_email(session, address)
-    if known is None and (remaining := await user_of_email(session, address)) is not None:
+    if known is None and (remaining := await addresses.user_of_email(session, address)) is not None:
         return remaining, True
     user, credential = known or await create_user(session, email=address, name=NEW_MEMBER, currency=currency)
     return user, credential.verified_at is not None
@@ -169,43 +155,6 @@ async def create_user(
     found = await _by_email(session, email)
     assert found is not None  # noqa: S101 - inserted here, or there before
     return found
-
-
-async def user_of_email(session: AsyncSession, address: str) -> Collective | None:
-    """Return who has an address (in lower case), or None; as `users_of_emails`."""
-    return (await users_of_emails(session, [address])).get(address)
-
-
-async def users_of_emails(session: AsyncSession, addresses: Sequence[str]) -> dict[str, Collective]:
-    """Return who has which of the addresses (in lower case); one statement.
-
-    The address of a user who was merged leads to the one who remains.
-    """
-    tables = (Credential, MergedEmail)
-    has = union_all(
-        *(
-            select(col(table.email).label("email"), col(table.user_id).label("user_id")).where(
-                col(table.email).in_(addresses)
-            )
-            for table in tables
-        )
-    ).subquery()
-    chain = (
-        select(has.c.email, col(Collective.id).label("id"), col(Collective.merged_into_id).label("into"))
-        .join(Collective, col(Collective.id) == has.c.user_id)
-        .cte("chain", recursive=True)
-    )
-    chain = chain.union(
-        select(chain.c.email, col(Collective.id), col(Collective.merged_into_id)).where(
-            col(Collective.id) == chain.c.into
-        )
-    )
-    statement = (
-        select(chain.c.email, Collective)
-        .join(chain, chain.c.id == Collective.id)
-        .where(chain.c.into.is_(None))
-    )
-    return {row[0]: row[1] for row in (await session.execute(statement)).all()}
 
 
 async def _by_email(session: AsyncSession, email: str) -> tuple[Collective, Credential] | None:
@@ -333,11 +282,3 @@ async def sign_out(session: AsyncSession, actor: Actor) -> None:
     """End the session, or the access token, that asks."""
     require(actor, Action.SIGN_OUT)
     await session.execute(update(Token).where(col(Token.id) == actor.token_id).values(revoked_at=now()))
-
-
-async def email_of(session: AsyncSession, *, user_ids: list[UUID]) -> dict[UUID, str]:
-    """Return the addresses of users; who may see them is the caller's to decide."""
-    rows = await session.execute(
-        select(col(Credential.user_id), col(Credential.email)).where(col(Credential.user_id).in_(user_ids))
-    )
-    return {row.user_id: row.email for row in rows}

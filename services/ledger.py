@@ -95,7 +95,8 @@ def currents_posting(
         "id": new_id(), "group_id": new_id(), "kind": kind, "order_id": order.id,
         "from_collective_id": order.from_id, "to_collective_id": order.to_id,
         "from_host_id": platform_id, "to_host_id": platform_id, "description": order.description,
-        "has_public_side": order.has_public_side, **asdict(settlement.currents(amount)),
+        "has_public_side": order.has_public_side,
+        **asdict(settlement.unconverted(amount, settlement.CURRENTS)),
     }  # fmt: skip
     legs = settlement.currents_legs(
         book_id=platform_id, from_id=order.from_id, to_id=order.to_id, amount=amount, kind_from=kind_from

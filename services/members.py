@@ -124,22 +124,19 @@ async def respond(
     return invitation, member
 
 
-async def add(session: AsyncSession, collective_id: UUID, member_id: UUID, role: MemberRole) -> None:
+async def add(session: AsyncSession, collective_id: UUID, member_id: UUID, role: str) -> None:
     """Write a member row unless an open one exists; one statement."""
-    await session.execute(
-        insert(Member)
-        .values(id=new_id(), collective_id=collective_id, member_id=member_id, role=role, since=now())
-        .on_conflict_do_nothing()
-    )
+    await add_many(session, [(collective_id, member_id, role)])
 
 
-async def add_many(session: AsyncSession, pairs: Iterable[tuple[UUID, UUID]], role: MemberRole) -> None:
-    """Write member rows of (collective, member) unless open ones exist; one statement."""
+async def add_many(session: AsyncSession, places: Iterable[tuple[UUID, UUID, str]]) -> None:
+    """Write member rows of (collective, member, role) unless open ones exist; one statement, if any."""
     rows = [
         {"id": new_id(), "collective_id": owner, "member_id": member, "role": role, "since": now()}
-        for owner, member in sorted(pairs)
+        for owner, member, role in sorted(places)
     ]
-    await session.execute(insert(Member).values(rows).on_conflict_do_nothing())
+    if rows:
+        await session.execute(insert(Member).values(rows).on_conflict_do_nothing())
 
 
 async def _open_row(

@@ -1,13 +1,10 @@
 """Two users who are one person become one: what the first has and is follows to the second."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, exists, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -32,12 +29,12 @@ from models.enums import (
     RequestStatus,
     TransactionKind,
 )
-from services import identity, ledger, tokens
+from services import addresses, ledger, members, tokens
 from services.actors import Actor
 from services.errors import Invalid, InvalidState
 from services.permissions import Action, require
 from services.refs import Ref, named, require_open, resolve
-from services.settlement import Figures, Leg, merged
+from services.settlement import Leg, merged, unconverted
 
 FROM, INTO = ["input", "from"], ["input", "into"]
 _OPEN = (OrderStatus.PENDING, OrderStatus.APPROVED)
@@ -146,25 +143,13 @@ async def _post(session: AsyncSession, pair: _Pair, account: LedgerAccount, *, g
         "id": new_id(), "group_id": group_id, "kind": TransactionKind.MERGE,
         "from_collective_id": payer.id, "to_collective_id": payee.id,
         "from_host_id": book_id, "to_host_id": book_id, "has_public_side": False,
-        **asdict(_figures(amount, currency)),
+        **asdict(unconverted(amount, currency)),
     }  # fmt: skip
     kind = LedgerAccountKind.BALANCE
     legs = merged([
         Leg(book_id, payer.id, currency, kind, -amount), Leg(book_id, payee.id, currency, kind, amount),
     ])  # fmt: skip
     await ledger.post(session, row=row, legs=legs)
-
-
-def _figures(amount: int, currency: str) -> Figures:
-    """Return the figures of moving an amount within one book: no fee, no rate."""
-    one = Decimal(1)
-    return Figures(
-        currency=currency, amount=amount, host_currency=currency, fx_rate=one, fx_rate_id=None,
-        gross=amount, payment_processor_fee=0, platform_fee=0, host_fee=0, to_host_amount=amount,
-        to_collective_amount=amount, from_host_currency=currency, from_host_fx_rate=one,
-        from_host_amount=-amount, from_collective_currency=currency, from_collective_fx_rate=one,
-        from_collective_amount=-amount,
-    )  # fmt: skip
 
 
 async def _move_roles(session: AsyncSession, pair: _Pair) -> None:
@@ -185,19 +170,10 @@ async def _move_roles(session: AsyncSession, pair: _Pair) -> None:
          target if row.member_id == source else row.member_id, row.role)
         for row in ended
     ]  # fmt: skip
-    await _add_roles(session, [place for place in places if place[0] != place[1]])
+    await members.add_many(session, [place for place in places if place[0] != place[1]])
     await session.execute(
         update(Collective).where(col(Collective.coordinator_id) == source).values(coordinator_id=target)
     )
-
-
-async def _add_roles(session: AsyncSession, places: Sequence[tuple[UUID, UUID, str]]) -> None:
-    if places:
-        rows = [
-            {"id": new_id(), "collective_id": owner, "member_id": member, "role": role, "since": now()}
-            for owner, member, role in places
-        ]
-        await session.execute(insert(Member).values(rows).on_conflict_do_nothing())
 
 
 async def _move_invitations(session: AsyncSession, pair: _Pair) -> None:
@@ -231,7 +207,7 @@ async def _move_address(session: AsyncSession, pair: _Pair) -> None:
     """Let the address of `from` lead to `into`; who has none of their own takes it over whole."""
     source, target = pair.source, pair.target
     of_source = col(Credential.user_id) == source.id
-    found = await identity.email_of(session, user_ids=[source.id, target.id])
+    found = await addresses.email_of(session, user_ids=[source.id, target.id])
     if source.id not in found:
         return
     if target.id not in found:

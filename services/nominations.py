@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Collective
-from services import identity, outbox, texts, throttle
+from services import addresses, outbox, texts, throttle
 from services.actors import Actor
 from services.errors import RateLimited
 from services.permissions import Action, Subject, require
@@ -23,7 +23,7 @@ async def invite(
     assert volunteer is not None  # noqa: S101 - require has seen to it
     payload = {
         "nonprofit": texts.required(name, path=["input", "newNonprofit", "name"]), "name": volunteer.name,
-        "email": identity.checked_email(email, path=["input", "newNonprofit", "email"]),
+        "email": addresses.checked_email(email, path=["input", "newNonprofit", "email"]),
         "description": texts.clean(description, path=["input", "description"]) or "",
     }  # fmt: skip
     if not await throttle.count_nomination(session, user_id=volunteer.id, email=payload["email"]):

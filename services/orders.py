@@ -1,7 +1,7 @@
 """What all kinds of order share: their sides, their settlement, their history."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import insert
@@ -44,14 +44,14 @@ def sides(order: Order, payer: Party, payee: Party, *, platform_id: UUID | None)
         book = settlement.book_of_currents(platform_id)
         return Placed(
             order,
-            Party(settlement.kept_in(order.currency, named(payer)), book),
-            Party(settlement.kept_in(order.currency, named(payee)), book),
+            Party(payer.collective, book, order.currency),
+            Party(payee.collective, book, order.currency),
         )
     from_outside = order.type == OrderType.ADDED_FUNDS or (
         order.type == OrderType.DONATION and order.payment_method_kind == PaymentMethodKind.MANUAL
     )
     if order.type == OrderType.CASH_OUT:
-        payer = Party(settlement.kept_in(order.currency, named(payer)), payer.host)
+        payer = replace(payer, kept_in=order.currency)
     to_outside = order.type == OrderType.CASH_OUT or (
         order.type == OrderType.EXPENSE and order.payout_method_kind != PayoutMethodKind.BALANCE
     )

@@ -29,7 +29,7 @@ class _Claim:
 async def request_reset(session: AsyncSession, actor: Actor, *, email: str) -> None:
     """Mail a token to an address that was proved; for any other address do nothing.
 
-    `email` is as `identity.checked_email` returns it. The statements are the same for every address. The
+    `email` is as `addresses.checked_email` returns it. The statements are the same for every address. The
     caller counts the mails that are asked for.
     """
     del actor

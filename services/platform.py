@@ -13,7 +13,7 @@ from sqlmodel import col
 
 from models import Collective, FxRate, PlatformPolicy, now
 from models.enums import CollectiveType, MemberRole
-from services import collectives, fx, identity, members
+from services import addresses, collectives, fx, identity, members
 from services.actors import Actor
 from services.errors import Invalid
 from services.money import AskedAmount, to_minor, to_minor_or_zero
@@ -68,8 +68,8 @@ async def add_admin(session: AsyncSession, *, email: str) -> UUID:
     For the command line alone: whoever runs it owns the database anyway.
     """
     platform = await ensure(session)
-    address = identity.checked_email(email, path=["email"])
-    user = await identity.user_of_email(session, address)
+    address = addresses.checked_email(email, path=["email"])
+    user = await addresses.user_of_email(session, address)
     if user is None:
         user, _ = await identity.create_user(session, email=address, name="Platform admin")
     await members.add(session, platform.id, user.id, MemberRole.ADMIN)

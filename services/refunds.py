@@ -25,7 +25,7 @@ from services.money import AskedAmount, allocate, round_half_away, to_minor
 from services.orders import Placed, action, add_actions, summary
 from services.permissions import Action, require
 from services.refs import named
-from services.settlement import OUTSIDE, Figures, Leg, Party, kept_in, legs, merged
+from services.settlement import OUTSIDE, Figures, Leg, Party, legs, merged, unconverted
 
 REFUNDABLE = {
     OrderType.DONATION: Action.REFUND_DONATION,
@@ -153,10 +153,9 @@ async def _survivor(session: AsyncSession, party: Party) -> Party:
     row = party.collective
     if row is None or row.merged_into_id is None:
         return party
-    currency = row.currency
     while row.merged_into_id is not None:
         row = await session.get_one(Collective, row.merged_into_id)
-    return Party(kept_in(currency, row), party.host)
+    return replace(party, collective=row, kept_in=party.currency)
 
 
 def _receiver(sides: tuple[Party, Party]) -> Party:
@@ -274,16 +273,9 @@ async def _cover(
     """Let the host pay what the processor keeps."""
     host, fee = receiver.host, found.payment_processor_fee
     assert host is not None  # noqa: S101 - a fee is paid on a host's book
-    figures = Figures(
-        currency=host.currency, amount=fee, host_currency=host.currency, fx_rate=Decimal(1),
-        fx_rate_id=None, gross=fee, payment_processor_fee=0, platform_fee=0, host_fee=0,
-        to_host_amount=fee, to_collective_amount=fee, from_host_currency=host.currency,
-        from_host_fx_rate=Decimal(1), from_host_amount=-fee, from_collective_currency=host.currency,
-        from_collective_fx_rate=Decimal(1), from_collective_amount=-fee,
-    )  # fmt: skip
     row = ledger.transaction_row(
-        figures, Party(host, host), OUTSIDE, kind=TransactionKind.PAYMENT_PROCESSOR_COVER,
-        order=order, group_id=group_id,
+        unconverted(fee, host.currency), Party(host, host), OUTSIDE,
+        kind=TransactionKind.PAYMENT_PROCESSOR_COVER, order=order, group_id=group_id,
     )  # fmt: skip
     await ledger.post(session, row=row, legs=legs)
     cover_id: UUID = row["id"]

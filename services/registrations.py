@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Collective, Member
 from models.enums import CollectiveType, MemberRole
-from services import addresses, event_mails, identity, places, texts, throttle
+from services import addresses, event_mails, places, texts, throttle
 from services.actors import Actor
 from services.errors import Forbidden, Invalid, InvalidState, Problem, RateLimited
 from services.permissions import Action, Subject, require
@@ -124,7 +124,7 @@ async def _by_email(session: AsyncSession, emails: Sequence[str]) -> list[_Guest
     checked: list[str | Problem] = []
     for i, email in enumerate(emails):
         try:
-            checked.append(identity.checked_email(email, path=["input", "emails", str(i)]))
+            checked.append(addresses.checked_email(email, path=["input", "emails", str(i)]))
         except Invalid as problem:
             checked.append(problem)
     wanted = [address for address in checked if isinstance(address, str)]

@@ -24,6 +24,14 @@ class Party:
 
     collective: Collective | None
     host: Collective | None = None
+    kept_in: str | None = None
+    """The currency of its balance, where that is not its own."""
+
+    @property
+    def currency(self) -> str:
+        """The currency of its balance; only a collective has one."""
+        assert self.collective is not None  # noqa: S101 - the caller has seen to it
+        return self.kept_in or self.collective.currency
 
     @property
     def is_hosted(self) -> bool:
@@ -86,7 +94,7 @@ def pairs(currency: str, payer: Party, payee: Party) -> list[tuple[str, str]]:
     """Return the currency pairs whose rates `figures` needs."""
     sides = [_host_currency(currency, payer, payee)]
     if payer.host is not None and payer.collective is not None:
-        sides += [payer.host.currency, payer.collective.currency]
+        sides += [payer.host.currency, payer.currency]
     return [(currency, side) for side in sides]
 
 
@@ -148,11 +156,7 @@ def figures(
     if to_host - host_fee <= 0:
         raise AmountTooSmall(path=["input", "amount"])
     net = to_host - host_fee
-    unchanged = (
-        inside_one_host(payer, payee)
-        and payer.collective is not None
-        and payer.collective.currency == currency
-    )
+    unchanged = inside_one_host(payer, payee) and payer.collective is not None and payer.currency == currency
     to_collective = (
         amount if unchanged else convert_back(net, quote.rate, source=currency, target=host_currency)
     )
@@ -190,21 +194,21 @@ def _with_payer(
     """Add what the paying side and its host give; a payout's fee borne by the payer is part of it."""
     assert payer.host is not None and payer.collective is not None  # noqa: S101, PT018 - by the caller
     host_quote = quotes[result.currency, payer.host.currency]
-    own_quote = quotes[result.currency, payer.collective.currency]
+    own_quote = quotes[result.currency, payer.currency]
     at_host = convert(result.amount, host_quote.rate, source=result.currency, target=payer.host.currency)
-    own = convert(result.amount, own_quote.rate, source=result.currency, target=payer.collective.currency)
+    own = convert(result.amount, own_quote.rate, source=result.currency, target=payer.currency)
     if payee.host is None and terms.fees_payer is FeesPayer.PAYER:
         at_host += terms.payout_fee_minor
         own += convert(
             terms.payout_fee_minor, own_quote.rate / host_quote.rate,
-            source=payer.host.currency, target=payer.collective.currency,
+            source=payer.host.currency, target=payer.currency,
         )  # fmt: skip
     if at_host <= 0 or own <= 0:
         raise AmountTooSmall(path=["input", "amount"])
     return replace(
         result,
         from_host_currency=payer.host.currency, from_host_fx_rate=host_quote.rate,
-        from_host_amount=-at_host, from_collective_currency=payer.collective.currency,
+        from_host_amount=-at_host, from_collective_currency=payer.currency,
         from_collective_fx_rate=own_quote.rate, from_collective_amount=-own,
     )  # fmt: skip
 
@@ -225,15 +229,15 @@ def legs(found: Figures, payer: Party, payee: Party, *, platform_id: UUID) -> li
 def _paying_side(found: Figures, payer: Party) -> list[Leg]:
     assert payer.host is not None and payer.collective is not None  # noqa: S101, PT018 - by the caller
     assert found.from_host_amount is not None and found.from_collective_amount is not None  # noqa: S101, PT018
-    book, own = payer.host, payer.collective
+    book, own, currency = payer.host, payer.collective, payer.currency
     at_host, at_own = found.from_host_amount, found.from_collective_amount
     lines = [
-        _leg(book, own, own.currency, LedgerAccountKind.BALANCE, at_own),
+        _leg(book, own, currency, LedgerAccountKind.BALANCE, at_own),
         _leg(book, book, book.currency, LedgerAccountKind.CASH, -at_host),
     ]
-    if own.currency != book.currency:
+    if currency != book.currency:
         lines += [
-            _leg(book, book, own.currency, LedgerAccountKind.EXCHANGE, -at_own),
+            _leg(book, book, currency, LedgerAccountKind.EXCHANGE, -at_own),
             _leg(book, book, book.currency, LedgerAccountKind.EXCHANGE, at_host),
         ]
     return lines
@@ -241,7 +245,7 @@ def _paying_side(found: Figures, payer: Party) -> list[Leg]:
 
 def _receiving_side(found: Figures, payer: Party, payee: Party, *, platform_id: UUID) -> list[Leg]:
     assert payee.host is not None and payee.collective is not None  # noqa: S101, PT018 - by the caller
-    book, own = payee.host, payee.collective
+    book, own, currency = payee.host, payee.collective, payee.currency
     net = found.to_host_amount - found.host_fee
     cash = found.gross - found.payment_processor_fee
     if inside_one_host(payer, payee):
@@ -252,24 +256,25 @@ def _receiving_side(found: Figures, payer: Party, payee: Party, *, platform_id: 
         _leg(book, book, book.currency, LedgerAccountKind.CASH, -cash),
         Leg(book.id, platform_id, book.currency, LedgerAccountKind.BALANCE, found.platform_fee),
         _leg(book, book, book.currency, LedgerAccountKind.BALANCE, found.host_fee),
-        _leg(book, own, own.currency, LedgerAccountKind.BALANCE, found.to_collective_amount),
+        _leg(book, own, currency, LedgerAccountKind.BALANCE, found.to_collective_amount),
     ]
-    if own.currency != book.currency:
+    if currency != book.currency:
         lines += [
             _leg(book, book, book.currency, LedgerAccountKind.EXCHANGE, net),
-            _leg(book, book, own.currency, LedgerAccountKind.EXCHANGE, -found.to_collective_amount),
+            _leg(book, book, currency, LedgerAccountKind.EXCHANGE, -found.to_collective_amount),
         ]
     return lines
 
 
-def currents(amount: int) -> Figures:
-    """Return the figures of moving minor units of CUR in the platform's book: no fee, no rate."""
+def unconverted(amount: int, currency: str) -> Figures:
+    """Return the figures of moving minor units of a currency within one book: no fee, no rate."""
+    one = Decimal(1)
     return Figures(
-        currency=CURRENTS, amount=amount, host_currency=CURRENTS, fx_rate=Decimal(1), fx_rate_id=None,
+        currency=currency, amount=amount, host_currency=currency, fx_rate=one, fx_rate_id=None,
         gross=amount, payment_processor_fee=0, platform_fee=0, host_fee=0, to_host_amount=amount,
-        to_collective_amount=amount, from_host_currency=CURRENTS, from_host_fx_rate=Decimal(1),
-        from_host_amount=-amount, from_collective_currency=CURRENTS,
-        from_collective_fx_rate=Decimal(1), from_collective_amount=-amount,
+        to_collective_amount=amount, from_host_currency=currency, from_host_fx_rate=one,
+        from_host_amount=-amount, from_collective_currency=currency, from_collective_fx_rate=one,
+        from_collective_amount=-amount,
     )  # fmt: skip
 
 
@@ -291,14 +296,6 @@ def currents_legs(
 def book_of_currents(platform_id: UUID) -> Collective:
     """Return the platform as the host that keeps currents."""
     return Collective(id=platform_id, slug="", type=CollectiveType.NONPROFIT, name="", currency=CURRENTS)
-
-
-def kept_in(currency: str, collective: Collective) -> Collective:
-    """Return the collective as the owner of a balance in a currency that need not be its own."""
-    return Collective(
-        id=collective.id, slug=collective.slug, type=collective.type, name=collective.name,
-        timezone=collective.timezone, merged_into_id=collective.merged_into_id, currency=currency,
-    )  # fmt: skip
 
 
 def _leg(book: Collective, owner: Collective, currency: str, kind: LedgerAccountKind, amount: int) -> Leg:

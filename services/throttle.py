@@ -37,7 +37,7 @@ async def count_sign_in(session: AsyncSession, *, email: str, address: str) -> b
 async def count_sign_up(session: AsyncSession, *, email: str, address: str) -> bool:
     """Count a mail that a network address asks for; to be committed whatever comes of it.
 
-    `email` is as `identity.checked_email` returns it. An empty network address is this process, which is
+    `email` is as `addresses.checked_email` returns it. An empty network address is this process, which is
     not counted. Returns whether it is one of the first 5 to the email address and 20 of the network address
     within an hour.
     """
@@ -65,7 +65,7 @@ async def count_upload(session: AsyncSession, *, user_id: UUID) -> bool:
 async def count_nomination(session: AsyncSession, *, user_id: UUID, email: str) -> bool:
     """Count a mail that a user has sent to somebody who is not here.
 
-    `email` is as `identity.checked_email` returns it. Returns whether it is one of the user's first 10, and
+    `email` is as `addresses.checked_email` returns it. Returns whether it is one of the user's first 10, and
     of the address's first 3, within a day.
     """
     user_key, account_key = f"nomination:user:{user_id}", f"nomination:account:{email}"

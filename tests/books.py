@@ -10,10 +10,10 @@ import psycopg
 
 from models import now
 from models.enums import CollectiveType
-from tests.conftest import Database
+from tests.conftest import Database, world_of
 from tests.make import World
 from tests.raw_ledger import Line
-from tests.scene import Scene, done, row_id, world_of
+from tests.scene import Scene, done, row_id
 
 
 @dataclass

@@ -6,6 +6,7 @@ The migrated database is made once and cloned for each test that writes, which t
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -129,3 +130,24 @@ def sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
 async def world(database: Database, sessions: async_sessionmaker[AsyncSession]) -> World:
     """Return a platform and its admin, and functions that make more."""
     return await World.create(database.settings, sessions)
+
+
+@asynccontextmanager
+async def world_of(database: Database) -> AsyncIterator[World]:
+    """Open a world in a database, for all tests of a file."""
+    engine = databases.connect(database.settings)
+    yield await World.create(database.settings, databases.sessions(engine))
+    await engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def shared_database(make_database: MakeDatabase) -> Database:
+    """Return the database of all tests of a file."""
+    return make_database()
+
+
+@pytest.fixture(scope="module")
+async def shared(shared_database: Database) -> AsyncIterator[World]:
+    """Return a world for all tests of a file that need no empty one."""
+    async with world_of(shared_database) as world:
+        yield world

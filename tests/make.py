@@ -163,7 +163,7 @@ class World:
         book = Party(self.platform, self.platform)
         for person in people:
             row = ledger.transaction_row(
-                settlement.currents(minor), book, Party(person.user, self.platform),
+                settlement.unconverted(minor, settlement.CURRENTS), book, Party(person.user, self.platform),
                 kind=TransactionKind.HOURS, order=None,
             )  # fmt: skip
             legs = settlement.currents_legs(

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models import new_id
-from services import database as databases
 from services import ids
 from tests.make import Person, World, money, of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from uuid import UUID
 
     from models import Collective
-    from tests.conftest import Database
 
 ORDER = "order { id status amount { minorUnits } approvedAmount { minorUnits } }"
 KINDS = "transactions { id kind amount { minorUnits } }"
@@ -136,14 +132,6 @@ class Scene:
         assert made["errors"] == [], made
         method_id: str = made["paymentMethod"]["id"]
         return method_id
-
-
-@asynccontextmanager
-async def world_of(database: Database) -> AsyncIterator[World]:
-    """Open a world in a database, for all tests of a file."""
-    engine = databases.connect(database.settings)
-    yield await World.create(database.settings, databases.sessions(engine))
-    await engine.dispose()
 
 
 def done(payload: dict[str, Any]) -> str:

@@ -3,9 +3,18 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import cache
 from typing import Any
 
-from graphql import FieldNode, GraphQLField, GraphQLObjectType, Visitor, visit
+from graphql import (
+    FieldNode,
+    GraphQLField,
+    GraphQLObjectType,
+    ListValueNode,
+    ObjectValueNode,
+    ValueNode,
+    VariableNode,
+)
 from graphql.pyutils import is_awaitable
 from strawberry.types.arguments import convert_arguments
 from strawberry.types.field import StrawberryField
@@ -54,8 +63,12 @@ def inline(definition: GraphQLField, bind: Callable[[Any], str], row: str) -> st
         return f"{row}.{declared.python_name}"
     if (of_row := getattr(resolver, OF_ROW, None)) is None:
         return None
-    wants_info = len(inspect.signature(of_row).parameters) > 1
-    return f"{bind(of_row)}({row}, info)" if wants_info else f"{bind(of_row)}({row})"
+    return f"{bind(of_row)}({row}, info)" if _wants_info(of_row) else f"{bind(of_row)}({row})"
+
+
+@cache
+def _wants_info(of_row: Callable[..., Any]) -> bool:
+    return len(inspect.signature(of_row).parameters) > 1
 
 
 def of_rows(definition: GraphQLField, nodes: list[FieldNode], convert: tuple[Any, Any]) -> Values | None:
@@ -128,12 +141,12 @@ async def _awaited(value: Awaitable[Any]) -> Any:
 
 def has_variables(node: FieldNode) -> bool:
     """Whether an argument of a field hangs on a variable."""
-    found: list[Any] = []
+    return any(_holds_variable(argument.value) for argument in node.arguments or ())
 
-    class Variables(Visitor):
-        def enter_variable(self, variable: Any, *_: Any) -> None:
-            found.append(variable)
 
-    for argument in node.arguments or ():
-        visit(argument.value, Variables())
-    return bool(found)
+def _holds_variable(value: ValueNode) -> bool:
+    if isinstance(value, ListValueNode):
+        return any(_holds_variable(item) for item in value.values)
+    if isinstance(value, ObjectValueNode):
+        return any(_holds_variable(entry.value) for entry in value.fields)
+    return isinstance(value, VariableNode)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from graphql import (
@@ -24,6 +26,9 @@ from schema.compiled.completion import Rows, Step
 from schema.compiled.leaves import GiveUp
 from schema.compiled.state import State
 from schema.fields import TABLE
+
+MAX_CODES = 128
+"""Of selections, the last ones used: compiling their source is most of the work of compiling a query."""
 
 
 @dataclass
@@ -147,7 +152,7 @@ def _assembled(parts: list[str], below: list[Step], names: dict[str, Any]) -> St
         "def assemble(rows, info, columns):\n    found = []\n    add = found.append\n"
         f"    {rows}:\n        add({{{', '.join(parts)}}})\n    return found\n"
     )
-    exec(compile(source, "<query>", "exec"), names)  # noqa: S102 - names of fields, keys as literals: all checked
+    exec(_code(source), names)  # noqa: S102 - names of fields, keys as literals: all checked
     assemble = names["assemble"]
     if not below:
         return Step(is_async=False, run=lambda rows, state: assemble(rows, state.info, ()))
@@ -169,6 +174,12 @@ def _assembled(parts: list[str], below: list[Step], names: dict[str, Any]) -> St
         return assemble(rows, state.info, [next(awaited) if step.is_async else next(ready) for step in below])
 
     return Step(is_async=True, run=in_turn)
+
+
+@lru_cache(maxsize=MAX_CODES)
+def _code(source: str) -> CodeType:
+    """Return source compiled: the same for most types of an interface, and in documents that are alike."""
+    return compile(source, "<query>", "exec")
 
 
 def _definition(kind: GraphQLObjectType, name: str) -> GraphQLField:

@@ -1,7 +1,6 @@
 """Check-in and check-out: who may, when, what is credited by whom, and that it is credited once."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
@@ -9,22 +8,11 @@ import pytest
 from sqlalchemy import text
 
 from models.enums import CollectiveType
-from tests.conftest import Database, MakeDatabase
+from tests.conftest import Database
 from tests.event_scene import ORDER, EventScene
 from tests.make import Person, World, money, of
-from tests.scene import code, done, world_of
+from tests.scene import code, done
 from tests.time_scene import issuer
-
-
-@pytest.fixture(scope="module")
-def stored(make_database: MakeDatabase) -> Database:
-    return make_database()
-
-
-@pytest.fixture(scope="module")
-async def shared(stored: Database) -> AsyncIterator[World]:
-    async with world_of(stored) as world:
-        yield world
 
 
 @pytest.fixture
@@ -32,9 +20,9 @@ async def scene(shared: World) -> EventScene:
     return await EventScene.create(shared)
 
 
-def pass_time(stored: Database, scene: EventScene, minutes: int) -> None:
+def pass_time(shared_database: Database, scene: EventScene, minutes: int) -> None:
     """Let so many minutes go by since each check-in of the scene: only the tables' owner can."""
-    with psycopg.connect(stored.owner_url, autocommit=True) as connection:
+    with psycopg.connect(shared_database.owner_url, autocommit=True) as connection:
         connection.execute(
             "UPDATE \"order\" SET starts_at = starts_at - %s * interval '1 minute' WHERE from_id = %s",
             [minutes, scene.nonprofit.id],
@@ -283,13 +271,15 @@ async def test_check_out_is_noted_once_and_leaves_the_credit_of_a_full_event(sce
     assert await scene.currents(ann) == 2000
 
 
-async def test_actual_time_is_credited_at_check_out_once(stored: Database, scene: EventScene) -> None:
+async def test_actual_time_is_credited_at_check_out_once(
+    shared_database: Database, scene: EventScene
+) -> None:
     event, ann = await scene.event(starts=-0.5, creditPolicy="ACTUAL"), await scene.person("ann")
     payload = await scene.check_in(event, ann)
     assert (payload["order"]["status"], payload["order"]["transactions"]) == ("PENDING", [])
     assert done(await scene.check_in(event, ann)) == payload["order"]["id"]
     assert await scene.currents(ann) == 0
-    pass_time(stored, scene, 45)
+    pass_time(shared_database, scene, 45)
 
     payloads = await asyncio.gather(*(scene.check_out(event, ann) for _ in range(10)))
 
@@ -302,12 +292,12 @@ async def test_actual_time_is_credited_at_check_out_once(stored: Database, scene
 
 
 async def test_actual_time_is_at_most_the_event_and_at_least_one_minor_unit(
-    stored: Database, scene: EventScene
+    shared_database: Database, scene: EventScene
 ) -> None:
     event = await scene.event(starts=0.9, creditPolicy="ACTUAL")  # an early bird gains nothing
     ann, bob = await scene.person("ann"), await scene.person("bob")
     done(await scene.check_in(event, ann))
-    pass_time(stored, scene, 180)
+    pass_time(shared_database, scene, 180)
     done(await scene.check_in(event, bob))
     assert (await scene.check_out(event, ann))["order"]["approvedAmount"]["value"] == "2.000"
     assert (await scene.check_out(event, bob))["order"]["approvedAmount"]["value"] == "0.001"

@@ -182,7 +182,7 @@ async def test_no_ids_are_no_nodes_and_unknown_ones_are_null(stage: Stage) -> No
 
 REFS: tuple[Any, ...] = (
     {}, {"id": None}, {"slug": None}, {"id": "col_a", "slug": "webpack"}, {"slug": "webpack", "id": None},
-    "webpack", [], 5, {"name": "webpack"},
+    "webpack", [], 5, {"slug": "webpack", "name": "webpack"},
 )  # fmt: skip
 
 
@@ -195,8 +195,7 @@ async def test_a_reference_is_an_id_or_a_slug(stage: Stage, mutation: str, name:
     error = await stage.refused(mutation, {name: ref})
     assert error["top"]
     assert error["code"] == "BAD_REQUEST"
-    # Strawberry names the type alone where the number of keys is wrong.
-    assert f".{name}" in error["message"] or "must" in error["message"]
+    assert f".{name}" in error["message"]
 
 
 @pytest.mark.parametrize("arguments", ["", '(slug: "webpack", id: "col_a")', "(slug: null, id: null)"])

@@ -50,7 +50,8 @@ async def issued(
         "id": new_id(), "group_id": new_id(), "kind": "REFUND" if refund_of else "HOURS",
         "refund_of_id": refund_of, "from_collective_id": from_id, "to_collective_id": to_id,
         "from_host_id": platform_id, "to_host_id": platform_id, "has_public_side": False,
-        "at": (now() - timedelta(days=days_ago)).isoformat(), **asdict(settlement.currents(amount)),
+        "at": (now() - timedelta(days=days_ago)).isoformat(),
+        **asdict(settlement.unconverted(amount, settlement.CURRENTS)),
     }  # fmt: skip
     legs = settlement.currents_legs(
         book_id=platform_id, from_id=from_id, to_id=to_id, amount=amount, kind_from=LedgerAccountKind.ISSUANCE

@@ -1,7 +1,6 @@
 """Events: making, editing, calling off, coming, waiting, inviting and writing; who hears of it."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,26 +8,14 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import now
-from tests.conftest import Database, MakeDatabase
 from tests.event_scene import EventScene, times
 from tests.make import World, of
-from tests.scene import code, world_of
+from tests.scene import code
 from tests.test_statement_counts import counted, statements
 
 EVENT = """event { slug name description location timezone startsAt endsAt capacity isPublic creditPolicy
     isCancelled cancelledAt coordinator { slug } }"""
 RESULTS = "results { email member { role member { slug } } errors { code path } }"
-
-
-@pytest.fixture(scope="module")
-def stored(make_database: MakeDatabase) -> Database:
-    return make_database()
-
-
-@pytest.fixture(scope="module")
-async def shared(stored: Database) -> AsyncIterator[World]:
-    async with world_of(stored) as world:
-        yield world
 
 
 @pytest.fixture

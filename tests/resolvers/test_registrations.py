@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,24 +9,12 @@ from sqlalchemy import text
 
 from services import database as databases
 from services import throttle
-from tests.conftest import Database, MakeDatabase
+from tests.conftest import Database
 from tests.event_scene import MEMBER, EventScene
 from tests.make import Person, World, of
-from tests.scene import world_of
 from tests.test_statement_counts import counted, statements
 
 RESULTS = "results { email member { role member { slug } } errors { code path } }"
-
-
-@pytest.fixture(scope="module")
-def stored(make_database: MakeDatabase) -> Database:
-    return make_database()
-
-
-@pytest.fixture(scope="module")
-async def shared(stored: Database) -> AsyncIterator[World]:
-    async with world_of(stored) as world:
-        yield world
 
 
 @pytest.fixture
@@ -241,7 +228,7 @@ async def test_without_mail_nobody_hears_of_it(scene: EventScene) -> None:
 
 
 async def test_1_to_100_people_are_invited_at_once_in_few_statements(
-    stored: Database, scene: EventScene
+    shared_database: Database, scene: EventScene
 ) -> None:
     event, chris = await scene.event(), scene.chris
     emails = [f"n{i}{scene.suffix}@commonweal.test" for i in range(101)]
@@ -249,7 +236,7 @@ async def test_1_to_100_people_are_invited_at_once_in_few_statements(
         await scene.refused("inviteToEvent", "INVALID_INPUT", "emails", by=chris, event=event, emails=given)
     over = await scene.event(starts=-3)
     await scene.refused("inviteToEvent", "INVALID_STATE", "event", by=chris, event=over, emails=emails[:1])
-    engine = databases.connect(stored.settings)
+    engine = databases.connect(shared_database.settings)
     world = World(scene.world.settings, databases.sessions(engine))
     used = []
     for some in (emails[:2], emails[2:100]):

@@ -12,9 +12,8 @@ from schema import limits, logs
 from services.errors import ConfigurationError
 from services.settings import Settings
 from tests.make import World
-from tests.schema.test_http import JSON, post, serving, shared, signed
+from tests.schema.test_http import JSON, post, serving, signed
 
-__all__ = ["shared"]
 TYPENAME = {"data": {"__typename": "Query"}}
 
 

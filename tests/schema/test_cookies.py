@@ -17,9 +17,8 @@ from schema import documents, http_actor
 from services import identity
 from services.actors import token_hash
 from tests.make import Person, World, fresh, public_id
-from tests.schema.test_http import post, serving, shared, signed, the_code
+from tests.schema.test_http import post, serving, signed, the_code
 
-__all__ = ["shared"]
 NAME = "commonweal_session"
 PASSWORD = "correct horse"
 WISH = {"Commonweal-Cookie": "1"}

@@ -11,9 +11,8 @@ from schema.app import application
 from services.errors import ConfigurationError
 from services.settings import Settings
 from tests.make import World
-from tests.schema.test_http import post, serving, shared, the_code
+from tests.schema.test_http import post, serving, the_code
 
-__all__ = ["shared"]
 GOOD, EVIL = "https://app.example.org", "https://evil.example"
 ME = {"query": "{ me { slug } }"}
 

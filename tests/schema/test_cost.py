@@ -21,9 +21,8 @@ from schema.build import schema
 from schema.limits import CODE
 from tests.make import World
 from tests.scene import Scene, done
-from tests.schema.test_http import post, serving, shared, signed, the_code
+from tests.schema.test_http import post, serving, signed, the_code
 
-__all__ = ["shared"]
 LIST = "transactions(first: 100) { nodes { id amount { value } fromHost { id } order { id } } }"
 
 

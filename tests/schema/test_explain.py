@@ -14,9 +14,8 @@ from schema import explain
 from services.actors import Actor
 from services.database import connect
 from tests.make import World
-from tests.schema.test_http import post, serving, shared, signed
+from tests.schema.test_http import post, serving, signed
 
-__all__ = ["shared"]
 ASK = {"Commonweal-Explain": "1"}
 BALANCES = {
     "query": "query($s: String!) { collective(slug: $s) { slug balances { currency } } }",

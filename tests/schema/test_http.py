@@ -1,7 +1,7 @@
 """GraphQL over HTTP: what comes back for a body, a header, and a fault of ours."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,6 @@ from models import Token, now
 from models.enums import TokenKind
 from schema import commands
 from schema.app import application
-from services import database as databases
 from services.actors import token_hash
 from services.settings import Settings
 from tests.conftest import Database
@@ -33,14 +32,6 @@ async def serving(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         await stack.enter_async_context(app.router.lifespan_context(app))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         yield await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://here"))
-
-
-@pytest.fixture(scope="module")
-async def shared(make_database: Callable[[], Database]) -> AsyncIterator[World]:
-    database = make_database()
-    engine = databases.connect(database.settings)
-    yield await World.create(database.settings, databases.sessions(engine))
-    await engine.dispose()
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,11 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
-from schema import accept, documents, unit_of_work
+from schema import accept, documents, unit_of_work, validation
 from schema.documents import Store
 from tests.make import World
-from tests.schema.test_http import JSON, MODERN, post, serving, shared, signed, the_code
+from tests.schema.test_http import JSON, MODERN, post, serving, signed, the_code
 
-__all__ = ["shared"]
 GRAPHQL = "application/graphql-response+json"
 PREFLIGHT = {"Commonweal-Preflight": "1"}
 ME = {"query": "{ me { id } }"}
@@ -252,7 +251,7 @@ async def test_a_document_is_parsed_and_validated_once(
 
     with monkeypatch.context() as patch:
         patch.setattr(documents, "parse", again)
-        patch.setattr(documents, "validate", again)
+        patch.setattr(validation, "errors_of", again)
         patch.setattr("strawberry.schema.schema.parse", again)
         patch.setattr("strawberry.schema.schema.validate", again)
         second = await post(client, {"query": query})

@@ -10,9 +10,8 @@ from graphql import get_introspection_query
 
 from schema import documents, limits, tokens
 from tests.make import World
-from tests.schema.test_http import post, serving, shared
+from tests.schema.test_http import post, serving
 
-__all__ = ["shared"]
 LONGEST_SECONDS = 0.020
 MOST_BYTES = 10_000_000
 

@@ -15,9 +15,8 @@ from schema.app import application
 from services.errors import ConfigurationError
 from services.settings import Settings
 from tests.make import World
-from tests.schema.test_http import post, serving, shared, signed, the_code
+from tests.schema.test_http import post, serving, signed, the_code
 
-__all__ = ["shared"]
 GRAPHQL = "application/graphql-response+json"
 FEED = "query Feed($s: String!) { collective(slug: $s) { slug } }"
 VIEWER = "{ me { slug } }"

@@ -2,29 +2,16 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.backends import waiting_backend
-from tests.conftest import Database, MakeDatabase
+from tests.conftest import Database
 from tests.make import World, money, of
-from tests.scene import Scene, code, done, row_id, status, world_of
-
-
-@pytest.fixture(scope="module")
-def shared_database(make_database: MakeDatabase) -> Database:
-    """Return the database of this file."""
-    return make_database()
-
-
-@pytest.fixture(scope="module")
-async def shared(shared_database: Database) -> AsyncIterator[World]:
-    """Return a world that the scenes of this file share."""
-    async with world_of(shared_database) as world:
-        yield world
+from tests.scene import Scene, code, done, row_id, status
 
 
 @pytest.fixture

@@ -13,22 +13,9 @@ import pytest
 from services import database as databases
 from services.settings import Settings
 from tests.backends import terminate, waiting_backend
-from tests.conftest import Database, MakeDatabase
+from tests.conftest import Database
 from tests.make import World
-from tests.scene import Scene, code, done, status, world_of
-
-
-@pytest.fixture(scope="module")
-def shared_database(make_database: MakeDatabase) -> Database:
-    """Return the database of this file."""
-    return make_database()
-
-
-@pytest.fixture(scope="module")
-async def shared(shared_database: Database) -> AsyncIterator[World]:
-    """Return a world that the scenes of this file share."""
-    async with world_of(shared_database) as world:
-        yield world
+from tests.scene import Scene, code, done, status
 
 
 @pytest.fixture

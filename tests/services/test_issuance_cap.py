@@ -104,7 +104,7 @@ async def issued(scene: TimeScene, amount: int, *, days_ago: int) -> None:
         "id": new_id(), "group_id": new_id(), "kind": "HOURS", "from_collective_id": from_id,
         "to_collective_id": to_id, "from_host_id": platform_id, "to_host_id": platform_id,
         "has_public_side": False, "at": (now() - timedelta(days=days_ago)).isoformat(),
-        **asdict(settlement.currents(amount)),
+        **asdict(settlement.unconverted(amount, settlement.CURRENTS)),
     }  # fmt: skip
     legs = settlement.currents_legs(
         book_id=platform_id, from_id=from_id, to_id=to_id, amount=amount, kind_from=LedgerAccountKind.ISSUANCE

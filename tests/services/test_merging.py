@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import Invitation, now
 from models.enums import CollectiveType, MemberRole
-from services import identity
+from services import addresses
 from tests.make import Person, World, money, of, public_id
 from tests.scene import code, done
 from tests.test_statement_counts import counted, statements
@@ -60,7 +60,7 @@ async def roles(world: World, person: Person) -> list[tuple[str, str]]:
 
 async def owner_of(world: World, address: str) -> str | None:
     async with world.sessions() as session:
-        found = await identity.user_of_email(session, address)
+        found = await addresses.user_of_email(session, address)
         return found.slug if found else None
 
 

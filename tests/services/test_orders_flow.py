@@ -1,6 +1,5 @@
 """The states of an order: every way through them, with balances before and after."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,19 +9,11 @@ from sqlalchemy import text
 from models import now
 from models.enums import MemberRole
 from services import decisions
-from tests.conftest import MakeDatabase
 from tests.make import World, money, of
-from tests.scene import Scene, code, done, row_id, status, world_of
+from tests.scene import Scene, code, done, row_id, status
 
 HISTORY = """query($id: ID!) { order(id: $id) { status approvedAmount { minorUnits } actions {
     type fromStatus toStatus reason amount { minorUnits } actor { slug } } } }"""
-
-
-@pytest.fixture(scope="module")
-async def shared(make_database: MakeDatabase) -> AsyncIterator[World]:
-    """Return a world that the scenes of this file share."""
-    async with world_of(make_database()) as world:
-        yield world
 
 
 @pytest.fixture

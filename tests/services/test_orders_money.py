@@ -1,26 +1,17 @@
 """Fees, refunds and currencies of orders, to the minor unit; balances now and then."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from models import Collective
-from tests.conftest import MakeDatabase
 from tests.make import World, money, of
-from tests.scene import Scene, code, done, row_id, status, world_of
+from tests.scene import Scene, code, done, row_id, status
 
 BALANCE = """query($slug: String!, $at: DateTime) { collective(slug: $slug) { balances(asOf: $at) {
     currency posted { minorUnits } held { minorUnits } available { minorUnits }
     pending { minorUnits } } } }"""
-
-
-@pytest.fixture(scope="module")
-async def shared(make_database: MakeDatabase) -> AsyncIterator[World]:
-    """Return a world that the scenes of this file share."""
-    async with world_of(make_database()) as world:
-        yield world
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """Dry runs and repeated keys, for every mutation that moves money or makes an order."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from tests.conftest import MakeDatabase
 from tests.make import Person, World, money, of
-from tests.scene import Scene, code, done, world_of
+from tests.scene import Scene, code, done
 
 SHOWN = """order { type status amount { minorUnits currency } approvedAmount { minorUnits }
     from { slug } to { slug } actions { type fromStatus toStatus amount { minorUnits } }
@@ -26,13 +25,6 @@ class Call:
     by: Person
     given: dict[str, Any]
     other: dict[str, Any] = field(default_factory=lambda: {"amount": money("2.00")})
-
-
-@pytest.fixture(scope="module")
-async def shared(make_database: MakeDatabase) -> AsyncIterator[World]:
-    """Return a world that the scenes of this file share."""
-    async with world_of(make_database()) as world:
-        yield world
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """GraphQL as server-sent events: one connection an operation."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,8 +10,6 @@ import orjson
 import pytest
 
 from schema import sse
-from services import database as databases
-from tests.conftest import Database
 from tests.following import POSITION, SECONDS, Place, serving, until
 from tests.make import Person, World, fresh, money, of, public_id
 from tests.scene import Scene
@@ -20,25 +18,6 @@ ME = "{ me { slug } }"
 TOLD = """subscription($c: CollectiveRef!, $after: String) {
     transactionPosted(collective: $c, after: $after) { position transaction { amount { value } } } }"""
 STREAM = {"Accept": "text/event-stream"}
-
-
-@pytest.fixture(scope="module")
-async def world(make_database: Callable[[], Database]) -> AsyncIterator[World]:
-    database = make_database()
-    engine = databases.connect(database.settings)
-    yield await World.create(database.settings, databases.sessions(engine))
-    await engine.dispose()
-
-
-@pytest.fixture(scope="module")
-async def scene(world: World) -> Scene:
-    return await Scene.create(world)
-
-
-@pytest.fixture(scope="module")
-async def place(world: World) -> AsyncIterator[Place]:
-    async with serving(world.settings) as place:
-        yield place
 
 
 @pytest.fixture(scope="module")

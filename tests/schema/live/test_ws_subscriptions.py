@@ -1,6 +1,5 @@
 """Subscriptions over websockets: what is told, to whom, and from where on."""
 
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import psycopg
@@ -9,9 +8,7 @@ from psycopg import sql
 from sqlalchemy import text
 
 from models.enums import MemberRole
-from services import database as databases
 from services.actors import token_hash
-from tests.conftest import Database
 from tests.event_scene import EventScene
 from tests.following import POSITION, Client, Place, connected, serving, until
 from tests.make import World, fresh, of, public_id
@@ -26,20 +23,6 @@ BALANCE = """subscription($c: CollectiveRef!, $after: String) {
     position collective { slug } balances { currency posted { value } held { value } } } }"""
 CHECK_INS = """subscription($e: CollectiveRef!, $after: String) { eventCheckIns(event: $e, after: $after) {
     position attendance { user { slug } checkedOutAt } } }"""
-
-
-@pytest.fixture(scope="module")
-async def world(make_database: Callable[[], Database]) -> AsyncIterator[World]:
-    database = make_database()
-    engine = databases.connect(database.settings)
-    yield await World.create(database.settings, databases.sessions(engine))
-    await engine.dispose()
-
-
-@pytest.fixture(scope="module")
-async def place(world: World) -> AsyncIterator[Place]:
-    async with serving(world.settings) as place:
-        yield place
 
 
 @pytest.fixture

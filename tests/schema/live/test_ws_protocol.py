@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -10,27 +10,12 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-from services import database as databases
-from tests.conftest import Database
 from tests.following import Place, connected, serving, until
 from tests.make import World, money, of
 from tests.scene import Scene
 
 ME = "{ me { slug } }"
 TOLD = "subscription($c: CollectiveRef!) { transactionPosted(collective: $c) { position } }"
-
-
-@pytest.fixture(scope="module")
-async def world(make_database: Callable[[], Database]) -> AsyncIterator[World]:
-    database = make_database()
-    engine = databases.connect(database.settings)
-    yield await World.create(database.settings, databases.sessions(engine))
-    await engine.dispose()
-
-
-@pytest.fixture(scope="module")
-async def scene(world: World) -> Scene:
-    return await Scene.create(world)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import hashlib
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from statistics import median
@@ -14,8 +14,6 @@ import httpx
 import orjson
 import pytest
 
-from services import database as databases
-from tests.conftest import Database
 from tests.following import POSITION, SECONDS, Client, Place, connected, process, serving, until
 from tests.make import World, of
 from tests.scene import Scene
@@ -27,19 +25,6 @@ IDLE = 1_000
 FOLLOWING = 100
 BYTES_EACH = 40_000
 """That an idle connection may take."""
-
-
-@pytest.fixture(scope="module")
-async def world(make_database: Callable[[], Database]) -> AsyncIterator[World]:
-    database = make_database()
-    engine = databases.connect(database.settings)
-    yield await World.create(database.settings, databases.sessions(engine))
-    await engine.dispose()
-
-
-@pytest.fixture(scope="module")
-async def scene(world: World) -> Scene:
-    return await Scene.create(world)
 
 
 @pytest.fixture
