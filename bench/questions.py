@@ -14,7 +14,7 @@ import psycopg
 
 from bench import large, queries
 from bench.place import Place
-from services import collectives, pages, reads
+from services import directory, pages, reads
 
 Variables = dict[str, Any]
 _DEEP = 19_000
@@ -101,7 +101,7 @@ def our_cursors(place: Place, name: str) -> Cursors:
             _DEEP_COLLECTIVE,
         )
         place_of = SimpleNamespace(created_at=moment, id=row_id)
-        return Cursors(transaction, pages.encode_cursor(collectives.NEWEST_FIRST, place_of))
+        return Cursors(transaction, pages.encode_cursor(directory.NEWEST_FIRST, place_of))
 
 
 def all_of(ours: Cursors, theirs: Cursors) -> list[Question]:

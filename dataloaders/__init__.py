@@ -18,7 +18,7 @@ from services import (
     addresses,
     attendance,
     balances,
-    collectives,
+    directory,
     events,
     expenses,
     issuers,
@@ -42,7 +42,7 @@ class _Read:
 
 
 _READS = {
-    "collective": _Read(collectives.by_ids, "row_ids"),
+    "collective": _Read(directory.by_ids, "row_ids"),
     "order": _Read(reads.orders_by_ids, "row_ids"),
     "transaction": _Read(reads.transactions_by_ids, "row_ids"),
     "member": _Read(members.by_ids, "row_ids"),

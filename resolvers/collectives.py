@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 import models
 from models.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
 from resolvers.context import Info
-from services import collectives, hosting, methods, notifications
+from services import directory, hosting, methods, notifications
 from services import events as event_services
 from services.actors import Actor
 from services.balances import Balance, Owner
@@ -27,7 +27,7 @@ Rows = Sequence[models.Collective]
 
 async def one(info: Info, *, ref: Ref) -> models.Collective | None:
     """Return a collective that the viewer may see, or None."""
-    return await info.context.run(collectives.by_ref, ref=ref)
+    return await info.context.run(directory.by_ref, ref=ref)
 
 
 async def hosts(rows: Rows, info: Info) -> list[models.Collective | None]:
@@ -155,7 +155,7 @@ async def payout_methods(collective: models.Collective, info: Info) -> list[mode
 async def found(
     info: Info,
     *,
-    wanted: collectives.Filter,
+    wanted: directory.Filter,
     host: Ref | None,
     sort: Sort,
     page: PageRequest,
@@ -163,11 +163,11 @@ async def found(
     """List collectives that the viewer may see."""
     if host is not None:
         party = await info.context.run(resolve_one, host, name="host")
-        wanted = collectives.Filter(
+        wanted = directory.Filter(
             type=wanted.type, host_id=named(party).id, search=wanted.search, tag=wanted.tag,
             is_archived=wanted.is_archived,
         )  # fmt: skip
-    return await info.context.run(collectives.find, wanted=wanted, sort=sort, page=page)
+    return await info.context.run(directory.find, wanted=wanted, sort=sort, page=page)
 
 
 def slug_or_id(slug: str | None, row_id: str | None) -> Ref:

@@ -28,7 +28,7 @@ from schema.rate_limit import RateLimitQueries
 from schema.scalars import CurrencyCode
 from schema.sorting import CollectiveOrder, OfferOrder, OrderOrder, TransactionOrder
 from schema.transaction import Transaction, TransactionConnection, TransactionFilter
-from services import audit, collectives, currencies, fx, members, platform, tokens
+from services import audit, currencies, directory, fx, members, platform, tokens
 from services.actors import Actor
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
@@ -99,7 +99,7 @@ class Query(CommunityQueries, RateLimitQueries):
         after: After = None,
     ) -> Any:
         given = filter or CollectiveFilter()
-        wanted = collectives.Filter(
+        wanted = directory.Filter(
             type=given.type or [],
             search=given.search,
             tag=given.tag,

@@ -5,7 +5,7 @@ from typing import Self
 
 import strawberry
 
-from services import collectives, offers, reads
+from services import directory, offers, reads
 from services.pages import Sort
 
 
@@ -23,7 +23,7 @@ class CollectiveOrder(Enum):
     def sort(self) -> Sort:
         """Return the order as the services take it."""
         by_name = self is CollectiveOrder.NAME_ASC
-        return collectives.BY_NAME if by_name else collectives.NEWEST_FIRST
+        return directory.BY_NAME if by_name else directory.NEWEST_FIRST
 
 
 @strawberry.enum(description="The order of a list of orders.")
