@@ -1,7 +1,5 @@
 """Books with some history of every sort, for tests that try to break them and change nothing."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -10,7 +8,7 @@ import psycopg
 
 from models import now
 from models.enums import CollectiveType
-from tests.conftest import Database, world_of
+from tests.conftest import Database
 from tests.make import World
 from tests.raw_ledger import Line
 from tests.scene import Scene, done, row_id
@@ -46,18 +44,15 @@ class Books:
         return Line(self.ids[book], self.ids[owner], currency, kind, amount)
 
 
-@asynccontextmanager
-async def made(make_database: Callable[[], Database]) -> AsyncIterator[Books]:
-    """Make the books; their one database serves all tests of a file.
+async def made(world: World, database: Database) -> Books:
+    """Make the books that the tests of a file share, in their world.
 
     webpack has 15.00 less 1.00 transferred, 2.00 donated by card and 4.00 held; babel has 1.00 + 1.90 + 5.00
     less a refund; passing got 5.00 and gave it away; gone is archived, meetup an event.
     """
-    database = make_database()
-    async with world_of(database) as world:
-        books = Books(database, await Scene.create(world, funds="10.00"))
-        await _filled(books)
-        yield books
+    books = Books(database, await Scene.create(world, funds="10.00"))
+    await _filled(books)
+    return books
 
 
 async def _filled(books: Books) -> None:

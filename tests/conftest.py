@@ -6,7 +6,6 @@ The migrated database is made once and cloned for each test that writes, which t
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -132,14 +131,6 @@ async def world(database: Database, sessions: async_sessionmaker[AsyncSession]) 
     return await World.create(database.settings, sessions)
 
 
-@asynccontextmanager
-async def world_of(database: Database) -> AsyncIterator[World]:
-    """Open a world in a database, for all tests of a file."""
-    engine = databases.connect(database.settings)
-    yield await World.create(database.settings, databases.sessions(engine))
-    await engine.dispose()
-
-
 @pytest.fixture(scope="module")
 def shared_database(make_database: MakeDatabase) -> Database:
     """Return the database of all tests of a file."""
@@ -149,5 +140,6 @@ def shared_database(make_database: MakeDatabase) -> Database:
 @pytest.fixture(scope="module")
 async def shared(shared_database: Database) -> AsyncIterator[World]:
     """Return a world for all tests of a file that need no empty one."""
-    async with world_of(shared_database) as world:
-        yield world
+    engine = databases.connect(shared_database.settings)
+    yield await World.create(shared_database.settings, databases.sessions(engine))
+    await engine.dispose()

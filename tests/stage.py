@@ -1,7 +1,5 @@
 """A world with a good input for every mutation, for tests that make one bad and change nothing."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,8 +9,6 @@ from sqlalchemy import text
 
 from models import now
 from models.enums import MemberRole
-from services import database as databases
-from tests.conftest import Database
 from tests.make import Person, World, money, of
 from tests.scene import Scene, done
 
@@ -89,18 +85,8 @@ class Stage:
         return {"message": error["message"], **error["extensions"]}
 
 
-@asynccontextmanager
-async def made(make_database: Callable[[], Database]) -> AsyncIterator[Stage]:
-    """Make the world; its one database serves all tests of a file."""
-    database = make_database()
-    engine = databases.connect(database.settings)
-    try:
-        yield await _set(await World.create(database.settings, databases.sessions(engine)))
-    finally:
-        await engine.dispose()
-
-
-async def _set(world: World) -> Stage:
+async def made(world: World) -> Stage:
+    """Make what the tests of a file share, in their world."""
     scene = await Scene.create(world)
     boss = await world.person("boss")
     for row in (scene.host, scene.webpack, scene.babel, world.platform):

@@ -1,6 +1,5 @@
 """The rules of time and currents hold against plain SQL, as the application's own role."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,9 +9,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from models import new_id
-from services import database as databases
 from services import ids
-from tests.conftest import Database, MakeDatabase
+from tests.conftest import Database
 from tests.make import World, money, of
 from tests.raw_ledger import Line, figures, post, refused
 from tests.scene import done
@@ -70,10 +68,8 @@ async def _orders(world: World, scene: TimeScene) -> dict[str, UUID]:
 
 
 @pytest.fixture(scope="module")
-async def economy(make_database: MakeDatabase) -> AsyncIterator[Economy]:
-    database = make_database()
-    engine = databases.connect(database.settings)
-    world = await World.create(database.settings, databases.sessions(engine))
+async def economy(shared: World, shared_database: Database) -> Economy:
+    world = shared
     scene = await TimeScene.create(world)
     found = await _orders(world, scene)
     await world.host("newcomers")
@@ -87,8 +83,7 @@ async def economy(make_database: MakeDatabase) -> AsyncIterator[Economy]:
         name = "event" if slug == made["event"]["slug"] else slug
         found[name] = await world.scalar("SELECT id FROM collective WHERE slug = :slug", slug=slug)
     found["attendee"] = await world.scalar("SELECT id FROM member WHERE role = 'ATTENDEE'")
-    yield Economy(world, scene, database, found)
-    await engine.dispose()
+    return Economy(world, scene, shared_database, found)
 
 
 def test_hours_of_one_volunteer_do_not_overlap(economy: Economy) -> None:

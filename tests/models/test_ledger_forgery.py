@@ -1,7 +1,6 @@
 """Postings written by hand by the owner of the tables: the guard holds against everybody."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +9,7 @@ import pytest
 
 from models import new_id
 from tests.books import Books, made
-from tests.conftest import Database, MakeDatabase
+from tests.conftest import Database
 from tests.make import World
 from tests.raw_ledger import Line, figures, post, refused
 from tests.scene import Scene, done, row_id
@@ -23,10 +22,9 @@ TAIL = """
 
 
 @pytest.fixture(scope="module")
-async def books(make_database: MakeDatabase) -> AsyncIterator[Books]:
+async def books(shared: World, shared_database: Database) -> Books:
     """Return books that no test here changes."""
-    async with made(make_database) as found:
-        yield found
+    return await made(shared, shared_database)
 
 
 def _new_transaction(connection: psycopg.Connection[Any], books: Books) -> UUID:

@@ -1,6 +1,6 @@
 """What the one writer of the ledger refuses, whatever the application asks of it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,8 @@ import pytest
 
 from models import new_id, now
 from tests.books import Books, made
-from tests.conftest import MakeDatabase
+from tests.conftest import Database
+from tests.make import World
 from tests.raw_ledger import Line, figures, post, refused
 
 MAX = 2**63 - 1
@@ -19,10 +20,9 @@ Columns = Callable[[Books], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-async def books(make_database: MakeDatabase) -> AsyncIterator[Books]:
+async def books(shared: World, shared_database: Database) -> Books:
     """Return books that no test here changes."""
-    async with made(make_database) as found:
-        yield found
+    return await made(shared, shared_database)
 
 
 async def unchanged(books: Books, before: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """What the application's role has no right to, and what is kept from the owner of the tables, too."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,7 +7,8 @@ import pytest
 from models.enums import OrderStatus
 from services.database import APP_ROLE
 from tests.books import Books, made
-from tests.conftest import MakeDatabase
+from tests.conftest import Database
+from tests.make import World
 from tests.raw_ledger import refused
 
 FORBIDDEN = "InsufficientPrivilege"
@@ -20,13 +20,13 @@ WRITTEN_BY_FUNCTIONS = ("transaction", "posting", "ledger_account", "hold", "ref
 
 
 @pytest.fixture(scope="module")
-async def books(make_database: MakeDatabase) -> AsyncIterator[Books]:
+async def books(shared: World, shared_database: Database) -> Books:
     """Return books that no test here changes, with a row in every table that keeps what it has."""
-    async with made(make_database) as found:
-        await found.world.rate("EUR", "USD", "1.1")
-        await found.world.platform_fee(100)
-        await found.scene.donate("1.00", idempotencyKey="once")
-        yield found
+    found = await made(shared, shared_database)
+    await shared.rate("EUR", "USD", "1.1")
+    await shared.platform_fee(100)
+    await found.scene.donate("1.00", idempotencyKey="once")
+    return found
 
 
 async def refuses(books: Books, role: str, statement: str, *, by: str, **values: Any) -> None:

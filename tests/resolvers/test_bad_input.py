@@ -1,15 +1,14 @@
 """What cannot be is refused with a code and the field's name, and nothing is stored."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tests.conftest import Database
-from tests.make import money, public_id
+from tests.make import World, money, public_id
 from tests.stage import LARGEST, MONEY, Stage, made
 
 # Always the same: workers that share the tests must name them alike.
@@ -20,9 +19,8 @@ TOO_LARGE = "92233720368547758.08"
 
 
 @pytest.fixture(scope="module")
-async def stage(make_database: Callable[[], Database]) -> AsyncIterator[Stage]:
-    async with made(make_database) as stage:
-        yield stage
+async def stage(shared: World) -> Stage:
+    return await made(shared)
 
 
 @pytest.mark.parametrize("mutation", MONEY)

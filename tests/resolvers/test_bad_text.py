@@ -1,7 +1,6 @@
 """Texts, pages and ids that cannot be, in every place that takes one."""
 
 import base64
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import orjson
@@ -9,15 +8,13 @@ import pytest
 
 from models import new_id
 from services import ids
-from tests.conftest import Database
-from tests.make import money, public_id
+from tests.make import World, money, public_id
 from tests.stage import Stage, made
 
 
 @pytest.fixture(scope="module")
-async def stage(make_database: Callable[[], Database]) -> AsyncIterator[Stage]:
-    async with made(make_database) as stage:
-        yield stage
+async def stage(shared: World) -> Stage:
+    return await made(shared)
 
 
 TEXTS = {

@@ -1,6 +1,5 @@
 """The audit sees every promise broken: each is broken in turn, guards taken away, then undone."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
@@ -10,7 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from services import audit
 from services import database as databases
 from tests.books import Books, made
-from tests.conftest import Database, MakeDatabase
+from tests.conftest import Database
 from tests.make import World
 from tests.scene import Scene, done
 
@@ -190,10 +189,9 @@ MORE = {
 
 
 @pytest.fixture(scope="module")
-async def books(make_database: MakeDatabase) -> AsyncIterator[Books]:
+async def books(shared: World, shared_database: Database) -> Books:
     """Return books that keep every promise; damage is undone."""
-    async with made(make_database) as found:
-        yield found
+    return await made(shared, shared_database)
 
 
 async def broken(books: Books, damage: Damage) -> dict[str, int]:
