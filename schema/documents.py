@@ -131,7 +131,7 @@ def prepare(text: str, *, hide_suggestions: bool = False) -> Prepared:
     key = hash_of(text)
     refused_as = f"{key} hidden" if hide_suggestions else key
     found = _kept.get(key) or _refused.get(refused_as)
-    metrics.DOCUMENTS.labels("read" if found is None else "remembered").inc()
+    (metrics.READ if found is None else metrics.REMEMBERED).inc()
     if found is not None:
         found.is_known = True
         return found

@@ -1,7 +1,7 @@
 """The SQL statements that an operation took, for an ADMIN of the platform who asks for them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
-from starlette.requests import HTTPConnection
 
 from services.actors import Actor
 
@@ -38,9 +37,9 @@ def listen(engine: AsyncEngine) -> None:
     event.listen(engine.sync_engine, "after_cursor_execute", _after)
 
 
-def begin(connection: HTTPConnection) -> None:
+def begin(headers: Mapping[str, str]) -> None:
     """Begin an operation: its statements are noted only if it asks for them."""
-    _taken.set(Taken() if WISH in connection.headers else None)
+    _taken.set(Taken() if WISH in headers else None)
 
 
 @contextmanager

@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from schema import cookies, http_actor
+from schema.incoming import Incoming
 from schema.unit_of_work import Answer
 from services.errors import ErrorCode
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Signing:
     """The sign-in of one request."""
 
-    request: Request
+    request: Incoming
     found: http_actor.Found
     jar: cookies.Jar
 
@@ -35,7 +35,7 @@ class Signing:
 
     def settle(self, response: Response, answer: Answer) -> None:
         """Write on the response what the operation did to the cookie, if anything that it did was kept."""
-        settings = self.request.app.state.settings
+        settings = self.request.settings
         if answer.body.get("data") is None:
             if _is_unauthenticated(answer):
                 http_actor.forget(self.request, response)
@@ -45,7 +45,7 @@ class Signing:
             cookies.clear(response, settings)
 
 
-def begin(request: Request) -> Signing:
+def begin(request: Incoming) -> Signing:
     """Find out who asks, and whether the session that this starts goes into the cookie.
 
     Raises:

@@ -15,9 +15,13 @@ LIVE_CONNECTIONS = Gauge("commonweal_live_connections", "Websockets and streams 
 MAILS_WAITING = Gauge("commonweal_mails_waiting", "Mails in the outbox that are not delivered.")
 
 
+_OK, _ERRORS = OPERATIONS.labels("ok"), OPERATIONS.labels("errors")
+READ, REMEMBERED = DOCUMENTS.labels("read"), DOCUMENTS.labels("remembered")
+
+
 def note(seconds: float, *, has_errors: bool) -> None:
     """Count an operation."""
-    OPERATIONS.labels("errors" if has_errors else "ok").inc()
+    (_ERRORS if has_errors else _OK).inc()
     SECONDS.observe(seconds)
 
 
