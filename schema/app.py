@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from schema import explain, export, graphiql, origins, websocket
 from schema.cors import Cors
-from schema.http import Compressed, answered
+from schema.http import COMPRESSED_FROM, Compressed, answered
 from schema.live import Live
 from schema.metrics import metrics
 from schema.persisted import Persisted
@@ -105,7 +105,7 @@ class _Application(Starlette):
         await (_COMPRESSED if encodings else answered)(scope, receive, send)
 
 
-_COMPRESSED = Compressed(answered, minimum_size=1_000)
+_COMPRESSED = Compressed(answered, minimum_size=COMPRESSED_FROM)
 
 
 async def alive(_: Request) -> Response:
