@@ -48,7 +48,7 @@ def end() -> None:
 
 def given(request: Incoming) -> str | None:
     """Return the token in a request's cookie."""
-    return request.cookies.get(_name(request.settings)) or None
+    return request.cookies.get(_name(request.settings)) or None if "cookie" in request.headers else None
 
 
 def put(response: Response, held: Jar, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Documents that were parsed and validated, kept by the SHA-256 of their text: never twice the same work."""
+"""Documents that were parsed and validated, kept by their text: never twice the same work."""
 
 import hashlib
 from collections import OrderedDict
@@ -94,7 +94,6 @@ class Store(Generic[T]):
 class Prepared:
     """A document that may run, or why it may not."""
 
-    sha256: str
     document: DocumentNode | None = None
     characters: int = 0
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -128,20 +127,20 @@ def prepare(text: str, *, hide_suggestions: bool = False) -> Prepared:
     Refused documents are remembered apart, so that they cannot drive out those that run; what they are told
     depends on `hide_suggestions`, which keeps the schema's names from those who guess.
     """
-    key = hash_of(text)
-    refused_as = f"{key} hidden" if hide_suggestions else key
-    found = _kept.get(key) or _refused.get(refused_as)
+    # No document begins with what marks the refusals that hide names.
+    refused_as = f"\0{text}" if hide_suggestions else text
+    found = _kept.get(text) or _refused.get(refused_as)
     (metrics.READ if found is None else metrics.REMEMBERED).inc()
     if found is not None:
         found.is_known = True
         return found
-    made = _prepared(text, key, hide_suggestions=hide_suggestions)
+    made = _prepared(text, hide_suggestions=hide_suggestions)
     if made.errors:
         if hide_suggestions:
             suggestions.hide(made.errors)
         _refused.put(refused_as, made, size=len(text) + len(orjson.dumps(made.errors, default=str)))
     else:
-        _kept.put(key, made, size=len(text))
+        _kept.put(text, made, size=len(text))
     return made
 
 
@@ -150,16 +149,16 @@ def forget_refused() -> None:
     _refused.clear()
 
 
-def _prepared(text: str, key: str, *, hide_suggestions: bool) -> Prepared:
+def _prepared(text: str, *, hide_suggestions: bool) -> Prepared:
     try:
         if (exceeded := limits.check_text(text)) is not None:
-            return _refusal(key, [exceeded])
+            return _refusal([exceeded])
         document = parse(text)
         if (exceeded := limits.check(document)) is not None:
-            return _refusal(key, [exceeded])
+            return _refusal([exceeded])
         places, problem = _input_of(document)
         if problem is not None:
-            return Prepared(sha256=key, errors=(shown(problem),))
+            return Prepared(errors=(shown(problem),))
         rules = [NoFragmentCyclesRule] if limits.is_circular(document) else RULES
         errors = validate(
             schema()._schema,  # noqa: SLF001 - the only way to it
@@ -170,9 +169,8 @@ def _prepared(text: str, key: str, *, hide_suggestions: bool) -> Prepared:
     except RecursionError:
         errors = [GraphQLError("Nested too deeply")]
     if errors:
-        return _refusal(key, errors)
+        return _refusal(errors)
     return Prepared(
-        sha256=key,
         document=document,
         characters=len(text),
         places=places,
@@ -180,8 +178,8 @@ def _prepared(text: str, key: str, *, hide_suggestions: bool) -> Prepared:
     )
 
 
-def _refusal(key: str, errors: list[GraphQLError]) -> Prepared:
-    return Prepared(sha256=key, errors=tuple(formatted(error) for error in errors))
+def _refusal(errors: list[GraphQLError]) -> Prepared:
+    return Prepared(errors=tuple(formatted(error) for error in errors))
 
 
 def _input_of(  # noqa: C901 - one walk over the kinds of values

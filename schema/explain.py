@@ -1,9 +1,8 @@
 """The SQL statements that an operation took, for an ADMIN of the platform who asks for them."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,14 +41,14 @@ def begin(headers: Mapping[str, str]) -> None:
     _taken.set(Taken() if WISH in headers else None)
 
 
-@contextmanager
-def unnoted() -> Iterator[None]:
-    """Note no statements: those that count points are not the operation's."""
-    outer = _taken.set(None)
-    try:
-        yield
-    finally:
-        _taken.reset(outer)
+def pause() -> Token[Taken | None]:
+    """Note no statements until `resume`: those that count points are not the operation's."""
+    return _taken.set(None)
+
+
+def resume(paused: Token[Taken | None]) -> None:
+    """Go on as before."""
+    _taken.reset(paused)
 
 
 def decide(actor: Actor) -> None:

@@ -105,7 +105,7 @@ async def _answered(request: Incoming, kind: str, wish: str) -> Response:
     signing = http_signing.begin(request)
     explain.begin(request.headers)
     try:
-        operation = _operation(request, asked, signing.token)
+        operation = _operation(request, asked, signing.found.token)
     except persisted.Unknown as unknown:
         status = _STATUS.get(unknown.code, 400 if kind == accept.GRAPHQL else 200)
         return http_reply.refused(status, unknown.message, code=unknown.code, kind=kind)

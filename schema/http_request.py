@@ -181,6 +181,8 @@ def checked(document: Any) -> Asked:
 def _document(parameters: dict[str, Any]) -> persisted.Asked:
     """Return how the document is named: by its text, an id, a hash, or by its text and one of these."""
     text, name = parameters.get("query"), parameters.get("documentId")
+    if isinstance(text, str) and name is None and parameters.get("extensions") is None:
+        return persisted.Asked(text, None)
     if name is not None and (not isinstance(name, str) or not 0 < len(name) <= persisted.MAX_ID):
         raise BadRequest(400, "`documentId` must be a short string")
     if (by_hash := _hash(parameters.get("extensions"))) is not None:

@@ -18,11 +18,6 @@ class Signing:
     found: http_actor.Found
     jar: cookies.Jar
 
-    @property
-    def token(self) -> str | None:
-        """The token to run the operation with."""
-        return self.found.token
-
     def is_to_ask_again(self, answer: Answer) -> bool:
         """Whether an old cookie stood in the way of a request that wishes a new one: then it is cleared.
 
@@ -35,14 +30,13 @@ class Signing:
 
     def settle(self, response: Response, answer: Answer) -> None:
         """Write on the response what the operation did to the cookie, if anything that it did was kept."""
-        settings = self.request.settings
         if answer.body.get("data") is None:
             if _is_unauthenticated(answer):
                 http_actor.forget(self.request, response)
         elif self.jar.token is not None:
-            cookies.put(response, self.jar, settings)
+            cookies.put(response, self.jar, self.request.settings)
         elif self.jar.has_ended and self.found.is_cookie:
-            cookies.clear(response, settings)
+            cookies.clear(response, self.request.settings)
 
 
 def begin(request: Incoming) -> Signing:

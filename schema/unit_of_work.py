@@ -106,6 +106,19 @@ async def _timed(
     Nothing of a run that is repeated was kept; the answer goes out after the commit. One that is stopped,
     because it takes too long or because nobody waits for it, is paid for in full.
     """
+    if _waits_for_nothing(work):
+        try:
+            return await _once(
+                work,
+                sessions=sessions,
+                settings=settings,
+                demo=demo,
+                last=True,
+                limit=None,
+                charge=meter.charge,
+            )
+        except compiled.GiveUp:
+            work = replace(work, query=None)
     try:
         async with asyncio.timeout(settings.execution_timeout_ms / 1000) as limit:
             ends_at = limit.when()
@@ -129,6 +142,11 @@ async def _timed(
     raise AssertionError("unreachable")
 
 
+def _waits_for_nothing(work: Work) -> bool:
+    """Tell whether there is nothing to set a time for: no viewer to load, and no field that reads."""
+    return work.query is not None and not work.query[0].step.is_async and work.request.token is None
+
+
 async def _exactly(work: Work, **how: Any) -> Answer:
     """Run an operation; where there is an error to tell, on graphql-core, from a snapshot of its own."""
     try:
@@ -144,21 +162,14 @@ async def _once(
     settings: Settings,
     demo: bool,
     last: bool,
-    limit: asyncio.Timeout,
+    limit: asyncio.Timeout | None,
     charge: Charge | None,
 ) -> Answer:
-    request, document, operation = work.request, work.document, work.operation
-    context = Context(
-        sessions=sessions, settings=settings, address=request.address, demo=demo,
-        document=document,
-        is_mutation=operation.operation is OperationType.MUTATION,
-        root_fields=_root_fields(operation), charge=charge,
-        is_single=work.is_single, columns=work.columns,
-    )  # fmt: skip
+    context = _context(work, sessions=sessions, settings=settings, demo=demo, charge=charge)
     committing = False
     try:
-        if request.token is not None:
-            context.actor = await context.run(_load_actor, token=request.token)
+        if work.request.token is not None:
+            context.actor = await context.run(_load_actor, token=work.request.token)
             _require_read(context)
             explain.decide(context.actor)
         result = await result_of(work, context)
@@ -180,8 +191,7 @@ async def _once(
                 is_request_error=all(e.path is None for e in errors),
             )
         committing = context.is_mutation
-        limit.reschedule(None)
-        await _finish(context)
+        await _finish(context, limit)
     except asyncio.CancelledError:
         await context.abandon()
         raise
@@ -202,6 +212,23 @@ async def _once(
     return Answer(body, is_request_error=is_request_error, is_compiled=work.query is not None)
 
 
+def _context(
+    work: Work,
+    *,
+    sessions: async_sessionmaker[AsyncSession],
+    settings: Settings,
+    demo: bool,
+    charge: Charge | None,
+) -> Context:
+    is_mutation = work.operation.operation is OperationType.MUTATION
+    return Context(
+        sessions=sessions, settings=settings, address=work.request.address, demo=demo,
+        document=work.document, is_mutation=is_mutation,
+        root_fields=_root_fields(work.operation) if is_mutation else 1,
+        charge=charge, is_single=work.is_single, columns=work.columns,
+    )  # fmt: skip
+
+
 def _require_read(context: Context) -> None:
     """Let a token query only with the scope for it; what a mutation answers is part of the mutation.
 
@@ -216,8 +243,10 @@ async def _load_actor(session: AsyncSession, _: actors.Actor, *, token: str) -> 
     return await actors.load(session, token=token)
 
 
-async def _finish(context: Context) -> None:
-    """Keep what a mutation wrote, unless it was a dry run."""
+async def _finish(context: Context, limit: asyncio.Timeout | None) -> None:
+    """Keep what a mutation wrote, unless it was a dry run; a commit that is begun has no limit."""
+    if limit is not None:
+        limit.reschedule(None)
     if context.is_mutation and context.stored != {False}:
         await _unbroken(context.session.commit())
 
