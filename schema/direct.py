@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from schema import accept, http, incoming
 from schema.http_request import MAX_BODY_BYTES
-from schema.incoming import Incoming
+from schema.incoming import Incoming, RawHeaders
 from schema.slow_readers import Patient
 
 PATH = b"/graphql"
@@ -31,8 +31,8 @@ class _Exchange(RequestResponseCycle):
 
     message_event = asyncio.Event()  # nobody waits for it
 
-    def __init__(self, headers: dict[str, str], header_bytes: int, *, keep_alive: bool) -> None:
-        self.headers, self.header_bytes, self.keep_alive = headers, header_bytes, keep_alive
+    def __init__(self, raw: RawHeaders, headers: dict[str, str], *, keep_alive: bool) -> None:
+        self.raw, self.headers, self.keep_alive = raw, headers, keep_alive
         self.content, self.response_complete = b"", False
 
 
@@ -103,7 +103,7 @@ class Http(Patient, HttpToolsProtocol):
         )
         if not is_plain:
             return None
-        return _Exchange(headers, incoming.size(self.headers), keep_alive=self.parser.should_keep_alive())
+        return _Exchange(self.headers, headers, keep_alive=self.parser.should_keep_alive())
 
     def _arrived(self) -> _Exchange | None:
         """Return the request that was on its way: it is that no more."""
@@ -141,12 +141,12 @@ class Http(Patient, HttpToolsProtocol):
         assert self.state is not None  # noqa: S101 - `_direct` has seen to it
         response = await http.reply(
             Incoming(
-                "POST", len(PATH), b"", headers, exchange.header_bytes,
+                "POST", len(PATH), b"", headers, incoming.size(exchange.raw),
                 self.client[0] if self.client else "", self.scheme or "http", self.state, exchange.content,
             )
         )  # fmt: skip
         if len(response.body) >= http.COMPRESSED_FROM and "accept-encoding" in headers:
-            return await _compressed(response, headers["accept-encoding"])
+            return await _compressed(response, exchange.raw)
         return response
 
     def _write(self, exchange: _Exchange, response: Response) -> None:
@@ -161,14 +161,14 @@ class Http(Patient, HttpToolsProtocol):
         self.on_response_complete()
 
 
-async def _compressed(response: Response, wish: str) -> Response:
+async def _compressed(response: Response, asked: RawHeaders) -> Response:
     """Return a response as the middleware lets it through."""
     passed: list[MutableMapping[str, Any]] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:
         passed.append(message)
 
-    scope = {"type": "http", "headers": [(b"accept-encoding", wish.encode("latin-1"))]}
+    scope = {"type": "http", "headers": asked}
     await http.Compressed(response, minimum_size=http.COMPRESSED_FROM)(scope, _nothing, send)
     response.raw_headers, response.body = passed[0]["headers"], passed[1]["body"]
     return response
