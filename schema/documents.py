@@ -94,6 +94,7 @@ class Store(Generic[T]):
 class Prepared:
     """A document that may run, or why it may not."""
 
+    sha256: str
     document: DocumentNode | None = None
     characters: int = 0
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -127,14 +128,14 @@ def prepare(text: str, *, hide_suggestions: bool = False) -> Prepared:
     Refused documents are remembered apart, so that they cannot drive out those that run; what they are told
     depends on `hide_suggestions`, which keeps the schema's names from those who guess.
     """
-    # No document begins with what marks the refusals that hide names.
+    # No document begins with NUL: what is told to those who guess has a name of its own.
     refused_as = f"\0{text}" if hide_suggestions else text
     found = _kept.get(text) or _refused.get(refused_as)
-    (metrics.READ if found is None else metrics.REMEMBERED).inc()
+    metrics.note_document(is_known=found is not None)
     if found is not None:
         found.is_known = True
         return found
-    made = _prepared(text, hide_suggestions=hide_suggestions)
+    made = _prepared(text, hash_of(text), hide_suggestions=hide_suggestions)
     if made.errors:
         if hide_suggestions:
             suggestions.hide(made.errors)
@@ -149,16 +150,16 @@ def forget_refused() -> None:
     _refused.clear()
 
 
-def _prepared(text: str, *, hide_suggestions: bool) -> Prepared:
+def _prepared(text: str, key: str, *, hide_suggestions: bool) -> Prepared:
     try:
         if (exceeded := limits.check_text(text)) is not None:
-            return _refusal([exceeded])
+            return _refusal(key, [exceeded])
         document = parse(text)
         if (exceeded := limits.check(document)) is not None:
-            return _refusal([exceeded])
+            return _refusal(key, [exceeded])
         places, problem = _input_of(document)
         if problem is not None:
-            return Prepared(errors=(shown(problem),))
+            return Prepared(sha256=key, errors=(shown(problem),))
         rules = [NoFragmentCyclesRule] if limits.is_circular(document) else RULES
         errors = validate(
             schema()._schema,  # noqa: SLF001 - the only way to it
@@ -169,8 +170,9 @@ def _prepared(text: str, *, hide_suggestions: bool) -> Prepared:
     except RecursionError:
         errors = [GraphQLError("Nested too deeply")]
     if errors:
-        return _refusal(errors)
+        return _refusal(key, errors)
     return Prepared(
+        sha256=key,
         document=document,
         characters=len(text),
         places=places,
@@ -178,8 +180,8 @@ def _prepared(text: str, *, hide_suggestions: bool) -> Prepared:
     )
 
 
-def _refusal(errors: list[GraphQLError]) -> Prepared:
-    return Prepared(errors=tuple(formatted(error) for error in errors))
+def _refusal(key: str, errors: list[GraphQLError]) -> Prepared:
+    return Prepared(sha256=key, errors=tuple(formatted(error) for error in errors))
 
 
 def _input_of(  # noqa: C901 - one walk over the kinds of values

@@ -15,7 +15,7 @@ from services.rate_limits import Charge
 from services.settings import Settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Request:
     """A GraphQL request as it came in."""
 
@@ -46,7 +46,7 @@ class Answer:
     """In how many seconds there are points enough; None where there were."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Work:
     """What is to be run, and how."""
 

@@ -101,7 +101,7 @@ def _manifest(place: str) -> Mapping[str, str]:
         made = documents.prepare(text)
         if made.document is None:
             raise ConfigurationError(f"{file}: the document {name} cannot run: {made.errors[0]['message']}")
-        by_hash = PREFIX + documents.hash_of(text)
+        by_hash = PREFIX + made.sha256
         known = PREFIX + name if is_hash(name) else name
         if known.startswith(PREFIX) and known != by_hash:
             raise ConfigurationError(f"{file}: {name} is not the hash of its document")

@@ -55,7 +55,9 @@ async def execute(
     if isinstance(found, Answer):
         return found
     work = work_of(request, *found, settings)
-    answer = await _timed(work, meter, sessions=sessions, settings=settings, demo=demo)
+    answer = await _at_once(work, sessions=sessions, settings=settings, demo=demo, charge=meter.charge)
+    if answer is None:
+        answer = await _timed(work, meter, sessions=sessions, settings=settings, demo=demo)
     meter.settle(answer.body.get("data"))
     if settings.hides_suggestions:
         suggestions.hide(answer.body.get("errors", ()))
@@ -93,6 +95,19 @@ async def snapshot(
         await context.close()
 
 
+async def _at_once(work: Work, **how: Any) -> Answer | None:
+    """Run a query without a field that reads, for nobody: it begins nothing, and no time is set for it.
+
+    None where it is another, or where there is an error to tell.
+    """
+    if work.query is None or work.query[0].step.is_async or work.request.token is not None:
+        return None
+    try:
+        return Answer({"data": await compiled.run(*work.query, _context(work, **how))}, is_compiled=True)
+    except compiled.GiveUp:
+        return None
+
+
 async def _timed(
     work: Work,
     meter: Meter,
@@ -106,19 +121,6 @@ async def _timed(
     Nothing of a run that is repeated was kept; the answer goes out after the commit. One that is stopped,
     because it takes too long or because nobody waits for it, is paid for in full.
     """
-    if _waits_for_nothing(work):
-        try:
-            return await _once(
-                work,
-                sessions=sessions,
-                settings=settings,
-                demo=demo,
-                last=True,
-                limit=None,
-                charge=meter.charge,
-            )
-        except compiled.GiveUp:
-            work = replace(work, query=None)
     try:
         async with asyncio.timeout(settings.execution_timeout_ms / 1000) as limit:
             ends_at = limit.when()
@@ -142,11 +144,6 @@ async def _timed(
     raise AssertionError("unreachable")
 
 
-def _waits_for_nothing(work: Work) -> bool:
-    """Tell whether there is nothing to set a time for: no viewer to load, and no field that reads."""
-    return work.query is not None and not work.query[0].step.is_async and work.request.token is None
-
-
 async def _exactly(work: Work, **how: Any) -> Answer:
     """Run an operation; where there is an error to tell, on graphql-core, from a snapshot of its own."""
     try:
@@ -162,7 +159,7 @@ async def _once(
     settings: Settings,
     demo: bool,
     last: bool,
-    limit: asyncio.Timeout | None,
+    limit: asyncio.Timeout,
     charge: Charge | None,
 ) -> Answer:
     context = _context(work, sessions=sessions, settings=settings, demo=demo, charge=charge)
@@ -191,7 +188,8 @@ async def _once(
                 is_request_error=all(e.path is None for e in errors),
             )
         committing = context.is_mutation
-        await _finish(context, limit)
+        limit.reschedule(None)
+        await _finish(context)
     except asyncio.CancelledError:
         await context.abandon()
         raise
@@ -243,10 +241,8 @@ async def _load_actor(session: AsyncSession, _: actors.Actor, *, token: str) -> 
     return await actors.load(session, token=token)
 
 
-async def _finish(context: Context, limit: asyncio.Timeout | None) -> None:
-    """Keep what a mutation wrote, unless it was a dry run; a commit that is begun has no limit."""
-    if limit is not None:
-        limit.reschedule(None)
+async def _finish(context: Context) -> None:
+    """Keep what a mutation wrote, unless it was a dry run."""
     if context.is_mutation and context.stored != {False}:
         await _unbroken(context.session.commit())
 
