@@ -8,6 +8,7 @@ else goes through uvicorn as ever: other addresses, streams, requests that wait 
 import asyncio
 import logging
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import State
@@ -26,13 +27,23 @@ _UNUSUAL = frozenset({"expect", "transfer-encoding", "upgrade", "x-forwarded-for
 log = logging.getLogger("commonweal.http")
 
 
+@dataclass(slots=True)
+class _Head:
+    """The headers of a request; a client says the same in the next one."""
+
+    raw: RawHeaders
+    by_name: dict[str, str]
+    size: int
+    is_plain: bool
+
+
 class _Exchange(RequestResponseCycle):
     """A request and its answer, as far as uvicorn asks of the one that it is at."""
 
     message_event = asyncio.Event()  # nobody waits for it
 
-    def __init__(self, raw: RawHeaders, headers: dict[str, str], *, keep_alive: bool) -> None:
-        self.raw, self.headers, self.keep_alive = raw, headers, keep_alive
+    def __init__(self, head: _Head, *, keep_alive: bool) -> None:
+        self.head, self.keep_alive = head, keep_alive
         self.content, self.response_complete = b"", False
 
 
@@ -41,10 +52,14 @@ class Http(Patient, HttpToolsProtocol):
 
     state: State | None = None
     """What lives as long as the application; without it, all goes through ASGI."""
+    _head: _Head | None = None
+    """That of the last request."""
     _arriving: _Exchange | None = None
     """A request whose body is not whole."""
     _waits: asyncio.TimerHandle | None = None
     _running: asyncio.Task[None] | None = None
+    _rests_since: float | None = None
+    """When it was answered last; None while something comes or is worked at."""
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
@@ -72,6 +87,7 @@ class Http(Patient, HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read; what is not whole after a while goes the other way."""
+        self._rests_since = None
         super().data_received(data)
         if self._arriving is not None and self._waits is None:
             self._waits = self.loop.call_later(PATIENCE_SECONDS, self._go_through_asgi)
@@ -88,22 +104,41 @@ class Http(Patient, HttpToolsProtocol):
             self._running.cancel()
             self._running = None
         super().connection_lost(exc)
+        super()._unset_keepalive_if_required()
+
+    def on_response_complete(self) -> None:
+        """Wait for another request; the clock for that runs on from one to the next."""
+        self._rests_since = None if self.pipeline else self.loop.time()
+        if self.pipeline or self.timeout_keep_alive_task is None or self.transport.is_closing():
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Look how long nothing came, when the clock rings."""
+        self.timeout_keep_alive_task = None
+        if self._rests_since is None:
+            return  # the next answer starts it
+        left = self._rests_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Let the clock run: to stop it and start another for each request costs more than the request."""
 
     def _direct(self) -> _Exchange | None:
         """Return a request that can go straight to the endpoint."""
         is_first = self.cycle is None or self.cycle.response_complete
         if self.state is None or self.url != PATH or not is_first or self.parser.get_method() != b"POST":
             return None
-        headers = incoming.by_name(self.headers)
-        is_plain = (
-            _UNUSUAL.isdisjoint(headers)
-            and 0 < int(headers.get("content-length", "0")) <= MAX_BODY_BYTES
-            and self.parser.get_http_version() == "1.1"
-            and accept.EVENTS not in headers.get("accept", "").lower()
-        )
-        if not is_plain:
+        if self._head is None or self._head.raw != self.headers:
+            self._head = _head(self.headers)
+        if not self._head.is_plain or self.parser.get_http_version() != "1.1":
             return None
-        return _Exchange(self.headers, headers, keep_alive=self.parser.should_keep_alive())
+        return _Exchange(self._head, keep_alive=self.parser.should_keep_alive())
 
     def _arrived(self) -> _Exchange | None:
         """Return the request that was on its way: it is that no more."""
@@ -137,16 +172,16 @@ class Http(Patient, HttpToolsProtocol):
             self._write(exchange, response)
 
     async def _response(self, exchange: _Exchange) -> Response:
-        headers = exchange.headers
+        head = exchange.head
         assert self.state is not None  # noqa: S101 - `_direct` has seen to it
         response = await http.reply(
             Incoming(
-                "POST", len(PATH), b"", headers, incoming.size(exchange.raw),
-                self.client[0] if self.client else "", self.scheme or "http", self.state, exchange.content,
+                "POST", len(PATH), b"", head.by_name, head.size, self.client[0] if self.client else "",
+                self.scheme or "http", self.state, exchange.content,
             )
         )  # fmt: skip
-        if len(response.body) >= http.COMPRESSED_FROM and "accept-encoding" in headers:
-            return await _compressed(response, exchange.raw)
+        if len(response.body) >= http.COMPRESSED_FROM and "accept-encoding" in head.by_name:
+            return await _compressed(response, head.raw)
         return response
 
     def _write(self, exchange: _Exchange, response: Response) -> None:
@@ -159,6 +194,16 @@ class Http(Patient, HttpToolsProtocol):
         if not exchange.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+
+def _head(raw: RawHeaders) -> _Head:
+    headers = incoming.by_name(raw)
+    is_plain = (
+        _UNUSUAL.isdisjoint(headers)
+        and 0 < int(headers.get("content-length", "0")) <= MAX_BODY_BYTES
+        and accept.EVENTS not in headers.get("accept", "").lower()
+    )
+    return _Head(raw, headers, incoming.size(raw), is_plain)
 
 
 async def _compressed(response: Response, asked: RawHeaders) -> Response:

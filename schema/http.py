@@ -4,6 +4,7 @@ import logging
 import random
 import re
 import time
+from collections.abc import Awaitable
 from dataclasses import replace
 
 from starlette.datastructures import Headers
@@ -66,35 +67,37 @@ async def answered(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def reply(request: Incoming) -> Response:
-    """Return the response to a request at this address; a fault of ours is logged and masked."""
-    try:
-        return await _reply(request)
-    except Exception as error:  # noqa: BLE001 - masked and logged
-        return http_reply.fault(error)
+    """Answer a GraphQL POST or GET; show GraphiQL to a browser that asks for a page.
 
-
-async def _reply(request: Incoming) -> Response:
-    """Answer a GraphQL POST or GET; show GraphiQL to a browser that asks for a page."""
+    A fault of ours is logged and masked.
+    """
     wish = request.headers.get("accept", "")
-    is_post = request.method == "POST"
-    if request.method == "GET" and accept.wants_page(wish):
-        return graphiql.page()
-    logs.request_id.set(_request_id(request))
     kind = accept.chosen(wish)
-    if kind is None and is_post and accept.wants_events(wish, is_subscription=True):
-        kind = accept.JSON
     try:
-        if not is_post and request.method != "GET":
+        if request.method == "GET" and accept.wants_page(wish):
+            return graphiql.page()
+        logs.request_id.set(_request_id(request))
+        if request.method not in {"GET", "POST"}:
             told = "Send a POST with a JSON body, or a GET of a query"
             return http_reply.refused(405, told, kind=kind, allow=b"GET, POST")
-        if kind is None:
-            told = f"The answer can be {accept.GRAPHQL} or {accept.JSON}"
-            return http_reply.refused(406, told, kind=None)
-        return await _answered(request, kind, wish)
+        return await _answered(request, kind or _beside_a_stream(request, wish), wish)
     except BadRequest as bad:
         return http_reply.refused(bad.status, bad.message, code=bad.code, kind=kind)
     except ClientDisconnect:
         return Response(status_code=400)
+    except Exception as error:  # noqa: BLE001 - masked and logged
+        return http_reply.fault(error)
+
+
+def _beside_a_stream(request: Incoming, wish: str) -> str:
+    """Return the type of what is said to one who would have a stream alone, where there is none.
+
+    Raises:
+        BadRequest: 406 to others.
+    """
+    if request.method == "POST" and accept.wants_events(wish, is_subscription=True):
+        return accept.JSON
+    raise BadRequest(406, f"The answer can be {accept.GRAPHQL} or {accept.JSON}")
 
 
 async def _answered(request: Incoming, kind: str, wish: str) -> Response:
@@ -140,13 +143,13 @@ def _operation(request: Incoming, asked: http_request.Asked, token: str | None) 
     )
 
 
-async def _run(request: Incoming, operation: unit_of_work.Request) -> unit_of_work.Answer:
+def _run(request: Incoming, operation: unit_of_work.Request) -> Awaitable[unit_of_work.Answer]:
     """Run an operation, unless its client hangs up."""
     state = request.state
     work = unit_of_work.execute(
         operation, sessions=state.sessions, settings=state.settings, buckets=state.buckets
     )
-    return await (work if request.receive is None else hanging_up.unless_gone(request.receive, work))
+    return work if request.receive is None else hanging_up.unless_gone(request.receive, work)
 
 
 async def _is_streamed(wish: str, operation: unit_of_work.Request, request: Incoming) -> bool:

@@ -132,9 +132,9 @@ class Meter:
 
 def headers(charge: Charge) -> list[tuple[bytes, bytes]]:
     """Return what each answer says of its bucket."""
-    left = charge.remaining
+    limit, left = charge.limit, charge.remaining
     return [
-        (b"ratelimit-limit", b"%d" % charge.limit),
+        (b"ratelimit-limit", b"%d" % limit),
         (b"ratelimit-remaining", b"%d" % left),
         (b"ratelimit-reset", b"%d" % charge.reset_seconds(left)),
     ]

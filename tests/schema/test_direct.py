@@ -292,6 +292,24 @@ async def test_a_connection_that_rests_is_closed(shared: World) -> None:
             assert await peer.is_closed()
 
 
+async def test_a_connection_at_work_does_not_rest(database: Database, world: World) -> None:
+    async with serving(world.settings, outbox_interval_ms=3_600_000) as place:
+        await settled(database)
+        place.server.config.timeout_keep_alive = 1
+        async with meeting(place) as peer:
+            for alone in (True, False):
+                async with locked(database, "collective"):
+                    peer.say(request_of(READS) if alone else request_of(TINY) * 2 + request_of(READS))
+                    await asyncio.sleep(1.5)
+                told = [(await peer.hear())[1] for _ in range(1 if alone else 3)]
+                assert b"commonweal" in told[-1]
+            peer.say(request_of(TINY)[:20])
+            await asyncio.sleep(1.5)
+            peer.say(request_of(TINY)[20:])
+            assert (await peer.hear())[1] == TOLD
+            assert await peer.is_closed()
+
+
 @pytest.mark.parametrize("way", [(), (ROUNDABOUT,)])
 async def test_who_hangs_up_ends_the_statement(
     database: Database, world: World, way: tuple[str, ...]
