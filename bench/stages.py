@@ -48,6 +48,7 @@ _RULES: Sequence[tuple[str, tuple[str, ...], str]] = (
     ("/services/actors", (), "unit of work: document, viewer, limits"),
     ("/schema/http", (), "HTTP layer, with its log and counters"),
     ("/schema/accept", (), "HTTP layer, with its log and counters"),
+    ("/schema/incoming", (), "HTTP layer, with its log and counters"),
     ("/schema/persisted", (), "HTTP layer, with its log and counters"),
     ("/schema/logs", (), "HTTP layer, with its log and counters"),
     ("/schema/metrics", (), "HTTP layer, with its log and counters"),

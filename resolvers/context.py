@@ -66,9 +66,10 @@ class Context:
         """The session, made when it is first used: an operation may do without a database."""
         return self.sessions()
 
-    def __post_init__(self) -> None:
-        """Make the loaders, which live as long as the operation."""
-        self.loaders = Loaders(self.run)
+    @cached_property
+    def loaders(self) -> Loaders:
+        """What loads by keys, made when it is first used; it lives as long as the operation."""
+        return Loaders(self.run)
 
     async def run(
         self,
@@ -116,7 +117,8 @@ class Context:
 
     async def settled(self) -> None:
         """Wait until nothing uses the session: an operation that ended early may have left calls."""
-        await self.loaders.settled()
+        if "loaders" in vars(self):
+            await self.loaders.settled()
         while self._calls:
             await asyncio.wait(self._calls)
 
@@ -135,7 +137,8 @@ class Context:
         """Give the connection back once nothing uses it; what was not committed is undone."""
         await self.settled()
         self._abandoned = True  # what comes later would begin anew, and nobody would end it
-        self.loaders.forget()
+        if "loaders" in vars(self):
+            self.loaders.forget()
         if "session" not in vars(self):
             return
         try:

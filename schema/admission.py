@@ -23,9 +23,9 @@ async def admitted(request: Request, meter: Meter, *, is_streamed: bool = False)
 
     Subscriptions run where their answers are streamed.
     """
+    paused = explain.pause()
     try:
-        with explain.unnoted():
-            found = await _admitted(request, meter, is_streamed=is_streamed)
+        found = await _admitted(request, meter, is_streamed=is_streamed)
     except Refused as refused:
         return Answer(
             {"errors": [shown(refused)]}, is_request_error=True, charge=meter.charge,
@@ -33,6 +33,8 @@ async def admitted(request: Request, meter: Meter, *, is_streamed: bool = False)
         )  # fmt: skip
     except Problem as problem:
         return Answer({"errors": [shown(problem)]}, is_request_error=True, charge=meter.charge)
+    finally:
+        explain.resume(paused)
     return replace(found, charge=meter.charge) if isinstance(found, Answer) else found
 
 

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -18,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from schema import explain, export, graphiql, origins, websocket
 from schema.cors import Cors
-from schema.http import Compressed, answered
+from schema.http import COMPRESSED_FROM, Compressed, answered
 from schema.live import Live
 from schema.metrics import metrics
 from schema.persisted import Persisted
@@ -91,8 +93,19 @@ def application(settings: Settings) -> Starlette:
     )
 
 
+class _Shared(State):
+    """What lives as long as the application, as plain attributes: each request reads some."""
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        object.__setattr__(self, key, value)
+
+
 class _Application(Starlette):
     """The routes; what most requests are for comes first, past all that the pages need."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.state = _Shared()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or a connection."""
@@ -105,7 +118,7 @@ class _Application(Starlette):
         await (_COMPRESSED if encodings else answered)(scope, receive, send)
 
 
-_COMPRESSED = Compressed(answered, minimum_size=1_000)
+_COMPRESSED = Compressed(answered, minimum_size=COMPRESSED_FROM)
 
 
 async def alive(_: Request) -> Response:

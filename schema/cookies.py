@@ -4,10 +4,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 
-from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from models import now
+from schema.incoming import Incoming
 from services.settings import Settings
 
 WISH = "commonweal-cookie"
@@ -46,9 +46,9 @@ def end() -> None:
         held.has_ended = True
 
 
-def given(connection: HTTPConnection, settings: Settings) -> str | None:
+def given(request: Incoming) -> str | None:
     """Return the token in a request's cookie."""
-    return connection.cookies.get(_name(settings)) or None
+    return request.cookies.get(_name(request.settings)) or None if "cookie" in request.headers else None
 
 
 def put(response: Response, held: Jar, settings: Settings) -> None:

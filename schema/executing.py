@@ -17,7 +17,7 @@ from services.settings import Settings
 from services.written import Writing, Written
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Request:
     """A GraphQL request as it came in."""
 
@@ -52,7 +52,7 @@ class Answer:
     """In how many seconds there are points enough; None where there were."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Work:
     """What is to be run, and how."""
 

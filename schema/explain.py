@@ -1,15 +1,13 @@
 """The SQL statements that an operation took, for an ADMIN of the platform who asks for them."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
-from starlette.requests import HTTPConnection
 
 from services.actors import Actor
 
@@ -38,19 +36,19 @@ def listen(engine: AsyncEngine) -> None:
     event.listen(engine.sync_engine, "after_cursor_execute", _after)
 
 
-def begin(connection: HTTPConnection) -> None:
+def begin(headers: Mapping[str, str]) -> None:
     """Begin an operation: its statements are noted only if it asks for them."""
-    _taken.set(Taken() if WISH in connection.headers else None)
+    _taken.set(Taken() if WISH in headers else None)
 
 
-@contextmanager
-def unnoted() -> Iterator[None]:
-    """Note no statements: those that count points are not the operation's."""
-    outer = _taken.set(None)
-    try:
-        yield
-    finally:
-        _taken.reset(outer)
+def pause() -> Token[Taken | None]:
+    """Note no statements until `resume`: those that count points are not the operation's."""
+    return _taken.set(None)
+
+
+def resume(paused: Token[Taken | None]) -> None:
+    """Go on as before."""
+    _taken.reset(paused)
 
 
 def decide(actor: Actor) -> None:

@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 0.05
 """How long an operation runs before somebody looks whether the client is still there: most are done then."""
 
 
-async def unless_gone(request: Request, work: Awaitable[T]) -> T:
+async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
     """Do the work of a request whose body was read; cancel it when the client goes.
 
     Raises:
@@ -24,7 +25,7 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T:
 
     async def watch() -> None:
         nonlocal is_gone
-        while (await request.receive())["type"] != "http.disconnect":
+        while (await receive())["type"] != "http.disconnect":
             pass
         is_gone = True
         task.cancel()

@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from schema import cookies, origins
 from schema.http_request import BadRequest, bearer
+from schema.incoming import Incoming, through_asgi
 from services import actors
 from services.actors import Actor
 from services.errors import ErrorCode, Problem
-from services.settings import Settings
 
 ORIGIN_NOT_ALLOWED = "ORIGIN_NOT_ALLOWED"
 STATUS = {
@@ -34,32 +34,35 @@ class Found:
     is_cookie: bool = False
 
 
-def find(connection: HTTPConnection) -> Found:
+_NOBODY = Found()
+
+
+def find(request: Incoming) -> Found:
     """Return the token of a request or a WebSocket; the header, which a program sets, before the cookie.
 
     Raises:
         BadRequest: 401 for another scheme, or no token after it; 403 for a cookie, or the wish for one, from
             a page of another origin.
     """
-    header = connection.headers.get("authorization")
-    settings: Settings = connection.app.state.settings
-    if cookies.WISH in connection.headers:
-        _require_origin(connection, settings)
+    header = request.headers.get("authorization")
+    if cookies.WISH in request.headers:
+        _require_origin(request)
     if header is not None:
         return Found(bearer(header))
-    if (kept := cookies.given(connection, settings)) is None:
-        return Found()
-    _require_origin(connection, settings)
+    if (kept := cookies.given(request)) is None:
+        return _NOBODY
+    _require_origin(request)
     return Found(kept, is_cookie=True)
 
 
-def _require_origin(connection: HTTPConnection, settings: Settings) -> None:
+def _require_origin(request: Incoming) -> None:
     """Refuse what a page of an origin that is not allowed makes a browser send with its cookie."""
-    origin = connection.headers.get("origin")
+    headers, settings = request.headers, request.settings
+    origin = headers.get("origin")
     # Without an Origin it is a GET, or no browser; of a GET, browsers say whose page it is by another header.
-    is_own = origin is not None or connection.headers.get("sec-fetch-site", "none").lower() in _OWN
-    host = connection.headers.get("host", "")
-    if is_own and origins.allowed(settings, origin=origin, host=host, scheme=connection.url.scheme):
+    is_own = origin is not None or headers.get("sec-fetch-site", "none").lower() in _OWN
+    host = headers.get("host", "")
+    if is_own and origins.allowed(settings, origin=origin, host=host, scheme=request.scheme):
         return
     raise BadRequest(403, "The browser's session does not count for pages of this origin", ORIGIN_NOT_ALLOWED)
 
@@ -71,7 +74,7 @@ async def actor_of(connection: HTTPConnection, session: AsyncSession) -> Actor:
         BadRequest: as `find`.
         Unauthenticated: the token is not good any more.
     """
-    found = find(connection)
+    found = find(through_asgi(connection.scope))
     return actors.ANONYMOUS if found.token is None else await actors.load(session, token=found.token)
 
 
@@ -86,12 +89,11 @@ def refused(
     body = {"errors": [{"message": problem.message, "extensions": extensions}]}
     answer = Response(orjson.dumps(body), status or known, media_type="application/json")
     if answer.status_code == STATUS[ErrorCode.UNAUTHENTICATED]:
-        forget(connection, answer)
+        forget(through_asgi(connection.scope), answer)
     return answer
 
 
-def forget(connection: HTTPConnection, answer: Response) -> None:
+def forget(request: Incoming, answer: Response) -> None:
     """Clear the cookie of a request whose token was not good, if the token stood there."""
-    settings = connection.app.state.settings
-    if "authorization" not in connection.headers and cookies.given(connection, settings) is not None:
-        cookies.clear(answer, settings)
+    if "authorization" not in request.headers and cookies.given(request) is not None:
+        cookies.clear(answer, request.settings)

@@ -1,15 +1,19 @@
 """A GraphQL request as it comes over HTTP: its body or its address, parsed once and checked."""
 
+import asyncio
 import json
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from schema import persisted
-from schema.texts import bad_text
+from schema.incoming import Incoming
+from schema.texts import can_be_kept
 from services.errors import ErrorCode
 
 MAX_BODY_BYTES = 200_000
@@ -33,7 +37,7 @@ class BadRequest(Exception):  # noqa: N818 - becomes an answer
         super().__init__(message)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True)
 class Asked:
     """The parameters of a request."""
 
@@ -42,49 +46,68 @@ class Asked:
     operation_name: str | None
 
 
-def check_size(request: Request) -> None:
+def check_size(request: Incoming) -> None:
     """Refuse an address or headers that are too long.
 
     Raises:
         BadRequest: 414 or 431.
     """
-    url = len(request.scope.get("raw_path") or request.scope["path"]) + len(request.scope["query_string"])
-    if url > MAX_URL_BYTES:
+    if request.url_bytes > MAX_URL_BYTES:
         raise BadRequest(414, f"The address may have {MAX_URL_BYTES} bytes")
-    if sum(len(name) + len(value) for name, value in request.headers.raw) > MAX_HEADER_BYTES:
+    if request.header_bytes > MAX_HEADER_BYTES:
         raise BadRequest(431, f"The headers may have {MAX_HEADER_BYTES} bytes")
 
 
-async def from_body(request: Request) -> Asked:
+async def from_body(request: Incoming) -> Asked:
     """Read a POST.
 
     Raises:
         BadRequest: content type, size or form of the body.
     """
-    if not _is_json(request):
+    if not _is_json(request.headers.get("content-type", "")):
         raise BadRequest(415, "The body must be application/json, in UTF-8")
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise BadRequest(415, "The body must not be compressed")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise BadRequest(413, f"The body may have {MAX_BODY_BYTES} bytes")
+    body = request.body
+    if body is None and request.receive is not None:
+        body = await _arrived(request.receive, request.settings.body_timeout_ms / 1000)
     try:
-        text = body.decode()
+        text = (body or b"").decode()
     except UnicodeDecodeError:
         raise BadRequest(400, "The body is not UTF-8") from None
     return checked(parsed(text, "The body"))
 
 
-def from_address(request: Request) -> Asked:
+async def _arrived(receive: Receive, seconds: float) -> bytes:
+    """Return a body once it is there.
+
+    Raises:
+        BadRequest: it is too large, or comes too slowly.
+        ClientDisconnect: the client went in the middle of it.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            while (message := await receive())["type"] == "http.request":
+                body += message.get("body", b"")
+                if len(body) > MAX_BODY_BYTES:
+                    raise BadRequest(413, f"The body may have {MAX_BODY_BYTES} bytes")
+                if not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        raise BadRequest(408, "The body took too long to arrive") from None
+    raise ClientDisconnect
+
+
+def from_address(request: Incoming) -> Asked:
     """Read a GET. A document in words is taken only with a header that no other site can make a browser send.
 
     Raises:
         BadRequest: form of the parameters, or no such header.
     """
-    asked = checked(_parameters(request.scope["query_string"]))
-    if asked.document.text is not None and PREFLIGHT not in request.headers and not _is_json(request):
+    asked = checked(_parameters(request.query))
+    is_safe = PREFLIGHT in request.headers or _is_json(request.headers.get("content-type", ""))
+    if asked.document.text is not None and not is_safe:
         raise BadRequest(
             400, "A GET of a document in words needs the header Commonweal-Preflight, of any value",
             "PREFLIGHT_REQUIRED",
@@ -92,8 +115,9 @@ def from_address(request: Request) -> Asked:
     return asked
 
 
-def _is_json(request: Request) -> bool:
-    kind, *parameters = (p.strip().lower() for p in request.headers.get("content-type", "").split(";"))
+@lru_cache(maxsize=64)
+def _is_json(content_type: str) -> bool:
+    kind, *parameters = (p.strip().lower() for p in content_type.split(";"))
     charsets = {p.partition("=")[2].strip(' "') for p in parameters if p.startswith("charset=")}
     return kind == "application/json" and charsets <= {"utf-8", "utf8", "us-ascii"}
 
@@ -121,13 +145,16 @@ def _parameters(query: bytes) -> dict[str, Any]:
 def parsed(text: str, what: str) -> Any:
     """Read JSON with exact numbers: an amount is never a float, not even on its way in."""
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+        return _READER.decode(text)
     except (ValueError, ArithmeticError, RecursionError):
         raise BadRequest(400, f"{what} is not JSON") from None
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
+
+
+_READER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
 
 
 def checked(document: Any) -> Asked:
@@ -146,7 +173,7 @@ def checked(document: Any) -> Asked:
     if name is not None and (not isinstance(name, str) or len(name) > MAX_NAME):
         raise BadRequest(400, "`operationName` must be a short string")
     asked = _document(document)
-    if bad_text([asked.text or "", asked.id or "", name or ""], ()) is not None:
+    if not can_be_kept(asked.text, asked.id, name):
         raise BadRequest(400, "The document holds half of a surrogate pair, or NUL")
     return Asked(document=asked, variables=variables, operation_name=name or None)
 
@@ -154,6 +181,8 @@ def checked(document: Any) -> Asked:
 def _document(parameters: dict[str, Any]) -> persisted.Asked:
     """Return how the document is named: by its text, an id, a hash, or by its text and one of these."""
     text, name = parameters.get("query"), parameters.get("documentId")
+    if isinstance(text, str) and name is None and parameters.get("extensions") is None:
+        return persisted.Asked(text, None)
     if name is not None and (not isinstance(name, str) or not 0 < len(name) <= persisted.MAX_ID):
         raise BadRequest(400, "`documentId` must be a short string")
     if (by_hash := _hash(parameters.get("extensions"))) is not None:

@@ -2,26 +2,21 @@
 
 from dataclasses import dataclass
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from schema import cookies, http_actor
+from schema.incoming import Incoming
 from schema.unit_of_work import Answer
 from services.errors import ErrorCode
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Signing:
     """The sign-in of one request."""
 
-    request: Request
+    request: Incoming
     found: http_actor.Found
     jar: cookies.Jar
-
-    @property
-    def token(self) -> str | None:
-        """The token to run the operation with."""
-        return self.found.token
 
     def is_to_ask_again(self, answer: Answer) -> bool:
         """Whether an old cookie stood in the way of a request that wishes a new one: then it is cleared.
@@ -35,17 +30,16 @@ class Signing:
 
     def settle(self, response: Response, answer: Answer) -> None:
         """Write on the response what the operation did to the cookie, if anything that it did was kept."""
-        settings = self.request.app.state.settings
         if answer.body.get("data") is None:
             if _is_unauthenticated(answer):
                 http_actor.forget(self.request, response)
         elif self.jar.token is not None:
-            cookies.put(response, self.jar, settings)
+            cookies.put(response, self.jar, self.request.settings)
         elif self.jar.has_ended and self.found.is_cookie:
-            cookies.clear(response, settings)
+            cookies.clear(response, self.request.settings)
 
 
-def begin(request: Request) -> Signing:
+def begin(request: Incoming) -> Signing:
     """Find out who asks, and whether the session that this starts goes into the cookie.
 
     Raises:

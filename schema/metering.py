@@ -130,11 +130,11 @@ class Meter:
             raise Unauthenticated("Sign in to read the schema")
 
 
-def headers(charge: Charge) -> dict[str, str]:
+def headers(charge: Charge) -> list[tuple[bytes, bytes]]:
     """Return what each answer says of its bucket."""
-    left = charge.remaining
-    return {
-        "RateLimit-Limit": str(charge.limit),
-        "RateLimit-Remaining": str(left),
-        "RateLimit-Reset": str(charge.reset_seconds(left)),
-    }
+    limit, left = charge.limit, charge.remaining
+    return [
+        (b"ratelimit-limit", b"%d" % limit),
+        (b"ratelimit-remaining", b"%d" % left),
+        (b"ratelimit-reset", b"%d" % charge.reset_seconds(left)),
+    ]

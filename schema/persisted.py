@@ -28,7 +28,7 @@ class Unknown(Exception):  # noqa: N818 - becomes an answer
         super().__init__(message)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True)
 class Asked:
     """How a request names its document."""
 
@@ -63,6 +63,8 @@ class Persisted:
         """
         if asked.text is None:
             return self._found(asked.id or "")
+        if asked.id is None and not self._only:
+            return asked.text
         key = PREFIX + documents.hash_of(asked.text)
         if asked.id is not None and asked.id != key and self._trusted.get(asked.id) != asked.text:
             raise Unknown(MISMATCH, "The id is not that of the document")

@@ -1,14 +1,15 @@
 """The server process: uvicorn, with what it lacks against those who read nothing, and a clean end."""
 
-import asyncio
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.datastructures import State
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from schema import frames
+from schema.direct import Http
+from schema.slow_readers import Patient
 from services.settings import Settings
 
 PING_SECONDS = 20.0
@@ -27,8 +28,8 @@ def make(application: Starlette, settings: Settings) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
-            http=_patient(_Http, settings),
-            ws=_patient(_WebSocket, settings),
+            http=_with(Http, slow_seconds=settings.live_slow_seconds, state=_state(application)),
+            ws=_with(_WebSocket, slow_seconds=settings.live_slow_seconds),
             ws_max_size=frames.MAX_BYTES,
             ws_ping_interval=PING_SECONDS,
             ws_ping_timeout=PING_SECONDS,
@@ -48,36 +49,27 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _patient(kind: Any, settings: Settings) -> Any:
-    return type(kind.__name__, (kind,), {"slow_seconds": settings.live_slow_seconds})
+def _with(kind: Any, **of_class: Any) -> Any:
+    return type(kind.__name__, (kind,), of_class)
 
 
-class _WebSocket(WebSocketsSansIOProtocol):
-    """Close the connection of one who takes nothing for long: what waits for them is bounded."""
+def _state(application: Starlette) -> State | None:
+    # What middleware there is has a say in each answer (CORS).
+    return None if application.user_middleware else application.state
 
-    slow_seconds = 10
-    _slow: asyncio.TimerHandle | None = None
+
+class _WebSocket(Patient, WebSocketsSansIOProtocol):
+    """Close the connection of one who takes nothing for long."""
 
     def pause_writing(self) -> None:
         super().pause_writing()
         # Whoever does not read is not read from: pings would be answered without bound.
         self.transport.pause_reading()
-        self._slow = self.loop.call_later(self.slow_seconds, self._let_go)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop_clock()
         if not self.read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_clock()
-        super().connection_lost(exc)
-
-    def _stop_clock(self) -> None:
-        if self._slow is not None:
-            self._slow.cancel()
-            self._slow = None
 
     def _let_go(self) -> None:
         """Say goodbye behind what waits; hang up when that is answered, and soon in any case."""
@@ -97,27 +89,3 @@ class _WebSocket(WebSocketsSansIOProtocol):
         self.read_paused = False
         self.transport.resume_reading()
         self.close_timer = self.loop.call_later(FAREWELL_SECONDS, self.transport.abort)
-
-
-class _Http(HttpToolsProtocol):
-    """Hang up on one who takes nothing for long."""
-
-    slow_seconds = 10
-    _slow: asyncio.TimerHandle | None = None
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._slow = self.loop.call_later(self.slow_seconds, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._stop_clock()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_clock()
-        super().connection_lost(exc)
-
-    def _stop_clock(self) -> None:
-        if self._slow is not None:
-            self._slow.cancel()
-            self._slow = None

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from schema.accept import EVENTS
+from schema.incoming import RawHeaders
 from schema.live import Live
 from schema.unit_of_work import Answer, Request
 from services.live_hub import Stopped
@@ -24,10 +25,10 @@ class EventStream(Response):
 
     media_type = EVENTS
 
-    def __init__(self, live: Live, request: Request, *, headers: dict[str, str]) -> None:
+    def __init__(self, live: Live, request: Request, *, headers: RawHeaders) -> None:
         """Answer with the headers, and with what the operation yields."""
-        super().__init__(headers=headers | {"X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
+        super().__init__()
+        self.raw_headers = [*headers, (b"x-accel-buffering", b"no")]
         self._live, self._request = live, request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it

@@ -10,6 +10,11 @@ MAX_DEPTH = 100
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
+def can_be_kept(*texts: str | None) -> bool:
+    """Tell whether PostgreSQL and JSON can carry these texts."""
+    return not any(text and _UNSTORABLE.search(text) for text in texts)
+
+
 def bad_text(value: Any, path: tuple[str, ...]) -> Problem | None:
     """Return what is wrong with a text anywhere in a value: PostgreSQL and JSON cannot carry it.
 

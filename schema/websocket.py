@@ -13,6 +13,7 @@ from schema import frames, http_actor, http_request, logs, origins, persisted, u
 from schema.errors import shown
 from schema.frames import Closed, Message
 from schema.http_request import BadRequest
+from schema.incoming import through_asgi
 from schema.live import Live
 from schema.unit_of_work import Answer
 from services.errors import LimitExceeded, Problem
@@ -112,7 +113,7 @@ class _Connection:
         if self._is_known:
             raise Closed(frames.INIT_AGAIN, "Too many initialisation requests")
         try:
-            self._token = frames.token(message) or http_actor.find(self._socket).token
+            self._token = frames.token(message) or http_actor.find(through_asgi(self._socket.scope)).token
             await self._live.require_viewer(self._token)
         except BadRequest as bad:
             raise Closed(frames.FORBIDDEN, bad.message) from None

@@ -7,7 +7,6 @@ import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from starlette.requests import HTTPConnection
 
 from models.enums import MemberRole
 from schema import explain
@@ -97,7 +96,7 @@ async def test_a_document_that_cannot_run_has_no_statements(client: httpx.AsyncC
 async def test_a_statement_that_fails_has_no_time(shared: World) -> None:
     engine = connect(shared.settings)
     explain.listen(engine)
-    explain.begin(HTTPConnection({"type": "http", "headers": [(b"commonweal-explain", b"1")]}))
+    explain.begin({"commonweal-explain": "1"})
     explain.decide(Actor(platform_id=shared.platform.id, roles={shared.platform.id: frozenset({"ADMIN"})}))
     async with engine.connect() as connection:
         with pytest.raises(DBAPIError):
