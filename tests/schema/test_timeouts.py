@@ -108,7 +108,7 @@ async def test_an_operation_that_takes_too_long_is_stopped(
     scene = await Scene.create(world)
     done(await scene.donate("1.00"))
     before = await stored(world)
-    settings = replace(world.settings, execution_timeout_ms=1_000, outbox_interval_ms=NEVER_MS)
+    settings = replace(world.settings, execution_timeout_ms=2_000, outbox_interval_ms=NEVER_MS)
     async with serving(settings) as client:
         assert "errors" not in (await post(client, {"query": "{ me { id } }"}, **signed(world.admin))).json()
         await until(lambda: idle(database))  # the server's own jobs have run once, too
@@ -121,7 +121,7 @@ async def test_an_operation_that_takes_too_long_is_stopped(
         assert await stored(world) == before
         # The connections that are left are good ones.
         answers = await asyncio.gather(*(post(client, {"query": LOADED}) for _ in range(10)))
-        assert all("errors" not in a.json() for a in answers)
+        assert [a.json()["errors"] for a in answers if "errors" in a.json()] == []
 
 
 async def test_a_statement_that_takes_too_long_is_a_timeout(database: Database, world: World) -> None:
