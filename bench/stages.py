@@ -9,26 +9,30 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cache
 from types import FrameType
 from typing import Any
+from unittest.mock import patch
 
-import uvicorn
 import uvloop
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import Response
 
 from bench import large, load, queries, tables
 from bench.client import Order
 from bench.place import Place, fresh_database
 from bench.serving import Served
-from schema import logs
+from schema import http, logs
+from schema import server as servers
 from schema.app import application
+from schema.incoming import Incoming
 
 _DATABASE = "stages"
 _EVERY_SECONDS = 0.001
 _CLIENT = "the client, and the network between"
 _WAIT = "waiting for PostgreSQL"
 _OTHER = "other"
+_ENCODING = "encoding to JSON"
 _LOOP = ("asyncio/runners.py", "uvloop/__init__.py")
 """Where the innermost frame is while the event loop waits."""
 
@@ -45,9 +49,18 @@ _RULES: Sequence[tuple[str, tuple[str, ...], str]] = (
     ("/schema/unit_of_work", (), "unit of work: document, viewer, limits"),
     ("/schema/documents", (), "unit of work: document, viewer, limits"),
     ("/schema/limits", (), "unit of work: document, viewer, limits"),
+    ("/services/readers", (), "psycopg: sending and receiving"),
+    ("/services/written", (), "ids, put into what PostgreSQL wrote"),
+    ("/services/ids", (), "ids, put into what PostgreSQL wrote"),
+    ("/schema/admission", (), "unit of work: document, viewer, limits"),
+    ("/schema/metering", (), "unit of work: document, viewer, limits"),
+    ("/schema/cost", (), "unit of work: document, viewer, limits"),
+    ("/resolvers/context", (), "unit of work: document, viewer, limits"),
     ("/services/actors", (), "unit of work: document, viewer, limits"),
     ("/schema/http", (), "HTTP layer, with its log and counters"),
     ("/schema/accept", (), "HTTP layer, with its log and counters"),
+    ("/schema/direct", (), "HTTP layer, with its log and counters"),
+    ("/schema/executing", ("encoded", "_plain"), _ENCODING),
     ("/schema/incoming", (), "HTTP layer, with its log and counters"),
     ("/schema/persisted", (), "HTTP layer, with its log and counters"),
     ("/schema/logs", (), "HTTP layer, with its log and counters"),
@@ -60,7 +73,6 @@ _RULES: Sequence[tuple[str, tuple[str, ...], str]] = (
     ("/starlette/", (), "uvicorn and Starlette"),
     ("/uvicorn/protocols/", (), "uvicorn and Starlette"),
 )
-_ENCODING = "encoding to JSON"
 _TEXTS: dict[str, tuple[str, dict[str, Any]]] = {
     "tiny": (queries.TINY, {}),
     "one collective with balance": (queries.COLLECTIVE, {"slug": "large-1"}),
@@ -121,19 +133,16 @@ async def _measured(place: Place) -> dict[str, dict[str, float]]:
 
 
 class _Watched:
-    """The application, with the number of requests it works on and of those it has answered."""
+    """The endpoint, with the number of requests it works on and of those it has answered."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self) -> None:
+        self._reply = http.reply
         self.active = self.answered = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def __call__(self, request: Incoming) -> Response:
         self.active += 1
         try:
-            await self._app(scope, receive, send)
+            return await self._reply(request)
         finally:
             self.active -= 1
             self.answered += 1
@@ -141,17 +150,20 @@ class _Watched:
 
 @asynccontextmanager
 async def _serving(place: Place) -> AsyncIterator[tuple[Served, _Watched]]:
-    watched = _Watched(application(place.settings(_DATABASE)))
-    server = uvicorn.Server(uvicorn.Config(watched, port=0, log_config=None, access_log=False))
+    """Serve as `commonweal serve` does; both ways from the socket call `http.reply`, which is watched."""
+    settings = replace(
+        place.settings(_DATABASE), port=0, rate_capacity=10**9, rate_restore_per_second=10**9
+    )  # fmt: skip
+    watched = _Watched()
+    server = servers.make(application(settings), settings)
     running = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event
         await asyncio.sleep(0.02)
     host, port = server.servers[0].sockets[0].getsockname()[:2]
-    try:
+    with patch.object(http, "reply", watched):
         yield Served(host, port, 0), watched
-    finally:
-        server.should_exit = True
-        await running
+    server.should_exit = True
+    await running
 
 
 class _Sampler:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphql import OperationDefinitionNode
+from graphql import OperationDefinitionNode, OperationType
 
 from schema import cost
 from schema.documents import Prepared
@@ -73,7 +73,9 @@ class Meter:
         """
         if prepared.introspects:
             self._check_introspection()
-        if not prepared.plans:
+        # Read once, and compiled once it is met again.
+        is_query = operation.operation is OperationType.QUERY
+        if not prepared.plans or (is_query and self.settings.compiled_queries and not prepared.programs):
             self._reading = prepared.characters // CHARACTERS_A_POINT
         self.plan = cost.plan(prepared, operation)
         self.requested = self.plan.requested(variables)

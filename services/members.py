@@ -250,23 +250,27 @@ def _rows_of(actor: Actor, owner: Any, key: MembersKey) -> Select[Member]:
     return statement.where(col(Member.role).in_(key.roles)) if key.roles else statement
 
 
+SIDE = "side_"
+"""Before the names of the columns of other sides."""
+
+
 def first_of(actor: Actor, owner: Any, key: MembersKey) -> Select[Any]:
     """Select the first page of an owner's rows, as `pages_of` reads it and no row more, and the other sides.
 
-    The other sides, its second entity, are looked up one by one: for a handful of rows PostgreSQL would read
-    all collectives, once for each owner.
+    The other sides are looked up one by one: for a handful of rows PostgreSQL would read all collectives,
+    once for each owner.
     """
     own, other = (col(Member.collective_id), col(Member.member_id))[:: 1 if key.of_members else -1]
-    seen = (
-        select(Collective)
-        .where(col(Collective.id) == other, visibility.of_collective(actor))
+    collective = Collective.__table__  # type: ignore[attr-defined]  # SQLModel puts it there
+    side = (
+        select(*collective.c)
+        .where(collective.c.id == other, visibility.of_collective(actor, collective.c))
         .offset(literal_column("0"))
-        .lateral("seen")
+        .lateral("side")
     )
-    side = aliased(Collective, seen)
-    found: Any = select(Member, side)
-    statement: Select[Any] = (
-        found.join(side, onclause=true())
+    statement = (
+        select(*Member.__table__.c, *(c.label(SIDE + c.key) for c in side.c))  # type: ignore[attr-defined]  # as above
+        .join(side, onclause=true())
         .where(own == owner, col(Member.until).is_(None), visibility.of_member(actor))
         .order_by(col(Member.since), col(Member.id))
         .limit(literal_column(str(key.page.first)))

@@ -8,30 +8,15 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Integer,
-    Select,
-    Text,
-    Uuid,
-    bindparam,
-    case,
-    cast,
-    func,
-    inspect,
-    literal_column,
-    select,
-)
-from sqlalchemy.dialects.postgresql import aggregate_order_by
-from sqlalchemy.orm import aliased
-from sqlmodel import col
+from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam, case, literal_column, select
 
 from models import Collective, Member, Order, Transaction
 from models.enums import CollectiveType
-from services import balances, members, shown, sql_text, visibility
+from services import balances, members, shown, visibility
 from services.actors import Actor
 from services.shown import Asked, Parts
-from services.sql_text import Piece
+from services.sql_text import Piece, Sql, by_places, literal, text, unless_null, value_of
+from services.sql_text import case as sql_case
 
 MARK = "\x01"
 """Before and after an id: its kind, and the UUID. No text holds it, for JSON escapes it there."""
@@ -47,32 +32,37 @@ _MOMENT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
 
 def statement(actor: Actor, asked: Asked, inner: Select[Any], *, key: str, descending: bool) -> Select[Any]:
     """Return the statement that writes the rows that `inner` finds, in the order of `key` and the id."""
-    shown_of = asked.shown
     found = inner.subquery("t")
-    row = _Row(aliased(shown_of.table, found), shown_of.table)
     writer = _Writer(actor, asked)
-    text = writer.object(shown_of.parts, row)
+    whole = writer.object(asked.shown.parts, _Row("t", found.c, asked.shown.table))
     places = [found.c[name] for name in dict.fromkeys((key, "id"))]
-    order = [place.desc() if descending else place.asc() for place in places]
-    if shown_of.is_whole:
+    if asked.shown.is_whole:
         # One long text: hundreds of short ones come in many pieces, each of which wakes the reader up.
-        whole = func.string_agg(text, aggregate_order_by(sql_text.literal(","), *order), type_=Text)
+        order = ", ".join(f"t.{place.name} {'DESC' if descending else 'ASC'}" for place in places)
+        items = Sql(f"string_agg({whole}, ',' ORDER BY {order})")
         # The first of them is counted as that for which the whole stands.
-        cost = cast(func.sum(writer.cost() + sql_text.number(1)) - sql_text.number(1), Integer)
-        return writer.select(row.of, whole.label("text"), cost.label("cost"))
-    columns = [text.label("text"), writer.cost().label("cost"), *(places if shown_of.wants_places else ())]
-    return writer.select(row.of, *columns).order_by(*order)
+        cost = Sql(f"(sum({writer.cost()} + 1) - 1)::integer")
+        return writer.select(found, _column(items, "text"), _column(cost, "cost"))
+    columns = [_column(whole, "text"), _column(writer.cost(), "cost")]
+    return writer.select(found, *columns, *(places if asked.shown.wants_places else ())).order_by(
+        *(place.desc() if descending else place.asc() for place in places)
+    )
 
 
 @dataclass(frozen=True)
 class _Row:
-    """An alias of a table, or a subquery whose columns are never null."""
+    """A table by the name that it has in the statement."""
 
-    of: Any
+    name: str
+    c: Any
+    """Its columns."""
     table: Any = None
+    """Whose rows these are; without it, no column is ever null."""
+    prefix: str = ""
+    """Before the names of its columns."""
 
-    def __getitem__(self, name: str) -> Any:
-        return self.of.c[name] if self.table is None else getattr(self.of, name)
+    def __getitem__(self, name: str) -> Sql:
+        return Sql(f"{self.name}.{self.prefix}{name}")
 
     def may_lack(self, name: str) -> bool:
         return self.table is not None and bool(self.table.__table__.c[name].nullable)
@@ -85,10 +75,10 @@ class _Writer:
     actor: Actor
     asked: Asked
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
-    known: dict[str, Any] = field(default_factory=dict)
-    """Collectives that are there already, by the column of the row that names them."""
+    known: dict[str, _Row] = field(default_factory=dict)
+    """Collectives that are there already, by the column of a member row that names them."""
     joins: list[tuple[Any, Any]] = field(default_factory=list)
-    costs: list[Any] = field(default_factory=list)
+    costs: list[str] = field(default_factory=list)
 
     def select(self, start: Any, *columns: Any) -> Select[Any]:
         """Return the columns of what is joined to the start."""
@@ -97,147 +87,152 @@ class _Writer:
             found = found.outerjoin(table, condition)
         return found
 
-    def cost(self) -> Any:
+    def cost(self) -> Sql:
         """Return how many objects were joined."""
-        return sum(self.costs, start=sql_text.number(0))
+        return Sql(" + ".join(["0", *self.costs]))
 
-    def object(self, parts: Parts, row: _Row) -> ColumnElement[str]:
+    def name(self) -> str:
+        """Return a name for another table."""
+        return f"t{next(self.numbers)}"
+
+    def object(self, parts: Parts, row: _Row) -> Sql:
         """Return the text of an object of a row that is there."""
         pieces: list[Piece] = ["{"]
         for i, (key, value) in enumerate(parts):
-            pieces.append(f'{"," if i else ""}"{key}":')
-            pieces += self.pieces(value, row)
-        return sql_text.text([*pieces, "}"])
+            pieces += [f'{"," if i else ""}"{key}":', *self.pieces(value, row)]
+        return text([*pieces, "}"])
 
-    def pieces(self, value: shown.Value, row: _Row, null: str = "null") -> list[Piece]:  # noqa: C901, PLR0911, PLR0912 - one way a kind
+    def pieces(self, value: shown.Value, row: _Row, null: str = "null") -> list[Piece]:  # noqa: PLR0911 - one a kind
         """Return the text of a value, in pieces that are never NULL."""
         match value:
             case shown.Required(inner):
                 return self.pieces(inner, row, REFUSED)
             case shown.Constant(json):
                 return [json]
-            case shown.Plain(column):
-                return sql_text.unless_null(['"', row[column], '"'], null, row.may_lack(column))
-            case shown.Words(column):
-                return sql_text.unless_null(
-                    [cast(func.to_json(row[column]), Text)], null, row.may_lack(column)
-                )
-            case shown.Number(column):
-                return sql_text.unless_null([cast(row[column], Text)], null, row.may_lack(column))
-            case shown.Moment(column):
-                moment = func.to_char(
-                    func.timezone(sql_text.literal("UTC"), row[column]), sql_text.literal(_MOMENT), type_=Text
-                )
-                return sql_text.unless_null(['"', moment, '"'], null, row.may_lack(column))
-            case shown.PublicId(kind, column):
-                pieces: list[Piece] = [f'"{MARK}{kind} ', cast(row[column], Text), f'{MARK}"']
-                return sql_text.unless_null(pieces, null, row.may_lack(column))
             case shown.TypeName(names):
-                if len(names) == 1:
-                    return [f'"{names[0][1]}"']
-                return [
-                    '"',
-                    case(
-                        *(
-                            (row["type"] == sql_text.literal(kind), sql_text.literal(known))
-                            for kind, known in names
-                        )
-                    ),
-                    '"',
-                ]
+                return _type_name(names, row)
             case shown.Amount():
-                return self._amount(value, row, null)
+                return _amount(value, row, null)
             case shown.One(of, column, parts):
-                if row.table is Member and column in self.known:
-                    self.costs.append(sql_text.number(1))
-                    return [self.object(parts, _Row(self.known[column], Collective))]
-                table, may_see = _SEEN[of]
-                return self._one(table, lambda other: other.id == row[column], may_see, parts, null)
+                return self._one(of, column, parts, row, null)
             case shown.Host(parts):
                 return self._host(parts, row, null)
             case shown.BalanceIn():
                 return self._balance(value, row, null)
             case shown.Members():
                 return self._members(value, row)
+        return unless_null(_of_column(value, row[value.column]), null, row.may_lack(value.column))
 
-    def _amount(self, value: shown.Amount, row: _Row, null: str) -> list[Piece]:
-        minor, currency = row[value.minor], row[value.currency]
-        pieces: list[Piece] = ["{"]
-        for i, (key, part) in enumerate(value.parts):
-            pieces.append(f'{"," if i else ""}"{key}":')
-            match part:
-                case shown.Constant(json):
-                    pieces.append(json)
-                case "value":
-                    pieces += ['"', sql_text.value_of(minor, currency), '"']
-                case "currency":
-                    pieces += ['"', currency, '"']
-                case "minor_units":
-                    pieces += ['"', cast(minor, Text), '"']
-                case "exponent":
-                    pieces.append(cast(sql_text.by_places(currency, str), Text))
-        pieces.append("}")
-        if not (row.may_lack(value.minor) or row.may_lack(value.currency)):
-            return pieces
-        return [
-            case((minor.is_(None) | currency.is_(None), sql_text.literal(null)), else_=sql_text.text(pieces))
-        ]
+    def _one(self, of: str, column: str, parts: Parts, row: _Row, null: str) -> list[Piece]:
+        if row.table is Member and (known := self.known.get(column)) is not None:
+            self.costs.append("1")
+            return [self.object(parts, known)]
+        table, may_see = _SEEN[of]
+        return self._joined(table, row.c[column], may_see, parts, null)
 
-    def _one(
-        self, table: Any, names: Callable[[Any], Any], may_see: Callable[..., Any], parts: Parts, null: str
+    def _joined(
+        self, table: Any, row_id: Any, may_see: Callable[..., Any], parts: Parts, null: str
     ) -> list[Piece]:
-        other = aliased(table, name=f"t{next(self.numbers)}")
-        self.joins.append((other, names(other) & may_see(self.actor, other)))
-        self.costs.append(cast(other.id.is_not(None), Integer))
-        text = self.object(parts, _Row(other, table))
-        return [case((other.id.is_(None), sql_text.literal(null)), else_=text)]
+        other = table.__table__.alias(self.name())
+        self.joins.append((other, (other.c.id == row_id) & may_see(self.actor, other.c)))
+        self.costs.append(f"({other.name}.id IS NOT NULL)::integer")
+        whole = self.object(parts, _Row(other.name, other.c, table))
+        return [sql_case(f"{other.name}.id IS NULL", null, whole)]
 
     def _host(self, parts: Parts, row: _Row, null: str) -> list[Piece]:
-        parent = aliased(Collective, name=f"t{next(self.numbers)}")
-        is_event = row["type"] == CollectiveType.EVENT
-        seen = visibility.of_collective(self.actor, parent)
-        self.joins.append((parent, is_event & (parent.id == row["parent_id"]) & seen))
-        host_id = case((is_event, parent.host_id), else_=row["host_id"])
-        return self._one(Collective, lambda other: other.id == host_id, visibility.of_collective, parts, null)
+        parent = Collective.__table__.alias(self.name())  # type: ignore[attr-defined]  # SQLModel puts it there
+        is_event = row.c.type == CollectiveType.EVENT
+        seen = visibility.of_collective(self.actor, parent.c)
+        self.joins.append((parent, is_event & (parent.c.id == row.c.parent_id) & seen))
+        host_id = case((is_event, parent.c.host_id), else_=row.c.host_id)
+        return self._joined(Collective, host_id, visibility.of_collective, parts, null)
 
     def _balance(self, value: shown.BalanceIn, row: _Row, null: str) -> list[Piece]:
         currency = bindparam(value.name, self.asked.given[value.name], type_=Text)
-        owner = literal_column(f"{_name(row.of)}.id", Uuid)
-        line = balances.sum_of(owner, currency).lateral(f"t{next(self.numbers)}")
-        is_there = row["id"].is_not(None)
-        self.joins.append((line, is_there))
-        self.costs.append(cast(is_there, Integer))
-        text = self.object(value.parts, _Row(line))
-        may_see = visibility.of_balance(self.actor, row.of)
-        return [case((may_see, text), else_=sql_text.literal(null))]
+        line = balances.sum_of(literal_column(row["id"], Uuid), currency).lateral(self.name())
+        is_there = row.c.id.is_not(None)
+        self.joins.append((line, is_there & visibility.of_balance(self.actor, row.c)))
+        self.costs.append(f"({row['id']} IS NOT NULL)::integer")
+        whole = self.object(value.parts, _Row(line.name, line.c))
+        return [sql_case(f"{line.name}.currency IS NULL", null, whole)]
 
     def _members(self, value: shown.Members, row: _Row) -> list[Piece]:
         key: members.MembersKey = self.asked.given[value.name]
-        owner = literal_column(f"{_name(row.of)}.id", Uuid)
-        inner = members.first_of(self.actor, owner, key).subquery(f"t{next(self.numbers)}")
-        member = aliased(Member, inner)
+        inner = members.first_of(self.actor, literal_column(row["id"], Uuid), key).subquery(self.name())
+        member = _Row(inner.name, inner.c, Member)
         other = "member_id" if key.of_members else "collective_id"
-        writer = _Writer(self.actor, self.asked, self.numbers, {other: aliased(Collective, inner)})
+        side = _Row(inner.name, _Prefixed(inner.c), Collective, members.SIDE)
+        writer = _Writer(self.actor, self.asked, self.numbers, {other: side})
         columns: list[Any] = []
         for i, (_, node, parts) in enumerate(value.lists):
-            text = writer.object(parts, _Row(member, Member))
-            item = text if node is None else sql_text.text([f'{{"{node}":', text, "}"])
-            order = (col(member.since), col(member.id))
-            items = func.string_agg(item, aggregate_order_by(sql_text.literal(","), *order), type_=Text)
-            columns.append(func.coalesce(items, sql_text.literal("")).label(f"l{i}"))
-        cost = func.coalesce(
-            func.sum(writer.cost() + sql_text.number(len(value.lists))), sql_text.number(0)
-        ) + sql_text.number(1)
-        lists = writer.select(member, *columns, cast(cost, Integer).label("cost"))
-        found = lists.lateral(f"t{next(self.numbers)}")
-        self.joins.append((found, row["id"].is_not(None)))
-        self.costs.append(func.coalesce(found.c.cost, sql_text.number(0)))
+            item = writer.object(parts, member)
+            if node is not None:
+                item = text([f'{{"{node}":', Sql(f"({item})"), "}"])
+            items = f"string_agg({item}, ',' ORDER BY {member['since']}, {member['id']})"
+            columns.append(_column(Sql(f"coalesce({items}, '')"), f"l{i}"))
+        rows_cost = f"coalesce(sum({writer.cost()} + {len(value.lists)}), 0)"
+        columns.append(_column(Sql(f"({rows_cost} + 1)::integer"), "cost"))
+        found = writer.select(inner, *columns).lateral(self.name())
+        self.joins.append((found, row.c.id.is_not(None)))
+        self.costs.append(f"coalesce({found.name}.cost, 0)")
         pieces: list[Piece] = ["{"]
         for i, (name, _, _) in enumerate(value.lists):
-            pieces += [f'{"," if i else ""}"{name}":[', found.c[f"l{i}"], "]"]
+            pieces += [f'{"," if i else ""}"{name}":[', Sql(f"{found.name}.l{i}"), "]"]
         return [*pieces, "}"]
 
 
-def _name(of: Any) -> str:
-    """Return the name of an alias: what is below refers to it without taking it among its own tables."""
-    return str(inspect(of).selectable.name)
+class _Prefixed:
+    """Columns by their names without a prefix."""
+
+    def __init__(self, columns: Any) -> None:
+        self._columns = columns
+
+    def __getattr__(self, name: str) -> Any:
+        return self._columns[members.SIDE + name]
+
+    __getitem__ = __getattr__
+
+
+def _column(of: Sql, name: str) -> Any:
+    return literal_column(of).label(name)
+
+
+def _of_column(value: Any, column: Sql) -> list[Piece]:
+    """Return the text of a column that is not NULL."""
+    match value:
+        case shown.Plain():
+            return ['"', column, '"']
+        case shown.Words():
+            return [Sql(f"to_json({column})::text")]
+        case shown.Moment():
+            return ['"', Sql(f"to_char(timezone('UTC', {column}), {literal(_MOMENT)})"), '"']
+        case shown.PublicId(kind):
+            return [f'"{MARK}{kind} ', Sql(f"{column}::text"), f'{MARK}"']
+    return [Sql(f"{column}::text")]
+
+
+def _type_name(names: tuple[tuple[str, str], ...], row: _Row) -> list[Piece]:
+    cases = " ".join(f"WHEN {row['type']} = {literal(kind)} THEN {literal(known)}" for kind, known in names)
+    return ['"', Sql(f"CASE {cases} END"), '"']
+
+
+def _amount(value: shown.Amount, row: _Row, null: str) -> list[Piece]:
+    minor, currency = row[value.minor], row[value.currency]
+    pieces: list[Piece] = ["{"]
+    for i, (key, part) in enumerate(value.parts):
+        pieces.append(f'{"," if i else ""}"{key}":')
+        match part:
+            case shown.Constant(json):
+                pieces.append(json)
+            case "value":
+                pieces += ['"', value_of(minor, currency), '"']
+            case "currency":
+                pieces += ['"', currency, '"']
+            case "minor_units":
+                pieces += ['"', Sql(f"{minor}::text"), '"']
+            case "exponent":
+                pieces.append(Sql(f"{by_places(currency, str)}::text"))
+    pieces.append("}")
+    if not (row.may_lack(value.minor) or row.may_lack(value.currency)):
+        return pieces
+    return [sql_case(f"{minor} IS NULL OR {currency} IS NULL", null, text(pieces))]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from graphql import (
@@ -79,6 +80,9 @@ class _Reader:
     compiler: Compiler
     parameters: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
     joined: int = 0
+    """Tables."""
+    _made: dict[Any, tuple[Parts, int]] = field(default_factory=dict)
+    """What is shown by selections, and how many tables are joined for it."""
 
     def root(self, definition: GraphQLField, nodes: list[FieldNode]) -> Plan:
         kind = get_named_type(definition.type)
@@ -90,9 +94,9 @@ class _Reader:
             kinds = self._kinds(definition.type)
             parts = self._parts(kinds, _sets(nodes))
         table = getattr(kinds[0].is_type_of, TABLE, None)
-        if table is None or self.joined > MOST:
+        if table is None:
             raise Unsupported(kind.name)
-        return Plan(Shown(table, parts, is_whole, wants_places), self.parameters)
+        return Plan(_shown(table, parts, is_whole, wants_places), self.parameters)
 
     def fields(self, kind: GraphQLObjectType, sets: Sets) -> dict[str, list[FieldNode]]:
         found = collect.fields(
@@ -149,6 +153,18 @@ class _Reader:
 
     def _parts(self, kinds: Sequence[GraphQLObjectType], sets: Sets) -> Parts:
         """Return what is shown of rows, which must be the same for all types."""
+        # Each type of a row asks for the same below: without this, five times as often at each step down.
+        key = (*(kind.name for kind in kinds), *map(id, sets))
+        if (made := self._made.get(key)) is None:
+            before, self.joined = self.joined, 0
+            made = self._made[key] = (self._same_parts(kinds, sets), self.joined)
+            self.joined = before
+        self.joined += made[1]
+        if self.joined > MOST:
+            raise Unsupported("too much to join")
+        return made[0]
+
+    def _same_parts(self, kinds: Sequence[GraphQLObjectType], sets: Sets) -> Parts:
         before = self.joined
         found = set()
         for kind in kinds:
@@ -271,6 +287,10 @@ class _Reader:
         else:
             self.parameters[name] = _always(value(None))
         return name
+
+
+_shown = lru_cache(maxsize=1_000)(Shown)
+"""What is shown alike is the same, and so are its statements: names of operations make no difference."""
 
 
 def _always(value: Any) -> Callable[[Any], Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from services import statements
 from tests.schema.alike import VIEWERS, Shown, alike, unnumbered
 
 EXAMPLES = 40
@@ -203,3 +204,22 @@ def test_what_cannot_be_written_is_answered_as_ever(
     assert not one.is_written
     exact = shown.answer(query, "admin", compiled=False, **variables)
     assert alike(unnumbered(one.body), unnumbered(exact.body))
+
+
+def test_what_is_nested_deeply_is_written_or_left_alone(shown: Shown) -> None:
+    deep = "{ collectives { nodes " + "{ name host " * 8 + "{ name }" + " }" * 8 + " } }"
+    written(shown, deep)
+    fragments = "".join(
+        f"fragment F{i} on Collective {{ host {{ ...F{i + 1} }} parent {{ ...F{i + 1} }} }} "
+        for i in range(6)
+    )
+    wide = f"{{ collectives {{ nodes {{ ...F0 }} }} }} {fragments} fragment F6 on Collective {{ name }}"
+    shown.answer(wide, "admin", compiled=True)
+    assert not shown.answer(wide, "admin", compiled=True, written=True).is_written
+
+
+def test_what_is_shown_alike_is_one_statement(shown: Shown) -> None:
+    written(shown, "query One { orders(first: 7) { nodes { id status } } }")
+    kept = len(statements._KEPT)  # noqa: SLF001 - what is not to grow
+    written(shown, "query Other { orders(first: 7) { nodes { ...o } } } fragment o on Order { id status }")
+    assert len(statements._KEPT) == kept  # noqa: SLF001 - as above
