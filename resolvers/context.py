@@ -126,6 +126,7 @@ class Context:
         if self._begun:
             return
         if self.is_mutation:
+            await rows.make_room(self.session)
             await self.session.connection(execution_options={"isolation_level": "READ COMMITTED"})
         else:
             self._reading = await rows.begin(

@@ -85,13 +85,14 @@ class _Readers:
         if self.are_kept and reader.is_good:
             self._hand_on(reader)
             return
-        await self._close(reader)
+        await self.close(reader, is_broken=not reader.is_good)
         while reader.driver.closed and self.idle:  # what broke one may have broken all
-            await self._close(self.idle.pop())
+            await self.close(self.idle.pop(), is_broken=True)
 
-    async def _close(self, reader: Reader) -> None:
+    async def close(self, reader: Reader, *, is_broken: bool = False) -> None:
+        """Give a connection back to the pool, or throw it away."""
         try:
-            if not reader.is_good or self.are_kept:
+            if is_broken:
                 await reader.connection.invalidate()
             await reader.connection.close()
         finally:
@@ -137,6 +138,14 @@ async def take(engine: AsyncEngine) -> Reader:
         )  # fmt: skip
         event.listen(engine.sync_engine, "engine_disposed", readers.dispose)
     return await readers.take()
+
+
+async def make_room(engine: AsyncEngine) -> None:
+    """Give a connection that nobody uses back to a pool that is empty: one who writes is about to ask it."""
+    readers = _READERS.get(engine)
+    pool: Any = engine.pool
+    if readers is not None and readers.idle and pool.checkedout() >= pool.size():
+        await readers.close(readers.idle.pop())
 
 
 def at_hand(engine: AsyncEngine) -> int:

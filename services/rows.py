@@ -83,6 +83,12 @@ async def begin(
     return reader
 
 
+async def make_room(session: AsyncSession) -> None:
+    """See to it that connections kept for reading do not keep a session waiting that is to write."""
+    if isinstance(session.bind, AsyncEngine):
+        await readers.make_room(session.bind)
+
+
 async def end(reader: Reader) -> None:
     """End the snapshot, and leave the connection to the next operation."""
     try:

@@ -87,6 +87,23 @@ async def test_a_broken_connection_takes_the_others_with_it(engine: AsyncEngine,
         await reader.give_back()
 
 
+async def test_who_writes_is_not_kept_waiting_by_what_is_kept(engine: AsyncEngine) -> None:
+    taken = [await readers.take(engine) for _ in range(2)]
+    for reader in taken:
+        await reader.give_back()
+    async with engine.connect(), engine.connect():
+        await readers.make_room(engine)
+        assert readers.at_hand(engine) == 1
+        async with asyncio.timeout(5), engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+            await readers.make_room(engine)
+            assert readers.at_hand(engine) == 0
+    again = await readers.take(engine)
+    await again.give_back()
+    await readers.make_room(engine)
+    assert readers.at_hand(engine) == 1, "there was room"
+
+
 async def test_a_small_pool_keeps_nothing(database: Database) -> None:
     engine = databases.connect(replace(database.settings, pool_size=1))
     for _ in range(3):
