@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
-from services import rows
+from services import readers, rows
 from services.actors import ANONYMOUS, Actor
 from services.live_hub import Hub
 from services.rate_limits import Charge
@@ -126,7 +126,7 @@ class Context:
         if self._begun:
             return
         if self.is_mutation:
-            await rows.make_room(self.session)
+            await readers.make_room(self.session)
             await self.session.connection(execution_options={"isolation_level": "READ COMMITTED"})
         else:
             self._reading = await rows.begin(

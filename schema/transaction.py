@@ -16,7 +16,7 @@ from schema.money import amount_of
 from schema.node import CollectiveRef, Node, id_of, rows_of
 from schema.page import Connection
 from services import ids
-from services.shown import Moment, PublicId
+from services.shown import Column, PublicId
 
 Row = strawberry.Parent[models.Transaction]
 _IN_HOST = "In the receiving host's currency; of a payout, in the paying host's."
@@ -42,12 +42,14 @@ class Transaction(Node):
     )
 
     @derived(
-        "at", shown=Moment("at"), description="When it counts; imported history keeps its original time."
+        "at",
+        shown=Column("moment", "at"),
+        description="When it counts; imported history keeps its original time.",
     )
     def created_at(root: Row) -> datetime:
         return root.at
 
-    @derived("created_at", shown=Moment("created_at"), description="When it was written here.")
+    @derived("created_at", shown=Column("moment", "created_at"), description="When it was written here.")
     def recorded_at(root: Row) -> datetime:
         return root.created_at
 

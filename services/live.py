@@ -29,6 +29,8 @@ from services.errors import Invalid, InvalidState
 _PREFIX = "pos_"
 _PLACE = struct.Struct(">QQ")
 _XID = struct.Struct(">Q")
+MAX_XIDS = 1_000
+"""In a position, for each event that is told carries them. Where more wrote at once, some is told twice."""
 
 
 class Position(NamedTuple):
@@ -42,14 +44,14 @@ class Seen(NamedTuple):
     """What a snapshot showed: the transactions below `next_xid` but for those that ran."""
 
     next_xid: int
-    running: tuple[int, ...]
+    running: frozenset[int]
 
     def includes(self, position: Position) -> bool:
         """Tell whether an event was to be seen."""
         return position.xid < self.next_xid and position.xid not in self.running
 
 
-NOTHING = Seen(0, ())
+NOTHING = Seen(0, frozenset())
 
 
 class Start(NamedTuple):
@@ -106,8 +108,9 @@ def encode(start: Start) -> str:
     """Return a start as clients keep it: a position, and what had been seen beyond it if anything was."""
     position, seen = start
     body = _PLACE.pack(*position)
-    if position.xid < seen.next_xid:
-        body += b"".join(map(_XID.pack, (seen.next_xid, *(x for x in seen.running if x >= position.xid))))
+    running = sorted(xid for xid in seen.running if xid >= position.xid)
+    if position.xid < seen.next_xid and len(running) < MAX_XIDS:
+        body += b"".join(map(_XID.pack, (seen.next_xid, *running)))
     return _PREFIX + b32encode(body).decode().rstrip("=").lower()
 
 
@@ -124,9 +127,9 @@ def decode(given: str) -> Start:
         xids = [xid for (xid,) in _XID.iter_unpack(found[_PLACE.size :])]
     except (ValueError, struct.error):
         raise Invalid(f"{given[:40]!r} is not a position", path=["after"]) from None
-    if max(*position, *xids) >= 2**63:
+    if max(*position, *xids) >= 2**63 or len(xids) > MAX_XIDS:
         raise Invalid(f"{given[:40]!r} is not a position", path=["after"])
-    return Start(position, Seen(xids[0], tuple(xids[1:])) if xids else NOTHING)
+    return Start(position, Seen(xids[0], frozenset(xids[1:])) if xids else NOTHING)
 
 
 _MARK = text("SELECT pg_current_snapshot()::text")
@@ -162,7 +165,7 @@ async def mark(session: AsyncSession, _: Actor | None = None) -> Start:
     """
     oldest, following, running = (await session.execute(_MARK)).scalar_one().split(":")
     return Start(
-        Position(int(oldest), 0), Seen(int(following), tuple(map(int, filter(None, running.split(",")))))
+        Position(int(oldest), 0), Seen(int(following), frozenset(map(int, filter(None, running.split(",")))))
     )
 
 

@@ -236,18 +236,23 @@ class MembersKey:
     page: PageRequest
 
 
+def _sides(key: MembersKey) -> tuple[Any, Any]:
+    """Return the column of whose rows these are, and that of the other side."""
+    collective, member = col(Member.collective_id), col(Member.member_id)
+    return (collective, member) if key.of_members else (member, collective)
+
+
+def _open_to(actor: Actor, statement: Select[Any], owner: Any, key: MembersKey) -> Select[Any]:
+    """Narrow to open member rows of an owner that the actor may see; the other sides are the caller's."""
+    own, _ = _sides(key)
+    statement = statement.where(own == owner, col(Member.until).is_(None), visibility.of_member(actor))
+    return statement.where(col(Member.role).in_(key.roles)) if key.roles else statement
+
+
 def _rows_of(actor: Actor, owner: Any, key: MembersKey) -> Select[Member]:
     """Select open member rows of an owner: those that the actor may see, and whose other side, too."""
-    own, other = (col(Member.collective_id), col(Member.member_id))[:: 1 if key.of_members else -1]
-    statement = (
-        select(Member)
-        .join(Collective, other == Collective.id)
-        .where(
-            own == owner, col(Member.until).is_(None), visibility.of_member(actor),
-            visibility.of_collective(actor),
-        )
-    )  # fmt: skip
-    return statement.where(col(Member.role).in_(key.roles)) if key.roles else statement
+    statement = select(Member).join(Collective, _sides(key)[1] == Collective.id)
+    return _open_to(actor, statement.where(visibility.of_collective(actor)), owner, key)
 
 
 SIDE = "side_"
@@ -260,22 +265,16 @@ def first_of(actor: Actor, owner: Any, key: MembersKey) -> Select[Any]:
     The other sides are looked up one by one: for a handful of rows PostgreSQL would read all collectives,
     once for each owner.
     """
-    own, other = (col(Member.collective_id), col(Member.member_id))[:: 1 if key.of_members else -1]
     collective = Collective.__table__  # type: ignore[attr-defined]  # SQLModel puts it there
     side = (
         select(*collective.c)
-        .where(collective.c.id == other, visibility.of_collective(actor, collective.c))
+        .where(collective.c.id == _sides(key)[1], visibility.of_collective(actor, collective.c))
         .offset(literal_column("0"))
         .lateral("side")
     )
-    statement = (
-        select(*Member.__table__.c, *(c.label(SIDE + c.key) for c in side.c))  # type: ignore[attr-defined]  # as above
-        .join(side, onclause=true())
-        .where(own == owner, col(Member.until).is_(None), visibility.of_member(actor))
-        .order_by(col(Member.since), col(Member.id))
-        .limit(literal_column(str(key.page.first)))
-    )
-    return statement.where(col(Member.role).in_(key.roles)) if key.roles else statement
+    statement = select(*Member.__table__.c, *(c.label(SIDE + c.key) for c in side.c))  # type: ignore[attr-defined]  # as above
+    found = _open_to(actor, statement.join(side, onclause=true()), owner, key)
+    return found.order_by(col(Member.since), col(Member.id)).limit(literal_column(str(key.page.first)))
 
 
 async def pages_of(

@@ -7,12 +7,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+from psycopg.pq import TransactionStatus
 from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 LEFT_TO_OTHERS = 2
 WAIT_SECONDS = 10
@@ -28,11 +29,16 @@ class Reader:
 
     @property
     def is_good(self) -> bool:
-        """Whether it can be used by another operation."""
+        """Whether it can be used by another operation: it is open, and in nobody's transaction."""
         connection = self.connection
-        return not (
-            self.driver.closed or connection.closed or connection.invalidated or connection.in_transaction()
-        )
+        is_open = not (self.driver.closed or connection.closed or connection.invalidated)
+        return is_open and not connection.in_transaction() and self.is_idle
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no transaction was begun on it in words, and no statement runs."""
+        idle: bool = self.driver.pgconn.transaction_status == TransactionStatus.IDLE
+        return idle
 
     async def give_back(self) -> None:
         """Leave it to the next operation."""
@@ -61,7 +67,11 @@ class _Readers:
         self.open += 1
         try:
             connection = await self.engine.connect()
-            driver = (await connection.get_raw_connection()).driver_connection
+            try:
+                driver = (await connection.get_raw_connection()).driver_connection
+            except BaseException:
+                await connection.close()
+                raise
         except BaseException:
             self._closed()
             raise
@@ -140,10 +150,11 @@ async def take(engine: AsyncEngine) -> Reader:
     return await readers.take()
 
 
-async def make_room(engine: AsyncEngine) -> None:
-    """Give a connection that nobody uses back to a pool that is empty: one who writes is about to ask it."""
-    readers = _READERS.get(engine)
-    pool: Any = engine.pool
+async def make_room(session: AsyncSession) -> None:
+    """Give a connection that nobody uses back to a pool that is empty: the session is about to ask it."""
+    engine = session.bind
+    assert isinstance(engine, AsyncEngine)  # noqa: S101 - it has no connection of its own yet
+    readers, pool = _READERS.get(engine), cast("Any", engine.pool)
     if readers is not None and readers.idle and pool.checkedout() >= pool.size():
         await readers.close(readers.idle.pop())
 

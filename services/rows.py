@@ -11,7 +11,6 @@ from uuid import UUID
 
 import psycopg
 from psycopg import AsyncRawCursor
-from psycopg.pq import TransactionStatus
 from sqlalchemy import ARRAY, BindParameter, Select, Uuid, any_, bindparam, literal_column, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -83,16 +82,10 @@ async def begin(
     return reader
 
 
-async def make_room(session: AsyncSession) -> None:
-    """See to it that connections kept for reading do not keep a session waiting that is to write."""
-    if isinstance(session.bind, AsyncEngine):
-        await readers.make_room(session.bind)
-
-
 async def end(reader: Reader) -> None:
     """End the snapshot, and leave the connection to the next operation."""
     try:
-        if reader.driver.pgconn.transaction_status != TransactionStatus.IDLE and reader.is_good:
+        if not (reader.is_idle or reader.driver.closed):
             await AsyncRawCursor(reader.driver).execute(b"ROLLBACK")
     except psycopg.Error:
         await reader.connection.invalidate()

@@ -16,30 +16,12 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Plain:
-    """A text column that never holds what JSON would have to escape: codes, slugs, enums."""
+class Column:
+    """A column by itself."""
 
-    column: str
-
-
-@dataclass(frozen=True)
-class Words:
-    """A text column that may hold anything."""
-
-    column: str
-
-
-@dataclass(frozen=True)
-class Number:
-    """A whole number of 32 bits, or a boolean."""
-
-    column: str
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A moment, in UTC with microseconds."""
-
+    how: Literal["code", "words", "number", "moment"]
+    """A code is a text that JSON need not escape: a CHECK or a foreign key names those that there are.
+    Numbers have 32 bits, or are booleans; moments are in UTC, with microseconds."""
     column: str
 
 
@@ -91,7 +73,7 @@ class BalanceIn:
     """What a collective has in the currency that the parameter `name` says."""
 
     name: str
-    parts: tuple[tuple[Key, "Constant | Amount | Plain"], ...] = ()
+    parts: tuple[tuple[Key, "Constant | Amount | Column"], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,19 +98,7 @@ class Required:
 
 
 Value: TypeAlias = (
-    Constant
-    | Plain
-    | Words
-    | Number
-    | Moment
-    | PublicId
-    | Amount
-    | TypeName
-    | One
-    | Host
-    | BalanceIn
-    | Members
-    | Required
+    Constant | Column | PublicId | Amount | TypeName | One | Host | BalanceIn | Members | Required
 )
 Parts: TypeAlias = tuple[tuple[Key, Value], ...]
 

@@ -197,17 +197,17 @@ def _column(of: Sql, name: str) -> Any:
     return literal_column(of).label(name)
 
 
-def _of_column(value: Any, column: Sql) -> list[Piece]:
+def _of_column(value: shown.Column | shown.PublicId, column: Sql) -> list[Piece]:
     """Return the text of a column that is not NULL."""
     match value:
-        case shown.Plain():
-            return ['"', column, '"']
-        case shown.Words():
-            return [Sql(f"to_json({column})::text")]
-        case shown.Moment():
-            return ['"', Sql(f"to_char(timezone('UTC', {column}), {literal(_MOMENT)})"), '"']
         case shown.PublicId(kind):
             return [f'"{MARK}{kind} ', Sql(f"{column}::text"), f'{MARK}"']
+        case shown.Column("code"):
+            return ['"', column, '"']
+        case shown.Column("words"):
+            return [Sql(f"to_json({column})::text")]
+        case shown.Column("moment"):
+            return ['"', Sql(f"to_char(timezone('UTC', {column}), {literal(_MOMENT)})"), '"']
     return [Sql(f"{column}::text")]
 
 

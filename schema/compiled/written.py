@@ -230,7 +230,9 @@ class _Reader:
                 amount = shown.Amount(name, "currency", self._amount(kind.fields[name], below))
                 parts.append((key, amount))
             elif name in {"__typename", "currency"}:
-                parts.append((key, shown.Plain(name) if name == "currency" else shown.Constant('"Balance"')))
+                parts.append(
+                    (key, shown.Column("code", name) if name == "currency" else shown.Constant('"Balance"'))
+                )
             else:
                 raise Unsupported(name)
         self.joined += 1
@@ -305,18 +307,18 @@ def _column(kind: GraphQLOutputType, name: str) -> Value:
     """Return how a column is shown that is answered as it is."""
     of = get_nullable_type(kind)
     if of is GraphQLString:
-        return shown.Words(name)
+        return shown.Column("words", name)
     if of in {GraphQLBoolean, GraphQLInt}:
-        return shown.Number(name)
+        return shown.Column("number", name)
     if isinstance(of, GraphQLEnumType):
         if any(str(value) != known for value, known in leaves.enum_names(of).items()):
             raise Unsupported("an enum by other names")
-        return shown.Plain(name)
+        return shown.Column("code", name)
     match getattr(of, "name", ""):
         case "CurrencyCode":
-            return shown.Plain(name)
+            return shown.Column("code", name)
         case "DateTime":
-            return shown.Moment(name)
+            return shown.Column("moment", name)
     raise Unsupported(name)
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import struct
+from base64 import b32encode
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
@@ -302,14 +304,17 @@ async def test_who_begins_now_is_told_nothing_that_was_to_be_seen(
 def test_a_position_is_what_it_was() -> None:
     for position in (Position(0, 0), Position(7, 3), Position(2**63 - 1, 2**63 - 1)):
         assert live.decode(live.encode(Start(position))) == Start(position)
-    start = Start(Position(7, 0), Seen(12, (7, 9)))
+    start = Start(Position(7, 0), Seen(12, frozenset({7, 9})))
     assert live.decode(live.encode(start)) == start
     later = start._replace(position=Position(8, 1))
-    assert live.decode(live.encode(later)) == Start(Position(8, 1), Seen(12, (9,))), (
+    assert live.decode(live.encode(later)) == Start(Position(8, 1), Seen(12, frozenset({9}))), (
         "what is past is left out"
     )
     assert live.decode(live.encode(start._replace(position=Position(12, 1)))).seen == NOTHING
+    crowded = Start(Position(1, 0), Seen(10**6, frozenset(range(1, live.MAX_XIDS + 1))))
+    assert live.decode(live.encode(crowded)) == Start(Position(1, 0))
+    too_long = "pos_" + b32encode(struct.pack(">1004Q", *range(1004))).decode().rstrip("=").lower()
     for bad in ("", "pos_", "pos_a", "col_" + "a" * 26, "pos_" + "7" * 26, "pos_\udcff", "x" * 1000,
-                live.encode(start)[:-1], live.encode(start) + "aaaa"):  # fmt: skip
+                live.encode(start)[:-1], live.encode(start) + "aaaa", too_long):  # fmt: skip
         with pytest.raises(Invalid):
             live.decode(bad)

@@ -87,20 +87,31 @@ async def test_a_broken_connection_takes_the_others_with_it(engine: AsyncEngine,
         await reader.give_back()
 
 
+async def test_what_is_in_a_transaction_is_nobody_elses(engine: AsyncEngine) -> None:
+    reader = await readers.take(engine)
+    await reader.driver.execute("BEGIN")
+    await reader.give_back()
+    assert readers.at_hand(engine) == 0
+    other = await readers.take(engine)
+    assert other.is_idle
+    await other.give_back()
+
+
 async def test_who_writes_is_not_kept_waiting_by_what_is_kept(engine: AsyncEngine) -> None:
+    session = databases.sessions(engine)()
     taken = [await readers.take(engine) for _ in range(2)]
     for reader in taken:
         await reader.give_back()
     async with engine.connect(), engine.connect():
-        await readers.make_room(engine)
+        await readers.make_room(session)
         assert readers.at_hand(engine) == 1
         async with asyncio.timeout(5), engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
-            await readers.make_room(engine)
+            await readers.make_room(session)
             assert readers.at_hand(engine) == 0
     again = await readers.take(engine)
     await again.give_back()
-    await readers.make_room(engine)
+    await readers.make_room(session)
     assert readers.at_hand(engine) == 1, "there was room"
 
 
