@@ -45,5 +45,5 @@ bench: $(VENV)/.installed ## measure; prints the tables of docs/bench.md
 
 test-debian: $(VENV)/.installed ## the suite again, on Debian's PostgreSQL 15
 	$(BIN)/python -m tests.debian_server $(BIN)/python -m pytest -n 2 --dist loadfile \
-		--ignore tests/schema/test_graphiql.py --ignore tests/schema/test_schema_quality.py \
-		--ignore tests/schema/test_clients.py --ignore tests/schema/test_origins_in_browser.py
+		--ignore tests/schema/graphiql/test_graphiql.py --ignore tests/schema/test_schema_quality.py \
+		--ignore tests/schema/test_clients.py --ignore tests/schema/http/test_origins_in_browser.py

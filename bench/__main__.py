@@ -3,8 +3,11 @@
 import argparse
 from collections.abc import Callable
 
-from bench import approvals, balances, executors, feed, hours, posting, servers, stages, statements
-from bench.place import Place, opened
+from bench import approvals, balances, executors, feed, hours, posting
+from bench import compare_servers as servers
+from bench import profile as stages
+from bench import statement_counts as statements
+from bench.postgres_cluster import Place, opened
 
 BENCHES: dict[str, Callable[[Place], None]] = {
     "posting": posting.run,

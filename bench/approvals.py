@@ -13,14 +13,15 @@ import orjson
 import psycopg
 from psycopg.rows import dict_row
 
-from bench import queries, tables
-from bench.place import Place, execute, fresh_database, require_clean
-from bench.serving import Connection, Served, cpu_seconds, postgres_cpu_seconds, serving, spent
+from bench import markdown_tables as tables
+from bench import queries
+from bench.postgres_cluster import Place, execute, fresh_database, require_clean
+from bench.server_process import Connection, Served, cpu_seconds, postgres_cpu_seconds, serving, spent
 from bench.world import Scene, in_scene
 from models import new_id
-from services import ids
-from services.database import APP_ROLE
-from tests.make import money, of
+from services.core import public_ids as ids
+from services.database.engine import APP_ROLE
+from tests.factories import money, of
 
 _DATABASE = "approvals"
 _CONNECTIONS = (1, 4, 16)

@@ -10,11 +10,12 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from bench import tables
-from bench.place import Place, execute, fresh_database, require_clean
+from bench import markdown_tables as tables
+from bench.postgres_cluster import Place, execute, fresh_database, require_clean
 from models import Collective, new_id, now
-from services import balances, database
-from services.actors import ANONYMOUS
+from services.access.actor import ANONYMOUS
+from services.database import engine as database
+from services.ledger import balances
 
 _DATABASE = "balances"
 _CALLS = 200

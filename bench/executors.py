@@ -15,14 +15,17 @@ import orjson
 from graphql import get_operation_ast
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from bench import large, queries, tables
-from bench.place import Place, fresh_database
-from bench.plain import plain_schema
+from bench import large_dataset as large
+from bench import markdown_tables as tables
+from bench import queries
+from bench.plain_strawberry import plain_schema
+from bench.postgres_cluster import Place, fresh_database
 from resolvers.context import Context
-from schema import compiled, documents
-from schema.executing import encoded
-from services import database
-from services.settings import Settings
+from schema import plan as compiled
+from schema.documents import document_cache as documents
+from schema.execution.operation import encoded
+from services.core.settings import Settings
+from services.database import engine as database
 
 _DATABASE = "executors"
 _LEAST = 8

@@ -10,11 +10,12 @@ import orjson
 import psycopg
 from psycopg.rows import dict_row
 
-from bench import queries, tables
-from bench.place import Place, fresh_database, require_clean
-from bench.serving import Connection, serving
+from bench import markdown_tables as tables
+from bench import queries
+from bench.postgres_cluster import Place, fresh_database, require_clean
+from bench.server_process import Connection, serving
 from bench.world import Scene, in_scene
-from services.database import APP_ROLE
+from services.database.engine import APP_ROLE
 
 _DATABASE = "feed"
 _MOVES = 300

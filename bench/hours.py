@@ -8,12 +8,13 @@ from uuid import UUID
 
 import orjson
 
-from bench import tables
-from bench.place import Place, execute, fresh_database, require_clean, scalar
-from bench.serving import Connection, serving
-from services import database, ids
-from tests.make import World
-from tests.time_scene import TimeScene
+from bench import markdown_tables as tables
+from bench.postgres_cluster import Place, execute, fresh_database, require_clean, scalar
+from bench.server_process import Connection, serving
+from services.core import public_ids as ids
+from services.database import engine as database
+from tests.factories import World
+from tests.hours_world import TimeScene
 
 _DATABASE = "hours"
 _PAGE = 100

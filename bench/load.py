@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from bench.client import GRACE_SECONDS, Found, Order
-from bench.serving import Served
+from bench.server_process import Served
 
 _CLIENT = (sys.executable, "-m", "bench.client")
 

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from statistics import median
 
-from bench import tables
-from bench.place import Place, execute, fresh_database, pgbench, require_clean, scalar
-from services.database import APP_ROLE
+from bench import markdown_tables as tables
+from bench.postgres_cluster import Place, execute, fresh_database, pgbench, require_clean, scalar
+from services.database.engine import APP_ROLE
 
 ACCOUNTS = 100_000
 _DATABASE = "posting"

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bench.place import Place
+from bench.postgres_cluster import Place
 from models import Collective
-from services import database
-from tests.make import Person, World, money, of
+from services.database import engine as database
+from tests.factories import Person, World, money, of
 
 HOSTS = 4
 COLLECTIVES = 50

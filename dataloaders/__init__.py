@@ -12,24 +12,19 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dataloaders.loader import Loader, Together
+from dataloaders.batching import Loader, Together
 from models import Attendance, Collective, Order, Redemption
-from services import (
-    addresses,
-    attendance,
-    balances,
-    directory,
-    events,
-    expenses,
-    issuers,
-    members,
-    methods,
-    offers,
-    platform,
-    reads,
-    redemptions,
-)
-from services.actors import Actor
+from services.access.actor import Actor
+from services.collectives import directory, events, members
+from services.collectives import platform_policy as platform
+from services.identity import email_addresses as addresses
+from services.ledger import balances
+from services.offers import offers, redemptions
+from services.orders import expenses
+from services.orders import payment_methods as methods
+from services.orders import queries as reads
+from services.volunteering import check_in as attendance
+from services.volunteering import issuers
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from models.currency import Currency, FxRate, PlatformPolicy
 from models.economy import Attendance, IssuanceCap, MergedEmail, MutedTopic, Offer, Receipt, Redemption
 from models.identity import Credential, EmailToken, RateBucket, Throttle, Token
 from models.ledger import Hold, LedgerAccount, Posting, RefundTotal, Transaction
-from models.live import LiveEvent
+from models.live_event import LiveEvent
 from models.order import Idempotency, Order, OrderAction, OrderItem, PaymentMethod, PayoutMethod
 from models.outbox import Outbox
 

@@ -10,17 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 import models
 from models.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
 from resolvers.context import Info
-from services import directory, hosting, methods, notifications
-from services import events as event_services
-from services.actors import Actor
-from services.balances import Balance, Owner
-from services.errors import Invalid, NotFound
-from services.events import Counts
-from services.members import MembersKey
-from services.money import Money, known_currency
-from services.pages import Page, PageRequest, Sort
-from services.refs import Ref, named, resolve_one
-from services.visibility import sees_private
+from services.access.actor import Actor
+from services.access.collective_refs import Ref, named, resolve_one
+from services.access.visibility import sees_private
+from services.collectives import directory, hosting
+from services.collectives import events as event_services
+from services.collectives.events import Counts
+from services.collectives.members import MembersKey
+from services.core.errors import Invalid, NotFound
+from services.core.money import Money, known_currency
+from services.core.pagination import Page, PageRequest, Sort
+from services.ledger.balances import Balance, Owner
+from services.messaging import preferences as notifications
+from services.orders import payment_methods as methods
 
 Rows = Sequence[models.Collective]
 

@@ -14,12 +14,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
-from services import readers, rows
-from services.actors import ANONYMOUS, Actor
-from services.live_hub import Hub
-from services.rate_limits import Charge
-from services.readers import Reader
-from services.settings import Settings
+from resolvers.session_cookie import SessionCookie
+from services.access.actor import ANONYMOUS, Actor
+from services.access.rate_limits import Charge
+from services.core.settings import Settings
+from services.database import fetch as rows
+from services.database import read_connections as readers
+from services.database.read_connections import Reader
+from services.live.broadcaster import Hub
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -44,6 +46,8 @@ class Context:
     """What subscriptions follow."""
     demo: bool = False
     """Whether the demo world is being made: short passwords are then allowed."""
+    session_cookie: SessionCookie = field(default_factory=SessionCookie)
+    """What the operation does to the browser's session cookie."""
     charge: Charge | None = None
     """The points that the operation took, where they are counted."""
     stored: set[bool] = field(default_factory=set)

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import models
 from resolvers.context import Info
-from services import hour_reports, hour_requests
-from services.errors import Invalid
-from services.hour_reports import HoursBy, HoursSum, WaitingHours
-from services.refs import Ref, named, resolve_one
+from services.access.collective_refs import Ref, named, resolve_one
+from services.core.errors import Invalid
+from services.volunteering import hour_reports, hour_requests
+from services.volunteering.hour_reports import HoursBy, HoursSum, WaitingHours
 
 DEFAULT_FIRST = 20
 

@@ -2,10 +2,13 @@
 
 from models import Collective
 from resolvers.context import Info
-from services import addresses, identity, passwords, throttle
-from services.actors import ANONYMOUS
-from services.errors import RateLimited
-from services.identity import SignedIn
+from services.access import attempt_limits as throttle
+from services.access.actor import ANONYMOUS
+from services.core.errors import RateLimited
+from services.identity import authentication as identity
+from services.identity import email_addresses as addresses
+from services.identity import password_reset as passwords
+from services.identity.authentication import SignedIn
 
 
 async def sign_up(info: Info, *, email: str, name: str, password: str, currency: str | None) -> Collective:

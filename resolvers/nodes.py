@@ -4,8 +4,10 @@ import asyncio
 from typing import Any
 
 from resolvers.context import Info
-from services import hosting, ids, members, tokens
-from services.errors import Invalid
+from services.collectives import hosting, members
+from services.core import public_ids as ids
+from services.core.errors import Invalid
+from services.identity import access_tokens as tokens
 
 MAX_IDS = 100
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import models
 from resolvers.context import Info
 from resolvers.orders import is_concerned
-from services import offers
-from services.money import Money
-from services.offers import OffersKey
-from services.pages import Page, PageRequest, Sort
-from services.redemption_worth import DOLLARS
-from services.refs import Ref, named, resolve_one
+from services.access.collective_refs import Ref, named, resolve_one
+from services.core.money import Money
+from services.core.pagination import Page, PageRequest, Sort
+from services.offers import offers
+from services.offers.offers import OffersKey
+from services.offers.redemption_quote import DOLLARS
 
 
 async def listed(

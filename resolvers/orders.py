@@ -6,12 +6,12 @@ from uuid import UUID
 
 import models
 from resolvers.context import Context, Info
-from services import reads
-from services.money import Money
-from services.pages import Page, PageRequest, Sort
-from services.reads import OrderFilter, TransactionFilter
-from services.refs import Ref, named, resolve
-from services.visibility import sees_private
+from services.access.collective_refs import Ref, named, resolve
+from services.access.visibility import sees_private
+from services.core.money import Money
+from services.core.pagination import Page, PageRequest, Sort
+from services.orders import queries as reads
+from services.orders.queries import OrderFilter, TransactionFilter
 
 
 async def is_concerned(order: models.Order, context: Context) -> bool:

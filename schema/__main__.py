@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema import commands
-from services import settings as environment
-from services.errors import ConfigurationError, Problem
+from schema.cli import commands
+from services.core import settings as environment
+from services.core.errors import ConfigurationError, Problem
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,22 +10,22 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
-from schema.collective import Business, Community, Event, Nonprofit, User
-from schema.errors import MutationError
-from schema.mutations.attendance import AttendanceMutations
+from schema.mutations.check_in import AttendanceMutations
 from schema.mutations.collectives import CollectiveMutations
-from schema.mutations.decisions import DecisionMutations
 from schema.mutations.events import EventMutations
+from schema.mutations.hours import TimeMutations
 from schema.mutations.identity import IdentityMutations
 from schema.mutations.members import MemberMutations
 from schema.mutations.offers import OfferMutations
+from schema.mutations.order_decisions import DecisionMutations
 from schema.mutations.orders import OrderMutations
-from schema.mutations.people import PeopleMutations
 from schema.mutations.platform import PlatformMutations
-from schema.mutations.time import TimeMutations
-from schema.query import Query
-from schema.scalars import SCALARS
-from schema.subscriptions import Subscription
+from schema.mutations.users import PeopleMutations
+from schema.types.collective import Business, Community, Event, Nonprofit, User
+from schema.types.errors import MutationError
+from schema.types.query import Query
+from schema.types.scalars import SCALARS
+from schema.types.subscription import Subscription
 
 
 @strawberry.type(

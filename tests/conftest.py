@@ -16,10 +16,11 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from models import new_id
-from services import database as databases
-from services import migrations, statements
-from services.settings import Settings
-from tests.make import World
+from services.core.settings import Settings
+from services.database import engine as databases
+from services.database import migrations
+from services.database import statement_cache as statements
+from tests.factories import World
 
 statements.is_checked = True
 SERVERS = os.environ.get("COMMONWEAL_TEST_SERVER_URLS", "").split()

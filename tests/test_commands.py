@@ -16,9 +16,9 @@ import pytest
 
 from models import new_id
 from schema.__main__ import main
-from services import database as databases
-from services import fx_history
-from services.open_collective_file import REQUIRED
+from services.database import engine as databases
+from services.ledger import ecb_rates as fx_history
+from services.open_collective.csv_reader import REQUIRED
 from tests.conftest import Database, Server
 
 Run = Callable[..., int]

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import text
 
 from models.enums import OrderStatus
-from schema import demo, demo_time
-from services import database as databases
-from services import platform
-from services.errors import Conflict
+from schema.demo import volunteers as demo_time
+from schema.demo import world as demo
+from services.collectives import platform_policy as platform
+from services.core.errors import Conflict
+from services.database import engine as databases
 from tests.conftest import Database
-from tests.make import World
+from tests.factories import World
 
 COLLECTIVES = {
     "opensource": ("NONPROFIT", "USD", "opensource"), "wwcode": ("NONPROFIT", "USD", "wwcode"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.settings import Settings
+from services.core.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 OURS = ("schema", "resolvers", "dataloaders", "services", "models")

@@ -9,12 +9,12 @@ from pathlib import Path
 from websockets.exceptions import ConnectionClosed
 
 from models import Collective, FxRate, now
-from services import database as databases
-from services import migrations
-from services.settings import Settings
-from tests.following import POSITION, Client, connected, process, serving
-from tests.make import World, of
-from tests.scene import Scene
+from services.core.settings import Settings
+from services.database import engine as databases
+from services.database import migrations
+from tests.donation_world import Scene
+from tests.factories import World, of
+from tests.subscription_client import POSITION, Client, connected, process, serving
 
 TOLD = """subscription($c: CollectiveRef!, $after: String) {
     transactionPosted(collective: $c, after: $after) { position transaction { amount { value } } } }"""

@@ -16,11 +16,11 @@ import psycopg
 import pytest
 
 from models import new_id
-from schema import commands
-from services import database as databases
-from services.settings import Settings
+from schema.cli import commands
+from services.core.settings import Settings
+from services.database import engine as databases
 from tests.conftest import Database, Server
-from tests.make import Person, World
+from tests.factories import Person, World
 
 SECONDS = 30
 MARK = "Commonweal: GraphiQL and the API at "

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from schema import demo, unit_of_work
-from services import platform, settings
-from services.settings import Settings
+from schema.demo import world as demo
+from schema.execution import unit_of_work
+from services.collectives import platform_policy as platform
+from services.core import settings
+from services.core.settings import Settings
 from tests.conftest import Database
 
 ROOT = Path(__file__).parents[1]

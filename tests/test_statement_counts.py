@@ -8,9 +8,9 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.enums import MemberRole
-from tests.make import Person, World, money, of
-from tests.scene import Scene, done
-from tests.time_scene import TimeScene, yesterday
+from tests.donation_world import Scene, done
+from tests.factories import Person, World, money, of
+from tests.hours_world import TimeScene, yesterday
 
 FEED = """query($first: Int!) { transactions(first: $first) { nodes {
     id kind amount { value currency } toHostAmount { value currency }

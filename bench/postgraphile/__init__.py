@@ -9,10 +9,10 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from bench.place import Place
-from bench.serving import Served, serving
+from bench.postgres_cluster import Place
+from bench.server_process import Served, serving
 from schema.graphiql.build import NPM_CI, BuildError, find_node
-from services.database import APP_ROLE
+from services.database.engine import APP_ROLE
 
 HERE = Path(__file__).parent
 _STAMP = HERE / "node_modules" / ".package-lock.json"

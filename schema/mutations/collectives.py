@@ -5,15 +5,17 @@ from typing import Any
 import strawberry
 
 from resolvers.context import Info
-from schema.collective import Collective
-from schema.enums import CollectiveType, PaymentMethodKind, PayoutMethodKind
-from schema.member import HostApplication
-from schema.method import PaymentMethod, PayoutMethod
-from schema.money import AmountInput, asked_or_none
-from schema.mutations.base import Payload, perform
-from schema.node import CollectiveRef, ref
-from schema.scalars import CurrencyCode, Json
-from services import collectives, hosting, ids, methods
+from schema.mutations.payload import Payload, perform
+from schema.types.collective import Collective
+from schema.types.enums import CollectiveType, PaymentMethodKind, PayoutMethodKind
+from schema.types.member import HostApplication
+from schema.types.money import AmountInput, asked_or_none
+from schema.types.node import CollectiveRef, ref
+from schema.types.payment_method import PaymentMethod, PayoutMethod
+from schema.types.scalars import CurrencyCode, Json
+from services.collectives import collectives, hosting
+from services.core import public_ids as ids
+from services.orders import payment_methods as methods
 
 
 @strawberry.input(description="A new collective.")

@@ -6,13 +6,14 @@ from typing import Any
 import strawberry
 
 from resolvers.context import Info
-from schema.collective import Event
-from schema.errors import UserError, user_error
-from schema.member import Member
-from schema.mutations.base import ERRORS, Payload, perform
-from schema.node import CollectiveRef, ref, ref_or_none
-from services import events, registrations
-from services.registrations import Invited
+from schema.mutations.payload import ERRORS, Payload, perform
+from schema.types.collective import Event
+from schema.types.errors import UserError, user_error
+from schema.types.member import Member
+from schema.types.node import CollectiveRef, ref, ref_or_none
+from services.collectives import event_registrations as registrations
+from services.collectives import events
+from services.collectives.event_registrations import Invited
 
 MESSAGE = "At most 2000 characters."
 

@@ -7,14 +7,16 @@ import strawberry
 
 from resolvers import identity as resolve
 from resolvers.context import Info
-from schema import cookies
-from schema.collective import User
-from schema.enums import Scope
-from schema.identity import AccessToken, Session
-from schema.mutations.base import Payload, perform
-from schema.scalars import CurrencyCode
-from services import identity, ids, issuers, tokens
-from services.actors import ANONYMOUS
+from schema.mutations.payload import Payload, perform
+from schema.types.collective import User
+from schema.types.enums import Scope
+from schema.types.identity import AccessToken, Session
+from schema.types.scalars import CurrencyCode
+from services.access.actor import ANONYMOUS
+from services.core import public_ids as ids
+from services.identity import access_tokens as tokens
+from services.identity import authentication as identity
+from services.volunteering import issuers
 
 
 @strawberry.input(description="A new user.")
@@ -107,8 +109,8 @@ class RevokeAccessTokenPayload(Payload):
     access_token: AccessToken | None = strawberry.field(default=None, description="What is kept of it.")
 
 
-def _signed_in(done: identity.SignedIn) -> dict[str, Any]:
-    is_kept = cookies.keep(done.token, done.expires_at)
+def _signed_in(info: Info, done: identity.SignedIn) -> dict[str, Any]:
+    is_kept = info.context.session_cookie.keep(done.token, done.expires_at)
     token = "" if is_kept else done.token
     return {"user": done.user, "session": Session(token=token, expires_at=done.expires_at)}
 
@@ -135,7 +137,9 @@ class IdentityMutations:
     async def verify_email(self, info: Info, input: VerifyEmailInput) -> VerifyEmailPayload:  # noqa: A002
         async def work() -> dict[str, Any]:
             days = info.context.settings.session_days
-            return _signed_in(await info.context.run(issuers.claim, token=input.token, session_days=days))
+            return _signed_in(
+                info, await info.context.run(issuers.claim, token=input.token, session_days=days)
+            )
 
         return await perform(info, VerifyEmailPayload, work, for_anybody=True)
 
@@ -145,7 +149,7 @@ class IdentityMutations:
     )
     async def sign_in(self, info: Info, input: SignInInput) -> SignInPayload:  # noqa: A002
         async def work() -> dict[str, Any]:
-            return _signed_in(await resolve.sign_in(info, email=input.email, password=input.password))
+            return _signed_in(info, await resolve.sign_in(info, email=input.email, password=input.password))
 
         return await perform(info, SignInPayload, work, for_anybody=True)
 
@@ -171,7 +175,9 @@ class IdentityMutations:
     )
     async def reset_password(self, info: Info, input: ResetPasswordInput) -> ResetPasswordPayload:  # noqa: A002
         async def work() -> dict[str, Any]:
-            return _signed_in(await resolve.reset_password(info, token=input.token, password=input.password))
+            return _signed_in(
+                info, await resolve.reset_password(info, token=input.token, password=input.password)
+            )
 
         return await perform(info, ResetPasswordPayload, work, for_anybody=True)
 
@@ -179,7 +185,7 @@ class IdentityMutations:
     async def sign_out(self, info: Info) -> SignOutPayload:
         async def work() -> dict[str, Any]:
             await info.context.run(identity.sign_out)
-            cookies.end()
+            info.context.session_cookie.has_ended = True
             user, info.context.actor = info.context.actor.user, ANONYMOUS
             return {"user": user}
 

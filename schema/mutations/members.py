@@ -5,12 +5,13 @@ from typing import Any
 import strawberry
 
 from resolvers.context import Info
-from schema.collective import Collective
-from schema.enums import MemberRole
-from schema.member import Invitation, Member
-from schema.mutations.base import Payload, perform
-from schema.node import CollectiveRef, ref, ref_or_none
-from services import ids, members
+from schema.mutations.payload import Payload, perform
+from schema.types.collective import Collective
+from schema.types.enums import MemberRole
+from schema.types.member import Invitation, Member
+from schema.types.node import CollectiveRef, ref, ref_or_none
+from services.collectives import members
+from services.core import public_ids as ids
 
 
 @strawberry.input(description="An offer of a role.")

@@ -5,13 +5,14 @@ from typing import Any
 import strawberry
 
 from resolvers.context import Info
-from schema.enums import RedemptionCap
-from schema.money import AmountInput, asked
-from schema.mutations.base import MoneyInput, Payload, perform, perform_order
-from schema.node import CollectiveRef, ref
-from schema.offer import Offer
-from schema.order import Order
-from services import ids, offers, redemptions
+from schema.mutations.payload import MoneyInput, Payload, perform, perform_order
+from schema.types.enums import RedemptionCap
+from schema.types.money import AmountInput, asked
+from schema.types.node import CollectiveRef, ref
+from schema.types.offer import Offer
+from schema.types.order import Order
+from services.core import public_ids as ids
+from services.offers import offers, redemptions
 
 _EDITABLE = ("item", "description", "currents_share_percent", "monthly_limit")
 _OFFER = "The offer's id, off_…"

@@ -6,12 +6,13 @@ from typing import Any
 import strawberry
 
 from resolvers.context import Info
-from schema.enums import FeesPayer
-from schema.money import AmountInput, asked, asked_or_none
-from schema.mutations.base import MoneyInput, Payload, perform_order
-from schema.node import CollectiveRef, ref, ref_or_none
-from schema.order import Order
-from services import expenses, giving
+from schema.mutations.payload import MoneyInput, Payload, perform_order
+from schema.types.enums import FeesPayer
+from schema.types.money import AmountInput, asked, asked_or_none
+from schema.types.node import CollectiveRef, ref, ref_or_none
+from schema.types.order import Order
+from services.orders import contributions as giving
+from services.orders import expenses
 
 
 @strawberry.input(description="Money to give to a hosted collective.")

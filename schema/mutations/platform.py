@@ -7,15 +7,17 @@ from typing import Any
 import strawberry
 
 from resolvers.context import Info
-from schema.collective import Nonprofit
-from schema.enums import CapPeriod
-from schema.identity import PlatformPolicy
-from schema.issuer import IssuanceCap
-from schema.money import AmountInput, FxRate, asked_or_none
-from schema.mutations.base import Payload, perform
-from schema.node import CollectiveRef, ref
-from schema.scalars import CurrencyCode
-from services import fx, issuers, platform
+from schema.mutations.payload import Payload, perform
+from schema.types.collective import Nonprofit
+from schema.types.enums import CapPeriod
+from schema.types.identity import PlatformPolicy
+from schema.types.issuer import IssuanceCap
+from schema.types.money import AmountInput, FxRate, asked_or_none
+from schema.types.node import CollectiveRef, ref
+from schema.types.scalars import CurrencyCode
+from services.collectives import platform_policy as platform
+from services.ledger import exchange_rates as fx
+from services.volunteering import issuers
 
 
 @strawberry.input(description="An exchange rate.")

@@ -8,11 +8,11 @@ import psycopg
 import pytest
 
 from models import new_id
-from tests.books import Books, made
 from tests.conftest import Database
-from tests.make import World
-from tests.raw_ledger import Line, figures, post, refused
-from tests.scene import Scene, done, row_id
+from tests.donation_world import Scene, done, row_id
+from tests.factories import World
+from tests.ledger_history import Books, made
+from tests.ledger_sql import Line, figures, post, refused
 
 ROLES = ["owner", "replica"]
 TAIL = """

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 
 from models import new_id, now
-from tests.books import Books, made
 from tests.conftest import Database
-from tests.make import World
-from tests.raw_ledger import Line, figures, post, refused
+from tests.factories import World
+from tests.ledger_history import Books, made
+from tests.ledger_sql import Line, figures, post, refused
 
 MAX = 2**63 - 1
 Lines = Callable[[Books], list[Line]]

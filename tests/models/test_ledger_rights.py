@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from models.enums import OrderStatus
-from services.database import APP_ROLE
-from tests.books import Books, made
+from services.database.engine import APP_ROLE
 from tests.conftest import Database
-from tests.make import World
-from tests.raw_ledger import refused
+from tests.factories import World
+from tests.ledger_history import Books, made
+from tests.ledger_sql import refused
 
 FORBIDDEN = "InsufficientPrivilege"
 APPEND_ONLY = (

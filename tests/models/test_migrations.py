@@ -15,11 +15,11 @@ from sqlalchemy import create_engine
 import models
 from models import Transaction, new_id
 from models.iso4217 import CURRENCIES
-from services import database as databases
-from services import migrations
+from services.database import engine as databases
+from services.database import migrations
 from tests.conftest import Database, Server
 
-UPGRADE = "import sys; from services import migrations; migrations.upgrade(sys.argv[1])"
+UPGRADE = "import sys; from services.database import migrations; migrations.upgrade(sys.argv[1])"
 # Everything that a migration makes, as the database describes it.
 CATALOGUE = """
     SELECT 'column', format('%s.%s %s %s %s', table_name, column_name, data_type, is_nullable, column_default)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from models import now
-from tests.make import money
+from tests.factories import money
 
 VIEWERS = [
     "anonymous", "stranger", "follower", "backer", "member", "accountant", "admin", "co_admin", "payee_admin",

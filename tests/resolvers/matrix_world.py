@@ -7,8 +7,8 @@ from sqlalchemy import text
 
 from models import HostApplication, Invitation, Token, now
 from models.enums import CollectiveType, MemberRole, TokenKind
-from services.actors import token_hash
-from tests.make import Person, World, of, public_id
+from services.access.actor import token_hash
+from tests.factories import Person, World, of, public_id
 from tests.resolvers.matrix_cases import EVENT, GETTER, GIVER, SHOP, TEN, VIEWERS, WORKDAY, worked
 
 

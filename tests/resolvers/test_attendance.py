@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from models.enums import CollectiveType
 from tests.conftest import Database
-from tests.event_scene import ORDER, EventScene
-from tests.make import Person, World, money, of
-from tests.scene import code, done
-from tests.time_scene import issuer
+from tests.donation_world import code, done
+from tests.event_world import ORDER, EventScene
+from tests.factories import Person, World, money, of
+from tests.hours_world import issuer
 
 
 @pytest.fixture

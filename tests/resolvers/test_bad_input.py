@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.make import World, money, public_id
-from tests.stage import LARGEST, MONEY, Stage, made
+from tests.bad_input_world import LARGEST, MONEY, Stage, made
+from tests.factories import World, money, public_id
 
 # Always the same: workers that share the tests must name them alike.
 _NOBODY = UUID(int=7)

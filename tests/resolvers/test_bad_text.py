@@ -7,9 +7,9 @@ import orjson
 import pytest
 
 from models import new_id
-from services import ids
-from tests.make import World, money, public_id
-from tests.stage import Stage, made
+from services.core import public_ids as ids
+from tests.bad_input_world import Stage, made
+from tests.factories import World, money, public_id
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from models.enums import CollectiveType, MemberRole
-from services.slugs import RESERVED
-from tests.make import Person, World, money, of
+from services.core.slugs import RESERVED
+from tests.factories import Person, World, money, of
 
 CLUB: dict[str, Any] = {"type": "COMMUNITY", "name": "Club", "slug": "club", "currency": "USD"}
 FIELDS = "collective { id slug type name currency isArchived host { slug } }"

@@ -10,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import Collective, new_id, now
 from models.enums import LedgerAccountKind, MemberRole
-from services import ledger, settlement
-from tests.make import Person, World, money, of
-from tests.scene import code, done
+from services.ledger import posting as ledger
+from services.ledger import transaction_amounts as settlement
+from tests.donation_world import code, done
+from tests.factories import Person, World, money, of
+from tests.hours_world import TimeScene, issuer, yesterday
 from tests.test_statement_counts import counted, statements
-from tests.time_scene import TimeScene, issuer, yesterday
 
 STATS = """query($p: Period) { communityStats(period: $p) {
     period issued { value currency } accepted { minorUnits } activeVolunteers } }"""

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import now
-from tests.event_scene import EventScene, times
-from tests.make import World, of
-from tests.scene import code
+from tests.donation_world import code
+from tests.event_world import EventScene, times
+from tests.factories import World, of
 from tests.test_statement_counts import counted, statements
 
 EVENT = """event { slug name description location timezone startsAt endsAt capacity isPublic creditPolicy

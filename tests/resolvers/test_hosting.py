@@ -7,7 +7,7 @@ import pytest
 
 from models import Collective
 from models.enums import CollectiveType, MemberRole
-from tests.make import Person, World, money, of
+from tests.factories import Person, World, money, of
 
 APPLICATION = "application { id status message reason decidedAt collective { slug } host { slug } }"
 METHOD = "paymentMethod { id type name feeBps feeFixed { minorUnits currency } host { slug } }"

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.make import Person, World, money, of
-from tests.scene import done
+from tests.donation_world import done
+from tests.factories import Person, World, money, of
+from tests.hours_world import TimeScene, yesterday
 from tests.test_statement_counts import counted, statements
-from tests.time_scene import TimeScene, yesterday
 
 WAITING = """query($s: String!, $a: CollectiveRef) { collective(slug: $s) { ... on Nonprofit {
     hoursToApprove(first: 100, addressedTo: $a) { week volunteer { slug } amount { minorUnits }

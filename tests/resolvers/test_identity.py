@@ -9,12 +9,12 @@ from sqlalchemy import text
 
 from models import Member, now
 from models.enums import MemberRole, Scope
-from schema import unit_of_work
-from services import throttle
-from services.actors import token_hash
-from services.identity import MAX_PASSWORD
+from schema.execution import unit_of_work
+from services.access import attempt_limits as throttle
+from services.access.actor import token_hash
+from services.identity.authentication import MAX_PASSWORD
 from tests.conftest import Database
-from tests.make import Person, World, of
+from tests.factories import Person, World, of
 
 PASSWORD = "correct horse"
 ADA = {"email": "ada@example.org", "name": "Ada", "password": PASSWORD}

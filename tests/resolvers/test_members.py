@@ -7,7 +7,7 @@ import pytest
 
 from models import Collective
 from models.enums import CollectiveType, MemberRole
-from tests.make import Person, World, of, public_id
+from tests.factories import Person, World, of, public_id
 
 ASKED = "invitation { id status role message collective { slug } user { slug } }"
 ANSWERED = "invitation { status } member { id role since collective { slug } member { slug } }"

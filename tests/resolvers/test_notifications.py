@@ -7,12 +7,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.enums import MemberRole, Topic
-from services import notifications, outbox
-from services.mail_templates import TEMPLATES
-from tests.make import Person, World, money, of
-from tests.scene import Scene, code, done
+from services.messaging import outbox
+from services.messaging import preferences as notifications
+from services.messaging.templates import TEMPLATES
+from tests.donation_world import Scene, code, done
+from tests.factories import Person, World, money, of
+from tests.hours_world import TimeScene, yesterday
 from tests.test_statement_counts import counted, statements
-from tests.time_scene import TimeScene, yesterday
 
 MUTED = "{ me { mutedTopics } }"
 FACTS = {"amount": "1.00 USD", "to": "Webpack", "type": "EXPENSE", "description": ""}

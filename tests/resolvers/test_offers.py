@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import now
 from models.enums import CollectiveType, MemberRole
-from tests.make import Person, World, fresh, of, public_id
-from tests.offer_scene import OfferScene
-from tests.scene import code, done
+from tests.donation_world import code, done
+from tests.factories import Person, World, fresh, of, public_id
+from tests.offer_world import OfferScene
 from tests.test_statement_counts import counted, statements
 
 FIELDS = """offer { id item description currentsSharePercent monthlyLimit remainingThisMonth isMaster isActive

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import MergedEmail
 from models.enums import Scope
-from schema import unit_of_work
-from schema.app import application
-from services import throttle
+from schema.execution import unit_of_work
+from schema.server.app import application
+from services.access import attempt_limits as throttle
 from tests.conftest import Database
-from tests.make import World
+from tests.factories import World
 from tests.resolvers.test_identity import (
     ADA,
     PASSWORD,

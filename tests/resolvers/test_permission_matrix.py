@@ -15,9 +15,9 @@ from psycopg import sql
 from models import new_id
 from models.enums import Scope
 from schema.build import schema
-from services import database as databases
+from services.database import engine as databases
 from tests.conftest import Database, MakeDatabase, Server
-from tests.make import Person, World
+from tests.factories import Person, World
 from tests.resolvers.matrix_cases import CASES, ONCE, OPEN_TO_ALL, ORDERED, SCOPES, VIEWERS
 from tests.resolvers.matrix_world import populated
 

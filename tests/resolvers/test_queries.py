@@ -15,11 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import Collective, Member, Order, now
 from models.enums import CollectiveType, MemberRole, OrderStatus, OrderType, TransactionKind
-from services import database as databases
-from services import fx, ids, ledger, readers, settlement
-from services.settlement import OUTSIDE, Party, Terms
+from services.core import public_ids as ids
+from services.core.party import OUTSIDE, Party
+from services.database import engine as databases
+from services.database import read_connections as readers
+from services.ledger import exchange_rates as fx
+from services.ledger import posting as ledger
+from services.ledger import transaction_amounts as settlement
+from services.ledger.transaction_amounts import Terms
 from tests.conftest import MakeDatabase
-from tests.make import Person, World, public_id
+from tests.factories import Person, World, public_id
 
 AT = datetime(2020, 1, 1, 12, tzinfo=UTC)
 MANY = 120

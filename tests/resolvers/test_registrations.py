@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from services import database as databases
-from services import throttle
+from services.access import attempt_limits as throttle
+from services.database import engine as databases
 from tests.conftest import Database
-from tests.event_scene import MEMBER, EventScene
-from tests.make import Person, World, of
+from tests.event_world import MEMBER, EventScene
+from tests.factories import Person, World, of
 from tests.test_statement_counts import counted, statements
 
 RESULTS = "results { email member { role member { slug } } errors { code path } }"

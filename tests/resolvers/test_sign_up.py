@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from models import Collective, MergedEmail, now
 from models.enums import CollectiveType
-from schema import unit_of_work
-from services import throttle
+from schema.execution import unit_of_work
+from services.access import attempt_limits as throttle
 from tests.conftest import Database
-from tests.make import Person, World, of
+from tests.factories import Person, World, of
 
 ADA = {"email": "ada@example.org", "name": "Ada", "password": "correct horse"}
 USER = """user { id slug name type currency isClaimed isArchived description email host { slug }

@@ -10,9 +10,9 @@ import pytest
 
 from models import now
 from models.enums import MemberRole
-from services import database as databases
+from services.database import engine as databases
 from tests.conftest import MakeDatabase
-from tests.make import Person, World, money, of, public_id
+from tests.factories import Person, World, money, of, public_id
 
 VIEWERS = [
     "anonymous", "stranger", "donor", "friend", "guest", "fan", "applicant", "accountant", "admin",

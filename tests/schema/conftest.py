@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Server
-from tests.schema.alike import Shown, shown_on
+from tests.schema.plan.executor_equivalence import Shown, shown_on
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from gql.transport.aiohttp import AIOHTTPTransport
 from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXAsyncTransport
 
-from tests import live_server, node
+from tests import live_server
+from tests import node_runner as node
 from tests.conftest import MakeDatabase
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 from graphql import GraphQLSchema, build_schema
 
 from schema.build import sdl
-from tests import node
+from tests import node_runner as node
 
 TOOLS = Path(__file__).parents[1] / "schema_tools"
 SCHEMA = Path(__file__).parents[2] / "schema"

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from tests.mail_scene import MailServer
-from tests.oc_files import Sessions, organization
+from tests.mail_world import MailServer
+from tests.open_collective_files import Sessions, organization
 
 
 @pytest.fixture

@@ -1,0 +1,172 @@
+"""A real server process, requests to it over kept-alive connections, and what it costs."""
+
+import asyncio
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from bench.postgres_cluster import Place
+
+_START_SECONDS = 120
+_ANSWER_SECONDS = 30
+_IDLE_SECONDS = 2
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running server."""
+
+    host: str
+    port: int
+    pid: int
+
+    @property
+    def resident_mib(self) -> float:
+        """Its resident memory."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        return int(found[1]) / 1024 if found else 0.0
+
+
+_OURS = (sys.executable, "-m", "schema", "serve")
+
+
+@contextmanager
+def serving(
+    place: Place, name: str, command: Sequence[str] = _OURS, environ: Mapping[str, str] | None = None
+) -> Iterator[Served]:
+    """Run a server on a database of the place, on a free port; stop it at the end.
+
+    It is `commonweal serve`, or a command that prints its address in the same way.
+    """
+    settings = place.settings(name)
+    environment = {
+        **os.environ, "COMMONWEAL_PORT": "0", "COMMONWEAL_DATA_DIR": str(place.folder / "served"),
+        "COMMONWEAL_DATABASE_URL": settings.database_url,
+        "COMMONWEAL_OWNER_DATABASE_URL": settings.owner_database_url,
+        **(environ or {}),
+        # Points are counted as ever, but there are enough of them.
+        "COMMONWEAL_RATE_CAPACITY": "1000000000", "COMMONWEAL_RATE_RESTORE_PER_SECOND": "1000000000",
+    }  # fmt: skip
+    with (
+        (place.folder / "served.log").open("ab") as log,
+        subprocess.Popen(  # noqa: S603 - commands of our own
+            command, stdout=subprocess.PIPE, stderr=log, env=environment
+        ) as process,
+    ):
+        try:
+            host, port = _address(process)
+            yield Served(host, port, process.pid)
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _address(process: subprocess.Popen[bytes]) -> tuple[str, int]:
+    assert process.stdout is not None  # noqa: S101 - it was started with a pipe
+    until = time.monotonic() + _START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        if not select.select([process.stdout], [], [], 1)[0]:
+            continue
+        found = re.search(rb"http://([\d.]+):(\d+)/graphql", process.stdout.readline())
+        if found:
+            return found[1].decode(), int(found[2])
+    raise SystemExit(f"The server did not start; its exit code is {process.poll()}")
+
+
+class Connection:
+    """One kept-alive connection: lean, so that the client is not what is measured."""
+
+    def __init__(self, served: Served, token: str | None = None) -> None:
+        self._served = served
+        self._head = (
+            f"POST /graphql HTTP/1.1\r\nHost: {served.host}\r\nContent-Type: application/json\r\n"
+            + (f"Authorization: Bearer {token}\r\n" if token else "")
+        )
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        await self._connect()
+        return self
+
+    async def _connect(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection(
+            self._served.host, self._served.port, limit=2**20
+        )
+        self._used_at = time.monotonic()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        self._writer.close()
+
+    async def ask(self, query: str, variables: Mapping[str, Any] | None = None) -> bytes:
+        """Send an operation; return the body of the answer.
+
+        Connects again after a pause: the server ends a connection that is idle for some seconds.
+        """
+        if time.monotonic() - self._used_at > _IDLE_SECONDS:
+            self._writer.close()
+            await self._connect()
+        body = orjson.dumps({"query": query, "variables": variables})
+        self._writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            if b" 200 " not in head or length is None:
+                raise SystemExit(f"The server answered {head!r}")
+            answer = await self._reader.readexactly(int(length[1]))
+        self._used_at = time.monotonic()
+        return answer
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    return sum(_cpu_ticks(Path(f"/proc/{pid}/stat"))) / _TICKS
+
+
+def postgres_cpu_seconds(place: Place) -> dict[int, float]:
+    """Return the processor time of each process of the place's PostgreSQL that runs now."""
+    postmaster = int((place.folder / "postgresql" / "postmaster.pid").read_text().splitlines()[0])
+    found: dict[int, float] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(_fields(path)[1]) == postmaster:
+                found[int(path.parent.name)] = sum(_cpu_ticks(path)) / _TICKS
+        except OSError:
+            continue  # it has ended in between
+    return found
+
+
+def spent(before: Mapping[int, float], after: Mapping[int, float]) -> float:
+    """Return the processor time between two readings, of the processes that ran at both."""
+    return sum(seconds - before[pid] for pid, seconds in after.items() if pid in before)
+
+
+def _cpu_ticks(path: Path) -> tuple[int, int]:
+    fields = _fields(path)
+    return int(fields[11]), int(fields[12])
+
+
+def _fields(path: Path) -> list[str]:
+    """Return what follows the name of the program: state, parent and so on."""
+    return path.read_text().rpartition(")")[2].split()

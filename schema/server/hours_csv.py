@@ -1,0 +1,58 @@
+"""Files to take away: approved hours as CSV."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import date
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from schema.http import authentication as http_actor
+from schema.http.request import BadRequest
+from services.access.collective_refs import Ref
+from services.core.errors import Invalid, Problem
+from services.volunteering import hours_csv as hours_export
+
+
+async def hours(request: Request) -> Response:
+    """Stream a nonprofit's approved hours: `nonprofit` (slug), `from` and `until` (days, both included).
+
+    For its ADMINs and ACCOUNTANTs, by a session or a token with the scope READ.
+    """
+    stack = AsyncExitStack()
+    try:
+        first_day, last_day = _day(request, "from"), _day(request, "until")
+        session = await stack.enter_async_context(request.app.state.sessions())
+        actor = await http_actor.actor_of(request, session)
+        slug = request.query_params.get("nonprofit", "")
+        nonprofit = await hours_export.nonprofit_to_export(session, actor, nonprofit=Ref(slug=slug))
+        lines = hours_export.lines(session, nonprofit=nonprofit, first_day=first_day, last_day=last_day)
+        head = await anext(lines)
+    except (Problem, BadRequest) as problem:
+        await stack.aclose()
+        return http_actor.refused(request, problem)
+    except BaseException:
+        await stack.aclose()
+        raise
+    name = f"hours-{nonprofit.slug}-{first_day}-{last_day}.csv"
+    return StreamingResponse(
+        _all(head, lines, stack), media_type="text/csv; charset=utf-8",
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+        },
+    )  # fmt: skip
+
+
+async def _all(head: str, lines: AsyncIterator[str], stack: AsyncExitStack) -> AsyncIterator[str]:
+    async with stack:
+        yield head
+        async for line in lines:
+            yield line
+
+
+def _day(request: Request, name: str) -> date:
+    try:
+        return date.fromisoformat(request.query_params.get(name, ""))
+    except ValueError:
+        raise Invalid("Give a day as YYYY-MM-DD", path=[name]) from None

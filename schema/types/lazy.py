@@ -1,0 +1,26 @@
+"""Types that refer to one another in circles, by name."""
+
+from typing import Annotated, Any, Optional
+
+import strawberry
+
+
+def _lazy(name: str, module: str) -> Any:
+    return Annotated[name, strawberry.lazy(f"schema.types.{module}")]
+
+
+COLLECTIVE = _lazy("Collective", "collective")
+USER = _lazy("User", "collective")
+EVENT = _lazy("Event", "collective")
+BUSINESS = _lazy("Business", "collective")
+ATTENDANCE = _lazy("Attendance", "event")
+BALANCE = _lazy("Balance", "balance")
+ORDER = _lazy("Order", "order")
+TRANSACTION = _lazy("Transaction", "transaction")
+MEMBER = _lazy("Member", "member")
+EVENT_CONNECTION = _lazy("EventConnection", "collective")
+
+
+def optional(kind: Any) -> Any:
+    """Return the nullable form of a type."""
+    return Optional[kind]  # noqa: UP045 - an Annotated type has no `|` in Python 3.11

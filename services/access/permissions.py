@@ -1,0 +1,255 @@
+"""Who may do what: one table. `docs/permissions.md` is made from it, and the tests walk it whole."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from models import Collective
+from models.enums import CollectiveType, MemberRole, Scope
+from services.access.actor import Actor
+from services.core.errors import Forbidden, Unauthenticated
+
+
+class Action(StrEnum):
+    """What may be allowed; named after the mutation, with the type of order where that decides."""
+
+    CREATE_ACCESS_TOKEN = "createAccessToken"  # noqa: S105 - a mutation's name
+    REVOKE_ACCESS_TOKEN = "revokeAccessToken"  # noqa: S105 - a mutation's name
+    SIGN_OUT = "signOut"
+    CREATE_COLLECTIVE = "createCollective"
+    UPDATE_COLLECTIVE = "updateCollective"
+    ARCHIVE_COLLECTIVE = "archiveCollective"
+    CREATE_EVENT = "createEvent"
+    SET_HOST_FEE = "setHostFee"
+    APPLY_TO_HOST = "applyToHost"
+    DECIDE_HOST_APPLICATION = "decideHostApplication"
+    INVITE_MEMBER = "inviteMember"
+    RESPOND_TO_INVITATION = "respondToInvitation"
+    REMOVE_MEMBER = "removeMember"
+    FOLLOW_COLLECTIVE = "followCollective"
+    UNFOLLOW_COLLECTIVE = "unfollowCollective"
+    CREATE_PAYMENT_METHOD = "createPaymentMethod"
+    CREATE_PAYOUT_METHOD = "createPayoutMethod"
+    DONATE = "donate"
+    ADD_FUNDS = "addFunds"
+    SUBMIT_EXPENSE = "submitExpense"
+    TRANSFER_FUNDS = "transferFunds"
+    APPROVE_DONATION = "approveOrder of a DONATION"
+    APPROVE_EXPENSE = "approveOrder of an EXPENSE"
+    REJECT_DONATION = "rejectOrder of a DONATION"
+    REJECT_EXPENSE = "rejectOrder of an EXPENSE"
+    PAY_EXPENSE = "payOrder of an EXPENSE"
+    CANCEL_ORDER = "cancelOrder"
+    REFUND_DONATION = "refundOrder of a DONATION or ADDED_FUNDS"
+    REFUND_EXPENSE = "refundOrder of an EXPENSE"
+    REFUND_TRANSFER = "refundOrder of a TRANSFER"
+    LOG_HOURS = "logHours"
+    APPROVE_HOURS = "approveOrder of HOURS"
+    REJECT_HOURS = "rejectOrder of HOURS"
+    REDEEM_OFFER = "redeemOffer"
+    APPROVE_REDEMPTION = "approveOrder of a REDEMPTION"
+    REJECT_REDEMPTION = "rejectOrder of a REDEMPTION"
+    PAY_REDEMPTION = "payOrder of a REDEMPTION"
+    CASH_OUT = "cashOut"
+    APPROVE_CASH_OUT = "approveOrder of a CASH_OUT"
+    REJECT_CASH_OUT = "rejectOrder of a CASH_OUT"
+    PAY_CASH_OUT = "payOrder of a CASH_OUT"
+    CREATE_OFFER = "createOffer"
+    UPDATE_OFFER = "updateOffer"
+    DEACTIVATE_OFFER = "deactivateOffer"
+    FEATURE_OFFER = "featureOffer"
+    UPDATE_EVENT = "updateEvent"
+    CANCEL_EVENT = "cancelEvent"
+    REGISTER_FOR_EVENT = "registerForEvent"
+    CANCEL_REGISTRATION = "cancelRegistration"
+    INVITE_TO_EVENT = "inviteToEvent"
+    SEND_EVENT_MESSAGE = "sendEventMessage"
+    CHECK_IN = "checkIn"
+    CHECK_OUT = "checkOut"
+    DECIDE_ISSUER = "decideIssuer"
+    SET_ISSUANCE_CAP = "setIssuanceCap"
+    MERGE_USERS = "mergeUsers"
+    MUTE_TOPICS = "muteTopics"
+    READ_HOURS = "hours of a nonprofit, and their export"
+    READ_LIABILITY = "liabilityReport"
+    SET_FX_RATE = "setFxRate"
+    SET_PLATFORM_POLICY = "setPlatformPolicy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What an action is about; a rule looks at the part that it names."""
+
+    collective: Collective | None = None
+    host: Collective | None = None
+    payer: Collective | None = None
+    payee: Collective | None = None
+    payer_host: Collective | None = None
+    payee_host: Collective | None = None
+    created_by_actor: bool = False
+
+
+Rule = Callable[[Actor, Subject], bool]
+
+
+def anyone_signed_in(actor: Actor, _: Subject) -> bool:
+    """Any claimed user."""
+    return actor.user is not None
+
+
+def admin_of_collective(actor: Actor, subject: Subject) -> bool:
+    """ADMIN of the collective (of an event: of its parent, too), or the user itself."""
+    return actor.is_admin(subject.collective)
+
+
+def the_user(actor: Actor, subject: Subject) -> bool:
+    """The user whom it concerns."""
+    return subject.collective is not None and subject.collective.id == actor.id
+
+
+def admin_of_host(actor: Actor, subject: Subject) -> bool:
+    """ADMIN of the host."""
+    return _organization_admin(actor, subject.host)
+
+
+def admin_of_payer(actor: Actor, subject: Subject) -> bool:
+    """ADMIN of the paying side (a user: itself)."""
+    return actor.is_admin(subject.payer)
+
+
+def admin_of_payee(actor: Actor, subject: Subject) -> bool:
+    """ADMIN of the receiving side (a user: itself)."""
+    return actor.is_admin(subject.payee)
+
+
+def admin_of_payer_host(actor: Actor, subject: Subject) -> bool:
+    """ADMIN of the host of the paying side."""
+    return _organization_admin(actor, subject.payer_host)
+
+
+def admin_of_payee_host(actor: Actor, subject: Subject) -> bool:
+    """ADMIN of the host of the receiving side."""
+    return _organization_admin(actor, subject.payee_host)
+
+
+def creator(actor: Actor, subject: Subject) -> bool:
+    """Who created the order."""
+    return actor.user is not None and subject.created_by_actor
+
+
+def platform_admin(actor: Actor, _: Subject) -> bool:
+    """ADMIN of the platform."""
+    return actor.is_platform_admin
+
+
+def the_platform_reader(actor: Actor, _: Subject) -> bool:
+    """ADMIN or ACCOUNTANT of the platform."""
+    return actor.is_platform_accountant
+
+
+def reader_of_collective(actor: Actor, subject: Subject) -> bool:
+    """ADMIN or ACCOUNTANT of the collective."""
+    return actor.holds(subject.collective, MemberRole.ADMIN, MemberRole.ACCOUNTANT)
+
+
+def _organization_admin(actor: Actor, host: Collective | None) -> bool:
+    return host is not None and host.type != CollectiveType.USER and actor.is_admin(host)
+
+
+RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
+    Action.CREATE_ACCESS_TOKEN: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.REVOKE_ACCESS_TOKEN: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.SIGN_OUT: (Scope.READ, (anyone_signed_in,)),
+    Action.CREATE_COLLECTIVE: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.UPDATE_COLLECTIVE: (Scope.COLLECTIVES, (admin_of_collective, platform_admin)),
+    Action.ARCHIVE_COLLECTIVE: (Scope.COLLECTIVES, (admin_of_collective, platform_admin)),
+    Action.CREATE_EVENT: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.SET_HOST_FEE: (Scope.COLLECTIVES, (admin_of_host,)),
+    Action.APPLY_TO_HOST: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.DECIDE_HOST_APPLICATION: (Scope.COLLECTIVES, (admin_of_host,)),
+    Action.INVITE_MEMBER: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.RESPOND_TO_INVITATION: (Scope.COLLECTIVES, (the_user,)),
+    Action.REMOVE_MEMBER: (Scope.COLLECTIVES, (admin_of_collective, the_user)),
+    Action.FOLLOW_COLLECTIVE: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.UNFOLLOW_COLLECTIVE: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.CREATE_PAYMENT_METHOD: (Scope.COLLECTIVES, (admin_of_host,)),
+    Action.CREATE_PAYOUT_METHOD: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.DONATE: (Scope.ORDERS, (admin_of_payer,)),
+    Action.ADD_FUNDS: (Scope.ORDERS, (admin_of_payee_host,)),
+    Action.SUBMIT_EXPENSE: (Scope.ORDERS, (admin_of_payee, admin_of_payer)),
+    Action.TRANSFER_FUNDS: (Scope.ORDERS, (admin_of_payer,)),
+    Action.APPROVE_DONATION: (Scope.APPROVE, (admin_of_payee_host,)),
+    Action.APPROVE_EXPENSE: (Scope.APPROVE, (admin_of_payer,)),
+    Action.REJECT_DONATION: (Scope.APPROVE, (admin_of_payee_host,)),
+    Action.REJECT_EXPENSE: (Scope.APPROVE, (admin_of_payer, admin_of_payer_host)),
+    Action.PAY_EXPENSE: (Scope.APPROVE, (admin_of_payer_host,)),
+    Action.CANCEL_ORDER: (Scope.ORDERS, (creator, admin_of_collective)),
+    Action.REFUND_DONATION: (Scope.APPROVE, (admin_of_payee_host,)),
+    Action.REFUND_EXPENSE: (Scope.APPROVE, (admin_of_payer_host,)),
+    Action.REFUND_TRANSFER: (Scope.APPROVE, (admin_of_payee, admin_of_payee_host)),
+    Action.LOG_HOURS: (Scope.ORDERS, (admin_of_payee, admin_of_payer)),
+    Action.APPROVE_HOURS: (Scope.APPROVE, (admin_of_payer,)),
+    Action.REJECT_HOURS: (Scope.APPROVE, (admin_of_payer,)),
+    Action.REDEEM_OFFER: (Scope.ORDERS, (anyone_signed_in,)),
+    Action.APPROVE_REDEMPTION: (Scope.APPROVE, (admin_of_payee,)),
+    Action.REJECT_REDEMPTION: (Scope.APPROVE, (admin_of_payee,)),
+    Action.PAY_REDEMPTION: (Scope.APPROVE, (platform_admin,)),
+    Action.CASH_OUT: (Scope.ORDERS, (anyone_signed_in,)),
+    Action.APPROVE_CASH_OUT: (Scope.APPROVE, (platform_admin,)),
+    Action.REJECT_CASH_OUT: (Scope.APPROVE, (platform_admin,)),
+    Action.PAY_CASH_OUT: (Scope.APPROVE, (platform_admin,)),
+    Action.CREATE_OFFER: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.UPDATE_OFFER: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.DEACTIVATE_OFFER: (Scope.COLLECTIVES, (admin_of_collective, platform_admin)),
+    Action.FEATURE_OFFER: (Scope.COLLECTIVES, (platform_admin,)),
+    Action.UPDATE_EVENT: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.CANCEL_EVENT: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.REGISTER_FOR_EVENT: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.CANCEL_REGISTRATION: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.INVITE_TO_EVENT: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.SEND_EVENT_MESSAGE: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.CHECK_IN: (Scope.APPROVE, (admin_of_collective,)),
+    Action.CHECK_OUT: (Scope.APPROVE, (admin_of_collective,)),
+    Action.DECIDE_ISSUER: (Scope.APPROVE, (platform_admin,)),
+    Action.SET_ISSUANCE_CAP: (Scope.APPROVE, (platform_admin,)),
+    Action.MERGE_USERS: (Scope.APPROVE, (platform_admin,)),
+    Action.MUTE_TOPICS: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.READ_HOURS: (Scope.READ, (reader_of_collective, the_platform_reader)),
+    Action.READ_LIABILITY: (Scope.READ, (the_platform_reader,)),
+    Action.SET_FX_RATE: (Scope.APPROVE, (platform_admin,)),
+    Action.SET_PLATFORM_POLICY: (Scope.APPROVE, (platform_admin,)),
+}
+
+
+def permits(actor: Actor, action: Action, subject: Subject) -> bool:
+    """Whether any rule of the action lets the actor through, and the token has its scope."""
+    scope, rules = RULES[action]
+    if actor.scopes is not None and scope not in actor.scopes:
+        return False
+    return any(rule(actor, subject) for rule in rules)
+
+
+def require(actor: Actor, action: Action, subject: Subject | None = None) -> None:
+    """Let the actor through.
+
+    Raises:
+        Unauthenticated: nobody is signed in.
+        Forbidden: the token lacks the scope, or no rule lets the user through.
+    """
+    if actor.user is None:
+        raise Unauthenticated
+    scope, rules = RULES[action]
+    require_scope(actor, scope)
+    if not any(rule(actor, subject or Subject()) for rule in rules):
+        who = "; ".join((rule.__doc__ or "").rstrip(".") for rule in rules)
+        raise Forbidden(f"{action.value} is for: {who}")
+
+
+def require_scope(actor: Actor, scope: Scope) -> None:
+    """Let a session through, and an access token that has the scope.
+
+    Raises:
+        Forbidden: the access token lacks it.
+    """
+    if actor.scopes is not None and scope not in actor.scopes:
+        raise Forbidden(f"This access token lacks the scope {scope}")

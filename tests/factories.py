@@ -1,0 +1,270 @@
+"""Factories: functions that make rows, and a small world to ask GraphQL in."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from models import Collective, Credential, FxRate, Member, PlatformPolicy, Token, new_id, now
+from models.enums import CollectiveType, LedgerAccountKind, MemberRole, TokenKind, TransactionKind
+from schema.execution import unit_of_work
+from services.access.actor import token_hash
+from services.collectives import collectives
+from services.collectives import platform_policy as platform
+from services.core import public_ids as ids
+from services.core.party import Party
+from services.ledger import posting as ledger
+from services.ledger import transaction_amounts as settlement
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+    from services.core.settings import Settings
+
+
+@dataclass
+class Person:
+    """A user who can sign in."""
+
+    user: Collective
+    email: str
+    token: str
+
+    @property
+    def slug(self) -> str:
+        """The user's slug."""
+        return self.user.slug
+
+
+@dataclass
+class World:
+    """A platform with its admin, and ways to make more and to ask."""
+
+    settings: Settings
+    sessions: async_sessionmaker[AsyncSession]
+    platform: Collective = field(init=False)
+    admin: Person = field(init=False)
+
+    @classmethod
+    async def create(cls, settings: Settings, sessions: async_sessionmaker[AsyncSession]) -> World:
+        """Make the platform and its admin."""
+        world = cls(settings, sessions)
+        async with sessions() as session, session.begin():
+            world.platform = await platform.ensure(session)
+        world.admin = await world.person("platform-admin")
+        await world.member(world.platform, world.admin, MemberRole.ADMIN)
+        return world
+
+    async def person(self, slug: str, *, currency: str = "USD", claimed: bool = True) -> Person:
+        """Make a user with a session."""
+        user = Collective(
+            slug=slug, type=CollectiveType.USER, name=slug.title(), currency=currency,
+            host_id=self.platform.id, host_approved_at=now(), claimed_at=now() if claimed else None,
+        )  # fmt: skip
+        email, token = f"{slug}@commonweal.test", secrets.token_urlsafe(16)
+        await self.add(user)
+        await self.add(Credential(user_id=user.id, email=email, verified_at=now() if claimed else None))
+        await self.add(
+            Token(
+                user_id=user.id, kind=TokenKind.SESSION, token_hash=token_hash(token),
+                expires_at=now() + timedelta(days=1),
+            )
+        )  # fmt: skip
+        return Person(user, email, token)
+
+    async def access_token(self, person: Person, *scopes: str) -> str:
+        """Make an access token with scopes."""
+        token = secrets.token_urlsafe(16)
+        await self.add(
+            Token(
+                user_id=person.user.id, kind=TokenKind.ACCESS, token_hash=token_hash(token),
+                scopes=list(scopes), expires_at=now() + timedelta(days=1),
+            )
+        )  # fmt: skip
+        return token
+
+    async def host(self, slug: str, admin: Person | None = None, *, currency: str = "USD",
+                   fee_bps: int | None = None) -> Collective:  # fmt: skip
+        """Make a nonprofit that hosts itself and others."""
+        row = Collective(
+            slug=slug, type=CollectiveType.NONPROFIT, name=slug.title(), currency=currency,
+            host_fee_bps=fee_bps,
+        )  # fmt: skip
+        async with self.sessions() as session, session.begin():
+            session.add(row)
+            await session.flush()
+            await collectives.become_host(session, row)
+        if admin:
+            await self.member(row, admin, MemberRole.ADMIN)
+        return row
+
+    async def community(
+        self, slug: str, host: Collective | None, admin: Person | None = None, *,
+        currency: str = "USD", type: CollectiveType = CollectiveType.COMMUNITY,  # noqa: A002 - the column's name
+    ) -> Collective:  # fmt: skip
+        """Make a collective, hosted if a host is given."""
+        row = Collective(
+            slug=slug, type=type, name=slug.title(), currency=currency,
+            host_id=host.id if host else None, host_approved_at=now() if host else None,
+        )  # fmt: skip
+        async with self.sessions() as session, session.begin():
+            session.add(row)
+            await session.flush()
+            if host:
+                session.add(Member(collective_id=row.id, member_id=host.id, role=MemberRole.HOST))
+                await ledger.open_account(session, book_id=host.id, owner_id=row.id, currency=currency)
+        if admin:
+            await self.member(row, admin, MemberRole.ADMIN)
+        return row
+
+    async def member(self, collective: Collective, person: Person, role: MemberRole) -> Member:
+        """Give a person a role."""
+        row = Member(collective_id=collective.id, member_id=person.user.id, role=role)
+        await self.add(row)
+        return row
+
+    async def rate(self, base: str, quote: str, rate: str, *, days_ago: float = 0) -> None:
+        """Set an exchange rate."""
+        await self.add(
+            FxRate(
+                base=base, quote=quote, rate=Decimal(rate), source="test",
+                valid_from=now() - timedelta(days=days_ago),
+            )
+        )  # fmt: skip
+
+    async def platform_fee(self, bps: int) -> None:
+        """Set the platform's fee."""
+        await self.add(PlatformPolicy(platform_fee_bps=bps, valid_from=now()))
+
+    async def add(self, row: Any) -> None:
+        """Store a row."""
+        async with self.sessions() as session, session.begin():
+            session.add(row)
+
+    async def fund(self, collective: Collective, value: str, *, by: Person) -> None:
+        """Add funds to a balance, free of fees."""
+        answer = await self.ask(
+            "mutation($i: AddFundsInput!) { addFunds(input: $i) { order { id } errors { message code } } }",
+            by=by,
+            i={
+                "to": {"slug": collective.slug},
+                "amount": {"value": value, "currency": collective.currency},
+                "hostFeeBps": 0,
+            },
+        )
+        assert answer["addFunds"]["errors"] == [], answer
+
+    async def currents(self, *people: Person, value: str = "30.000") -> None:
+        """Give each of the people currents, as the platform's own issue."""
+        minor = int(Decimal(value) * 1000)
+        book = Party(self.platform, self.platform)
+        for person in people:
+            row = ledger.transaction_row(
+                settlement.unconverted(minor, settlement.CURRENTS), book, Party(person.user, self.platform),
+                kind=TransactionKind.HOURS, order=None,
+            )  # fmt: skip
+            legs = settlement.currents_legs(
+                book_id=self.platform.id, from_id=self.platform.id, to_id=person.user.id, amount=minor,
+                kind_from=LedgerAccountKind.ISSUANCE,
+            )  # fmt: skip
+            async with self.sessions() as session, session.begin():
+                await ledger.post(session, row=row, legs=legs)
+
+    async def execute(
+        self, query: str, *, by: Person | str | None = None, **variables: Any
+    ) -> dict[str, Any]:
+        """Run an operation as the unit of work does; return the whole answer."""
+        token = by.token if isinstance(by, Person) else by
+        request = unit_of_work.Request(query=query, variables=variables, token=token, address="test")
+        answer = await unit_of_work.execute(request, sessions=self.sessions, settings=self.settings)
+        return answer.body
+
+    async def ask(self, query: str, *, by: Person | str | None = None, **variables: Any) -> dict[str, Any]:
+        """Run an operation that has no top-level errors; return its data."""
+        body = await self.execute(query, by=by, **variables)
+        assert "errors" not in body, body
+        data: dict[str, Any] = body["data"]
+        return data
+
+    async def do(
+        self, mutation: str, fields: str = "", *, by: Person | str | None = None, **given: Any
+    ) -> dict[str, Any]:
+        """Run one mutation; return its payload."""
+        name = mutation[0].upper() + mutation[1:]
+        data = await self.ask(
+            f"mutation($i: {name}Input!) {{ {mutation}(input: $i) {{ {fields} "
+            "errors { code message path } } }",
+            by=by, i=given,
+        )  # fmt: skip
+        payload: dict[str, Any] = data[mutation]
+        return payload
+
+    async def scalar(self, sql: str, **values: Any) -> Any:
+        """Return one value of a statement."""
+        async with self.sessions() as session:
+            return (await session.execute(text(sql), values)).scalar_one()
+
+    async def balance(self, collective: Collective) -> tuple[int, int]:
+        """Return posted and held of a collective in its currency, in minor units."""
+        async with self.sessions() as session:
+            row = (
+                await session.execute(
+                    text(
+                        "SELECT coalesce(sum(posted), 0), coalesce(sum(held), 0) FROM ledger_account"
+                        " WHERE owner_id = :id AND kind = 'BALANCE' AND currency = :currency"
+                    ),
+                    {"id": collective.id, "currency": collective.currency},
+                )
+            ).one()
+        return int(row[0]), int(row[1])
+
+    async def fingerprint(self) -> dict[str, Any]:
+        """Return how many rows each table has and a hash of them: equal means that nothing changed."""
+        found = {}
+        async with self.sessions() as session:
+            tables = (
+                await session.execute(
+                    text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+                )
+            ).scalars()
+            for table in list(tables):
+                if table in {"throttle", "rate_bucket"}:
+                    continue
+                found[table] = (
+                    await session.execute(
+                        text(f'SELECT count(*), sum(hashtextextended(t::text, 0)) FROM "{table}" t')
+                    )
+                ).one()
+        return found
+
+    async def audit_is_clean(self) -> None:
+        """Assert that the ledger keeps every promise."""
+        answer = await self.ask("{ ledgerAudit { isClean checks { name violations } } }")
+        assert answer["ledgerAudit"]["isClean"], answer
+
+
+def money(value: str, currency: str = "USD") -> dict[str, str]:
+    """Return an AmountInput."""
+    return {"value": value, "currency": currency}
+
+
+def of(row: Collective | Person) -> dict[str, str]:
+    """Return a CollectiveRef."""
+    return {"slug": row.slug}
+
+
+def public_id(kind: str, row_id: UUID) -> str:
+    """Return a row's public id."""
+    return ids.encode(kind, row_id)
+
+
+def fresh() -> UUID:
+    """Return an id of nothing."""
+    return new_id()

@@ -1,0 +1,201 @@
+"""The rules of time and currents hold against plain SQL, as the application's own role."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from models import new_id
+from services.core import public_ids as ids
+from tests.conftest import Database
+from tests.donation_world import done
+from tests.factories import World, money, of
+from tests.hours_world import TimeScene, yesterday
+from tests.ledger_sql import Line, figures, post, refused
+
+# A copy of a row with other columns; the way past the application to anything that it could write.
+COPY = "INSERT INTO {table} SELECT (jsonb_populate_record(t, %s::jsonb)).* FROM {table} t WHERE {key} = %s"
+
+
+@dataclass(frozen=True)
+class Economy:
+    """Orders in every state, and a connection of the application's role."""
+
+    world: World
+    scene: TimeScene
+    database: Database
+    ids: dict[str, UUID]
+
+    def refuses(self, by: str, statement: str, *values: Any) -> None:
+        """Assert that a statement is refused by a constraint's name, or the name of the error."""
+        with psycopg.connect(self.database.app_url) as connection, refused(by):
+            connection.execute(statement.encode(), values)
+
+    def copies(self, by: str, table: str, of_id: str, *, key: str = "id", **columns: Any) -> None:
+        """Assert that a copy of a row with other columns is refused."""
+        given = Jsonb({name: _plain(value) for name, value in columns.items()})
+        self.refuses(by, COPY.format(table=table, key=key), given, self.ids[of_id])
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, UUID) else value
+
+
+async def _orders(world: World, scene: TimeScene) -> dict[str, UUID]:
+    await world.currents(scene.john)
+    await world.fund(scene.john.user, "50.00", by=world.admin)
+    offer = await world.do(
+        "createOffer", "offer { id }", by=scene.mark, business=of(scene.business), item="Tea",
+        currentsSharePercent=25, monthlyLimit=2,
+    )  # fmt: skip
+    offer_id = offer["offer"]["id"]
+
+    async def bought(price: str = "20.00", of_offer: str = offer_id) -> str:
+        given = {"offer": of_offer, "price": money(price), "receipt": "till"}
+        return done(await world.do("redeemOffer", "order { id }", by=scene.john, **given))
+
+    orders = {
+        "hours": done(await scene.log(1)), "later": done(await scene.log(1, start=yesterday(12))),
+        "redemption": await bought(), "approved": await bought(),
+        "cash_out": done(await world.do("cashOut", "order { id }", by=scene.john, amount=money("10.00"))),
+    }  # fmt: skip
+    done(await world.do("approveOrder", "order { id }", by=scene.mark, id=orders["approved"]))
+    found = {name: ids.decode("Order", order_id, path=[]) for name, order_id in orders.items()}
+    return found | {"offer": ids.decode("Offer", offer_id, path=[])}
+
+
+@pytest.fixture(scope="module")
+async def economy(shared: World, shared_database: Database) -> Economy:
+    world = shared
+    scene = await TimeScene.create(world)
+    found = await _orders(world, scene)
+    await world.host("newcomers")
+    await world.person("kim", claimed=False)
+    made = await world.do(
+        "createEvent", "event { slug }", by=scene.chris, parent=of(scene.nonprofit), name="Full", capacity=1,
+        startsAt="2030-01-01T10:00Z", endsAt="2030-01-01T11:00Z",
+    )  # fmt: skip
+    await world.do("registerForEvent", by=scene.john, event=made["event"])
+    for slug in ("newcomers", "kim", "john", "mark", "greatdeeds", "consciousbiz", made["event"]["slug"]):
+        name = "event" if slug == made["event"]["slug"] else slug
+        found[name] = await world.scalar("SELECT id FROM collective WHERE slug = :slug", slug=slug)
+    found["attendee"] = await world.scalar("SELECT id FROM member WHERE role = 'ATTENDEE'")
+    return Economy(world, scene, shared_database, found)
+
+
+def test_hours_of_one_volunteer_do_not_overlap(economy: Economy) -> None:
+    economy.copies("ex_order_hours_overlap", '"order"', "hours", id=new_id())
+
+
+@pytest.mark.parametrize(
+    ("of_order", "columns", "by"),
+    [
+        ("hours", {"from_id": "newcomers", "starts_at": "2020-01-01T00:00Z"}, "order_currents_sides"),
+        ("hours", {"to_id": "consciousbiz"}, "order_currents_sides"),
+        ("redemption", {"to_id": "greatdeeds"}, "order_currents_sides"),
+        ("redemption", {"from_id": "kim"}, "order_payer_claimed"),
+        ("cash_out", {"type": "TRANSFER", "to_id": "mark", "currency": "EUR"}, "order_currency"),
+        ("cash_out", {"type": "BONUS", "currency": "CUR"}, "order_currents_sides"),
+        ("hours", {"currency": "USD"}, "ck_order_time_is_in_currents"),
+        ("hours", {"ends_at": None}, "ck_order_hours_have_times"),
+        ("redemption", {"offer_id": None}, "ck_order_redemption_has_offer"),
+        ("redemption", {"policy_id": None}, "ck_order_pins_policy"),
+    ],
+    ids=str,
+)
+def test_an_order_of_time_is_sound(economy: Economy, of_order: str, columns: dict[str, Any], by: str) -> None:
+    given = {name: economy.ids.get(str(value), value) for name, value in columns.items()}
+    economy.copies(by, '"order"', of_order, **{"id": new_id(), **given})
+
+
+@pytest.mark.parametrize("order", ["hours", "redemption", "cash_out"])
+def test_nobody_approves_what_they_made_for_themselves(economy: Economy, order: str) -> None:
+    economy.refuses(
+        "approved_by_another",
+        "INSERT INTO order_action (id, order_id, type, actor_id, to_status)"
+        " VALUES (gen_random_uuid(), %s, 'APPROVE', %s, 'APPROVED')",
+        economy.ids[order], economy.ids["john"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["approved", "cash_out"])
+def test_nobody_pays_themselves(economy: Economy, order: str) -> None:
+    economy.refuses(
+        "approved_by_another",
+        "INSERT INTO order_action (id, order_id, type, actor_id, to_status)"
+        " VALUES (gen_random_uuid(), %s, 'PAY', %s, 'PAID')",
+        economy.ids[order], economy.ids["john"],
+    )  # fmt: skip
+
+
+def test_nobody_issues_without_approval(economy: Economy) -> None:
+    platform, issuer = economy.world.platform.id, economy.ids["newcomers"]
+    lines = sorted([
+        Line(platform, issuer, "CUR", "ISSUANCE", -1000),
+        Line(platform, economy.ids["john"], "CUR", "BALANCE", 1000),
+    ])  # fmt: skip
+    row = figures(1000, kind="HOURS", currency="CUR", host_currency="CUR")
+    with psycopg.connect(economy.database.app_url) as connection, refused("issuer_approved"):
+        post(connection, row, lines)
+
+
+@pytest.mark.parametrize(
+    ("change", "by"),
+    [
+        ("usd_gross_minor = 501", "ck_redemption_usd_gross_within_share"),
+        ("approved_price_minor = 1000", "ck_redemption_usd_gross_within_share"),
+        ("usd_fee_minor = 501", "ck_redemption_usd_fee_range"),
+        ("price_minor = 1", "InsufficientPrivilege"),
+        ("currents_share_percent = 100", "InsufficientPrivilege"),
+    ],
+)
+def test_a_redemption_pays_no_more_than_its_share(economy: Economy, change: str, by: str) -> None:
+    statement = f"UPDATE redemption SET {change} WHERE order_id = %s"
+    economy.refuses(by, statement, economy.ids["redemption"])
+
+
+def test_the_month_of_an_offer_is_full(economy: Economy) -> None:
+    order_id = new_id()
+    insert = COPY.format(table='"order"', key="id")
+    given = Jsonb({"id": str(order_id)})
+    with psycopg.connect(economy.database.app_url) as connection:
+        connection.execute(insert.encode(), [given, economy.ids["redemption"]])
+        with refused("redemption_monthly_limit"):
+            connection.execute(
+                COPY.format(table="redemption", key="order_id").encode(),
+                [Jsonb({"order_id": str(order_id)}), economy.ids["redemption"]],
+            )
+        connection.rollback()
+
+
+def test_an_event_has_no_more_attendees_than_places(economy: Economy) -> None:
+    economy.copies("event_capacity", "member", "attendee", id=new_id(), member_id=economy.ids["mark"])
+
+
+@pytest.mark.parametrize("after", ["REJECTED", "CANCELLED", "EXPIRED"])
+def test_an_approved_redemption_is_paid(economy: Economy, after: str) -> None:
+    statement = f"UPDATE \"order\" SET status = '{after}' WHERE id = %s"
+    economy.refuses("order_status_transition", statement, economy.ids["approved"])
+
+
+def test_hours_grow_no_longer(economy: Economy) -> None:
+    later = "UPDATE \"order\" SET ends_at = ends_at + interval '1 hour' WHERE id = %s"
+    economy.refuses("order_end_moves_back", later, economy.ids["later"])
+
+
+@pytest.mark.parametrize("table", ["offer", "receipt", "redemption", "attendance", "issuance_cap"])
+def test_nothing_of_the_economy_is_deleted(economy: Economy, table: str) -> None:
+    economy.refuses("InsufficientPrivilege", f"DELETE FROM {table}")
+
+
+def test_a_cap_is_never_changed(economy: Economy) -> None:
+    economy.refuses("InsufficientPrivilege", "UPDATE issuance_cap SET amount_minor = NULL")
+
+
+async def test_nothing_of_that_was_stored(economy: Economy) -> None:
+    assert await economy.world.scalar("SELECT count(*) FROM redemption") == 2
+    assert await economy.world.scalar("SELECT count(*) FROM member WHERE role = 'ATTENDEE'") == 1
+    await economy.world.audit_is_clean()

@@ -1,0 +1,68 @@
+"""A business with offers, and a user with currents."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from models import Collective
+from models.enums import CollectiveType, MemberRole
+from tests.factories import Person, World, money, of
+
+ORDER = """order { id type status amount { value currency } approvedAmount { value } offer { item isActive }
+    price { value } approvedPrice { value } payout { value currency } payoutFee { value } caps place
+    receiptText from { slug } to { slug } actions { type toStatus reason amount { value } } } """
+BALANCE = """query($s: String!, $c: CurrencyCode!) { collective(slug: $s) { balance(currency: $c) {
+    posted { value } held { value } available { value } pending { value } } } }"""
+
+
+@dataclass
+class OfferScene:
+    """john has currents, cafe takes them; mark and ann are ADMINs of cafe."""
+
+    world: World
+    john: Person
+    mark: Person
+    ann: Person
+    cafe: Collective
+
+    @classmethod
+    async def create(cls, world: World, *, currents: str = "30.000", dollars: str = "100.00") -> "OfferScene":
+        """Make the people and the business; the platform has dollars."""
+        john, mark, ann = [await world.person(name) for name in ("john", "mark", "ann")]
+        cafe = await world.community("cafe", None, mark, type=CollectiveType.BUSINESS)
+        await world.member(cafe, ann, MemberRole.ADMIN)
+        await world.currents(john, value=currents)
+        if dollars:
+            await world.fund(world.platform, dollars, by=world.admin)
+        return cls(world, john, mark, ann, cafe)
+
+    async def offer(self, item: str = "Kombucha", *, share: int = 25, **more: Any) -> str:
+        """Make an offer as the business's ADMIN; return its id."""
+        made = await self.world.do(
+            "createOffer", "offer { id }", by=self.mark, business=of(self.cafe), item=item,
+            currentsSharePercent=share, **more,
+        )  # fmt: skip
+        assert made["errors"] == [], made
+        return str(made["offer"]["id"])
+
+    async def redeem(
+        self, offer: str, value: str = "20.00", *, by: Person | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """Redeem an offer, as john if nobody else is named; return the payload."""
+        more = {"receipt": "Table 4, cash"} | more
+        return await self.world.do(
+            "redeemOffer", f"{ORDER} caps", by=by or self.john, offer=offer, price=money(value), **more
+        )
+
+    async def decide(
+        self, mutation: str, order_id: str, *, by: Person | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """Approve or reject as the business's ADMIN, pay as the platform's; return the payload."""
+        who = by or (self.world.admin if mutation == "payOrder" else self.mark)
+        if mutation == "rejectOrder":
+            more = {"reason": "no such sale"} | more
+        return await self.world.do(mutation, ORDER, by=who, id=order_id, **more)
+
+    async def balance(self, who: Collective | Person, currency: str) -> dict[str, str]:
+        """Return posted, held, available and pending, in major units, as the platform sees them."""
+        found = await self.world.ask(BALANCE, by=self.world.admin, s=who.slug, c=currency)
+        return {name: figure["value"] for name, figure in found["collective"]["balance"].items()}

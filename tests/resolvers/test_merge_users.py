@@ -1,0 +1,299 @@
+"""Two users become one: nothing is lost or doubled, and the first leads to the second."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from models import Invitation, now
+from models.enums import CollectiveType, MemberRole
+from services.identity import email_addresses as addresses
+from tests.donation_world import code, done
+from tests.factories import Person, World, money, of, public_id
+from tests.hours_world import TimeScene, yesterday
+from tests.test_statement_counts import counted, statements
+
+USER = "user { id slug }"
+
+
+async def merge(world: World, from_: Person, into: Person, *, by: Person | None = None, **more: Any) -> Any:
+    given = {"from": of(from_), "into": of(into), **more}
+    return await world.do("mergeUsers", USER, by=by or world.admin, **given)
+
+
+async def refused(world: World, expected: str, path: str, **given: Any) -> None:
+    """Assert that a merge is refused with one code and path, and changes nothing."""
+    before = await world.fingerprint()
+    answer = await world.do("mergeUsers", USER, by=world.admin, **given)
+    assert [(e["code"], e["path"]) for e in answer["errors"]] == [(expected, ["input", path])]
+    assert await world.fingerprint() == before
+
+
+async def sums(world: World, *people: Person) -> dict[str, int]:
+    """Return what people have together, by currency, in minor units."""
+    async with world.sessions() as session:
+        rows = await session.execute(
+            text(
+                "SELECT currency, sum(posted) FROM ledger_account WHERE owner_id = ANY(:ids)"
+                " AND kind = 'BALANCE' GROUP BY 1 HAVING sum(posted) <> 0"
+            ),
+            {"ids": [person.user.id for person in people]},
+        )
+        return {row[0]: int(row[1]) for row in rows}
+
+
+async def roles(world: World, person: Person) -> list[tuple[str, str]]:
+    """Return the open roles of a person, with the collective's slug."""
+    async with world.sessions() as session:
+        rows = await session.execute(
+            text(
+                "SELECT c.slug, m.role FROM member m JOIN collective c ON c.id = m.collective_id"
+                " WHERE m.member_id = :id AND m.until IS NULL ORDER BY 1, 2"
+            ),
+            {"id": person.user.id},
+        )
+        return [(row[0], row[1]) for row in rows]
+
+
+async def owner_of(world: World, address: str) -> str | None:
+    async with world.sessions() as session:
+        found = await addresses.user_of_email(session, address)
+        return found.slug if found else None
+
+
+async def test_what_one_has_and_is_goes_to_the_other(world: World) -> None:
+    scene = await TimeScene.create(world)
+    john, twin = scene.john, await world.person("twin")
+    await scene.earn("3.000", twin)
+    await scene.earn("2.000")
+    await world.fund(twin.user, "7.50", by=world.admin)
+    club = await world.community("club", None, twin)
+    await world.member(club, twin, MemberRole.FOLLOWER)
+    await world.member(club, john, MemberRole.FOLLOWER)
+    before = await sums(world, twin, john)
+    history = await world.scalar('SELECT count(*) FROM "order" WHERE to_id = :id', id=twin.user.id)
+
+    merged = await merge(world, twin, john)
+
+    assert (merged["errors"], merged["user"]["slug"]) == ([], "john")
+    assert await sums(world, twin) == {}
+    assert await sums(world, john) == await sums(world, twin, john) == before == {"CUR": 5000, "USD": 750}
+    assert await roles(world, twin) == []
+    assert await roles(world, john) == [("club", "ADMIN"), ("club", "FOLLOWER"), ("greatdeeds", "VOLUNTEER")]
+    kept = await world.scalar('SELECT count(*) FROM "order" WHERE to_id = :id', id=twin.user.id)
+    assert kept == history
+    await world.audit_is_clean()
+
+    query = """{ transactions(filter: {kind: [MERGE]}) { nodes { amount { minorUnits currency } order { id }
+        fromCollective { isArchived } toCollective { slug } postings { amount { minorUnits } } } } }"""
+    found = (await world.ask(query, by=john))["transactions"]["nodes"]
+    assert {t["amount"]["currency"]: t["amount"]["minorUnits"] for t in found} == {
+        "CUR": "3000", "USD": "750"
+    }  # fmt: skip
+    assert all(t["order"] is None and t["toCollective"] == {"slug": "john"} for t in found)
+    assert all(t["fromCollective"] == {"isArchived": True} for t in found)
+    assert len((await world.ask(query, by=world.admin))["transactions"]["nodes"]) == 2
+    for stranger in (None, scene.mark, scene.chris):
+        assert (await world.ask(query, by=stranger))["transactions"]["nodes"] == []
+
+
+async def test_slugs_address_and_invitations_lead_to_the_one_who_remains(world: World) -> None:
+    ada, twin, bob = [await world.person(name) for name in ("ada", "twin", "bob")]
+    await world.do("updateCollective", by=twin, collective=of(twin), slug="twin-of-ada")
+    clubs = [await world.community(slug, None, bob) for slug in ("both", "one")]
+    for club, person in ((clubs[0], twin), (clubs[0], ada), (clubs[1], twin)):
+        await world.add(
+            Invitation(
+                collective_id=club.id, user_id=person.user.id, role=MemberRole.MEMBER,
+                created_by_id=bob.user.id,
+            )
+        )  # fmt: skip
+
+    assert (await merge(world, twin, ada))["errors"] == []
+    for slug in ("twin", "twin-of-ada", "ada"):
+        found = await world.ask("query($s: String!) { collective(slug: $s) { slug } }", s=slug)
+        assert found["collective"] == {"slug": "ada"}
+    old = await world.ask(
+        "query($i: ID!) { collective(id: $i) { slug isArchived } }", i=public_id("Collective", twin.user.id)
+    )
+    assert old["collective"] == {"slug": f"merged-{twin.user.id.hex}", "isArchived": True}
+    assert await owner_of(world, twin.email) == await owner_of(world, ada.email) == "ada"
+    assert await world.scalar("SELECT count(*) FROM credential WHERE email = :e", e=twin.email) == 0
+    waiting = await world.ask("{ myInvitations { collective { slug } user { slug } } }", by=ada)
+    assert sorted(i["collective"]["slug"] for i in waiting["myInvitations"]) == ["both", "one"]
+    assert await world.scalar("SELECT count(*) FROM invitation WHERE status = 'DECLINED'") == 1
+    await world.do("inviteMember", by=bob, collective=of(clubs[1]), role="ACCOUNTANT", email=twin.email)
+    invited = await world.scalar("SELECT user_id FROM invitation WHERE role = 'ACCOUNTANT'")
+    assert invited == ada.user.id
+
+
+async def test_the_merged_user_signs_in_no_more_and_nobody_signs_up_as_them(world: World) -> None:
+    ada, twin = await world.person("ada"), await world.person("twin")
+    access = await world.access_token(twin, "READ")
+    assert (await merge(world, twin, ada))["errors"] == []
+    for token in (twin.token, access):
+        body = await world.execute("{ me { slug } }", by=token)
+        assert body["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    assert (await world.ask("{ me { slug } }", by=ada))["me"] == {"slug": "ada"}
+    people = await world.scalar("SELECT count(*) FROM collective")
+    await world.do("signUp", email=twin.email, name="Twin", password="long enough")
+    assert await world.scalar("SELECT count(*) FROM collective") == people
+    assert await world.scalar("SELECT template FROM outbox WHERE recipient = :e", e=twin.email) == (
+        "address_in_use"
+    )
+
+
+async def test_addresses_lead_through_a_chain_of_merges(world: World) -> None:
+    ada, twin, third = [await world.person(name) for name in ("ada", "twin", "third")]
+    await world.fund(twin.user, "1.00", by=world.admin)
+    assert (await merge(world, twin, third))["errors"] == []
+    assert (await merge(world, third, ada))["errors"] == []
+    assert await owner_of(world, twin.email) == "ada"
+    found = await world.ask('{ a: collective(slug: "twin") { slug } b: collective(slug: "third") { slug } }')
+    assert found == {"a": {"slug": "ada"}, "b": {"slug": "ada"}}
+    assert await sums(world, ada) == {"USD": 100}
+    await world.audit_is_clean()
+
+
+async def test_who_has_no_address_takes_the_other_ones_over(world: World) -> None:
+    twin, imported = await world.person("twin"), await world.person("imported", claimed=False)
+    async with world.sessions() as session, session.begin():
+        await session.execute(text("DELETE FROM credential WHERE user_id = :id"), {"id": imported.user.id})
+    assert (await merge(world, twin, imported))["errors"] == []
+    assert await owner_of(world, twin.email) == "imported"
+    assert await world.scalar("SELECT count(*) FROM merged_email") == 0
+    claimed = "SELECT claimed_at IS NOT NULL FROM collective WHERE id = :id"
+    assert await world.scalar(claimed, id=imported.user.id)
+
+
+async def test_open_orders_and_holds_of_the_first_stand_in_the_way_those_of_the_second_do_not(
+    world: World,
+) -> None:
+    scene = await TimeScene.create(world)
+    john, twin = scene.john, await world.person("twin")
+    order = done(await scene.log(1, by=twin))
+    pair = {"from": of(twin), "into": of(john)}
+    await refused(world, "INVALID_STATE", "from", **pair)
+    await refused(world, "INVALID_STATE", "from", **pair, dryRun=True)
+    await scene.approve(order)
+    await world.fund(twin.user, "5.00", by=world.admin)
+    cash_out = await world.do("cashOut", "order { id }", by=twin, amount=money("2.00"))
+    await refused(world, "INVALID_STATE", "from", **pair)
+    assert code(await world.do("cancelOrder", by=twin, id=done(cash_out))) is None
+    await scene.log(1)
+    assert (await merge(world, twin, john))["errors"] == []
+    await world.audit_is_clean()
+
+
+async def test_only_two_different_people_who_are_here_are_merged(world: World) -> None:
+    ada, twin, gone = [await world.person(name) for name in ("ada", "twin", "gone")]
+    await world.community("shop", None, ada, type=CollectiveType.BUSINESS)
+    await world.do("archiveCollective", by=gone, collective=of(gone))
+    shop = {"slug": "shop"}
+    await refused(world, "INVALID_INPUT", "from", **{"from": shop, "into": of(ada)})
+    await refused(world, "INVALID_INPUT", "into", **{"from": of(ada), "into": shop})
+    await refused(world, "INVALID_INPUT", "from", **{"from": of(ada), "into": of(ada)})
+    await refused(world, "INVALID_STATE", "into", **{"from": of(ada), "into": of(gone)})
+    await refused(world, "NOT_FOUND", "from", **{"from": {"slug": "nobody"}, "into": of(ada)})
+    assert (await merge(world, twin, ada))["errors"] == []
+    merged = {"id": public_id("Collective", twin.user.id)}
+    await refused(world, "INVALID_STATE", "from", **{"from": merged, "into": of(gone)})
+    await refused(world, "INVALID_STATE", "into", **{"from": of(gone), "into": merged})
+    await refused(world, "INVALID_INPUT", "from", **{"from": of(twin), "into": of(ada)})
+
+
+@pytest.mark.parametrize("who", ["ada", None])
+async def test_only_a_platform_admin_merges(world: World, who: str | None) -> None:
+    ada, twin = await world.person("ada"), await world.person("twin")
+    before = await world.fingerprint()
+    body = await world.execute(
+        "mutation($i: MergeUsersInput!) { mergeUsers(input: $i) { errors { code } } }",
+        by=ada if who else None, i={"from": of(twin), "into": of(ada)},
+    )  # fmt: skip
+    assert body["errors"][0]["extensions"]["code"] == ("FORBIDDEN" if who else "UNAUTHENTICATED")
+    assert await world.fingerprint() == before
+
+
+async def test_a_repeated_key_answers_the_same_and_a_dry_run_stores_nothing(
+    world: World, engine: AsyncEngine
+) -> None:
+    ada, twin = await world.person("ada"), await world.person("twin")
+    await world.fund(twin.user, "1.00", by=world.admin)
+    before = await world.fingerprint()
+    tried = await merge(world, twin, ada, dryRun=True)
+    assert await world.fingerprint() == before
+    first = await merge(world, twin, ada, idempotencyKey="once")
+    after = await world.fingerprint()
+    with counted(engine) as sent:
+        again = await merge(world, twin, ada, idempotencyKey="once")
+    assert tried == first == again
+    assert len(statements(sent)) == 5
+    assert await world.fingerprint() == after
+    other = await merge(world, ada, twin, idempotencyKey="once")
+    assert code(other) == "IDEMPOTENCY_CONFLICT"
+
+
+async def test_of_two_merges_of_one_user_at_once_one_wins(world: World) -> None:
+    scene = await TimeScene.create(world)
+    twin, into = await world.person("twin"), [scene.john, scene.mark, scene.chris]
+    await scene.earn("4.000", twin)
+    source = {"id": public_id("Collective", twin.user.id)}
+    answers = await asyncio.gather(
+        *(world.do("mergeUsers", USER, by=world.admin, into=of(who), **{"from": source}) for who in into)
+    )
+    assert Counter(code(answer) for answer in answers) == {None: 1, "INVALID_STATE": 2}
+    assert await sums(world, twin, *into) == {"CUR": 4000}
+    assert await sums(world, twin) == {}
+    assert await world.scalar("SELECT count(*) FROM transaction WHERE kind = 'MERGE'") == 1
+    await world.audit_is_clean()
+
+
+async def test_a_merge_and_its_mirror_image_at_once_leave_one(world: World) -> None:
+    ada, twin = await world.person("ada"), await world.person("twin")
+    for person in (ada, twin):
+        await world.fund(person.user, "1.00", by=world.admin)
+    ids = [{"id": public_id("Collective", person.user.id)} for person in (ada, twin)]
+    answers = await asyncio.gather(
+        world.do("mergeUsers", USER, by=world.admin, **{"from": ids[0], "into": ids[1]}),
+        world.do("mergeUsers", USER, by=world.admin, **{"from": ids[1], "into": ids[0]}),
+    )
+    assert Counter(code(answer) for answer in answers) == {None: 1, "INVALID_STATE": 1}
+    assert await sums(world, ada, twin) == {"USD": 200}
+    await world.audit_is_clean()
+
+
+async def test_new_orders_and_a_merge_at_once_leave_no_open_order_behind(world: World) -> None:
+    scene = await TimeScene.create(world)
+    twin = await world.person("twin")
+    source = {"id": public_id("Collective", twin.user.id)}
+    given = {"from": source, "into": of(scene.john)}
+    answers = await asyncio.gather(
+        *(scene.log(1, by=scene.chris, start=yesterday(hour), volunteer=source) for hour in (8, 10, 12)),
+        world.do("mergeUsers", USER, by=world.admin, **given),
+    )
+    merged = answers[-1]["errors"] == []
+    left = await world.scalar(
+        "SELECT count(*) FROM \"order\" WHERE to_id = :id AND status = 'PENDING'", id=twin.user.id
+    )
+    assert left == sum(answer["errors"] == [] for answer in answers[:-1])
+    assert not (merged and left)
+
+
+async def test_an_event_turns_to_the_one_who_remains(world: World) -> None:
+    ada, twin = await world.person("ada"), await world.person("twin")
+    club = await world.community("club", None, ada)
+    made = await world.do(
+        "createEvent", "event { slug }", by=ada, parent=of(club), name="Party",
+        startsAt="2030-01-01T10:00Z", endsAt="2030-01-01T11:00Z",
+    )  # fmt: skip
+    async with world.sessions() as session, session.begin():
+        await session.execute(
+            text("UPDATE collective SET coordinator_id = :id, updated_at = :at WHERE slug = :slug"),
+            {"id": twin.user.id, "at": now(), "slug": made["event"]["slug"]},
+        )
+    assert (await merge(world, twin, ada))["errors"] == []
+    turned = "SELECT coordinator_id FROM collective WHERE slug = :slug"
+    assert await world.scalar(turned, slug=made["event"]["slug"]) == ada.user.id

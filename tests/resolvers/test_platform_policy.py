@@ -1,0 +1,267 @@
+"""The platform's policy: versioned figures, the worth of a current, and the bonus of who signs up."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from models import now
+from models.enums import MemberRole
+from services.collectives import platform_policy as platform
+from tests.donation_world import code, done
+from tests.factories import Person, World, money, of
+from tests.hours_world import TimeScene
+from tests.test_statement_counts import counted, statements
+
+POLICY = """policy { platformFeeBps usdPerCurrent redemptionFeeBps masterWeeklyLimit { value currency }
+    signupBonus { minorUnits } checkInMinutes validFrom createdBy { slug } }"""
+FIGURES = "platformFeeBps usdPerCurrent redemptionFeeBps checkInMinutes"
+FIRST = {"platformFeeBps": 0, "usdPerCurrent": "20", "redemptionFeeBps": 1000, "checkInMinutes": 60}
+RATE = 'query($at: DateTime) { fxRate(from: "CUR", to: "USD", at: $at) { rate source } }'
+BONUSES = "SELECT count(*) FROM \"order\" WHERE type = 'BONUS'"
+NEW = {"email": "new@commonweal.test", "name": "New", "password": "long enough"}
+
+
+async def set_policy(world: World, **given: Any) -> dict[str, Any]:
+    return await world.do("setPlatformPolicy", POLICY, by=world.admin, **given)
+
+
+async def signed_up(world: World, email: str = "new@commonweal.test") -> dict[str, Any]:
+    """Sign up and prove the address; return the user."""
+    await world.do("signUp", **(NEW | {"email": email}))
+    token = await world.scalar(
+        "SELECT payload->>'token' FROM outbox WHERE recipient = :email AND template = 'verify_email'"
+        " ORDER BY id DESC LIMIT 1",
+        email=email,
+    )
+    answer = await world.do("verifyEmail", "user { id slug } session { token }", token=token)
+    assert answer["errors"] == []
+    return {"token": answer["session"]["token"], **answer["user"]}
+
+
+async def currents(world: World, slug: str) -> int:
+    found: int = await world.scalar(
+        "SELECT coalesce(sum(a.posted), 0) FROM ledger_account a JOIN collective c ON c.id = a.owner_id"
+        " WHERE c.slug = :slug AND a.currency = 'CUR' AND a.kind = 'BALANCE'",
+        slug=slug,
+    )
+    return int(found)
+
+
+async def test_a_new_installation_has_a_policy_and_a_worth_of_currents(world: World) -> None:
+    found = await world.ask(f"{{ platformPolicy {{ {FIGURES} createdBy {{ slug }} }} }}")
+    assert found["platformPolicy"] == {**FIRST, "createdBy": None}
+    assert (await world.ask(RATE))["fxRate"] == {"rate": "20", "source": "commonweal"}
+    async with world.sessions() as session, session.begin():
+        await platform.ensure(session)
+    assert await world.scalar("SELECT count(*) FROM platform_policy") == 1
+    assert await world.scalar("SELECT count(*) FROM fx_rate") == 1
+
+
+async def test_figures_are_set_and_the_others_stay(world: World) -> None:
+    first = await set_policy(world, platformFeeBps=500, checkInMinutes=30)
+    assert first["errors"] == []
+    second = await set_policy(
+        world, redemptionFeeBps=800, masterWeeklyLimit=money("1.250", "CUR"), signupBonus=money("1", "CUR")
+    )
+    assert second["policy"].pop("validFrom") > first["policy"]["validFrom"]
+    assert second["policy"] == {
+        "platformFeeBps": 500, "usdPerCurrent": "20", "redemptionFeeBps": 800, "checkInMinutes": 30,
+        "masterWeeklyLimit": {"value": "1.250", "currency": "CUR"}, "signupBonus": {"minorUnits": "1000"},
+        "createdBy": {"slug": "platform-admin"},
+    }  # fmt: skip
+    off = await set_policy(world, signupBonus=money("0", "CUR"))
+    assert off["policy"]["signupBonus"] == {"minorUnits": "0"}
+    assert await world.scalar("SELECT count(*) FROM fx_rate WHERE base = 'CUR'") == 1
+
+
+async def test_a_new_worth_is_a_rate_from_then_on(world: World) -> None:
+    later = now() + timedelta(days=2)
+    done_ = await set_policy(world, usdPerCurrent="25.125000", validFrom=later.isoformat())
+    assert done_["errors"] == []
+    assert Decimal(done_["policy"]["usdPerCurrent"]) == Decimal("25.125")
+    assert (await world.ask(RATE))["fxRate"]["rate"] == "20"
+    then = (await world.ask(RATE, at=(later + timedelta(hours=1)).isoformat()))["fxRate"]
+    assert (Decimal(then["rate"]), then["source"]) == (Decimal("25.125"), "platform-admin")
+    again = await set_policy(world, usdPerCurrent="30", validFrom=later.isoformat())
+    assert [(e["code"], e["path"]) for e in again["errors"]] == [("CONFLICT", ["input", "validFrom"])]
+
+
+async def test_a_policy_between_two_copies_the_one_before_and_the_later_rate_comes_back(
+    world: World,
+) -> None:
+    week, month = (now() + timedelta(days=days) for days in (7, 30))
+    await set_policy(world, platformFeeBps=700, validFrom=month.isoformat())
+    await set_policy(world, platformFeeBps=300)
+    between = await set_policy(world, usdPerCurrent="22", validFrom=week.isoformat())
+    assert between["policy"]["platformFeeBps"] == 300
+    for at, rate in ((week, "22"), (month, "20")):
+        found = await world.ask(RATE, at=(at + timedelta(hours=1)).isoformat())
+        assert found["fxRate"]["rate"] == rate
+    history = (await world.ask(f"{{ platformPolicies {{ {FIGURES} }} }}"))["platformPolicies"]
+    assert [(p["platformFeeBps"], p["usdPerCurrent"]) for p in history] == [
+        (700, "20"), (300, "22"), (300, "20"), (0, "20"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({}, []),
+        ({"validFrom": "2030-01-01T00:00Z"}, []),
+        ({"platformFeeBps": -1}, ["platformFeeBps"]),
+        ({"redemptionFeeBps": 10_001}, ["redemptionFeeBps"]),
+        ({"usdPerCurrent": "0"}, ["usdPerCurrent"]),
+        ({"usdPerCurrent": "-1"}, ["usdPerCurrent"]),
+        ({"usdPerCurrent": "1.0000001"}, ["usdPerCurrent"]),
+        ({"usdPerCurrent": "0.0000001"}, ["usdPerCurrent"]),
+        ({"usdPerCurrent": "1000000000"}, ["usdPerCurrent"]),
+        ({"masterWeeklyLimit": money("0", "CUR")}, ["masterWeeklyLimit", "value"]),
+        ({"masterWeeklyLimit": money("1", "USD")}, ["masterWeeklyLimit", "currency"]),
+        ({"signupBonus": money("0", "USD")}, ["signupBonus", "currency"]),
+        ({"signupBonus": money("-1", "CUR")}, ["signupBonus", "value"]),
+        ({"checkInMinutes": -1}, ["checkInMinutes"]),
+        ({"checkInMinutes": 43_201}, ["checkInMinutes"]),
+        ({"platformFeeBps": 1, "validFrom": "2020-01-01T00:00Z"}, ["validFrom"]),
+    ],
+)
+async def test_a_policy_that_cannot_be_stores_nothing(
+    world: World, given: dict[str, Any], path: list[str]
+) -> None:
+    before = await world.fingerprint()
+    answer = await set_policy(world, **given)
+    assert [(e["code"], e["path"]) for e in answer["errors"]] == [("INVALID_INPUT", ["input", *path])]
+    assert await world.fingerprint() == before
+
+
+async def test_figures_set_at_the_same_time_all_stay(world: World) -> None:
+    figures: list[dict[str, Any]] = [
+        {"platformFeeBps": 100}, {"redemptionFeeBps": 200}, {"checkInMinutes": 10}, {"usdPerCurrent": "21"}
+    ]  # fmt: skip
+    answers = await asyncio.gather(*(set_policy(world, **each) for each in figures))
+    assert [answer["errors"] for answer in answers] == [[]] * 4
+    found = (await world.ask(f"{{ platformPolicy {{ {FIGURES} }} }}"))["platformPolicy"]
+    assert found == {
+        "platformFeeBps": 100, "redemptionFeeBps": 200, "checkInMinutes": 10, "usdPerCurrent": "21",
+    }  # fmt: skip
+
+
+async def test_an_order_keeps_its_policy(world: World, engine: AsyncEngine) -> None:
+    scene = await TimeScene.create(world)
+    asked = await scene.log(1)
+    await set_policy(world, usdPerCurrent="40")
+    await scene.approve(done(asked))
+    await scene.log(1, start=now() - timedelta(hours=3))
+    query = "{ orders(orderBy: CREATED_AT_ASC) { nodes { policy { usdPerCurrent } } } }"
+    with counted(engine) as sent:
+        found = (await world.ask(query, by=scene.john))["orders"]["nodes"]
+    assert [order["policy"]["usdPerCurrent"] for order in found] == ["20", "40"]
+    assert len(statements(sent)) == 3  # the viewer, the orders, all their policies
+    funds = await world.do("addFunds", "order { policy { validFrom } }", by=world.admin,
+                           to=of(scene.john), amount=money("1.00"))  # fmt: skip
+    assert funds["order"] == {"policy": None}
+
+
+async def test_claiming_gives_the_bonus_once_where_there_is_one(world: World) -> None:
+    user = await signed_up(world)
+    assert await currents(world, user["slug"]) == 0
+    await set_policy(world, signupBonus=money("1.000", "CUR"))
+    second = await signed_up(world, "second@commonweal.test")
+    assert await currents(world, second["slug"]) == 1000
+    query = """{ me { orders { nodes { type status from { slug } amount { minorUnits } policy { validFrom }
+        createdBy { slug } actions { type actor { slug } } transactions { kind } } } } }"""
+    found = (await world.ask(query, by=second["token"]))["me"]["orders"]["nodes"]
+    assert [order.pop("policy") is not None for order in found] == [True]
+    assert found == [
+        {
+            "type": "BONUS", "status": "PAID", "from": {"slug": "commonweal"}, "createdBy": None,
+            "amount": {"minorUnits": "1000"}, "transactions": [{"kind": "BONUS"}],
+            "actions": [{"type": "CREATE", "actor": None}, {"type": "PAY", "actor": None}],
+        }
+    ]  # fmt: skip
+    issued = "SELECT posted FROM ledger_account WHERE kind = 'ISSUANCE' AND owner_id = :id"
+    assert await world.scalar(issued, id=world.platform.id) == -1000
+    assert (await world.ask("{ orders { nodes { id } } }"))["orders"]["nodes"] == []
+    assert await world.scalar(BONUSES) == 1
+    await world.audit_is_clean()
+
+
+async def test_a_second_token_claims_nothing_more(world: World) -> None:
+    await set_policy(world, signupBonus=money("1.000", "CUR"))
+    for _ in range(2):
+        await world.do("signUp", **NEW)
+    async with world.sessions() as session:
+        query = text("SELECT payload->>'token' FROM outbox WHERE template = 'verify_email'")
+        tokens = list((await session.execute(query)).scalars())
+    assert [code(await world.do("verifyEmail", token=token)) for token in tokens] == [None, None]
+    assert await world.scalar(BONUSES) == 1
+
+
+async def test_a_person_has_one_bonus_whatever_was_merged(world: World) -> None:
+    await set_policy(world, signupBonus=money("1.000", "CUR"))
+    first = await signed_up(world)
+    walk_in = await world.person("walk-in", claimed=False)
+    given: dict[str, Any] = {"from": {"slug": first["slug"]}, "into": of(walk_in)}
+    merged = await world.do("mergeUsers", by=world.admin, **given)
+    assert merged["errors"] == []
+    claimed = await signed_up(world, walk_in.email)
+    assert await currents(world, claimed["slug"]) == 1000
+    assert await world.scalar(BONUSES) == 1
+
+
+async def test_one_of_many_claims_with_the_same_token_gets_the_bonus(world: World) -> None:
+    await set_policy(world, signupBonus=money("1.000", "CUR"))
+    await world.do("signUp", **NEW)
+    token = await world.scalar("SELECT payload->>'token' FROM outbox WHERE template = 'verify_email'")
+    answers = await asyncio.gather(*(world.do("verifyEmail", token=token) for _ in range(8)))
+    assert Counter(code(answer) for answer in answers) == {None: 1, "NOT_FOUND": 7}
+    assert await world.scalar("SELECT count(*) FROM transaction WHERE kind = 'BONUS'") == 1
+
+
+async def test_a_cap_of_the_platform_ends_the_bonus_and_keeps_nobody_out(world: World) -> None:
+    await set_policy(world, signupBonus=money("1.000", "CUR"))
+    capped = await world.do(
+        "setIssuanceCap", by=world.admin, nonprofit=of(world.platform), period="WEEK",
+        amount=money("1.500", "CUR"),
+    )  # fmt: skip
+    assert capped["errors"] == []
+    users = [await signed_up(world, f"new-{number}@commonweal.test") for number in range(2)]
+    assert [await currents(world, user["slug"]) for user in users] == [1000, 0]
+    assert await world.scalar(BONUSES) == 1
+    await world.audit_is_clean()
+
+
+async def test_claiming_keeps_id_roles_history_and_currents(world: World) -> None:
+    scene = await TimeScene.create(world)
+    walk_in = await world.person("walk-in", claimed=False)
+    given: dict[str, Any] = {"volunteer": of(walk_in)}
+    await scene.approve(done(await scene.log(2, by=scene.chris, **given)), by=await second_admin(scene))
+    assert await currents(world, "walk-in") == 2000
+    await set_policy(world, signupBonus=money("1.000", "CUR"))
+    user = await signed_up(world, walk_in.email)
+    async with world.sessions() as session:
+        row = (
+            await session.execute(
+                text("SELECT slug, claimed_at FROM collective WHERE id = :id"), {"id": walk_in.user.id}
+            )
+        ).one()
+    assert row.slug == user["slug"]
+    assert row.claimed_at is not None
+    assert await currents(world, user["slug"]) == 3000
+    query = "{ me { memberOf { nodes { role collective { slug } } } transactions { nodes { kind } } } }"
+    me = (await world.ask(query, by=user["token"]))["me"]
+    assert me["memberOf"]["nodes"] == [{"role": "VOLUNTEER", "collective": {"slug": "greatdeeds"}}]
+    assert [t["kind"] for t in me["transactions"]["nodes"]] == ["BONUS", "HOURS"]
+    await world.audit_is_clean()
+
+
+async def second_admin(scene: TimeScene) -> Person:
+    """Return another ADMIN of the nonprofit."""
+    other = await scene.world.person("other")
+    await scene.world.member(scene.nonprofit, other, MemberRole.ADMIN)
+    return other

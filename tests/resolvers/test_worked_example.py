@@ -1,0 +1,68 @@
+"""The worked example of docs/ledger.md, to the cent, with all its postings."""
+
+from tests.factories import World, money, of
+
+
+async def test_webpack_gives_100_euros_to_wwcodeberlin(world: World) -> None:
+    giver, holder = await world.person("webpack-admin"), await world.person("wwcode-admin")
+    opensource = await world.host("opensource", holder)
+    wwcode = await world.host("wwcode", holder, fee_bps=500)
+    webpack = await world.community("webpack", opensource, giver)
+    berlin = await world.community("wwcodeberlin", wwcode, currency="EUR")
+    await world.fund(webpack, "200.00", by=holder)
+    await world.platform_fee(500)
+    await world.rate("EUR", "USD", "1.1481")
+    method = await world.do(
+        "createPaymentMethod", "paymentMethod { id }", by=holder, host=of(wwcode), name="Card",
+        type="BALANCE", feeBps=290, feeFixed=money("0.30"),
+    )  # fmt: skip
+
+    done = await world.do(
+        "donate",
+        """order { status transactions {
+            amount { minorUnits currency } fxRate fromHostFxRate
+            paymentProcessorFeeInHostCurrency { minorUnits currency }
+            platformFeeInHostCurrency { minorUnits } hostFeeInHostCurrency { minorUnits }
+            toHostAmount { minorUnits currency } toCollectiveAmount { minorUnits currency }
+            fromHostAmount { minorUnits currency } fromCollectiveAmount { minorUnits currency }
+            postings { amount { minorUnits currency } account { kind owner { slug } book { slug } } }
+        } }""",
+        by=giver, **{"from": of(webpack)}, to=of(berlin), amount=money("100.00", "EUR"),
+        paymentMethod=method["paymentMethod"]["id"],
+    )  # fmt: skip
+
+    assert done["errors"] == []
+    assert done["order"]["status"] == "PAID"
+    (found,) = done["order"]["transactions"]
+    postings = found.pop("postings")
+    assert found == {
+        "amount": {"minorUnits": "10000", "currency": "EUR"},
+        "fxRate": "1.1481",
+        "fromHostFxRate": "1.1481",
+        "paymentProcessorFeeInHostCurrency": {"minorUnits": "363", "currency": "USD"},
+        "platformFeeInHostCurrency": {"minorUnits": "574"},
+        "hostFeeInHostCurrency": {"minorUnits": "574"},
+        "toHostAmount": {"minorUnits": "10544", "currency": "USD"},
+        "toCollectiveAmount": {"minorUnits": "8684", "currency": "EUR"},
+        "fromHostAmount": {"minorUnits": "-11481", "currency": "USD"},
+        "fromCollectiveAmount": {"minorUnits": "-11481", "currency": "USD"},
+    }
+    assert {
+        (
+            p["account"]["book"]["slug"], p["account"]["owner"]["slug"], p["account"]["kind"],
+            p["amount"]["currency"], int(p["amount"]["minorUnits"]),
+        )
+        for p in postings
+    } == {
+        ("opensource", "webpack", "BALANCE", "USD", -11481),
+        ("opensource", "opensource", "CASH", "USD", 11481),
+        ("wwcode", "wwcode", "CASH", "USD", -11118),
+        ("wwcode", "commonweal", "BALANCE", "USD", 574),
+        ("wwcode", "wwcode", "BALANCE", "USD", 574),
+        ("wwcode", "wwcode", "EXCHANGE", "USD", 9970),
+        ("wwcode", "wwcode", "EXCHANGE", "EUR", -8684),
+        ("wwcode", "wwcodeberlin", "BALANCE", "EUR", 8684),
+    }  # fmt: skip
+    assert await world.balance(berlin) == (8684, 0)
+    assert await world.balance(webpack) == (20000 - 11481, 0)
+    await world.audit_is_clean()

@@ -1,0 +1,138 @@
+"""What tools that look for holes try, and what they get. `docs/limits.md` lists where the rest is shown."""
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import httpx
+import orjson
+import pytest
+
+from schema.documents import document_limits as limits
+from schema.observability import logs
+from services.core.errors import ConfigurationError
+from services.core.settings import Settings
+from tests.factories import World
+from tests.schema.http.test_endpoint_requests import JSON, post, serving, signed
+
+TYPENAME = {"data": {"__typename": "Query"}}
+
+
+@pytest.fixture(scope="module")
+async def client(shared: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(replace(shared.settings, production=True, introspection="off")) as client:
+        yield client
+
+
+# --- the twelve questions of graphql-cop; to each, the answer that finds no hole ---
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "query cop { " + " ".join(f"alias{i}: __typename" for i in range(101)) + " }",
+        "query cop { __typename" + " \n__typename" * 500 + " }",
+        "query { __typename " + "@aa" * 10 + " }",
+        "query cop { __schema { types { " + "fields { type { " * 4 + "name" + " } } " * 4 + "} } }",
+        "query cop { __schema { directive }}", "query cop { __schema { types { name } } }",
+    ],
+)  # fmt: skip
+async def test_no_query_of_cop_runs_or_is_told_much(client: httpx.AsyncClient, query: str) -> None:
+    answer = (await post(client, {"query": query, "operationName": "cop"})).json()
+    assert "data" not in answer
+    assert 1 <= len(answer["errors"]) < 10
+    assert "Did you mean" not in str(answer)
+    assert "Traceback" not in str(answer)
+
+
+async def test_cop_gets_no_batch_no_get_and_no_form(client: httpx.AsyncClient) -> None:
+    query = "query cop { __typename }"
+    batch = [{"query": query, "operationName": "cop"}] * 10
+    get = await client.get("/graphql", params={"query": query, "operationName": "cop"})
+    mutation = await client.get("/graphql", params={"query": "mutation cop { __typename }"})
+    form = await client.post("/graphql", data={"query": query, "operationName": "cop"})
+    for answer in (await post(client, batch), get, mutation, form):
+        assert 400 <= answer.status_code < 500
+        assert answer.json().keys() == {"errors"}
+    assert (await post(client, {"query": query, "operationName": "cop"})).json() == TYPENAME
+
+
+# --- what is written down ---
+
+
+@pytest.mark.parametrize(
+    "name", ['x\n{"level": "INFO", "message": "forged"}', "a b", "é", "x\r", "\u2028", "a\x1b[31m", "1a"]
+)
+async def test_a_name_that_is_none_is_not_written_down(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        answer = await post(client, {"query": "query Good { __typename }", "operationName": name})
+        assert "errors" in answer.json()
+        assert (
+            await post(client, {"query": "query Good { __typename }", "operationName": "Good"})
+        ).json() == (TYPENAME)
+    records = [record for record in caplog.records if record.message == "operation"]
+    assert [getattr(record, "operation", "") for record in records] == [None, "Good"]
+    for record in records:
+        line = logs.JsonFormatter().format(record)
+        assert orjson.loads(line)["message"] == "operation"
+        assert "\n" not in line
+
+
+async def test_a_long_name_is_refused(client: httpx.AsyncClient) -> None:
+    for length, status in ((100, 200), (101, 400)):
+        body = {"query": f"query {'a' * length} {{ __typename }}", "operationName": "a" * length}
+        assert (await post(client, body)).status_code == status
+
+
+# --- texts that would be code elsewhere ---
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "' OR 1=1 --", '"; DROP TABLE collective; --', "\\", "%", "_", "$1", "'||pg_sleep(5)||'",
+        "<script>alert(1)</script>", "../../etc/passwd", "{{7*7}}", "%s%s%n", "; cat /etc/passwd",
+    ],
+)  # fmt: skip
+async def test_a_text_is_a_text(shared: World, text: str) -> None:
+    query = (
+        "query($t: String!) { a: collectives(filter: {search: $t}) { totalCount } "
+        "b: collectives(filter: {tag: $t}) { totalCount } collective(slug: $t) { id } "
+        "offers(filter: {search: $t}) { totalCount } }"
+    )
+    body = await shared.execute(query, t=text)
+    assert "errors" not in body, body
+    assert (body["data"]["a"]["totalCount"], body["data"]["collective"]) == (0, None)
+    assert (await shared.ask('{ collective(slug: "commonweal") { slug } }'))["collective"] is not None
+
+
+# --- settings that cannot be ---
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"introspection": "maybe"}, {"max_cost": 0}, {"rate_capacity": 0}, {"rate_restore_per_second": 0},
+        {"execution_timeout_ms": 0}, {"body_timeout_ms": -1}, {"max_cost": 200_000},
+    ],
+)  # fmt: skip
+def test_a_limit_that_cannot_be_stops_the_start(given: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match="COMMONWEAL_"):
+        replace(Settings(), **given)  # type: ignore[arg-type]  # wrong on purpose
+
+
+async def test_one_try_of_a_password_in_an_operation(client: httpx.AsyncClient, shared: World) -> None:
+    field = 'signIn(input: {email: "a@commonweal.test", password: "x"}) { errors { code } }'
+    counted = "SELECT count(*) FROM throttle"
+    before = await shared.scalar(counted)
+    many = " ".join(f"a{i}: {field}" for i in range(20))
+    answer = await post(client, {"query": f"mutation {{ {many} }}"}, **signed(shared.admin))
+    assert answer.json()["errors"][0]["extensions"] == {"code": limits.CODE}
+    assert await shared.scalar(counted) == before
+    one = await client.post(
+        "/graphql", content=orjson.dumps({"query": f"mutation {{ {field} }}"}), headers=JSON
+    )
+    assert one.json()["data"]["signIn"]["errors"] == [{"code": "INVALID_INPUT"}]
+    assert await shared.scalar(counted) > before

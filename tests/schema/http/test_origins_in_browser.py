@@ -1,0 +1,207 @@
+"""What pages of other origins can do to a signed-in user, tried in a real browser."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from playwright.async_api import BrowserContext, Page, Response
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+
+from schema.documents import document_cache as documents
+from schema.server.app import application
+from tests.browser import browser, context, listener, origin_of, served
+from tests.factories import Person, World
+from tests.schema.http.test_cookie_session import ME, SIGN_IN, SIGN_OUT, sign_in_body, with_password
+
+__all__ = ["browser", "context"]
+ASK = """async ([url, body, headers]) => {
+  const answer = await fetch(url, {
+    method: "POST", credentials: "include", body: JSON.stringify(body),
+    headers: { "Content-Type": "application/json", ...headers },
+  });
+  return answer.json();
+}"""
+FORM = """([url, kind, fields]) => {
+  const form = document.createElement("form");
+  Object.assign(form, { method: "POST", action: url, enctype: kind, target: "_blank" });
+  for (const [name, value] of Object.entries(fields)) {
+    const input = document.createElement("input");
+    Object.assign(input, { type: "hidden", name, value });
+    form.append(input);
+  }
+  document.body.append(form);
+  form.submit();
+}"""
+FETCH = """async ([url, options]) => {
+  try {
+    const answer = await fetch(url, { credentials: "include", ...options });
+    return `${answer.type}: ${await answer.text()}`;
+  } catch (error) { return error.name; }
+}"""
+IMAGE = """(url) => new Promise((done) => {
+  const image = new Image();
+  image.onload = () => done("loaded");
+  image.onerror = () => done("error");
+  image.src = url;
+})"""
+CONNECT = """(url) => new Promise((done) => {
+  const socket = new WebSocket(url.replace("http", "ws"), "graphql-transport-ws");
+  socket.onopen = () => done("open");
+  socket.onerror = () => done("refused");
+})"""
+HIDDEN = "opaque: "
+"""What a page reads of an answer that it may not read."""
+
+
+@dataclass
+class Origins:
+    """The API, and pages elsewhere: of the allow list, on another port, and of another site."""
+
+    api: str
+    listed: str
+    same_site: str
+    cross_site: str
+    ada: Person
+
+    @property
+    def url(self) -> str:
+        """Where the API is asked."""
+        return f"{self.api}/graphql"
+
+    @property
+    def by_id(self) -> str:
+        """A persisted query of who is signed in, as an address."""
+        return f"{self.url}?documentId=sha256:{documents.hash_of(ME['query'])}"
+
+
+@pytest.fixture
+async def places(world: World) -> AsyncIterator[Origins]:
+    ada = await with_password(world, "ada")
+    api, listed, other = listener(), listener(), listener()
+    settings = replace(world.settings, allowed_origins=origin_of(listed), pool_size=4)
+    found = Origins(
+        origin_of(api),
+        origin_of(listed),
+        origin_of(other),
+        origin_of(other).replace("127.0.0.1", "localhost"),
+        ada,
+    )
+
+    async def page(_: Request) -> HTMLResponse:
+        return HTMLResponse("<!doctype html><title>A page</title><body>")
+
+    with served(application(settings), [api]), served(Starlette(routes=[Route("/", page)]), [listed, other]):
+        yield found
+
+
+async def shown(context: BrowserContext, origin: str) -> Page:
+    """Open the page of an origin."""
+    page = await context.new_page()
+    await page.goto(origin)
+    return page
+
+
+async def asked(page: Page, places: Origins, body: Any, **headers: str) -> Any:
+    """Ask from a page, as its script does."""
+    return await page.evaluate(ASK, [places.url, body, headers])
+
+
+async def signed_in(context: BrowserContext, places: Origins) -> Page:
+    """Sign in on the page of the allow list; keep the query of who is signed in as a persisted document."""
+    page = await shown(context, places.listed)
+    answer = await asked(page, places, sign_in_body(places.ada), **{"Commonweal-Cookie": "1"})
+    assert answer["data"]["signIn"]["errors"] == []
+    assert answer["data"]["signIn"]["session"]["token"] == ""
+    await asked(page, places, ME | {"documentId": f"sha256:{documents.hash_of(ME['query'])}"})
+    return page
+
+
+async def test_a_page_of_the_list_signs_in_asks_and_signs_out(
+    context: BrowserContext, places: Origins
+) -> None:
+    page = await signed_in(context, places)
+    (cookie,) = await context.cookies(places.api)
+    assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == ("commonweal_session", True, "Strict")
+    assert await page.evaluate("document.cookie") == ""
+    assert await asked(page, places, ME) == {"data": {"me": {"slug": "ada"}}}
+    assert await page.evaluate(FETCH, [places.by_id, {}]) == 'cors: {"data":{"me":{"slug":"ada"}}}'
+    tag = await page.evaluate(
+        "async (url) => (await fetch(url, { credentials: 'include' })).headers.get('ETag')", places.by_id
+    )
+    assert tag.startswith('W/"')
+    receipt = {"method": "POST", "headers": {"Content-Type": "image/png"}, "body": "\x7fPNG is this not"}
+    assert "INVALID_INPUT" in await page.evaluate(FETCH, [f"{places.api}/receipts", receipt])
+    await asked(page, places, SIGN_OUT)
+    assert await asked(page, places, ME) == {"data": {"me": None}}
+    assert await context.cookies(places.api) == []
+
+
+@pytest.mark.parametrize("site", ["same_site", "cross_site"])
+async def test_a_page_of_another_origin_neither_does_nor_reads_anything(
+    context: BrowserContext, places: Origins, site: str
+) -> None:
+    good = await signed_in(context, places)
+    evil = await shown(context, getattr(places, site))
+    statuses: list[tuple[str, int]] = []
+
+    def note(answer: Response) -> None:
+        statuses.append((answer.request.method, answer.status))
+
+    evil.on("response", note)
+    sign_out = '{"query": "mutation { signOut { errors { code } } }"}'
+
+    # What needs a preflight: nothing is sent after it.
+    for headers in (
+        {"Content-Type": "application/json"},
+        {"Commonweal-Cookie": "1"},
+        {"Commonweal-Preflight": "1"},
+    ):
+        options = {"method": "POST", "body": sign_out, "headers": headers}
+        assert await evil.evaluate(FETCH, [places.url, options]) == "TypeError"
+    assert (
+        await evil.evaluate(FETCH, [places.by_id, {"headers": {"Commonweal-Preflight": "1"}}]) == "TypeError"
+    )
+    assert "POST" not in {method for method, _ in statuses}
+
+    # What needs none: it arrives, and is refused; nothing can be read of it.
+    plain = {"method": "POST", "mode": "no-cors", "body": sign_out}
+    assert await evil.evaluate(FETCH, [places.url, plain]) == HIDDEN
+    assert statuses[-1] == ("POST", 415)
+    assert await evil.evaluate(FETCH, [places.by_id, {"mode": "no-cors"}]) == HIDDEN
+    # A cookie goes to another port of its site, whatever SameSite says; elsewhere the browser keeps it back.
+    assert statuses[-1] == ("GET", 403 if site == "same_site" else 200)
+    assert await evil.evaluate(FETCH, [places.by_id, {}]) == "TypeError"
+    assert await evil.evaluate(IMAGE, places.by_id) == "error"
+    words = f"{places.url}?query=mutation%7BsignOut%7Berrors%7Bcode%7D%7D%7D"
+    assert await evil.evaluate(IMAGE, words) == "error"
+    assert await evil.evaluate(FETCH, [f"{places.api}/receipts", {**plain, "body": "x"}]) == HIDDEN
+
+    assert await evil.evaluate(CONNECT, places.url) == "refused"
+
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        fields = {
+            '{"query": "mutation { signOut { errors { code } } }", "a': '"}',
+            "query": SIGN_OUT["query"],
+        }
+        async with context.expect_page() as opened:
+            await evil.evaluate(FORM, [places.url, kind, fields])
+        answered = await opened.value
+        await answered.wait_for_load_state()
+        assert "signOut" not in await answered.content()
+        await answered.close()
+
+    assert await asked(good, places, ME) == {"data": {"me": {"slug": "ada"}}}, "still signed in"
+
+
+async def test_a_page_of_another_origin_cannot_sign_its_visitor_in(
+    context: BrowserContext, places: Origins
+) -> None:
+    evil = await shown(context, places.same_site)
+    body = {"query": SIGN_IN, "variables": {"i": {"email": places.ada.email, "password": "correct horse"}}}
+    options = {"method": "POST", "body": str(body), "headers": {"Commonweal-Cookie": "1"}}
+    assert await evil.evaluate(FETCH, [places.url, options]) == "TypeError"
+    assert await context.cookies(places.api) == []

@@ -1,0 +1,107 @@
+"""The SQL statements of an operation: shown to ADMINs of the platform who ask, and to nobody else."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from models.enums import MemberRole
+from schema.observability import sql_trace as explain
+from services.access.actor import Actor
+from services.database.engine import connect
+from tests.factories import World
+from tests.schema.http.test_endpoint_requests import post, serving, signed
+
+ASK = {"Commonweal-Explain": "1"}
+BALANCES = {
+    "query": "query($s: String!) { collective(slug: $s) { slug balances { currency } } }",
+    "variables": {"s": "commonweal"},
+}
+
+
+@pytest.fixture(scope="module")
+async def client(shared: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(shared.settings) as client:
+        yield client
+
+
+async def sql(client: httpx.AsyncClient, body: dict[str, Any], **headers: str) -> list[dict[str, Any]]:
+    answer = (await post(client, body, **headers)).json()
+    found: list[dict[str, Any]] = answer["extensions"]["sql"]
+    return found
+
+
+async def test_an_admin_of_the_platform_sees_the_statements_less_their_values(
+    client: httpx.AsyncClient, shared: World
+) -> None:
+    found = await sql(client, BALANCES, **ASK, **signed(shared.admin))
+    texts = [entry["statement"] for entry in found]
+    assert [set(entry) for entry in found] == [{"statement", "ms"}] * len(found)
+    assert all(entry["ms"] > 0 for entry in found)
+    assert "token_hash = %(token_hash)s" in texts[0], "who asks is the first to be found"
+    assert any("FROM ledger_account" in text for text in texts)
+    assert any("collective.slug" in text and "%(" in text for text in texts)
+    assert not any("commonweal'" in text or shared.admin.token in text for text in texts)
+
+
+async def test_statements_are_those_of_the_operation_alone(client: httpx.AsyncClient, shared: World) -> None:
+    headers = ASK | signed(shared.admin)
+    tiny = await sql(client, {"query": "{ __typename }"}, **headers)
+    assert len(tiny) == 1
+    first, second = await sql(client, BALANCES, **headers), await sql(client, BALANCES, **headers)
+    assert [entry["statement"] for entry in first] == [entry["statement"] for entry in second]
+
+
+async def test_mutations_show_theirs_and_no_secret(client: httpx.AsyncClient, shared: World) -> None:
+    body = {
+        "query": "mutation($i: SignInInput!) { signIn(input: $i) { errors { code } } }",
+        "variables": {"i": {"email": "nobody@commonweal.test", "password": "very secret words"}},
+    }
+    found = await sql(client, body, **ASK, **signed(shared.admin))
+    texts = " ".join(entry["statement"] for entry in found)
+    assert "throttle" in texts, "also what is kept whatever becomes of the operation"
+    assert "very secret words" not in texts
+    assert "nobody@" not in texts
+
+
+async def test_a_refused_mutation_shows_its_statements(client: httpx.AsyncClient, shared: World) -> None:
+    mutation = (
+        'mutation { updateCollective(input: {collective: {slug: "none"}, name: "x"}) { errors { code } } }'
+    )
+    found = await sql(client, {"query": mutation}, **ASK, **signed(shared.admin))
+    assert len(found) >= 2
+
+
+async def test_nobody_else_sees_any(client: httpx.AsyncClient, shared: World) -> None:
+    ada = await shared.person("ada-explains")
+    reader = await shared.person("reader")
+    await shared.member(shared.platform, reader, MemberRole.ACCOUNTANT)
+    for headers in (
+        ASK, ASK | signed(ada), ASK | signed(reader), signed(shared.admin), ASK | signed("cws_unknown"),
+        {"X-Commonweal-Explain": "1"} | signed(shared.admin),
+    ):  # fmt: skip
+        answer = await post(client, BALANCES, **headers)
+        assert "extensions" not in answer.json()
+        assert "SELECT" not in answer.text
+
+
+async def test_a_document_that_cannot_run_has_no_statements(client: httpx.AsyncClient, shared: World) -> None:
+    answer = await post(client, {"query": "{ nothing }"}, **ASK, **signed(shared.admin))
+    assert "extensions" not in answer.json()
+
+
+async def test_a_statement_that_fails_has_no_time(shared: World) -> None:
+    engine = connect(shared.settings)
+    explain.listen(engine)
+    explain.begin({"commonweal-explain": "1"})
+    explain.decide(Actor(platform_id=shared.platform.id, roles={shared.platform.id: frozenset({"ADMIN"})}))
+    async with engine.connect() as connection:
+        with pytest.raises(DBAPIError):
+            await connection.execute(text("SELECT 1 / :secret"), {"secret": 0})
+    await engine.dispose()
+    assert explain.added({"data": None}) == {
+        "data": None, "extensions": {"sql": [{"statement": "SELECT 1 / %(secret)s", "ms": None}]},
+    }  # fmt: skip

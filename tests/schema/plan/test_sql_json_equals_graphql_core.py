@@ -1,0 +1,225 @@
+"""What PostgreSQL writes itself is what graphql-core answers: every viewer, every value, every cost."""
+
+import random
+from typing import Any
+
+import psycopg
+import pytest
+
+from services.database import statement_cache as statements
+from tests.schema.plan.executor_equivalence import VIEWERS, Shown, alike, unnumbered
+
+EXAMPLES = 40
+LEAST_WRITTEN = 0.7
+"""Of the queries; one that shows null where none may be is answered by graphql-core."""
+AMOUNTS = ["value", "currency", "minorUnits", "exponent", "__typename"]
+PLAIN = {
+    "Collective": ["id", "slug", "type", "name", "description", "website", "timezone", "imageUrl", "currency",
+                   "hostFeeBps", "hostApprovedAt", "createdAt", "updatedAt", "__typename"],
+    "Transaction": ["id", "kind", "description", "createdAt", "recordedAt", "group", "__typename"],
+    "Order": ["id", "type", "status", "description", "paymentMethodType", "payoutMethodType", "feesPayer",
+              "hostFeeBps", "platformFeeBps", "expiresAt", "createdAt", "updatedAt", "startsAt", "endsAt",
+              "__typename"],
+    "Member": ["id", "role", "since", "__typename"],
+}  # fmt: skip
+OBJECTS = {
+    "Collective": {"host": "Collective", "parent": "Collective", "members": "members", "memberOf": "members",
+                   "balance": "balance"},
+    "Transaction": {"order": "Order", "refundOf": "Transaction", "fromCollective": "Collective",
+                    "toCollective": "Collective", "fromHost": "Collective", "toHost": "Collective",
+                    "amount": "amount", "fromCollectiveAmount": "amount", "fromHostAmount": "amount",
+                    "toHostAmount": "amount", "toCollectiveAmount": "amount",
+                    "paymentProcessorFeeInHostCurrency": "amount", "hostFeeInHostCurrency": "amount",
+                    "platformFeeInHostCurrency": "amount"},
+    "Order": {"from": "Collective", "to": "Collective", "amount": "amount", "approvedAmount": "amount"},
+    "Member": {"collective": "Collective", "member": "Collective"},
+}  # fmt: skip
+ROOTS = [
+    ("collectives", "Collective", "first: {n}"),
+    ("collectives", "Collective", "first: {n}, orderBy: NAME_ASC, filter: {{type: [COMMUNITY, EVENT]}}"),
+    ("collectives", "Collective", "first: {n}, filter: {{isArchived: null}}"),
+    ("transactions", "Transaction", "first: {n}"),
+    ("transactions", "Transaction", "first: {n}, orderBy: CREATED_AT_ASC"),
+    ("orders", "Order", "first: {n}"),
+]
+
+
+class Writer:
+    """Writes queries of what can be written."""
+
+    def __init__(self, seed: int) -> None:
+        """Write the same for the same seed."""
+        self.random = random.Random(seed)  # noqa: S311 - no secret
+
+    def parts(self, kind: str, depth: int) -> str:
+        """Return a selection."""
+        if kind == "amount":
+            return self.some(AMOUNTS)
+        if kind == "balance":
+            figures = [
+                f"{name} {{ {self.some(AMOUNTS)} }}" for name in ("posted", "held", "available", "pending")
+            ]
+            return self.some([*figures, "currency", "__typename"])
+        if kind == "members":
+            rows = [f"{{ {self.parts('Member', depth)} }}" for _ in range(2)]
+            return self.random.choice(
+                [
+                    f"nodes {rows[0]}",
+                    f"edges {{ node {rows[0]} }}",
+                    f"a: nodes {rows[0]} edges {{ b: node {rows[1]} }}",
+                ]
+            )
+        found = [self.some(PLAIN[kind])]
+        for name, below in OBJECTS[kind].items():
+            if depth and self.random.random() < (0.25 if below != "amount" else 0.4):
+                alias = f"x{self.random.randrange(3)}{name}: " if self.random.random() < 0.2 else ""
+                found.append(f"{alias}{name}{self.arguments(name)} {{ {self.parts(below, depth - 1)} }}")
+        return " ".join(found)
+
+    def arguments(self, name: str) -> str:
+        """Return a field's arguments."""
+        if name == "balance":
+            return self.random.choice(['(currency: "USD")', '(currency: "CUR")', "(currency: $c)"])
+        if name in {"members", "memberOf"}:
+            return self.random.choice(
+                ["", "(first: 2)", "(role: [ADMIN, BACKER])", "(first: $n, role: MEMBER)"]
+            )
+        return ""
+
+    def some(self, names: list[str]) -> str:
+        """Return some of the names, in any order."""
+        return " ".join(self.random.sample(names, self.random.randint(1, min(6, len(names)))))
+
+    def query(self) -> str:
+        """Return a query."""
+        name, kind, arguments = self.random.choice(ROOTS)
+        rows = f"{{ {self.parts(kind, 2)} }}"
+        shape = self.random.choice(
+            ["{{ nodes {r} }}", "{{ __typename nodes {r} }}", "{{ edges {{ cursor node {r} }} }}",
+             "{{ nodes {r} pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }}"]
+        ).format(r=rows)  # fmt: skip
+        text = f"{{ {name}({arguments.format(n=self.random.choice([1, 3, 100]))}) {shape} }}"
+        kinds = {"$c": '$c: CurrencyCode! = "EUR"', "$n": "$n: Int = 3"}
+        used = [kind for name, kind in kinds.items() if name in text]
+        return f"query({', '.join(used)}) {text}" if used else text
+
+
+@pytest.mark.parametrize("viewer", VIEWERS)
+def test_what_postgresql_writes_is_what_graphql_core_answers(shown: Shown, viewer: str) -> None:
+    written = []
+    for seed in range(EXAMPLES):
+        query = Writer(seed).query()
+        shown.answer(query, viewer, compiled=True)  # what is met once is not written
+        one = shown.answer(query, viewer, compiled=True, written=True)
+        other = shown.answer(query, viewer, compiled=False)
+        assert alike(unnumbered(one.body), unnumbered(other.body)), query
+        written.append(one.is_written)
+    assert sum(written) >= LEAST_WRITTEN * len(written)
+
+
+STRANGE = "a \"q\" \\ / \n\t\r\b\f \x01\x02\x1f\x7f é 漢 😀 \u2028 </script> 100% :name $1 'x' {} ~"
+ONE = """query($slug: String!) { collective(slug: $slug) {
+    __typename id slug name description host { name } parent { slug host { slug } }
+    members(first: 1) { nodes { role member { slug } } } balance(currency: "USD") { posted { value } }
+} }"""
+
+
+def written(shown: Shown, query: str, viewer: str = "admin", **variables: Any) -> Any:
+    """Return what PostgreSQL wrote, which is what graphql-core answers."""
+    shown.answer(query, viewer, compiled=True, **variables)
+    one = shown.answer(query, viewer, compiled=True, written=True, **variables)
+    assert one.is_written
+    assert one.body == shown.answer(query, viewer, compiled=False, **variables).body
+    return one.body["data"]
+
+
+def change(shown: Shown, statement: str, *given: object) -> None:
+    """Change the world as its owner."""
+    with psycopg.connect(shown.world.settings.owner_database_url or "", autocommit=True) as owner:
+        owner.execute(statement.encode(), given)
+
+
+def test_any_text_is_written_as_json(shown: Shown) -> None:
+    change(shown, "UPDATE collective SET description = %s WHERE slug = 'giver'", STRANGE)
+    found = written(shown, ONE, slug="giver")["collective"]
+    assert (found["description"], found["__typename"]) == (STRANGE, "Community")
+
+
+@pytest.mark.parametrize("slug", ["giver", "shop", "private-event", "payer-host", "payee", "nobody-at-all"])
+def test_one_thing_is_written(shown: Shown, slug: str) -> None:
+    without = "query($slug: String!) { collective(slug: $slug) { name memberOf { edges { node { id } } } } }"
+    found = written(shown, without if slug == "payee" else ONE, slug=slug)
+    assert (found["collective"] is None) == (slug == "nobody-at-all")
+
+
+def test_things_are_written_by_their_ids(shown: Shown) -> None:
+    listed = written(shown, "{ transactions(first: 50) { nodes { id order { id } } } }")["transactions"]
+    for node in [node for node in listed["nodes"] if node["order"]][:3]:
+        query = "query($id: ID!) { transaction(id: $id) { id amount { value } } }"
+        assert written(shown, query, id=node["id"])["transaction"]["id"] == node["id"]
+        query = "query($id: ID!) { order(id: $id) { id to { slug } } }"
+        assert written(shown, query, id=node["order"]["id"])["order"]["id"] == node["order"]["id"]
+
+
+def test_pages_follow_each_other(shown: Shown) -> None:
+    query = """query($after: String) { transactions(first: 4, after: $after) {
+        nodes { id } pageInfo { hasNextPage endCursor } } }"""
+    whole = written(shown, "{ transactions(first: 100) { nodes { id } } }")["transactions"]["nodes"]
+    found, after, is_more = [], None, True
+    while is_more:
+        page = written(shown, query, after=after)["transactions"]
+        assert page["pageInfo"]["endCursor"] or not page["nodes"]
+        found += page["nodes"]
+        after, is_more = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
+    assert found == whole
+    assert len(found) > 4
+    last = written(shown, query, after=after)["transactions"]
+    assert last == {"nodes": [], "pageInfo": {"hasNextPage": False, "endCursor": None}}
+    assert written(shown, query.replace("pageInfo { hasNextPage endCursor }", ""), after=after) == {
+        "transactions": {"nodes": []}
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        ("{ transactions { totalCount nodes { id } } }", {}),
+        ("{ transactions { nodes { fxRate } } }", {}),
+        ("{ collectives { nodes { ...on Event { startsAt } } } }", {}),
+        ("{ collectives { nodes { legalName } } }", {}),
+        ("{ transactions(first: 2) { nodes { id } } me { slug } }", {}),
+        ("{ transactions { pageInfo { endCursor } } }", {}),
+        ('{ collectives(filter: {search: "g"}) { nodes { slug } } }', {}),
+        ("query($n: Int!) { collectives { nodes { members(first: $n) { nodes { id } } } } }", {"n": 0}),
+        ('query($c: CurrencyCode!) { collective(slug: "giver") { balance(currency: $c) { currency } } }',
+         {"c": "XXX"}),
+        ("query($a: String) { collectives { nodes { members(after: $a) { nodes { id } } } } }", {"a": "x"}),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_written_is_answered_as_ever(
+    shown: Shown, query: str, variables: dict[str, Any]
+) -> None:
+    shown.answer(query, "admin", compiled=True, **variables)
+    one = shown.answer(query, "admin", compiled=True, written=True, **variables)
+    assert not one.is_written
+    exact = shown.answer(query, "admin", compiled=False, **variables)
+    assert alike(unnumbered(one.body), unnumbered(exact.body))
+
+
+def test_what_is_nested_deeply_is_written_or_left_alone(shown: Shown) -> None:
+    deep = "{ collectives { nodes " + "{ name host " * 8 + "{ name }" + " }" * 8 + " } }"
+    written(shown, deep)
+    fragments = "".join(
+        f"fragment F{i} on Collective {{ host {{ ...F{i + 1} }} parent {{ ...F{i + 1} }} }} "
+        for i in range(6)
+    )
+    wide = f"{{ collectives {{ nodes {{ ...F0 }} }} }} {fragments} fragment F6 on Collective {{ name }}"
+    shown.answer(wide, "admin", compiled=True)
+    assert not shown.answer(wide, "admin", compiled=True, written=True).is_written
+
+
+def test_what_is_shown_alike_is_one_statement(shown: Shown) -> None:
+    written(shown, "query One { orders(first: 7) { nodes { id status } } }")
+    kept = len(statements._KEPT)  # noqa: SLF001 - what is not to grow
+    written(shown, "query Other { orders(first: 7) { nodes { ...o } } } fragment o on Order { id status }")
+    assert len(statements._KEPT) == kept  # noqa: SLF001 - as above

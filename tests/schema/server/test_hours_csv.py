@@ -1,0 +1,130 @@
+"""The file of approved hours: over HTTP and from the command line."""
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from schema.__main__ import main
+from schema.cli import commands
+from schema.server.app import application
+from services.volunteering.hours_csv import COLUMNS, NOTHING
+from tests.donation_world import done
+from tests.factories import World
+from tests.hours_world import TimeScene, yesterday
+
+URL = "/export/hours.csv"
+
+
+@pytest.fixture
+async def scene(world: World) -> TimeScene:
+    return await TimeScene.create(world)
+
+
+@pytest.fixture
+async def client(scene: TimeScene) -> AsyncIterator[httpx.AsyncClient]:
+    app = application(scene.world.settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as found:
+            yield found
+
+
+def asked(scene: TimeScene, **more: str) -> dict[str, str]:
+    day = yesterday(8).date()
+    return {"nonprofit": scene.nonprofit.slug, "from": day.isoformat(), "until": day.isoformat(), **more}
+
+
+def bearer(person: Any) -> dict[str, str]:
+    return {"Authorization": f"Bearer {person.token}"}
+
+
+async def rows(client: httpx.AsyncClient, scene: TimeScene, **more: str) -> list[list[str]]:
+    answer = await client.get(URL, params=asked(scene, **more), headers=bearer(scene.chris))
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"].startswith("attachment")
+    return list(csv.reader(io.StringIO(answer.text)))
+
+
+async def test_approved_hours_of_the_days_are_in_the_file(
+    client: httpx.AsyncClient, scene: TimeScene
+) -> None:
+    await scene.world.do(
+        "updateCollective", by=scene.john, collective={"slug": "john"}, name="John Volunteer"
+    )
+    await scene.approve(done(await scene.log(1.5, start=yesterday(9, 30), description="Planting trees")))
+    done(await scene.log(1, start=yesterday(12)))  # only asked for
+    await scene.approve(done(await scene.log(1, start=yesterday(9, days=2))))  # of another day
+    head, *lines = await rows(client, scene)
+    assert tuple(head) == COLUMNS
+    assert lines == [[
+        "1", "Manual", "Planting trees", "", "Chris", "John", "Volunteer", "john@commonweal.test",
+        yesterday(9).date().isoformat(), "09:30", "1.500",
+    ]]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)"])
+async def test_a_cell_is_no_formula(client: httpx.AsyncClient, scene: TimeScene, text: str) -> None:
+    await scene.approve(done(await scene.log(1, description=text)))
+    (_, line) = await rows(client, scene)
+    assert line[2] == f"'{text}"
+
+
+async def test_days_are_the_nonprofits_own(client: httpx.AsyncClient, scene: TimeScene) -> None:
+    await scene.world.do(
+        "updateCollective", by=scene.chris, collective={"slug": "greatdeeds"}, timezone="Pacific/Auckland"
+    )
+    # 11:30 UTC is the next day in Auckland, summer or winter time.
+    await scene.approve(done(await scene.log(0.25, start=yesterday(12, 30, days=2))))
+    _, line = await rows(client, scene)
+    assert line[8] == yesterday(8).date().isoformat()
+
+
+async def test_an_empty_file_says_so(client: httpx.AsyncClient, scene: TimeScene) -> None:
+    assert (await rows(client, scene))[1:] == [[NOTHING]]
+
+
+@pytest.mark.parametrize(
+    ("who", "more", "status", "code"),
+    [
+        ("nobody", {}, 401, "UNAUTHENTICATED"),
+        ("john", {}, 403, "FORBIDDEN"),
+        ("mark", {}, 403, "FORBIDDEN"),
+        ("chris", {"nonprofit": "none-such"}, 404, "NOT_FOUND"),
+        ("chris", {"from": "soon"}, 400, "INVALID_INPUT"),
+        ("chris", {"until": "2000-01-01"}, 400, "INVALID_INPUT"),
+    ],
+)
+async def test_others_get_no_file(
+    client: httpx.AsyncClient, scene: TimeScene, who: str, more: dict[str, str], status: int, code: str
+) -> None:
+    headers = bearer(getattr(scene, who)) if who != "nobody" else {}
+    answer = await client.get(URL, params=asked(scene, **more), headers=headers)
+    assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (status, code)
+
+
+async def test_the_command_line_writes_the_same_file(
+    client: httpx.AsyncClient, scene: TimeScene, tmp_path: Any
+) -> None:
+    await scene.approve(done(await scene.log(1)))
+    day = yesterday(8).date()
+    file = tmp_path / "hours.csv"
+    assert (
+        await commands.export_hours(
+            scene.world.settings, nonprofit="greatdeeds", days=(day - timedelta(days=1), day), file=file
+        )
+        == 0
+    )
+    answer = await client.get(URL, params=asked(scene), headers=bearer(scene.chris))
+    assert file.read_bytes() == answer.content
+
+
+def test_the_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", "hours", "--nonprofit", "greatdeeds", "--from", "soon", "--until", "2026-01-01"])
+    assert "invalid fromisoformat value: 'soon'" in capsys.readouterr().err

@@ -1,0 +1,392 @@
+"""The way from the socket straight to the endpoint, beside that through ASGI, over a raw socket."""
+
+import asyncio
+import gzip
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import orjson
+import pytest
+
+from schema.server.socket_protocol import PATIENCE_SECONDS, Http
+from services.database import engine as databases
+from tests.conftest import Database
+from tests.factories import World
+from tests.schema.execution.test_timeouts import idle, locked
+from tests.subscription_client import SECONDS, Place, serving, until
+
+TINY = b'{"query": "{ __typename }"}'
+TOLD = b'{"data":{"__typename":"Query"}}'
+READS = b'{"query": "{ collectives { nodes { slug } } }"}'
+LONG = orjson.dumps({"query": "{ __schema { types { name description } } }"})
+ROUNDABOUT = "X-Forwarded-Proto: http"
+"""What a proxy says: such requests go through ASGI, and mean the same."""
+
+
+class Peer:
+    """A client that writes what it likes, and reads an answer at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    def say(self, text: bytes) -> None:
+        """Write."""
+        self.writer.write(text)
+
+    async def hear(self) -> tuple[bytes, bytes]:
+        """Return the head and the body of the next answer."""
+        async with asyncio.timeout(SECONDS):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head)
+            return head, await self.reader.readexactly(int(length[1]) if length else 0)
+
+    async def is_closed(self) -> bool:
+        """Tell whether nothing comes but the end."""
+        async with asyncio.timeout(SECONDS):
+            return await self.reader.read() == b""
+
+
+@asynccontextmanager
+async def meeting(place: Place) -> AsyncIterator[Peer]:
+    host, _, port = place.address.partition(":")
+    peer = Peer(*await asyncio.open_connection(host, int(port)))
+    try:
+        yield peer
+    finally:
+        peer.writer.close()
+
+
+def request_of(body: bytes, *more: str, version: str = "1.1", path: str = "/graphql") -> bytes:
+    """Return a POST as it is sent; a header that is named by `more` stands instead of the usual one."""
+    usual = {"Host": "here", "Content-Type": "application/json", "Content-Length": str(len(body))}
+    given = {name for name, _, _ in (line.partition(":") for line in more)}
+    lines = [f"{name}: {value}" for name, value in usual.items() if name not in given]
+    head = "\r\n".join([f"POST {path} HTTP/{version}", *lines, *more])
+    return f"{head}\r\n\r\n".encode("latin-1") + body
+
+
+def is_direct(place: Place) -> bool:
+    """Tell whether the last request of the only connection went straight to the endpoint."""
+    (connection,) = place.server.server_state.connections
+    assert isinstance(connection, Http)
+    return type(connection.cycle).__name__ == "_Exchange"
+
+
+@pytest.fixture(scope="module")
+async def shared(make_database: Callable[[], Database]) -> AsyncIterator[World]:
+    database = make_database()
+    engine = databases.connect(database.settings)
+    yield await World.create(database.settings, databases.sessions(engine))
+    await engine.dispose()
+
+
+@pytest.fixture(scope="module")
+async def place(shared: World) -> AsyncIterator[Place]:
+    async with serving(shared.settings) as place:
+        yield place
+
+
+# --- both ways answer the same ---
+
+SAME: dict[str, tuple[bytes, tuple[str, ...]]] = {
+    "tiny": (TINY, ()),
+    "reads": (READS, ()),
+    "graphql": (TINY, ("Accept: application/graphql-response+json",)),
+    "two wishes": (TINY, ("Accept: text/html", "Accept: application/graphql-response+json")),
+    "406": (TINY, ("Accept: text/csv",)),
+    "not utf-8": (b'{"query": "\xff"}', ()),
+    "not JSON": (b"{", ()),
+    "a bad document": (b'{"query": "{ nothing }"}', ("Accept: application/graphql-response+json",)),
+    "mutation of nobody": (b'{"query": "mutation { signOut { errors { code } } }"}', ()),
+    "unknown id": (b'{"documentId": "none"}', ()),
+    "415": (TINY, ("Content-Type: text/plain",)),
+    "415 of a charset": (TINY, ("Content-Type: application/json; charset=latin-1",)),
+    "415 of an encoding": (TINY, ("Content-Encoding: gzip",)),
+    "a type twice": (TINY, ("Content-Type: application/json", "Content-Type: text/plain")),
+    "401": (TINY, ("Authorization: Basic YTpi",)),
+    "401 of a token": (TINY, ("Authorization: Bearer cws_unknown",)),
+    "403": (TINY, ("Origin: https://elsewhere.example", "Cookie: a=b; commonweal_session=x")),
+    "an old cookie": (TINY, ("Cookie: a=b", "Cookie: commonweal_session=x")),
+    "431": (TINY, ("X-Other: " + "a" * 32_000,)),
+    "no text": (TINY, ("Accept: \xff", "User-Agent: \xc3\x28")),
+    "cost": (TINY, ("Commonweal-Cost: 1",)),
+    "gzip, small": (TINY, ("Accept-Encoding: gzip",)),
+    "gzip": (LONG, ("Accept-Encoding: br", "Accept-Encoding: gzip;q=0.5")),
+    "gzip first": (LONG, ("Accept-Encoding: gzip, br",)),
+    "no gzip": (LONG, ("Accept-Encoding: gzip;q=0",)),
+    "another encoding": (LONG, ("Accept-Encoding: br",)),
+    "long": (LONG, ()),
+    "close": (TINY, ("Connection: close",)),
+    "413": (b'{"query": "%s"}' % (b" " * 200_000), ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SAME)
+async def test_both_ways_answer_the_same(place: Place, case: str) -> None:
+    body, headers = SAME[case]
+    heard = []
+    for way in ((), (ROUNDABOUT,)):
+        async with meeting(place) as peer:
+            peer.say(request_of(body, "X-Request-Id: same", *headers, *way))
+            head, told = await peer.hear()
+            # What hangs on the moment.
+            head = re.sub(rb"(date|ratelimit-remaining|ratelimit-reset): .*?\r\n", rb"\1\r\n", head)
+            if b"content-encoding: gzip" in head:
+                told = gzip.decompress(told)
+            if b"connection: close" in head:
+                assert await peer.is_closed()
+            else:
+                assert is_direct(place) is not (bool(way) or case == "413")
+            heard.append((head.split(b"\r\n"), told))
+        await until(lambda: not place.server.server_state.connections)
+    direct, through_asgi = heard
+    assert direct == through_asgi
+    assert b"date" in direct[0]
+    assert b"server: uvicorn" in direct[0]
+
+
+async def test_what_is_not_plain_goes_through_asgi(place: Place) -> None:
+    async with meeting(place) as peer:
+        for text, status in (
+            (b"GET /graphql?query={__typename} HTTP/1.1\r\nCommonweal-Preflight: 1\r\n\r\n", b"200"),
+            (request_of(TINY, path="/graphql?a=b"), b"200"),
+            (request_of(TINY, path="/elsewhere"), b"404"),
+            (request_of(b""), b"400"),
+            (request_of(b"", "Content-Length: 00"), b"400"),
+            (request_of(b"1b\r\n" + TINY + b"\r\n0\r\n\r\n", "Content-Length: 1").replace(
+                b"Content-Length: 1", b"Transfer-Encoding: chunked"), b"200"),
+            (request_of(TINY, "X-Forwarded-For: 192.0.2.1"), b"200"),
+            # What follows is no body of HTTP any more.
+            (request_of(TINY, "Connection: upgrade", "Upgrade: h2c"), b"400"),
+        ):  # fmt: skip
+            peer.say(text)
+            assert (await peer.hear())[0].startswith(b"HTTP/1.1 " + status), text
+            assert not is_direct(place), text
+
+
+async def test_a_stream_of_events_goes_through_asgi(place: Place) -> None:
+    async with meeting(place) as peer:
+        body = b'{"query": "subscription { myNewOrders { position } }"}'
+        peer.say(request_of(body, "Accept: Text/Event-Stream"))
+        head, _ = await peer.hear()
+        assert b"transfer-encoding: chunked" in head
+        assert b"content-type: text/event-stream" in head
+        assert not is_direct(place)
+
+
+async def test_the_address_of_a_proxy_s_client_is_whose_bucket_it_is(place: Place) -> None:
+    async with meeting(place) as peer:
+        asked = b'{"query": "{ __typename a: __schema { types { name } } }"}'
+        peer.say(
+            request_of(asked, "X-Forwarded-For: 192.0.2.77") + request_of(TINY, "X-Forwarded-For: 192.0.2.78")
+        )
+        left = [int(re.findall(rb"remaining: (\d+)", (await peer.hear())[0])[0]) for _ in range(2)]
+        assert left[0] < left[1]
+
+
+# --- how it comes ---
+
+
+async def test_requests_that_come_in_drops(place: Place) -> None:
+    async with meeting(place) as peer:
+        for _ in range(2):
+            for byte in request_of(TINY):
+                peer.say(bytes([byte]))
+                await asyncio.sleep(0)
+            assert (await peer.hear())[1] == TOLD
+
+
+@pytest.mark.parametrize("pause", [0, PATIENCE_SECONDS / 5, PATIENCE_SECONDS * 3])
+async def test_a_body_that_comes_after_its_head(place: Place, pause: float) -> None:
+    async with meeting(place) as peer:
+        for _ in range(2):
+            head, _, body = request_of(TINY).partition(b"\r\n\r\n")
+            for part in (head + b"\r\n\r\n", body[:5], body[5:]):
+                peer.say(part)
+                await asyncio.sleep(pause)
+            assert (await peer.hear())[1] == TOLD
+            assert is_direct(place) is (pause < PATIENCE_SECONDS)
+
+
+async def test_a_large_body_in_parts(place: Place) -> None:
+    async with meeting(place) as peer:
+        body = b'{"query": "{ __typename }", "extensions": {"a": "%s"}}' % (b"a" * 150_000)
+        whole = request_of(body)
+        for start in range(0, len(whole), 40_000):
+            peer.say(whole[start : start + 40_000])
+            await asyncio.sleep(0.001)
+        assert (await peer.hear())[1] == TOLD
+        too_much = request_of(b"a" * 10, "Content-Length: 200001")
+        peer.say(too_much)
+        await asyncio.sleep(0.01)
+        peer.say(b"a" * 199_991)
+        assert (await peer.hear())[0].startswith(b"HTTP/1.1 413")
+
+
+async def test_a_body_that_never_ends_is_408_and_one_that_is_cut_is_nobody_s(shared: World) -> None:
+    async with serving(shared.settings, body_timeout_ms=200) as place:
+        async with meeting(place) as peer:
+            peer.say(request_of(TINY[:10], f"Content-Length: {len(TINY)}"))
+            assert (await peer.hear())[0].startswith(b"HTTP/1.1 408")
+        async with meeting(place) as peer:
+            peer.say(request_of(TINY[:10], f"Content-Length: {len(TINY)}"))
+            await peer.writer.drain()
+        await until(lambda: not place.server.server_state.connections)
+        assert not place.server.server_state.tasks
+
+
+@pytest.mark.parametrize("first", [READS, TINY])
+async def test_requests_in_a_row_are_answered_in_their_order(place: Place, first: bytes) -> None:
+    async with meeting(place) as peer:
+        bodies = [first, *(b'{"query": "{ a%d: __typename }"}' % i for i in range(9)), READS, TINY]
+        peer.say(b"".join(request_of(body) for body in bodies))
+        told = [(await peer.hear())[1] for _ in bodies]
+        assert [b"collectives" in text for text in told] == [body == READS for body in bodies]
+        assert [text for text in told if b'"a' in text] == [b'{"data":{"a%d":"Query"}}' % i for i in range(9)]
+        # It is as good as before.
+        peer.say(request_of(TINY))
+        assert (await peer.hear())[1] == TOLD
+        assert is_direct(place)
+
+
+async def test_a_client_that_ends_is_answered_and_closed(place: Place) -> None:
+    for text in (request_of(TINY, "Connection: close"), request_of(TINY, version="1.0")):
+        async with meeting(place) as peer:
+            peer.say(text + request_of(READS))  # what comes behind it is not looked at
+            head, body = await peer.hear()
+            assert body == TOLD
+            assert b"\r\nconnection: close\r\n" in head
+            assert await peer.is_closed()
+
+
+async def test_who_waits_to_send_a_body_is_told_to(place: Place) -> None:
+    async with meeting(place) as peer:
+        head, _, body = request_of(TINY, "Expect: 100-continue").partition(b"\r\n\r\n")
+        peer.say(head + b"\r\n\r\n")
+        assert (await peer.hear())[0].startswith(b"HTTP/1.1 100 ")
+        peer.say(body)
+        assert (await peer.hear())[1] == TOLD
+
+
+async def test_what_is_no_http_is_400(place: Place) -> None:
+    async with meeting(place) as peer:
+        peer.say(request_of(TINY))
+        assert (await peer.hear())[1] == TOLD
+        peer.say(request_of(TINY) + b"what is this\r\n\r\n")
+        assert (await peer.hear())[0].startswith(b"HTTP/1.1 400")
+        assert await peer.is_closed()
+
+
+# --- the end ---
+
+
+async def test_a_connection_that_rests_is_closed(shared: World) -> None:
+    async with serving(shared.settings) as place:
+        place.server.config.timeout_keep_alive = 1
+        async with meeting(place) as peer:
+            for _ in range(4):
+                peer.say(request_of(TINY))
+                assert (await peer.hear())[1] == TOLD
+                await asyncio.sleep(0.4)
+            assert await peer.is_closed()
+
+
+async def test_a_connection_at_work_does_not_rest(database: Database, world: World) -> None:
+    async with serving(world.settings, outbox_interval_ms=3_600_000) as place:
+        await settled(database)
+        place.server.config.timeout_keep_alive = 1
+        async with meeting(place) as peer:
+            for alone in (True, False):
+                async with locked(database, "collective"):
+                    peer.say(request_of(READS) if alone else request_of(TINY) * 2 + request_of(READS))
+                    await asyncio.sleep(1.5)
+                told = [(await peer.hear())[1] for _ in range(1 if alone else 3)]
+                assert b"commonweal" in told[-1]
+            peer.say(request_of(TINY)[:20])
+            await asyncio.sleep(1.5)
+            peer.say(request_of(TINY)[20:])
+            assert (await peer.hear())[1] == TOLD
+            assert await peer.is_closed()
+
+
+@pytest.mark.parametrize("way", [(), (ROUNDABOUT,)])
+async def test_who_hangs_up_ends_the_statement(
+    database: Database, world: World, way: tuple[str, ...]
+) -> None:
+    async with serving(world.settings, outbox_interval_ms=3_600_000) as place:
+        await settled(database)
+        async with locked(database, "collective"):
+            async with meeting(place) as peer:
+                peer.say(request_of(READS, *way))
+                await busy(database)
+                assert is_direct(place) is not bool(way)
+            await settled(database)
+        assert not place.server.server_state.tasks
+        async with meeting(place) as peer:
+            peer.say(request_of(READS))
+            assert b"commonweal" in (await peer.hear())[1]
+
+
+@pytest.mark.parametrize("way", [(), (ROUNDABOUT,)])
+async def test_what_runs_at_the_end_is_answered(
+    database: Database, world: World, way: tuple[str, ...]
+) -> None:
+    async with serving(world.settings, outbox_interval_ms=3_600_000) as place:
+        await settled(database)
+        async with meeting(place) as peer, meeting(place) as slow, meeting(place) as resting:
+            slow.say(request_of(TINY[:10], *way, f"Content-Length: {len(TINY)}"))
+            async with locked(database, "collective"):
+                peer.say(request_of(READS, *way))
+                await busy(database)
+                place.server.should_exit = True
+                assert await resting.is_closed()
+            head, body = await peer.hear()
+            assert b"connection: close" in head
+            assert b"commonweal" in body
+            slow.say(TINY[10:])
+            head, body = await slow.hear()
+            assert b"connection: close" in head
+            assert body == TOLD
+
+
+@pytest.mark.parametrize("way", [(), (ROUNDABOUT,)])
+async def test_what_runs_for_too_long_at_the_end_is_given_up(
+    database: Database, world: World, way: tuple[str, ...]
+) -> None:
+    async with serving(world.settings, outbox_interval_ms=3_600_000) as place:
+        await settled(database)
+        async with meeting(place) as peer, locked(database, "collective"):
+            peer.say(request_of(READS, *way))
+            await busy(database)
+            # As uvicorn does when its patience is over.
+            (task,) = place.server.server_state.tasks
+            task.cancel()
+            head, body = await peer.hear()
+            assert head.startswith(b"HTTP/1.1 500")
+            assert body == b"Internal Server Error"
+            assert await peer.is_closed()
+            await settled(database)
+
+
+@pytest.mark.parametrize("way", [(), (ROUNDABOUT,)])
+async def test_who_reads_nothing_is_hung_up_on(shared: World, way: tuple[str, ...]) -> None:
+    async with serving(shared.settings, live_slow_seconds=1) as place, meeting(place) as peer:
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a read transport, too
+        for _ in range(400):  # more than the buffers of two sockets hold
+            peer.say(request_of(LONG, *way))
+        await until(lambda: not place.server.server_state.connections)
+
+
+async def busy(database: Database) -> None:
+    """Wait until a statement runs."""
+    async with asyncio.timeout(SECONDS):
+        while await idle(database):  # noqa: ASYNC110 - the database has no event
+            await asyncio.sleep(0.01)
+
+
+async def settled(database: Database) -> None:
+    """Wait until none does."""
+    async with asyncio.timeout(SECONDS):
+        while not await idle(database):  # noqa: ASYNC110 - the database has no event
+            await asyncio.sleep(0.01)

@@ -1,0 +1,266 @@
+"""The audit sees every promise broken: each is broken in turn, guards taken away, then undone."""
+
+from dataclasses import dataclass
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from services.database import engine as databases
+from services.ledger import audit
+from tests.conftest import Database
+from tests.donation_world import Scene, done
+from tests.factories import World
+from tests.ledger_history import Books, made
+
+FIRST_TWO = (
+    "FROM (SELECT p.book_id, p.account_id, p.seq, p.transaction_id, lead(p.transaction_id) OVER w AS"
+    " next, lag(p.transaction_id) OVER w AS previous FROM posting p JOIN ledger_account a ON"
+    " a.book_id = p.book_id AND a.id = p.account_id WHERE a.owner_id = :webpack AND"
+    " a.kind = 'BALANCE' AND p.seq <= 2 WINDOW w AS (ORDER BY p.seq)) x"
+)
+ACCOUNT = "WHERE owner_id = :{} AND kind = 'BALANCE'"
+OF_ACCOUNT = (
+    "FROM ledger_account a WHERE a.book_id = p.book_id AND a.id = p.account_id"
+    " AND a.owner_id = :webpack AND a.kind = 'BALANCE'"
+)
+COPY = "SELECT (jsonb_populate_record(t, {})).* FROM transaction t WHERE id = :transferred"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """How to break a promise, and which others cannot help but break with it."""
+
+    statements: tuple[str, ...]
+    count: int
+    guard: str = ""
+    with_it: frozenset[str] = frozenset()
+
+
+def _no_trigger(table: str) -> str:
+    return f'ALTER TABLE "{table}" DISABLE TRIGGER USER'
+
+
+DAMAGES = {
+    "unbalancedTransactions": Damage(
+        # Two postings of one account change places between their transactions.
+        (
+            "UPDATE posting p SET transaction_id = coalesce(x.next, x.previous) "
+            f"{FIRST_TWO} WHERE p.book_id = x.book_id AND p.account_id = x.account_id"
+            " AND p.seq = x.seq",
+        ),
+        2, _no_trigger("posting"),
+    ),
+    "unbalancedBooks": Damage(
+        (f"UPDATE ledger_account SET posted = posted + 1 {ACCOUNT.format('webpack')}",),
+        1, with_it=frozenset({"balanceMismatches"}),
+    ),
+    "balanceMismatches": Damage(
+        (
+            f"UPDATE ledger_account SET posted = posted + 1 {ACCOUNT.format('webpack')}",
+            f"UPDATE ledger_account SET posted = posted - 1 {ACCOUNT.format('babel')}",
+        ),
+        2,
+    ),
+    "sequenceGaps": Damage(
+        (f"UPDATE ledger_account SET seq = seq + 1 {ACCOUNT.format('webpack')}",), 1
+    ),
+    "runningBalanceBreaks": Damage(
+        (f"UPDATE posting p SET balance_after = balance_after + 1 {OF_ACCOUNT} AND p.seq = 1",),
+        2, _no_trigger("posting"),
+    ),
+    "timeReversals": Damage(
+        (f"UPDATE posting p SET at = p.at - interval '1 year' {OF_ACCOUNT} AND p.seq = 2",),
+        1, _no_trigger("posting"),
+    ),
+    "currencyMismatches": Damage(
+        # An account that holds nothing now, so that no book is out of balance by it; two postings.
+        (f"UPDATE ledger_account SET currency = 'EUR' {ACCOUNT.format('passing')}",),
+        2, _no_trigger("ledger_account"),
+    ),
+    "overdrafts": Damage(
+        (f"UPDATE ledger_account SET floor = posted - held + 1 {ACCOUNT.format('webpack')}",),
+        1, "ALTER TABLE ledger_account DROP CONSTRAINT ck_ledger_account_floor",
+    ),
+    "holdMismatches": Damage(
+        (f"UPDATE ledger_account SET held = held + 1 {ACCOUNT.format('webpack')}",), 1
+    ),
+    "strayHolds": Damage(
+        ("UPDATE \"order\" SET status = 'REJECTED' WHERE id = :approved",), 1
+    ),
+    "doubleEmissions": Damage(
+        (
+            "UPDATE transaction SET kind = 'DONATION' WHERE order_id = :gift"
+            " AND kind = 'PAYMENT_PROCESSOR_COVER'",
+        ),
+        1,
+        _no_trigger("transaction") + "; DROP INDEX uq_transaction_order_kind",
+    ),
+    "unsettledOrders": Damage(("UPDATE \"order\" SET status = 'PAID' WHERE id = :pending",), 1),
+    "overRefunds": Damage(("UPDATE refund_total SET refunded = refunded + 1",), 1),
+    "unsoundFigures": Damage(
+        ("UPDATE transaction SET host_fee = host_fee + 1 WHERE id = :transferred",), 1,
+        _no_trigger("transaction"),
+    ),
+    "emptyTransactions": Damage(
+        (
+            "INSERT INTO transaction "
+            + COPY.format("jsonb_build_object('id', gen_random_uuid(), 'order_id', NULL)"),
+        ),
+        1,
+    ),
+    "danglingParties": Damage(
+        ("UPDATE transaction SET to_collective_id = gen_random_uuid() WHERE id = :transferred",),
+        1, _no_trigger("transaction"),
+    ),
+}  # fmt: skip
+
+# Other ways in which the same promises break.
+MORE = {
+    "strayHolds: an approved expense without its hold": (
+        "strayHolds",
+        Damage(
+            (
+                "UPDATE hold SET released_at = now() WHERE order_id = :approved",
+                f"UPDATE ledger_account SET held = 0 {ACCOUNT.format('webpack')}",
+            ),
+            1,
+        ),
+    ),
+    "unsettledOrders: a transaction of a pending order": (
+        "unsettledOrders",
+        Damage(
+            (
+                "INSERT INTO transaction "
+                + COPY.format("jsonb_build_object('id', gen_random_uuid(), 'order_id', :pending)"),
+            ),
+            1,
+            with_it=frozenset({"emptyTransactions"}),
+        ),
+    ),
+    "emptyTransactions: a posting without a transaction": (
+        "emptyTransactions",
+        Damage(
+            ("DELETE FROM transaction WHERE order_id IS NULL OR id = :transferred",),
+            1,
+            _no_trigger("transaction"),
+            with_it=frozenset({"unsettledOrders"}),
+        ),
+    ),
+    "currencyMismatches: a posting on no account": (
+        "currencyMismatches",
+        Damage(
+            (f"DELETE FROM ledger_account {ACCOUNT.format('passing')}",),
+            2,
+            _no_trigger("ledger_account"),
+        ),
+    ),
+    "overRefunds: more than the whole": (
+        "overRefunds",
+        Damage(
+            (
+                "UPDATE refund_total SET refunded = amount + 1",
+                "UPDATE transaction SET amount = -201 WHERE kind = 'REFUND'",
+            ),
+            1,
+            _no_trigger("transaction")
+            + "; ALTER TABLE refund_total DROP CONSTRAINT ck_refund_total_at_most_the_original",
+        ),
+    ),
+    "overRefunds: a total without refunds": (
+        "overRefunds",
+        Damage(("INSERT INTO refund_total VALUES (:transferred, 100, 100)",), 1),
+    ),
+    "overRefunds: refunds without a total": (
+        "overRefunds",
+        Damage(("DELETE FROM refund_total",), 1, _no_trigger("refund_total")),
+    ),
+    "sequenceGaps: a posting is missing": (
+        "sequenceGaps",
+        Damage(
+            (f"DELETE FROM posting p USING {OF_ACCOUNT.removeprefix('FROM ')} AND p.seq = 1",),
+            1,
+            _no_trigger("posting"),
+            with_it=frozenset({"unbalancedTransactions", "balanceMismatches",
+                               "runningBalanceBreaks"}),
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+async def books(shared: World, shared_database: Database) -> Books:
+    """Return books that keep every promise; damage is undone."""
+    return await made(shared, shared_database)
+
+
+async def broken(books: Books, damage: Damage) -> dict[str, int]:
+    """Do the damage as the owner, run the audit, undo all; return the checks that found something."""
+    engine = create_async_engine(databases.psycopg_url(books.database.owner_url))
+    try:
+        async with databases.sessions(engine)() as session:
+            for statement in filter(None, damage.guard.split("; ")):
+                await session.execute(text(statement))
+            for statement in damage.statements:
+                result = await session.execute(text(statement), books.ids)
+                assert result.rowcount > 0, statement  # type: ignore[attr-defined]  # of a cursor
+            found = await audit.run(session)
+            await session.rollback()
+    finally:
+        await engine.dispose()
+    assert found.is_clean == (found.violations == 0)
+    return {check.name: check.violations for check in found.checks if check.violations}
+
+
+def test_every_check_is_broken_here() -> None:
+    assert DAMAGES.keys() == audit.CHECKS.keys()
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+async def test_the_audit_counts_what_is_broken(books: Books, name: str) -> None:
+    damage = DAMAGES[name]
+    found = await broken(books, damage)
+
+    assert found.keys() == {name} | damage.with_it
+    assert found[name] == damage.count
+    await books.world.audit_is_clean()
+
+
+@pytest.mark.parametrize("name", MORE)
+async def test_the_audit_counts_other_ways_to_break_it(books: Books, name: str) -> None:
+    check, damage = MORE[name]
+    found = await broken(books, damage)
+
+    assert found.keys() == {check} | damage.with_it
+    assert found[check] == damage.count
+    await books.world.audit_is_clean()
+
+
+async def test_undamaged_books_have_no_violation(books: Books) -> None:
+    assert await broken(books, Damage(("UPDATE refund_total SET amount = amount",), 0)) == {}
+
+
+async def test_anybody_reads_the_audit(world: World, database: Database) -> None:
+    scene = await Scene.create(world)
+    done(await scene.transfer("1.00"))
+    query = "{ ledgerAudit { isClean violations transactions postings at checks { name violations } } }"
+
+    clean = (await world.ask(query))["ledgerAudit"]
+    engine = create_async_engine(databases.psycopg_url(database.owner_url))
+    async with databases.sessions(engine)() as session, session.begin():
+        await session.execute(
+            text("UPDATE ledger_account SET seq = seq + 1 WHERE owner_id = :id"),
+            {"id": scene.babel.id},
+        )
+    await engine.dispose()
+    damaged = (await world.ask(query))["ledgerAudit"]
+
+    assert (clean["isClean"], clean["violations"]) == (True, 0)
+    assert (clean["transactions"], clean["postings"]) == (2, 4)
+    assert [c["name"] for c in clean["checks"]] == list(audit.CHECKS)
+    assert (damaged["isClean"], damaged["violations"]) == (False, 1)
+    assert {c["name"]: c["violations"] for c in damaged["checks"] if c["violations"]} == {"sequenceGaps": 1}
+
+
+async def test_the_audit_of_an_empty_ledger_is_clean(world: World) -> None:
+    await world.audit_is_clean()

@@ -1,0 +1,235 @@
+"""Delivery of the outbox, to a real mail server on loopback."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from email.message import EmailMessage
+
+import pytest
+from sqlalchemy import select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from models import Outbox
+from services.core.settings import Settings
+from services.database import engine as database
+from services.messaging import delivery as mail
+from services.messaging import outbox
+from tests.mail_world import (
+    URL,
+    MailServer,
+    Sessions,
+    deliver,
+    eventually,
+    pass_time,
+    queue,
+    running,
+    seconds_until_next,
+    waiting,
+)
+
+
+async def test_a_mail_is_delivered_once(sessions: Sessions, smtp: MailServer) -> None:
+    await queue(sessions, "ada", template="verify_email")
+    (row,) = await waiting(sessions)
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 1
+        await pass_time(sessions)
+        assert await deliver(sessions, smtp) == 0
+    (sent,) = smtp.mails
+    assert smtp.envelopes[0].rcpt_tos == ["ada@example.org"]
+    assert smtp.envelopes[0].mail_from == "noreply@localhost"
+    assert sent["From"] == "Commonweal <noreply@localhost>"
+    assert sent["To"] == "ada@example.org"
+    assert sent["Subject"] == "Please confirm your email address"
+    assert sent["Message-ID"] == f"<{row.id}@commonweal.example>"
+    assert sent["Auto-Submitted"] == "auto-generated"
+    assert sent["Date"]
+    lines = sent.get_content().splitlines()
+    assert f"{URL}/verify?token=t0p-Secret" in lines
+    assert "t0p-Secret" in lines
+    async with sessions() as session:
+        done = await session.get_one(Outbox, row.id)
+    assert done.delivered_at is not None
+    assert (done.payload, done.attempts, done.last_error) == ({}, 1, None)
+
+
+async def test_a_mailed_reset_leads_to_its_page_and_its_token_is_not_kept(
+    sessions: Sessions, smtp: MailServer
+) -> None:
+    await queue(sessions, "ada", template="password_reset")
+    (row,) = await waiting(sessions)
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 1
+    lines = smtp.mails[0].get_content().splitlines()
+    assert {f"{URL}/reset?token=t0p-Secret", "t0p-Secret"} <= set(lines)
+    async with sessions() as session:
+        assert (await session.get_one(Outbox, row.id)).payload == {}
+
+
+async def test_a_server_that_is_away_is_tried_later(sessions: Sessions, smtp: MailServer) -> None:
+    await queue(sessions, "ada")
+    for attempts, pause in [(1, 60), (2, 120), (3, 240)]:
+        assert await deliver(sessions, smtp) == 0
+        assert await deliver(sessions, smtp) == 0  # not due
+        (row,) = await waiting(sessions)
+        assert row.attempts == attempts
+        assert row.last_error is not None
+        assert row.last_error.startswith("SMTPConnectError")
+        assert pause - 5 < await seconds_until_next(sessions) <= pause * 1.1
+        await pass_time(sessions)
+    async with sessions.begin() as session:
+        await session.execute(update(Outbox).values(attempts=500))
+    assert await deliver(sessions, smtp) == 0
+    assert 6 * 3600 - 5 < await seconds_until_next(sessions) <= 6 * 3600 * 1.1
+    await pass_time(sessions)
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 1
+    assert len(smtp.mails) == 1
+
+
+async def test_a_refused_mail_waits_and_its_secret_is_not_kept(
+    sessions: Sessions, smtp: MailServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    await queue(sessions, "ada", template="verify_email")
+    smtp.refusal = "554 5.7.1 I do not like t0p-Secret " + "x" * 300
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 0
+        (row,) = await waiting(sessions)
+        assert row.last_error is not None
+        assert "554" in row.last_error
+        assert "t0p" not in row.last_error + caplog.text
+        assert "ada@" not in caplog.text
+        assert len(row.last_error) <= 200
+        assert row.payload["token"] == "t0p-Secret"
+        smtp.refusal = ""
+        await pass_time(sessions)
+        assert await deliver(sessions, smtp) == 1
+
+
+async def test_a_bad_mail_keeps_no_other(sessions: Sessions, smtp: MailServer) -> None:
+    await queue(sessions, "ada", template="no_such_template")
+    await queue(sessions, "ada", template="invitation")  # lacks facts
+    await queue(sessions, "two\nlines", "a@b@c\r\n", "bob")
+    async with sessions.begin() as session:
+        await outbox.to_address(
+            session, address="eve@example.org>", template="address_in_use", payload={"name": "x"}
+        )
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 1
+    assert [sent["To"] for sent in smtp.mails] == ["bob@example.org"]
+    errors = Counter(str(row.last_error) for row in await waiting(sessions))
+    assert errors["KeyError: 'no_such_template'"] == errors["KeyError: 'by'"] == 1
+    assert errors["ValueError"] == 3
+
+
+async def test_an_address_is_one_address(sessions: Sessions, smtp: MailServer) -> None:
+    await queue(sessions, "ada,bob")
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 1
+    assert smtp.envelopes[0].rcpt_tos == ['"ada,bob"@example.org']
+
+
+async def test_several_deliverers_send_each_mail_once(sessions: Sessions, smtp: MailServer) -> None:
+    await queue(sessions, *(f"user{number}" for number in range(30)))
+    with running(smtp):
+        counts = await asyncio.gather(*(deliver(sessions, smtp) for _ in range(4)))
+    assert sum(counts) == 30
+    assert sorted(counts)[-2] > 0  # they did work side by side
+    assert len({sent["Message-ID"] for sent in smtp.mails}) == len(smtp.mails) == 30
+
+
+async def test_who_dies_while_sending_leaves_the_mail_to_the_next(
+    sessions: Sessions, smtp: MailServer
+) -> None:
+    await queue(sessions, "ada")
+    (row,) = await waiting(sessions)
+    seen: list[EmailMessage] = []
+    reached = asyncio.Event()
+
+    async def hang(message: EmailMessage) -> None:
+        seen.append(message)
+        reached.set()
+        await asyncio.Event().wait()
+
+    dying = asyncio.create_task(mail.deliver_due(sessions, send=hang, public_url=URL))
+    await asyncio.wait_for(reached.wait(), 5)
+    async with sessions.begin() as session:  # neither a lock nor an open transaction meanwhile
+        locked = select(Outbox).where(col(Outbox.id) == row.id).with_for_update(nowait=True)
+        assert (await session.execute(locked)).scalar_one().attempts == 1
+        idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+        own = " AND datname = current_database() AND pid <> pg_backend_pid()"
+        assert (await session.execute(text(idle + own))).scalar_one() == 0
+    dying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dying
+    with running(smtp):
+        assert await deliver(sessions, smtp) == 0  # leased
+        assert 290 < await seconds_until_next(sessions) <= 300
+        await pass_time(sessions)
+        assert await deliver(sessions, smtp) == 1
+    assert smtp.mails[0]["Message-ID"] == seen[0]["Message-ID"]
+
+
+async def test_a_stuck_send_is_given_up_within_its_lease(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert timedelta(seconds=mail.SEND_SECONDS) < mail.LEASE / 2
+    monkeypatch.setattr(mail, "SEND_SECONDS", 0.05)
+    await queue(sessions, "ada")
+
+    async def hang(_message: EmailMessage) -> None:
+        await asyncio.Event().wait()
+
+    assert await mail.deliver_due(sessions, send=hang, public_url=URL) == 0
+    (row,) = await waiting(sessions)
+    assert row.last_error == "TimeoutError"
+
+
+async def test_the_loop_survives_everything_and_stops_promptly(
+    sessions: Sessions, smtp: MailServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    await queue(sessions, "ada")
+    away = database.connect(replace(Settings(), database_url="postgresql://nobody@/none?host=/nonexistent"))
+    flaky = database.sessions(away)
+    stop = asyncio.Event()
+    names: list[str] = []
+
+    async def write(session: AsyncSession) -> None:
+        names.append(f"job{len(names)}")
+        await outbox.to_address(
+            session, address="j@example.org", template="address_in_use", payload={"name": names[-1]}
+        )
+        if len(names) == 2:
+            raise ValueError("a fault")
+
+    with running(smtp):
+        loop = asyncio.create_task(mail.run(flaky, smtp.settings, also=[write], stop=stop))
+        await eventually(lambda: "OperationalError" in caplog.text)
+        flaky.configure(bind=sessions.kw["bind"])
+        await eventually(lambda: len(smtp.mails) >= 3)
+        stop.set()
+        await asyncio.wait_for(loop, 1)
+    await away.dispose()
+    contents = "".join(sent.get_content() for sent in smtp.mails)
+    assert "Hello ada" in contents
+    assert "Hello job" in contents
+    assert "Hello job1," not in contents  # rolled back with its session
+    assert "a fault" in caplog.text
+
+
+async def test_a_stop_does_not_wait_for_a_job_that_hangs(
+    sessions: Sessions, smtp: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail, "GRACE_SECONDS", 0.05)
+    stop, reached = asyncio.Event(), asyncio.Event()
+
+    async def hang(_session: AsyncSession) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    loop = asyncio.create_task(mail.run(sessions, smtp.settings, also=[hang], stop=stop))
+    await asyncio.wait_for(reached.wait(), 5)
+    stop.set()
+    await asyncio.wait_for(loop, 2)

@@ -1,0 +1,116 @@
+"""What mails say: every template that is queued, with the facts that it gets."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import pytest
+
+from models import Collective, Order, new_id
+from models.enums import CollectiveType, OrderStatus, OrderType
+from services.core.party import Party
+from services.messaging import delivery as mail
+from services.messaging import outbox
+from services.messaging.templates import TEMPLATES
+from services.orders import base as orders
+from tests.mail_world import URL, MailServer, Sessions, deliver, running
+
+SERVICES = Path(mail.__file__).parents[1]
+EVIL = "Mallory\r\nBcc: victim@example.org\r\n\r\nfree money \u2028\u202ereversed"
+
+
+def summary() -> dict[str, str]:
+    payee = Collective(slug="x", type=CollectiveType.COMMUNITY, name="Webpack", currency="USD")
+    order = Order(
+        type=OrderType.EXPENSE, status=OrderStatus.PENDING, amount=2500, currency="USD",
+        from_id=new_id(), to_id=new_id(),
+    )  # fmt: skip
+    return orders.summary(order, to=Party(payee))
+
+
+def queued() -> Iterator[tuple[str, list[str]]]:
+    """Yield each template that a service queues, with the facts that it gives."""
+    for path in sorted(SERVICES.rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            given = {k.arg: k.value for k in call.keywords} if isinstance(call, ast.Call) else {}
+            template = given.get("template")
+            if isinstance(template, ast.Constant):
+                names = facts(given.get("payload"))
+                yield str(template.value), wanted(str(template.value)) if names is None else names
+
+
+def facts(payload: ast.expr | None) -> list[str] | None:
+    """Return the names of the facts as far as they can be read off the source, else None."""
+    if isinstance(payload, ast.Call):
+        is_order = ast.unparse(payload.func).endswith("summary") and payload.keywords[0].arg == "to"
+        return list(summary()) if is_order else None
+    if not isinstance(payload, ast.Dict):
+        return None
+    names: list[str] = []
+    for key, value in zip(payload.keys, payload.values, strict=True):
+        found = facts(value) if key is None else [str(ast.literal_eval(key))]
+        if found is None:
+            return None
+        names += found
+    return names
+
+
+def wanted(template: str) -> list[str]:
+    """Return the names of the facts that a template asks for."""
+    made_of = {"link": "token", "decision": "approved", "public_url": ""}
+    asked = {name for text in TEMPLATES[template] for _, name, _, _ in Formatter().parse(text) if name}
+    return sorted({made_of.get(name, name) for name in asked} - {""})
+
+
+def test_every_template_that_is_queued_is_known_and_no_other() -> None:
+    assert {template for template, _ in queued()} == set(TEMPLATES)
+
+
+@pytest.mark.parametrize(("kind", "names"), list(queued()))
+def test_every_template_renders(kind: str, names: list[str]) -> None:
+    payload: dict[str, Any] = {name: f"the {name}" for name in names}
+    subject, content = mail.render(kind, payload, public_url=f"{URL}/")
+    assert subject == subject.strip()
+    assert len(content) > 80
+    assert content.endswith(f"-- \nCommonweal\n{URL}\n")
+    assert "{" not in subject + content
+    assert "\n\n\n" not in content
+
+
+async def test_names_write_no_headers(sessions: Sessions, smtp: MailServer) -> None:
+    async with sessions.begin() as session:
+        for kind, names in queued():
+            payload = dict.fromkeys(names, EVIL)
+            await outbox.to_address(session, address="ada@example.org", template=kind, payload=payload)
+    with running(smtp):
+        assert await deliver(sessions, smtp) == len(list(queued()))
+    expected = "To Subject Date Message-ID Auto-Submitted X-Commonweal-Template From"
+    framing = "MIME-Version Content-Type Content-Transfer-Encoding X-Peer X-MailFrom X-RcptTo"
+    for envelope, sent in zip(smtp.envelopes, smtp.mails, strict=True):
+        assert envelope.rcpt_tos == ["ada@example.org"]
+        assert set(expected.split()) <= set(sent.keys()) <= set(f"{expected} {framing}".split())
+        assert len(sent["Subject"]) <= 120
+        content = sent.get_content()
+        assert not any(line.startswith(("Bcc", "free")) for line in content.splitlines())
+        assert "\u202e" not in content + sent["Subject"]
+
+
+def test_a_line_without_facts_is_left_out() -> None:
+    payload = {"collective": "Webpack", "host": "OSC", "approved": True, "reason": None}
+    subject, content = mail.render("host_decision", payload, public_url=URL)
+    assert subject == "OSC has accepted Webpack"
+    assert "Reason" not in content
+    payload |= {"approved": False, "reason": "too far\naway"}
+    subject, content = mail.render("host_decision", payload, public_url=URL)
+    assert subject == "OSC has declined Webpack"
+    assert "Reason: too far away" in content
+
+
+def test_amounts_and_states_read_as_words() -> None:
+    payload = {**summary(), "status": "REJECTED", "reason": "no receipt"}
+    subject, content = mail.render("order_closed", payload, public_url=URL)
+    assert subject == "Expense of 25.00 USD: rejected"
+    assert "this order (expense) is closed: rejected." in content
+    assert "Description" not in content

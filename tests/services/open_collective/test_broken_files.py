@@ -1,0 +1,176 @@
+"""Files that are no Open Collective ledger are refused with the place of what is wrong."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.core.errors import Problem
+from tests.open_collective_files import (
+    COLUMNS,
+    Sessions,
+    file,
+    gift,
+    host_fee,
+    line,
+    refused,
+    returned,
+    run,
+    transactions,
+)
+
+BROKEN_CELLS = [
+    ({"kind": "PLATFORM_TIP"}, "kind"),
+    ({"kind": "contribution"}, "kind"),
+    ({"kind": ""}, "kind"),
+    ({"type": "BOTH"}, "type"),
+    ({"type": "DEBIT"}, "amount"),
+    ({"amount": "0"}, "amount"),
+    ({"amount": ""}, "amount"),
+    ({"amount": "ten"}, "amount"),
+    ({"amount": "NaN"}, "amount"),
+    ({"amount": "inf"}, "amount"),
+    ({"amount": "1e1"}, "amount"),
+    ({"amount": "1_0"}, "amount"),
+    ({"amount": "1,000"}, "amount"),
+    ({"amount": "١٠"}, "amount"),  # noqa: RUF001 - digits of another script are the point
+    ({"amount": "10.001"}, "amount"),
+    ({"amount": "9" * 20}, "amount"),
+    ({"amount": "9" * 500}, "amount"),
+    ({"paymentProcessorFee": "x"}, "paymentProcessorFee"),
+    ({"paymentProcessorFee": "-0.001"}, "paymentProcessorFee"),
+    ({"paymentProcessorFee": "0.5"}, "paymentProcessorFee"),
+    ({"paymentProcessorFee": "-10", "netAmount": "0", "balance": "10"}, "paymentProcessorFee"),
+    ({"netAmount": "-inf"}, "netAmount"),
+    ({"netAmount": "9.999"}, "netAmount"),
+    ({"netAmount": "11"}, "netAmount"),
+    ({"netAmount": "-1"}, "netAmount"),
+    ({"balance": "sNaN"}, "balance"),
+    ({"balance": "20.01"}, "balance"),
+    ({"balance": "1.234"}, "balance"),
+    ({"currency": "EUR"}, "currency"),
+    ({"currency": ""}, "currency"),
+    ({"taxAmount": "-1"}, "taxAmount"),
+    ({"accountSlug": "another"}, "accountSlug"),
+    ({"accountSlug": ""}, "accountSlug"),
+    ({"oppositeAccountSlug": ""}, "oppositeAccountSlug"),
+    ({"oppositeAccountSlug": "Who is this?"}, "oppositeAccountSlug"),
+    ({"oppositeAccountSlug": "--"}, "oppositeAccountSlug"),
+    ({"oppositeAccountSlug": "a" * 256}, "oppositeAccountSlug"),
+    ({"oppositeAccountSlug": "webpack"}, "oppositeAccountSlug"),
+    ({"datetime": ""}, "datetime"),
+    ({"datetime": "yesterday"}, "datetime"),
+    ({"datetime": "2020-01-04"}, "datetime"),
+    ({"datetime": "2020-02-30T00:00:00"}, "datetime"),
+    ({"datetime": "0001-01-01T00:00:00+14:00"}, "datetime"),
+    ({"datetime": "2999-01-01T00:00:00"}, "datetime"),
+    ({"datetime": "2020-01-03T11:59:50"}, "datetime"),
+    ({"shortId": ""}, "shortId"),
+    ({"shortId": "id2", "shortGroup": "group2"}, "shortId"),
+    ({"shortGroup": "a b"}, "shortGroup"),
+    ({"isRefund": "perhaps"}, "isRefund"),
+    ({"isRefunded": "perhaps"}, "isRefunded"),
+    ({"isRefund": "REFUND"}, "shortRefundId"),
+    ({"isRefund": "REFUND", "shortRefundId": "nothing"}, "shortRefundId"),
+    ({"isRefund": "REFUND", "shortRefundId": "id3"}, "shortRefundId"),
+    ({"isRefund": "REFUND", "shortRefundId": "id2"}, "shortRefundId"),
+    ({"shortRefundId": "no id"}, "shortRefundId"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "column"), BROKEN_CELLS)
+async def test_a_broken_cell_is_named_and_nothing_is_stored(
+    hosted: Sessions, tmp_path: Path, change: dict[str, str], column: str
+) -> None:
+    rows = [gift(), gift() | change, gift()]
+    message = await refused(hosted, file(tmp_path, rows))
+    assert message.split(": ")[0] == f"Line 3, {column}"
+
+
+BROKEN_ROWS = [
+    (line("HOST_FEE", "1", oppositeAccountSlug="opensource"), "type"),
+    (line("PAYMENT_PROCESSOR_FEE", "1"), "type"),
+    (line("PAYMENT_PROCESSOR_COVER", "-1", oppositeAccountSlug="opensource"), "type"),
+    (host_fee(paymentProcessorFee="-0.5", netAmount="-1.5"), "paymentProcessorFee"),
+    (host_fee(netAmount="-2"), "netAmount"),
+    (line("EXPENSE", "-5", net="-6"), "netAmount"),
+    (line("EXPENSE", "-5", fee="0.25"), "paymentProcessorFee"),
+    (line("EXPENSE", "-5", oppositeAccountSlug="webpack"), "oppositeAccountSlug"),
+    (returned("CONTRIBUTION", "-10.01", "id2"), "amount"),
+    (returned("CONTRIBUTION", "-10", "id2", oppositeAccountSlug="x"), "shortRefundId"),
+    (returned("EXPENSE", "-10", "id2"), "shortRefundId"),
+    (returned("CONTRIBUTION", "-10", "id2", fee="-0.3"), "paymentProcessorFee"),
+    (line("EXPENSE", "-10.01"), "amount"),
+]
+
+
+@pytest.mark.parametrize(("row", "column"), BROKEN_ROWS)
+async def test_a_row_without_sense_is_named_and_nothing_is_stored(
+    hosted: Sessions, tmp_path: Path, row: dict[str, str], column: str
+) -> None:
+    message = await refused(hosted, file(tmp_path, [gift(), row]), Problem)
+    assert message.split(": ")[0] == f"Line 3, {column}"
+
+
+async def test_the_first_balance_must_follow_too(hosted: Sessions, tmp_path: Path) -> None:
+    message = await refused(hosted, file(tmp_path, [gift(balance="11")]))
+    assert message.startswith("Line 2, balance: ")
+
+
+async def test_a_refund_must_not_be_refunded(hosted: Sessions, tmp_path: Path) -> None:
+    rows = [gift(), returned("CONTRIBUTION", "-10", "id2"), returned("CONTRIBUTION", "10", "id3")]
+    message = await refused(hosted, file(tmp_path, rows))
+    assert message.startswith("Line 4, shortRefundId: ")
+
+
+@pytest.mark.parametrize("column", COLUMNS[:15])
+async def test_a_missing_or_doubled_column_is_named(hosted: Sessions, tmp_path: Path, column: str) -> None:
+    path = file(tmp_path, [gift()])
+    good = path.read_text()
+    path.write_text(good.replace(f"{column},", "other,", 1))
+    assert await refused(hosted, path) == f"Line 1, {column}: the column is missing in the header"
+    path.write_text(good.replace("taxAmount", column, 1))
+    assert await refused(hosted, path) == f"Line 1, {column}: the column is twice in the header"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda _: b"", "Line 1: the file is empty"),
+        (lambda _: b"\xef\xbb\xbf", "Line 1: the file is empty"),
+        (lambda data: data.splitlines()[0], "Line 2: there are no rows"),
+        (lambda data: data.replace(b"giver", b"\xff", 1), "Line 2: this is not UTF-8"),
+        (lambda data: data.replace(b"id3", b"\x00", 1), "Line 3: this holds a NUL"),
+        (lambda data: data.replace(b"id3", b'"id3', 1), "Line 3: this is not CSV: "),
+        (lambda data: data.replace(b"id3", b'"i"d3', 1), "Line 3: this is not CSV: "),
+        (lambda data: data.replace(b"id3", b"i" * 200_000, 1), "Line 3: this is not CSV: "),
+        (lambda data: data + b"2020-01-01", "Line 4, shortId: 1 cells under 20 columns"),
+        (lambda data: data.rstrip() + b",more", "Line 3: 21 cells under 20 columns"),
+        (lambda data: data.replace(b"id3", b'"id\n3"', 1), "Line 3, shortId: "),
+        (lambda data: data.replace(b"id2", b'"id\n2"', 1), "Line 2, shortId: "),
+    ],
+)
+async def test_a_broken_file_is_refused(hosted: Sessions, tmp_path: Path, change: Any, message: str) -> None:
+    path = file(tmp_path, [gift(), gift()])
+    path.write_bytes(change(path.read_bytes()))
+    assert (await refused(hosted, path)).startswith(message)
+
+
+async def test_a_file_that_cannot_be_read_is_refused(hosted: Sessions, tmp_path: Path) -> None:
+    assert "cannot be read" in await refused(hosted, tmp_path / "nothing.csv")
+    assert "cannot be read" in await refused(hosted, tmp_path)
+
+
+async def test_forms_that_spreadsheets_write_are_read(hosted: Sessions, tmp_path: Path) -> None:
+    path = file(
+        tmp_path,
+        [
+            gift("10.00", datetime="2020-01-03T13:00:00.5+01:00"),
+            gift(paymentProcessorFee="", taxAmount=""),
+        ],
+    )
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\r\n\r\n")
+    report = await run(hosted, path)
+    assert report.balance.minor_units == 2000
+    assert (await transactions(hosted))[0].at == datetime(2020, 1, 3, 12, 0, 0, 500_000, tzinfo=UTC)
