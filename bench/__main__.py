@@ -3,10 +3,17 @@
 import argparse
 from collections.abc import Callable
 
-from bench import approvals, balances, executors, feed, hours, posting
-from bench import compare_servers as servers
-from bench import profile as stages
-from bench import statement_counts as statements
+from bench import (
+    approvals,
+    balances,
+    compare_servers,
+    executors,
+    feed,
+    hours,
+    posting,
+    profile,
+    statement_counts,
+)
 from bench.postgres_cluster import Place, opened
 
 BENCHES: dict[str, Callable[[Place], None]] = {
@@ -15,10 +22,10 @@ BENCHES: dict[str, Callable[[Place], None]] = {
     "balances": balances.run,
     "feed": feed.run,
     "hours": hours.run,
-    "statements": statements.run,
+    "statements": statement_counts.run,
     "executors": executors.run,
-    "profile": stages.run,
-    "servers": servers.run,  # last, for it needs the npm registry the first time
+    "profile": profile.run,
+    "servers": compare_servers.run,  # last, for it needs the npm registry the first time
 }
 
 

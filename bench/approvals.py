@@ -13,13 +13,12 @@ import orjson
 import psycopg
 from psycopg.rows import dict_row
 
-from bench import markdown_tables as tables
-from bench import queries
+from bench import markdown_tables, queries
 from bench.postgres_cluster import Place, execute, fresh_database, require_clean
 from bench.server_process import Connection, Served, cpu_seconds, postgres_cpu_seconds, serving, spent
 from bench.world import Scene, in_scene
 from models import new_id
-from services.core import public_ids as ids
+from services.core import public_ids
 from services.database.engine import APP_ROLE
 from tests.factories import money, of
 
@@ -69,7 +68,7 @@ def run(place: Place) -> None:
     rows: list[list[str]] = []
     memory: list[float] = []
     in_scene(place, _DATABASE, lambda made: _measure(place, made, rows, memory))
-    tables.show(
+    markdown_tables.show(
         "Approving a donation: GraphQL over HTTP on one process, beside its posting alone",
         [
             "connections", "approvals/s", "postings/s", "HTTP ÷ posting, time", "Python CPU, ms",
@@ -123,9 +122,9 @@ async def _compared(
             for side, work in ((http, approving), (alone, posting)):
                 await _round(place, served, side if number else _Side(), work)
     return [
-        str(connections), tables.spread(http.rate, ".0f"), tables.spread(alone.rate, ".0f"),
-        tables.spread(tables.ratios(alone.rate, http.rate), ".1f"), tables.spread(http.server_ms, ".2f"),
-        tables.spread(http.postgres_ms, ".2f"), tables.spread(alone.postgres_ms, ".2f"),
+        str(connections), markdown_tables.spread(http.rate, ".0f"), markdown_tables.spread(alone.rate, ".0f"),
+        markdown_tables.spread(markdown_tables.ratios(alone.rate, http.rate), ".1f"), markdown_tables.spread(http.server_ms, ".2f"),
+        markdown_tables.spread(http.postgres_ms, ".2f"), markdown_tables.spread(alone.postgres_ms, ".2f"),
     ]  # fmt: skip
 
 
@@ -159,7 +158,7 @@ def _approver(http: Connection, orders: Iterator[UUID]) -> Work:
 
 
 async def _approve(http: Connection, order_id: UUID) -> None:
-    given = {"id": ids.encode("Order", order_id), "idempotencyKey": f"bench-{order_id}"}
+    given = {"id": public_ids.encode("Order", order_id), "idempotencyKey": f"bench-{order_id}"}
     answer = await http.ask(queries.APPROVE, {"i": given})
     if b'"status":"PAID"' not in answer:
         raise SystemExit(f"Not approved: {answer!r}")

@@ -10,11 +10,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from bench import markdown_tables as tables
+from bench import markdown_tables
 from bench.postgres_cluster import Place, execute, fresh_database, require_clean
 from models import Collective, new_id, now
 from services.access.actor import ANONYMOUS
-from services.database import engine as database
+from services.database import engine as database_engine
 from services.ledger import balances
 
 _DATABASE = "balances"
@@ -45,7 +45,7 @@ def run(place: Place) -> None:
     _fill(place, long)
     execute(place, _DATABASE, "VACUUM (ANALYZE)", "CHECKPOINT")
     rows = asyncio.run(_measure(place, short, long))
-    tables.show(
+    markdown_tables.show(
         "Balance of a collective by the number of its postings (`services.balances.of`)",
         [
             "moment",
@@ -100,8 +100,8 @@ def _at(began: datetime) -> str:
 
 
 async def _measure(place: Place, short: _Long, long: _Long) -> list[list[str]]:
-    engine = database.connect(replace(place.settings(_DATABASE), pool_size=2))
-    sessions = database.sessions(engine)
+    engine = database_engine.connect(replace(place.settings(_DATABASE), pool_size=2))
+    sessions = database_engine.sessions(engine)
     rows = []
     for moment in ("now", "past"):
         times: list[list[float]] = [[], []]
@@ -110,10 +110,16 @@ async def _measure(place: Place, short: _Long, long: _Long) -> list[list[str]]:
                 each = await _median_ms(sessions, made, past=moment == "past")
                 if number:
                     found.append(each)
-        ratio = tables.ratios(times[1], times[0])
+        ratio = markdown_tables.ratios(times[1], times[0])
         reached = "yes" if 1 / _TOLERANCE <= median(ratio) <= _TOLERANCE else "**no**"
         rows.append(
-            [moment, *(tables.spread(t, ".3f") for t in times), tables.spread(ratio), "0.83 to 1.20", reached]
+            [
+                moment,
+                *(markdown_tables.spread(t, ".3f") for t in times),
+                markdown_tables.spread(ratio),
+                "0.83 to 1.20",
+                reached,
+            ]
         )
     await engine.dispose()
     return rows

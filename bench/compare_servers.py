@@ -11,10 +11,7 @@ from urllib.request import Request, urlopen
 
 import orjson
 
-from bench import compared_queries as questions
-from bench import large_dataset as large
-from bench import load, postgraphile
-from bench import markdown_tables as tables
+from bench import compared_queries, large_dataset, load, markdown_tables, postgraphile
 from bench.client import Found, Order
 from bench.compared_queries import Cursors, Question
 from bench.postgres_cluster import Place, execute, fresh_database, require_clean
@@ -55,9 +52,11 @@ def run(place: Place) -> None:
     """Compare the servers on each question, at 4 and 64 connections."""
     postgraphile.install()
     fresh_database(place, _DATABASE)
-    large.fill(place, _DATABASE)
+    large_dataset.fill(place, _DATABASE)
     with _running(place) as sides:
-        asked = questions.all_of(questions.our_cursors(place, _DATABASE), _their_cursors(sides[-1]))
+        asked = compared_queries.all_of(
+            compared_queries.our_cursors(place, _DATABASE), _their_cursors(sides[-1])
+        )
         for question in asked:
             _require_same(sides, question)
         client = load.capacity(64, place.seconds / 2)
@@ -100,7 +99,7 @@ def _their_cursors(side: _Side) -> Cursors:
             _ask(side, orjson.dumps({"query": text, "variables": variables}))["found"]["pageInfo"][
                 "endCursor"
             ]
-            for text, variables in questions.THEIR_CURSORS
+            for text, variables in compared_queries.THEIR_CURSORS
         )
     )
 
@@ -113,10 +112,10 @@ def _require_same(sides: list[_Side], question: Question) -> None:
     """
     answers = [_ask(side, side.request(question).partition("\r\n\r\n")[2].encode()) for side in sides]
     ours, *plain, theirs = answers
-    sizes = [questions.lists_in(answer) for answer in answers]
+    sizes = [compared_queries.lists_in(answer) for answer in answers]
     if question.fewer:
         sizes.pop()
-    fewer = questions.values_in(ours) - questions.values_in(theirs)
+    fewer = compared_queries.values_in(ours) - compared_queries.values_in(theirs)
     if any(p != ours for p in plain) or fewer != question.fewer:
         raise SystemExit(f"Not the same: {question.name}, {fewer} values fewer")
     if any(size != sizes[0] for size in sizes):
@@ -149,13 +148,19 @@ def _show_rates(place: Place, sides: list[_Side], asked: list[Question], client:
         for count in _CONNECTIONS:
             key = (question.name, count)
             start = [question.name, str(count)]
-            rates.append([*start, *(tables.spread(side.rates(key), ".0f") for side in sides)])
+            rates.append([*start, *(markdown_tables.spread(side.rates(key), ".0f") for side in sides)])
             ratios.append(
-                [*start, *(tables.spread(tables.ratios(ours.rates(key), o.rates(key))) for o in others)]
+                [
+                    *start,
+                    *(
+                        markdown_tables.spread(markdown_tables.ratios(ours.rates(key), o.rates(key)))
+                        for o in others
+                    ),
+                ]
             )
     head = ["query", "connections"]
-    tables.show("Requests a second", [*head, *(side.name for side in sides)], rows=rates)
-    tables.show(
+    markdown_tables.show("Requests a second", [*head, *(side.name for side in sides)], rows=rates)
+    markdown_tables.show(
         "Ours ÷ theirs, requests a second",
         [*head, *(side.name for side in others)],
         ratios,
@@ -176,7 +181,7 @@ def _show_times(sides: list[_Side], asked: list[Question]) -> None:
             errors = ", ".join(str(sum(f.errors for f in s.found[question.name, count])) for s in sides)
             reached = f"{tail:.1f}" + ("" if tail <= _MAX_TAIL else " **no**")
             rows.append([*row, reached, errors])
-    tables.show(
+    markdown_tables.show(
         "Time of a request, p50 / p99 in ms",
         ["query", "connections", *(s.name for s in sides), f"ours, p99 ÷ p50 ≤ {_MAX_TAIL:g}", "errors"],
         rows,
@@ -190,12 +195,17 @@ def _show_unseen(sides: list[_Side], asked: list[Question]) -> None:
     for question in asked:
         key = (question.name, 1)
         medians = {side.name: [f.p50_ms for f in side.found[key]] for side in sides}
-        ratio = tables.ratios(medians[ours.name], medians[plain.name])
+        ratio = markdown_tables.ratios(medians[ours.name], medians[plain.name])
         reached = "yes" if median(ratio) <= _MAX_UNSEEN else "**no**"
         rows.append(
-            [question.name, *(tables.spread(m) for m in medians.values()), tables.spread(ratio), reached]
+            [
+                question.name,
+                *(markdown_tables.spread(m) for m in medians.values()),
+                markdown_tables.spread(ratio),
+                reached,
+            ]
         )
-    tables.show(
+    markdown_tables.show(
         "A document seen for the first time, p50 in ms",
         ["query", *(s.name for s in sides), "ours ÷ plain", f"≤ {_MAX_UNSEEN}"],
         rows,
@@ -227,7 +237,7 @@ def _show_size(place: Place, sides: list[_Side], asked: list[Question]) -> None:
         for question in asked
     ]
     execute(place, "postgres", "ALTER SYSTEM RESET log_statement", "SELECT pg_reload_conf()")
-    tables.show(
+    markdown_tables.show(
         "Memory and SQL statements",
         ["", *(side.name for side in sides)],
         [memory, *counted],

@@ -12,16 +12,15 @@ from typing import Any
 
 import psycopg
 
-from bench import large_dataset as large
-from bench import queries
+from bench import large_dataset, queries
 from bench.postgres_cluster import Place
 from services.collectives import directory
-from services.core import pagination as pages
-from services.orders import queries as reads
+from services.core import pagination
+from services.orders import queries as order_queries
 
 Variables = dict[str, Any]
 _DEEP = 19_000
-_DEEP_COLLECTIVE = large.COLLECTIVES - 100
+_DEEP_COLLECTIVE = large_dataset.COLLECTIVES - 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,14 +96,16 @@ def our_cursors(place: Place, name: str) -> Cursors:
             return row
 
         moment, row_id = at("SELECT at, id FROM transaction ORDER BY at DESC, id DESC", _DEEP)
-        transaction = pages.encode_cursor(reads.TRANSACTIONS_NEWEST, SimpleNamespace(at=moment, id=row_id))
+        transaction = pagination.encode_cursor(
+            order_queries.TRANSACTIONS_NEWEST, SimpleNamespace(at=moment, id=row_id)
+        )
         moment, row_id = at(
             "SELECT created_at, id FROM collective WHERE type = 'COMMUNITY'"
             " ORDER BY created_at DESC, id DESC",
             _DEEP_COLLECTIVE,
         )
         place_of = SimpleNamespace(created_at=moment, id=row_id)
-        return Cursors(transaction, pages.encode_cursor(directory.NEWEST_FIRST, place_of))
+        return Cursors(transaction, pagination.encode_cursor(directory.NEWEST_FIRST, place_of))
 
 
 def all_of(ours: Cursors, theirs: Cursors) -> list[Question]:

@@ -15,17 +15,15 @@ import orjson
 from graphql import get_operation_ast
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from bench import large_dataset as large
-from bench import markdown_tables as tables
-from bench import queries
+from bench import large_dataset, markdown_tables, queries
 from bench.plain_strawberry import plain_schema
 from bench.postgres_cluster import Place, fresh_database
 from resolvers.context import Context
-from schema import plan as compiled
-from schema.documents import document_cache as documents
+from schema import plan
+from schema.documents import document_cache
 from schema.execution.operation import encoded
 from services.core.settings import Settings
-from services.database import engine as database
+from services.database import engine as database_engine
 
 _DATABASE = "executors"
 _LEAST = 8
@@ -48,16 +46,16 @@ async def _compiled(
     text: str, variables: Mapping[str, Any], context: Context, *, is_written: bool = False
 ) -> bytes:
     """Run the query compiled, as the server does for those who take no bytes."""
-    prepared = documents.prepare(text)
+    prepared = document_cache.prepare(text)
     assert prepared.document is not None  # noqa: S101 - a query of ours
     operation = get_operation_ast(prepared.document)
     assert operation is not None  # noqa: S101 - as above
-    values = compiled.variables_of(operation, variables)
-    program = compiled.program_of(prepared, operation, values)
+    values = plan.variables_of(operation, variables)
+    program = plan.program_of(prepared, operation, values)
     assert program is not None  # noqa: S101 - as above
     context.columns, context.is_single = program.columns, program.is_single or is_written
-    context.writing = compiled.writing_of(program, values) if is_written else None
-    return encoded({"data": await compiled.run(program, values, context)})
+    context.writing = plan.writing_of(program, values) if is_written else None
+    return encoded({"data": await plan.run(program, values, context)})
 
 
 EXECUTORS: dict[str, Executor] = {
@@ -87,10 +85,10 @@ class _Remembering(Context):
 def run(place: Place) -> None:
     """Time each executor on the two lists, with rows from PostgreSQL and with rows at hand."""
     fresh_database(place, _DATABASE)
-    large.fill(place, _DATABASE)
+    large_dataset.fill(place, _DATABASE)
     rows = asyncio.run(_measure(place))
     base, *others = EXECUTORS
-    tables.show(
+    markdown_tables.show(
         "Executors in process, ms",
         ["query", "rows", *EXECUTORS, *(f"{base} ÷ {name}, target ≥ {_LEAST}" for name in others)],
         rows,
@@ -101,8 +99,8 @@ def run(place: Place) -> None:
 
 async def _measure(place: Place) -> list[list[str]]:
     settings = place.settings(_DATABASE)
-    engine = database.connect(settings)
-    sessions = database.sessions(engine)
+    engine = database_engine.connect(settings)
+    sessions = database_engine.sessions(engine)
     rows = []
     for name, (text, variables) in _ASKED.items():
         for at_hand in (False, True):
@@ -125,8 +123,8 @@ async def _measure(place: Place) -> list[list[str]]:
 def _cells(times: Mapping[str, list[float]]) -> list[str]:
     base, *others = times.values()
     return [
-        *(tables.spread(each) for each in times.values()),
-        *(tables.spread(tables.ratios(base, other)) for other in others),
+        *(markdown_tables.spread(each) for each in times.values()),
+        *(markdown_tables.spread(markdown_tables.ratios(base, other)) for other in others),
     ]
 
 

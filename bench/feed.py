@@ -10,8 +10,7 @@ import orjson
 import psycopg
 from psycopg.rows import dict_row
 
-from bench import markdown_tables as tables
-from bench import queries
+from bench import markdown_tables, queries
 from bench.postgres_cluster import Place, fresh_database, require_clean
 from bench.server_process import Connection, serving
 from bench.world import Scene, in_scene
@@ -40,7 +39,7 @@ def run(place: Place) -> None:
     rows: list[list[str]] = []
     memory: list[float] = []
     in_scene(place, _DATABASE, lambda made: _measure(place, made, rows, memory))
-    tables.show(
+    markdown_tables.show(
         "Feed: a page of transactions with both collectives, both hosts, the order and the amounts",
         [
             "page",
@@ -99,9 +98,9 @@ async def _page(
             if number:
                 times.append(found)
     return [
-        str(first), *(tables.spread(times, ".2f") for times in sides),
-        tables.spread(tables.ratios(sides[1], sides[0]), ".1f"),
-        tables.spread(tables.ratios(sides[2], sides[0]), ".1f"),
+        str(first), *(markdown_tables.spread(times, ".2f") for times in sides),
+        markdown_tables.spread(markdown_tables.ratios(sides[1], sides[0]), ".1f"),
+        markdown_tables.spread(markdown_tables.ratios(sides[2], sides[0]), ".1f"),
     ]  # fmt: skip
 
 

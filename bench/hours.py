@@ -8,11 +8,11 @@ from uuid import UUID
 
 import orjson
 
-from bench import markdown_tables as tables
+from bench import markdown_tables
 from bench.postgres_cluster import Place, execute, fresh_database, require_clean, scalar
 from bench.server_process import Connection, serving
-from services.core import public_ids as ids
-from services.database import engine as database
+from services.core import public_ids
+from services.database import engine as database_engine
 from tests.factories import World
 from tests.hours_world import TimeScene
 
@@ -56,14 +56,14 @@ def run(place: Place) -> None:
     weekly: list[list[str]] = []
     asyncio.run(_measure(place, count, rows, weekly))
     audit = require_clean(place, _DATABASE)
-    tables.show(
+    markdown_tables.show(
         f"Approving {count:,} requested hours over HTTP, one process",
         ["approveOrders, orders/s", "approveOrder, orders/s", "ratio", "target", "reached"],
         rows,
         f"Pages of {_PAGE} beside single calls, {count // 10:,} orders a side in each of 10 rounds in turn;"
         f" one connection; no idempotency keys. Audit: {audit}.",
     )
-    tables.show(
+    markdown_tables.show(
         "The weekly list of hours to approve, by the nonprofit's past orders",
         ["500 past orders, ms", "50,000 past orders, ms", "long ÷ short", "target", "reached"],
         weekly,
@@ -73,9 +73,9 @@ def run(place: Place) -> None:
 
 
 async def _measure(place: Place, count: int, rows: list[list[str]], weekly: list[list[str]]) -> None:
-    engine = database.connect(place.settings(_DATABASE))
+    engine = database_engine.connect(place.settings(_DATABASE))
     try:
-        world = await World.create(place.settings(_DATABASE), database.sessions(engine))
+        world = await World.create(place.settings(_DATABASE), database_engine.sessions(engine))
         busy = await TimeScene.create(world)
         short, long = [await TimeScene.create(world, suffix=suffix) for suffix in ("-short", "-long")]
         _fill(place, busy.nonprofit.id, "busy", pending=count // _VOLUNTEERS * 2)
@@ -113,17 +113,17 @@ def _past(place: Place, nonprofit: UUID, prefix: str, *, each: int) -> None:
 
 async def _approved(place: Place, http: Connection, nonprofit: UUID, count: int) -> list[str]:
     waiting = str(scalar(place, _DATABASE, _PENDING.format(nonprofit=nonprofit))).split()
-    orders = [ids.encode("Order", UUID(text)) for text in sorted(waiting, key=lambda t: t[::-1])]
+    orders = [public_ids.encode("Order", UUID(text)) for text in sorted(waiting, key=lambda t: t[::-1])]
     many, one = orders[:count], orders[count : 2 * count]
     part = count // 10
     rates: tuple[list[float], list[float]] = ([], [])
     for start in range(0, count, part):
         rates[0].append(await _by_pages(http, many[start : start + part]))
         rates[1].append(await _by_one(http, one[start : start + part]))
-    found = tables.ratios(*rates)
+    found = markdown_tables.ratios(*rates)
     return [
-        tables.spread(rates[0], ".0f"), tables.spread(rates[1], ".0f"), tables.spread(found, ".1f"),
-        f"≥ {_LEAST_RATIO:g}", tables.verdict(median(found), _LEAST_RATIO),
+        markdown_tables.spread(rates[0], ".0f"), markdown_tables.spread(rates[1], ".0f"), markdown_tables.spread(found, ".1f"),
+        f"≥ {_LEAST_RATIO:g}", markdown_tables.verdict(median(found), _LEAST_RATIO),
     ]  # fmt: skip
 
 
@@ -154,9 +154,14 @@ async def _listed(place: Place, sides: list[tuple[Connection, TimeScene]]) -> li
             each = await _median_ms(http, scene)
             if number:
                 found.append(each)
-    ratio = tables.ratios(times[1], times[0])
+    ratio = markdown_tables.ratios(times[1], times[0])
     reached = "yes" if 1 / _TOLERANCE <= median(ratio) <= _TOLERANCE else "**no**"
-    return [*(tables.spread(t, ".1f") for t in times), tables.spread(ratio), "0.83 to 1.20", reached]
+    return [
+        *(markdown_tables.spread(t, ".1f") for t in times),
+        markdown_tables.spread(ratio),
+        "0.83 to 1.20",
+        reached,
+    ]
 
 
 async def _median_ms(http: Connection, scene: TimeScene) -> float:

@@ -26,7 +26,7 @@ from schema.types.errors import MutationError
 from schema.types.query import Query
 from schema.types.scalars import SCALARS
 from services.core.settings import Settings, load
-from services.database import engine as database
+from services.database import engine
 
 
 class Plain(GraphQL[Context, None]):
@@ -36,7 +36,7 @@ class Plain(GraphQL[Context, None]):
         """Keep what a context needs."""
         super().__init__(made, graphql_ide=None)
         self._settings = settings
-        self._sessions: async_sessionmaker[AsyncSession] = database.sessions(database.connect(settings))
+        self._sessions: async_sessionmaker[AsyncSession] = engine.sessions(engine.connect(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; its database transaction ends with it."""

@@ -13,9 +13,9 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from services.collectives import platform_policy as platform
+from services.collectives import platform_policy
 from services.core.settings import Settings
-from services.database import engine as database
+from services.database import engine as database_engine
 from services.database import migrations
 from services.ledger import audit
 
@@ -55,7 +55,7 @@ class Place:
         """Return the settings of an application on a database of this server."""
         return replace(
             Settings(),
-            database_url=self.database_url(name, role=database.APP_ROLE),
+            database_url=self.database_url(name, role=database_engine.APP_ROLE),
             owner_database_url=self.database_url(name),
         )
 
@@ -65,7 +65,7 @@ def opened(*, is_quick: bool, rounds: int | None = None, seconds: float | None =
     """Start a PostgreSQL with the configuration that `commonweal serve` uses; stop it at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="cwbench", ignore_cleanup_errors=True) as folder,
-        database.embedded(Path(folder)) as socket_dir,
+        database_engine.embedded(Path(folder)) as socket_dir,
     ):
         url = f"postgresql://postgres@/postgres?host={socket_dir}"
         place = Place(url, Path(folder), is_quick, rounds, seconds)
@@ -81,15 +81,15 @@ def fresh_database(place: Place, name: str) -> None:
     """Make a migrated database with its platform; one of that name is dropped."""
     with psycopg.connect(place.url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-    database.create_database(place.url, name)
+    database_engine.create_database(place.url, name)
     migrations.upgrade(place.database_url(name))
     asyncio.run(_with_platform(place.settings(name)))
 
 
 async def _with_platform(settings: Settings) -> None:
-    engine = database.connect(settings)
-    async with database.sessions(engine)() as session, session.begin():
-        await platform.ensure(session)
+    engine = database_engine.connect(settings)
+    async with database_engine.sessions(engine)() as session, session.begin():
+        await platform_policy.ensure(session)
     await engine.dispose()
 
 
@@ -121,8 +121,8 @@ def require_clean(place: Place, name: str) -> str:
 
 
 async def _audit(settings: Settings) -> audit.LedgerAudit:
-    engine = database.connect(settings)
-    async with database.sessions(engine)() as session:
+    engine = database_engine.connect(settings)
+    async with database_engine.sessions(engine)() as session:
         found = await audit.run(session)
     await engine.dispose()
     return found

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from statistics import median
 
-from bench import markdown_tables as tables
+from bench import markdown_tables
 from bench.postgres_cluster import Place, execute, fresh_database, pgbench, require_clean, scalar
 from services.database.engine import APP_ROLE
 
@@ -76,7 +76,7 @@ def run(place: Place) -> None:
         _Case("random accounts", scripts["random"], large, 16, 0.8),
     ]
     rows = [_compared(place, case) for case in cases]
-    tables.show(
+    markdown_tables.show(
         "Posting: `ledger_post` beside `pgbench -b tpcb-like`",
         ["accounts", "beside scale", "connections", "postings/s", "TPC-B/s", "ratio", "target", "reached"],
         rows,
@@ -122,11 +122,11 @@ def _compared(place: Place, case: _Case) -> list[str]:
         if number:
             ours.append(a)
             theirs.append(b)
-    found = tables.ratios(ours, theirs)
+    found = markdown_tables.ratios(ours, theirs)
     return [
-        case.name, str(case.scale), str(case.clients), tables.spread(ours, ".0f"),
-        tables.spread(theirs, ".0f"), tables.spread(found), f"≥ {case.target}",
-        tables.verdict(median(found), case.target),
+        case.name, str(case.scale), str(case.clients), markdown_tables.spread(ours, ".0f"),
+        markdown_tables.spread(theirs, ".0f"), markdown_tables.spread(found), f"≥ {case.target}",
+        markdown_tables.verdict(median(found), case.target),
     ]  # fmt: skip
 
 

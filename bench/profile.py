@@ -18,16 +18,13 @@ from unittest.mock import patch
 import uvloop
 from starlette.responses import Response
 
-from bench import large_dataset as large
-from bench import load, queries
-from bench import markdown_tables as tables
+from bench import large_dataset, load, markdown_tables, queries
 from bench.client import Order
 from bench.postgres_cluster import Place, fresh_database
 from bench.server_process import Served
 from schema.http.raw_request import Incoming
 from schema.observability import logs
-from schema.server import endpoint as http
-from schema.server import uvicorn_server as servers
+from schema.server import endpoint, uvicorn_server
 from schema.server.app import application
 
 _DATABASE = "stages"
@@ -87,7 +84,7 @@ _TEXTS: dict[str, tuple[str, dict[str, Any]]] = {
 def run(place: Place) -> None:
     """Show the stages of some queries, the feed among them."""
     fresh_database(place, _DATABASE)
-    large.fill(place, _DATABASE)
+    large_dataset.fill(place, _DATABASE)
     with (place.folder / "stages.log").open("w") as log:
         stderr, sys.stderr = sys.stderr, log  # each request writes a line, as it does for users
         try:
@@ -99,7 +96,7 @@ def run(place: Place) -> None:
     names = sorted({stage for found in columns.values() for stage in found}, key=_rank(columns))
     rows = [[n, *(_cell(found, n) for found in columns.values())] for n in names]
     total = ["in all", *(f"{sum(found.values()):.2f}" for found in columns.values())]
-    tables.show(
+    markdown_tables.show(
         "Where a request's time goes, ms (and share)",
         ["stage", *columns],
         [*rows, total],
@@ -139,7 +136,7 @@ class _Watched:
     """The endpoint, with the number of requests it works on and of those it has answered."""
 
     def __init__(self) -> None:
-        self._reply = http.reply
+        self._reply = endpoint.reply
         self.active = self.answered = 0
 
     async def __call__(self, request: Incoming) -> Response:
@@ -158,12 +155,12 @@ async def _serving(place: Place) -> AsyncIterator[tuple[Served, _Watched]]:
         place.settings(_DATABASE), port=0, rate_capacity=10**9, rate_restore_per_second=10**9
     )  # fmt: skip
     watched = _Watched()
-    server = servers.make(application(settings), settings)
+    server = uvicorn_server.make(application(settings), settings)
     running = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event
         await asyncio.sleep(0.02)
     host, port = server.servers[0].sockets[0].getsockname()[:2]
-    with patch.object(http, "reply", watched):
+    with patch.object(endpoint, "reply", watched):
         yield Served(host, port, 0), watched
     server.should_exit = True
     await running

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from bench import markdown_tables as tables
-from bench import queries
+from bench import markdown_tables, queries
 from bench.postgres_cluster import Place, execute, fresh_database, require_clean
 from bench.world import Scene, in_scene
 from models.enums import MemberRole
@@ -34,7 +33,7 @@ def run(place: Place) -> None:
     execute(place, _DATABASE, f"ALTER DATABASE {_DATABASE} SET log_statement = 'all'")
     rows: list[list[str]] = []
     in_scene(place, _DATABASE, lambda made: _count(place, made, rows))
-    tables.show(
+    markdown_tables.show(
         "SQL statements of a request",
         ["request", "statements", "BEGIN, COMMIT, …", "target", "which"],
         rows,

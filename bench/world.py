@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.postgres_cluster import Place
 from models import Collective
-from services.database import engine as database
+from services.database import engine as database_engine
 from tests.factories import Person, World, money, of
 
 HOSTS = 4
@@ -52,9 +52,9 @@ def in_scene(place: Place, name: str, work: Callable[[Scene], Awaitable[None]]) 
 
     async def run() -> None:
         settings = place.settings(name)
-        engine = database.connect(settings)
+        engine = database_engine.connect(settings)
         try:
-            await work(await _filled(await World.create(settings, database.sessions(engine))))
+            await work(await _filled(await World.create(settings, database_engine.sessions(engine))))
         finally:
             await engine.dispose()
 

@@ -15,16 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dataloaders.batching import Loader, Together
 from models import Attendance, Collective, Order, Redemption
 from services.access.actor import Actor
-from services.collectives import directory, events, members
-from services.collectives import platform_policy as platform
-from services.identity import email_addresses as addresses
+from services.collectives import directory, events, members, platform_policy
+from services.identity import email_addresses
 from services.ledger import balances
 from services.offers import offers, redemptions
-from services.orders import expenses
-from services.orders import payment_methods as methods
-from services.orders import queries as reads
-from services.volunteering import check_in as attendance
-from services.volunteering import issuers
+from services.orders import expenses, payment_methods, queries
+from services.volunteering import check_in, issuers
 
 
 @dataclass(frozen=True)
@@ -38,30 +34,30 @@ class _Read:
 
 _READS = {
     "collective": _Read(directory.by_ids, "row_ids"),
-    "order": _Read(reads.orders_by_ids, "row_ids"),
-    "transaction": _Read(reads.transactions_by_ids, "row_ids"),
+    "order": _Read(queries.orders_by_ids, "row_ids"),
+    "transaction": _Read(queries.transactions_by_ids, "row_ids"),
     "member": _Read(members.by_ids, "row_ids"),
     "offer": _Read(offers.by_ids, "row_ids"),
-    "payment_method": _Read(methods.payment_methods_by_ids, "row_ids", for_viewer=False),
-    "payout_method": _Read(methods.payout_methods_by_ids, "row_ids"),
-    "policy": _Read(platform.policies_by_ids, "row_ids", for_viewer=False),
-    "email": _Read(addresses.email_of, "user_ids", for_viewer=False),
+    "payment_method": _Read(payment_methods.payment_methods_by_ids, "row_ids", for_viewer=False),
+    "payout_method": _Read(payment_methods.payout_methods_by_ids, "row_ids"),
+    "policy": _Read(platform_policy.policies_by_ids, "row_ids", for_viewer=False),
+    "email": _Read(email_addresses.email_of, "user_ids", for_viewer=False),
     "event.counts": _Read(events.counts, "event_ids", for_viewer=False),
     "issuance_caps": _Read(issuers.caps_of, "nonprofit_ids", for_viewer=False),
     "offer.used": _Read(offers.used_this_month, "offer_ids", for_viewer=False),
-    "order.actions": _Read(reads.actions_of, "order_ids", for_viewer=False),
+    "order.actions": _Read(queries.actions_of, "order_ids", for_viewer=False),
     "order.items": _Read(expenses.items_of, "order_ids", for_viewer=False),
     "order.offer": _Read(offers.of_orders, "row_ids", for_viewer=False),
     "order.redemption": _Read(redemptions.of_orders, "order_ids", for_viewer=False),
-    "order.transactions": _Read(reads.transactions_of_orders, "order_ids"),
-    "transaction.postings": _Read(reads.postings_of, "transaction_ids"),
-    "transaction.refunds": _Read(reads.refunds_of, "transaction_ids"),
+    "order.transactions": _Read(queries.transactions_of_orders, "order_ids"),
+    "transaction.postings": _Read(queries.postings_of, "transaction_ids"),
+    "transaction.refunds": _Read(queries.refunds_of, "transaction_ids"),
     "balances": _Read(balances.of, "owners"),
     "members": _Read(members.pages_of, "collective_ids"),
     "offers": _Read(offers.pages_of, "business_ids"),
-    "attendances": _Read(attendance.pages_of, "event_ids"),
-    "event.attendance": _Read(attendance.of_users, "user_ids"),
-    "ledger_accounts": _Read(reads.ledger_accounts, "book_ids"),
+    "attendances": _Read(check_in.pages_of, "event_ids"),
+    "event.attendance": _Read(check_in.of_users, "user_ids"),
+    "ledger_accounts": _Read(queries.ledger_accounts, "book_ids"),
 }
 """Every read by the name of its loader. Those without a viewer are of what the viewer was shown."""
 

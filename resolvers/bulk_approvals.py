@@ -7,14 +7,13 @@ from uuid import UUID
 
 import models
 from models import new_id
-from resolvers import commands as mutations
+from resolvers import commands
 from resolvers.context import Info
 from services.approvals import bulk_hours, decisions
-from services.core import public_ids as ids
+from services.core import public_ids as id_codec
 from services.core.errors import Forbidden, Invalid, NotFound, Problem, Unauthenticated
 from services.core.money import AskedAmount
-from services.orders import idempotency, refunds, transitions
-from services.orders import queries as reads
+from services.orders import idempotency, queries, refunds, transitions
 
 MAX_IDS = 100
 
@@ -80,7 +79,7 @@ async def _approve_hours(
             each = [a for a in each if _key_of(key, public[a.order.id]) in free]
         return await info.context.run(bulk_hours.approve, found=each)
 
-    done = await mutations.attempt(info, work, dry_run=dry_run, nested=True)
+    done = await commands.attempt(info, work, dry_run=dry_run, nested=True)
     return {} if isinstance(done, Problem) else {public[order.id]: order for order in done}
 
 
@@ -94,26 +93,26 @@ def _request_of(public_id: str) -> bytes:
 
 def _order_id(public_id: str) -> UUID | None:
     try:
-        return ids.decode("Order", public_id, path=["input", "ids"])
+        return id_codec.decode("Order", public_id, path=["input", "ids"])
     except Invalid:
         return None
 
 
 async def _approve(info: Info, public_id: str, *, key: str | None, dry_run: bool) -> Approved:
     async def work() -> models.Order:
-        order_id = ids.decode("Order", public_id, path=["input", "ids"])
+        order_id = id_codec.decode("Order", public_id, path=["input", "ids"])
 
         def approve() -> Awaitable[models.Order]:
             return info.context.run(decisions.approve, order_id=order_id)
 
-        return await mutations.once(
+        return await commands.once(
             info, mutation="approveOrders", key=_key_of(key, public_id) if key else None,
             payload={"id": public_id}, result_id=order_id, work=approve,
             replay=lambda i: _order(info, i),
         )  # fmt: skip
 
     try:
-        found = await mutations.attempt(info, work, dry_run=dry_run, nested=True)
+        found = await commands.attempt(info, work, dry_run=dry_run, nested=True)
     except Forbidden as problem:
         return Approved(public_id, problem=problem)
     if isinstance(found, Problem):
@@ -135,13 +134,13 @@ async def refund(
     done = await info.context.run(
         refunds.refund, order_id=order_id, refund_id=refund_id, amount=amount, reason=reason
     )
-    found = await info.context.run(reads.transactions_by_ids, row_ids=done.transaction_ids)
+    found = await info.context.run(queries.transactions_by_ids, row_ids=done.transaction_ids)
     return done.order, [found[i] for i in done.transaction_ids if i in found]
 
 
 async def refund_of(info: Info, *, refund_id: UUID) -> tuple[models.Order, list[models.Transaction]]:
     """Return the result of an earlier refund."""
-    written = await info.context.run(reads.group_of, transaction_id=refund_id)
+    written = await info.context.run(queries.group_of, transaction_id=refund_id)
     if not written or written[0].order_id is None:
         raise NotFound("The refund of this key is not yours to see any more")
     return await _order(info, written[0].order_id), written

@@ -21,8 +21,8 @@ from services.core.errors import Invalid, NotFound
 from services.core.money import Money, known_currency
 from services.core.pagination import Page, PageRequest, Sort
 from services.ledger.balances import Balance, Owner
-from services.messaging import preferences as notifications
-from services.orders import payment_methods as methods
+from services.messaging import preferences
+from services.orders import payment_methods as payment_method_services
 
 Rows = Sequence[models.Collective]
 
@@ -61,7 +61,7 @@ async def muted_topics(user: models.Collective, info: Info) -> list[Topic]:
     """Return what a user has muted, to themselves alone; else nothing."""
     if info.context.actor.id != user.id:
         return []
-    return await info.context.run(notifications.muted)
+    return await info.context.run(preferences.muted)
 
 
 def legal_name(collective: models.Collective, info: Info) -> str | None:
@@ -146,12 +146,12 @@ async def payment_methods(collective: models.Collective, info: Info) -> list[mod
 
 
 async def _payment_methods(session: AsyncSession, _: Actor, *, host_id: UUID) -> list[models.PaymentMethod]:
-    return await methods.payment_methods_of(session, host_id=host_id)
+    return await payment_method_services.payment_methods_of(session, host_id=host_id)
 
 
 async def payout_methods(collective: models.Collective, info: Info) -> list[models.PayoutMethod]:
     """Return where it wants to be paid, to its admins; else nothing."""
-    return await info.context.run(methods.payout_methods_of, owner_id=collective.id)
+    return await info.context.run(payment_method_services.payout_methods_of, owner_id=collective.id)
 
 
 async def found(

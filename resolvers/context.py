@@ -18,8 +18,7 @@ from resolvers.session_cookie import SessionCookie
 from services.access.actor import ANONYMOUS, Actor
 from services.access.rate_limits import Charge
 from services.core.settings import Settings
-from services.database import fetch as rows
-from services.database import read_connections as readers
+from services.database import fetch, read_connections
 from services.database.read_connections import Reader
 from services.live.broadcaster import Hub
 
@@ -56,7 +55,7 @@ class Context:
     """Whether one statement reads all: it is a snapshot of its own."""
     columns: Mapping[Any, frozenset[str]] | None = None
     """The columns that a query shows, by table; a table that is not named is read whole."""
-    writing: rows.Writing | None = None
+    writing: fetch.Writing | None = None
     """How PostgreSQL writes the rows that the query is about, if it does."""
     _reading: Reader | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -130,10 +129,10 @@ class Context:
         if self._begun:
             return
         if self.is_mutation:
-            await readers.make_room(self.session)
+            await read_connections.make_room(self.session)
             await self.session.connection(execution_options={"isolation_level": "READ COMMITTED"})
         else:
-            self._reading = await rows.begin(
+            self._reading = await fetch.begin(
                 self.session, is_single=self.is_single, columns=self.columns, writing=self.writing
             )
         self._begun = True
@@ -152,7 +151,7 @@ class Context:
                     await self.session.close()
             finally:
                 if self._reading is not None:
-                    await rows.end(self._reading)
+                    await fetch.end(self._reading)
         except DBAPIError:
             log.info("a broken connection was dropped")
         finally:

@@ -2,12 +2,10 @@
 
 from models import Collective
 from resolvers.context import Info
-from services.access import attempt_limits as throttle
+from services.access import attempt_limits
 from services.access.actor import ANONYMOUS
 from services.core.errors import RateLimited
-from services.identity import authentication as identity
-from services.identity import email_addresses as addresses
-from services.identity import password_reset as passwords
+from services.identity import authentication, email_addresses, password_reset
 from services.identity.authentication import SignedIn
 
 
@@ -18,13 +16,13 @@ async def sign_up(info: Info, *, email: str, name: str, password: str, currency:
         RateLimited: too many mails to the address, or asked for from the network address.
     """
     context = info.context
-    to = addresses.checked_email(email, path=["input", "email"])
+    to = email_addresses.checked_email(email, path=["input", "email"])
     if not context.demo and not await context.aside(
-        throttle.count_sign_up, email=to, address=context.address
+        attempt_limits.count_sign_up, email=to, address=context.address
     ):
         raise RateLimited("Too many mails; wait an hour", path=["input", "email"])
     return await context.run(
-        identity.sign_up, email=to, name=name, password=password, currency=currency, demo=context.demo
+        authentication.sign_up, email=to, name=name, password=password, currency=currency, demo=context.demo
     )
 
 
@@ -35,19 +33,19 @@ async def request_password_reset(info: Info, *, email: str) -> None:
         RateLimited: too many mails to the address, or asked for from the network address.
     """
     context = info.context
-    to = addresses.checked_email(email, path=["input", "email"])
+    to = email_addresses.checked_email(email, path=["input", "email"])
     if not context.demo and not await context.aside(
-        throttle.count_password_reset, email=to, address=context.address
+        attempt_limits.count_password_reset, email=to, address=context.address
     ):
         raise RateLimited("Too many mails; wait an hour", path=["input", "email"])
-    await context.run(passwords.request_reset, email=to)
+    await context.run(password_reset.request_reset, email=to)
 
 
 async def reset_password(info: Info, *, token: str, password: str) -> SignedIn:
     """Set a new password; where its user asks, the token that asks has ended for the fields that follow."""
     context = info.context
     done = await context.run(
-        passwords.reset, token=token, password=password, session_days=context.settings.session_days
+        password_reset.reset, token=token, password=password, session_days=context.settings.session_days
     )
     if context.actor.id == done.user.id:
         context.actor = ANONYMOUS
@@ -61,9 +59,9 @@ async def sign_in(info: Info, *, email: str, password: str) -> SignedIn:
         RateLimited: too many tries of the account or from the address.
     """
     context = info.context
-    if not await context.aside(throttle.count_sign_in, email=email, address=context.address):
+    if not await context.aside(attempt_limits.count_sign_in, email=email, address=context.address):
         raise RateLimited("Too many tries; wait 15 minutes", path=["input", "email"])
     return await context.run(
-        identity.sign_in, email=email, password=password,
+        authentication.sign_in, email=email, password=password,
         session_days=context.settings.session_days,
     )  # fmt: skip

@@ -5,9 +5,9 @@ from typing import Any
 
 from resolvers.context import Info
 from services.collectives import hosting, members
-from services.core import public_ids as ids
+from services.core import public_ids as id_codec
 from services.core.errors import Invalid
-from services.identity import access_tokens as tokens
+from services.identity import access_tokens
 
 MAX_IDS = 100
 
@@ -22,7 +22,7 @@ async def one(info: Info, *, public_id: str, path: str = "id") -> Any:
 
 
 def _kind(public_id: str, path: str) -> str:
-    if (kind := ids.kind_of(public_id)) is None:
+    if (kind := id_codec.kind_of(public_id)) is None:
         raise Invalid(f"{public_id[:40]!r} is not an id", path=[path])
     return kind
 
@@ -37,7 +37,7 @@ async def many(info: Info, *, public_ids: list[str]) -> list[Any]:
         raise Invalid(f"At most {MAX_IDS} ids", path=["ids"])
     # Nothing is read before all are known to be ids: what was begun would go on when the operation has ended.
     for public_id in public_ids:
-        ids.decode(_kind(public_id, "ids"), public_id, path=["ids"])
+        id_codec.decode(_kind(public_id, "ids"), public_id, path=["ids"])
     return await asyncio.gather(*(one(info, public_id=i, path="ids") for i in public_ids))
 
 
@@ -53,7 +53,7 @@ async def of_kind(info: Info, *, kind: str, public_id: str, path: str = "id") ->
     Raises:
         Invalid: it is the id of another type.
     """
-    row_id = ids.decode(kind, public_id, path=[path])
+    row_id = id_codec.decode(kind, public_id, path=[path])
     if (loader := _LOADERS.get(kind)) is not None:
         return await info.context.loaders.of(loader).one(row_id)
     match kind:
@@ -62,7 +62,7 @@ async def of_kind(info: Info, *, kind: str, public_id: str, path: str = "id") ->
         case "HostApplication":
             return (await info.context.run(hosting.by_ids, row_ids=[row_id])).get(row_id)
         case "AccessToken":
-            own = await info.context.run(tokens.access_tokens)
+            own = await info.context.run(access_tokens.access_tokens)
             return next((token for token in own if token.id == row_id), None)
         case _:
             return None

@@ -10,7 +10,7 @@ from services.access.collective_refs import Ref, named, resolve
 from services.access.visibility import sees_private
 from services.core.money import Money
 from services.core.pagination import Page, PageRequest, Sort
-from services.orders import queries as reads
+from services.orders import queries
 from services.orders.queries import OrderFilter, TransactionFilter
 
 
@@ -61,7 +61,7 @@ async def listed(
     refs: dict[str, Ref | None],
     page: PageRequest,
     of_id: UUID | None = None,
-    sort: Sort = reads.ORDERS_NEWEST,
+    sort: Sort = queries.ORDERS_NEWEST,
 ) -> Page[models.Order]:
     """List orders: all that the viewer may see, or those of one collective.
 
@@ -72,7 +72,7 @@ async def listed(
         wanted, from_id=found.get("from"), to_id=found.get("to"), event_id=found.get("event"),
         addressed_to_id=found.get("addressedTo"),
     )  # fmt: skip
-    return await info.context.run(reads.orders, wanted=wanted, page=page, sort=sort, of_id=of_id)
+    return await info.context.run(queries.orders, wanted=wanted, page=page, sort=sort, of_id=of_id)
 
 
 async def transactions(
@@ -83,12 +83,12 @@ async def transactions(
     to: Ref | None,
     page: PageRequest,
     of_id: UUID | None = None,
-    sort: Sort = reads.TRANSACTIONS_NEWEST,
+    sort: Sort = queries.TRANSACTIONS_NEWEST,
 ) -> Page[models.Transaction]:
     """List transactions: all that the viewer may see, or those of one collective."""
     found = await _ids(info, {"from": from_, "to": to})
     wanted = replace(wanted, from_id=found.get("from"), to_id=found.get("to"))
-    return await info.context.run(reads.transactions, wanted=wanted, page=page, sort=sort, of_id=of_id)
+    return await info.context.run(queries.transactions, wanted=wanted, page=page, sort=sort, of_id=of_id)
 
 
 async def _ids(info: Info, given: dict[str, Ref | None]) -> dict[str, UUID]:

@@ -9,10 +9,10 @@ from models.enums import CollectiveType
 from resolvers.context import Context, Info
 from services.access.collective_refs import Ref, named, resolve_one
 from services.access.visibility import sees_private
-from services.core import public_ids as ids
+from services.core import public_ids
 from services.core.errors import InvalidState, NotFound
 from services.ledger.balances import Balance, Owner
-from services.live import event_log as live
+from services.live import event_log
 from services.live.broadcaster import Follower
 from services.live.event_log import Event, Topic
 
@@ -61,15 +61,15 @@ async def order(info: Info, *, public_id: str, after: str | None) -> Source:
     Raises:
         NotFound: there is none that the viewer may see.
     """
-    row_id = ids.decode("Order", public_id, path=["id"])
+    row_id = public_ids.decode("Order", public_id, path=["id"])
     if await info.context.loaders.order(row_id) is None:
         raise NotFound("There is no such order", path=["id"])
 
     async def look(context: Context, event: Event) -> Shown | None:
         row = await context.loaders.order(event.node_id)
-        return Shown(live.encode(event.start), row) if row else None
+        return Shown(event_log.encode(event.start), row) if row else None
 
-    return await _watched(info, Topic(live.ORDER, row_id), after, look)
+    return await _watched(info, Topic(event_log.ORDER, row_id), after, look)
 
 
 async def transactions(info: Info, *, collective: Ref, after: str | None) -> Source:
@@ -82,9 +82,9 @@ async def transactions(info: Info, *, collective: Ref, after: str | None) -> Sou
 
     async def look(context: Context, event: Event) -> Shown | None:
         row = await context.loaders.of("transaction").one(event.node_id)
-        return Shown(live.encode(event.start), row) if row else None
+        return Shown(event_log.encode(event.start), row) if row else None
 
-    return await _watched(info, Topic(live.TRANSACTIONS, of.id), after, look)
+    return await _watched(info, Topic(event_log.TRANSACTIONS, of.id), after, look)
 
 
 async def balance(info: Info, *, collective: Ref, after: str | None) -> Source:
@@ -100,9 +100,9 @@ async def balance(info: Info, *, collective: Ref, after: str | None) -> Source:
     async def look(context: Context, event: Event) -> Shown | None:
         row = await context.loaders.collective(of.id)
         found = await _balances(context, row) if row else []
-        return Shown(live.encode(event.start), row, tuple(found)) if row and found else None
+        return Shown(event_log.encode(event.start), row, tuple(found)) if row and found else None
 
-    return await _watched(info, Topic(live.BALANCE, of.id), after, look)
+    return await _watched(info, Topic(event_log.BALANCE, of.id), after, look)
 
 
 async def _balances(context: Context, of: models.Collective) -> list[Balance]:
@@ -122,14 +122,14 @@ async def check_ins(info: Info, *, event: Ref, after: str | None) -> Source:
 
     async def look(context: Context, event: Event) -> Shown | None:
         row = await context.loaders.attendance(of.id, event.node_id)
-        return Shown(live.encode(event.start), row) if row else None
+        return Shown(event_log.encode(event.start), row) if row else None
 
-    return await _watched(info, Topic(live.CHECK_INS, of.id), after, look)
+    return await _watched(info, Topic(event_log.CHECK_INS, of.id), after, look)
 
 
 async def position(info: Info) -> str:
     """Return the position of the operation's snapshot: what is not in it comes after."""
-    return live.encode(await info.context.run(live.mark))
+    return event_log.encode(await info.context.run(event_log.mark))
 
 
 async def _collective(info: Info, ref: Ref, *, name: str = "collective") -> models.Collective:
@@ -140,5 +140,5 @@ async def _watched(info: Info, topic: Topic, after: str | None, look: Look) -> S
     context = info.context
     if context.live is None:
         raise InvalidState("Nothing is told here")
-    start = None if after is None else live.decode(after)
+    start = None if after is None else event_log.decode(after)
     return Source(await context.live.follow(topic, after=start, token=context.token), look)

@@ -17,12 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from models import new_id
 from services.core.settings import Settings
-from services.database import engine as databases
-from services.database import migrations
-from services.database import statement_cache as statements
+from services.database import engine as database_engine
+from services.database import migrations, statement_cache
 from tests.factories import World
 
-statements.is_checked = True
+statement_cache.is_checked = True
 SERVERS = os.environ.get("COMMONWEAL_TEST_SERVER_URLS", "").split()
 
 
@@ -48,7 +47,7 @@ def server() -> Iterator[Server]:
         return
     with (
         tempfile.TemporaryDirectory(prefix="cw", ignore_cleanup_errors=True) as folder,
-        databases.embedded(Path(folder)) as socket_dir,
+        database_engine.embedded(Path(folder)) as socket_dir,
     ):
         url = f"postgresql://postgres@/postgres?host={socket_dir}"
         with psycopg.connect(url, autocommit=True) as connection:
@@ -63,7 +62,7 @@ def server() -> Iterator[Server]:
 def template(server: Server) -> str:
     """Return the name of a migrated, empty database that tests clone."""
     name = f"template_{new_id().hex[-12:]}"
-    databases.create_database(server.url, name)
+    database_engine.create_database(server.url, name)
     migrations.upgrade(server.database_url(name))
     return name
 
@@ -92,9 +91,11 @@ def make_database(server: Server, template: str) -> Iterator[MakeDatabase]:
 
     def make() -> Database:
         name = f"test_{new_id().hex[-12:]}"
-        databases.create_database(server.url, name, template=template)
+        database_engine.create_database(server.url, name, template=template)
         made.append(name)
-        return Database(name, server.database_url(name), server.database_url(name, role=databases.APP_ROLE))
+        return Database(
+            name, server.database_url(name), server.database_url(name, role=database_engine.APP_ROLE)
+        )
 
     yield make
     if not SERVERS:
@@ -115,7 +116,7 @@ def database(make_database: MakeDatabase) -> Database:
 @pytest.fixture
 async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
     """Return a pool of connections with the application's rights."""
-    engine = databases.connect(database.settings)
+    engine = database_engine.connect(database.settings)
     yield engine
     await engine.dispose()
 
@@ -123,7 +124,7 @@ async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
 @pytest.fixture
 def sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
     """Return a maker of sessions with the application's rights; a test may commit."""
-    return databases.sessions(engine)
+    return database_engine.sessions(engine)
 
 
 @pytest.fixture
@@ -141,6 +142,6 @@ def shared_database(make_database: MakeDatabase) -> Database:
 @pytest.fixture(scope="module")
 async def shared(shared_database: Database) -> AsyncIterator[World]:
     """Return a world for all tests of a file that need no empty one."""
-    engine = databases.connect(shared_database.settings)
-    yield await World.create(shared_database.settings, databases.sessions(engine))
+    engine = database_engine.connect(shared_database.settings)
+    yield await World.create(shared_database.settings, database_engine.sessions(engine))
     await engine.dispose()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models import new_id
-from services.core import public_ids as ids
+from services.core import public_ids
 from tests.factories import Person, World, money, of
 
 if TYPE_CHECKING:
@@ -157,4 +157,4 @@ def code(payload: dict[str, Any]) -> str | None:
 
 def row_id(public_id: str) -> UUID:
     """Return the row's id of an order's public id."""
-    return ids.decode("Order", public_id, path=[])
+    return public_ids.decode("Order", public_id, path=[])

@@ -14,12 +14,10 @@ from models import Collective, Credential, FxRate, Member, PlatformPolicy, Token
 from models.enums import CollectiveType, LedgerAccountKind, MemberRole, TokenKind, TransactionKind
 from schema.execution import unit_of_work
 from services.access.actor import token_hash
-from services.collectives import collectives
-from services.collectives import platform_policy as platform
-from services.core import public_ids as ids
+from services.collectives import collectives, platform_policy
+from services.core import public_ids
 from services.core.party import Party
-from services.ledger import posting as ledger
-from services.ledger import transaction_amounts as settlement
+from services.ledger import posting, transaction_amounts
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -57,7 +55,7 @@ class World:
         """Make the platform and its admin."""
         world = cls(settings, sessions)
         async with sessions() as session, session.begin():
-            world.platform = await platform.ensure(session)
+            world.platform = await platform_policy.ensure(session)
         world.admin = await world.person("platform-admin")
         await world.member(world.platform, world.admin, MemberRole.ADMIN)
         return world
@@ -119,7 +117,7 @@ class World:
             await session.flush()
             if host:
                 session.add(Member(collective_id=row.id, member_id=host.id, role=MemberRole.HOST))
-                await ledger.open_account(session, book_id=host.id, owner_id=row.id, currency=currency)
+                await posting.open_account(session, book_id=host.id, owner_id=row.id, currency=currency)
         if admin:
             await self.member(row, admin, MemberRole.ADMIN)
         return row
@@ -166,16 +164,16 @@ class World:
         minor = int(Decimal(value) * 1000)
         book = Party(self.platform, self.platform)
         for person in people:
-            row = ledger.transaction_row(
-                settlement.unconverted(minor, settlement.CURRENTS), book, Party(person.user, self.platform),
+            row = posting.transaction_row(
+                transaction_amounts.unconverted(minor, transaction_amounts.CURRENTS), book, Party(person.user, self.platform),
                 kind=TransactionKind.HOURS, order=None,
             )  # fmt: skip
-            legs = settlement.currents_legs(
+            legs = transaction_amounts.currents_legs(
                 book_id=self.platform.id, from_id=self.platform.id, to_id=person.user.id, amount=minor,
                 kind_from=LedgerAccountKind.ISSUANCE,
             )  # fmt: skip
             async with self.sessions() as session, session.begin():
-                await ledger.post(session, row=row, legs=legs)
+                await posting.post(session, row=row, legs=legs)
 
     async def execute(
         self, query: str, *, by: Person | str | None = None, **variables: Any
@@ -262,7 +260,7 @@ def of(row: Collective | Person) -> dict[str, str]:
 
 def public_id(kind: str, row_id: UUID) -> str:
     """Return a row's public id."""
-    return ids.encode(kind, row_id)
+    return public_ids.encode(kind, row_id)
 
 
 def fresh() -> UUID:

@@ -16,8 +16,7 @@ from sqlmodel import col
 
 from models import Outbox
 from services.core.settings import Settings
-from services.messaging import delivery as mail
-from services.messaging import outbox
+from services.messaging import delivery, outbox
 
 Sessions = async_sessionmaker[AsyncSession]
 URL = "https://commonweal.example"
@@ -87,7 +86,7 @@ async def pass_time(sessions: Sessions) -> None:
 
 
 async def deliver(sessions: Sessions, smtp: MailServer) -> int:
-    return await mail.deliver_due(sessions, send=mail.sender(smtp.settings), public_url=URL)
+    return await delivery.deliver_due(sessions, send=delivery.sender(smtp.settings), public_url=URL)
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

@@ -30,9 +30,7 @@ from models.enums import (
 )
 from services.core.errors import Invalid, Problem
 from services.core.party import OUTSIDE, Party
-from services.ledger import audit
-from services.ledger import posting as ledger
-from services.ledger import transaction_amounts as settlement
+from services.ledger import audit, posting, transaction_amounts
 from services.ledger.transaction_amounts import Figures
 from services.open_collective.importer import ImportReport, replay
 
@@ -202,9 +200,9 @@ async def add_money(sessions: Sessions, slug: str, amount: int) -> None:
             to_host_amount=amount, to_collective_amount=amount,
         )  # fmt: skip
         payee = Party(row, host)
-        await ledger.post(
+        await posting.post(
             session,
-            row=ledger.transaction_row(found, OUTSIDE, payee, kind=TransactionKind.ADDED_FUNDS, order=None),
-            legs=settlement.legs(found, OUTSIDE, payee, platform_id=host.id),
+            row=posting.transaction_row(found, OUTSIDE, payee, kind=TransactionKind.ADDED_FUNDS, order=None),
+            legs=transaction_amounts.legs(found, OUTSIDE, payee, platform_id=host.id),
         )
         await session.commit()

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from schema.realtime.websocket_messages import SUBPROTOCOL
-from schema.server import uvicorn_server as servers
+from schema.server import uvicorn_server
 from schema.server.app import application
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Place:
     """Where a server listens."""
 
     address: str
-    server: servers.Server
+    server: uvicorn_server.Server
 
     @property
     def url(self) -> str:
@@ -59,8 +59,8 @@ async def until(holds: Callable[[], object]) -> None:
 async def serving(settings: Settings, **changed: Any) -> AsyncIterator[Place]:
     """Serve on a free port until the block ends."""
     settings = replace(settings, port=0, **changed)
-    server = servers.make(application(settings), settings)
-    assert isinstance(server, servers.Server)
+    server = uvicorn_server.make(application(settings), settings)
+    assert isinstance(server, uvicorn_server.Server)
     running = asyncio.create_task(server.serve())
     while not server.started:
         assert not running.done()

@@ -16,8 +16,8 @@ import pytest
 
 from models import new_id
 from schema.__main__ import main
-from services.database import engine as databases
-from services.ledger import ecb_rates as fx_history
+from services.database import engine
+from services.ledger import ecb_rates
 from services.open_collective.csv_reader import REQUIRED
 from tests.conftest import Database, Server
 
@@ -29,8 +29,8 @@ HEADER = "Date,USD,JPY,XXX,\n"
 def database(server: Server) -> Iterator[Database]:
     """Return a database that starts empty, without tables, and serves all tests of this file."""
     name = f"commands_{new_id().hex[-12:]}"
-    databases.create_database(server.url, name)
-    yield Database(name, server.database_url(name), server.database_url(name, role=databases.APP_ROLE))
+    engine.create_database(server.url, name)
+    yield Database(name, server.database_url(name), server.database_url(name, role=engine.APP_ROLE))
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
@@ -45,7 +45,7 @@ def owner(database: Database) -> Iterator[psycopg.Connection[Any]]:
 @pytest.fixture
 def run(database: Database, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return the command line on that database; settings are given by name."""
-    monkeypatch.setattr(fx_history, "packaged", lambda: archive("2026-01-02,1.1,150,N/A,\n"))
+    monkeypatch.setattr(ecb_rates, "packaged", lambda: archive("2026-01-02,1.1,150,N/A,\n"))
 
     def run(*arguments: str, **settings: str) -> int:
         urls = {"database_url": database.app_url, "owner_database_url": database.owner_url}

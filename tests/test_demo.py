@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import text
 
 from models.enums import OrderStatus
-from schema.demo import volunteers as demo_time
-from schema.demo import world as demo
-from services.collectives import platform_policy as platform
+from schema.demo import volunteers
+from schema.demo import world as demo_world
+from services.collectives import platform_policy
 from services.core.errors import Conflict
-from services.database import engine as databases
+from services.database import engine as database_engine
 from tests.conftest import Database
 from tests.factories import World
 
@@ -52,12 +52,12 @@ SAME = {
 async def loaded(make_database: Callable[[], Database]) -> AsyncIterator[World]:
     """Load the demo world into a database of its own."""
     database = make_database()
-    engine = databases.connect(database.settings)
-    world = World(database.settings, databases.sessions(engine))
+    engine = database_engine.connect(database.settings)
+    world = World(database.settings, database_engine.sessions(engine))
     try:
         async with world.sessions() as session, session.begin():
-            world.platform = await platform.ensure(session)
-        await demo.load(world.sessions, world.settings)
+            world.platform = await platform_policy.ensure(session)
+        await demo_world.load(world.sessions, world.settings)
         yield world
     finally:
         await engine.dispose()
@@ -147,7 +147,7 @@ async def test_it_is_the_same_every_time(two: tuple[World, World], table: str) -
 async def test_it_is_not_loaded_twice(world: World) -> None:
     before = await world.fingerprint()
     with pytest.raises(Conflict, match="has data"):
-        await demo.load(world.sessions, world.settings)
+        await demo_world.load(world.sessions, world.settings)
     assert await world.fingerprint() == before
 
 
@@ -170,7 +170,7 @@ async def test_the_four_organizations_have_their_admins(
     assert sorted(node["member"]["name"] for node in found["members"]["nodes"]) == admins
 
 
-@pytest.mark.parametrize("slug", demo_time.PEOPLE)
+@pytest.mark.parametrize("slug", volunteers.PEOPLE)
 async def test_the_eight_people_sign_in_with_oc(world: World, slug: str) -> None:
     given = {"email": f"{slug.replace('-', '_')}@opencurrents.com", "password": "oc"}
     done = (await world.ask(SIGN_IN, i=given))["signIn"]

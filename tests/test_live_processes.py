@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 
 from models import Collective, FxRate, now
 from services.core.settings import Settings
-from services.database import engine as databases
+from services.database import engine as database_engine
 from services.database import migrations
 from tests.donation_world import Scene
 from tests.factories import World, of
@@ -99,22 +99,22 @@ async def last_words(client: Client, after: str) -> tuple[int, list[str], str]:
 async def test_subscriptions_go_on_after_a_restart_of_the_database(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with ExitStack() as stack:
-        socket_dir = stack.enter_context(databases.embedded(folder))
+        socket_dir = stack.enter_context(database_engine.embedded(folder))
         url = f"postgresql://{{}}@/commonweal?host={socket_dir}"
-        databases.create_database(f"postgresql://postgres@/postgres?host={socket_dir}", "commonweal")
+        database_engine.create_database(f"postgresql://postgres@/postgres?host={socket_dir}", "commonweal")
         settings = Settings(
-            database_url=url.format(databases.APP_ROLE), owner_database_url=url.format("postgres")
+            database_url=url.format(database_engine.APP_ROLE), owner_database_url=url.format("postgres")
         )
         migrations.upgrade(settings.owner_database_url)
-        engine = databases.connect(settings)
-        scene = await Scene.create(await World.create(settings, databases.sessions(engine)))
+        engine = database_engine.connect(settings)
+        scene = await Scene.create(await World.create(settings, database_engine.sessions(engine)))
         async with serving(settings) as place, connected(place) as client:
             await following(client, scene.webpack, (await scene.world.ask(POSITION))["livePosition"])
             await scene.world.fund(scene.webpack, "1", by=scene.holder)
             assert (await told(client))[0] == "1.00"
             stack.pop_all().close()
             assert await client.silent()
-            assert stack.enter_context(databases.embedded(folder)) == socket_dir
+            assert stack.enter_context(database_engine.embedded(folder)) == socket_dir
             await scene.world.fund(scene.webpack, "2", by=scene.holder)
             await scene.world.fund(scene.webpack, "3", by=scene.holder)
             assert [(await told(client))[0] for _ in range(2)] == ["2.00", "3.00"]

@@ -18,7 +18,7 @@ import pytest
 from models import new_id
 from schema.cli import commands
 from services.core.settings import Settings
-from services.database import engine as databases
+from services.database import engine as database_engine
 from tests.conftest import Database, Server
 from tests.factories import Person, World
 
@@ -134,8 +134,8 @@ def listening(process: subprocess.Popen[str], log: Path) -> Api:
 async def prepared(server: Server, template: str) -> str:
     """Return the name of a database with the packaged exchange rates."""
     name = f"prepared_{new_id().hex[-12:]}"
-    databases.create_database(server.url, name, template=template)
-    owner, app = server.database_url(name), server.database_url(name, role=databases.APP_ROLE)
+    database_engine.create_database(server.url, name, template=template)
+    owner, app = server.database_url(name), server.database_url(name, role=database_engine.APP_ROLE)
     await commands.prepare(Settings(database_url=app, owner_database_url=owner))
     return name
 
@@ -144,8 +144,8 @@ async def prepared(server: Server, template: str) -> str:
 def database(server: Server, prepared: str) -> Iterator[Database]:
     """Return a database of the test's own, ready for a server."""
     name = f"test_{new_id().hex[-12:]}"
-    databases.create_database(server.url, name, template=prepared)
-    yield Database(name, server.database_url(name), server.database_url(name, role=databases.APP_ROLE))
+    database_engine.create_database(server.url, name, template=prepared)
+    yield Database(name, server.database_url(name), server.database_url(name, role=database_engine.APP_ROLE))
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
@@ -160,8 +160,8 @@ def owner(database: Database) -> Iterator[psycopg.Connection[Any]]:
 @pytest.fixture
 async def world(database: Database) -> AsyncIterator[World]:
     """Return the world in that database; it keeps no connection open."""
-    engine = databases.connect(database.settings)
-    world = await World.create(database.settings, databases.sessions(engine))
+    engine = database_engine.connect(database.settings)
+    world = await World.create(database.settings, database_engine.sessions(engine))
     await engine.dispose()
     yield world
     await engine.dispose()
@@ -277,8 +277,8 @@ def test_two_servers_start_at_once_on_an_empty_database_and_share_it(
     server: Server, launch: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     name = f"empty_{new_id().hex[-12:]}"
-    databases.create_database(server.url, name)
-    owner, app = server.database_url(name), server.database_url(name, role=databases.APP_ROLE)
+    database_engine.create_database(server.url, name)
+    owner, app = server.database_url(name), server.database_url(name, role=database_engine.APP_ROLE)
     processes = [launch(database_url=app, owner_database_url=owner) for _ in range(2)]
     apis = [listening(process, tmp_path / f"{i}.log") for i, process in enumerate(processes)]
     sign_up = "mutation($i: SignUpInput!) { signUp(input: $i) { errors { code } } }"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from schema.demo import world as demo
+from schema.demo import world
 from schema.execution import unit_of_work
-from services.collectives import platform_policy as platform
+from services.collectives import platform_policy
 from services.core import settings
 from services.core.settings import Settings
 from tests.conftest import Database
@@ -19,8 +19,8 @@ async def test_the_first_queries_of_the_readme_work(
     database: Database, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
     async with sessions() as session, session.begin():
-        await platform.ensure(session)
-    await demo.load(sessions, Settings())
+        await platform_policy.ensure(session)
+    await world.load(sessions, Settings())
     text = (ROOT / "README.md").read_text()
     feed, sign_in, donate = re.findall(r"```graphql\n(.*?)```", text, re.DOTALL)
     curl = re.findall(r"-d '(\{.*?\})'\n", text)

@@ -16,20 +16,20 @@ from tqdm import tqdm
 
 from schema import build
 from schema.build import sdl
-from schema.demo import world as demo_world
+from schema.demo import world
 from schema.observability import logs
-from schema.server import uvicorn_server as servers
+from schema.server import uvicorn_server
 from schema.server.app import application
 from services.access.actor import ANONYMOUS
 from services.access.collective_refs import Ref, named, resolve_one
-from services.collectives import platform_policy as platform
+from services.collectives import platform_policy
 from services.core.settings import Settings
-from services.database import engine as database
+from services.database import engine as database_engine
 from services.database import migrations
 from services.ledger import audit as ledger_audit
-from services.ledger import ecb_rates as fx_history
-from services.open_collective import importer as open_collective_import
-from services.volunteering import hours_csv as hours_export
+from services.ledger import ecb_rates
+from services.open_collective import importer
+from services.volunteering import hours_csv
 
 SDL_FILE = Path(__file__).parents[1] / "schema.graphql"
 log = logging.getLogger("commonweal")
@@ -38,7 +38,7 @@ log = logging.getLogger("commonweal")
 def serve(settings: Settings, *, demo: bool) -> int:
     """Start the database if it is ours, migrate, load the demo world if asked, and serve until stopped."""
     logs.configure(settings.log_level)
-    with database.located(settings) as located:
+    with database_engine.located(settings) as located:
         asyncio.run(prepare(located))
         if demo:
             asyncio.run(_demo_if_empty(located))
@@ -49,7 +49,7 @@ def serve(settings: Settings, *, demo: bool) -> int:
 def _run(settings: Settings) -> None:
     # uvicorn raises the signal again once it has shut down; the embedded database is yet to stop then.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    server = servers.make(application(settings), settings)
+    server = uvicorn_server.make(application(settings), settings)
     announced = _Announced(server)
     _settle_memory()
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
@@ -87,9 +87,9 @@ async def prepare(settings: Settings) -> None:
     """Migrate, make the platform, and load the exchange rates that the package ships."""
     await asyncio.to_thread(migrations.upgrade, settings.owner_database_url)
     async with _session(settings) as session:
-        await database.alone(session)
-        await platform.ensure(session)
-        await fx_history.load(session, fx_history.packaged())
+        await database_engine.alone(session)
+        await platform_policy.ensure(session)
+        await ecb_rates.load(session, ecb_rates.packaged())
 
 
 @asynccontextmanager
@@ -100,16 +100,16 @@ async def _session(settings: Settings) -> AsyncIterator[AsyncSession]:
 
 @asynccontextmanager
 async def _sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    engine = database.connect(settings)
+    engine = database_engine.connect(settings)
     try:
-        yield database.sessions(engine)
+        yield database_engine.sessions(engine)
     finally:
         await engine.dispose()
 
 
 async def migrate(settings: Settings) -> int:
     """Bring the database to the newest version."""
-    with database.located(settings) as located:
+    with database_engine.located(settings) as located:
         await prepare(located)
     print("The database is at the newest version")
     return 0
@@ -117,34 +117,34 @@ async def migrate(settings: Settings) -> int:
 
 async def demo(settings: Settings) -> int:
     """Load the demo world."""
-    with database.located(settings) as located:
+    with database_engine.located(settings) as located:
         await prepare(located)
         async with _sessions(located) as sessions:
-            await demo_world.load(sessions, located)
+            await world.load(sessions, located)
     print("The demo world is loaded; every password is `oc`")
     return 0
 
 
 async def _demo_if_empty(settings: Settings) -> None:
     async with _sessions(settings) as sessions:
-        if await demo_world.is_empty(sessions):
+        if await world.is_empty(sessions):
             print("Loading the demo world …", flush=True)
-            await demo_world.load(sessions, settings)
+            await world.load(sessions, settings)
 
 
 async def add_admin(settings: Settings, email: str) -> int:
     """Make a platform admin."""
-    with database.located(settings) as located:
+    with database_engine.located(settings) as located:
         await prepare(located)
         async with _session(located) as session:
-            await platform.add_admin(session, email=email)
+            await platform_policy.add_admin(session, email=email)
     print(f"{email} is an ADMIN of the platform; signing up with this address claims the account")
     return 0
 
 
 async def import_open_collective(settings: Settings, file: Path, *, host: str, collective: str) -> int:
     """Replay an Open Collective export, with a progress bar."""
-    with database.located(settings) as located:
+    with database_engine.located(settings) as located:
         await prepare(located)
         bar = tqdm(unit=" rows", file=sys.stderr, desc=file.name, mininterval=0.2)
 
@@ -153,7 +153,7 @@ async def import_open_collective(settings: Settings, file: Path, *, host: str, c
             bar.update(done - bar.n)
 
         async with _session(located) as session:
-            report = await open_collective_import.replay(
+            report = await importer.replay(
                 session, path=file, host_slug=host, collective_slug=collective, progress=progress
             )
         bar.close()
@@ -169,11 +169,11 @@ async def export_hours(
     settings: Settings, *, nonprofit: str, days: tuple[date, date], file: Path | None
 ) -> int:
     """Write a nonprofit's approved hours as CSV to a file, or to the standard output."""
-    with database.located(settings) as located:
+    with database_engine.located(settings) as located:
         async with _session(located) as session:
             row = named(await resolve_one(session, ANONYMOUS, Ref(slug=nonprofit), name="nonprofit"))
             with file.open("w", newline="") if file else nullcontext(sys.stdout) as out:
-                async for line in hours_export.lines(
+                async for line in hours_csv.lines(
                     session, nonprofit=row, first_day=days[0], last_day=days[1]
                 ):
                     out.write(line)
@@ -182,18 +182,18 @@ async def export_hours(
 
 async def refresh_rates(settings: Settings) -> int:
     """Add the newest exchange rates."""
-    archive = await asyncio.to_thread(fx_history.downloaded, settings.fx_url)
-    with database.located(settings) as located:
+    archive = await asyncio.to_thread(ecb_rates.downloaded, settings.fx_url)
+    with database_engine.located(settings) as located:
         await prepare(located)
         async with _session(located) as session:
-            added = await fx_history.load(session, archive, force=True)
+            added = await ecb_rates.load(session, archive, force=True)
     print(f"{added} rates added")
     return 0
 
 
 async def audit(settings: Settings) -> int:
     """Count violations of the ledger's promises."""
-    with database.located(settings) as located:
+    with database_engine.located(settings) as located:
         async with _session(located) as session:
             found = await ledger_audit.run(session)
     for check in found.checks:

@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
 from models import Collective, Outbox, now
-from schema.demo import volunteers as demo_time
+from schema.demo import volunteers
 from schema.execution import unit_of_work
 from services.approvals import decisions
-from services.collectives import platform_policy as platform
+from services.collectives import platform_policy
 from services.core.errors import Conflict, Invalid
 from services.core.settings import Settings
 
@@ -138,12 +138,12 @@ async def load(sessions: async_sessionmaker[AsyncSession], settings: Settings) -
         raise Conflict("The database has data; the demo world wants an empty one")
     world = Demo(sessions, settings)
     async with sessions() as session, session.begin():
-        await platform.add_admin(session, email=f"admin@{DOMAIN}")
+        await platform_policy.add_admin(session, email=f"admin@{DOMAIN}")
     await _people_and_collectives(world)
     await _income(world)
     await _expenses(world)
     await _open_ends(world, sessions)
-    await demo_time.load(world)
+    await volunteers.load(world)
     await world.drop_mails()
 
 

@@ -27,8 +27,7 @@ from graphql import (
 from graphql.validation.rules.max_introspection_depth_rule import MaxIntrospectionDepthRule
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
-from schema.documents import document_limits as limits
-from schema.documents import suggestions, validation
+from schema.documents import document_limits, suggestions, validation
 from schema.documents.text_check import bad_text
 from schema.observability import metrics
 from schema.types.errors import formatted, shown
@@ -146,15 +145,15 @@ def forget_refused() -> None:
 
 def _prepared(text: str, key: str, *, hide_suggestions: bool) -> Prepared:
     try:
-        if (exceeded := limits.check_text(text)) is not None:
+        if (exceeded := document_limits.check_text(text)) is not None:
             return _refusal(key, [exceeded])
         document = parse(text)
-        if (exceeded := limits.check(document)) is not None:
+        if (exceeded := document_limits.check(document)) is not None:
             return _refusal(key, [exceeded])
         places, problem = _input_of(document)
         if problem is not None:
             return Prepared(sha256=key, errors=(shown(problem),))
-        rules = [NoFragmentCyclesRule] if limits.is_circular(document) else RULES
+        rules = [NoFragmentCyclesRule] if document_limits.is_circular(document) else RULES
         errors = validation.errors_of(
             document, rules, max_errors=MAX_ERRORS, hide_suggestions=hide_suggestions
         )
@@ -169,7 +168,7 @@ def _prepared(text: str, key: str, *, hide_suggestions: bool) -> Prepared:
         document=document,
         characters=len(text),
         places=places,
-        introspects=limits.introspects(document),
+        introspects=document_limits.introspects(document),
     )
 
 

@@ -23,7 +23,7 @@ from graphql import (
     ValueNode,
 )
 
-from schema.documents import token_count as tokens
+from schema.documents import token_count
 
 CODE = "DOCUMENT_LIMIT_EXCEEDED"
 MAX_DEPTH = 12
@@ -60,7 +60,7 @@ class _Exceeded(Exception):  # noqa: N818 - a signal, not an error
 
 def check_text(text: str) -> GraphQLError | None:
     """Return which limit a text exceeds, before it is parsed."""
-    message = tokens.excess(text)
+    message = token_count.excess(text)
     return _refusal(message) if message is not None else None
 
 

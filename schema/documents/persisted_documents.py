@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from schema.documents import document_cache as documents
+from schema.documents import document_cache
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
 
@@ -51,8 +51,8 @@ class Persisted:
         self._trusted = _manifest(settings.trusted_documents) if settings.trusted_documents else {}
         if self._only and not self._trusted:
             raise ConfigurationError("COMMONWEAL_TRUSTED_ONLY needs COMMONWEAL_TRUSTED_DOCUMENTS")
-        self._registered: documents.Store[str] = documents.Store(
-            count=documents.MAX_KEPT, size=documents.MAX_KEPT_BYTES
+        self._registered: document_cache.Store[str] = document_cache.Store(
+            count=document_cache.MAX_KEPT, size=document_cache.MAX_KEPT_BYTES
         )
 
     def text_of(self, asked: Asked) -> str:
@@ -65,7 +65,7 @@ class Persisted:
             return self._found(asked.id or "")
         if asked.id is None and not self._only:
             return asked.text
-        key = PREFIX + documents.hash_of(asked.text)
+        key = PREFIX + document_cache.hash_of(asked.text)
         if asked.id is not None and asked.id != key and self._trusted.get(asked.id) != asked.text:
             raise Unknown(MISMATCH, "The id is not that of the document")
         if key in self._trusted:
@@ -77,7 +77,7 @@ class Persisted:
         return asked.text
 
     def _runs(self, text: str) -> bool:
-        return documents.prepare(text, hide_suggestions=self._hides).document is not None
+        return document_cache.prepare(text, hide_suggestions=self._hides).document is not None
 
     def _found(self, name: str) -> str:
         if (text := self._trusted.get(name)) is not None:
@@ -98,7 +98,7 @@ def _manifest(place: str) -> Mapping[str, str]:
     """Read a manifest, or all `.json` manifests of a folder; each document is known by its hash, too."""
     found: dict[str, str] = {}
     for file, name, text in _entries(Path(place)):
-        made = documents.prepare(text)
+        made = document_cache.prepare(text)
         if made.document is None:
             raise ConfigurationError(f"{file}: the document {name} cannot run: {made.errors[0]['message']}")
         by_hash = PREFIX + made.sha256

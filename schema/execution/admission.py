@@ -6,12 +6,12 @@ from typing import Any
 
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, get_operation_ast
 
-from schema.documents import document_cache as documents
+from schema.documents import document_cache
 from schema.documents.document_cache import Prepared
 from schema.documents.text_check import bad_text
 from schema.execution.cost_meter import Meter
 from schema.execution.operation import Answer, Request
-from schema.observability import sql_trace as explain
+from schema.observability import sql_trace
 from schema.types.errors import formatted, shown
 from services.access.rate_limits import Refused
 from services.core.errors import Problem
@@ -24,7 +24,7 @@ async def admitted(request: Request, meter: Meter, *, is_streamed: bool = False)
 
     Subscriptions run where their answers are streamed.
     """
-    paused = explain.pause()
+    paused = sql_trace.pause()
     try:
         found = await _admitted(request, meter, is_streamed=is_streamed)
     except Refused as refused:
@@ -35,13 +35,13 @@ async def admitted(request: Request, meter: Meter, *, is_streamed: bool = False)
     except Problem as problem:
         return Answer({"errors": [shown(problem)]}, is_request_error=True, charge=meter.charge)
     finally:
-        explain.resume(paused)
+        sql_trace.resume(paused)
     return replace(found, charge=meter.charge) if isinstance(found, Answer) else found
 
 
 async def _admitted(request: Request, meter: Meter, *, is_streamed: bool) -> Admitted | Answer:
     await meter.check_before_reading()
-    prepared = documents.prepare(request.query, hide_suggestions=meter.settings.hides_suggestions)
+    prepared = document_cache.prepare(request.query, hide_suggestions=meter.settings.hides_suggestions)
     if prepared.document is None:
         await meter.refuse()
         return Answer({"errors": list(prepared.errors)}, is_request_error=True)
@@ -60,7 +60,7 @@ async def is_subscription(request: Request, meter: Meter) -> bool:
         await meter.check_before_reading()
     except Problem:
         return False
-    prepared = documents.prepare(request.query, hide_suggestions=meter.settings.hides_suggestions)
+    prepared = document_cache.prepare(request.query, hide_suggestions=meter.settings.hides_suggestions)
     if prepared.document is None:
         return False
     operation = get_operation_ast(prepared.document, request.operation_name)

@@ -11,9 +11,9 @@ from strawberry.types import ExecutionResult
 
 from resolvers.context import Context
 from resolvers.session_cookie import SessionCookie
-from schema import plan as compiled
+from schema import plan
 from schema.build import schema
-from schema.documents import document_cache as documents
+from schema.documents import document_cache
 from services.access.rate_limits import Charge
 from services.core.settings import Settings
 from services.sql_json.rows import Writing, Written
@@ -63,7 +63,7 @@ class Work:
     request: Request
     document: DocumentNode
     operation: OperationDefinitionNode
-    query: tuple[compiled.Program, VariableValues] | None
+    query: tuple[plan.Program, VariableValues] | None
     """The compiled query, or None where graphql-core is to run it."""
     writing: Writing | None = None
     """How PostgreSQL writes its answer, if it does."""
@@ -83,7 +83,7 @@ class Work:
 
 def work_of(
     request: Request,
-    prepared: documents.Prepared,
+    prepared: document_cache.Prepared,
     operation: OperationDefinitionNode,
     settings: Settings,
 ) -> Work:
@@ -91,18 +91,18 @@ def work_of(
     assert prepared.document is not None  # noqa: S101 - it may run
     is_query = operation.operation is OperationType.QUERY
     query = _query(request, prepared, operation) if is_query and settings.compiled_queries else None
-    writing = compiled.writing_of(*query) if query is not None and request.takes_written else None
+    writing = plan.writing_of(*query) if query is not None and request.takes_written else None
     return Work(request, prepared.document, operation, query, writing)
 
 
 def _query(
-    request: Request, prepared: documents.Prepared, operation: OperationDefinitionNode
-) -> tuple[compiled.Program, VariableValues] | None:
+    request: Request, prepared: document_cache.Prepared, operation: OperationDefinitionNode
+) -> tuple[plan.Program, VariableValues] | None:
     try:
-        variables = compiled.variables_of(operation, request.variables or {})
-    except compiled.GiveUp:
+        variables = plan.variables_of(operation, request.variables or {})
+    except plan.GiveUp:
         return None
-    program = compiled.program_of(prepared, operation, variables)
+    program = plan.program_of(prepared, operation, variables)
     return None if program is None else (program, variables)
 
 
@@ -122,7 +122,7 @@ async def result_of(work: Work, context: Context) -> ExecutionResult:
         GiveUp: graphql-core is to run the query, from a snapshot of its own.
     """
     if work.query is not None:
-        return ExecutionResult(data=await compiled.run(*work.query, context), errors=None)
+        return ExecutionResult(data=await plan.run(*work.query, context), errors=None)
     return await schema().execute(
         work.request.query,
         variable_values=dict(work.request.variables or {}),

@@ -21,15 +21,14 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from models.enums import Scope
 from resolvers.context import Context
 from resolvers.session_cookie import SessionCookie
-from schema import plan as compiled
+from schema import plan
 from schema.documents import suggestions
 from schema.execution import admission
 from schema.execution.cost_meter import Meter
 from schema.execution.operation import Answer, Request, Work, result_of, work_of
-from schema.observability import sql_trace as explain
+from schema.observability import sql_trace
 from schema.types.errors import formatted, masked, shown
-from services.access import actor as actors
-from services.access import permissions
+from services.access import actor, permissions
 from services.access.rate_limits import Buckets, Charge
 from services.core.errors import Problem, TimedOut
 from services.core.settings import Settings
@@ -108,8 +107,8 @@ async def _at_once(work: Work, **how: Any) -> Answer | None:
     if work.query is None or work.query[0].step.is_async or work.request.token is not None:
         return None
     try:
-        return Answer({"data": await compiled.run(*work.query, _context(work, **how))}, is_compiled=True)
-    except compiled.GiveUp:
+        return Answer({"data": await plan.run(*work.query, _context(work, **how))}, is_compiled=True)
+    except plan.GiveUp:
         return None
 
 
@@ -153,7 +152,7 @@ async def _exactly(work: Work, **how: Any) -> Answer:
     """Run an operation; where there is an error to tell, on graphql-core, from a snapshot of its own."""
     try:
         return await _once(work, **how)
-    except compiled.GiveUp:
+    except plan.GiveUp:
         return await _once(replace(work, query=None, writing=None), **how)
 
 
@@ -173,7 +172,7 @@ async def _once(
         if work.request.token is not None:
             context.actor = await context.run(_load_actor, token=work.request.token)
             _require_read(context)
-            explain.decide(context.actor)
+            sql_trace.decide(context.actor)
         result = await result_of(work, context)
         errors = result.errors or []
         fault = _fault(errors)
@@ -246,8 +245,8 @@ def _require_read(context: Context) -> None:
         permissions.require_scope(context.actor, Scope.READ)
 
 
-async def _load_actor(session: AsyncSession, _: actors.Actor, *, token: str) -> actors.Actor:
-    return await actors.load(session, token=token)
+async def _load_actor(session: AsyncSession, _: actor.Actor, *, token: str) -> actor.Actor:
+    return await actor.load(session, token=token)
 
 
 async def _finish(context: Context) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from schema.http import cookies, origins
 from schema.http.raw_request import Incoming, through_asgi
 from schema.http.request import BadRequest, bearer
-from services.access import actor as actors
+from services.access import actor
 from services.access.actor import Actor
 from services.core.errors import ErrorCode, Problem
 
@@ -75,7 +75,7 @@ async def actor_of(connection: HTTPConnection, session: AsyncSession) -> Actor:
         Unauthenticated: the token is not good any more.
     """
     found = find(through_asgi(connection.scope))
-    return actors.ANONYMOUS if found.token is None else await actors.load(session, token=found.token)
+    return actor.ANONYMOUS if found.token is None else await actor.load(session, token=found.token)
 
 
 def refused(

@@ -6,8 +6,7 @@ from starlette.responses import Response
 
 from resolvers.session_cookie import SessionCookie
 from schema.execution.unit_of_work import Answer
-from schema.http import authentication as http_actor
-from schema.http import cookies
+from schema.http import authentication, cookies
 from schema.http.raw_request import Incoming
 from services.core.errors import ErrorCode
 
@@ -17,7 +16,7 @@ class Signing:
     """The sign-in of one request."""
 
     request: Incoming
-    found: http_actor.Found
+    found: authentication.Found
     cookie: SessionCookie
 
     def is_to_ask_again(self, answer: Answer) -> bool:
@@ -34,7 +33,7 @@ class Signing:
         """Write on the response what the operation did to the cookie, if anything that it did was kept."""
         if answer.body.get("data") is None:
             if _is_unauthenticated(answer):
-                http_actor.forget(self.request, response)
+                authentication.forget(self.request, response)
         elif self.cookie.token is not None:
             cookies.put(response, self.cookie, self.request.settings)
         elif self.cookie.has_ended and self.found.is_cookie:
@@ -48,7 +47,7 @@ def begin(request: Incoming) -> Signing:
         BadRequest: as `http_actor.find`.
     """
     cookie = SessionCookie(is_requested=cookies.REQUEST_HEADER in request.headers)
-    return Signing(request, http_actor.find(request), cookie)
+    return Signing(request, authentication.find(request), cookie)
 
 
 def _is_unauthenticated(answer: Answer) -> bool:

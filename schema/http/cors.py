@@ -12,14 +12,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from schema.http import cookies
 from schema.http import request as http_request
 from schema.http.authentication import ORIGIN_NOT_ALLOWED
-from schema.observability import sql_trace as explain
+from schema.observability import sql_trace
 
 METHODS = {"/graphql": ("GET", "POST"), "/receipts": ("POST",), "/export/hours.csv": ("GET",)}
 """Whatever else the server has is for its own pages alone."""
 A_RECEIPT = "/receipts/"
 HEADERS = (
     "Authorization", "If-None-Match", "X-Request-Id", http_request.PREFLIGHT, cookies.REQUEST_HEADER,
-    explain.WISH, http_request.TELL_COST,
+    sql_trace.WISH, http_request.TELL_COST,
 )  # fmt: skip
 EXPOSED = (
     "Content-Disposition", "ETag", "Location", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset",

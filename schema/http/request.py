@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from schema.documents import persisted_documents as persisted
+from schema.documents import persisted_documents
 from schema.documents.text_check import can_be_kept
 from schema.http.raw_request import Incoming
 from services.core.errors import ErrorCode
@@ -41,7 +41,7 @@ class BadRequest(Exception):  # noqa: N818 - becomes an answer
 class Asked:
     """The parameters of a request."""
 
-    document: persisted.Asked
+    document: persisted_documents.Asked
     variables: dict[str, Any] | None
     operation_name: str | None
 
@@ -178,12 +178,12 @@ def checked(document: Any) -> Asked:
     return Asked(document=asked, variables=variables, operation_name=name or None)
 
 
-def _document(parameters: dict[str, Any]) -> persisted.Asked:
+def _document(parameters: dict[str, Any]) -> persisted_documents.Asked:
     """Return how the document is named: by its text, an id, a hash, or by its text and one of these."""
     text, name = parameters.get("query"), parameters.get("documentId")
     if isinstance(text, str) and name is None and parameters.get("extensions") is None:
-        return persisted.Asked(text, None)
-    if name is not None and (not isinstance(name, str) or not 0 < len(name) <= persisted.MAX_ID):
+        return persisted_documents.Asked(text, None)
+    if name is not None and (not isinstance(name, str) or not 0 < len(name) <= persisted_documents.MAX_ID):
         raise BadRequest(400, "`documentId` must be a short string")
     if (by_hash := _hash(parameters.get("extensions"))) is not None:
         if name is not None and name != by_hash:
@@ -191,7 +191,7 @@ def _document(parameters: dict[str, Any]) -> persisted.Asked:
         name = by_hash
     if not isinstance(text, str) and (text is not None or name is None):
         raise BadRequest(400, "`query` must be a string")
-    return persisted.Asked(text=text, id=name)
+    return persisted_documents.Asked(text=text, id=name)
 
 
 def _hash(extensions: Any) -> str | None:
@@ -203,9 +203,9 @@ def _hash(extensions: Any) -> str | None:
     if not isinstance(given, dict) or given.get("version") is True or given.get("version") != 1:
         raise BadRequest(400, "`extensions.persistedQuery` must be an object of version 1")
     found = given.get("sha256Hash")
-    if not persisted.is_hash(found):
+    if not persisted_documents.is_hash(found):
         raise BadRequest(400, "`extensions.persistedQuery.sha256Hash` must be 64 hex digits, small")
-    return f"{persisted.PREFIX}{found}"
+    return f"{persisted_documents.PREFIX}{found}"
 
 
 def bearer(header: str) -> str:

@@ -5,13 +5,11 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from schema.execution import cost_meter as metering
-from schema.execution import operation as executing
+from schema.execution import cost_meter, operation
 from schema.execution.unit_of_work import Answer
-from schema.http import content_negotiation as accept
+from schema.http import content_negotiation
 from schema.http.raw_request import RawHeaders
-from schema.observability import logs
-from schema.observability import sql_trace as explain
+from schema.observability import logs, sql_trace
 from schema.types.errors import masked
 from services.core.errors import ErrorCode
 
@@ -21,7 +19,7 @@ _FRESH = (b"cache-control", b"private, max-age=0, must-revalidate")
 _BEARER = (b"www-authenticate", b"Bearer")
 _TYPES = {
     kind: (b"content-type", f"{kind}; charset=utf-8".encode())
-    for kind in (accept.JSON, accept.GRAPHQL, accept.EVENTS)
+    for kind in (content_negotiation.JSON, content_negotiation.GRAPHQL, content_negotiation.EVENTS)
 }
 
 
@@ -71,23 +69,23 @@ def refused(
     status: int, message: str, *, kind: str | None, code: str = "BAD_REQUEST", allow: bytes | None = None
 ) -> Reply:
     """Say in GraphQL's form why nothing ran."""
-    own = headers(kind or accept.JSON)
+    own = headers(kind or content_negotiation.JSON)
     if status == HTTPStatus.UNAUTHORIZED:
         own.append(_BEARER)
     if allow is not None:
         own.append((b"allow", allow))
     return Reply(
-        executing.encoded({"errors": [{"message": message, "extensions": {"code": code}}]}), status, own
+        operation.encoded({"errors": [{"message": message, "extensions": {"code": code}}]}), status, own
     )
 
 
 def fault(error: BaseException) -> Reply:
     """Answer a fault of ours, logged and masked."""
-    return Reply(executing.encoded({"errors": [masked(error)]}), 500, headers(accept.JSON))
+    return Reply(operation.encoded({"errors": [masked(error)]}), 500, headers(content_negotiation.JSON))
 
 
 def _dumped(answer: Answer) -> bytes:
-    return executing.encoded(explain.added(answer.body))
+    return operation.encoded(sql_trace.added(answer.body))
 
 
 def _request_id() -> tuple[bytes, bytes]:
@@ -96,7 +94,7 @@ def _request_id() -> tuple[bytes, bytes]:
 
 def _limits(answer: Answer) -> RawHeaders:
     """Return the headers that tell how much more may be asked."""
-    limits = metering.headers(answer.charge) if answer.charge is not None else []
+    limits = cost_meter.headers(answer.charge) if answer.charge is not None else []
     if answer.retry_after is not None:
         limits.append((b"retry-after", b"%d" % answer.retry_after))
     return limits
@@ -113,4 +111,4 @@ def _status(answer: Answer, kind: str) -> int:
     codes = {e.get("extensions", {}).get("code") for e in answer.body["errors"]}
     if ErrorCode.UNAUTHENTICATED in codes and "data" not in answer.body:
         return 401
-    return 400 if answer.is_request_error and kind == accept.GRAPHQL else 200
+    return 400 if answer.is_request_error and kind == content_negotiation.GRAPHQL else 200

@@ -6,13 +6,13 @@ from uuid import UUID
 import strawberry
 
 from models import new_id
-from resolvers import commands as mutations
+from resolvers import commands
 from resolvers.context import Info
 from schema.mutations.payload import MoneyInput, Payload, content, perform
 from schema.types.member import Member
 from schema.types.node import CollectiveRef, ref, ref_or_none
 from schema.types.order import Order
-from services.volunteering import check_in as attendance
+from services.volunteering import check_in as check_in_service
 
 
 @strawberry.input(description="Somebody who is at an event: a user, or an address.")
@@ -52,15 +52,15 @@ class AttendanceMutations:
         "SELF_APPROVAL, LIMIT_EXCEEDED, CONFLICT."
     )
     async def check_in(self, info: Info, input: CheckInInput) -> CheckInPayload:  # noqa: A002
-        async def checked_in(order_id: UUID) -> attendance.CheckedIn:
+        async def checked_in(order_id: UUID) -> check_in_service.CheckedIn:
             return await info.context.run(
-                attendance.check_in, order_id=order_id, event=ref(input.event),
+                check_in_service.check_in, order_id=order_id, event=ref(input.event),
                 user=ref_or_none(input.user), email=input.email,
             )  # fmt: skip
 
         async def work() -> dict[str, Any]:
             result_id = new_id()
-            done = await mutations.once(
+            done = await commands.once(
                 info, mutation="checkIn", key=input.idempotency_key, payload=content(input),
                 result_id=result_id, work=lambda: checked_in(result_id),
                 # Who was checked in has one order, which need not be the one of this key.
@@ -77,10 +77,12 @@ class AttendanceMutations:
     )
     async def check_out(self, info: Info, input: CheckOutInput) -> CheckOutPayload:  # noqa: A002
         async def checked_out() -> Any:
-            return await info.context.run(attendance.check_out, event=ref(input.event), user=ref(input.user))
+            return await info.context.run(
+                check_in_service.check_out, event=ref(input.event), user=ref(input.user)
+            )
 
         async def work() -> dict[str, Any]:
-            order = await mutations.once(
+            order = await commands.once(
                 info, mutation="checkOut", key=input.idempotency_key, payload=content(input),
                 result_id=new_id(), work=checked_out, replay=lambda _: checked_out(),
             )  # fmt: skip

@@ -14,8 +14,8 @@ from schema.types.node import CollectiveRef, ref
 from schema.types.payment_method import PaymentMethod, PayoutMethod
 from schema.types.scalars import CurrencyCode, Json
 from services.collectives import collectives, hosting
-from services.core import public_ids as ids
-from services.orders import payment_methods as methods
+from services.core import public_ids
+from services.orders import payment_methods
 
 
 @strawberry.input(description="A new collective.")
@@ -220,7 +220,7 @@ class CollectiveMutations:
         input: DecideHostApplicationInput,  # noqa: A002
     ) -> DecideHostApplicationPayload:
         async def work() -> dict[str, Any]:
-            application_id = ids.decode("HostApplication", input.id, path=["input", "id"])
+            application_id = public_ids.decode("HostApplication", input.id, path=["input", "id"])
             row = await info.context.run(
                 hosting.decide, application_id=application_id, approve=input.approve,
                 reason=input.reason,
@@ -237,7 +237,7 @@ class CollectiveMutations:
     ) -> CreatePaymentMethodPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                methods.create_payment_method, host=ref(input.host), name=input.name,
+                payment_methods.create_payment_method, host=ref(input.host), name=input.name,
                 kind=input.type, fee_bps=input.fee_bps,
                 fee_fixed=asked_or_none(input.fee_fixed),
             )  # fmt: skip
@@ -253,7 +253,7 @@ class CollectiveMutations:
     ) -> CreatePayoutMethodPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                methods.create_payout_method, collective=ref(input.collective), name=input.name,
+                payment_methods.create_payout_method, collective=ref(input.collective), name=input.name,
                 kind=input.type, details=input.details,
             )  # fmt: skip
             return {"payout_method": row}

@@ -11,8 +11,7 @@ from schema.types.collective import Event
 from schema.types.errors import UserError, user_error
 from schema.types.member import Member
 from schema.types.node import CollectiveRef, ref, ref_or_none
-from services.collectives import event_registrations as registrations
-from services.collectives import events
+from services.collectives import event_registrations, events
 from services.collectives.event_registrations import Invited
 
 MESSAGE = "At most 2000 characters."
@@ -217,7 +216,7 @@ class EventMutations:
     ) -> RegisterForEventPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                registrations.register, event=ref(input.event), message=input.message
+                event_registrations.register, event=ref(input.event), message=input.message
             )
             return {"member": row}
 
@@ -233,7 +232,7 @@ class EventMutations:
         input: CancelRegistrationInput,  # noqa: A002
     ) -> CancelRegistrationPayload:
         async def work() -> dict[str, Any]:
-            return {"member": await info.context.run(registrations.withdraw, event=ref(input.event))}
+            return {"member": await info.context.run(event_registrations.withdraw, event=ref(input.event))}
 
         return await perform(info, CancelRegistrationPayload, work)
 
@@ -248,7 +247,7 @@ class EventMutations:
     ) -> InviteToEventPayload:
         async def work() -> dict[str, Any]:
             done = await info.context.run(
-                registrations.invite, event=ref(input.event), emails=input.emails or (),
+                event_registrations.invite, event=ref(input.event), emails=input.emails or (),
                 users=[ref(user) for user in input.users or ()], message=input.message,
                 send_mail=input.send_mail,
             )  # fmt: skip
@@ -267,7 +266,7 @@ class EventMutations:
     ) -> SendEventMessagePayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                registrations.send_message, event=ref(input.event), message=input.message
+                event_registrations.send_message, event=ref(input.event), message=input.message
             )
             return {"event": row}
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import strawberry
 
 from models import new_id
-from resolvers import commands as mutations
+from resolvers import commands
 from resolvers import hours as resolve
 from resolvers.context import Info
 from schema.mutations.payload import MoneyInput, Payload, content, perform, perform_order
@@ -16,7 +16,7 @@ from schema.types.node import CollectiveRef, ref_or_none
 from schema.types.order import Order
 from services.core.errors import Invalid
 from services.orders import cash_outs
-from services.volunteering import nonprofit_referrals as nominations
+from services.volunteering import nonprofit_referrals
 
 
 @strawberry.input(description="A nonprofit that is not here yet.")
@@ -116,11 +116,11 @@ async def _nominated(info: Info, given: LogHoursInput, new: NewNonprofitInput) -
         if given.nonprofit is not None:
             raise Invalid("Name a nonprofit, or a new one", path=["input", "newNonprofit"])
         await info.context.run(
-            nominations.invite, name=new.name, email=new.email, description=given.description
+            nonprofit_referrals.invite, name=new.name, email=new.email, description=given.description
         )
 
     async def work() -> dict[str, Any]:
-        await mutations.once(
+        await commands.once(
             info, mutation="logHours", key=given.idempotency_key, payload=content(given),
             result_id=new_id(), work=invite, replay=_nothing,
         )  # fmt: skip

@@ -13,9 +13,8 @@ from schema.types.enums import Scope
 from schema.types.identity import AccessToken, Session
 from schema.types.scalars import CurrencyCode
 from services.access.actor import ANONYMOUS
-from services.core import public_ids as ids
-from services.identity import access_tokens as tokens
-from services.identity import authentication as identity
+from services.core import public_ids
+from services.identity import access_tokens, authentication
 from services.volunteering import issuers
 
 
@@ -109,7 +108,7 @@ class RevokeAccessTokenPayload(Payload):
     access_token: AccessToken | None = strawberry.field(default=None, description="What is kept of it.")
 
 
-def _signed_in(info: Info, done: identity.SignedIn) -> dict[str, Any]:
+def _signed_in(info: Info, done: authentication.SignedIn) -> dict[str, Any]:
     is_kept = info.context.session_cookie.keep(done.token, done.expires_at)
     token = "" if is_kept else done.token
     return {"user": done.user, "session": Session(token=token, expires_at=done.expires_at)}
@@ -184,7 +183,7 @@ class IdentityMutations:
     @strawberry.mutation(description="End the session that asks; the cookie that it was kept in is cleared.")
     async def sign_out(self, info: Info) -> SignOutPayload:
         async def work() -> dict[str, Any]:
-            await info.context.run(identity.sign_out)
+            await info.context.run(authentication.sign_out)
             info.context.session_cookie.has_ended = True
             user, info.context.actor = info.context.actor.user, ANONYMOUS
             return {"user": user}
@@ -201,7 +200,7 @@ class IdentityMutations:
     ) -> CreateAccessTokenPayload:
         async def work() -> dict[str, Any]:
             token, row = await info.context.run(
-                tokens.create_access_token, name=input.name, expires_at=input.expires_at,
+                access_tokens.create_access_token, name=input.name, expires_at=input.expires_at,
                 scopes=input.scopes,
             )  # fmt: skip
             return {"token": token, "access_token": row}
@@ -215,8 +214,8 @@ class IdentityMutations:
         input: RevokeAccessTokenInput,  # noqa: A002
     ) -> RevokeAccessTokenPayload:
         async def work() -> dict[str, Any]:
-            token_id = ids.decode("AccessToken", input.id, path=["input", "id"])
-            row = await info.context.run(tokens.revoke_access_token, token_id=token_id)
+            token_id = public_ids.decode("AccessToken", input.id, path=["input", "id"])
+            row = await info.context.run(access_tokens.revoke_access_token, token_id=token_id)
             return {"access_token": row}
 
         return await perform(info, RevokeAccessTokenPayload, work)

@@ -11,7 +11,7 @@ from schema.types.enums import MemberRole
 from schema.types.member import Invitation, Member
 from schema.types.node import CollectiveRef, ref, ref_or_none
 from services.collectives import members
-from services.core import public_ids as ids
+from services.core import public_ids
 
 
 @strawberry.input(description="An offer of a role.")
@@ -94,7 +94,7 @@ class MemberMutations:
         input: RespondToInvitationInput,  # noqa: A002
     ) -> RespondToInvitationPayload:
         async def work() -> dict[str, Any]:
-            invitation_id = ids.decode("Invitation", input.id, path=["input", "id"])
+            invitation_id = public_ids.decode("Invitation", input.id, path=["input", "id"])
             invitation, member = await info.context.run(
                 members.respond, invitation_id=invitation_id, accept=input.accept
             )
@@ -108,7 +108,7 @@ class MemberMutations:
     )
     async def remove_member(self, info: Info, input: RemoveMemberInput) -> RemoveMemberPayload:  # noqa: A002
         async def work() -> dict[str, Any]:
-            member_id = ids.decode("Member", input.id, path=["input", "id"])
+            member_id = public_ids.decode("Member", input.id, path=["input", "id"])
             return {"member": await info.context.run(members.remove, member_id=member_id)}
 
         return await perform(info, RemoveMemberPayload, work)

@@ -11,7 +11,7 @@ from schema.types.money import AmountInput, asked
 from schema.types.node import CollectiveRef, ref
 from schema.types.offer import Offer
 from schema.types.order import Order
-from services.core import public_ids as ids
+from services.core import public_ids
 from services.offers import offers, redemptions
 
 _EDITABLE = ("item", "description", "currents_share_percent", "monthly_limit")
@@ -138,7 +138,7 @@ class OfferMutations:
         }
 
         async def work() -> dict[str, Any]:
-            offer_id = ids.decode("Offer", input.id, path=["input", "id"])
+            offer_id = public_ids.decode("Offer", input.id, path=["input", "id"])
             return {"offer": await info.context.run(offers.edit, offer_id=offer_id, changes=changes)}
 
         return await perform(info, UpdateOfferPayload, work)
@@ -153,7 +153,7 @@ class OfferMutations:
         input: DeactivateOfferInput,  # noqa: A002
     ) -> DeactivateOfferPayload:
         async def work() -> dict[str, Any]:
-            offer_id = ids.decode("Offer", input.id, path=["input", "id"])
+            offer_id = public_ids.decode("Offer", input.id, path=["input", "id"])
             return {"offer": await info.context.run(offers.deactivate, offer_id=offer_id)}
 
         return await perform(info, DeactivateOfferPayload, work)
@@ -163,7 +163,7 @@ class OfferMutations:
     )
     async def feature_offer(self, info: Info, input: FeatureOfferInput) -> FeatureOfferPayload:  # noqa: A002
         async def work() -> dict[str, Any]:
-            offer_id = ids.decode("Offer", input.id, path=["input", "id"])
+            offer_id = public_ids.decode("Offer", input.id, path=["input", "id"])
             row = await info.context.run(offers.feature, offer_id=offer_id, is_featured=input.is_featured)
             return {"offer": row}
 
@@ -179,7 +179,7 @@ class OfferMutations:
         async def work(order_id: Any) -> Any:
             return await info.context.run(
                 redemptions.redeem, order_id=order_id, price=asked(input.price), receipt=input.receipt,
-                offer_id=ids.decode("Offer", input.offer, path=["input", "offer"]), place=input.place,
+                offer_id=public_ids.decode("Offer", input.offer, path=["input", "offer"]), place=input.place,
             )  # fmt: skip
 
         return await perform_order(info, RedeemOfferPayload, input, "redeemOffer", work)

@@ -7,7 +7,7 @@ import strawberry
 
 from models import new_id
 from resolvers import bulk_approvals as resolve
-from resolvers import commands as mutations
+from resolvers import commands
 from resolvers.context import Info
 from schema.mutations.payload import ERRORS, MoneyInput, Payload, content, perform, perform_order
 from schema.types.errors import UserError, user_error
@@ -15,7 +15,7 @@ from schema.types.money import AmountInput, asked_or_none
 from schema.types.order import Order
 from schema.types.transaction import Transaction
 from services.approvals import decisions
-from services.core import public_ids as ids
+from services.core import public_ids
 
 
 @strawberry.input(description="An order to approve.")
@@ -196,9 +196,9 @@ class DecisionMutations:
         input: RefundOrderInput,  # noqa: A002
     ) -> RefundOrderPayload:
         async def work() -> dict[str, Any]:
-            order_id = ids.decode("Order", input.id, path=["input", "id"])
+            order_id = public_ids.decode("Order", input.id, path=["input", "id"])
             refund_id = new_id()
-            order, written = await mutations.once(
+            order, written = await commands.once(
                 info, mutation="refundOrder", key=input.idempotency_key, payload=content(input),
                 result_id=refund_id, replay=lambda i: resolve.refund_of(info, refund_id=i),
                 work=lambda: resolve.refund(
@@ -212,7 +212,7 @@ class DecisionMutations:
 
 
 def _given(public_id: strawberry.ID) -> Any:
-    return lambda: ids.decode("Order", public_id, path=["input", "id"])
+    return lambda: public_ids.decode("Order", public_id, path=["input", "id"])
 
 
 def _shown(result: resolve.Approved) -> ApproveOrdersResult:

@@ -11,8 +11,7 @@ from schema.types.enums import FeesPayer
 from schema.types.money import AmountInput, asked, asked_or_none
 from schema.types.node import CollectiveRef, ref, ref_or_none
 from schema.types.order import Order
-from services.orders import contributions as giving
-from services.orders import expenses
+from services.orders import contributions, expenses
 
 
 @strawberry.input(description="Money to give to a hosted collective.")
@@ -117,7 +116,7 @@ class OrderMutations:
     async def donate(self, info: Info, input: DonateInput) -> DonatePayload:  # noqa: A002
         async def work(order_id: Any) -> Any:
             return await info.context.run(
-                giving.donate, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
+                contributions.donate, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
                 amount=asked(input.amount), payment_method=input.payment_method,
                 description=input.description, expires_at=input.expires_at,
                 private_message=input.private_message,
@@ -132,7 +131,7 @@ class OrderMutations:
     async def add_funds(self, info: Info, input: AddFundsInput) -> AddFundsPayload:  # noqa: A002
         async def work(order_id: Any) -> Any:
             return await info.context.run(
-                giving.add_funds, order_id=order_id, to=ref(input.to), amount=asked(input.amount),
+                contributions.add_funds, order_id=order_id, to=ref(input.to), amount=asked(input.amount),
                 from_=ref_or_none(input.from_), description=input.description,
                 host_fee_bps=input.host_fee_bps,
             )  # fmt: skip
@@ -172,7 +171,7 @@ class OrderMutations:
     ) -> TransferFundsPayload:
         async def work(order_id: Any) -> Any:
             return await info.context.run(
-                giving.transfer, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
+                contributions.transfer, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
                 amount=asked(input.amount), description=input.description,
             )  # fmt: skip
 

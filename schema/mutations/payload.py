@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 
 from models import Order, new_id
-from resolvers import commands as mutations
+from resolvers import commands
 from resolvers.context import Info
 from schema.types.errors import UserError, user_error
 from services.core.errors import NotFound, Problem, Unauthenticated
@@ -50,7 +50,7 @@ async def perform(
     """
     if info.context.actor.user is None and not for_anybody:
         raise Unauthenticated
-    done = await mutations.attempt(info, work, dry_run=dry_run)
+    done = await commands.attempt(info, work, dry_run=dry_run)
     if isinstance(done, Problem):
         return payload(errors=[user_error(done)])
     return payload(**done)
@@ -69,7 +69,7 @@ async def perform_order(
 
     async def done() -> dict[str, Any]:
         result_id = order_id()
-        order = await mutations.once(
+        order = await commands.once(
             info, mutation=mutation, key=given.idempotency_key, payload=content(given),
             result_id=result_id, work=lambda: work(result_id), replay=lambda i: found(info, i),
         )  # fmt: skip

@@ -15,8 +15,8 @@ from schema.types.issuer import IssuanceCap
 from schema.types.money import AmountInput, FxRate, asked_or_none
 from schema.types.node import CollectiveRef, ref
 from schema.types.scalars import CurrencyCode
-from services.collectives import platform_policy as platform
-from services.ledger import exchange_rates as fx
+from services.collectives import platform_policy
+from services.ledger import exchange_rates
 from services.volunteering import issuers
 
 
@@ -106,7 +106,7 @@ class PlatformMutations:
     async def set_fx_rate(self, info: Info, input: SetFxRateInput) -> SetFxRatePayload:  # noqa: A002
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                fx.set_rate, base=input.from_, target=input.to, rate=input.rate,
+                exchange_rates.set_rate, base=input.from_, target=input.to, rate=input.rate,
                 valid_from=input.valid_from,
             )  # fmt: skip
             return {"fx_rate": row}
@@ -122,7 +122,7 @@ class PlatformMutations:
         info: Info,
         input: SetPlatformPolicyInput,  # noqa: A002
     ) -> SetPlatformPolicyPayload:
-        changes = platform.PolicyChanges(
+        changes = platform_policy.PolicyChanges(
             platform_fee_bps=input.platform_fee_bps, usd_per_current=input.usd_per_current,
             redemption_fee_bps=input.redemption_fee_bps, check_in_minutes=input.check_in_minutes,
             master_weekly_limit=asked_or_none(input.master_weekly_limit),
@@ -130,7 +130,9 @@ class PlatformMutations:
         )  # fmt: skip
 
         async def work() -> dict[str, Any]:
-            row = await info.context.run(platform.set_policy, changes=changes, valid_from=input.valid_from)
+            row = await info.context.run(
+                platform_policy.set_policy, changes=changes, valid_from=input.valid_from
+            )
             return {"policy": row}
 
         return await perform(info, SetPlatformPolicyPayload, work)

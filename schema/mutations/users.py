@@ -5,16 +5,16 @@ from typing import Any
 import strawberry
 
 import models
-from resolvers import commands as mutations
+from resolvers import commands
 from resolvers.context import Info
 from schema.mutations.payload import MoneyInput, Payload, content, perform
 from schema.types.collective import User
 from schema.types.enums import Topic
 from schema.types.node import CollectiveRef, ref
 from services.access.collective_refs import named, resolve_one
-from services.collectives import merge_users as merging
+from services.collectives import merge_users as merge_service
 from services.core.errors import NotFound
-from services.messaging import preferences as notifications
+from services.messaging import preferences
 
 
 @strawberry.input(description="Two users who are one person.")
@@ -47,7 +47,7 @@ class PeopleMutations:
     )
     async def merge_users(self, info: Info, input: MergeUsersInput) -> MergeUsersPayload:  # noqa: A002
         async def merge() -> models.Collective:
-            return await info.context.run(merging.merge, from_=ref(input.from_), into=ref(input.into))
+            return await info.context.run(merge_service.merge, from_=ref(input.from_), into=ref(input.into))
 
         async def again(user_id: Any) -> models.Collective:
             user = await info.context.loaders.collective(user_id)
@@ -57,7 +57,7 @@ class PeopleMutations:
 
         async def work() -> dict[str, Any]:
             into = named(await info.context.run(resolve_one, ref(input.into), name="into"))
-            user = await mutations.once(
+            user = await commands.once(
                 info, mutation="mergeUsers", key=input.idempotency_key, payload=content(input),
                 result_id=into.id, work=merge, replay=again,
             )  # fmt: skip
@@ -70,6 +70,6 @@ class PeopleMutations:
     )
     async def mute_topics(self, info: Info, input: MuteTopicsInput) -> MuteTopicsPayload:  # noqa: A002
         async def work() -> dict[str, Any]:
-            return {"topics": await info.context.run(notifications.mute, topics=input.topics)}
+            return {"topics": await info.context.run(preferences.mute, topics=input.topics)}
 
         return await perform(info, MuteTopicsPayload, work)

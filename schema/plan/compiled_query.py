@@ -16,8 +16,7 @@ from graphql.execution.values import VariableValues, get_variable_values
 from resolvers.context import Context
 from schema.build import schema
 from schema.documents.document_cache import Prepared
-from schema.plan import collect_fields as collect
-from schema.plan import sql_backend as written
+from schema.plan import collect_fields, sql_backend
 from schema.plan.collect_fields import Unsupported
 from schema.plan.complete_values import Step
 from schema.plan.leaf_source import GiveUp
@@ -45,7 +44,7 @@ class Program:
     """What is read of each table; one that is not named is read whole."""
     is_single: bool
     """Whether it is one list or thing that a single statement reads."""
-    plan: written.Plan | None
+    plan: sql_backend.Plan | None
     """How PostgreSQL writes all of it in one statement, where it can."""
 
 
@@ -78,7 +77,7 @@ def _fragments(prepared: Prepared) -> dict[str, FragmentDefinitionNode]:
 def _switches(prepared: Prepared, operation: OperationDefinitionNode) -> tuple[str, ...]:
     sets = [operation.selection_set, *(f.selection_set for f in _fragments(prepared).values())]
     own = {definition.variable.name.value for definition in operation.variable_definitions or ()}
-    return tuple(sorted(collect.switch_names(sets) & own))
+    return tuple(sorted(collect_fields.switch_names(sets) & own))
 
 
 def _compiled(
@@ -99,7 +98,7 @@ def _compiled(
     is_plain = _is_plain(operation)
     return Program(
         graphql_schema, fragments, operation, step, taken, compiler.relations == 1 and is_plain,
-        written.plan(compiler, operation) if is_plain and prepared.is_known else None,
+        sql_backend.plan(compiler, operation) if is_plain and prepared.is_known else None,
     )  # fmt: skip
 
 

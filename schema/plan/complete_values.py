@@ -7,7 +7,7 @@ from typing import Any
 
 from graphql import GraphQLObjectType
 
-from schema.plan import field_access as columns
+from schema.plan import field_access
 from schema.plan.collect_fields import Unsupported
 from schema.plan.leaf_source import GiveUp
 from schema.plan.run_state import State
@@ -144,7 +144,7 @@ async def _each_type_async(
             done[i] = step.run(list(group.values()), state)
             if step.is_async:
                 waits.append(i)
-    for i, answers in zip(waits, await columns.together([done[i] for i in waits]), strict=True):
+    for i, answers in zip(waits, await field_access.together([done[i] for i in waits]), strict=True):
         done[i] = answers
     return _scattered(values, groups, done)
 

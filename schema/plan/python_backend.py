@@ -19,10 +19,7 @@ from graphql import (
     is_non_null_type,
 )
 
-from schema.plan import collect_fields as collect
-from schema.plan import complete_values as completion
-from schema.plan import field_access as columns
-from schema.plan import leaf_source as leaves
+from schema.plan import collect_fields, complete_values, field_access, leaf_source
 from schema.plan.collect_fields import Unsupported
 from schema.plan.complete_values import Rows, Step
 from schema.plan.leaf_source import GiveUp
@@ -55,7 +52,7 @@ class Compiler:
         return made
 
     def _selection(self, kind: GraphQLObjectType, sets: Sequence[SelectionSetNode]) -> Step:
-        asked = collect.fields(
+        asked = collect_fields.fields(
             self.schema, kind, sets, fragments=self.fragments, switches=self.switches
         )  # fmt: skip
         names: dict[str, Any] = {}
@@ -82,13 +79,13 @@ class Compiler:
         if name == "__typename":
             return repr(kind.name)
         definition = _definition(kind, name)
-        self._note(kind, columns.needs(definition))
-        if (quick := columns.written(definition)) is not None:
+        self._note(kind, field_access.needs(definition))
+        if (quick := field_access.written(definition)) is not None:
             return f"{bind(quick)}({row})"
-        if (source := columns.inline(definition, bind, row)) is None:
+        if (source := field_access.inline(definition, bind, row)) is None:
             return None
-        if leaves.is_leaf(definition.type):
-            return leaves.expression(definition.type, source, bind)
+        if leaf_source.is_leaf(definition.type):
+            return leaf_source.expression(definition.type, source, bind)
         return self._object_in_place(definition.type, nodes, source, bind)
 
     def _object_in_place(
@@ -99,7 +96,7 @@ class Compiler:
         if not isinstance(of, GraphQLObjectType) or of.is_type_of is not None:
             return None
         sets = [node.selection_set for node in nodes if node.selection_set is not None]
-        asked = collect.fields(
+        asked = collect_fields.fields(
             self.schema, of, sets, fragments=self.fragments, switches=self.switches
         )  # fmt: skip
         variable = bind(None).replace("x", "o")
@@ -125,25 +122,25 @@ class Compiler:
         if (values := _column(definition)) is not None:
             return _then(values, complete, is_async=False)
         self.relations += 1
-        many = columns.of_rows(definition, nodes, self.convert)
-        return _then(many or columns.one_by_one(kind, definition, nodes), complete, is_async=True)
+        many = field_access.of_rows(definition, nodes, self.convert)
+        return _then(many or field_access.one_by_one(kind, definition, nodes), complete, is_async=True)
 
     def _complete(self, kind: GraphQLOutputType, nodes: list[FieldNode]) -> Step:
         """Return the function that completes a list of values of a type."""
         if is_non_null_type(kind):
-            return completion.required(self._complete(kind.of_type, nodes))
-        if leaves.is_leaf(kind):
-            one = leaves.serializer(kind)
+            return complete_values.required(self._complete(kind.of_type, nodes))
+        if leaf_source.is_leaf(kind):
+            one = leaf_source.serializer(kind)
             return Step(is_async=False, run=lambda values, _: [one(value) for value in values])
         if is_list_type(kind):
-            return completion.flattened(self._complete(kind.of_type, nodes))
+            return complete_values.flattened(self._complete(kind.of_type, nodes))
         sets = [node.selection_set for node in nodes if node.selection_set is not None]
         if is_abstract_type(kind):
             kinds = self.schema.get_possible_types(kind)
         else:
             assert isinstance(kind, GraphQLObjectType)  # noqa: S101 - nothing else has fields
             kinds = [kind]
-        return completion.by_type(kinds, [self.selection(one, sets) for one in kinds])
+        return complete_values.by_type(kinds, [self.selection(one, sets) for one in kinds])
 
 
 def _assembled(parts: list[str], below: list[Step], names: dict[str, Any]) -> Step:
@@ -171,7 +168,7 @@ def _assembled(parts: list[str], below: list[Step], names: dict[str, Any]) -> St
         if not rows:
             return []
         found = [step.run(rows, state) for step in below if not step.is_async]
-        done = await columns.together([below[i].run(rows, state) for i in waits])
+        done = await field_access.together([below[i].run(rows, state) for i in waits])
         ready, awaited = iter(found), iter(done)
         return assemble(rows, state.info, [next(awaited) if step.is_async else next(ready) for step in below])
 
@@ -203,7 +200,7 @@ def _column(definition: GraphQLField) -> Callable[[Rows, State], Any] | None:
         names["x"] = thing
         return "x"
 
-    if (source := columns.inline(definition, bind, "r")) is None:
+    if (source := field_access.inline(definition, bind, "r")) is None:
         return None
     values: Callable[[Rows, State], Any] = eval(  # noqa: S307 - names of our own
         f"lambda rows, state: (lambda info: [{source} for r in rows])(state.info)", names

@@ -23,9 +23,7 @@ from graphql import (
 )
 from strawberry.types.arguments import convert_arguments
 
-from schema.plan import collect_fields as collect
-from schema.plan import field_access as columns
-from schema.plan import leaf_source as leaves
+from schema.plan import collect_fields, field_access, leaf_source
 from schema.plan.collect_fields import Unsupported
 from schema.plan.python_backend import Compiler
 from schema.plan.run_state import raw_arguments
@@ -34,14 +32,14 @@ from schema.types.fields import SHOWN, TABLE, TYPES
 from services.collectives.members import MembersKey
 from services.core.errors import Problem
 from services.core.money import known_currency
-from services.sql_json import shape as shown
+from services.sql_json import shape
 from services.sql_json.shape import Asked, Parts, Shown, Value
 
 Sets = Sequence[SelectionSetNode]
 MOST = 16
 """Tables that are joined: PostgreSQL would look too long for an order."""
 _FIGURES = {"posted", "held", "available", "pending"}
-_AMOUNT: dict[str, shown.AmountPart] = {
+_AMOUNT: dict[str, shape.AmountPart] = {
     "value": "value", "currency": "currency", "minorUnits": "minor_units", "exponent": "exponent"
 }  # fmt: skip
 
@@ -100,7 +98,7 @@ class _Reader:
         return Plan(_shown(table, parts, is_whole, wants_places), self.parameters)
 
     def fields(self, kind: GraphQLObjectType, sets: Sets) -> dict[str, list[FieldNode]]:
-        found = collect.fields(
+        found = collect_fields.fields(
             self.compiler.schema,
             kind,
             sets,
@@ -182,11 +180,11 @@ class _Reader:
         name = nodes[0].name.value
         if name == "__typename":
             if len(kinds) == 1:
-                return shown.Constant(f'"{kind.name}"')
-            return shown.TypeName(tuple((t, k.name) for k in kinds for t in _types(k)))
+                return shape.Constant(f'"{kind.name}"')
+            return shape.TypeName(tuple((t, k.name) for k in kinds for t in _types(k)))
         definition = kind.fields[name]
-        declared = columns.field_of(definition)
-        resolver = columns.resolver_of(declared)
+        declared = field_access.field_of(definition)
+        resolver = field_access.resolver_of(declared)
         if resolver is None:
             table = getattr(kind.is_type_of, TABLE, None)
             if table is None or declared.python_name not in table.__table__.c:
@@ -194,32 +192,32 @@ class _Reader:
             value = _column(definition.type, declared.python_name)
         else:
             value = self._declared(getattr(resolver, SHOWN, None), definition, nodes)
-        return shown.Required(value) if isinstance(definition.type, GraphQLNonNull) else value
+        return shape.Required(value) if isinstance(definition.type, GraphQLNonNull) else value
 
     def _declared(self, value: Value | None, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
         """Return how a declared field is shown, with what is asked of it."""
         match value:
             case None:
                 raise Unsupported(nodes[0].name.value)
-            case shown.Amount():
+            case shape.Amount():
                 return replace(value, parts=self._amount(definition, nodes))
-            case shown.One() | shown.Host():
+            case shape.One() | shape.Host():
                 self.joined += 1
                 return replace(value, parts=self._parts(self._kinds(definition.type), _sets(nodes)))
-            case shown.BalanceIn():
+            case shape.BalanceIn():
                 return self._balance(definition, nodes)
-            case shown.Members():
+            case shape.Members():
                 return self._members(value, definition, nodes)
         return value
 
     def _amount(
         self, definition: GraphQLField, nodes: list[FieldNode]
-    ) -> tuple[tuple[str, shown.AmountPart | shown.Constant], ...]:
+    ) -> tuple[tuple[str, shape.AmountPart | shape.Constant], ...]:
         kind: Any = get_named_type(definition.type)
-        parts: list[tuple[str, shown.AmountPart | shown.Constant]] = []
+        parts: list[tuple[str, shape.AmountPart | shape.Constant]] = []
         for key, below in self.fields(kind, _sets(nodes)).items():
             name = below[0].name.value
-            parts.append((key, shown.Constant('"Amount"') if name == "__typename" else _AMOUNT[name]))
+            parts.append((key, shape.Constant('"Amount"') if name == "__typename" else _AMOUNT[name]))
         return tuple(parts)
 
     def _balance(self, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
@@ -228,11 +226,11 @@ class _Reader:
         for key, below in self.fields(kind, _sets(nodes)).items():
             name = below[0].name.value
             if name in _FIGURES:
-                amount = shown.Amount(name, "currency", self._amount(kind.fields[name], below))
+                amount = shape.Amount(name, "currency", self._amount(kind.fields[name], below))
                 parts.append((key, amount))
             elif name in {"__typename", "currency"}:
                 parts.append(
-                    (key, shown.Column("code", name) if name == "currency" else shown.Constant('"Balance"'))
+                    (key, shape.Column("code", name) if name == "currency" else shape.Constant('"Balance"'))
                 )
             else:
                 raise Unsupported(name)
@@ -243,9 +241,9 @@ class _Reader:
                 raise Unsupported("as_of")
             return known_currency(given["currency"], path=["currency"])
 
-        return shown.BalanceIn(self._parameter(definition, nodes, currency), tuple(parts))
+        return shape.BalanceIn(self._parameter(definition, nodes, currency), tuple(parts))
 
-    def _members(self, value: shown.Members, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
+    def _members(self, value: shape.Members, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
         kind: Any = get_named_type(definition.type)
         lists: list[tuple[str, str | None, Parts]] = []
         for key, below in self.fields(kind, _sets(nodes)).items():
@@ -276,7 +274,7 @@ class _Reader:
         self, definition: GraphQLField, nodes: list[FieldNode], of: Callable[[dict[str, Any]], Any]
     ) -> str:
         """Note how a parameter is had from a field's arguments; return its name."""
-        node, declared = nodes[0], columns.field_of(definition)
+        node, declared = nodes[0], field_access.field_of(definition)
         registry, config = self.compiler.convert
         assert node.loc is not None  # noqa: S101 - it was parsed with places
         name = f"p{node.loc.start}"
@@ -285,7 +283,7 @@ class _Reader:
             raw = raw_arguments(definition, node, variables)
             return of(convert_arguments(raw, declared.arguments, scalar_registry=registry, config=config))
 
-        if columns.has_variables(node):
+        if field_access.has_variables(node):
             self.parameters[name] = value
         else:
             self.parameters[name] = _always(value(None))
@@ -308,18 +306,18 @@ def _column(kind: GraphQLOutputType, name: str) -> Value:
     """Return how a column is shown that is answered as it is."""
     of = get_nullable_type(kind)
     if of is GraphQLString:
-        return shown.Column("words", name)
+        return shape.Column("words", name)
     if of in {GraphQLBoolean, GraphQLInt}:
-        return shown.Column("number", name)
+        return shape.Column("number", name)
     if isinstance(of, GraphQLEnumType):
-        if any(str(value) != known for value, known in leaves.enum_names(of).items()):
+        if any(str(value) != known for value, known in leaf_source.enum_names(of).items()):
             raise Unsupported("an enum by other names")
-        return shown.Column("code", name)
+        return shape.Column("code", name)
     match getattr(of, "name", ""):
         case "CurrencyCode":
-            return shown.Column("code", name)
+            return shape.Column("code", name)
         case "DateTime":
-            return shown.Column("moment", name)
+            return shape.Column("moment", name)
     raise Unsupported(name)
 
 

@@ -26,7 +26,7 @@ from schema.execution.cost_meter import Meter
 from schema.execution.unit_of_work import Answer, Request
 from schema.observability import metrics
 from schema.types.errors import formatted, masked, shown
-from services.access import actor as actors
+from services.access import actor
 from services.access.rate_limits import Buckets
 from services.core.errors import Problem
 from services.core.settings import Settings
@@ -93,7 +93,7 @@ class Live:
         """
         if token is not None:
             async with self.sessions() as session:
-                await actors.load(session, token=token)
+                await actor.load(session, token=token)
 
     async def answers(self, request: Request) -> AsyncGenerator[Answer, None]:
         """Yield each answer; what is no subscription has exactly one.

@@ -9,16 +9,15 @@ from typing import Any
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from schema.documents import persisted_documents as persisted
+from schema.documents import persisted_documents
 from schema.execution import unit_of_work
 from schema.execution.unit_of_work import Answer
-from schema.http import authentication as http_actor
-from schema.http import origins
+from schema.http import authentication, origins
 from schema.http import request as http_request
 from schema.http.raw_request import through_asgi
 from schema.http.request import BadRequest
 from schema.observability import logs
-from schema.realtime import websocket_messages as frames
+from schema.realtime import websocket_messages
 from schema.realtime.subscription_runner import Live
 from schema.realtime.websocket_messages import Closed, Message
 from schema.types.errors import shown
@@ -45,11 +44,13 @@ async def endpoint(socket: WebSocket) -> None:
         await socket.send_denial_response(PlainTextResponse("Too many connections\n", 429))
         return
     try:
-        if frames.SUBPROTOCOL not in socket.scope["subprotocols"]:
+        if websocket_messages.SUBPROTOCOL not in socket.scope["subprotocols"]:
             await socket.accept()
-            await socket.close(frames.NO_SUBPROTOCOL, f"The subprotocol is {frames.SUBPROTOCOL}")
+            await socket.close(
+                websocket_messages.NO_SUBPROTOCOL, f"The subprotocol is {websocket_messages.SUBPROTOCOL}"
+            )
             return
-        await socket.accept(frames.SUBPROTOCOL)
+        await socket.accept(websocket_messages.SUBPROTOCOL)
         await _Connection(socket, live, address).serve()
     except WebSocketDisconnect:
         pass  # it is gone
@@ -91,7 +92,7 @@ class _Connection:
                 while not self._is_known:
                     await self._take(await self._received())
         except TimeoutError:
-            raise Closed(frames.INIT_TIMEOUT, "Connection initialisation timeout") from None
+            raise Closed(websocket_messages.INIT_TIMEOUT, "Connection initialisation timeout") from None
         while True:
             await self._take(await self._received())
 
@@ -99,7 +100,7 @@ class _Connection:
         given = await self._socket.receive()
         if given["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(given.get("code", 1005))
-        return frames.read(dict(given))
+        return websocket_messages.read(dict(given))
 
     async def _take(self, message: Message) -> None:
         match message.type:
@@ -117,25 +118,28 @@ class _Connection:
 
     async def _init(self, message: Message) -> None:
         if self._is_known:
-            raise Closed(frames.INIT_AGAIN, "Too many initialisation requests")
+            raise Closed(websocket_messages.INIT_AGAIN, "Too many initialisation requests")
         try:
-            self._token = frames.token(message) or http_actor.find(through_asgi(self._socket.scope)).token
+            self._token = (
+                websocket_messages.token(message)
+                or authentication.find(through_asgi(self._socket.scope)).token
+            )
             await self._live.require_viewer(self._token)
         except BadRequest as bad:
-            raise Closed(frames.FORBIDDEN, bad.message) from None
+            raise Closed(websocket_messages.FORBIDDEN, bad.message) from None
         except Problem as problem:
-            raise Closed(frames.FORBIDDEN, problem.message) from None
+            raise Closed(websocket_messages.FORBIDDEN, problem.message) from None
         except AWAY:
-            raise Closed(frames.INTERNAL, "The database does not answer") from None
+            raise Closed(websocket_messages.INTERNAL, "The database does not answer") from None
         self._is_known = True
         await self._send("connection_ack")
 
     async def _subscribe(self, message: Message) -> None:
         if not self._is_known:
-            raise Closed(frames.UNAUTHORIZED, "Unauthorized")
+            raise Closed(websocket_messages.UNAUTHORIZED, "Unauthorized")
         if message.id in self._running:
-            raise Closed(frames.ID_IN_USE, f"Subscriber for {message.id[:50]} already exists")
-        asked = frames.asked(message)
+            raise Closed(websocket_messages.ID_IN_USE, f"Subscriber for {message.id[:50]} already exists")
+        asked = websocket_messages.asked(message)
         if len(self._running) >= MAX_OPERATIONS:
             limit = LimitExceeded(f"At most {MAX_OPERATIONS} operations at once on one connection")
             await self._send("error", message.id, [shown(limit)])
@@ -146,12 +150,12 @@ class _Connection:
         try:
             await self._answer(name, asked)
         except Stopped:
-            self._end(Closed(frames.GOING_AWAY, "The server stops"))
+            self._end(Closed(websocket_messages.GOING_AWAY, "The server stops"))
         except WebSocketDisconnect as gone:
             self._end(gone)
         except Exception:
             log.exception("an operation over a websocket failed")
-            self._end(Closed(frames.INTERNAL, "Internal server error"))
+            self._end(Closed(websocket_messages.INTERNAL, "Internal server error"))
 
     def _end(self, reason: Exception) -> None:
         if not self._ended.done():
@@ -161,7 +165,7 @@ class _Connection:
         logs.request_id.set(secrets.token_hex(8))
         try:
             text = self._socket.app.state.persisted.text_of(asked.document)
-        except persisted.Unknown as unknown:
+        except persisted_documents.Unknown as unknown:
             error = {"message": unknown.message, "extensions": {"code": unknown.code}}
             await self._finish(name, Answer({"errors": [error]}, is_request_error=True))
             return
@@ -186,4 +190,4 @@ class _Connection:
             await self._send("error", name, error.body["errors"])
 
     async def _send(self, kind: str, name: str | None = None, payload: Any = None) -> None:
-        await self._socket.send_text(frames.written(kind, name, payload))
+        await self._socket.send_text(websocket_messages.written(kind, name, payload))

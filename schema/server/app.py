@@ -22,11 +22,11 @@ from schema import graphiql
 from schema.documents.persisted_documents import Persisted
 from schema.http import origins
 from schema.http.cors import Cors
-from schema.observability import sql_trace as explain
+from schema.observability import sql_trace
 from schema.observability.metrics import metrics
 from schema.realtime import websocket
 from schema.realtime.subscription_runner import Live
-from schema.server import hours_csv as export
+from schema.server import hours_csv
 from schema.server.endpoint import COMPRESSED_FROM, Compressed, answered
 from schema.server.receipt_files import download, upload
 from schema.server.reset_password_page import reset
@@ -35,9 +35,9 @@ from services.access import rate_limits
 from services.approvals import decisions
 from services.core.settings import Settings
 from services.database.engine import connect, sessions
-from services.live import event_log as live
+from services.live import event_log
 from services.live.broadcaster import Hub
-from services.messaging import delivery as mail
+from services.messaging import delivery
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 """What the endpoint answers itself: all but two with 405."""
@@ -57,7 +57,7 @@ def application(settings: Settings) -> Starlette:
         engine = connect(settings)
         app.state.settings = settings
         app.state.engine = engine
-        explain.listen(engine)
+        sql_trace.listen(engine)
         app.state.sessions = sessions(engine)
         app.state.persisted = known
         app.state.buckets = rate_limits.Buckets(app.state.sessions, settings)
@@ -65,13 +65,13 @@ def application(settings: Settings) -> Starlette:
         reading = connect(replace(settings, pool_size=2))
         hub = Hub(sessions(reading), pause_ms=settings.live_interval_ms)
         app.state.live = Live(app.state.sessions, settings, hub, app.state.buckets)
-        mail.sender(settings)  # a wrong SMTP setting stops the start, not the first mail
+        delivery.sender(settings)  # a wrong SMTP setting stops the start, not the first mail
         stop = asyncio.Event()
-        also: list[mail.Job] = [
+        also: list[delivery.Job] = [
             decisions.expire, partial(rate_limits.purge, settings=settings),
-            partial(live.prune, hours=settings.live_hours),
+            partial(event_log.prune, hours=settings.live_hours),
         ]  # fmt: skip
-        jobs = asyncio.create_task(mail.run(app.state.sessions, settings, also=also, stop=stop))
+        jobs = asyncio.create_task(delivery.run(app.state.sessions, settings, also=also, stop=stop))
         yield
         await app.state.live.stop()
         stop.set()
@@ -89,7 +89,7 @@ def application(settings: Settings) -> Starlette:
             Route("/healthz", alive),
             Route("/readyz", ready),
             Route("/metrics", metrics),
-            Route("/export/hours.csv", export.hours, methods=["GET"]),
+            Route("/export/hours.csv", hours_csv.hours, methods=["GET"]),
             Route("/receipts", upload, methods=["POST"]),
             Route("/receipts/{id}", download, methods=["GET"]),
             Route("/verify", verify, methods=["GET", "POST"]),

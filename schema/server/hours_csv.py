@@ -7,11 +7,11 @@ from datetime import date
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from schema.http import authentication as http_actor
+from schema.http import authentication
 from schema.http.request import BadRequest
 from services.access.collective_refs import Ref
 from services.core.errors import Invalid, Problem
-from services.volunteering import hours_csv as hours_export
+from services.volunteering import hours_csv
 
 
 async def hours(request: Request) -> Response:
@@ -23,14 +23,14 @@ async def hours(request: Request) -> Response:
     try:
         first_day, last_day = _day(request, "from"), _day(request, "until")
         session = await stack.enter_async_context(request.app.state.sessions())
-        actor = await http_actor.actor_of(request, session)
+        actor = await authentication.actor_of(request, session)
         slug = request.query_params.get("nonprofit", "")
-        nonprofit = await hours_export.nonprofit_to_export(session, actor, nonprofit=Ref(slug=slug))
-        lines = hours_export.lines(session, nonprofit=nonprofit, first_day=first_day, last_day=last_day)
+        nonprofit = await hours_csv.nonprofit_to_export(session, actor, nonprofit=Ref(slug=slug))
+        lines = hours_csv.lines(session, nonprofit=nonprofit, first_day=first_day, last_day=last_day)
         head = await anext(lines)
     except (Problem, BadRequest) as problem:
         await stack.aclose()
-        return http_actor.refused(request, problem)
+        return authentication.refused(request, problem)
     except BaseException:
         await stack.aclose()
         raise

@@ -12,10 +12,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 
 from models import Receipt
-from schema.http import authentication as http_actor
+from schema.http import authentication
 from schema.http.request import BadRequest
 from schema.types.errors import masked
-from services.core import public_ids as ids
+from services.core import public_ids
 from services.core.errors import Invalid, NotFound, Problem, RateLimited
 from services.orders import receipts
 
@@ -47,7 +47,7 @@ async def _answered(request: Request, work: Any) -> Response:
     except ClientDisconnect:
         return Response(status_code=400)
     except (BadRequest, Problem) as problem:
-        refusal = http_actor.refused(request, problem, status=_status(problem))
+        refusal = authentication.refused(request, problem, status=_status(problem))
         # What is left of a body is not read: the connection ends.
         refusal.headers["Connection"] = "close"
         return refusal
@@ -69,7 +69,7 @@ def _status(problem: Problem | BadRequest) -> int | None:
 async def _kept(request: Request) -> Response:
     state, folder = request.app.state, _folder(request)
     async with state.sessions() as session, session.begin():
-        actor = await http_actor.actor_of(request, session)
+        actor = await authentication.actor_of(request, session)
         may_send = await receipts.count_upload(session, actor)
     if not may_send:  # which was counted, too
         raise RateLimited("Too many files today; try again tomorrow")
@@ -81,7 +81,7 @@ async def _kept(request: Request) -> Response:
     finally:
         file.path.unlink(missing_ok=True)
     body = {
-        "id": ids.encode("Receipt", row.id), "contentType": row.content_type, "sizeBytes": row.size_bytes,
+        "id": public_ids.encode("Receipt", row.id), "contentType": row.content_type, "sizeBytes": row.size_bytes,
     }  # fmt: skip
     return Response(
         orjson.dumps(body), status_code=201, media_type="application/json",
@@ -106,11 +106,11 @@ async def _found(request: Request) -> Response:
     nothing = NotFound("There is no such receipt")
     public_id = request.path_params["id"]
     try:
-        receipt_id = ids.decode("Receipt", public_id, path=["id"])
+        receipt_id = public_ids.decode("Receipt", public_id, path=["id"])
     except Invalid:
         raise nothing from None
     async with request.app.state.sessions() as session:
-        actor = await http_actor.actor_of(request, session)
+        actor = await authentication.actor_of(request, session)
         row = await receipts.find(session, actor, receipt_id=receipt_id)
     if row is None:
         raise nothing

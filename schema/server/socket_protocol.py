@@ -15,11 +15,10 @@ from starlette.datastructures import State
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from schema.http import content_negotiation as accept
-from schema.http import raw_request as incoming
+from schema.http import content_negotiation, raw_request
 from schema.http.raw_request import Incoming, RawHeaders
 from schema.http.request import MAX_BODY_BYTES
-from schema.server import endpoint as http
+from schema.server import endpoint
 from schema.server.write_timeout import Patient
 
 PATH = b"/graphql"
@@ -176,13 +175,13 @@ class Http(Patient, HttpToolsProtocol):
     async def _response(self, exchange: _Exchange) -> Response:
         head = exchange.head
         assert self.state is not None  # noqa: S101 - `_direct` has seen to it
-        response = await http.reply(
+        response = await endpoint.reply(
             Incoming(
                 "POST", len(PATH), b"", head.by_name, head.size, self.client[0] if self.client else "",
                 self.scheme or "http", self.state, exchange.content,
             )
         )  # fmt: skip
-        if len(response.body) >= http.COMPRESSED_FROM and "accept-encoding" in head.by_name:
+        if len(response.body) >= endpoint.COMPRESSED_FROM and "accept-encoding" in head.by_name:
             return await _compressed(response, head.raw)
         return response
 
@@ -199,13 +198,13 @@ class Http(Patient, HttpToolsProtocol):
 
 
 def _head(raw: RawHeaders) -> _Head:
-    headers = incoming.by_name(raw)
+    headers = raw_request.by_name(raw)
     is_plain = (
         _UNUSUAL.isdisjoint(headers)
         and 0 < int(headers.get("content-length", "0")) <= MAX_BODY_BYTES
-        and accept.EVENTS not in headers.get("accept", "").lower()
+        and content_negotiation.EVENTS not in headers.get("accept", "").lower()
     )
-    return _Head(raw, headers, incoming.size(raw), is_plain)
+    return _Head(raw, headers, raw_request.size(raw), is_plain)
 
 
 async def _compressed(response: Response, asked: RawHeaders) -> Response:
@@ -216,7 +215,7 @@ async def _compressed(response: Response, asked: RawHeaders) -> Response:
         passed.append(message)
 
     scope = {"type": "http", "headers": asked}
-    await http.Compressed(response, minimum_size=http.COMPRESSED_FROM)(scope, _nothing, send)
+    await endpoint.Compressed(response, minimum_size=endpoint.COMPRESSED_FROM)(scope, _nothing, send)
     response.raw_headers, response.body = passed[0]["headers"], passed[1]["body"]
     return response
 

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import State
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from schema.realtime import websocket_messages as frames
+from schema.realtime import websocket_messages
 from schema.server.socket_protocol import Http
 from schema.server.write_timeout import Patient
 from services.core.settings import Settings
@@ -30,7 +30,7 @@ def make(application: Starlette, settings: Settings) -> uvicorn.Server:
             timeout_graceful_shutdown=GRACE_SECONDS,
             http=_with(Http, slow_seconds=settings.live_slow_seconds, state=_state(application)),
             ws=_with(_WebSocket, slow_seconds=settings.live_slow_seconds),
-            ws_max_size=frames.MAX_BYTES,
+            ws_max_size=websocket_messages.MAX_BYTES,
             ws_ping_interval=PING_SECONDS,
             ws_ping_timeout=PING_SECONDS,
             ws_per_message_deflate=False,  # each would take memory, and a client's guess of a secret
@@ -76,7 +76,7 @@ class _WebSocket(Patient, WebSocketsSansIOProtocol):
         if self.transport.is_closing() or self.close_sent or not self.handshake_complete:
             self.transport.abort()
             return
-        code, reason = frames.TRY_LATER, "Too slow a reader"
+        code, reason = websocket_messages.TRY_LATER, "Too slow a reader"
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True

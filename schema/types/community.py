@@ -12,8 +12,8 @@ from schema.types.fields import reference
 from schema.types.identity import PlatformPolicy
 from schema.types.money import Amount
 from services.access.actor import Actor
-from services.collectives import platform_policy as platform
-from services.volunteering import community_stats as community
+from services.collectives import platform_policy
+from services.volunteering import community_stats as community_service
 
 PLACES = 10
 Within = Annotated[Period | None, strawberry.argument(description="How far back to look.")]
@@ -92,7 +92,7 @@ class CommunityQueries:
         graphql_type=LiabilityReport | None,
     )
     async def liability_report(self, info: Info) -> Any:
-        return await info.context.run(community.liability)
+        return await info.context.run(community_service.liability)
 
     @strawberry.field(
         description="Every policy that holds, held or was set to hold later, newest first.",
@@ -103,14 +103,14 @@ class CommunityQueries:
 
 
 async def _stats(session: AsyncSession, _: Actor, /, *, period: Period) -> Any:
-    return await community.stats(session, period=period)
+    return await community_service.stats(session, period=period)
 
 
 async def _leaderboard(
     session: AsyncSession, _: Actor, /, *, by: LeaderboardBy, period: Period, first: int
 ) -> Any:
-    return await community.leaderboard(session, by=by, period=period, first=first)
+    return await community_service.leaderboard(session, by=by, period=period, first=first)
 
 
 async def _policies(session: AsyncSession, _: Actor) -> Any:
-    return await platform.policies(session)
+    return await platform_policy.policies(session)

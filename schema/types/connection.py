@@ -6,7 +6,7 @@ import strawberry
 
 from resolvers.context import Info
 from schema.types.fields import derived
-from services.core import pagination as pages
+from services.core import pagination
 from services.core.pagination import Page, PageRequest
 
 NodeT = TypeVar("NodeT")
@@ -42,7 +42,7 @@ def requested(first: int | None, after: str | None) -> PageRequest:
     Raises:
         Invalid: a size outside 1 to 100.
     """
-    return pages.request(first, after)
+    return pagination.request(first, after)
 
 
 @strawberry.type(description="An item of a list, with its cursor.")
@@ -76,4 +76,4 @@ class Connection(Generic[NodeT]):
 
 
 async def _count(session: Any, _: Any, *, page: Page[Any]) -> int:
-    return await pages.count(session, page)
+    return await pagination.count(session, page)

@@ -6,21 +6,21 @@ from schema.types.node import ref_or_none
 from schema.types.order import OrderFilter
 from schema.types.transaction import TransactionFilter
 from services.access.collective_refs import Ref
-from services.core import public_ids as ids
-from services.orders import queries as reads
+from services.core import public_ids
+from services.orders import queries
 
 
 class OrdersWanted(TypedDict):
     """Arguments of resolvers.orders.listed."""
 
-    wanted: reads.OrderFilter
+    wanted: queries.OrderFilter
     refs: dict[str, Ref | None]
 
 
 class TransactionsWanted(TypedDict):
     """Arguments of resolvers.orders.transactions."""
 
-    wanted: reads.TransactionFilter
+    wanted: queries.TransactionFilter
     from_: Ref | None
     to: Ref | None
 
@@ -28,11 +28,11 @@ class TransactionsWanted(TypedDict):
 def order_filter(given: OrderFilter | None) -> OrdersWanted:
     """Return which orders are wanted."""
     if given is None:
-        return {"wanted": reads.OrderFilter(), "refs": {}}
-    wanted = reads.OrderFilter(
+        return {"wanted": queries.OrderFilter(), "refs": {}}
+    wanted = queries.OrderFilter(
         type=given.type or (),
         status=given.status or (),
-        offer_id=ids.decode("Offer", given.offer, path=["filter", "offer"]) if given.offer else None,
+        offer_id=public_ids.decode("Offer", given.offer, path=["filter", "offer"]) if given.offer else None,
         created_from=given.created_from,
         created_until=given.created_until,
     )
@@ -43,12 +43,12 @@ def order_filter(given: OrderFilter | None) -> OrdersWanted:
 def transaction_filter(given: TransactionFilter | None) -> TransactionsWanted:
     """Return which transactions are wanted."""
     if given is None:
-        return {"wanted": reads.TransactionFilter(), "from_": None, "to": None}
+        return {"wanted": queries.TransactionFilter(), "from_": None, "to": None}
     path = ["filter"]
-    wanted = reads.TransactionFilter(
+    wanted = queries.TransactionFilter(
         kind=given.kind or (),
-        order_id=ids.decode("Order", given.order, path=[*path, "order"]) if given.order else None,
-        group_id=ids.decode("Group", given.group, path=[*path, "group"]) if given.group else None,
+        order_id=public_ids.decode("Order", given.order, path=[*path, "order"]) if given.order else None,
+        group_id=public_ids.decode("Group", given.group, path=[*path, "group"]) if given.group else None,
         at_from=given.at_from,
         at_until=given.at_until,
     )

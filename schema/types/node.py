@@ -6,8 +6,8 @@ import strawberry
 
 from schema.types.fields import TABLE, TYPES, derived
 from services.access.collective_refs import Ref
-from services.core import public_ids as ids
-from services.database import statement_cache as statements
+from services.core import public_ids
+from services.database import statement_cache
 from services.sql_json.shape import PublicId
 
 
@@ -28,14 +28,14 @@ def id_of(kind: str) -> Any:
         description="Opaque, unique over all types; its prefix names the type.",
     )
     def public_id(root: strawberry.Parent[Any]) -> str:
-        return ids.encode(kind, root.id)
+        return public_ids.encode(kind, root.id)
 
     return public_id
 
 
 def rows_of(table: Any, *types: str) -> Any:
     """Return an `is_type_of`: rows of a table, of one of these types if any are named."""
-    classes = (table, statements.light(table)) if hasattr(table, "__table__") else (table,)
+    classes = (table, statement_cache.light(table)) if hasattr(table, "__table__") else (table,)
 
     def is_type_of(obj: Any, _: Any) -> bool:
         return isinstance(obj, classes) and (not types or obj.type in types)

@@ -7,10 +7,9 @@ import strawberry
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from resolvers import collectives as resolve
-from resolvers import nodes
+from resolvers import nodes, subscriptions
 from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
-from resolvers import subscriptions as live
 from resolvers.context import Info
 from schema.types import lazy
 from schema.types.collective import CollectiveConnection, User
@@ -31,11 +30,10 @@ from schema.types.sort_orders import CollectiveOrder, OfferOrder, OrderOrder, Tr
 from schema.types.transaction import Transaction, TransactionConnection, TransactionFilter
 from services.access.actor import Actor
 from services.collectives import directory, members
-from services.collectives import platform_policy as platform
+from services.collectives import platform_policy as policy_service
 from services.core import currencies
-from services.identity import access_tokens as tokens
-from services.ledger import audit
-from services.ledger import exchange_rates as fx
+from services.identity import access_tokens
+from services.ledger import audit, exchange_rates
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
 
@@ -230,7 +228,7 @@ class Query(CommunityQueries, RateLimitQueries):
         description="Opaque: subscriptions give as `after` what is not in this query's other fields yet."
     )
     async def live_position(self, info: Info) -> str | None:
-        return await live.position(info)
+        return await subscriptions.position(info)
 
     @strawberry.field(description="Invitations that wait for your answer.", graphql_type=list[Invitation])
     async def my_invitations(self, info: Info) -> Any:
@@ -241,7 +239,7 @@ class Query(CommunityQueries, RateLimitQueries):
         graphql_type=list[AccessToken],
     )
     async def my_access_tokens(self, info: Info) -> Any:
-        return await info.context.run(tokens.access_tokens)
+        return await info.context.run(access_tokens.access_tokens)
 
     @strawberry.field(
         description="Every promise of the ledger, counted from the data. Reads the whole ledger.",
@@ -256,11 +254,11 @@ async def _currencies(session: AsyncSession, _: Actor) -> Any:
 
 
 async def _fx_rate(session: AsyncSession, _: Actor, /, *, base: str, target: str, at: datetime | None) -> Any:
-    return await fx.quote(session, base=base, target=target, at=at)
+    return await exchange_rates.quote(session, base=base, target=target, at=at)
 
 
 async def _policy(session: AsyncSession, _: Actor) -> Any:
-    return await platform.policy(session)
+    return await policy_service.policy(session)
 
 
 async def _audit(session: AsyncSession, _: Actor) -> Any:

@@ -8,7 +8,7 @@ import strawberry
 from services.collectives import directory
 from services.core.pagination import Sort
 from services.offers import offers
-from services.orders import queries as reads
+from services.orders import queries
 
 
 @strawberry.enum(description="The order of a list of collectives.")
@@ -42,7 +42,7 @@ class OrderOrder(Enum):
     def sort(self) -> Sort:
         """Return the order as the services take it."""
         newest = self is OrderOrder.CREATED_AT_DESC
-        return reads.ORDERS_NEWEST if newest else reads.ORDERS_OLDEST
+        return queries.ORDERS_NEWEST if newest else queries.ORDERS_OLDEST
 
 
 @strawberry.enum(description="The order of a list of transactions.")
@@ -59,7 +59,7 @@ class TransactionOrder(Enum):
     def sort(self) -> Sort:
         """Return the order as the services take it."""
         newest = self is TransactionOrder.CREATED_AT_DESC
-        return reads.TRANSACTIONS_NEWEST if newest else reads.TRANSACTIONS_OLDEST
+        return queries.TRANSACTIONS_NEWEST if newest else queries.TRANSACTIONS_OLDEST
 
 
 @strawberry.enum(description="The order of a list of offers.")

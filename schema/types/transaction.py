@@ -15,7 +15,7 @@ from schema.types.ledger import Posting
 from schema.types.money import amount_of
 from schema.types.node import CollectiveRef, Node, id_of, rows_of
 from schema.types.payment_method import PaymentMethod
-from services.core import public_ids as ids
+from services.core import public_ids
 from services.sql_json.shape import Column, PublicId
 
 Row = strawberry.Parent[models.Transaction]
@@ -60,7 +60,7 @@ class Transaction(Node):
         graphql_type=strawberry.ID,
     )
     def group(root: Row) -> Any:
-        return ids.encode("Group", root.group_id)
+        return public_ids.encode("Group", root.group_id)
 
     order = reference(
         "order",

@@ -12,7 +12,7 @@ from sqlmodel import col
 from models import Collective, SlugRedirect
 from services.access import visibility
 from services.access.actor import Actor
-from services.core import public_ids as ids
+from services.core import public_ids
 from services.core.errors import Invalid, InvalidState, NotFound, Problem
 from services.core.party import Party
 
@@ -103,7 +103,7 @@ def key_of(name: str, ref: Ref) -> UUID | str:
         Invalid: it is neither.
     """
     if ref.id is not None:
-        return ids.decode("Collective", ref.id, path=["input", name, "id"])
+        return public_ids.decode("Collective", ref.id, path=["input", name, "id"])
     if not ref.slug or "\x00" in ref.slug:
         raise Invalid("Name the collective by id or slug", path=["input", name, "slug"])
     return ref.slug.lower()

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from services.access import actor as actors
+from services.access import actor
 from services.core.errors import RateLimited
 from services.core.settings import Settings
 
@@ -139,7 +139,7 @@ class Buckets:
         is not counted: None.
         """
         if token is not None:
-            hashed = actors.token_hash(token)
+            hashed = actor.token_hash(token)
             known = self._users.get(hashed)
             if known is None or known[1] < time.monotonic():
                 known = await self._found(hashed)

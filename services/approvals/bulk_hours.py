@@ -15,7 +15,7 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.access.permissions import Action, Subject, permits
 from services.collectives import members
-from services.ledger import posting as ledger
+from services.ledger import posting
 from services.messaging import outbox
 from services.orders.base import add_actions
 from services.volunteering.hours import approval_steps, summary
@@ -69,12 +69,12 @@ async def approve(session: AsyncSession, actor: Actor, *, found: Sequence[Approv
     await _move(session, orders)
     await add_actions(session, [s for o in orders for s in approval_steps(actor, o, reason=None)])
     postings = [
-        ledger.currents_posting(
+        posting.currents_posting(
             order, platform_id=platform_id, kind=TransactionKind.HOURS, kind_from=LedgerAccountKind.ISSUANCE
         )
         for order in orders
     ]
-    await ledger.post_many_currents(session, postings=postings)
+    await posting.post_many_currents(session, postings=postings)
     await members.add_many(session, {(o.from_id, o.to_id, MemberRole.VOLUNTEER) for o in orders})
     mails = [
         (each.volunteer.id, each.order.id,

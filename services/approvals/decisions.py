@@ -20,11 +20,10 @@ from models.enums import (
 from services.access.actor import Actor
 from services.access.collective_refs import named
 from services.access.permissions import Action, require
-from services.core import user_text as texts
+from services.core import user_text
 from services.core.errors import Invalid, InvalidState, SelfApproval
 from services.core.money import AskedAmount, convert, to_minor
-from services.ledger import exchange_rates as fx
-from services.ledger import posting as ledger
+from services.ledger import exchange_rates, posting
 from services.messaging import outbox
 from services.offers import redemptions
 from services.orders import cash_outs
@@ -65,7 +64,7 @@ async def approve(
     """
     placed, subject, method = await load(session, actor, order_id=order_id)
     order = placed.order
-    why = texts.clean(reason, path=["input", "reason"])
+    why = user_text.clean(reason, path=["input", "reason"])
     match order.type:
         case OrderType.HOURS:
             return await hours.approve(session, actor, placed, subject, amount=amount, reason=why)
@@ -128,8 +127,8 @@ async def _hold(session: AsyncSession, placed: Placed) -> None:
     order, payer = placed.order, placed.payer
     assert payer.host is not None  # noqa: S101 - an expense is paid by a hosted collective
     pair = (order.currency, payer.currency)
-    quote = (await fx.quotes(session, [pair]))[pair]
-    await ledger.hold(
+    quote = (await exchange_rates.quotes(session, [pair]))[pair]
+    await posting.hold(
         session, order_id=order.id, book_id=payer.host.id, owner_id=named(payer).id, currency=payer.currency,
         amount=convert(order.approved_amount or order.amount, quote.rate, source=order.currency,
                        target=payer.currency),
@@ -154,7 +153,7 @@ async def reject(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
     placed, subject, _ = await load(session, actor, order_id=order_id)
     order = placed.order
     require(actor, _REJECT.get(OrderType(order.type), Action.REJECT_DONATION), subject)
-    why = texts.required(reason, path=["input", "reason"], max_length=1000)
+    why = user_text.required(reason, path=["input", "reason"], max_length=1000)
     await _close(
         session, actor, placed, OrderStatus.REJECTED, OrderActionType.REJECT, why,
         tell=[order.to_id if order.type in _FROM_PAYEE else order.from_id],
@@ -173,7 +172,7 @@ async def cancel(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
     order = placed.order
     await _close(
         session, actor, placed, OrderStatus.CANCELLED, OrderActionType.CANCEL,
-        texts.clean(reason, path=["input", "reason"]),
+        user_text.clean(reason, path=["input", "reason"]),
         tell=[order.from_id if order.type in _FROM_PAYEE else order.to_id],
     )  # fmt: skip
     return order
@@ -198,7 +197,7 @@ async def _close(
         raise not_in(order, *open_in)
     await move(session, order, before=before, after=after)
     await add_actions(session, [action(order, step, actor, before=before, reason=reason)])
-    await ledger.release(session, order_id=order.id)
+    await posting.release(session, order_id=order.id)
     await outbox.to_admins(
         session, collective_ids=tell, template="order_closed", order_id=order.id,
         payload={**summary(order, to=placed.payee), "status": after, "reason": reason or ""},
@@ -274,7 +273,7 @@ async def expire(session: AsyncSession) -> int:
     orders = list(closed.scalars())
     for order in sorted(orders, key=lambda o: o.id):
         if order.type in _HELD_SINCE_ASKED:
-            await ledger.release(session, order_id=order.id)
+            await posting.release(session, order_id=order.id)
     if orders:
         server = Actor()
         await add_actions(

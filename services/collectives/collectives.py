@@ -13,11 +13,10 @@ from models.enums import CollectiveType, MemberRole, OrderStatus
 from services.access.actor import Actor
 from services.access.collective_refs import Ref, named, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
-from services.core import slugs
-from services.core import user_text as texts
+from services.core import slugs, user_text
 from services.core.errors import Conflict, Invalid, InvalidState
 from services.identity.authentication import fiat
-from services.ledger import posting as ledger
+from services.ledger import posting
 from services.messaging import outbox
 
 CREATABLE = (CollectiveType.COMMUNITY, CollectiveType.NONPROFIT, CollectiveType.BUSINESS)
@@ -48,9 +47,9 @@ async def create(
         raise Invalid("A community has a host, it cannot be one", path=["input", "isHost"])
     await _require_free(session, slugs.check(slug, path=["input", "slug"]))
     collective = Collective(
-        type=type, slug=slug, name=texts.required(name, path=["input", "name"]),
+        type=type, slug=slug, name=user_text.required(name, path=["input", "name"]),
         currency=fiat(currency), created_by_id=actor.user.id,
-        description=texts.clean(description, path=["input", "description"]),
+        description=user_text.clean(description, path=["input", "description"]),
     )  # fmt: skip
     session.add(collective)
     await session.flush()
@@ -88,7 +87,7 @@ async def become_host(session: AsyncSession, collective: Collective) -> None:
     collective.host_id, collective.host_approved_at = collective.id, now()
     session.add(Member(collective_id=collective.id, member_id=collective.id, role=MemberRole.HOST))
     await session.flush()
-    await ledger.open_account(
+    await posting.open_account(
         session, book_id=collective.id, owner_id=collective.id, currency=collective.currency
     )
 
@@ -161,7 +160,7 @@ def _edited(key: str, value: Any) -> Any:
     path = ["input", _camel(key)]
     match key:
         case "name":
-            return texts.required(value, path=path)
+            return user_text.required(value, path=path)
         case "timezone":
             return zone(value) if value else None
         case "tags":
@@ -169,13 +168,13 @@ def _edited(key: str, value: Any) -> Any:
         case "slug" | "currency":
             return _kept(value, path)
         case _:
-            return texts.clean(value, path=path)
+            return user_text.clean(value, path=path)
 
 
 def _tags(given: list[str], path: list[str]) -> list[str]:
     if len(given) > MAX_TAGS:
         raise Invalid(f"A collective has at most {MAX_TAGS} tags", path=path)
-    return [texts.required(tag, path=path, max_length=40) for tag in given]
+    return [user_text.required(tag, path=path, max_length=40) for tag in given]
 
 
 def _camel(name: str) -> str:

@@ -13,13 +13,12 @@ from models.enums import CollectiveType
 from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import Ref, key_of
-from services.core import pagination as pages
-from services.core import user_text as texts
+from services.core import pagination, user_text
 from services.core.pagination import Page, PageRequest, Sort
-from services.database import fetch as rows
+from services.database import fetch
 
 NEWEST_FIRST = Sort("created", col(Collective.created_at), col(Collective.id))
-BY_NAME = Sort("name", col(Collective.name), col(Collective.id), descending=False, parse=pages.as_text)
+BY_NAME = Sort("name", col(Collective.name), col(Collective.id), descending=False, parse=pagination.as_text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ def _listed(actor: Actor, wanted: Filter) -> Select[Collective]:
         archived = col(Collective.archived_at)
         statement = statement.where(archived.is_not(None) if wanted.is_archived else archived.is_(None))
     if wanted.search:
-        text = texts.clean(wanted.search, path=["filter", "search"], max_length=100) or ""
+        text = user_text.clean(wanted.search, path=["filter", "search"], max_length=100) or ""
         statement = statement.where(
             col(Collective.name).icontains(text, autoescape=True)
             | col(Collective.slug).startswith(text.lower(), autoescape=True)
@@ -60,7 +59,7 @@ async def find(
     """List the collectives that the actor may see."""
     if not (wanted.host_id or wanted.tag or wanted.search):
         name = ("collectives", tuple(wanted.type), wanted.is_archived)
-        return await rows.page(
+        return await fetch.page(
             session,
             actor,
             name=name,
@@ -69,12 +68,12 @@ async def find(
             sort=sort,
             page=page,
         )
-    return await pages.read(session, _listed(actor, wanted), sort=sort, page=page)
+    return await pagination.read(session, _listed(actor, wanted), sort=sort, page=page)
 
 
 async def by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Collective]:
     """Return those of the collectives that the actor may see; one statement."""
-    return await rows.by_ids(
+    return await fetch.by_ids(
         session, actor, table=Collective, may_see=visibility.of_collective, row_ids=row_ids
     )
 
@@ -84,7 +83,7 @@ async def by_ref(session: AsyncSession, actor: Actor, *, ref: Ref) -> Collective
     key = key_of("collective", ref)
     if isinstance(key, UUID):
         return (await by_ids(session, actor, row_ids=[key])).get(key)
-    found = await rows.shown(
+    found = await fetch.shown(
         session,
         actor,
         name="by_slug",

@@ -11,7 +11,7 @@ from models import Attendance, Collective, Member, now
 from models.enums import CollectiveType, MemberRole
 from services.access.collective_refs import require_open
 from services.core.errors import Invalid, InvalidState, NotFound
-from services.messaging import event_notifications as event_mails
+from services.messaging import event_notifications
 
 PATH = ["input", "event"]
 REGISTERED = (MemberRole.ATTENDEE, MemberRole.WAITING)
@@ -157,7 +157,7 @@ async def move_up(session: AsyncSession, event: Collective) -> None:
         row.until = max(now(), row.since)
         session.add(_row(event, row.member_id, MemberRole.ATTENDEE, row.created_by_id))
     await session.flush()
-    await event_mails.moved_up(session, event, user_ids=[row.member_id for row in rows])
+    await event_notifications.moved_up(session, event, user_ids=[row.member_id for row in rows])
 
 
 def _row(event: Collective, user_id: UUID, role: MemberRole, by_id: UUID | None) -> Member:

@@ -8,16 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Collective, Member
 from models.enums import CollectiveType, MemberRole
-from services.access import attempt_limits as throttle
+from services.access import attempt_limits
 from services.access.actor import Actor
 from services.access.collective_refs import Ref, named, resolve_each, resolve_one
 from services.access.permissions import Action, Subject, require
-from services.collectives import event_capacity as places
+from services.collectives import event_capacity
 from services.collectives.event_capacity import PATH
-from services.core import user_text as texts
+from services.core import user_text
 from services.core.errors import Forbidden, Invalid, InvalidState, Problem, RateLimited
-from services.identity import email_addresses as addresses
-from services.messaging import event_notifications as event_mails
+from services.identity import email_addresses
+from services.messaging import event_notifications
 
 MAX_MESSAGE = 2000
 MAX_GUESTS = 100
@@ -35,17 +35,17 @@ async def register(session: AsyncSession, actor: Actor, *, event: Ref, message: 
     row = named(await resolve_one(session, actor, event, name="event"))
     require(actor, Action.REGISTER_FOR_EVENT)
     assert actor.user is not None  # noqa: S101 - require has seen to it
-    places.require_event(row)
-    note = texts.clean(message, path=["input", "message"], max_length=MAX_MESSAGE)
-    row = await places.locked(session, row)
-    places.require_takes_place(row)
+    event_capacity.require_event(row)
+    note = user_text.clean(message, path=["input", "message"], max_length=MAX_MESSAGE)
+    row = await event_capacity.locked(session, row)
+    event_capacity.require_takes_place(row)
     user_id = actor.user.id
-    known = await places.rows_of(session, row, user_ids=[user_id])
+    known = await event_capacity.rows_of(session, row, user_ids=[user_id])
     if known:
         return known[user_id]
-    member = (await places.take(session, row, user_ids=[user_id], by_id=user_id))[user_id]
+    member = (await event_capacity.take(session, row, user_ids=[user_id], by_id=user_id))[user_id]
     actor.gains(row.id, MemberRole(member.role))
-    await event_mails.registered(session, row, user=actor.user, role=member.role, message=note)
+    await event_notifications.registered(session, row, user=actor.user, role=member.role, message=note)
     return member
 
 
@@ -58,13 +58,13 @@ async def withdraw(session: AsyncSession, actor: Actor, *, event: Ref) -> Member
     row = named(await resolve_one(session, actor, event, name="event"))
     require(actor, Action.CANCEL_REGISTRATION)
     assert actor.user is not None  # noqa: S101 - require has seen to it
-    places.require_event(row)
-    row = await places.locked(session, row)
-    member = (await places.rows_of(session, row, user_ids=[actor.user.id])).get(actor.user.id)
+    event_capacity.require_event(row)
+    row = await event_capacity.locked(session, row)
+    member = (await event_capacity.rows_of(session, row, user_ids=[actor.user.id])).get(actor.user.id)
     if member is None:
         raise InvalidState("You are not registered for this event", path=PATH)
-    await places.require_not_checked_in(session, row.id, actor.user.id, path=PATH)
-    await places.end(session, row, member)
+    await event_capacity.require_not_checked_in(session, row.id, actor.user.id, path=PATH)
+    await event_capacity.end(session, row, member)
     return member
 
 
@@ -104,22 +104,22 @@ async def invite(
         InvalidState: the event is over or cancelled.
     """
     row = named(await resolve_one(session, actor, event, name="event"))
-    places.require_event(row)
+    event_capacity.require_event(row)
     require(actor, Action.INVITE_TO_EVENT, Subject(collective=row))
     assert actor.user is not None  # noqa: S101 - require has seen to it
     if not 1 <= len(emails) + len(users) <= MAX_GUESTS:
         raise Invalid(f"Invite 1 to {MAX_GUESTS} people", path=["input", "emails"])
-    note = texts.clean(message, path=["input", "message"], max_length=MAX_MESSAGE)
-    row = await places.locked(session, row)
-    places.require_takes_place(row)
+    note = user_text.clean(message, path=["input", "message"], max_length=MAX_MESSAGE)
+    row = await event_capacity.locked(session, row)
+    event_capacity.require_takes_place(row)
     guests = [*await _by_email(session, emails), *await _by_name(session, actor, users)]
     found = {guest.found.id: guest.found for guest in guests if isinstance(guest.found, Collective)}
-    rows = await places.rows_of(session, row, user_ids=list(found))
+    rows = await event_capacity.rows_of(session, row, user_ids=list(found))
     new_ids = [user_id for user_id in found if user_id not in rows]
-    new = await places.take(session, row, user_ids=new_ids, by_id=actor.id)
+    new = await event_capacity.take(session, row, user_ids=new_ids, by_id=actor.id)
     if send_mail:
         told = [(found[user_id], member.role) for user_id, member in new.items()]
-        await event_mails.invited(session, row, by=actor.user, guests=told, message=note)
+        await event_notifications.invited(session, row, by=actor.user, guests=told, message=note)
     return [_invited(guest, rows | new) for guest in guests]
 
 
@@ -128,11 +128,11 @@ async def _by_email(session: AsyncSession, emails: Sequence[str]) -> list[_Guest
     checked: list[str | Problem] = []
     for i, email in enumerate(emails):
         try:
-            checked.append(addresses.checked_email(email, path=["input", "emails", str(i)]))
+            checked.append(email_addresses.checked_email(email, path=["input", "emails", str(i)]))
         except Invalid as problem:
             checked.append(problem)
     wanted = [address for address in checked if isinstance(address, str)]
-    known = await addresses.known_or_new_users(session, wanted) if wanted else {}
+    known = await email_addresses.known_or_new_users(session, wanted) if wanted else {}
     return [
         _Guest(
             email, address if isinstance(address, Problem) else _person(known[address], "emails", i)
@@ -177,14 +177,14 @@ async def send_message(session: AsyncSession, actor: Actor, *, event: Ref, messa
     row = named(await resolve_one(session, actor, event, name="event"))
     require(actor, Action.SEND_EVENT_MESSAGE)
     assert actor.user is not None  # noqa: S101 - require has seen to it
-    places.require_event(row)
+    event_capacity.require_event(row)
     leads = actor.is_admin(row) or row.coordinator_id == actor.id
     if not leads and MemberRole.ATTENDEE not in actor.roles.get(row.id, frozenset()):
         raise Forbidden("Messages are for the event's coordinator, its ADMINs and those registered")
-    text = texts.required(message, path=["input", "message"], max_length=MAX_MESSAGE)
-    places.require_takes_place(row, over_allowed=True)
-    if not await throttle.count_message(session, user_id=actor.user.id):
+    text = user_text.required(message, path=["input", "message"], max_length=MAX_MESSAGE)
+    event_capacity.require_takes_place(row, over_allowed=True)
+    if not await attempt_limits.count_message(session, user_id=actor.user.id):
         raise RateLimited("Too many messages; try again tomorrow", path=["input", "message"])
-    carry = event_mails.to_attendees if leads else event_mails.to_coordinator
+    carry = event_notifications.to_attendees if leads else event_notifications.to_coordinator
     await carry(session, row, by=actor.user, message=text)
     return row

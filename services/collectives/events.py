@@ -16,14 +16,12 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import Ref, named, require_open, resolve
 from services.access.permissions import Action, Subject, require
-from services.collectives import collectives
-from services.collectives import event_capacity as places
+from services.collectives import collectives, event_capacity
 from services.collectives.event_capacity import PATH, REGISTERED
-from services.core import slugs
-from services.core import user_text as texts
+from services.core import slugs, user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.pagination import Page, PageRequest, Sort, read
-from services.messaging import event_notifications as event_mails
+from services.messaging import event_notifications
 
 CREDIT_POLICIES = tuple(CreditPolicy)
 MAX_REASON = 2000
@@ -67,11 +65,11 @@ async def create(
     if owner.type in {CollectiveType.EVENT, CollectiveType.USER}:
         raise Invalid("An event belongs to an organization or community", path=["input", "parent"])
     event = Collective(
-        type=CollectiveType.EVENT, name=texts.required(name, path=["input", "name"]), slug="",
+        type=CollectiveType.EVENT, name=user_text.required(name, path=["input", "name"]), slug="",
         parent_id=owner.id, currency=owner.currency, starts_at=starts_at, ends_at=ends_at,
         timezone=collectives.zone(timezone or owner.timezone or "UTC"),
-        location=texts.clean(location, path=["input", "location"]), is_public=is_public,
-        description=texts.clean(description, path=["input", "description"]),
+        location=user_text.clean(location, path=["input", "location"]), is_public=is_public,
+        description=user_text.clean(description, path=["input", "description"]),
         capacity=_capacity(capacity), credit_policy=_policy(credit_policy or CreditPolicy.FULL_EVENT),
         created_by_id=actor.user.id, coordinator_id=actor.user.id,
     )  # fmt: skip
@@ -85,7 +83,7 @@ async def create(
     actor.gains(event.id, MemberRole.ADMIN)
     await session.flush()
     if event.coordinator_id != actor.user.id:
-        await event_mails.coordinator(session, event, by=actor.user)
+        await event_notifications.coordinator(session, event, by=actor.user)
     return event
 
 
@@ -138,10 +136,10 @@ async def edit(session: AsyncSession, actor: Actor, *, event: Ref, changes: dict
     chosen = changes.get("coordinator")
     parties = await resolve(session, actor, {"event": event} | ({"coordinator": chosen} if chosen else {}))
     row = named(parties["event"])
-    places.require_event(row)
+    event_capacity.require_event(row)
     require(actor, Action.UPDATE_EVENT, Subject(collective=row))
-    row = await places.locked(session, row)
-    places.require_takes_place(row)
+    row = await event_capacity.locked(session, row)
+    event_capacity.require_takes_place(row)
     before = {name: getattr(row, name) for name in (*_TOLD, "capacity", "coordinator_id")}
     new = {name: _edited(name, value) for name, value in changes.items()}
     _require_order(new.get("starts_at", row.starts_at), new.get("ends_at", row.ends_at))
@@ -163,7 +161,7 @@ def _edited(name: str, value: Any) -> Any:
         raise Invalid("This cannot be taken away", path=["input", _NEEDED[name]])
     match name:
         case "name":
-            return texts.required(value, path=["input", "name"])
+            return user_text.required(value, path=["input", "name"])
         case "timezone":
             return collectives.zone(value)
         case "capacity":
@@ -171,13 +169,13 @@ def _edited(name: str, value: Any) -> Any:
         case "credit_policy":
             return _policy(value)
         case "location" | "description":
-            return texts.clean(value, path=["input", name])
+            return user_text.clean(value, path=["input", name])
         case _:
             return value
 
 
 async def _require_room(session: AsyncSession, event: Collective, capacity: int) -> None:
-    attending, _ = await places.count(session, event)
+    attending, _ = await event_capacity.count(session, event)
     if attending > capacity:
         path = ["input", "capacity"]
         raise Invalid(f"{attending} are registered: the capacity cannot be lower", path=path)
@@ -186,11 +184,11 @@ async def _require_room(session: AsyncSession, event: Collective, capacity: int)
 async def _follow_up(session: AsyncSession, actor: Actor, event: Collective, before: dict[str, Any]) -> None:
     assert actor.user is not None  # noqa: S101 - the caller has seen to it
     if any(getattr(event, name) != before[name] for name in _TOLD):
-        await event_mails.changed(session, event, by_id=actor.id)
+        await event_notifications.changed(session, event, by_id=actor.id)
     if event.coordinator_id not in {before["coordinator_id"], actor.id}:
-        await event_mails.coordinator(session, event, by=actor.user)
+        await event_notifications.coordinator(session, event, by=actor.user)
     if event.capacity != before["capacity"]:
-        await places.move_up(session, event)
+        await event_capacity.move_up(session, event)
 
 
 async def cancel(session: AsyncSession, actor: Actor, *, event: Ref, reason: str | None = None) -> Collective:
@@ -200,11 +198,11 @@ async def cancel(session: AsyncSession, actor: Actor, *, event: Ref, reason: str
         InvalidState: it is over or cancelled already, or somebody was checked in.
     """
     row = named((await resolve(session, actor, {"event": event}))["event"])
-    places.require_event(row)
+    event_capacity.require_event(row)
     require(actor, Action.CANCEL_EVENT, Subject(collective=row))
-    why = texts.clean(reason, path=["input", "reason"], max_length=MAX_REASON)
-    row = await places.locked(session, row)
-    places.require_takes_place(row)
+    why = user_text.clean(reason, path=["input", "reason"], max_length=MAX_REASON)
+    row = await event_capacity.locked(session, row)
+    event_capacity.require_takes_place(row)
     attended = select(exists().where(col(Attendance.event_id) == row.id))
     if (await session.execute(attended)).scalar_one():
         raise InvalidState("Somebody was checked in already", path=PATH)
@@ -222,7 +220,7 @@ async def cancel(session: AsyncSession, actor: Actor, *, event: Ref, reason: str
     )  # fmt: skip
     user_ids = list(ended.scalars())
     if user_ids:
-        await event_mails.cancelled(session, row, user_ids=user_ids, reason=why, by_id=actor.id)
+        await event_notifications.cancelled(session, row, user_ids=user_ids, reason=why, by_id=actor.id)
     return row
 
 
@@ -263,7 +261,7 @@ class Counts:
 async def counts(session: AsyncSession, *, event_ids: Sequence[UUID]) -> dict[UUID, Counts]:
     """Count the places of events; one statement for all. Events without any are left out."""
     statement = (
-        select(col(Member.collective_id), *places.counted())
+        select(col(Member.collective_id), *event_capacity.counted())
         .where(
             col(Member.collective_id).in_(event_ids), col(Member.role).in_(REGISTERED),
             col(Member.until).is_(None),

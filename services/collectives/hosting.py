@@ -14,9 +14,9 @@ from services.access.actor import Actor
 from services.access.collective_refs import Ref, named, require_open, resolve
 from services.access.permissions import Action, Subject, require
 from services.collectives import collectives
-from services.core import user_text as texts
+from services.core import user_text
 from services.core.errors import Conflict, Invalid, InvalidState, NotFound
-from services.ledger import posting as ledger
+from services.ledger import posting
 from services.messaging import outbox
 
 APPLICANTS = (CollectiveType.COMMUNITY, CollectiveType.NONPROFIT, CollectiveType.BUSINESS)
@@ -45,7 +45,7 @@ async def apply(
         raise Conflict("This collective has a host", path=["input", "collective"])
     application = HostApplication(
         collective_id=row.id, host_id=holder.id, created_by_id=actor.user.id,
-        message=texts.clean(message, path=["input", "message"]),
+        message=user_text.clean(message, path=["input", "message"]),
     )  # fmt: skip
     session.add(application)
     await session.flush()
@@ -89,7 +89,7 @@ async def decide(
     require(actor, Action.DECIDE_HOST_APPLICATION, Subject(collective=collective, host=host))
     if application.status != RequestStatus.PENDING:
         raise InvalidState("This application was decided", path=["input", "id"])
-    why = texts.clean(reason, path=["input", "reason"])
+    why = user_text.clean(reason, path=["input", "reason"])
     if not approve and not why:
         raise Invalid("A refusal needs a reason", path=["input", "reason"])
     application.status = RequestStatus.ACCEPTED if approve else RequestStatus.DECLINED
@@ -110,7 +110,7 @@ async def decide(
         )  # fmt: skip
     await session.flush()
     if approve:
-        await ledger.open_account(
+        await posting.open_account(
             session, book_id=host.id, owner_id=collective.id, currency=collective.currency
         )
     await outbox.to_admins(

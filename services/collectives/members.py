@@ -18,18 +18,16 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import Ref, named, require_open, resolve, resolve_one
 from services.access.permissions import Action, Subject, require
-from services.collectives import collectives
-from services.collectives import event_capacity as places
-from services.core import pagination as pages
-from services.core import user_text as texts
+from services.collectives import collectives, event_capacity
+from services.core import pagination, user_text
 from services.core.errors import Conflict, Invalid, InvalidState, NotFound
 from services.core.pagination import Page, PageRequest, Sort
-from services.database import fetch as rows
+from services.database import fetch
 from services.identity.email_addresses import known_or_new_user
 from services.messaging import outbox
 
 INVITABLE = (MemberRole.ADMIN, MemberRole.MEMBER, MemberRole.ACCOUNTANT)
-ENDABLE = (*INVITABLE, MemberRole.FOLLOWER, *places.REGISTERED)
+ENDABLE = (*INVITABLE, MemberRole.FOLLOWER, *event_capacity.REGISTERED)
 OLDEST_FIRST = Sort("since", col(Member.since), col(Member.id), descending=False)
 
 
@@ -68,7 +66,7 @@ async def invite(
     await _require_no_open(session, row.id, invitee.id, role)
     invitation = Invitation(
         collective_id=row.id, user_id=invitee.id, role=role, created_by_id=actor.user.id,
-        message=texts.clean(message, path=["input", "message"]), by_email=user is None,
+        message=user_text.clean(message, path=["input", "message"]), by_email=user is None,
     )  # fmt: skip
     session.add(invitation)
     await session.flush()
@@ -183,8 +181,8 @@ async def remove(session: AsyncSession, actor: Actor, *, member_id: UUID) -> Mem
         )  # fmt: skip
         if (await session.execute(admins)).scalar_one() <= 1:
             raise InvalidState("The last ADMIN cannot leave", path=["input", "id"])
-    if member.role in places.REGISTERED:
-        await places.give_back(session, member)
+    if member.role in event_capacity.REGISTERED:
+        await event_capacity.give_back(session, member)
     else:
         await _end(session, member)
     if member.member_id == actor.id:
@@ -293,27 +291,27 @@ async def pages_of(
 
     def build() -> Select[Member]:
         parent = (
-            func.unnest(rows.ids_parameter("collective_ids", collective_ids))
+            func.unnest(fetch.ids_parameter("collective_ids", collective_ids))
             .table_valued(column("id", Uuid))
             .render_derived(name="parent")
         )
-        inner = pages.narrow(_rows_of(actor, parent.c.id, key), sort=OLDEST_FIRST, page=key.page).lateral(
-            "page"
-        )
+        inner = pagination.narrow(
+            _rows_of(actor, parent.c.id, key), sort=OLDEST_FIRST, page=key.page
+        ).lateral("page")
         row = aliased(Member, inner)
         return (
             select(row).select_from(parent).join(inner, onclause=true()).order_by(col(row.since), col(row.id))
         )
 
     found: dict[UUID, list[Member]] = {owner: [] for owner in collective_ids}
-    for member in await rows.read(
+    for member in await fetch.read(
         session, actor, name=("members", key.of_members, key.roles, key.page.after is None), table=Member,
         build=build,
-        collective_ids=list(collective_ids), **pages.values(OLDEST_FIRST, key.page),
+        collective_ids=list(collective_ids), **pagination.values(OLDEST_FIRST, key.page),
     ):  # fmt: skip
         found[member.collective_id if key.of_members else member.member_id].append(member)
     return {
-        owner: pages.build(its, partial(_rows_of, actor, owner, key), sort=OLDEST_FIRST, page=key.page)
+        owner: pagination.build(its, partial(_rows_of, actor, owner, key), sort=OLDEST_FIRST, page=key.page)
         for owner, its in found.items()
     }
 

@@ -34,9 +34,8 @@ from services.access.collective_refs import Ref, named, require_open, resolve
 from services.access.permissions import Action, require
 from services.collectives import members
 from services.core.errors import Invalid, InvalidState
-from services.identity import access_tokens as tokens
-from services.identity import email_addresses as addresses
-from services.ledger import posting as ledger
+from services.identity import access_tokens, email_addresses
+from services.ledger import posting
 from services.ledger.transaction_amounts import Leg, merged, unconverted
 
 FROM, INTO = ["input", "from"], ["input", "into"]
@@ -124,7 +123,7 @@ async def _move_balances(session: AsyncSession, pair: _Pair) -> None:
     accounts = (await session.execute(of_both)).scalars().all()
     if not any(account.owner_id == pair.source.id for account in accounts):
         return
-    await ledger.lock(
+    await posting.lock(
         session, [Leg(row.book_id, row.owner_id, row.currency, row.kind, 0) for row in accounts]
     )
     settled = of_both.where(col(LedgerAccount.owner_id) == pair.source.id, col(LedgerAccount.posted) != 0)
@@ -152,7 +151,7 @@ async def _post(session: AsyncSession, pair: _Pair, account: LedgerAccount, *, g
     legs = merged([
         Leg(book_id, payer.id, currency, kind, -amount), Leg(book_id, payee.id, currency, kind, amount),
     ])  # fmt: skip
-    await ledger.post(session, row=row, legs=legs)
+    await posting.post(session, row=row, legs=legs)
 
 
 async def _move_roles(session: AsyncSession, pair: _Pair) -> None:
@@ -198,7 +197,7 @@ async def _move_invitations(session: AsyncSession, pair: _Pair) -> None:
 
 async def _end_access(session: AsyncSession, source: Collective) -> None:
     """End the sessions and tokens of a user, and the mailed tokens that could still prove its address."""
-    await tokens.revoke_all(session, user_id=source.id)
+    await access_tokens.revoke_all(session, user_id=source.id)
     await session.execute(
         update(EmailToken)
         .where(col(EmailToken.user_id) == source.id, col(EmailToken.used_at).is_(None))
@@ -210,7 +209,7 @@ async def _move_address(session: AsyncSession, pair: _Pair) -> None:
     """Let the address of `from` lead to `into`; who has none of their own takes it over whole."""
     source, target = pair.source, pair.target
     of_source = col(Credential.user_id) == source.id
-    found = await addresses.email_of(session, user_ids=[source.id, target.id])
+    found = await email_addresses.email_of(session, user_ids=[source.id, target.id])
     if source.id not in found:
         return
     if target.id not in found:

@@ -18,9 +18,8 @@ from services.access.permissions import Action, require
 from services.collectives import collectives, members
 from services.core.errors import Invalid
 from services.core.money import AskedAmount, to_minor, to_minor_or_zero
-from services.identity import authentication as identity
-from services.identity import email_addresses as addresses
-from services.ledger import exchange_rates as fx
+from services.identity import authentication, email_addresses
+from services.ledger import exchange_rates
 from services.ledger.transaction_amounts import CURRENTS
 
 DEFAULT_SLUG = "commonweal"
@@ -71,10 +70,10 @@ async def add_admin(session: AsyncSession, *, email: str) -> UUID:
     For the command line alone: whoever runs it owns the database anyway.
     """
     platform = await ensure(session)
-    address = addresses.checked_email(email, path=["email"])
-    user = await addresses.user_of_email(session, address)
+    address = email_addresses.checked_email(email, path=["email"])
+    user = await email_addresses.user_of_email(session, address)
     if user is None:
-        user, _ = await identity.create_user(session, email=address, name="Platform admin")
+        user, _ = await authentication.create_user(session, email=address, name="Platform admin")
     await members.add(session, platform.id, user.id, MemberRole.ADMIN)
     return user.id
 
@@ -176,7 +175,9 @@ def _minutes(value: int | None) -> int | None:
 
 
 async def _publish(session: AsyncSession, rate: Decimal, *, since: datetime, source: str) -> None:
-    await fx.add_rate(session, base=CURRENTS, target=DOLLARS, rate=rate, valid_from=since, source=source)
+    await exchange_rates.add_rate(
+        session, base=CURRENTS, target=DOLLARS, rate=rate, valid_from=since, source=source
+    )
 
 
 async def _publish_next(session: AsyncSession, row: PlatformPolicy, *, source: str) -> None:

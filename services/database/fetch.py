@@ -17,10 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from services.access import visibility
 from services.access.actor import Actor
-from services.core import pagination as pages
+from services.core import pagination
 from services.core.pagination import Page, PageRequest, Sort
-from services.database import read_connections as readers
-from services.database import statement_cache as statements
+from services.database import read_connections, statement_cache
 from services.database.read_connections import Reader
 
 DRIVER = "driver"
@@ -72,7 +71,7 @@ async def begin(
     """
     engine = session.bind
     assert isinstance(engine, AsyncEngine)  # noqa: S101 - it has none of its own yet
-    reader = await readers.take(engine)
+    reader = await read_connections.take(engine)
     try:
         if not is_single:
             await _execute(reader.connection, reader.driver, _BEGIN)
@@ -119,7 +118,7 @@ async def read(
         found = await session.execute(statement)
         return list(found.all() if table is None else found.scalars().all())
     wanted: Mapping[Any, frozenset[str]] = session.info[COLUMNS]
-    prepared = statements.prepared(
+    prepared = statement_cache.prepared(
         (name, actor.kind), build, table=table, wanted=wanted.get(table), values=values
     )
     parameters = [_plain(values[n] if n in values else visibility.value(n, actor)) for n in prepared.names]
@@ -155,7 +154,7 @@ async def _execute(
             # SQLAlchemy is to see for itself that the connection broke: then it empties the pool.
             await connection.exec_driver_sql("SELECT 1")
         raise DBAPIError.instance(
-            text.decode(), None, error, psycopg.Error, dialect=statements.DIALECT
+            text.decode(), None, error, psycopg.Error, dialect=statement_cache.DIALECT
         ) from error
 
 
@@ -175,21 +174,21 @@ async def page(
         Invalid: the cursor is not one of this list's.
     """
     writing: Writing | None = session.info.get(WRITING)
-    whole, values = (name, sort.name, page.after is None), pages.values(sort, page)
+    whole, values = (name, sort.name, page.after is None), pagination.values(sort, page)
     if writing is not None and writing.table is table:
         # Written into the statement, a size tells PostgreSQL how much it is to plan for.
         size = values.pop("page_limit") - (1 if writing.is_whole else 0)
         found = await _written(
             session, actor, writing, name=(*whole, size), key=sort.key.key, descending=sort.descending,
-            build=lambda: pages.narrow(statement(), sort=sort, page=page).limit(literal_column(str(size))),
+            build=lambda: pagination.narrow(statement(), sort=sort, page=page).limit(literal_column(str(size))),
             **values,
         )  # fmt: skip
     else:
         found = await read(
             session, actor, name=whole, table=table,
-            build=lambda: pages.narrow(statement(), sort=sort, page=page), **values,
+            build=lambda: pagination.narrow(statement(), sort=sort, page=page), **values,
         )  # fmt: skip
-    return pages.build(found, statement, sort=sort, page=page)
+    return pagination.build(found, statement, sort=sort, page=page)
 
 
 async def shown(

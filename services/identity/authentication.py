@@ -21,7 +21,7 @@ from services.core import slugs
 from services.core.errors import Invalid, NotFound
 from services.core.money import known_currency
 from services.core.user_text import required
-from services.identity import email_addresses as addresses
+from services.identity import email_addresses
 from services.identity.access_tokens import new_token
 from services.messaging import outbox
 
@@ -88,7 +88,7 @@ async def sign_up(
     alone or in use (the mail to its owner says so): nobody learns whose addresses are here.
     """
     del actor
-    address = addresses.checked_email(email, path=["input", "email"])
+    address = email_addresses.checked_email(email, path=["input", "email"])
     shown = required(name, path=["input", "name"])
     secret = await hash_password(checked_password(password, demo=demo))
     if currency is not None:
@@ -110,7 +110,7 @@ async def _whose(session: AsyncSession, address: str, *, currency: str | None) -
     That of a user who was merged counts as proved: it signs nobody in any more.
     """
     known = await _by_email(session, address)
-    if known is None and (remaining := await addresses.user_of_email(session, address)) is not None:
+    if known is None and (remaining := await email_addresses.user_of_email(session, address)) is not None:
         return remaining, True
     user, credential = known or await create_user(session, email=address, name=NEW_MEMBER, currency=currency)
     return user, credential.verified_at is not None

@@ -12,7 +12,7 @@ from models import Collective, Credential, EmailToken, now
 from models.enums import EmailTokenPurpose
 from services.access.actor import Actor, token_hash
 from services.core.errors import NotFound
-from services.identity import access_tokens as tokens
+from services.identity import access_tokens
 from services.identity.authentication import SignedIn, checked_password, hash_password, start_session
 from services.messaging import outbox
 
@@ -67,7 +67,7 @@ async def reset(
     await session.execute(
         update(Credential).where(col(Credential.user_id) == claim.user.id).values(password_hash=secret)
     )
-    await tokens.revoke_all(session, user_id=claim.user.id)
+    await access_tokens.revoke_all(session, user_id=claim.user.id)
     await outbox.to_address(
         session, address=claim.credential.email, template="password_changed",
         payload={"name": claim.user.name},

@@ -37,7 +37,7 @@ from models.enums import (
 from services.access import visibility
 from services.access.actor import Actor
 from services.core.money import Money
-from services.database import fetch as rows
+from services.database import fetch
 
 _OPEN = col(Order.status).in_([OrderStatus.PENDING, OrderStatus.APPROVED])
 
@@ -121,14 +121,14 @@ async def _lines(
     """Read what the owners' accounts hold and, now, what is on its way to them; one statement."""
 
     def build() -> Any:
-        owned = partial(rows.among, name="owner_ids", row_ids=owner_ids)
+        owned = partial(fetch.among, name="owner_ids", row_ids=owner_ids)
         if as_of is not None:
             return _accounts(owned, as_of)
         return select(union_all(_accounts(owned), _pending(owned)).subquery("line"))
 
     if as_of is not None:
         return list((await session.execute(build())).all())
-    return await rows.read(session, actor, name="balances", build=build, owner_ids=owner_ids)
+    return await fetch.read(session, actor, name="balances", build=build, owner_ids=owner_ids)
 
 
 def sum_of(owner: Any, currency: Any) -> Select[Any]:

@@ -14,7 +14,7 @@ from models import Order, new_id
 from models.enums import LedgerAccountKind, TransactionKind
 from services.core.errors import AmountTooSmall
 from services.core.party import Party
-from services.ledger import transaction_amounts as settlement
+from services.ledger import transaction_amounts
 from services.ledger.transaction_amounts import Figures, Leg
 
 _POST = text(
@@ -97,9 +97,9 @@ def currents_posting(
         "from_collective_id": order.from_id, "to_collective_id": order.to_id,
         "from_host_id": platform_id, "to_host_id": platform_id, "description": order.description,
         "has_public_side": order.has_public_side,
-        **asdict(settlement.unconverted(amount, settlement.CURRENTS)),
+        **asdict(transaction_amounts.unconverted(amount, transaction_amounts.CURRENTS)),
     }  # fmt: skip
-    legs = settlement.currents_legs(
+    legs = transaction_amounts.currents_legs(
         book_id=platform_id, from_id=order.from_id, to_id=order.to_id, amount=amount, kind_from=kind_from
     )
     return row, legs
@@ -119,7 +119,7 @@ async def post_many_currents(
         _POST_MANY,
         {
             "rows": orjson.dumps([row for row, _ in postings], default=str).decode(),
-            "book": postings[0][1][0].book_id, "currency": settlement.CURRENTS,
+            "book": postings[0][1][0].book_id, "currency": transaction_amounts.CURRENTS,
             "first_owners": [leg.owner_id for leg in firsts],
             "first_kinds": [str(leg.kind) for leg in firsts],
             "first_amounts": [leg.amount for leg in firsts],

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from services.access.actor import token_hash
 from services.core.errors import Unauthenticated
-from services.live import event_log as live
+from services.live import event_log
 from services.live.event_log import Event, Position, Start, Topic
 
 P = ParamSpec("P")
@@ -100,7 +100,7 @@ class Follower:
             return []
         try:
             found, end = await self._hub.look_back(
-                live.since, topic=self.topic, after=self._position, until=until, count=MAX_TAKEN
+                event_log.since, topic=self.topic, after=self._position, until=until, count=MAX_TAKEN
             )
         except AWAY:
             self._is_behind = True
@@ -145,13 +145,13 @@ class Hub:
             Stopped: the server stops.
         """
         if after is not None:
-            await self.look_back(live.require_kept, after)
-        start = await self.look_back(live.mark) if after is None else after
+            await self.look_back(event_log.require_kept, after)
+        start = await self.look_back(event_log.mark) if after is None else after
         async with self._starting:
             if self.is_stopped:
                 raise Stopped
             if self._reader is None:
-                self.position = (await self.read(live.mark)).position
+                self.position = (await self.read(event_log.mark)).position
                 self._reader = asyncio.create_task(self._run())
             follower = Follower(self, topic, start=start, token=token)
             self._followers[topic].add(follower)
@@ -221,7 +221,7 @@ class Hub:
 
     async def _tell_news(self) -> bool:
         """Tell what is new; return whether that was all."""
-        events, end = await self.read(live.news, after=self.position, count=MAX_READ)
+        events, end = await self.read(event_log.news, after=self.position, count=MAX_READ)
         for event in events:
             for topic in event.topics:
                 for follower in self._followers.get(topic, ()):
@@ -234,7 +234,7 @@ class Hub:
         by_token = [(f, f.token_hash) for f in self._every() if f.token_hash is not None]
         if not by_token:
             return
-        good = await self.read(live.good_tokens, hashes={given for _, given in by_token})
+        good = await self.read(event_log.good_tokens, hashes={given for _, given in by_token})
         for follower, given in by_token:
             if given not in good:
                 follower.end(Unauthenticated("The token is not valid any more; sign in again"))

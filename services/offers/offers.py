@@ -18,8 +18,7 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import Ref, named, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
-from services.core import pagination as pages
-from services.core import user_text as texts
+from services.core import pagination, user_text
 from services.core.errors import Invalid, InvalidState, NotFound
 from services.core.pagination import Page, PageRequest, Sort
 from services.messaging import outbox
@@ -108,9 +107,9 @@ def _checked(name: str, value: Any) -> Any:
     """Return a column's new value, checked."""
     match name:
         case "item":
-            return texts.required(value, path=["input", "item"])
+            return user_text.required(value, path=["input", "item"])
         case "description":
-            return texts.clean(value, path=["input", "description"], max_length=MAX_DESCRIPTION) or None
+            return user_text.clean(value, path=["input", "description"], max_length=MAX_DESCRIPTION) or None
         case "currents_share_percent":
             if value not in SHARES:
                 raise Invalid("The share is from 5 to 100 percent", path=["input", "currentsSharePercent"])
@@ -197,7 +196,7 @@ def _listed(actor: Actor, wanted: Filter) -> Select[Offer]:
         if value is not None:
             statement = statement.where(col(flag).is_(value))
     if wanted.search:
-        text = texts.clean(wanted.search, path=["filter", "search"], max_length=100) or ""
+        text = user_text.clean(wanted.search, path=["filter", "search"], max_length=100) or ""
         statement = statement.where(
             or_(
                 col(Offer.item).icontains(text, autoescape=True),
@@ -211,7 +210,7 @@ async def find(
     session: AsyncSession, actor: Actor, *, wanted: Filter, sort: Sort = NEWEST, page: PageRequest
 ) -> Page[Offer]:
     """List offers that the actor may see; those of archived businesses are left out. One statement."""
-    return await pages.read(session, _listed(actor, wanted), sort=sort, page=page)
+    return await pagination.read(session, _listed(actor, wanted), sort=sort, page=page)
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,7 @@ async def pages_of(
         .render_derived(name="parent")
     )
     every = _listed(actor, Filter(is_active=key.is_active))
-    inner = pages.narrow(
+    inner = pagination.narrow(
         every.where(col(Offer.business_id) == parent.c.id), sort=NEWEST, page=key.page
     ).lateral("page")  # fmt: skip
     row = aliased(Offer, inner)
@@ -246,7 +245,7 @@ async def pages_of(
     for business_id, offer in (await session.execute(statement)).all():
         found[business_id].append(offer)
     return {
-        business_id: pages.build(
+        business_id: pagination.build(
             rows, partial(every.where, col(Offer.business_id) == business_id), sort=NEWEST, page=key.page
         )
         for business_id, rows in found.items()

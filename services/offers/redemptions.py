@@ -16,12 +16,11 @@ from models.enums import LedgerAccountKind, OrderActionType, OrderStatus, OrderT
 from services.access.actor import Actor
 from services.access.collective_refs import require_open
 from services.access.permissions import Action, Subject, require
-from services.collectives import platform_policy as platform
-from services.core import public_ids as ids
-from services.core import user_text as texts
+from services.collectives import platform_policy
+from services.core import public_ids, user_text
 from services.core.errors import Invalid, InvalidState, NotFound, SelfApproval
 from services.core.money import AskedAmount, Money, to_minor
-from services.ledger import posting as ledger
+from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS, Figures, Leg
 from services.messaging import outbox
 from services.offers.redemption_quote import DOLLARS, Worth, computed, limits_now, limits_of
@@ -62,8 +61,8 @@ async def redeem(
         raise InvalidState("A user known by email alone spends nothing", path=["input", "offer"])
     asked = await _asked(session, actor, price, receipt, place)
     offer, business = await _locked(session, offer_id)
-    policy = await platform.policy(session)
-    await ledger.lock(session, [_balance(platform_id, user.id, CURRENTS)])
+    policy = await platform_policy.policy(session)
+    await posting.lock(session, [_balance(platform_id, user.id, CURRENTS)])
     order = Order(
         id=order_id, type=OrderType.REDEMPTION, status=OrderStatus.PENDING, created_by_id=user.id,
         from_id=user.id, to_id=business.id, currency=CURRENTS, amount=0, description=offer.item,
@@ -99,12 +98,12 @@ async def _asked(
 ) -> _Asked:
     """Return what the user says of the purchase, checked."""
     price_minor = to_minor(price, path=["input", "price"], currency=DOLLARS)
-    is_file = receipt.startswith(f"{ids.PREFIXES['Receipt']}_")
+    is_file = receipt.startswith(f"{public_ids.PREFIXES['Receipt']}_")
     return _Asked(
         price_minor=price_minor,
         file=await receipts.own(session, actor, public_id=receipt) if is_file else None,
-        written=None if is_file else texts.required(receipt, path=_RECEIPT, max_length=MAX_RECEIPT),
-        place=texts.clean(place, path=["input", "place"], max_length=MAX_PLACE) or None,
+        written=None if is_file else user_text.required(receipt, path=_RECEIPT, max_length=MAX_RECEIPT),
+        place=user_text.clean(place, path=["input", "place"], max_length=MAX_PLACE) or None,
         files=[receipt] if is_file else [],
     )
 
@@ -121,7 +120,7 @@ def _row_of(order: Order, offer: Offer, asked: _Asked, worth: Worth) -> Redempti
 async def _store(session: AsyncSession, order: Order, row: Redemption, platform_id: UUID) -> None:
     """Write the order and hold its currents; what the redemption says comes last, guarded by a trigger."""
     await insert_order(session, order, [created(order)])
-    await ledger.hold(
+    await posting.hold(
         session, order_id=order.id, book_id=platform_id, owner_id=order.from_id, currency=CURRENTS,
         amount=order.amount,
     )  # fmt: skip
@@ -195,7 +194,7 @@ async def approve(
     for name, value in changes.items():
         setattr(row, name, value)
     await session.flush()
-    await ledger.post_currents(
+    await posting.post_currents(
         session, order=order, platform_id=platform_id, kind=TransactionKind.REDEMPTION, release=True
     )
     await outbox.to_admins(
@@ -218,7 +217,7 @@ async def _corrected(
     if (await session.execute(locked)).scalar_one() != OrderStatus.PENDING:
         raise InvalidState("The order is not in that state any more", path=["input", "id"])
     sides = [_balance(platform_id, owner_id, CURRENTS) for owner_id in (order.from_id, order.to_id)]
-    await ledger.lock(session, sides)
+    await posting.lock(session, sides)
     policy = await session.get(PlatformPolicy, order.policy_id)
     assert policy is not None  # noqa: S101 - the order refers to it
     limits = await limits_of(session, order, platform_id=platform_id, is_master=row.is_master, policy=policy)
@@ -270,7 +269,7 @@ async def _post_dollars(session: AsyncSession, order: Order, row: Redemption, pl
         "from_host_id": platform_id, "to_host_id": platform_id, "description": order.description,
         "has_public_side": False, **asdict(_payout(gross, fee)),
     }  # fmt: skip
-    await ledger.post(session, row=columns, legs=sorted(leg for leg in legs if leg.amount))
+    await posting.post(session, row=columns, legs=sorted(leg for leg in legs if leg.amount))
 
 
 def _payout(gross: int, fee: int) -> Figures:

@@ -17,9 +17,8 @@ from models import LedgerAccount, Order, Posting, Transaction
 from models.enums import LedgerAccountKind
 from services.core.errors import InsufficientFunds
 from services.core.money import Money
-from services.database import constraint_errors as guards
-from services.ledger import posting as ledger
-from services.ledger import transaction_amounts as settlement
+from services.database import constraint_errors
+from services.ledger import posting, transaction_amounts
 from services.ledger.transaction_amounts import Leg
 from services.open_collective.csv_reader import Row, broken, read
 from services.open_collective.orders import Job, place_orders
@@ -91,7 +90,7 @@ async def replay(
         async with session.begin_nested():
             return await _replay(session, path, host, own, progress or (lambda _done, _of: None))
     except DBAPIError as error:
-        if (problem := guards.problem_of(error)) is None:
+        if (problem := constraint_errors.problem_of(error)) is None:
             raise
         raise problem from error
 
@@ -226,7 +225,7 @@ def _posting(job: Job, entry: Entry) -> tuple[dict[str, Any], list[Leg]]:
     """Return what `ledger.post` takes for an entry."""
     payer, payee = job.sides(entry)
     found = figures(entry, currency=job.parties.currency)
-    row = ledger.transaction_row(
+    row = posting.transaction_row(
         found, payer, payee, kind=entry.kind, order=job.orders[entry.order_key],
         transaction_id=job.ids[entry.row], at=entry.row.at,
         group_id=uuid5(NAMESPACE_URL, group_key(job.prefix, entry.row)),
@@ -234,7 +233,7 @@ def _posting(job: Job, entry: Entry) -> tuple[dict[str, Any], list[Leg]]:
     )  # fmt: skip
     row["refund_of_id"] = job.ids[entry.original] if entry.original else None
     # Nothing goes to the platform: the file does not tell its fee from the host's.
-    return row, settlement.legs(found, payer, payee, platform_id=job.parties.host.id)
+    return row, transaction_amounts.legs(found, payer, payee, platform_id=job.parties.host.id)
 
 
 async def _write(session: AsyncSession, job: Job, progress: Callable[[int, int], None]) -> None:
@@ -246,7 +245,7 @@ async def _write(session: AsyncSession, job: Job, progress: Callable[[int, int],
             _require_same(entry.row, before, row)
         else:
             try:
-                await ledger.post(session, row=row, legs=legs)
+                await posting.post(session, row=row, legs=legs)
             except DBAPIError as error:
                 raise _of_line(entry.row, error) from error
         progress(done, len(job.plan))
@@ -261,7 +260,7 @@ def _require_same(row: Row, before: Transaction, planned: Mapping[str, Any]) -> 
 
 def _of_line(row: Row, error: DBAPIError) -> Exception:
     """Return what the database refused, in words and with the line, or the fault as it is."""
-    problem = guards.problem_of(error)
+    problem = constraint_errors.problem_of(error)
     if problem is None:
         return error
     if isinstance(problem, InsufficientFunds):

@@ -14,7 +14,7 @@ from models.enums import CollectiveType, MemberRole
 from services.access.collective_refs import require_open
 from services.core import slugs
 from services.core.errors import Invalid, NotFound
-from services.ledger import posting as ledger
+from services.ledger import posting
 
 _HOST, _OWN = ["input", "host"], ["input", "collective"]
 
@@ -100,7 +100,7 @@ async def create_collective(session: AsyncSession, *, slug: str, host: Collectiv
     await session.flush()
     session.add(Member(collective_id=collective.id, member_id=host.id, role=MemberRole.HOST))
     await session.flush()
-    await ledger.open_account(session, book_id=host.id, owner_id=collective.id, currency=collective.currency)
+    await posting.open_account(session, book_id=host.id, owner_id=collective.id, currency=collective.currency)
     return collective
 
 

@@ -25,9 +25,7 @@ from services.collectives import members
 from services.core.errors import Invalid
 from services.core.money import Money
 from services.core.party import Party
-from services.ledger import exchange_rates as fx
-from services.ledger import posting as ledger
-from services.ledger import transaction_amounts as settlement
+from services.ledger import exchange_rates, posting, transaction_amounts
 from services.ledger.transaction_amounts import Terms
 from services.messaging import outbox
 
@@ -45,8 +43,8 @@ class Placed:
 
 def sides(order: Order, payer: Party, payee: Party, *, platform_id: UUID | None) -> Placed:
     """Return the order with its sides as they settle: of currents, in the platform's book."""
-    if order.currency == settlement.CURRENTS and platform_id is not None:
-        book = settlement.book_of_currents(platform_id)
+    if order.currency == transaction_amounts.CURRENTS and platform_id is not None:
+        book = transaction_amounts.book_of_currents(platform_id)
         return Placed(
             order,
             Party(payer.collective, book, order.currency),
@@ -107,7 +105,7 @@ async def settle(
     order, payer, payee = placed.order, placed.payer, placed.payee
     platform_id = actor.platform_id
     assert platform_id is not None  # noqa: S101 - every installation has its platform
-    terms = settlement.fees_of(
+    terms = transaction_amounts.fees_of(
         Terms(
             processor_bps=method.fee_bps if method else 0,
             processor_fixed_minor=method.fee_fixed_minor if method else 0,
@@ -117,17 +115,17 @@ async def settle(
         ),
         payer, payee, platform_id=platform_id,
     )  # fmt: skip
-    quotes = await fx.quotes(session, settlement.pairs(order.currency, payer, payee))
-    found = settlement.figures(
+    quotes = await exchange_rates.quotes(session, transaction_amounts.pairs(order.currency, payer, payee))
+    found = transaction_amounts.figures(
         order.approved_amount or order.amount, order.currency, payer, payee, terms=terms,
         quotes=quotes,
     )  # fmt: skip
-    await ledger.post(
+    await posting.post(
         session,
-        row=ledger.transaction_row(
+        row=posting.transaction_row(
             found, payer, payee, kind=kind, order=order, transaction_id=transaction_id
         ),
-        legs=settlement.legs(found, payer, payee, platform_id=platform_id),
+        legs=transaction_amounts.legs(found, payer, payee, platform_id=platform_id),
         release_order_id=order.id if release else None,
     )
 

@@ -8,14 +8,14 @@ from models import Collective, Order
 from models.enums import FeesPayer, OrderActionType, OrderStatus, OrderType, PayoutMethodKind
 from services.access.actor import Actor
 from services.access.permissions import Action, Subject, require
-from services.core import user_text as texts
+from services.core import user_text
 from services.core.errors import Invalid, InvalidState, SelfApproval
 from services.core.money import AskedAmount, to_minor
 from services.core.party import Party
-from services.ledger import posting as ledger
+from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
-from services.orders import payment_methods as methods
+from services.orders import payment_methods
 from services.orders.base import Placed, action, add_actions, created, insert_order, summary
 from services.orders.transitions import move, not_in
 
@@ -44,7 +44,7 @@ async def request(
     if user.host_id is None or user.host_approved_at is None:
         raise InvalidState("Nobody holds money for you", path=["input", "amount"])
     minor = to_minor(amount, path=["input", "amount"])
-    kind, method_id = await methods.payout_method(session, named_as=payout_method, payee=user)
+    kind, method_id = await payment_methods.payout_method(session, named_as=payout_method, payee=user)
     if kind is PayoutMethodKind.BALANCE:
         raise Invalid("It is in your balance already", path=["input", "payoutMethod"])
     order = Order(
@@ -52,10 +52,10 @@ async def request(
         from_id=user.id, to_id=user.id, currency=amount.currency, amount=minor, payout_method_kind=kind,
         payout_method_id=method_id, fees_payer=FeesPayer.PAYEE, has_public_side=False,
         platform_fee_bps=actor.platform_fee_bps,
-        description=texts.clean(description, path=["input", "description"]),
+        description=user_text.clean(description, path=["input", "description"]),
     )  # fmt: skip
     await insert_order(session, order, [created(order)])
-    await ledger.hold(
+    await posting.hold(
         session, order_id=order.id, book_id=user.host_id, owner_id=user.id, currency=order.currency,
         amount=minor,
     )  # fmt: skip

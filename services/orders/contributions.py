@@ -10,13 +10,13 @@ from models.enums import OrderActionType, OrderStatus, OrderType, PaymentMethodK
 from services.access.actor import Actor
 from services.access.collective_refs import Ref, named, resolve
 from services.access.permissions import Action, Subject, require
-from services.core import user_text as texts
+from services.core import user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.money import AskedAmount, to_minor
 from services.core.party import Party
-from services.ledger import transaction_amounts as settlement
+from services.ledger import transaction_amounts
 from services.messaging import outbox
-from services.orders import payment_methods as methods
+from services.orders import payment_methods
 from services.orders.base import (
     PENDING_DAYS,
     action,
@@ -53,8 +53,8 @@ async def donate(
     parties = await resolve(session, actor, {"from": from_, "to": to})
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.DONATE, Subject(payer=payer.collective, payee=payee.collective))
-    kind, method = await methods.payment_method(session, named_as=payment_method, to_host=payee.host)
-    if amount.currency == settlement.CURRENTS and (method or kind is not PaymentMethodKind.BALANCE):
+    kind, method = await payment_methods.payment_method(session, named_as=payment_method, to_host=payee.host)
+    if amount.currency == transaction_amounts.CURRENTS and (method or kind is not PaymentMethodKind.BALANCE):
         raise Invalid("Currents are given from a balance", path=["input", "paymentMethod"])
     order = _new(
         actor, OrderType.DONATION, payer, payee, amount, order_id=order_id, description=description,
@@ -151,8 +151,11 @@ def _new(
     """Make the row of an order for a hosted payee, with the fees that hold now."""
     check_sides(payer, payee, same_allowed=kind == OrderType.ADDED_FUNDS)
     to = named(payee)
-    in_currents = amount.currency == settlement.CURRENTS and kind in {OrderType.DONATION, OrderType.TRANSFER}
-    currency = settlement.CURRENTS if in_currents else to.currency
+    in_currents = amount.currency == transaction_amounts.CURRENTS and kind in {
+        OrderType.DONATION,
+        OrderType.TRANSFER,
+    }
+    currency = transaction_amounts.CURRENTS if in_currents else to.currency
     _require_hosted(payee, "to", currency)
     minor = to_minor(amount, path=["input", "amount"], currency=currency)
     if host_fee_bps is not None and not 0 <= host_fee_bps <= 10_000:  # noqa: PLR2004 - basis points
@@ -160,8 +163,8 @@ def _new(
     return Order(
         id=order_id, type=kind, status=OrderStatus.PENDING, created_by_id=actor.id,
         from_id=named(payer).id, to_id=to.id, currency=currency, amount=minor,
-        description=texts.clean(description, path=["input", "description"]),
-        private_message=texts.clean(private_message, path=["input", "privateMessage"]),
+        description=user_text.clean(description, path=["input", "description"]),
+        private_message=user_text.clean(private_message, path=["input", "privateMessage"]),
         host_fee_bps=_host_fee_bps(payee) if host_fee_bps is None else host_fee_bps,
         platform_fee_bps=actor.platform_fee_bps,
         has_public_side=has_public_side(payer, payee),
@@ -188,7 +191,7 @@ async def _settle_at_once(
 
 def _require_hosted(party: Party, name: str, currency: str | None = None) -> None:
     """Let through whom a host holds money for; currents are in the platform's book, whoever has them."""
-    if party.host is None and currency != settlement.CURRENTS:
+    if party.host is None and currency != transaction_amounts.CURRENTS:
         raise InvalidState(f"{named(party).slug} has no host that holds its money", path=["input", name])
 
 

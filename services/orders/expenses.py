@@ -14,12 +14,12 @@ from models.enums import FeesPayer, OrderStatus, OrderType, PayoutMethodKind
 from services.access.actor import Actor
 from services.access.collective_refs import Ref, named, resolve
 from services.access.permissions import Action, Subject, require
-from services.core import user_text as texts
+from services.core import user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.money import MAX_MINOR, AskedAmount, to_minor
 from services.core.party import Party
 from services.messaging import outbox
-from services.orders import payment_methods as methods
+from services.orders import payment_methods
 from services.orders.base import check_sides, created, has_public_side, insert_order, summary
 
 MAX_ITEMS = 300
@@ -62,7 +62,7 @@ async def submit(
     check_sides(payer, payee)
     if payer.host is None:
         raise InvalidState("The payer has no host that pays", path=["input", "from"])
-    kind, method_id = await methods.payout_method(session, named_as=payout_method, payee=named(payee))
+    kind, method_id = await payment_methods.payout_method(session, named_as=payout_method, payee=named(payee))
     if kind is PayoutMethodKind.BALANCE and payee.host is None:
         raise InvalidState("The payee has no balance here", path=["input", "payoutMethod"])
     lines = _lines(named(payee).currency, amount, items, description)
@@ -72,8 +72,8 @@ async def submit(
         amount=sum(minor for _, minor in lines), payout_method_kind=kind, payout_method_id=method_id,
         fees_payer=fees_payer, platform_fee_bps=actor.platform_fee_bps,
         host_fee_bps=_receiving_fee_bps(kind, payee),
-        description=texts.clean(description, path=["input", "description"]),
-        private_message=texts.clean(private_message, path=["input", "privateMessage"]),
+        description=user_text.clean(description, path=["input", "description"]),
+        private_message=user_text.clean(private_message, path=["input", "privateMessage"]),
         receipts=_receipts(receipts), has_public_side=has_public_side(payer, payee),
         expires_at=now() + timedelta(days=PENDING_DAYS),
     )  # fmt: skip
@@ -111,7 +111,7 @@ def _lines(
         raise Invalid(f"An expense has at most {MAX_ITEMS} items", path=["input", "items"])
     return [
         (
-            texts.required(item.description, path=["input", "items", str(i), "description"]),
+            user_text.required(item.description, path=["input", "items", str(i), "description"]),
             to_minor(item.amount, path=["input", "items", str(i), "amount"], currency=currency),
         )
         for i, item in enumerate(items)
@@ -129,7 +129,7 @@ def _receipts(receipts: Sequence[str]) -> list[str]:
     path = ["input", "receipts"]
     if len(receipts) > MAX_RECEIPTS:
         raise Invalid(f"An expense has at most {MAX_RECEIPTS} receipts", path=path)
-    return [texts.required(receipt, path=path, max_length=500) for receipt in receipts]
+    return [user_text.required(receipt, path=path, max_length=500) for receipt in receipts]
 
 
 async def items_of(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[OrderItem]]:

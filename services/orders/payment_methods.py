@@ -13,8 +13,7 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import Ref, named, resolve_one
 from services.access.permissions import Action, Subject, require
-from services.core import public_ids as ids
-from services.core import user_text as texts
+from services.core import public_ids, user_text
 from services.core.errors import Invalid, NotFound
 from services.core.money import AskedAmount, to_minor
 
@@ -44,7 +43,7 @@ async def create_payment_method(
         else 0
     )
     method = PaymentMethod(
-        host_id=row.id, kind=kind, name=texts.required(name, path=["input", "name"]),
+        host_id=row.id, kind=kind, name=user_text.required(name, path=["input", "name"]),
         fee_bps=fee_bps, fee_fixed_minor=fixed, created_by_id=actor.user.id,
     )  # fmt: skip
     session.add(method)
@@ -68,7 +67,7 @@ async def create_payout_method(
     if kind in {PayoutMethodKind.BALANCE, PayoutMethodKind.MANUAL}:
         raise Invalid(f"{kind} needs no payout method of its own", path=["input", "type"])
     method = PayoutMethod(
-        owner_id=row.id, kind=kind, name=texts.required(name, path=["input", "name"]),
+        owner_id=row.id, kind=kind, name=user_text.required(name, path=["input", "name"]),
         details=_checked_details({} if details is None else details), created_by_id=actor.user.id,
     )  # fmt: skip
     session.add(method)
@@ -80,7 +79,7 @@ def _detail(value: Any) -> str:
     path = ["input", "details"]
     if not isinstance(value, str):
         raise Invalid("Details are texts by name", path=path)
-    return texts.required(value, path=path)
+    return user_text.required(value, path=path)
 
 
 def _checked_details(details: Any) -> dict[str, str]:
@@ -89,7 +88,9 @@ def _checked_details(details: Any) -> dict[str, str]:
         raise Invalid("Details are texts by name", path=path)
     if len(details) > 20:  # noqa: PLR2004 - no bank asks for more
         raise Invalid("Too many details", path=path)
-    return {texts.required(key, path=path, max_length=60): _detail(value) for key, value in details.items()}
+    return {
+        user_text.required(key, path=path, max_length=60): _detail(value) for key, value in details.items()
+    }
 
 
 async def payment_method(
@@ -104,7 +105,7 @@ async def payment_method(
     path = ["input", "paymentMethod"]
     if named_as is None or named_as in PaymentMethodKind.__members__:
         return PaymentMethodKind(named_as or "BALANCE"), None
-    method_id = ids.decode("PaymentMethod", named_as, path=path)
+    method_id = public_ids.decode("PaymentMethod", named_as, path=path)
     statement = select(PaymentMethod).where(
         col(PaymentMethod.id) == method_id,
         col(PaymentMethod.host_id) == (to_host.id if to_host else None),
@@ -128,7 +129,7 @@ async def payout_method(
     path = ["input", "payoutMethod"]
     if named_as is None or named_as in {"MANUAL", "BALANCE"}:
         return PayoutMethodKind(named_as or "MANUAL"), None
-    method_id = ids.decode("PayoutMethod", named_as, path=path)
+    method_id = public_ids.decode("PayoutMethod", named_as, path=path)
     statement = select(PayoutMethod).where(
         col(PayoutMethod.id) == method_id, col(PayoutMethod.owner_id) == payee.id,
         col(PayoutMethod.archived_at).is_(None),

@@ -15,9 +15,9 @@ from models import Collective, LedgerAccount, Order, OrderAction, Posting, Trans
 from models.enums import LedgerAccountKind, OrderStatus, OrderType, TransactionKind
 from services.access import visibility
 from services.access.actor import Actor
-from services.core import pagination as pages
+from services.core import pagination
 from services.core.pagination import Page, PageRequest, Sort
-from services.database import fetch as rows
+from services.database import fetch
 
 ORDERS_NEWEST = Sort("order", col(Order.created_at), col(Order.id))
 ORDERS_OLDEST = Sort("order+", col(Order.created_at), col(Order.id), descending=False)
@@ -115,8 +115,8 @@ async def orders(
             [visibility.of_order(actor), *_order_conditions(wanted)], of_id, sort, page,
         )  # fmt: skip
     if wanted != OrderFilter():
-        return await pages.read(session, every(), sort=sort, page=page)
-    return await rows.page(session, actor, name="orders", table=Order, statement=every, sort=sort, page=page)
+        return await pagination.read(session, every(), sort=sort, page=page)
+    return await fetch.page(session, actor, name="orders", table=Order, statement=every, sort=sort, page=page)
 
 
 async def transactions(
@@ -139,8 +139,8 @@ async def transactions(
             [visibility.of_transaction(actor), *_transaction_conditions(wanted)], of_id, sort, page,
         )  # fmt: skip
     if wanted != TransactionFilter():
-        return await pages.read(session, every(), sort=sort, page=page)
-    return await rows.page(
+        return await pagination.read(session, every(), sort=sort, page=page)
+    return await fetch.page(
         session, actor, name="transactions", table=Transaction, statement=every, sort=sort, page=page
     )
 
@@ -165,7 +165,7 @@ async def _of_either_side(
         select(table).where(second == of_id, first.is_distinct_from(of_id), *conditions),
     ]
     union = union_all(
-        *(pages.narrow(half, sort=sort, page=page).subquery().select() for half in halves)
+        *(pagination.narrow(half, sort=sort, page=page).subquery().select() for half in halves)
     ).subquery()
     merged = aliased(table, union)
     key, row_id = getattr(merged, sort.key.key), merged.id
@@ -173,19 +173,19 @@ async def _of_either_side(
     statement = select(merged).order_by(*order).limit(page.first + 1)
     found = list((await session.execute(statement)).scalars().all())
     whole = select(table).where(or_(first == of_id, second == of_id), *conditions)
-    return pages.build(found, lambda: whole, sort=sort, page=page)
+    return pagination.build(found, lambda: whole, sort=sort, page=page)
 
 
 async def orders_by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Order]:
     """Return those of the orders that the actor may see; one statement."""
-    return await rows.by_ids(session, actor, table=Order, may_see=visibility.of_order, row_ids=row_ids)
+    return await fetch.by_ids(session, actor, table=Order, may_see=visibility.of_order, row_ids=row_ids)
 
 
 async def transactions_by_ids(
     session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
 ) -> dict[UUID, Transaction]:
     """Return those of the transactions that the actor may see; one statement."""
-    return await rows.by_ids(
+    return await fetch.by_ids(
         session, actor, table=Transaction, may_see=visibility.of_transaction, row_ids=row_ids
     )
 

@@ -17,11 +17,10 @@ from sqlmodel import col
 
 from models import Receipt
 from models.enums import Scope
-from services.access import attempt_limits as throttle
-from services.access import visibility
+from services.access import attempt_limits, visibility
 from services.access.actor import Actor
 from services.access.permissions import require_scope
-from services.core import public_ids as ids
+from services.core import public_ids
 from services.core.errors import Invalid, NotFound, Unauthenticated
 
 MAX_BYTES = 15 * 1024 * 1024
@@ -59,7 +58,7 @@ async def count_upload(session: AsyncSession, actor: Actor) -> bool:
     if actor.user is None:
         raise Unauthenticated
     require_scope(actor, Scope.ORDERS)
-    return await throttle.count_upload(session, user_id=actor.user.id)
+    return await attempt_limits.count_upload(session, user_id=actor.user.id)
 
 
 async def received(chunks: AsyncIterator[bytes], *, content_type: str, folder: Path) -> Upload:
@@ -150,7 +149,7 @@ async def find(session: AsyncSession, actor: Actor, *, receipt_id: UUID) -> Rece
         Forbidden: the access token lacks the scope READ.
     """
     require_scope(actor, Scope.READ)
-    seen = visibility.of_receipt(actor, ids.encode("Receipt", receipt_id))
+    seen = visibility.of_receipt(actor, public_ids.encode("Receipt", receipt_id))
     statement = select(Receipt).where(col(Receipt.id) == receipt_id, seen)
     return (await session.execute(statement)).scalar_one_or_none()
 
@@ -163,7 +162,7 @@ async def own(session: AsyncSession, actor: Actor, *, public_id: str) -> Receipt
         NotFound: there is none that is the actor's own.
     """
     path = ["input", "receipt"]
-    row = await session.get(Receipt, ids.decode("Receipt", public_id, path=path))
+    row = await session.get(Receipt, public_ids.decode("Receipt", public_id, path=path))
     if row is None or row.owner_id != actor.id:
         raise NotFound("There is no such receipt", path=path)
     return row

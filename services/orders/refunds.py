@@ -21,11 +21,11 @@ from models.enums import (
 from services.access.actor import Actor
 from services.access.collective_refs import named
 from services.access.permissions import Action, require
-from services.core import user_text as texts
+from services.core import user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.money import AskedAmount, allocate, round_half_away, to_minor
 from services.core.party import OUTSIDE, Party
-from services.ledger import posting as ledger
+from services.ledger import posting
 from services.ledger.transaction_amounts import Figures, Leg, legs, merged, unconverted
 from services.messaging import outbox
 from services.orders import transitions
@@ -77,7 +77,7 @@ async def refund(
         require(actor, Action.REFUND_DONATION, subject)
         raise InvalidState(f"There is no refund of {order.type}", path=["input", "id"])
     require(actor, REFUNDABLE[OrderType(order.type)], subject)
-    why = texts.clean(reason, path=["input", "reason"])
+    why = user_text.clean(reason, path=["input", "reason"])
     original, earlier = await _lock(session, order)
     left = _left(original, earlier)
     part = _asked(order, left, amount)
@@ -237,7 +237,7 @@ async def _post(
     platform_id = actor.platform_id
     assert platform_id is not None  # noqa: S101 - every installation has its platform
     group_id = new_id()
-    row = ledger.transaction_row(
+    row = posting.transaction_row(
         _negated(found), payer, payee, kind=TransactionKind.REFUND, order=order,
         transaction_id=refund_id, group_id=group_id,
     )  # fmt: skip
@@ -246,8 +246,8 @@ async def _post(
     ]
     cover = _cover_legs(_receiver(at_once), found.payment_processor_fee)
     if cover:
-        await ledger.lock(session, [*mirrored, *cover])
-    await ledger.post(session, row={**row, "refund_of_id": original.id}, legs=mirrored)
+        await posting.lock(session, [*mirrored, *cover])
+    await posting.post(session, row={**row, "refund_of_id": original.id}, legs=mirrored)
     written = [refund_id]
     if cover:
         written.append(await _cover(session, order, _receiver(at_once), found, legs=cover, group_id=group_id))
@@ -277,10 +277,10 @@ async def _cover(
     """Let the host pay what the processor keeps."""
     host, fee = receiver.host, found.payment_processor_fee
     assert host is not None  # noqa: S101 - a fee is paid on a host's book
-    row = ledger.transaction_row(
+    row = posting.transaction_row(
         unconverted(fee, host.currency), Party(host, host), OUTSIDE,
         kind=TransactionKind.PAYMENT_PROCESSOR_COVER, order=order, group_id=group_id,
     )  # fmt: skip
-    await ledger.post(session, row=row, legs=legs)
+    await posting.post(session, row=row, legs=legs)
     cover_id: UUID = row["id"]
     return cover_id

@@ -16,7 +16,7 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.collectives import members
 from services.ledger import balances
-from services.sql_json import shape as shown
+from services.sql_json import shape
 from services.sql_json.fragments import Piece, Sql, by_places, literal, text, unless_null, value_of
 from services.sql_json.fragments import case as sql_case
 from services.sql_json.shape import Asked, Parts
@@ -105,24 +105,24 @@ class _Writer:
             pieces += [f'{"," if i else ""}"{key}":', *self.pieces(value, row)]
         return text([*pieces, "}"])
 
-    def pieces(self, value: shown.Value, row: _Row, null: str = "null") -> list[Piece]:  # noqa: PLR0911 - one a kind
+    def pieces(self, value: shape.Value, row: _Row, null: str = "null") -> list[Piece]:  # noqa: PLR0911 - one a kind
         """Return the text of a value, in pieces that are never NULL."""
         match value:
-            case shown.Required(inner):
+            case shape.Required(inner):
                 return self.pieces(inner, row, REFUSED)
-            case shown.Constant(json):
+            case shape.Constant(json):
                 return [json]
-            case shown.TypeName(names):
+            case shape.TypeName(names):
                 return _type_name(names, row)
-            case shown.Amount():
+            case shape.Amount():
                 return _amount(value, row, null)
-            case shown.One(of, column, parts):
+            case shape.One(of, column, parts):
                 return self._one(of, column, parts, row, null)
-            case shown.Host(parts):
+            case shape.Host(parts):
                 return self._host(parts, row, null)
-            case shown.BalanceIn():
+            case shape.BalanceIn():
                 return self._balance(value, row, null)
-            case shown.Members():
+            case shape.Members():
                 return self._members(value, row)
         return unless_null(_of_column(value, row[value.column]), null, row.may_lack(value.column))
 
@@ -150,7 +150,7 @@ class _Writer:
         host_id = case((is_event, parent.c.host_id), else_=row.c.host_id)
         return self._joined(Collective, host_id, visibility.of_collective, parts, null)
 
-    def _balance(self, value: shown.BalanceIn, row: _Row, null: str) -> list[Piece]:
+    def _balance(self, value: shape.BalanceIn, row: _Row, null: str) -> list[Piece]:
         currency = bindparam(value.name, self.asked.given[value.name], type_=Text)
         line = balances.sum_of(literal_column(row["id"], Uuid), currency).lateral(self.name())
         is_there = row.c.id.is_not(None)
@@ -159,7 +159,7 @@ class _Writer:
         whole = self.object(value.parts, _Row(line.name, line.c))
         return [sql_case(f"{line.name}.currency IS NULL", null, whole)]
 
-    def _members(self, value: shown.Members, row: _Row) -> list[Piece]:
+    def _members(self, value: shape.Members, row: _Row) -> list[Piece]:
         key: members.MembersKey = self.asked.given[value.name]
         inner = members.first_of(self.actor, literal_column(row["id"], Uuid), key).subquery(self.name())
         member = _Row(inner.name, inner.c, Member)
@@ -200,16 +200,16 @@ def _column(of: Sql, name: str) -> Any:
     return literal_column(of).label(name)
 
 
-def _of_column(value: shown.Column | shown.PublicId, column: Sql) -> list[Piece]:
+def _of_column(value: shape.Column | shape.PublicId, column: Sql) -> list[Piece]:
     """Return the text of a column that is not NULL."""
     match value:
-        case shown.PublicId(kind):
+        case shape.PublicId(kind):
             return [f'"{MARK}{kind} ', Sql(f"{column}::text"), f'{MARK}"']
-        case shown.Column("code"):
+        case shape.Column("code"):
             return ['"', column, '"']
-        case shown.Column("words"):
+        case shape.Column("words"):
             return [Sql(f"to_json({column})::text")]
-        case shown.Column("moment"):
+        case shape.Column("moment"):
             return ['"', Sql(f"to_char(timezone('UTC', {column}), {literal(_MOMENT)})"), '"']
     return [Sql(f"{column}::text")]
 
@@ -219,13 +219,13 @@ def _type_name(names: tuple[tuple[str, str], ...], row: _Row) -> list[Piece]:
     return ['"', Sql(f"CASE {cases} END"), '"']
 
 
-def _amount(value: shown.Amount, row: _Row, null: str) -> list[Piece]:
+def _amount(value: shape.Amount, row: _Row, null: str) -> list[Piece]:
     minor, currency = row[value.minor], row[value.currency]
     pieces: list[Piece] = ["{"]
     for i, (key, part) in enumerate(value.parts):
         pieces.append(f'{"," if i else ""}"{key}":')
         match part:
-            case shown.Constant(json):
+            case shape.Constant(json):
                 pieces.append(json)
             case "value":
                 pieces += ['"', value_of(minor, currency), '"']

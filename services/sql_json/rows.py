@@ -14,8 +14,8 @@ from sqlalchemy import Select
 
 from services.access.actor import Actor
 from services.collectives import members
-from services.core import public_ids as ids
-from services.sql_json import builder as writer
+from services.core import public_ids
+from services.sql_json import builder
 from services.sql_json.shape import Asked, Unwritten
 
 _BETWEEN = "\0"
@@ -70,7 +70,7 @@ class Writing:
 
     def statement(self, actor: Actor, inner: Select[Any], key: str, *, descending: bool) -> Select[Any]:
         """Return what writes the rows that `inner` finds, in the order of `key` and the id."""
-        return writer.statement(actor, self.asked, inner, key=key, descending=descending)
+        return builder.statement(actor, self.asked, inner, key=key, descending=descending)
 
     @property
     def is_whole(self) -> bool:
@@ -85,10 +85,10 @@ class Writing:
         """
         # All at once: what is done for each row counts, of a list of a hundred.
         text = _BETWEEN.join([row.text for row in found if row.text is not None])
-        if writer.REFUSED in text:
+        if builder.REFUSED in text:
             raise Unwritten
-        if writer.MARK in text:
-            parts = text.split(writer.MARK)
+        if builder.MARK in text:
+            parts = text.split(builder.MARK)
             parts[1::2] = [_public_id(part) for part in parts[1::2]]
             text = "".join(parts)
         texts = text.split(_BETWEEN) if text else ()
@@ -99,4 +99,4 @@ class Writing:
 def _public_id(marked: str) -> str:
     """Return the public id of what stands between marks: the same few things are shown again and again."""
     kind, _, row_id = marked.partition(" ")
-    return ids.encode(kind, UUID(row_id))
+    return public_ids.encode(kind, UUID(row_id))

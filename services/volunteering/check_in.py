@@ -17,14 +17,13 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import Ref, named, require_open, resolve
 from services.access.permissions import Action, Subject, require
-from services.collectives import event_capacity as places
-from services.collectives import platform_policy as platform
+from services.collectives import event_capacity, platform_policy
 from services.collectives.event_capacity import PATH
-from services.core import pagination as pages
+from services.core import pagination
 from services.core.errors import Invalid, InvalidState, LimitExceeded, SelfApproval
 from services.core.pagination import Page, PageRequest, Sort
 from services.core.party import Party
-from services.identity import email_addresses as addresses
+from services.identity import email_addresses
 from services.volunteering import hours
 
 
@@ -61,13 +60,13 @@ async def check_in(
         raise Invalid("Name a user or an email address", path=["input", "user"])
     parties = await resolve(session, actor, {"event": event} | ({"user": user} if user else {}))
     row = named(parties["event"])
-    places.require_event(row)
+    event_capacity.require_event(row)
     require(actor, Action.CHECK_IN, Subject(collective=row))
-    row = await places.locked(session, row)
+    row = await event_capacity.locked(session, row)
     person = await _person(session, actor, known=parties.get("user"), email=email)
-    earlier = await places.attendance(session, row.id, person.id)
+    earlier = await event_capacity.attendance(session, row.id, person.id)
     if earlier is not None:
-        rows = await places.rows_of(session, row, user_ids=[person.id])
+        rows = await event_capacity.rows_of(session, row, user_ids=[person.id])
         return CheckedIn(await session.get_one(Order, earlier.order_id), rows.get(person.id))
     nonprofit = await _opened(session, row)
     member = await _attendee(session, actor, row, person)
@@ -89,7 +88,9 @@ async def _person(
 ) -> Collective:
     """Return who is to be checked in; an unknown address becomes an unclaimed user."""
     path = ["input", "user" if known else "email"]
-    person = named(known) if known else await addresses.known_or_new_user(session, email or "", path=path)
+    person = (
+        named(known) if known else await email_addresses.known_or_new_user(session, email or "", path=path)
+    )
     if person.type != CollectiveType.USER:
         raise Invalid("Only people come to events", path=path)
     require_open(person, path=path)
@@ -104,13 +105,13 @@ async def _opened(session: AsyncSession, event: Collective) -> Collective:
     Raises:
         InvalidState: it is not.
     """
-    places.require_takes_place(event, over_allowed=True)
+    event_capacity.require_takes_place(event, over_allowed=True)
     assert event.parent_id is not None and event.starts_at is not None  # noqa: S101, PT018 - events have them
     nonprofit = await session.get_one(Collective, event.parent_id)
     if nonprofit.type != CollectiveType.NONPROFIT:
         raise InvalidState("Only a nonprofit's event credits hours", path=PATH)
     hours.require_issuer(nonprofit, path=PATH)
-    policy = await platform.policy(session)
+    policy = await platform_policy.policy(session)
     if now() < event.starts_at - timedelta(minutes=policy.check_in_minutes):
         text = f"Check-in opens {policy.check_in_minutes} minutes before the start"
         raise InvalidState(text, path=PATH)
@@ -119,10 +120,10 @@ async def _opened(session: AsyncSession, event: Collective) -> Collective:
 
 async def _attendee(session: AsyncSession, actor: Actor, event: Collective, person: Collective) -> Member:
     """Return the row ATTENDEE, written where it is missing; who waited waits no more."""
-    row = (await places.rows_of(session, event, user_ids=[person.id])).get(person.id)
+    row = (await event_capacity.rows_of(session, event, user_ids=[person.id])).get(person.id)
     if row is not None and row.role == MemberRole.ATTENDEE:
         return row
-    attending, _ = await places.count(session, event)
+    attending, _ = await event_capacity.count(session, event)
     if event.capacity is not None and attending >= event.capacity:
         raise LimitExceeded("The event is full", path=PATH)
     if row is not None:
@@ -167,13 +168,13 @@ async def check_out(session: AsyncSession, actor: Actor, *, event: Ref, user: Re
     """
     parties = await resolve(session, actor, {"event": event, "user": user})
     row, person = named(parties["event"]), named(parties["user"])
-    places.require_event(row)
+    event_capacity.require_event(row)
     require(actor, Action.CHECK_OUT, Subject(collective=row))
     path = ["input", "user"]
     if person.id == actor.id:
         raise SelfApproval("Somebody else checks you in and out", path=path)
-    row = await places.locked(session, row)
-    attended = await places.attendance(session, row.id, person.id)
+    row = await event_capacity.locked(session, row)
+    attended = await event_capacity.attendance(session, row.id, person.id)
     if attended is None:
         raise InvalidState(f"{person.slug} was not checked in", path=path)
     order = await session.get_one(Order, attended.order_id)
@@ -238,7 +239,7 @@ async def pages_of(
     def rows_of(event_id: object) -> Select[Attendance]:
         return select(Attendance).where(col(Attendance.event_id) == event_id, visibility.of_attendance(actor))
 
-    inner = pages.narrow(rows_of(event.c.id), sort=FIRST_COME, page=page).lateral("page")
+    inner = pagination.narrow(rows_of(event.c.id), sort=FIRST_COME, page=page).lateral("page")
     row = aliased(Attendance, inner)
     statement = (
         select(row)
@@ -250,6 +251,6 @@ async def pages_of(
     for came in (await session.execute(statement)).scalars():
         found[came.event_id].append(came)
     return {
-        event_id: pages.build(rows, partial(rows_of, event_id), sort=FIRST_COME, page=page)
+        event_id: pagination.build(rows, partial(rows_of, event_id), sort=FIRST_COME, page=page)
         for event_id, rows in found.items()
     }

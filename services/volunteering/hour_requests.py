@@ -15,10 +15,9 @@ from models.enums import CollectiveType
 from services.access.actor import Actor
 from services.access.collective_refs import Ref, named, require_open, resolve
 from services.access.permissions import Action, Subject, require
-from services.collectives import platform_policy as platform
+from services.collectives import platform_policy
 from services.core.errors import Invalid
-from services.identity import authentication as identity
-from services.identity import email_addresses as addresses
+from services.identity import authentication, email_addresses
 from services.messaging import outbox
 from services.orders.base import created, insert_order
 from services.volunteering.hours import new_order, require_issuer, summary
@@ -60,7 +59,7 @@ async def log(
     asked = await _resolved(session, actor, nonprofit=nonprofit, volunteer=volunteer, event=event)
     check_times(starts_at, ends_at, zone=asked.nonprofit.timezone or "UTC")
     coordinator_id = await _coordinator(session, asked, coordinator_email)
-    policy = await platform.policy(session)
+    policy = await platform_policy.policy(session)
     order = new_order(
         actor, order_id=order_id, nonprofit=asked.nonprofit, user=asked.volunteer, starts_at=starts_at,
         ends_at=ends_at, event_id=asked.event.id if asked.event else None, description=description,
@@ -121,10 +120,10 @@ async def _coordinator(session: AsyncSession, asked: _Asked, email: str | None) 
     if email is None:
         return None
     path = ["input", "coordinatorEmail"]
-    address = addresses.checked_email(email, path=path)
-    known = await addresses.user_of_email(session, address)
+    address = email_addresses.checked_email(email, path=path)
+    known = await email_addresses.user_of_email(session, address)
     if known is None:
-        known, _ = await identity.create_user(session, email=address, name="Invited coordinator")
+        known, _ = await authentication.create_user(session, email=address, name="Invited coordinator")
     if known.id == asked.volunteer.id:
         raise Invalid("Nobody coordinates their own hours", path=path)
     return known.id

@@ -27,12 +27,11 @@ from models.enums import (
 from services.access.actor import Actor
 from services.access.collective_refs import named, require_open
 from services.access.permissions import Action, Subject, require
-from services.collectives import members
-from services.collectives import platform_policy as platform
-from services.core import user_text as texts
+from services.collectives import members, platform_policy
+from services.core import user_text
 from services.core.errors import Conflict, Invalid, InvalidState, SelfApproval
 from services.core.money import AskedAmount, Money, round_half_away, to_minor
-from services.ledger import posting as ledger
+from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
 from services.orders.base import Placed, action, add_actions, created, insert_order
@@ -79,7 +78,7 @@ def new_order(
     return Order(
         id=order_id, type=OrderType.HOURS, status=OrderStatus.PENDING, created_by_id=actor.id,
         from_id=nonprofit.id, to_id=user.id, currency=CURRENTS, amount=currents_of(ends_at - starts_at),
-        description=texts.clean(description, path=["input", "description"]), event_id=event_id,
+        description=user_text.clean(description, path=["input", "description"]), event_id=event_id,
         starts_at=starts_at, ends_at=ends_at, policy_id=policy.id, has_public_side=False,
         platform_fee_bps=actor.platform_fee_bps,
     )  # fmt: skip
@@ -172,7 +171,7 @@ def approval_steps(actor: Actor, order: Order, *, reason: str | None) -> list[Or
 async def issue(session: AsyncSession, actor: Actor, order: Order) -> None:
     """Issue the currents of an order from its nonprofit. Locks: the two accounts."""
     assert actor.platform_id is not None  # noqa: S101 - every installation has its platform
-    await ledger.post_currents(
+    await posting.post_currents(
         session, order=order, platform_id=actor.platform_id, kind=TransactionKind.HOURS,
         kind_from=LedgerAccountKind.ISSUANCE,
     )  # fmt: skip
@@ -204,7 +203,7 @@ async def credit(
         raise Conflict("The user has other hours at that time", path=["input", "user"])
     order = new_order(
         actor, order_id=order_id, nonprofit=nonprofit, user=user, starts_at=starts_at, ends_at=ends_at,
-        event_id=event_id, description=description, policy=await platform.policy(session),
+        event_id=event_id, description=description, policy=await platform_policy.policy(session),
     )  # fmt: skip
     steps: Sequence[OrderAction] = [created(order)]
     if not pending:

@@ -23,15 +23,14 @@ from models.enums import (
 from services.access.actor import Actor
 from services.access.collective_refs import Ref, named, require_open, resolve_one
 from services.access.permissions import Action, require
-from services.collectives import collectives
-from services.collectives import platform_policy as platform
-from services.core import user_text as texts
+from services.collectives import collectives, platform_policy
+from services.core import user_text
 from services.core.errors import Invalid, LimitExceeded
 from services.core.money import AskedAmount, to_minor_or_zero
 from services.database.constraint_errors import problem_of
-from services.identity import authentication as identity
+from services.identity import authentication
 from services.identity.authentication import SignedIn
-from services.ledger import posting as ledger
+from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
 from services.orders.base import action, created, insert_order
@@ -51,7 +50,7 @@ async def decide(
     row = await _nonprofit(session, actor, nonprofit, action=Action.DECIDE_ISSUER)
     if approve:
         require_open(row, path=["input", "nonprofit"])
-    why = texts.clean(reason, path=["input", "reason"], max_length=1000)
+    why = user_text.clean(reason, path=["input", "reason"], max_length=1000)
     if not approve and not why:
         raise Invalid("A refusal needs a reason", path=["input", "reason"])
     await collectives.lock(session, row.id)
@@ -92,7 +91,7 @@ async def set_cap(
         Invalid: it is no nonprofit, the amount is not in CUR, or the moment has passed.
     """
     row = await _nonprofit(session, actor, nonprofit, action=Action.SET_ISSUANCE_CAP)
-    platform.require_future(valid_from)
+    platform_policy.require_future(valid_from)
     minor = None
     if amount is not None:
         minor = to_minor_or_zero(amount, path=["input", "amount"], currency=CURRENTS)
@@ -130,9 +129,9 @@ async def claim(session: AsyncSession, actor: Actor, *, token: str, session_days
     Raises:
         NotFound: the token is unknown, used or expired.
     """
-    done = await identity.verify_email(session, actor, token=token, session_days=session_days)
+    done = await authentication.verify_email(session, actor, token=token, session_days=session_days)
     if done.is_claimed_now:
-        await give_bonus(session, user=done.user, platform_id=await platform.row_id(session))
+        await give_bonus(session, user=done.user, platform_id=await platform_policy.row_id(session))
     return done
 
 
@@ -142,7 +141,7 @@ async def give_bonus(session: AsyncSession, *, user: Collective, platform_id: UU
     A cap of the platform's own issuance, once reached, ends the bonus: it keeps nobody out. Locks: the
     platform's ISSUANCE account and the user's balance.
     """
-    policy = await platform.policy(session)
+    policy = await platform_policy.policy(session)
     if policy.signup_bonus_minor == 0 or user.archived_at is not None:
         return None
     if await _absorbed_another(session, user.id) and await _had_bonus(session, user.id):
@@ -154,7 +153,7 @@ async def give_bonus(session: AsyncSession, *, user: Collective, platform_id: UU
     try:
         async with session.begin_nested():
             await insert_order(session, order, _steps(order))
-            await ledger.post_currents(
+            await posting.post_currents(
                 session, order=order, platform_id=platform_id, kind=TransactionKind.BONUS,
                 kind_from=LedgerAccountKind.ISSUANCE,
             )  # fmt: skip

@@ -3,12 +3,12 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Collective
-from services.access import attempt_limits as throttle
+from services.access import attempt_limits
 from services.access.actor import Actor
 from services.access.permissions import Action, Subject, require
-from services.core import user_text as texts
+from services.core import user_text
 from services.core.errors import RateLimited
-from services.identity import email_addresses as addresses
+from services.identity import email_addresses
 from services.messaging import outbox
 
 
@@ -25,11 +25,11 @@ async def invite(
     volunteer = actor.user
     assert volunteer is not None  # noqa: S101 - require has seen to it
     payload = {
-        "nonprofit": texts.required(name, path=["input", "newNonprofit", "name"]), "name": volunteer.name,
-        "email": addresses.checked_email(email, path=["input", "newNonprofit", "email"]),
-        "description": texts.clean(description, path=["input", "description"]) or "",
+        "nonprofit": user_text.required(name, path=["input", "newNonprofit", "name"]), "name": volunteer.name,
+        "email": email_addresses.checked_email(email, path=["input", "newNonprofit", "email"]),
+        "description": user_text.clean(description, path=["input", "description"]) or "",
     }  # fmt: skip
-    if not await throttle.count_nomination(session, user_id=volunteer.id, email=payload["email"]):
+    if not await attempt_limits.count_nomination(session, user_id=volunteer.id, email=payload["email"]):
         raise RateLimited("Too many invitations; try again tomorrow", path=["input", "newNonprofit", "email"])
     await outbox.to_address(
         session, address=payload["email"], template="nonprofit_nominated", payload=_for_stranger(volunteer)

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine
 import models
 from models import Transaction, new_id
 from models.iso4217 import CURRENCIES
-from services.database import engine as databases
+from services.database import engine as database_engine
 from services.database import migrations
 from tests.conftest import Database, Server
 
@@ -39,7 +39,7 @@ CATALOGUE = """
 def empty(server: Server) -> str:
     """Return the owner's URL of a database without tables."""
     name = f"migrated_{new_id().hex[-12:]}"
-    databases.create_database(server.url, name)
+    database_engine.create_database(server.url, name)
     return server.database_url(name)
 
 
@@ -50,7 +50,7 @@ def catalogue(url: str) -> list[tuple[Any, ...]]:
 
 
 def test_the_models_and_the_migrations_agree(database: Database) -> None:
-    engine = create_engine(databases.psycopg_url(database.owner_url))
+    engine = create_engine(database_engine.psycopg_url(database.owner_url))
     with engine.connect() as connection:
         config = migrations.configuration(database.owner_url)
         config.attributes["connection"] = connection

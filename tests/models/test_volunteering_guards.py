@@ -9,7 +9,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from models import new_id
-from services.core import public_ids as ids
+from services.core import public_ids
 from tests.conftest import Database
 from tests.donation_world import done
 from tests.factories import World, money, of
@@ -63,8 +63,8 @@ async def _orders(world: World, scene: TimeScene) -> dict[str, UUID]:
         "cash_out": done(await world.do("cashOut", "order { id }", by=scene.john, amount=money("10.00"))),
     }  # fmt: skip
     done(await world.do("approveOrder", "order { id }", by=scene.mark, id=orders["approved"]))
-    found = {name: ids.decode("Order", order_id, path=[]) for name, order_id in orders.items()}
-    return found | {"offer": ids.decode("Offer", offer_id, path=[])}
+    found = {name: public_ids.decode("Order", order_id, path=[]) for name, order_id in orders.items()}
+    return found | {"offer": public_ids.decode("Offer", offer_id, path=[])}
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from models.enums import CollectiveType, FeesPayer, LedgerAccountKind, Transacti
 from services.core.errors import AmountTooSmall, Invalid
 from services.core.money import allocate, convert, round_half_away, share
 from services.core.party import Party
-from services.ledger import transaction_amounts as settlement
+from services.ledger import transaction_amounts
 from services.ledger.exchange_rates import Quote
 from services.ledger.transaction_amounts import Figures, Leg, Terms
 from services.orders import refunds
@@ -54,7 +54,7 @@ class Movement:
     def figures(self) -> Figures:
         """Compute the figures; discard an example that is refused."""
         try:
-            return settlement.figures(
+            return transaction_amounts.figures(
                 self.amount, self.currency, self.payer, self.payee, terms=self.terms,
                 quotes=self.quotes,
             )  # fmt: skip
@@ -64,7 +64,7 @@ class Movement:
 
     def legs(self, found: Figures) -> list[Leg]:
         """Return the legs of figures."""
-        return settlement.legs(found, self.payer, self.payee, platform_id=PLATFORM)
+        return transaction_amounts.legs(found, self.payer, self.payee, platform_id=PLATFORM)
 
 
 @st.composite
@@ -90,11 +90,11 @@ def movements(draw: st.DrawFn, ways: Sequence[str] = ("outside", "cross", "insid
     )  # fmt: skip
     quotes = {
         pair: Quote(*pair, Decimal(1) if pair[0] == pair[1] else draw(rates), None, None, "")
-        for pair in dict.fromkeys(settlement.pairs(code, payer, payee))
+        for pair in dict.fromkeys(transaction_amounts.pairs(code, payer, payee))
     }
     return Movement(
         draw(amounts), code, payer, payee,
-        settlement.fees_of(terms, payer, payee, platform_id=PLATFORM), quotes,
+        transaction_amounts.fees_of(terms, payer, payee, platform_id=PLATFORM), quotes,
     )  # fmt: skip
 
 
@@ -215,7 +215,7 @@ def test_refunds_in_parts_add_up_to_the_whole(moved: Movement, data: st.DataObje
         rest_of["to_collective_amount"] = rest_of["to_host_amount"]
     assert set(rest_of.values()) == {0}
     balances = [
-        leg for leg in settlement.merged([*moved.legs(found), *lines])
+        leg for leg in transaction_amounts.merged([*moved.legs(found), *lines])
         if leg.kind != LedgerAccountKind.CASH and leg.owner_id != _receiving_host(moved)
     ]  # fmt: skip
     assert balances == []

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from models import new_id
-from services.core import public_ids as ids
+from services.core import public_ids
 from tests.bad_input_world import Stage, made
 from tests.factories import World, money, public_id
 
@@ -173,7 +173,7 @@ async def test_more_than_100_ids_are_refused(stage: Stage, count: int) -> None:
 async def test_no_ids_are_no_nodes_and_unknown_ones_are_null(stage: Stage) -> None:
     query = "query($ids: [ID!]!) { nodes(ids: $ids) { id } }"
     assert await stage.world.ask(query, by=stage.boss, ids=[]) == {"nodes": []}
-    unknown = [public_id(kind, new_id()) for kind in ids.PREFIXES]
+    unknown = [public_id(kind, new_id()) for kind in public_ids.PREFIXES]
     assert await stage.world.ask(query, by=stage.boss, ids=unknown) == {"nodes": [None] * len(unknown)}
 
 

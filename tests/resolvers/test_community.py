@@ -10,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import Collective, new_id, now
 from models.enums import LedgerAccountKind, MemberRole
-from services.ledger import posting as ledger
-from services.ledger import transaction_amounts as settlement
+from services.ledger import posting, transaction_amounts
 from tests.donation_world import code, done
 from tests.factories import Person, World, money, of
 from tests.hours_world import TimeScene, issuer, yesterday
@@ -52,13 +51,13 @@ async def issued(
         "refund_of_id": refund_of, "from_collective_id": from_id, "to_collective_id": to_id,
         "from_host_id": platform_id, "to_host_id": platform_id, "has_public_side": False,
         "at": (now() - timedelta(days=days_ago)).isoformat(),
-        **asdict(settlement.unconverted(amount, settlement.CURRENTS)),
+        **asdict(transaction_amounts.unconverted(amount, transaction_amounts.CURRENTS)),
     }  # fmt: skip
-    legs = settlement.currents_legs(
+    legs = transaction_amounts.currents_legs(
         book_id=platform_id, from_id=from_id, to_id=to_id, amount=amount, kind_from=LedgerAccountKind.ISSUANCE
     )
     async with scene.world.sessions() as session, session.begin():
-        await ledger.post(session, row=row, legs=legs)
+        await posting.post(session, row=row, legs=legs)
     return UUID(str(row["id"]))
 
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from services.core.settings import Settings
-from services.database import engine as databases
+from services.database import engine as database_engine
 from tests.conftest import Database
 from tests.donation_world import Scene, code, done, status
 from tests.factories import World
@@ -33,9 +33,9 @@ async def scene(shared: World) -> Scene:
 @asynccontextmanager
 async def another_server(scene: Scene, settings: Settings) -> AsyncIterator[Scene]:
     """Let the scene be served by another process: with connections of its own."""
-    engine = databases.connect(settings)
+    engine = database_engine.connect(settings)
     world = copy(scene.world)
-    world.sessions = databases.sessions(engine)
+    world.sessions = database_engine.sessions(engine)
     yield replace(scene, world=world)
     await engine.dispose()
 

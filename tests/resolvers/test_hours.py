@@ -10,7 +10,7 @@ import pytest
 
 from models import now
 from models.enums import MemberRole
-from services.access import attempt_limits as throttle
+from services.access import attempt_limits
 from services.core.errors import Invalid
 from services.volunteering import hour_requests
 from services.volunteering.hours import currents_of
@@ -294,16 +294,16 @@ async def test_invitations_of_unknown_nonprofits_are_limited_by_user_and_by_addr
         return made["errors"][0]["code"] if made["errors"] else None
 
     assert await nominated(scene.john, "bees@example.org", dryRun=True) is None, "which counts for nothing"
-    for _ in range(throttle.NOMINATIONS_PER_ACCOUNT):
+    for _ in range(attempt_limits.NOMINATIONS_PER_ACCOUNT):
         assert await nominated(scene.john, "bees@example.org") is None
     for by in (scene.john, scene.mark):
         assert await nominated(by, "Bees@Example.org") == "RATE_LIMITED"
-    for number in range(throttle.NOMINATIONS_PER_ACCOUNT, throttle.NOMINATIONS_PER_USER):
+    for number in range(attempt_limits.NOMINATIONS_PER_ACCOUNT, attempt_limits.NOMINATIONS_PER_USER):
         assert await nominated(scene.john, f"bees{number}@example.org") is None
     assert await nominated(scene.john, "wasps@example.org") == "RATE_LIMITED"
     assert await nominated(scene.mark, "wasps@example.org") is None
     sent = await mails(scene.world, "nonprofit_nominated")
-    assert len(sent) == throttle.NOMINATIONS_PER_USER + 1
+    assert len(sent) == attempt_limits.NOMINATIONS_PER_USER + 1
 
 
 async def test_an_admin_logs_hours_for_a_volunteer_and_a_stranger_does_not(scene: TimeScene) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from models import Member, now
 from models.enums import MemberRole, Scope
 from schema.execution import unit_of_work
-from services.access import attempt_limits as throttle
+from services.access import attempt_limits
 from services.access.actor import token_hash
 from services.identity.authentication import MAX_PASSWORD
 from tests.conftest import Database
@@ -207,10 +207,10 @@ async def test_ten_tries_of_an_account_then_even_the_right_password_waits(
 ) -> None:
     await joined(world)
     kept = "SELECT attempts FROM throttle WHERE key = 'sign-in:account:ada@example.org'"
-    for tried in (1, throttle.PER_ACCOUNT):
+    for tried in (1, attempt_limits.PER_ACCOUNT):
         assert await sign_in(world, password="wrong", email="ADA@example.org") == "INVALID_INPUT"
         assert await world.scalar(kept) == tried
-        await set_attempts(world, throttle.PER_ACCOUNT - 1 if tried == 1 else tried)
+        await set_attempts(world, attempt_limits.PER_ACCOUNT - 1 if tried == 1 else tried)
     before = await world.fingerprint()
     assert await sign_in(world) == "RATE_LIMITED"
     assert await world.fingerprint() == before
@@ -232,7 +232,7 @@ async def test_tries_are_counted_by_network_address(world: World) -> None:
         return [await one(address, f"u{i}@example.org") for i in range(3)]
 
     assert await tried("192.0.2.1") == ["INVALID_INPUT"] * 3
-    await set_attempts(world, throttle.PER_ADDRESS - 2, key="sign-in:address:192.0.2.1")
+    await set_attempts(world, attempt_limits.PER_ADDRESS - 2, key="sign-in:address:192.0.2.1")
     assert await tried("192.0.2.1") == ["INVALID_INPUT"] * 2 + ["RATE_LIMITED"]
     assert await tried("192.0.2.2") == ["INVALID_INPUT"] * 3
 

@@ -11,8 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import IssuanceCap, new_id, now
 from models.enums import CapPeriod, CollectiveType, LedgerAccountKind
-from services.ledger import posting as ledger
-from services.ledger import transaction_amounts as settlement
+from services.ledger import posting, transaction_amounts
 from tests.donation_world import code, done
 from tests.factories import Person, World, money, of
 from tests.hours_world import TimeScene, yesterday
@@ -105,13 +104,13 @@ async def issued(scene: TimeScene, amount: int, *, days_ago: int) -> None:
         "id": new_id(), "group_id": new_id(), "kind": "HOURS", "from_collective_id": from_id,
         "to_collective_id": to_id, "from_host_id": platform_id, "to_host_id": platform_id,
         "has_public_side": False, "at": (now() - timedelta(days=days_ago)).isoformat(),
-        **asdict(settlement.unconverted(amount, settlement.CURRENTS)),
+        **asdict(transaction_amounts.unconverted(amount, transaction_amounts.CURRENTS)),
     }  # fmt: skip
-    legs = settlement.currents_legs(
+    legs = transaction_amounts.currents_legs(
         book_id=platform_id, from_id=from_id, to_id=to_id, amount=amount, kind_from=LedgerAccountKind.ISSUANCE
     )
     async with scene.world.sessions() as session, session.begin():
-        await ledger.post(session, row=row, legs=legs)
+        await posting.post(session, row=row, legs=legs)
 
 
 async def test_a_cap_holds_from_its_moment_on(world: World) -> None:

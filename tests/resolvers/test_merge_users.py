@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import Invitation, now
 from models.enums import CollectiveType, MemberRole
-from services.identity import email_addresses as addresses
+from services.identity import email_addresses
 from tests.donation_world import code, done
 from tests.factories import Person, World, money, of, public_id
 from tests.hours_world import TimeScene, yesterday
@@ -60,7 +60,7 @@ async def roles(world: World, person: Person) -> list[tuple[str, str]]:
 
 async def owner_of(world: World, address: str) -> str | None:
     async with world.sessions() as session:
-        found = await addresses.user_of_email(session, address)
+        found = await email_addresses.user_of_email(session, address)
         return found.slug if found else None
 
 

@@ -7,8 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.enums import MemberRole, Topic
-from services.messaging import outbox
-from services.messaging import preferences as notifications
+from services.messaging import outbox, preferences
 from services.messaging.templates import TEMPLATES
 from tests.donation_world import Scene, code, done
 from tests.factories import Person, World, money, of
@@ -36,8 +35,8 @@ async def mailed(world: World, template: str | None = None) -> list[str]:
 
 
 def test_every_template_has_a_topic_or_always_goes() -> None:
-    assert set(TEMPLATES) == set(notifications.TOPICS) | notifications.ALWAYS
-    assert not set(notifications.TOPICS) & notifications.ALWAYS
+    assert set(TEMPLATES) == set(preferences.TOPICS) | preferences.ALWAYS
+    assert not set(preferences.TOPICS) & preferences.ALWAYS
 
 
 async def test_exactly_the_named_topics_are_muted_and_only_oneself_sees_it(world: World) -> None:

@@ -14,7 +14,7 @@ from models import MergedEmail
 from models.enums import Scope
 from schema.execution import unit_of_work
 from schema.server.app import application
-from services.access import attempt_limits as throttle
+from services.access import attempt_limits
 from tests.conftest import Database
 from tests.factories import World
 from tests.resolvers.test_identity import (
@@ -208,7 +208,7 @@ async def asked(world: World, email: str, address: str) -> str:
 @pytest.mark.parametrize("email", [EMAIL, "nobody@example.org"])
 async def test_mails_are_counted_by_address_and_by_network_address(world: World, email: str) -> None:
     await joined(world)
-    for _ in range(throttle.SIGN_UPS_PER_ACCOUNT):
+    for _ in range(attempt_limits.SIGN_UPS_PER_ACCOUNT):
         assert await asked(world, email, "192.0.2.1") == "OK"
     before = await world.fingerprint()
     for address in ("192.0.2.1", "192.0.2.2", ""):
@@ -217,7 +217,7 @@ async def test_mails_are_counted_by_address_and_by_network_address(world: World,
     async with world.sessions() as session, session.begin():
         await session.execute(
             text("UPDATE throttle SET attempts = :most WHERE key = 'password-reset:address:192.0.2.1'"),
-            {"most": throttle.SIGN_UPS_PER_ADDRESS},
+            {"most": attempt_limits.SIGN_UPS_PER_ADDRESS},
         )
     assert await asked(world, "other@example.org", "192.0.2.1") == "RATE_LIMITED"
     assert await asked(world, "other@example.org", "192.0.2.2") == "OK"

@@ -15,7 +15,7 @@ from psycopg import sql
 from models import new_id
 from models.enums import Scope
 from schema.build import schema
-from services.database import engine as databases
+from services.database import engine as database_engine
 from tests.conftest import Database, MakeDatabase, Server
 from tests.factories import Person, World
 from tests.resolvers.matrix_cases import CASES, ONCE, OPEN_TO_ALL, ORDERED, SCOPES, VIEWERS
@@ -35,8 +35,8 @@ class Prepared:
     @asynccontextmanager
     async def world(self, database: Database) -> AsyncIterator[World]:
         """Open a database."""
-        engine = databases.connect(database.settings)
-        world = World(database.settings, databases.sessions(engine))
+        engine = database_engine.connect(database.settings)
+        world = World(database.settings, database_engine.sessions(engine))
         world.platform = self.platform
         try:
             yield world
@@ -91,8 +91,8 @@ def scope_of(case: str) -> Scope:
 @pytest.fixture(scope="module")
 async def prepared(server: Server, make_database: MakeDatabase) -> AsyncIterator[Prepared]:
     database = make_database()
-    engine = databases.connect(database.settings)
-    world = await World.create(database.settings, databases.sessions(engine))
+    engine = database_engine.connect(database.settings)
+    world = await World.create(database.settings, database_engine.sessions(engine))
     people, ids = await populated(world)
     await engine.dispose()
     with clones(server, database) as clone:
@@ -106,10 +106,10 @@ def clones(server: Server, database: Database) -> Iterator[Callable[[], Database
 
     def clone() -> Database:
         name = f"clone_{new_id().hex[-12:]}"
-        databases.create_database(server.url, name, template=database.name)
+        database_engine.create_database(server.url, name, template=database.name)
         made.append(name)
         url = server.database_url
-        return Database(name, url(name), url(name, role=databases.APP_ROLE))
+        return Database(name, url(name), url(name, role=database_engine.APP_ROLE))
 
     yield clone
     with psycopg.connect(server.url, autocommit=True) as connection:

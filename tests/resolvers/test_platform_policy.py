@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import now
 from models.enums import MemberRole
-from services.collectives import platform_policy as platform
+from services.collectives import platform_policy
 from tests.donation_world import code, done
 from tests.factories import Person, World, money, of
 from tests.hours_world import TimeScene
@@ -58,7 +58,7 @@ async def test_a_new_installation_has_a_policy_and_a_worth_of_currents(world: Wo
     assert found["platformPolicy"] == {**FIRST, "createdBy": None}
     assert (await world.ask(RATE))["fxRate"] == {"rate": "20", "source": "commonweal"}
     async with world.sessions() as session, session.begin():
-        await platform.ensure(session)
+        await platform_policy.ensure(session)
     assert await world.scalar("SELECT count(*) FROM platform_policy") == 1
     assert await world.scalar("SELECT count(*) FROM fx_rate") == 1
 

@@ -15,13 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import Collective, Member, Order, now
 from models.enums import CollectiveType, MemberRole, OrderStatus, OrderType, TransactionKind
-from services.core import public_ids as ids
+from services.core import public_ids
 from services.core.party import OUTSIDE, Party
-from services.database import engine as databases
-from services.database import read_connections as readers
-from services.ledger import exchange_rates as fx
-from services.ledger import posting as ledger
-from services.ledger import transaction_amounts as settlement
+from services.database import engine as database_engine
+from services.database import read_connections
+from services.ledger import exchange_rates, posting, transaction_amounts
 from services.ledger.transaction_amounts import Terms
 from tests.conftest import MakeDatabase
 from tests.factories import Person, World, public_id
@@ -48,8 +46,8 @@ class Crowd:
 @pytest.fixture(scope="module")
 async def crowd(make_database: MakeDatabase) -> AsyncIterator[Crowd]:
     database = make_database()
-    engine = databases.connect(database.settings)
-    world = await World.create(database.settings, databases.sessions(engine))
+    engine = database_engine.connect(database.settings)
+    world = await World.create(database.settings, database_engine.sessions(engine))
     ada = await world.person("ada")
     host = await world.host("host", ada)
     club, other = await world.community("club", host, ada), await world.community("other", host, ada)
@@ -103,11 +101,11 @@ async def post_history(crowd: Crowd, session: Any) -> None:
     moves += [(club, other, 100, TransactionKind.TRANSFER)] * MANY
     transfers = set()
     for payer, payee, amount, kind in moves:
-        quotes = await fx.quotes(session, settlement.pairs("USD", payer, payee))
-        found = settlement.figures(amount, "USD", payer, payee, terms=Terms(), quotes=quotes)
-        row = ledger.transaction_row(found, payer, payee, kind=kind, order=None, at=AT)
-        legs = settlement.legs(found, payer, payee, platform_id=crowd.world.platform.id)
-        await ledger.post(session, row=row, legs=legs)
+        quotes = await exchange_rates.quotes(session, transaction_amounts.pairs("USD", payer, payee))
+        found = transaction_amounts.figures(amount, "USD", payer, payee, terms=Terms(), quotes=quotes)
+        row = posting.transaction_row(found, payer, payee, kind=kind, order=None, at=AT)
+        legs = transaction_amounts.legs(found, payer, payee, platform_id=crowd.world.platform.id)
+        await posting.post(session, row=row, legs=legs)
         if kind is TransactionKind.TRANSFER:
             transfers.add(public_id("Transaction", row["id"]))
     crowd.expected["Transaction"] = transfers
@@ -165,7 +163,7 @@ async def test_pages_give_each_row_once_and_in_order(crowd: Crowd, name: str, si
             break
         assert len(found["edges"]) == size
     named = "Collective" if kind == "Event" else kind
-    keyed = [(key, ids.decode(named, row_id, path=[])) for key, row_id in rows]
+    keyed = [(key, public_ids.decode(named, row_id, path=[])) for key, row_id in rows]
     assert keyed == sorted(keyed, reverse=descending)
     assert len({row_id for _, row_id in rows}) == len(rows) == total
     assert {row_id for _, row_id in rows} >= crowd.expected[kind]
@@ -265,7 +263,7 @@ async def test_node_and_nodes_give_any_type_and_null_for_what_is_not_there(crowd
         ("Member", min(crowd.expected["Member"])), ("Order", min(crowd.expected["Order"])),
         ("Transaction", min(crowd.expected["Transaction"])),
     ]  # fmt: skip
-    unknown = [public_id(kind, crowd.ada.user.id) for kind in ids.PREFIXES if kind != "Collective"]
+    unknown = [public_id(kind, crowd.ada.user.id) for kind in public_ids.PREFIXES if kind != "Collective"]
     asked = [row_id for _, row_id in known] + unknown + [known[0][1]]
     found = await world.ask(f"query($i: [ID!]!) {{ nodes(ids: $i) {{ {fields} }} }}", i=asked)
     there = [{"__typename": name, "id": row_id} for name, row_id in known]
@@ -294,7 +292,7 @@ async def test_a_bad_id_among_good_ones_leaves_no_connection_behind(crowd: Crowd
     body = await crowd.world.execute("query($i: [ID!]!) { nodes(ids: $i) { id } }", i=["x", club, order])
     await asyncio.sleep(0.1)
     assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"]
-    kept = readers.at_hand(crowd.engine)
+    kept = read_connections.at_hand(crowd.engine)
     assert f"Current Checked out connections: {kept}" in crowd.engine.pool.status()
 
 

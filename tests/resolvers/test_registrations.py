@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from services.access import attempt_limits as throttle
-from services.database import engine as databases
+from services.access import attempt_limits
+from services.database import engine as database_engine
 from tests.conftest import Database
 from tests.event_world import MEMBER, EventScene
 from tests.factories import Person, World, of
@@ -236,8 +236,8 @@ async def test_1_to_100_people_are_invited_at_once_in_few_statements(
         await scene.refused("inviteToEvent", "INVALID_INPUT", "emails", by=chris, event=event, emails=given)
     over = await scene.event(starts=-3)
     await scene.refused("inviteToEvent", "INVALID_STATE", "event", by=chris, event=over, emails=emails[:1])
-    engine = databases.connect(shared_database.settings)
-    world = World(scene.world.settings, databases.sessions(engine))
+    engine = database_engine.connect(shared_database.settings)
+    world = World(scene.world.settings, database_engine.sessions(engine))
     used = []
     for some in (emails[:2], emails[2:100]):
         with counted(engine) as sent:
@@ -306,7 +306,7 @@ async def test_a_user_writes_at_most_50_messages_a_day(scene: EventScene) -> Non
     async with scene.world.sessions() as session, session.begin():
         await session.execute(
             text("UPDATE throttle SET attempts = :most WHERE key = :key"),
-            {"most": throttle.MESSAGES_PER_DAY - 1, "key": f"message:{ann.user.id}"},
+            {"most": attempt_limits.MESSAGES_PER_DAY - 1, "key": f"message:{ann.user.id}"},
         )
     assert (await scene.world.do("sendEventMessage", by=ann, **given))["errors"] == []
     for _ in range(2):

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from models import Collective, MergedEmail, now
 from models.enums import CollectiveType
 from schema.execution import unit_of_work
-from services.access import attempt_limits as throttle
+from services.access import attempt_limits
 from tests.conftest import Database
 from tests.factories import Person, World, of
 
@@ -19,7 +19,7 @@ USER = """user { id slug name type currency isClaimed isArchived description ema
     members { totalCount } memberOf { totalCount } orders { totalCount } }"""
 READ = "query($i: ID!, $s: String!) { node(id: $i) { id } collective(slug: $s) { id } }"
 LISTED = """query($f: CollectiveFilter) { collectives(filter: $f) { totalCount nodes { slug } } }"""
-LIMITS = {"account": throttle.SIGN_UPS_PER_ACCOUNT, "address": throttle.SIGN_UPS_PER_ADDRESS}
+LIMITS = {"account": attempt_limits.SIGN_UPS_PER_ACCOUNT, "address": attempt_limits.SIGN_UPS_PER_ADDRESS}
 
 
 async def signed_up(world: World, **given: str) -> dict[str, Any]:

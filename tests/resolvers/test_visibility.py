@@ -10,7 +10,7 @@ import pytest
 
 from models import now
 from models.enums import MemberRole
-from services.database import engine as databases
+from services.database import engine as database_engine
 from tests.conftest import MakeDatabase
 from tests.factories import Person, World, money, of, public_id
 
@@ -239,10 +239,10 @@ class Hidden:
 @pytest.fixture(scope="module")
 async def hidden(make_database: MakeDatabase) -> AsyncIterator[Hidden]:
     database = make_database()
-    engine = databases.connect(database.settings)
+    engine = database_engine.connect(database.settings)
     # To read everything at once costs more than an operation may.
     settings = replace(database.settings, max_cost=1_000_000, rate_capacity=1_000_000)
-    world = await World.create(settings, databases.sessions(engine))
+    world = await World.create(settings, database_engine.sessions(engine))
     found = Hidden(world)
     await people(found)
     await requests(found)

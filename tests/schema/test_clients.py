@@ -12,8 +12,7 @@ from gql.transport.aiohttp import AIOHTTPTransport
 from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXAsyncTransport
 
-from tests import live_server
-from tests import node_runner as node
+from tests import live_server, node_runner
 from tests.conftest import MakeDatabase
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +29,7 @@ def url(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -
 
 def runs(script: str, url: str) -> None:
     """Run a client's script, which asserts what it sees."""
-    assert node.script(node.ready(), script, url).splitlines()[-1] == "ok"
+    assert node_runner.script(node_runner.ready(), script, url).splitlines()[-1] == "ok"
 
 
 def test_apollo_client_persists_queries_and_normalises_its_cache(url: str) -> None:
@@ -42,7 +41,7 @@ def test_urql_asks_by_post_by_get_and_by_hash(url: str) -> None:
 
 
 def test_relay_pages_refetches_and_updates_its_store(url: str) -> None:
-    node.compiled_for_relay()
+    node_runner.compiled_for_relay()
     runs("relay.mjs", url)
 
 
@@ -57,9 +56,9 @@ def test_each_snippet_of_the_page_runs(url: str, language: str, code: str) -> No
     code = code.replace(SHOWN, url)
     if language == "python":
         command = [sys.executable, "-c", code]
-        printed = subprocess.check_output(command, text=True, timeout=node.LONGEST_SECONDS)  # noqa: S603 - our page
+        printed = subprocess.check_output(command, text=True, timeout=node_runner.LONGEST_SECONDS)  # noqa: S603 - our page
     else:
-        printed = node.script(node.ready(), "--input-type=module", "--eval", code)
+        printed = node_runner.script(node_runner.ready(), "--input-type=module", "--eval", code)
     assert printed == "Webpack\n"
 
 

@@ -11,7 +11,7 @@ import pytest
 from graphql import GraphQLSchema, build_schema
 
 from schema.build import sdl
-from tests import node_runner as node
+from tests import node_runner
 
 TOOLS = Path(__file__).parents[1] / "schema_tools"
 SCHEMA = Path(__file__).parents[2] / "schema"
@@ -24,12 +24,12 @@ NOTICE_DAYS = 180
 
 def tool(*arguments: str) -> str:
     """Run a tool of tests/schema_tools, and return what it prints."""
-    return node.script(node.ready(TOOLS, oldest=OLDEST_NODE), *arguments, folder=TOOLS)
+    return node_runner.script(node_runner.ready(TOOLS, oldest=OLDEST_NODE), *arguments, folder=TOOLS)
 
 
 def refusal(*arguments: str) -> str:
     """Return what a tool says that must not be content."""
-    node.ready(TOOLS, oldest=OLDEST_NODE)
+    node_runner.ready(TOOLS, oldest=OLDEST_NODE)
     with pytest.raises(subprocess.CalledProcessError) as raised:
         tool(*arguments)
     return str(raised.value.stdout)
@@ -152,7 +152,7 @@ def test_the_sample_operations_are_valid() -> None:
 
 
 def test_relay_compiles_refetchable_and_pagination_fragments() -> None:
-    assert "Compilation completed" in node.compiled_for_relay()
-    made = {path.name for path in (node.CLIENTS / "node_modules" / ".relay").glob("*.graphql.js")}
+    assert "Compilation completed" in node_runner.compiled_for_relay()
+    made = {path.name for path in (node_runner.CLIENTS / "node_modules" / ".relay").glob("*.graphql.js")}
     assert {"feedPageQuery.graphql.js", "feedHeadRefetchQuery.graphql.js"} <= made
-    node.compiled_for_relay("--validate")
+    node_runner.compiled_for_relay("--validate")

@@ -8,7 +8,7 @@ import httpx
 import orjson
 import pytest
 
-from schema.documents import document_limits as limits
+from schema.documents import document_limits
 from schema.observability import logs
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
@@ -129,7 +129,7 @@ async def test_one_try_of_a_password_in_an_operation(client: httpx.AsyncClient, 
     before = await shared.scalar(counted)
     many = " ".join(f"a{i}: {field}" for i in range(20))
     answer = await post(client, {"query": f"mutation {{ {many} }}"}, **signed(shared.admin))
-    assert answer.json()["errors"][0]["extensions"] == {"code": limits.CODE}
+    assert answer.json()["errors"][0]["extensions"] == {"code": document_limits.CODE}
     assert await shared.scalar(counted) == before
     one = await client.post(
         "/graphql", content=orjson.dumps({"query": f"mutation {{ {field} }}"}), headers=JSON

@@ -8,9 +8,7 @@ import httpx
 import pytest
 from graphql import get_introspection_query
 
-from schema.documents import document_cache as documents
-from schema.documents import document_limits as limits
-from schema.documents import token_count as tokens
+from schema.documents import document_cache, document_limits, token_count
 from tests.factories import World
 from tests.schema.http.test_endpoint_requests import post, serving
 
@@ -42,7 +40,7 @@ def spreads(levels: int, body: str) -> str:
 FIFTY = many(50, "...f%")
 HOSTILE = {
     "a document of 1 MB": "{ " + "a " * 500_000 + "}",
-    "one token too many": "{ " + "a " * (tokens.MAX_TOKENS - 1) + "}",
+    "one token too many": "{ " + "a " * (token_count.MAX_TOKENS - 1) + "}",
     "2,001 tokens": "{ " + "a " * 1_999 + "}",
     "nested 5,000 times": "{ me" * 5_000,
     "20,000 lists in each other": f"{{ node(id: {'[' * 20_000}",
@@ -125,10 +123,10 @@ HOSTILE = {
 }  # fmt: skip
 
 
-def refused_anew(text: str) -> documents.Prepared:
+def refused_anew(text: str) -> document_cache.Prepared:
     """Read a document as if it was never met."""
-    documents.forget_refused()
-    prepared = documents.prepare(text)
+    document_cache.forget_refused()
+    prepared = document_cache.prepare(text)
     assert prepared.document is None
     return prepared
 
@@ -142,7 +140,7 @@ def test_a_hostile_document_is_refused_quickly_and_in_little_memory(name: str) -
         started = time.process_time()
         refused_anew(text)
         seconds.append(time.process_time() - started)
-    assert 1 <= len(refused_anew(text).errors) <= documents.MAX_ERRORS + 1
+    assert 1 <= len(refused_anew(text).errors) <= document_cache.MAX_ERRORS + 1
     assert min(seconds) < LONGEST_SECONDS, seconds
     tracemalloc.start()
     try:
@@ -174,7 +172,7 @@ LIMITED = {
 @pytest.mark.parametrize("name", LIMITED)
 def test_one_error_names_the_limit(name: str) -> None:
     (error,) = refused_anew(HOSTILE[name]).errors
-    assert error["extensions"] == {"code": limits.CODE}
+    assert error["extensions"] == {"code": document_limits.CODE}
     assert LIMITED[name] in error["message"]
 
 
@@ -214,8 +212,8 @@ GOOD = {
 
 @pytest.mark.parametrize("name", GOOD)
 def test_what_clients_send_is_within_the_limits(name: str) -> None:
-    documents.forget_refused()
-    assert documents.prepare(GOOD[name]).errors == ()
+    document_cache.forget_refused()
+    assert document_cache.prepare(GOOD[name]).errors == ()
 
 
 async def test_a_limit_is_told_as_an_answer(client: httpx.AsyncClient) -> None:

@@ -9,9 +9,7 @@ from graphql import DocumentNode, GraphQLError, TypeInfo, get_nullable_type, par
 
 from bench import queries
 from schema.build import schema
-from schema.documents import document_cache as documents
-from schema.documents import document_limits as limits
-from schema.documents import validation
+from schema.documents import document_cache, document_limits, validation
 from tests.schema.documents.test_document_limits import GOOD, HOSTILE, many
 
 WRONG = (
@@ -49,17 +47,17 @@ def mended(monkeypatch: pytest.MonkeyPatch) -> None:
 def read(text: str) -> DocumentNode | None:
     """Return a document that comes as far as the rules."""
     try:
-        document = None if limits.check_text(text) else parse(text)
+        document = None if document_limits.check_text(text) else parse(text)
     except GraphQLError:
         return None
-    return document if document is not None and limits.check(document) is None else None
+    return document if document is not None and document_limits.check(document) is None else None
 
 
 def assert_alike(text: str, document: DocumentNode, *, max_errors: int, hide: bool) -> int:
-    ours = validation.errors_of(document, documents.RULES, max_errors=max_errors, hide_suggestions=hide)
+    ours = validation.errors_of(document, document_cache.RULES, max_errors=max_errors, hide_suggestions=hide)
     theirs = validate(
         schema()._schema,  # noqa: SLF001 - the only way to it
-        document, documents.RULES, max_errors=max_errors, hide_suggestions=hide,
+        document, document_cache.RULES, max_errors=max_errors, hide_suggestions=hide,
     )  # fmt: skip
     assert [error.formatted for error in ours] == [error.formatted for error in theirs], text
     return len(ours)
@@ -70,7 +68,7 @@ def assert_alike(text: str, document: DocumentNode, *, max_errors: int, hide: bo
 @pytest.mark.parametrize("max_errors", [1, 5, 100])
 def test_errors_are_those_of_graphql_core(max_errors: int, hide: bool) -> None:
     for text in (*WRONG, DEEP, *HOSTILE.values()):
-        if (document := read(text)) is not None and not limits.is_circular(document):
+        if (document := read(text)) is not None and not document_limits.is_circular(document):
             assert assert_alike(text, document, max_errors=max_errors, hide=hide) > 0
     for text in RIGHT:
         assert assert_alike(text, parse(text), max_errors=max_errors, hide=hide) == 0
@@ -92,9 +90,9 @@ def test_errors_of_damaged_documents_are_those_of_graphql_core() -> None:
     seen = wrong = 0
     for text in damaged((*WRONG, *RIGHT), random.Random(20_261_121)):  # noqa: S311 - nothing secret
         document = read(text)
-        if document is None or limits.is_circular(document):
+        if document is None or document_limits.is_circular(document):
             continue
-        wrong += assert_alike(text, document, max_errors=documents.MAX_ERRORS, hide=False) > 0
+        wrong += assert_alike(text, document, max_errors=document_cache.MAX_ERRORS, hide=False) > 0
         seen += 1
         if seen == 400:
             break
@@ -119,6 +117,6 @@ ONE_OF = {
 @pytest.mark.parametrize("text", ONE_OF)
 def test_a_variable_is_good_for_an_input_of_one_field_wherever_it_is_declared(text: str) -> None:
     told = ONE_OF[text]
-    errors = documents.prepare(text).errors
+    errors = document_cache.prepare(text).errors
     assert len(errors) == (told is not None)
     assert all(told and told in error["message"] for error in errors)

@@ -17,7 +17,7 @@ from graphql import (
 )
 
 from schema.build import schema
-from schema.documents import document_cache as documents
+from schema.documents import document_cache
 from schema.documents.document_limits import CODE
 from schema.execution import cost
 from tests.donation_world import Scene, done
@@ -29,7 +29,7 @@ LIST = "transactions(first: 100) { nodes { id amount { value } fromHost { id } o
 
 def plan_of(query: str, name: str | None = None) -> cost.Plan:
     """Return the plan of an operation."""
-    prepared = documents.prepare(query)
+    prepared = document_cache.prepare(query)
     assert prepared.document is not None, prepared.errors
     operation = get_operation_ast(prepared.document, name)
     assert operation is not None
@@ -175,7 +175,7 @@ async def test_no_answer_costs_more_than_was_asked_for(world: World) -> None:
     ran = 0
     for _ in range(120):
         query = "{ " + selections(chance, root, 4) + " }"
-        prepared = documents.prepare(query)
+        prepared = document_cache.prepare(query)
         if prepared.errors:
             assert prepared.errors[0]["extensions"]["code"] == CODE, (query, prepared.errors)
             continue

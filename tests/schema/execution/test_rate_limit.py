@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.access import rate_limits
 from services.access.rate_limits import Buckets, Refused
 from services.core.settings import Settings
-from services.database import engine as databases
+from services.database import engine as database_engine
 from tests.conftest import Database
 from tests.factories import World
 from tests.schema.http.test_endpoint_requests import post, serving, signed, the_code
@@ -36,9 +36,9 @@ async def processes(settings: Settings, count: int) -> AsyncIterator[list[Bucket
     async with AsyncExitStack() as stack:
         found = []
         for _ in range(count):
-            engine: AsyncEngine = databases.connect(settings)
+            engine: AsyncEngine = database_engine.connect(settings)
             stack.push_async_callback(engine.dispose)
-            found.append(Buckets(databases.sessions(engine), settings))
+            found.append(Buckets(database_engine.sessions(engine), settings))
         yield found
 
 
@@ -126,8 +126,8 @@ async def test_however_many_addresses_the_memory_is_bounded(
         with psycopg.connect(database.owner_url, autocommit=True) as owner:
             assert owner.execute("SELECT count(*) FROM rate_bucket").fetchone() == (120,)
             owner.execute("UPDATE rate_bucket SET at = at - interval '11 seconds'")
-            engine = databases.connect(settings)
-            async with databases.sessions(engine).begin() as session:
+            engine = database_engine.connect(settings)
+            async with database_engine.sessions(engine).begin() as session:
                 await rate_limits.purge(session, settings=settings)
             await engine.dispose()
             assert owner.execute("SELECT count(*) FROM rate_bucket").fetchone() == (0,)

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from schema.server.app import application
 from services.core.settings import Settings
-from services.database import read_connections as readers
+from services.database import read_connections
 from tests.conftest import Database
 from tests.donation_world import Scene, done
 from tests.factories import World
@@ -117,7 +117,7 @@ async def test_an_operation_that_takes_too_long_is_stopped(
             assert (answer.status_code, the_code(answer), answer.json()["data"]) == (200, "TIMEOUT", None)
             assert await idle(database)
         engine = client._transport.app.state.engine  # type: ignore[attr-defined]  # noqa: SLF001 - httpx keeps it there
-        assert engine.pool.checkedout() == readers.at_hand(engine)
+        assert engine.pool.checkedout() == read_connections.at_hand(engine)
         assert await stored(world) == before
         # The connections that are left are good ones.
         answers = await asyncio.gather(*(post(client, {"query": LOADED}) for _ in range(10)))

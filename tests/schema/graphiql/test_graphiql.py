@@ -17,10 +17,10 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from schema import graphiql
-from schema.demo import world as demo
+from schema.demo import world
 from schema.graphiql import build
 from schema.server import app
-from services.collectives import platform_policy as platform
+from services.collectives import platform_policy
 from services.database.engine import connect, sessions
 from tests.browser import WAIT_MS, Tab, browser, context, listener, missing, origin_of, served
 from tests.conftest import MakeDatabase
@@ -40,8 +40,8 @@ def application(make_database: MakeDatabase) -> ASGIApp:
         engine = connect(settings)
         made = sessions(engine)
         async with made() as session, session.begin():
-            await platform.ensure(session)
-        await demo.load(made, settings)
+            await platform_policy.ensure(session)
+        await world.load(made, settings)
         await engine.dispose()
 
     # Beside the tests' event loop, for the server has a loop of its own.

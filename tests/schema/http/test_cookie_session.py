@@ -13,10 +13,10 @@ from sqlalchemy import text
 
 from models import Token, now
 from models.enums import TokenKind
-from schema.documents import document_cache as documents
-from schema.http import authentication as http_actor
+from schema.documents import document_cache
+from schema.http import authentication as http_authentication
 from services.access.actor import token_hash
-from services.identity import authentication as identity
+from services.identity import authentication as identity_authentication
 from tests.factories import Person, World, fresh, public_id
 from tests.schema.http.test_endpoint_requests import post, serving, signed, the_code
 
@@ -48,7 +48,7 @@ async def client(shared: World) -> AsyncIterator[httpx.AsyncClient]:
 
 async def with_password(world: World, slug: str) -> Person:
     person = await world.person(slug)
-    password_hash = await identity.hash_password(PASSWORD)
+    password_hash = await identity_authentication.hash_password(PASSWORD)
     async with world.sessions() as session, session.begin():
         await session.execute(
             text("UPDATE credential SET password_hash = :h WHERE user_id = :u"),
@@ -228,7 +228,7 @@ async def test_a_cookie_from_a_page_of_another_origin_is_refused_in_words(
         await client.post("/receipts", content=b"x", headers=header | {"Content-Type": "image/png"}),
         await client.get("/export/hours.csv?nonprofit=x&from=2024-01-01&until=2024-01-01", headers=header),
     ):
-        assert (answer.status_code, the_code(answer)) == (403, http_actor.ORIGIN_NOT_ALLOWED)
+        assert (answer.status_code, the_code(answer)) == (403, http_authentication.ORIGIN_NOT_ALLOWED)
         assert "set-cookie" not in answer.headers, "another page cannot sign anybody out"
         assert "access-control-allow-origin" not in answer.headers
     still = await post(client, ME, Cookie=header["Cookie"])
@@ -252,7 +252,7 @@ async def test_a_page_of_another_origin_cannot_sign_anybody_in(
     client: httpx.AsyncClient, ada: Person, page: dict[str, str]
 ) -> None:
     answer = await sign_in(client, ada, **page)
-    assert (answer.status_code, the_code(answer)) == (403, http_actor.ORIGIN_NOT_ALLOWED)
+    assert (answer.status_code, the_code(answer)) == (403, http_authentication.ORIGIN_NOT_ALLOWED)
     assert "set-cookie" not in answer.headers
 
 
@@ -279,7 +279,7 @@ async def test_a_get_with_a_cookie_is_of_a_persisted_document_or_has_the_header(
     assert (await client.get(words, headers=header | {"Commonweal-Preflight": "1"})).json() == {
         "data": {"me": {"slug": "ada"}}
     }
-    by_id = f"sha256:{documents.hash_of(ME['query'])}"
+    by_id = f"sha256:{document_cache.hash_of(ME['query'])}"
     await post(client, ME | {"documentId": by_id}, **header)
     persisted = f"/graphql?documentId={by_id}"
     answer = await client.get(persisted, headers=header | {"Sec-Fetch-Site": "same-origin"})
@@ -288,7 +288,7 @@ async def test_a_get_with_a_cookie_is_of_a_persisted_document_or_has_the_header(
         "Accept, Authorization, Cookie, Origin",
     )
     other = await client.get(persisted, headers=header | {"Sec-Fetch-Site": "cross-site"})
-    assert (other.status_code, the_code(other)) == (403, http_actor.ORIGIN_NOT_ALLOWED)
+    assert (other.status_code, the_code(other)) == (403, http_authentication.ORIGIN_NOT_ALLOWED)
 
 
 async def test_nobody_needs_an_origin_without_a_cookie(client: httpx.AsyncClient, shared: World) -> None:
@@ -314,7 +314,7 @@ async def test_files_take_the_cookie_by_the_same_rules(
     assert (await client.get(place)).status_code == 404
     for page in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": EVIL}):
         other = await client.get(place, headers=header | page)
-        assert (other.status_code, the_code(other)) == (403, http_actor.ORIGIN_NOT_ALLOWED)
+        assert (other.status_code, the_code(other)) == (403, http_authentication.ORIGIN_NOT_ALLOWED)
     csv = "/export/hours.csv?nonprofit=commonweal&from=2024-01-01&until=2024-01-01"
     assert the_code(await client.get(csv, headers=header)) == "FORBIDDEN"
     assert the_code(await client.get(csv)) == "UNAUTHENTICATED"

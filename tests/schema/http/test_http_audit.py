@@ -3,17 +3,16 @@
 import json
 from pathlib import Path
 
-from tests import live_server
-from tests import node_runner as node
+from tests import live_server, node_runner
 from tests.conftest import Database
 
 AUDITS = 61
 
 
 def test_every_audit_is_ok(database: Database, tmp_path: Path) -> None:
-    runner = node.ready()
+    runner = node_runner.ready()
     with live_server.serving(database, tmp_path) as server:
-        printed = node.script(runner, "audit.mjs", server.url)
+        printed = node_runner.script(runner, "audit.mjs", server.url)
     audits = [json.loads(line) for line in printed.splitlines()]
     assert [audit for audit in audits if audit["status"] != "ok"] == []
     assert len(audits) == AUDITS

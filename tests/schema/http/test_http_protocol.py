@@ -10,11 +10,10 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
-from schema.documents import document_cache as documents
-from schema.documents import validation
+from schema.documents import document_cache, validation
 from schema.documents.document_cache import Store
 from schema.execution import unit_of_work
-from schema.http import content_negotiation as accept
+from schema.http import content_negotiation
 from tests.factories import World
 from tests.schema.http.test_endpoint_requests import JSON, MODERN, post, serving, signed, the_code
 
@@ -85,7 +84,7 @@ async def test_no_wish_at_all_and_two_headers_of_wishes(client: httpx.AsyncClien
     ],
 )  # fmt: skip
 def test_only_who_names_html_gets_the_page(wish: str, *, is_page: bool) -> None:
-    assert accept.wants_page(wish) is is_page
+    assert content_negotiation.wants_page(wish) is is_page
 
 
 @pytest.mark.parametrize(
@@ -253,7 +252,7 @@ async def test_a_document_is_parsed_and_validated_once(
         raise AssertionError("read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(documents, "parse", again)
+        patch.setattr(document_cache, "parse", again)
         patch.setattr(validation, "errors_of", again)
         patch.setattr("strawberry.schema.schema.parse", again)
         patch.setattr("strawberry.schema.schema.validate", again)
@@ -293,8 +292,8 @@ def test_a_store_is_bounded_by_count_and_by_bytes() -> None:
 
 
 def test_refused_documents_do_not_drive_out_those_that_run() -> None:
-    good = documents.prepare("{ me { id slug } }")
-    for i in range(documents.MAX_REFUSED + 50):
-        assert documents.prepare(f"{{ nothing{i} }}").errors
-    assert documents.prepare("{ me { id slug } }") is good
-    assert len(documents._refused) == documents.MAX_REFUSED  # noqa: SLF001 - its bound is what is shown
+    good = document_cache.prepare("{ me { id slug } }")
+    for i in range(document_cache.MAX_REFUSED + 50):
+        assert document_cache.prepare(f"{{ nothing{i} }}").errors
+    assert document_cache.prepare("{ me { id slug } }") is good
+    assert len(document_cache._refused) == document_cache.MAX_REFUSED  # noqa: SLF001 - its bound is what is shown

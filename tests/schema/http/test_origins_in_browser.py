@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-from schema.documents import document_cache as documents
+from schema.documents import document_cache
 from schema.server.app import application
 from tests.browser import browser, context, listener, origin_of, served
 from tests.factories import Person, World
@@ -75,7 +75,7 @@ class Origins:
     @property
     def by_id(self) -> str:
         """A persisted query of who is signed in, as an address."""
-        return f"{self.url}?documentId=sha256:{documents.hash_of(ME['query'])}"
+        return f"{self.url}?documentId=sha256:{document_cache.hash_of(ME['query'])}"
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ async def signed_in(context: BrowserContext, places: Origins) -> Page:
     answer = await asked(page, places, sign_in_body(places.ada), **{"Commonweal-Cookie": "1"})
     assert answer["data"]["signIn"]["errors"] == []
     assert answer["data"]["signIn"]["session"]["token"] == ""
-    await asked(page, places, ME | {"documentId": f"sha256:{documents.hash_of(ME['query'])}"})
+    await asked(page, places, ME | {"documentId": f"sha256:{document_cache.hash_of(ME['query'])}"})
     return page
 
 

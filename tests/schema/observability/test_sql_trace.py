@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from models.enums import MemberRole
-from schema.observability import sql_trace as explain
+from schema.observability import sql_trace
 from services.access.actor import Actor
 from services.database.engine import connect
 from tests.factories import World
@@ -95,13 +95,13 @@ async def test_a_document_that_cannot_run_has_no_statements(client: httpx.AsyncC
 
 async def test_a_statement_that_fails_has_no_time(shared: World) -> None:
     engine = connect(shared.settings)
-    explain.listen(engine)
-    explain.begin({"commonweal-explain": "1"})
-    explain.decide(Actor(platform_id=shared.platform.id, roles={shared.platform.id: frozenset({"ADMIN"})}))
+    sql_trace.listen(engine)
+    sql_trace.begin({"commonweal-explain": "1"})
+    sql_trace.decide(Actor(platform_id=shared.platform.id, roles={shared.platform.id: frozenset({"ADMIN"})}))
     async with engine.connect() as connection:
         with pytest.raises(DBAPIError):
             await connection.execute(text("SELECT 1 / :secret"), {"secret": 0})
     await engine.dispose()
-    assert explain.added({"data": None}) == {
+    assert sql_trace.added({"data": None}) == {
         "data": None, "extensions": {"sql": [{"statement": "SELECT 1 / %(secret)s", "ms": None}]},
     }  # fmt: skip

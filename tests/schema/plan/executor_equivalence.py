@@ -13,9 +13,9 @@ from sqlalchemy import text
 
 from schema.execution import unit_of_work
 from schema.execution.operation import encoded
-from services.core import public_ids as ids
+from services.core import public_ids as id_codec
 from services.core.settings import Settings
-from services.database import engine as databases
+from services.database import engine as database_engine
 from tests.conftest import Server
 from tests.factories import Person, World
 from tests.resolvers.matrix_world import populated
@@ -61,15 +61,15 @@ class Shown:
 def shown_on(server: Server, template: str) -> Iterator[Shown]:
     """Yield a populated world, which is only read."""
     name = f"{template}_alike"
-    databases.create_database(server.url, name, template=template)
+    database_engine.create_database(server.url, name, template=template)
     settings_ = replace(
         Settings(), max_cost=10**9, rate_capacity=10**9,
-        database_url=server.database_url(name, role=databases.APP_ROLE),
+        database_url=server.database_url(name, role=database_engine.APP_ROLE),
         owner_database_url=server.database_url(name),
     )  # fmt: skip
     with asyncio.Runner() as runner:
-        engine = databases.connect(settings_)
-        sessions = databases.sessions(engine)
+        engine = database_engine.connect(settings_)
+        sessions = database_engine.sessions(engine)
 
         async def made() -> Shown:
             world = await World.create(settings_, sessions)
@@ -78,7 +78,7 @@ def shown_on(server: Server, template: str) -> Iterator[Shown]:
             for kind, table in KINDS.items():
                 async with sessions() as session:
                     rows = await session.execute(text(f"SELECT id FROM {table} ORDER BY id LIMIT 12"))
-                    found += [ids.encode(kind, row.id) for row in rows]
+                    found += [id_codec.encode(kind, row.id) for row in rows]
             async with sessions() as session:
                 slugs = [
                     r.slug for r in await session.execute(text("SELECT slug FROM collective ORDER BY slug"))

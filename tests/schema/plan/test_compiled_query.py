@@ -9,10 +9,10 @@ from graphql import GraphQLField, GraphQLObjectType, get_named_type, is_leaf_typ
 from schema.build import schema
 from schema.execution import unit_of_work
 from schema.execution.unit_of_work import Answer, Request
-from schema.plan import field_access as fields
+from schema.plan import field_access
 from schema.types.fields import OF_ROW, OF_ROWS
 from services.core.settings import Settings
-from services.database import engine as databases
+from services.database import engine as database_engine
 from tests.conftest import Database
 from tests.factories import World
 
@@ -49,7 +49,7 @@ def hot_fields() -> Iterator[tuple[str, GraphQLField]]:
 def test_no_field_of_a_hot_type_is_called_for_each_row() -> None:
     called = []
     for name, field in hot_fields():
-        resolver = fields.resolver_of(fields.field_of(field))
+        resolver = field_access.resolver_of(field_access.field_of(field))
         is_row = resolver is None or hasattr(resolver, OF_ROW)
         if not is_row and not hasattr(resolver, OF_ROWS) and not name.endswith(".totalCount"):
             called.append(name)
@@ -59,7 +59,7 @@ def test_no_field_of_a_hot_type_is_called_for_each_row() -> None:
 def test_no_scalar_of_a_hot_type_is_asynchronous() -> None:
     counts = {"registrationCount", "waitingCount", "totalCount"}
     for name, field in hot_fields():
-        resolver = fields.resolver_of(fields.field_of(field))
+        resolver = field_access.resolver_of(field_access.field_of(field))
         if is_leaf_type(get_named_type(field.type)) and name.partition(".")[2] not in counts:
             assert resolver is None or hasattr(resolver, OF_ROW), name
 
@@ -109,8 +109,8 @@ async def test_a_document_of_many_switches_is_answered_whatever_they_say(world: 
 @pytest.mark.parametrize("is_compiled", [True, False])
 async def test_a_connection_that_broke_is_replaced(database: Database, is_compiled: bool) -> None:
     settings = database.settings
-    engine = databases.connect(settings)
-    world = await World.create(settings, databases.sessions(engine))
+    engine = database_engine.connect(settings)
+    world = await World.create(settings, database_engine.sessions(engine))
     query = "{ collectives(first: 5) { nodes { slug host { slug } } } }"
     before = await asked(world, query)
     for _ in range(3):

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.database import statement_cache as statements
+from services.database import statement_cache
 from tests.schema.plan.executor_equivalence import VIEWERS, Shown, alike, unnumbered
 
 EXAMPLES = 40
@@ -220,6 +220,6 @@ def test_what_is_nested_deeply_is_written_or_left_alone(shown: Shown) -> None:
 
 def test_what_is_shown_alike_is_one_statement(shown: Shown) -> None:
     written(shown, "query One { orders(first: 7) { nodes { id status } } }")
-    kept = len(statements._KEPT)  # noqa: SLF001 - what is not to grow
+    kept = len(statement_cache._KEPT)  # noqa: SLF001 - what is not to grow
     written(shown, "query Other { orders(first: 7) { nodes { ...o } } } fragment o on Order { id status }")
-    assert len(statements._KEPT) == kept  # noqa: SLF001 - as above
+    assert len(statement_cache._KEPT) == kept  # noqa: SLF001 - as above

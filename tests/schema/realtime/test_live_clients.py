@@ -9,7 +9,7 @@ import pytest
 from gql import Client, gql
 from gql.transport.websockets import WebsocketsTransport
 
-from tests import node_runner as node
+from tests import node_runner
 from tests.conftest import Database
 from tests.donation_world import Scene
 from tests.factories import World, of
@@ -27,13 +27,13 @@ async def place(database: Database) -> AsyncIterator[Place]:
 
 @pytest.mark.parametrize("kind", ["ws", "sse"])
 async def test_the_clients_of_npm(kind: str, place: Place, world: World) -> None:
-    runner = await asyncio.to_thread(node.ready)
+    runner = await asyncio.to_thread(node_runner.ready)
     scene = await Scene.create(world)
     after = (await world.ask(POSITION))["livePosition"]
     await world.fund(scene.webpack, "1", by=scene.holder)
     running = asyncio.create_task(
         asyncio.to_thread(
-            node.script,
+            node_runner.script,
             runner,
             "live.mjs",
             kind,

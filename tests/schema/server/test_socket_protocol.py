@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from schema.server.socket_protocol import PATIENCE_SECONDS, Http
-from services.database import engine as databases
+from services.database import engine as database_engine
 from tests.conftest import Database
 from tests.factories import World
 from tests.schema.execution.test_timeouts import idle, locked
@@ -76,8 +76,8 @@ def is_direct(place: Place) -> bool:
 @pytest.fixture(scope="module")
 async def shared(make_database: Callable[[], Database]) -> AsyncIterator[World]:
     database = make_database()
-    engine = databases.connect(database.settings)
-    yield await World.create(database.settings, databases.sessions(engine))
+    engine = database_engine.connect(database.settings)
+    yield await World.create(database.settings, database_engine.sessions(engine))
     await engine.dispose()
 
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from services.database import engine as databases
+from services.database import engine as database_engine
 from services.ledger import audit
 from tests.conftest import Database
 from tests.donation_world import Scene, done
@@ -196,9 +196,9 @@ async def books(shared: World, shared_database: Database) -> Books:
 
 async def broken(books: Books, damage: Damage) -> dict[str, int]:
     """Do the damage as the owner, run the audit, undo all; return the checks that found something."""
-    engine = create_async_engine(databases.psycopg_url(books.database.owner_url))
+    engine = create_async_engine(database_engine.psycopg_url(books.database.owner_url))
     try:
-        async with databases.sessions(engine)() as session:
+        async with database_engine.sessions(engine)() as session:
             for statement in filter(None, damage.guard.split("; ")):
                 await session.execute(text(statement))
             for statement in damage.statements:
@@ -246,8 +246,8 @@ async def test_anybody_reads_the_audit(world: World, database: Database) -> None
     query = "{ ledgerAudit { isClean violations transactions postings at checks { name violations } } }"
 
     clean = (await world.ask(query))["ledgerAudit"]
-    engine = create_async_engine(databases.psycopg_url(database.owner_url))
-    async with databases.sessions(engine)() as session, session.begin():
+    engine = create_async_engine(database_engine.psycopg_url(database.owner_url))
+    async with database_engine.sessions(engine)() as session, session.begin():
         await session.execute(
             text("UPDATE ledger_account SET seq = seq + 1 WHERE owner_id = :id"),
             {"id": scene.babel.id},

@@ -15,9 +15,8 @@ from models import FxRate, now
 from models.iso4217 import CURRENCIES
 from services.core.errors import FxRateUnavailable, Invalid
 from services.core.money import convert, convert_back
-from services.database import engine as databases
-from services.ledger import ecb_rates as fx_history
-from services.ledger import exchange_rates as fx
+from services.database import engine as database_engine
+from services.ledger import ecb_rates, exchange_rates
 from tests.conftest import Database
 from tests.factories import World
 from tests.test_statement_counts import counted, statements
@@ -42,25 +41,25 @@ async def add(world: World, base: str, quote: str, rate: str, *, days_ago: float
 
 async def rate(session: AsyncSession, base: str, target: str, *, at: datetime | None = None) -> Decimal:
     """Return the rate for moving money."""
-    return (await fx.quotes(session, [(base, target)], at=at))[base, target].rate
+    return (await exchange_rates.quotes(session, [(base, target)], at=at))[base, target].rate
 
 
 async def test_a_direct_rate_is_used_as_it_is_with_its_row(world: World, session: AsyncSession) -> None:
     row = await add(world, "USD", "JPY", "149.25")
-    (found,) = (await fx.quotes(session, [("USD", "JPY")])).values()
+    (found,) = (await exchange_rates.quotes(session, [("USD", "JPY")])).values()
     assert (found.rate, found.rate_id, found.source) == (Decimal("149.25"), row.id, "test")
 
 
 async def test_an_inverse_is_used_where_there_is_no_direct_rate(world: World, session: AsyncSession) -> None:
     row = await add(world, "EUR", "USD", "1.25")
-    (found,) = (await fx.quotes(session, [("USD", "EUR")])).values()
+    (found,) = (await exchange_rates.quotes(session, [("USD", "EUR")])).values()
     assert (found.rate, found.rate_id) == (Decimal("0.8"), row.id)
 
 
 async def test_a_cross_over_the_euro_is_the_last_resort(world: World, session: AsyncSession) -> None:
     await add(world, "EUR", "USD", "1.25", days_ago=2)
     row = await add(world, "EUR", "JPY", "160")
-    (found,) = (await fx.quotes(session, [("USD", "JPY")])).values()
+    (found,) = (await exchange_rates.quotes(session, [("USD", "JPY")])).values()
     assert (found.rate, found.rate_id) == (Decimal(128), row.id)
     assert found.valid_from is not None
     assert now() - found.valid_from > timedelta(days=1)
@@ -114,24 +113,24 @@ async def test_the_rate_of_a_past_moment_is_the_last_before_it(world: World, ses
     assert await rate(session, "USD", "JPY", at=second.valid_from) == 200
     with pytest.raises(FxRateUnavailable):
         await rate(session, "USD", "JPY", at=first.valid_from - timedelta(microseconds=1))
-    old = await fx.quote(session, base="USD", target="JPY")
+    old = await exchange_rates.quote(session, base="USD", target="JPY")
     assert old is not None
     assert old.rate == 200
-    assert await fx.quote(session, base="USD", target="KWD") is None
+    assert await exchange_rates.quote(session, base="USD", target="KWD") is None
 
 
 async def test_a_currency_is_worth_itself_and_needs_no_rate(session: AsyncSession) -> None:
-    found = await fx.quotes(session, [("KWD", "KWD"), ("CUR", "CUR")])
+    found = await exchange_rates.quotes(session, [("KWD", "KWD"), ("CUR", "CUR")])
     assert {quote.rate for quote in found.values()} == {Decimal(1)}
     with pytest.raises(Invalid):
-        await fx.quote(session, base="XXX", target="XXX")
+        await exchange_rates.quote(session, base="XXX", target="XXX")
 
 
 async def test_many_pairs_come_at_once(world: World, session: AsyncSession) -> None:
     await add(world, "EUR", "USD", "1.25")
     await add(world, "EUR", "JPY", "160")
     pairs = [("EUR", "USD"), ("USD", "EUR"), ("JPY", "USD"), ("USD", "USD"), ("EUR", "USD")]
-    found = await fx.quotes(session, pairs)
+    found = await exchange_rates.quotes(session, pairs)
     assert {pair: str(quote.rate) for pair, quote in found.items()} == {
         ("EUR", "USD"): "1.25", ("USD", "EUR"): "0.8", ("JPY", "USD"): "0.0078125", ("USD", "USD"): "1",
     }  # fmt: skip
@@ -174,13 +173,13 @@ def test_there_and_back_at_one_rate_is_within_half_a_unit(
 async def history(make_database: Callable[[], Database]) -> AsyncIterator[World]:
     """Return a world with the packaged history, loaded twice."""
     database = make_database()
-    engine = databases.connect(database.settings)
-    world = World(database.settings, databases.sessions(engine))
-    archive = fx_history.packaged()
+    engine = database_engine.connect(database.settings)
+    world = World(database.settings, database_engine.sessions(engine))
+    archive = ecb_rates.packaged()
     added = []
     for _ in range(2):
         async with world.sessions() as session, session.begin():
-            added.append(await fx_history.load(session, archive))
+            added.append(await ecb_rates.load(session, archive))
     assert added[0] > 190_000
     assert added[1] == 0
     yield world
@@ -207,8 +206,8 @@ async def test_a_published_rate_is_kept_to_the_digit(
 ) -> None:
     at = datetime.fromisoformat(day).replace(tzinfo=UTC)
     async with history.sessions() as session:
-        evening = await fx.quote(session, base="EUR", target=code, at=at + timedelta(hours=18))
-        morning = await fx.quote(session, base="EUR", target=code, at=at + timedelta(hours=9))
+        evening = await exchange_rates.quote(session, base="EUR", target=code, at=at + timedelta(hours=18))
+        morning = await exchange_rates.quote(session, base="EUR", target=code, at=at + timedelta(hours=9))
     assert evening is not None
     assert (evening.rate, evening.valid_from) == (Decimal(published), at + timedelta(hours=15))
     assert morning is None or morning.valid_from != evening.valid_from
@@ -217,7 +216,7 @@ async def test_a_published_rate_is_kept_to_the_digit(
 async def test_a_weekend_uses_fridays_rate_and_a_cross_is_of_one_day(history: World) -> None:
     sunday = datetime(2015, 1, 18, 12, tzinfo=UTC)
     async with history.sessions() as session:
-        found = (await fx.quotes(session, [("USD", "CHF")], at=sunday))["USD", "CHF"]
+        found = (await exchange_rates.quotes(session, [("USD", "CHF")], at=sunday))["USD", "CHF"]
     assert found.valid_from == datetime(2015, 1, 16, 15, tzinfo=UTC)
     assert Decimal("0.85") < found.rate < Decimal("0.88")
 
@@ -227,7 +226,7 @@ async def test_no_published_rate_gains_by_going_there_and_back(history: World) -
     codes = ["USD", "JPY", "GBP", "CHF", "HUF", "EUR"]
     pairs = [(a, b) for a in codes for b in codes]
     async with history.sessions() as session:
-        found = await fx.quotes(session, pairs, at=at)
+        found = await exchange_rates.quotes(session, pairs, at=at)
     for a, b in pairs:
         product = found[a, b].rate * found[b, a].rate
         assert abs(product - 1) < Decimal("1e-15"), (a, b)
@@ -248,7 +247,7 @@ def archive(*days: str, header: str = "Date,XXX,USD,JPY,\n") -> bytes:
 
 async def loaded(sessions: Sessions, history: bytes, *, force: bool = False) -> int:
     async with sessions() as session, session.begin():
-        return await fx_history.load(session, history, force=force)
+        return await ecb_rates.load(session, history, force=force)
 
 
 async def test_a_history_whose_newest_day_is_stored_takes_one_look_up(

@@ -14,8 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from models import new_id
 from services.core.errors import Invalid, InvalidState
-from services.live import broadcaster as live_hub
-from services.live import event_log as live
+from services.live import broadcaster, event_log
 from services.live.broadcaster import Follower, Hub
 from services.live.event_log import NOTHING, Event, Position, Seen, Start, Topic
 from tests.conftest import Database
@@ -56,7 +55,7 @@ async def read(sessions: Sessions, after: Start | Position) -> tuple[list[Event]
     """Read what is new; without what had been seen at a start."""
     start = after if isinstance(after, Start) else Start(after)
     async with sessions() as session:
-        events, position = await live.news(session, after=start.position, count=1_000)
+        events, position = await event_log.news(session, after=start.position, count=1_000)
     return [event for event in events if not start.seen.includes(event.position)], position
 
 
@@ -72,7 +71,7 @@ async def settled(sessions: Sessions) -> None:
 
 async def mark(sessions: Sessions) -> Start:
     async with sessions() as session:
-        return await live.mark(session)
+        return await event_log.mark(session)
 
 
 async def test_an_event_is_read_only_once_no_earlier_one_can_come(
@@ -98,7 +97,7 @@ async def test_an_event_is_read_only_once_no_earlier_one_can_come(
 
 async def test_many_writers_at_once_lose_nothing_and_repeat_nothing(database: Database, hub: Hub) -> None:
     about = new_id()
-    follower = await hub.follow(Topic(live.BALANCE, about), after=None, token=None)
+    follower = await hub.follow(Topic(event_log.BALANCE, about), after=None, token=None)
     written = []
 
     async def write() -> None:
@@ -130,8 +129,8 @@ async def test_many_writers_at_once_lose_nothing_and_repeat_nothing(database: Da
 
 
 async def test_who_falls_behind_gets_all_of_it_from_the_database(database: Database, hub: Hub) -> None:
-    about, count = new_id(), live_hub.MAX_WAITING * 3
-    topic = Topic(live.BALANCE, about)
+    about, count = new_id(), broadcaster.MAX_WAITING * 3
+    topic = Topic(event_log.BALANCE, about)
     slow, quick = [await hub.follow(topic, after=None, token=None) for _ in range(2)]
     assert await quiet(slow)
     written = [new_id() for _ in range(count)]
@@ -142,7 +141,7 @@ async def test_who_falls_behind_gets_all_of_it_from_the_database(database: Datab
                 owner.execute(WRITE, [node_id, about])
             owner.execute("COMMIT")
             assert len(await taken(quick, 50)) == 50
-        assert len(slow._waiting) <= live_hub.MAX_WAITING  # noqa: SLF001 - what is bounded
+        assert len(slow._waiting) <= broadcaster.MAX_WAITING  # noqa: SLF001 - what is bounded
         late = new_id()
         owner.execute(WRITE, [late, about])
     assert [event.node_id for event in await taken(slow, count + 1)] == [*written, late]
@@ -151,7 +150,7 @@ async def test_who_falls_behind_gets_all_of_it_from_the_database(database: Datab
 
 async def test_followers_from_every_position_get_what_is_left(database: Database, hub: Hub) -> None:
     about = new_id()
-    topic = Topic(live.BALANCE, about)
+    topic = Topic(event_log.BALANCE, about)
     first = await hub.follow(topic, after=None, token=None)
     written = [new_id() for _ in range(60)]
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
@@ -169,7 +168,7 @@ async def test_followers_from_every_position_get_what_is_left(database: Database
 
 async def test_lost_connections_lose_no_event(database: Database, hub: Hub) -> None:
     about = new_id()
-    follower = await hub.follow(Topic(live.BALANCE, about), after=None, token=None)
+    follower = await hub.follow(Topic(event_log.BALANCE, about), after=None, token=None)
     written = [new_id() for _ in range(20)]
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         for node_id in written:
@@ -183,14 +182,14 @@ async def test_lost_connections_lose_no_event(database: Database, hub: Hub) -> N
 
 
 async def test_nobody_follows_nothing_is_asked(database: Database, hub: Hub) -> None:
-    follower = await hub.follow(Topic(live.ORDER, new_id()), after=None, token=None)
+    follower = await hub.follow(Topic(event_log.ORDER, new_id()), after=None, token=None)
     assert hub._reader is not None  # noqa: SLF001 - what is to end
     follower.close()
     async with asyncio.timeout(SECONDS):
         while hub._reader is not None:  # noqa: ASYNC110, SLF001 - it has no event
             await asyncio.sleep(0.01)
     assert len(hub) == 0
-    again = await hub.follow(Topic(live.ORDER, about := new_id()), after=None, token=None)
+    again = await hub.follow(Topic(event_log.ORDER, about := new_id()), after=None, token=None)
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         owner.execute(WRITE, [about, about])
     assert [event.node_id for event in await taken(again, 1)] == [about]
@@ -208,12 +207,12 @@ async def test_what_is_old_is_pruned_and_a_position_before_it_is_refused(
         owner.execute(WRITE, [about, about])
     await settled(sessions)
     events, _ = await read(sessions, start)
-    topic = Topic(live.ORDER, about)
+    topic = Topic(event_log.ORDER, about)
     follower = await hub.follow(topic, after=start, token=None)
     assert len(await taken(follower, 6)) == 6
     for _ in range(2):
         async with sessions() as session, session.begin():
-            await live.prune(session, hours=24)
+            await event_log.prune(session, hours=24)
         async with sessions() as session:
             kept = (await session.execute(text("SELECT count(*) FROM live_event"))).scalar_one()
         assert kept == 2, "the mark, and what is new"
@@ -235,7 +234,7 @@ async def test_events_of_another_servers_dump_are_never_told(database: Database,
         )
         owner.execute(WRITE, [ours, ours])
     async with sessions() as session, session.begin():
-        await live.prune(session, hours=24)
+        await event_log.prune(session, hours=24)
     await settled(sessions)
     assert [event.node_id for event in (await read(sessions, start))[0]] == [ours]
     async with sessions() as session:
@@ -266,7 +265,7 @@ async def test_what_is_undone_is_not_told_and_a_dry_run_neither(world: World) ->
     assert sorted({event.kind for event in events}) == ["ORDER", "TRANSACTION"]
     told = next(event for event in events if event.kind == "TRANSACTION")
     assert told.collective_ids[:2] == (scene.webpack.id, scene.babel.id)
-    assert {topic.of_id for topic in told.topics if topic.name == live.TRANSACTIONS} == {
+    assert {topic.of_id for topic in told.topics if topic.name == event_log.TRANSACTIONS} == {
         scene.webpack.id, scene.babel.id
     }  # fmt: skip
 
@@ -275,7 +274,7 @@ async def test_who_begins_now_is_told_nothing_that_was_to_be_seen(
     database: Database, sessions: Sessions, hub: Hub
 ) -> None:
     about = new_id()
-    topic = Topic(live.BALANCE, about)
+    topic = Topic(event_log.BALANCE, about)
     slow_before, slow_after, before, after = (new_id() for _ in range(4))
     with ExitStack() as stack:
         slow, quick, other = [
@@ -287,7 +286,7 @@ async def test_who_begins_now_is_told_nothing_that_was_to_be_seen(
             quick.execute(WRITE, [before, about])
         start = await mark(sessions)
         follower = await hub.follow(topic, after=None, token=None)
-        resumed = await hub.follow(topic, after=live.decode(live.encode(start)), token=None)
+        resumed = await hub.follow(topic, after=event_log.decode(event_log.encode(start)), token=None)
         other.execute(WRITE, [after, about])
         assert await quiet(follower)
         slow.execute(WRITE, [slow_after, about])
@@ -297,25 +296,25 @@ async def test_who_begins_now_is_told_nothing_that_was_to_be_seen(
         assert [event.node_id for event in found] == wanted
         assert [event.node_id for event in await taken(resumed, 3)] == wanted
         for number, event in enumerate(found, start=1):
-            again = await hub.follow(topic, after=live.decode(live.encode(event.start)), token=None)
+            again = await hub.follow(topic, after=event_log.decode(event_log.encode(event.start)), token=None)
             assert [e.node_id for e in await taken(again, 3 - number)] == wanted[number:]
             assert await quiet(again)
 
 
 def test_a_position_is_what_it_was() -> None:
     for position in (Position(0, 0), Position(7, 3), Position(2**63 - 1, 2**63 - 1)):
-        assert live.decode(live.encode(Start(position))) == Start(position)
+        assert event_log.decode(event_log.encode(Start(position))) == Start(position)
     start = Start(Position(7, 0), Seen(12, frozenset({7, 9})))
-    assert live.decode(live.encode(start)) == start
+    assert event_log.decode(event_log.encode(start)) == start
     later = start._replace(position=Position(8, 1))
-    assert live.decode(live.encode(later)) == Start(Position(8, 1), Seen(12, frozenset({9}))), (
+    assert event_log.decode(event_log.encode(later)) == Start(Position(8, 1), Seen(12, frozenset({9}))), (
         "what is past is left out"
     )
-    assert live.decode(live.encode(start._replace(position=Position(12, 1)))).seen == NOTHING
-    crowded = Start(Position(1, 0), Seen(10**6, frozenset(range(1, live.MAX_XIDS + 1))))
-    assert live.decode(live.encode(crowded)) == Start(Position(1, 0))
+    assert event_log.decode(event_log.encode(start._replace(position=Position(12, 1)))).seen == NOTHING
+    crowded = Start(Position(1, 0), Seen(10**6, frozenset(range(1, event_log.MAX_XIDS + 1))))
+    assert event_log.decode(event_log.encode(crowded)) == Start(Position(1, 0))
     too_long = "pos_" + b32encode(struct.pack(">1004Q", *range(1004))).decode().rstrip("=").lower()
     for bad in ("", "pos_", "pos_a", "col_" + "a" * 26, "pos_" + "7" * 26, "pos_\udcff", "x" * 1000,
-                live.encode(start)[:-1], live.encode(start) + "aaaa", too_long):  # fmt: skip
+                event_log.encode(start)[:-1], event_log.encode(start) + "aaaa", too_long):  # fmt: skip
         with pytest.raises(Invalid):
-            live.decode(bad)
+            event_log.decode(bad)

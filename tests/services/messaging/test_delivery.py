@@ -13,9 +13,8 @@ from sqlmodel import col
 
 from models import Outbox
 from services.core.settings import Settings
-from services.database import engine as database
-from services.messaging import delivery as mail
-from services.messaging import outbox
+from services.database import engine
+from services.messaging import delivery, outbox
 from tests.mail_world import (
     URL,
     MailServer,
@@ -153,7 +152,7 @@ async def test_who_dies_while_sending_leaves_the_mail_to_the_next(
         reached.set()
         await asyncio.Event().wait()
 
-    dying = asyncio.create_task(mail.deliver_due(sessions, send=hang, public_url=URL))
+    dying = asyncio.create_task(delivery.deliver_due(sessions, send=hang, public_url=URL))
     await asyncio.wait_for(reached.wait(), 5)
     async with sessions.begin() as session:  # neither a lock nor an open transaction meanwhile
         locked = select(Outbox).where(col(Outbox.id) == row.id).with_for_update(nowait=True)
@@ -175,14 +174,14 @@ async def test_who_dies_while_sending_leaves_the_mail_to_the_next(
 async def test_a_stuck_send_is_given_up_within_its_lease(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert timedelta(seconds=mail.SEND_SECONDS) < mail.LEASE / 2
-    monkeypatch.setattr(mail, "SEND_SECONDS", 0.05)
+    assert timedelta(seconds=delivery.SEND_SECONDS) < delivery.LEASE / 2
+    monkeypatch.setattr(delivery, "SEND_SECONDS", 0.05)
     await queue(sessions, "ada")
 
     async def hang(_message: EmailMessage) -> None:
         await asyncio.Event().wait()
 
-    assert await mail.deliver_due(sessions, send=hang, public_url=URL) == 0
+    assert await delivery.deliver_due(sessions, send=hang, public_url=URL) == 0
     (row,) = await waiting(sessions)
     assert row.last_error == "TimeoutError"
 
@@ -191,8 +190,8 @@ async def test_the_loop_survives_everything_and_stops_promptly(
     sessions: Sessions, smtp: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await queue(sessions, "ada")
-    away = database.connect(replace(Settings(), database_url="postgresql://nobody@/none?host=/nonexistent"))
-    flaky = database.sessions(away)
+    away = engine.connect(replace(Settings(), database_url="postgresql://nobody@/none?host=/nonexistent"))
+    flaky = engine.sessions(away)
     stop = asyncio.Event()
     names: list[str] = []
 
@@ -205,7 +204,7 @@ async def test_the_loop_survives_everything_and_stops_promptly(
             raise ValueError("a fault")
 
     with running(smtp):
-        loop = asyncio.create_task(mail.run(flaky, smtp.settings, also=[write], stop=stop))
+        loop = asyncio.create_task(delivery.run(flaky, smtp.settings, also=[write], stop=stop))
         await eventually(lambda: "OperationalError" in caplog.text)
         flaky.configure(bind=sessions.kw["bind"])
         await eventually(lambda: len(smtp.mails) >= 3)
@@ -222,14 +221,14 @@ async def test_the_loop_survives_everything_and_stops_promptly(
 async def test_a_stop_does_not_wait_for_a_job_that_hangs(
     sessions: Sessions, smtp: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mail, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(delivery, "GRACE_SECONDS", 0.05)
     stop, reached = asyncio.Event(), asyncio.Event()
 
     async def hang(_session: AsyncSession) -> None:
         reached.set()
         await asyncio.Event().wait()
 
-    loop = asyncio.create_task(mail.run(sessions, smtp.settings, also=[hang], stop=stop))
+    loop = asyncio.create_task(delivery.run(sessions, smtp.settings, also=[hang], stop=stop))
     await asyncio.wait_for(reached.wait(), 5)
     stop.set()
     await asyncio.wait_for(loop, 2)

@@ -9,7 +9,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
-from services.messaging import delivery as mail
+from services.messaging import delivery
 from tests.mail_world import URL, MailServer, Sessions, pass_time, queue, running, waiting
 
 
@@ -20,8 +20,8 @@ async def test_without_a_server_mails_are_logged(
     for production in (False, True):
         caplog.clear()
         await queue(sessions, "ada", template="verify_email")
-        send = mail.sender(Settings(production=production))
-        assert await mail.deliver_due(sessions, send=send, public_url=URL) == 1
+        send = delivery.sender(Settings(production=production))
+        assert await delivery.deliver_due(sessions, send=send, public_url=URL) == 1
         assert ("t0p-Secret" in caplog.text) is not production
         assert ("ada@" in caplog.text) is not production
         assert "example.org" in caplog.text
@@ -40,8 +40,8 @@ async def test_the_url_holds_user_and_password(sessions: Sessions, smtp: MailSer
     with running(smtp, **options):
         for login, delivered in [("u%40x:wrong@", 0), ("u%40x:p%2Fw@", 1)]:
             settings = Settings(smtp_url=f"smtp://{login}127.0.0.1:{smtp.port}")
-            send = mail.sender(settings)
-            assert await mail.deliver_due(sessions, send=send, public_url=URL) == delivered
+            send = delivery.sender(settings)
+            assert await delivery.deliver_due(sessions, send=send, public_url=URL) == delivered
             if not delivered:
                 (row,) = await waiting(sessions)
                 assert row.last_error == "SMTPAuthenticationError: 535"
@@ -49,7 +49,7 @@ async def test_the_url_holds_user_and_password(sessions: Sessions, smtp: MailSer
 
 
 async def test_smtps_never_falls_back_to_plain_text(smtp: MailServer) -> None:
-    send = mail.sender(Settings(smtp_url=f"smtps://127.0.0.1:{smtp.port}"))
+    send = delivery.sender(Settings(smtp_url=f"smtps://127.0.0.1:{smtp.port}"))
     message = EmailMessage()
     message["To"] = "ada@example.org"
     with running(smtp), pytest.raises(aiosmtplib.SMTPConnectError):
@@ -60,11 +60,11 @@ async def test_smtps_never_falls_back_to_plain_text(smtp: MailServer) -> None:
 @pytest.mark.parametrize("url", ["http://x", "smtp://", "x", "smtp://u:hidden@h:port"])
 def test_a_wrong_url_stops_the_start(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        mail.sender(Settings(smtp_url=url))
+        delivery.sender(Settings(smtp_url=url))
     assert "hidden" not in str(caught.value)
 
 
 @pytest.mark.parametrize("address", ["", "nobody", "a@b.c, d@e.f", "a@b.c\nBcc: d@e.f"])
 def test_a_wrong_sender_stops_the_start(address: str) -> None:
     with pytest.raises(ConfigurationError):
-        mail.sender(Settings(mail_from=address))
+        delivery.sender(Settings(mail_from=address))

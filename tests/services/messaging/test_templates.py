@@ -11,13 +11,12 @@ import pytest
 from models import Collective, Order, new_id
 from models.enums import CollectiveType, OrderStatus, OrderType
 from services.core.party import Party
-from services.messaging import delivery as mail
-from services.messaging import outbox
+from services.messaging import delivery, outbox
 from services.messaging.templates import TEMPLATES
-from services.orders import base as orders
+from services.orders import base
 from tests.mail_world import URL, MailServer, Sessions, deliver, running
 
-SERVICES = Path(mail.__file__).parents[1]
+SERVICES = Path(delivery.__file__).parents[1]
 EVIL = "Mallory\r\nBcc: victim@example.org\r\n\r\nfree money \u2028\u202ereversed"
 
 
@@ -27,7 +26,7 @@ def summary() -> dict[str, str]:
         type=OrderType.EXPENSE, status=OrderStatus.PENDING, amount=2500, currency="USD",
         from_id=new_id(), to_id=new_id(),
     )  # fmt: skip
-    return orders.summary(order, to=Party(payee))
+    return base.summary(order, to=Party(payee))
 
 
 def queued() -> Iterator[tuple[str, list[str]]]:
@@ -71,7 +70,7 @@ def test_every_template_that_is_queued_is_known_and_no_other() -> None:
 @pytest.mark.parametrize(("kind", "names"), list(queued()))
 def test_every_template_renders(kind: str, names: list[str]) -> None:
     payload: dict[str, Any] = {name: f"the {name}" for name in names}
-    subject, content = mail.render(kind, payload, public_url=f"{URL}/")
+    subject, content = delivery.render(kind, payload, public_url=f"{URL}/")
     assert subject == subject.strip()
     assert len(content) > 80
     assert content.endswith(f"-- \nCommonweal\n{URL}\n")
@@ -99,18 +98,18 @@ async def test_names_write_no_headers(sessions: Sessions, smtp: MailServer) -> N
 
 def test_a_line_without_facts_is_left_out() -> None:
     payload = {"collective": "Webpack", "host": "OSC", "approved": True, "reason": None}
-    subject, content = mail.render("host_decision", payload, public_url=URL)
+    subject, content = delivery.render("host_decision", payload, public_url=URL)
     assert subject == "OSC has accepted Webpack"
     assert "Reason" not in content
     payload |= {"approved": False, "reason": "too far\naway"}
-    subject, content = mail.render("host_decision", payload, public_url=URL)
+    subject, content = delivery.render("host_decision", payload, public_url=URL)
     assert subject == "OSC has declined Webpack"
     assert "Reason: too far away" in content
 
 
 def test_amounts_and_states_read_as_words() -> None:
     payload = {**summary(), "status": "REJECTED", "reason": "no receipt"}
-    subject, content = mail.render("order_closed", payload, public_url=URL)
+    subject, content = delivery.render("order_closed", payload, public_url=URL)
     assert subject == "Expense of 25.00 USD: rejected"
     assert "this order (expense) is closed: rejected." in content
     assert "Description" not in content
