@@ -71,15 +71,20 @@ def run(place: Place) -> None:
     markdown_tables.show(
         "Approving a donation: GraphQL over HTTP on one process, beside its posting alone",
         [
-            "connections", "approvals/s", "postings/s", "HTTP ÷ posting, time", "Python CPU, ms",
-            "PostgreSQL CPU, ms", "PostgreSQL CPU of a posting, ms",
+            "connections",
+            "approvals/s",
+            "postings/s",
+            "HTTP ÷ posting, time",
+            "Python CPU, ms",
+            "PostgreSQL CPU, ms",
+            "PostgreSQL CPU of a posting, ms",
         ],
         rows,
         "An approval: sign-in checked, key claimed, order moved, two steps of history, posting, membership,"
         f" mails queued; durable. {place.rounds} interleaved rounds of {place.seconds:g} s a side; CPU times"
         f" are of the processes, an operation. The server's resident memory: {memory[0]:.0f} MiB at its"
         f" start, {memory[1]:.0f} MiB after. Audit: {require_clean(place, _DATABASE)}.",
-    )  # fmt: skip
+    )
 
 
 async def _measure(place: Place, made: Scene, rows: list[list[str]], memory: list[float]) -> None:
@@ -122,10 +127,14 @@ async def _compared(
             for side, work in ((http, approving), (alone, posting)):
                 await _round(place, served, side if number else _Side(), work)
     return [
-        str(connections), markdown_tables.spread(http.rate, ".0f"), markdown_tables.spread(alone.rate, ".0f"),
-        markdown_tables.spread(markdown_tables.ratios(alone.rate, http.rate), ".1f"), markdown_tables.spread(http.server_ms, ".2f"),
-        markdown_tables.spread(http.postgres_ms, ".2f"), markdown_tables.spread(alone.postgres_ms, ".2f"),
-    ]  # fmt: skip
+        str(connections),
+        markdown_tables.spread(http.rate, ".0f"),
+        markdown_tables.spread(alone.rate, ".0f"),
+        markdown_tables.spread(markdown_tables.ratios(alone.rate, http.rate), ".1f"),
+        markdown_tables.spread(http.server_ms, ".2f"),
+        markdown_tables.spread(http.postgres_ms, ".2f"),
+        markdown_tables.spread(alone.postgres_ms, ".2f"),
+    ]
 
 
 async def _round(place: Place, served: Served, side: _Side, work: list[Work]) -> None:

@@ -131,7 +131,7 @@ async def _median_ms(sessions: async_sessionmaker[AsyncSession], made: _Long, *,
         row = await session.get_one(Collective, made.collective_id)
         owner = balances.Owner.of(row)
         for _ in range(_CALLS):
-            ago = random.uniform(60, made.postings)  # noqa: S311 - a moment to ask about
+            ago = random.uniform(60, made.postings)
             as_of = now() - timedelta(seconds=ago) if past else None
             started = time.perf_counter()
             found = await balances.of(session, ANONYMOUS, owners=[owner], as_of=as_of)

@@ -101,9 +101,11 @@ class _Load:
         times = sorted(self.times)
         seconds = self._last - self._counts_from  # a slow server's last answers come late, and count
         return Found(
-            len(times) / seconds, times[len(times) // 2] * 1000, times[int(len(times) * 0.99)] * 1000,
+            len(times) / seconds,
+            times[len(times) // 2] * 1000,
+            times[int(len(times) * 0.99)] * 1000,
             self.errors,
-        )  # fmt: skip
+        )
 
     def next_request(self) -> bytes:
         if not self._order.is_unique:

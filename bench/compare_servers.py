@@ -133,9 +133,14 @@ def _measure(
             for count in connections:
                 for side in sides:
                     order = Order(
-                        side.served.host, side.served.port, side.request(question, unseen=unseen), count,
-                        seconds, seconds / 5, is_unique=unseen,
-                    )  # fmt: skip
+                        side.served.host,
+                        side.served.port,
+                        side.request(question, unseen=unseen),
+                        count,
+                        seconds,
+                        seconds / 5,
+                        is_unique=unseen,
+                    )
                     found = load.offer(order)
                     if number:
                         side.found.setdefault((question.name, count), []).append(found)

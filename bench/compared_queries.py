@@ -92,7 +92,7 @@ def our_cursors(place: Place, name: str) -> Cursors:
 
         def at(statement: str, offset: int) -> Any:
             row = connection.execute(f"{statement} OFFSET %s LIMIT 1".encode(), [offset]).fetchone()
-            assert row is not None  # noqa: S101 - there are so many
+            assert row is not None
             return row
 
         moment, row_id = at("SELECT at, id FROM transaction ORDER BY at DESC, id DESC", _DEEP)
@@ -115,23 +115,32 @@ def all_of(ours: Cursors, theirs: Cursors) -> list[Question]:
     return [
         Question(name="tiny", ours=queries.TINY, theirs=queries.TINY),
         Question(
-            name="one collective with balance", ours=queries.COLLECTIVE, theirs=_COLLECTIVE, variables=slug,
-            their_variables=slug, fewer=2,
+            name="one collective with balance",
+            ours=queries.COLLECTIVE,
+            theirs=_COLLECTIVE,
+            variables=slug,
+            their_variables=slug,
+            fewer=2,
         ),
         Question(
             name="100 transactions", ours=queries.FEED, theirs=_FEED, variables=first, their_variables=first
         ),
         Question(name="50 collectives, 10 members each", ours=queries.NESTED, theirs=_NESTED),
         Question(
-            name="100 transactions, deep", ours=queries.FEED, theirs=_FEED,
+            name="100 transactions, deep",
+            ours=queries.FEED,
+            theirs=_FEED,
             variables=first | {"after": ours.transaction},
             their_variables=first | {"after": theirs.transaction},
         ),
         Question(
-            name="50 collectives, 10 members each, deep", ours=queries.NESTED, theirs=_NESTED,
-            variables={"after": ours.collective}, their_variables={"after": theirs.collective},
+            name="50 collectives, 10 members each, deep",
+            ours=queries.NESTED,
+            theirs=_NESTED,
+            variables={"after": ours.collective},
+            their_variables={"after": theirs.collective},
         ),
-    ]  # fmt: skip
+    ]
 
 
 def values_in(answer: Any) -> int:

@@ -98,10 +98,11 @@ async def _page(
             if number:
                 times.append(found)
     return [
-        str(first), *(markdown_tables.spread(times, ".2f") for times in sides),
+        str(first),
+        *(markdown_tables.spread(times, ".2f") for times in sides),
         markdown_tables.spread(markdown_tables.ratios(sides[1], sides[0]), ".1f"),
         markdown_tables.spread(markdown_tables.ratios(sides[2], sides[0]), ".1f"),
-    ]  # fmt: skip
+    ]
 
 
 async def _median_ms(ask: Ask, seconds: float) -> float:

@@ -94,21 +94,44 @@ async def _measure(place: Place, count: int, rows: list[list[str]], weekly: list
     finally:
         await engine.dispose()
     # Histories written by hand have no transactions: they are withdrawn from what the auditor reads.
-    execute(place, _DATABASE, 'ALTER TABLE "order" DISABLE TRIGGER order_status_guard',
-            "UPDATE \"order\" SET status = 'REJECTED' WHERE status = 'PAID' AND NOT EXISTS"
-            ' (SELECT FROM transaction t WHERE t.order_id = "order".id)')  # fmt: skip
+    execute(
+        place,
+        _DATABASE,
+        'ALTER TABLE "order" DISABLE TRIGGER order_status_guard',
+        "UPDATE \"order\" SET status = 'REJECTED' WHERE status = 'PAID' AND NOT EXISTS"
+        ' (SELECT FROM transaction t WHERE t.order_id = "order".id)',
+    )
 
 
 def _fill(place: Place, nonprofit: UUID, prefix: str, *, pending: int) -> None:
-    execute(place, _DATABASE, _PEOPLE.format(prefix=prefix), _ORDERS.format(
-        status="PENDING", nonprofit=nonprofit, approved="NULL", prefix=prefix, each=pending, skip=0,
-    ))  # fmt: skip
+    execute(
+        place,
+        _DATABASE,
+        _PEOPLE.format(prefix=prefix),
+        _ORDERS.format(
+            status="PENDING",
+            nonprofit=nonprofit,
+            approved="NULL",
+            prefix=prefix,
+            each=pending,
+            skip=0,
+        ),
+    )
 
 
 def _past(place: Place, nonprofit: UUID, prefix: str, *, each: int) -> None:
-    execute(place, _DATABASE, _ORDERS.format(
-        status="PAID", nonprofit=nonprofit, approved="250", prefix=prefix, each=each, skip=60,
-    ))  # fmt: skip
+    execute(
+        place,
+        _DATABASE,
+        _ORDERS.format(
+            status="PAID",
+            nonprofit=nonprofit,
+            approved="250",
+            prefix=prefix,
+            each=each,
+            skip=60,
+        ),
+    )
 
 
 async def _approved(place: Place, http: Connection, nonprofit: UUID, count: int) -> list[str]:
@@ -122,9 +145,12 @@ async def _approved(place: Place, http: Connection, nonprofit: UUID, count: int)
         rates[1].append(await _by_one(http, one[start : start + part]))
     found = markdown_tables.ratios(*rates)
     return [
-        markdown_tables.spread(rates[0], ".0f"), markdown_tables.spread(rates[1], ".0f"), markdown_tables.spread(found, ".1f"),
-        f"≥ {_LEAST_RATIO:g}", markdown_tables.verdict(median(found), _LEAST_RATIO),
-    ]  # fmt: skip
+        markdown_tables.spread(rates[0], ".0f"),
+        markdown_tables.spread(rates[1], ".0f"),
+        markdown_tables.spread(found, ".1f"),
+        f"≥ {_LEAST_RATIO:g}",
+        markdown_tables.verdict(median(found), _LEAST_RATIO),
+    ]
 
 
 async def _by_pages(http: Connection, orders: Sequence[str]) -> float:

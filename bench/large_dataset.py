@@ -101,13 +101,24 @@ def fill(place: Place, name: str) -> None:
     """Fill a migrated database that has its platform; some ten seconds."""
     payer, payee = f"(n * 7 % {COLLECTIVES})", f"((n * 13 + 1) % {COLLECTIVES})"
     execute(
-        place, name, *_FILL, _POST.format(fee=_FEE_BPS),
+        place,
+        name,
+        *_FILL,
+        _POST.format(fee=_FEE_BPS),
         _POST_ALL.format(
-            collectives=COLLECTIVES, gifts=GIFTS, funds=_FUNDS_MINOR, host=_host_of("n"),
-            to=_id(_COLLECTIVE, "n"), payer=_id(_COLLECTIVE, payer), payer_host=_host_of(payer),
-            payee=_id(_COLLECTIVE, payee), payee_host=_host_of(payee),
+            collectives=COLLECTIVES,
+            gifts=GIFTS,
+            funds=_FUNDS_MINOR,
+            host=_host_of("n"),
+            to=_id(_COLLECTIVE, "n"),
+            payer=_id(_COLLECTIVE, payer),
+            payer_host=_host_of(payer),
+            payee=_id(_COLLECTIVE, payee),
+            payee_host=_host_of(payee),
         ),
-        "DROP FUNCTION bench_post", "VACUUM (ANALYZE)", "CHECKPOINT",
-    )  # fmt: skip
+        "DROP FUNCTION bench_post",
+        "VACUUM (ANALYZE)",
+        "CHECKPOINT",
+    )
     if (made := scalar(place, name, "SELECT count(*) FROM transaction")) != COLLECTIVES + GIFTS:
         raise SystemExit(f"There are {made} transactions")

@@ -33,10 +33,14 @@ def offer(order: Order) -> Found:
     Raises:
         SystemExit: the server did not answer as it should.
     """
-    done = subprocess.run(  # noqa: S603 - our own client
-        _CLIENT, input=json.dumps(asdict(order)), capture_output=True, text=True,
-        timeout=order.seconds + order.warm_seconds + 2 * GRACE_SECONDS, check=False,
-    )  # fmt: skip
+    done = subprocess.run(
+        _CLIENT,
+        input=json.dumps(asdict(order)),
+        capture_output=True,
+        text=True,
+        timeout=order.seconds + order.warm_seconds + 2 * GRACE_SECONDS,
+        check=False,
+    )
     if done.returncode != 0:
         raise SystemExit(f"The load failed: {done.stdout}{done.stderr}")
     return Found(**json.loads(done.stdout))
@@ -45,9 +49,9 @@ def offer(order: Order) -> Found:
 def capacity(connections: int, seconds: float) -> float:
     """Return how many requests a second the client can make of a server that does nothing."""
     command = [*_CLIENT, "--idle-server"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - as above
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None  # noqa: S101 - it was started with a pipe
+            assert process.stdout is not None
             served = Served("127.0.0.1", int(process.stdout.readline()), process.pid)
             text = request(served, "{ __typename }")
             return offer(Order(served.host, served.port, text, connections, seconds, 0.2)).per_second

@@ -141,13 +141,16 @@ def pgbench(place: Place, name: str, *arguments: str, role: str = "postgres") ->
 
     url = make_url(place.url)
     command = [
-        str(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "pgbench"), "-h", str(url.query["host"]),
-        "-U", role, *arguments, name,
-    ]  # fmt: skip
+        str(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "pgbench"),
+        "-h",
+        str(url.query["host"]),
+        "-U",
+        role,
+        *arguments,
+        name,
+    ]
     environment = {**os.environ, "PGOPTIONS": "-c statement_timeout=60s"}
-    done = subprocess.run(  # noqa: S603 - our own arguments
-        command, capture_output=True, text=True, timeout=1200, check=False, env=environment
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False, env=environment)
     if done.returncode != 0:
         raise SystemExit(f"pgbench failed: {done.stdout}{done.stderr}")
     return done.stdout

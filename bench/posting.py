@@ -32,14 +32,32 @@ _FILL = (
 # What a posting between two balances of one host says; the other columns are null.
 _AMOUNT = ":amount::bigint"
 _COLUMNS = {
-    "id": "uuidv7()", "group_id": "uuidv7()", "kind": "'TRANSFER'", "from_collective_id": "{payer}",
-    "to_collective_id": "{payee}", "from_host_id": f"'{_BOOK}'", "to_host_id": f"'{_BOOK}'",
-    "currency": "'USD'", "amount": _AMOUNT, "fx_rate": "1", "host_currency": "'USD'", "gross": _AMOUNT,
-    "payment_processor_fee": "0", "platform_fee": "0", "host_fee": "0", "to_host_amount": _AMOUNT,
-    "to_collective_amount": _AMOUNT, "from_host_currency": "'USD'", "from_host_fx_rate": "1",
-    "from_host_amount": f"-({_AMOUNT})", "from_collective_currency": "'USD'", "from_collective_fx_rate": "1",
-    "from_collective_amount": f"-({_AMOUNT})", "description": "'A transfer'", "has_public_side": "true",
-}  # fmt: skip
+    "id": "uuidv7()",
+    "group_id": "uuidv7()",
+    "kind": "'TRANSFER'",
+    "from_collective_id": "{payer}",
+    "to_collective_id": "{payee}",
+    "from_host_id": f"'{_BOOK}'",
+    "to_host_id": f"'{_BOOK}'",
+    "currency": "'USD'",
+    "amount": _AMOUNT,
+    "fx_rate": "1",
+    "host_currency": "'USD'",
+    "gross": _AMOUNT,
+    "payment_processor_fee": "0",
+    "platform_fee": "0",
+    "host_fee": "0",
+    "to_host_amount": _AMOUNT,
+    "to_collective_amount": _AMOUNT,
+    "from_host_currency": "'USD'",
+    "from_host_fx_rate": "1",
+    "from_host_amount": f"-({_AMOUNT})",
+    "from_collective_currency": "'USD'",
+    "from_collective_fx_rate": "1",
+    "from_collective_amount": f"-({_AMOUNT})",
+    "description": "'A transfer'",
+    "has_public_side": "true",
+}
 _SCRIPT = (
     "\\set payer random({payers})\n\\set payee random({payees})\n\\set amount random(1, 5000)\n"
     "WITH claim AS (INSERT INTO idempotency (actor_id, key, request_hash, result_id)"
@@ -124,18 +142,34 @@ def _compared(place: Place, case: _Case) -> list[str]:
             theirs.append(b)
     found = markdown_tables.ratios(ours, theirs)
     return [
-        case.name, str(case.scale), str(case.clients), markdown_tables.spread(ours, ".0f"),
-        markdown_tables.spread(theirs, ".0f"), markdown_tables.spread(found), f"≥ {case.target}",
+        case.name,
+        str(case.scale),
+        str(case.clients),
+        markdown_tables.spread(ours, ".0f"),
+        markdown_tables.spread(theirs, ".0f"),
+        markdown_tables.spread(found),
+        f"≥ {case.target}",
         markdown_tables.verdict(median(found), case.target),
-    ]  # fmt: skip
+    ]
 
 
 def _rate(place: Place, name: str, clients: int, seconds: float, *what: str, role: str = "postgres") -> float:
     """Return transactions a second of one pgbench run."""
     shown = pgbench(
-        place, name, "-n", "-M", "prepared", "-j", "2", "-c", str(clients),
-        "-T", str(round(seconds)), *what, role=role,
-    )  # fmt: skip
+        place,
+        name,
+        "-n",
+        "-M",
+        "prepared",
+        "-j",
+        "2",
+        "-c",
+        str(clients),
+        "-T",
+        str(round(seconds)),
+        *what,
+        role=role,
+    )
     rate = re.search(r"tps = ([\d.]+)", shown)
     failed = re.search(r"number of failed transactions: (\d+)", shown)
     if rate is None or failed is None or failed[1] != "0":

@@ -151,9 +151,7 @@ class _Watched:
 @asynccontextmanager
 async def _serving(place: Place) -> AsyncIterator[tuple[Served, _Watched]]:
     """Serve as `commonweal serve` does; both ways from the socket call `http.reply`, which is watched."""
-    settings = replace(
-        place.settings(_DATABASE), port=0, rate_capacity=10**9, rate_restore_per_second=10**9
-    )  # fmt: skip
+    settings = replace(place.settings(_DATABASE), port=0, rate_capacity=10**9, rate_restore_per_second=10**9)
     watched = _Watched()
     server = uvicorn_server.make(application(settings), settings)
     running = asyncio.create_task(server.serve())
@@ -190,7 +188,7 @@ class _Sampler:
     def _look(self) -> None:
         last, idle = time.perf_counter(), 0.0
         while not self._stop.wait(_EVERY_SECONDS):
-            stage = _stage(sys._current_frames()[self._thread])  # noqa: SLF001 - the only way to them
+            stage = _stage(sys._current_frames()[self._thread])
             now = time.perf_counter()
             if stage is None and not self._watched.active:
                 idle += now - last

@@ -53,18 +53,19 @@ def serving(
     """
     settings = place.settings(name)
     environment = {
-        **os.environ, "COMMONWEAL_PORT": "0", "COMMONWEAL_DATA_DIR": str(place.folder / "served"),
+        **os.environ,
+        "COMMONWEAL_PORT": "0",
+        "COMMONWEAL_DATA_DIR": str(place.folder / "served"),
         "COMMONWEAL_DATABASE_URL": settings.database_url,
         "COMMONWEAL_OWNER_DATABASE_URL": settings.owner_database_url,
         **(environ or {}),
         # Points are counted as ever, but there are enough of them.
-        "COMMONWEAL_RATE_CAPACITY": "1000000000", "COMMONWEAL_RATE_RESTORE_PER_SECOND": "1000000000",
-    }  # fmt: skip
+        "COMMONWEAL_RATE_CAPACITY": "1000000000",
+        "COMMONWEAL_RATE_RESTORE_PER_SECOND": "1000000000",
+    }
     with (
         (place.folder / "served.log").open("ab") as log,
-        subprocess.Popen(  # noqa: S603 - commands of our own
-            command, stdout=subprocess.PIPE, stderr=log, env=environment
-        ) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment) as process,
     ):
         try:
             host, port = _address(process)
@@ -78,7 +79,7 @@ def serving(
 
 
 def _address(process: subprocess.Popen[bytes]) -> tuple[str, int]:
-    assert process.stdout is not None  # noqa: S101 - it was started with a pipe
+    assert process.stdout is not None
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until and process.poll() is None:
         if not select.select([process.stdout], [], [], 1)[0]:

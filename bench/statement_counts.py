@@ -84,22 +84,34 @@ async def _time(made: Scene, counted: "_Counted") -> None:
     scene = await TimeScene.create(made.world)
     start = yesterday(8)
     hours = await counted.mutation(
-        "logHours", by=scene.john, nonprofit=of(scene.nonprofit), startsAt=start.isoformat(),
+        "logHours",
+        by=scene.john,
+        nonprofit=of(scene.nonprofit),
+        startsAt=start.isoformat(),
         endsAt=start.replace(hour=9).isoformat(),
-    )  # fmt: skip
+    )
     await counted.mutation("approveOrder", "approveOrder of hours", by=scene.chris, id=hours)
     offer = await made.world.do(
-        "createOffer", "offer { id }", by=scene.mark, business=of(scene.business), item="Kombucha",
+        "createOffer",
+        "offer { id }",
+        by=scene.mark,
+        business=of(scene.business),
+        item="Kombucha",
         currentsSharePercent=25,
-    )  # fmt: skip
+    )
     bought = await counted.mutation(
         "redeemOffer", by=scene.john, offer=offer["offer"]["id"], price=money("20.00"), receipt="A receipt"
     )
     await counted.mutation("approveOrder", "approveOrder of a redemption", by=scene.mark, id=bought)
     event = await made.world.do(
-        "createEvent", "event { slug }", by=scene.chris, parent=of(scene.nonprofit), name="Workday",
-        startsAt=yesterday(12).isoformat(), endsAt=yesterday(13).isoformat(),
-    )  # fmt: skip
+        "createEvent",
+        "event { slug }",
+        by=scene.chris,
+        parent=of(scene.nonprofit),
+        name="Workday",
+        startsAt=yesterday(12).isoformat(),
+        endsAt=yesterday(13).isoformat(),
+    )
     given: dict[str, Any] = {"event": {"slug": event["event"]["slug"]}, "user": of(scene.john)}
     await counted.mutation("checkIn", by=scene.chris, **given)
 

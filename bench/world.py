@@ -27,10 +27,14 @@ class Scene:
         """Let one collective give to another, mostly of another host."""
         rows = self.collectives
         done = await self.world.do(
-            "donate", "order { id }", by=self.holder, to=of(rows[(number * 7 + 1) % COLLECTIVES]),
-            amount=money(f"{number % 50 + 1}.00"), description=f"Gift {number}",
+            "donate",
+            "order { id }",
+            by=self.holder,
+            to=of(rows[(number * 7 + 1) % COLLECTIVES]),
+            amount=money(f"{number % 50 + 1}.00"),
+            description=f"Gift {number}",
             **{"from": of(rows[number % COLLECTIVES])},
-        )  # fmt: skip
+        )
         if done["errors"]:
             raise SystemExit(f"No gift: {done}")
 

@@ -46,9 +46,11 @@ async def approve_each(
         raise Invalid("An order is named twice", path=path)
     if key is not None:
         await info.context.run(
-            idempotency.claim, key=key, result_id=new_id(),
+            idempotency.claim,
+            key=key,
+            result_id=new_id(),
             request=idempotency.request_hash("approveOrders", {"ids": public_ids}),
-        )  # fmt: skip
+        )
         # Each order has a key of its own, so that one that failed can succeed when the call is repeated.
         key = hashlib.sha256(key.encode()).hexdigest()
     found = {public_id: _order_id(public_id) for public_id in public_ids}
@@ -106,10 +108,14 @@ async def _approve(info: Info, public_id: str, *, key: str | None, dry_run: bool
             return info.context.run(decisions.approve, order_id=order_id)
 
         return await commands.once(
-            info, mutation="approveOrders", key=_key_of(key, public_id) if key else None,
-            payload={"id": public_id}, result_id=order_id, work=approve,
+            info,
+            mutation="approveOrders",
+            key=_key_of(key, public_id) if key else None,
+            payload={"id": public_id},
+            result_id=order_id,
+            work=approve,
             replay=lambda i: _order(info, i),
-        )  # fmt: skip
+        )
 
     try:
         found = await commands.attempt(info, work, dry_run=dry_run, nested=True)

@@ -166,9 +166,12 @@ async def found(
     if host is not None:
         party = await info.context.run(resolve_one, host, name="host")
         wanted = directory.Filter(
-            type=wanted.type, host_id=named(party).id, search=wanted.search, tag=wanted.tag,
+            type=wanted.type,
+            host_id=named(party).id,
+            search=wanted.search,
+            tag=wanted.tag,
             is_archived=wanted.is_archived,
-        )  # fmt: skip
+        )
     return await info.context.run(directory.find, wanted=wanted, sort=sort, page=page)
 
 

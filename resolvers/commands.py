@@ -65,7 +65,9 @@ async def once(
     if info.context.actor.user is None:
         raise Unauthenticated
     earlier = await info.context.run(
-        idempotency.claim, key=key, request=idempotency.request_hash(mutation, payload),
+        idempotency.claim,
+        key=key,
+        request=idempotency.request_hash(mutation, payload),
         result_id=result_id,
-    )  # fmt: skip
+    )
     return await work() if earlier is None else await replay(earlier)

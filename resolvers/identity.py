@@ -62,6 +62,8 @@ async def sign_in(info: Info, *, email: str, password: str) -> SignedIn:
     if not await context.aside(attempt_limits.count_sign_in, email=email, address=context.address):
         raise RateLimited("Too many tries; wait 15 minutes", path=["input", "email"])
     return await context.run(
-        authentication.sign_in, email=email, password=password,
+        authentication.sign_in,
+        email=email,
+        password=password,
         session_days=context.settings.session_days,
-    )  # fmt: skip
+    )

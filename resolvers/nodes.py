@@ -42,9 +42,14 @@ async def many(info: Info, *, public_ids: list[str]) -> list[Any]:
 
 
 _LOADERS = {
-    "Collective": "collective", "Order": "order", "Transaction": "transaction", "Member": "member",
-    "Offer": "offer", "PaymentMethod": "payment_method", "PayoutMethod": "payout_method",
-}  # fmt: skip
+    "Collective": "collective",
+    "Order": "order",
+    "Transaction": "transaction",
+    "Member": "member",
+    "Offer": "offer",
+    "PaymentMethod": "payment_method",
+    "PayoutMethod": "payout_method",
+}
 
 
 async def of_kind(info: Info, *, kind: str, public_id: str, path: str = "id") -> Any:

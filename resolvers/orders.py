@@ -69,9 +69,12 @@ async def listed(
     """
     found = await _ids(info, refs)
     wanted = replace(
-        wanted, from_id=found.get("from"), to_id=found.get("to"), event_id=found.get("event"),
+        wanted,
+        from_id=found.get("from"),
+        to_id=found.get("to"),
+        event_id=found.get("event"),
         addressed_to_id=found.get("addressedTo"),
-    )  # fmt: skip
+    )
     return await info.context.run(queries.orders, wanted=wanted, page=page, sort=sort, of_id=of_id)
 
 

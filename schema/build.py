@@ -32,10 +32,18 @@ from schema.types.subscription import Subscription
     description="What can be done. A field that fails is undone as a whole; a top-level error undoes all."
 )
 class Mutation(
-    IdentityMutations, CollectiveMutations, MemberMutations, OrderMutations, DecisionMutations,
-    PeopleMutations, PlatformMutations, TimeMutations, OfferMutations,
-    EventMutations, AttendanceMutations,
-):  # fmt: skip
+    IdentityMutations,
+    CollectiveMutations,
+    MemberMutations,
+    OrderMutations,
+    DecisionMutations,
+    PeopleMutations,
+    PlatformMutations,
+    TimeMutations,
+    OfferMutations,
+    EventMutations,
+    AttendanceMutations,
+):
     pass
 
 
@@ -59,7 +67,7 @@ class _Schema(strawberry.Schema):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         mutation = self._schema.mutation_type
-        assert mutation is not None  # noqa: S101 - given below
+        assert mutation is not None
         for field in mutation.fields.values():
             for argument in field.args.values():
                 # A mutation takes one input; what that is stands at its type.
@@ -74,7 +82,7 @@ class _Schema(strawberry.Schema):
                 kind.is_one_of = True
 
         subscription = self._schema.subscription_type
-        assert subscription is not None  # noqa: S101 - given below
+        assert subscription is not None
         for field in subscription.fields.values():
             # Strawberry's own would take an argument named `event` for what it is told.
             field.resolve = _told

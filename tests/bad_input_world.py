@@ -15,9 +15,17 @@ from tests.factories import Person, World, money, of
 LARGEST = "92233720368547758.07"
 """Of US dollars, in 64 bits of cents."""
 MONEY = (
-    "donate", "transferFunds", "addFunds", "submitExpense", "approveOrder", "approveOrders",
-    "rejectOrder", "payOrder", "cancelOrder", "refundOrder",
-)  # fmt: skip
+    "donate",
+    "transferFunds",
+    "addFunds",
+    "submitExpense",
+    "approveOrder",
+    "approveOrders",
+    "rejectOrder",
+    "payOrder",
+    "cancelOrder",
+    "refundOrder",
+)
 
 
 @dataclass
@@ -109,9 +117,14 @@ async def _more_collectives(stage: Stage) -> None:
     await world.add(gone)
     starts = now() + timedelta(days=1)
     made = await world.do(
-        "createEvent", "event { slug }", by=stage.boss, parent=of(scene.webpack), name="Meetup",
-        startsAt=starts.isoformat(), endsAt=(starts + timedelta(hours=1)).isoformat(),
-    )  # fmt: skip
+        "createEvent",
+        "event { slug }",
+        by=stage.boss,
+        parent=of(scene.webpack),
+        name="Meetup",
+        startsAt=starts.isoformat(),
+        endsAt=(starts + timedelta(hours=1)).isoformat(),
+    )
     stage.ids["event"] = made["event"]["slug"]
     await world.community("yen", scene.host, stage.boss, currency="JPY")
     await world.community("euro", scene.host, stage.boss, currency="EUR")
@@ -149,13 +162,19 @@ async def _good(stage: Stage) -> dict[str, dict[str, Any]]:
         "updateCollective": {"collective": {"slug": "homeless"}},
         "archiveCollective": {"collective": {"slug": "homeless"}},
         "createEvent": {
-            "parent": webpack, "name": "Party", "startsAt": starts.isoformat(), "endsAt": ends.isoformat()
+            "parent": webpack,
+            "name": "Party",
+            "startsAt": starts.isoformat(),
+            "endsAt": ends.isoformat(),
         },
         "applyToHost": {"collective": {"slug": "homeless"}, "host": of(scene.host)},
         "decideHostApplication": {"id": asked["application"]["id"], "approve": False, "reason": "no"},
         "createPaymentMethod": {"host": of(scene.host), "name": "Card", "type": "BALANCE"},
         "createPayoutMethod": {
-            "collective": webpack, "name": "Bank", "type": "BANK_ACCOUNT", "details": {"iban": "x"}
+            "collective": webpack,
+            "name": "Bank",
+            "type": "BANK_ACCOUNT",
+            "details": {"iban": "x"},
         },
         "signUp": {"email": "new@commonweal.test", "name": "New", "password": "long enough"},
         "signIn": {"email": "boss@commonweal.test", "password": "long enough"},
@@ -167,4 +186,4 @@ async def _good(stage: Stage) -> dict[str, dict[str, Any]]:
         "followCollective": {"collective": babel},
         "setFxRate": {"from": "USD", "to": "JPY", "rate": "150"},
         "setPlatformPolicy": {"platformFeeBps": 100},
-    }  # fmt: skip
+    }

@@ -28,7 +28,7 @@ def main(command: list[str]) -> int:
         return 0
     with ExitStack() as stack:
         urls = [stack.enter_context(_server()) for _ in range(WORKERS)]
-        return subprocess.run(  # noqa: S603 - what the caller gave
+        return subprocess.run(
             command, check=False, env={**os.environ, "COMMONWEAL_TEST_SERVER_URLS": " ".join(urls)}
         ).returncode
 
@@ -44,10 +44,13 @@ def _server() -> Iterator[str]:
     data = folder / "data"
 
     def run(program: str, *arguments: str) -> None:
-        subprocess.run(  # noqa: S603 - fixed programs
-            [BINARIES / program, "-D", data, *arguments], check=True, user=user, cwd=folder,
+        subprocess.run(
+            [BINARIES / program, "-D", data, *arguments],
+            check=True,
+            user=user,
+            cwd=folder,
             stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
 
     try:
         run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync")

@@ -57,15 +57,22 @@ class Scene:
         """Make another host of the holder's."""
         return await self.world.host(slug + self.suffix, self.holder, **given)
 
-    async def community(self, slug: str, host: Collective | None, admin: Person | None = None,
-                        **given: Any) -> Collective:  # fmt: skip
+    async def community(
+        self, slug: str, host: Collective | None, admin: Person | None = None, **given: Any
+    ) -> Collective:
         """Make another collective."""
         return await self.world.community(slug + self.suffix, host, admin, **given)
 
     async def donate(
-        self, value: str, *, by: Person | None = None, from_: Collective | Person | None = None,
-        to: Collective | Person | None = None, currency: str = "USD", **more: Any,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        value: str,
+        *,
+        by: Person | None = None,
+        from_: Collective | Person | None = None,
+        to: Collective | Person | None = None,
+        currency: str = "USD",
+        **more: Any,
+    ) -> dict[str, Any]:
         """Give from webpack to babel, if nobody else is named; return the payload."""
         more |= {"from": of(from_ or self.webpack), "to": of(to or self.babel)}
         return await self.world.do(
@@ -73,9 +80,15 @@ class Scene:
         )
 
     async def transfer(
-        self, value: str, *, by: Person | None = None, from_: Collective | None = None,
-        to: Collective | None = None, currency: str = "USD", **more: Any,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        value: str,
+        *,
+        by: Person | None = None,
+        from_: Collective | None = None,
+        to: Collective | None = None,
+        currency: str = "USD",
+        **more: Any,
+    ) -> dict[str, Any]:
         """Move from webpack to babel, if nobody else is named; return the payload."""
         more |= {"from": of(from_ or self.webpack), "to": of(to or self.babel)}
         return await self.world.do(
@@ -83,9 +96,15 @@ class Scene:
         )
 
     async def expense(
-        self, value: str, *, by: Person | None = None, from_: Collective | None = None,
-        to: Collective | Person | None = None, currency: str = "USD", **more: Any,
-    ) -> str:  # fmt: skip
+        self,
+        value: str,
+        *,
+        by: Person | None = None,
+        from_: Collective | None = None,
+        to: Collective | Person | None = None,
+        currency: str = "USD",
+        **more: Any,
+    ) -> str:
         """Let xdamman submit an expense to webpack, if nobody else is named; return the order's id."""
         more |= {"from": of(from_ or self.webpack), "to": of(to or self.payee)}
         return done(
@@ -111,9 +130,14 @@ class Scene:
         return await self.world.do("payOrder", ORDER, by=by or self.holder, id=order_id, **more)
 
     async def refund(
-        self, order_id: str, value: str | None = None, *, by: Person | None = None,
-        currency: str = "USD", **more: Any,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        order_id: str,
+        value: str | None = None,
+        *,
+        by: Person | None = None,
+        currency: str = "USD",
+        **more: Any,
+    ) -> dict[str, Any]:
         """Refund as the host's ADMIN: a part, or the rest; return the payload."""
         if value is not None:
             more["amount"] = money(value, currency)
@@ -125,10 +149,15 @@ class Scene:
         """Make a payment method that settles from a balance and costs a fee; return its id."""
         where = host or self.host
         made = await self.world.do(
-            "createPaymentMethod", "paymentMethod { id }", by=self.holder, host=of(where),
-            name="Card", type="BALANCE", feeBps=bps,
+            "createPaymentMethod",
+            "paymentMethod { id }",
+            by=self.holder,
+            host=of(where),
+            name="Card",
+            type="BALANCE",
+            feeBps=bps,
             **({"feeFixed": money(fixed, where.currency)} if fixed else {}),
-        )  # fmt: skip
+        )
         assert made["errors"] == [], made
         method_id: str = made["paymentMethod"]["id"]
         return method_id

@@ -45,14 +45,22 @@ class EventScene:
         return self.people[name]
 
     async def event(
-        self, *, starts: float = 24, hours: float = 2, by: Person | None = None,
-        parent: Collective | None = None, **more: Any,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        *,
+        starts: float = 24,
+        hours: float = 2,
+        by: Person | None = None,
+        parent: Collective | None = None,
+        **more: Any,
+    ) -> dict[str, Any]:
         """Make an event that starts in so many hours; return a CollectiveRef."""
         made = await self.world.do(
-            "createEvent", "event { slug }", by=by or self.chris, parent=of(parent or self.nonprofit),
+            "createEvent",
+            "event { slug }",
+            by=by or self.chris,
+            parent=of(parent or self.nonprofit),
             **{"name": "Cleanup", **times(starts, hours), **more},
-        )  # fmt: skip
+        )
         assert made["errors"] == [], made
         return {"slug": made["event"]["slug"]}
 
@@ -80,15 +88,17 @@ class EventScene:
         found = (await self.world.ask(COUNTS, s=event["slug"]))["collective"]
         return found["registrationCount"], found["waitingCount"]
 
-    async def check_in(self, event: dict[str, Any], who: Person, *, by: Person | None = None,
-                       **more: Any) -> dict[str, Any]:  # fmt: skip
+    async def check_in(
+        self, event: dict[str, Any], who: Person, *, by: Person | None = None, **more: Any
+    ) -> dict[str, Any]:
         """Check somebody in as the nonprofit's ADMIN; return the payload."""
         return await self.world.do(
             "checkIn", f"{ORDER} {MEMBER}", by=by or self.chris, event=event, user=of(who), **more
         )
 
-    async def check_out(self, event: dict[str, Any], who: Person, *, by: Person | None = None,
-                        **more: Any) -> dict[str, Any]:  # fmt: skip
+    async def check_out(
+        self, event: dict[str, Any], who: Person, *, by: Person | None = None, **more: Any
+    ) -> dict[str, Any]:
         """Check somebody out as the nonprofit's ADMIN; return the payload."""
         return await self.world.do("checkOut", ORDER, by=by or self.chris, event=event, user=of(who), **more)
 
@@ -115,7 +125,7 @@ class EventScene:
             "SELECT coalesce(sum(posted), 0) FROM ledger_account WHERE owner_id = :id AND kind = 'BALANCE'"
             " AND currency = 'CUR'",
             id=who.user.id,
-        )  # fmt: skip
+        )
         return int(found)
 
     async def issued(self, row: Collective) -> int:

@@ -63,18 +63,25 @@ class World:
     async def person(self, slug: str, *, currency: str = "USD", claimed: bool = True) -> Person:
         """Make a user with a session."""
         user = Collective(
-            slug=slug, type=CollectiveType.USER, name=slug.title(), currency=currency,
-            host_id=self.platform.id, host_approved_at=now(), claimed_at=now() if claimed else None,
-        )  # fmt: skip
+            slug=slug,
+            type=CollectiveType.USER,
+            name=slug.title(),
+            currency=currency,
+            host_id=self.platform.id,
+            host_approved_at=now(),
+            claimed_at=now() if claimed else None,
+        )
         email, token = f"{slug}@commonweal.test", secrets.token_urlsafe(16)
         await self.add(user)
         await self.add(Credential(user_id=user.id, email=email, verified_at=now() if claimed else None))
         await self.add(
             Token(
-                user_id=user.id, kind=TokenKind.SESSION, token_hash=token_hash(token),
+                user_id=user.id,
+                kind=TokenKind.SESSION,
+                token_hash=token_hash(token),
                 expires_at=now() + timedelta(days=1),
             )
-        )  # fmt: skip
+        )
         return Person(user, email, token)
 
     async def access_token(self, person: Person, *scopes: str) -> str:
@@ -82,19 +89,26 @@ class World:
         token = secrets.token_urlsafe(16)
         await self.add(
             Token(
-                user_id=person.user.id, kind=TokenKind.ACCESS, token_hash=token_hash(token),
-                scopes=list(scopes), expires_at=now() + timedelta(days=1),
+                user_id=person.user.id,
+                kind=TokenKind.ACCESS,
+                token_hash=token_hash(token),
+                scopes=list(scopes),
+                expires_at=now() + timedelta(days=1),
             )
-        )  # fmt: skip
+        )
         return token
 
-    async def host(self, slug: str, admin: Person | None = None, *, currency: str = "USD",
-                   fee_bps: int | None = None) -> Collective:  # fmt: skip
+    async def host(
+        self, slug: str, admin: Person | None = None, *, currency: str = "USD", fee_bps: int | None = None
+    ) -> Collective:
         """Make a nonprofit that hosts itself and others."""
         row = Collective(
-            slug=slug, type=CollectiveType.NONPROFIT, name=slug.title(), currency=currency,
+            slug=slug,
+            type=CollectiveType.NONPROFIT,
+            name=slug.title(),
+            currency=currency,
             host_fee_bps=fee_bps,
-        )  # fmt: skip
+        )
         async with self.sessions() as session, session.begin():
             session.add(row)
             await session.flush()
@@ -104,14 +118,23 @@ class World:
         return row
 
     async def community(
-        self, slug: str, host: Collective | None, admin: Person | None = None, *,
-        currency: str = "USD", type: CollectiveType = CollectiveType.COMMUNITY,  # noqa: A002 - the column's name
-    ) -> Collective:  # fmt: skip
+        self,
+        slug: str,
+        host: Collective | None,
+        admin: Person | None = None,
+        *,
+        currency: str = "USD",
+        type: CollectiveType = CollectiveType.COMMUNITY,  # noqa: A002 - the column's name
+    ) -> Collective:
         """Make a collective, hosted if a host is given."""
         row = Collective(
-            slug=slug, type=type, name=slug.title(), currency=currency,
-            host_id=host.id if host else None, host_approved_at=now() if host else None,
-        )  # fmt: skip
+            slug=slug,
+            type=type,
+            name=slug.title(),
+            currency=currency,
+            host_id=host.id if host else None,
+            host_approved_at=now() if host else None,
+        )
         async with self.sessions() as session, session.begin():
             session.add(row)
             await session.flush()
@@ -132,10 +155,13 @@ class World:
         """Set an exchange rate."""
         await self.add(
             FxRate(
-                base=base, quote=quote, rate=Decimal(rate), source="test",
+                base=base,
+                quote=quote,
+                rate=Decimal(rate),
+                source="test",
                 valid_from=now() - timedelta(days=days_ago),
             )
-        )  # fmt: skip
+        )
 
     async def platform_fee(self, bps: int) -> None:
         """Set the platform's fee."""
@@ -165,13 +191,19 @@ class World:
         book = Party(self.platform, self.platform)
         for person in people:
             row = posting.transaction_row(
-                transaction_amounts.unconverted(minor, transaction_amounts.CURRENTS), book, Party(person.user, self.platform),
-                kind=TransactionKind.HOURS, order=None,
-            )  # fmt: skip
+                transaction_amounts.unconverted(minor, transaction_amounts.CURRENTS),
+                book,
+                Party(person.user, self.platform),
+                kind=TransactionKind.HOURS,
+                order=None,
+            )
             legs = transaction_amounts.currents_legs(
-                book_id=self.platform.id, from_id=self.platform.id, to_id=person.user.id, amount=minor,
+                book_id=self.platform.id,
+                from_id=self.platform.id,
+                to_id=person.user.id,
+                amount=minor,
                 kind_from=LedgerAccountKind.ISSUANCE,
-            )  # fmt: skip
+            )
             async with self.sessions() as session, session.begin():
                 await posting.post(session, row=row, legs=legs)
 
@@ -199,8 +231,9 @@ class World:
         data = await self.ask(
             f"mutation($i: {name}Input!) {{ {mutation}(input: $i) {{ {fields} "
             "errors { code message path } } }",
-            by=by, i=given,
-        )  # fmt: skip
+            by=by,
+            i=given,
+        )
         payload: dict[str, Any] = data[mutation]
         return payload
 

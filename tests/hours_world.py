@@ -49,9 +49,11 @@ class TimeScene:
         """Log hours from a start on, yesterday at noon if none is given; return the payload."""
         starts_at = start or yesterday(8)
         given: dict[str, Any] = {
-            "nonprofit": of(self.nonprofit), "startsAt": starts_at.isoformat(),
-            "endsAt": (starts_at + timedelta(hours=hours)).isoformat(), **more,
-        }  # fmt: skip
+            "nonprofit": of(self.nonprofit),
+            "startsAt": starts_at.isoformat(),
+            "endsAt": (starts_at + timedelta(hours=hours)).isoformat(),
+            **more,
+        }
         return await self.world.do("logHours", ORDER, by=by or self.john, **given)
 
     async def approve(self, order_id: str, *, by: Person | None = None, **more: Any) -> dict[str, Any]:

@@ -37,9 +37,14 @@ class Books:
         return psycopg.connect(self.url(role), options=options)
 
     def line(
-        self, owner: str, amount: int, *, currency: str = "USD", kind: str = "BALANCE",
+        self,
+        owner: str,
+        amount: int,
+        *,
+        currency: str = "USD",
+        kind: str = "BALANCE",
         book: str = "opensource",
-    ) -> Line:  # fmt: skip
+    ) -> Line:
         """Return a leg on an account by names."""
         return Line(self.ids[book], self.ids[owner], currency, kind, amount)
 
@@ -72,17 +77,26 @@ async def _filled(books: Books) -> None:
     done(await scene.transfer("5.00", from_=passing))
     gone, meetup = await _closed(books)
     for row in (
-        scene.host, scene.webpack, scene.babel, scene.payee.user, donor, passing, world.platform,
-        gone, meetup,
-    ):  # fmt: skip
+        scene.host,
+        scene.webpack,
+        scene.babel,
+        scene.payee.user,
+        donor,
+        passing,
+        world.platform,
+        gone,
+        meetup,
+    ):
         books.ids[row.slug] = row.id
     books.ids |= {
         "elsewhere": donor.host_id or donor.id,
-        "transfer": row_id(transfer), "gift": row_id(gift), "approved": row_id(approved),
+        "transfer": row_id(transfer),
+        "gift": row_id(gift),
+        "approved": row_id(approved),
         "pending": row_id(pending),
         "transferred": await _emitted(world, row_id(transfer)),
         "given": await _emitted(world, row_id(gift)),
-    }  # fmt: skip
+    }
     assert [t["kind"] for t in refund["transactions"]] == ["REFUND", "PAYMENT_PROCESSOR_COVER"]
 
 

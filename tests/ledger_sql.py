@@ -33,11 +33,22 @@ class Line:
 def figures(amount: int, **columns: Any) -> dict[str, Any]:
     """Return a transaction of an amount in USD without fees, with other columns as given."""
     return {
-        "id": new_id(), "group_id": new_id(), "kind": "TRANSFER", "currency": "USD",
-        "amount": amount, "fx_rate": 1, "host_currency": "USD", "gross": amount,
-        "payment_processor_fee": 0, "platform_fee": 0, "host_fee": 0, "to_host_amount": amount,
-        "to_collective_amount": amount, "has_public_side": True, **columns,
-    }  # fmt: skip
+        "id": new_id(),
+        "group_id": new_id(),
+        "kind": "TRANSFER",
+        "currency": "USD",
+        "amount": amount,
+        "fx_rate": 1,
+        "host_currency": "USD",
+        "gross": amount,
+        "payment_processor_fee": 0,
+        "platform_fee": 0,
+        "host_fee": 0,
+        "to_host_amount": amount,
+        "to_collective_amount": amount,
+        "has_public_side": True,
+        **columns,
+    }
 
 
 def post(
@@ -52,11 +63,14 @@ def post(
         POST,
         [
             orjson.dumps(row, default=str).decode(),
-            [line.book for line in lines], [line.owner for line in lines],
-            [line.currency for line in lines], [line.kind for line in lines],
-            [line.amount for line in lines], release,
+            [line.book for line in lines],
+            [line.owner for line in lines],
+            [line.currency for line in lines],
+            [line.kind for line in lines],
+            [line.amount for line in lines],
+            release,
         ],
-    ).fetchone()  # fmt: skip
+    ).fetchone()
     assert found is not None
     at: datetime = found[0]
     return at

@@ -29,18 +29,23 @@ def serving(database: Database, folder: Path, *, demo: bool = False, **settings:
     """Serve a database, with the demo world if asked; settings are given by name."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("COMMONWEAL_")}
     given = {
-        "port": "0", "database_url": database.app_url, "owner_database_url": database.owner_url,
-    } | settings  # fmt: skip
+        "port": "0",
+        "database_url": database.app_url,
+        "owner_database_url": database.owner_url,
+    } | settings
     command = [sys.executable, "-m", "schema", "serve", *(["--demo"] if demo else [])]
     place = folder / "log"
     with (
         place.open("w") as log,
-        subprocess.Popen(  # noqa: S603 - our own words
-            command, stdout=subprocess.PIPE, stderr=log, text=True,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
             env=kept | {f"COMMONWEAL_{name.upper()}": value for name, value in given.items()},
         ) as server,
         ThreadPoolExecutor(1) as pool,
-    ):  # fmt: skip
+    ):
         try:
             reading = pool.submit(lambda: next((line for line in server.stdout or () if MARK in line), ""))
             url = reading.result(SECONDS).strip().removeprefix(MARK)

@@ -91,7 +91,7 @@ async def deliver(sessions: Sessions, smtp: MailServer) -> int:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is awaited happens in another thread
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -63,10 +63,17 @@ def _is_current(folder: Path) -> bool:
 def _run(node: str, command: list[str], folder: Path) -> str:
     # npm starts `node` by name: let that be the same one.
     path = os.pathsep.join((str(Path(node).parent), os.environ.get("PATH", os.defpath)))
-    done = subprocess.run(  # noqa: S603 - fixed words of our own
-        command, cwd=folder, env=os.environ | {"PATH": path}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LONGEST_SECONDS, check=False,
-    )  # fmt: skip
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
     try:
         done.check_returncode()
     except subprocess.CalledProcessError as failed:

@@ -38,9 +38,14 @@ class OfferScene:
     async def offer(self, item: str = "Kombucha", *, share: int = 25, **more: Any) -> str:
         """Make an offer as the business's ADMIN; return its id."""
         made = await self.world.do(
-            "createOffer", "offer { id }", by=self.mark, business=of(self.cafe), item=item,
-            currentsSharePercent=share, **more,
-        )  # fmt: skip
+            "createOffer",
+            "offer { id }",
+            by=self.mark,
+            business=of(self.cafe),
+            item=item,
+            currentsSharePercent=share,
+            **more,
+        )
         assert made["errors"] == [], made
         return str(made["offer"]["id"])
 

@@ -65,10 +65,14 @@ def line(kind: str, amount: str, *, fee: str = "0", net: str | None = None, **ce
     total = Decimal(amount) + Decimal(fee)
     return {
         "type": "DEBIT" if amount.startswith("-") else "CREDIT",
-        "kind": kind, "amount": amount, "paymentProcessorFee": fee,
-        "netAmount": str(total) if net is None else net, "oppositeAccountSlug": "giver",
-        "taxAmount": "0", **cells,
-    }  # fmt: skip
+        "kind": kind,
+        "amount": amount,
+        "paymentProcessorFee": fee,
+        "netAmount": str(total) if net is None else net,
+        "oppositeAccountSlug": "giver",
+        "taxAmount": "0",
+        **cells,
+    }
 
 
 def gift(amount: str = "10", **cells: str) -> dict[str, str]:
@@ -99,12 +103,15 @@ def file(folder: Path, rows: Iterable[dict[str, str]], *, currency: str = "USD")
         at = START + timedelta(days=number)
         writer.writerow(
             {
-                "datetime": at.strftime("%Y-%m-%dT%H:%M:%S"), "shortId": f"id{number}",
-                "shortGroup": f"group{number}", "balance": str(balance), "currency": currency,
+                "datetime": at.strftime("%Y-%m-%dT%H:%M:%S"),
+                "shortId": f"id{number}",
+                "shortGroup": f"group{number}",
+                "balance": str(balance),
+                "currency": currency,
                 "accountSlug": "webpack",
             }
             | row
-        )  # fmt: skip
+        )
     path = folder / "ledger.csv"
     path.write_text(out.getvalue())
     return path
@@ -195,10 +202,18 @@ async def add_money(sessions: Sessions, slug: str, amount: int) -> None:
         row = (await session.execute(select(Collective).where(col(Collective.slug) == slug))).scalar_one()
         host = await session.get_one(Collective, row.host_id)
         found = Figures(
-            currency=row.currency, amount=amount, host_currency=row.currency, fx_rate=Decimal(1),
-            fx_rate_id=None, gross=amount, payment_processor_fee=0, platform_fee=0, host_fee=0,
-            to_host_amount=amount, to_collective_amount=amount,
-        )  # fmt: skip
+            currency=row.currency,
+            amount=amount,
+            host_currency=row.currency,
+            fx_rate=Decimal(1),
+            fx_rate_id=None,
+            gross=amount,
+            payment_processor_fee=0,
+            platform_fee=0,
+            host_fee=0,
+            to_host_amount=amount,
+            to_collective_amount=amount,
+        )
         payee = Party(row, host)
         await posting.post(
             session,

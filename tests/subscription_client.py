@@ -51,7 +51,7 @@ class Place:
 async def until(holds: Callable[[], object]) -> None:
     """Wait for something to hold."""
     async with asyncio.timeout(SECONDS):
-        while not holds():  # noqa: ASYNC110 - what is waited for has no event
+        while not holds():
             await asyncio.sleep(0.01)
 
 
@@ -154,15 +154,23 @@ async def connected(
 async def process(settings: Settings, log: Path, **changed: Any) -> AsyncIterator[Process]:
     """Run `commonweal serve` as a process of its own; what still runs at the end is killed by its own id."""
     named = {
-        "port": 0, "database_url": settings.database_url, "owner_database_url": settings.owner_database_url,
-        "outbox_interval_ms": 60_000, **changed,
-    }  # fmt: skip
+        "port": 0,
+        "database_url": settings.database_url,
+        "owner_database_url": settings.owner_database_url,
+        "outbox_interval_ms": 60_000,
+        **changed,
+    }
     kept = {k: v for k, v in os.environ.items() if not k.startswith("COMMONWEAL_")}
     with log.open("w") as errors:
         running = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "schema", "serve", stdout=asyncio.subprocess.PIPE, stderr=errors,
+            sys.executable,
+            "-m",
+            "schema",
+            "serve",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
             env=kept | {f"COMMONWEAL_{name.upper()}": str(value) for name, value in named.items()},
-        )  # fmt: skip
+        )
     try:
         assert running.stdout is not None
         async with asyncio.timeout(2 * SECONDS):

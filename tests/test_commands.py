@@ -151,14 +151,22 @@ def test_fx_refresh_adds_what_is_new_and_only_that(
 
 GOOD = archive("DAY,1.1,150,N/A,\n" * 50)
 BROKEN = {
-    "empty": b"", "no zip": b"<html>maintenance</html>", "cut off": GOOD[: len(GOOD) // 2],
-    "damaged": GOOD[:60] + bytes(8) + GOOD[68:], "no rows": archive("", header=""),
-    "another table": archive("1,2\n", header="a,b\n"), "not a day": archive("02.02.2026,1,1,,\n"),
-}  # fmt: skip
+    "empty": b"",
+    "no zip": b"<html>maintenance</html>",
+    "cut off": GOOD[: len(GOOD) // 2],
+    "damaged": GOOD[:60] + bytes(8) + GOOD[68:],
+    "no rows": archive("", header=""),
+    "another table": archive("1,2\n", header="a,b\n"),
+    "not a day": archive("02.02.2026,1,1,,\n"),
+}
 ROWS = {
-    "not a number": "DAY,many,1,,\n", "NaN": "DAY,NaN,1,,\n", "Infinity": "DAY,Infinity,1,,\n",
-    "zero": "DAY,0,1,,\n", "negative": "DAY,-1.1,1,,\n", "later broken": "DAY,1,1,,\n2026-02-01,x,,,\n",
-}  # fmt: skip
+    "not a number": "DAY,many,1,,\n",
+    "NaN": "DAY,NaN,1,,\n",
+    "Infinity": "DAY,Infinity,1,,\n",
+    "zero": "DAY,0,1,,\n",
+    "negative": "DAY,-1.1,1,,\n",
+    "later broken": "DAY,1,1,,\n2026-02-01,x,,,\n",
+}
 # Each row is of a day of its own, so that one that should not have been stored hides no other.
 BROKEN |= {
     kind: archive(row.replace("DAY", f"2026-02-{day}")) for day, (kind, row) in enumerate(ROWS.items(), 10)

@@ -18,10 +18,13 @@ from tests.conftest import Database
 from tests.factories import World
 
 COLLECTIVES = {
-    "opensource": ("NONPROFIT", "USD", "opensource"), "wwcode": ("NONPROFIT", "USD", "wwcode"),
-    "webpack": ("COMMUNITY", "USD", "opensource"), "wwcodeberlin": ("COMMUNITY", "EUR", "wwcode"),
-    "digitalocean": ("BUSINESS", "USD", None), "xdamman": ("USER", "USD", "commonweal"),
-}  # fmt: skip
+    "opensource": ("NONPROFIT", "USD", "opensource"),
+    "wwcode": ("NONPROFIT", "USD", "wwcode"),
+    "webpack": ("COMMUNITY", "USD", "opensource"),
+    "wwcodeberlin": ("COMMUNITY", "EUR", "wwcode"),
+    "digitalocean": ("BUSINESS", "USD", None),
+    "xdamman": ("USER", "USD", "commonweal"),
+}
 SIGN_INS = ["xdamman", "admin", *(f"{s}-admin" for s, (kind, *_) in COLLECTIVES.items() if kind != "USER")]
 SIGN_IN = """mutation($i: SignInInput!) { signIn(input: $i) {
     user { slug } session { token } errors { code message } } }"""
@@ -45,7 +48,7 @@ SAME = {
     "ledger_account": """SELECT b.slug, o.slug, a.currency, a.kind, a.posted, a.held, a.seq
         FROM ledger_account a JOIN collective b ON b.id = a.book_id JOIN collective o ON o.id = a.owner_id""",
     "fx_rate": "SELECT base, quote, rate::text FROM fx_rate WHERE source <> 'ECB'",
-}  # fmt: skip
+}
 
 
 @asynccontextmanager
@@ -121,9 +124,11 @@ async def test_the_worked_example_is_there_to_the_cent(world: World) -> None:
     (found,) = order["transactions"]
     figures = {name: int(amount["minorUnits"]) for name, amount in found.items()}
     assert figures == {
-        "toHostAmount": 10544, "toCollectiveAmount": 8684, "fromCollectiveAmount": -11481,
+        "toHostAmount": 10544,
+        "toCollectiveAmount": 8684,
+        "fromCollectiveAmount": -11481,
         "paymentProcessorFeeInHostCurrency": 363,
-    }  # fmt: skip
+    }
 
 
 async def test_the_books_are_clean(world: World) -> None:
@@ -190,8 +195,11 @@ async def test_projects_requests_offers_and_redemptions_are_as_many_as_openCurre
     ]
     redeemed = "SELECT status, count(*) FROM \"order\" WHERE type = 'REDEMPTION' GROUP BY 1"
     assert await rows(world, redeemed) == [
-        ("APPROVED", 5), ("PAID", 5), ("PENDING", 5), ("REJECTED", 5),
-    ]  # fmt: skip
+        ("APPROVED", 5),
+        ("PAID", 5),
+        ("PENDING", 5),
+        ("REJECTED", 5),
+    ]
 
 
 async def test_a_redemption_of_the_demo_moved_its_currents_once(world: World) -> None:

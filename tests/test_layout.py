@@ -20,7 +20,7 @@ def tracked() -> list[Path]:
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
         pytest.skip("not a git repository")
-    listed = subprocess.check_output([git, "ls-files", "-z"], cwd=ROOT, text=True)  # noqa: S603 - our own words
+    listed = subprocess.check_output([git, "ls-files", "-z"], cwd=ROOT, text=True)
     return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
 
 
@@ -64,9 +64,10 @@ def test_no_other_distribution_installs_a_package_of_our_names(name: str) -> Non
 def test_every_setting_is_documented_with_its_meaning() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
     missing = [
-        entry.name for entry in fields(Settings)
+        entry.name
+        for entry in fields(Settings)
         if f"`COMMONWEAL_{entry.name.upper()}`" not in page or entry.metadata["doc"] not in page
-    ]  # fmt: skip
+    ]
     assert missing == []
 
 

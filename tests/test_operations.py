@@ -89,9 +89,12 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         log = tmp_path / f"{len(processes)}.log"
         with log.open("w") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "schema", "serve"], stdout=subprocess.PIPE, stderr=errors, text=True,
+                [sys.executable, "-m", "schema", "serve"],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
                 env=kept | {"COMMONWEAL_PORT": "0"} | given,
-            )  # fmt: skip
+            )
         processes.append(process)
         return process
 

@@ -107,15 +107,25 @@ async def test_each_mutation_of_money_takes_at_most_10_statements(world: World, 
 
     funds, _ = await of_mutation(world, engine, "addFunds", by=holder, to=of(webpack), amount=money("10.00"))
     expense, order_id = await of_mutation(
-        world, engine, "submitExpense", by=payee, to=of(payee), amount=money("5.00"),
+        world,
+        engine,
+        "submitExpense",
+        by=payee,
+        to=of(payee),
+        amount=money("5.00"),
         **{"from": of(webpack)},
-    )  # fmt: skip
+    )
     approval, _ = await of_mutation(world, engine, "approveOrder", by=giver, id=order_id)
     payment, _ = await of_mutation(world, engine, "payOrder", by=holder, id=order_id)
     gift, _ = await of_mutation(
-        world, engine, "donate", by=giver, to=of(scene.babel), amount=money("5.00"),
+        world,
+        engine,
+        "donate",
+        by=giver,
+        to=of(scene.babel),
+        amount=money("5.00"),
         **{"from": of(webpack)},
-    )  # fmt: skip
+    )
 
     await world.fund(giver.user, "5.00", by=world.admin)
     with counted(engine) as sent:
@@ -141,9 +151,12 @@ async def test_many_hours_are_approved_in_as_many_statements_as_two(
     for part in (asked[:2], asked[2:]):
         with counted(engine) as sent:
             many = await world.do(
-                "approveOrders", "results { order { id status } errors { code } }", by=scene.chris, ids=part,
+                "approveOrders",
+                "results { order { id status } errors { code } }",
+                by=scene.chris,
+                ids=part,
                 idempotencyKey=part[0],
-            )  # fmt: skip
+            )
         assert {r["order"]["status"] for r in many["results"]} == {"PAID"}
         counts.append(len(statements(sent)))
     assert counts == [13, 13]
@@ -155,13 +168,23 @@ async def test_each_mutation_of_time_takes_at_most_a_dozen_statements(
     scene = await TimeScene.create(world)
     start = yesterday(8)
     hours, order_id = await of_mutation(
-        world, engine, "logHours", by=scene.john, nonprofit=of(scene.nonprofit),
-        startsAt=start.isoformat(), endsAt=start.replace(hour=9).isoformat(),
-    )  # fmt: skip
+        world,
+        engine,
+        "logHours",
+        by=scene.john,
+        nonprofit=of(scene.nonprofit),
+        startsAt=start.isoformat(),
+        endsAt=start.replace(hour=9).isoformat(),
+    )
     approval, _ = await of_mutation(world, engine, "approveOrder", by=scene.chris, id=order_id)
     gift, _ = await of_mutation(
-        world, engine, "transferFunds", by=scene.john, to=of(scene.business), amount=money("0.500", "CUR"),
+        world,
+        engine,
+        "transferFunds",
+        by=scene.john,
+        to=of(scene.business),
+        amount=money("0.500", "CUR"),
         **{"from": of(scene.john)},
-    )  # fmt: skip
+    )
     for found in (hours, approval, gift):
         assert 0 < len(found) <= MOST_OF_MUTATION, found

@@ -34,10 +34,14 @@ def install() -> None:
     try:
         node, npm = find_node()
         path = os.pathsep.join((str(Path(node).parent), os.environ.get("PATH", os.defpath)))
-        subprocess.run(  # noqa: S603 - fixed words of our own
-            [*npm, *NPM_CI], cwd=HERE, env=os.environ | {"PATH": path}, stdin=subprocess.DEVNULL,
-            timeout=_LONGEST_SECONDS, check=True,
-        )  # fmt: skip
+        subprocess.run(
+            [*npm, *NPM_CI],
+            cwd=HERE,
+            env=os.environ | {"PATH": path},
+            stdin=subprocess.DEVNULL,
+            timeout=_LONGEST_SECONDS,
+            check=True,
+        )
     except (BuildError, OSError, subprocess.SubprocessError) as problem:
         raise SystemExit(f"PostGraphile could not be installed: {problem}") from None
 
@@ -46,8 +50,11 @@ def install() -> None:
 def running(place: Place, name: str) -> Iterator[Served]:
     """Run PostGraphile in production mode, as the application's role."""
     where = {
-        "PGHOST": str(make_url(place.url).query["host"]), "PGUSER": APP_ROLE, "PGDATABASE": name,
-        "NODE_ENV": "production", "GRAPHILE_ENV": "production",
-    }  # fmt: skip
+        "PGHOST": str(make_url(place.url).query["host"]),
+        "PGUSER": APP_ROLE,
+        "PGDATABASE": name,
+        "NODE_ENV": "production",
+        "GRAPHILE_ENV": "production",
+    }
     with serving(place, name, [str(_NODE), str(HERE / "serve.mjs")], where) as served:
         yield served

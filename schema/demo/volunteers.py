@@ -21,15 +21,21 @@ MAIL = "opencurrents.com"
 NONPROFITS = {"greatdeeds": "GreatDeeds", "goodvibes": "GoodVibes"}
 BUSINESSES = {"consciousbiz": "ConsciousBiz", "greenbiz": "GreenBiz"}
 PEOPLE = {
-    "volunteer1": "John Volunteer", "volunteer2": "Patrick Volunteer",
-    "greatdeeds-admin1": "Chris GreatDeedsAdmin", "greatdeeds-admin2": "Ed GreatDeedsAdmin",
-    "goodvibes-admin": "Kate GoodVibesAdmin", "consciousbiz-admin1": "Mark ConsciousBizAdmin",
-    "consciousbiz-admin2": "Andrew ConsciousBizAdmin", "greenbiz-admin": "Ann GreenBizAdmin",
-}  # fmt: skip
+    "volunteer1": "John Volunteer",
+    "volunteer2": "Patrick Volunteer",
+    "greatdeeds-admin1": "Chris GreatDeedsAdmin",
+    "greatdeeds-admin2": "Ed GreatDeedsAdmin",
+    "goodvibes-admin": "Kate GoodVibesAdmin",
+    "consciousbiz-admin1": "Mark ConsciousBizAdmin",
+    "consciousbiz-admin2": "Andrew ConsciousBizAdmin",
+    "greenbiz-admin": "Ann GreenBizAdmin",
+}
 ADMINS = {
-    "greatdeeds": ["greatdeeds-admin1", "greatdeeds-admin2"], "goodvibes": ["goodvibes-admin"],
-    "consciousbiz": ["consciousbiz-admin1", "consciousbiz-admin2"], "greenbiz": ["greenbiz-admin"],
-}  # fmt: skip
+    "greatdeeds": ["greatdeeds-admin1", "greatdeeds-admin2"],
+    "goodvibes": ["goodvibes-admin"],
+    "consciousbiz": ["consciousbiz-admin1", "consciousbiz-admin2"],
+    "greenbiz": ["greenbiz-admin"],
+}
 ITEMS = ("All products", "Kombucha", "Jun")
 PROJECTS, REQUESTS, REDEMPTIONS = 10, 30, 20
 QUARTER = timedelta(minutes=15)
@@ -63,7 +69,7 @@ class _Made:
 async def load(world: "Demo") -> None:
     """Make the volunteers' half of the demo world."""
     midnight = now().replace(hour=0, minute=0, second=0, microsecond=0)
-    made = _Made(random.Random(SEED), midnight)  # noqa: S311 - the same fixtures every time
+    made = _Made(random.Random(SEED), midnight)
     await _people(world)
     await _projects(world, made)
     await _hours(world, made)
@@ -87,9 +93,15 @@ async def _people(world: "Demo") -> None:
         first, *others = ADMINS[slug]
         nonprofit = slug in NONPROFITS
         await world.do(
-            first, "createCollective", "", type="NONPROFIT" if nonprofit else "BUSINESS", name=name,
-            slug=slug, currency="USD", isHost=nonprofit,
-        )  # fmt: skip
+            first,
+            "createCollective",
+            "",
+            type="NONPROFIT" if nonprofit else "BUSINESS",
+            name=name,
+            slug=slug,
+            currency="USD",
+            isHost=nonprofit,
+        )
         for other in others:
             invited = await world.do(
                 first,
@@ -129,9 +141,16 @@ async def _event(world: "Demo", made: _Made, nonprofit: str, name: str, location
     ends_at = starts_at + timedelta(hours=hours)
     admin = ADMINS[nonprofit][0]
     done = await world.do(
-        admin, "createEvent", "event { slug }", parent=_of(nonprofit), name=name, location=location,
-        startsAt=starts_at.isoformat(), endsAt=ends_at.isoformat(), isPublic=True,
-    )  # fmt: skip
+        admin,
+        "createEvent",
+        "event { slug }",
+        parent=_of(nonprofit),
+        name=name,
+        location=location,
+        startsAt=starts_at.isoformat(),
+        endsAt=ends_at.isoformat(),
+        isPublic=True,
+    )
     event = _of(done["event"]["slug"])
     people = made.random.sample([*PEOPLE], made.random.randrange(1, 8))
     if days > 0:
@@ -161,13 +180,17 @@ async def _hours(world: "Demo", made: _Made) -> None:
         if not approvers or not made.is_free(who, starts_at, ends_at):
             continue
         order = await world.order(
-            who, "logHours", nonprofit=_of(nonprofit), startsAt=starts_at.isoformat(),
-            endsAt=ends_at.isoformat(), description=f"Volunteering {number + 1}",
-        )  # fmt: skip
+            who,
+            "logHours",
+            nonprofit=_of(nonprofit),
+            startsAt=starts_at.isoformat(),
+            endsAt=ends_at.isoformat(),
+            description=f"Volunteering {number + 1}",
+        )
         if number % 3 == 1:
             await world.order(approvers[0], "approveOrder", id=order)
             made.earned(who, Decimal(quarters) / 4)
-        elif number % 3 == 2:  # noqa: PLR2004 - the third third
+        elif number % 3 == 2:
             await world.order(approvers[0], "rejectOrder", id=order, reason="We did not see you")
         number += 1
 
@@ -176,20 +199,28 @@ async def _offers(world: "Demo", made: _Made) -> None:
     for business in BUSINESSES:
         for item in ITEMS:
             share = 5 * made.random.randrange(1, 20)
-            limit = None if made.random.random() < 0.6 else made.random.choice((5, 10, 15, 20))  # noqa: PLR2004
+            limit = None if made.random.random() < 0.6 else made.random.choice((5, 10, 15, 20))
             done = await world.do(
-                ADMINS[business][0], "createOffer", "offer { id }", business=_of(business), item=item,
-                currentsSharePercent=share, monthlyLimit=limit,
-            )  # fmt: skip
+                ADMINS[business][0],
+                "createOffer",
+                "offer { id }",
+                business=_of(business),
+                item=item,
+                currentsSharePercent=share,
+                monthlyLimit=limit,
+            )
             made.offers.append((done["offer"]["id"], business, share))
 
 
 async def _redemptions(world: "Demo", made: _Made) -> None:
     """Redeem currents: a quarter waits, a quarter is approved, a quarter paid, a quarter declined."""
     await world.order(
-        "platform-admin", "addFunds", to=_of("commonweal"), amount=_amount("1000.00", "USD"),
+        "platform-admin",
+        "addFunds",
+        to=_of("commonweal"),
+        amount=_amount("1000.00", "USD"),
         description="To pay for redemptions",
-    )  # fmt: skip
+    )
     for number in range(REDEMPTIONS):
         who = max(sorted(made.available), key=lambda w: made.available[w])
         offer, business, share = made.random.choice(made.offers)
@@ -208,13 +239,13 @@ async def _redemptions(world: "Demo", made: _Made) -> None:
 async def _decide(world: "Demo", made: _Made, state: int, order: str, **of: Any) -> None:
     """Leave a redemption waiting, approve, pay or decline it."""
     admin = ADMINS[of["business"]][0]
-    if state == 3:  # noqa: PLR2004 - the last quarter
+    if state == 3:
         await world.order(admin, "rejectOrder", id=order, reason="The receipt is not ours")
         return
     made.available[of["who"]] -= of["currents"] + Decimal("0.001")  # rounding may take a thousandth more
     if state in {1, 2}:
         await world.order(admin, "approveOrder", id=order)
-    if state == 2:  # noqa: PLR2004 - the third quarter
+    if state == 2:
         await world.order("platform-admin", "payOrder", id=order)
 
 
@@ -225,6 +256,10 @@ async def _cash_out(world: "Demo") -> None:
             await world.order(who, "cashOut", amount=_amount("0.50", "USD"))
             break
     await world.order(
-        "volunteer1", "donate", **{"from": _of("volunteer1")}, to=_of("greatdeeds"),
-        amount=_amount("0.250", "CUR"), description="Keep it up",
-    )  # fmt: skip
+        "volunteer1",
+        "donate",
+        **{"from": _of("volunteer1")},
+        to=_of("greatdeeds"),
+        amount=_amount("0.250", "CUR"),
+        description="Keep it up",
+    )

@@ -47,9 +47,14 @@ class Demo:
     async def person(self, email: str, name: str, slug: str, *, currency: str = "USD") -> None:
         """Sign somebody up, follow the mailed link, and take a slug."""
         await self.do(
-            None, "signUp", "user { id }", email=email, name=name, password=PASSWORD,
+            None,
+            "signUp",
+            "user { id }",
+            email=email,
+            name=name,
+            password=PASSWORD,
             currency=currency,
-        )  # fmt: skip
+        )
         done = await self.do(
             None, "verifyEmail", "user { slug } session { token }", token=await self._mailed(email)
         )
@@ -77,20 +82,33 @@ class Demo:
         admin = f"{slug}-admin"
         await self.person(f"{admin}@{DOMAIN}", f"{name} admin", admin)
         await self.do(
-            admin, "createCollective", "", type=kind, name=name, slug=slug, currency=currency,
+            admin,
+            "createCollective",
+            "",
+            type=kind,
+            name=name,
+            slug=slug,
+            currency=currency,
             isHost=is_host,
-        )  # fmt: skip
+        )
 
     async def hosted(self, slug: str, host: str) -> None:
         """Apply to a host, which says yes."""
         asked = await self.do(
-            f"{slug}-admin", "applyToHost", "application { id }", collective={"slug": slug},
-            host={"slug": host}, message="We would like to be hosted by you.",
-        )  # fmt: skip
+            f"{slug}-admin",
+            "applyToHost",
+            "application { id }",
+            collective={"slug": slug},
+            host={"slug": host},
+            message="We would like to be hosted by you.",
+        )
         await self.do(
-            f"{host}-admin", "decideHostApplication", "", id=asked["application"]["id"],
+            f"{host}-admin",
+            "decideHostApplication",
+            "",
+            id=asked["application"]["id"],
             approve=True,
-        )  # fmt: skip
+        )
 
     async def order(self, who: str, mutation: str, **given: Any) -> str:
         """Make an order; return its id."""
@@ -102,7 +120,7 @@ class Demo:
         """Whether somebody has a dollar or more."""
         query = """{ me { balance(currency: "USD") { available { minorUnits } } } }"""
         answer = await self.ask(who, query)
-        return int(answer["me"]["balance"]["available"]["minorUnits"]) >= 100  # noqa: PLR2004 - cents
+        return int(answer["me"]["balance"]["available"]["minorUnits"]) >= 100
 
     async def ask(self, who: str, query: str) -> Any:
         """Run a query as somebody; return its data."""
@@ -175,71 +193,130 @@ async def _people_and_collectives(world: Demo) -> None:
     await world.hosted("wwcodeberlin", "wwcode")
     await world.collective("yeoman", "COMMUNITY", "Yeoman")
     await world.do(
-        "yeoman-admin", "applyToHost", "", collective=_of("yeoman"), host=_of("opensource"),
+        "yeoman-admin",
+        "applyToHost",
+        "",
+        collective=_of("yeoman"),
+        host=_of("opensource"),
         message="May we join?",
-    )  # fmt: skip
+    )
     invited = await world.do(
-        "webpack-admin", "inviteMember", "invitation { id }", collective=_of("webpack"),
-        role="MEMBER", user=_of("piamancini"),
-    )  # fmt: skip
+        "webpack-admin",
+        "inviteMember",
+        "invitation { id }",
+        collective=_of("webpack"),
+        role="MEMBER",
+        user=_of("piamancini"),
+    )
     await world.do("piamancini", "respondToInvitation", "", id=invited["invitation"]["id"], accept=True)
     await world.do(
-        "webpack-admin", "inviteMember", "", collective=_of("webpack"), role="ACCOUNTANT",
+        "webpack-admin",
+        "inviteMember",
+        "",
+        collective=_of("webpack"),
+        role="ACCOUNTANT",
         email=f"accountant@{DOMAIN}",
-    )  # fmt: skip
+    )
     await world.do("xdamman", "followCollective", "", collective=_of("webpack"))
     for name, is_public, days in (("Meetup 4", True, 30), ("Organizers' dinner", False, 31)):
         starts = now().replace(hour=17, minute=0, second=0, microsecond=0) + timedelta(days=days)
         await world.do(
-            "wwcodeberlin-admin", "createEvent", "", parent=_of("wwcodeberlin"), name=name,
-            startsAt=starts.isoformat(), endsAt=(starts + timedelta(hours=3)).isoformat(),
-            timezone="Europe/Berlin", isPublic=is_public, capacity=40,
-        )  # fmt: skip
+            "wwcodeberlin-admin",
+            "createEvent",
+            "",
+            parent=_of("wwcodeberlin"),
+            name=name,
+            startsAt=starts.isoformat(),
+            endsAt=(starts + timedelta(hours=3)).isoformat(),
+            timezone="Europe/Berlin",
+            isPublic=is_public,
+            capacity=40,
+        )
 
 
 async def _income(world: Demo) -> None:
     await world.order(
-        "opensource-admin", "addFunds", to=_of("webpack"), amount=_usd("5000.00"),
-        **{"from": _of("digitalocean")}, description="Sponsorship of the year",
-    )  # fmt: skip
+        "opensource-admin",
+        "addFunds",
+        to=_of("webpack"),
+        amount=_usd("5000.00"),
+        **{"from": _of("digitalocean")},
+        description="Sponsorship of the year",
+    )
     await world.order(
-        "opensource-admin", "addFunds", to=_of("opensource"), amount=_usd("1000.00"),
+        "opensource-admin",
+        "addFunds",
+        to=_of("opensource"),
+        amount=_usd("1000.00"),
         description="Money of unknown origin",
-    )  # fmt: skip
+    )
     await world.order(
-        "wwcode-admin", "addFunds", to=_of("wwcode"), amount=_usd("800.00"),
+        "wwcode-admin",
+        "addFunds",
+        to=_of("wwcode"),
+        amount=_usd("800.00"),
         description="Opening balance",
-    )  # fmt: skip
+    )
     await world.order(
-        "opensource-admin", "addFunds", to=_of("tokyojs"),
-        amount={"value": "120000", "currency": "JPY"}, description="Conference surplus",
-    )  # fmt: skip
+        "opensource-admin",
+        "addFunds",
+        to=_of("tokyojs"),
+        amount={"value": "120000", "currency": "JPY"},
+        description="Conference surplus",
+    )
     await world.order(
-        "platform-admin", "addFunds", to=_of("xdamman"), amount=_usd("500.00"),
-        description="Top-up", hostFeeBps=0,
-    )  # fmt: skip
+        "platform-admin",
+        "addFunds",
+        to=_of("xdamman"),
+        amount=_usd("500.00"),
+        description="Top-up",
+        hostFeeBps=0,
+    )
     card = await world.do(
-        "wwcode-admin", "createPaymentMethod", "paymentMethod { id }", host=_of("wwcode"),
-        name="Card", type="BALANCE", feeBps=290, feeFixed=_usd("0.30"),
-    )  # fmt: skip
+        "wwcode-admin",
+        "createPaymentMethod",
+        "paymentMethod { id }",
+        host=_of("wwcode"),
+        name="Card",
+        type="BALANCE",
+        feeBps=290,
+        feeFixed=_usd("0.30"),
+    )
     await world.order(
-        "webpack-admin", "donate", **{"from": _of("webpack")}, to=_of("wwcodeberlin"),
-        amount={"value": "100.00", "currency": "EUR"}, paymentMethod=card["paymentMethod"]["id"],
+        "webpack-admin",
+        "donate",
+        **{"from": _of("webpack")},
+        to=_of("wwcodeberlin"),
+        amount={"value": "100.00", "currency": "EUR"},
+        paymentMethod=card["paymentMethod"]["id"],
         description="For the meetups in Berlin",
-    )  # fmt: skip
+    )
     await world.order(
-        "xdamman", "donate", **{"from": _of("xdamman")}, to=_of("webpack"), amount=_usd("20.00"),
+        "xdamman",
+        "donate",
+        **{"from": _of("xdamman")},
+        to=_of("webpack"),
+        amount=_usd("20.00"),
         description="Thank you for the bundles",
-    )  # fmt: skip
+    )
     manual = await world.order(
-        "xdamman", "donate", **{"from": _of("xdamman")}, to=_of("webpack"), amount=_usd("100.00"),
-        paymentMethod="MANUAL", description="By bank transfer",
-    )  # fmt: skip
+        "xdamman",
+        "donate",
+        **{"from": _of("xdamman")},
+        to=_of("webpack"),
+        amount=_usd("100.00"),
+        paymentMethod="MANUAL",
+        description="By bank transfer",
+    )
     await world.order("opensource-admin", "approveOrder", id=manual)
     await world.order(
-        "webpack-admin", "transferFunds", **{"from": _of("webpack")}, to=_of("tokyojs"),
-        amount={"value": "15000", "currency": "JPY"}, description="For the joint workshop",
-    )  # fmt: skip
+        "webpack-admin",
+        "transferFunds",
+        **{"from": _of("webpack")},
+        to=_of("tokyojs"),
+        amount={"value": "15000", "currency": "JPY"},
+        description="For the joint workshop",
+    )
 
 
 async def _expenses(world: Demo) -> None:
@@ -247,9 +324,13 @@ async def _expenses(world: Demo) -> None:
     await world.order("webpack-admin", "approveOrder", id=paid)
     await world.order("opensource-admin", "payOrder", id=paid, processorFee=_usd("1.05"))
     invoice = await _expense(
-        world, "digitalocean-admin", "webpack", "digitalocean", "Servers",
+        world,
+        "digitalocean-admin",
+        "webpack",
+        "digitalocean",
+        "Servers",
         [("Droplets", "240.00"), ("Backups", "60.00")],
-    )  # fmt: skip
+    )
     await world.order("webpack-admin", "approveOrder", id=invoice)
     await world.order("opensource-admin", "payOrder", id=invoice)
     returned = await _expense(
@@ -259,28 +340,46 @@ async def _expenses(world: Demo) -> None:
     await world.order("opensource-admin", "payOrder", id=returned)
     await world.order("opensource-admin", "refundOrder", id=returned, reason="The hotel gave it back")
     into_balance = await world.order(
-        "xdamman", "submitExpense", **{"from": _of("webpack")}, to=_of("xdamman"),
-        amount=_usd("45.00"), payoutMethod="BALANCE", description="Train", receipts=["ticket-17"],
-    )  # fmt: skip
+        "xdamman",
+        "submitExpense",
+        **{"from": _of("webpack")},
+        to=_of("xdamman"),
+        amount=_usd("45.00"),
+        payoutMethod="BALANCE",
+        description="Train",
+        receipts=["ticket-17"],
+    )
     await world.order("webpack-admin", "approveOrder", id=into_balance)
     euros = await world.order(
-        "piamancini", "submitExpense", **{"from": _of("wwcodeberlin")}, to=_of("piamancini"),
-        amount={"value": "25.00", "currency": "EUR"}, description="Snacks", receipts=["till-3"],
-    )  # fmt: skip
+        "piamancini",
+        "submitExpense",
+        **{"from": _of("wwcodeberlin")},
+        to=_of("piamancini"),
+        amount={"value": "25.00", "currency": "EUR"},
+        description="Snacks",
+        receipts=["till-3"],
+    )
     await world.order(
-        "wwcodeberlin-admin", "approveOrder", id=euros,
-        amount={"value": "22.50", "currency": "EUR"}, reason="The deposit is not ours",
-    )  # fmt: skip
+        "wwcodeberlin-admin",
+        "approveOrder",
+        id=euros,
+        amount={"value": "22.50", "currency": "EUR"},
+        reason="The deposit is not ours",
+    )
 
 
 async def _expense(
     world: Demo, who: str, payer: str, payee: str, description: str, items: list[tuple[str, str]]
 ) -> str:
     return await world.order(
-        who, "submitExpense", **{"from": _of(payer)}, to=_of(payee), description=description,
+        who,
+        "submitExpense",
+        **{"from": _of(payer)},
+        to=_of(payee),
+        description=description,
         items=[{"description": text, "amount": _usd(value)} for text, value in items],
         receipts=["receipt-1"],
-    )  # fmt: skip
+    )
 
 
 async def _open_ends(world: Demo, sessions: async_sessionmaker[AsyncSession]) -> None:
@@ -304,9 +403,13 @@ async def _open_ends(world: Demo, sessions: async_sessionmaker[AsyncSession]) ->
     await world.order("opensource-admin", "refundOrder", id=returned, reason="The rest")
     soon = now() + timedelta(milliseconds=300)
     await world.order(
-        "xdamman", "donate", **gift, amount=_usd("15.00"), description="Never sent",
+        "xdamman",
+        "donate",
+        **gift,
+        amount=_usd("15.00"),
+        description="Never sent",
         expiresAt=soon.isoformat(),
-    )  # fmt: skip
+    )
     await asyncio.sleep(max(0.0, (soon - now()).total_seconds()) + 0.05)
     async with sessions() as session, session.begin():
         await decisions.expire(session)

@@ -54,7 +54,7 @@ ONCE = frozenset({"signIn", "signUp", "verifyEmail", "requestPasswordReset", "re
 META = frozenset({"__schema", "__type"})
 
 
-class _Exceeded(Exception):  # noqa: N818 - a signal, not an error
+class _Exceeded(Exception):
     """A limit is exceeded; the message says which."""
 
 

@@ -19,7 +19,7 @@ PREFIX = "sha256:"
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-class Unknown(Exception):  # noqa: N818 - becomes an answer
+class Unknown(Exception):
     """A document that is not served, with the code that says why."""
 
     def __init__(self, code: str, message: str) -> None:

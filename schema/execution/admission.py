@@ -29,9 +29,11 @@ async def admitted(request: Request, meter: Meter, *, is_streamed: bool = False)
         found = await _admitted(request, meter, is_streamed=is_streamed)
     except Refused as refused:
         return Answer(
-            {"errors": [shown(refused)]}, is_request_error=True, charge=meter.charge,
+            {"errors": [shown(refused)]},
+            is_request_error=True,
+            charge=meter.charge,
             retry_after=refused.retry_after,
-        )  # fmt: skip
+        )
     except Problem as problem:
         return Answer({"errors": [shown(problem)]}, is_request_error=True, charge=meter.charge)
     finally:

@@ -44,18 +44,25 @@ SMALL = 10
 VALUES = frozenset({"Amount", "PageInfo", "MutationError", "UserError", "RateLimit"})
 """Objects that are parts of others, and cost nothing; edges are such, too."""
 WEIGHTS = {
-    "Query.ledgerAudit": 1_000, "Query.communityStats": 50, "Query.leaderboard": 5,
-    "Query.liabilityReport": 50, "Nonprofit.hoursReport": 5,
-}  # fmt: skip
+    "Query.ledgerAudit": 1_000,
+    "Query.communityStats": 50,
+    "Query.leaderboard": 5,
+    "Query.liabilityReport": 50,
+    "Nonprofit.hoursReport": 5,
+}
 TOTAL_COUNT = 5
 """Counting a whole list."""
 ASSUMED = 10
 """The size of a list that no argument bounds, where `SIZES` has none."""
 SIZES = {
-    "Query.currencies": 200, "Query.platformPolicies": 50, "Query.myInvitations": 50,
-    "Query.myAccessTokens": 50, "LiabilityReport.outstanding": 100, "Nonprofit.hoursReport": 100,
+    "Query.currencies": 200,
+    "Query.platformPolicies": 50,
+    "Query.myInvitations": 50,
+    "Query.myAccessTokens": 50,
+    "LiabilityReport.outstanding": 100,
+    "Nonprofit.hoursReport": 100,
     "LedgerAudit.checks": 30,
-}  # fmt: skip
+}
 LENGTHS = {
     "Query.nodes": (("ids",),),
     "ApproveOrdersPayload.results": (("input", "ids"),),
@@ -116,7 +123,7 @@ def plan(prepared: Prepared, operation: OperationDefinitionNode) -> Plan:
     name = operation.name.value if operation.name else ""
     found: Plan | None = prepared.plans.get(name)
     if found is None:
-        assert prepared.document is not None  # noqa: S101 - the operation is of it
+        assert prepared.document is not None
         fragments = {
             d.name.value: d for d in prepared.document.definitions if isinstance(d, FragmentDefinitionNode)
         }
@@ -156,7 +163,7 @@ class _Compiler:
 
     def plan(self) -> Plan:
         root = schema()._schema.get_root_type(self.operation.operation)  # noqa: SLF001 - as above
-        assert root is not None  # noqa: S101 - it was validated
+        assert root is not None
         sets: Sets = [(root, self.operation.selection_set)]
         flat = 0
         if self.operation.operation is OperationType.MUTATION:
@@ -192,7 +199,7 @@ class _Compiler:
         if node.type_condition is None:
             return parent
         found = self.types[node.type_condition.name.value]
-        assert isinstance(found, GraphQLObjectType | GraphQLInterfaceType)  # noqa: S101 - there are no unions
+        assert isinstance(found, GraphQLObjectType | GraphQLInterfaceType)
         return found
 
     def _below(self, sets: Sets, page: Size | None, above: FieldNode | None) -> dict[str, Counted]:
@@ -229,9 +236,13 @@ class _Compiler:
         return counted
 
     def _size(
-        self, parent: Composite, node: FieldNode, kind: GraphQLField, page: Size | None,
+        self,
+        parent: Composite,
+        node: FieldNode,
+        kind: GraphQLField,
+        page: Size | None,
         above: FieldNode | None,
-    ) -> Size:  # fmt: skip
+    ) -> Size:
         """Return how many objects stand in a field, or on the page that it is."""
         is_list = isinstance(
             kind.type.of_type if isinstance(kind.type, GraphQLNonNull) else kind.type, GraphQLList

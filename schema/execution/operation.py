@@ -88,7 +88,7 @@ def work_of(
     settings: Settings,
 ) -> Work:
     """Return how an operation of a document that may run is run."""
-    assert prepared.document is not None  # noqa: S101 - it may run
+    assert prepared.document is not None
     is_query = operation.operation is OperationType.QUERY
     query = _query(request, prepared, operation) if is_query and settings.compiled_queries else None
     writing = plan.writing_of(*query) if query is not None and request.takes_written else None

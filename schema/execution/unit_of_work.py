@@ -41,7 +41,7 @@ ATTEMPTS = 5
 log = logging.getLogger(__name__)
 
 
-class _Again(Exception):  # noqa: N818 - a signal, not an error
+class _Again(Exception):
     """The database asks for the operation to be run again."""
 
 
@@ -87,9 +87,13 @@ async def snapshot(
         Forbidden: it lacks the scope READ.
     """
     context = Context(
-        sessions=sessions, settings=settings, address=request.address, document=document,
-        token=request.token, live=live,
-    )  # fmt: skip
+        sessions=sessions,
+        settings=settings,
+        address=request.address,
+        document=document,
+        token=request.token,
+        live=live,
+    )
     try:
         if request.token is not None:
             context.actor = await context.run(_load_actor, token=request.token)
@@ -133,9 +137,14 @@ async def _timed(
                     if attempt > 0:
                         limit.reschedule(ends_at)
                     return await _exactly(
-                        work, sessions=sessions, settings=settings, demo=demo,
-                        last=attempt == ATTEMPTS - 1, limit=limit, charge=meter.charge,
-                    )  # fmt: skip
+                        work,
+                        sessions=sessions,
+                        settings=settings,
+                        demo=demo,
+                        last=attempt == ATTEMPTS - 1,
+                        limit=limit,
+                        charge=meter.charge,
+                    )
                 except _Again:
                     # The wait is for two operations not to meet again; nothing secret hangs on it.
                     await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - as above
@@ -212,9 +221,11 @@ async def _once(
     if is_request_error:
         del body["data"]
     return Answer(
-        body, is_request_error=is_request_error, is_compiled=work.query is not None,
+        body,
+        is_request_error=is_request_error,
+        is_compiled=work.query is not None,
         is_written=work.writing is not None,
-    )  # fmt: skip
+    )
 
 
 def _context(
@@ -227,12 +238,19 @@ def _context(
 ) -> Context:
     is_mutation = work.operation.operation is OperationType.MUTATION
     return Context(
-        sessions=sessions, settings=settings, address=work.request.address, demo=demo,
-        document=work.document, is_mutation=is_mutation,
+        sessions=sessions,
+        settings=settings,
+        address=work.request.address,
+        demo=demo,
+        document=work.document,
+        is_mutation=is_mutation,
         root_fields=_root_fields(work.operation) if is_mutation else 1,
-        charge=charge, is_single=work.is_single, columns=work.columns, writing=work.writing,
+        charge=charge,
+        is_single=work.is_single,
+        columns=work.columns,
+        writing=work.writing,
         session_cookie=work.request.session_cookie or SessionCookie(),
-    )  # fmt: skip
+    )
 
 
 def _require_read(context: Context) -> None:

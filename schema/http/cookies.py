@@ -18,12 +18,17 @@ def given(request: Incoming) -> str | None:
 
 def put(response: Response, cookie: SessionCookie, settings: Settings) -> None:
     """Set the cookie to a session that was started."""
-    assert cookie.token is not None and cookie.expires_at is not None  # noqa: S101, PT018 - set together
+    assert cookie.token is not None and cookie.expires_at is not None
     seconds = int((cookie.expires_at - now()).total_seconds())
     response.set_cookie(
-        _name(settings), cookie.token, max_age=seconds, path="/", secure=_is_secure(settings), httponly=True,
+        _name(settings),
+        cookie.token,
+        max_age=seconds,
+        path="/",
+        secure=_is_secure(settings),
+        httponly=True,
         samesite="strict",
-    )  # fmt: skip
+    )
 
 
 def clear(response: Response, settings: Settings) -> None:

@@ -18,13 +18,26 @@ METHODS = {"/graphql": ("GET", "POST"), "/receipts": ("POST",), "/export/hours.c
 """Whatever else the server has is for its own pages alone."""
 A_RECEIPT = "/receipts/"
 HEADERS = (
-    "Authorization", "If-None-Match", "X-Request-Id", http_request.PREFLIGHT, cookies.REQUEST_HEADER,
-    sql_trace.WISH, http_request.TELL_COST,
-)  # fmt: skip
+    "Authorization",
+    "If-None-Match",
+    "X-Request-Id",
+    http_request.PREFLIGHT,
+    cookies.REQUEST_HEADER,
+    sql_trace.WISH,
+    http_request.TELL_COST,
+)
 EXPOSED = (
-    "Content-Disposition", "ETag", "Location", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset",
-    "RateLimit-Policy", "RateLimit", "Retry-After", "X-Request-Id",
-)  # fmt: skip
+    "Content-Disposition",
+    "ETag",
+    "Location",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "RateLimit-Policy",
+    "RateLimit",
+    "Retry-After",
+    "X-Request-Id",
+)
 MAX_AGE_SECONDS = 3600
 
 
@@ -47,9 +60,14 @@ class Cors:
 class _Path(CORSMiddleware):
     def __init__(self, app: ASGIApp, listed: Collection[str], methods: Collection[str]) -> None:
         super().__init__(
-            app, allow_origins=listed, allow_methods=methods, allow_headers=HEADERS, allow_credentials=True,
-            expose_headers=EXPOSED, max_age=MAX_AGE_SECONDS,
-        )  # fmt: skip
+            app,
+            allow_origins=listed,
+            allow_methods=methods,
+            allow_headers=HEADERS,
+            allow_credentials=True,
+            expose_headers=EXPOSED,
+            max_age=MAX_AGE_SECONDS,
+        )
 
     def preflight_response(self, request_headers: Headers) -> Response:
         answer = super().preflight_response(request_headers)

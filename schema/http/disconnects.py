@@ -19,7 +19,7 @@ async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
         ClientDisconnect: the client is gone.
     """
     task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - this is a coroutine
+    assert task is not None
     watchers: list[asyncio.Task[None]] = []
     is_gone = False
 

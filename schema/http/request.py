@@ -28,7 +28,7 @@ TELL_COST = "commonweal-cost"
 _PARAMETERS = frozenset({"query", "documentId", "operationName", "variables", "extensions"})
 
 
-class BadRequest(Exception):  # noqa: N818 - becomes an answer
+class BadRequest(Exception):
     """A request that is no good, with the HTTP status that says so."""
 
     def __init__(self, status: int, message: str, code: str = "BAD_REQUEST") -> None:
@@ -109,9 +109,10 @@ def from_address(request: Incoming) -> Asked:
     is_safe = PREFLIGHT in request.headers or _is_json(request.headers.get("content-type", ""))
     if asked.document.text is not None and not is_safe:
         raise BadRequest(
-            400, "A GET of a document in words needs the header Commonweal-Preflight, of any value",
+            400,
+            "A GET of a document in words needs the header Commonweal-Preflight, of any value",
             "PREFLIGHT_REQUIRED",
-        )  # fmt: skip
+        )
     return asked
 
 

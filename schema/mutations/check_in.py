@@ -51,21 +51,28 @@ class AttendanceMutations:
         "for themselves; from the policy's minutes before the start on, afterwards too. INVALID_STATE, "
         "SELF_APPROVAL, LIMIT_EXCEEDED, CONFLICT."
     )
-    async def check_in(self, info: Info, input: CheckInInput) -> CheckInPayload:  # noqa: A002
+    async def check_in(self, info: Info, input: CheckInInput) -> CheckInPayload:
         async def checked_in(order_id: UUID) -> check_in_service.CheckedIn:
             return await info.context.run(
-                check_in_service.check_in, order_id=order_id, event=ref(input.event),
-                user=ref_or_none(input.user), email=input.email,
-            )  # fmt: skip
+                check_in_service.check_in,
+                order_id=order_id,
+                event=ref(input.event),
+                user=ref_or_none(input.user),
+                email=input.email,
+            )
 
         async def work() -> dict[str, Any]:
             result_id = new_id()
             done = await commands.once(
-                info, mutation="checkIn", key=input.idempotency_key, payload=content(input),
-                result_id=result_id, work=lambda: checked_in(result_id),
+                info,
+                mutation="checkIn",
+                key=input.idempotency_key,
+                payload=content(input),
+                result_id=result_id,
+                work=lambda: checked_in(result_id),
                 # Who was checked in has one order, which need not be the one of this key.
                 replay=lambda _: checked_in(new_id()),
-            )  # fmt: skip
+            )
             return {"order": done.order, "member": done.member}
 
         return await perform(info, CheckInPayload, work, dry_run=bool(input.dry_run))
@@ -75,7 +82,7 @@ class AttendanceMutations:
         "that waited for it are PAID, at most the whole event. For ADMINs of the event and its parent, but "
         "not for themselves. INVALID_STATE: not checked in."
     )
-    async def check_out(self, info: Info, input: CheckOutInput) -> CheckOutPayload:  # noqa: A002
+    async def check_out(self, info: Info, input: CheckOutInput) -> CheckOutPayload:
         async def checked_out() -> Any:
             return await info.context.run(
                 check_in_service.check_out, event=ref(input.event), user=ref(input.user)
@@ -83,9 +90,14 @@ class AttendanceMutations:
 
         async def work() -> dict[str, Any]:
             order = await commands.once(
-                info, mutation="checkOut", key=input.idempotency_key, payload=content(input),
-                result_id=new_id(), work=checked_out, replay=lambda _: checked_out(),
-            )  # fmt: skip
+                info,
+                mutation="checkOut",
+                key=input.idempotency_key,
+                payload=content(input),
+                result_id=new_id(),
+                work=checked_out,
+                replay=lambda _: checked_out(),
+            )
             return {"order": order}
 
         return await perform(info, CheckOutPayload, work, dry_run=bool(input.dry_run))

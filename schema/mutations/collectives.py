@@ -142,9 +142,18 @@ class CreatePayoutMethodPayload(Payload):
 
 
 _EDITABLE = (
-    "name", "slug", "legal_name", "description", "website", "location", "timezone", "image_url",
-    "tags", "currency", "host_fee_bps",
-)  # fmt: skip
+    "name",
+    "slug",
+    "legal_name",
+    "description",
+    "website",
+    "location",
+    "timezone",
+    "image_url",
+    "tags",
+    "currency",
+    "host_fee_bps",
+)
 
 
 @strawberry.type
@@ -155,13 +164,18 @@ class CollectiveMutations:
     async def create_collective(
         self,
         info: Info,
-        input: CreateCollectiveInput,  # noqa: A002
+        input: CreateCollectiveInput,
     ) -> CreateCollectivePayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                collectives.create, type=input.type, name=input.name, slug=input.slug,
-                currency=input.currency, description=input.description, is_host=input.is_host,
-            )  # fmt: skip
+                collectives.create,
+                type=input.type,
+                name=input.name,
+                slug=input.slug,
+                currency=input.currency,
+                description=input.description,
+                is_host=input.is_host,
+            )
             return {"collective": row}
 
         return await perform(info, CreateCollectivePayload, work)
@@ -173,7 +187,7 @@ class CollectiveMutations:
     async def update_collective(
         self,
         info: Info,
-        input: UpdateCollectiveInput,  # noqa: A002
+        input: UpdateCollectiveInput,
     ) -> UpdateCollectivePayload:
         changes = {
             name: value for name in _EDITABLE if (value := getattr(input, name)) is not strawberry.UNSET
@@ -192,7 +206,7 @@ class CollectiveMutations:
     async def archive_collective(
         self,
         info: Info,
-        input: ArchiveCollectiveInput,  # noqa: A002
+        input: ArchiveCollectiveInput,
     ) -> ArchiveCollectivePayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(collectives.archive, collective=ref(input.collective))
@@ -203,12 +217,14 @@ class CollectiveMutations:
     @strawberry.mutation(
         description="Ask a host to hold a collective's money. For the collective's ADMINs. CONFLICT."
     )
-    async def apply_to_host(self, info: Info, input: ApplyToHostInput) -> ApplyToHostPayload:  # noqa: A002
+    async def apply_to_host(self, info: Info, input: ApplyToHostInput) -> ApplyToHostPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                hosting.apply, collective=ref(input.collective), host=ref(input.host),
+                hosting.apply,
+                collective=ref(input.collective),
+                host=ref(input.host),
                 message=input.message,
-            )  # fmt: skip
+            )
             return {"application": row}
 
         return await perform(info, ApplyToHostPayload, work)
@@ -217,14 +233,16 @@ class CollectiveMutations:
     async def decide_host_application(
         self,
         info: Info,
-        input: DecideHostApplicationInput,  # noqa: A002
+        input: DecideHostApplicationInput,
     ) -> DecideHostApplicationPayload:
         async def work() -> dict[str, Any]:
             application_id = public_ids.decode("HostApplication", input.id, path=["input", "id"])
             row = await info.context.run(
-                hosting.decide, application_id=application_id, approve=input.approve,
+                hosting.decide,
+                application_id=application_id,
+                approve=input.approve,
                 reason=input.reason,
-            )  # fmt: skip
+            )
             return {"application": row}
 
         return await perform(info, DecideHostApplicationPayload, work)
@@ -233,14 +251,17 @@ class CollectiveMutations:
     async def create_payment_method(
         self,
         info: Info,
-        input: CreatePaymentMethodInput,  # noqa: A002
+        input: CreatePaymentMethodInput,
     ) -> CreatePaymentMethodPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                payment_methods.create_payment_method, host=ref(input.host), name=input.name,
-                kind=input.type, fee_bps=input.fee_bps,
+                payment_methods.create_payment_method,
+                host=ref(input.host),
+                name=input.name,
+                kind=input.type,
+                fee_bps=input.fee_bps,
                 fee_fixed=asked_or_none(input.fee_fixed),
-            )  # fmt: skip
+            )
             return {"payment_method": row}
 
         return await perform(info, CreatePaymentMethodPayload, work)
@@ -249,13 +270,16 @@ class CollectiveMutations:
     async def create_payout_method(
         self,
         info: Info,
-        input: CreatePayoutMethodInput,  # noqa: A002
+        input: CreatePayoutMethodInput,
     ) -> CreatePayoutMethodPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                payment_methods.create_payout_method, collective=ref(input.collective), name=input.name,
-                kind=input.type, details=input.details,
-            )  # fmt: skip
+                payment_methods.create_payout_method,
+                collective=ref(input.collective),
+                name=input.name,
+                kind=input.type,
+                details=input.details,
+            )
             return {"payout_method": row}
 
         return await perform(info, CreatePayoutMethodPayload, work)

@@ -150,9 +150,17 @@ class SendEventMessagePayload(Payload):
 
 
 _EDITABLE = (
-    "name", "description", "starts_at", "ends_at", "timezone", "location", "is_public", "capacity",
-    "credit_policy", "coordinator",
-)  # fmt: skip
+    "name",
+    "description",
+    "starts_at",
+    "ends_at",
+    "timezone",
+    "location",
+    "is_public",
+    "capacity",
+    "credit_policy",
+    "coordinator",
+)
 
 
 def _result(done: Invited) -> InviteToEventResult:
@@ -166,14 +174,22 @@ class EventMutations:
     @strawberry.mutation(
         description="Make an event. For ADMINs of its parent. Another coordinator gets a mail."
     )
-    async def create_event(self, info: Info, input: CreateEventInput) -> CreateEventPayload:  # noqa: A002
+    async def create_event(self, info: Info, input: CreateEventInput) -> CreateEventPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                events.create, parent=ref(input.parent), name=input.name, starts_at=input.starts_at,
-                ends_at=input.ends_at, timezone=input.timezone, location=input.location,
-                description=input.description, is_public=input.is_public, capacity=input.capacity,
-                credit_policy=input.credit_policy, coordinator=ref_or_none(input.coordinator),
-            )  # fmt: skip
+                events.create,
+                parent=ref(input.parent),
+                name=input.name,
+                starts_at=input.starts_at,
+                ends_at=input.ends_at,
+                timezone=input.timezone,
+                location=input.location,
+                description=input.description,
+                is_public=input.is_public,
+                capacity=input.capacity,
+                credit_policy=input.credit_policy,
+                coordinator=ref_or_none(input.coordinator),
+            )
             return {"event": row}
 
         return await perform(info, CreateEventPayload, work)
@@ -182,7 +198,7 @@ class EventMutations:
         description="Change an event before its end. For its ADMINs and its parent's. Those registered hear "
         "of another time or place; a larger capacity moves people up from the waiting list. INVALID_STATE."
     )
-    async def update_event(self, info: Info, input: UpdateEventInput) -> UpdateEventPayload:  # noqa: A002
+    async def update_event(self, info: Info, input: UpdateEventInput) -> UpdateEventPayload:
         changes = {
             name: value for name in _EDITABLE if (value := getattr(input, name)) is not strawberry.UNSET
         }
@@ -198,7 +214,7 @@ class EventMutations:
         description="Call an event off, before anybody was checked in: ends all registrations, with a mail. "
         "For its ADMINs and its parent's. INVALID_STATE."
     )
-    async def cancel_event(self, info: Info, input: CancelEventInput) -> CancelEventPayload:  # noqa: A002
+    async def cancel_event(self, info: Info, input: CancelEventInput) -> CancelEventPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(events.cancel, event=ref(input.event), reason=input.reason)
             return {"event": row}
@@ -212,7 +228,7 @@ class EventMutations:
     async def register_for_event(
         self,
         info: Info,
-        input: RegisterForEventInput,  # noqa: A002
+        input: RegisterForEventInput,
     ) -> RegisterForEventPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
@@ -229,7 +245,7 @@ class EventMutations:
     async def cancel_registration(
         self,
         info: Info,
-        input: CancelRegistrationInput,  # noqa: A002
+        input: CancelRegistrationInput,
     ) -> CancelRegistrationPayload:
         async def work() -> dict[str, Any]:
             return {"member": await info.context.run(event_registrations.withdraw, event=ref(input.event))}
@@ -243,14 +259,17 @@ class EventMutations:
     async def invite_to_event(
         self,
         info: Info,
-        input: InviteToEventInput,  # noqa: A002
+        input: InviteToEventInput,
     ) -> InviteToEventPayload:
         async def work() -> dict[str, Any]:
             done = await info.context.run(
-                event_registrations.invite, event=ref(input.event), emails=input.emails or (),
-                users=[ref(user) for user in input.users or ()], message=input.message,
+                event_registrations.invite,
+                event=ref(input.event),
+                emails=input.emails or (),
+                users=[ref(user) for user in input.users or ()],
+                message=input.message,
                 send_mail=input.send_mail,
-            )  # fmt: skip
+            )
             return {"results": [_result(one) for one in done]}
 
         return await perform(info, InviteToEventPayload, work)
@@ -262,7 +281,7 @@ class EventMutations:
     async def send_event_message(
         self,
         info: Info,
-        input: SendEventMessageInput,  # noqa: A002
+        input: SendEventMessageInput,
     ) -> SendEventMessagePayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(

@@ -81,17 +81,22 @@ class TimeMutations:
         "other hours of the volunteer, INVALID_STATE where the nonprofit may not issue currents, "
         "RATE_LIMITED after 10 nonprofits that are not here, or 3 mails to one address, within a day."
     )
-    async def log_hours(self, info: Info, input: LogHoursInput) -> LogHoursPayload:  # noqa: A002
+    async def log_hours(self, info: Info, input: LogHoursInput) -> LogHoursPayload:
         if input.new_nonprofit is not None:
             return await _nominated(info, input, input.new_nonprofit)
 
         async def work(order_id: Any) -> Any:
             return await resolve.log(
-                info, order_id=order_id, nonprofit=ref_or_none(input.nonprofit),
-                starts_at=input.starts_at, ends_at=input.ends_at, description=input.description,
-                event=ref_or_none(input.event), coordinator_email=input.coordinator_email,
+                info,
+                order_id=order_id,
+                nonprofit=ref_or_none(input.nonprofit),
+                starts_at=input.starts_at,
+                ends_at=input.ends_at,
+                description=input.description,
+                event=ref_or_none(input.event),
+                coordinator_email=input.coordinator_email,
                 volunteer=ref_or_none(input.volunteer),
-            )  # fmt: skip
+            )
 
         return await perform_order(info, LogHoursPayload, input, "logHours", work)
 
@@ -99,12 +104,15 @@ class TimeMutations:
         description="Ask for money of your own balance; it is held at once. An ADMIN of the platform "
         "approves and pays it. INSUFFICIENT_FUNDS."
     )
-    async def cash_out(self, info: Info, input: CashOutInput) -> CashOutPayload:  # noqa: A002
+    async def cash_out(self, info: Info, input: CashOutInput) -> CashOutPayload:
         async def work(order_id: Any) -> Any:
             return await info.context.run(
-                cash_outs.request, order_id=order_id, amount=asked(input.amount),
-                payout_method=input.payout_method, description=input.description,
-            )  # fmt: skip
+                cash_outs.request,
+                order_id=order_id,
+                amount=asked(input.amount),
+                payout_method=input.payout_method,
+                description=input.description,
+            )
 
         return await perform_order(info, CashOutPayload, input, "cashOut", work)
 
@@ -121,9 +129,14 @@ async def _nominated(info: Info, given: LogHoursInput, new: NewNonprofitInput) -
 
     async def work() -> dict[str, Any]:
         await commands.once(
-            info, mutation="logHours", key=given.idempotency_key, payload=content(given),
-            result_id=new_id(), work=invite, replay=_nothing,
-        )  # fmt: skip
+            info,
+            mutation="logHours",
+            key=given.idempotency_key,
+            payload=content(given),
+            result_id=new_id(),
+            work=invite,
+            replay=_nothing,
+        )
         return {}
 
     return await perform(info, LogHoursPayload, work, dry_run=bool(given.dry_run))

@@ -121,7 +121,7 @@ class IdentityMutations:
         "alike whether the address is known or not; the mail tells. RATE_LIMITED after 5 mails to an "
         "address, or 20 asked for from a network address, within an hour."
     )
-    async def sign_up(self, info: Info, input: SignUpInput) -> SignUpPayload:  # noqa: A002
+    async def sign_up(self, info: Info, input: SignUpInput) -> SignUpPayload:
         async def work() -> dict[str, Any]:
             user = await resolve.sign_up(
                 info, email=input.email, name=input.name, password=input.password, currency=input.currency
@@ -133,7 +133,7 @@ class IdentityMutations:
     @strawberry.mutation(
         description="Prove an address with the mailed token: claims the user's row and signs in. NOT_FOUND."
     )
-    async def verify_email(self, info: Info, input: VerifyEmailInput) -> VerifyEmailPayload:  # noqa: A002
+    async def verify_email(self, info: Info, input: VerifyEmailInput) -> VerifyEmailPayload:
         async def work() -> dict[str, Any]:
             days = info.context.settings.session_days
             return _signed_in(
@@ -146,7 +146,7 @@ class IdentityMutations:
         description="Sign in with address and password. INVALID_INPUT; RATE_LIMITED after 10 tries of an "
         "account, or 100 of a network address, within 15 minutes."
     )
-    async def sign_in(self, info: Info, input: SignInInput) -> SignInPayload:  # noqa: A002
+    async def sign_in(self, info: Info, input: SignInInput) -> SignInPayload:
         async def work() -> dict[str, Any]:
             return _signed_in(info, await resolve.sign_in(info, email=input.email, password=input.password))
 
@@ -160,7 +160,7 @@ class IdentityMutations:
     async def request_password_reset(
         self,
         info: Info,
-        input: RequestPasswordResetInput,  # noqa: A002
+        input: RequestPasswordResetInput,
     ) -> RequestPasswordResetPayload:
         async def work() -> dict[str, Any]:
             await resolve.request_password_reset(info, email=input.email)
@@ -172,7 +172,7 @@ class IdentityMutations:
         description="Choose a new password with the mailed token: ends all sessions and access tokens of the "
         "user, and signs in. INVALID_INPUT, NOT_FOUND."
     )
-    async def reset_password(self, info: Info, input: ResetPasswordInput) -> ResetPasswordPayload:  # noqa: A002
+    async def reset_password(self, info: Info, input: ResetPasswordInput) -> ResetPasswordPayload:
         async def work() -> dict[str, Any]:
             return _signed_in(
                 info, await resolve.reset_password(info, token=input.token, password=input.password)
@@ -196,13 +196,15 @@ class IdentityMutations:
     async def create_access_token(
         self,
         info: Info,
-        input: CreateAccessTokenInput,  # noqa: A002
+        input: CreateAccessTokenInput,
     ) -> CreateAccessTokenPayload:
         async def work() -> dict[str, Any]:
             token, row = await info.context.run(
-                access_tokens.create_access_token, name=input.name, expires_at=input.expires_at,
+                access_tokens.create_access_token,
+                name=input.name,
+                expires_at=input.expires_at,
                 scopes=input.scopes,
-            )  # fmt: skip
+            )
             return {"token": token, "access_token": row}
 
         return await perform(info, CreateAccessTokenPayload, work)
@@ -211,7 +213,7 @@ class IdentityMutations:
     async def revoke_access_token(
         self,
         info: Info,
-        input: RevokeAccessTokenInput,  # noqa: A002
+        input: RevokeAccessTokenInput,
     ) -> RevokeAccessTokenPayload:
         async def work() -> dict[str, Any]:
             token_id = public_ids.decode("AccessToken", input.id, path=["input", "id"])

@@ -77,12 +77,16 @@ class MemberMutations:
     @strawberry.mutation(
         description="Offer a role to a user or an address. For ADMINs of the collective. CONFLICT."
     )
-    async def invite_member(self, info: Info, input: InviteMemberInput) -> InviteMemberPayload:  # noqa: A002
+    async def invite_member(self, info: Info, input: InviteMemberInput) -> InviteMemberPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                members.invite, collective=ref(input.collective), role=input.role,
-                user=ref_or_none(input.user), email=input.email, message=input.message,
-            )  # fmt: skip
+                members.invite,
+                collective=ref(input.collective),
+                role=input.role,
+                user=ref_or_none(input.user),
+                email=input.email,
+                message=input.message,
+            )
             return {"invitation": row}
 
         return await perform(info, InviteMemberPayload, work)
@@ -91,7 +95,7 @@ class MemberMutations:
     async def respond_to_invitation(
         self,
         info: Info,
-        input: RespondToInvitationInput,  # noqa: A002
+        input: RespondToInvitationInput,
     ) -> RespondToInvitationPayload:
         async def work() -> dict[str, Any]:
             invitation_id = public_ids.decode("Invitation", input.id, path=["input", "id"])
@@ -106,7 +110,7 @@ class MemberMutations:
         description="End a role: your own, or as an ADMIN anybody's. The last ADMIN cannot leave. "
         "INVALID_STATE."
     )
-    async def remove_member(self, info: Info, input: RemoveMemberInput) -> RemoveMemberPayload:  # noqa: A002
+    async def remove_member(self, info: Info, input: RemoveMemberInput) -> RemoveMemberPayload:
         async def work() -> dict[str, Any]:
             member_id = public_ids.decode("Member", input.id, path=["input", "id"])
             return {"member": await info.context.run(members.remove, member_id=member_id)}
@@ -117,7 +121,7 @@ class MemberMutations:
     async def follow_collective(
         self,
         info: Info,
-        input: FollowCollectiveInput,  # noqa: A002
+        input: FollowCollectiveInput,
     ) -> FollowCollectivePayload:
         async def work() -> dict[str, Any]:
             return {"member": await info.context.run(members.follow, collective=ref(input.collective))}
@@ -128,7 +132,7 @@ class MemberMutations:
     async def unfollow_collective(
         self,
         info: Info,
-        input: UnfollowCollectiveInput,  # noqa: A002
+        input: UnfollowCollectiveInput,
     ) -> UnfollowCollectivePayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(members.unfollow, collective=ref(input.collective))

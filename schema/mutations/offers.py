@@ -118,13 +118,17 @@ class OfferMutations:
         description="Offer an item for currents. For ADMINs of the business. CONFLICT where an active offer "
         "of the item exists."
     )
-    async def create_offer(self, info: Info, input: CreateOfferInput) -> CreateOfferPayload:  # noqa: A002
+    async def create_offer(self, info: Info, input: CreateOfferInput) -> CreateOfferPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                offers.create, business=ref(input.business), item=input.item,
-                currents_share_percent=input.currents_share_percent, monthly_limit=input.monthly_limit,
-                is_master=input.is_master, description=input.description,
-            )  # fmt: skip
+                offers.create,
+                business=ref(input.business),
+                item=input.item,
+                currents_share_percent=input.currents_share_percent,
+                monthly_limit=input.monthly_limit,
+                is_master=input.is_master,
+                description=input.description,
+            )
             return {"offer": row}
 
         return await perform(info, CreateOfferPayload, work)
@@ -132,7 +136,7 @@ class OfferMutations:
     @strawberry.mutation(
         description="Change an active offer. For ADMINs of the business. CONFLICT, INVALID_STATE."
     )
-    async def update_offer(self, info: Info, input: UpdateOfferInput) -> UpdateOfferPayload:  # noqa: A002
+    async def update_offer(self, info: Info, input: UpdateOfferInput) -> UpdateOfferPayload:
         changes = {
             name: value for name in _EDITABLE if (value := getattr(input, name)) is not strawberry.UNSET
         }
@@ -150,7 +154,7 @@ class OfferMutations:
     async def deactivate_offer(
         self,
         info: Info,
-        input: DeactivateOfferInput,  # noqa: A002
+        input: DeactivateOfferInput,
     ) -> DeactivateOfferPayload:
         async def work() -> dict[str, Any]:
             offer_id = public_ids.decode("Offer", input.id, path=["input", "id"])
@@ -161,7 +165,7 @@ class OfferMutations:
     @strawberry.mutation(
         description="Show an active offer first, or no more. For platform ADMINs. INVALID_STATE."
     )
-    async def feature_offer(self, info: Info, input: FeatureOfferInput) -> FeatureOfferPayload:  # noqa: A002
+    async def feature_offer(self, info: Info, input: FeatureOfferInput) -> FeatureOfferPayload:
         async def work() -> dict[str, Any]:
             offer_id = public_ids.decode("Offer", input.id, path=["input", "id"])
             row = await info.context.run(offers.feature, offer_id=offer_id, is_featured=input.is_featured)
@@ -175,11 +179,15 @@ class OfferMutations:
         "business approves; then the platform pays you their worth in USD, less its fee. For any user. "
         "INSUFFICIENT_FUNDS, LIMIT_EXCEEDED, AMOUNT_TOO_SMALL, INVALID_STATE."
     )
-    async def redeem_offer(self, info: Info, input: RedeemOfferInput) -> RedeemOfferPayload:  # noqa: A002
+    async def redeem_offer(self, info: Info, input: RedeemOfferInput) -> RedeemOfferPayload:
         async def work(order_id: Any) -> Any:
             return await info.context.run(
-                redemptions.redeem, order_id=order_id, price=asked(input.price), receipt=input.receipt,
-                offer_id=public_ids.decode("Offer", input.offer, path=["input", "offer"]), place=input.place,
-            )  # fmt: skip
+                redemptions.redeem,
+                order_id=order_id,
+                price=asked(input.price),
+                receipt=input.receipt,
+                offer_id=public_ids.decode("Offer", input.offer, path=["input", "offer"]),
+                place=input.place,
+            )
 
         return await perform_order(info, RedeemOfferPayload, input, "redeemOffer", work)

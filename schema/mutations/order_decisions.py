@@ -112,13 +112,15 @@ class DecisionMutations:
     async def approve_order(
         self,
         info: Info,
-        input: ApproveOrderInput,  # noqa: A002
+        input: ApproveOrderInput,
     ) -> ApproveOrderPayload:
         async def work(order_id: UUID) -> Any:
             return await info.context.run(
-                decisions.approve, order_id=order_id, amount=asked_or_none(input.amount),
+                decisions.approve,
+                order_id=order_id,
+                amount=asked_or_none(input.amount),
                 reason=input.reason,
-            )  # fmt: skip
+            )
 
         return await perform_order(
             info, ApproveOrderPayload, input, "approveOrder", work, order_id=_given(input.id)
@@ -130,13 +132,15 @@ class DecisionMutations:
     async def approve_orders(
         self,
         info: Info,
-        input: ApproveOrdersInput,  # noqa: A002
+        input: ApproveOrdersInput,
     ) -> ApproveOrdersPayload:
         async def work() -> dict[str, Any]:
             results = await resolve.approve_each(
-                info, public_ids=[str(i) for i in input.ids], key=input.idempotency_key,
+                info,
+                public_ids=[str(i) for i in input.ids],
+                key=input.idempotency_key,
                 dry_run=bool(input.dry_run),
-            )  # fmt: skip
+            )
             return {"results": [_shown(result) for result in results]}
 
         return await perform(info, ApproveOrdersPayload, work, dry_run=bool(input.dry_run))
@@ -148,7 +152,7 @@ class DecisionMutations:
     async def reject_order(
         self,
         info: Info,
-        input: RejectOrderInput,  # noqa: A002
+        input: RejectOrderInput,
     ) -> RejectOrderPayload:
         async def work(order_id: UUID) -> Any:
             return await info.context.run(decisions.reject, order_id=order_id, reason=input.reason)
@@ -161,7 +165,7 @@ class DecisionMutations:
         description="Record that an approved expense was paid. For ADMINs of the payer's host. "
         "INVALID_STATE, INSUFFICIENT_FUNDS, FX_RATE_UNAVAILABLE."
     )
-    async def pay_order(self, info: Info, input: PayOrderInput) -> PayOrderPayload:  # noqa: A002
+    async def pay_order(self, info: Info, input: PayOrderInput) -> PayOrderPayload:
         async def work(order_id: UUID) -> Any:
             return await info.context.run(
                 decisions.pay, order_id=order_id, processor_fee=asked_or_none(input.processor_fee)
@@ -176,7 +180,7 @@ class DecisionMutations:
     async def cancel_order(
         self,
         info: Info,
-        input: CancelOrderInput,  # noqa: A002
+        input: CancelOrderInput,
     ) -> CancelOrderPayload:
         async def work(order_id: UUID) -> Any:
             return await info.context.run(decisions.cancel, order_id=order_id, reason=input.reason)
@@ -193,19 +197,26 @@ class DecisionMutations:
     async def refund_order(
         self,
         info: Info,
-        input: RefundOrderInput,  # noqa: A002
+        input: RefundOrderInput,
     ) -> RefundOrderPayload:
         async def work() -> dict[str, Any]:
             order_id = public_ids.decode("Order", input.id, path=["input", "id"])
             refund_id = new_id()
             order, written = await commands.once(
-                info, mutation="refundOrder", key=input.idempotency_key, payload=content(input),
-                result_id=refund_id, replay=lambda i: resolve.refund_of(info, refund_id=i),
+                info,
+                mutation="refundOrder",
+                key=input.idempotency_key,
+                payload=content(input),
+                result_id=refund_id,
+                replay=lambda i: resolve.refund_of(info, refund_id=i),
                 work=lambda: resolve.refund(
-                    info, order_id=order_id, refund_id=refund_id,
-                    amount=asked_or_none(input.amount), reason=input.reason,
+                    info,
+                    order_id=order_id,
+                    refund_id=refund_id,
+                    amount=asked_or_none(input.amount),
+                    reason=input.reason,
                 ),
-            )  # fmt: skip
+            )
             return {"order": order, "transactions": written}
 
         return await perform(info, RefundOrderPayload, work, dry_run=bool(input.dry_run))

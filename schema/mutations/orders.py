@@ -113,14 +113,19 @@ class OrderMutations:
         description="Give money. From a balance it is PAID at once; by bank transfer it waits until the "
         "host sees it. For ADMINs of the giver. INSUFFICIENT_FUNDS, AMOUNT_TOO_SMALL, FX_RATE_UNAVAILABLE."
     )
-    async def donate(self, info: Info, input: DonateInput) -> DonatePayload:  # noqa: A002
+    async def donate(self, info: Info, input: DonateInput) -> DonatePayload:
         async def work(order_id: Any) -> Any:
             return await info.context.run(
-                contributions.donate, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
-                amount=asked(input.amount), payment_method=input.payment_method,
-                description=input.description, expires_at=input.expires_at,
+                contributions.donate,
+                order_id=order_id,
+                from_=ref(input.from_),
+                to=ref(input.to),
+                amount=asked(input.amount),
+                payment_method=input.payment_method,
+                description=input.description,
+                expires_at=input.expires_at,
                 private_message=input.private_message,
-            )  # fmt: skip
+            )
 
         return await perform_order(info, DonatePayload, input, "donate", work)
 
@@ -128,13 +133,17 @@ class OrderMutations:
         description="Add money that arrived outside to a balance. For ADMINs of the receiver's host. "
         "AMOUNT_TOO_SMALL, FX_RATE_UNAVAILABLE."
     )
-    async def add_funds(self, info: Info, input: AddFundsInput) -> AddFundsPayload:  # noqa: A002
+    async def add_funds(self, info: Info, input: AddFundsInput) -> AddFundsPayload:
         async def work(order_id: Any) -> Any:
             return await info.context.run(
-                contributions.add_funds, order_id=order_id, to=ref(input.to), amount=asked(input.amount),
-                from_=ref_or_none(input.from_), description=input.description,
+                contributions.add_funds,
+                order_id=order_id,
+                to=ref(input.to),
+                amount=asked(input.amount),
+                from_=ref_or_none(input.from_),
+                description=input.description,
                 host_fee_bps=input.host_fee_bps,
-            )  # fmt: skip
+            )
 
         return await perform_order(info, AddFundsPayload, input, "addFunds", work)
 
@@ -145,18 +154,24 @@ class OrderMutations:
     async def submit_expense(
         self,
         info: Info,
-        input: SubmitExpenseInput,  # noqa: A002
+        input: SubmitExpenseInput,
     ) -> SubmitExpensePayload:
         lines = [expenses.AskedItem(item.description, asked(item.amount)) for item in input.items or []]
 
         async def work(order_id: Any) -> Any:
             return await info.context.run(
-                expenses.submit, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
-                amount=asked_or_none(input.amount), items=lines or None,
-                payout_method=input.payout_method, fees_payer=input.fees_payer,
-                description=input.description, private_message=input.private_message,
+                expenses.submit,
+                order_id=order_id,
+                from_=ref(input.from_),
+                to=ref(input.to),
+                amount=asked_or_none(input.amount),
+                items=lines or None,
+                payout_method=input.payout_method,
+                fees_payer=input.fees_payer,
+                description=input.description,
+                private_message=input.private_message,
                 receipts=input.receipts or (),
-            )  # fmt: skip
+            )
 
         return await perform_order(info, SubmitExpensePayload, input, "submitExpense", work)
 
@@ -167,12 +182,16 @@ class OrderMutations:
     async def transfer_funds(
         self,
         info: Info,
-        input: TransferFundsInput,  # noqa: A002
+        input: TransferFundsInput,
     ) -> TransferFundsPayload:
         async def work(order_id: Any) -> Any:
             return await info.context.run(
-                contributions.transfer, order_id=order_id, from_=ref(input.from_), to=ref(input.to),
-                amount=asked(input.amount), description=input.description,
-            )  # fmt: skip
+                contributions.transfer,
+                order_id=order_id,
+                from_=ref(input.from_),
+                to=ref(input.to),
+                amount=asked(input.amount),
+                description=input.description,
+            )
 
         return await perform_order(info, TransferFundsPayload, input, "transferFunds", work)

@@ -70,9 +70,14 @@ async def perform_order(
     async def done() -> dict[str, Any]:
         result_id = order_id()
         order = await commands.once(
-            info, mutation=mutation, key=given.idempotency_key, payload=content(given),
-            result_id=result_id, work=lambda: work(result_id), replay=lambda i: found(info, i),
-        )  # fmt: skip
+            info,
+            mutation=mutation,
+            key=given.idempotency_key,
+            payload=content(given),
+            result_id=result_id,
+            work=lambda: work(result_id),
+            replay=lambda i: found(info, i),
+        )
         return {"order": order}
 
     return await perform(info, payload, done, dry_run=bool(given.dry_run))

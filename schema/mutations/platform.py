@@ -103,12 +103,15 @@ class PlatformMutations:
     @strawberry.mutation(
         description="Add an exchange rate of the platform's own. For platform ADMINs. CONFLICT."
     )
-    async def set_fx_rate(self, info: Info, input: SetFxRateInput) -> SetFxRatePayload:  # noqa: A002
+    async def set_fx_rate(self, info: Info, input: SetFxRateInput) -> SetFxRatePayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                exchange_rates.set_rate, base=input.from_, target=input.to, rate=input.rate,
+                exchange_rates.set_rate,
+                base=input.from_,
+                target=input.to,
+                rate=input.rate,
                 valid_from=input.valid_from,
-            )  # fmt: skip
+            )
             return {"fx_rate": row}
 
         return await perform(info, SetFxRatePayload, work)
@@ -120,14 +123,16 @@ class PlatformMutations:
     async def set_platform_policy(
         self,
         info: Info,
-        input: SetPlatformPolicyInput,  # noqa: A002
+        input: SetPlatformPolicyInput,
     ) -> SetPlatformPolicyPayload:
         changes = platform_policy.PolicyChanges(
-            platform_fee_bps=input.platform_fee_bps, usd_per_current=input.usd_per_current,
-            redemption_fee_bps=input.redemption_fee_bps, check_in_minutes=input.check_in_minutes,
+            platform_fee_bps=input.platform_fee_bps,
+            usd_per_current=input.usd_per_current,
+            redemption_fee_bps=input.redemption_fee_bps,
+            check_in_minutes=input.check_in_minutes,
             master_weekly_limit=asked_or_none(input.master_weekly_limit),
             signup_bonus=asked_or_none(input.signup_bonus),
-        )  # fmt: skip
+        )
 
         async def work() -> dict[str, Any]:
             row = await info.context.run(
@@ -141,7 +146,7 @@ class PlatformMutations:
         description="Let a nonprofit issue currents, or no more; its ADMINs get a mail. For platform ADMINs. "
         "INVALID_STATE where it is archived."
     )
-    async def decide_issuer(self, info: Info, input: DecideIssuerInput) -> DecideIssuerPayload:  # noqa: A002
+    async def decide_issuer(self, info: Info, input: DecideIssuerInput) -> DecideIssuerPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
                 issuers.decide, nonprofit=ref(input.nonprofit), approve=input.approve, reason=input.reason
@@ -157,13 +162,16 @@ class PlatformMutations:
     async def set_issuance_cap(
         self,
         info: Info,
-        input: SetIssuanceCapInput,  # noqa: A002
+        input: SetIssuanceCapInput,
     ) -> SetIssuanceCapPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                issuers.set_cap, nonprofit=ref(input.nonprofit), period=input.period,
-                amount=asked_or_none(input.amount), valid_from=input.valid_from,
-            )  # fmt: skip
+                issuers.set_cap,
+                nonprofit=ref(input.nonprofit),
+                period=input.period,
+                amount=asked_or_none(input.amount),
+                valid_from=input.valid_from,
+            )
             return {"cap": row}
 
         return await perform(info, SetIssuanceCapPayload, work)

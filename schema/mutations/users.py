@@ -45,7 +45,7 @@ class PeopleMutations:
         "`into`; `from` is archived with its history. For platform ADMINs. INVALID_STATE where `from` has an "
         "open order or a hold, or one of the two was merged before."
     )
-    async def merge_users(self, info: Info, input: MergeUsersInput) -> MergeUsersPayload:  # noqa: A002
+    async def merge_users(self, info: Info, input: MergeUsersInput) -> MergeUsersPayload:
         async def merge() -> models.Collective:
             return await info.context.run(merge_service.merge, from_=ref(input.from_), into=ref(input.into))
 
@@ -58,9 +58,14 @@ class PeopleMutations:
         async def work() -> dict[str, Any]:
             into = named(await info.context.run(resolve_one, ref(input.into), name="into"))
             user = await commands.once(
-                info, mutation="mergeUsers", key=input.idempotency_key, payload=content(input),
-                result_id=into.id, work=merge, replay=again,
-            )  # fmt: skip
+                info,
+                mutation="mergeUsers",
+                key=input.idempotency_key,
+                payload=content(input),
+                result_id=into.id,
+                work=merge,
+                replay=again,
+            )
             return {"user": user}
 
         return await perform(info, MergeUsersPayload, work, dry_run=bool(input.dry_run))
@@ -68,7 +73,7 @@ class PeopleMutations:
     @strawberry.mutation(
         description="Choose the topics that you want no mail about. Mails that secure an account always come."
     )
-    async def mute_topics(self, info: Info, input: MuteTopicsInput) -> MuteTopicsPayload:  # noqa: A002
+    async def mute_topics(self, info: Info, input: MuteTopicsInput) -> MuteTopicsPayload:
         async def work() -> dict[str, Any]:
             return {"topics": await info.context.run(preferences.mute, topics=input.topics)}
 

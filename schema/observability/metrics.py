@@ -41,9 +41,11 @@ class _Tally(Collector):
             yield counter
         bounds = ["+Inf" if bound == float("inf") else str(bound) for bound in _BOUNDS]
         yield HistogramMetricFamily(
-            "commonweal_operation_seconds", "Time from request to answer.",
-            buckets=list(zip(bounds, accumulate(self.by_bound), strict=True)), sum_value=self.seconds,
-        )  # fmt: skip
+            "commonweal_operation_seconds",
+            "Time from request to answer.",
+            buckets=list(zip(bounds, accumulate(self.by_bound), strict=True)),
+            sum_value=self.seconds,
+        )
 
 
 _tally = _Tally()

@@ -22,7 +22,7 @@ CONDITIONS = {"skip": True, "include": False}
 """The directives that leave a selection out, and the value with which they do."""
 
 
-class Unsupported(Exception):  # noqa: N818 - a signal: graphql-core runs what has it
+class Unsupported(Exception):
     """What the compiler does not do."""
 
 

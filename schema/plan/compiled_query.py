@@ -69,7 +69,7 @@ def program_of(
 
 
 def _fragments(prepared: Prepared) -> dict[str, FragmentDefinitionNode]:
-    assert prepared.document is not None  # noqa: S101 - it may run
+    assert prepared.document is not None
     nodes = prepared.document.definitions
     return {node.name.value: node for node in nodes if isinstance(node, FragmentDefinitionNode)}
 
@@ -86,7 +86,7 @@ def _compiled(
     built = schema()
     graphql_schema = built._schema  # noqa: SLF001 - the only way to it
     query = graphql_schema.query_type
-    assert query is not None  # noqa: S101 - there is one
+    assert query is not None
     converter = built.schema_converter
     fragments = _fragments(prepared)
     compiler = Compiler(graphql_schema, fragments, switches, (converter.scalar_registry, converter.config))
@@ -97,9 +97,14 @@ def _compiled(
     taken = {table: names for table, names in compiler.columns.items() if names is not None}
     is_plain = _is_plain(operation)
     return Program(
-        graphql_schema, fragments, operation, step, taken, compiler.relations == 1 and is_plain,
+        graphql_schema,
+        fragments,
+        operation,
+        step,
+        taken,
+        compiler.relations == 1 and is_plain,
         sql_backend.plan(compiler, operation) if is_plain and prepared.is_known else None,
-    )  # fmt: skip
+    )
 
 
 def _is_plain(operation: OperationDefinitionNode) -> bool:

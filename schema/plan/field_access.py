@@ -31,7 +31,7 @@ Values = Callable[[Rows, State], Any]
 def field_of(definition: GraphQLField) -> StrawberryField:
     """Return the declaration of a field."""
     declared = definition.extensions["strawberry-definition"]
-    assert isinstance(declared, StrawberryField)  # noqa: S101 - Strawberry put it there
+    assert isinstance(declared, StrawberryField)
     return declared
 
 
@@ -102,7 +102,7 @@ def of_rows(definition: GraphQLField, nodes: list[FieldNode], convert: tuple[Any
 def one_by_one(parent: GraphQLObjectType, definition: GraphQLField, nodes: list[FieldNode]) -> Values:
     """Return what calls a resolver for each row, as graphql-core does."""
     resolve = definition.resolve
-    assert resolve is not None  # noqa: S101 - Strawberry gives each field one
+    assert resolve is not None
     node = nodes[0]
     fixed = None if has_variables(node) else raw_arguments(definition, node, None)
 

@@ -20,7 +20,7 @@ from graphql import (
 MAX_INT = 2**31
 
 
-class GiveUp(Exception):  # noqa: N818 - a signal: graphql-core runs the query and tells the error
+class GiveUp(Exception):
     """What the compiled query cannot answer."""
 
 

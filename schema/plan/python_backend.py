@@ -54,7 +54,7 @@ class Compiler:
     def _selection(self, kind: GraphQLObjectType, sets: Sequence[SelectionSetNode]) -> Step:
         asked = collect_fields.fields(
             self.schema, kind, sets, fragments=self.fragments, switches=self.switches
-        )  # fmt: skip
+        )
         names: dict[str, Any] = {}
 
         def bind(thing: Any) -> str:
@@ -96,9 +96,7 @@ class Compiler:
         if not isinstance(of, GraphQLObjectType) or of.is_type_of is not None:
             return None
         sets = [node.selection_set for node in nodes if node.selection_set is not None]
-        asked = collect_fields.fields(
-            self.schema, of, sets, fragments=self.fragments, switches=self.switches
-        )  # fmt: skip
+        asked = collect_fields.fields(self.schema, of, sets, fragments=self.fragments, switches=self.switches)
         variable = bind(None).replace("x", "o")
         parts = []
         for key, below in asked.items():
@@ -138,7 +136,7 @@ class Compiler:
         if is_abstract_type(kind):
             kinds = self.schema.get_possible_types(kind)
         else:
-            assert isinstance(kind, GraphQLObjectType)  # noqa: S101 - nothing else has fields
+            assert isinstance(kind, GraphQLObjectType)
             kinds = [kind]
         return complete_values.by_type(kinds, [self.selection(one, sets) for one in kinds])
 

@@ -44,10 +44,21 @@ def resolve_info(
     """Return the info of a field; one for all rows, so that its path has no index."""
     program = state.program
     return GraphQLResolveInfo(
-        nodes[0].name.value, nodes, definition.type, parent, Path(None, nodes[0].name.value, parent.name),
-        program.schema, program.fragments, None, program.operation, state.variables, state.context,
-        is_awaitable, None, GraphQLResolveInfoHelpers(_refuse, _refuse),
-    )  # fmt: skip
+        nodes[0].name.value,
+        nodes,
+        definition.type,
+        parent,
+        Path(None, nodes[0].name.value, parent.name),
+        program.schema,
+        program.fragments,
+        None,
+        program.operation,
+        state.variables,
+        state.context,
+        is_awaitable,
+        None,
+        GraphQLResolveInfoHelpers(_refuse, _refuse),
+    )
 
 
 def _refuse(*_: Any) -> Any:

@@ -40,8 +40,11 @@ MOST = 16
 """Tables that are joined: PostgreSQL would look too long for an order."""
 _FIGURES = {"posted", "held", "available", "pending"}
 _AMOUNT: dict[str, shape.AmountPart] = {
-    "value": "value", "currency": "currency", "minorUnits": "minor_units", "exponent": "exponent"
-}  # fmt: skip
+    "value": "value",
+    "currency": "currency",
+    "minorUnits": "minor_units",
+    "exponent": "exponent",
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def plan(compiler: Compiler, operation: OperationDefinitionNode) -> Plan | None:
     reader = _Reader(compiler)
     try:
         query = compiler.schema.query_type
-        assert query is not None  # noqa: S101 - there is one
+        assert query is not None
         (nodes,) = reader.fields(query, [operation.selection_set]).values()
         return reader.root(query.fields[nodes[0].name.value], nodes)
     except (Unsupported, Problem):
@@ -276,7 +279,7 @@ class _Reader:
         """Note how a parameter is had from a field's arguments; return its name."""
         node, declared = nodes[0], field_access.field_of(definition)
         registry, config = self.compiler.convert
-        assert node.loc is not None  # noqa: S101 - it was parsed with places
+        assert node.loc is not None
         name = f"p{node.loc.start}"
 
         def value(variables: Any) -> Any:

@@ -117,7 +117,7 @@ class Live:
             yield found
             return
         document = found[0].document
-        assert document is not None  # noqa: S101 - it was admitted
+        assert document is not None
         async with aclosing(self._followed(request, document)) as answers:
             async for answer in answers:
                 yield answer

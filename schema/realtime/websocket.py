@@ -170,9 +170,12 @@ class _Connection:
             await self._finish(name, Answer({"errors": [error]}, is_request_error=True))
             return
         request = unit_of_work.Request(
-            query=text, variables=asked.variables, operation_name=asked.operation_name, token=self._token,
+            query=text,
+            variables=asked.variables,
+            operation_name=asked.operation_name,
+            token=self._token,
             address=self._address,
-        )  # fmt: skip
+        )
         async for answer in self._live.answers(request):
             if "data" not in answer.body:
                 await self._finish(name, answer)

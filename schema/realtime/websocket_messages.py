@@ -26,7 +26,7 @@ INIT_AGAIN = 4429
 INTERNAL = 4500
 
 
-class Closed(Exception):  # noqa: N818 - a signal, not an error
+class Closed(Exception):
     """The connection ends with a code and a reason."""
 
     def __init__(self, code: int, reason: str) -> None:

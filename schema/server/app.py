@@ -68,9 +68,10 @@ def application(settings: Settings) -> Starlette:
         delivery.sender(settings)  # a wrong SMTP setting stops the start, not the first mail
         stop = asyncio.Event()
         also: list[delivery.Job] = [
-            decisions.expire, partial(rate_limits.purge, settings=settings),
+            decisions.expire,
+            partial(rate_limits.purge, settings=settings),
             partial(event_log.prune, hours=settings.live_hours),
-        ]  # fmt: skip
+        ]
         jobs = asyncio.create_task(delivery.run(app.state.sessions, settings, also=also, stop=stop))
         yield
         await app.state.live.stop()

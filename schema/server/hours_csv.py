@@ -36,12 +36,14 @@ async def hours(request: Request) -> Response:
         raise
     name = f"hours-{nonprofit.slug}-{first_day}-{last_day}.csv"
     return StreamingResponse(
-        _all(head, lines, stack), media_type="text/csv; charset=utf-8",
+        _all(head, lines, stack),
+        media_type="text/csv; charset=utf-8",
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',
-            "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
         },
-    )  # fmt: skip
+    )
 
 
 async def _all(head: str, lines: AsyncIterator[str], stack: AsyncExitStack) -> AsyncIterator[str]:

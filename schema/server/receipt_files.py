@@ -81,12 +81,16 @@ async def _kept(request: Request) -> Response:
     finally:
         file.path.unlink(missing_ok=True)
     body = {
-        "id": public_ids.encode("Receipt", row.id), "contentType": row.content_type, "sizeBytes": row.size_bytes,
-    }  # fmt: skip
+        "id": public_ids.encode("Receipt", row.id),
+        "contentType": row.content_type,
+        "sizeBytes": row.size_bytes,
+    }
     return Response(
-        orjson.dumps(body), status_code=201, media_type="application/json",
+        orjson.dumps(body),
+        status_code=201,
+        media_type="application/json",
         headers={"Location": f"/receipts/{body['id']}"},
-    )  # fmt: skip
+    )
 
 
 def _kind(request: Request) -> str:
@@ -119,9 +123,12 @@ async def _found(request: Request) -> Response:
         log.error("the bytes of receipt %s are missing", public_id)
         raise nothing
     return FileResponse(
-        place, media_type=row.content_type, headers=_HEADERS, content_disposition_type="attachment",
+        place,
+        media_type=row.content_type,
+        headers=_HEADERS,
+        content_disposition_type="attachment",
         filename=public_id + receipts.ENDINGS[row.content_type],
-    )  # fmt: skip
+    )
 
 
 def _folder(request: Request) -> Path:

@@ -174,13 +174,20 @@ class Http(Patient, HttpToolsProtocol):
 
     async def _response(self, exchange: _Exchange) -> Response:
         head = exchange.head
-        assert self.state is not None  # noqa: S101 - `_direct` has seen to it
+        assert self.state is not None
         response = await endpoint.reply(
             Incoming(
-                "POST", len(PATH), b"", head.by_name, head.size, self.client[0] if self.client else "",
-                self.scheme or "http", self.state, exchange.content,
+                "POST",
+                len(PATH),
+                b"",
+                head.by_name,
+                head.size,
+                self.client[0] if self.client else "",
+                self.scheme or "http",
+                self.state,
+                exchange.content,
             )
-        )  # fmt: skip
+        )
         if len(response.body) >= endpoint.COMPRESSED_FROM and "accept-encoding" in head.by_name:
             return await _compressed(response, head.raw)
         return response

@@ -163,9 +163,7 @@ class Collective(Node):
     async def orders(
         root: Row,
         info: Info,
-        filter: Annotated[  # noqa: A002 - the field's name in the API
-            OrderFilter | None, strawberry.argument(description="Which of them.")
-        ] = None,
+        filter: Annotated[OrderFilter | None, strawberry.argument(description="Which of them.")] = None,
         first: First = None,
         after: After = None,
     ) -> Any:
@@ -181,9 +179,7 @@ class Collective(Node):
     async def transactions(
         root: Row,
         info: Info,
-        filter: Annotated[  # noqa: A002 - the field's name in the API
-            TransactionFilter | None, strawberry.argument(description="Which of them.")
-        ] = None,
+        filter: Annotated[TransactionFilter | None, strawberry.argument(description="Which of them.")] = None,
         first: First = None,
         after: After = None,
     ) -> Any:

@@ -29,15 +29,31 @@ from services.core.errors import ErrorCode
 from services.volunteering.community_stats import LeaderboardBy, Period
 
 __all__ = [
-    "CapPeriod", "CollectiveType", "CurrencyKind", "ErrorCode", "FeesPayer", "LeaderboardBy",
-    "LedgerAccountKind", "MemberRole", "OrderActionType", "OrderStatus", "OrderType", "PaymentMethodKind",
-    "PayoutMethodKind", "Period", "RedemptionCap", "RequestStatus", "Scope", "Topic", "TransactionKind",
-]  # fmt: skip
+    "CapPeriod",
+    "CollectiveType",
+    "CurrencyKind",
+    "ErrorCode",
+    "FeesPayer",
+    "LeaderboardBy",
+    "LedgerAccountKind",
+    "MemberRole",
+    "OrderActionType",
+    "OrderStatus",
+    "OrderType",
+    "PaymentMethodKind",
+    "PayoutMethodKind",
+    "Period",
+    "RedemptionCap",
+    "RequestStatus",
+    "Scope",
+    "Topic",
+    "TransactionKind",
+]
 
 
 def _docstrings(vocabulary: type[Enum]) -> dict[str, str]:
     body = ast.parse(inspect.getsource(vocabulary)).body[0]
-    assert isinstance(body, ast.ClassDef)  # noqa: S101 - the source of a class
+    assert isinstance(body, ast.ClassDef)
     found: dict[str, str] = {}
     for member, text in zip(body.body, body.body[1:], strict=False):
         if (
@@ -59,10 +75,24 @@ def publish(vocabulary: type[Enum], name: str | None = None) -> None:
 
 
 for _vocabulary in (
-    CollectiveType, MemberRole, OrderType, OrderStatus, OrderActionType, TransactionKind,
-    LedgerAccountKind, CurrencyKind, FeesPayer, RedemptionCap, RequestStatus, Scope, ErrorCode,
-    CapPeriod, LeaderboardBy, Period, Topic,
-):  # fmt: skip
+    CollectiveType,
+    MemberRole,
+    OrderType,
+    OrderStatus,
+    OrderActionType,
+    TransactionKind,
+    LedgerAccountKind,
+    CurrencyKind,
+    FeesPayer,
+    RedemptionCap,
+    RequestStatus,
+    Scope,
+    ErrorCode,
+    CapPeriod,
+    LeaderboardBy,
+    Period,
+    Topic,
+):
     publish(_vocabulary)
 publish(PaymentMethodKind, "PaymentMethodType")
 publish(PayoutMethodKind, "PayoutMethodType")

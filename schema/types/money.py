@@ -56,9 +56,12 @@ def amount_of(minor: str, currency: str, *, description: str, is_nullable: bool 
     both = attrgetter(minor, currency)
 
     @derived(
-        minor, currency, shown=AmountShown(minor, currency), description=description,
+        minor,
+        currency,
+        shown=AmountShown(minor, currency),
+        description=description,
         graphql_type=Amount | None if is_nullable else Amount,
-    )  # fmt: skip
+    )
     def of_row(root: strawberry.Parent[Any]) -> Any:
         return money(*both(root))
 

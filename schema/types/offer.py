@@ -88,7 +88,9 @@ def offer_filter(given: OfferFilter | None) -> tuple[Filter, Ref | None]:
     if given is None:
         return Filter(), None
     wanted = Filter(
-        is_master=given.is_master, is_featured=given.is_featured, is_active=given.is_active,
+        is_master=given.is_master,
+        is_featured=given.is_featured,
+        is_active=given.is_active,
         search=given.search,
-    )  # fmt: skip
+    )
     return wanted, ref_or_none(given.business)

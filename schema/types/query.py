@@ -61,7 +61,7 @@ class Query(CommunityQueries, RateLimitQueries):
         description="Anything by its id, or null if there is none that you may see.",
         graphql_type=Node | None,
     )
-    async def node(self, info: Info, id: Id) -> Any:  # noqa: A002 - the argument's name in the API
+    async def node(self, info: Info, id: Id) -> Any:
         return await nodes.one(info, public_id=id)
 
     @strawberry.field(
@@ -83,9 +83,7 @@ class Query(CommunityQueries, RateLimitQueries):
         self,
         info: Info,
         slug: Annotated[str | None, strawberry.argument(description="Its slug.")] = None,
-        id: Annotated[  # noqa: A002 - the argument's name in the API
-            strawberry.ID | None, strawberry.argument(description="Its id.")
-        ] = None,
+        id: Annotated[strawberry.ID | None, strawberry.argument(description="Its id.")] = None,
     ) -> Any:
         return await resolve.one(info, ref=resolve.slug_or_id(slug, id))
 
@@ -93,9 +91,7 @@ class Query(CommunityQueries, RateLimitQueries):
     async def collectives(
         self,
         info: Info,
-        filter: Annotated[  # noqa: A002 - the argument's name in the API
-            CollectiveFilter | None, strawberry.argument(description="Which of them.")
-        ] = None,
+        filter: Annotated[CollectiveFilter | None, strawberry.argument(description="Which of them.")] = None,
         order_by: Annotated[
             CollectiveOrder | None, strawberry.argument(description="In which order.")
         ] = CollectiveOrder.CREATED_AT_DESC,
@@ -122,16 +118,14 @@ class Query(CommunityQueries, RateLimitQueries):
         description="One order, or null if there is none that you may see.",
         graphql_type=Order | None,
     )
-    async def order(self, info: Info, id: Id) -> Any:  # noqa: A002 - the argument's name in the API
+    async def order(self, info: Info, id: Id) -> Any:
         return await nodes.of_kind(info, kind="Order", public_id=id)
 
     @strawberry.field(description="Orders that you may see.", graphql_type=OrderConnection)
     async def orders(
         self,
         info: Info,
-        filter: Annotated[  # noqa: A002 - the argument's name in the API
-            OrderFilter | None, strawberry.argument(description="Which of them.")
-        ] = None,
+        filter: Annotated[OrderFilter | None, strawberry.argument(description="Which of them.")] = None,
         order_by: Annotated[
             OrderOrder | None, strawberry.argument(description="In which order.")
         ] = OrderOrder.CREATED_AT_DESC,
@@ -150,16 +144,14 @@ class Query(CommunityQueries, RateLimitQueries):
         description="One transaction, or null if there is none that you may see.",
         graphql_type=Transaction | None,
     )
-    async def transaction(self, info: Info, id: Id) -> Any:  # noqa: A002 - the argument's name
+    async def transaction(self, info: Info, id: Id) -> Any:
         return await nodes.of_kind(info, kind="Transaction", public_id=id)
 
     @strawberry.field(description="Transactions that you may see.", graphql_type=TransactionConnection)
     async def transactions(
         self,
         info: Info,
-        filter: Annotated[  # noqa: A002 - the argument's name in the API
-            TransactionFilter | None, strawberry.argument(description="Which of them.")
-        ] = None,
+        filter: Annotated[TransactionFilter | None, strawberry.argument(description="Which of them.")] = None,
         order_by: Annotated[
             TransactionOrder | None, strawberry.argument(description="In which order.")
         ] = TransactionOrder.CREATED_AT_DESC,
@@ -181,9 +173,7 @@ class Query(CommunityQueries, RateLimitQueries):
     async def offers(
         self,
         info: Info,
-        filter: Annotated[  # noqa: A002 - the argument's name in the API
-            OfferFilter | None, strawberry.argument(description="Which of them.")
-        ] = None,
+        filter: Annotated[OfferFilter | None, strawberry.argument(description="Which of them.")] = None,
         order_by: Annotated[
             OfferOrder | None, strawberry.argument(description="In which order.")
         ] = OfferOrder.CREATED_AT_DESC,

@@ -77,7 +77,7 @@ class Subscription:
     async def order_changed(
         self,
         info: Info,
-        id: Annotated[strawberry.ID, strawberry.argument(description="The order's id.")],  # noqa: A002 - the argument's name in the API
+        id: Annotated[strawberry.ID, strawberry.argument(description="The order's id.")],
         after: After = None,
     ) -> Any:
         return await resolve.order(info, public_id=id, after=after)

@@ -126,10 +126,11 @@ def _by_token() -> Select[Any]:
         .join(Token, col(Token.user_id) == Collective.id)
         .join(open_roles, onclause=true())
         .where(
-            col(Token.token_hash) == bindparam("token_hash"), col(Token.revoked_at).is_(None),
+            col(Token.token_hash) == bindparam("token_hash"),
+            col(Token.revoked_at).is_(None),
             col(Token.expires_at) > bindparam("moment"),
         )
-    )  # fmt: skip
+    )
 
 
 # Made once: every request runs it, and putting it together took longer than the database needs.

@@ -116,7 +116,7 @@ async def resolve_one(session: AsyncSession, actor: Actor, ref: Ref, *, name: st
 
 def named(party: Party) -> Collective:
     """Return the collective of a side that has one."""
-    assert party.collective is not None  # noqa: S101 - resolve yields no other
+    assert party.collective is not None
     return party.collective
 
 

@@ -11,8 +11,8 @@ from services.access.permissions import RULES, Action, Rule, Subject, permits
 _INTRODUCTION = """\
 # Who may do what
 
-Made by `python -m services.access.permission_matrix` from the table in `services/access/permissions.py`; a test compares
-the two. A mutation that is missing here is open to everybody: `signUp`, `verifyEmail`, `signIn`,
+Made by `python -m services.access.permission_matrix` from the table in
+`services/access/permissions.py`; a test compares the two. A mutation that is missing here is open to everybody: `signUp`, `verifyEmail`, `signIn`,
 `requestPasswordReset` and `resetPassword`. To each item of `approveOrders` applies what applies to
 `approveOrder`; `setHostFee` is `hostFeeBps` of `updateCollective`.
 
@@ -45,9 +45,14 @@ _PLATFORM = _row("platform", CollectiveType.NONPROFIT)
 
 def _subject(own: Collective = _PAYER, *, created_by_actor: bool = False) -> Subject:
     return Subject(
-        collective=own, payer=own, payee=_PAYEE, host=_PAYER_HOST, payer_host=_PAYER_HOST,
-        payee_host=_PAYEE_HOST, created_by_actor=created_by_actor,
-    )  # fmt: skip
+        collective=own,
+        payer=own,
+        payee=_PAYEE,
+        host=_PAYER_HOST,
+        payer_host=_PAYER_HOST,
+        payee_host=_PAYEE_HOST,
+        created_by_actor=created_by_actor,
+    )
 
 
 def _with(role: MemberRole, collective: Collective) -> Actor:
@@ -60,7 +65,10 @@ VIEWERS: dict[str, tuple[Actor, Subject]] = {
     **{
         f"{role} of the collective or payer": (_with(role, _PAYER), _subject())
         for role in (
-            MemberRole.FOLLOWER, MemberRole.BACKER, MemberRole.MEMBER, MemberRole.ACCOUNTANT,
+            MemberRole.FOLLOWER,
+            MemberRole.BACKER,
+            MemberRole.MEMBER,
+            MemberRole.ACCOUNTANT,
             MemberRole.ADMIN,
         )
     },
@@ -71,7 +79,7 @@ VIEWERS: dict[str, tuple[Actor, Subject]] = {
     "the user itself": (Actor(user=_USER, platform_id=_PLATFORM.id), _subject(_USER)),
     "platform ADMIN": (_with(MemberRole.ADMIN, _PLATFORM), _subject()),
     "platform ACCOUNTANT": (_with(MemberRole.ACCOUNTANT, _PLATFORM), _subject()),
-}  # fmt: skip
+}
 
 
 def rendered() -> str:

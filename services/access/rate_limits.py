@@ -221,9 +221,13 @@ class Buckets:
 
     async def _asked(self, key: str, *, need: int, back: float) -> tuple[float, float]:
         values = {
-            "key": key, "need": float(need), "back": back, "chunk": self.chunk,
-            "capacity": float(self.capacity), "restore": float(self.restore),
-        }  # fmt: skip
+            "key": key,
+            "need": float(need),
+            "back": back,
+            "chunk": self.chunk,
+            "capacity": float(self.capacity),
+            "restore": float(self.restore),
+        }
         for attempt in (1, 2):  # the first error of a broken connection empties the pool
             try:
                 async with self._sessions.begin() as session:

@@ -39,10 +39,12 @@ async def approvable(session: AsyncSession, actor: Actor, *, order_ids: Sequence
         .join(_NONPROFIT, col(Order.from_id) == _NONPROFIT.id)
         .join(Collective, col(Order.to_id) == Collective.id)
         .where(
-            col(Order.id).in_(order_ids), col(Order.type) == OrderType.HOURS,
-            col(Order.status) == OrderStatus.PENDING, visibility.of_order(actor),
+            col(Order.id).in_(order_ids),
+            col(Order.type) == OrderType.HOURS,
+            col(Order.status) == OrderStatus.PENDING,
+            visibility.of_order(actor),
         )
-    )  # fmt: skip
+    )
     rows = {order.id: Approvable(order, np, user) for order, np, user in await session.execute(statement)}
     return [
         rows[i]
@@ -64,7 +66,7 @@ async def approve(session: AsyncSession, actor: Actor, *, found: Sequence[Approv
     if not found:
         return []
     platform_id = actor.platform_id
-    assert platform_id is not None  # noqa: S101 - every installation has its platform
+    assert platform_id is not None
     orders = [each.order for each in found]
     await _move(session, orders)
     await add_actions(session, [s for o in orders for s in approval_steps(actor, o, reason=None)])
@@ -77,10 +79,13 @@ async def approve(session: AsyncSession, actor: Actor, *, found: Sequence[Approv
     await posting.post_many_currents(session, postings=postings)
     await members.add_many(session, {(o.from_id, o.to_id, MemberRole.VOLUNTEER) for o in orders})
     mails = [
-        (each.volunteer.id, each.order.id,
-         summary(each.order, nonprofit=each.nonprofit, volunteer=each.volunteer))
+        (
+            each.volunteer.id,
+            each.order.id,
+            summary(each.order, nonprofit=each.nonprofit, volunteer=each.volunteer),
+        )
         for each in found
-    ]  # fmt: skip
+    ]
     await outbox.to_each(session, template="hours_approved", mails=mails)
     return orders
 

@@ -98,10 +98,14 @@ async def _approve_money(
     await move(session, order, before=OrderStatus.PENDING, after=after, approved_amount=minor)
     steps = [
         action(
-            order, OrderActionType.APPROVE, actor, before=OrderStatus.PENDING,
-            after=OrderStatus.APPROVED, reason=why,
+            order,
+            OrderActionType.APPROVE,
+            actor,
+            before=OrderStatus.PENDING,
+            after=OrderStatus.APPROVED,
+            reason=why,
         )
-    ]  # fmt: skip
+    ]
     if after is OrderStatus.PAID:
         steps.append(action(order, OrderActionType.PAY, actor, before=OrderStatus.APPROVED))
     await add_actions(session, steps)
@@ -125,23 +129,32 @@ def _adjusted(order: Order, amount: AskedAmount | None, why: str | None) -> int:
 
 async def _hold(session: AsyncSession, placed: Placed) -> None:
     order, payer = placed.order, placed.payer
-    assert payer.host is not None  # noqa: S101 - an expense is paid by a hosted collective
+    assert payer.host is not None
     pair = (order.currency, payer.currency)
     quote = (await exchange_rates.quotes(session, [pair]))[pair]
     await posting.hold(
-        session, order_id=order.id, book_id=payer.host.id, owner_id=named(payer).id, currency=payer.currency,
-        amount=convert(order.approved_amount or order.amount, quote.rate, source=order.currency,
-                       target=payer.currency),
-    )  # fmt: skip
+        session,
+        order_id=order.id,
+        book_id=payer.host.id,
+        owner_id=named(payer).id,
+        currency=payer.currency,
+        amount=convert(
+            order.approved_amount or order.amount, quote.rate, source=order.currency, target=payer.currency
+        ),
+    )
 
 
 async def _tell_approved(session: AsyncSession, actor: Actor, placed: Placed) -> None:
     order, host = placed.order, placed.payer.host
-    assert host is not None  # noqa: S101 - an expense is paid by a hosted collective
+    assert host is not None
     await outbox.to_admins(
-        session, collective_ids=[order.to_id, host.id], template="expense_approved",
-        payload=summary(order, to=placed.payee), order_id=order.id, except_id=actor.id,
-    )  # fmt: skip
+        session,
+        collective_ids=[order.to_id, host.id],
+        template="expense_approved",
+        payload=summary(order, to=placed.payee),
+        order_id=order.id,
+        except_id=actor.id,
+    )
 
 
 async def reject(session: AsyncSession, actor: Actor, *, order_id: UUID, reason: str) -> Order:
@@ -155,9 +168,14 @@ async def reject(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
     require(actor, _REJECT.get(OrderType(order.type), Action.REJECT_DONATION), subject)
     why = user_text.required(reason, path=["input", "reason"], max_length=1000)
     await _close(
-        session, actor, placed, OrderStatus.REJECTED, OrderActionType.REJECT, why,
+        session,
+        actor,
+        placed,
+        OrderStatus.REJECTED,
+        OrderActionType.REJECT,
+        why,
         tell=[order.to_id if order.type in _FROM_PAYEE else order.from_id],
-    )  # fmt: skip
+    )
     return order
 
 
@@ -171,10 +189,14 @@ async def cancel(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
     require(actor, Action.CANCEL_ORDER, subject)
     order = placed.order
     await _close(
-        session, actor, placed, OrderStatus.CANCELLED, OrderActionType.CANCEL,
+        session,
+        actor,
+        placed,
+        OrderStatus.CANCELLED,
+        OrderActionType.CANCEL,
         user_text.clean(reason, path=["input", "reason"]),
         tell=[order.from_id if order.type in _FROM_PAYEE else order.to_id],
-    )  # fmt: skip
+    )
     return order
 
 
@@ -199,10 +221,13 @@ async def _close(
     await add_actions(session, [action(order, step, actor, before=before, reason=reason)])
     await posting.release(session, order_id=order.id)
     await outbox.to_admins(
-        session, collective_ids=tell, template="order_closed", order_id=order.id,
+        session,
+        collective_ids=tell,
+        template="order_closed",
+        order_id=order.id,
         payload={**summary(order, to=placed.payee), "status": after, "reason": reason or ""},
         except_id=actor.id,
-    )  # fmt: skip
+    )
 
 
 async def pay(
@@ -242,7 +267,7 @@ async def pay(
     if order.status != OrderStatus.APPROVED:
         raise not_in(order, OrderStatus.APPROVED)
     host = placed.payer.host
-    assert host is not None  # noqa: S101 - who pays outside has a host
+    assert host is not None
     fee = (
         to_minor(processor_fee, path=["input", "processorFee"], currency=host.currency)
         if processor_fee is not None and not processor_fee.value.is_zero()

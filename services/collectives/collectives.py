@@ -40,17 +40,20 @@ async def create(
     A nonprofit or business with `is_host` holds its own money, and others' that apply to it.
     """
     require(actor, Action.CREATE_COLLECTIVE)
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     if type not in CREATABLE:
         raise Invalid("Make a COMMUNITY, a NONPROFIT or a BUSINESS", path=["input", "type"])
     if is_host and type == CollectiveType.COMMUNITY:
         raise Invalid("A community has a host, it cannot be one", path=["input", "isHost"])
     await _require_free(session, slugs.check(slug, path=["input", "slug"]))
     collective = Collective(
-        type=type, slug=slug, name=user_text.required(name, path=["input", "name"]),
-        currency=fiat(currency), created_by_id=actor.user.id,
+        type=type,
+        slug=slug,
+        name=user_text.required(name, path=["input", "name"]),
+        currency=fiat(currency),
+        created_by_id=actor.user.id,
         description=user_text.clean(description, path=["input", "description"]),
-    )  # fmt: skip
+    )
     session.add(collective)
     await session.flush()
     session.add(first_admin(collective, actor.user))
@@ -67,12 +70,17 @@ async def _tell_platform(session: AsyncSession, actor: Actor, collective: Collec
     if collective.type == CollectiveType.COMMUNITY or actor.platform_id is None:
         return
     await outbox.to_admins(
-        session, collective_ids=[actor.platform_id], template="organization_created", except_id=actor.id,
+        session,
+        collective_ids=[actor.platform_id],
+        template="organization_created",
+        except_id=actor.id,
         payload={
-            "name": collective.name, "slug": collective.slug, "type": collective.type,
+            "name": collective.name,
+            "slug": collective.slug,
+            "type": collective.type,
             "by": actor.user.name if actor.user else "",
         },
-    )  # fmt: skip
+    )
 
 
 def first_admin(collective: Collective, user: Collective) -> Member:

@@ -61,9 +61,11 @@ async def rows_of(
 ) -> dict[UUID, Member]:
     """Return the users' open rows ATTENDEE or WAITING; one statement."""
     statement = select(Member).where(
-        col(Member.collective_id) == event.id, col(Member.member_id).in_(user_ids),
-        col(Member.role).in_(REGISTERED), col(Member.until).is_(None),
-    )  # fmt: skip
+        col(Member.collective_id) == event.id,
+        col(Member.member_id).in_(user_ids),
+        col(Member.role).in_(REGISTERED),
+        col(Member.until).is_(None),
+    )
     return {row.member_id: row for row in (await session.execute(statement)).scalars()}
 
 
@@ -140,11 +142,12 @@ async def move_up(session: AsyncSession, event: Collective) -> None:
     first = (
         select(Member)
         .where(
-            col(Member.collective_id) == event.id, col(Member.role) == MemberRole.WAITING,
+            col(Member.collective_id) == event.id,
+            col(Member.role) == MemberRole.WAITING,
             col(Member.until).is_(None),
         )
         .order_by(col(Member.since), col(Member.id))
-    )  # fmt: skip
+    )
     if event.capacity is not None:
         attending, waiting = await count(session, event)
         if not waiting or attending >= event.capacity:

@@ -34,7 +34,7 @@ async def register(session: AsyncSession, actor: Actor, *, event: Ref, message: 
     """
     row = named(await resolve_one(session, actor, event, name="event"))
     require(actor, Action.REGISTER_FOR_EVENT)
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     event_capacity.require_event(row)
     note = user_text.clean(message, path=["input", "message"], max_length=MAX_MESSAGE)
     row = await event_capacity.locked(session, row)
@@ -57,7 +57,7 @@ async def withdraw(session: AsyncSession, actor: Actor, *, event: Ref) -> Member
     """
     row = named(await resolve_one(session, actor, event, name="event"))
     require(actor, Action.CANCEL_REGISTRATION)
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     event_capacity.require_event(row)
     row = await event_capacity.locked(session, row)
     member = (await event_capacity.rows_of(session, row, user_ids=[actor.user.id])).get(actor.user.id)
@@ -106,7 +106,7 @@ async def invite(
     row = named(await resolve_one(session, actor, event, name="event"))
     event_capacity.require_event(row)
     require(actor, Action.INVITE_TO_EVENT, Subject(collective=row))
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     if not 1 <= len(emails) + len(users) <= MAX_GUESTS:
         raise Invalid(f"Invite 1 to {MAX_GUESTS} people", path=["input", "emails"])
     note = user_text.clean(message, path=["input", "message"], max_length=MAX_MESSAGE)
@@ -134,11 +134,9 @@ async def _by_email(session: AsyncSession, emails: Sequence[str]) -> list[_Guest
     wanted = [address for address in checked if isinstance(address, str)]
     known = await email_addresses.known_or_new_users(session, wanted) if wanted else {}
     return [
-        _Guest(
-            email, address if isinstance(address, Problem) else _person(known[address], "emails", i)
-        )
+        _Guest(email, address if isinstance(address, Problem) else _person(known[address], "emails", i))
         for i, (email, address) in enumerate(zip(emails, checked, strict=True))
-    ]  # fmt: skip
+    ]
 
 
 async def _by_name(session: AsyncSession, actor: Actor, users: Sequence[Ref]) -> list[_Guest]:
@@ -176,7 +174,7 @@ async def send_message(session: AsyncSession, actor: Actor, *, event: Ref, messa
     """
     row = named(await resolve_one(session, actor, event, name="event"))
     require(actor, Action.SEND_EVENT_MESSAGE)
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     event_capacity.require_event(row)
     leads = actor.is_admin(row) or row.coordinator_id == actor.id
     if not leads and MemberRole.ATTENDEE not in actor.roles.get(row.id, frozenset()):

@@ -28,8 +28,14 @@ MAX_REASON = 2000
 BY_START = Sort("starts", col(Collective.starts_at), col(Collective.id), descending=False)
 _TOLD = ("starts_at", "ends_at", "timezone", "location")
 """What the registered hear of when it changes."""
-_NEEDED = {"starts_at": "startsAt", "ends_at": "endsAt", "timezone": "timezone", "is_public": "isPublic",
-           "credit_policy": "creditPolicy", "coordinator": "coordinator"}  # fmt: skip
+_NEEDED = {
+    "starts_at": "startsAt",
+    "ends_at": "endsAt",
+    "timezone": "timezone",
+    "is_public": "isPublic",
+    "credit_policy": "creditPolicy",
+    "coordinator": "coordinator",
+}
 """What can change but not be taken away, by the input field."""
 
 
@@ -60,19 +66,27 @@ async def create(
     parties = await resolve(session, actor, wanted)
     owner = named(parties["parent"])
     require(actor, Action.CREATE_EVENT, Subject(collective=owner))
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     require_open(owner, path=["input", "parent"])
     if owner.type in {CollectiveType.EVENT, CollectiveType.USER}:
         raise Invalid("An event belongs to an organization or community", path=["input", "parent"])
     event = Collective(
-        type=CollectiveType.EVENT, name=user_text.required(name, path=["input", "name"]), slug="",
-        parent_id=owner.id, currency=owner.currency, starts_at=starts_at, ends_at=ends_at,
+        type=CollectiveType.EVENT,
+        name=user_text.required(name, path=["input", "name"]),
+        slug="",
+        parent_id=owner.id,
+        currency=owner.currency,
+        starts_at=starts_at,
+        ends_at=ends_at,
         timezone=collectives.zone(timezone or owner.timezone or "UTC"),
-        location=user_text.clean(location, path=["input", "location"]), is_public=is_public,
+        location=user_text.clean(location, path=["input", "location"]),
+        is_public=is_public,
         description=user_text.clean(description, path=["input", "description"]),
-        capacity=_capacity(capacity), credit_policy=_policy(credit_policy or CreditPolicy.FULL_EVENT),
-        created_by_id=actor.user.id, coordinator_id=actor.user.id,
-    )  # fmt: skip
+        capacity=_capacity(capacity),
+        credit_policy=_policy(credit_policy or CreditPolicy.FULL_EVENT),
+        created_by_id=actor.user.id,
+        coordinator_id=actor.user.id,
+    )
     _require_order(starts_at, ends_at)
     if coordinator is not None:
         event.coordinator_id = await _coordinator(session, event, named(parties["coordinator"]))
@@ -88,7 +102,7 @@ async def create(
 
 
 def _require_order(starts_at: datetime | None, ends_at: datetime | None) -> None:
-    assert starts_at is not None and ends_at is not None  # noqa: S101, PT018 - events have them
+    assert starts_at is not None and ends_at is not None
     if ends_at <= starts_at:
         raise Invalid("An event ends after it starts", path=["input", "endsAt"])
 
@@ -112,10 +126,12 @@ async def _coordinator(session: AsyncSession, event: Collective, user: Collectiv
     """
     statement = select(
         exists().where(
-            col(Member.collective_id).in_([event.id, event.parent_id]), col(Member.member_id) == user.id,
-            col(Member.role) == MemberRole.ADMIN, col(Member.until).is_(None),
+            col(Member.collective_id).in_([event.id, event.parent_id]),
+            col(Member.member_id) == user.id,
+            col(Member.role) == MemberRole.ADMIN,
+            col(Member.until).is_(None),
         )
-    )  # fmt: skip
+    )
     is_admin = user.id == event.created_by_id or (await session.execute(statement)).scalar_one()
     if user.type != CollectiveType.USER or not is_admin:
         path = ["input", "coordinator"]
@@ -182,7 +198,7 @@ async def _require_room(session: AsyncSession, event: Collective, capacity: int)
 
 
 async def _follow_up(session: AsyncSession, actor: Actor, event: Collective, before: dict[str, Any]) -> None:
-    assert actor.user is not None  # noqa: S101 - the caller has seen to it
+    assert actor.user is not None
     if any(getattr(event, name) != before[name] for name in _TOLD):
         await event_notifications.changed(session, event, by_id=actor.id)
     if event.coordinator_id not in {before["coordinator_id"], actor.id}:
@@ -211,13 +227,14 @@ async def cancel(session: AsyncSession, actor: Actor, *, event: Ref, reason: str
     ended = await session.execute(
         update(Member)
         .where(
-            col(Member.collective_id) == row.id, col(Member.role).in_(REGISTERED),
+            col(Member.collective_id) == row.id,
+            col(Member.role).in_(REGISTERED),
             col(Member.until).is_(None),
         )
         .values(until=func.greatest(row.cancelled_at, col(Member.since)))
         .returning(col(Member.member_id))
         .execution_options(synchronize_session=False)
-    )  # fmt: skip
+    )
     user_ids = list(ended.scalars())
     if user_ids:
         await event_notifications.cancelled(session, row, user_ids=user_ids, reason=why, by_id=actor.id)
@@ -263,10 +280,11 @@ async def counts(session: AsyncSession, *, event_ids: Sequence[UUID]) -> dict[UU
     statement = (
         select(col(Member.collective_id), *event_capacity.counted())
         .where(
-            col(Member.collective_id).in_(event_ids), col(Member.role).in_(REGISTERED),
+            col(Member.collective_id).in_(event_ids),
+            col(Member.role).in_(REGISTERED),
             col(Member.until).is_(None),
         )
         .group_by(col(Member.collective_id))
-    )  # fmt: skip
+    )
     found = (await session.execute(statement)).all()
     return {event_id: Counts(attending, waiting) for event_id, attending, waiting in found}

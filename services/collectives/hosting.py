@@ -34,7 +34,7 @@ async def apply(
     parties = await resolve(session, actor, {"collective": collective, "host": host})
     row, holder = named(parties["collective"]), named(parties["host"])
     require(actor, Action.APPLY_TO_HOST, Subject(collective=row))
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     require_open(row, path=["input", "collective"])
     require_open(holder, path=["input", "host"])
     if row.type not in APPLICANTS or row.is_platform:
@@ -44,15 +44,20 @@ async def apply(
     if row.host_id is not None:
         raise Conflict("This collective has a host", path=["input", "collective"])
     application = HostApplication(
-        collective_id=row.id, host_id=holder.id, created_by_id=actor.user.id,
+        collective_id=row.id,
+        host_id=holder.id,
+        created_by_id=actor.user.id,
         message=user_text.clean(message, path=["input", "message"]),
-    )  # fmt: skip
+    )
     session.add(application)
     await session.flush()
     await outbox.to_admins(
-        session, collective_ids=[holder.id], template="host_application", except_id=actor.id,
+        session,
+        collective_ids=[holder.id],
+        template="host_application",
+        except_id=actor.id,
         payload={"collective": row.name, "host": holder.name},
-    )  # fmt: skip
+    )
     return application
 
 
@@ -105,19 +110,22 @@ async def decide(
         collective.host_id, collective.host_approved_at = host.id, now()
         collective.updated_at = now()
         session.add(
-            Member(collective_id=collective.id, member_id=host.id, role=MemberRole.HOST,
-                   created_by_id=actor.id)
-        )  # fmt: skip
+            Member(
+                collective_id=collective.id, member_id=host.id, role=MemberRole.HOST, created_by_id=actor.id
+            )
+        )
     await session.flush()
     if approve:
         await posting.open_account(
             session, book_id=host.id, owner_id=collective.id, currency=collective.currency
         )
     await outbox.to_admins(
-        session, collective_ids=[collective.id], template="host_decision", except_id=actor.id,
-        payload={"collective": collective.name, "host": host.name, "approved": approve,
-                 "reason": why},
-    )  # fmt: skip
+        session,
+        collective_ids=[collective.id],
+        template="host_decision",
+        except_id=actor.id,
+        payload={"collective": collective.name, "host": host.name, "approved": approve, "reason": why},
+    )
     return application
 
 
@@ -142,9 +150,10 @@ async def pending(session: AsyncSession, actor: Actor, *, host_id: UUID) -> list
     statement = (
         select(HostApplication)
         .where(
-            col(HostApplication.host_id) == host_id, _visible(actor),
+            col(HostApplication.host_id) == host_id,
+            _visible(actor),
             col(HostApplication.status) == RequestStatus.PENDING,
         )
         .order_by(col(HostApplication.id))
-    )  # fmt: skip
+    )
     return list((await session.execute(statement)).scalars())

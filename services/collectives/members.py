@@ -51,7 +51,7 @@ async def invite(
     parties = await resolve(session, actor, wanted)
     row = named(parties["collective"])
     require(actor, Action.INVITE_MEMBER, Subject(collective=row))
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     require_open(row, path=["input", "collective"])
     if row.type == CollectiveType.USER:
         raise Invalid("A person has no members", path=["input", "collective"])
@@ -65,9 +65,13 @@ async def invite(
         raise Invalid("Only people are invited", path=["input", "user"])
     await _require_no_open(session, row.id, invitee.id, role)
     invitation = Invitation(
-        collective_id=row.id, user_id=invitee.id, role=role, created_by_id=actor.user.id,
-        message=user_text.clean(message, path=["input", "message"]), by_email=user is None,
-    )  # fmt: skip
+        collective_id=row.id,
+        user_id=invitee.id,
+        role=role,
+        created_by_id=actor.user.id,
+        message=user_text.clean(message, path=["input", "message"]),
+        by_email=user is None,
+    )
     session.add(invitation)
     await session.flush()
     await _mail_invitation(session, actor.user, row, invitee, role)
@@ -78,9 +82,11 @@ async def _require_no_open(
     session: AsyncSession, collective_id: UUID, member_id: UUID, role: MemberRole
 ) -> None:
     statement = select(col(Member.id)).where(
-        col(Member.collective_id) == collective_id, col(Member.member_id) == member_id,
-        col(Member.role) == role, col(Member.until).is_(None),
-    )  # fmt: skip
+        col(Member.collective_id) == collective_id,
+        col(Member.member_id) == member_id,
+        col(Member.role) == role,
+        col(Member.until).is_(None),
+    )
     if (await session.execute(statement)).scalar_one_or_none() is not None:
         raise Conflict(f"This user is {role} already", path=["input", "role"])
 
@@ -89,9 +95,11 @@ async def _mail_invitation(
     session: AsyncSession, by: Collective, to: Collective, invitee: Collective, role: MemberRole
 ) -> None:
     await outbox.to_users(
-        session, user_ids=[invitee.id], template="invitation",
+        session,
+        user_ids=[invitee.id],
+        template="invitation",
         payload={"name": invitee.name, "by": by.name, "collective": to.name, "role": role},
-    )  # fmt: skip
+    )
 
 
 async def respond(
@@ -147,9 +155,11 @@ async def _open_row(
     session: AsyncSession, collective_id: UUID, member_id: UUID, role: MemberRole
 ) -> Member | None:
     statement = select(Member).where(
-        col(Member.collective_id) == collective_id, col(Member.member_id) == member_id,
-        col(Member.role) == role, col(Member.until).is_(None),
-    )  # fmt: skip
+        col(Member.collective_id) == collective_id,
+        col(Member.member_id) == member_id,
+        col(Member.role) == role,
+        col(Member.until).is_(None),
+    )
     return (await session.execute(statement)).scalar_one_or_none()
 
 
@@ -175,10 +185,15 @@ async def remove(session: AsyncSession, actor: Actor, *, member_id: UUID) -> Mem
         raise InvalidState(f"{member.role} is not ended by hand", path=["input", "id"])
     await collectives.lock(session, member.collective_id)
     if member.role == MemberRole.ADMIN:
-        admins = select(func.count()).select_from(Member).where(
-            col(Member.collective_id) == member.collective_id,
-            col(Member.role) == MemberRole.ADMIN, col(Member.until).is_(None),
-        )  # fmt: skip
+        admins = (
+            select(func.count())
+            .select_from(Member)
+            .where(
+                col(Member.collective_id) == member.collective_id,
+                col(Member.role) == MemberRole.ADMIN,
+                col(Member.until).is_(None),
+            )
+        )
         if (await session.execute(admins)).scalar_one() <= 1:
             raise InvalidState("The last ADMIN cannot leave", path=["input", "id"])
     if member.role in event_capacity.REGISTERED:
@@ -211,11 +226,11 @@ async def follow(session: AsyncSession, actor: Actor, *, collective: Ref) -> Mem
     """Become a FOLLOWER; one already is well, too."""
     row = named(await resolve_one(session, actor, collective))
     require(actor, Action.FOLLOW_COLLECTIVE)
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     require_open(row, path=["input", "collective"])
     await add(session, row.id, actor.user.id, MemberRole.FOLLOWER)
     member = await _open_row(session, row.id, actor.user.id, MemberRole.FOLLOWER)
-    assert member is not None  # noqa: S101 - just written
+    assert member is not None
     return member
 
 
@@ -223,7 +238,7 @@ async def unfollow(session: AsyncSession, actor: Actor, *, collective: Ref) -> C
     """Stop following; nobody following is well, too."""
     row = named(await resolve_one(session, actor, collective))
     require(actor, Action.UNFOLLOW_COLLECTIVE)
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     member = await _open_row(session, row.id, actor.user.id, MemberRole.FOLLOWER)
     if member is not None:
         await _end(session, member)
@@ -305,10 +320,14 @@ async def pages_of(
 
     found: dict[UUID, list[Member]] = {owner: [] for owner in collective_ids}
     for member in await fetch.read(
-        session, actor, name=("members", key.of_members, key.roles, key.page.after is None), table=Member,
+        session,
+        actor,
+        name=("members", key.of_members, key.roles, key.page.after is None),
+        table=Member,
         build=build,
-        collective_ids=list(collective_ids), **pagination.values(OLDEST_FIRST, key.page),
-    ):  # fmt: skip
+        collective_ids=list(collective_ids),
+        **pagination.values(OLDEST_FIRST, key.page),
+    ):
         found[member.collective_id if key.of_members else member.member_id].append(member)
     return {
         owner: pagination.build(its, partial(_rows_of, actor, owner, key), sort=OLDEST_FIRST, page=key.page)
@@ -322,10 +341,11 @@ async def by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
         select(Member)
         .join(Collective, col(Member.collective_id) == Collective.id)
         .where(
-            col(Member.id).in_(row_ids), visibility.of_member(actor),
+            col(Member.id).in_(row_ids),
+            visibility.of_member(actor),
             visibility.of_collective(actor),
         )
-    )  # fmt: skip
+    )
     return {row.id: row for row in (await session.execute(statement)).scalars()}
 
 

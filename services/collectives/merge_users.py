@@ -142,15 +142,23 @@ async def _post(session: AsyncSession, pair: _Pair, account: LedgerAccount, *, g
     payer, payee = (pair.source, pair.target) if account.posted > 0 else (pair.target, pair.source)
     amount, book_id, currency = abs(account.posted), account.book_id, account.currency
     row: dict[str, Any] = {
-        "id": new_id(), "group_id": group_id, "kind": TransactionKind.MERGE,
-        "from_collective_id": payer.id, "to_collective_id": payee.id,
-        "from_host_id": book_id, "to_host_id": book_id, "has_public_side": False,
+        "id": new_id(),
+        "group_id": group_id,
+        "kind": TransactionKind.MERGE,
+        "from_collective_id": payer.id,
+        "to_collective_id": payee.id,
+        "from_host_id": book_id,
+        "to_host_id": book_id,
+        "has_public_side": False,
         **asdict(unconverted(amount, currency)),
-    }  # fmt: skip
+    }
     kind = LedgerAccountKind.BALANCE
-    legs = merged([
-        Leg(book_id, payer.id, currency, kind, -amount), Leg(book_id, payee.id, currency, kind, amount),
-    ])  # fmt: skip
+    legs = merged(
+        [
+            Leg(book_id, payer.id, currency, kind, -amount),
+            Leg(book_id, payee.id, currency, kind, amount),
+        ]
+    )
     await posting.post(session, row=row, legs=legs)
 
 
@@ -168,10 +176,13 @@ async def _move_roles(session: AsyncSession, pair: _Pair) -> None:
         execution_options=_UNSYNCED,
     )
     places = [
-        (target if row.collective_id == source else row.collective_id,
-         target if row.member_id == source else row.member_id, row.role)
+        (
+            target if row.collective_id == source else row.collective_id,
+            target if row.member_id == source else row.member_id,
+            row.role,
+        )
         for row in ended
-    ]  # fmt: skip
+    ]
     await members.add_many(session, [place for place in places if place[0] != place[1]])
     await session.execute(
         update(Collective).where(col(Collective.coordinator_id) == source).values(coordinator_id=target)
@@ -182,9 +193,11 @@ async def _move_invitations(session: AsyncSession, pair: _Pair) -> None:
     """Let `into` answer what waits for `from`; of two that offer the same, its own stays."""
     other = aliased(Invitation)
     twice = exists().where(
-        col(other.user_id) == pair.target.id, col(other.status) == RequestStatus.PENDING,
-        col(other.collective_id) == Invitation.collective_id, col(other.role) == Invitation.role,
-    )  # fmt: skip
+        col(other.user_id) == pair.target.id,
+        col(other.status) == RequestStatus.PENDING,
+        col(other.collective_id) == Invitation.collective_id,
+        col(other.role) == Invitation.role,
+    )
     waiting = update(Invitation).where(
         col(Invitation.user_id) == pair.source.id, col(Invitation.status) == RequestStatus.PENDING
     )

@@ -35,9 +35,12 @@ async def ensure(session: AsyncSession, *, currency: str = "USD") -> Collective:
     known: Collective | None = (await session.execute(statement)).scalar_one_or_none()
     if known is None:
         known = Collective(
-            type=CollectiveType.NONPROFIT, slug=DEFAULT_SLUG, name="Commonweal", currency=currency,
+            type=CollectiveType.NONPROFIT,
+            slug=DEFAULT_SLUG,
+            name="Commonweal",
+            currency=currency,
             is_platform=True,
-        )  # fmt: skip
+        )
         session.add(known)
         await session.flush()
         await collectives.become_host(session, known)
@@ -103,7 +106,7 @@ async def set_policy(
         Conflict: there is a rate of currents of that very moment.
     """
     require(actor, Action.SET_PLATFORM_POLICY)
-    assert actor.user is not None and actor.platform_id is not None  # noqa: S101, PT018 - require has seen to it
+    assert actor.user is not None and actor.platform_id is not None
     given = _checked(changes)
     require_future(valid_from)
     await collectives.lock(session, actor.platform_id)
@@ -190,9 +193,10 @@ async def _publish_next(session: AsyncSession, row: PlatformPolicy, *, source: s
     )
     later = (await session.execute(statement)).scalar_one_or_none()
     known = exists().where(
-        col(FxRate.base) == CURRENTS, col(FxRate.quote) == DOLLARS,
+        col(FxRate.base) == CURRENTS,
+        col(FxRate.quote) == DOLLARS,
         col(FxRate.valid_from) == (later.valid_from if later else None),
-    )  # fmt: skip
+    )
     if later is not None and not (await session.execute(select(known))).scalar_one():
         await _publish(session, later.usd_per_current, since=later.valid_from, source=source)
 

@@ -43,7 +43,7 @@ class ConfigurationError(Exception):
     """A setting is wrong; the server does not start."""
 
 
-class Problem(Exception):  # noqa: N818 - the project's word for what a user is told
+class Problem(Exception):
     """Something went wrong."""
 
     code: ErrorCode = ErrorCode.INVALID_INPUT

@@ -90,8 +90,13 @@ class Settings:
         """
         if self.introspection not in {"on", "authenticated", "off"}:
             raise ConfigurationError("COMMONWEAL_INTROSPECTION is not on, authenticated or off")
-        for name in ("execution_timeout_ms", "body_timeout_ms", "max_cost", "rate_capacity",
-                     "rate_restore_per_second"):  # fmt: skip
+        for name in (
+            "execution_timeout_ms",
+            "body_timeout_ms",
+            "max_cost",
+            "rate_capacity",
+            "rate_restore_per_second",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"COMMONWEAL_{name.upper()} is less than 1")
         if self.max_cost > self.rate_capacity:

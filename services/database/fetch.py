@@ -70,7 +70,7 @@ async def begin(
     that the query is about are read as they are shown. `end` takes the connection back.
     """
     engine = session.bind
-    assert isinstance(engine, AsyncEngine)  # noqa: S101 - it has none of its own yet
+    assert isinstance(engine, AsyncEngine)
     reader = await read_connections.take(engine)
     try:
         if not is_single:
@@ -179,15 +179,26 @@ async def page(
         # Written into the statement, a size tells PostgreSQL how much it is to plan for.
         size = values.pop("page_limit") - (1 if writing.is_whole else 0)
         found = await _written(
-            session, actor, writing, name=(*whole, size), key=sort.key.key, descending=sort.descending,
-            build=lambda: pagination.narrow(statement(), sort=sort, page=page).limit(literal_column(str(size))),
+            session,
+            actor,
+            writing,
+            name=(*whole, size),
+            key=sort.key.key,
+            descending=sort.descending,
+            build=lambda: pagination.narrow(statement(), sort=sort, page=page).limit(
+                literal_column(str(size))
+            ),
             **values,
-        )  # fmt: skip
+        )
     else:
         found = await read(
-            session, actor, name=whole, table=table,
-            build=lambda: pagination.narrow(statement(), sort=sort, page=page), **values,
-        )  # fmt: skip
+            session,
+            actor,
+            name=whole,
+            table=table,
+            build=lambda: pagination.narrow(statement(), sort=sort, page=page),
+            **values,
+        )
     return pagination.build(found, statement, sort=sort, page=page)
 
 
@@ -212,9 +223,13 @@ async def by_ids(
 ) -> dict[UUID, Any]:
     """Return those of a table's rows, by their ids, that the actor may see; one statement."""
     found = await shown(
-        session, actor, name=("by_ids", table), table=table, row_ids=list(row_ids),
+        session,
+        actor,
+        name=("by_ids", table),
+        table=table,
+        row_ids=list(row_ids),
         build=lambda: select(table).where(among(table.id, "row_ids", row_ids), may_see(actor)),
-    )  # fmt: skip
+    )
     return {row.id: row for row in found}
 
 
@@ -230,10 +245,13 @@ async def _written(
     **values: Any,
 ) -> list[Any]:
     found = await read(
-        session, actor, name=(name, writing.name),
+        session,
+        actor,
+        name=(name, writing.name),
         build=lambda: writing.statement(actor, build(), key, descending=descending),
-        **values, **writing.values,
-    )  # fmt: skip
+        **values,
+        **writing.values,
+    )
     return writing.rows(found)
 
 

@@ -144,8 +144,9 @@ async def take(engine: AsyncEngine) -> Reader:
         size: int = engine.pool.size()  # type: ignore[attr-defined]  # a queue has one
         readers = _READERS[engine] = _Readers(
             engine.execution_options(isolation_level="AUTOCOMMIT"),
-            most=max(1, size - LEFT_TO_OTHERS), are_kept=size > LEFT_TO_OTHERS,
-        )  # fmt: skip
+            most=max(1, size - LEFT_TO_OTHERS),
+            are_kept=size > LEFT_TO_OTHERS,
+        )
         event.listen(engine.sync_engine, "engine_disposed", readers.dispose)
     return await readers.take()
 
@@ -153,7 +154,7 @@ async def take(engine: AsyncEngine) -> Reader:
 async def make_room(session: AsyncSession) -> None:
     """Give a connection that nobody uses back to a pool that is empty: the session is about to ask it."""
     engine = session.bind
-    assert isinstance(engine, AsyncEngine)  # noqa: S101 - it has no connection of its own yet
+    assert isinstance(engine, AsyncEngine)
     readers, pool = _READERS.get(engine), cast("Any", engine.pool)
     if readers is not None and readers.idle and pool.checkedout() >= pool.size():
         await readers.close(readers.idle.pop())

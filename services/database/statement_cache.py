@@ -78,7 +78,7 @@ def _kept(key: Hashable, made: Prepared) -> Prepared:
         del _KEPT[next(iter(_KEPT))]
     kept = _KEPT.setdefault(key, made)
     if kept is not made:
-        assert kept.text == made.text, key  # noqa: S101 - see is_checked
+        assert kept.text == made.text, key
     return kept
 
 
@@ -100,7 +100,7 @@ def _prepare(
     compiled = statement.compile(dialect=DIALECT)
     text, names = str(compiled), tuple(compiled.positiontup or ())
     unknown = {n for n in names if n not in values and not n.startswith(visibility.VIEWER)}
-    assert not unknown, unknown  # noqa: S101 - a parameter without a value
+    assert not unknown, unknown
     return Prepared(text, text.encode(), names, partial(tuple.__new__, row))
 
 

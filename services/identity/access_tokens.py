@@ -21,9 +21,13 @@ def new_token(user_id: UUID, kind: TokenKind, expires_at: datetime, **columns: A
     """Return the text of a new token, which is not stored, and its row."""
     text = ("cws_" if kind is TokenKind.SESSION else "cwa_") + secrets.token_urlsafe(32)
     return text, Token(
-        id=new_id(), user_id=user_id, kind=kind, token_hash=token_hash(text),
-        expires_at=expires_at, **columns,
-    )  # fmt: skip
+        id=new_id(),
+        user_id=user_id,
+        kind=kind,
+        token_hash=token_hash(text),
+        expires_at=expires_at,
+        **columns,
+    )
 
 
 async def create_access_token(
@@ -36,7 +40,7 @@ async def create_access_token(
             year.
     """
     require(actor, Action.CREATE_ACCESS_TOKEN)
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     shown = required(name, path=["input", "name"])
     if not scopes:
         raise Invalid("Name at least one scope", path=["input", "scopes"])

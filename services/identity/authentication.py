@@ -133,9 +133,13 @@ async def _like_new(session: AsyncSession, name: str, currency: str | None) -> C
     statement = select(col(Collective.id)).where(col(Collective.is_platform))
     platform_id = (await session.execute(statement)).scalar_one_or_none()
     return Collective(
-        slug=slugs.suggest(name, suffix=secrets.token_hex(3)), type=CollectiveType.USER, name=name,
-        currency=currency or "USD", host_id=platform_id, host_approved_at=now() if platform_id else None,
-    )  # fmt: skip
+        slug=slugs.suggest(name, suffix=secrets.token_hex(3)),
+        type=CollectiveType.USER,
+        name=name,
+        currency=currency or "USD",
+        host_id=platform_id,
+        host_approved_at=now() if platform_id else None,
+    )
 
 
 async def create_user(
@@ -155,7 +159,7 @@ async def create_user(
         if (await session.execute(made.returning(col(Credential.user_id)))).scalar_one_or_none() is None:
             await savepoint.rollback()
     found = await _by_email(session, email)
-    assert found is not None  # noqa: S101 - inserted here, or there before
+    assert found is not None
     return found
 
 
@@ -177,10 +181,14 @@ async def _mail_verification(
     token = secrets.token_urlsafe(32)
     session.add(
         EmailToken(
-            token_hash=token_hash(token), user_id=user_id, purpose=EmailTokenPurpose.VERIFY,
-            expires_at=now() + timedelta(days=VERIFY_DAYS), name=name, password_hash=password_hash,
+            token_hash=token_hash(token),
+            user_id=user_id,
+            purpose=EmailTokenPurpose.VERIFY,
+            expires_at=now() + timedelta(days=VERIFY_DAYS),
+            name=name,
+            password_hash=password_hash,
         )
-    )  # fmt: skip
+    )
     await outbox.to_address(
         session, address=address, template="verify_email", payload={"name": name, "token": token}
     )

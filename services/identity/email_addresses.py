@@ -113,6 +113,10 @@ async def _create(session: AsyncSession, addresses: list[str]) -> dict[str, Coll
 
 def _unclaimed(platform_id: UUID | None) -> Collective:
     return Collective(
-        slug=slugs.suggest(NAME, suffix=secrets.token_hex(6)), type=CollectiveType.USER, name=NAME,
-        currency="USD", host_id=platform_id, host_approved_at=now() if platform_id else None,
-    )  # fmt: skip
+        slug=slugs.suggest(NAME, suffix=secrets.token_hex(6)),
+        type=CollectiveType.USER,
+        name=NAME,
+        currency="USD",
+        host_id=platform_id,
+        host_approved_at=now() if platform_id else None,
+    )

@@ -40,9 +40,10 @@ async def request_reset(session: AsyncSession, actor: Actor, *, email: str) -> N
     )
     ends = now() + timedelta(hours=RESET_HOURS)
     row = owner.add_columns(
-        literal(token_hash(token), LargeBinary), literal(EmailTokenPurpose.RESET.value, Text),
+        literal(token_hash(token), LargeBinary),
+        literal(EmailTokenPurpose.RESET.value, Text),
         literal(ends, DateTime(timezone=True)),
-    )  # fmt: skip
+    )
     columns = ["user_id", "token_hash", "purpose", "expires_at"]
     await session.execute(insert(EmailToken).from_select(columns, row, include_defaults=False))
     await outbox.to_users(session, user_ids=owner, template="password_reset", payload={"token": token})
@@ -69,9 +70,11 @@ async def reset(
     )
     await access_tokens.revoke_all(session, user_id=claim.user.id)
     await outbox.to_address(
-        session, address=claim.credential.email, template="password_changed",
+        session,
+        address=claim.credential.email,
+        template="password_changed",
         payload={"name": claim.user.name},
-    )  # fmt: skip
+    )
     return await start_session(session, claim.user, session_days)
 
 

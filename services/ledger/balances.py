@@ -140,9 +140,12 @@ def sum_of(owner: Any, currency: Any) -> Select[Any]:
 
     posted, held, pending = total(line.c.posted), total(line.c.held), total(line.c.pending)
     return select(
-        sql_cast(currency, Text).label("currency"), posted.label("posted"), held.label("held"),
-        pending.label("pending"), (posted - held).label("available"),
-    ).where(line.c.currency == currency)  # fmt: skip
+        sql_cast(currency, Text).label("currency"),
+        posted.label("posted"),
+        held.label("held"),
+        pending.label("pending"),
+        (posted - held).label("available"),
+    ).where(line.c.currency == currency)
 
 
 def _accounts(owned: Callable[[Any], Any], as_of: datetime | None = None) -> Any:
@@ -151,9 +154,12 @@ def _accounts(owned: Callable[[Any], Any], as_of: datetime | None = None) -> Any
     nothing = sql_cast(literal(0), Numeric).label("pending")
     if as_of is None:
         return select(
-            col(LedgerAccount.owner_id).label("owner_id"), col(LedgerAccount.currency).label("currency"),
-            col(LedgerAccount.posted).label("posted"), col(LedgerAccount.held).label("held"), nothing,
-        ).where(of_owners)  # fmt: skip
+            col(LedgerAccount.owner_id).label("owner_id"),
+            col(LedgerAccount.currency).label("currency"),
+            col(LedgerAccount.posted).label("posted"),
+            col(LedgerAccount.held).label("held"),
+            nothing,
+        ).where(of_owners)
     last = (
         select(col(Posting.balance_after))
         .where(
@@ -164,20 +170,24 @@ def _accounts(owned: Callable[[Any], Any], as_of: datetime | None = None) -> Any
         .order_by(col(Posting.at).desc(), col(Posting.seq).desc())
         .limit(1)
         .scalar_subquery()
-    )  # fmt: skip
+    )
     held = (
         select(func.coalesce(func.sum(col(Hold.amount)), 0))
         .where(
-            col(Hold.book_id) == col(LedgerAccount.book_id), col(Hold.account_id) == col(LedgerAccount.id),
+            col(Hold.book_id) == col(LedgerAccount.book_id),
+            col(Hold.account_id) == col(LedgerAccount.id),
             col(Hold.created_at) <= as_of,
             or_(col(Hold.released_at).is_(None), col(Hold.released_at) > as_of),
         )
         .scalar_subquery()
-    )  # fmt: skip
+    )
     return select(
-        col(LedgerAccount.owner_id).label("owner_id"), col(LedgerAccount.currency).label("currency"),
-        func.coalesce(last, 0).label("posted"), held.label("held"), nothing,
-    ).where(of_owners)  # fmt: skip
+        col(LedgerAccount.owner_id).label("owner_id"),
+        col(LedgerAccount.currency).label("currency"),
+        func.coalesce(last, 0).label("posted"),
+        held.label("held"),
+        nothing,
+    ).where(of_owners)
 
 
 def _pending(owned: Callable[[Any], Any]) -> Any:
@@ -198,24 +208,29 @@ def _pending(owned: Callable[[Any], Any]) -> Any:
         ),
     )
     incoming: Any = select(
-        col(Order.to_id).label("owner_id"), col(Order.currency).label("currency"),
+        col(Order.to_id).label("owner_id"),
+        col(Order.currency).label("currency"),
         func.coalesce(col(Order.approved_amount), col(Order.amount)).label("minor"),
-    ).where(
-        owned(col(Order.to_id)), into_balance == literal(value=True), _OPEN
-    )  # fmt: skip
+    ).where(owned(col(Order.to_id)), into_balance == literal(value=True), _OPEN)
     dollars: Any = (
         select(
-            col(Order.from_id).label("owner_id"), literal("USD").label("currency"),
+            col(Order.from_id).label("owner_id"),
+            literal("USD").label("currency"),
             (col(Redemption.usd_gross_minor) - col(Redemption.usd_fee_minor)).label("minor"),
         )
         .join(Redemption, col(Redemption.order_id) == Order.id)
         .where(
-            owned(col(Order.from_id)), col(Order.type) == OrderType.REDEMPTION, _OPEN,
+            owned(col(Order.from_id)),
+            col(Order.type) == OrderType.REDEMPTION,
+            _OPEN,
         )
-    )  # fmt: skip
+    )
     each = union_all(incoming, dollars).subquery("each")
     zero = sql_cast(literal(0), BigInteger)
     return select(
-        each.c.owner_id, each.c.currency, zero.label("posted"), zero.label("held"),
+        each.c.owner_id,
+        each.c.currency,
+        zero.label("posted"),
+        zero.label("held"),
         func.sum(each.c.minor).label("pending"),
-    ).group_by(each.c.owner_id, each.c.currency)  # fmt: skip
+    ).group_by(each.c.owner_id, each.c.currency)

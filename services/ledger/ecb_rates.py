@@ -125,9 +125,11 @@ async def _has_newest_day(session: AsyncSession, archive: bytes) -> bool:
         return False
     day, code, _ = newest
     stored = select(FxRate).where(
-        col(FxRate.base) == HUB, col(FxRate.quote) == code, col(FxRate.valid_from) == day,
+        col(FxRate.base) == HUB,
+        col(FxRate.quote) == code,
+        col(FxRate.valid_from) == day,
         col(FxRate.source) == "ECB",
-    )  # fmt: skip
+    )
     return bool((await session.execute(select(stored.exists()))).scalar_one())
 
 
@@ -136,7 +138,7 @@ async def _copy(session: AsyncSession, rows: list[tuple[UUID, str, str, Decimal,
     await session.execute(text("CREATE TEMP TABLE incoming (LIKE fx_rate) ON COMMIT DROP"))
     connection = await (await session.connection()).get_raw_connection()
     driver = connection.driver_connection
-    assert driver is not None  # noqa: S101 - a live connection has one
+    assert driver is not None
     async with (
         driver.cursor() as cursor,
         cursor.copy("COPY incoming (id, base, quote, rate, valid_from, source) FROM STDIN") as copy,

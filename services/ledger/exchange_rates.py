@@ -144,7 +144,7 @@ async def set_rate(
         raise Invalid("The two currencies are one", path=["input", "to"])
     if not rate.is_finite() or rate <= 0 or not -12 <= rate.adjusted() <= 12:  # noqa: PLR2004
         raise Invalid("The rate must be a number greater than zero", path=["input", "rate"])
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     return await add_rate(
         session, base=base, target=target, rate=rate, valid_from=valid_from or now(), source=actor.user.slug
     )

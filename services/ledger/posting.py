@@ -93,12 +93,18 @@ def currents_posting(
     """Return the transaction's columns and its two legs, as `post` takes them."""
     amount = order.approved_amount or order.amount
     row = {
-        "id": new_id(), "group_id": new_id(), "kind": kind, "order_id": order.id,
-        "from_collective_id": order.from_id, "to_collective_id": order.to_id,
-        "from_host_id": platform_id, "to_host_id": platform_id, "description": order.description,
+        "id": new_id(),
+        "group_id": new_id(),
+        "kind": kind,
+        "order_id": order.id,
+        "from_collective_id": order.from_id,
+        "to_collective_id": order.to_id,
+        "from_host_id": platform_id,
+        "to_host_id": platform_id,
+        "description": order.description,
         "has_public_side": order.has_public_side,
         **asdict(transaction_amounts.unconverted(amount, transaction_amounts.CURRENTS)),
-    }  # fmt: skip
+    }
     legs = transaction_amounts.currents_legs(
         book_id=platform_id, from_id=order.from_id, to_id=order.to_id, amount=amount, kind_from=kind_from
     )
@@ -119,7 +125,8 @@ async def post_many_currents(
         _POST_MANY,
         {
             "rows": orjson.dumps([row for row, _ in postings], default=str).decode(),
-            "book": postings[0][1][0].book_id, "currency": transaction_amounts.CURRENTS,
+            "book": postings[0][1][0].book_id,
+            "currency": transaction_amounts.CURRENTS,
             "first_owners": [leg.owner_id for leg in firsts],
             "first_kinds": [str(leg.kind) for leg in firsts],
             "first_amounts": [leg.amount for leg in firsts],
@@ -127,7 +134,7 @@ async def post_many_currents(
             "second_kinds": [str(leg.kind) for leg in seconds],
             "second_amounts": [leg.amount for leg in seconds],
         },
-    )  # fmt: skip
+    )
 
 
 async def lock(session: AsyncSession, legs: Sequence[Leg]) -> None:
@@ -188,10 +195,13 @@ async def hold(
     await session.execute(
         _HOLD,
         {
-            "order_id": order_id, "book_id": book_id, "owner_id": owner_id,
-            "currency": currency, "amount": amount,
+            "order_id": order_id,
+            "book_id": book_id,
+            "owner_id": owner_id,
+            "currency": currency,
+            "amount": amount,
         },
-    )  # fmt: skip
+    )
 
 
 async def release(session: AsyncSession, *, order_id: UUID) -> None:

@@ -95,7 +95,7 @@ def fees_of(terms: Terms, payer: Party, payee: Party, *, platform_id: UUID | Non
         return replace(terms, processor_bps=0, processor_fixed_minor=0, platform_bps=0, host_bps=0)
     if inside_one_host(payer, payee):
         return Terms()
-    assert payee.collective is not None  # noqa: S101 - only a collective has a host
+    assert payee.collective is not None
     return replace(
         terms,
         host_bps=0 if payee.collective.id == payee.host.id else terms.host_bps,
@@ -140,11 +140,18 @@ def figures(
     if to_collective <= 0:
         raise AmountTooSmall(path=["input", "amount"])
     result = Figures(
-        currency=currency, amount=amount, host_currency=host_currency,
-        fx_rate=quote.rate, fx_rate_id=quote.rate_id, gross=gross,
-        payment_processor_fee=processor, platform_fee=platform, host_fee=host_fee,
-        to_host_amount=to_host, to_collective_amount=to_collective,
-    )  # fmt: skip
+        currency=currency,
+        amount=amount,
+        host_currency=host_currency,
+        fx_rate=quote.rate,
+        fx_rate_id=quote.rate_id,
+        gross=gross,
+        payment_processor_fee=processor,
+        platform_fee=platform,
+        host_fee=host_fee,
+        to_host_amount=to_host,
+        to_collective_amount=to_collective,
+    )
     if payer.host is not None and payer.collective is not None:
         result = _with_payer(result, payer, payee, terms=terms, quotes=quotes)
     if (
@@ -169,7 +176,7 @@ def _with_payer(
     quotes: dict[tuple[str, str], Quote],
 ) -> Figures:
     """Add what the paying side and its host give; a payout's fee borne by the payer is part of it."""
-    assert payer.host is not None and payer.collective is not None  # noqa: S101, PT018 - by the caller
+    assert payer.host is not None and payer.collective is not None
     host_quote = quotes[result.currency, payer.host.currency]
     own_quote = quotes[result.currency, payer.currency]
     at_host = convert(result.amount, host_quote.rate, source=result.currency, target=payer.host.currency)
@@ -177,17 +184,22 @@ def _with_payer(
     if payee.host is None and terms.fees_payer is FeesPayer.PAYER:
         at_host += terms.payout_fee_minor
         own += convert(
-            terms.payout_fee_minor, own_quote.rate / host_quote.rate,
-            source=payer.host.currency, target=payer.currency,
-        )  # fmt: skip
+            terms.payout_fee_minor,
+            own_quote.rate / host_quote.rate,
+            source=payer.host.currency,
+            target=payer.currency,
+        )
     if at_host <= 0 or own <= 0:
         raise AmountTooSmall(path=["input", "amount"])
     return replace(
         result,
-        from_host_currency=payer.host.currency, from_host_fx_rate=host_quote.rate,
-        from_host_amount=-at_host, from_collective_currency=payer.currency,
-        from_collective_fx_rate=own_quote.rate, from_collective_amount=-own,
-    )  # fmt: skip
+        from_host_currency=payer.host.currency,
+        from_host_fx_rate=host_quote.rate,
+        from_host_amount=-at_host,
+        from_collective_currency=payer.currency,
+        from_collective_fx_rate=own_quote.rate,
+        from_collective_amount=-own,
+    )
 
 
 def legs(found: Figures, payer: Party, payee: Party, *, platform_id: UUID) -> list[Leg]:
@@ -204,8 +216,8 @@ def legs(found: Figures, payer: Party, payee: Party, *, platform_id: UUID) -> li
 
 
 def _paying_side(found: Figures, payer: Party) -> list[Leg]:
-    assert payer.host is not None and payer.collective is not None  # noqa: S101, PT018 - by the caller
-    assert found.from_host_amount is not None and found.from_collective_amount is not None  # noqa: S101, PT018
+    assert payer.host is not None and payer.collective is not None
+    assert found.from_host_amount is not None and found.from_collective_amount is not None
     book, own, currency = payer.host, payer.collective, payer.currency
     at_host, at_own = found.from_host_amount, found.from_collective_amount
     lines = [
@@ -221,13 +233,13 @@ def _paying_side(found: Figures, payer: Party) -> list[Leg]:
 
 
 def _receiving_side(found: Figures, payer: Party, payee: Party, *, platform_id: UUID) -> list[Leg]:
-    assert payee.host is not None and payee.collective is not None  # noqa: S101, PT018 - by the caller
+    assert payee.host is not None and payee.collective is not None
     book, own, currency = payee.host, payee.collective, payee.currency
     net = found.to_host_amount - found.host_fee
     cash = found.gross - found.payment_processor_fee
     if inside_one_host(payer, payee):
         # The cash that the paying side frees is the cash that this side takes: none moves.
-        assert found.from_host_amount is not None  # noqa: S101 - a hosted payer has it
+        assert found.from_host_amount is not None
         cash = net = -found.from_host_amount
     lines = [
         _leg(book, book, book.currency, LedgerAccountKind.CASH, -cash),
@@ -247,12 +259,24 @@ def unconverted(amount: int, currency: str) -> Figures:
     """Return the figures of moving minor units of a currency within one book: no fee, no rate."""
     one = Decimal(1)
     return Figures(
-        currency=currency, amount=amount, host_currency=currency, fx_rate=one, fx_rate_id=None,
-        gross=amount, payment_processor_fee=0, platform_fee=0, host_fee=0, to_host_amount=amount,
-        to_collective_amount=amount, from_host_currency=currency, from_host_fx_rate=one,
-        from_host_amount=-amount, from_collective_currency=currency, from_collective_fx_rate=one,
+        currency=currency,
+        amount=amount,
+        host_currency=currency,
+        fx_rate=one,
+        fx_rate_id=None,
+        gross=amount,
+        payment_processor_fee=0,
+        platform_fee=0,
+        host_fee=0,
+        to_host_amount=amount,
+        to_collective_amount=amount,
+        from_host_currency=currency,
+        from_host_fx_rate=one,
+        from_host_amount=-amount,
+        from_collective_currency=currency,
+        from_collective_fx_rate=one,
         from_collective_amount=-amount,
-    )  # fmt: skip
+    )
 
 
 def currents_legs(
@@ -264,10 +288,12 @@ def currents_legs(
     kind_from: LedgerAccountKind = LedgerAccountKind.BALANCE,
 ) -> list[Leg]:
     """Return the two postings of moving, or from ISSUANCE issuing, currents, in the order of locking."""
-    return merged([
-        Leg(book_id, from_id, CURRENTS, kind_from, -amount),
-        Leg(book_id, to_id, CURRENTS, LedgerAccountKind.BALANCE, amount),
-    ])  # fmt: skip
+    return merged(
+        [
+            Leg(book_id, from_id, CURRENTS, kind_from, -amount),
+            Leg(book_id, to_id, CURRENTS, LedgerAccountKind.BALANCE, amount),
+        ]
+    )
 
 
 def book_of_currents(platform_id: UUID) -> Collective:

@@ -35,7 +35,7 @@ AWAY = (DBAPIError, PoolTimeout, OSError)
 log = logging.getLogger("commonweal.live")
 
 
-class Stopped(Exception):  # noqa: N818 - a signal, not an error
+class Stopped(Exception):
     """The server stops: whoever follows may go on elsewhere, from their position."""
 
 

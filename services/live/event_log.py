@@ -189,11 +189,16 @@ async def since(
         await session.execute(
             _SINCE,
             {
-                "xid": after.xid, "id": after.id, "until_xid": until.xid, "until_id": until.id,
-                "kinds": _KINDS[topic.name], "of_id": topic.of_id, "count": count,
+                "xid": after.xid,
+                "id": after.id,
+                "until_xid": until.xid,
+                "until_id": until.id,
+                "kinds": _KINDS[topic.name],
+                "of_id": topic.of_id,
+                "count": count,
             },
         )
-    ).all()  # fmt: skip
+    ).all()
     # Looked at last: what was pruned meanwhile would be missing above.
     await require_kept(session, Start(after))
     events = [_event(row) for row in rows]

@@ -108,8 +108,12 @@ async def _attempt(mail: Outbox, send: Send, public_url: str) -> str | None:
     except Exception as error:  # noqa: BLE001 - whatever one mail does, the others are sent
         log.warning(
             "mail %s (%s) to %s failed at attempt %s: %s",
-            mail.id, mail.template, _domain(mail.recipient), mail.attempts, type(error).__name__,
-        )  # fmt: skip
+            mail.id,
+            mail.template,
+            _domain(mail.recipient),
+            mail.attempts,
+            type(error).__name__,
+        )
         return _described(error, secret=str(mail.payload.get("token", "")))
     return None
 
@@ -200,7 +204,7 @@ def _mailbox(text: str) -> Address:
         address = None
     if address is None or not (address.username and address.domain):
         raise ConfigurationError(f"COMMONWEAL_MAIL_FROM is not one address: {text!r}")
-    assert isinstance(address, Address)  # noqa: S101 - the header's parser makes nothing else
+    assert isinstance(address, Address)
     return address
 
 

@@ -17,7 +17,7 @@ WAITING_NOTE = "All places are taken: you are on the waiting list, and hear from
 
 def when(event: Collective) -> str:
     """Return an event's times in its own time zone, as mails write them."""
-    assert event.starts_at is not None and event.ends_at is not None  # noqa: S101, PT018 - events have them
+    assert event.starts_at is not None and event.ends_at is not None
     zone = event.timezone or "UTC"
     starts, ends = (moment.astimezone(ZoneInfo(zone)) for moment in (event.starts_at, event.ends_at))
     until = f"{ends:%H:%M}" if starts.date() == ends.date() else f"{ends:%Y-%m-%d %H:%M}"
@@ -27,9 +27,10 @@ def when(event: Collective) -> str:
 def attendees(event: Collective) -> Select[UUID]:
     """Return the ids of those who are registered, as a subquery."""
     return select(col(Member.member_id)).where(
-        col(Member.collective_id) == event.id, col(Member.role) == MemberRole.ATTENDEE,
+        col(Member.collective_id) == event.id,
+        col(Member.role) == MemberRole.ATTENDEE,
         col(Member.until).is_(None),
-    )  # fmt: skip
+    )
 
 
 def contact(event: Collective) -> list[UUID]:
@@ -45,17 +46,23 @@ def _note(role: str) -> str:
 async def coordinator(session: AsyncSession, event: Collective, *, by: Collective) -> None:
     """Tell the coordinator that they are, unless they said so themselves."""
     await outbox.to_users(
-        session, user_ids=contact(event), template="change_event_coordinator", except_id=by.id,
+        session,
+        user_ids=contact(event),
+        template="change_event_coordinator",
+        except_id=by.id,
         payload={"event": event.name, "by": by.name, "when": when(event), "location": event.location or ""},
-    )  # fmt: skip
+    )
 
 
 async def changed(session: AsyncSession, event: Collective, *, by_id: UUID | None) -> None:
     """Tell all who are registered when and where the event is now."""
     await outbox.to_users(
-        session, user_ids=attendees(event), template="edit_event", except_id=by_id,
+        session,
+        user_ids=attendees(event),
+        template="edit_event",
+        except_id=by_id,
         payload={"event": event.name, "when": when(event), "location": event.location or ""},
-    )  # fmt: skip
+    )
 
 
 async def cancelled(
@@ -68,9 +75,12 @@ async def cancelled(
 ) -> None:
     """Tell those who were registered or waiting that the event is called off."""
     await outbox.to_users(
-        session, user_ids=user_ids, template="event_cancelled", except_id=by_id,
+        session,
+        user_ids=user_ids,
+        template="event_cancelled",
+        except_id=by_id,
         payload={"event": event.name, "when": when(event), "reason": reason or ""},
-    )  # fmt: skip
+    )
 
 
 async def registered(
@@ -78,30 +88,44 @@ async def registered(
 ) -> None:
     """Tell the coordinator, with the registrant's message, and confirm to the registrant."""
     await outbox.to_users(
-        session, user_ids=contact(event), template="volunteer_registered", except_id=user.id,
+        session,
+        user_ids=contact(event),
+        template="volunteer_registered",
+        except_id=user.id,
         payload={"event": event.name, "name": user.name, "when": when(event), "message": message or ""},
-    )  # fmt: skip
+    )
     await outbox.to_users(
-        session, user_ids=[user.id], template="volunteer_confirmation",
+        session,
+        user_ids=[user.id],
+        template="volunteer_confirmation",
         payload={
-            "event": event.name, "name": user.name, "when": when(event), "location": event.location or "",
+            "event": event.name,
+            "name": user.name,
+            "when": when(event),
+            "location": event.location or "",
             "note": _note(role),
         },
-    )  # fmt: skip
+    )
 
 
 async def moved_up(session: AsyncSession, event: Collective, *, user_ids: Sequence[UUID]) -> None:
     """Tell those who waited that they have a place."""
     await outbox.to_users(
-        session, user_ids=user_ids, template="event_place_free",
+        session,
+        user_ids=user_ids,
+        template="event_place_free",
         payload={"event": event.name, "when": when(event), "location": event.location or ""},
-    )  # fmt: skip
+    )
 
 
 async def invited(
-    session: AsyncSession, event: Collective, *, by: Collective, guests: Sequence[tuple[Collective, str]],
+    session: AsyncSession,
+    event: Collective,
+    *,
+    by: Collective,
+    guests: Sequence[tuple[Collective, str]],
     message: str | None,
-) -> None:  # fmt: skip
+) -> None:
     """Tell people that somebody registered them; who has no account yet is told how to get one.
 
     At most four statements: with and without an account, with a place and waiting.
@@ -112,33 +136,53 @@ async def invited(
         new = [user.id for user in here if user.claimed_at is None]
         if known:
             await outbox.to_users(
-                session, user_ids=known, template="invite_volunteer_event_existing", except_id=by.id,
+                session,
+                user_ids=known,
+                template="invite_volunteer_event_existing",
+                except_id=by.id,
                 payload={
-                    "event": event.name, "by": by.name, "when": when(event),
-                    "location": event.location or "", "note": _note(role), "message": message or "",
+                    "event": event.name,
+                    "by": by.name,
+                    "when": when(event),
+                    "location": event.location or "",
+                    "note": _note(role),
+                    "message": message or "",
                 },
-            )  # fmt: skip
+            )
         if new:
             await outbox.to_users(
-                session, user_ids=new, template="invite_volunteer_event_new", except_id=by.id,
+                session,
+                user_ids=new,
+                template="invite_volunteer_event_new",
+                except_id=by.id,
                 payload={
-                    "event": event.name, "by": by.name, "when": when(event),
-                    "location": event.location or "", "note": _note(role), "message": message or "",
+                    "event": event.name,
+                    "by": by.name,
+                    "when": when(event),
+                    "location": event.location or "",
+                    "note": _note(role),
+                    "message": message or "",
                 },
-            )  # fmt: skip
+            )
 
 
 async def to_attendees(session: AsyncSession, event: Collective, *, by: Collective, message: str) -> None:
     """Carry a message of the coordinator or an ADMIN to all who are registered."""
     await outbox.to_users(
-        session, user_ids=attendees(event), template="coordinator_messaged", except_id=by.id,
+        session,
+        user_ids=attendees(event),
+        template="coordinator_messaged",
+        except_id=by.id,
         payload={"event": event.name, "by": by.name, "message": message},
-    )  # fmt: skip
+    )
 
 
 async def to_coordinator(session: AsyncSession, event: Collective, *, by: Collective, message: str) -> None:
     """Carry a message of somebody registered to the coordinator."""
     await outbox.to_users(
-        session, user_ids=contact(event), template="volunteer_messaged", except_id=by.id,
+        session,
+        user_ids=contact(event),
+        template="volunteer_messaged",
+        except_id=by.id,
         payload={"event": event.name, "by": by.name, "message": message},
-    )  # fmt: skip
+    )

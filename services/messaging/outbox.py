@@ -117,7 +117,7 @@ async def to_each(
         .select_from(asked)
         .join(Credential, col(Credential.user_id) == asked.c.user_id)
         .where(_wants(template))
-    )  # fmt: skip
+    )
     await session.execute(
         insert(Outbox).from_select(
             ["id", "template", "recipient", "payload", "order_id"], source, include_defaults=False
@@ -150,9 +150,12 @@ async def _queue(
 ) -> None:
     people = addresses.subquery()
     source = select(
-        func.gen_random_uuid(), literal(template), people.c.email, cast(dict(payload), JSONB),
+        func.gen_random_uuid(),
+        literal(template),
+        people.c.email,
+        cast(dict(payload), JSONB),
         cast(literal(order_id), Uuid) if order_id else cast(null(), Uuid),
-    )  # fmt: skip
+    )
     await session.execute(
         insert(Outbox).from_select(
             ["id", "template", "recipient", "payload", "order_id"], source, include_defaults=False

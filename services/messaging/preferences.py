@@ -66,7 +66,7 @@ def topic_of(template: str, *, order_type: str | None = None) -> Topic | None:
 async def mute(session: AsyncSession, actor: Actor, *, topics: Sequence[Topic]) -> list[Topic]:
     """Want no mail about exactly these topics from now on; return them. Mails queued before still go."""
     require(actor, Action.MUTE_TOPICS)
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     wanted = sorted(set(topics), key=list(Topic).index)
     await session.execute(
         delete(MutedTopic).where(

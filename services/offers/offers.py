@@ -81,25 +81,32 @@ async def create(
     """
     row = named(await resolve_one(session, actor, business, name="business"))
     require(actor, Action.CREATE_OFFER, Subject(collective=row))
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     if row.type != CollectiveType.BUSINESS:
         raise Invalid("Only a business makes offers", path=["input", "business"])
     require_open(row, path=["input", "business"])
     given = {
-        "item": item, "description": description, "currents_share_percent": currents_share_percent,
+        "item": item,
+        "description": description,
+        "currents_share_percent": currents_share_percent,
         "monthly_limit": monthly_limit,
-    }  # fmt: skip
+    }
     offer = Offer(
-        business_id=row.id, is_master=is_master, created_by_id=actor.user.id,
+        business_id=row.id,
+        is_master=is_master,
+        created_by_id=actor.user.id,
         **{name: _checked(name, value) for name, value in given.items()},
-    )  # fmt: skip
+    )
     session.add(offer)
     await session.flush()
     if actor.platform_id is not None:
         await outbox.to_admins(
-            session, collective_ids=[actor.platform_id], template="offer_posted", except_id=actor.id,
+            session,
+            collective_ids=[actor.platform_id],
+            template="offer_posted",
+            except_id=actor.id,
             payload={"business": row.name, "item": offer.item, "share": offer.currents_share_percent},
-        )  # fmt: skip
+        )
     return offer
 
 
@@ -233,7 +240,7 @@ async def pages_of(
     every = _listed(actor, Filter(is_active=key.is_active))
     inner = pagination.narrow(
         every.where(col(Offer.business_id) == parent.c.id), sort=NEWEST, page=key.page
-    ).lateral("page")  # fmt: skip
+    ).lateral("page")
     row = aliased(Offer, inner)
     statement = (
         select(parent.c.id, row)

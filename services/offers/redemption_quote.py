@@ -76,19 +76,23 @@ def _available(platform_id: UUID, user_id: UUID) -> ScalarSelect[Any]:
     return (
         select(col(LedgerAccount.posted) - col(LedgerAccount.held))
         .where(
-            col(LedgerAccount.book_id) == platform_id, col(LedgerAccount.owner_id) == user_id,
-            col(LedgerAccount.currency) == CURRENTS, col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
+            col(LedgerAccount.book_id) == platform_id,
+            col(LedgerAccount.owner_id) == user_id,
+            col(LedgerAccount.currency) == CURRENTS,
+            col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
         )
         .scalar_subquery()
-    )  # fmt: skip
+    )
 
 
 def _of_master_offers(user_id: UUID) -> list[ColumnElement[bool]]:
     """Return the conditions of a user's redemptions that count towards the week's limit."""
     return [
-        col(Order.from_id) == user_id, col(Order.type) == OrderType.REDEMPTION,
-        col(Redemption.is_master).is_(True), col(Order.status).not_in(offers.NOT_COUNTED),
-    ]  # fmt: skip
+        col(Order.from_id) == user_id,
+        col(Order.type) == OrderType.REDEMPTION,
+        col(Redemption.is_master).is_(True),
+        col(Order.status).not_in(offers.NOT_COUNTED),
+    ]
 
 
 async def limits_now(
@@ -117,7 +121,7 @@ async def limits_now(
             col(Order.status).not_in(offers.NOT_COUNTED),
         )
         .scalar_subquery()
-    )  # fmt: skip
+    )
     row = (await session.execute(select(_available(platform_id, order.from_id), of_week, of_month))).one()
     available, spent, redeemed = (int(figure or 0) for figure in row)
     if offer.monthly_limit is not None and redeemed >= offer.monthly_limit:
@@ -147,10 +151,12 @@ async def limits_of(
         select(col(Order.created_at), func.coalesce(col(Order.approved_amount), col(Order.amount)))
         .join(Redemption, col(Redemption.order_id) == Order.id)
         .where(
-            *_of_master_offers(order.from_id), col(Order.id) != order.id,
-            col(Order.created_at) > order.created_at - WEEK, col(Order.created_at) < order.created_at + WEEK,
+            *_of_master_offers(order.from_id),
+            col(Order.id) != order.id,
+            col(Order.created_at) > order.created_at - WEEK,
+            col(Order.created_at) < order.created_at + WEEK,
         )
-    )  # fmt: skip
+    )
     others = [(at, int(amount)) for at, amount in (await session.execute(statement)).all()]
     ends = [order.created_at, *(at for at, _ in others if at > order.created_at)]
     most = max(sum(amount for at, amount in others if end - WEEK < at <= end) for end in ends)

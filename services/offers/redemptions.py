@@ -56,7 +56,7 @@ async def redeem(
     """
     require(actor, Action.REDEEM_OFFER)
     user, platform_id = actor.user, actor.platform_id
-    assert user is not None and platform_id is not None  # noqa: S101, PT018 - require has seen to it
+    assert user is not None and platform_id is not None
     if user.claimed_at is None:
         raise InvalidState("A user known by email alone spends nothing", path=["input", "offer"])
     asked = await _asked(session, actor, price, receipt, place)
@@ -64,23 +64,40 @@ async def redeem(
     policy = await platform_policy.policy(session)
     await posting.lock(session, [_balance(platform_id, user.id, CURRENTS)])
     order = Order(
-        id=order_id, type=OrderType.REDEMPTION, status=OrderStatus.PENDING, created_by_id=user.id,
-        from_id=user.id, to_id=business.id, currency=CURRENTS, amount=0, description=offer.item,
-        offer_id=offer.id, policy_id=policy.id, has_public_side=False, receipts=asked.files,
+        id=order_id,
+        type=OrderType.REDEMPTION,
+        status=OrderStatus.PENDING,
+        created_by_id=user.id,
+        from_id=user.id,
+        to_id=business.id,
+        currency=CURRENTS,
+        amount=0,
+        description=offer.item,
+        offer_id=offer.id,
+        policy_id=policy.id,
+        has_public_side=False,
+        receipts=asked.files,
         expires_at=now() + timedelta(days=PENDING_DAYS),
-    )  # fmt: skip
+    )
     limits = await limits_now(session, order, offer=offer, policy=policy, platform_id=platform_id)
     worth = computed(
-        asked.price_minor, percent=offer.currents_share_percent, policy=policy, limits=limits,
+        asked.price_minor,
+        percent=offer.currents_share_percent,
+        policy=policy,
+        limits=limits,
         path=["input", "price"],
-    )  # fmt: skip
+    )
     order.amount = worth.currents
     row = _row_of(order, offer, asked, worth)
     await _store(session, order, row, platform_id)
     await outbox.to_admins(
-        session, collective_ids=[business.id], template="redemption_requested", order_id=order.id,
-        payload=_facts(order, row, business) | {"by": user.name}, except_id=user.id,
-    )  # fmt: skip
+        session,
+        collective_ids=[business.id],
+        template="redemption_requested",
+        order_id=order.id,
+        payload=_facts(order, row, business) | {"by": user.name},
+        except_id=user.id,
+    )
     return order
 
 
@@ -110,20 +127,30 @@ async def _asked(
 
 def _row_of(order: Order, offer: Offer, asked: _Asked, worth: Worth) -> Redemption:
     return Redemption(
-        order_id=order.id, price_minor=asked.price_minor,
-        currents_share_percent=offer.currents_share_percent, is_master=offer.is_master,
-        usd_gross_minor=worth.gross, usd_fee_minor=worth.fee, caps=[*worth.caps], place=asked.place,
-        receipt_text=asked.written, receipt_id=asked.file.id if asked.file else None,
-    )  # fmt: skip
+        order_id=order.id,
+        price_minor=asked.price_minor,
+        currents_share_percent=offer.currents_share_percent,
+        is_master=offer.is_master,
+        usd_gross_minor=worth.gross,
+        usd_fee_minor=worth.fee,
+        caps=[*worth.caps],
+        place=asked.place,
+        receipt_text=asked.written,
+        receipt_id=asked.file.id if asked.file else None,
+    )
 
 
 async def _store(session: AsyncSession, order: Order, row: Redemption, platform_id: UUID) -> None:
     """Write the order and hold its currents; what the redemption says comes last, guarded by a trigger."""
     await insert_order(session, order, [created(order)])
     await posting.hold(
-        session, order_id=order.id, book_id=platform_id, owner_id=order.from_id, currency=CURRENTS,
+        session,
+        order_id=order.id,
+        book_id=platform_id,
+        owner_id=order.from_id,
+        currency=CURRENTS,
         amount=order.amount,
-    )  # fmt: skip
+    )
     session.add(row)
     await session.flush()
 
@@ -171,7 +198,7 @@ async def approve(
     """
     order, platform_id = placed.order, actor.platform_id
     require(actor, Action.APPROVE_REDEMPTION, subject)
-    assert platform_id is not None  # noqa: S101 - every installation has its platform
+    assert platform_id is not None
     if subject.created_by_actor or order.from_id == actor.id:
         raise SelfApproval(path=["input", "id"])
     if order.status != OrderStatus.PENDING:
@@ -198,9 +225,13 @@ async def approve(
         session, order=order, platform_id=platform_id, kind=TransactionKind.REDEMPTION, release=True
     )
     await outbox.to_admins(
-        session, collective_ids=[order.from_id], template="redemption_approved", order_id=order.id,
-        payload=_facts(order, row, subject.payee) | {"reason": reason or ""}, except_id=actor.id,
-    )  # fmt: skip
+        session,
+        collective_ids=[order.from_id],
+        template="redemption_approved",
+        order_id=order.id,
+        payload=_facts(order, row, subject.payee) | {"reason": reason or ""},
+        except_id=actor.id,
+    )
     return order
 
 
@@ -219,12 +250,15 @@ async def _corrected(
     sides = [_balance(platform_id, owner_id, CURRENTS) for owner_id in (order.from_id, order.to_id)]
     await posting.lock(session, sides)
     policy = await session.get(PlatformPolicy, order.policy_id)
-    assert policy is not None  # noqa: S101 - the order refers to it
+    assert policy is not None
     limits = await limits_of(session, order, platform_id=platform_id, is_master=row.is_master, policy=policy)
     return computed(
-        price_minor, percent=row.currents_share_percent, policy=policy, limits=limits,
+        price_minor,
+        percent=row.currents_share_percent,
+        policy=policy,
+        limits=limits,
         path=["input", "amount"],
-    )  # fmt: skip
+    )
 
 
 async def pay(session: AsyncSession, actor: Actor, placed: Placed, subject: Subject) -> Order:
@@ -239,7 +273,7 @@ async def pay(session: AsyncSession, actor: Actor, placed: Placed, subject: Subj
     """
     order, platform_id = placed.order, actor.platform_id
     require(actor, Action.PAY_REDEMPTION, subject)
-    assert platform_id is not None  # noqa: S101 - every installation has its platform
+    assert platform_id is not None
     if order.from_id == actor.id:
         raise SelfApproval(path=["input", "id"])
     if order.status != OrderStatus.APPROVED:
@@ -249,9 +283,13 @@ async def pay(session: AsyncSession, actor: Actor, placed: Placed, subject: Subj
     await add_actions(session, [action(order, OrderActionType.PAY, actor, before=OrderStatus.APPROVED)])
     await _post_dollars(session, order, row, platform_id)
     await outbox.to_admins(
-        session, collective_ids=[order.from_id], template="redemption_paid", order_id=order.id,
-        payload=_facts(order, row, subject.payee), except_id=actor.id,
-    )  # fmt: skip
+        session,
+        collective_ids=[order.from_id],
+        template="redemption_paid",
+        order_id=order.id,
+        payload=_facts(order, row, subject.payee),
+        except_id=actor.id,
+    )
     return order
 
 
@@ -264,23 +302,42 @@ async def _post_dollars(session: AsyncSession, order: Order, row: Redemption, pl
         _balance(platform_id, order.from_id, DOLLARS, gross - fee),
     ]
     columns = {
-        "id": new_id(), "group_id": new_id(), "kind": TransactionKind.REDEMPTION_PAYOUT, "order_id": order.id,
-        "from_collective_id": platform_id, "to_collective_id": order.from_id,
-        "from_host_id": platform_id, "to_host_id": platform_id, "description": order.description,
-        "has_public_side": False, **asdict(_payout(gross, fee)),
-    }  # fmt: skip
+        "id": new_id(),
+        "group_id": new_id(),
+        "kind": TransactionKind.REDEMPTION_PAYOUT,
+        "order_id": order.id,
+        "from_collective_id": platform_id,
+        "to_collective_id": order.from_id,
+        "from_host_id": platform_id,
+        "to_host_id": platform_id,
+        "description": order.description,
+        "has_public_side": False,
+        **asdict(_payout(gross, fee)),
+    }
     await posting.post(session, row=columns, legs=sorted(leg for leg in legs if leg.amount))
 
 
 def _payout(gross: int, fee: int) -> Figures:
     net = gross - fee
     return Figures(
-        currency=DOLLARS, amount=gross, host_currency=DOLLARS, fx_rate=Decimal(1), fx_rate_id=None,
-        gross=gross, payment_processor_fee=0, platform_fee=fee, host_fee=0, to_host_amount=net,
-        to_collective_amount=net, from_host_currency=DOLLARS, from_host_fx_rate=Decimal(1),
-        from_host_amount=-gross, from_collective_currency=DOLLARS,
-        from_collective_fx_rate=Decimal(1), from_collective_amount=-gross,
-    )  # fmt: skip
+        currency=DOLLARS,
+        amount=gross,
+        host_currency=DOLLARS,
+        fx_rate=Decimal(1),
+        fx_rate_id=None,
+        gross=gross,
+        payment_processor_fee=0,
+        platform_fee=fee,
+        host_fee=0,
+        to_host_amount=net,
+        to_collective_amount=net,
+        from_host_currency=DOLLARS,
+        from_host_fx_rate=Decimal(1),
+        from_host_amount=-gross,
+        from_collective_currency=DOLLARS,
+        from_collective_fx_rate=Decimal(1),
+        from_collective_amount=-gross,
+    )
 
 
 def _facts(order: Order, row: Redemption, business: Collective | None) -> dict[str, str]:

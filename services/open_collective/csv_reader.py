@@ -24,10 +24,22 @@ from services.core.money import MAX_MINOR, exponent
 SLACK = timedelta(seconds=10)
 
 REQUIRED = (
-    "datetime", "shortId", "shortGroup", "type", "kind", "isRefund", "isRefunded", "shortRefundId",
-    "amount", "paymentProcessorFee", "netAmount", "balance", "currency", "accountSlug",
+    "datetime",
+    "shortId",
+    "shortGroup",
+    "type",
+    "kind",
+    "isRefund",
+    "isRefunded",
+    "shortRefundId",
+    "amount",
+    "paymentProcessorFee",
+    "netAmount",
+    "balance",
+    "currency",
+    "accountSlug",
     "oppositeAccountSlug",
-)  # fmt: skip
+)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?")
 _ID = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -148,16 +160,22 @@ class _Cells:
         self._flag("isRefunded", "REFUNDED")  # what was refunded is read from the refund itself
         link = self._of("shortRefundId")
         return Row(
-            line=self.line, at=self._time(), short_id=self._matching("shortId", _ID),
-            group=self._matching("shortGroup", _ID), kind=self._kind(),
-            is_credit=self._is_credit(), is_refund=self._flag("isRefund", "REFUND"),
+            line=self.line,
+            at=self._time(),
+            short_id=self._matching("shortId", _ID),
+            group=self._matching("shortGroup", _ID),
+            kind=self._kind(),
+            is_credit=self._is_credit(),
+            is_refund=self._flag("isRefund", "REFUND"),
             refund_link=self._matching("shortRefundId", _ID) if link else "",
-            amount=self._minor("amount"), fee=self._minor("paymentProcessorFee", blank=True),
-            net=self._minor("netAmount"), balance=self._minor("balance"),
+            amount=self._minor("amount"),
+            fee=self._minor("paymentProcessorFee", blank=True),
+            net=self._minor("netAmount"),
+            balance=self._minor("balance"),
             account=self._matching("accountSlug", _SLUG),
             opposite=self._matching("oppositeAccountSlug", _SLUG),
             payout_method=self._of("payoutMethodType"),
-        )  # fmt: skip
+        )
 
     def _of(self, column: str) -> str:
         return self.texts.get(column, "").strip()

@@ -41,13 +41,21 @@ from services.open_collective.plan import (
 )
 
 _COMPARED = {
-    "kind": "kind", "at": "datetime", "amount": "amount",
-    "payment_processor_fee": "paymentProcessorFee", "host_fee": "netAmount",
-    "to_collective_amount": "netAmount", "gross": "netAmount",
-    "from_collective_id": "oppositeAccountSlug", "to_collective_id": "oppositeAccountSlug",
-    "from_host_id": "oppositeAccountSlug", "to_host_id": "oppositeAccountSlug",
-    "refund_of_id": "shortRefundId", "currency": "currency", "group_id": "shortGroup",
-}  # fmt: skip
+    "kind": "kind",
+    "at": "datetime",
+    "amount": "amount",
+    "payment_processor_fee": "paymentProcessorFee",
+    "host_fee": "netAmount",
+    "to_collective_amount": "netAmount",
+    "gross": "netAmount",
+    "from_collective_id": "oppositeAccountSlug",
+    "to_collective_id": "oppositeAccountSlug",
+    "from_host_id": "oppositeAccountSlug",
+    "to_host_id": "oppositeAccountSlug",
+    "refund_of_id": "shortRefundId",
+    "currency": "currency",
+    "group_id": "shortGroup",
+}
 """What must be as it was imported before, and the column that says so."""
 
 
@@ -109,9 +117,11 @@ async def _replay(
     orders, stored = await _imported(session, prefix, rows)
     keys = {order.id: key for key, order in orders.items()}
     plan = entries(
-        rows, prefix=prefix, host_slug=host_slug,
+        rows,
+        prefix=prefix,
+        host_slug=host_slug,
         stored={mark: keys[row.order_id] for mark, row in stored.items() if row.order_id},
-    )  # fmt: skip
+    )
     new = _new(plan, prefix, stored)
     own = known or await create_collective(session, slug=own_slug, host=host)
     parties = Parties(host, own)
@@ -120,16 +130,26 @@ async def _replay(
     named = sorted({entry.opposite for entry in plan if entry.opposite is not None})
     others, made = await counterparts(session, prefix=prefix, slugs_in_file=named, currency=parties.currency)
     job = Job(
-        prefix=prefix, parties=parties, others=others, plan=plan, new=new, orders=orders,
-        stored=stored, ids=_ids(prefix, rows, stored),
-    )  # fmt: skip
+        prefix=prefix,
+        parties=parties,
+        others=others,
+        plan=plan,
+        new=new,
+        orders=orders,
+        stored=stored,
+        ids=_ids(prefix, rows, stored),
+    )
     opened = await place_orders(session, job)
     await _write(session, job, progress)
     await _require_balances(session, job)
     return ImportReport(
-        rows=len(rows), orders=opened, transactions=len(new), counterparts=made,
-        skipped=len(rows) - len(new), balance=Money(rows[-1].balance, parties.currency),
-    )  # fmt: skip
+        rows=len(rows),
+        orders=opened,
+        transactions=len(new),
+        counterparts=made,
+        skipped=len(rows) - len(new),
+        balance=Money(rows[-1].balance, parties.currency),
+    )
 
 
 async def _imported(
@@ -167,9 +187,10 @@ def _new(plan: Sequence[Entry], prefix: str, stored: Mapping[int, Transaction]) 
             new.append(entry)
         elif new:
             raise broken(
-                new[0].row.line, "shortId",
+                new[0].row.line,
+                "shortId",
                 f"not imported before, while line {entry.row.line} was: rows are added at the end",
-            )  # fmt: skip
+            )
     return new
 
 
@@ -181,22 +202,25 @@ async def _require_continues(
     posted = account.posted if account else 0
     if account is not None and account.last_at is not None:
         last = select(col(Posting.transaction_id)).where(
-            col(Posting.book_id) == parties.host.id, col(Posting.account_id) == account.id,
+            col(Posting.book_id) == parties.host.id,
+            col(Posting.account_id) == account.id,
             col(Posting.seq) == account.seq,
-        )  # fmt: skip
+        )
         ours = {transaction.id for transaction in stored.values()}
         # After a row of this file its own order holds, in which a row may be seconds earlier.
         if row.at < account.last_at and (await session.execute(last)).scalar_one() not in ours:
             raise broken(
-                row.line, "datetime",
+                row.line,
+                "datetime",
                 f"history cannot be put before what is there: the last is of {account.last_at}",
-            )  # fmt: skip
+            )
     if row.balance - row.net != posted:
         here, there = (Money(minor, parties.currency).value for minor in (posted, row.balance - row.net))
         raise broken(
-            row.line, "balance",
+            row.line,
+            "balance",
             f"before this row it is {here} here, {there} by this balance and netAmount",
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)
@@ -211,12 +235,12 @@ async def _account(session: AsyncSession, parties: Parties) -> _Account | None:
     """Return the collective's account as it is now; None where it has none yet."""
     # Columns, not the row: one that the session knows already would keep its old figures.
     account = LedgerAccount
-    statement = select(
-        col(account.id), col(account.posted), col(account.seq), col(account.last_at)
-    ).where(
-        col(account.book_id) == parties.host.id, col(account.owner_id) == parties.collective.id,
-        col(account.currency) == parties.currency, col(account.kind) == LedgerAccountKind.BALANCE,
-    )  # fmt: skip
+    statement = select(col(account.id), col(account.posted), col(account.seq), col(account.last_at)).where(
+        col(account.book_id) == parties.host.id,
+        col(account.owner_id) == parties.collective.id,
+        col(account.currency) == parties.currency,
+        col(account.kind) == LedgerAccountKind.BALANCE,
+    )
     row = (await session.execute(statement)).one_or_none()
     return _Account(*row) if row else None
 
@@ -226,11 +250,16 @@ def _posting(job: Job, entry: Entry) -> tuple[dict[str, Any], list[Leg]]:
     payer, payee = job.sides(entry)
     found = figures(entry, currency=job.parties.currency)
     row = posting.transaction_row(
-        found, payer, payee, kind=entry.kind, order=job.orders[entry.order_key],
-        transaction_id=job.ids[entry.row], at=entry.row.at,
+        found,
+        payer,
+        payee,
+        kind=entry.kind,
+        order=job.orders[entry.order_key],
+        transaction_id=job.ids[entry.row],
+        at=entry.row.at,
         group_id=uuid5(NAMESPACE_URL, group_key(job.prefix, entry.row)),
         description=f"Open Collective {entry.row.short_id}",
-    )  # fmt: skip
+    )
     row["refund_of_id"] = job.ids[entry.original] if entry.original else None
     # Nothing goes to the platform: the file does not tell its fee from the host's.
     return row, transaction_amounts.legs(found, payer, payee, platform_id=job.parties.host.id)

@@ -92,17 +92,24 @@ async def place_orders(session: AsyncSession, job: Job) -> int:
 def _order(job: Job, entry: Entry) -> Order:
     row, (payer, payee) = entry.row, job.sides(entry)
     giver, taker = payer.collective or job.parties.host, payee.collective
-    assert taker is not None  # noqa: S101 - only a giver may be unknown
+    assert taker is not None
     is_expense = entry.order_type == OrderType.EXPENSE
     return Order(
-        type=entry.order_type, status=OrderStatus.PAID, from_id=giver.id, to_id=taker.id,
-        currency=job.parties.currency, amount=abs(row.amount), import_key=entry.order_key,
-        description=f"Open Collective {row.group}", origin_unknown=entry.origin_unknown,
+        type=entry.order_type,
+        status=OrderStatus.PAID,
+        from_id=giver.id,
+        to_id=taker.id,
+        currency=job.parties.currency,
+        amount=abs(row.amount),
+        import_key=entry.order_key,
+        description=f"Open Collective {row.group}",
+        origin_unknown=entry.origin_unknown,
         payout_method_kind=_payout(row) if is_expense else None,
         fees_payer=FeesPayer.PAYER if is_expense else None,
         has_public_side=has_public_side(Party(giver), Party(taker)),
-        created_at=row.at, updated_at=row.at,
-    )  # fmt: skip
+        created_at=row.at,
+        updated_at=row.at,
+    )
 
 
 def _payout(row: Row) -> PayoutMethodKind:
@@ -120,9 +127,14 @@ def _action(
     after: OrderStatus,
 ) -> OrderAction:
     return OrderAction(
-        id=new_id(), order_id=order.id, type=kind, at=entry.row.at, from_status=before,
-        to_status=after, amount=abs(entry.row.amount),
-    )  # fmt: skip
+        id=new_id(),
+        order_id=order.id,
+        type=kind,
+        at=entry.row.at,
+        from_status=before,
+        to_status=after,
+        amount=abs(entry.row.amount),
+    )
 
 
 def _refunds(job: Job) -> list[tuple[Entry, OrderStatus]]:
@@ -153,9 +165,11 @@ async def _add_backers(session: AsyncSession, job: Job) -> None:
             upsert(Member).on_conflict_do_nothing(),
             [
                 Member(
-                    collective_id=job.parties.collective.id, member_id=giver_id,
-                    role=MemberRole.BACKER, since=at,
+                    collective_id=job.parties.collective.id,
+                    member_id=giver_id,
+                    role=MemberRole.BACKER,
+                    since=at,
                 ).model_dump()
                 for giver_id, at in since.items()
             ],
-        )  # fmt: skip
+        )

@@ -93,9 +93,13 @@ async def _by_slug(session: AsyncSession, slug: str, *, lock: bool = False) -> C
 async def create_collective(session: AsyncSession, *, slug: str, host: Collective) -> Collective:
     """Make the community whose history is imported, hosted from the start."""
     collective = Collective(
-        slug=slug, type=CollectiveType.COMMUNITY, name=slug.replace("-", " ").capitalize(),
-        currency=host.currency, host_id=host.id, host_approved_at=now(),
-    )  # fmt: skip
+        slug=slug,
+        type=CollectiveType.COMMUNITY,
+        name=slug.replace("-", " ").capitalize(),
+        currency=host.currency,
+        host_id=host.id,
+        host_approved_at=now(),
+    )
     session.add(collective)
     await session.flush()
     session.add(Member(collective_id=collective.id, member_id=host.id, role=MemberRole.HOST))
@@ -120,11 +124,15 @@ async def counterparts(
         free = await _free_slugs(session, {slug: ids[slug] for slug in missing})
         made = [
             Collective(
-                id=ids[slug], slug=free[slug], type=CollectiveType.USER, name=slug,
-                currency=currency, settings={"importedFrom": f"{prefix}:{slug}"},
+                id=ids[slug],
+                slug=free[slug],
+                type=CollectiveType.USER,
+                name=slug,
+                currency=currency,
+                settings={"importedFrom": f"{prefix}:{slug}"},
             )
             for slug in missing
-        ]  # fmt: skip
+        ]
         await session.execute(insert(Collective), [row.model_dump() for row in made])
         by_id |= {row.id: row for row in made}
     return {slug: by_id[ids[slug]] for slug in slugs_in_file}, len(missing)

@@ -136,11 +136,13 @@ def _entry(row: Row, originals: Mapping[Row, Row], keys: "_Keys", hosts: set[str
         raise broken(row.line, "type", f"a {row.kind} goes the other way")
     with_host = row.kind in _WITH_HOST or row.opposite in hosts
     entry = Entry(
-        row=row, order_key=key, original=original,
+        row=row,
+        order_key=key,
+        original=original,
         opposite=None if with_host or row.opposite == row.account else row.opposite,
         inside=with_host and row.kind in _WITH_HOST | {Kind.BALANCE_TRANSFER},
         makes_order=original is None and (row.kind in _PRIMARY or key == own_key(keys.prefix, row)),
-    )  # fmt: skip
+    )
     if entry.origin_unknown and (row.kind != Kind.ADDED_FUNDS or not entry.incoming):
         raise broken(row.line, "oppositeAccountSlug", "both sides are the collective")
     return entry
@@ -242,12 +244,21 @@ def figures(entry: Entry, *, currency: str) -> Figures:
         raise broken(row.line, "paymentProcessorFee", "the fee leaves nothing that moves")
     paid = -sign * gross if outgoing or entry.inside else None
     return Figures(
-        currency=currency, amount=sign * amount, host_currency=currency, fx_rate=Decimal(1),
-        fx_rate_id=None, gross=sign * gross, payment_processor_fee=sign * processor, platform_fee=0,
-        host_fee=sign * host_fee, to_host_amount=sign * (gross - processor),
+        currency=currency,
+        amount=sign * amount,
+        host_currency=currency,
+        fx_rate=Decimal(1),
+        fx_rate_id=None,
+        gross=sign * gross,
+        payment_processor_fee=sign * processor,
+        platform_fee=0,
+        host_fee=sign * host_fee,
+        to_host_amount=sign * (gross - processor),
         to_collective_amount=sign * (gross - processor - host_fee),
         from_host_currency=None if paid is None else currency,
-        from_host_fx_rate=None if paid is None else Decimal(1), from_host_amount=paid,
+        from_host_fx_rate=None if paid is None else Decimal(1),
+        from_host_amount=paid,
         from_collective_currency=None if paid is None else currency,
-        from_collective_fx_rate=None if paid is None else Decimal(1), from_collective_amount=paid,
-    )  # fmt: skip
+        from_collective_fx_rate=None if paid is None else Decimal(1),
+        from_collective_amount=paid,
+    )

@@ -104,22 +104,29 @@ async def settle(
     """
     order, payer, payee = placed.order, placed.payer, placed.payee
     platform_id = actor.platform_id
-    assert platform_id is not None  # noqa: S101 - every installation has its platform
+    assert platform_id is not None
     terms = transaction_amounts.fees_of(
         Terms(
             processor_bps=method.fee_bps if method else 0,
             processor_fixed_minor=method.fee_fixed_minor if method else 0,
-            platform_bps=order.platform_fee_bps, host_bps=order.host_fee_bps or 0,
+            platform_bps=order.platform_fee_bps,
+            host_bps=order.host_fee_bps or 0,
             payout_fee_minor=payout_fee_minor,
             fees_payer=FeesPayer(order.fees_payer or FeesPayer.PAYER),
         ),
-        payer, payee, platform_id=platform_id,
-    )  # fmt: skip
+        payer,
+        payee,
+        platform_id=platform_id,
+    )
     quotes = await exchange_rates.quotes(session, transaction_amounts.pairs(order.currency, payer, payee))
     found = transaction_amounts.figures(
-        order.approved_amount or order.amount, order.currency, payer, payee, terms=terms,
+        order.approved_amount or order.amount,
+        order.currency,
+        payer,
+        payee,
+        terms=terms,
         quotes=quotes,
-    )  # fmt: skip
+    )
     await posting.post(
         session,
         row=posting.transaction_row(
@@ -140,13 +147,20 @@ async def after_payment(session: AsyncSession, actor: Actor, placed: Placed) -> 
         await members.add(session, order.to_id, payer.collective.id, MemberRole.BACKER)
         if payer.collective.type == CollectiveType.USER:
             await outbox.to_users(
-                session, user_ids=[payer.collective.id], template="donation_confirmation",
-                payload=summary(order, to=placed.payee), order_id=order.id,
-            )  # fmt: skip
+                session,
+                user_ids=[payer.collective.id],
+                template="donation_confirmation",
+                payload=summary(order, to=placed.payee),
+                order_id=order.id,
+            )
     await outbox.to_admins(
-        session, collective_ids=[order.to_id], template="money_received",
-        payload=summary(order, to=placed.payee), order_id=order.id, except_id=actor.id,
-    )  # fmt: skip
+        session,
+        collective_ids=[order.to_id],
+        template="money_received",
+        payload=summary(order, to=placed.payee),
+        order_id=order.id,
+        except_id=actor.id,
+    )
 
 
 async def insert_order(session: AsyncSession, order: Order, actions: Sequence[OrderAction]) -> None:
@@ -164,9 +178,12 @@ async def add_actions(session: AsyncSession, actions: Sequence[OrderAction]) -> 
 def created(order: Order) -> OrderAction:
     """Return the first step of an order's history."""
     return OrderAction(
-        order_id=order.id, type=OrderActionType.CREATE, actor_id=order.created_by_id,
-        to_status=OrderStatus.PENDING, amount=order.amount,
-    )  # fmt: skip
+        order_id=order.id,
+        type=OrderActionType.CREATE,
+        actor_id=order.created_by_id,
+        to_status=OrderStatus.PENDING,
+        amount=order.amount,
+    )
 
 
 def action(
@@ -181,10 +198,16 @@ def action(
 ) -> OrderAction:
     """Return a step that leads to `after`, or else to the order's present status."""
     return OrderAction(
-        id=new_id(), order_id=order.id, type=kind, actor_id=actor.id, from_status=before,
-        to_status=after or OrderStatus(order.status), reason=reason, at=now(),
+        id=new_id(),
+        order_id=order.id,
+        type=kind,
+        actor_id=actor.id,
+        from_status=before,
+        to_status=after or OrderStatus(order.status),
+        reason=reason,
+        at=now(),
         amount=amount if amount is not None else order.approved_amount or order.amount,
-    )  # fmt: skip
+    )
 
 
 def summary(order: Order, *, to: Party) -> dict[str, str]:

@@ -38,7 +38,7 @@ async def request(
     """
     require(actor, Action.CASH_OUT)
     user = actor.user
-    assert user is not None  # noqa: S101 - require has seen to it
+    assert user is not None
     if amount.currency == CURRENTS:
         raise Invalid("Currents are time: they are not paid out", path=["input", "amount", "currency"])
     if user.host_id is None or user.host_approved_at is None:
@@ -48,27 +48,44 @@ async def request(
     if kind is PayoutMethodKind.BALANCE:
         raise Invalid("It is in your balance already", path=["input", "payoutMethod"])
     order = Order(
-        id=order_id, type=OrderType.CASH_OUT, status=OrderStatus.PENDING, created_by_id=user.id,
-        from_id=user.id, to_id=user.id, currency=amount.currency, amount=minor, payout_method_kind=kind,
-        payout_method_id=method_id, fees_payer=FeesPayer.PAYEE, has_public_side=False,
+        id=order_id,
+        type=OrderType.CASH_OUT,
+        status=OrderStatus.PENDING,
+        created_by_id=user.id,
+        from_id=user.id,
+        to_id=user.id,
+        currency=amount.currency,
+        amount=minor,
+        payout_method_kind=kind,
+        payout_method_id=method_id,
+        fees_payer=FeesPayer.PAYEE,
+        has_public_side=False,
         platform_fee_bps=actor.platform_fee_bps,
         description=user_text.clean(description, path=["input", "description"]),
-    )  # fmt: skip
+    )
     await insert_order(session, order, [created(order)])
     await posting.hold(
-        session, order_id=order.id, book_id=user.host_id, owner_id=user.id, currency=order.currency,
+        session,
+        order_id=order.id,
+        book_id=user.host_id,
+        owner_id=user.id,
+        currency=order.currency,
         amount=minor,
-    )  # fmt: skip
+    )
     await _tell_platform(session, actor, order, user)
     return order
 
 
 async def _tell_platform(session: AsyncSession, actor: Actor, order: Order, user: Collective) -> None:
-    assert user.host_id is not None  # noqa: S101 - request has seen to it
+    assert user.host_id is not None
     await outbox.to_admins(
-        session, collective_ids=[user.host_id], template="cash_out_requested",
-        payload=summary(order, to=Party(user)), order_id=order.id, except_id=actor.id,
-    )  # fmt: skip
+        session,
+        collective_ids=[user.host_id],
+        template="cash_out_requested",
+        payload=summary(order, to=Party(user)),
+        order_id=order.id,
+        except_id=actor.id,
+    )
 
 
 async def approve(
@@ -100,9 +117,12 @@ async def approve(
     step = action(order, OrderActionType.APPROVE, actor, before=OrderStatus.PENDING, reason=reason)
     await add_actions(session, [step])
     await outbox.to_users(
-        session, user_ids=[order.from_id], template="cash_out_approved",
-        payload=summary(order, to=placed.payee), order_id=order.id,
-    )  # fmt: skip
+        session,
+        user_ids=[order.from_id],
+        template="cash_out_approved",
+        payload=summary(order, to=placed.payee),
+        order_id=order.id,
+    )
     return order
 
 

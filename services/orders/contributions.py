@@ -57,9 +57,15 @@ async def donate(
     if amount.currency == transaction_amounts.CURRENTS and (method or kind is not PaymentMethodKind.BALANCE):
         raise Invalid("Currents are given from a balance", path=["input", "paymentMethod"])
     order = _new(
-        actor, OrderType.DONATION, payer, payee, amount, order_id=order_id, description=description,
+        actor,
+        OrderType.DONATION,
+        payer,
+        payee,
+        amount,
+        order_id=order_id,
+        description=description,
         private_message=private_message,
-    )  # fmt: skip
+    )
     order.payment_method_kind = kind
     order.payment_method_id = method.id if method else None
     if kind is PaymentMethodKind.MANUAL:
@@ -80,11 +86,15 @@ def _expiry(asked: datetime | None) -> datetime:
 
 
 async def _tell_host(session: AsyncSession, actor: Actor, order: Order, payee: Party) -> None:
-    assert payee.host is not None  # noqa: S101 - _new has seen to it
+    assert payee.host is not None
     await outbox.to_admins(
-        session, collective_ids=[payee.host.id], template="donation_expected",
-        payload=summary(order, to=payee), order_id=order.id, except_id=actor.id,
-    )  # fmt: skip
+        session,
+        collective_ids=[payee.host.id],
+        template="donation_expected",
+        payload=summary(order, to=payee),
+        order_id=order.id,
+        except_id=actor.id,
+    )
 
 
 async def add_funds(
@@ -106,9 +116,15 @@ async def add_funds(
     _require_hosted(payee, "to")
     payer = parties.get("from", Party(payee.host))
     order = _new(
-        actor, OrderType.ADDED_FUNDS, payer, payee, amount, order_id=order_id,
-        description=description, host_fee_bps=host_fee_bps,
-    )  # fmt: skip
+        actor,
+        OrderType.ADDED_FUNDS,
+        payer,
+        payee,
+        amount,
+        order_id=order_id,
+        description=description,
+        host_fee_bps=host_fee_bps,
+    )
     order.origin_unknown = from_ is None
     if order.origin_unknown:  # the host is no side of it
         order.has_public_side = has_public_side(payee, payee)
@@ -161,14 +177,20 @@ def _new(
     if host_fee_bps is not None and not 0 <= host_fee_bps <= 10_000:  # noqa: PLR2004 - basis points
         raise Invalid("A fee is 0 to 10000 basis points", path=["input", "hostFeeBps"])
     return Order(
-        id=order_id, type=kind, status=OrderStatus.PENDING, created_by_id=actor.id,
-        from_id=named(payer).id, to_id=to.id, currency=currency, amount=minor,
+        id=order_id,
+        type=kind,
+        status=OrderStatus.PENDING,
+        created_by_id=actor.id,
+        from_id=named(payer).id,
+        to_id=to.id,
+        currency=currency,
+        amount=minor,
         description=user_text.clean(description, path=["input", "description"]),
         private_message=user_text.clean(private_message, path=["input", "privateMessage"]),
         host_fee_bps=_host_fee_bps(payee) if host_fee_bps is None else host_fee_bps,
         platform_fee_bps=actor.platform_fee_bps,
         has_public_side=has_public_side(payer, payee),
-    )  # fmt: skip
+    )
 
 
 async def _settle_at_once(

@@ -67,25 +67,38 @@ async def submit(
         raise InvalidState("The payee has no balance here", path=["input", "payoutMethod"])
     lines = _lines(named(payee).currency, amount, items, description)
     order = Order(
-        id=order_id, type=OrderType.EXPENSE, status=OrderStatus.PENDING, created_by_id=actor.id,
-        from_id=named(payer).id, to_id=named(payee).id, currency=named(payee).currency,
-        amount=sum(minor for _, minor in lines), payout_method_kind=kind, payout_method_id=method_id,
-        fees_payer=fees_payer, platform_fee_bps=actor.platform_fee_bps,
+        id=order_id,
+        type=OrderType.EXPENSE,
+        status=OrderStatus.PENDING,
+        created_by_id=actor.id,
+        from_id=named(payer).id,
+        to_id=named(payee).id,
+        currency=named(payee).currency,
+        amount=sum(minor for _, minor in lines),
+        payout_method_kind=kind,
+        payout_method_id=method_id,
+        fees_payer=fees_payer,
+        platform_fee_bps=actor.platform_fee_bps,
         host_fee_bps=_receiving_fee_bps(kind, payee),
         description=user_text.clean(description, path=["input", "description"]),
         private_message=user_text.clean(private_message, path=["input", "privateMessage"]),
-        receipts=_receipts(receipts), has_public_side=has_public_side(payer, payee),
+        receipts=_receipts(receipts),
+        has_public_side=has_public_side(payer, payee),
         expires_at=now() + timedelta(days=PENDING_DAYS),
-    )  # fmt: skip
+    )
     if order.amount > MAX_MINOR:
         raise Invalid("The amount is too large", path=["input", "items"])
     await insert_order(session, order, [created(order)])
     if items:
         await session.execute(insert(OrderItem).values(_item_rows(order, lines)))
     await outbox.to_admins(
-        session, collective_ids=[order.from_id], template="expense_submitted",
-        payload=summary(order, to=payee), order_id=order.id, except_id=actor.id,
-    )  # fmt: skip
+        session,
+        collective_ids=[order.from_id],
+        template="expense_submitted",
+        payload=summary(order, to=payee),
+        order_id=order.id,
+        except_id=actor.id,
+    )
     return order
 
 
@@ -106,7 +119,7 @@ def _lines(
         raise Invalid("Give an amount, or items that add up to it", path=["input", "amount"])
     if amount is not None:
         return [(description or "", to_minor(amount, path=["input", "amount"], currency=currency))]
-    assert items is not None  # noqa: S101 - by the check above
+    assert items is not None
     if len(items) > MAX_ITEMS:
         raise Invalid(f"An expense has at most {MAX_ITEMS} items", path=["input", "items"])
     return [

@@ -32,7 +32,7 @@ async def create_payment_method(
     party = await resolve_one(session, actor, host, name="host")
     row = named(party)
     require(actor, Action.CREATE_PAYMENT_METHOD, Subject(host=row))
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     if row.host_id != row.id:
         raise Invalid("This collective is no host", path=["input", "host"])
     if not 0 <= fee_bps <= 10_000:  # noqa: PLR2004 - the whole, in basis points
@@ -43,9 +43,13 @@ async def create_payment_method(
         else 0
     )
     method = PaymentMethod(
-        host_id=row.id, kind=kind, name=user_text.required(name, path=["input", "name"]),
-        fee_bps=fee_bps, fee_fixed_minor=fixed, created_by_id=actor.user.id,
-    )  # fmt: skip
+        host_id=row.id,
+        kind=kind,
+        name=user_text.required(name, path=["input", "name"]),
+        fee_bps=fee_bps,
+        fee_fixed_minor=fixed,
+        created_by_id=actor.user.id,
+    )
     session.add(method)
     await session.flush()
     return method
@@ -63,13 +67,16 @@ async def create_payout_method(
     """Note where a payee wants to be paid; never changed, so that a paid expense shows where it went."""
     row = named(await resolve_one(session, actor, collective))
     require(actor, Action.CREATE_PAYOUT_METHOD, Subject(collective=row))
-    assert actor.user is not None  # noqa: S101 - require has seen to it
+    assert actor.user is not None
     if kind in {PayoutMethodKind.BALANCE, PayoutMethodKind.MANUAL}:
         raise Invalid(f"{kind} needs no payout method of its own", path=["input", "type"])
     method = PayoutMethod(
-        owner_id=row.id, kind=kind, name=user_text.required(name, path=["input", "name"]),
-        details=_checked_details({} if details is None else details), created_by_id=actor.user.id,
-    )  # fmt: skip
+        owner_id=row.id,
+        kind=kind,
+        name=user_text.required(name, path=["input", "name"]),
+        details=_checked_details({} if details is None else details),
+        created_by_id=actor.user.id,
+    )
     session.add(method)
     await session.flush()
     return method
@@ -131,9 +138,10 @@ async def payout_method(
         return PayoutMethodKind(named_as or "MANUAL"), None
     method_id = public_ids.decode("PayoutMethod", named_as, path=path)
     statement = select(PayoutMethod).where(
-        col(PayoutMethod.id) == method_id, col(PayoutMethod.owner_id) == payee.id,
+        col(PayoutMethod.id) == method_id,
+        col(PayoutMethod.owner_id) == payee.id,
         col(PayoutMethod.archived_at).is_(None),
-    )  # fmt: skip
+    )
     method = (await session.execute(statement)).scalar_one_or_none()
     if method is None:
         raise NotFound("The payee has no such payout method", path=path)
@@ -161,11 +169,12 @@ async def payout_methods_of(session: AsyncSession, actor: Actor, *, owner_id: UU
     statement = (
         select(PayoutMethod)
         .where(
-            col(PayoutMethod.owner_id) == owner_id, col(PayoutMethod.archived_at).is_(None),
+            col(PayoutMethod.owner_id) == owner_id,
+            col(PayoutMethod.archived_at).is_(None),
             visibility.of_payout_method(actor),
         )
         .order_by(col(PayoutMethod.id))
-    )  # fmt: skip
+    )
     return list((await session.execute(statement)).scalars())
 
 

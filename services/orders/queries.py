@@ -111,9 +111,14 @@ async def orders(
 
     if of_id is not None:
         return await _of_either_side(
-            session, Order, (col(Order.from_id), col(Order.to_id)),
-            [visibility.of_order(actor), *_order_conditions(wanted)], of_id, sort, page,
-        )  # fmt: skip
+            session,
+            Order,
+            (col(Order.from_id), col(Order.to_id)),
+            [visibility.of_order(actor), *_order_conditions(wanted)],
+            of_id,
+            sort,
+            page,
+        )
     if wanted != OrderFilter():
         return await pagination.read(session, every(), sort=sort, page=page)
     return await fetch.page(session, actor, name="orders", table=Order, statement=every, sort=sort, page=page)
@@ -135,9 +140,14 @@ async def transactions(
 
     if of_id is not None:
         return await _of_either_side(
-            session, Transaction, (col(Transaction.from_collective_id), col(Transaction.to_collective_id)),
-            [visibility.of_transaction(actor), *_transaction_conditions(wanted)], of_id, sort, page,
-        )  # fmt: skip
+            session,
+            Transaction,
+            (col(Transaction.from_collective_id), col(Transaction.to_collective_id)),
+            [visibility.of_transaction(actor), *_transaction_conditions(wanted)],
+            of_id,
+            sort,
+            page,
+        )
     if wanted != TransactionFilter():
         return await pagination.read(session, every(), sort=sort, page=page)
     return await fetch.page(

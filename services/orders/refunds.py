@@ -39,9 +39,16 @@ REFUNDABLE = {
 }
 _EXACT = Context(prec=60)
 _SUMMED = (
-    "amount", "gross", "payment_processor_fee", "platform_fee", "host_fee", "to_host_amount",
-    "to_collective_amount", "from_host_amount", "from_collective_amount",
-)  # fmt: skip
+    "amount",
+    "gross",
+    "payment_processor_fee",
+    "platform_fee",
+    "host_fee",
+    "to_host_amount",
+    "to_collective_amount",
+    "from_host_amount",
+    "from_collective_amount",
+)
 
 
 @dataclass(frozen=True)
@@ -98,9 +105,13 @@ async def refund(
 async def _tell(session: AsyncSession, actor: Actor, placed: Placed) -> None:
     order = placed.order
     await outbox.to_admins(
-        session, collective_ids=[order.from_id, order.to_id], template="order_refunded",
-        payload=summary(order, to=placed.payee), order_id=order.id, except_id=actor.id,
-    )  # fmt: skip
+        session,
+        collective_ids=[order.from_id, order.to_id],
+        template="order_refunded",
+        payload=summary(order, to=placed.payee),
+        order_id=order.id,
+        except_id=actor.id,
+    )
 
 
 async def _lock(session: AsyncSession, order: Order) -> tuple[Transaction, Sequence[Transaction]]:
@@ -111,15 +122,19 @@ async def _lock(session: AsyncSession, order: Order) -> tuple[Transaction, Seque
     if locked.scalar_one() != OrderStatus.PAID:
         raise InvalidState("Only a paid order is refunded", path=["input", "id"])
     rows = (
-        await session.execute(
-            select(Transaction)
-            .where(
-                col(Transaction.order_id) == order.id,
-                col(Transaction.kind).in_([order.type, TransactionKind.REFUND]),
+        (
+            await session.execute(
+                select(Transaction)
+                .where(
+                    col(Transaction.order_id) == order.id,
+                    col(Transaction.kind).in_([order.type, TransactionKind.REFUND]),
+                )
+                .order_by(col(Transaction.at), col(Transaction.id))
             )
-            .order_by(col(Transaction.at), col(Transaction.id))
         )
-    ).scalars().all()  # fmt: skip
+        .scalars()
+        .all()
+    )
     originals = [row for row in rows if row.refund_of_id is None]
     if not originals:
         raise InvalidState("This order has no transaction to refund", path=["input", "id"])
@@ -186,31 +201,40 @@ def _part(left: dict[str, int], part: int, original: Transaction, *, host_pays_i
         return share if left[name] >= 0 else -share
 
     components = [
-        left["payment_processor_fee"], left["platform_fee"], left["host_fee"],
+        left["payment_processor_fee"],
+        left["platform_fee"],
+        left["host_fee"],
         left["to_host_amount"] - left["host_fee"],
-    ]  # fmt: skip
+    ]
     if host_pays_itself:
         components = [0, components[1], components[2], components[3] + components[0]]
     gross = _share(sum(components), part, total)
     processor, platform, host_fee, net = allocate(gross, components)
     one_currency = original.currency == original.host_currency
     found = Figures(
-        currency=original.currency, amount=part, host_currency=original.host_currency,
-        fx_rate=original.fx_rate, fx_rate_id=original.fx_rate_id, gross=gross,
-        payment_processor_fee=processor, platform_fee=platform, host_fee=host_fee,
+        currency=original.currency,
+        amount=part,
+        host_currency=original.host_currency,
+        fx_rate=original.fx_rate,
+        fx_rate_id=original.fx_rate_id,
+        gross=gross,
+        payment_processor_fee=processor,
+        platform_fee=platform,
+        host_fee=host_fee,
         to_host_amount=net + host_fee,
         to_collective_amount=net if one_currency else of("to_collective_amount"),
-    )  # fmt: skip
+    )
     if original.from_host_id is None:
         return found
     return replace(
         found,
         from_host_currency=original.from_host_currency,
-        from_host_fx_rate=original.from_host_fx_rate, from_host_amount=of("from_host_amount"),
+        from_host_fx_rate=original.from_host_fx_rate,
+        from_host_amount=of("from_host_amount"),
         from_collective_currency=original.from_collective_currency,
         from_collective_fx_rate=original.from_collective_fx_rate,
         from_collective_amount=of("from_collective_amount"),
-    )  # fmt: skip
+    )
 
 
 def _share(whole: int, part: int, total: int) -> int:
@@ -235,12 +259,17 @@ async def _post(
 ) -> list[UUID]:
     payer, payee = at_once
     platform_id = actor.platform_id
-    assert platform_id is not None  # noqa: S101 - every installation has its platform
+    assert platform_id is not None
     group_id = new_id()
     row = posting.transaction_row(
-        _negated(found), payer, payee, kind=TransactionKind.REFUND, order=order,
-        transaction_id=refund_id, group_id=group_id,
-    )  # fmt: skip
+        _negated(found),
+        payer,
+        payee,
+        kind=TransactionKind.REFUND,
+        order=order,
+        transaction_id=refund_id,
+        group_id=group_id,
+    )
     mirrored = [
         replace(leg, amount=-leg.amount) for leg in legs(found, payer, payee, platform_id=platform_id)
     ]
@@ -256,13 +285,15 @@ async def _post(
 
 def _cover_legs(receiver: Party, fee: int) -> list[Leg]:
     host = receiver.host
-    assert host is not None or not fee  # noqa: S101 - a fee is paid on a host's book
+    assert host is not None or not fee
     if host is None or not fee:
         return []
-    return merged([
-        Leg(host.id, host.id, host.currency, LedgerAccountKind.BALANCE, -fee),
-        Leg(host.id, host.id, host.currency, LedgerAccountKind.CASH, fee),
-    ])  # fmt: skip
+    return merged(
+        [
+            Leg(host.id, host.id, host.currency, LedgerAccountKind.BALANCE, -fee),
+            Leg(host.id, host.id, host.currency, LedgerAccountKind.CASH, fee),
+        ]
+    )
 
 
 async def _cover(
@@ -276,11 +307,15 @@ async def _cover(
 ) -> UUID:
     """Let the host pay what the processor keeps."""
     host, fee = receiver.host, found.payment_processor_fee
-    assert host is not None  # noqa: S101 - a fee is paid on a host's book
+    assert host is not None
     row = posting.transaction_row(
-        unconverted(fee, host.currency), Party(host, host), OUTSIDE,
-        kind=TransactionKind.PAYMENT_PROCESSOR_COVER, order=order, group_id=group_id,
-    )  # fmt: skip
+        unconverted(fee, host.currency),
+        Party(host, host),
+        OUTSIDE,
+        kind=TransactionKind.PAYMENT_PROCESSOR_COVER,
+        order=order,
+        group_id=group_id,
+    )
     await posting.post(session, row=row, legs=legs)
     cover_id: UUID = row["id"]
     return cover_id

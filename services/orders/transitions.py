@@ -46,10 +46,13 @@ async def load(
     order, from_, to, from_host, to_host, method = row
     placed = sides(order, Party(from_, from_host), Party(to, to_host), platform_id=actor.platform_id)
     subject = Subject(
-        payer=from_, payee=to, payer_host=from_host, payee_host=to_host,
+        payer=from_,
+        payee=to,
+        payer_host=from_host,
+        payee_host=to_host,
         collective=to if order.type in {OrderType.EXPENSE, OrderType.HOURS} else from_,
         created_by_actor=order.created_by_id is not None and order.created_by_id == actor.id,
-    )  # fmt: skip
+    )
     return placed, subject, method
 
 

@@ -123,5 +123,5 @@ class Asked:
     given: Mapping[str, Any]
 
 
-class Unwritten(Exception):  # noqa: N818 - a signal: the query is to be answered in another way
+class Unwritten(Exception):
     """A value that is never null would be."""

@@ -71,14 +71,17 @@ async def check_in(
     nonprofit = await _opened(session, row)
     member = await _attendee(session, actor, row, person)
     order = await _credit(session, actor, row, person, nonprofit=nonprofit, order_id=order_id)
-    assert actor.id is not None  # noqa: S101 - require has seen to it
+    assert actor.id is not None
     moment = now()
     session.add(
         Attendance(
-            event_id=row.id, user_id=person.id, order_id=order.id, checked_in_by_id=actor.id,
+            event_id=row.id,
+            user_id=person.id,
+            order_id=order.id,
+            checked_in_by_id=actor.id,
             checked_in_at=moment,
         )
-    )  # fmt: skip
+    )
     await session.flush()
     return CheckedIn(order, member)
 
@@ -106,7 +109,7 @@ async def _opened(session: AsyncSession, event: Collective) -> Collective:
         InvalidState: it is not.
     """
     event_capacity.require_takes_place(event, over_allowed=True)
-    assert event.parent_id is not None and event.starts_at is not None  # noqa: S101, PT018 - events have them
+    assert event.parent_id is not None and event.starts_at is not None
     nonprofit = await session.get_one(Collective, event.parent_id)
     if nonprofit.type != CollectiveType.NONPROFIT:
         raise InvalidState("Only a nonprofit's event credits hours", path=PATH)
@@ -145,15 +148,23 @@ async def _credit(
     nonprofit: Collective,
     order_id: UUID,
 ) -> Order:
-    assert event.starts_at is not None and event.ends_at is not None  # noqa: S101, PT018 - events have them
+    assert event.starts_at is not None and event.ends_at is not None
     starts_at, ends_at = event.starts_at, event.ends_at
     by_time = event.credit_policy == CreditPolicy.ACTUAL
     if by_time:
         starts_at, ends_at = now(), max(ends_at, now() + (ends_at - starts_at))
     return await hours.credit(
-        session, actor, order_id=order_id, nonprofit=nonprofit, user=person, starts_at=starts_at,
-        ends_at=ends_at, event_id=event.id, description=event.name, pending=by_time,
-    )  # fmt: skip
+        session,
+        actor,
+        order_id=order_id,
+        nonprofit=nonprofit,
+        user=person,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        event_id=event.id,
+        description=event.name,
+        pending=by_time,
+    )
 
 
 async def check_out(session: AsyncSession, actor: Actor, *, event: Ref, user: Ref) -> Order:
@@ -191,8 +202,8 @@ async def _settle(
     session: AsyncSession, actor: Actor, event: Collective, order: Order, *, until: datetime
 ) -> Order:
     """Pay the time that somebody was there, at most the event's."""
-    assert event.starts_at is not None and event.ends_at is not None  # noqa: S101, PT018 - events have them
-    assert order.starts_at is not None  # noqa: S101 - hours have it
+    assert event.starts_at is not None and event.ends_at is not None
+    assert order.starts_at is not None
     spent = min(until - order.starts_at, event.ends_at - event.starts_at)
     minor = max(1, hours.currents_of(spent))
     return await hours.settle_actual(session, actor, order_id=order.id, amount_minor=minor, ends_at=until)

@@ -155,9 +155,10 @@ def _ranked(by: LeaderboardBy) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = [col(Collective.archived_at).is_(None)]
     if by == LeaderboardBy.VOLUNTEER:
         found += [
-            col(Collective.type) == CollectiveType.USER, col(Collective.claimed_at).is_not(None),
+            col(Collective.type) == CollectiveType.USER,
+            col(Collective.claimed_at).is_not(None),
             col(Collective.merged_into_id).is_(None),
-        ]  # fmt: skip
+        ]
     return found
 
 
@@ -174,21 +175,25 @@ async def liability(session: AsyncSession, actor: Actor) -> LiabilityReport:
     has = (
         select(func.coalesce(func.sum(col(LedgerAccount.posted) - col(LedgerAccount.held)), 0))
         .where(
-            col(LedgerAccount.book_id) == actor.platform_id, col(LedgerAccount.owner_id) == actor.platform_id,
-            col(LedgerAccount.currency) == DOLLARS, col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
+            col(LedgerAccount.book_id) == actor.platform_id,
+            col(LedgerAccount.owner_id) == actor.platform_id,
+            col(LedgerAccount.currency) == DOLLARS,
+            col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
         )
         .scalar_subquery()
-    )  # fmt: skip
+    )
     owed, count, available = (await session.execute(select(unpaid, has))).one()
     issued = (
         select(col(LedgerAccount.owner_id), -col(LedgerAccount.posted))
         .join(Collective, col(Collective.id) == LedgerAccount.owner_id)
         .where(
-            col(LedgerAccount.book_id) == actor.platform_id, col(LedgerAccount.currency) == CURRENTS,
-            col(LedgerAccount.kind) == LedgerAccountKind.ISSUANCE, col(LedgerAccount.posted) != 0,
+            col(LedgerAccount.book_id) == actor.platform_id,
+            col(LedgerAccount.currency) == CURRENTS,
+            col(LedgerAccount.kind) == LedgerAccountKind.ISSUANCE,
+            col(LedgerAccount.posted) != 0,
         )
         .order_by(col(LedgerAccount.posted), col(Collective.slug))
-    )  # fmt: skip
+    )
     outstanding = [
         IssuerLiability(owner_id, Money(amount, CURRENTS))
         for owner_id, amount in (await session.execute(issued)).all()

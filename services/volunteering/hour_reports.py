@@ -101,18 +101,21 @@ async def waiting(
     ids = func.array_agg(aggregate_order_by(col(Order.id), col(Order.starts_at), col(Order.id)))
     statement: Any = (
         select(
-            week.label("week"), col(Order.to_id), ids.label("ids"),
+            week.label("week"),
+            col(Order.to_id),
+            ids.label("ids"),
             func.sum(col(Order.amount)).label("minor"),
         )
         .where(
-            col(Order.from_id) == nonprofit.id, col(Order.type) == OrderType.HOURS,
+            col(Order.from_id) == nonprofit.id,
+            col(Order.type) == OrderType.HOURS,
             col(Order.status) == OrderStatus.PENDING,
             col(Order.addressed_to_id) == addressed_to_id if addressed_to_id else literal(value=True),
         )
         .group_by(week, col(Order.to_id))
         .order_by(week, col(Order.to_id))
         .limit(max(1, min(first, MAX_WEEKS)))
-    )  # fmt: skip
+    )
     rows = (await session.execute(statement)).all()
     return [WaitingHours(row.week, row.to_id, list(row.ids), int(row.minor)) for row in rows]
 
@@ -148,22 +151,26 @@ async def sums(
     period = cast(func.date_trunc(unit, _local(col(Order.starts_at), nonprofit)), Date) if unit else null()
     each = (
         select(
-            owners.get(by, null()).label("owner_id"), period.label("period"),
+            owners.get(by, null()).label("owner_id"),
+            period.label("period"),
             col(Order.status).label("status"),
             func.coalesce(col(Order.approved_amount), col(Order.amount)).label("minor"),
         )
         .where(
-            col(Order.from_id) == nonprofit.id, col(Order.type) == OrderType.HOURS,
+            col(Order.from_id) == nonprofit.id,
+            col(Order.type) == OrderType.HOURS,
             col(Order.status).in_([OrderStatus.PENDING, OrderStatus.PAID]),
             *_within(starts_from, starts_until),
         )
         .subquery("each")
-    )  # fmt: skip
+    )
     requested, approved = each.c.status == OrderStatus.PENDING, each.c.status == OrderStatus.PAID
     statement = (
         select(
-            each.c.owner_id, each.c.period,
-            func.coalesce(func.sum(case((requested, each.c.minor))), 0), func.count(case((requested, 1))),
+            each.c.owner_id,
+            each.c.period,
+            func.coalesce(func.sum(case((requested, each.c.minor))), 0),
+            func.count(case((requested, 1))),
             func.coalesce(func.sum(case((approved, each.c.minor))), 0).label("approved"),
             func.count(case((approved, 1))),
         )
@@ -171,7 +178,7 @@ async def sums(
         .order_by(
             each.c.period, func.coalesce(func.sum(case((approved, each.c.minor))), 0).desc(), each.c.owner_id
         )
-    )  # fmt: skip
+    )
     rows = (await session.execute(statement)).all()
     return [HoursSum(row[0], row[1], int(row[2]), row[3], int(row[4]), row[5]) for row in rows]
 

@@ -61,10 +61,16 @@ async def log(
     coordinator_id = await _coordinator(session, asked, coordinator_email)
     policy = await platform_policy.policy(session)
     order = new_order(
-        actor, order_id=order_id, nonprofit=asked.nonprofit, user=asked.volunteer, starts_at=starts_at,
-        ends_at=ends_at, event_id=asked.event.id if asked.event else None, description=description,
+        actor,
+        order_id=order_id,
+        nonprofit=asked.nonprofit,
+        user=asked.volunteer,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        event_id=asked.event.id if asked.event else None,
+        description=description,
         policy=policy,
-    )  # fmt: skip
+    )
     order.addressed_to_id = coordinator_id
     order.expires_at = now() + timedelta(days=PENDING_DAYS)
     await insert_order(session, order, [created(order)])
@@ -80,7 +86,7 @@ async def _resolved(
     issuer = named(parties["nonprofit"])
     person = named(parties["volunteer"]) if volunteer else actor.user
     require(actor, Action.LOG_HOURS, Subject(payer=issuer, payee=person))
-    assert person is not None  # noqa: S101 - require has seen to it
+    assert person is not None
     require_issuer(issuer, path=["input", "nonprofit"])
     if person.type != CollectiveType.USER:
         raise Invalid("Only people volunteer", path=["input", "volunteer"])
@@ -133,10 +139,18 @@ async def _tell_asked(session: AsyncSession, actor: Actor, order: Order, asked: 
     payload = summary(order, nonprofit=asked.nonprofit, volunteer=asked.volunteer)
     if order.addressed_to_id is not None:
         await outbox.to_users(
-            session, user_ids=[order.addressed_to_id], template="hours_for_coordinator",
-            payload=payload, order_id=order.id, except_id=actor.id,
-        )  # fmt: skip
+            session,
+            user_ids=[order.addressed_to_id],
+            template="hours_for_coordinator",
+            payload=payload,
+            order_id=order.id,
+            except_id=actor.id,
+        )
     await outbox.to_admins(
-        session, collective_ids=[order.from_id], template="hours_requested", payload=payload,
-        order_id=order.id, except_id=order.addressed_to_id or actor.id,
-    )  # fmt: skip
+        session,
+        collective_ids=[order.from_id],
+        template="hours_requested",
+        payload=payload,
+        order_id=order.id,
+        except_id=order.addressed_to_id or actor.id,
+    )

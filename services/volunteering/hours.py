@@ -76,12 +76,22 @@ def new_order(
 ) -> Order:
     """Return the row of an order of hours, PENDING, with the policy that holds now."""
     return Order(
-        id=order_id, type=OrderType.HOURS, status=OrderStatus.PENDING, created_by_id=actor.id,
-        from_id=nonprofit.id, to_id=user.id, currency=CURRENTS, amount=currents_of(ends_at - starts_at),
-        description=user_text.clean(description, path=["input", "description"]), event_id=event_id,
-        starts_at=starts_at, ends_at=ends_at, policy_id=policy.id, has_public_side=False,
+        id=order_id,
+        type=OrderType.HOURS,
+        status=OrderStatus.PENDING,
+        created_by_id=actor.id,
+        from_id=nonprofit.id,
+        to_id=user.id,
+        currency=CURRENTS,
+        amount=currents_of(ends_at - starts_at),
+        description=user_text.clean(description, path=["input", "description"]),
+        event_id=event_id,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        policy_id=policy.id,
+        has_public_side=False,
         platform_fee_bps=actor.platform_fee_bps,
-    )  # fmt: skip
+    )
 
 
 def summary(order: Order, *, nonprofit: Collective, volunteer: Collective) -> dict[str, str]:
@@ -89,10 +99,12 @@ def summary(order: Order, *, nonprofit: Collective, volunteer: Collective) -> di
     money = Money(order.approved_amount or order.amount, order.currency)
     starts_at = order.starts_at or order.created_at
     return {
-        "amount": f"{money.value} {money.currency}", "nonprofit": nonprofit.name, "name": volunteer.name,
+        "amount": f"{money.value} {money.currency}",
+        "nonprofit": nonprofit.name,
+        "name": volunteer.name,
         "day": f"{starts_at.astimezone(ZoneInfo(nonprofit.timezone or 'UTC')):%Y-%m-%d}",
         "description": order.description or "",
-    }  # fmt: skip
+    }
 
 
 async def approve(
@@ -119,9 +131,12 @@ async def approve(
     await _settle(session, actor, order, minor=minor, reason=reason)
     await members.add(session, order.from_id, order.to_id, MemberRole.VOLUNTEER)
     await outbox.to_users(
-        session, user_ids=[order.to_id], template="hours_approved", order_id=order.id,
+        session,
+        user_ids=[order.to_id],
+        template="hours_approved",
+        order_id=order.id,
         payload=summary(order, nonprofit=named(placed.payer), volunteer=named(placed.payee)),
-    )  # fmt: skip
+    )
     return order
 
 
@@ -161,20 +176,27 @@ def approval_steps(actor: Actor, order: Order, *, reason: str | None) -> list[Or
     """Return the two steps of an approval that pays at once."""
     return [
         action(
-            order, OrderActionType.APPROVE, actor, before=OrderStatus.PENDING,
-            after=OrderStatus.APPROVED, reason=reason,
+            order,
+            OrderActionType.APPROVE,
+            actor,
+            before=OrderStatus.PENDING,
+            after=OrderStatus.APPROVED,
+            reason=reason,
         ),
         action(order, OrderActionType.PAY, actor, before=OrderStatus.APPROVED),
-    ]  # fmt: skip
+    ]
 
 
 async def issue(session: AsyncSession, actor: Actor, order: Order) -> None:
     """Issue the currents of an order from its nonprofit. Locks: the two accounts."""
-    assert actor.platform_id is not None  # noqa: S101 - every installation has its platform
+    assert actor.platform_id is not None
     await posting.post_currents(
-        session, order=order, platform_id=actor.platform_id, kind=TransactionKind.HOURS,
+        session,
+        order=order,
+        platform_id=actor.platform_id,
+        kind=TransactionKind.HOURS,
         kind_from=LedgerAccountKind.ISSUANCE,
-    )  # fmt: skip
+    )
 
 
 async def credit(
@@ -202,9 +224,16 @@ async def credit(
     if await _is_busy(session, user, starts_at, ends_at):
         raise Conflict("The user has other hours at that time", path=["input", "user"])
     order = new_order(
-        actor, order_id=order_id, nonprofit=nonprofit, user=user, starts_at=starts_at, ends_at=ends_at,
-        event_id=event_id, description=description, policy=await platform_policy.policy(session),
-    )  # fmt: skip
+        actor,
+        order_id=order_id,
+        nonprofit=nonprofit,
+        user=user,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        event_id=event_id,
+        description=description,
+        policy=await platform_policy.policy(session),
+    )
     steps: Sequence[OrderAction] = [created(order)]
     if not pending:
         order.status, order.approved_amount = OrderStatus.PAID, order.amount
@@ -218,10 +247,12 @@ async def credit(
 
 async def _is_busy(session: AsyncSession, user: Collective, starts_at: datetime, ends_at: datetime) -> bool:
     others = exists().where(
-        col(Order.to_id) == user.id, col(Order.type) == OrderType.HOURS,
+        col(Order.to_id) == user.id,
+        col(Order.type) == OrderType.HOURS,
         col(Order.status).in_([OrderStatus.PENDING, OrderStatus.PAID]),
-        col(Order.starts_at) < ends_at, col(Order.ends_at) > starts_at,
-    )  # fmt: skip
+        col(Order.starts_at) < ends_at,
+        col(Order.ends_at) > starts_at,
+    )
     return bool((await session.execute(select(others))).scalar_one())
 
 
@@ -238,7 +269,7 @@ async def settle_actual(
         raise not_in(order, OrderStatus.PENDING)
     nonprofit = await session.get_one(Collective, order.from_id)
     user = await session.get_one(Collective, order.to_id)
-    assert order.ends_at is not None and order.starts_at is not None  # noqa: S101, PT018 - hours have both
+    assert order.ends_at is not None and order.starts_at is not None
     end = min(order.ends_at, max(ends_at, order.starts_at + timedelta(milliseconds=1)))
     minor = max(1, amount_minor)
     await _settle(session, actor, order, minor=minor, reason=None, ends_at=end)
@@ -249,6 +280,9 @@ async def settle_actual(
 async def _credited(session: AsyncSession, order: Order, *, nonprofit: Collective, user: Collective) -> None:
     await members.add(session, order.from_id, order.to_id, MemberRole.VOLUNTEER)
     await outbox.to_users(
-        session, user_ids=[user.id], template="hours_approved", order_id=order.id,
+        session,
+        user_ids=[user.id],
+        template="hours_approved",
+        order_id=order.id,
         payload=summary(order, nonprofit=nonprofit, volunteer=user),
-    )  # fmt: skip
+    )

@@ -21,9 +21,18 @@ from services.core.errors import Invalid
 from services.core.money import Money
 
 COLUMNS = (
-    "Entry", "Volunteer type", "Description", "Location", "Admin", "First", "Last", "Email", "Date",
-    "Time", "Duration",
-)  # fmt: skip
+    "Entry",
+    "Volunteer type",
+    "Description",
+    "Location",
+    "Admin",
+    "First",
+    "Last",
+    "Email",
+    "Date",
+    "Time",
+    "Duration",
+)
 NOTHING = "No records found for the selected dates"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -80,12 +89,14 @@ def _statement(nonprofit: Collective, first_day: date, last_day: date, zone: Zon
         )
         .outerjoin(admin, col(OrderAction.actor_id) == admin.id)
         .where(
-            col(Order.from_id) == nonprofit.id, col(Order.type) == OrderType.HOURS,
-            col(Order.status) == OrderStatus.PAID, col(Order.starts_at) >= begin,
+            col(Order.from_id) == nonprofit.id,
+            col(Order.type) == OrderType.HOURS,
+            col(Order.status) == OrderStatus.PAID,
+            col(Order.starts_at) >= begin,
             col(Order.starts_at) < end,
         )
         .order_by(col(Order.starts_at), col(Order.id))
-    )  # fmt: skip
+    )
     return statement
 
 
@@ -94,17 +105,23 @@ def _cells(row: Any, zone: ZoneInfo) -> list[str]:
     first, _, last = name.rpartition(" ")
     starts_at = order.starts_at.astimezone(zone)
     return [
-        "Event" if order.event_id else "Manual", order.description or event or "", location or "",
-        admin or "", first or last, last if first else "", email or "",
-        f"{starts_at:%Y-%m-%d}", f"{starts_at:%H:%M}",
+        "Event" if order.event_id else "Manual",
+        order.description or event or "",
+        location or "",
+        admin or "",
+        first or last,
+        last if first else "",
+        email or "",
+        f"{starts_at:%Y-%m-%d}",
+        f"{starts_at:%H:%M}",
         str(Money(order.approved_amount or order.amount, order.currency).value),
-    ]  # fmt: skip
+    ]
 
 
 def _line(cells: Any) -> str:
     """Return a line of CSV; a cell that a spreadsheet would run as a formula is quoted as text."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow([
-        f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells
-    ])  # fmt: skip
+    csv.writer(buffer, lineterminator="\r\n").writerow(
+        [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells]
+    )
     return buffer.getvalue()

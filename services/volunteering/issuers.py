@@ -60,9 +60,12 @@ async def decide(
     session.add(row)
     await session.flush()
     await outbox.to_admins(
-        session, collective_ids=[row.id], template="issuer_decision", except_id=actor.id,
+        session,
+        collective_ids=[row.id],
+        template="issuer_decision",
+        except_id=actor.id,
         payload={"nonprofit": row.name, "approved": approve, "reason": why},
-    )  # fmt: skip
+    )
     return row
 
 
@@ -96,9 +99,12 @@ async def set_cap(
     if amount is not None:
         minor = to_minor_or_zero(amount, path=["input", "amount"], currency=CURRENTS)
     cap = IssuanceCap(
-        nonprofit_id=row.id, period=period, amount_minor=minor, valid_from=valid_from or now(),
+        nonprofit_id=row.id,
+        period=period,
+        amount_minor=minor,
+        valid_from=valid_from or now(),
         created_by_id=actor.id,
-    )  # fmt: skip
+    )
     session.add(cap)
     await session.flush()
     return cap
@@ -111,10 +117,12 @@ async def caps_of(session: AsyncSession, *, nonprofit_ids: Sequence[UUID]) -> di
         .where(col(IssuanceCap.nonprofit_id).in_(nonprofit_ids), col(IssuanceCap.valid_from) <= now())
         .ext(distinct_on(col(IssuanceCap.nonprofit_id), col(IssuanceCap.period)))
         .order_by(
-            col(IssuanceCap.nonprofit_id), col(IssuanceCap.period), col(IssuanceCap.valid_from).desc(),
+            col(IssuanceCap.nonprofit_id),
+            col(IssuanceCap.period),
+            col(IssuanceCap.valid_from).desc(),
             col(IssuanceCap.id).desc(),
         )
-    )  # fmt: skip
+    )
     found: dict[UUID, list[IssuanceCap]] = {row_id: [] for row_id in nonprofit_ids}
     for cap in (await session.execute(statement)).scalars():
         if cap.amount_minor is not None:
@@ -147,16 +155,25 @@ async def give_bonus(session: AsyncSession, *, user: Collective, platform_id: UU
     if await _absorbed_another(session, user.id) and await _had_bonus(session, user.id):
         return None
     order = Order(
-        type=OrderType.BONUS, status=OrderStatus.PAID, from_id=platform_id, to_id=user.id, currency=CURRENTS,
-        amount=policy.signup_bonus_minor, policy_id=policy.id, has_public_side=False,
-    )  # fmt: skip
+        type=OrderType.BONUS,
+        status=OrderStatus.PAID,
+        from_id=platform_id,
+        to_id=user.id,
+        currency=CURRENTS,
+        amount=policy.signup_bonus_minor,
+        policy_id=policy.id,
+        has_public_side=False,
+    )
     try:
         async with session.begin_nested():
             await insert_order(session, order, _steps(order))
             await posting.post_currents(
-                session, order=order, platform_id=platform_id, kind=TransactionKind.BONUS,
+                session,
+                order=order,
+                platform_id=platform_id,
+                kind=TransactionKind.BONUS,
                 kind_from=LedgerAccountKind.ISSUANCE,
-            )  # fmt: skip
+            )
     except DBAPIError as error:
         if not isinstance(problem_of(error), LimitExceeded):
             raise

@@ -23,12 +23,13 @@ async def invite(
     """
     require(actor, Action.LOG_HOURS, Subject(payee=actor.user))
     volunteer = actor.user
-    assert volunteer is not None  # noqa: S101 - require has seen to it
+    assert volunteer is not None
     payload = {
-        "nonprofit": user_text.required(name, path=["input", "newNonprofit", "name"]), "name": volunteer.name,
+        "nonprofit": user_text.required(name, path=["input", "newNonprofit", "name"]),
+        "name": volunteer.name,
         "email": email_addresses.checked_email(email, path=["input", "newNonprofit", "email"]),
         "description": user_text.clean(description, path=["input", "description"]) or "",
-    }  # fmt: skip
+    }
     if not await attempt_limits.count_nomination(session, user_id=volunteer.id, email=payload["email"]):
         raise RateLimited("Too many invitations; try again tomorrow", path=["input", "newNonprofit", "email"])
     await outbox.to_address(

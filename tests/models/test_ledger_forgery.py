@@ -44,9 +44,14 @@ def _tail(connection: psycopg.Connection[Any], books: Books, owner: str) -> dict
     row = connection.execute(TAIL.encode(), [books.ids[owner]]).fetchone()
     assert row is not None
     return {
-        "book_id": row[0], "account_id": row[1], "seq": row[2], "balance_after": row[3],
-        "at": row[4], "currency": "USD", "amount": 0,
-    }  # fmt: skip
+        "book_id": row[0],
+        "account_id": row[1],
+        "seq": row[2],
+        "balance_after": row[3],
+        "at": row[4],
+        "currency": "USD",
+        "amount": 0,
+    }
 
 
 def _forge(
@@ -140,13 +145,12 @@ async def test_a_posting_that_does_not_move_its_account_is_refused(books: Books)
                 "id": forged,
                 "rows": psycopg.types.json.Jsonb(
                     [
-                        {**row, "amount": amount, "book_id": str(row["book_id"]),
-                         "at": row["at"].isoformat()}
+                        {**row, "amount": amount, "book_id": str(row["book_id"]), "at": row["at"].isoformat()}
                         for row, amount in zip(rows, (-1, 1), strict=True)
                     ]
                 ),
             },
-        )  # fmt: skip
+        )
 
     assert await books.world.fingerprint() == before
 
@@ -198,11 +202,13 @@ async def test_concurrent_refunds_never_exceed_the_whole(
         post(
             connection,
             figures(amount, kind="REFUND", order_id=order_id, refund_of_id=original),
-            sorted([
-                Line(book, scene.webpack.id, "USD", "BALANCE", -amount),
-                Line(book, scene.babel.id, "USD", "BALANCE", amount),
-            ]),
-        )  # fmt: skip
+            sorted(
+                [
+                    Line(book, scene.webpack.id, "USD", "BALANCE", -amount),
+                    Line(book, scene.babel.id, "USD", "BALANCE", amount),
+                ]
+            ),
+        )
 
     def later(connection: psycopg.Connection[Any]) -> str | None:
         try:
@@ -235,12 +241,15 @@ async def test_concurrent_transactions_emit_an_order_once(world: World, database
         book = scene.host.id
         try:
             post(
-                connection, figures(1000, kind="EXPENSE", order_id=order_id),
-                sorted([
-                    Line(book, scene.webpack.id, "USD", "BALANCE", -1000),
-                    Line(book, scene.host.id, "USD", "CASH", 1000),
-                ]),
-            )  # fmt: skip
+                connection,
+                figures(1000, kind="EXPENSE", order_id=order_id),
+                sorted(
+                    [
+                        Line(book, scene.webpack.id, "USD", "BALANCE", -1000),
+                        Line(book, scene.host.id, "USD", "CASH", 1000),
+                    ]
+                ),
+            )
         except psycopg.Error as error:
             return error.diag.constraint_name
         connection.commit()

@@ -80,9 +80,7 @@ REFUSED = {
         "NumericValueOutOfRange",
         lambda b: sorted([b.line("xdamman", MAX), b.line("gone", MAX)]),
     ),
-    "legs out of the order of locking": Case(
-        "ledger_leg_order", lambda b: _moved(b, 100)[::-1]
-    ),
+    "legs out of the order of locking": Case("ledger_leg_order", lambda b: _moved(b, 100)[::-1]),
     "an unknown kind of account": Case(
         "ck_ledger_account_kind_known",
         lambda b: sorted([b.line("webpack", -1), b.line("babel", 1, kind="POCKET")]),
@@ -93,8 +91,7 @@ REFUSED = {
     ),
     "an unknown owner": Case(
         "fk_ledger_account_owner_id",
-        lambda b: sorted([b.line("webpack", -1), Line(b.ids["opensource"], new_id(), "USD",
-                                                      "BALANCE", 1)]),
+        lambda b: sorted([b.line("webpack", -1), Line(b.ids["opensource"], new_id(), "USD", "BALANCE", 1)]),
     ),
     "a second emission of one order": Case(
         "uq_transaction_order_kind", columns=lambda b: {"order_id": b.ids["transfer"]}
@@ -113,45 +110,60 @@ REFUSED = {
     ),
     "a rate of zero": Case("ck_transaction_fx_rate_positive", columns=lambda _: {"fx_rate": 0}),
     "a refund that is called something else": Case(
-        "ck_transaction_refund_kind", amount=-100,
+        "ck_transaction_refund_kind",
+        amount=-100,
         columns=lambda b: {"refund_of_id": b.ids["transferred"], "order_id": b.ids["transfer"]},
     ),
     "a refund of nothing": Case("ck_transaction_refund_kind", columns=lambda _: {"kind": "REFUND"}),
     "a refund beyond the whole": Case(
-        "ck_refund_total_at_most_the_original", amount=-101,
+        "ck_refund_total_at_most_the_original",
+        amount=-101,
         columns=lambda b: {
-            "kind": "REFUND", "refund_of_id": b.ids["transferred"], "order_id": b.ids["transfer"],
+            "kind": "REFUND",
+            "refund_of_id": b.ids["transferred"],
+            "order_id": b.ids["transfer"],
         },
     ),
     "a refund beyond what is left": Case(
-        "ck_refund_total_at_most_the_original", amount=-101,
+        "ck_refund_total_at_most_the_original",
+        amount=-101,
         columns=lambda b: {
-            "kind": "REFUND", "refund_of_id": b.ids["given"], "order_id": b.ids["gift"],
+            "kind": "REFUND",
+            "refund_of_id": b.ids["given"],
+            "order_id": b.ids["gift"],
         },
     ),
     "a refund that adds money": Case(
         "ck_transaction_signs",
         columns=lambda b: {
-            "kind": "REFUND", "refund_of_id": b.ids["transferred"], "order_id": b.ids["transfer"],
+            "kind": "REFUND",
+            "refund_of_id": b.ids["transferred"],
+            "order_id": b.ids["transfer"],
         },
     ),
     "a refund under another order": Case(
-        "refund_of_original", amount=-1,
+        "refund_of_original",
+        amount=-1,
         columns=lambda b: {
-            "kind": "REFUND", "refund_of_id": b.ids["transferred"], "order_id": b.ids["gift"],
+            "kind": "REFUND",
+            "refund_of_id": b.ids["transferred"],
+            "order_id": b.ids["gift"],
         },
     ),
     "a refund in another currency": Case(
-        "refund_of_original", amount=-1,
+        "refund_of_original",
+        amount=-1,
         columns=lambda b: {
-            "kind": "REFUND", "refund_of_id": b.ids["transferred"], "order_id": b.ids["transfer"],
+            "kind": "REFUND",
+            "refund_of_id": b.ids["transferred"],
+            "order_id": b.ids["transfer"],
             "currency": "EUR",
         },
     ),
     "a time in the future": Case(
         "ledger_time_in_future", columns=lambda _: {"at": now() + timedelta(minutes=1)}
     ),
-}  # fmt: skip
+}
 
 
 ATTEMPTS = [
@@ -191,11 +203,13 @@ HOLDS = {
     "nothing": ("pending", 0, "ck_hold_amount_positive"),
     "less than nothing": ("pending", -1, "ck_hold_amount_positive"),
     "less than nothing, to free another's hold": (
-        "pending", -401, "ck_ledger_account_counts_not_negative",
+        "pending",
+        -401,
+        "ck_ledger_account_counts_not_negative",
     ),
     "for no order": (None, 1, "fk_hold_order_id"),
     "beyond 64 bits": ("pending", MAX, "NumericValueOutOfRange"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", HOLDS)
@@ -205,9 +219,8 @@ async def test_a_hold_is_refused(books: Books, name: str) -> None:
     with books.connect("app") as connection, refused(by):
         connection.execute(
             "SELECT ledger_hold(%s, %s, %s, 'USD', %s)",
-            [books.ids[order] if order else new_id(), books.ids["opensource"],
-             books.ids["webpack"], amount],
-        )  # fmt: skip
+            [books.ids[order] if order else new_id(), books.ids["opensource"], books.ids["webpack"], amount],
+        )
 
     await unchanged(books, before)
 

@@ -13,8 +13,13 @@ from tests.ledger_sql import refused
 
 FORBIDDEN = "InsufficientPrivilege"
 APPEND_ONLY = (
-    "transaction", "posting", "order_action", "fx_rate", "platform_policy", "idempotency",
-)  # fmt: skip
+    "transaction",
+    "posting",
+    "order_action",
+    "fx_rate",
+    "platform_policy",
+    "idempotency",
+)
 NEVER_DELETED = ("collective", "order", "ledger_account", "hold", "refund_total", "currency")
 WRITTEN_BY_FUNCTIONS = ("transaction", "posting", "ledger_account", "hold", "refund_total")
 
@@ -41,12 +46,18 @@ async def refuses(books: Books, role: str, statement: str, *, by: str, **values:
 
 def _a_column(table: str) -> str:
     return {
-        "transaction": "description = 'x'", "posting": "amount = amount + 1",
-        "order_action": "reason = 'x'", "fx_rate": "rate = 2", "idempotency": "key = key || 'x'",
-        "platform_policy": "platform_fee_bps = 0", "collective": "slug = slug",
-        "currency": "exponent = 1", "hold": "amount = 1", "refund_total": "refunded = 1",
+        "transaction": "description = 'x'",
+        "posting": "amount = amount + 1",
+        "order_action": "reason = 'x'",
+        "fx_rate": "rate = 2",
+        "idempotency": "key = key || 'x'",
+        "platform_policy": "platform_fee_bps = 0",
+        "collective": "slug = slug",
+        "currency": "exponent = 1",
+        "hold": "amount = 1",
+        "refund_total": "refunded = 1",
         "ledger_account": "posted = posted + 1",
-    }[table]  # fmt: skip
+    }[table]
 
 
 @pytest.mark.parametrize("role", ["owner", "replica"])
@@ -97,11 +108,24 @@ async def test_the_application_changes_no_account(books: Books, column: str) -> 
 @pytest.mark.parametrize(
     "column",
     [
-        "id", "type", "amount", "currency", "from_id", "to_id", "created_by_id", "created_at",
-        "payment_method_id", "payout_method_id", "fees_payer", "host_fee_bps", "platform_fee_bps",
-        "has_public_side", "origin_unknown", "import_key",
+        "id",
+        "type",
+        "amount",
+        "currency",
+        "from_id",
+        "to_id",
+        "created_by_id",
+        "created_at",
+        "payment_method_id",
+        "payout_method_id",
+        "fees_payer",
+        "host_fee_bps",
+        "platform_fee_bps",
+        "has_public_side",
+        "origin_unknown",
+        "import_key",
     ],
-)  # fmt: skip
+)
 async def test_what_an_order_is_does_not_change(books: Books, column: str) -> None:
     await refuses(books, "app", f'UPDATE "order" SET {column} = {column}', by=FORBIDDEN)
 
@@ -155,10 +179,18 @@ async def test_a_temporary_table_does_not_stand_in_for_one_of_the_ledgers(books:
 
 
 LEGAL = {
-    ("PENDING", "APPROVED"), ("PENDING", "REJECTED"), ("PENDING", "PAID"), ("PENDING", "CANCELLED"),
-    ("PENDING", "EXPIRED"), ("PENDING", "FAILED"), ("APPROVED", "PAID"), ("APPROVED", "REJECTED"),
-    ("APPROVED", "CANCELLED"), ("APPROVED", "FAILED"), ("PAID", "REFUNDED"),
-}  # fmt: skip
+    ("PENDING", "APPROVED"),
+    ("PENDING", "REJECTED"),
+    ("PENDING", "PAID"),
+    ("PENDING", "CANCELLED"),
+    ("PENDING", "EXPIRED"),
+    ("PENDING", "FAILED"),
+    ("APPROVED", "PAID"),
+    ("APPROVED", "REJECTED"),
+    ("APPROVED", "CANCELLED"),
+    ("APPROVED", "FAILED"),
+    ("PAID", "REFUNDED"),
+}
 PAIRS = [(b, a) for b in OrderStatus for a in OrderStatus if a != b]
 
 
@@ -194,11 +226,14 @@ async def test_no_order_has_an_archived_side_or_an_event(
     books: Books, closed: str, side: str, role: str
 ) -> None:
     await refuses(
-        books, role,
+        books,
+        role,
         "INSERT INTO \"order\" SELECT (jsonb_populate_record(o, jsonb_build_object('id',"
         f" gen_random_uuid(), '{side}', %(id)s::text))).* FROM \"order\" o WHERE id = %(order)s",
-        by="order_sides_open", id=books.ids[closed], order=books.ids["pending"],
-    )  # fmt: skip
+        by="order_sides_open",
+        id=books.ids[closed],
+        order=books.ids["pending"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,18 +252,23 @@ async def test_no_order_has_an_archived_side_or_an_event(
 async def test_no_order_is_nonsense(books: Books, change: dict[str, Any], by: str) -> None:
     ((name, value),) = change.items()
     await refuses(
-        books, "app",
+        books,
+        "app",
         "INSERT INTO \"order\" SELECT (jsonb_populate_record(o, jsonb_build_object('id',"
         f" gen_random_uuid(), '{name}', to_jsonb(%(value)s::"
-        f"{'text' if isinstance(value, str) else 'int'})))).* FROM \"order\" o WHERE id = %(id)s",
-        by=by, value=value, id=books.ids["pending"],
-    )  # fmt: skip
+        f'{"text" if isinstance(value, str) else "int"})))).* FROM "order" o WHERE id = %(id)s',
+        by=by,
+        value=value,
+        id=books.ids["pending"],
+    )
 
 
 async def test_two_sides_of_an_order_are_two(books: Books) -> None:
     await refuses(
-        books, "app",
+        books,
+        "app",
         "INSERT INTO \"order\" SELECT (jsonb_populate_record(o, jsonb_build_object('id',"
-        ' gen_random_uuid(), \'to_id\', o.from_id))).* FROM "order" o WHERE id = %(id)s',
-        by="ck_order_two_sides", id=books.ids["pending"],
-    )  # fmt: skip
+        " gen_random_uuid(), 'to_id', o.from_id))).* FROM \"order\" o WHERE id = %(id)s",
+        by="ck_order_two_sides",
+        id=books.ids["pending"],
+    )

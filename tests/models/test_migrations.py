@@ -75,7 +75,7 @@ def test_upgrading_twice_changes_nothing(empty: str) -> None:
 
 def test_upgrades_at_once_wait_for_each_other(empty: str, database: Database) -> None:
     order = [sys.executable, "-c", UPGRADE, empty]
-    running = [subprocess.Popen(order) for _ in range(3)]  # noqa: S603 - our own words
+    running = [subprocess.Popen(order) for _ in range(3)]
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert catalogue(empty) == catalogue(database.owner_url)
 

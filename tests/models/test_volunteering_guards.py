@@ -48,9 +48,14 @@ async def _orders(world: World, scene: TimeScene) -> dict[str, UUID]:
     await world.currents(scene.john)
     await world.fund(scene.john.user, "50.00", by=world.admin)
     offer = await world.do(
-        "createOffer", "offer { id }", by=scene.mark, business=of(scene.business), item="Tea",
-        currentsSharePercent=25, monthlyLimit=2,
-    )  # fmt: skip
+        "createOffer",
+        "offer { id }",
+        by=scene.mark,
+        business=of(scene.business),
+        item="Tea",
+        currentsSharePercent=25,
+        monthlyLimit=2,
+    )
     offer_id = offer["offer"]["id"]
 
     async def bought(price: str = "20.00", of_offer: str = offer_id) -> str:
@@ -58,10 +63,12 @@ async def _orders(world: World, scene: TimeScene) -> dict[str, UUID]:
         return done(await world.do("redeemOffer", "order { id }", by=scene.john, **given))
 
     orders = {
-        "hours": done(await scene.log(1)), "later": done(await scene.log(1, start=yesterday(12))),
-        "redemption": await bought(), "approved": await bought(),
+        "hours": done(await scene.log(1)),
+        "later": done(await scene.log(1, start=yesterday(12))),
+        "redemption": await bought(),
+        "approved": await bought(),
         "cash_out": done(await world.do("cashOut", "order { id }", by=scene.john, amount=money("10.00"))),
-    }  # fmt: skip
+    }
     done(await world.do("approveOrder", "order { id }", by=scene.mark, id=orders["approved"]))
     found = {name: public_ids.decode("Order", order_id, path=[]) for name, order_id in orders.items()}
     return found | {"offer": public_ids.decode("Offer", offer_id, path=[])}
@@ -75,9 +82,15 @@ async def economy(shared: World, shared_database: Database) -> Economy:
     await world.host("newcomers")
     await world.person("kim", claimed=False)
     made = await world.do(
-        "createEvent", "event { slug }", by=scene.chris, parent=of(scene.nonprofit), name="Full", capacity=1,
-        startsAt="2030-01-01T10:00Z", endsAt="2030-01-01T11:00Z",
-    )  # fmt: skip
+        "createEvent",
+        "event { slug }",
+        by=scene.chris,
+        parent=of(scene.nonprofit),
+        name="Full",
+        capacity=1,
+        startsAt="2030-01-01T10:00Z",
+        endsAt="2030-01-01T11:00Z",
+    )
     await world.do("registerForEvent", by=scene.john, event=made["event"])
     for slug in ("newcomers", "kim", "john", "mark", "greatdeeds", "consciousbiz", made["event"]["slug"]):
         name = "event" if slug == made["event"]["slug"] else slug
@@ -117,8 +130,9 @@ def test_nobody_approves_what_they_made_for_themselves(economy: Economy, order: 
         "approved_by_another",
         "INSERT INTO order_action (id, order_id, type, actor_id, to_status)"
         " VALUES (gen_random_uuid(), %s, 'APPROVE', %s, 'APPROVED')",
-        economy.ids[order], economy.ids["john"],
-    )  # fmt: skip
+        economy.ids[order],
+        economy.ids["john"],
+    )
 
 
 @pytest.mark.parametrize("order", ["approved", "cash_out"])
@@ -127,16 +141,19 @@ def test_nobody_pays_themselves(economy: Economy, order: str) -> None:
         "approved_by_another",
         "INSERT INTO order_action (id, order_id, type, actor_id, to_status)"
         " VALUES (gen_random_uuid(), %s, 'PAY', %s, 'PAID')",
-        economy.ids[order], economy.ids["john"],
-    )  # fmt: skip
+        economy.ids[order],
+        economy.ids["john"],
+    )
 
 
 def test_nobody_issues_without_approval(economy: Economy) -> None:
     platform, issuer = economy.world.platform.id, economy.ids["newcomers"]
-    lines = sorted([
-        Line(platform, issuer, "CUR", "ISSUANCE", -1000),
-        Line(platform, economy.ids["john"], "CUR", "BALANCE", 1000),
-    ])  # fmt: skip
+    lines = sorted(
+        [
+            Line(platform, issuer, "CUR", "ISSUANCE", -1000),
+            Line(platform, economy.ids["john"], "CUR", "BALANCE", 1000),
+        ]
+    )
     row = figures(1000, kind="HOURS", currency="CUR", host_currency="CUR")
     with psycopg.connect(economy.database.app_url) as connection, refused("issuer_approved"):
         post(connection, row, lines)

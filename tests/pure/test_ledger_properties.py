@@ -24,9 +24,16 @@ from services.orders import refunds
 PLATFORM = UUID(int=1)
 CURRENCIES = ("JPY", "KWD", "USD", "EUR")
 SUMMED = (
-    "amount", "gross", "payment_processor_fee", "platform_fee", "host_fee", "to_host_amount",
-    "to_collective_amount", "from_host_amount", "from_collective_amount",
-)  # fmt: skip
+    "amount",
+    "gross",
+    "payment_processor_fee",
+    "platform_fee",
+    "host_fee",
+    "to_host_amount",
+    "to_collective_amount",
+    "from_host_amount",
+    "from_collective_amount",
+)
 
 currency = st.sampled_from(CURRENCIES)
 amounts = st.one_of(st.integers(1, 300), st.integers(1, 10**15))
@@ -35,9 +42,12 @@ rates = st.decimals(Decimal("0.0001"), Decimal(10_000), places=6).filter(lambda 
 
 def _collective(number: int, code: str) -> Collective:
     return Collective(
-        id=UUID(int=number), slug=f"c{number}", name="", type=CollectiveType.NONPROFIT,
+        id=UUID(int=number),
+        slug=f"c{number}",
+        name="",
+        type=CollectiveType.NONPROFIT,
         currency=code,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,13 @@ class Movement:
         """Compute the figures; discard an example that is refused."""
         try:
             return transaction_amounts.figures(
-                self.amount, self.currency, self.payer, self.payee, terms=self.terms,
+                self.amount,
+                self.currency,
+                self.payer,
+                self.payee,
+                terms=self.terms,
                 quotes=self.quotes,
-            )  # fmt: skip
+            )
         except (AmountTooSmall, Invalid):
             assume(condition=False)
             raise
@@ -76,26 +90,32 @@ def movements(draw: st.DrawFn, ways: Sequence[str] = ("outside", "cross", "insid
         hosts[1] = hosts[0]
     giver = draw(st.sampled_from([hosts[0], _collective(11, draw(currency))]))
     taker = draw(
-        st.sampled_from([hosts[1], _collective(21, draw(currency)),
-                         _collective(1, hosts[1].currency)])
-    )  # fmt: skip
+        st.sampled_from([hosts[1], _collective(21, draw(currency)), _collective(1, hosts[1].currency)])
+    )
     assume(giver.id != taker.id)
     payer = Party(giver, hosts[0] if way != "outside" else None)
     payee = Party(taker, hosts[1] if way != "payout" else None)
     code = taker.currency
     terms = Terms(
-        processor_bps=draw(st.integers(0, 3000)), processor_fixed_minor=draw(st.integers(0, 500)),
-        platform_bps=draw(st.integers(0, 3000)), host_bps=draw(st.integers(0, 3000)),
-        payout_fee_minor=draw(st.integers(0, 500)), fees_payer=draw(st.sampled_from(FeesPayer)),
-    )  # fmt: skip
+        processor_bps=draw(st.integers(0, 3000)),
+        processor_fixed_minor=draw(st.integers(0, 500)),
+        platform_bps=draw(st.integers(0, 3000)),
+        host_bps=draw(st.integers(0, 3000)),
+        payout_fee_minor=draw(st.integers(0, 500)),
+        fees_payer=draw(st.sampled_from(FeesPayer)),
+    )
     quotes = {
         pair: Quote(*pair, Decimal(1) if pair[0] == pair[1] else draw(rates), None, None, "")
         for pair in dict.fromkeys(transaction_amounts.pairs(code, payer, payee))
     }
     return Movement(
-        draw(amounts), code, payer, payee,
-        transaction_amounts.fees_of(terms, payer, payee, platform_id=PLATFORM), quotes,
-    )  # fmt: skip
+        draw(amounts),
+        code,
+        payer,
+        payee,
+        transaction_amounts.fees_of(terms, payer, payee, platform_id=PLATFORM),
+        quotes,
+    )
 
 
 def _sums(legs: list[Leg]) -> dict[tuple[UUID, str], int]:
@@ -191,43 +211,45 @@ def test_refunds_in_parts_add_up_to_the_whole(moved: Movement, data: st.DataObje
     found = moved.figures()
     original = _stored(found, moved)
     sides = (moved.payer, moved.payee)
-    by_host = refunds._host_is_receiver(sides)  # noqa: SLF001 - the figures are what is tested
+    by_host = refunds._host_is_receiver(sides)
     earlier: list[Transaction] = []
     lines: list[Leg] = []
     while True:
-        left = refunds._left(original, earlier)  # noqa: SLF001 - as above
+        left = refunds._left(original, earlier)
         rest = left["amount"]
         if rest == 0:
             break
         part = rest if len(earlier) > 5 else data.draw(st.integers(1, rest))
-        taken = refunds._part(left, part, original, host_pays_itself=by_host)  # noqa: SLF001
-        negated = refunds._negated(taken)  # noqa: SLF001 - as above
+        taken = refunds._part(left, part, original, host_pays_itself=by_host)
+        negated = refunds._negated(taken)
         _check_row(negated, sign=-1)
         legs = moved.legs(taken)
         assert set(_sums(legs).values()) <= {0}
         lines += [replace(leg, amount=-leg.amount) for leg in legs]
         earlier.append(_stored(negated, moved, refund_of=original))
 
-    rest_of = refunds._left(original, earlier)  # noqa: SLF001 - as above
+    rest_of = refunds._left(original, earlier)
     if by_host:
         # The host keeps the processor's fee within what it gives back: the two are one figure then.
         rest_of["to_host_amount"] += rest_of.pop("payment_processor_fee")
         rest_of["to_collective_amount"] = rest_of["to_host_amount"]
     assert set(rest_of.values()) == {0}
     balances = [
-        leg for leg in transaction_amounts.merged([*moved.legs(found), *lines])
+        leg
+        for leg in transaction_amounts.merged([*moved.legs(found), *lines])
         if leg.kind != LedgerAccountKind.CASH and leg.owner_id != _receiving_host(moved)
-    ]  # fmt: skip
+    ]
     assert balances == []
 
 
 def _stored(found: Figures, moved: Movement, *, refund_of: Transaction | None = None) -> Transaction:
     values: dict[str, Any] = asdict(found)
     return Transaction(
-        **values, kind=TransactionKind.REFUND if refund_of else TransactionKind.DONATION,
+        **values,
+        kind=TransactionKind.REFUND if refund_of else TransactionKind.DONATION,
         from_host_id=moved.payer.host.id if moved.payer.host else None,
         to_host_id=moved.payee.host.id if moved.payee.host else None,
-    )  # fmt: skip
+    )
 
 
 def _receiving_host(moved: Movement) -> UUID | None:

@@ -18,7 +18,7 @@ READS = {Action.READ_HOURS, Action.READ_LIABILITY}
 
 
 def mutation_fields() -> set[str]:
-    root = schema()._schema.mutation_type  # noqa: SLF001 - graphql-core's own schema has no other way in
+    root = schema()._schema.mutation_type
     assert root is not None
     return set(root.fields)
 
@@ -58,9 +58,11 @@ def test_anonymous_may_do_nothing_and_nobody_without_the_scope() -> None:
             assert not (allowed and who == "anonymous"), action
             for token_scope in Scope:
                 limited = Actor(
-                    user=actor.user, roles=actor.roles, platform_id=actor.platform_id,
+                    user=actor.user,
+                    roles=actor.roles,
+                    platform_id=actor.platform_id,
                     scopes=frozenset({token_scope}),
-                )  # fmt: skip
+                )
                 assert permits(limited, action, subject) == (allowed and token_scope is scope)
 
 

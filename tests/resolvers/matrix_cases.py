@@ -11,16 +11,42 @@ from models import now
 from tests.factories import money
 
 VIEWERS = [
-    "anonymous", "stranger", "follower", "backer", "member", "accountant", "admin", "co_admin", "payee_admin",
-    "payee", "payer_host_admin", "payee_host_admin", "creator", "invitee", "platform_admin",
+    "anonymous",
+    "stranger",
+    "follower",
+    "backer",
+    "member",
+    "accountant",
+    "admin",
+    "co_admin",
+    "payee_admin",
+    "payee",
+    "payer_host_admin",
+    "payee_host_admin",
+    "creator",
+    "invitee",
+    "platform_admin",
     "platform_accountant",
-]  # fmt: skip
+]
 SIGNED_IN = " ".join(VIEWERS[1:])
 ORDERED = {
-    "redeemOffer", "logHours", "cashOut",
-    "donate", "addFunds", "submitExpense", "transferFunds", "approveOrder", "approveOrders", "rejectOrder",
-    "payOrder", "cancelOrder", "refundOrder", "mergeUsers", "checkIn", "checkOut",
-}  # fmt: skip
+    "redeemOffer",
+    "logHours",
+    "cashOut",
+    "donate",
+    "addFunds",
+    "submitExpense",
+    "transferFunds",
+    "approveOrder",
+    "approveOrders",
+    "rejectOrder",
+    "payOrder",
+    "cancelOrder",
+    "refundOrder",
+    "mergeUsers",
+    "checkIn",
+    "checkOut",
+}
 SCOPES = {
     "donate addFunds submitExpense transferFunds cancelOrder redeemOffer logHours cashOut": "ORDERS",
     "approveOrder approveOrders rejectOrder payOrder refundOrder setFxRate setPlatformPolicy": "APPROVE",
@@ -30,9 +56,15 @@ SCOPES = {
 }
 ONCE = {
     "deactivateOffer",
-    "archiveCollective", "applyToHost", "decideHostApplication", "inviteMember", "respondToInvitation",
-    "removeMember", "cancelEvent", "cancelRegistration",
-}  # fmt: skip
+    "archiveCollective",
+    "applyToHost",
+    "decideHostApplication",
+    "inviteMember",
+    "respondToInvitation",
+    "removeMember",
+    "cancelEvent",
+    "cancelRegistration",
+}
 """What cannot be done twice: each viewer gets a database of their own."""
 ADMINS = "admin co_admin"
 PLATFORM = "platform_admin platform_accountant"

@@ -33,9 +33,15 @@ async def populated(world: World) -> tuple[dict[str, Person], dict[str, str]]:
     await orders(world, p, ids)
     await redemptions(world, p, ids)
     made = await world.do(
-        "createEvent", "event { id }", by=p["co_admin"], parent=of(giver), name="Private", isPublic=False,
-        startsAt="2030-01-01T10:00Z", endsAt="2030-01-01T11:00Z",
-    )  # fmt: skip
+        "createEvent",
+        "event { id }",
+        by=p["co_admin"],
+        parent=of(giver),
+        name="Private",
+        isPublic=False,
+        startsAt="2030-01-01T10:00Z",
+        endsAt="2030-01-01T11:00Z",
+    )
     event = {"id": made["event"]["id"]}
     await world.do("updateCollective", by=p["co_admin"], collective=event, slug=EVENT["slug"])
     await workday(world, p)
@@ -66,9 +72,14 @@ async def workday(world: World, p: dict[str, Person]) -> None:
         await session.execute(text(approved))
     host_admin, begun = p["payer_host_admin"], now() - timedelta(hours=1)
     made = await world.do(
-        "createEvent", "event { id }", by=host_admin, parent={"slug": "payer-host"}, name="Workday",
-        startsAt=begun.isoformat(), endsAt=(begun + timedelta(days=2)).isoformat(),
-    )  # fmt: skip
+        "createEvent",
+        "event { id }",
+        by=host_admin,
+        parent={"slug": "payer-host"},
+        name="Workday",
+        startsAt=begun.isoformat(),
+        endsAt=(begun + timedelta(days=2)).isoformat(),
+    )
     event = {"id": made["event"]["id"]}
     await world.do("updateCollective", by=host_admin, collective=event, slug=WORKDAY["slug"])
     assert (await world.do("registerForEvent", by=p["backer"], event=event))["errors"] == []
@@ -81,17 +92,24 @@ async def requests(world: World, p: dict[str, Person], ids: dict[str, str]) -> N
         return await world.scalar("SELECT id FROM collective WHERE slug = :slug", slug=slug)
 
     invitation = Invitation(
-        collective_id=await row_id("giver"), user_id=p["invitee"].user.id, role=MemberRole.MEMBER,
+        collective_id=await row_id("giver"),
+        user_id=p["invitee"].user.id,
+        role=MemberRole.MEMBER,
         created_by_id=p["admin"].user.id,
-    )  # fmt: skip
+    )
     application = HostApplication(
-        collective_id=await row_id("lonely"), host_id=await row_id("payer-host"),
+        collective_id=await row_id("lonely"),
+        host_id=await row_id("payer-host"),
         created_by_id=p["admin"].user.id,
-    )  # fmt: skip
+    )
     token = Token(
-        user_id=p["member"].user.id, kind=TokenKind.ACCESS, token_hash=token_hash("members-own"),
-        name="x", scopes=["READ"], expires_at=now() + timedelta(days=1),
-    )  # fmt: skip
+        user_id=p["member"].user.id,
+        kind=TokenKind.ACCESS,
+        token_hash=token_hash("members-own"),
+        name="x",
+        scopes=["READ"],
+        expires_at=now() + timedelta(days=1),
+    )
     ids["invitation"] = public_id("Invitation", invitation.id)
     ids["application"] = public_id("HostApplication", application.id)
     ids["token"] = public_id("AccessToken", token.id)

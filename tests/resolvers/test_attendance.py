@@ -39,15 +39,21 @@ async def test_check_in_credits_the_whole_event_from_its_parent_at_once(scene: E
     assert payload["errors"] == []
     order.pop("id")
     assert order == {
-        "status": "PAID", "type": "HOURS", "from": of(scene.nonprofit), "to": of(ann), "event": event,
-        "amount": {"value": "2.500", "currency": "CUR"}, "approvedAmount": {"value": "2.500"},
+        "status": "PAID",
+        "type": "HOURS",
+        "from": of(scene.nonprofit),
+        "to": of(ann),
+        "event": event,
+        "amount": {"value": "2.500", "currency": "CUR"},
+        "approvedAmount": {"value": "2.500"},
         "description": "Cleanup",
         "actions": [
-            {"type": "CREATE", "toStatus": "PENDING"}, {"type": "APPROVE", "toStatus": "APPROVED"},
+            {"type": "CREATE", "toStatus": "PENDING"},
+            {"type": "APPROVE", "toStatus": "APPROVED"},
             {"type": "PAY", "toStatus": "PAID"},
         ],
         "transactions": [{"kind": "HOURS", "amount": {"value": "2.500"}}],
-    }  # fmt: skip
+    }
     member = payload["member"]
     assert (member["role"], member["member"], member["collective"]) == ("ATTENDEE", of(ann), event)
     assert (await scene.currents(ann), await scene.issued(scene.nonprofit)) == (2500, 2500)
@@ -196,9 +202,11 @@ async def test_what_cannot_be_checked_in(scene: EventScene) -> None:
     await scene.refused("checkIn", "INVALID_STATE", "event", by=chris, event=off, user=of(ann))
     event = await scene.event(starts=0)
     for given, path in (
-        ({}, "user"), ({"user": of(ann), "email": "a@b.org"}, "user"), ({"email": "nobody"}, "email"),
+        ({}, "user"),
+        ({"user": of(ann), "email": "a@b.org"}, "user"),
+        ({"email": "nobody"}, "email"),
         ({"user": of(scene.nonprofit)}, "user"),
-    ):  # fmt: skip
+    ):
         await scene.refused("checkIn", "INVALID_INPUT", path, by=chris, event=event, **given)
     await scene.refused(
         "checkIn", "INVALID_INPUT", "event", by=chris, event=of(scene.nonprofit), user=of(ann)

@@ -37,14 +37,34 @@ async def test_the_input_that_these_tests_change_is_good_and_a_dry_run_stores_no
 
 
 AMOUNTS = {
-    "donate": "amount", "transferFunds": "amount", "addFunds": "amount", "submitExpense": "amount",
-    "approveOrder": "amount", "refundOrder": "amount", "payOrder": "processorFee",
+    "donate": "amount",
+    "transferFunds": "amount",
+    "addFunds": "amount",
+    "submitExpense": "amount",
+    "approveOrder": "amount",
+    "refundOrder": "amount",
+    "payOrder": "processorFee",
     "createPaymentMethod": "feeFixed",
-}  # fmt: skip
+}
 NUMBERS = (
-    "0", "-0", "-1", "0.001", "1e-400", "NaN", "sNaN", "Infinity", "-Infinity", "1e400", TOO_LARGE,
-    "9" * 400, Decimal("1e400"), Decimal("0.001"), 2**63, -1, 0,
-)  # fmt: skip
+    "0",
+    "-0",
+    "-1",
+    "0.001",
+    "1e-400",
+    "NaN",
+    "sNaN",
+    "Infinity",
+    "-Infinity",
+    "1e400",
+    TOO_LARGE,
+    "9" * 400,
+    Decimal("1e400"),
+    Decimal("0.001"),
+    2**63,
+    -1,
+    0,
+)
 NOT_NUMBERS: tuple[Any, ...] = (
     "१२",
     "\uff11",
@@ -114,16 +134,21 @@ PARTS: list[tuple[str, dict[str, Any], str, list[str]]] = [
     *[
         ("transferFunds", {side: {"slug": slug}}, code, ["input", side])
         for side, slug, code in (
-            ("from", "unknown", "NOT_FOUND"), ("to", "unknown", "NOT_FOUND"), ("to", "gone", "INVALID_STATE"),
-            ("from", "gone", "INVALID_STATE"), ("from", "EVENT", "INVALID_STATE"),
+            ("from", "unknown", "NOT_FOUND"),
+            ("to", "unknown", "NOT_FOUND"),
+            ("to", "gone", "INVALID_STATE"),
+            ("from", "gone", "INVALID_STATE"),
+            ("from", "EVENT", "INVALID_STATE"),
             ("to", "EVENT", "INVALID_INPUT"),
         )
     ],
     *[
         ("addFunds", {side: {"slug": slug}}, code, ["input", side])
         for side, slug, code in (
-            ("to", "unknown", "NOT_FOUND"), ("to", "gone", "INVALID_STATE"),
-            ("from", "unknown", "NOT_FOUND"), ("from", "gone", "INVALID_STATE"),
+            ("to", "unknown", "NOT_FOUND"),
+            ("to", "gone", "INVALID_STATE"),
+            ("from", "unknown", "NOT_FOUND"),
+            ("from", "gone", "INVALID_STATE"),
             ("from", "EVENT", "INVALID_INPUT"),
         )
     ],
@@ -139,8 +164,12 @@ PARTS: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ("addFunds", {"hostFeeBps": 10_000}, "AMOUNT_TOO_SMALL", ["input", "amount"]),
     ("donate", {"amount": money(LARGEST)}, "INVALID_INPUT", ["input", "amount"]),
     *[
-        (mutation, {"to": {"slug": slug}, "amount": money("100", currency)}, "FX_RATE_UNAVAILABLE",
-         ["input", "amount"])
+        (
+            mutation,
+            {"to": {"slug": slug}, "amount": money("100", currency)},
+            "FX_RATE_UNAVAILABLE",
+            ["input", "amount"],
+        )
         for mutation in ("donate", "transferFunds", "addFunds")
         for slug, currency in (("yen", "JPY"), ("euro", "EUR"))
     ],
@@ -152,11 +181,22 @@ PARTS: list[tuple[str, dict[str, Any], str, list[str]]] = [
     *[
         (mutation, {name: value}, "INVALID_INPUT", ["input", name])
         for mutation, name in (
-            ("approveOrder", "id"), ("decideHostApplication", "id"), ("donate", "paymentMethod"),
+            ("approveOrder", "id"),
+            ("decideHostApplication", "id"),
+            ("donate", "paymentMethod"),
             ("submitExpense", "payoutMethod"),
         )
         for value in (
-            "", "x", "ord_", "app_!", "ord_é", "\ud800", "ord_\ud800", "pay_\x00", "out_a", "A" * 100_000
+            "",
+            "x",
+            "ord_",
+            "app_!",
+            "ord_é",
+            "\ud800",
+            "ord_\ud800",
+            "pay_\x00",
+            "out_a",
+            "A" * 100_000,
         )
     ],
     *[
@@ -170,18 +210,28 @@ PARTS: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ],
     ("donate", {"from": {"id": ""}}, "INVALID_INPUT", ["input", "from"]),
     ("donate", {"paymentMethod": "CASH"}, "INVALID_INPUT", ["input", "paymentMethod"]),
-    ("donate", {"paymentMethod": public_id("PaymentMethod", _NOBODY)}, "NOT_FOUND",
-     ["input", "paymentMethod"]),
+    (
+        "donate",
+        {"paymentMethod": public_id("PaymentMethod", _NOBODY)},
+        "NOT_FOUND",
+        ["input", "paymentMethod"],
+    ),
     ("submitExpense", {"payoutMethod": "CASH"}, "INVALID_INPUT", ["input", "payoutMethod"]),
-    ("submitExpense", {"payoutMethod": public_id("PayoutMethod", _NOBODY)}, "NOT_FOUND",
-     ["input", "payoutMethod"]),
+    (
+        "submitExpense",
+        {"payoutMethod": public_id("PayoutMethod", _NOBODY)},
+        "NOT_FOUND",
+        ["input", "payoutMethod"],
+    ),
     *[
         ("submitExpense", changes, "INVALID_INPUT", ["input", name])
         for name, changes in (
-            ("amount", {"amount": None}), ("amount", {"amount": None, "items": []}),
+            ("amount", {"amount": None}),
+            ("amount", {"amount": None, "items": []}),
             ("amount", {"items": [{"description": "a", "amount": money("5.00")}]}),
             ("items", {"amount": None, "items": [{"description": "a", "amount": money("1")}] * 301}),
-            ("receipts", {"receipts": ["r"] * 21}), ("receipts", {"receipts": [""]}),
+            ("receipts", {"receipts": ["r"] * 21}),
+            ("receipts", {"receipts": [""]}),
         )
     ],
     ("createAccessToken", {"scopes": []}, "INVALID_INPUT", ["input", "scopes"]),
@@ -197,8 +247,16 @@ PARTS: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ("createPayoutMethod", {"type": "BALANCE"}, "INVALID_INPUT", ["input", "type"]),
     *[
         ("createPayoutMethod", {"details": details}, "INVALID_INPUT", ["input", "details"])
-        for details in ([], [1], "x", 5, {"a": "\x00"}, {"a": "\ud800"}, {"": "a"},
-                        {str(n): "x" for n in range(21)})
+        for details in (
+            [],
+            [1],
+            "x",
+            5,
+            {"a": "\x00"},
+            {"a": "\ud800"},
+            {"": "a"},
+            {str(n): "x" for n in range(21)},
+        )
     ],
     ("createEvent", {"creditPolicy": "GENEROUS"}, "INVALID_INPUT", ["input", "creditPolicy"]),
     ("createEvent", {"endsAt": "2001-01-01T00:00:00Z"}, "INVALID_INPUT", ["input", "endsAt"]),
@@ -210,9 +268,13 @@ PARTS: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ("inviteMember", {"email": "no address"}, "INVALID_INPUT", ["input", "email"]),
     ("inviteMember", {"user": {"slug": "xdamman"}}, "INVALID_INPUT", ["input", "user"]),
     ("inviteMember", {"role": "BACKER"}, "INVALID_INPUT", ["input", "role"]),
-    ("donate", {"paymentMethod": "MANUAL", "expiresAt": "2001-01-01T00:00:00Z"}, "INVALID_INPUT",
-     ["input", "expiresAt"]),
-]  # fmt: skip
+    (
+        "donate",
+        {"paymentMethod": "MANUAL", "expiresAt": "2001-01-01T00:00:00Z"},
+        "INVALID_INPUT",
+        ["input", "expiresAt"],
+    ),
+]
 
 
 def _named() -> Iterator[Any]:

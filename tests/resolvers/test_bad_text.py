@@ -30,7 +30,15 @@ TEXTS = {
     "refundOrder": ("reason", "idempotencyKey"),
     "createCollective": ("name", "slug", "description", "currency"),
     "updateCollective": (
-        "name", "slug", "legalName", "description", "website", "location", "timezone", "imageUrl", "tags",
+        "name",
+        "slug",
+        "legalName",
+        "description",
+        "website",
+        "location",
+        "timezone",
+        "imageUrl",
+        "tags",
         "currency",
     ),
     "createEvent": ("name", "location", "timezone", "creditPolicy"),
@@ -46,7 +54,7 @@ TEXTS = {
     "createAccessToken": ("name",),
     "inviteMember": ("message", "email"),
     "setFxRate": ("from", "to"),
-}  # fmt: skip
+}
 BAD_TEXTS = {"NUL": "a\x00b", "surrogate": "a\ud800b", "100 KB": "a" * 100_000}
 
 
@@ -90,12 +98,22 @@ BALANCE = (
     'query($s: CurrencyCode!) { collective(slug: "webpack") { balance(currency: $s) { posted { value } } } }'
 )
 STRINGS = {
-    "slug": (SLUG, "slug"), "search": (SEARCH, "search"), "tag": (TAG, "tag"), "host": (HOST, "host"),
-    "from": (FROM, "from"), "members": (MEMBERS, "after"), "by name": (BY_NAME, "after"),
-    "node": (NODE, "id"), "nodes": (NODES, "ids"), "order": (ORDER, "id"), "id": (COLLECTIVE, "id"),
-    "group": (GROUP, "group"), "rate": (RATE, "from"), "balance": (BALANCE, "currency"),
+    "slug": (SLUG, "slug"),
+    "search": (SEARCH, "search"),
+    "tag": (TAG, "tag"),
+    "host": (HOST, "host"),
+    "from": (FROM, "from"),
+    "members": (MEMBERS, "after"),
+    "by name": (BY_NAME, "after"),
+    "node": (NODE, "id"),
+    "nodes": (NODES, "ids"),
+    "order": (ORDER, "id"),
+    "id": (COLLECTIVE, "id"),
+    "group": (GROUP, "group"),
+    "rate": (RATE, "from"),
+    "balance": (BALANCE, "currency"),
     **{f"after {name}": (query, "after") for name, query in AFTER.items()},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("bad", BAD_TEXTS)
@@ -125,12 +143,23 @@ def _cursor(*parts: object) -> str:
 
 SOME = "019a0000000070008000000000000000"
 CURSORS = (
-    "", "x", "AAAA", "é", base64.urlsafe_b64encode(b"{}").decode(), base64.urlsafe_b64encode(b"5").decode(),
-    _cursor(), _cursor("created", "2026-01-01T00:00:00+00:00"), _cursor("created", 5, SOME),
-    _cursor("created", None, SOME), _cursor("created", "x", SOME), _cursor("created", "2026-01-01", 5),
-    _cursor("created", "2026-01-01T00:00:00+00:00", "x"), _cursor("name", "a", SOME),
-    _cursor("created", ["2026"], SOME), _cursor("created", "9999-12-31T23:59:59-23:59", [SOME]),
-)  # fmt: skip
+    "",
+    "x",
+    "AAAA",
+    "é",
+    base64.urlsafe_b64encode(b"{}").decode(),
+    base64.urlsafe_b64encode(b"5").decode(),
+    _cursor(),
+    _cursor("created", "2026-01-01T00:00:00+00:00"),
+    _cursor("created", 5, SOME),
+    _cursor("created", None, SOME),
+    _cursor("created", "x", SOME),
+    _cursor("created", "2026-01-01", 5),
+    _cursor("created", "2026-01-01T00:00:00+00:00", "x"),
+    _cursor("name", "a", SOME),
+    _cursor("created", ["2026"], SOME),
+    _cursor("created", "9999-12-31T23:59:59-23:59", [SOME]),
+)
 
 
 @pytest.mark.parametrize("cursor", CURSORS)
@@ -178,9 +207,16 @@ async def test_no_ids_are_no_nodes_and_unknown_ones_are_null(stage: Stage) -> No
 
 
 REFS: tuple[Any, ...] = (
-    {}, {"id": None}, {"slug": None}, {"id": "col_a", "slug": "webpack"}, {"slug": "webpack", "id": None},
-    "webpack", [], 5, {"slug": "webpack", "name": "webpack"},
-)  # fmt: skip
+    {},
+    {"id": None},
+    {"slug": None},
+    {"id": "col_a", "slug": "webpack"},
+    {"slug": "webpack", "id": None},
+    "webpack",
+    [],
+    5,
+    {"slug": "webpack", "name": "webpack"},
+)
 
 
 @pytest.mark.parametrize("ref", REFS, ids=str)
@@ -202,9 +238,17 @@ async def test_a_collective_is_asked_for_by_one_of_slug_and_id(stage: Stage, arg
 
 
 MOMENTS = (
-    "", "now", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+23:59",
-    "९९९९-01-01T00:00:00Z", 5, True, "\ud800",
-)  # fmt: skip
+    "",
+    "now",
+    "2026-01-01",
+    "2026-01-01T00:00:00",
+    "2026-13-01T00:00:00Z",
+    "0001-01-01T00:00:00+23:59",
+    "९९९९-01-01T00:00:00Z",
+    5,
+    True,
+    "\ud800",
+)
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=ascii)

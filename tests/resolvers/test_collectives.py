@@ -147,10 +147,16 @@ async def test_every_field_is_set_and_cleared_and_what_is_not_given_stays(world:
     ada = await world.person("ada")
     await world.community("club", None, ada)
     given: dict[str, Any] = {
-        "name": "The club", "legalName": "Club e.V.", "description": "Ours", "website": "https://club.example",
-        "location": "Berlin", "timezone": "Europe/Berlin", "imageUrl": "https://club.example/i.png",
-        "tags": ["sport", "fun"], "currency": "EUR",
-    }  # fmt: skip
+        "name": "The club",
+        "legalName": "Club e.V.",
+        "description": "Ours",
+        "website": "https://club.example",
+        "location": "Berlin",
+        "timezone": "Europe/Berlin",
+        "imageUrl": "https://club.example/i.png",
+        "tags": ["sport", "fun"],
+        "currency": "EUR",
+    }
     await edit(world, ada, "club", **given)
     fields = " ".join(given)
     query = f'{{ collective(slug: "club") {{ {fields} }} }}'
@@ -228,16 +234,27 @@ async def test_an_event_inherits_and_holds_members_but_no_money(world: World) ->
         "createEvent",
         """event { slug type currency timezone isPublic capacity creditPolicy parent { slug } host { slug }
             members { nodes { role member { slug } } } balances { currency } }""",
-        by=ada, parent=of(club), **EVENT, capacity=20, timezone="Europe/Berlin",
-    )  # fmt: skip
+        by=ada,
+        parent=of(club),
+        **EVENT,
+        capacity=20,
+        timezone="Europe/Berlin",
+    )
     assert made["errors"] == []
     event = made["event"]
     assert event.pop("slug").startswith("ball-")
     assert event == {
-        "type": "EVENT", "currency": "EUR", "timezone": "Europe/Berlin", "isPublic": True, "capacity": 20,
-        "creditPolicy": "FULL_EVENT", "parent": {"slug": "club"}, "host": {"slug": "host"}, "balances": [],
+        "type": "EVENT",
+        "currency": "EUR",
+        "timezone": "Europe/Berlin",
+        "isPublic": True,
+        "capacity": 20,
+        "creditPolicy": "FULL_EVENT",
+        "parent": {"slug": "club"},
+        "host": {"slug": "host"},
+        "balances": [],
         "members": {"nodes": [{"role": "ADMIN", "member": {"slug": "ada"}}]},
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
@@ -364,7 +381,9 @@ async def test_a_collective_may_be_used_by_the_next_field_of_the_operation_that_
         """mutation($new: CreateCollectiveInput!, $change: UpdateCollectiveInput!) {
             createCollective(input: $new) { errors { code } }
             updateCollective(input: $change) { errors { code } collective { description } } }""",
-        by=ada, new=CLUB, change={"collective": {"slug": "club"}, "description": "Ours"},
-    )  # fmt: skip
+        by=ada,
+        new=CLUB,
+        change={"collective": {"slug": "club"}, "description": "Ours"},
+    )
     assert body.get("errors") is None
     assert body["data"]["updateCollective"] == {"errors": [], "collective": {"description": "Ours"}}

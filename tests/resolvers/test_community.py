@@ -47,12 +47,18 @@ async def issued(
     """Post currents for hours, or take them back, at a moment in the past; return the transaction."""
     platform_id, from_id, to_id = scene.world.platform.id, scene.nonprofit.id, to.user.id
     row = {
-        "id": new_id(), "group_id": new_id(), "kind": "REFUND" if refund_of else "HOURS",
-        "refund_of_id": refund_of, "from_collective_id": from_id, "to_collective_id": to_id,
-        "from_host_id": platform_id, "to_host_id": platform_id, "has_public_side": False,
+        "id": new_id(),
+        "group_id": new_id(),
+        "kind": "REFUND" if refund_of else "HOURS",
+        "refund_of_id": refund_of,
+        "from_collective_id": from_id,
+        "to_collective_id": to_id,
+        "from_host_id": platform_id,
+        "to_host_id": platform_id,
+        "has_public_side": False,
         "at": (now() - timedelta(days=days_ago)).isoformat(),
         **asdict(transaction_amounts.unconverted(amount, transaction_amounts.CURRENTS)),
-    }  # fmt: skip
+    }
     legs = transaction_amounts.currents_legs(
         book_id=platform_id, from_id=from_id, to_id=to_id, amount=amount, kind_from=LedgerAccountKind.ISSUANCE
     )
@@ -64,24 +70,34 @@ async def issued(
 async def redeemed(scene: TimeScene, price: str = "20.00") -> str:
     """Let john give the business currents for a quarter of a price, approved; return the order's id."""
     made = await scene.world.do(
-        "createOffer", "offer { id }", by=scene.mark, business=of(scene.business), item=new_id().hex,
+        "createOffer",
+        "offer { id }",
+        by=scene.mark,
+        business=of(scene.business),
+        item=new_id().hex,
         currentsSharePercent=25,
-    )  # fmt: skip
+    )
     order = done(
         await scene.world.do(
-            "redeemOffer", "order { id }", by=scene.john, offer=made["offer"]["id"], price=money(price),
+            "redeemOffer",
+            "order { id }",
+            by=scene.john,
+            offer=made["offer"]["id"],
+            price=money(price),
             receipt="no. 7",
         )
-    )  # fmt: skip
+    )
     assert code(await scene.approve(order, by=scene.mark)) is None
     return order
 
 
 async def test_a_new_community_has_done_nothing(world: World) -> None:
     assert await stats(world) == {
-        "period": "ALL_TIME", "issued": {"value": "0.000", "currency": "CUR"},
-        "accepted": {"minorUnits": "0"}, "activeVolunteers": 0,
-    }  # fmt: skip
+        "period": "ALL_TIME",
+        "issued": {"value": "0.000", "currency": "CUR"},
+        "accepted": {"minorUnits": "0"},
+        "activeVolunteers": 0,
+    }
     for by in ("NONPROFIT", "BUSINESS", "VOLUNTEER"):
         assert await board(world, by) == []
 
@@ -92,9 +108,11 @@ async def test_hours_and_redemptions_count(scene: TimeScene) -> None:
     await redeemed(scene)
     await world.do("setPlatformPolicy", by=world.admin, signupBonus=money("5", "CUR"))
     assert await stats(world) == {
-        "period": "ALL_TIME", "issued": {"value": "3.000", "currency": "CUR"},
-        "accepted": {"minorUnits": "250"}, "activeVolunteers": 1,
-    }  # fmt: skip
+        "period": "ALL_TIME",
+        "issued": {"value": "3.000", "currency": "CUR"},
+        "accepted": {"minorUnits": "250"},
+        "activeVolunteers": 1,
+    }
     assert await board(world, "NONPROFIT") == [(1, "greatdeeds", 3000)]
     assert await board(world, "BUSINESS") == [(1, "consciousbiz", 250)]
     assert await board(world, "VOLUNTEER") == [(1, "john", 3000)]
@@ -105,8 +123,11 @@ async def test_equal_amounts_have_equal_ranks_in_the_order_of_slugs(scene: TimeS
     for slug, hours in (("zoe", 2), ("ada", 2), ("bob", 5), ("cy", 1)):
         await issued(scene, hours * 1000, to=await world.person(slug))
     assert await board(world, "VOLUNTEER") == [
-        (1, "bob", 5000), (2, "ada", 2000), (2, "zoe", 2000), (4, "cy", 1000),
-    ]  # fmt: skip
+        (1, "bob", 5000),
+        (2, "ada", 2000),
+        (2, "zoe", 2000),
+        (4, "cy", 1000),
+    ]
     assert await board(world, "VOLUNTEER", n=2) == [(1, "bob", 5000), (2, "ada", 2000)]
     assert await board(world, "VOLUNTEER", n=None) == await board(world, "VOLUNTEER")
     for first in (0, 101):
@@ -139,8 +160,12 @@ async def test_a_period_looks_back_by_ledger_time(scene: TimeScene) -> None:
     for person, days in zip(people, (400, 200, 20, 3), strict=True):
         await issued(scene, 1000, to=person, days_ago=days)
     for period, slugs in (
-        ("ALL_TIME", 4), ("YEAR", 3), ("MONTH", 2), ("WEEK", 1), (None, 4),
-    ):  # fmt: skip
+        ("ALL_TIME", 4),
+        ("YEAR", 3),
+        ("MONTH", 2),
+        ("WEEK", 1),
+        (None, 4),
+    ):
         found = await stats(world, period)
         assert (found["issued"]["value"], found["activeVolunteers"]) == (f"{slugs}.000", slugs)
         assert len(await board(world, "VOLUNTEER", p=period)) == slugs

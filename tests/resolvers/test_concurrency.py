@@ -233,12 +233,13 @@ async def test_first_gifts_at_once_open_one_account(scene: Scene) -> None:
 
     assert set(codes) == {None}
     assert await world.balance(new) == (1200, 0)
-    assert await world.scalar(
-        "SELECT count(*) FROM ledger_account WHERE owner_id = :id", id=new.id
-    ) == 1  # fmt: skip
-    assert await world.scalar(
-        "SELECT count(*) FROM member WHERE collective_id = :id AND role = 'BACKER'", id=new.id
-    ) == 1  # fmt: skip
+    assert await world.scalar("SELECT count(*) FROM ledger_account WHERE owner_id = :id", id=new.id) == 1
+    assert (
+        await world.scalar(
+            "SELECT count(*) FROM member WHERE collective_id = :id AND role = 'BACKER'", id=new.id
+        )
+        == 1
+    )
     await world.audit_is_clean()
 
 
@@ -314,12 +315,19 @@ async def test_money_that_is_asked_for_at_once_by_all_ways_is_given_once(scene: 
     paid = await scene.expense("60.00", payoutMethod="BALANCE")
 
     codes = await together(
-        scene.approve(held), scene.approve(paid), scene.donate("60.00"), scene.transfer("60.00"),
+        scene.approve(held),
+        scene.approve(paid),
+        scene.donate("60.00"),
+        scene.transfer("60.00"),
         scene.world.do(
-            "donate", "order { id }", by=scene.giver, amount=money("60.00"),
-            to=of(scene.payee), **{"from": of(scene.webpack)},
+            "donate",
+            "order { id }",
+            by=scene.giver,
+            amount=money("60.00"),
+            to=of(scene.payee),
+            **{"from": of(scene.webpack)},
         ),
-    )  # fmt: skip
+    )
 
     assert Counter(codes) == {None: 1, "INSUFFICIENT_FUNDS": 4}
     posted, kept = await scene.world.balance(scene.webpack)

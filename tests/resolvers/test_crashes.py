@@ -66,9 +66,12 @@ async def test_an_operation_whose_connection_dies_is_run_again(
         else await scene.donate("10.00", idempotencyKey="k")
     )
     assert again == first
-    assert await scene.world.scalar(
-        "SELECT count(*) FROM idempotency WHERE actor_id = :id", id=scene.giver.user.id
-    ) == 1  # fmt: skip
+    assert (
+        await scene.world.scalar(
+            "SELECT count(*) FROM idempotency WHERE actor_id = :id", id=scene.giver.user.id
+        )
+        == 1
+    )
     posted, held = await scene.world.balance(scene.webpack)
     assert posted - held == 9000
     await scene.world.audit_is_clean()

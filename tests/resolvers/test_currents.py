@@ -105,8 +105,11 @@ async def test_a_cash_out_holds_then_is_approved_and_paid(scene: TimeScene) -> N
     await with_dollars(scene, "25.00")
     asked = done(await cash_out(scene))
     assert await scene.balance(scene.john, "USD", by=scene.john) == {
-        "posted": 2500, "held": 2000, "available": 500, "pending": 0,
-    }  # fmt: skip
+        "posted": 2500,
+        "held": 2000,
+        "available": 500,
+        "pending": 0,
+    }
     admin = scene.world.admin
     approved = await scene.world.do("approveOrder", PAID, by=admin, id=asked)
     assert approved["order"]["status"] == "APPROVED"
@@ -117,8 +120,11 @@ async def test_a_cash_out_holds_then_is_approved_and_paid(scene: TimeScene) -> N
         {"kind": "CASH_OUT", "toCollectiveAmount": {"minorUnits": "1975"}}
     ]
     assert await scene.balance(scene.john, "USD", by=scene.john) == {
-        "posted": 500, "held": 0, "available": 500, "pending": 0,
-    }  # fmt: skip
+        "posted": 500,
+        "held": 0,
+        "available": 500,
+        "pending": 0,
+    }
     await scene.world.audit_is_clean()
 
 

@@ -75,13 +75,20 @@ async def test_what_is_not_given_stays_and_null_takes_away_what_can_go(scene: Ev
 @pytest.mark.parametrize(
     ("given", "path"),
     [
-        ({"name": None}, "name"), ({"name": " "}, "name"), ({"startsAt": None}, "startsAt"),
-        ({"endsAt": None}, "endsAt"), ({"timezone": None}, "timezone"), ({"timezone": "x"}, "timezone"),
-        ({"isPublic": None}, "isPublic"), ({"creditPolicy": None}, "creditPolicy"),
-        ({"creditPolicy": "X"}, "creditPolicy"), ({"coordinator": None}, "coordinator"),
-        ({"capacity": 0}, "capacity"), ({"startsAt": "2200-01-01T00:00Z"}, "endsAt"),
+        ({"name": None}, "name"),
+        ({"name": " "}, "name"),
+        ({"startsAt": None}, "startsAt"),
+        ({"endsAt": None}, "endsAt"),
+        ({"timezone": None}, "timezone"),
+        ({"timezone": "x"}, "timezone"),
+        ({"isPublic": None}, "isPublic"),
+        ({"creditPolicy": None}, "creditPolicy"),
+        ({"creditPolicy": "X"}, "creditPolicy"),
+        ({"coordinator": None}, "coordinator"),
+        ({"capacity": 0}, "capacity"),
+        ({"startsAt": "2200-01-01T00:00Z"}, "endsAt"),
     ],
-)  # fmt: skip
+)
 async def test_a_change_that_cannot_be(scene: EventScene, given: dict[str, Any], path: str) -> None:
     event = await scene.event()
     given = {"description": "changed", **given}

@@ -55,9 +55,13 @@ async def test_a_yes_sets_the_host_and_opens_the_balance(world: World, kind: Col
     application = done["application"]
     application_id = application.pop("id")
     assert application == {
-        "status": "PENDING", "message": "Please", "reason": None, "decidedAt": None,
-        "collective": {"slug": "group"}, "host": {"slug": "host"},
-    }  # fmt: skip
+        "status": "PENDING",
+        "message": "Please",
+        "reason": None,
+        "decidedAt": None,
+        "collective": {"slug": "group"},
+        "host": {"slug": "host"},
+    }
     waiting = '{ collective(slug: "host") { ... on Organization { hostApplications { id } } } }'
     listed = await world.ask(waiting, by=holder)
     assert listed["collective"]["hostApplications"] == [{"id": application_id}]
@@ -74,9 +78,10 @@ async def test_a_yes_sets_the_host_and_opens_the_balance(world: World, kind: Col
     )
     assert found["collective"].pop("hostApprovedAt")
     assert found["collective"] == {
-        "host": {"slug": "host"}, "members": {"nodes": [{"member": {"slug": "host"}}]},
+        "host": {"slug": "host"},
+        "members": {"nodes": [{"member": {"slug": "host"}}]},
         "balances": [{"currency": "EUR", "posted": {"minorUnits": "0"}}],
-    }  # fmt: skip
+    }
     opened = (
         "SELECT count(*) FROM ledger_account WHERE owner_id = :id AND currency = 'EUR' AND kind = 'BALANCE'"
     )
@@ -106,14 +111,22 @@ async def test_who_cannot_apply_and_to_whom(world: World) -> None:
     plain = await world.community("plain", None, holder, type=CollectiveType.NONPROFIT)
     hosted = await world.community("hosted", host, ada)
     event = await world.do(
-        "createEvent", "event { slug }", by=ada, parent=of(club), name="Ball",
-        startsAt="2030-01-01T10:00Z", endsAt="2030-01-01T12:00Z",
-    )  # fmt: skip
+        "createEvent",
+        "event { slug }",
+        by=ada,
+        parent=of(club),
+        name="Ball",
+        startsAt="2030-01-01T10:00Z",
+        endsAt="2030-01-01T12:00Z",
+    )
     row, to = ["input", "collective"], ["input", "host"]
     for slug, by, code in (
-        ("hosted", ada, "CONFLICT"), ("host", holder, "CONFLICT"), ("ada", ada, "INVALID_INPUT"),
-        (event["event"]["slug"], ada, "INVALID_INPUT"), ("commonweal", world.admin, "INVALID_INPUT"),
-    ):  # fmt: skip
+        ("hosted", ada, "CONFLICT"),
+        ("host", holder, "CONFLICT"),
+        ("ada", ada, "INVALID_INPUT"),
+        (event["event"]["slug"], ada, "INVALID_INPUT"),
+        ("commonweal", world.admin, "INVALID_INPUT"),
+    ):
         given: dict[str, Any] = {"collective": {"slug": slug}, "host": of(host)}
         await refused(world, "applyToHost", code, row, by=by, **given)
     for target in (plain, hosted, holder, club):
@@ -199,8 +212,9 @@ async def test_a_collective_does_not_set_its_own_fee_before_it_is_hosted(world: 
     ada, holder, club, host = await with_host(world)
     body = await world.execute(
         "mutation($i: UpdateCollectiveInput!) { updateCollective(input: $i) { errors { code } } }",
-        by=ada, i={"collective": of(club), "hostFeeBps": 0},
-    )  # fmt: skip
+        by=ada,
+        i={"collective": of(club), "hostFeeBps": 0},
+    )
     application_id = await applied(world, ada, club, host)
     await world.do("decideHostApplication", by=holder, id=application_id, approve=True)
     assert await fees(world, club, holder) == 500, body
@@ -211,19 +225,29 @@ async def test_a_hosts_payment_methods_are_public_and_used_by_id(world: World) -
     club = await world.community("hosted", host, ada)
     other = await world.host("other", ada)
     made = await world.do(
-        "createPaymentMethod", METHOD, by=holder, host=of(host), name="Card", type="MANUAL", feeBps=290,
+        "createPaymentMethod",
+        METHOD,
+        by=holder,
+        host=of(host),
+        name="Card",
+        type="MANUAL",
+        feeBps=290,
         feeFixed=money("0.30"),
-    )  # fmt: skip
+    )
     method = made["paymentMethod"]
     assert method == {
-        "id": method["id"], "type": "MANUAL", "name": "Card", "feeBps": 290,
-        "feeFixed": {"minorUnits": "30", "currency": "USD"}, "host": {"slug": "host"},
-    }  # fmt: skip
+        "id": method["id"],
+        "type": "MANUAL",
+        "name": "Card",
+        "feeBps": 290,
+        "feeFixed": {"minorUnits": "30", "currency": "USD"},
+        "host": {"slug": "host"},
+    }
     found = await world.ask(
         'query($i: ID!) { node(id: $i) { ... on PaymentMethod { name } } collective(slug: "host") '
         "{ ... on Organization { paymentMethods { id } } } }",
         i=method["id"],
-    )  # fmt: skip
+    )
     assert found == {"node": {"name": "Card"}, "collective": {"paymentMethods": [{"id": method["id"]}]}}
     gift: dict[str, Any] = {"from": of(ada), "amount": money("10.00"), "paymentMethod": method["id"]}
     done = await world.do("donate", "order { status paymentMethod { id } }", by=ada, to=of(club), **gift)
@@ -258,9 +282,14 @@ async def test_a_payout_method_is_its_payees_alone(world: World) -> None:
     ada, holder, _, host = await with_host(world)
     club, eve = await world.community("hosted", host, ada), await world.person("eve")
     made = await world.do(
-        "createPayoutMethod", "payoutMethod { id type name details }", by=eve, collective=of(eve),
-        name="Bank", type="BANK_ACCOUNT", details={"iban": "DE00", "holder": "Eve"},
-    )  # fmt: skip
+        "createPayoutMethod",
+        "payoutMethod { id type name details }",
+        by=eve,
+        collective=of(eve),
+        name="Bank",
+        type="BANK_ACCOUNT",
+        details={"iban": "DE00", "holder": "Eve"},
+    )
     method = made["payoutMethod"]
     assert (method["type"], method["details"]) == ("BANK_ACCOUNT", {"iban": "DE00", "holder": "Eve"})
     bill: dict[str, Any] = {"from": of(club), "amount": money("1.00"), "payoutMethod": method["id"]}
@@ -290,13 +319,17 @@ async def test_a_payout_method_is_its_payees_alone(world: World) -> None:
 async def test_a_payout_method_that_cannot_be(world: World, given: dict[str, Any], path: str) -> None:
     eve = await world.person("eve")
     asked: dict[str, Any] = {
-        "collective": of(eve), "name": "Bank", "type": "OTHER", "details": {"iban": "DE00"}
-    } | given  # fmt: skip
+        "collective": of(eve),
+        "name": "Bank",
+        "type": "OTHER",
+        "details": {"iban": "DE00"},
+    } | given
     before = await world.fingerprint()
     body = await world.execute(
         "mutation($i: CreatePayoutMethodInput!) { createPayoutMethod(input: $i) { errors { code path } } }",
-        by=eve, i=asked,
-    )  # fmt: skip
+        by=eve,
+        i=asked,
+    )
     errors = body.get("errors") or body["data"]["createPayoutMethod"]["errors"]
     found = [error.get("code") or error["extensions"]["code"] for error in errors]
     assert found in (["INVALID_INPUT"], ["BAD_REQUEST"]), (path, body)

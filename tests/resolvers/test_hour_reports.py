@@ -34,11 +34,14 @@ async def report(scene: TimeScene, by: str, viewer: Person | None = None, **more
     found = await scene.world.ask(REPORT, by=viewer or scene.chris, s=scene.nonprofit.slug, b=by, **more)
     return [
         (
-            row["collective"] and row["collective"]["slug"], int(row["requested"]["minorUnits"]),
-            row["requestedCount"], int(row["approved"]["minorUnits"]), row["approvedCount"],
+            row["collective"] and row["collective"]["slug"],
+            int(row["requested"]["minorUnits"]),
+            row["requestedCount"],
+            int(row["approved"]["minorUnits"]),
+            row["approvedCount"],
         )
         for row in found["collective"]["hoursReport"]
-    ]  # fmt: skip
+    ]
 
 
 async def test_what_waits_is_grouped_by_week_and_volunteer_and_approved_in_one_call(scene: TimeScene) -> None:
@@ -49,8 +52,9 @@ async def test_what_waits_is_grouped_by_week_and_volunteer_and_approved_in_one_c
     done(await scene.log(2, start=days[0], by=ann))
     rows = await waiting(scene)
     assert {row["volunteer"]["slug"]: row["amount"]["minorUnits"] for row in rows} == {
-        "john": "2000", "ann": "2000",
-    }  # fmt: skip
+        "john": "2000",
+        "ann": "2000",
+    }
     assert {row["week"] for row in rows} == {monday.date().isoformat()}
     johns = next(row for row in rows if row["volunteer"]["slug"] == "john")
     assert [order["id"] for order in johns["orders"]] == asked
@@ -80,8 +84,9 @@ async def test_hours_are_summed_by_volunteer_admin_and_period(scene: TimeScene) 
     await scene.world.do("rejectOrder", by=scene.chris, id=refused, reason="No")
     assert await report(scene, "VOLUNTEER") == [("john", 1000, 1, 2500, 1), ("ann", 0, 0, 2000, 1)]
     assert sorted(await report(scene, "ADMIN"), key=str) == [
-        ("chris", 0, 0, 4500, 2), (None, 1000, 1, 0, 0),
-    ]  # fmt: skip
+        ("chris", 0, 0, 4500, 2),
+        (None, 1000, 1, 0, 0),
+    ]
     for by in ("WEEK", "MONTH"):
         assert await report(scene, by) == [(None, 1000, 1, 4500, 2)]
     since = yesterday(10).isoformat()

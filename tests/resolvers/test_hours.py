@@ -27,14 +27,20 @@ async def scene(world: World) -> TimeScene:
 async def test_requested_hours_are_pending_and_approved_ones_issued(scene: TimeScene) -> None:
     three, two = await scene.log(3), await scene.log(2, start=yesterday(12))
     assert await scene.balance(scene.john, "CUR", by=scene.john) == {
-        "posted": 0, "held": 0, "available": 0, "pending": 5000,
-    }  # fmt: skip
+        "posted": 0,
+        "held": 0,
+        "available": 0,
+        "pending": 5000,
+    }
     for asked in (three, two):
         approved = await scene.approve(done(asked))
         assert approved["order"]["status"] == "PAID"
     assert await scene.balance(scene.john, "CUR", by=scene.john) == {
-        "posted": 5000, "held": 0, "available": 5000, "pending": 0,
-    }  # fmt: skip
+        "posted": 5000,
+        "held": 0,
+        "available": 5000,
+        "pending": 0,
+    }
     query = """{ transactions(filter: {kind: [HOURS]}, orderBy: CREATED_AT_ASC) { nodes {
         amount { minorUnits } postings { account { kind } amount { minorUnits } } } } }"""
     found = (await scene.world.ask(query, by=scene.world.admin))["transactions"]["nodes"]
@@ -71,8 +77,10 @@ async def test_an_adjusted_approval_needs_a_reason_and_keeps_the_old_amount(scen
     order = approved["order"]
     assert (order["amount"]["minorUnits"], order["approvedAmount"]["minorUnits"]) == ("3000", "2500")
     assert [(a["type"], a["amount"]["minorUnits"]) for a in order["actions"]] == [
-        ("CREATE", "3000"), ("APPROVE", "2500"), ("PAY", "2500"),
-    ]  # fmt: skip
+        ("CREATE", "3000"),
+        ("APPROVE", "2500"),
+        ("PAY", "2500"),
+    ]
     assert (await scene.balance(scene.john, "CUR", by=scene.john))["posted"] == 2500
 
 
@@ -146,9 +154,12 @@ async def test_times_are_refused(scene: TimeScene, name: str) -> None:
     starts_at, ends_at = times(yesterday(8, days=2))
     before = await scene.world.fingerprint()
     refused = await scene.world.do(
-        "logHours", by=scene.john, nonprofit=of(scene.nonprofit), startsAt=starts_at.isoformat(),
+        "logHours",
+        by=scene.john,
+        nonprofit=of(scene.nonprofit),
+        startsAt=starts_at.isoformat(),
         endsAt=ends_at.isoformat(),
-    )  # fmt: skip
+    )
     assert [(e["code"], e["path"]) for e in refused["errors"]] == [("INVALID_INPUT", ["input", field])]
     assert await scene.world.fingerprint() == before
 
@@ -272,9 +283,11 @@ async def test_nobody_coordinates_their_own_hours(scene: TimeScene) -> None:
 async def test_an_unknown_nonprofit_is_invited_and_nothing_is_stored(scene: TimeScene) -> None:
     before = await scene.world.fingerprint()
     given: dict[str, Any] = {
-        "startsAt": yesterday(8).isoformat(), "endsAt": yesterday(9).isoformat(),
-        "newNonprofit": {"name": "Save the Bees", "email": "bees@example.org"}, "idempotencyKey": "k",
-    }  # fmt: skip
+        "startsAt": yesterday(8).isoformat(),
+        "endsAt": yesterday(9).isoformat(),
+        "newNonprofit": {"name": "Save the Bees", "email": "bees@example.org"},
+        "idempotencyKey": "k",
+    }
     for _ in range(2):
         made = await scene.world.do("logHours", "order { id }", by=scene.john, **given)
         assert made == {"order": None, "errors": []}
@@ -288,9 +301,14 @@ async def test_an_unknown_nonprofit_is_invited_and_nothing_is_stored(scene: Time
 async def test_invitations_of_unknown_nonprofits_are_limited_by_user_and_by_address(scene: TimeScene) -> None:
     async def nominated(by: Person, email: str, **more: Any) -> str | None:
         made = await scene.world.do(
-            "logHours", "order { id }", by=by, startsAt=yesterday(8).isoformat(),
-            endsAt=yesterday(9).isoformat(), newNonprofit={"name": "Bees", "email": email}, **more,
-        )  # fmt: skip
+            "logHours",
+            "order { id }",
+            by=by,
+            startsAt=yesterday(8).isoformat(),
+            endsAt=yesterday(9).isoformat(),
+            newNonprofit={"name": "Bees", "email": email},
+            **more,
+        )
         return made["errors"][0]["code"] if made["errors"] else None
 
     assert await nominated(scene.john, "bees@example.org", dryRun=True) is None, "which counts for nothing"
@@ -311,9 +329,11 @@ async def test_an_admin_logs_hours_for_a_volunteer_and_a_stranger_does_not(scene
     before = await scene.world.fingerprint()
     query = "mutation($i: LogHoursInput!) { logHours(input: $i) { errors { code } } }"
     given = {
-        "nonprofit": of(scene.nonprofit), "volunteer": of(scene.john),
-        "startsAt": yesterday(12).isoformat(), "endsAt": yesterday(13).isoformat(),
-    }  # fmt: skip
+        "nonprofit": of(scene.nonprofit),
+        "volunteer": of(scene.john),
+        "startsAt": yesterday(12).isoformat(),
+        "endsAt": yesterday(13).isoformat(),
+    }
     body = await scene.world.execute(query, by=scene.mark, i=given)
     assert body["errors"][0]["extensions"]["code"] == "FORBIDDEN"
     assert await scene.world.fingerprint() == before
@@ -380,9 +400,11 @@ async def test_one_that_fails_leaves_the_others(scene: TimeScene) -> None:
 
 async def test_two_calls_that_approve_the_same_hours_issue_them_once(scene: TimeScene) -> None:
     ids = await _many(scene, 10)
-    await asyncio.gather(*(
-        scene.world.do("approveOrders", MANY, by=scene.chris, ids=part)
-        for part in (ids, ids[::-1], ids[3:8])
-    ))  # fmt: skip
+    await asyncio.gather(
+        *(
+            scene.world.do("approveOrders", MANY, by=scene.chris, ids=part)
+            for part in (ids, ids[::-1], ids[3:8])
+        )
+    )
     assert (await scene.balance(scene.john, "CUR", by=scene.john))["posted"] == 2500
     await scene.world.audit_is_clean()

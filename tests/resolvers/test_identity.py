@@ -71,8 +71,10 @@ async def test_sign_up_then_verify_then_sign_in_then_sign_out(world: World) -> N
     for token in (first, second):
         me = await world.ask("{ me { id email host { slug } } }", by=token)
         assert me["me"] == {
-            "id": proved["user"]["id"], "email": "ada@example.org", "host": {"slug": "commonweal"},
-        }  # fmt: skip
+            "id": proved["user"]["id"],
+            "email": "ada@example.org",
+            "host": {"slug": "commonweal"},
+        }
 
     done = await world.ask("mutation { signOut { user { id } errors { code } } }", by=first)
     assert done["signOut"] == {"user": {"id": proved["user"]["id"]}, "errors": []}
@@ -142,9 +144,13 @@ async def test_signing_up_claims_a_row_known_by_email_alone_with_its_memberships
     admin = await world.person("admin")
     club = await world.community("club", None, admin)
     made = await world.do(
-        "inviteMember", "invitation { id user { id isClaimed } }", by=admin, collective=of(club),
-        role="ACCOUNTANT", email="Ada@Example.org",
-    )  # fmt: skip
+        "inviteMember",
+        "invitation { id user { id isClaimed } }",
+        by=admin,
+        collective=of(club),
+        role="ACCOUNTANT",
+        email="Ada@Example.org",
+    )
     invitee = await world.scalar("SELECT user_id FROM credential WHERE email = 'ada@example.org'")
     await world.add(Member(collective_id=club.id, member_id=invitee, role=MemberRole.ATTENDEE))
     user_id, token = await joined(world)
@@ -155,9 +161,10 @@ async def test_signing_up_claims_a_row_known_by_email_alone_with_its_memberships
         by=token,
     )
     assert me["me"] == {
-        "id": user_id, "isClaimed": True,
+        "id": user_id,
+        "isClaimed": True,
         "memberOf": {"nodes": [{"role": "ATTENDEE", "collective": {"slug": "club"}}]},
-    }  # fmt: skip
+    }
     assert me["myInvitations"] == [{"id": made["invitation"]["id"], "role": "ACCOUNTANT"}]
     assert await world.scalar("SELECT count(*) FROM credential WHERE email = 'ada@example.org'") == 1
 
@@ -189,10 +196,11 @@ async def test_a_failed_sign_in_tells_nothing(world: World, email: str, password
     assert (done["user"], done["session"]) == (None, None)
     assert done["errors"] == [
         {
-            "code": "INVALID_INPUT", "path": ["input", "password"],
+            "code": "INVALID_INPUT",
+            "path": ["input", "password"],
             "message": "The address or the password is wrong",
         }
-    ]  # fmt: skip
+    ]
     assert await world.fingerprint() == before
 
 
@@ -354,5 +362,7 @@ async def test_a_token_that_does_not_hold_is_nobodys(
 
 async def test_without_sign_in_there_is_nobody_and_nothing_of_ones_own(world: World) -> None:
     assert await world.ask("{ me { id } myAccessTokens { id } myInvitations { id } }") == {
-        "me": None, "myAccessTokens": [], "myInvitations": [],
-    }  # fmt: skip
+        "me": None,
+        "myAccessTokens": [],
+        "myInvitations": [],
+    }

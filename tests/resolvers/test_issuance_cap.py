@@ -29,9 +29,13 @@ async def cap(world: World, value: str | None, *, period: str = "MONTH", **more:
 
 async def decide(world: World, slug: str, *, approve: bool, by: Person | None = None, **more: Any) -> Any:
     return await world.do(
-        "decideIssuer", "collective { slug isIssuer }", by=by or world.admin,
-        nonprofit={"slug": slug}, approve=approve, **more,
-    )  # fmt: skip
+        "decideIssuer",
+        "collective { slug isIssuer }",
+        by=by or world.admin,
+        nonprofit={"slug": slug},
+        approve=approve,
+        **more,
+    )
 
 
 async def test_hours_beyond_the_cap_stay_pending(world: World) -> None:
@@ -65,8 +69,11 @@ async def test_of_ten_approvals_at_once_as_many_win_as_the_cap_allows(world: Wor
     codes = Counter([code(a) for a in await asyncio.gather(*(scene.approve(order) for order in orders))])
     assert codes == {None: 3, "LIMIT_EXCEEDED": 7}
     assert await scene.balance(scene.john, "CUR", by=scene.john) == {
-        "posted": 3000, "held": 0, "available": 3000, "pending": 7000,
-    }  # fmt: skip
+        "posted": 3000,
+        "held": 0,
+        "available": 3000,
+        "pending": 7000,
+    }
     await world.audit_is_clean()
 
 
@@ -77,8 +84,10 @@ async def test_each_period_counts_for_itself_and_zero_is_none_at_all(world: Worl
     query = f'{{ collective(slug: "greatdeeds") {{ ... on Nonprofit {{ {CAPS} }} }} }}'
     found = (await world.ask(query))["collective"]["issuanceCaps"]
     assert [(c["period"], c["amount"]["minorUnits"]) for c in found] == [
-        ("WEEK", "4000"), ("MONTH", "6000"), ("YEAR", "10000"),
-    ]  # fmt: skip
+        ("WEEK", "4000"),
+        ("MONTH", "6000"),
+        ("YEAR", "10000"),
+    ]
     order = done(await scene.log(5))
     assert code(await scene.approve(order)) == "LIMIT_EXCEEDED"
     assert code(await cap(world, None, period="WEEK")) is None
@@ -101,11 +110,17 @@ async def issued(scene: TimeScene, amount: int, *, days_ago: int) -> None:
     """Issue currents to the volunteer as history does: at a moment in the past."""
     platform_id, from_id, to_id = scene.world.platform.id, scene.nonprofit.id, scene.john.user.id
     row = {
-        "id": new_id(), "group_id": new_id(), "kind": "HOURS", "from_collective_id": from_id,
-        "to_collective_id": to_id, "from_host_id": platform_id, "to_host_id": platform_id,
-        "has_public_side": False, "at": (now() - timedelta(days=days_ago)).isoformat(),
+        "id": new_id(),
+        "group_id": new_id(),
+        "kind": "HOURS",
+        "from_collective_id": from_id,
+        "to_collective_id": to_id,
+        "from_host_id": platform_id,
+        "to_host_id": platform_id,
+        "has_public_side": False,
+        "at": (now() - timedelta(days=days_ago)).isoformat(),
         **asdict(transaction_amounts.unconverted(amount, transaction_amounts.CURRENTS)),
-    }  # fmt: skip
+    }
     legs = transaction_amounts.currents_legs(
         book_id=platform_id, from_id=from_id, to_id=to_id, amount=amount, kind_from=LedgerAccountKind.ISSUANCE
     )
@@ -177,8 +192,9 @@ async def test_only_an_open_nonprofit_becomes_an_issuer(world: World) -> None:
         assert [(e["code"], e["path"]) for e in refused["errors"]] == [(expected, ["input", "nonprofit"])]
     body = await world.execute(
         "mutation($i: DecideIssuerInput!) { decideIssuer(input: $i) { errors { code } } }",
-        by=ada, i={"nonprofit": {"slug": "gone"}, "approve": True},
-    )  # fmt: skip
+        by=ada,
+        i={"nonprofit": {"slug": "gone"}, "approve": True},
+    )
     assert body["errors"][0]["extensions"]["code"] == "FORBIDDEN"
     assert await world.fingerprint() == before
 

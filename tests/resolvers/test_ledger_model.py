@@ -118,18 +118,30 @@ class Play:
         if code == "OK":
             model.apply(change)
             model.orders.append(
-                Made(payload["order"]["id"], mutation, giver, taker, amount, "PAID", left=amount,
-                     effect=dict(change))
-            )  # fmt: skip
+                Made(
+                    payload["order"]["id"],
+                    mutation,
+                    giver,
+                    taker,
+                    amount,
+                    "PAID",
+                    left=amount,
+                    effect=dict(change),
+                )
+            )
 
     async def submit(self) -> None:
         """Let the payee ask for money, to be paid outside or into its balance."""
         giver, amount = self.dice.choice(COLLECTIVES), self.cents()
         into = self.dice.choice(["MANUAL", "BALANCE"])
         code, payload = await self.do(
-            "submitExpense", by=self.payee, to={"slug": "xdamman"}, amount=money(_value(amount)),
-            payoutMethod=into, **{"from": {"slug": giver}},
-        )  # fmt: skip
+            "submitExpense",
+            by=self.payee,
+            to={"slug": "xdamman"},
+            amount=money(_value(amount)),
+            payoutMethod=into,
+            **{"from": {"slug": giver}},
+        )
         assert code == "OK"
         taker = "xdamman" if into == "BALANCE" else None
         self.model.orders.append(
@@ -265,14 +277,29 @@ async def test_balances_are_what_the_model_says(world: World, seed: int) -> None
     for slug, host in (("webpack", opensource), ("babel", opensource), ("berlin", wwcode)):
         await world.community(slug, host, holder)
     await world.platform_fee(PLATFORM_BPS)
-    play = Play(world, Model(), random.Random(seed), holder, payee)  # noqa: S311 - dice of a test
+    play = Play(world, Model(), random.Random(seed), holder, payee)
 
     for _ in range(STEPS):
-        step = play.dice.choice([
-            "addFunds", "donate", "donate", "transferFunds", "submit", "submit", "approveOrder",
-            "approveOrder", "approveOrder", "payOrder", "payOrder", "rejectOrder", "cancelOrder",
-            "refund", "refund", "refund",
-        ])  # fmt: skip
+        step = play.dice.choice(
+            [
+                "addFunds",
+                "donate",
+                "donate",
+                "transferFunds",
+                "submit",
+                "submit",
+                "approveOrder",
+                "approveOrder",
+                "approveOrder",
+                "payOrder",
+                "payOrder",
+                "rejectOrder",
+                "cancelOrder",
+                "refund",
+                "refund",
+                "refund",
+            ]
+        )
         if step in {"addFunds", "donate", "transferFunds"}:
             await play.move(step)
         elif step == "submit":

@@ -36,8 +36,9 @@ async def invited(world: World, by: Person, collective: Collective, role: str = 
 async def roles(world: World, slug: str, by: Person | None = None) -> list[tuple[str, str]]:
     found = await world.ask(
         "query($s: String!) { collective(slug: $s) { members { nodes { role member { slug } } } } }",
-        by=by, s=slug,
-    )  # fmt: skip
+        by=by,
+        s=slug,
+    )
     return [(m["role"], m["member"]["slug"]) for m in found["collective"]["members"]["nodes"]]
 
 
@@ -56,9 +57,12 @@ async def test_an_invitation_is_accepted_once(world: World, role: str) -> None:
     asked = done["invitation"]
     invitation_id = asked.pop("id")
     assert asked == {
-        "status": "PENDING", "role": role, "message": "Come!", "collective": {"slug": "club"},
+        "status": "PENDING",
+        "role": role,
+        "message": "Come!",
+        "collective": {"slug": "club"},
         "user": {"slug": "bob"},
-    }  # fmt: skip
+    }
     assert await roles(world, "club") == [("ADMIN", "ada")]
     waiting = await world.ask("{ myInvitations { id role } }", by=bob)
     assert waiting["myInvitations"] == [{"id": invitation_id, "role": role}]
@@ -104,8 +108,9 @@ async def test_of_yes_and_no_at_once_one_counts(world: World) -> None:
         *(world.do("respondToInvitation", by=bob, id=invitation_id, accept=i % 2 == 0) for i in range(4))
     )
     assert sorted(str(codes(answer)[0][0]) if answer["errors"] else "" for answer in done) == [
-        "", *["INVALID_STATE"] * 3,
-    ]  # fmt: skip
+        "",
+        *["INVALID_STATE"] * 3,
+    ]
 
 
 async def test_an_unknown_address_becomes_an_unclaimed_user_with_an_invitation_and_a_mail(
@@ -131,8 +136,9 @@ async def test_inviting_an_address_does_not_tell_whose_it_is(world: World) -> No
     assert done["invitation"]["user"] is None or done["invitation"]["user"]["slug"] != "bob"
     seen = await world.ask(
         "query($i: ID!) { node(id: $i) { ... on Invitation { user { slug } } } }",
-        by=ada, i=done["invitation"]["id"],
-    )  # fmt: skip
+        by=ada,
+        i=done["invitation"]["id"],
+    )
     assert "bob" not in str(seen)
 
 
@@ -157,17 +163,24 @@ async def test_an_invitation_that_cannot_be(world: World, given: dict[str, Any],
 async def test_the_answer_to_a_private_events_invitation_shows_the_event(world: World) -> None:
     ada, bob, club = await with_club(world)
     made = await world.do(
-        "createEvent", "event { slug }", by=ada, parent=of(club), name="Ball", isPublic=False,
-        startsAt="2030-01-01T10:00Z", endsAt="2030-01-01T12:00Z",
-    )  # fmt: skip
+        "createEvent",
+        "event { slug }",
+        by=ada,
+        parent=of(club),
+        name="Ball",
+        isPublic=False,
+        startsAt="2030-01-01T10:00Z",
+        endsAt="2030-01-01T12:00Z",
+    )
     asked = await world.do(
         "inviteMember", ASKED, by=ada, collective=made["event"], role="MEMBER", user=of(bob)
     )
     answer = await world.execute(
         "mutation($i: RespondToInvitationInput!) { respondToInvitation(input: $i) "
         f"{{ {ANSWERED} errors {{ code }} }} }}",
-        by=bob, i={"id": asked["invitation"]["id"], "accept": True},
-    )  # fmt: skip
+        by=bob,
+        i={"id": asked["invitation"]["id"], "accept": True},
+    )
     assert "errors" not in answer, answer
     assert answer["data"]["respondToInvitation"]["member"]["collective"] == made["event"]
 
@@ -177,9 +190,14 @@ async def test_an_admin_of_the_parent_ends_roles_in_its_event(world: World) -> N
     eve = await world.person("eve")
     await world.member(club, eve, MemberRole.ADMIN)
     made = await world.do(
-        "createEvent", "event { slug }", by=ada, parent=of(club), name="Ball",
-        startsAt="2030-01-01T10:00Z", endsAt="2030-01-01T12:00Z",
-    )  # fmt: skip
+        "createEvent",
+        "event { slug }",
+        by=ada,
+        parent=of(club),
+        name="Ball",
+        startsAt="2030-01-01T10:00Z",
+        endsAt="2030-01-01T12:00Z",
+    )
     asked = await world.do(
         "inviteMember", ASKED, by=eve, collective=made["event"], role="MEMBER", user=of(bob)
     )
@@ -199,8 +217,11 @@ async def test_an_ended_role_keeps_its_row_and_may_come_again(world: World) -> N
     done = await world.do("removeMember", MEMBER, by=bob, id=member_id)
     assert done["errors"] == []
     assert done["member"] == {
-        "id": member_id, "role": "MEMBER", "collective": {"slug": "club"}, "member": {"slug": "bob"},
-    }  # fmt: skip
+        "id": member_id,
+        "role": "MEMBER",
+        "collective": {"slug": "club"},
+        "member": {"slug": "bob"},
+    }
     assert await world.scalar("SELECT count(*) FROM member WHERE until >= since") == 1
     assert await roles(world, "club") == [("ADMIN", "ada")]
     await refused(world, "removeMember", "NOT_FOUND", ["input", "id"], by=bob, id=member_id)
@@ -283,8 +304,9 @@ async def test_an_end_of_a_role_counts_from_the_next_operation_on(world: World) 
     await world.do("removeMember", by=bob, id=public_id("Member", row.id))
     body = await world.execute(
         "mutation($i: UpdateCollectiveInput!) { updateCollective(input: $i) { errors { code } } }",
-        by=bob, i={"collective": of(club), "name": "Mine"},
-    )  # fmt: skip
+        by=bob,
+        i={"collective": of(club), "name": "Mine"},
+    )
     assert [error["extensions"]["code"] for error in body["errors"]] == ["FORBIDDEN"]
 
 

@@ -91,8 +91,9 @@ async def test_what_one_has_and_is_goes_to_the_other(world: World) -> None:
         fromCollective { isArchived } toCollective { slug } postings { amount { minorUnits } } } } }"""
     found = (await world.ask(query, by=john))["transactions"]["nodes"]
     assert {t["amount"]["currency"]: t["amount"]["minorUnits"] for t in found} == {
-        "CUR": "3000", "USD": "750"
-    }  # fmt: skip
+        "CUR": "3000",
+        "USD": "750",
+    }
     assert all(t["order"] is None and t["toCollective"] == {"slug": "john"} for t in found)
     assert all(t["fromCollective"] == {"isArchived": True} for t in found)
     assert len((await world.ask(query, by=world.admin))["transactions"]["nodes"]) == 2
@@ -107,10 +108,12 @@ async def test_slugs_address_and_invitations_lead_to_the_one_who_remains(world: 
     for club, person in ((clubs[0], twin), (clubs[0], ada), (clubs[1], twin)):
         await world.add(
             Invitation(
-                collective_id=club.id, user_id=person.user.id, role=MemberRole.MEMBER,
+                collective_id=club.id,
+                user_id=person.user.id,
+                role=MemberRole.MEMBER,
                 created_by_id=bob.user.id,
             )
-        )  # fmt: skip
+        )
 
     assert (await merge(world, twin, ada))["errors"] == []
     for slug in ("twin", "twin-of-ada", "ada"):
@@ -211,8 +214,9 @@ async def test_only_a_platform_admin_merges(world: World, who: str | None) -> No
     before = await world.fingerprint()
     body = await world.execute(
         "mutation($i: MergeUsersInput!) { mergeUsers(input: $i) { errors { code } } }",
-        by=ada if who else None, i={"from": of(twin), "into": of(ada)},
-    )  # fmt: skip
+        by=ada if who else None,
+        i={"from": of(twin), "into": of(ada)},
+    )
     assert body["errors"][0]["extensions"]["code"] == ("FORBIDDEN" if who else "UNAUTHENTICATED")
     assert await world.fingerprint() == before
 
@@ -286,9 +290,14 @@ async def test_an_event_turns_to_the_one_who_remains(world: World) -> None:
     ada, twin = await world.person("ada"), await world.person("twin")
     club = await world.community("club", None, ada)
     made = await world.do(
-        "createEvent", "event { slug }", by=ada, parent=of(club), name="Party",
-        startsAt="2030-01-01T10:00Z", endsAt="2030-01-01T11:00Z",
-    )  # fmt: skip
+        "createEvent",
+        "event { slug }",
+        by=ada,
+        parent=of(club),
+        name="Party",
+        startsAt="2030-01-01T10:00Z",
+        endsAt="2030-01-01T11:00Z",
+    )
     async with world.sessions() as session, session.begin():
         await session.execute(
             text("UPDATE collective SET coordinator_id = :id, updated_at = :at WHERE slug = :slug"),

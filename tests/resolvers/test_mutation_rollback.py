@@ -63,9 +63,17 @@ async def _failing(  # noqa: PLR0911 - one a mutation
 
 
 MUTATIONS = (
-    "donate", "transferFunds", "addFunds", "submitExpense", "approveOrder", "approveOrders", "payOrder",
-    "rejectOrder", "cancelOrder", "refundOrder",
-)  # fmt: skip
+    "donate",
+    "transferFunds",
+    "addFunds",
+    "submitExpense",
+    "approveOrder",
+    "approveOrders",
+    "payOrder",
+    "rejectOrder",
+    "cancelOrder",
+    "refundOrder",
+)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
@@ -114,9 +122,11 @@ async def test_dry_and_real_in_one_operation_store_nothing(scene: Scene, mutatio
     given = {"from": of(scene.webpack), "to": of(scene.babel), "amount": money("1.00")}
     before = await world.fingerprint()
     body = await world.execute(
-        _two(mutation, mutation), by=scene.giver,
-        a=given | {"dryRun": dry == "first"}, b=given | {"dryRun": dry == "second"},
-    )  # fmt: skip
+        _two(mutation, mutation),
+        by=scene.giver,
+        a=given | {"dryRun": dry == "first"},
+        b=given | {"dryRun": dry == "second"},
+    )
     found = [*body.get("errors", [])]
     extensions = [error["extensions"] for error in found]
     assert [(e["code"], e["path"]) for e in extensions] == [("INVALID_INPUT", ("input", "dryRun"))]

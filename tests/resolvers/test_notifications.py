@@ -135,9 +135,14 @@ async def test_a_user_who_gives_gets_a_receipt_and_a_collective_none(world: Worl
     scene = await Scene.create(world)
     done(await scene.donate("1.00"))
     by_bank = await world.do(
-        "donate", "order { id }", by=scene.friend, to=of(scene.webpack), amount=money("2.00"),
-        paymentMethod="MANUAL", **{"from": of(scene.friend)},
-    )  # fmt: skip
+        "donate",
+        "order { id }",
+        by=scene.friend,
+        to=of(scene.webpack),
+        amount=money("2.00"),
+        paymentMethod="MANUAL",
+        **{"from": of(scene.friend)},
+    )
     assert await mailed(world, "donation_confirmation") == []
     assert code(await world.do("approveOrder", by=scene.holder, id=by_bank["order"]["id"])) is None
     assert await mailed(world, "donation_confirmation") == [scene.friend.email]
@@ -154,9 +159,13 @@ async def test_the_platform_hears_of_new_organizations(world: World) -> None:
     await world.member(world.platform, second, MemberRole.ADMIN)
     for by, kind in ((ada, "NONPROFIT"), (ada, "COMMUNITY"), (second, "BUSINESS")):
         made = await world.do(
-            "createCollective", by=by, type=kind, name=kind.title(), slug=f"new-{kind.lower()}",
+            "createCollective",
+            by=by,
+            type=kind,
+            name=kind.title(),
+            slug=f"new-{kind.lower()}",
             currency="USD",
-        )  # fmt: skip
+        )
         assert made["errors"] == []
     to = sorted([world.admin.email, second.email])
     async with world.sessions() as session:

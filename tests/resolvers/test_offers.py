@@ -62,16 +62,29 @@ async def listed(world: World, *, by: Person | None = None, **given: Any) -> lis
 
 async def test_an_offer_is_made_and_the_platform_told(scene: OfferScene) -> None:
     made = await scene.world.do(
-        "createOffer", FIELDS, by=scene.mark, business=of(scene.cafe), item=" Kombucha ",
-        currentsSharePercent=25, monthlyLimit=3, description="Cold",
-    )  # fmt: skip
+        "createOffer",
+        FIELDS,
+        by=scene.mark,
+        business=of(scene.cafe),
+        item=" Kombucha ",
+        currentsSharePercent=25,
+        monthlyLimit=3,
+        description="Cold",
+    )
     offer = made["offer"]
     assert offer.pop("id").startswith("off_")
     assert offer == {
-        "item": "Kombucha", "description": "Cold", "currentsSharePercent": 25, "monthlyLimit": 3,
-        "remainingThisMonth": 3, "isMaster": False, "isActive": True, "isFeatured": False,
-        "redemptionCount": 0, "business": {"slug": "cafe"},
-    }  # fmt: skip
+        "item": "Kombucha",
+        "description": "Cold",
+        "currentsSharePercent": 25,
+        "monthlyLimit": 3,
+        "remainingThisMonth": 3,
+        "isMaster": False,
+        "isActive": True,
+        "isFeatured": False,
+        "redemptionCount": 0,
+        "business": {"slug": "cafe"},
+    }
     mail = await scene.world.scalar("SELECT recipient FROM outbox WHERE template = 'offer_posted'")
     assert mail == scene.world.admin.email
 
@@ -119,16 +132,27 @@ async def test_an_offer_is_changed_by_what_is_given(scene: OfferScene) -> None:
     offer = await scene.offer(monthlyLimit=2, description="Cold")
     made = await scene.world.do("updateOffer", FIELDS, by=scene.ann, id=offer, currentsSharePercent=50)
     assert made["offer"] | {"id": ""} == {
-        "id": "", "item": "Kombucha", "description": "Cold", "currentsSharePercent": 50, "monthlyLimit": 2,
-        "remainingThisMonth": 2, "isMaster": False, "isActive": True, "isFeatured": False,
-        "redemptionCount": 0, "business": {"slug": "cafe"},
-    }  # fmt: skip
+        "id": "",
+        "item": "Kombucha",
+        "description": "Cold",
+        "currentsSharePercent": 50,
+        "monthlyLimit": 2,
+        "remainingThisMonth": 2,
+        "isMaster": False,
+        "isActive": True,
+        "isFeatured": False,
+        "redemptionCount": 0,
+        "business": {"slug": "cafe"},
+    }
     made = await scene.world.do(
         "updateOffer", FIELDS, by=scene.ann, id=offer, item="Jun", description=None, monthlyLimit=None
     )
     assert [made["offer"][f] for f in ("item", "description", "monthlyLimit", "remainingThisMonth")] == [
-        "Jun", None, None, None,
-    ]  # fmt: skip
+        "Jun",
+        None,
+        None,
+        None,
+    ]
     for bad, field in (({"item": None}, "item"), ({"currentsSharePercent": None}, "currentsSharePercent")):
         assert await refused(scene, "updateOffer", id=offer, **bad) == ("INVALID_INPUT", f"input.{field}")
 
@@ -141,8 +165,9 @@ async def test_an_ended_offer_changes_no_more(scene: OfferScene) -> None:
         assert await refused(scene, mutation, id=offer) == ("INVALID_STATE", "input.id")
     admin = scene.world.admin
     assert await refused(scene, "featureOffer", by=admin, id=offer, isFeatured=True) == (
-        "INVALID_STATE", "input.id",
-    )  # fmt: skip
+        "INVALID_STATE",
+        "input.id",
+    )
 
 
 async def test_who_may_make_change_end_and_feature_offers(scene: OfferScene) -> None:
@@ -153,9 +178,11 @@ async def test_who_may_make_change_end_and_feature_offers(scene: OfferScene) -> 
     await world.member(scene.cafe, waiter, MemberRole.MEMBER)
     new = {"business": of(scene.cafe), "item": "Cake", "currentsSharePercent": 5}
     asked: dict[str, dict[str, Any]] = {
-        "createOffer": new, "updateOffer": {"id": offer, "item": "x"}, "deactivateOffer": {"id": offer},
+        "createOffer": new,
+        "updateOffer": {"id": offer, "item": "x"},
+        "deactivateOffer": {"id": offer},
         "featureOffer": {"id": offer, "isFeatured": True},
-    }  # fmt: skip
+    }
     for mutation, given in asked.items():
         assert await denied(scene, mutation, None, **given) == "UNAUTHENTICATED"
         for person in (stranger, waiter, scene.john):
@@ -252,9 +279,13 @@ async def test_lists_take_as_many_statements_for_20_offers_as_for_2(
     for number in range(20):
         shop = await world.community(f"shop-{number}", None, scene.mark, type=CollectiveType.BUSINESS)
         await world.do(
-            "createOffer", by=scene.mark, business=of(shop), item="Tea", currentsSharePercent=5,
+            "createOffer",
+            by=scene.mark,
+            business=of(shop),
+            item="Tea",
+            currentsSharePercent=5,
             monthlyLimit=3,
-        )  # fmt: skip
+        )
     businesses = """query($n: Int!) { collectives(first: $n, filter: {type: [BUSINESS]}) { nodes {
         slug ... on Business { offers(first: 3) { nodes { item redemptionCount } } } } } }"""
     for query, most in ((FULL, 3), (businesses, 3)):

@@ -27,11 +27,15 @@ async def history(scene: Scene, order_id: str) -> list[tuple[Any, ...]]:
     order = (await scene.world.ask(HISTORY, by=scene.holder, id=order_id))["order"]
     return [
         (
-            step["type"], step["fromStatus"], step["toStatus"], int(step["amount"]["minorUnits"]),
-            step["actor"] and step["actor"]["slug"].removesuffix(scene.suffix), step["reason"],
+            step["type"],
+            step["fromStatus"],
+            step["toStatus"],
+            int(step["amount"]["minorUnits"]),
+            step["actor"] and step["actor"]["slug"].removesuffix(scene.suffix),
+            step["reason"],
         )
         for step in order["actions"]
-    ]  # fmt: skip
+    ]
 
 
 async def test_a_gift_from_a_balance_is_paid_at_once(scene: Scene) -> None:
@@ -52,10 +56,15 @@ async def test_a_gift_makes_its_giver_a_backer_once(scene: Scene) -> None:
     for _ in range(2):
         done(await scene.donate("1.00"))
 
-    assert await scene.world.scalar(
-        "SELECT count(*) FROM member WHERE collective_id = :to AND member_id = :from AND role = :role",
-        to=scene.babel.id, role=MemberRole.BACKER, **{"from": scene.webpack.id},
-    ) == 1  # fmt: skip
+    assert (
+        await scene.world.scalar(
+            "SELECT count(*) FROM member WHERE collective_id = :to AND member_id = :from AND role = :role",
+            to=scene.babel.id,
+            role=MemberRole.BACKER,
+            **{"from": scene.webpack.id},
+        )
+        == 1
+    )
 
 
 async def test_a_gift_by_bank_transfer_waits_for_the_host(scene: Scene) -> None:
@@ -93,8 +102,10 @@ async def test_another_amount_needs_a_reason_and_the_first_stays_in_the_history(
     assert paid["order"]["approvedAmount"]["minorUnits"] == str(minor)
     assert await scene.world.balance(scene.babel) == (minor, 0)
     assert [(step[0], step[3], step[5]) for step in await history(scene, order_id)] == [
-        ("CREATE", 1000, None), ("APPROVE", minor, "what arrived"), ("PAY", minor, None),
-    ]  # fmt: skip
+        ("CREATE", 1000, None),
+        ("APPROVE", minor, "what arrived"),
+        ("PAY", minor, None),
+    ]
     await scene.world.audit_is_clean()
 
 
@@ -110,8 +121,10 @@ async def test_an_expense_may_be_approved_for_another_amount(scene: Scene, value
 
     assert await scene.world.balance(scene.webpack) == (10_000 - minor, 0)
     assert [(step[0], step[3], step[5]) for step in await history(scene, order_id)] == [
-        ("CREATE", 1000, None), ("APPROVE", minor, "receipts say so"), ("PAY", minor, None),
-    ]  # fmt: skip
+        ("CREATE", 1000, None),
+        ("APPROVE", minor, "receipts say so"),
+        ("PAY", minor, None),
+    ]
 
 
 async def test_the_same_amount_needs_no_reason(scene: Scene) -> None:
@@ -122,9 +135,13 @@ async def test_the_same_amount_needs_no_reason(scene: Scene) -> None:
 
 async def test_added_funds_are_paid_at_once(scene: Scene) -> None:
     added = await scene.world.do(
-        "addFunds", "order { id status from { slug } }", by=scene.holder, to=of(scene.babel),
-        amount=money("5.00"), **{"from": of(scene.payee)},
-    )  # fmt: skip
+        "addFunds",
+        "order { id status from { slug } }",
+        by=scene.holder,
+        to=of(scene.babel),
+        amount=money("5.00"),
+        **{"from": of(scene.payee)},
+    )
 
     assert status(added) == "PAID"
     assert added["order"]["from"] == {"slug": scene.payee.slug}
@@ -195,16 +212,22 @@ async def test_an_expense_paid_into_a_balance_is_paid_at_once(scene: Scene) -> N
 
 async def test_an_expense_of_items_adds_up(scene: Scene) -> None:
     made = await scene.world.do(
-        "submitExpense", "order { amount { minorUnits } items { description amount { minorUnits } } }",
-        by=scene.payee, to=of(scene.payee), **{"from": of(scene.webpack)},
-        items=[{"description": name, "amount": money(value)}
-               for name, value in (("train", "12.50"), ("bread", "0.75"))],
-    )  # fmt: skip
+        "submitExpense",
+        "order { amount { minorUnits } items { description amount { minorUnits } } }",
+        by=scene.payee,
+        to=of(scene.payee),
+        **{"from": of(scene.webpack)},
+        items=[
+            {"description": name, "amount": money(value)}
+            for name, value in (("train", "12.50"), ("bread", "0.75"))
+        ],
+    )
 
     assert made["order"]["amount"]["minorUnits"] == "1325"
     assert [(i["description"], i["amount"]["minorUnits"]) for i in made["order"]["items"]] == [
-        ("train", "1250"), ("bread", "75"),
-    ]  # fmt: skip
+        ("train", "1250"),
+        ("bread", "75"),
+    ]
 
 
 @pytest.mark.parametrize("reason", ["", "  \n"])
@@ -279,18 +302,16 @@ async def test_an_order_that_nobody_decides_expires(scene: Scene) -> None:
     world = scene.world
     made = [
         await scene.expense("10.00"),
-        done(await scene.donate("3.00", by=scene.payee, from_=scene.payee,
-                                paymentMethod="MANUAL")),
+        done(await scene.donate("3.00", by=scene.payee, from_=scene.payee, paymentMethod="MANUAL")),
         await scene.expense("11.00"),
-    ]  # fmt: skip
+    ]
     approved = await scene.expense("1.00")
     done(await scene.approve(approved))
     async with world.sessions() as session, session.begin():
         await session.execute(
             text('UPDATE "order" SET expires_at = :past WHERE id = ANY(:ids)'),
-            {"past": now() - timedelta(seconds=1),
-             "ids": [row_id(i) for i in (*made[:2], approved)]},
-        )  # fmt: skip
+            {"past": now() - timedelta(seconds=1), "ids": [row_id(i) for i in (*made[:2], approved)]},
+        )
 
     async with world.sessions() as session, session.begin():
         assert await decisions.expire(session) == 2
@@ -298,8 +319,9 @@ async def test_an_order_that_nobody_decides_expires(scene: Scene) -> None:
         assert await decisions.expire(session) == 0
 
     for order_id, amount, by in (
-        (made[0], 1000, scene.giver), (made[1], 300, scene.holder),
-    ):  # fmt: skip
+        (made[0], 1000, scene.giver),
+        (made[1], 300, scene.holder),
+    ):
         assert (await history(scene, order_id))[1:] == [("EXPIRE", "PENDING", "EXPIRED", amount, None, None)]
         assert code(await scene.approve(order_id, by=by)) == "INVALID_STATE"
     assert len(await history(scene, made[2])) == 1
@@ -327,19 +349,26 @@ async def test_many_orders_are_approved_with_a_result_for_each(scene: Scene) -> 
     ids = [rejected, also, own, "ord_nonsense", good, foreign, "txn_aaaa", dear]
 
     answer = await world.do(
-        "approveOrders", "results { id order { id status } errors { code } }", by=scene.giver,
+        "approveOrders",
+        "results { id order { id status } errors { code } }",
+        by=scene.giver,
         ids=ids,
-    )  # fmt: skip
+    )
 
     assert answer["errors"] == []
     results = answer["results"]
     assert [result["id"] for result in results] == ids
     found = {r["id"]: [e["code"] for e in r["errors"]] or r["order"]["status"] for r in results}
     assert found == {
-        rejected: ["INVALID_STATE"], own: ["SELF_APPROVAL"], "ord_nonsense": ["INVALID_INPUT"],
-        foreign: ["FORBIDDEN"], "txn_aaaa": ["INVALID_INPUT"], good: "APPROVED",
-        dear: ["INSUFFICIENT_FUNDS"], also: "APPROVED",
-    }  # fmt: skip
+        rejected: ["INVALID_STATE"],
+        own: ["SELF_APPROVAL"],
+        "ord_nonsense": ["INVALID_INPUT"],
+        foreign: ["FORBIDDEN"],
+        "txn_aaaa": ["INVALID_INPUT"],
+        good: "APPROVED",
+        dear: ["INSUFFICIENT_FUNDS"],
+        also: "APPROVED",
+    }
     assert all((r["order"] and r["order"]["id"]) == (None if r["errors"] else r["id"]) for r in results)
     assert await world.balance(scene.webpack) == (10_000, 10_000)
     await world.audit_is_clean()

@@ -32,8 +32,9 @@ async def cash(world: World, host: Collective, currency: str = "USD") -> int:
     held: int = await world.scalar(
         "SELECT coalesce(-sum(posted), 0)::bigint FROM ledger_account WHERE book_id = :id"
         " AND kind = 'CASH' AND currency = :currency",
-        id=host.id, currency=currency,
-    )  # fmt: skip
+        id=host.id,
+        currency=currency,
+    )
     return held
 
 
@@ -61,10 +62,13 @@ async def test_a_gift_is_refunded_in_parts_then_the_rest_and_the_host_covers_the
     parts.append(await scene.refund(order_id))
     assert status(parts[-1]) == "REFUNDED"
 
-    refunds = [t["amount"]["minorUnits"] for p in parts for t in p["transactions"]
-               if t["kind"] == "REFUND"]  # fmt: skip
-    covers = [int(t["amount"]["minorUnits"]) for p in parts for t in p["transactions"]
-              if t["kind"] == "PAYMENT_PROCESSOR_COVER"]  # fmt: skip
+    refunds = [t["amount"]["minorUnits"] for p in parts for t in p["transactions"] if t["kind"] == "REFUND"]
+    covers = [
+        int(t["amount"]["minorUnits"])
+        for p in parts
+        for t in p["transactions"]
+        if t["kind"] == "PAYMENT_PROCESSOR_COVER"
+    ]
     assert refunds == ["-1111", "-1", "-2221"]
     assert sum(covers) == fees["processor"]
     assert await world.balance(scene.webpack) == (10_000, 0)
@@ -275,9 +279,10 @@ async def test_a_part_too_small_for_the_payers_currency_leaves_the_ledger_whole(
 
 async def test_a_balance_is_posted_held_available_and_pending(scene: Scene) -> None:
     manual = done(
-        await scene.donate("7.00", by=scene.payee, from_=scene.payee, to=scene.webpack,
-                           paymentMethod="MANUAL")
-    )  # fmt: skip
+        await scene.donate(
+            "7.00", by=scene.payee, from_=scene.payee, to=scene.webpack, paymentMethod="MANUAL"
+        )
+    )
     held = await scene.expense("10.00")
     into = await scene.expense("3.00", payoutMethod="BALANCE")
     await scene.expense("2.00")
@@ -307,9 +312,12 @@ async def test_a_balance_of_the_past_has_the_postings_and_holds_of_then(scene: S
     found = [await balance(scene, scene.webpack, at=moment) for moment in moments]
 
     assert found == [
-        (0, 0, 0, 0), (10_000, 0, 10_000, 0), (9000, 0, 9000, 0), (9000, 2000, 7000, 0),
+        (0, 0, 0, 0),
+        (10_000, 0, 10_000, 0),
+        (9000, 0, 9000, 0),
+        (9000, 2000, 7000, 0),
         (7000, 0, 7000, 0),
-    ]  # fmt: skip
+    ]
     assert await balance(scene, scene.webpack) == (7500, 0, 7500, 0)
     # At the very moment of a posting it counts.
     last = await world.scalar("SELECT max(at)::text FROM posting")
@@ -350,14 +358,14 @@ async def test_each_part_of_a_refund_is_in_the_history(scene: Scene) -> None:
     found = await scene.world.ask(
         "query($id: ID!) { order(id: $id) { actions { type fromStatus toStatus reason"
         " amount { minorUnits } } transactions { kind refundOf { kind } refundedBy { kind } } } }",
-        by=scene.holder, id=order_id,
-    )  # fmt: skip
+        by=scene.holder,
+        id=order_id,
+    )
 
     assert [
         (a["type"], a["fromStatus"], a["toStatus"], a["amount"]["minorUnits"], a["reason"])
         for a in found["order"]["actions"][-2:]
-    ] == [("REFUND", "PAID", "PAID", "400", "half of it"),
-          ("REFUND", "PAID", "REFUNDED", "600", None)]  # fmt: skip
+    ] == [("REFUND", "PAID", "PAID", "400", "half of it"), ("REFUND", "PAID", "REFUNDED", "600", None)]
     assert found["order"]["transactions"] == [
         {"kind": "TRANSFER", "refundOf": None, "refundedBy": [{"kind": "REFUND"}] * 2},
         {"kind": "REFUND", "refundOf": {"kind": "TRANSFER"}, "refundedBy": []},
@@ -371,7 +379,11 @@ async def test_what_is_given_has_no_place_without_a_host(scene: Scene) -> None:
     assert code(await scene.donate("1.00", to=loose)) == "INVALID_STATE"
     assert code(await scene.donate("1.00", to=scene.webpack)) == "INVALID_INPUT"
     given = await scene.world.do(
-        "transferFunds", "order { id }", by=scene.friend, to=of(scene.webpack),
-        amount=money("1.00"), **{"from": of(loose)},
-    )  # fmt: skip
+        "transferFunds",
+        "order { id }",
+        by=scene.friend,
+        to=of(scene.webpack),
+        amount=money("1.00"),
+        **{"from": of(loose)},
+    )
     assert code(given) == "INVALID_STATE"

@@ -54,9 +54,10 @@ async def _transfer(scene: Scene) -> Call:
 
 async def _submit(scene: Scene) -> Call:
     given = {
-        "from": of(scene.webpack), "to": of(scene.payee),
+        "from": of(scene.webpack),
+        "to": of(scene.payee),
         "items": [{"description": "train", "amount": money("1.00")}],
-    }  # fmt: skip
+    }
     other = {"items": [{"description": "bus", "amount": money("1.00")}]}
     return Call("submitExpense", scene.payee, given, other)
 
@@ -69,9 +70,11 @@ async def _approve(scene: Scene) -> Call:
 async def _approve_into_a_balance(scene: Scene) -> Call:
     given = {"id": await scene.expense("3.00", payoutMethod="BALANCE")}
     return Call(
-        "approveOrder", scene.giver, given | {"amount": money("2.50"), "reason": "less"},
+        "approveOrder",
+        scene.giver,
+        given | {"amount": money("2.50"), "reason": "less"},
         {"amount": money("2.00")},
-    )  # fmt: skip
+    )
 
 
 async def _approve_a_gift(scene: Scene) -> Call:
@@ -113,11 +116,22 @@ async def _refund_a_part(scene: Scene) -> Call:
 CALLS: dict[str, Callable[[Scene], Awaitable[Call]]] = {
     made.__name__.strip("_"): made
     for made in (
-        _donate, _donate_manually, _add_funds, _transfer, _submit, _approve,
-        _approve_into_a_balance, _approve_a_gift, _approve_many, _reject, _pay, _cancel, _refund,
+        _donate,
+        _donate_manually,
+        _add_funds,
+        _transfer,
+        _submit,
+        _approve,
+        _approve_into_a_balance,
+        _approve_a_gift,
+        _approve_many,
+        _reject,
+        _pay,
+        _cancel,
+        _refund,
         _refund_a_part,
     )
-}  # fmt: skip
+}
 every_call = pytest.mark.parametrize("name", CALLS)
 
 
@@ -193,11 +207,7 @@ async def test_a_key_has_up_to_200_characters(scene: Scene, name: str) -> None:
     for bad in ("", "k" * 201):
         before = await scene.world.fingerprint()
         answer = await ask(scene, call, idempotencyKey=bad)
-        codes = [
-            error["code"]
-            for part in [answer, *answer.get("results", [])]
-            for error in part["errors"]
-        ]  # fmt: skip
+        codes = [error["code"] for part in [answer, *answer.get("results", [])] for error in part["errors"]]
         # An order of many is refused each by itself.
         assert set(codes) == {"INVALID_INPUT"}
         assert await scene.world.fingerprint() == before

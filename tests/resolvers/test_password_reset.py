@@ -265,7 +265,7 @@ async def test_a_sign_in_with_a_password_that_changes_meanwhile_is_refused(
         owner.execute("SELECT FROM credential FOR UPDATE")
         trying = asyncio.create_task(sign_in(world, password=PASSWORD))
         async with asyncio.timeout(10):
-            while not await world.scalar(waiting):  # noqa: ASYNC110 - the database tells nobody
+            while not await world.scalar(waiting):
                 await asyncio.sleep(0.01)
         owner.execute("UPDATE credential SET password_hash = 'another'")
     assert await trying == "INVALID_INPUT"

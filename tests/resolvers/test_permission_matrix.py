@@ -56,8 +56,9 @@ class Prepared:
                 given = {**given, "dryRun": True}
             body = await world.execute(
                 f"mutation($i: {name}Input!) {{ {mutation}(input: $i) {{ {each} errors {{ code }} }} }}",
-                by=by, i=given,
-            )  # fmt: skip
+                by=by,
+                i=given,
+            )
         if "errors" in body:
             assert len(body["errors"]) == 1, body
             return str(body["errors"][0]["extensions"]["code"])
@@ -126,7 +127,7 @@ async def still(prepared: Prepared) -> AsyncIterator[World]:
 
 
 def test_the_table_has_every_mutation() -> None:
-    root = schema()._schema.mutation_type  # noqa: SLF001 - graphql-core's own schema has no other way in
+    root = schema()._schema.mutation_type
     assert root is not None
     assert set(root.fields) - OPEN_TO_ALL == {mutation_of(case) for case in CASES}
 

@@ -71,10 +71,14 @@ async def test_figures_are_set_and_the_others_stay(world: World) -> None:
     )
     assert second["policy"].pop("validFrom") > first["policy"]["validFrom"]
     assert second["policy"] == {
-        "platformFeeBps": 500, "usdPerCurrent": "20", "redemptionFeeBps": 800, "checkInMinutes": 30,
-        "masterWeeklyLimit": {"value": "1.250", "currency": "CUR"}, "signupBonus": {"minorUnits": "1000"},
+        "platformFeeBps": 500,
+        "usdPerCurrent": "20",
+        "redemptionFeeBps": 800,
+        "checkInMinutes": 30,
+        "masterWeeklyLimit": {"value": "1.250", "currency": "CUR"},
+        "signupBonus": {"minorUnits": "1000"},
         "createdBy": {"slug": "platform-admin"},
-    }  # fmt: skip
+    }
     off = await set_policy(world, signupBonus=money("0", "CUR"))
     assert off["policy"]["signupBonus"] == {"minorUnits": "0"}
     assert await world.scalar("SELECT count(*) FROM fx_rate WHERE base = 'CUR'") == 1
@@ -105,8 +109,11 @@ async def test_a_policy_between_two_copies_the_one_before_and_the_later_rate_com
         assert found["fxRate"]["rate"] == rate
     history = (await world.ask(f"{{ platformPolicies {{ {FIGURES} }} }}"))["platformPolicies"]
     assert [(p["platformFeeBps"], p["usdPerCurrent"]) for p in history] == [
-        (700, "20"), (300, "22"), (300, "20"), (0, "20"),
-    ]  # fmt: skip
+        (700, "20"),
+        (300, "22"),
+        (300, "20"),
+        (0, "20"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -141,14 +148,20 @@ async def test_a_policy_that_cannot_be_stores_nothing(
 
 async def test_figures_set_at_the_same_time_all_stay(world: World) -> None:
     figures: list[dict[str, Any]] = [
-        {"platformFeeBps": 100}, {"redemptionFeeBps": 200}, {"checkInMinutes": 10}, {"usdPerCurrent": "21"}
-    ]  # fmt: skip
+        {"platformFeeBps": 100},
+        {"redemptionFeeBps": 200},
+        {"checkInMinutes": 10},
+        {"usdPerCurrent": "21"},
+    ]
     answers = await asyncio.gather(*(set_policy(world, **each) for each in figures))
     assert [answer["errors"] for answer in answers] == [[]] * 4
     found = (await world.ask(f"{{ platformPolicy {{ {FIGURES} }} }}"))["platformPolicy"]
     assert found == {
-        "platformFeeBps": 100, "redemptionFeeBps": 200, "checkInMinutes": 10, "usdPerCurrent": "21",
-    }  # fmt: skip
+        "platformFeeBps": 100,
+        "redemptionFeeBps": 200,
+        "checkInMinutes": 10,
+        "usdPerCurrent": "21",
+    }
 
 
 async def test_an_order_keeps_its_policy(world: World, engine: AsyncEngine) -> None:
@@ -162,8 +175,9 @@ async def test_an_order_keeps_its_policy(world: World, engine: AsyncEngine) -> N
         found = (await world.ask(query, by=scene.john))["orders"]["nodes"]
     assert [order["policy"]["usdPerCurrent"] for order in found] == ["20", "40"]
     assert len(statements(sent)) == 3  # the viewer, the orders, all their policies
-    funds = await world.do("addFunds", "order { policy { validFrom } }", by=world.admin,
-                           to=of(scene.john), amount=money("1.00"))  # fmt: skip
+    funds = await world.do(
+        "addFunds", "order { policy { validFrom } }", by=world.admin, to=of(scene.john), amount=money("1.00")
+    )
     assert funds["order"] == {"policy": None}
 
 
@@ -179,11 +193,15 @@ async def test_claiming_gives_the_bonus_once_where_there_is_one(world: World) ->
     assert [order.pop("policy") is not None for order in found] == [True]
     assert found == [
         {
-            "type": "BONUS", "status": "PAID", "from": {"slug": "commonweal"}, "createdBy": None,
-            "amount": {"minorUnits": "1000"}, "transactions": [{"kind": "BONUS"}],
+            "type": "BONUS",
+            "status": "PAID",
+            "from": {"slug": "commonweal"},
+            "createdBy": None,
+            "amount": {"minorUnits": "1000"},
+            "transactions": [{"kind": "BONUS"}],
             "actions": [{"type": "CREATE", "actor": None}, {"type": "PAY", "actor": None}],
         }
-    ]  # fmt: skip
+    ]
     issued = "SELECT posted FROM ledger_account WHERE kind = 'ISSUANCE' AND owner_id = :id"
     assert await world.scalar(issued, id=world.platform.id) == -1000
     assert (await world.ask("{ orders { nodes { id } } }"))["orders"]["nodes"] == []
@@ -226,9 +244,12 @@ async def test_one_of_many_claims_with_the_same_token_gets_the_bonus(world: Worl
 async def test_a_cap_of_the_platform_ends_the_bonus_and_keeps_nobody_out(world: World) -> None:
     await set_policy(world, signupBonus=money("1.000", "CUR"))
     capped = await world.do(
-        "setIssuanceCap", by=world.admin, nonprofit=of(world.platform), period="WEEK",
+        "setIssuanceCap",
+        by=world.admin,
+        nonprofit=of(world.platform),
+        period="WEEK",
         amount=money("1.500", "CUR"),
-    )  # fmt: skip
+    )
     assert capped["errors"] == []
     users = [await signed_up(world, f"new-{number}@commonweal.test") for number in range(2)]
     assert [await currents(world, user["slug"]) for user in users] == [1000, 0]

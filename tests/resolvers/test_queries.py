@@ -71,18 +71,30 @@ async def populate(crowd: Crowd) -> None:
     ]
     events = [
         Collective(
-            slug=f"event-{i}", type=CollectiveType.EVENT, name="Same", currency="USD", created_at=AT,
-            parent_id=club.id, starts_at=AT, ends_at=AT + timedelta(hours=1),
+            slug=f"event-{i}",
+            type=CollectiveType.EVENT,
+            name="Same",
+            currency="USD",
+            created_at=AT,
+            parent_id=club.id,
+            starts_at=AT,
+            ends_at=AT + timedelta(hours=1),
         )
         for i in range(MANY)
-    ]  # fmt: skip
+    ]
     orders = [
         Order(
-            type=OrderType.EXPENSE, status=OrderStatus.PENDING, from_id=club.id, to_id=crowd.other.id,
-            currency="USD", amount=1 + i, created_at=AT, created_by_id=crowd.ada.user.id,
+            type=OrderType.EXPENSE,
+            status=OrderStatus.PENDING,
+            from_id=club.id,
+            to_id=crowd.other.id,
+            currency="USD",
+            amount=1 + i,
+            created_at=AT,
+            created_by_id=crowd.ada.user.id,
         )
         for i in range(MANY)
-    ]  # fmt: skip
+    ]
     async with crowd.world.sessions() as session, session.begin():
         for rows in (users, events, members, orders):
             session.add_all(rows)
@@ -115,7 +127,10 @@ TRANSFERS = "transactions(filter: { kind: TRANSFER }"
 LISTS = {
     "collectives": ("collectives(filter: { type: [USER, EVENT] }, ", "Collective", "createdAt", True),
     "collectives by name": (
-        'collectives(filter: { search: "same" }, orderBy: NAME_ASC, ', "Collective", "name", False,
+        'collectives(filter: { search: "same" }, orderBy: NAME_ASC, ',
+        "Collective",
+        "name",
+        False,
     ),
     "members": ('collective(slug: "club") { members(role: MEMBER, ', "Member", "since", False),
     "events": ('collective(slug: "club") { events(', "Event", "startsAt", False),
@@ -124,12 +139,18 @@ LISTS = {
     "orders of a side": ('collective(slug: "club") { orders(', "Order", "createdAt", True),
     "transactions": (f"{TRANSFERS}, ", "Transaction", "createdAt", True),
     "transactions, oldest first": (
-        f"{TRANSFERS}, orderBy: CREATED_AT_ASC, ", "Transaction", "createdAt", False,
+        f"{TRANSFERS}, orderBy: CREATED_AT_ASC, ",
+        "Transaction",
+        "createdAt",
+        False,
     ),
     "transactions of a side": (
-        f'collective(slug: "other") {{ {TRANSFERS}, ', "Transaction", "createdAt", True,
+        f'collective(slug: "other") {{ {TRANSFERS}, ',
+        "Transaction",
+        "createdAt",
+        True,
     ),
-}  # fmt: skip
+}
 
 
 async def page(crowd: Crowd, name: str, first: int, after: str | None = None) -> dict[str, Any]:
@@ -195,10 +216,20 @@ async def test_a_page_that_cannot_be(crowd: Crowd, name: str) -> None:
             assert await problem(1, foreign) == ("INVALID_INPUT", ("after",)), other
     kind, value, row_id = orjson.loads(base64.urlsafe_b64decode(cursor))
     broken: list[Any] = [
-        [kind, value], [kind, None, row_id], [kind, value, 5], [kind, value, None], [kind, value, "x"],
-        [kind, 5, row_id], {"a": 1}, 5, None, "x",
-        [kind, "x\x00", row_id], [kind, [value], row_id], [kind, value, row_id, 1],
-    ]  # fmt: skip
+        [kind, value],
+        [kind, None, row_id],
+        [kind, value, 5],
+        [kind, value, None],
+        [kind, value, "x"],
+        [kind, 5, row_id],
+        {"a": 1},
+        5,
+        None,
+        "x",
+        [kind, "x\x00", row_id],
+        [kind, [value], row_id],
+        [kind, value, row_id, 1],
+    ]
     texts = [base64.urlsafe_b64encode(orjson.dumps(b)).decode() for b in broken]
     for text in (*texts, "", "x", "é", cursor[:-4], cursor[4:], "A" * 10_000):
         assert await problem(1, text) == ("INVALID_INPUT", ("after",)), text
@@ -259,10 +290,14 @@ async def test_node_and_nodes_give_any_type_and_null_for_what_is_not_there(crowd
     world, fields = crowd.world, "__typename id"
     ada, club, host = (public_id("Collective", row.id) for row in (crowd.ada.user, crowd.club, crowd.host))
     known = [
-        ("User", ada), ("Community", club), ("Nonprofit", host), ("Event", min(crowd.expected["Event"])),
-        ("Member", min(crowd.expected["Member"])), ("Order", min(crowd.expected["Order"])),
+        ("User", ada),
+        ("Community", club),
+        ("Nonprofit", host),
+        ("Event", min(crowd.expected["Event"])),
+        ("Member", min(crowd.expected["Member"])),
+        ("Order", min(crowd.expected["Order"])),
         ("Transaction", min(crowd.expected["Transaction"])),
-    ]  # fmt: skip
+    ]
     unknown = [public_id(kind, crowd.ada.user.id) for kind in public_ids.PREFIXES if kind != "Collective"]
     asked = [row_id for _, row_id in known] + unknown + [known[0][1]]
     found = await world.ask(f"query($i: [ID!]!) {{ nodes(ids: $i) {{ {fields} }} }}", i=asked)
@@ -276,11 +311,15 @@ async def test_node_and_nodes_give_any_type_and_null_for_what_is_not_there(crowd
 async def test_an_id_of_another_type_or_of_none_is_refused(crowd: Crowd) -> None:
     order, club = min(crowd.expected["Order"]), public_id("Collective", crowd.club.id)
     for query, given in (
-        ("order(id: $i) { id }", club), ("transaction(id: $i) { id }", order),
-        ("collective(id: $i) { id }", order), ("transactions(filter: { order: $i }) { totalCount }", club),
-        ("node(id: $i) { id }", "ord_x"), ("node(id: $i) { id }", ""),
-        ("node(id: $i) { id }", "user_" + club[4:]), ("nodes(ids: [$i]) { id }", "col_" + "a" * 100),
-    ):  # fmt: skip
+        ("order(id: $i) { id }", club),
+        ("transaction(id: $i) { id }", order),
+        ("collective(id: $i) { id }", order),
+        ("transactions(filter: { order: $i }) { totalCount }", club),
+        ("node(id: $i) { id }", "ord_x"),
+        ("node(id: $i) { id }", ""),
+        ("node(id: $i) { id }", "user_" + club[4:]),
+        ("nodes(ids: [$i]) { id }", "col_" + "a" * 100),
+    ):
         body = await crowd.world.execute(f"query($i: ID!) {{ {query} }}", i=given)
         assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"], query
     many = await crowd.world.execute("query($i: [ID!]!) { nodes(ids: $i) { id } }", i=[club] * 101)

@@ -51,19 +51,24 @@ async def test_the_business_corrects_the_price_with_a_reason(
 ) -> None:
     order_id = done(await scene.redeem(await scene.offer()))
     assert await refused(scene, "approveOrder", order_id, amount=money(price)) == (
-        "INVALID_INPUT", "input.reason",
-    )  # fmt: skip
+        "INVALID_INPUT",
+        "input.reason",
+    )
     approved = await scene.decide("approveOrder", order_id, amount=money(price), reason="see the bill")
     found = approved["order"]
     assert (found["price"], found["approvedPrice"]) == ({"value": "20.00"}, {"value": price})
     assert (found["amount"]["value"], found["approvedAmount"]["value"]) == ("0.250", currents)
     assert found["payout"]["value"] == payout
     assert [(a["type"], a["reason"], a["amount"]["value"]) for a in found["actions"]] == [
-        ("CREATE", None, "0.250"), ("APPROVE", "see the bill", currents),
-    ]  # fmt: skip
+        ("CREATE", None, "0.250"),
+        ("APPROVE", "see the bill", currents),
+    ]
     assert await scene.balance(scene.john, "CUR") == {
-        "posted": left, "held": "0.000", "available": left, "pending": "0.000",
-    }  # fmt: skip
+        "posted": left,
+        "held": "0.000",
+        "available": left,
+        "pending": "0.000",
+    }
     assert (await scene.balance(scene.john, "USD"))["pending"] == payout
     await scene.decide("payOrder", order_id)
     assert (await scene.balance(scene.john, "USD"))["available"] == payout
@@ -203,9 +208,11 @@ async def test_each_step_writes_to_whom_it_concerns(scene: OfferScene) -> None:
         ).all()
     sent = {(template, recipient) for template, recipient, _ in rows}
     assert sent == {
-        ("redemption_requested", scene.mark.email), ("redemption_requested", scene.ann.email),
-        ("redemption_approved", scene.john.email), ("redemption_paid", scene.john.email),
-    }  # fmt: skip
+        ("redemption_requested", scene.mark.email),
+        ("redemption_requested", scene.ann.email),
+        ("redemption_approved", scene.john.email),
+        ("redemption_paid", scene.john.email),
+    }
     for template, _, payload in rows:
         subject, body = render(template, payload, public_url="http://here")
         assert "0.250 CUR" in subject + body
@@ -227,7 +234,13 @@ async def test_a_purchase_is_for_those_concerned_alone(scene: OfferScene) -> Non
         assert (await world.ask(query, by=viewer, i=order_id))["order"] is None
     for viewer in (scene.john, scene.ann, world.admin):
         assert (await world.ask(query, by=viewer, i=order_id))["order"] == {
-            "status": "APPROVED", "price": {"value": "20.00"}, "approvedPrice": {"value": "20.00"},
-            "payout": {"value": "4.50"}, "payoutFee": {"value": "0.50"}, "caps": [],
-            "place": "Main Street", "receiptText": "Table 4", "transactions": [{"kind": "REDEMPTION"}],
-        }  # fmt: skip
+            "status": "APPROVED",
+            "price": {"value": "20.00"},
+            "approvedPrice": {"value": "20.00"},
+            "payout": {"value": "4.50"},
+            "payoutFee": {"value": "0.50"},
+            "caps": [],
+            "place": "Main Street",
+            "receiptText": "Table 4",
+            "transactions": [{"kind": "REDEMPTION"}],
+        }

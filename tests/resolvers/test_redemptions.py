@@ -50,34 +50,50 @@ async def test_the_worked_example(scene: OfferScene) -> None:
     assert (order["type"], order["status"], asked["caps"]) == ("REDEMPTION", "PENDING", [])
     assert (order["amount"], order["price"]) == ({"value": "0.250", "currency": "CUR"}, {"value": "20.00"})
     assert (order["payout"], order["payoutFee"]) == (
-        {"value": "4.50", "currency": "USD"}, {"value": "0.50"},
-    )  # fmt: skip
+        {"value": "4.50", "currency": "USD"},
+        {"value": "0.50"},
+    )
     assert (order["from"]["slug"], order["to"]["slug"]) == ("john", "cafe")
     assert await scene.balance(scene.john, "CUR") == {
-        "posted": "30.000", "held": "0.250", "available": "29.750", "pending": "0.000",
-    }  # fmt: skip
+        "posted": "30.000",
+        "held": "0.250",
+        "available": "29.750",
+        "pending": "0.000",
+    }
     assert (await scene.balance(scene.john, "USD"))["pending"] == "4.50"
     assert await scene.balance(scene.cafe, "CUR") == {
-        "posted": "0.000", "held": "0.000", "available": "0.000", "pending": "0.250",
-    }  # fmt: skip
+        "posted": "0.000",
+        "held": "0.000",
+        "available": "0.000",
+        "pending": "0.250",
+    }
     await scene.world.audit_is_clean()
 
     approved = await scene.decide("approveOrder", order_id)
     assert status(approved) == "APPROVED"
     assert approved["order"]["approvedPrice"] == {"value": "20.00"}
     assert await scene.balance(scene.john, "CUR") == {
-        "posted": "29.750", "held": "0.000", "available": "29.750", "pending": "0.000",
-    }  # fmt: skip
+        "posted": "29.750",
+        "held": "0.000",
+        "available": "29.750",
+        "pending": "0.000",
+    }
     assert (await scene.balance(scene.cafe, "CUR"))["available"] == "0.250"
     assert await scene.balance(scene.john, "USD") == {
-        "posted": "0.00", "held": "0.00", "available": "0.00", "pending": "4.50",
-    }  # fmt: skip
+        "posted": "0.00",
+        "held": "0.00",
+        "available": "0.00",
+        "pending": "4.50",
+    }
     await scene.world.audit_is_clean()
 
     assert status(await scene.decide("payOrder", order_id)) == "PAID"
     assert await scene.balance(scene.john, "USD") == {
-        "posted": "4.50", "held": "0.00", "available": "4.50", "pending": "0.00",
-    }  # fmt: skip
+        "posted": "4.50",
+        "held": "0.00",
+        "available": "4.50",
+        "pending": "0.00",
+    }
     assert (await scene.balance(scene.world.platform, "USD"))["posted"] == "95.50"
     await scene.world.audit_is_clean()
 
@@ -92,8 +108,9 @@ async def test_the_dollars_are_three_lines_so_that_the_fee_shows(scene: OfferSce
             toHostAmount { value } toCollectiveAmount { value } fromCollectiveAmount { value }
             platformFeeInHostCurrency { value }
             postings { account { owner { slug } } amount { value } } } } }""",
-        by=scene.world.admin, i=order_id,
-    )  # fmt: skip
+        by=scene.world.admin,
+        i=order_id,
+    )
     moved, paid = found["order"]["transactions"]
     assert (moved["kind"], moved["amount"]) == ("REDEMPTION", {"value": "0.250", "currency": "CUR"})
     assert (moved["fromCollective"]["slug"], moved["toCollective"]["slug"]) == ("john", "cafe")
@@ -101,12 +118,15 @@ async def test_the_dollars_are_three_lines_so_that_the_fee_shows(scene: OfferSce
     assert (paid["fromCollective"]["slug"], paid["toCollective"]["slug"]) == ("commonweal", "john")
     assert paid["fromHost"] == paid["toHost"] == moved["fromHost"] == {"slug": "commonweal"}
     assert (paid["fromCollectiveAmount"], paid["platformFeeInHostCurrency"]) == (
-        {"value": "-5.00"}, {"value": "0.50"},
-    )  # fmt: skip
+        {"value": "-5.00"},
+        {"value": "0.50"},
+    )
     assert paid["toHostAmount"] == paid["toCollectiveAmount"] == {"value": "4.50"}
     assert [(p["account"]["owner"]["slug"], p["amount"]["value"]) for p in paid["postings"]] == [
-        ("commonweal", "-5.00"), ("commonweal", "0.50"), ("john", "4.50"),
-    ]  # fmt: skip
+        ("commonweal", "-5.00"),
+        ("commonweal", "0.50"),
+        ("john", "4.50"),
+    ]
 
 
 async def test_a_rejected_redemption_gives_the_currents_back(scene: OfferScene) -> None:

@@ -190,9 +190,12 @@ async def test_people_are_invited_by_address_and_by_name_and_one_that_fails_leav
     event = await scene.event(capacity=4)
     new = f"new{scene.suffix}@commonweal.test"
     results = await invite(
-        scene, event, message="Do come", emails=[ann.email.upper(), "nobody", new, new, guest.email],
+        scene,
+        event,
+        message="Do come",
+        emails=[ann.email.upper(), "nobody", new, new, guest.email],
         users=[of(bob), {"slug": "unknown"}, of(scene.nonprofit), of(ann)],
-    )  # fmt: skip
+    )
     assert [r["email"] for r in results] == [ann.email.upper(), "nobody", new, new, guest.email, *[None] * 4]
     found = [r["errors"] or r["member"]["role"] for r in results]
     invalid = [{"code": "INVALID_INPUT", "path": ["input", "emails", "1"]}]

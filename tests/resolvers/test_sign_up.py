@@ -62,10 +62,14 @@ async def merged(world: World, email: str) -> None:
     into = await world.person("into")
     await world.add(
         gone := Collective(
-            slug="gone", type=CollectiveType.USER, name="Gone", currency="USD", archived_at=now(),
+            slug="gone",
+            type=CollectiveType.USER,
+            name="Gone",
+            currency="USD",
+            archived_at=now(),
             merged_into_id=into.user.id,
         )
-    )  # fmt: skip
+    )
     await world.add(MergedEmail(email=email, user_id=gone.id))
 
 
@@ -98,9 +102,10 @@ async def test_the_mail_tells_the_owner_of_the_address(world: World) -> None:
     for email in (known.email, "merged@example.org", "new@example.org"):
         await signed_up(world, email=email)
     assert await mails(world) == [
-        ("address_in_use", known.email), ("address_in_use", "merged@example.org"),
+        ("address_in_use", known.email),
+        ("address_in_use", "merged@example.org"),
         ("verify_email", "new@example.org"),
-    ]  # fmt: skip
+    ]
     assert await world.scalar("SELECT count(*) FROM credential WHERE email = 'merged@example.org'") == 0
 
 
@@ -196,9 +201,14 @@ async def test_a_user_who_proved_no_address_is_the_side_of_an_order(world: World
     club = await world.community("club", await world.host("host", holder), holder)
     await world.person("ghost", claimed=False)
     done = await world.do(
-        "submitExpense", "order { toCollective: to { slug } }", by=holder, to={"slug": "ghost"},
-        amount={"value": "5.00", "currency": "USD"}, description="Snacks", **{"from": of(club)},
-    )  # fmt: skip
+        "submitExpense",
+        "order { toCollective: to { slug } }",
+        by=holder,
+        to={"slug": "ghost"},
+        amount={"value": "5.00", "currency": "USD"},
+        description="Snacks",
+        **{"from": of(club)},
+    )
     assert done == {"order": {"toCollective": {"slug": "ghost"}}, "errors": []}
 
 
@@ -206,8 +216,9 @@ async def asked(world: World, *, email: str, address: str = "192.0.2.1", demo: b
     """Sign up from a network address; return the error's code, or OK."""
     request = unit_of_work.Request(
         query="mutation($i: SignUpInput!) { signUp(input: $i) { user { id } errors { code path } } }",
-        variables={"i": ADA | {"email": email}}, address=address,
-    )  # fmt: skip
+        variables={"i": ADA | {"email": email}},
+        address=address,
+    )
     answer = await unit_of_work.execute(request, sessions=world.sessions, settings=world.settings, demo=demo)
     payload = answer.body["data"]["signUp"]
     if not payload["errors"]:

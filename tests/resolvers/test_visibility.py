@@ -15,9 +15,19 @@ from tests.conftest import MakeDatabase
 from tests.factories import Person, World, money, of, public_id
 
 VIEWERS = [
-    "anonymous", "stranger", "donor", "friend", "guest", "fan", "applicant", "accountant", "admin",
-    "co_admin", "host_admin", "auditor",
-]  # fmt: skip
+    "anonymous",
+    "stranger",
+    "donor",
+    "friend",
+    "guest",
+    "fan",
+    "applicant",
+    "accountant",
+    "admin",
+    "co_admin",
+    "host_admin",
+    "auditor",
+]
 CLUB, HAVEN, EVENT = {"slug": "club"}, {"slug": "haven"}, {"slug": "secret-ball"}
 ADMINS = "admin co_admin"
 CLUBS = f"{ADMINS} accountant"
@@ -82,127 +92,209 @@ SOON = (now() + timedelta(days=7)).isoformat()
 CONCERNED = f"donor {CLUBS} host_admin auditor"
 BALANCE = "postings { balanceAfter { minorUnits } account { balance { minorUnits } } }"
 SECRETS: dict[str, Secret] = {
-    "private event": Secret("<event>", f"guest {CLUBS} auditor", (
-        '{ collective(slug: "secret-ball") { id } }',
-        '{ collective(slug: "<old_slug>") { id } }',
-        '{ collective(id: "<event>") { id } }',
-        *by_id("event"),
-        "{ collectives(first: 100) { nodes { id } edges { node { id } } } }",
-        "{ collectives(filter: { type: EVENT }, orderBy: NAME_ASC) { nodes { id } } }",
-        '{ collectives(filter: { search: "secret", isArchived: null }) { nodes { id } } }',
-        '{ collective(slug: "club") { events { nodes { id } edges { node { id } } } } }',
-        '{ collective(slug: "guest") { memberOf { nodes { collective { id } } } } }',
-        '{ node(id: "<guest_member>") { ... on Member { collective { id } } } }',
-    )),
-    "member of a private event": Secret("<guest_member>", f"guest {CLUBS} auditor", (
-        *by_id("guest_member"),
-        '{ collective(slug: "guest") { memberOf { nodes { id } edges { node { id } } } } }',
-    )),
-    "pending donation": Secret("<donation>", CONCERNED, (
-        *order_paths("donation"),
-        '{ collective(slug: "club") { orders(first: 100) { nodes { id } edges { node { id } } } } }',
-        '{ orders(filter: { from: { slug: "donor" }, to: { slug: "club" } }) { nodes { id } } }',
-    )),
+    "private event": Secret(
+        "<event>",
+        f"guest {CLUBS} auditor",
+        (
+            '{ collective(slug: "secret-ball") { id } }',
+            '{ collective(slug: "<old_slug>") { id } }',
+            '{ collective(id: "<event>") { id } }',
+            *by_id("event"),
+            "{ collectives(first: 100) { nodes { id } edges { node { id } } } }",
+            "{ collectives(filter: { type: EVENT }, orderBy: NAME_ASC) { nodes { id } } }",
+            '{ collectives(filter: { search: "secret", isArchived: null }) { nodes { id } } }',
+            '{ collective(slug: "club") { events { nodes { id } edges { node { id } } } } }',
+            '{ collective(slug: "guest") { memberOf { nodes { collective { id } } } } }',
+            '{ node(id: "<guest_member>") { ... on Member { collective { id } } } }',
+        ),
+    ),
+    "member of a private event": Secret(
+        "<guest_member>",
+        f"guest {CLUBS} auditor",
+        (
+            *by_id("guest_member"),
+            '{ collective(slug: "guest") { memberOf { nodes { id } edges { node { id } } } } }',
+        ),
+    ),
+    "pending donation": Secret(
+        "<donation>",
+        CONCERNED,
+        (
+            *order_paths("donation"),
+            '{ collective(slug: "club") { orders(first: 100) { nodes { id } edges { node { id } } } } }',
+            '{ orders(filter: { from: { slug: "donor" }, to: { slug: "club" } }) { nodes { id } } }',
+        ),
+    ),
     "funds added to a person": Secret("<funds>", "donor auditor", order_paths("funds")),
-    "user-to-user order": Secret("<gift>", "donor friend auditor", (
-        *order_paths("gift"),
-        "{ transactions(first: 100) { nodes { order { id } } } }",
-        '{ transaction(id: "<given>") { order { id } } }',
-    )),
+    "user-to-user order": Secret(
+        "<gift>",
+        "donor friend auditor",
+        (
+            *order_paths("gift"),
+            "{ transactions(first: 100) { nodes { order { id } } } }",
+            '{ transaction(id: "<given>") { order { id } } }',
+        ),
+    ),
     "user-to-user transaction": Secret("<given>", "donor friend auditor", transaction_paths("id")),
-    "its refund": Secret("<taken>", "donor friend auditor", (
-        *by_id("taken"),
-        "{ transactions(filter: { kind: REFUND }) { nodes { id } } }",
-        *transaction_paths("refundedBy { id }"),
-    )),
-    "follower": Secret("<fan_member>", f"fan {CLUBS} auditor", (
-        *by_id("fan_member"),
-        '{ collective(slug: "club") { members(role: FOLLOWER) { nodes { id } } } }',
-        '{ collective(slug: "club") { members(first: 100) { edges { node { id } } } } }',
-        '{ collective(slug: "fan") { memberOf { nodes { id } } } }',
-        "{ collectives(first: 100) { nodes { members { nodes { id } } memberOf { nodes { id } } } } }",
-    )),
-    "follower of a private event": Secret("<event_fan>", f"guest {CLUBS} auditor", (
-        *by_id("event_fan"),
-        '{ collective(slug: "guest") { memberOf { nodes { id } } } }',
-        '{ collective(slug: "secret-ball") { members { nodes { id } } } }',
-    )),
-    "invitation": Secret("SECRET-invitation", f"friend {ADMINS} auditor",
-        by_id("invitation", "... on Invitation { message }")),
-    "invitation to a private event": Secret("SECRET-ball", f"friend {ADMINS} auditor",
-        by_id("event_invitation", "... on Invitation { message }")),
+    "its refund": Secret(
+        "<taken>",
+        "donor friend auditor",
+        (
+            *by_id("taken"),
+            "{ transactions(filter: { kind: REFUND }) { nodes { id } } }",
+            *transaction_paths("refundedBy { id }"),
+        ),
+    ),
+    "follower": Secret(
+        "<fan_member>",
+        f"fan {CLUBS} auditor",
+        (
+            *by_id("fan_member"),
+            '{ collective(slug: "club") { members(role: FOLLOWER) { nodes { id } } } }',
+            '{ collective(slug: "club") { members(first: 100) { edges { node { id } } } } }',
+            '{ collective(slug: "fan") { memberOf { nodes { id } } } }',
+            "{ collectives(first: 100) { nodes { members { nodes { id } } memberOf { nodes { id } } } } }",
+        ),
+    ),
+    "follower of a private event": Secret(
+        "<event_fan>",
+        f"guest {CLUBS} auditor",
+        (
+            *by_id("event_fan"),
+            '{ collective(slug: "guest") { memberOf { nodes { id } } } }',
+            '{ collective(slug: "secret-ball") { members { nodes { id } } } }',
+        ),
+    ),
+    "invitation": Secret(
+        "SECRET-invitation", f"friend {ADMINS} auditor", by_id("invitation", "... on Invitation { message }")
+    ),
+    "invitation to a private event": Secret(
+        "SECRET-ball", f"friend {ADMINS} auditor", by_id("event_invitation", "... on Invitation { message }")
+    ),
     "invitations of one's own": Secret("SECRET-invitation", "friend", ("{ myInvitations { message } }",)),
-    "host application": Secret("SECRET-application", "applicant host_admin auditor", (
-        *by_id("application", "... on HostApplication { message }"),
-        '{ collective(slug: "haven") { ... on Organization { hostApplications { message } } } }',
-    )),
-    "balance of a person": Secret('"67700"', "donor auditor", (
-        *collective_paths("balances { posted { minorUnits } available { minorUnits } }"),
-        '{ collective(slug: "donor") { balance(currency: "USD") { posted { minorUnits } } } }',
-        *collective_paths('balances(asOf: "2100-01-01T00:00Z") { posted { minorUnits } }'),
-    )),
-    "postings of a person": Secret('"66669"', "donor auditor", (
-        f'{{ order(id: "<paid>") {{ transactions {{ {BALANCE} }} }} }}',
-        f"{{ transactions(first: 100) {{ nodes {{ {BALANCE} }} }} }}",
-        f'{{ collective(slug: "donor") {{ transactions {{ nodes {{ {BALANCE} }} }} }} }}',
-    )),
-    "cash of a host, which is open": Secret('"-122456"', " ".join(VIEWERS), (
-        '{ collective(slug: "haven") { ... on Organization { ledgerAccounts { balance { minorUnits } } } } }',
-        f'{{ order(id: "<paid>") {{ transactions {{ {BALANCE} }} }} }}',
-        f"{{ transactions(first: 100) {{ nodes {{ {BALANCE} }} }} }}",
-    )),
-    "payout method": Secret("SECRET-iban", "friend host_admin auditor", (
-        *order_paths("expense", "payoutMethod { details }"),
-        *by_id("payout", "... on PayoutMethod { details }"),
-        '{ collective(slug: "friend") { payoutMethods { details } } }',
-        '{ order(id: "<expense>") { to { payoutMethods { details } } } }',
-        "{ collectives(first: 100) { nodes { payoutMethods { details } } } }",
-    )),
+    "host application": Secret(
+        "SECRET-application",
+        "applicant host_admin auditor",
+        (
+            *by_id("application", "... on HostApplication { message }"),
+            '{ collective(slug: "haven") { ... on Organization { hostApplications { message } } } }',
+        ),
+    ),
+    "balance of a person": Secret(
+        '"67700"',
+        "donor auditor",
+        (
+            *collective_paths("balances { posted { minorUnits } available { minorUnits } }"),
+            '{ collective(slug: "donor") { balance(currency: "USD") { posted { minorUnits } } } }',
+            *collective_paths('balances(asOf: "2100-01-01T00:00Z") { posted { minorUnits } }'),
+        ),
+    ),
+    "postings of a person": Secret(
+        '"66669"',
+        "donor auditor",
+        (
+            f'{{ order(id: "<paid>") {{ transactions {{ {BALANCE} }} }} }}',
+            f"{{ transactions(first: 100) {{ nodes {{ {BALANCE} }} }} }}",
+            f'{{ collective(slug: "donor") {{ transactions {{ nodes {{ {BALANCE} }} }} }} }}',
+        ),
+    ),
+    "cash of a host, which is open": Secret(
+        '"-122456"',
+        " ".join(VIEWERS),
+        (
+            '{ collective(slug: "haven") { ... on Organization { '
+            "ledgerAccounts { balance { minorUnits } } } } }",
+            f'{{ order(id: "<paid>") {{ transactions {{ {BALANCE} }} }} }}',
+            f"{{ transactions(first: 100) {{ nodes {{ {BALANCE} }} }} }}",
+        ),
+    ),
+    "payout method": Secret(
+        "SECRET-iban",
+        "friend host_admin auditor",
+        (
+            *order_paths("expense", "payoutMethod { details }"),
+            *by_id("payout", "... on PayoutMethod { details }"),
+            '{ collective(slug: "friend") { payoutMethods { details } } }',
+            '{ order(id: "<expense>") { to { payoutMethods { details } } } }',
+            "{ collectives(first: 100) { nodes { payoutMethods { details } } } }",
+        ),
+    ),
     "email": Secret("donor@commonweal.test", "donor auditor", collective_paths("... on User { email }")),
     "legal name of a person": Secret("SECRET-name", "donor auditor", collective_paths("legalName")),
     "location of a person": Secret("SECRET-place", "donor auditor", collective_paths("location")),
-    "legal name of a collective": Secret("SECRET-law", f"{CLUBS} auditor", (
-        '{ collective(slug: "club") { legalName } }',
-        '{ order(id: "<paid>") { to { legalName } } }',
-        "{ collectives(first: 100) { nodes { legalName } } }",
-        '{ collective(slug: "admin") { memberOf { nodes { collective { legalName } } } } }',
-    )),
-    "legal name of a private event's": Secret("SECRET-event", f"{CLUBS} auditor", (
-        '{ collective(slug: "secret-ball") { legalName } }',
-        '{ collective(slug: "guest") { memberOf { nodes { collective { legalName } } } } }',
-    )),
-    "private message": Secret("SECRET-message", CONCERNED, (
-        *order_paths("paid", "privateMessage"),
-        "{ transactions(first: 100) { nodes { order { privateMessage } } } }",
-        '{ collective(slug: "club") { orders(first: 100) { nodes { privateMessage } } } }',
-    )),
-    "receipts": Secret("SECRET-receipt", f"friend {CLUBS} host_admin auditor",
-        order_paths("expense", "receipts")),
-    "reason of a changed amount": Secret("SECRET-why", f"friend {CLUBS} host_admin auditor",
-        order_paths("expense", "actions { reason }")),
+    "legal name of a collective": Secret(
+        "SECRET-law",
+        f"{CLUBS} auditor",
+        (
+            '{ collective(slug: "club") { legalName } }',
+            '{ order(id: "<paid>") { to { legalName } } }',
+            "{ collectives(first: 100) { nodes { legalName } } }",
+            '{ collective(slug: "admin") { memberOf { nodes { collective { legalName } } } } }',
+        ),
+    ),
+    "legal name of a private event's": Secret(
+        "SECRET-event",
+        f"{CLUBS} auditor",
+        (
+            '{ collective(slug: "secret-ball") { legalName } }',
+            '{ collective(slug: "guest") { memberOf { nodes { collective { legalName } } } } }',
+        ),
+    ),
+    "private message": Secret(
+        "SECRET-message",
+        CONCERNED,
+        (
+            *order_paths("paid", "privateMessage"),
+            "{ transactions(first: 100) { nodes { order { privateMessage } } } }",
+            '{ collective(slug: "club") { orders(first: 100) { nodes { privateMessage } } } }',
+        ),
+    ),
+    "receipts": Secret(
+        "SECRET-receipt", f"friend {CLUBS} host_admin auditor", order_paths("expense", "receipts")
+    ),
+    "reason of a changed amount": Secret(
+        "SECRET-why", f"friend {CLUBS} host_admin auditor", order_paths("expense", "actions { reason }")
+    ),
     "reason of a refund": Secret("SECRET-refund", CONCERNED, order_paths("paid", "actions { reason }")),
-    "reason of a refund, by its transaction": Secret("SECRET-refund", "", (
-        *order_paths("paid", "transactions { description }"),
-        "{ transactions(filter: { kind: REFUND }) { nodes { description } } }",
-    )),
-    "access token": Secret("SECRET-token", "donor", (
-        "{ myAccessTokens { name } }", *by_id("token", "... on AccessToken { name }"),
-    )),
-}  # fmt: skip
+    "reason of a refund, by its transaction": Secret(
+        "SECRET-refund",
+        "",
+        (
+            *order_paths("paid", "transactions { description }"),
+            "{ transactions(filter: { kind: REFUND }) { nodes { description } } }",
+        ),
+    ),
+    "access token": Secret(
+        "SECRET-token",
+        "donor",
+        (
+            "{ myAccessTokens { name } }",
+            *by_id("token", "... on AccessToken { name }"),
+        ),
+    ),
+}
 COUNTS = [
     # query, the number for those who see the hidden one, who they are, the number for all others
     ('{ collective(slug: "club") { events { totalCount } } }', 2, f"guest {CLUBS} auditor", 1),
     ("{ collectives(filter: { type: EVENT }) { totalCount } }", 2, f"guest {CLUBS} auditor", 1),
     ('{ collective(slug: "fan") { memberOf { totalCount } } }', 1, f"fan {CLUBS} auditor", 0),
     ('{ collective(slug: "club") { members(role: FOLLOWER) { totalCount } } }', 1, f"{CLUBS} auditor fan", 0),
-    ('{ collective(slug: "guest") { memberOf(role: MEMBER) { totalCount } } }', 1,
-     f"guest {CLUBS} auditor", 0),
+    (
+        '{ collective(slug: "guest") { memberOf(role: MEMBER) { totalCount } } }',
+        1,
+        f"guest {CLUBS} auditor",
+        0,
+    ),
     ("{ orders(filter: { type: DONATION, status: PENDING }) { totalCount } }", 1, CONCERNED, 0),
     ("{ transactions(filter: { kind: TRANSFER }) { totalCount } }", 1, "donor friend auditor", 0),
-    ('{ collective(slug: "friend") { orders(filter: { type: TRANSFER }) { totalCount } } }', 1,
-     "donor friend auditor", 0),
+    (
+        '{ collective(slug: "friend") { orders(filter: { type: TRANSFER }) { totalCount } } }',
+        1,
+        "donor friend auditor",
+        0,
+    ),
     ('{ collective(slug: "friend") { transactions { totalCount } } }', 2, "donor friend auditor", 0),
-]  # fmt: skip
+]
 
 
 @dataclass
@@ -285,17 +377,42 @@ async def requests(hidden: Hidden) -> None:
         text: dict[str, Any] = {"collective": collective, "message": message}
         made = await did("inviteMember", "invitation { id }", "admin", **text, **friend)
         ids[name] = made["invitation"]["id"]
-    made = await did("applyToHost", "application { id }", "applicant", collective={"slug": "novice"},
-                     host=HAVEN, message="SECRET-application")  # fmt: skip
+    made = await did(
+        "applyToHost",
+        "application { id }",
+        "applicant",
+        collective={"slug": "novice"},
+        host=HAVEN,
+        message="SECRET-application",
+    )
     ids["application"] = made["application"]["id"]
-    made = await did("createPayoutMethod", "payoutMethod { id }", "friend", collective={"slug": "friend"},
-                     name="Bank", type="BANK_ACCOUNT", details={"iban": "SECRET-iban"})  # fmt: skip
+    made = await did(
+        "createPayoutMethod",
+        "payoutMethod { id }",
+        "friend",
+        collective={"slug": "friend"},
+        name="Bank",
+        type="BANK_ACCOUNT",
+        details={"iban": "SECRET-iban"},
+    )
     ids["payout"] = made["payoutMethod"]["id"]
-    made = await did("createAccessToken", "accessToken { id }", "donor", name="SECRET-token", scopes=["READ"],
-                     expiresAt=SOON)  # fmt: skip
+    made = await did(
+        "createAccessToken",
+        "accessToken { id }",
+        "donor",
+        name="SECRET-token",
+        scopes=["READ"],
+        expiresAt=SOON,
+    )
     ids["token"] = made["accessToken"]["id"]
-    await did("updateCollective", "", "donor", collective={"slug": "donor"}, legalName="SECRET-name",
-              location="SECRET-place")  # fmt: skip
+    await did(
+        "updateCollective",
+        "",
+        "donor",
+        collective={"slug": "donor"},
+        legalName="SECRET-name",
+        location="SECRET-place",
+    )
     await did("updateCollective", "", "admin", collective=CLUB, legalName="SECRET-law")
 
 

@@ -13,9 +13,15 @@ async def test_webpack_gives_100_euros_to_wwcodeberlin(world: World) -> None:
     await world.platform_fee(500)
     await world.rate("EUR", "USD", "1.1481")
     method = await world.do(
-        "createPaymentMethod", "paymentMethod { id }", by=holder, host=of(wwcode), name="Card",
-        type="BALANCE", feeBps=290, feeFixed=money("0.30"),
-    )  # fmt: skip
+        "createPaymentMethod",
+        "paymentMethod { id }",
+        by=holder,
+        host=of(wwcode),
+        name="Card",
+        type="BALANCE",
+        feeBps=290,
+        feeFixed=money("0.30"),
+    )
 
     done = await world.do(
         "donate",
@@ -27,9 +33,12 @@ async def test_webpack_gives_100_euros_to_wwcodeberlin(world: World) -> None:
             fromHostAmount { minorUnits currency } fromCollectiveAmount { minorUnits currency }
             postings { amount { minorUnits currency } account { kind owner { slug } book { slug } } }
         } }""",
-        by=giver, **{"from": of(webpack)}, to=of(berlin), amount=money("100.00", "EUR"),
+        by=giver,
+        **{"from": of(webpack)},
+        to=of(berlin),
+        amount=money("100.00", "EUR"),
         paymentMethod=method["paymentMethod"]["id"],
-    )  # fmt: skip
+    )
 
     assert done["errors"] == []
     assert done["order"]["status"] == "PAID"
@@ -49,8 +58,11 @@ async def test_webpack_gives_100_euros_to_wwcodeberlin(world: World) -> None:
     }
     assert {
         (
-            p["account"]["book"]["slug"], p["account"]["owner"]["slug"], p["account"]["kind"],
-            p["amount"]["currency"], int(p["amount"]["minorUnits"]),
+            p["account"]["book"]["slug"],
+            p["account"]["owner"]["slug"],
+            p["account"]["kind"],
+            p["amount"]["currency"],
+            int(p["amount"]["minorUnits"]),
         )
         for p in postings
     } == {
@@ -62,7 +74,7 @@ async def test_webpack_gives_100_euros_to_wwcodeberlin(world: World) -> None:
         ("wwcode", "wwcode", "EXCHANGE", "USD", 9970),
         ("wwcode", "wwcode", "EXCHANGE", "EUR", -8684),
         ("wwcode", "wwcodeberlin", "BALANCE", "EUR", 8684),
-    }  # fmt: skip
+    }
     assert await world.balance(berlin) == (8684, 0)
     assert await world.balance(webpack) == (20000 - 11481, 0)
     await world.audit_is_clean()

@@ -56,7 +56,7 @@ def test_each_snippet_of_the_page_runs(url: str, language: str, code: str) -> No
     code = code.replace(SHOWN, url)
     if language == "python":
         command = [sys.executable, "-c", code]
-        printed = subprocess.check_output(command, text=True, timeout=node_runner.LONGEST_SECONDS)  # noqa: S603 - our page
+        printed = subprocess.check_output(command, text=True, timeout=node_runner.LONGEST_SECONDS)
     else:
         printed = node_runner.script(node_runner.ready(), "--input-type=module", "--eval", code)
     assert printed == "Webpack\n"
@@ -68,8 +68,10 @@ FEED = """query Feed($slug: String!) {
     collective(slug: $slug) { name transactions(first: 3) { nodes { createdAt amount { value } } } } }"""
 DONATE = "mutation Donate($input: DonateInput!) { donate(input: $input) { order { id status } } }"
 GIFT = {
-    "from": {"slug": "xdamman"}, "to": {"slug": "webpack"}, "amount": {"value": "1.00", "currency": "USD"},
-}  # fmt: skip
+    "from": {"slug": "xdamman"},
+    "to": {"slug": "webpack"},
+    "amount": {"value": "1.00", "currency": "USD"},
+}
 
 
 async def signed_in(url: str) -> dict[str, str]:

@@ -101,7 +101,8 @@ MUTATIONS = {
     "signIn": ("email: String! password: String!", "user: User session: Session"),
     "signOut": ("", ""),
     "createAccessToken": (
-        "name: String! scopes: [Scope!]! expiresAt: DateTime!", "token: String accessToken: AccessToken"
+        "name: String! scopes: [Scope!]! expiresAt: DateTime!",
+        "token: String accessToken: AccessToken",
     ),
     "revokeAccessToken": ("id: ID!", ""),
     "createCollective": (
@@ -116,7 +117,8 @@ MUTATIONS = {
         "event: Event",
     ),
     "applyToHost": (
-        "collective: CollectiveRef! host: CollectiveRef! message: String", "application: HostApplication"
+        "collective: CollectiveRef! host: CollectiveRef! message: String",
+        "application: HostApplication",
     ),
     "decideHostApplication": ("id: ID! approve: Boolean! reason: String", "application: HostApplication"),
     "inviteMember": (
@@ -142,7 +144,8 @@ MUTATIONS = {
         "order: Order",
     ),
     "transferFunds": (
-        f"from: CollectiveRef! to: CollectiveRef! amount: AmountInput! {MONEY}", "order: Order"
+        f"from: CollectiveRef! to: CollectiveRef! amount: AmountInput! {MONEY}",
+        "order: Order",
     ),
     "approveOrder": (f"id: ID! amount: AmountInput reason: String {MONEY}", "order: Order"),
     "rejectOrder": (f"id: ID! reason: String! {MONEY}", "order: Order"),
@@ -153,7 +156,7 @@ MUTATIONS = {
         f"id: ID! amount: AmountInput reason: String {MONEY}",
         "order: Order transactions: [Transaction!]!",
     ),
-}  # fmt: skip
+}
 OTHERS = """
 input ExpenseItemInput { description: String! amount: AmountInput! }
 type Session { token: String! expiresAt: DateTime! }

@@ -103,11 +103,14 @@ def _register(found: dict[str, Any]) -> None:
     )
     moment = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).map(lambda m: m.isoformat() + "Z")  # noqa: DTZ001 - the zone is written
     kinds = {
-        "ID": st.one_of(st.sampled_from(ids), text), "String": text,
-        "BigInt": number, "Decimal": number, "DateTime": st.one_of(moment, text),
+        "ID": st.one_of(st.sampled_from(ids), text),
+        "String": text,
+        "BigInt": number,
+        "Decimal": number,
+        "DateTime": st.one_of(moment, text),
         "Date": st.one_of(st.dates().map(str), text),
         "CurrencyCode": st.sampled_from(["USD", "EUR", "JPY", "CUR", "KWD", "XXX", "usd", ""]),
-    }  # fmt: skip
+    }
     for name, values in kinds.items():
         schemathesis.graphql.scalar(name, values.map(nodes.String))
     entry = st.tuples(st.sampled_from(["iban", "", "x" * 300]), text)
@@ -147,9 +150,12 @@ def test_no_made_up_document_finds_a_fault_or_a_leak(api: Api, viewer: str) -> N
 
             @seed(1)
             @settings(
-                max_examples=EXAMPLES, deadline=None, database=None, phases=[Phase.generate],
+                max_examples=EXAMPLES,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
-            )  # fmt: skip
+            )
             @given(case=operation.as_strategy())
             def sends(case: schemathesis.Case[Any]) -> None:
                 nonlocal asked

@@ -34,9 +34,10 @@ async def client(shared: World) -> AsyncIterator[httpx.AsyncClient]:
         "query cop { __typename" + " \n__typename" * 500 + " }",
         "query { __typename " + "@aa" * 10 + " }",
         "query cop { __schema { types { " + "fields { type { " * 4 + "name" + " } } " * 4 + "} } }",
-        "query cop { __schema { directive }}", "query cop { __schema { types { name } } }",
+        "query cop { __schema { directive }}",
+        "query cop { __schema { types { name } } }",
     ],
-)  # fmt: skip
+)
 async def test_no_query_of_cop_runs_or_is_told_much(client: httpx.AsyncClient, query: str) -> None:
     answer = (await post(client, {"query": query, "operationName": "cop"})).json()
     assert "data" not in answer
@@ -92,10 +93,20 @@ async def test_a_long_name_is_refused(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "' OR 1=1 --", '"; DROP TABLE collective; --', "\\", "%", "_", "$1", "'||pg_sleep(5)||'",
-        "<script>alert(1)</script>", "../../etc/passwd", "{{7*7}}", "%s%s%n", "; cat /etc/passwd",
+        "' OR 1=1 --",
+        '"; DROP TABLE collective; --',
+        "\\",
+        "%",
+        "_",
+        "$1",
+        "'||pg_sleep(5)||'",
+        "<script>alert(1)</script>",
+        "../../etc/passwd",
+        "{{7*7}}",
+        "%s%s%n",
+        "; cat /etc/passwd",
     ],
-)  # fmt: skip
+)
 async def test_a_text_is_a_text(shared: World, text: str) -> None:
     query = (
         "query($t: String!) { a: collectives(filter: {search: $t}) { totalCount } "
@@ -114,10 +125,15 @@ async def test_a_text_is_a_text(shared: World, text: str) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        {"introspection": "maybe"}, {"max_cost": 0}, {"rate_capacity": 0}, {"rate_restore_per_second": 0},
-        {"execution_timeout_ms": 0}, {"body_timeout_ms": -1}, {"max_cost": 200_000},
+        {"introspection": "maybe"},
+        {"max_cost": 0},
+        {"rate_capacity": 0},
+        {"rate_restore_per_second": 0},
+        {"execution_timeout_ms": 0},
+        {"body_timeout_ms": -1},
+        {"max_cost": 200_000},
     ],
-)  # fmt: skip
+)
 def test_a_limit_that_cannot_be_stops_the_start(given: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match="COMMONWEAL_"):
         replace(Settings(), **given)  # type: ignore[arg-type]  # wrong on purpose

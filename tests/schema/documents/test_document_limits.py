@@ -69,9 +69,7 @@ HOSTILE = {
     "fragments that double 25 times at the root": (
         "{ ...f0 } " + many(25, "fragment f% on Query { ...f% ...f% }") + " fragment f25 on Query { id }"
     ),
-    "fragments that double 25 times": (
-        "{ platformPolicy { createdBy { ...f0 } } } " + spreads(25, "% %")
-    ),
+    "fragments that double 25 times": ("{ platformPolicy { createdBy { ...f0 } } } " + spreads(25, "% %")),
     "fragments with aliases that double 11 times": (
         '{ collective(slug: "a") { ...f0 } } ' + spreads(11, "a: host { % } b: host { % }")
     ),
@@ -95,9 +93,7 @@ HOSTILE = {
     "1,300 unknown fields": f"{{ me {{ {many(1_300, 'colective%')} }} }}",
     "unknown fields with fields": f"{{ {many(20, 'colectives% { a b c d e f g }')} }}",
     "13 fields deep": "{ me { " + "host { " * 11 + "id" + " }" * 13,
-    "13 fields deep by fragments": (
-        '{ collective(slug: "a") { ...f0 } } ' + spreads(11, "host { % }")
-    ),
+    "13 fields deep by fragments": ('{ collective(slug: "a") { ...f0 } } ' + spreads(11, "host { % }")),
     "introspection in circles": (
         "{ __schema { types { fields { type { fields { type { fields { type { fields { name } } } } } } } } }"
         " }"
@@ -120,7 +116,7 @@ HOSTILE = {
         'mutation { signIn(input: {email: "a", password: "b"}) { errors { code } } ...f } '
         'fragment f on Mutation { a: signIn(input: {email: "a", password: "c"}) { errors { code } } }'
     ),
-}  # fmt: skip
+}
 
 
 def refused_anew(text: str) -> document_cache.Prepared:
@@ -152,21 +148,35 @@ def test_a_hostile_document_is_refused_quickly_and_in_little_memory(name: str) -
 
 
 LIMITED = {
-    "one token too many": "tokens", "nested 5,000 times": "deeply", "a document of 1 MB": "characters",
-    "101 aliases": "aliases", "aliases below the root": "aliases", "21 fields at the root": "root",
-    "21 fields at the root by fragments": "root", "500 times the same name": "one name",
-    "the same object in inline fragments": "one name", "the same names in 49 fragments": "same names",
-    "the same names in fragments that nobody spreads": "same names", "51 directives": "50 directives",
-    "10 unknown directives": "5 directives", "directives on an operation": "5 directives",
+    "one token too many": "tokens",
+    "nested 5,000 times": "deeply",
+    "a document of 1 MB": "characters",
+    "101 aliases": "aliases",
+    "aliases below the root": "aliases",
+    "21 fields at the root": "root",
+    "21 fields at the root by fragments": "root",
+    "500 times the same name": "one name",
+    "the same object in inline fragments": "one name",
+    "the same names in 49 fragments": "same names",
+    "the same names in fragments that nobody spreads": "same names",
+    "51 directives": "50 directives",
+    "10 unknown directives": "5 directives",
+    "directives on an operation": "5 directives",
     "fragments that double 25 times": "fields with its fragments",
     "fragments with aliases that double 11 times": "deep",
     "doubling fragments that nobody spreads": "fields with its fragments",
-    "51 fragments": "50 fragments", "11 operations": "10 operations", "201 unknown fragments": "spread",
-    "13 fields deep": "deep", "13 fields deep by fragments": "deep", "300 variables": "variables",
-    "1,300 unknown fields": "200 fields", "400 arguments": "arguments",
+    "51 fragments": "50 fragments",
+    "11 operations": "10 operations",
+    "201 unknown fragments": "spread",
+    "13 fields deep": "deep",
+    "13 fields deep by fragments": "deep",
+    "300 variables": "variables",
+    "1,300 unknown fields": "200 fields",
+    "400 arguments": "arguments",
     "400 fields of an object": "arguments",
-    "mutations that sign in": "signIn", "two that sign in, one by a fragment": "signIn",
-}  # fmt: skip
+    "mutations that sign in": "signIn",
+    "two that sign in, one by a fragment": "signIn",
+}
 
 
 @pytest.mark.parametrize("name", LIMITED)
@@ -184,7 +194,10 @@ def test_circles_are_refused_by_the_rule_that_is_for_them(name: str) -> None:
 
 GOOD = {
     "GraphiQL's introspection": get_introspection_query(
-        descriptions=True, specified_by_url=True, directive_is_repeatable=True, schema_description=True,
+        descriptions=True,
+        specified_by_url=True,
+        directive_is_repeatable=True,
+        schema_description=True,
         input_value_deprecation=True,
     ),
     "as many fields at the root as may be": f"{{ {many(20, 'a%: __typename')} }}",
@@ -207,7 +220,7 @@ GOOD = {
     ),
     "brackets in a text": '{ node(id: "' + "{[(@" * 500 + '") { id } } # ' + "{" * 500,
     "a long value": '{ node(id: """' + 'a "quoted" word, ' * 500 + '""") { id } }',
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", GOOD)

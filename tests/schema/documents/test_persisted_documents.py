@@ -93,12 +93,20 @@ async def test_a_document_that_came_without_its_hash_is_not_registered(client: h
 @pytest.mark.parametrize(
     "given",
     [
-        1, [], "x", {}, {"version": 1}, {"version": 2, "sha256Hash": "0" * 64},
-        {"version": True, "sha256Hash": "0" * 64}, {"version": "1", "sha256Hash": "0" * 64},
-        {"version": 1, "sha256Hash": "0" * 63}, {"version": 1, "sha256Hash": "A" * 64},
-        {"version": 1, "sha256Hash": 1}, {"version": 1, "sha256Hash": "0" * 64 + "\n"},
+        1,
+        [],
+        "x",
+        {},
+        {"version": 1},
+        {"version": 2, "sha256Hash": "0" * 64},
+        {"version": True, "sha256Hash": "0" * 64},
+        {"version": "1", "sha256Hash": "0" * 64},
+        {"version": 1, "sha256Hash": "0" * 63},
+        {"version": 1, "sha256Hash": "A" * 64},
+        {"version": 1, "sha256Hash": 1},
+        {"version": 1, "sha256Hash": "0" * 64 + "\n"},
     ],
-)  # fmt: skip
+)
 async def test_a_malformed_persisted_query_is_400(client: httpx.AsyncClient, given: object) -> None:
     answer = await post(client, {"extensions": {"persistedQuery": given}})
     assert (answer.status_code, the_code(answer)) == (400, "BAD_REQUEST")
@@ -194,10 +202,13 @@ async def test_only_trusted_documents_where_that_is_asked_for(shared: World, tru
         for asked in ({"documentId": "feed"}, {"query": FEED}, {"extensions": apollo(FEED)}):
             assert (await post(client, asked | variables)).json() == COMMONWEAL
         other: list[dict[str, Any]] = [
-            {"query": VIEWER}, {"query": VIEWER, "extensions": apollo(VIEWER)}, {"query": FEED + " "},
-            {"extensions": apollo(VIEWER)}, {"documentId": "none"},
+            {"query": VIEWER},
+            {"query": VIEWER, "extensions": apollo(VIEWER)},
+            {"query": FEED + " "},
+            {"extensions": apollo(VIEWER)},
+            {"documentId": "none"},
             {"query": "{ __schema { types { name } } }"},
-        ]  # fmt: skip
+        ]
         for asked in other:
             answer = await post(client, asked)
             assert (answer.status_code, the_code(answer)) == (403, "DOCUMENT_NOT_TRUSTED")
@@ -206,10 +217,18 @@ async def test_only_trusted_documents_where_that_is_asked_for(shared: World, tru
 @pytest.mark.parametrize(
     "content",
     [
-        b"{", [], {"a": 1}, {"": VIEWER}, {"a": "{"}, {"a": "{ nothing }"}, {"0" * 64: VIEWER},
-        {"sha256:" + "0" * 64: VIEWER}, {"sha256:x": VIEWER}, {"a" * 201: VIEWER},
+        b"{",
+        [],
+        {"a": 1},
+        {"": VIEWER},
+        {"a": "{"},
+        {"a": "{ nothing }"},
+        {"0" * 64: VIEWER},
+        {"sha256:" + "0" * 64: VIEWER},
+        {"sha256:x": VIEWER},
+        {"a" * 201: VIEWER},
     ],
-)  # fmt: skip
+)
 def test_a_bad_manifest_stops_the_start(tmp_path: Path, content: object) -> None:
     place = manifest(tmp_path / "a.json", content)
     with pytest.raises(ConfigurationError, match=r"a\.json"):

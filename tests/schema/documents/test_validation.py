@@ -56,9 +56,12 @@ def read(text: str) -> DocumentNode | None:
 def assert_alike(text: str, document: DocumentNode, *, max_errors: int, hide: bool) -> int:
     ours = validation.errors_of(document, document_cache.RULES, max_errors=max_errors, hide_suggestions=hide)
     theirs = validate(
-        schema()._schema,  # noqa: SLF001 - the only way to it
-        document, document_cache.RULES, max_errors=max_errors, hide_suggestions=hide,
-    )  # fmt: skip
+        schema()._schema,
+        document,
+        document_cache.RULES,
+        max_errors=max_errors,
+        hide_suggestions=hide,
+    )
     assert [error.formatted for error in ours] == [error.formatted for error in theirs], text
     return len(ours)
 
@@ -88,7 +91,7 @@ def damaged(texts: tuple[str, ...], chance: random.Random) -> Iterator[str]:
 @pytest.mark.usefixtures("mended")
 def test_errors_of_damaged_documents_are_those_of_graphql_core() -> None:
     seen = wrong = 0
-    for text in damaged((*WRONG, *RIGHT), random.Random(20_261_121)):  # noqa: S311 - nothing secret
+    for text in damaged((*WRONG, *RIGHT), random.Random(20_261_121)):
         document = read(text)
         if document is None or document_limits.is_circular(document):
             continue

@@ -39,7 +39,9 @@ def plan_of(query: str, name: str | None = None) -> cost.Plan:
 @pytest.mark.parametrize(
     ("query", "variables", "points"),
     [
-        ("{ __typename }", {}, 1), ("{ me { id } }", {}, 1), ("{ me { id host { id } } }", {}, 2),
+        ("{ __typename }", {}, 1),
+        ("{ me { id } }", {}, 1),
+        ("{ me { id host { id } } }", {}, 2),
         # A connection, and each node with what is below it.
         (f"{{ {LIST} }}", {}, 1 + 100 * 3),
         ("{ transactions { nodes { id } } }", {}, 1 + 20),
@@ -64,18 +66,29 @@ def plan_of(query: str, name: str | None = None) -> cost.Plan:
         ('{ nodes(ids: ["a", "b"]) { id } }', {}, 2),
         # The same name twice is one field; two fragments on a list are one list.
         ("{ me { host { id } host { slug } } }", {}, 2),
-        ("{ transactions { ...a ...b } } fragment a on TransactionConnection { nodes { id } } "
-         "fragment b on TransactionConnection { nodes { fromHost { id } } }", {}, 1 + 20 * 2),
+        (
+            "{ transactions { ...a ...b } } fragment a on TransactionConnection { nodes { id } } "
+            "fragment b on TransactionConnection { nodes { fromHost { id } } }",
+            {},
+            1 + 20 * 2,
+        ),
         ("{ a: transactions(first: 1) { nodes { id } } b: transactions(first: 2) { nodes { id } } }", {}, 5),
-        ("{ ledgerAudit { isClean } }", {}, 1_000), ("{ __schema { types { name } } }", {}, 100),
+        ("{ ledgerAudit { isClean } }", {}, 1_000),
+        ("{ __schema { types { name } } }", {}, 100),
         ("mutation { signOut { errors { code } } }", {}, 10 + 1),
         ('mutation { signIn(input: {email: "a", password: "b"}) { errors { code } } }', {}, 50 + 1),
-        ("mutation($i: ApproveOrdersInput!) { approveOrders(input: $i) { results { order { id } } } }",
-         {"i": {"ids": ["a"] * 7}}, 10 + 1 + 7 * 2),
-        ('mutation { approveOrders(input: {ids: ["a", "b"]}) { results { order { id } } } }', {},
-         10 + 1 + 2 * 2),
+        (
+            "mutation($i: ApproveOrdersInput!) { approveOrders(input: $i) { results { order { id } } } }",
+            {"i": {"ids": ["a"] * 7}},
+            10 + 1 + 7 * 2,
+        ),
+        (
+            'mutation { approveOrders(input: {ids: ["a", "b"]}) { results { order { id } } } }',
+            {},
+            10 + 1 + 2 * 2,
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_operation_costs_what_its_answer_may_hold(
     query: str, variables: dict[str, Any], points: int
 ) -> None:
@@ -112,8 +125,10 @@ async def test_too_costly_an_operation_is_refused(client: httpx.AsyncClient, sha
     body = {"query": query, "variables": {"n": 100}}
     answer = await post(client, body, Accept="application/graphql-response+json")
     assert (answer.status_code, the_code(answer), "data" in answer.json()) == (
-        400, "COST_LIMIT_EXCEEDED", False,
-    )  # fmt: skip
+        400,
+        "COST_LIMIT_EXCEEDED",
+        False,
+    )
     assert "10201" in answer.json()["errors"][0]["message"]
     assert "errors" not in (await post(client, body | {"variables": {"n": 90}})).json()
     async with serving(replace(shared.settings, max_cost=20)) as other:
@@ -169,8 +184,8 @@ async def test_no_answer_costs_more_than_was_asked_for(world: World) -> None:
     for value in ("1.00", "2.00", "3.00"):
         done(await scene.donate(value))
         await scene.expense(value)
-    chance = random.Random(20_241)  # noqa: S311 - documents, not secrets
-    root = schema()._schema.query_type  # noqa: SLF001 - the only way to it
+    chance = random.Random(20_241)
+    root = schema()._schema.query_type
     assert root is not None
     ran = 0
     for _ in range(120):

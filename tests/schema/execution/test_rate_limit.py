@@ -136,12 +136,15 @@ async def test_however_many_addresses_the_memory_is_bounded(
 @pytest.mark.parametrize(
     ("address", "network"),
     [
-        ("192.0.2.1", "192.0.2.1"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
         ("2001:db8:1:2::", "2001:db8:1:2::"),
-        ("::ffff:192.0.2.1", "192.0.2.1"), ("fe80::1%eth0", "fe80::"), ("test", "test"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("fe80::1%eth0", "fe80::"),
+        ("test", "test"),
         ("x" * 300, "x" * 100),
     ],
-)  # fmt: skip
+)
 def test_an_address_of_ipv6_counts_as_its_network(address: str, network: str) -> None:
     assert rate_limits.network(address) == network
 
@@ -254,14 +257,17 @@ async def test_a_timeout_is_paid_for_in_full(world: World, database: Database) -
 # --- what the schema tells ---
 
 GUESSES = [
-    "{ collectve { id } }", '{ collective(slg: "a") { id } }',
+    "{ collectve { id } }",
+    '{ collective(slg: "a") { id } }',
     "{ collectives(filter: { typ: USER }) { totalCount } }",
-    "{ leaderboard(by: VOLUNTER) { rank } }", "{ me { ... on Usr { id } } }",
+    "{ leaderboard(by: VOLUNTER) { rank } }",
+    "{ me { ... on Usr { id } } }",
     "mutation { signn { errors { code } } }",
     "mutation($i: SignInInputt!) { signIn(input: $i) { errors { code } } }",
     "{ collectives(filter: { type: [USR] }) { totalCount } }",
-    'mutation { signIn(input: { emal: "a" }) { errors { code } } }', "{ me }",
-]  # fmt: skip
+    'mutation { signIn(input: { emal: "a" }) { errors { code } } }',
+    "{ me }",
+]
 
 
 @pytest.mark.parametrize("query", GUESSES)
@@ -299,8 +305,10 @@ async def test_the_schema_is_told_to_whom_the_setting_says(world: World, query: 
         return the_code(answer) if "errors" in answer.json() else None
 
     for setting, anonymous, known in (
-        ("on", None, None), ("authenticated", "UNAUTHENTICATED", None), ("off", "FORBIDDEN", "FORBIDDEN"),
-    ):  # fmt: skip
+        ("on", None, None),
+        ("authenticated", "UNAUTHENTICATED", None),
+        ("off", "FORBIDDEN", "FORBIDDEN"),
+    ):
         async with serving(replace(world.settings, introspection=setting)) as client:
             assert await code(client) == anonymous
             assert await code(client, **signed(world.admin)) == known

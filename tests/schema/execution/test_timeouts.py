@@ -64,7 +64,7 @@ async def idle(database: Database) -> bool:
 async def until(condition: Any) -> None:
     """Wait until a condition holds."""
     async with asyncio.timeout(SOON_SECONDS):
-        while not await condition():  # noqa: ASYNC110 - the database has no event
+        while not await condition():
             await asyncio.sleep(0.01)
 
 
@@ -74,7 +74,7 @@ async def listening(settings: Settings) -> AsyncIterator[tuple[Starlette, int]]:
     app = application(settings)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
     running = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn has no event
+    while not server.started:
         await asyncio.sleep(0.01)
     try:
         yield app, server.servers[0].sockets[0].getsockname()[1]
@@ -86,9 +86,12 @@ async def listening(settings: Settings) -> AsyncIterator[tuple[Starlette, int]]:
 def request_of(body: bytes, *more: str, length: int | None = None) -> bytes:
     """Return a POST as it is sent."""
     head = (
-        "POST /graphql HTTP/1.1", "Host: here", "Content-Type: application/json",
-        f"Content-Length: {len(body) if length is None else length}", *more,
-    )  # fmt: skip
+        "POST /graphql HTTP/1.1",
+        "Host: here",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body) if length is None else length}",
+        *more,
+    )
     return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1") + body
 
 
@@ -101,7 +104,7 @@ async def answer_of(reader: asyncio.StreamReader) -> bytes:
 @pytest.mark.parametrize(
     ("table", "query"),
     [("collective", "{ collectives { nodes { id } } }"), ("order", LOADED), ("collective", WRITES)],
-)  # fmt: skip
+)
 async def test_an_operation_that_takes_too_long_is_stopped(
     database: Database, world: World, table: str, query: str
 ) -> None:
@@ -116,7 +119,7 @@ async def test_an_operation_that_takes_too_long_is_stopped(
             answer = await post(client, {"query": query}, **signed(world.admin))
             assert (answer.status_code, the_code(answer), answer.json()["data"]) == (200, "TIMEOUT", None)
             assert await idle(database)
-        engine = client._transport.app.state.engine  # type: ignore[attr-defined]  # noqa: SLF001 - httpx keeps it there
+        engine = client._transport.app.state.engine  # type: ignore[attr-defined]
         assert engine.pool.checkedout() == read_connections.at_hand(engine)
         assert await stored(world) == before
         # The connections that are left are good ones.
@@ -220,11 +223,14 @@ async def test_headers_that_are_no_text(world: World) -> None:
     body = orjson.dumps({"query": "{ me { id } }"})
     async with listening(world.settings) as (_, port):
         for header, status in (
-            ("Authorization: Bearer \xff\xfe", b" 401 "), ("Accept: \xff\xfe", b" 406 "),
-            ("X-Request-Id: \xff\xfe", b" 200 "), ("Accept-Encoding: \xff", b" 200 "),
-            ("User-Agent: \xc3\x28", b" 200 "), ("If-None-Match: \xff", b" 200 "),
+            ("Authorization: Bearer \xff\xfe", b" 401 "),
+            ("Accept: \xff\xfe", b" 406 "),
+            ("X-Request-Id: \xff\xfe", b" 200 "),
+            ("Accept-Encoding: \xff", b" 200 "),
+            ("User-Agent: \xc3\x28", b" 200 "),
+            ("If-None-Match: \xff", b" 200 "),
             ("Accept: text/csv", b" 406 "),
-        ):  # fmt: skip
+        ):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(request_of(body, header))
             assert status in await answer_of(reader), header

@@ -210,9 +210,10 @@ LIVE = (
     "{ balances { currency available { value } } } }"
 )
 COST = {
-    "requestedQueryCost": 37, "actualQueryCost": 12.5,
+    "requestedQueryCost": 37,
+    "actualQueryCost": 12.5,
     "throttleStatus": {"maximumAvailable": 2000, "currentlyAvailable": 1963, "restoreRate": 100},
-}  # fmt: skip
+}
 
 
 async def test_the_panel_reads_a_cost_and_the_limits_of_the_headers(tab: Tab) -> None:
@@ -227,8 +228,16 @@ async def test_the_panel_reads_a_cost_and_the_limits_of_the_headers(tab: Tab) ->
     await tab.page.get_by_role("button", name="Show Last query").click()
     await tab.query("Costly", "{ me { slug } }")
     panel = tab.page.locator(".commonweal-panel")
-    for words in ("Requested37", "Actual12.5", "Left1,963 of 2,000", "Restored100 a second",
-                  "ratelimit-remaining1963", "retry-after1", "Status200", "OperationCostly"):  # fmt: skip
+    for words in (
+        "Requested37",
+        "Actual12.5",
+        "Left1,963 of 2,000",
+        "Restored100 a second",
+        "ratelimit-remaining1963",
+        "retry-after1",
+        "Status200",
+        "OperationCostly",
+    ):
         await expect(panel).to_contain_text(words, timeout=WAIT_MS)
     await tab.expect_answer(r'"other":\s*1')
     await expect(tab.page.locator(".result-window")).not_to_contain_text("requestedQueryCost")

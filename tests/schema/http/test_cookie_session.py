@@ -72,10 +72,13 @@ async def kept(
     token = f"cws_{secrets.token_urlsafe(16)}"
     await world.add(
         Token(
-            user_id=person.user.id, kind=TokenKind.SESSION, token_hash=token_hash(token),
-            expires_at=now() + timedelta(seconds=seconds), revoked_at=now() if is_revoked else None,
+            user_id=person.user.id,
+            kind=TokenKind.SESSION,
+            token_hash=token_hash(token),
+            expires_at=now() + timedelta(seconds=seconds),
+            revoked_at=now() if is_revoked else None,
         )
-    )  # fmt: skip
+    )
     return {"Cookie": f"{NAME}={token}"}
 
 
@@ -201,17 +204,32 @@ async def test_a_bearer_token_goes_before_the_cookie(
 # --- whose pages it counts for ---
 
 REFUSED = [
-    {"Origin": EVIL}, {"Origin": "null"}, {"Origin": ""}, {"Origin": "http://here:81"}, {"Origin": "http://here.evil"},
-    {"Origin": "https://here"}, {"Origin": "http://app.example.org"}, {"Origin": f"{GOOD}:444"},
-    {"Origin": f"{GOOD}.evil.example"}, {"Origin": f"{GOOD}/"}, {"Origin": "http://xhere"},
-    {"Origin": EVIL, "Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "cross-site"},
-    {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "odd"},
+    {"Origin": EVIL},
+    {"Origin": "null"},
+    {"Origin": ""},
+    {"Origin": "http://here:81"},
+    {"Origin": "http://here.evil"},
+    {"Origin": "https://here"},
+    {"Origin": "http://app.example.org"},
+    {"Origin": f"{GOOD}:444"},
+    {"Origin": f"{GOOD}.evil.example"},
+    {"Origin": f"{GOOD}/"},
+    {"Origin": "http://xhere"},
+    {"Origin": EVIL, "Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "odd"},
     {"Origin": EVIL, "X-Forwarded-Host": "evil.example"},
-]  # fmt: skip
+]
 TAKEN = [
-    {}, {"Origin": "http://here"}, {"Origin": GOOD}, {"Origin": GOOD, "Sec-Fetch-Site": "cross-site"},
-    {"Origin": "http://other.example:3000"}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"},
-]  # fmt: skip
+    {},
+    {"Origin": "http://here"},
+    {"Origin": GOOD},
+    {"Origin": GOOD, "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "http://other.example:3000"},
+    {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "none"},
+]
 
 
 @pytest.mark.parametrize("page", REFUSED, ids=str)

@@ -27,20 +27,25 @@ async def preflight(
     client: httpx.AsyncClient, path: str, method: str, *, origin: str = GOOD, headers: str = "content-type"
 ) -> httpx.Response:
     return await client.options(
-        path, headers={
-            "Origin": origin, "Access-Control-Request-Method": method,
+        path,
+        headers={
+            "Origin": origin,
+            "Access-Control-Request-Method": method,
             "Access-Control-Request-Headers": headers,
         },
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
     ("path", "method", "methods"),
     [
-        ("/graphql", "POST", "GET, POST"), ("/graphql", "GET", "GET, POST"), ("/receipts", "POST", "POST"),
-        ("/receipts/rcp_1", "GET", "GET"), ("/export/hours.csv", "GET", "GET"),
+        ("/graphql", "POST", "GET, POST"),
+        ("/graphql", "GET", "GET, POST"),
+        ("/receipts", "POST", "POST"),
+        ("/receipts/rcp_1", "GET", "GET"),
+        ("/export/hours.csv", "GET", "GET"),
     ],
-)  # fmt: skip
+)
 async def test_a_preflight_of_the_list_is_told_exactly_what_it_may(
     client: httpx.AsyncClient, path: str, method: str, methods: str
 ) -> None:
@@ -52,24 +57,35 @@ async def test_a_preflight_of_the_list_is_told_exactly_what_it_may(
     found = {k: v for k, v in answer.headers.items() if k.startswith("access-control-")}
     allowed = {name.strip().lower() for name in found.pop("access-control-allow-headers").split(",")}
     assert allowed == {
-        *asked.split(","), "accept", "accept-language", "content-language", "if-none-match", "x-request-id",
-    }  # fmt: skip
+        *asked.split(","),
+        "accept",
+        "accept-language",
+        "content-language",
+        "if-none-match",
+        "x-request-id",
+    }
     assert found == {
-        "access-control-allow-origin": GOOD, "access-control-allow-credentials": "true",
-        "access-control-allow-methods": methods, "access-control-max-age": "3600",
-    }  # fmt: skip
+        "access-control-allow-origin": GOOD,
+        "access-control-allow-credentials": "true",
+        "access-control-allow-methods": methods,
+        "access-control-max-age": "3600",
+    }
     assert "Origin" in answer.headers["vary"]
 
 
 @pytest.mark.parametrize(
     ("path", "method", "origin", "headers"),
     [
-        ("/graphql", "POST", EVIL, "content-type"), ("/graphql", "POST", "null", "content-type"),
-        ("/graphql", "PUT", GOOD, "content-type"), ("/graphql", "POST", GOOD, "x-strange"),
-        ("/receipts", "GET", GOOD, "content-type"), ("/export/hours.csv", "POST", GOOD, "content-type"),
-        ("/receipts/rcp_1", "DELETE", GOOD, "content-type"), ("/receipts/rcp_1", "GET", EVIL, "content-type"),
+        ("/graphql", "POST", EVIL, "content-type"),
+        ("/graphql", "POST", "null", "content-type"),
+        ("/graphql", "PUT", GOOD, "content-type"),
+        ("/graphql", "POST", GOOD, "x-strange"),
+        ("/receipts", "GET", GOOD, "content-type"),
+        ("/export/hours.csv", "POST", GOOD, "content-type"),
+        ("/receipts/rcp_1", "DELETE", GOOD, "content-type"),
+        ("/receipts/rcp_1", "GET", EVIL, "content-type"),
     ],
-)  # fmt: skip
+)
 async def test_any_other_preflight_is_refused(
     client: httpx.AsyncClient, path: str, method: str, origin: str, headers: str
 ) -> None:
@@ -126,9 +142,19 @@ async def test_nobody_else_may(client: httpx.AsyncClient, shared: World) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["*", "null", "app.example.org", "https://", "https://a.org/path", "https://*.a.org", "ftp://a.org",
-     "https://a.org https://b.org", "https://user@a.org", "https://a.org?x"],
-)  # fmt: skip
+    [
+        "*",
+        "null",
+        "app.example.org",
+        "https://",
+        "https://a.org/path",
+        "https://*.a.org",
+        "ftp://a.org",
+        "https://a.org https://b.org",
+        "https://user@a.org",
+        "https://a.org?x",
+    ],
+)
 def test_what_is_no_origin_stops_the_start(text: str) -> None:
     with pytest.raises(ConfigurationError, match="COMMONWEAL_ALLOWED_ORIGINS"):
         application(Settings(allowed_origins=text))
@@ -137,18 +163,27 @@ def test_what_is_no_origin_stops_the_start(text: str) -> None:
 @pytest.mark.parametrize(
     ("origin", "host", "scheme", "is_allowed"),
     [
-        (None, "here", "http", True), ("http://here", "here", "http", True),
+        (None, "here", "http", True),
+        ("http://here", "here", "http", True),
         ("http://here", "here", "ws", True),
-        ("https://here", "here", "wss", True), ("http://here", "here", "wss", False),
-        ("http://here", "here:80", "http", True), ("https://here", "here:443", "https", True),
-        ("http://here:8000", "here:8000", "http", True), ("http://here:8000", "here:8001", "http", False),
-        ("http://here", "HERE", "http", True), ("https://api.example.org", "127.0.0.1:8000", "http", True),
+        ("https://here", "here", "wss", True),
+        ("http://here", "here", "wss", False),
+        ("http://here", "here:80", "http", True),
+        ("https://here", "here:443", "https", True),
+        ("http://here:8000", "here:8000", "http", True),
+        ("http://here:8000", "here:8001", "http", False),
+        ("http://here", "HERE", "http", True),
+        ("https://api.example.org", "127.0.0.1:8000", "http", True),
         ("https://api.example.org:443", "127.0.0.1:8000", "http", False),
-        ("https://app.example.org", "here", "ws", True), ("http://[::1]:3000", "here", "ws", True),
-        ("https://app.example.org:8443", "here", "http", False), ("null", "here", "http", False),
-        ("", "here", "http", False), ("null", "null", "http", False), ("http://", "", "http", True),
+        ("https://app.example.org", "here", "ws", True),
+        ("http://[::1]:3000", "here", "ws", True),
+        ("https://app.example.org:8443", "here", "http", False),
+        ("null", "here", "http", False),
+        ("", "here", "http", False),
+        ("null", "null", "http", False),
+        ("http://", "", "http", True),
     ],
-)  # fmt: skip
+)
 def test_an_origin_is_ours_or_of_the_list(
     origin: str | None, host: str, scheme: str, *, is_allowed: bool
 ) -> None:

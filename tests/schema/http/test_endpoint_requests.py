@@ -73,7 +73,7 @@ async def test_a_query_is_answered_in_the_type_that_is_asked_for(
     "query",
     ["", "{", "{ nothing }", "query A { me { id } } query B { me { id } }", "{ me }", "#"],
     ids=ascii,
-)  # fmt: skip
+)
 async def test_a_bad_document_is_400_to_those_who_know_the_type(
     client: httpx.AsyncClient, query: str
 ) -> None:
@@ -85,10 +85,21 @@ async def test_a_bad_document_is_400_to_those_who_know_the_type(
 
 
 BODIES: dict[str, bytes] = {
-    "empty": b"", "null": b"null", "string": b'"x"', "number": b"1", "list": b"[1]", "batch": b"[[]]",
-    "true": b"true", "not UTF-8": b'{"query": "\xff"}', "UTF-16": '{"query": "{me{id}}"}'.encode("utf-16"),
-    "nested": b"[" * 100_000, "nested objects": b'{"a":' * 30_000, "truncated": b'{"query": "{ me { id } }"',
-    "no query": b"{}", "null query": b'{"query": null}', "number query": b'{"query": 1}',
+    "empty": b"",
+    "null": b"null",
+    "string": b'"x"',
+    "number": b"1",
+    "list": b"[1]",
+    "batch": b"[[]]",
+    "true": b"true",
+    "not UTF-8": b'{"query": "\xff"}',
+    "UTF-16": '{"query": "{me{id}}"}'.encode("utf-16"),
+    "nested": b"[" * 100_000,
+    "nested objects": b'{"a":' * 30_000,
+    "truncated": b'{"query": "{ me { id } }"',
+    "no query": b"{}",
+    "null query": b'{"query": null}',
+    "number query": b'{"query": 1}',
     "variables list": b'{"query": "{ me { id } }", "variables": []}',
     "variables string": b'{"query": "{ me { id } }", "variables": "{}"}',
     "name too long": b'{"query": "{ me { id } }", "operationName": "%s"}' % (b"a" * 101),
@@ -97,9 +108,10 @@ BODIES: dict[str, bytes] = {
     "-Infinity": b'{"query": "{ me { id } }", "variables": {"a": -Infinity}}',
     "an endless exponent": b'{"query": "{ me { id } }", "variables": {"a": 1e999999999999999999999}}',
     "a long number": b'{"query": "{ me { id } }", "variables": {"a": %s}}' % (b"9" * 5000),
-    "half a pair": b'{"query": "{ \\ud800 }"}', "NUL": b'{"query": "{ me { id } }\\u0000"}',
+    "half a pair": b'{"query": "{ \\ud800 }"}',
+    "NUL": b'{"query": "{ me { id } }\\u0000"}',
     "two documents": b'{"query": "{ me { id } }"}{}',
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -152,9 +164,10 @@ async def test_a_charset_beside_the_content_type_is_fine(client: httpx.AsyncClie
 )
 async def test_a_bad_authorization_is_401(client: httpx.AsyncClient, header: str) -> None:
     answer = await client.post(
-        "/graphql", content=b'{"query": "{ me { id } }"}',
+        "/graphql",
+        content=b'{"query": "{ me { id } }"}',
         headers=[(b"content-type", b"application/json"), (b"authorization", header.encode("latin-1"))],
-    )  # fmt: skip
+    )
     assert (answer.status_code, the_code(answer)) == (401, "UNAUTHENTICATED")
     assert "data" not in answer.json()
 
@@ -166,10 +179,13 @@ async def test_a_token_holds_until_it_expires_or_is_revoked(client: httpx.AsyncC
     for text, ends, revoked in (("old", -1, None), ("revoked", 1, now())):
         await shared.add(
             Token(
-                user_id=shared.admin.user.id, kind=TokenKind.SESSION, token_hash=token_hash(text),
-                expires_at=now() + timedelta(seconds=ends), revoked_at=revoked,
+                user_id=shared.admin.user.id,
+                kind=TokenKind.SESSION,
+                token_hash=token_hash(text),
+                expires_at=now() + timedelta(seconds=ends),
+                revoked_at=revoked,
             )
-        )  # fmt: skip
+        )
         answer = await post(client, asked, **signed(text))
         assert (answer.status_code, the_code(answer)) == (401, "UNAUTHENTICATED")
 
@@ -185,10 +201,15 @@ ADD_FUNDS = "mutation($i: AddFundsInput!) { addFunds(input: $i) { order { amount
 @pytest.mark.parametrize(
     ("number", "minor"),
     [
-        ("0.1", "10"), ("12345678901234567.89", "1234567890123456789"), ("1e2", "10000"), ("7", "700"),
-        ("92233720368547758.07", str(2**63 - 1)), ('"0.30"', "30"), ("1.10", "110"),
+        ("0.1", "10"),
+        ("12345678901234567.89", "1234567890123456789"),
+        ("1e2", "10000"),
+        ("7", "700"),
+        ("92233720368547758.07", str(2**63 - 1)),
+        ('"0.30"', "30"),
+        ("1.10", "110"),
     ],
-)  # fmt: skip
+)
 async def test_a_json_number_keeps_its_digits(
     client: httpx.AsyncClient, shared: World, number: str, minor: str
 ) -> None:
@@ -270,10 +291,13 @@ async def test_without_its_database_the_server_lives_and_is_not_ready() -> None:
         assert not any(word in text for word in ("127.0.0.1", "nobody", "secret-word", "psycopg", "refused"))
 
 
-@pytest.mark.parametrize("asked", [
-    "{ me { slug } currencies { code } }",
-    'mutation { createCollective(input: {type: COMMUNITY, name: "a", slug: "fault", currency: "USD"}) { collective { slug } } }',  # noqa: E501
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "{ me { slug } currencies { code } }",
+        'mutation { createCollective(input: {type: COMMUNITY, name: "a", slug: "fault", currency: "USD"}) { collective { slug } } }',  # noqa: E501
+    ],
+)
 async def test_a_fault_is_masked_and_logged_under_its_id(
     database: Database, world: World, caplog: pytest.LogCaptureFixture, asked: str
 ) -> None:

@@ -43,17 +43,29 @@ async def get(
 @pytest.mark.parametrize(
     ("wish", "kind"),
     [
-        ("", "application/json"), ("*/*", "application/json"), ("application/*", "application/json"),
-        (GRAPHQL, GRAPHQL), (f"{GRAPHQL}, */*", GRAPHQL), (f"{GRAPHQL}, application/*;q=0.9", GRAPHQL),
-        (f"application/json, {GRAPHQL}", "application/json"), (f"application/json;q=0.9, {GRAPHQL}", GRAPHQL),
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        (GRAPHQL, GRAPHQL),
+        (f"{GRAPHQL}, */*", GRAPHQL),
+        (f"{GRAPHQL}, application/*;q=0.9", GRAPHQL),
+        (f"application/json, {GRAPHQL}", "application/json"),
+        (f"application/json;q=0.9, {GRAPHQL}", GRAPHQL),
         (f"application/json, {GRAPHQL};q=0.9", "application/json"),
         ("text/html, */*;q=0.1", "application/json"),
-        (f"application/json;q=0, {GRAPHQL}", GRAPHQL), ("application/json;q=0, */*", GRAPHQL),
-        ("APPLICATION/JSON; charset=utf-8; Q=0.5", "application/json"), ("text/html", None),
-        ("application/json;q=0", None), ("*/*;q=0", None), ("application/json;q=1.5", None),
-        ("application/json;q=x", None), ("application/xml, text/*", None), (",", None), ("*/*;q=0.000", None),
+        (f"application/json;q=0, {GRAPHQL}", GRAPHQL),
+        ("application/json;q=0, */*", GRAPHQL),
+        ("APPLICATION/JSON; charset=utf-8; Q=0.5", "application/json"),
+        ("text/html", None),
+        ("application/json;q=0", None),
+        ("*/*;q=0", None),
+        ("application/json;q=1.5", None),
+        ("application/json;q=x", None),
+        ("application/xml, text/*", None),
+        (",", None),
+        ("*/*;q=0.000", None),
     ],
-)  # fmt: skip
+)
 async def test_the_answer_is_of_the_type_that_is_liked_best(
     client: httpx.AsyncClient, wish: str, kind: str | None
 ) -> None:
@@ -78,11 +90,14 @@ async def test_no_wish_at_all_and_two_headers_of_wishes(client: httpx.AsyncClien
 @pytest.mark.parametrize(
     ("wish", "is_page"),
     [
-        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True), ("text/html", True),
-        ("application/json, text/html;q=0.5", False), ("*/*", False), ("text/*", False),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
+        ("text/html", True),
+        ("application/json, text/html;q=0.5", False),
+        ("*/*", False),
+        ("text/*", False),
         ("text/html;q=0", False),
     ],
-)  # fmt: skip
+)
 def test_only_who_names_html_gets_the_page(wish: str, *, is_page: bool) -> None:
     assert content_negotiation.wants_page(wish) is is_page
 
@@ -90,10 +105,12 @@ def test_only_who_names_html_gets_the_page(wish: str, *, is_page: bool) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"query": "{"}, {"query": "{ nothing }"}, {"query": "query A { me { id } }", "operationName": "B"},
+        {"query": "{"},
+        {"query": "{ nothing }"},
+        {"query": "query A { me { id } }", "operationName": "B"},
         {"query": "query($id: ID!) { node(id: $id) { id } }", "variables": {"id": None}},
     ],
-)  # fmt: skip
+)
 async def test_what_could_not_run_is_400_only_to_those_who_know_the_type(
     client: httpx.AsyncClient, body: dict[str, Any]
 ) -> None:
@@ -125,8 +142,10 @@ async def test_a_401_says_how_to_sign_in(client: httpx.AsyncClient, header: str)
 async def test_a_query_by_get(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     asked = {
         "query": "query A($s: String!) { collective(slug: $s) { slug } } query B { me { id } }",
-        "variables": '{"s": "commonweal"}', "operationName": "A", "extensions": "",
-    }  # fmt: skip
+        "variables": '{"s": "commonweal"}',
+        "operationName": "A",
+        "extensions": "",
+    }
     answer = await get(client, asked, headers)
     assert (answer.status_code, answer.json()) == (200, {"data": {"collective": {"slug": "commonweal"}}})
     assert answer.headers["cache-control"] == "no-store"
@@ -154,15 +173,21 @@ async def test_a_mutation_by_get_is_405_and_does_nothing(client: httpx.AsyncClie
 @pytest.mark.parametrize(
     "address",
     [
-        "", "query=%7Bme%7Bid%7D%7D&query=%7Bme%7Bid%7D%7D", "query=%FF",
+        "",
+        "query=%7Bme%7Bid%7D%7D&query=%7Bme%7Bid%7D%7D",
+        "query=%FF",
         "query=%7Bme%7Bid%7D%7D&variables=%7B",
-        "query=%7Bme%7Bid%7D%7D&variables=[]", "query=%7Bme%7Bid%7D%7D&variables=%5Bnull%5D",
-        "query=%7Bme%7Bid%7D%7D&extensions=1", "query=%7Bme%7Bid%7D%7D%00",
+        "query=%7Bme%7Bid%7D%7D&variables=[]",
+        "query=%7Bme%7Bid%7D%7D&variables=%5Bnull%5D",
+        "query=%7Bme%7Bid%7D%7D&extensions=1",
+        "query=%7Bme%7Bid%7D%7D%00",
         "&".join(["a=b"] * 30) + "&query=a",
-        "query=%7Bme%7Bid%7D%7D&operationName=" + "a" * 101, "query=%ED%A0%80", "documentId=",
+        "query=%7Bme%7Bid%7D%7D&operationName=" + "a" * 101,
+        "query=%ED%A0%80",
+        "documentId=",
         "query=%7Bme%7Bid%7D%7D&variables=" + "[" * 3000,
     ],
-)  # fmt: skip
+)
 async def test_a_malformed_address_is_400(client: httpx.AsyncClient, address: str) -> None:
     answer = await client.get(f"/graphql?{address}", headers=PREFLIGHT)
     assert (answer.status_code, the_code(answer)) == (400, "BAD_REQUEST")
@@ -296,4 +321,4 @@ def test_refused_documents_do_not_drive_out_those_that_run() -> None:
     for i in range(document_cache.MAX_REFUSED + 50):
         assert document_cache.prepare(f"{{ nothing{i} }}").errors
     assert document_cache.prepare("{ me { id slug } }") is good
-    assert len(document_cache._refused) == document_cache.MAX_REFUSED  # noqa: SLF001 - its bound is what is shown
+    assert len(document_cache._refused) == document_cache.MAX_REFUSED

@@ -80,9 +80,13 @@ async def test_nobody_else_sees_any(client: httpx.AsyncClient, shared: World) ->
     reader = await shared.person("reader")
     await shared.member(shared.platform, reader, MemberRole.ACCOUNTANT)
     for headers in (
-        ASK, ASK | signed(ada), ASK | signed(reader), signed(shared.admin), ASK | signed("cws_unknown"),
+        ASK,
+        ASK | signed(ada),
+        ASK | signed(reader),
+        signed(shared.admin),
+        ASK | signed("cws_unknown"),
         {"X-Commonweal-Explain": "1"} | signed(shared.admin),
-    ):  # fmt: skip
+    ):
         answer = await post(client, BALANCES, **headers)
         assert "extensions" not in answer.json()
         assert "SELECT" not in answer.text
@@ -103,5 +107,6 @@ async def test_a_statement_that_fails_has_no_time(shared: World) -> None:
             await connection.execute(text("SELECT 1 / :secret"), {"secret": 0})
     await engine.dispose()
     assert sql_trace.added({"data": None}) == {
-        "data": None, "extensions": {"sql": [{"statement": "SELECT 1 / %(secret)s", "ms": None}]},
-    }  # fmt: skip
+        "data": None,
+        "extensions": {"sql": [{"statement": "SELECT 1 / %(secret)s", "ms": None}]},
+    }

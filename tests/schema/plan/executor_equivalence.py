@@ -27,9 +27,14 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 POSITION = re.compile(r"pos_[a-z2-7]{26,}")
 """Each transaction moves it, another database's as well."""
 KINDS = {
-    "Collective": "collective", "Member": "member", "Order": '"order"', "Transaction": "transaction",
-    "Offer": "offer", "PaymentMethod": "payment_method", "Invitation": "invitation",
-}  # fmt: skip
+    "Collective": "collective",
+    "Member": "member",
+    "Order": '"order"',
+    "Transaction": "transaction",
+    "Offer": "offer",
+    "PaymentMethod": "payment_method",
+    "Invitation": "invitation",
+}
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,13 @@ class Shown:
         """Ask as a viewer; let PostgreSQL write the answer if it can."""
         person = self.viewers[viewer]
         request = unit_of_work.Request(
-            query=query, variables=variables, token=person.token if person else None, address="test",
-            takes_written=written, tells_cost=True,
-        )  # fmt: skip
+            query=query,
+            variables=variables,
+            token=person.token if person else None,
+            address="test",
+            takes_written=written,
+            tells_cost=True,
+        )
         wanted = replace(self.world.settings, compiled_queries=compiled)
         answer = self.runner.run(unit_of_work.execute(request, sessions=self.world.sessions, settings=wanted))
         answer.body = orjson.loads(encoded(answer.body))
@@ -63,10 +72,12 @@ def shown_on(server: Server, template: str) -> Iterator[Shown]:
     name = f"{template}_alike"
     database_engine.create_database(server.url, name, template=template)
     settings_ = replace(
-        Settings(), max_cost=10**9, rate_capacity=10**9,
+        Settings(),
+        max_cost=10**9,
+        rate_capacity=10**9,
         database_url=server.database_url(name, role=database_engine.APP_ROLE),
         owner_database_url=server.database_url(name),
-    )  # fmt: skip
+    )
     with asyncio.Runner() as runner:
         engine = database_engine.connect(settings_)
         sessions = database_engine.sessions(engine)

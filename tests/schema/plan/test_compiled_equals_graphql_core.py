@@ -102,9 +102,13 @@ def test_any_query_answers_alike(shown: Shown, viewer: str) -> None:
     ran: list[bool] = []
 
     @settings(
-        max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     @given(queries(sdl(), custom_scalars=SCALARS, allow_x00=False))
     def check(generated: object) -> None:
         query: str | None = enlivened(str(generated), shown)

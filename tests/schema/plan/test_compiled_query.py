@@ -17,27 +17,48 @@ from tests.conftest import Database
 from tests.factories import World
 
 HOT = (
-    "Amount", "Balance", "CollectiveConnection", "CollectiveEdge", "Member", "MemberConnection", "MemberEdge",
-    "OrderConnection", "OrderEdge", "PageInfo", "PaymentMethod", "Posting", "Transaction",
-    "TransactionConnection", "TransactionEdge",
-)  # fmt: skip
+    "Amount",
+    "Balance",
+    "CollectiveConnection",
+    "CollectiveEdge",
+    "Member",
+    "MemberConnection",
+    "MemberEdge",
+    "OrderConnection",
+    "OrderEdge",
+    "PageInfo",
+    "PaymentMethod",
+    "Posting",
+    "Transaction",
+    "TransactionConnection",
+    "TransactionEdge",
+)
 COLLECTIVES = ("User", "Community", "Nonprofit", "Business", "Event")
 SELDOM = {
-    "email", "mutedTopics", "orders", "transactions", "events", "payoutMethods", "hostApplications",
-    "paymentMethods", "hoursToApprove", "hoursReport",
-}  # fmt: skip
+    "email",
+    "mutedTopics",
+    "orders",
+    "transactions",
+    "events",
+    "payoutMethods",
+    "hostApplications",
+    "paymentMethods",
+    "hoursToApprove",
+    "hoursReport",
+}
 """Fields of a collective that are asked of one, not of a list."""
 
 
 async def asked(world: World, query: str, **variables: Any) -> Answer:
     return await unit_of_work.execute(
         Request(query=query, variables=variables, address="test"),
-        sessions=world.sessions, settings=world.settings,
-    )  # fmt: skip
+        sessions=world.sessions,
+        settings=world.settings,
+    )
 
 
 def hot_fields() -> Iterator[tuple[str, GraphQLField]]:
-    types = schema()._schema.type_map  # noqa: SLF001 - the only way to it
+    types = schema()._schema.type_map
     for name in (*HOT, *COLLECTIVES):
         kind = types[name]
         assert isinstance(kind, GraphQLObjectType)

@@ -14,26 +14,69 @@ LEAST_WRITTEN = 0.7
 """Of the queries; one that shows null where none may be is answered by graphql-core."""
 AMOUNTS = ["value", "currency", "minorUnits", "exponent", "__typename"]
 PLAIN = {
-    "Collective": ["id", "slug", "type", "name", "description", "website", "timezone", "imageUrl", "currency",
-                   "hostFeeBps", "hostApprovedAt", "createdAt", "updatedAt", "__typename"],
+    "Collective": [
+        "id",
+        "slug",
+        "type",
+        "name",
+        "description",
+        "website",
+        "timezone",
+        "imageUrl",
+        "currency",
+        "hostFeeBps",
+        "hostApprovedAt",
+        "createdAt",
+        "updatedAt",
+        "__typename",
+    ],
     "Transaction": ["id", "kind", "description", "createdAt", "recordedAt", "group", "__typename"],
-    "Order": ["id", "type", "status", "description", "paymentMethodType", "payoutMethodType", "feesPayer",
-              "hostFeeBps", "platformFeeBps", "expiresAt", "createdAt", "updatedAt", "startsAt", "endsAt",
-              "__typename"],
+    "Order": [
+        "id",
+        "type",
+        "status",
+        "description",
+        "paymentMethodType",
+        "payoutMethodType",
+        "feesPayer",
+        "hostFeeBps",
+        "platformFeeBps",
+        "expiresAt",
+        "createdAt",
+        "updatedAt",
+        "startsAt",
+        "endsAt",
+        "__typename",
+    ],
     "Member": ["id", "role", "since", "__typename"],
-}  # fmt: skip
+}
 OBJECTS = {
-    "Collective": {"host": "Collective", "parent": "Collective", "members": "members", "memberOf": "members",
-                   "balance": "balance"},
-    "Transaction": {"order": "Order", "refundOf": "Transaction", "fromCollective": "Collective",
-                    "toCollective": "Collective", "fromHost": "Collective", "toHost": "Collective",
-                    "amount": "amount", "fromCollectiveAmount": "amount", "fromHostAmount": "amount",
-                    "toHostAmount": "amount", "toCollectiveAmount": "amount",
-                    "paymentProcessorFeeInHostCurrency": "amount", "hostFeeInHostCurrency": "amount",
-                    "platformFeeInHostCurrency": "amount"},
+    "Collective": {
+        "host": "Collective",
+        "parent": "Collective",
+        "members": "members",
+        "memberOf": "members",
+        "balance": "balance",
+    },
+    "Transaction": {
+        "order": "Order",
+        "refundOf": "Transaction",
+        "fromCollective": "Collective",
+        "toCollective": "Collective",
+        "fromHost": "Collective",
+        "toHost": "Collective",
+        "amount": "amount",
+        "fromCollectiveAmount": "amount",
+        "fromHostAmount": "amount",
+        "toHostAmount": "amount",
+        "toCollectiveAmount": "amount",
+        "paymentProcessorFeeInHostCurrency": "amount",
+        "hostFeeInHostCurrency": "amount",
+        "platformFeeInHostCurrency": "amount",
+    },
     "Order": {"from": "Collective", "to": "Collective", "amount": "amount", "approvedAmount": "amount"},
     "Member": {"collective": "Collective", "member": "Collective"},
-}  # fmt: skip
+}
 ROOTS = [
     ("collectives", "Collective", "first: {n}"),
     ("collectives", "Collective", "first: {n}, orderBy: NAME_ASC, filter: {{type: [COMMUNITY, EVENT]}}"),
@@ -49,7 +92,7 @@ class Writer:
 
     def __init__(self, seed: int) -> None:
         """Write the same for the same seed."""
-        self.random = random.Random(seed)  # noqa: S311 - no secret
+        self.random = random.Random(seed)
 
     def parts(self, kind: str, depth: int) -> str:
         """Return a selection."""
@@ -95,9 +138,13 @@ class Writer:
         name, kind, arguments = self.random.choice(ROOTS)
         rows = f"{{ {self.parts(kind, 2)} }}"
         shape = self.random.choice(
-            ["{{ nodes {r} }}", "{{ __typename nodes {r} }}", "{{ edges {{ cursor node {r} }} }}",
-             "{{ nodes {r} pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }}"]
-        ).format(r=rows)  # fmt: skip
+            [
+                "{{ nodes {r} }}",
+                "{{ __typename nodes {r} }}",
+                "{{ edges {{ cursor node {r} }} }}",
+                "{{ nodes {r} pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }}",
+            ]
+        ).format(r=rows)
         text = f"{{ {name}({arguments.format(n=self.random.choice([1, 3, 100]))}) {shape} }}"
         kinds = {"$c": '$c: CurrencyCode! = "EUR"', "$n": "$n: Int = 3"}
         used = [kind for name, kind in kinds.items() if name in text]
@@ -191,11 +238,13 @@ def test_pages_follow_each_other(shown: Shown) -> None:
         ("{ transactions { pageInfo { endCursor } } }", {}),
         ('{ collectives(filter: {search: "g"}) { nodes { slug } } }', {}),
         ("query($n: Int!) { collectives { nodes { members(first: $n) { nodes { id } } } } }", {"n": 0}),
-        ('query($c: CurrencyCode!) { collective(slug: "giver") { balance(currency: $c) { currency } } }',
-         {"c": "XXX"}),
+        (
+            'query($c: CurrencyCode!) { collective(slug: "giver") { balance(currency: $c) { currency } } }',
+            {"c": "XXX"},
+        ),
         ("query($a: String) { collectives { nodes { members(after: $a) { nodes { id } } } } }", {"a": "x"}),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_written_is_answered_as_ever(
     shown: Shown, query: str, variables: dict[str, Any]
 ) -> None:
@@ -220,6 +269,6 @@ def test_what_is_nested_deeply_is_written_or_left_alone(shown: Shown) -> None:
 
 def test_what_is_shown_alike_is_one_statement(shown: Shown) -> None:
     written(shown, "query One { orders(first: 7) { nodes { id status } } }")
-    kept = len(statement_cache._KEPT)  # noqa: SLF001 - what is not to grow
+    kept = len(statement_cache._KEPT)
     written(shown, "query Other { orders(first: 7) { nodes { ...o } } } fragment o on Order { id status }")
-    assert len(statement_cache._KEPT) == kept  # noqa: SLF001 - as above
+    assert len(statement_cache._KEPT) == kept

@@ -54,9 +54,14 @@ class Stream:
 
 @asynccontextmanager
 async def streamed(
-    client: httpx.AsyncClient, place: Place, query: str, *, by: Person | str | None = None,
-    accept: str = "text/event-stream", **variables: Any,
-) -> AsyncIterator[Stream]:  # fmt: skip
+    client: httpx.AsyncClient,
+    place: Place,
+    query: str,
+    *,
+    by: Person | str | None = None,
+    accept: str = "text/event-stream",
+    **variables: Any,
+) -> AsyncIterator[Stream]:
     """Ask for a stream."""
     token = by.token if isinstance(by, Person) else by
     headers = {"Accept": accept} | ({"Authorization": f"Bearer {token}"} if token else {})

@@ -145,10 +145,14 @@ async def test_what_does_not_exist_and_what_is_hidden_are_told_apart_by_nobody(
     private = await world.person("private" + scene.suffix)
     nobody = {"id": public_id("Collective", fresh())}
     cases: list[tuple[str, dict[str, Any]]] = [
-        (ORDER, {"id": public_id("Order", fresh())}), (ORDER, {"id": hidden}),
-        (TRANSACTIONS, {"c": nobody}), (BALANCE, {"c": nobody}), (CHECK_INS, {"e": nobody}),
-        (BALANCE, {"c": of(private)}), (CHECK_INS, {"e": of(scene.webpack)}),
-    ]  # fmt: skip
+        (ORDER, {"id": public_id("Order", fresh())}),
+        (ORDER, {"id": hidden}),
+        (TRANSACTIONS, {"c": nobody}),
+        (BALANCE, {"c": nobody}),
+        (CHECK_INS, {"e": nobody}),
+        (BALANCE, {"c": of(private)}),
+        (CHECK_INS, {"e": of(scene.webpack)}),
+    ]
     async with connected(place, scene.giver.token) as client:
         for query, variables in cases:
             await client.subscribe(query, **variables)

@@ -62,10 +62,21 @@ async def test_approved_hours_of_the_days_are_in_the_file(
     await scene.approve(done(await scene.log(1, start=yesterday(9, days=2))))  # of another day
     head, *lines = await rows(client, scene)
     assert tuple(head) == COLUMNS
-    assert lines == [[
-        "1", "Manual", "Planting trees", "", "Chris", "John", "Volunteer", "john@commonweal.test",
-        yesterday(9).date().isoformat(), "09:30", "1.500",
-    ]]  # fmt: skip
+    assert lines == [
+        [
+            "1",
+            "Manual",
+            "Planting trees",
+            "",
+            "Chris",
+            "John",
+            "Volunteer",
+            "john@commonweal.test",
+            yesterday(9).date().isoformat(),
+            "09:30",
+            "1.500",
+        ]
+    ]
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)"])

@@ -194,10 +194,14 @@ async def test_a_purchases_receipt_is_for_the_user_and_the_businesss_admins(
     scene = await OfferScene.create(world)
     receipt = await kept(client, scene.john)
     people: dict[str, Person | None] = {
-        "nobody": None, "john": scene.john, "mark": scene.mark, "ann": scene.ann,
-        "stranger": await world.person("stranger"), "platform": world.admin,
+        "nobody": None,
+        "john": scene.john,
+        "mark": scene.mark,
+        "ann": scene.ann,
+        "stranger": await world.person("stranger"),
+        "platform": world.admin,
         "accountant": await world.person("accountant"),
-    }  # fmt: skip
+    }
     assert people["accountant"]
     await world.member(scene.cafe, people["accountant"], MemberRole.ACCOUNTANT)
     assert await seen_by(client, receipt, people) == {"john", "platform"}
@@ -228,9 +232,13 @@ async def test_an_expenses_receipt_is_for_the_payer_and_its_host(
     scene = await Scene.create(world)
     receipt = await kept(client, scene.payee)
     people: dict[str, Person | None] = {
-        "nobody": None, "payee": scene.payee, "payer": scene.giver, "host": scene.holder,
-        "friend": scene.friend, "platform": world.admin,
-    }  # fmt: skip
+        "nobody": None,
+        "payee": scene.payee,
+        "payer": scene.giver,
+        "host": scene.holder,
+        "friend": scene.friend,
+        "platform": world.admin,
+    }
     assert await seen_by(client, receipt, people) == {"payee", "platform"}
     await scene.expense("5.00", receipts=[receipt])
     assert await seen_by(client, receipt, people) == {"payee", "payer", "host", "platform"}

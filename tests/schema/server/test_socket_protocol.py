@@ -119,7 +119,7 @@ SAME: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "long": (LONG, ()),
     "close": (TINY, ("Connection: close",)),
     "413": (b'{"query": "%s"}' % (b" " * 200_000), ()),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", SAME)
@@ -154,12 +154,16 @@ async def test_what_is_not_plain_goes_through_asgi(place: Place) -> None:
             (request_of(TINY, path="/elsewhere"), b"404"),
             (request_of(b""), b"400"),
             (request_of(b"", "Content-Length: 00"), b"400"),
-            (request_of(b"1b\r\n" + TINY + b"\r\n0\r\n\r\n", "Content-Length: 1").replace(
-                b"Content-Length: 1", b"Transfer-Encoding: chunked"), b"200"),
+            (
+                request_of(b"1b\r\n" + TINY + b"\r\n0\r\n\r\n", "Content-Length: 1").replace(
+                    b"Content-Length: 1", b"Transfer-Encoding: chunked"
+                ),
+                b"200",
+            ),
             (request_of(TINY, "X-Forwarded-For: 192.0.2.1"), b"200"),
             # What follows is no body of HTTP any more.
             (request_of(TINY, "Connection: upgrade", "Upgrade: h2c"), b"400"),
-        ):  # fmt: skip
+        ):
             peer.say(text)
             assert (await peer.hear())[0].startswith(b"HTTP/1.1 " + status), text
             assert not is_direct(place), text
@@ -381,12 +385,12 @@ async def test_who_reads_nothing_is_hung_up_on(shared: World, way: tuple[str, ..
 async def busy(database: Database) -> None:
     """Wait until a statement runs."""
     async with asyncio.timeout(SECONDS):
-        while await idle(database):  # noqa: ASYNC110 - the database has no event
+        while await idle(database):
             await asyncio.sleep(0.01)
 
 
 async def settled(database: Database) -> None:
     """Wait until none does."""
     async with asyncio.timeout(SECONDS):
-        while not await idle(database):  # noqa: ASYNC110 - the database has no event
+        while not await idle(database):
             await asyncio.sleep(0.01)

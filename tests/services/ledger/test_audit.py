@@ -49,11 +49,13 @@ DAMAGES = {
             f"{FIRST_TWO} WHERE p.book_id = x.book_id AND p.account_id = x.account_id"
             " AND p.seq = x.seq",
         ),
-        2, _no_trigger("posting"),
+        2,
+        _no_trigger("posting"),
     ),
     "unbalancedBooks": Damage(
         (f"UPDATE ledger_account SET posted = posted + 1 {ACCOUNT.format('webpack')}",),
-        1, with_it=frozenset({"balanceMismatches"}),
+        1,
+        with_it=frozenset({"balanceMismatches"}),
     ),
     "balanceMismatches": Damage(
         (
@@ -62,32 +64,30 @@ DAMAGES = {
         ),
         2,
     ),
-    "sequenceGaps": Damage(
-        (f"UPDATE ledger_account SET seq = seq + 1 {ACCOUNT.format('webpack')}",), 1
-    ),
+    "sequenceGaps": Damage((f"UPDATE ledger_account SET seq = seq + 1 {ACCOUNT.format('webpack')}",), 1),
     "runningBalanceBreaks": Damage(
         (f"UPDATE posting p SET balance_after = balance_after + 1 {OF_ACCOUNT} AND p.seq = 1",),
-        2, _no_trigger("posting"),
+        2,
+        _no_trigger("posting"),
     ),
     "timeReversals": Damage(
         (f"UPDATE posting p SET at = p.at - interval '1 year' {OF_ACCOUNT} AND p.seq = 2",),
-        1, _no_trigger("posting"),
+        1,
+        _no_trigger("posting"),
     ),
     "currencyMismatches": Damage(
         # An account that holds nothing now, so that no book is out of balance by it; two postings.
         (f"UPDATE ledger_account SET currency = 'EUR' {ACCOUNT.format('passing')}",),
-        2, _no_trigger("ledger_account"),
+        2,
+        _no_trigger("ledger_account"),
     ),
     "overdrafts": Damage(
         (f"UPDATE ledger_account SET floor = posted - held + 1 {ACCOUNT.format('webpack')}",),
-        1, "ALTER TABLE ledger_account DROP CONSTRAINT ck_ledger_account_floor",
+        1,
+        "ALTER TABLE ledger_account DROP CONSTRAINT ck_ledger_account_floor",
     ),
-    "holdMismatches": Damage(
-        (f"UPDATE ledger_account SET held = held + 1 {ACCOUNT.format('webpack')}",), 1
-    ),
-    "strayHolds": Damage(
-        ("UPDATE \"order\" SET status = 'REJECTED' WHERE id = :approved",), 1
-    ),
+    "holdMismatches": Damage((f"UPDATE ledger_account SET held = held + 1 {ACCOUNT.format('webpack')}",), 1),
+    "strayHolds": Damage(("UPDATE \"order\" SET status = 'REJECTED' WHERE id = :approved",), 1),
     "doubleEmissions": Damage(
         (
             "UPDATE transaction SET kind = 'DONATION' WHERE order_id = :gift"
@@ -99,7 +99,8 @@ DAMAGES = {
     "unsettledOrders": Damage(("UPDATE \"order\" SET status = 'PAID' WHERE id = :pending",), 1),
     "overRefunds": Damage(("UPDATE refund_total SET refunded = refunded + 1",), 1),
     "unsoundFigures": Damage(
-        ("UPDATE transaction SET host_fee = host_fee + 1 WHERE id = :transferred",), 1,
+        ("UPDATE transaction SET host_fee = host_fee + 1 WHERE id = :transferred",),
+        1,
         _no_trigger("transaction"),
     ),
     "emptyTransactions": Damage(
@@ -111,9 +112,10 @@ DAMAGES = {
     ),
     "danglingParties": Damage(
         ("UPDATE transaction SET to_collective_id = gen_random_uuid() WHERE id = :transferred",),
-        1, _no_trigger("transaction"),
+        1,
+        _no_trigger("transaction"),
     ),
-}  # fmt: skip
+}
 
 # Other ways in which the same promises break.
 MORE = {
@@ -181,11 +183,10 @@ MORE = {
             (f"DELETE FROM posting p USING {OF_ACCOUNT.removeprefix('FROM ')} AND p.seq = 1",),
             1,
             _no_trigger("posting"),
-            with_it=frozenset({"unbalancedTransactions", "balanceMismatches",
-                               "runningBalanceBreaks"}),
+            with_it=frozenset({"unbalancedTransactions", "balanceMismatches", "runningBalanceBreaks"}),
         ),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

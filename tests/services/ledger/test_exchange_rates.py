@@ -108,8 +108,12 @@ async def test_the_rate_of_a_past_moment_is_the_last_before_it(world: World, ses
     first = await add(world, "USD", "JPY", "100", days_ago=20)
     second = await add(world, "USD", "JPY", "200", days_ago=10)
     assert await rate(session, "USD", "JPY", at=first.valid_from) == 100
-    assert await rate(session, "USD", "JPY", at=second.valid_from - timedelta(microseconds=1)
-                      - timedelta(days=4)) == 100  # fmt: skip
+    assert (
+        await rate(
+            session, "USD", "JPY", at=second.valid_from - timedelta(microseconds=1) - timedelta(days=4)
+        )
+        == 100
+    )
     assert await rate(session, "USD", "JPY", at=second.valid_from) == 200
     with pytest.raises(FxRateUnavailable):
         await rate(session, "USD", "JPY", at=first.valid_from - timedelta(microseconds=1))
@@ -132,21 +136,33 @@ async def test_many_pairs_come_at_once(world: World, session: AsyncSession) -> N
     pairs = [("EUR", "USD"), ("USD", "EUR"), ("JPY", "USD"), ("USD", "USD"), ("EUR", "USD")]
     found = await exchange_rates.quotes(session, pairs)
     assert {pair: str(quote.rate) for pair, quote in found.items()} == {
-        ("EUR", "USD"): "1.25", ("USD", "EUR"): "0.8", ("JPY", "USD"): "0.0078125", ("USD", "USD"): "1",
-    }  # fmt: skip
+        ("EUR", "USD"): "1.25",
+        ("USD", "EUR"): "0.8",
+        ("JPY", "USD"): "0.0078125",
+        ("USD", "USD"): "1",
+    }
 
 
 @pytest.mark.parametrize(
     ("amount", "rate_", "source", "target", "expected"),
     [
-        (100, "149.25", "USD", "JPY", 149), (101, "149.25", "USD", "JPY", 151),
+        (100, "149.25", "USD", "JPY", 149),
+        (101, "149.25", "USD", "JPY", 151),
         (1, "149.25", "USD", "JPY", 1),
-        (150, "0.0067", "JPY", "USD", 101), (1, "0.0067", "JPY", "USD", 1), (1, "0.004", "JPY", "USD", 0),
-        (1000, "3.25", "KWD", "USD", 325), (1, "3.25", "KWD", "USD", 0), (2, "3.25", "KWD", "USD", 1),
-        (325, "0.3077", "USD", "KWD", 1000), (1, "500", "KWD", "JPY", 1), (3, "500", "KWD", "JPY", 2),
-        (250, "20", "CUR", "USD", 500), (10000, "1.1481", "EUR", "USD", 11481), (-1, "0.5", "USD", "EUR", -1),
+        (150, "0.0067", "JPY", "USD", 101),
+        (1, "0.0067", "JPY", "USD", 1),
+        (1, "0.004", "JPY", "USD", 0),
+        (1000, "3.25", "KWD", "USD", 325),
+        (1, "3.25", "KWD", "USD", 0),
+        (2, "3.25", "KWD", "USD", 1),
+        (325, "0.3077", "USD", "KWD", 1000),
+        (1, "500", "KWD", "JPY", 1),
+        (3, "500", "KWD", "JPY", 2),
+        (250, "20", "CUR", "USD", 500),
+        (10000, "1.1481", "EUR", "USD", 11481),
+        (-1, "0.5", "USD", "EUR", -1),
     ],
-)  # fmt: skip
+)
 def test_a_conversion_rounds_half_away_from_zero_in_the_targets_units(
     amount: int, rate_: str, source: str, target: str, expected: int
 ) -> None:
@@ -157,9 +173,11 @@ CODES = st.sampled_from(["USD", "EUR", "JPY", "KWD", "CUR"])
 
 
 @given(
-    amount=st.integers(1, 2**63 - 1), source=CODES, target=CODES,
+    amount=st.integers(1, 2**63 - 1),
+    source=CODES,
+    target=CODES,
     rate_=st.decimals("0.000001", "1000000", places=6),
-)  # fmt: skip
+)
 def test_there_and_back_at_one_rate_is_within_half_a_unit(
     amount: int, source: str, target: str, rate_: Decimal
 ) -> None:
@@ -197,10 +215,13 @@ async def test_the_history_is_that_of_the_bank(history: World) -> None:
 @pytest.mark.parametrize(
     ("day", "code", "published"),
     [
-        ("1999-01-04", "USD", "1.1789"), ("1999-01-04", "JPY", "133.73"), ("2000-10-26", "USD", "0.8252"),
-        ("2008-07-15", "USD", "1.5990"), ("2015-01-15", "CHF", "1.0280"),
+        ("1999-01-04", "USD", "1.1789"),
+        ("1999-01-04", "JPY", "133.73"),
+        ("2000-10-26", "USD", "0.8252"),
+        ("2008-07-15", "USD", "1.5990"),
+        ("2015-01-15", "CHF", "1.0280"),
     ],
-)  # fmt: skip
+)
 async def test_a_published_rate_is_kept_to_the_digit(
     history: World, day: str, code: str, published: str
 ) -> None:

@@ -65,7 +65,7 @@ async def settled(sessions: Sessions) -> None:
         next_xid = await session.execute(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
         wanted: int = next_xid.scalar_one()
     async with asyncio.timeout(SECONDS):
-        while (await mark(sessions)).position.xid < wanted:  # noqa: ASYNC110 - it has no event
+        while (await mark(sessions)).position.xid < wanted:
             await asyncio.sleep(0.05)
 
 
@@ -103,11 +103,11 @@ async def test_many_writers_at_once_lose_nothing_and_repeat_nothing(database: Da
     async def write() -> None:
         async with await psycopg.AsyncConnection.connect(database.owner_url) as connection:
             for _ in range(40):
-                made = [new_id() for _ in range(random.randint(1, 3))]  # noqa: S311 - no secret
+                made = [new_id() for _ in range(random.randint(1, 3))]
                 for node_id in made:
                     await connection.execute(WRITE, [node_id, about])
-                    await asyncio.sleep(random.uniform(0, 0.003))  # noqa: S311 - no secret
-                if random.random() < 0.2:  # noqa: S311 - no secret
+                    await asyncio.sleep(random.uniform(0, 0.003))
+                if random.random() < 0.2:
                     await connection.rollback()
                 else:
                     await connection.commit()
@@ -141,7 +141,7 @@ async def test_who_falls_behind_gets_all_of_it_from_the_database(database: Datab
                 owner.execute(WRITE, [node_id, about])
             owner.execute("COMMIT")
             assert len(await taken(quick, 50)) == 50
-        assert len(slow._waiting) <= broadcaster.MAX_WAITING  # noqa: SLF001 - what is bounded
+        assert len(slow._waiting) <= broadcaster.MAX_WAITING
         late = new_id()
         owner.execute(WRITE, [late, about])
     assert [event.node_id for event in await taken(slow, count + 1)] == [*written, late]
@@ -183,10 +183,10 @@ async def test_lost_connections_lose_no_event(database: Database, hub: Hub) -> N
 
 async def test_nobody_follows_nothing_is_asked(database: Database, hub: Hub) -> None:
     follower = await hub.follow(Topic(event_log.ORDER, new_id()), after=None, token=None)
-    assert hub._reader is not None  # noqa: SLF001 - what is to end
+    assert hub._reader is not None
     follower.close()
     async with asyncio.timeout(SECONDS):
-        while hub._reader is not None:  # noqa: ASYNC110, SLF001 - it has no event
+        while hub._reader is not None:
             await asyncio.sleep(0.01)
     assert len(hub) == 0
     again = await hub.follow(Topic(event_log.ORDER, about := new_id()), after=None, token=None)
@@ -244,10 +244,14 @@ async def test_events_of_another_servers_dump_are_never_told(database: Database,
 
 @pytest.mark.parametrize(
     "statement",
-    ["INSERT INTO live_event (kind, node_id, collective_ids) VALUES ('ORDER', gen_random_uuid(), '{}')",
-     "UPDATE live_event SET kind = 'ORDER'", "DELETE FROM live_event", "TRUNCATE live_event"],
+    [
+        "INSERT INTO live_event (kind, node_id, collective_ids) VALUES ('ORDER', gen_random_uuid(), '{}')",
+        "UPDATE live_event SET kind = 'ORDER'",
+        "DELETE FROM live_event",
+        "TRUNCATE live_event",
+    ],
     ids=lambda statement: statement.split()[0],
-)  # fmt: skip
+)
 def test_the_application_can_neither_forge_nor_hide_an_event(database: Database, statement: str) -> None:
     with psycopg.connect(database.app_url) as app, pytest.raises(psycopg.errors.InsufficientPrivilege):
         app.execute(statement)
@@ -266,8 +270,9 @@ async def test_what_is_undone_is_not_told_and_a_dry_run_neither(world: World) ->
     told = next(event for event in events if event.kind == "TRANSACTION")
     assert told.collective_ids[:2] == (scene.webpack.id, scene.babel.id)
     assert {topic.of_id for topic in told.topics if topic.name == event_log.TRANSACTIONS} == {
-        scene.webpack.id, scene.babel.id
-    }  # fmt: skip
+        scene.webpack.id,
+        scene.babel.id,
+    }
 
 
 async def test_who_begins_now_is_told_nothing_that_was_to_be_seen(
@@ -314,7 +319,17 @@ def test_a_position_is_what_it_was() -> None:
     crowded = Start(Position(1, 0), Seen(10**6, frozenset(range(1, event_log.MAX_XIDS + 1))))
     assert event_log.decode(event_log.encode(crowded)) == Start(Position(1, 0))
     too_long = "pos_" + b32encode(struct.pack(">1004Q", *range(1004))).decode().rstrip("=").lower()
-    for bad in ("", "pos_", "pos_a", "col_" + "a" * 26, "pos_" + "7" * 26, "pos_\udcff", "x" * 1000,
-                event_log.encode(start)[:-1], event_log.encode(start) + "aaaa", too_long):  # fmt: skip
+    for bad in (
+        "",
+        "pos_",
+        "pos_a",
+        "col_" + "a" * 26,
+        "pos_" + "7" * 26,
+        "pos_\udcff",
+        "x" * 1000,
+        event_log.encode(start)[:-1],
+        event_log.encode(start) + "aaaa",
+        too_long,
+    ):
         with pytest.raises(Invalid):
             event_log.decode(bad)

@@ -23,9 +23,13 @@ EVIL = "Mallory\r\nBcc: victim@example.org\r\n\r\nfree money \u2028\u202ereverse
 def summary() -> dict[str, str]:
     payee = Collective(slug="x", type=CollectiveType.COMMUNITY, name="Webpack", currency="USD")
     order = Order(
-        type=OrderType.EXPENSE, status=OrderStatus.PENDING, amount=2500, currency="USD",
-        from_id=new_id(), to_id=new_id(),
-    )  # fmt: skip
+        type=OrderType.EXPENSE,
+        status=OrderStatus.PENDING,
+        amount=2500,
+        currency="USD",
+        from_id=new_id(),
+        to_id=new_id(),
+    )
     return base.summary(order, to=Party(payee))
 
 

@@ -76,7 +76,7 @@ BROKEN_CELLS = [
     ({"isRefund": "REFUND", "shortRefundId": "id3"}, "shortRefundId"),
     ({"isRefund": "REFUND", "shortRefundId": "id2"}, "shortRefundId"),
     ({"shortRefundId": "no id"}, "shortRefundId"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "column"), BROKEN_CELLS)

@@ -213,9 +213,11 @@ async def test_the_callers_own_work_survives_a_refusal(hosted: Sessions, tmp_pat
         await organization(session, "kept")
         with pytest.raises(Problem):
             await replay(
-                session, path=file(tmp_path, [gift(), cover("1")]), host_slug="opensource",
+                session,
+                path=file(tmp_path, [gift(), cover("1")]),
+                host_slug="opensource",
                 collective_slug="webpack",
-            )  # fmt: skip
+            )
         await session.commit()
     assert {row.slug for row in await every(hosted, Collective)} == {
         "platform",

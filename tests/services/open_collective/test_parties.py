@@ -101,15 +101,20 @@ async def test_a_host_or_collective_that_cannot_take_it_is_refused(hosted: Sessi
                 Collective(slug="person", type=CollectiveType.USER, host_id=host.id, **common),
                 Collective(slug="hosted", type=CollectiveType.COMMUNITY, host_id=host.id, **common),
                 Collective(
-                    slug="euros", type=CollectiveType.COMMUNITY, host_id=host.id,
+                    slug="euros",
+                    type=CollectiveType.COMMUNITY,
+                    host_id=host.id,
                     **common | {"currency": "EUR"},
                 ),
                 Collective(
-                    slug="gone", type=CollectiveType.COMMUNITY, host_id=host.id, archived_at=now(),
+                    slug="gone",
+                    type=CollectiveType.COMMUNITY,
+                    host_id=host.id,
+                    archived_at=now(),
                     **common,
                 ),
             ]
-        )  # fmt: skip
+        )
         await session.commit()
     await refused(hosted, path, NotFound, host_slug="nobody")
     await refused(hosted, path, NotFound, host_slug="no\x00body")

@@ -62,9 +62,10 @@ async def test_a_whole_refund_with_the_kept_fee_covered_by_the_host(hosted: Sess
     assert (order.status, order.updated_at) == ("REFUNDED", refund.at)
     actions = [a for a in await every(hosted, OrderAction, col(OrderAction.id)) if a.order_id == order.id]
     assert [(a.type, a.from_status, a.to_status, a.amount) for a in actions] == [
-        ("CREATE", None, "PENDING", 1000), ("PAY", "PENDING", "PAID", 1000),
+        ("CREATE", None, "PENDING", 1000),
+        ("PAY", "PENDING", "PAID", 1000),
         ("REFUND", "PAID", "REFUNDED", 1000),
-    ]  # fmt: skip
+    ]
 
 
 async def test_a_refund_with_its_fees_in_the_row_mirrors_them(hosted: Sessions, tmp_path: Path) -> None:
@@ -81,8 +82,10 @@ async def test_a_refund_with_its_fees_in_the_row_mirrors_them(hosted: Sessions, 
 
 async def test_partial_refunds_end_in_a_refunded_order(hosted: Sessions, tmp_path: Path) -> None:
     rows = [
-        gift(), returned("CONTRIBUTION", "-4", "id2"), returned("CONTRIBUTION", "-6", "id2"),
-    ]  # fmt: skip
+        gift(),
+        returned("CONTRIBUTION", "-4", "id2"),
+        returned("CONTRIBUTION", "-6", "id2"),
+    ]
     await run(hosted, file(tmp_path, rows[:2]))
     assert [order.status for order in await orders(hosted)] == ["PAID"]
     await run(hosted, file(tmp_path, rows))

@@ -44,17 +44,24 @@ async def test_a_contribution_before_2021_has_its_fees_in_the_row(hosted: Sessio
     assert order.created_at == order.updated_at == transaction.at == START + timedelta(days=2)
     assert transaction.created_at > transaction.at
     figures = (
-        transaction.gross, transaction.payment_processor_fee, transaction.host_fee,
-        transaction.platform_fee, transaction.to_host_amount, transaction.to_collective_amount,
-    )  # fmt: skip
+        transaction.gross,
+        transaction.payment_processor_fee,
+        transaction.host_fee,
+        transaction.platform_fee,
+        transaction.to_host_amount,
+        transaction.to_collective_amount,
+    )
     assert figures == (1000, 59, 100, 0, 941, 841)
     assert await balances(hosted) == {
-        ("opensource", "CASH"): -941, ("opensource", "BALANCE"): 100, ("webpack", "BALANCE"): 841,
-    }  # fmt: skip
+        ("opensource", "CASH"): -941,
+        ("opensource", "BALANCE"): 100,
+        ("webpack", "BALANCE"): 841,
+    }
     actions = await every(hosted, OrderAction, col(OrderAction.id))
     assert [(a.type, a.to_status, a.at) for a in actions] == [
-        ("CREATE", "PENDING", transaction.at), ("PAY", "PAID", transaction.at),
-    ]  # fmt: skip
+        ("CREATE", "PENDING", transaction.at),
+        ("PAY", "PAID", transaction.at),
+    ]
     assert (report.orders, report.transactions, report.counterparts) == (1, 1, 1)
 
 
@@ -74,8 +81,9 @@ async def test_the_collective_and_its_counterparts_are_made(hosted: Sessions, tm
     assert giver.settings == {"importedFrom": "open-collective:webpack:giver"}
     members = {(m.collective_id, m.member_id, m.role): m.since for m in await every(hosted, Member)}
     assert set(members) == {
-        (own.id, host.id, MemberRole.HOST), (own.id, giver.id, MemberRole.BACKER),
-    }  # fmt: skip
+        (own.id, host.id, MemberRole.HOST),
+        (own.id, giver.id, MemberRole.BACKER),
+    }
     assert members[own.id, giver.id, MemberRole.BACKER] == START + timedelta(days=2)
 
 
@@ -133,9 +141,12 @@ async def test_the_payer_bears_the_fee_of_an_expense(hosted: Sessions, tmp_path:
         "PAYER",
     )
     figures = (
-        transaction.amount, transaction.gross, transaction.payment_processor_fee,
-        transaction.to_collective_amount, transaction.from_collective_amount,
-    )  # fmt: skip
+        transaction.amount,
+        transaction.gross,
+        transaction.payment_processor_fee,
+        transaction.to_collective_amount,
+        transaction.from_collective_amount,
+    )
     assert figures == (5000, 5025, 25, 5000, -5025)
     assert transaction.to_host_id is None
     assert await after_each_row(hosted, "webpack") == [10_000, 4975]
@@ -159,17 +170,38 @@ async def test_money_goes_both_ways_for_each_kind_that_has_two(hosted: Sessions,
     await run(hosted, file(tmp_path, rows))
 
     assert [order.type for order in await orders(hosted)] == [
-        "ADDED_FUNDS", "ADDED_FUNDS", "EXPENSE", "TRANSFER", "TRANSFER", "TRANSFER", "TRANSFER",
-        "DONATION", "DONATION", "ADDED_FUNDS", "EXPENSE",
-    ]  # fmt: skip
+        "ADDED_FUNDS",
+        "ADDED_FUNDS",
+        "EXPENSE",
+        "TRANSFER",
+        "TRANSFER",
+        "TRANSFER",
+        "TRANSFER",
+        "DONATION",
+        "DONATION",
+        "ADDED_FUNDS",
+        "EXPENSE",
+    ]
     assert [order.origin_unknown for order in await orders(hosted)].index(True) == 1
     assert await after_each_row(hosted, "webpack") == [
-        10_000, 10_700, 11_100, 13_100, 10_100, 11_100, 11_000, 10_800, 11_100, 10_700, 10_100,
-    ]  # fmt: skip
+        10_000,
+        10_700,
+        11_100,
+        13_100,
+        10_100,
+        11_100,
+        11_000,
+        10_800,
+        11_100,
+        10_700,
+        10_100,
+    ]
     # Only a transfer with the host moves money between two balances.
     assert await balances(hosted) == {
-        ("webpack", "BALANCE"): 10_100, ("opensource", "BALANCE"): 2000, ("opensource", "CASH"): -12_100,
-    }  # fmt: skip
+        ("webpack", "BALANCE"): 10_100,
+        ("opensource", "BALANCE"): 2000,
+        ("opensource", "CASH"): -12_100,
+    }
 
 
 async def test_a_processor_fee_of_its_own_is_a_bill_of_the_processor(
@@ -183,8 +215,9 @@ async def test_a_processor_fee_of_its_own_is_a_bill_of_the_processor(
     assert gave.group_id == billed.group_id == kept.group_id
     assert gave.order_id == kept.order_id != billed.order_id
     assert {order.import_key for order in await orders(hosted)} == {
-        "open-collective:webpack:one", "open-collective:webpack:one:id3",
-    }  # fmt: skip
+        "open-collective:webpack:one",
+        "open-collective:webpack:one:id3",
+    }
     assert await after_each_row(hosted, "webpack") == [1000, 941, 841]
     assert (await balances(hosted))["opensource", "CASH"] == -941
 
@@ -204,8 +237,12 @@ async def test_two_contributions_of_one_group_have_an_order_each(hosted: Session
     assert made[f"{key}:id6"].type == "TRANSFER"
     of = {order.id: order.import_key for order in made.values()}
     assert [t.order_id and of[t.order_id] for t in await transactions(hosted)] == [
-        key, key, f"{key}:id4", f"{key}:id4", f"{key}:id6",
-    ]  # fmt: skip
+        key,
+        key,
+        f"{key}:id4",
+        f"{key}:id4",
+        f"{key}:id6",
+    ]
 
 
 async def test_yen_have_no_decimal_places(sessions: Sessions, tmp_path: Path) -> None:
