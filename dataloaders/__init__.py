@@ -104,24 +104,24 @@ class Loaders:
 
     async def collective(self, row_id: UUID | None) -> Collective | None:
         """Load a collective that the viewer may see."""
-        return cast("Collective | None", await self.of("collective").one(row_id))
+        return cast("Collective | None", await self.of("collective").load(row_id))
 
     async def order(self, row_id: UUID | None) -> Order | None:
         """Load an order that the viewer may see."""
-        return cast("Order | None", await self.of("order").one(row_id))
+        return cast("Order | None", await self.of("order").load(row_id))
 
     async def redemption_of(self, order_id: UUID) -> Redemption | None:
         """Load what a redemption says; the resolver asks first whether the viewer is concerned."""
-        return cast("Redemption | None", await self.of("order.redemption").one(order_id))
+        return cast("Redemption | None", await self.of("order.redemption").load(order_id))
 
     async def offer_used(self, offer_id: UUID) -> int:
         """Load how often an offer was redeemed in the present month."""
-        return cast("int", await self.of("offer.used").one(offer_id))
+        return cast("int", await self.of("offer.used").load(offer_id))
 
     async def attendance(self, event_id: UUID, user_id: UUID) -> Attendance | None:
         """Load that a user came to an event, if the viewer runs it."""
         loader = self.of("event.attendance", event_id=event_id)
-        return cast("Attendance | None", await loader.one(user_id))
+        return cast("Attendance | None", await loader.load(user_id))
 
 
 def _without_viewer(service: Callable[..., Awaitable[dict[Any, Any]]]) -> Any:

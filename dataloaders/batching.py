@@ -22,11 +22,11 @@ class Loader(Generic[K, V]):
         self._next: list[K] = []
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def one(self, key: K | None) -> V | None:
+    async def load(self, key: K | None) -> V | None:
         """Return what a key names, or None."""
-        return None if key is None else (await self.many((key,)))[0]
+        return None if key is None else (await self.load_many((key,)))[0]
 
-    async def many(self, keys: Sequence[K | None]) -> list[Any]:
+    async def load_many(self, keys: Sequence[K | None]) -> list[Any]:
         """Return what the keys name, in their order; None for a key that is None or names nothing."""
         found = self._found
         asked = dict.fromkeys(keys)  # a UUID takes long to hash: seldom

@@ -55,7 +55,7 @@ async def approve_each(
         key = hashlib.sha256(key.encode()).hexdigest()
     found = {public_id: _order_id(public_id) for public_id in public_ids}
     known = [order_id for order_id in found.values() if order_id is not None]
-    await info.context.run(transitions.lock, order_ids=known)
+    await info.context.run(transitions.lock_orders, order_ids=known)
     at_once = await _approve_hours(info, found, key=key, dry_run=dry_run)
     return [
         Approved(public_id, order=at_once[public_id])

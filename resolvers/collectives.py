@@ -34,7 +34,7 @@ async def one(info: Info, *, ref: Ref) -> models.Collective | None:
 
 async def hosts(rows: Rows, info: Info) -> list[models.Collective | None]:
     """Return the host of each; an event has its parent's."""
-    load = info.context.loaders.of("collective").many
+    load = info.context.loaders.of("collective").load_many
     first = await load([row.parent_id if row.type == CollectiveType.EVENT else row.host_id for row in rows])
     if all(row.type != CollectiveType.EVENT for row in rows):
         return first
@@ -54,7 +54,7 @@ async def email(user: models.Collective, info: Info) -> str | None:
     """Return a user's address to themselves and the platform."""
     if not sees_private(info.context.actor, user):
         return None
-    return cast("str | None", await info.context.loaders.of("email").one(user.id))
+    return cast("str | None", await info.context.loaders.of("email").load(user.id))
 
 
 async def muted_topics(user: models.Collective, info: Info) -> list[Topic]:
@@ -78,7 +78,7 @@ def location(collective: models.Collective, info: Info) -> str | None:
 
 async def balances(rows: Rows, info: Info, *, as_of: datetime | None) -> list[list[Balance]]:
     """Return the balances of each; none where the viewer may not see them."""
-    return await info.context.loaders.of("balances", as_of=as_of).many([Owner.of(row) for row in rows])
+    return await info.context.loaders.of("balances", as_of=as_of).load_many([Owner.of(row) for row in rows])
 
 
 async def balance(
@@ -105,12 +105,12 @@ async def members(
 ) -> list[Page[models.Member]]:
     """Return a page of the members of each, or of what it is a member of."""
     key = MembersKey(of_members, tuple(roles or ()), page)
-    return await info.context.loaders.of("members", key=key).many([row.id for row in rows])
+    return await info.context.loaders.of("members", key=key).load_many([row.id for row in rows])
 
 
 async def counts(events: Rows, info: Info) -> list[Counts]:
     """Return how many are registered for each event, and how many wait."""
-    found = await info.context.loaders.of("event.counts").many([event.id for event in events])
+    found = await info.context.loaders.of("event.counts").load_many([event.id for event in events])
     return [counts or Counts() for counts in found]
 
 
@@ -126,7 +126,7 @@ async def ledger_accounts(
 ) -> list[list[models.LedgerAccount]]:
     """Return each host's own accounts, to those who read private finance."""
     loader = info.context.loaders.of("ledger_accounts", kinds=tuple(kinds or ()))
-    return await loader.many([row.id for row in rows])
+    return await loader.load_many([row.id for row in rows])
 
 
 async def exchange_positions(rows: Rows, info: Info) -> list[list[Money]]:

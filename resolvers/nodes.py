@@ -60,7 +60,7 @@ async def of_kind(info: Info, *, kind: str, public_id: str, path: str = "id") ->
     """
     row_id = id_codec.decode(kind, public_id, path=[path])
     if (loader := _LOADERS.get(kind)) is not None:
-        return await info.context.loaders.of(loader).one(row_id)
+        return await info.context.loaders.of(loader).load(row_id)
     match kind:
         case "Invitation":
             return (await info.context.run(members.invitations_by_ids, row_ids=[row_id])).get(row_id)

@@ -29,7 +29,7 @@ async def of_businesses(
 ) -> list[Page[models.Offer]]:
     """Return a page of each business's offers."""
     loader = info.context.loaders.of("offers", key=OffersKey(is_active, page))
-    return await loader.many([business.id for business in businesses])
+    return await loader.load_many([business.id for business in businesses])
 
 
 async def remaining_this_month(offer: models.Offer, info: Info) -> int | None:

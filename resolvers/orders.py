@@ -39,7 +39,7 @@ async def receipts(order: models.Order, info: Info) -> list[str]:
 
 async def amounts(rows: Sequence[models.OrderAction | models.OrderItem], info: Info) -> list[Money | None]:
     """Return the amounts of steps or lines, which are in their orders' currencies."""
-    orders = await info.context.loaders.of("order").many([row.order_id for row in rows])
+    orders = await info.context.loaders.of("order").load_many([row.order_id for row in rows])
     return [
         None if order is None or row.amount is None else Money(row.amount, order.currency)
         for row, order in zip(rows, orders, strict=True)

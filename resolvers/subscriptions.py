@@ -81,7 +81,7 @@ async def transactions(info: Info, *, collective: Ref, after: str | None) -> Sou
     of = await _collective(info, collective)
 
     async def look(context: Context, event: Event) -> Shown | None:
-        row = await context.loaders.of("transaction").one(event.node_id)
+        row = await context.loaders.of("transaction").load(event.node_id)
         return Shown(event_log.encode(event.start), row) if row else None
 
     return await _watched(info, Topic(event_log.TRANSACTIONS, of.id), after, look)
@@ -106,7 +106,7 @@ async def balance(info: Info, *, collective: Ref, after: str | None) -> Source:
 
 
 async def _balances(context: Context, of: models.Collective) -> list[Balance]:
-    found = await context.loaders.of("balances", as_of=None).one(Owner.of(of))
+    found = await context.loaders.of("balances", as_of=None).load(Owner.of(of))
     return list(found or ())
 
 

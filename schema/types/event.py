@@ -84,4 +84,4 @@ class EventFields:
     )
     async def attendances(rows: Rows, info: Info, first: First = None, after: After = None) -> Any:
         loader = info.context.loaders.of("attendances", page=requested(first, after))
-        return [AttendanceConnection(page=page) for page in await loader.many([row.id for row in rows])]
+        return [AttendanceConnection(page=page) for page in await loader.load_many([row.id for row in rows])]

@@ -94,10 +94,10 @@ def reference(loader: str, key: str, **settings: Any) -> Any:
     """Declare a field that loads what the row's attribute `key` names, by the loader of that name."""
 
     async def of_rows(rows: list[Any], info: Info) -> Any:
-        return await info.context.loaders.of(loader).many([getattr(row, key) for row in rows])
+        return await info.context.loaders.of(loader).load_many([getattr(row, key) for row in rows])
 
     async def one(root: strawberry.Parent[Any], info: Info) -> Any:
-        return await info.context.loaders.of(loader).one(getattr(root, key))
+        return await info.context.loaders.of(loader).load(getattr(root, key))
 
     setattr(one, OF_ROWS, of_rows)
     setattr(one, NEEDS, (key,))

@@ -36,7 +36,7 @@ class WaitingHours:
         description="The orders, by their start; approveOrders takes up to 100.", graphql_type=list[Order]
     )
     async def orders(root: strawberry.Parent[hour_reports.WaitingHours], info: Info) -> Any:
-        found = await info.context.loaders.of("order").many(root.order_ids)
+        found = await info.context.loaders.of("order").load_many(root.order_ids)
         return [order for order in found if order is not None]
 
 

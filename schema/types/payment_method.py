@@ -36,7 +36,7 @@ class PaymentMethod(Node):
         graphql_type=Amount | None,
     )
     async def fee_fixed(rows: list[models.PaymentMethod], info: Info) -> Any:
-        hosts = await info.context.loaders.of("collective").many([row.host_id for row in rows])
+        hosts = await info.context.loaders.of("collective").load_many([row.host_id for row in rows])
         return [
             Money(row.fee_fixed_minor, host.currency) if host else None
             for row, host in zip(rows, hosts, strict=True)

@@ -28,7 +28,7 @@ from services.messaging import outbox
 from services.offers import redemptions
 from services.orders import cash_outs
 from services.orders.base import Placed, action, add_actions, after_payment, settle, summary
-from services.orders.transitions import load, move, not_in
+from services.orders.transitions import load_for_decision, change_status, wrong_status
 from services.volunteering import hours
 
 _FROM_PAYEE = {OrderType.EXPENSE, OrderType.HOURS}
@@ -62,7 +62,7 @@ async def approve(
         InvalidState: the order does not wait for approval.
         InsufficientFunds: from the database.
     """
-    placed, subject, method = await load(session, actor, order_id=order_id)
+    placed, subject, method = await load_for_decision(session, actor, order_id=order_id)
     order = placed.order
     why = user_text.clean(reason, path=["input", "reason"])
     match order.type:
@@ -79,7 +79,7 @@ async def approve(
         case _:
             require(actor, Action.APPROVE_DONATION, subject)
     if order.status != OrderStatus.PENDING:
-        raise not_in(order, OrderStatus.PENDING)
+        raise wrong_status(order, OrderStatus.PENDING)
     return await _approve_money(session, actor, placed, method, minor=_adjusted(order, amount, why), why=why)
 
 
@@ -95,7 +95,7 @@ async def _approve_money(
     order = placed.order
     held = order.type == OrderType.EXPENSE and order.payout_method_kind != PayoutMethodKind.BALANCE
     after = OrderStatus.APPROVED if held else OrderStatus.PAID
-    await move(session, order, before=OrderStatus.PENDING, after=after, approved_amount=minor)
+    await change_status(session, order, before=OrderStatus.PENDING, after=after, approved_amount=minor)
     steps = [
         action(
             order,
@@ -163,7 +163,7 @@ async def reject(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
     Raises:
         InvalidState: it is settled or closed.
     """
-    placed, subject, _ = await load(session, actor, order_id=order_id)
+    placed, subject, _ = await load_for_decision(session, actor, order_id=order_id)
     order = placed.order
     require(actor, _REJECT.get(OrderType(order.type), Action.REJECT_DONATION), subject)
     why = user_text.required(reason, path=["input", "reason"], max_length=1000)
@@ -185,7 +185,7 @@ async def cancel(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
     Raises:
         InvalidState: it is settled or closed.
     """
-    placed, subject, _ = await load(session, actor, order_id=order_id)
+    placed, subject, _ = await load_for_decision(session, actor, order_id=order_id)
     require(actor, Action.CANCEL_ORDER, subject)
     order = placed.order
     await _close(
@@ -216,8 +216,8 @@ async def _close(
     if order.type != OrderType.REDEMPTION:  # whose currents move when it is approved
         open_in.append(OrderStatus.APPROVED)
     if before not in open_in:
-        raise not_in(order, *open_in)
-    await move(session, order, before=before, after=after)
+        raise wrong_status(order, *open_in)
+    await change_status(session, order, before=before, after=after)
     await add_actions(session, [action(order, step, actor, before=before, reason=reason)])
     await posting.release(session, order_id=order.id)
     await outbox.to_admins(
@@ -245,7 +245,7 @@ async def pay(
         InvalidState: the expense is not approved.
         InsufficientFunds: from the database.
     """
-    placed, subject, _ = await load(session, actor, order_id=order_id)
+    placed, subject, _ = await load_for_decision(session, actor, order_id=order_id)
     order = placed.order
     match order.type:
         case OrderType.REDEMPTION:
@@ -265,7 +265,7 @@ async def pay(
             require(actor, Action.APPROVE_DONATION, subject)
             raise InvalidState("This order is paid when it is approved", path=["input", "id"])
     if order.status != OrderStatus.APPROVED:
-        raise not_in(order, OrderStatus.APPROVED)
+        raise wrong_status(order, OrderStatus.APPROVED)
     host = placed.payer.host
     assert host is not None
     fee = (
@@ -273,7 +273,7 @@ async def pay(
         if processor_fee is not None and not processor_fee.value.is_zero()
         else 0
     )
-    await move(session, order, before=OrderStatus.APPROVED, after=OrderStatus.PAID)
+    await change_status(session, order, before=OrderStatus.APPROVED, after=OrderStatus.PAID)
     await add_actions(session, [action(order, OrderActionType.PAY, actor, before=OrderStatus.APPROVED)])
     await settle(session, actor, placed, TransactionKind(order.type), payout_fee_minor=fee, release=True)
     await after_payment(session, actor, placed)

@@ -26,7 +26,7 @@ from services.messaging import outbox
 from services.offers.redemption_quote import DOLLARS, Worth, computed, limits_now, limits_of
 from services.orders import receipts
 from services.orders.base import PENDING_DAYS, Placed, action, add_actions, created, insert_order
-from services.orders.transitions import move, not_in
+from services.orders.transitions import change_status, wrong_status
 
 MAX_RECEIPT, MAX_PLACE = 8096, 256
 _RECEIPT = ["input", "receipt"]
@@ -202,7 +202,7 @@ async def approve(
     if subject.created_by_actor or order.from_id == actor.id:
         raise SelfApproval(path=["input", "id"])
     if order.status != OrderStatus.PENDING:
-        raise not_in(order, OrderStatus.PENDING)
+        raise wrong_status(order, OrderStatus.PENDING)
     row = await _row(session, order)
     price = row.price_minor
     if amount is not None:
@@ -215,7 +215,7 @@ async def approve(
         worth = await _corrected(session, order, row, price, platform_id)
         minor = worth.currents
         changes |= {"usd_gross_minor": worth.gross, "usd_fee_minor": worth.fee, "caps": [*worth.caps]}
-    await move(session, order, before=OrderStatus.PENDING, after=OrderStatus.APPROVED, approved_amount=minor)
+    await change_status(session, order, before=OrderStatus.PENDING, after=OrderStatus.APPROVED, approved_amount=minor)
     step = action(order, OrderActionType.APPROVE, actor, before=OrderStatus.PENDING, reason=reason)
     await add_actions(session, [step])
     for name, value in changes.items():
@@ -277,9 +277,9 @@ async def pay(session: AsyncSession, actor: Actor, placed: Placed, subject: Subj
     if order.from_id == actor.id:
         raise SelfApproval(path=["input", "id"])
     if order.status != OrderStatus.APPROVED:
-        raise not_in(order, OrderStatus.APPROVED)
+        raise wrong_status(order, OrderStatus.APPROVED)
     row = await _row(session, order)
-    await move(session, order, before=OrderStatus.APPROVED, after=OrderStatus.PAID)
+    await change_status(session, order, before=OrderStatus.APPROVED, after=OrderStatus.PAID)
     await add_actions(session, [action(order, OrderActionType.PAY, actor, before=OrderStatus.APPROVED)])
     await _post_dollars(session, order, row, platform_id)
     await outbox.to_admins(

@@ -17,7 +17,7 @@ from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
 from services.orders import payment_methods
 from services.orders.base import Placed, action, add_actions, created, insert_order, summary
-from services.orders.transitions import move, not_in
+from services.orders.transitions import change_status, wrong_status
 
 
 async def request(
@@ -108,10 +108,10 @@ async def approve(
         raise SelfApproval(path=["input", "id"])
     require(actor, Action.APPROVE_CASH_OUT, subject)
     if order.status != OrderStatus.PENDING:
-        raise not_in(order, OrderStatus.PENDING)
+        raise wrong_status(order, OrderStatus.PENDING)
     if amount is not None and to_minor(amount, path=["input", "amount"]) != order.amount:
         raise Invalid("A cash-out is approved as it was asked for", path=["input", "amount"])
-    await move(
+    await change_status(
         session, order, before=OrderStatus.PENDING, after=OrderStatus.APPROVED, approved_amount=order.amount
     )
     step = action(order, OrderActionType.APPROVE, actor, before=OrderStatus.PENDING, reason=reason)

@@ -78,7 +78,7 @@ async def refund(
         Invalid: more than is left.
         InsufficientFunds: from the database, where the receiver has spent it.
     """
-    placed, subject, _ = await transitions.load(session, actor, order_id=order_id)
+    placed, subject, _ = await transitions.load_for_decision(session, actor, order_id=order_id)
     order = placed.order
     if order.type not in REFUNDABLE:
         require(actor, Action.REFUND_DONATION, subject)
@@ -93,7 +93,7 @@ async def refund(
     written = await _post(session, actor, order, at_once, found, original, refund_id=refund_id)
     before = OrderStatus(order.status)
     if part == left["amount"]:
-        await transitions.move(session, order, before=before, after=OrderStatus.REFUNDED)
+        await transitions.change_status(session, order, before=before, after=OrderStatus.REFUNDED)
     await add_actions(
         session,
         [action(order, OrderActionType.REFUND, actor, before=before, amount=part, reason=why)],

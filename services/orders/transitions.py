@@ -23,7 +23,7 @@ _PAYER, _PAYEE = aliased(Collective, name="payer"), aliased(Collective, name="pa
 _PAYER_HOST, _PAYEE_HOST = aliased(Collective, name="payer_host"), aliased(Collective, name="payee_host")
 
 
-async def load(
+async def load_for_decision(
     session: AsyncSession, actor: Actor, *, order_id: UUID
 ) -> tuple[Placed, Subject, PaymentMethod | None]:
     """Return an order with its sides, the subject for permissions, and its payment method.
@@ -56,19 +56,19 @@ async def load(
     return placed, subject, method
 
 
-async def lock(session: AsyncSession, _: Actor, *, order_ids: Sequence[UUID]) -> None:
+async def lock_orders(session: AsyncSession, _: Actor, *, order_ids: Sequence[UUID]) -> None:
     """Lock orders in the order of their ids, before any account: no two calls wait in a circle."""
     await session.execute(
         select(col(Order.id)).where(col(Order.id).in_(order_ids)).order_by(col(Order.id)).with_for_update()
     )
 
 
-def not_in(order: Order, *expected: OrderStatus) -> InvalidState:
+def wrong_status(order: Order, *expected: OrderStatus) -> InvalidState:
     """Return what to tell who finds an order in another status than `expected`."""
     return InvalidState(f"The order is {order.status}, not {' or '.join(expected)}", path=["input", "id"])
 
 
-async def move(
+async def change_status(
     session: AsyncSession, order: Order, *, before: OrderStatus, after: OrderStatus, **columns: Any
 ) -> None:
     """Take the order from one status to another, if it is still there.

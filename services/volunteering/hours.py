@@ -35,7 +35,7 @@ from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
 from services.orders.base import Placed, action, add_actions, created, insert_order
-from services.orders.transitions import move, not_in
+from services.orders.transitions import change_status, wrong_status
 
 MAX_MINOR_A_DAY = 24_000
 _MICROSECONDS_OF_A_MINOR = 3_600_000
@@ -126,7 +126,7 @@ async def approve(
     order = placed.order
     require_may_approve(actor, order, subject)
     if order.status != OrderStatus.PENDING:
-        raise not_in(order, OrderStatus.PENDING)
+        raise wrong_status(order, OrderStatus.PENDING)
     minor = _adjusted(order, amount, reason)
     await _settle(session, actor, order, minor=minor, reason=reason)
     await members.add(session, order.from_id, order.to_id, MemberRole.VOLUNTEER)
@@ -165,7 +165,7 @@ def _adjusted(order: Order, amount: AskedAmount | None, reason: str | None) -> i
 async def _settle(
     session: AsyncSession, actor: Actor, order: Order, *, minor: int, reason: str | None, **columns: Any
 ) -> None:
-    await move(
+    await change_status(
         session, order, before=OrderStatus.PENDING, after=OrderStatus.PAID, approved_amount=minor, **columns
     )
     await add_actions(session, approval_steps(actor, order, reason=reason))
@@ -266,7 +266,7 @@ async def settle_actual(
     """
     order = await session.get_one(Order, order_id)
     if order.status != OrderStatus.PENDING:
-        raise not_in(order, OrderStatus.PENDING)
+        raise wrong_status(order, OrderStatus.PENDING)
     nonprofit = await session.get_one(Collective, order.from_id)
     user = await session.get_one(Collective, order.to_id)
     assert order.ends_at is not None and order.starts_at is not None

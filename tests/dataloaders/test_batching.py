@@ -22,7 +22,7 @@ async def test_what_is_asked_for_together_is_one_read() -> None:
     seen: list[list[int]] = []
     loader = squares(seen)
     first, second, one = await asyncio.gather(
-        loader.many([1, 2, 2]), loader.many([3, None, 1]), loader.one(4)
+        loader.load_many([1, 2, 2]), loader.load_many([3, None, 1]), loader.load(4)
     )
     assert (first, second, one) == ([1, 4, 4], [9, None, 1], 16)
     assert seen == [[1, 2, 3, 4]]
@@ -31,22 +31,22 @@ async def test_what_is_asked_for_together_is_one_read() -> None:
 async def test_a_key_is_read_once_and_what_names_nothing_is_none() -> None:
     seen: list[list[int]] = []
     loader = squares(seen)
-    assert await loader.many([0, 5]) == [None, 25]
-    assert await loader.many([5, 0, 6]) == [25, None, 36]
-    assert (seen, await loader.one(None), await loader.many([])) == ([[0, 5], [6]], None, [])
+    assert await loader.load_many([0, 5]) == [None, 25]
+    assert await loader.load_many([5, 0, 6]) == [25, None, 36]
+    assert (seen, await loader.load(None), await loader.load_many([])) == ([[0, 5], [6]], None, [])
 
 
 async def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
     seen: list[list[int]] = []
     loader = squares(seen)
-    found = await asyncio.gather(loader.one(-1), loader.one(7), return_exceptions=True)
+    found = await asyncio.gather(loader.load(-1), loader.load(7), return_exceptions=True)
     assert [type(each) for each in found] == [LookupError, LookupError]
-    assert await loader.one(7) == 49
+    assert await loader.load(7) == 49
 
 
 async def test_one_who_leaves_does_not_take_the_read_from_others() -> None:
     loader = squares([])
-    leaving, staying = asyncio.create_task(loader.one(8)), asyncio.create_task(loader.one(8))
+    leaving, staying = asyncio.create_task(loader.load(8)), asyncio.create_task(loader.load(8))
     await asyncio.sleep(0)
     leaving.cancel()
     assert await staying == 64
