@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test check format lock graphiql bench help test-debian
+.PHONY: serve test test-pure check format lock graphiql bench help test-debian
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Commonweal needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -31,6 +31,9 @@ check: $(VENV)/.installed ## the quick half of the tests: format, lint, types, f
 
 test: check graphiql ## every check that CI makes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-pure: $(VENV)/.installed ## the tests that need no database; they take seconds
+	$(BIN)/python -m pytest tests/pure -q
 
 format: $(VENV)/.installed ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""Measure: `python -m bench [--quick] [name …]`."""
+"""Run the benchmarks: `python -m bench [--quick] [name …]`."""
 
 import argparse
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from bench import (
     profile,
     statement_counts,
 )
-from bench.postgres_cluster import Place, opened
+from bench.postgres_cluster import BenchCluster, start_cluster
 
-BENCHES: dict[str, Callable[[Place], None]] = {
+BENCHES: dict[str, Callable[[BenchCluster], None]] = {
     "posting": posting.run,
     "approvals": approvals.run,
     "balances": balances.run,
@@ -25,21 +25,23 @@ BENCHES: dict[str, Callable[[Place], None]] = {
     "statements": statement_counts.run,
     "executors": executors.run,
     "profile": profile.run,
-    "servers": compare_servers.run,  # last, for it needs the npm registry the first time
+    "servers": compare_servers.run,  # last: the first run needs the npm registry
 }
 
 
 def main() -> None:
-    """Run the benches that are named, or all."""
+    """Run the named benchmarks, or all of them."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="short rounds: to see that it works")
+    parser.add_argument(
+        "--quick", action="store_true", help="short rounds, to check that the benchmarks work"
+    )
     parser.add_argument("name", nargs="*", choices=[[], *BENCHES], help=", ".join(BENCHES))
-    parser.add_argument("--rounds", type=int, help="of A, B, A, B …; one more warms up")
-    parser.add_argument("--seconds", type=float, help="that each side of a round runs")
+    parser.add_argument("--rounds", type=int, help="rounds of A, B, A, B …; one more round warms up")
+    parser.add_argument("--seconds", type=float, help="seconds for each side of a round")
     options = parser.parse_args()
-    with opened(is_quick=options.quick, rounds=options.rounds, seconds=options.seconds) as place:
+    with start_cluster(is_quick=options.quick, rounds=options.rounds, seconds=options.seconds) as cluster:
         for name in options.name or BENCHES:
-            BENCHES[name](place)
+            BENCHES[name](cluster)
 
 
 if __name__ == "__main__":

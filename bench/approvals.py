@@ -1,4 +1,4 @@
-"""Approving a donation through GraphQL over HTTP, beside its posting alone through psycopg."""
+"""Compare approving a donation over HTTP with only posting it through psycopg."""
 
 import asyncio
 import itertools
@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,26 +15,32 @@ import psycopg
 from psycopg.rows import dict_row
 
 from bench import markdown_tables, queries
-from bench.postgres_cluster import Place, execute, fresh_database, require_clean
-from bench.server_process import Connection, Served, cpu_seconds, postgres_cpu_seconds, serving, spent
-from bench.world import Scene, in_scene
+from bench.postgres_cluster import BenchCluster, execute
+from bench.server_process import (
+    Connection,
+    RunningServer,
+    cpu_seconds,
+    cpu_seconds_between,
+    postgres_cpu_seconds,
+)
+from bench.world import BenchScene, measure_server
 from models import new_id
 from services.core import public_ids
 from services.database.engine import APP_ROLE
-from tests.factories import money, of
+from tests.factories import money, ref
 
 _DATABASE = "approvals"
 _CONNECTIONS = (1, 4, 16)
 _PER_SECOND = 400
-"""More than one process does: so many orders wait for approval for each second of measuring."""
+"""Pending orders created for each second of measuring: more than one process can approve."""
 
 _CLONE = """
-WITH made AS (
+WITH created AS (
     INSERT INTO "order" SELECT (jsonb_populate_record(o, jsonb_build_object('id', uuidv7()))).*
     FROM "order" o CROSS JOIN generate_series(1, %(copies)s) WHERE o.status = 'PENDING' RETURNING *
 )
 INSERT INTO order_action (id, order_id, type, actor_id, to_status, amount, at)
-SELECT uuidv7(), id, 'CREATE', created_by_id, 'PENDING', amount, created_at FROM made"""
+SELECT uuidv7(), id, 'CREATE', created_by_id, 'PENDING', amount, created_at FROM created"""
 _PENDING = "SELECT id FROM \"order\" WHERE status = 'PENDING' ORDER BY md5(id::text)"
 _APPROVED = """
 SELECT to_jsonb(x.t) - '{at,created_at,xid,order_id}'::text[] AS row, array_agg(book_id) AS books,
@@ -55,20 +62,22 @@ Work = Callable[[], Awaitable[None]]
 
 @dataclass
 class _Side:
-    """What one side did, round by round."""
+    """The measurements of one side, a value for each round."""
 
     rate: list[float] = field(default_factory=list)
     server_ms: list[float] = field(default_factory=list)
     postgres_ms: list[float] = field(default_factory=list)
 
 
-def run(place: Place) -> None:
-    """Measure approvals a second and what one costs, by connections."""
-    fresh_database(place, _DATABASE)
-    rows: list[list[str]] = []
-    memory: list[float] = []
-    in_scene(place, _DATABASE, lambda made: _measure(place, made, rows, memory))
-    markdown_tables.show(
+def run(cluster: BenchCluster) -> None:
+    """Measure approvals a second, and the cost of one, by number of connections."""
+    rows, note = measure_server(
+        cluster,
+        _DATABASE,
+        partial(_create_pending_donations, cluster),
+        partial(_measure, cluster),
+    )
+    markdown_tables.print_table(
         "Approving a donation: GraphQL over HTTP on one process, beside its posting alone",
         [
             "connections",
@@ -81,74 +90,66 @@ def run(place: Place) -> None:
         ],
         rows,
         "An approval: sign-in checked, key claimed, order moved, two steps of history, posting, membership,"
-        f" mails queued; durable. {place.rounds} interleaved rounds of {place.seconds:g} s a side; CPU times"
-        f" are of the processes, an operation. The server's resident memory: {memory[0]:.0f} MiB at its"
-        f" start, {memory[1]:.0f} MiB after. Audit: {require_clean(place, _DATABASE)}.",
+        f" mails queued; durable. {cluster.rounds} interleaved rounds of {cluster.seconds:g} s a side; CPU"
+        f" times are those of the processes for each operation. {note}",
     )
 
 
-async def _measure(place: Place, made: Scene, rows: list[list[str]], memory: list[float]) -> None:
-    await _pending_donations(place, made)
-    with serving(place, _DATABASE) as served:
-        memory.append(served.resident_mib)
-        async with await psycopg.AsyncConnection.connect(
-            place.database_url(_DATABASE), autocommit=True
-        ) as owner:
-            waiting = [row[0] async for row in await owner.execute(_PENDING)]
-        orders = iter(waiting)
-        first = next(orders)
-        async with Connection(served, made.holder.token) as http:
-            await _approve(http, first)
-        for connections in _CONNECTIONS:
-            rows.append(await _compared(place, made, served, orders, connections))  # noqa: PERF401 - in turn
-        memory.append(served.resident_mib)
+async def _measure(cluster: BenchCluster, scene: BenchScene, server: RunningServer) -> list[list[str]]:
+    async with await psycopg.AsyncConnection.connect(
+        cluster.database_url(_DATABASE), autocommit=True
+    ) as owner:
+        orders = iter([row[0] async for row in await owner.execute(_PENDING)])
+    async with Connection(server, scene.holder.token) as http:
+        await _approve(http, next(orders))
+    return [await _compare(cluster, scene, server, orders, connections) for connections in _CONNECTIONS]
 
 
-async def _pending_donations(place: Place, made: Scene) -> None:
-    for giver, row in zip(made.givers, made.collectives, strict=True):
-        given: dict[str, Any] = {"from": of(giver), "to": of(row), "amount": money("20.00")}
-        await made.world.do("donate", by=giver, paymentMethod="MANUAL", **given)
-    wanted = _PER_SECOND * place.seconds * (place.rounds + 1) * len(_CONNECTIONS)
-    copies = round(wanted / len(made.givers))
-    execute(place, _DATABASE, _CLONE.replace("%(copies)s", str(copies)), "VACUUM (ANALYZE)", "CHECKPOINT")
+async def _create_pending_donations(cluster: BenchCluster, scene: BenchScene) -> None:
+    for giver, row in zip(scene.givers, scene.collectives, strict=True):
+        arguments: dict[str, Any] = {"from": ref(giver), "to": ref(row), "amount": money("20.00")}
+        await scene.world.mutate("donate", by=giver, paymentMethod="MANUAL", **arguments)
+    expected = _PER_SECOND * cluster.seconds * (cluster.rounds + 1) * len(_CONNECTIONS)
+    copies = round(expected / len(scene.givers))
+    execute(cluster, _DATABASE, _CLONE.replace("%(copies)s", str(copies)), "VACUUM (ANALYZE)", "CHECKPOINT")
 
 
-async def _compared(
-    place: Place, made: Scene, served: Served, orders: Iterator[UUID], connections: int
+async def _compare(
+    cluster: BenchCluster, scene: BenchScene, server: RunningServer, orders: Iterator[UUID], connections: int
 ) -> list[str]:
     http, alone = _Side(), _Side()
     async with AsyncExitStack() as stack:
         approving = [
-            _approver(await stack.enter_async_context(Connection(served, made.holder.token)), orders)
+            _approver(await stack.enter_async_context(Connection(server, scene.holder.token)), orders)
             for _ in range(connections)
         ]
-        posting = [await _poster(place, stack, number) for number in range(connections)]
-        for number in range(place.rounds + 1):
+        posting = [await _poster(cluster, stack, number) for number in range(connections)]
+        for number in range(cluster.rounds + 1):
             for side, work in ((http, approving), (alone, posting)):
-                await _round(place, served, side if number else _Side(), work)
+                await _round(cluster, server, side if number else _Side(), work)
     return [
         str(connections),
-        markdown_tables.spread(http.rate, ".0f"),
-        markdown_tables.spread(alone.rate, ".0f"),
-        markdown_tables.spread(markdown_tables.ratios(alone.rate, http.rate), ".1f"),
-        markdown_tables.spread(http.server_ms, ".2f"),
-        markdown_tables.spread(http.postgres_ms, ".2f"),
-        markdown_tables.spread(alone.postgres_ms, ".2f"),
+        markdown_tables.format_spread(http.rate, ".0f"),
+        markdown_tables.format_spread(alone.rate, ".0f"),
+        markdown_tables.format_spread(markdown_tables.compute_ratios(alone.rate, http.rate), ".1f"),
+        markdown_tables.format_spread(http.server_ms, ".2f"),
+        markdown_tables.format_spread(http.postgres_ms, ".2f"),
+        markdown_tables.format_spread(alone.postgres_ms, ".2f"),
     ]
 
 
-async def _round(place: Place, served: Served, side: _Side, work: list[Work]) -> None:
-    """Let all connections work for the seconds of a round; note the rate and the processor times."""
-    server, postgres = cpu_seconds(served.pid), postgres_cpu_seconds(place)
+async def _round(cluster: BenchCluster, server: RunningServer, side: _Side, work: list[Work]) -> None:
+    """Run all connections for one round and record the rate and the processor times."""
+    server_cpu, postgres_cpu = cpu_seconds(server.pid), postgres_cpu_seconds(cluster)
     started = time.perf_counter()
-    counts = await asyncio.gather(*(_until(started + place.seconds, each) for each in work))
-    elapsed, done = time.perf_counter() - started, sum(counts)
-    side.rate.append(done / elapsed)
-    side.server_ms.append((cpu_seconds(served.pid) - server) / done * 1000)
-    side.postgres_ms.append(spent(postgres, postgres_cpu_seconds(place)) / done * 1000)
+    counts = await asyncio.gather(*(_repeat_until(started + cluster.seconds, each) for each in work))
+    elapsed, count = time.perf_counter() - started, sum(counts)
+    side.rate.append(count / elapsed)
+    side.server_ms.append((cpu_seconds(server.pid) - server_cpu) / count * 1000)
+    side.postgres_ms.append(cpu_seconds_between(postgres_cpu, postgres_cpu_seconds(cluster)) / count * 1000)
 
 
-async def _until(end: float, work: Work) -> int:
+async def _repeat_until(end: float, work: Work) -> int:
     for count in itertools.count(1):
         await work()
         if time.perf_counter() >= end:
@@ -167,26 +168,26 @@ def _approver(http: Connection, orders: Iterator[UUID]) -> Work:
 
 
 async def _approve(http: Connection, order_id: UUID) -> None:
-    given = {"id": public_ids.encode("Order", order_id), "idempotencyKey": f"bench-{order_id}"}
-    answer = await http.ask(queries.APPROVE, {"i": given})
+    arguments = {"id": public_ids.encode("Order", order_id), "idempotencyKey": f"bench-{order_id}"}
+    answer = await http.query(queries.APPROVE, {"i": arguments})
     if b'"status":"PAID"' not in answer:
         raise SystemExit(f"Not approved: {answer!r}")
 
 
-async def _poster(place: Place, stack: AsyncExitStack, number: int) -> Work:
-    """Return what posts the transaction of an approved donation again, without its order."""
+async def _poster(cluster: BenchCluster, stack: AsyncExitStack, number: int) -> Work:
+    """Return a function that posts an approved donation's transaction again, without its order."""
     connection = await stack.enter_async_context(
         await psycopg.AsyncConnection.connect(
-            place.database_url(_DATABASE, role=APP_ROLE), autocommit=True, prepare_threshold=0
+            cluster.database_url(_DATABASE, role=APP_ROLE), autocommit=True, prepare_threshold=0
         )
     )
     async with connection.cursor(row_factory=dict_row) as cursor:
-        found = await (await cursor.execute(_APPROVED)).fetchall()
-    given: dict[str, Any] = found[number % len(found)]
-    row = given.pop("row")
+        rows = await (await cursor.execute(_APPROVED)).fetchall()
+    arguments: dict[str, Any] = rows[number % len(rows)]
+    row = arguments.pop("row")
 
     async def work() -> None:
         row["id"] = row["group_id"] = str(new_id())
-        await connection.execute(_POST, {**given, "row": orjson.dumps(row).decode()})
+        await connection.execute(_POST, {**arguments, "row": orjson.dumps(row).decode()})
 
     return work

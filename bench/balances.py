@@ -1,4 +1,4 @@
-"""A balance now and at a past moment: as fast on a long account as on a short one."""
+"""Compare balances, now and in the past, on accounts with a short and a long history."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from bench import markdown_tables
-from bench.postgres_cluster import Place, execute, fresh_database, require_clean
+from bench.postgres_cluster import BenchCluster, execute, recreate_database, require_clean
 from models import Collective, new_id, now
 from services.access.actor import ANONYMOUS
 from services.database import engine as database_engine
@@ -23,8 +23,8 @@ _TOLERANCE = 1.2
 
 
 @dataclass(frozen=True)
-class _Long:
-    """A collective with a number of postings, one a second until now."""
+class _LongAccount:
+    """A collective whose account has one posting a second until now."""
 
     postings: int
     host_id: UUID
@@ -32,21 +32,21 @@ class _Long:
 
     @property
     def name(self) -> str:
-        """Its number, to read."""
+        """The number of postings, formatted."""
         return f"{self.postings:,}"
 
 
-def run(place: Place) -> None:
+def run(cluster: BenchCluster) -> None:
     """Time balances on a short and a long account."""
-    fresh_database(place, _DATABASE)
-    sizes = (10_000, 100_000 if place.is_quick else 1_000_000)
-    short, long = (_Long(size, new_id(), new_id()) for size in sizes)
-    _fill(place, short)
-    _fill(place, long)
-    execute(place, _DATABASE, "VACUUM (ANALYZE)", "CHECKPOINT")
-    rows = asyncio.run(_measure(place, short, long))
-    markdown_tables.show(
-        "Balance of a collective by the number of its postings (`services.balances.of`)",
+    recreate_database(cluster, _DATABASE)
+    sizes = (10_000, 100_000 if cluster.is_quick else 1_000_000)
+    short, long = (_LongAccount(size, new_id(), new_id()) for size in sizes)
+    _fill(cluster, short)
+    _fill(cluster, long)
+    execute(cluster, _DATABASE, "VACUUM (ANALYZE)", "CHECKPOINT")
+    rows = asyncio.run(_measure(cluster, short, long))
+    markdown_tables.print_table(
+        "Balance of a collective by the number of its postings (`services.ledger.balances`)",
         [
             "moment",
             f"{short.name} postings, ms",
@@ -56,17 +56,17 @@ def run(place: Place) -> None:
             "reached",
         ],
         rows,
-        f"Medians and ranges of {place.rounds} interleaved rounds of {_CALLS} calls, one at a time; the past"
-        f" moments are random ones of the account's life. Audit: {require_clean(place, _DATABASE)}.",
+        f"Medians and ranges of {cluster.rounds} interleaved rounds of {_CALLS} calls, one at a time; the"
+        f" past moments are random ones of the account's life. Audit: {require_clean(cluster, _DATABASE)}.",
     )
 
 
-def _fill(place: Place, made: _Long) -> None:
-    """Write a valid history at once, as the owner, with the guard of single statements set aside."""
-    host, own, size = made.host_id, made.collective_id, made.postings
+def _fill(cluster: BenchCluster, account: _LongAccount) -> None:
+    """Insert a valid history as the owner, with the posting guard disabled meanwhile."""
+    host, own, size = account.host_id, account.collective_id, account.postings
     began = now() - timedelta(seconds=size + 60)
     execute(
-        place,
+        cluster,
         _DATABASE,
         "INSERT INTO collective (id, slug, type, name, currency, host_id, host_approved_at) VALUES"
         f" ('{host}', 'host-{size}', 'NONPROFIT', 'Host', 'USD', '{host}', now()),"
@@ -99,24 +99,24 @@ def _at(began: datetime) -> str:
     return f"timestamptz '{began.isoformat()}' + n * interval '1 second'"
 
 
-async def _measure(place: Place, short: _Long, long: _Long) -> list[list[str]]:
-    engine = database_engine.connect(replace(place.settings(_DATABASE), pool_size=2))
-    sessions = database_engine.sessions(engine)
+async def _measure(cluster: BenchCluster, short: _LongAccount, long: _LongAccount) -> list[list[str]]:
+    engine = database_engine.create_pool(replace(cluster.settings(_DATABASE), pool_size=2))
+    sessions = database_engine.session_factory(engine)
     rows = []
     for moment in ("now", "past"):
         times: list[list[float]] = [[], []]
-        for number in range(place.rounds + 1):
-            for made, found in zip((short, long), times, strict=True):
-                each = await _median_ms(sessions, made, past=moment == "past")
+        for number in range(cluster.rounds + 1):
+            for account, side in zip((short, long), times, strict=True):
+                each = await _median_ms(sessions, account, past=moment == "past")
                 if number:
-                    found.append(each)
-        ratio = markdown_tables.ratios(times[1], times[0])
+                    side.append(each)
+        ratio = markdown_tables.compute_ratios(times[1], times[0])
         reached = "yes" if 1 / _TOLERANCE <= median(ratio) <= _TOLERANCE else "**no**"
         rows.append(
             [
                 moment,
-                *(markdown_tables.spread(t, ".3f") for t in times),
-                markdown_tables.spread(ratio),
+                *(markdown_tables.format_spread(t, ".3f") for t in times),
+                markdown_tables.format_spread(ratio),
                 "0.83 to 1.20",
                 reached,
             ]
@@ -125,17 +125,19 @@ async def _measure(place: Place, short: _Long, long: _Long) -> list[list[str]]:
     return rows
 
 
-async def _median_ms(sessions: async_sessionmaker[AsyncSession], made: _Long, *, past: bool) -> float:
+async def _median_ms(
+    sessions: async_sessionmaker[AsyncSession], account: _LongAccount, *, past: bool
+) -> float:
     times = []
     async with sessions() as session:
-        row = await session.get_one(Collective, made.collective_id)
-        owner = balances.Owner.of(row)
+        row = await session.get_one(Collective, account.collective_id)
+        owner = balances.Owner.from_row(row)
         for _ in range(_CALLS):
-            ago = random.uniform(60, made.postings)
+            ago = random.uniform(60, account.postings)
             as_of = now() - timedelta(seconds=ago) if past else None
             started = time.perf_counter()
-            found = await balances.of(session, ANONYMOUS, owners=[owner], as_of=as_of)
+            result = await balances.load_balances(session, ANONYMOUS, owners=[owner], as_of=as_of)
             times.append((time.perf_counter() - started) * 1000)
-            if not found[owner][0].posted_minor:
+            if not result[owner][0].posted_minor:
                 raise SystemExit("The balance is empty")
     return median(times)

@@ -1,9 +1,9 @@
-"""What the servers are asked: the same rows and values of ours and of PostGraphile, each in its own words.
+"""The compared queries: the same rows and values from our server and from PostGraphile.
 
-PostGraphile has the tables: amounts are two columns (minor units and currency) where ours is an Amount of two
-fields; `rowId` is the column `id`, and `at` is our `createdAt`. What ours leaves out by its rules is left out
-by a condition: transactions between people, member rows that have ended. Its other rules take nothing away
-here, for there are no followers and no private events in this world; PostGraphile does not check them.
+PostGraphile exposes the tables: an amount is two columns (minor units and currency) where ours is an Amount
+of two fields; `rowId` is the column `id`, and `at` is our `createdAt`. Rows that our visibility rules hide
+are excluded by a condition: transactions between people, and ended member rows. The other rules hide nothing
+here, since this data has no followers and no private events; PostGraphile does not check them.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from bench import large_dataset, queries
-from bench.postgres_cluster import Place
+from bench.postgres_cluster import BenchCluster
 from services.collectives import directory
 from services.core import pagination
 from services.orders import queries as order_queries
@@ -25,7 +25,7 @@ _DEEP_COLLECTIVE = large_dataset.COLLECTIVES - 100
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A query in the words of both schemas."""
+    """A query written for both schemas."""
 
     name: str
     ours: str
@@ -33,11 +33,11 @@ class Question:
     variables: Variables = field(default_factory=dict)
     their_variables: Variables = field(default_factory=dict)
     fewer: int = 0
-    """How many of our values PostGraphile has no field for."""
+    """Number of our values that PostGraphile has no field for."""
 
 
-# The balance is that of the account: `available` and `pending` are no columns. For `pending` the orders on
-# their way are read, of which there are none; a client would have to sum them.
+# The balance is that of the account: `available` and `pending` are not columns. In place of `pending`, the
+# query reads the pending orders (there are none), which a client would have to add up.
 _COLLECTIVE = """query($slug: String!) { collectiveBySlug(slug: $slug) {
     slug name type collectiveByHostId { slug name }
     ledgerAccountsByOwnerId(condition: {kind: "BALANCE", currency: "USD"}) { nodes { posted held } }
@@ -70,46 +70,46 @@ _NESTED = """query($after: Cursor) {
     } }
 }"""
 
-_TRANSACTION_CURSOR = """query($offset: Int!) { found: allTransactions(first: 1, offset: $offset,
+_TRANSACTION_CURSOR = """query($offset: Int!) { page: allTransactions(first: 1, offset: $offset,
     condition: {hasPublicSide: true}, orderBy: [AT_DESC, ROW_ID_DESC]) { pageInfo { endCursor } } }"""
-_COLLECTIVE_CURSOR = """query($offset: Int!) { found: allCollectives(first: 1, offset: $offset,
+_COLLECTIVE_CURSOR = """query($offset: Int!) { page: allCollectives(first: 1, offset: $offset,
     condition: {type: "COMMUNITY"}, orderBy: [CREATED_AT_DESC, ROW_ID_DESC]) { pageInfo { endCursor } } }"""
 THEIR_CURSORS = ((_TRANSACTION_CURSOR, {"offset": _DEEP}), (_COLLECTIVE_CURSOR, {"offset": _DEEP_COLLECTIVE}))
-"""What PostGraphile is asked for its own cursors of the rows that ours point to."""
+"""Queries for PostGraphile's cursors of the rows that our deep cursors point to."""
 
 
 @dataclass(frozen=True)
 class Cursors:
-    """Where the deep pages begin."""
+    """Cursors at which the deep pages begin."""
 
     transaction: str
     collective: str
 
 
-def our_cursors(place: Place, name: str) -> Cursors:
-    """Return the cursors of rows far down."""
-    with psycopg.connect(place.database_url(name)) as connection:
+def our_cursors(cluster: BenchCluster, name: str) -> Cursors:
+    """Return our cursors of rows deep in the lists."""
+    with psycopg.connect(cluster.database_url(name)) as connection:
 
         def at(statement: str, offset: int) -> Any:
             row = connection.execute(f"{statement} OFFSET %s LIMIT 1".encode(), [offset]).fetchone()
             assert row is not None
             return row
 
-        moment, row_id = at("SELECT at, id FROM transaction ORDER BY at DESC, id DESC", _DEEP)
+        at_, row_id = at("SELECT at, id FROM transaction ORDER BY at DESC, id DESC", _DEEP)
         transaction = pagination.encode_cursor(
-            order_queries.TRANSACTIONS_NEWEST, SimpleNamespace(at=moment, id=row_id)
+            order_queries.TRANSACTIONS_NEWEST, SimpleNamespace(at=at_, id=row_id)
         )
-        moment, row_id = at(
+        at_, row_id = at(
             "SELECT created_at, id FROM collective WHERE type = 'COMMUNITY'"
             " ORDER BY created_at DESC, id DESC",
             _DEEP_COLLECTIVE,
         )
-        place_of = SimpleNamespace(created_at=moment, id=row_id)
-        return Cursors(transaction, pagination.encode_cursor(directory.NEWEST_FIRST, place_of))
+        row = SimpleNamespace(created_at=at_, id=row_id)
+        return Cursors(transaction, pagination.encode_cursor(directory.NEWEST_FIRST, row))
 
 
-def all_of(ours: Cursors, theirs: Cursors) -> list[Question]:
-    """Return the questions of a run."""
+def build_questions(ours: Cursors, theirs: Cursors) -> list[Question]:
+    """Build the questions of a run."""
     slug = {"slug": "large-1"}
     first = {"first": 100}
     return [
@@ -143,19 +143,19 @@ def all_of(ours: Cursors, theirs: Cursors) -> list[Question]:
     ]
 
 
-def values_in(answer: Any) -> int:
-    """Count the values of an answer: what is neither an object nor a list."""
+def count_values(answer: Any) -> int:
+    """Count the leaves of an answer: values that are neither objects nor lists."""
     if isinstance(answer, dict):
-        return sum(values_in(value) for value in answer.values())
+        return sum(count_values(value) for value in answer.values())
     if isinstance(answer, list):
-        return sum(values_in(item) for item in answer)
+        return sum(count_values(item) for item in answer)
     return 1
 
 
-def lists_in(answer: Any) -> list[int]:
-    """Return the lengths of an answer's lists that hold something, in their order."""
+def list_lengths(answer: Any) -> list[int]:
+    """Return the lengths of an answer's non-empty lists, in order."""
     if isinstance(answer, dict):
-        return [size for value in answer.values() for size in lists_in(value)]
+        return [size for value in answer.values() for size in list_lengths(value)]
     if isinstance(answer, list) and answer:
-        return [len(answer), *(size for item in answer for size in lists_in(item))]
+        return [len(answer), *(size for item in answer for size in list_lengths(item))]
     return []

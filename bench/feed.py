@@ -1,8 +1,9 @@
-"""The feed of transactions: in process and over HTTP, beside the same rows read by hand."""
+"""Compare the transaction feed in process and over HTTP with hand-written SQL for the same rows."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -11,13 +12,13 @@ import psycopg
 from psycopg.rows import dict_row
 
 from bench import markdown_tables, queries
-from bench.postgres_cluster import Place, fresh_database, require_clean
-from bench.server_process import Connection, serving
-from bench.world import Scene, in_scene
+from bench.postgres_cluster import BenchCluster
+from bench.server_process import Connection, RunningServer
+from bench.world import BenchScene, measure_server
 from services.database.engine import APP_ROLE
 
 _DATABASE = "feed"
-_MOVES = 300
+_DONATIONS = 300
 _BY_HAND = """
 SELECT t.id, t.kind, t.at, t.description, f.slug AS from_slug, f.name AS from_name, f.type AS from_type,
     g.slug AS to_slug, g.name AS to_name, g.type AS to_type, fh.slug AS from_host_slug,
@@ -33,75 +34,70 @@ WHERE t.has_public_side ORDER BY t.at DESC, t.id DESC LIMIT %s"""
 Ask = Callable[[], Awaitable[Any]]
 
 
-def run(place: Place) -> None:
+def run(cluster: BenchCluster) -> None:
     """Time pages of 10 and of 100 transactions."""
-    fresh_database(place, _DATABASE)
-    rows: list[list[str]] = []
-    memory: list[float] = []
-    in_scene(place, _DATABASE, lambda made: _measure(place, made, rows, memory))
-    markdown_tables.show(
+    rows, note = measure_server(cluster, _DATABASE, _donate, partial(_measure, cluster))
+    markdown_tables.print_table(
         "Feed: a page of transactions with both collectives, both hosts, the order and the amounts",
         [
             "page",
-            "read by hand, ms",
+            "by hand, ms",
             "in process, ms",
             "over HTTP, ms",
             "in process ÷ by hand",
             "HTTP ÷ by hand",
         ],
         rows,
-        "By hand: one statement of plain psycopg, encoded by orjson. Medians of a request, one at a time;"
-        f" ratios of {place.rounds} interleaved rounds. The server's resident memory: {memory[0]:.0f} MiB"
-        f" at its start, {memory[1]:.0f} MiB after. Audit: {require_clean(place, _DATABASE)}.",
+        "By hand: one plain psycopg statement, encoded by orjson. Medians of a request, one at a time;"
+        f" ratios of {cluster.rounds} interleaved rounds. {note}",
     )
 
 
-async def _measure(place: Place, made: Scene, rows: list[list[str]], memory: list[float]) -> None:
-    for number in range(_MOVES):
-        await made.donate(number)
+async def _donate(scene: BenchScene) -> None:
+    for number in range(_DONATIONS):
+        await scene.donate(number)
+
+
+async def _measure(cluster: BenchCluster, scene: BenchScene, server: RunningServer) -> list[list[str]]:
     connection = await psycopg.AsyncConnection.connect(
-        place.database_url(_DATABASE, role=APP_ROLE),
+        cluster.database_url(_DATABASE, role=APP_ROLE),
         autocommit=True,
         prepare_threshold=0,
         row_factory=dict_row,
     )
-    with serving(place, _DATABASE) as served:
-        memory.append(served.resident_mib)
-        async with connection, Connection(served) as http:
-            for first in (10, 100):
-                rows.append(await _page(place, made, connection, http, first))  # noqa: PERF401 - in turn
-        memory.append(served.resident_mib)
+    async with connection, Connection(server) as http:
+        return [await _page(cluster, scene, connection, http, first) for first in (10, 100)]
 
 
 async def _page(
-    place: Place,
-    made: Scene,
+    cluster: BenchCluster,
+    scene: BenchScene,
     connection: psycopg.AsyncConnection[dict[str, Any]],
     http: Connection,
     first: int,
 ) -> list[str]:
     async def by_hand() -> None:
-        found = await (await connection.execute(_BY_HAND, [first])).fetchall()
-        orjson.dumps(found)
+        rows = await (await connection.execute(_BY_HAND, [first])).fetchall()
+        orjson.dumps(rows)
 
     async def in_process() -> None:
-        orjson.dumps(await made.world.ask(queries.FEED, first=first), default=str)
+        orjson.dumps(await scene.world.query(queries.FEED, first=first), default=str)
 
     async def over_http() -> None:
-        if b'"errors"' in await http.ask(queries.FEED, {"first": first}):
+        if b'"errors"' in await http.query(queries.FEED, {"first": first}):
             raise SystemExit("The feed has errors")
 
     sides: list[list[float]] = [[], [], []]
-    for number in range(place.rounds + 1):
+    for number in range(cluster.rounds + 1):
         for ask, times in zip((by_hand, in_process, over_http), sides, strict=True):
-            found = await _median_ms(ask, place.seconds / 3)
+            median_ms = await _median_ms(ask, cluster.seconds / 3)
             if number:
-                times.append(found)
+                times.append(median_ms)
     return [
         str(first),
-        *(markdown_tables.spread(times, ".2f") for times in sides),
-        markdown_tables.spread(markdown_tables.ratios(sides[1], sides[0]), ".1f"),
-        markdown_tables.spread(markdown_tables.ratios(sides[2], sides[0]), ".1f"),
+        *(markdown_tables.format_spread(times, ".2f") for times in sides),
+        markdown_tables.format_spread(markdown_tables.compute_ratios(sides[1], sides[0]), ".1f"),
+        markdown_tables.format_spread(markdown_tables.compute_ratios(sides[2], sides[0]), ".1f"),
     ]
 
 

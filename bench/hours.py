@@ -1,4 +1,4 @@
-"""Approving hours in pages beside one by one over HTTP, and the weekly list on a long and a short history."""
+"""Compare approving hours in pages and one by one, and weekly lists of short and long histories."""
 
 import asyncio
 import time
@@ -9,12 +9,12 @@ from uuid import UUID
 import orjson
 
 from bench import markdown_tables
-from bench.postgres_cluster import Place, execute, fresh_database, require_clean, scalar
-from bench.server_process import Connection, serving
+from bench.postgres_cluster import BenchCluster, execute, recreate_database, require_clean, scalar
+from bench.server_process import Connection, run_server
 from services.core import public_ids
 from services.database import engine as database_engine
 from tests.factories import World
-from tests.hours_world import TimeScene
+from tests.hours_world import HoursScene
 
 _DATABASE = "hours"
 _PAGE = 100
@@ -33,7 +33,7 @@ _PEOPLE = (
     " SELECT uuidv7(), '{prefix}-' || n, 'USER', 'Volunteer ' || n, 'USD', now()"
     f" FROM generate_series(1, {_VOLUNTEERS}) n"
 )
-# A quarter of an hour each, one after the other, as far into the past as they reach.
+# A quarter of an hour each, one after another, counted back from the current hour.
 _ORDERS = (
     'INSERT INTO "order" (id, type, status, created_by_id, from_id, to_id, currency, amount, approved_amount,'
     " platform_fee_bps, policy_id, has_public_side, starts_at, ends_at, created_at, import_key)"
@@ -48,22 +48,22 @@ _PENDING = (
 )
 
 
-def run(place: Place) -> None:
-    """Measure both."""
-    fresh_database(place, _DATABASE)
-    count = 1_000 if place.is_quick else 10_000
+def run(cluster: BenchCluster) -> None:
+    """Measure the approvals and the weekly list."""
+    recreate_database(cluster, _DATABASE)
+    count = 1_000 if cluster.is_quick else 10_000
     rows: list[list[str]] = []
     weekly: list[list[str]] = []
-    asyncio.run(_measure(place, count, rows, weekly))
-    audit = require_clean(place, _DATABASE)
-    markdown_tables.show(
+    asyncio.run(_measure(cluster, count, rows, weekly))
+    audit = require_clean(cluster, _DATABASE)
+    markdown_tables.print_table(
         f"Approving {count:,} requested hours over HTTP, one process",
         ["approveOrders, orders/s", "approveOrder, orders/s", "ratio", "target", "reached"],
         rows,
         f"Pages of {_PAGE} beside single calls, {count // 10:,} orders a side in each of 10 rounds in turn;"
         f" one connection; no idempotency keys. Audit: {audit}.",
     )
-    markdown_tables.show(
+    markdown_tables.print_table(
         "The weekly list of hours to approve, by the nonprofit's past orders",
         ["500 past orders, ms", "50,000 past orders, ms", "long ÷ short", "target", "reached"],
         weekly,
@@ -72,30 +72,30 @@ def run(place: Place) -> None:
     )
 
 
-async def _measure(place: Place, count: int, rows: list[list[str]], weekly: list[list[str]]) -> None:
-    engine = database_engine.connect(place.settings(_DATABASE))
+async def _measure(cluster: BenchCluster, count: int, rows: list[list[str]], weekly: list[list[str]]) -> None:
+    engine = database_engine.create_pool(cluster.settings(_DATABASE))
     try:
-        world = await World.create(place.settings(_DATABASE), database_engine.sessions(engine))
-        busy = await TimeScene.create(world)
-        short, long = [await TimeScene.create(world, suffix=suffix) for suffix in ("-short", "-long")]
-        _fill(place, busy.nonprofit.id, "busy", pending=count // _VOLUNTEERS * 2)
+        world = await World.create(cluster.settings(_DATABASE), database_engine.session_factory(engine))
+        busy = await HoursScene.create(world)
+        short, long = [await HoursScene.create(world, suffix=suffix) for suffix in ("-short", "-long")]
+        _insert_volunteers(cluster, busy.nonprofit.id, "busy", pending=count // _VOLUNTEERS * 2)
         for scene, prefix, past in ((short, "short", 500), (long, "long", 50_000)):
-            _fill(place, scene.nonprofit.id, prefix, pending=2)
-            _past(place, scene.nonprofit.id, prefix, each=past // _VOLUNTEERS)
-        execute(place, _DATABASE, "VACUUM (ANALYZE)", "CHECKPOINT")
-        with serving(place, _DATABASE) as served:
-            async with Connection(served, busy.chris.token) as http:
-                rows.append(await _approved(place, http, busy.nonprofit.id, count))
+            _insert_volunteers(cluster, scene.nonprofit.id, prefix, pending=2)
+            _insert_past_orders(cluster, scene.nonprofit.id, prefix, each=past // _VOLUNTEERS)
+        execute(cluster, _DATABASE, "VACUUM (ANALYZE)", "CHECKPOINT")
+        with run_server(cluster, _DATABASE) as server:
+            async with Connection(server, busy.chris.token) as http:
+                rows.append(await _compare_approvals(cluster, http, busy.nonprofit.id, count))
             async with (
-                Connection(served, short.chris.token) as first,
-                Connection(served, long.chris.token) as second,
+                Connection(server, short.chris.token) as first,
+                Connection(server, long.chris.token) as second,
             ):
-                weekly.append(await _listed(place, [(first, short), (second, long)]))
+                weekly.append(await _compare_weekly_lists(cluster, [(first, short), (second, long)]))
     finally:
         await engine.dispose()
-    # Histories written by hand have no transactions: they are withdrawn from what the auditor reads.
+    # Orders inserted by hand have no transactions, so they are rejected before the audit reads them.
     execute(
-        place,
+        cluster,
         _DATABASE,
         'ALTER TABLE "order" DISABLE TRIGGER order_status_guard',
         "UPDATE \"order\" SET status = 'REJECTED' WHERE status = 'PAID' AND NOT EXISTS"
@@ -103,9 +103,9 @@ async def _measure(place: Place, count: int, rows: list[list[str]], weekly: list
     )
 
 
-def _fill(place: Place, nonprofit: UUID, prefix: str, *, pending: int) -> None:
+def _insert_volunteers(cluster: BenchCluster, nonprofit: UUID, prefix: str, *, pending: int) -> None:
     execute(
-        place,
+        cluster,
         _DATABASE,
         _PEOPLE.format(prefix=prefix),
         _ORDERS.format(
@@ -119,9 +119,9 @@ def _fill(place: Place, nonprofit: UUID, prefix: str, *, pending: int) -> None:
     )
 
 
-def _past(place: Place, nonprofit: UUID, prefix: str, *, each: int) -> None:
+def _insert_past_orders(cluster: BenchCluster, nonprofit: UUID, prefix: str, *, each: int) -> None:
     execute(
-        place,
+        cluster,
         _DATABASE,
         _ORDERS.format(
             status="PAID",
@@ -134,8 +134,10 @@ def _past(place: Place, nonprofit: UUID, prefix: str, *, each: int) -> None:
     )
 
 
-async def _approved(place: Place, http: Connection, nonprofit: UUID, count: int) -> list[str]:
-    waiting = str(scalar(place, _DATABASE, _PENDING.format(nonprofit=nonprofit))).split()
+async def _compare_approvals(
+    cluster: BenchCluster, http: Connection, nonprofit: UUID, count: int
+) -> list[str]:
+    waiting = str(scalar(cluster, _DATABASE, _PENDING.format(nonprofit=nonprofit))).split()
     orders = [public_ids.encode("Order", UUID(text)) for text in sorted(waiting, key=lambda t: t[::-1])]
     many, one = orders[:count], orders[count : 2 * count]
     part = count // 10
@@ -143,13 +145,13 @@ async def _approved(place: Place, http: Connection, nonprofit: UUID, count: int)
     for start in range(0, count, part):
         rates[0].append(await _by_pages(http, many[start : start + part]))
         rates[1].append(await _by_one(http, one[start : start + part]))
-    found = markdown_tables.ratios(*rates)
+    result = markdown_tables.compute_ratios(*rates)
     return [
-        markdown_tables.spread(rates[0], ".0f"),
-        markdown_tables.spread(rates[1], ".0f"),
-        markdown_tables.spread(found, ".1f"),
+        markdown_tables.format_spread(rates[0], ".0f"),
+        markdown_tables.format_spread(rates[1], ".0f"),
+        markdown_tables.format_spread(result, ".1f"),
         f"≥ {_LEAST_RATIO:g}",
-        markdown_tables.verdict(median(found), _LEAST_RATIO),
+        markdown_tables.format_verdict(median(result), _LEAST_RATIO),
     ]
 
 
@@ -157,7 +159,7 @@ async def _by_pages(http: Connection, orders: Sequence[str]) -> float:
     started = time.perf_counter()
     for start in range(0, len(orders), _PAGE):
         page = orders[start : start + _PAGE]
-        answer = orjson.loads(await http.ask(_MANY, {"i": {"ids": page}}))
+        answer = orjson.loads(await http.query(_MANY, {"i": {"ids": page}}))
         results = answer["data"]["approveOrders"]["results"]
         if [r["order"]["status"] for r in results] != ["PAID"] * len(page):
             raise SystemExit(f"Not approved: {answer}")
@@ -167,35 +169,37 @@ async def _by_pages(http: Connection, orders: Sequence[str]) -> float:
 async def _by_one(http: Connection, orders: Sequence[str]) -> float:
     started = time.perf_counter()
     for order_id in orders:
-        answer = await http.ask(_ONE, {"i": {"id": order_id}})
+        answer = await http.query(_ONE, {"i": {"id": order_id}})
         if b'"status":"PAID"' not in answer:
             raise SystemExit(f"Not approved: {answer!r}")
     return len(orders) / (time.perf_counter() - started)
 
 
-async def _listed(place: Place, sides: list[tuple[Connection, TimeScene]]) -> list[str]:
+async def _compare_weekly_lists(
+    cluster: BenchCluster, sides: list[tuple[Connection, HoursScene]]
+) -> list[str]:
     times: list[list[float]] = [[] for _ in sides]
-    for number in range(place.rounds + 1):
-        for (http, scene), found in zip(sides, times, strict=True):
+    for number in range(cluster.rounds + 1):
+        for (http, scene), result in zip(sides, times, strict=True):
             each = await _median_ms(http, scene)
             if number:
-                found.append(each)
-    ratio = markdown_tables.ratios(times[1], times[0])
+                result.append(each)
+    ratio = markdown_tables.compute_ratios(times[1], times[0])
     reached = "yes" if 1 / _TOLERANCE <= median(ratio) <= _TOLERANCE else "**no**"
     return [
-        *(markdown_tables.spread(t, ".1f") for t in times),
-        markdown_tables.spread(ratio),
+        *(markdown_tables.format_spread(t, ".1f") for t in times),
+        markdown_tables.format_spread(ratio),
         "0.83 to 1.20",
         reached,
     ]
 
 
-async def _median_ms(http: Connection, scene: TimeScene) -> float:
+async def _median_ms(http: Connection, scene: HoursScene) -> float:
     times = []
     for _ in range(50):
         started = time.perf_counter()
-        answer = await http.ask(_WEEKS, {"s": scene.nonprofit.slug})
+        answer = await http.query(_WEEKS, {"s": scene.nonprofit.slug})
         times.append((time.perf_counter() - started) * 1000)
         if answer.count(b'"PENDING"') != 2 * _VOLUNTEERS:
-            raise SystemExit(f"Not the list: {answer[:300]!r}")
+            raise SystemExit(f"Not the weekly list: {answer[:300]!r}")
     return median(times)

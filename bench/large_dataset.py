@@ -1,16 +1,16 @@
-"""A large world, made at once in SQL: collectives with members and roles, and gifts with their orders.
+"""A large data set, inserted by SQL: collectives with members and roles, and donations with their orders.
 
-The postings go through `ledger_post`, so that the auditor finds the ledger as the server would have left it.
+The postings go through `ledger_post`, so that the ledger passes its audit as if the server had written it.
 """
 
-from bench.postgres_cluster import Place, execute, scalar
+from bench.postgres_cluster import BenchCluster, execute, scalar
 
 HOSTS = 4
 COLLECTIVES = 1_000
 PEOPLE = 200
 MEMBERS = 12
-"""Of each collective, beside its host."""
-GIFTS = 20_000
+"""Members of each collective, besides its host."""
+DONATIONS = 20_000
 _FUNDS_MINOR = 100_000_00
 _FEE_BPS = 500
 _HOST, _COLLECTIVE, _PERSON = 1, 2, 3
@@ -46,7 +46,7 @@ _FILL = (
     f" FROM generate_series(0, {COLLECTIVES - 1}) n CROSS JOIN generate_series(0, {MEMBERS - 1}) k",
 )
 
-# A paid order, its transaction, and the postings: added funds where there is no payer's host.
+# A paid order with its transaction and postings; without a payer's host it adds funds.
 _POST = """
 CREATE FUNCTION bench_post(p_kind text, p_from uuid, p_from_host uuid, p_to uuid, p_to_host uuid,
     p_amount bigint, p_description text) RETURNS void LANGUAGE plpgsql AS $$
@@ -82,32 +82,32 @@ BEGIN
         v_books, v_owners, array_fill('USD'::text, ARRAY[cardinality(v_kinds)]), v_kinds, v_amounts);
 END $$"""
 
-# Committed in between, so that the versions of a busy account's row do not pile up.
+# Commits every 100 rows, so that dead versions of a busy account's row do not pile up.
 _POST_ALL = """
 DO $$ BEGIN
     FOR n IN 0..{collectives} - 1 LOOP
         PERFORM bench_post('ADDED_FUNDS', {host}, NULL, {to}, {host}, {funds}, 'Funds ' || n);
         IF n % 100 = 0 THEN COMMIT; END IF;
     END LOOP;
-    FOR n IN 1..{gifts} LOOP
+    FOR n IN 1..{donations} LOOP
         PERFORM bench_post('DONATION', {payer}, {payer_host}, {payee}, {payee_host}, n % 50 * 100 + 100,
-            'Gift ' || n);
+            'Donation ' || n);
         IF n % 100 = 0 THEN COMMIT; END IF;
     END LOOP;
 END $$"""
 
 
-def fill(place: Place, name: str) -> None:
-    """Fill a migrated database that has its platform; some ten seconds."""
+def fill(cluster: BenchCluster, name: str) -> None:
+    """Fill a migrated database that has its platform; takes about ten seconds."""
     payer, payee = f"(n * 7 % {COLLECTIVES})", f"((n * 13 + 1) % {COLLECTIVES})"
     execute(
-        place,
+        cluster,
         name,
         *_FILL,
         _POST.format(fee=_FEE_BPS),
         _POST_ALL.format(
             collectives=COLLECTIVES,
-            gifts=GIFTS,
+            donations=DONATIONS,
             funds=_FUNDS_MINOR,
             host=_host_of("n"),
             to=_id(_COLLECTIVE, "n"),
@@ -120,5 +120,5 @@ def fill(place: Place, name: str) -> None:
         "VACUUM (ANALYZE)",
         "CHECKPOINT",
     )
-    if (made := scalar(place, name, "SELECT count(*) FROM transaction")) != COLLECTIVES + GIFTS:
-        raise SystemExit(f"There are {made} transactions")
+    if (count := scalar(cluster, name, "SELECT count(*) FROM transaction")) != COLLECTIVES + DONATIONS:
+        raise SystemExit(f"The large data set has {count} transactions")

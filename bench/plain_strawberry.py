@@ -1,7 +1,7 @@
-"""The same schema on Strawberry's own ASGI application: `python -m bench.plain [--caches]`.
+"""The same schema on Strawberry's own ASGI application: `python -m bench.plain_strawberry [--caches]`.
 
 Its context has the same session, snapshot and loaders as ours; parsing, validation, execution and HTTP are
-those of the package, as its documentation shows. The database is that of COMMONWEAL_DATABASE_URL.
+the package's own, set up as its documentation shows. The database is that of COMMONWEAL_DATABASE_URL.
 """
 
 import argparse
@@ -30,16 +30,18 @@ from services.database import engine
 
 
 class Plain(GraphQL[Context, None]):
-    """Strawberry's application, with a context of ours for each request."""
+    """Strawberry's application, with our context for each request."""
 
-    def __init__(self, made: strawberry.Schema, settings: Settings) -> None:
-        """Keep what a context needs."""
-        super().__init__(made, graphql_ide=None)
+    def __init__(self, schema: strawberry.Schema, settings: Settings) -> None:
+        """Keep the settings and the session factory for the contexts."""
+        super().__init__(schema, graphql_ide=None)
         self._settings = settings
-        self._sessions: async_sessionmaker[AsyncSession] = engine.sessions(engine.connect(settings))
+        self._sessions: async_sessionmaker[AsyncSession] = engine.session_factory(
+            engine.create_pool(settings)
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; its database transaction ends with it."""
+        """Answer a request and end its database transaction."""
         scope["ours"] = Context(sessions=self._sessions, settings=self._settings)
         try:
             await super().__call__(scope, receive, send)
@@ -49,9 +51,9 @@ class Plain(GraphQL[Context, None]):
     async def get_context(
         self,
         request: Request | WebSocket,
-        response: Response | WebSocket,  # noqa: ARG002 - Strawberry names it
+        response: Response | WebSocket,  # noqa: ARG002 - Strawberry passes it by name
     ) -> Context:
-        """Return what our resolvers need."""
+        """Return the context of the request."""
         ours: Context = request.scope["ours"]
         return ours
 
@@ -80,10 +82,10 @@ def main() -> None:
     """Serve until stopped."""
     parser = argparse.ArgumentParser(prog="bench.plain_strawberry", description=__doc__)
     parser.add_argument("--caches", action="store_true", help="with its ParserCache and ValidationCache")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     factory = uvicorn.Config(Plain).get_loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve(caches=given.caches))
+        runner.run(_serve(caches=arguments.caches))
 
 
 if __name__ == "__main__":

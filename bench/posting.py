@@ -1,19 +1,19 @@
-"""One durable posting through ledger_post, beside pgbench's own TPC-B-like transaction."""
+"""Compare one durable posting through ledger_post with pgbench's TPC-B-like transaction."""
 
 import re
 from dataclasses import dataclass
 from statistics import median
 
 from bench import markdown_tables
-from bench.postgres_cluster import Place, execute, fresh_database, pgbench, require_clean, scalar
+from bench.postgres_cluster import BenchCluster, execute, pgbench, recreate_database, require_clean, scalar
 from services.database.engine import APP_ROLE
 
 ACCOUNTS = 100_000
 _DATABASE = "posting"
 _BOOK = "00000000-0000-7000-8000-000000000000"
 
-# An account's owner has its number in decimal digits; the hot account has the greatest of all, so that it
-# is locked last.
+# An account owner's id ends in its number in decimal; the hot account has the greatest number, so it is
+# locked last.
 _OWNER = "('00000000-0000-7000-8000-' || lpad({}::text, 12, '0'))::uuid"
 _HOT = f"'00000000-0000-7000-8000-{ACCOUNTS:012d}'::uuid"
 
@@ -25,11 +25,11 @@ _FILL = (
     f" FROM generate_series(1, {ACCOUNTS}) n",
     "INSERT INTO ledger_account (book_id, owner_id, currency, kind)"
     f" SELECT '{_BOOK}', {_OWNER.format('n')}, 'USD', 'BALANCE' FROM generate_series(1, {ACCOUNTS}) n",
-    "VACUUM (ANALYZE) collective, ledger_account",  # an empty table that was analysed is planned as empty
+    "VACUUM (ANALYZE) collective, ledger_account",  # a table analysed while empty is planned as empty
     "CHECKPOINT",
 )
 
-# What a posting between two balances of one host says; the other columns are null.
+# Columns of a posting between two balances of one host; the other columns are null.
 _AMOUNT = ":amount::bigint"
 _COLUMNS = {
     "id": "uuidv7()",
@@ -70,7 +70,7 @@ _SCRIPT = (
 
 @dataclass(frozen=True)
 class _Case:
-    """A comparison: our script, the scale of the other side, clients, and the least ratio."""
+    """A comparison: our script, the TPC-B scale, the number of clients, and the target ratio."""
 
     name: str
     script: str
@@ -79,34 +79,34 @@ class _Case:
     target: float
 
 
-def run(place: Place) -> None:
-    """Measure postings on one hot account and on random ones."""
-    large = 10 if place.is_quick else 100
-    fresh_database(place, _DATABASE)
-    execute(place, _DATABASE, *_FILL)
-    scripts = write_scripts(place)
+def run(cluster: BenchCluster) -> None:
+    """Measure postings on one hot account and on random accounts."""
+    large = 10 if cluster.is_quick else 100
+    recreate_database(cluster, _DATABASE)
+    execute(cluster, _DATABASE, *_FILL)
+    scripts = write_scripts(cluster)
     for scale in (1, large):
-        _fill_tpcb(place, scale)
+        _fill_tpcb(cluster, scale)
     cases = [
         _Case("one hot account", scripts["hot"], 1, 2, 0.65),
         _Case("one hot account", scripts["hot"], 1, 16, 0.65),
         _Case("random accounts", scripts["random"], large, 2, 0.8),
         _Case("random accounts", scripts["random"], large, 16, 0.8),
     ]
-    rows = [_compared(place, case) for case in cases]
-    markdown_tables.show(
+    rows = [_compare(cluster, case) for case in cases]
+    markdown_tables.print_table(
         "Posting: `ledger_post` beside `pgbench -b tpcb-like`",
         ["accounts", "beside scale", "connections", "postings/s", "TPC-B/s", "ratio", "target", "reached"],
         rows,
-        f"Medians and ranges of {place.rounds} interleaved rounds of {place.seconds:g} s a side."
-        f" Audit: {require_clean(place, _DATABASE)}. {_footprint(place)}",
+        f"Medians and ranges of {cluster.rounds} interleaved rounds of {cluster.seconds:g} s a side."
+        f" Audit: {require_clean(cluster, _DATABASE)}. {_footprint(cluster)}",
     )
 
 
-def write_scripts(place: Place) -> dict[str, str]:
-    """Write the pgbench scripts; return their paths by name."""
+def write_scripts(cluster: BenchCluster) -> dict[str, str]:
+    """Write the pgbench scripts and return their paths by name."""
     columns = scalar(
-        place,
+        cluster,
         _DATABASE,
         "SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute"
         " WHERE attrelid = 'transaction'::regclass AND attnum > 0 AND NOT attisdropped",
@@ -120,43 +120,45 @@ def write_scripts(place: Place) -> dict[str, str]:
     for name, (payers, payees, payee) in sides.items():
         text = _SCRIPT.replace("{row}", row)
         text = text.format(payers=payers, payees=payees, payer=owner(":payer"), payee=payee)
-        (place.folder / f"{name}.sql").write_text(text)
-    return {name: str(place.folder / f"{name}.sql") for name in sides}
+        (cluster.folder / f"{name}.sql").write_text(text)
+    return {name: str(cluster.folder / f"{name}.sql") for name in sides}
 
 
-def _fill_tpcb(place: Place, scale: int) -> None:
-    execute(place, "postgres", f"DROP DATABASE IF EXISTS tpcb{scale}", f"CREATE DATABASE tpcb{scale}")
-    pgbench(place, f"tpcb{scale}", "-i", "-q", "-s", str(scale))
-    execute(place, f"tpcb{scale}", "VACUUM (ANALYZE)", "CHECKPOINT")
+def _fill_tpcb(cluster: BenchCluster, scale: int) -> None:
+    execute(cluster, "postgres", f"DROP DATABASE IF EXISTS tpcb{scale}", f"CREATE DATABASE tpcb{scale}")
+    pgbench(cluster, f"tpcb{scale}", "-i", "-q", "-s", str(scale))
+    execute(cluster, f"tpcb{scale}", "VACUUM (ANALYZE)", "CHECKPOINT")
 
 
-def _compared(place: Place, case: _Case) -> list[str]:
-    """Run both sides in turn; the first round of all warms up and does not count."""
+def _compare(cluster: BenchCluster, case: _Case) -> list[str]:
+    """Run both sides in turn; the first round warms up and does not count."""
     ours, theirs = [], []
-    for number in range(place.rounds + 1):
-        seconds = place.seconds if number else min(place.seconds, 3)
-        a = _rate(place, _DATABASE, case.clients, seconds, "-f", case.script, role=APP_ROLE)
-        b = _rate(place, f"tpcb{case.scale}", case.clients, seconds, "-b", "tpcb-like")
+    for number in range(cluster.rounds + 1):
+        seconds = cluster.seconds if number else min(cluster.seconds, 3)
+        a = _rate(cluster, _DATABASE, case.clients, seconds, "-f", case.script, role=APP_ROLE)
+        b = _rate(cluster, f"tpcb{case.scale}", case.clients, seconds, "-b", "tpcb-like")
         if number:
             ours.append(a)
             theirs.append(b)
-    found = markdown_tables.ratios(ours, theirs)
+    result = markdown_tables.compute_ratios(ours, theirs)
     return [
         case.name,
         str(case.scale),
         str(case.clients),
-        markdown_tables.spread(ours, ".0f"),
-        markdown_tables.spread(theirs, ".0f"),
-        markdown_tables.spread(found),
+        markdown_tables.format_spread(ours, ".0f"),
+        markdown_tables.format_spread(theirs, ".0f"),
+        markdown_tables.format_spread(result),
         f"≥ {case.target}",
-        markdown_tables.verdict(median(found), case.target),
+        markdown_tables.format_verdict(median(result), case.target),
     ]
 
 
-def _rate(place: Place, name: str, clients: int, seconds: float, *what: str, role: str = "postgres") -> float:
-    """Return transactions a second of one pgbench run."""
-    shown = pgbench(
-        place,
+def _rate(
+    cluster: BenchCluster, name: str, clients: int, seconds: float, *options: str, role: str = "postgres"
+) -> float:
+    """Run pgbench once and return its transactions a second."""
+    output = pgbench(
+        cluster,
         name,
         "-n",
         "-M",
@@ -167,27 +169,29 @@ def _rate(place: Place, name: str, clients: int, seconds: float, *what: str, rol
         str(clients),
         "-T",
         str(round(seconds)),
-        *what,
+        *options,
         role=role,
     )
-    rate = re.search(r"tps = ([\d.]+)", shown)
-    failed = re.search(r"number of failed transactions: (\d+)", shown)
+    rate = re.search(r"tps = ([\d.]+)", output)
+    failed = re.search(r"number of failed transactions: (\d+)", output)
     if rate is None or failed is None or failed[1] != "0":
-        raise SystemExit(f"pgbench has no clean figure:\n{shown}")
+        raise SystemExit(f"pgbench reports no rate, or failed transactions:\n{output}")
     return float(rate[1])
 
 
-def _footprint(place: Place) -> str:
+def _footprint(cluster: BenchCluster) -> str:
     hot = scalar(
-        place,
+        cluster,
         _DATABASE,
         "SELECT round(100.0 * n_tup_hot_upd / nullif(n_tup_upd, 0), 1) FROM pg_stat_user_tables"
         " WHERE relname = 'ledger_account'",
     )
     each = scalar(
-        place,
+        cluster,
         _DATABASE,
         "SELECT (pg_total_relation_size('transaction') + pg_total_relation_size('posting'))"
         " / (SELECT count(*) FROM transaction)",
     )
-    return f"{hot} % of the updates of accounts touch no index; {each} bytes a transaction with its postings."
+    return (
+        f"{hot} % of the updates of accounts change no index; {each} bytes a transaction with its postings."
+    )

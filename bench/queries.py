@@ -1,4 +1,4 @@
-"""The operations that the benches send."""
+"""The operations that the benchmarks send."""
 
 TINY = "{ __typename }"
 

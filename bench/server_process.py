@@ -1,4 +1,4 @@
-"""A real server process, requests to it over kept-alive connections, and what it costs."""
+"""A server process, kept-alive connections to it, and its memory and processor time."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import orjson
 
-from bench.postgres_cluster import Place
+from bench.postgres_cluster import BenchCluster
 
 _START_SECONDS = 120
 _ANSWER_SECONDS = 30
@@ -25,7 +25,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
-class Served:
+class RunningServer:
     """A running server."""
 
     host: str
@@ -34,42 +34,42 @@ class Served:
 
     @property
     def resident_mib(self) -> float:
-        """Its resident memory."""
+        """Resident memory of the process, in MiB."""
         status = Path(f"/proc/{self.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        return int(found[1]) / 1024 if found else 0.0
+        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        return int(match[1]) / 1024 if match else 0.0
 
 
 _OURS = (sys.executable, "-m", "schema", "serve")
 
 
 @contextmanager
-def serving(
-    place: Place, name: str, command: Sequence[str] = _OURS, environ: Mapping[str, str] | None = None
-) -> Iterator[Served]:
-    """Run a server on a database of the place, on a free port; stop it at the end.
+def run_server(
+    cluster: BenchCluster, name: str, command: Sequence[str] = _OURS, environ: Mapping[str, str] | None = None
+) -> Iterator[RunningServer]:
+    """Run a server on a database of the cluster, on a free port, and stop it at the end.
 
-    It is `commonweal serve`, or a command that prints its address in the same way.
+    The server is `commonweal serve`, or a command that prints its address in the same way.
     """
-    settings = place.settings(name)
+    settings = cluster.settings(name)
     environment = {
         **os.environ,
         "COMMONWEAL_PORT": "0",
-        "COMMONWEAL_DATA_DIR": str(place.folder / "served"),
+        "COMMONWEAL_DATA_DIR": str(cluster.folder / "server"),
         "COMMONWEAL_DATABASE_URL": settings.database_url,
         "COMMONWEAL_OWNER_DATABASE_URL": settings.owner_database_url,
         **(environ or {}),
-        # Points are counted as ever, but there are enough of them.
+        # Points are still counted, but they never run out.
         "COMMONWEAL_RATE_CAPACITY": "1000000000",
         "COMMONWEAL_RATE_RESTORE_PER_SECOND": "1000000000",
     }
     with (
-        (place.folder / "served.log").open("ab") as log,
+        (cluster.folder / "server.log").open("ab") as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment) as process,
     ):
         try:
             host, port = _address(process)
-            yield Served(host, port, process.pid)
+            yield RunningServer(host, port, process.pid)
         finally:
             process.terminate()
             try:
@@ -84,19 +84,19 @@ def _address(process: subprocess.Popen[bytes]) -> tuple[str, int]:
     while time.monotonic() < until and process.poll() is None:
         if not select.select([process.stdout], [], [], 1)[0]:
             continue
-        found = re.search(rb"http://([\d.]+):(\d+)/graphql", process.stdout.readline())
-        if found:
-            return found[1].decode(), int(found[2])
+        match = re.search(rb"http://([\d.]+):(\d+)/graphql", process.stdout.readline())
+        if match:
+            return match[1].decode(), int(match[2])
     raise SystemExit(f"The server did not start; its exit code is {process.poll()}")
 
 
 class Connection:
-    """One kept-alive connection: lean, so that the client is not what is measured."""
+    """One kept-alive connection, kept lean so that the client does not limit what is measured."""
 
-    def __init__(self, served: Served, token: str | None = None) -> None:
-        self._served = served
+    def __init__(self, server: RunningServer, token: str | None = None) -> None:
+        self._served = server
         self._head = (
-            f"POST /graphql HTTP/1.1\r\nHost: {served.host}\r\nContent-Type: application/json\r\n"
+            f"POST /graphql HTTP/1.1\r\nHost: {server.host}\r\nContent-Type: application/json\r\n"
             + (f"Authorization: Bearer {token}\r\n" if token else "")
         )
 
@@ -120,10 +120,10 @@ class Connection:
         """Disconnect."""
         self._writer.close()
 
-    async def ask(self, query: str, variables: Mapping[str, Any] | None = None) -> bytes:
-        """Send an operation; return the body of the answer.
+    async def query(self, query: str, variables: Mapping[str, Any] | None = None) -> bytes:
+        """Send an operation and return the body of the answer.
 
-        Connects again after a pause: the server ends a connection that is idle for some seconds.
+        Reconnects after a pause, since the server closes connections that are idle for some seconds.
         """
         if time.monotonic() - self._used_at > _IDLE_SECONDS:
             self._writer.close()
@@ -145,21 +145,21 @@ def cpu_seconds(pid: int) -> float:
     return sum(_cpu_ticks(Path(f"/proc/{pid}/stat"))) / _TICKS
 
 
-def postgres_cpu_seconds(place: Place) -> dict[int, float]:
-    """Return the processor time of each process of the place's PostgreSQL that runs now."""
-    postmaster = int((place.folder / "postgresql" / "postmaster.pid").read_text().splitlines()[0])
-    found: dict[int, float] = {}
+def postgres_cpu_seconds(cluster: BenchCluster) -> dict[int, float]:
+    """Return the processor time of each running process of the cluster's PostgreSQL."""
+    postmaster = int((cluster.folder / "postgresql" / "postmaster.pid").read_text().splitlines()[0])
+    results: dict[int, float] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             if int(_fields(path)[1]) == postmaster:
-                found[int(path.parent.name)] = sum(_cpu_ticks(path)) / _TICKS
+                results[int(path.parent.name)] = sum(_cpu_ticks(path)) / _TICKS
         except OSError:
-            continue  # it has ended in between
-    return found
+            continue  # the process has ended meanwhile
+    return results
 
 
-def spent(before: Mapping[int, float], after: Mapping[int, float]) -> float:
-    """Return the processor time between two readings, of the processes that ran at both."""
+def cpu_seconds_between(before: Mapping[int, float], after: Mapping[int, float]) -> float:
+    """Add up the processor time between two readings, for processes present in both."""
     return sum(seconds - before[pid] for pid, seconds in after.items() if pid in before)
 
 
@@ -169,5 +169,5 @@ def _cpu_ticks(path: Path) -> tuple[int, int]:
 
 
 def _fields(path: Path) -> list[str]:
-    """Return what follows the name of the program: state, parent and so on."""
+    """Return the fields after the program's name: state, parent and so on."""
     return path.read_text().rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""How many SQL statements a request takes, counted by PostgreSQL itself in its log."""
+"""Count the SQL statements of each request, as PostgreSQL logs them."""
 
 import asyncio
 import re
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench import markdown_tables, queries
-from bench.postgres_cluster import Place, execute, fresh_database, require_clean
-from bench.world import Scene, in_scene
+from bench.postgres_cluster import BenchCluster, execute, recreate_database, require_clean
+from bench.world import BenchScene, run_in_scene
 from models.enums import MemberRole
-from tests.factories import Person, money, of
-from tests.hours_world import TimeScene, yesterday
+from tests.factories import Person, money, ref
+from tests.hours_world import HoursScene, yesterday
 
 _DATABASE = "statements"
 _LOGGED = re.compile(r"LOG:  (?:statement|execute [^:]*): (\w+)", re.IGNORECASE)
@@ -27,149 +27,153 @@ TARGETS = {
 }
 
 
-def run(place: Place) -> None:
-    """Count the statements of requests on a database that logs each of them."""
-    fresh_database(place, _DATABASE)
-    execute(place, _DATABASE, f"ALTER DATABASE {_DATABASE} SET log_statement = 'all'")
+def run(cluster: BenchCluster) -> None:
+    """Count the statements of requests on a database that logs each statement."""
+    recreate_database(cluster, _DATABASE)
+    execute(cluster, _DATABASE, f"ALTER DATABASE {_DATABASE} SET log_statement = 'all'")
     rows: list[list[str]] = []
-    in_scene(place, _DATABASE, lambda made: _count(place, made, rows))
-    markdown_tables.show(
+    run_in_scene(cluster, _DATABASE, lambda scene: _count(cluster, scene, rows))
+    markdown_tables.print_table(
         "SQL statements of a request",
-        ["request", "statements", "BEGIN, COMMIT, …", "target", "which"],
+        ["request", "statements", "BEGIN, COMMIT, …", "target", "kinds"],
         rows,
         "Counted by PostgreSQL (`log_statement = all`), mails to send included; every mutation has an"
-        f" idempotency key. Audit: {require_clean(place, _DATABASE)}.",
+        f" idempotency key. Audit: {require_clean(cluster, _DATABASE)}.",
     )
 
 
-async def _count(place: Place, made: Scene, rows: list[list[str]]) -> None:
-    counted = _Counted(place, made, rows)
+async def _count(cluster: BenchCluster, scene: BenchScene, rows: list[list[str]]) -> None:
+    counter = _StatementCounter(cluster, scene, rows)
     for number in range(120):
-        await made.donate(number)
-    await _nest(made)
-    await counted.query("tiny: `{ __typename }`", queries.TINY)
-    await counted.query("feed, anonymous", queries.FEED, first=10)
-    await counted.query("feed of 100, anonymous", queries.FEED, first=100)
-    await counted.query("feed, signed in", queries.FEED, by=made.holder, first=10)
-    await counted.query("feed of 100, signed in", queries.FEED, by=made.holder, first=100)
-    await counted.query("one collective with balance", queries.COLLECTIVE, slug="bench-community-1")
-    await counted.query("50 collectives with 10 members each", queries.NESTED)
-    await _mutations(made, counted)
+        await scene.donate(number)
+    await _add_members(scene)
+    await counter.query("tiny: `{ __typename }`", queries.TINY)
+    await counter.query("feed, anonymous", queries.FEED, first=10)
+    await counter.query("feed of 100, anonymous", queries.FEED, first=100)
+    await counter.query("feed, signed in", queries.FEED, by=scene.holder, first=10)
+    await counter.query("feed of 100, signed in", queries.FEED, by=scene.holder, first=100)
+    await counter.query("one collective with balance", queries.COLLECTIVE, slug="bench-community-1")
+    await counter.query("50 collectives with 10 members each", queries.NESTED)
+    await _count_mutations(scene, counter)
 
 
-async def _nest(made: Scene) -> None:
-    for row in made.collectives:
-        for person in made.givers[:10]:
-            await made.world.member(row, person, MemberRole.MEMBER)
+async def _add_members(scene: BenchScene) -> None:
+    for row in scene.collectives:
+        for person in scene.givers[:10]:
+            await scene.world.member(row, person, MemberRole.MEMBER)
 
 
-async def _mutations(made: Scene, counted: "_Counted") -> None:
-    giver, holder, row = made.givers[0], made.holder, made.collectives[0]
-    await counted.mutation("addFunds", by=holder, to=of(row), amount=money("10.00"))
-    bill: dict[str, Any] = {"from": of(row), "to": of(giver), "amount": money("5.00")}
-    expense = await counted.mutation("submitExpense", by=giver, **bill)
-    await counted.mutation("approveOrder", by=holder, id=expense)
-    await counted.mutation("payOrder", by=holder, id=expense)
-    gift: dict[str, Any] = {"from": of(giver), "to": of(row), "amount": money("5.00")}
-    order = await counted.mutation(
-        "donate", "donate by bank transfer", by=giver, paymentMethod="MANUAL", **gift
+async def _count_mutations(scene: BenchScene, counter: "_StatementCounter") -> None:
+    giver, holder, row = scene.givers[0], scene.holder, scene.collectives[0]
+    await counter.mutation("addFunds", by=holder, to=ref(row), amount=money("10.00"))
+    bill: dict[str, Any] = {"from": ref(row), "to": ref(giver), "amount": money("5.00")}
+    expense = await counter.mutation("submitExpense", by=giver, **bill)
+    await counter.mutation("approveOrder", by=holder, id=expense)
+    await counter.mutation("payOrder", by=holder, id=expense)
+    donation: dict[str, Any] = {"from": ref(giver), "to": ref(row), "amount": money("5.00")}
+    order = await counter.mutation(
+        "donate", "donate by bank transfer", by=giver, paymentMethod="MANUAL", **donation
     )
-    await counted.mutation("approveOrder", "approveOrder of that donation", by=holder, id=order)
-    gift = {"from": of(row), "to": of(made.collectives[1]), "amount": money("5.00")}
-    await counted.mutation("donate", "donate from balance", by=holder, **gift)
-    await _time(made, counted)
+    await counter.mutation("approveOrder", "approveOrder of that donation", by=holder, id=order)
+    donation = {"from": ref(row), "to": ref(scene.collectives[1]), "amount": money("5.00")}
+    await counter.mutation("donate", "donate from balance", by=holder, **donation)
+    await _count_hours_and_offers(scene, counter)
 
 
-async def _time(made: Scene, counted: "_Counted") -> None:
-    scene = await TimeScene.create(made.world)
+async def _count_hours_and_offers(scene: BenchScene, counter: "_StatementCounter") -> None:
+    hours_scene = await HoursScene.create(scene.world)
     start = yesterday(8)
-    hours = await counted.mutation(
+    hours = await counter.mutation(
         "logHours",
-        by=scene.john,
-        nonprofit=of(scene.nonprofit),
+        by=hours_scene.john,
+        nonprofit=ref(hours_scene.nonprofit),
         startsAt=start.isoformat(),
         endsAt=start.replace(hour=9).isoformat(),
     )
-    await counted.mutation("approveOrder", "approveOrder of hours", by=scene.chris, id=hours)
-    offer = await made.world.do(
+    await counter.mutation("approveOrder", "approveOrder of hours", by=hours_scene.chris, id=hours)
+    offer = await scene.world.mutate(
         "createOffer",
         "offer { id }",
-        by=scene.mark,
-        business=of(scene.business),
+        by=hours_scene.mark,
+        business=ref(hours_scene.business),
         item="Kombucha",
         currentsSharePercent=25,
     )
-    bought = await counted.mutation(
-        "redeemOffer", by=scene.john, offer=offer["offer"]["id"], price=money("20.00"), receipt="A receipt"
+    bought = await counter.mutation(
+        "redeemOffer",
+        by=hours_scene.john,
+        offer=offer["offer"]["id"],
+        price=money("20.00"),
+        receipt="A receipt",
     )
-    await counted.mutation("approveOrder", "approveOrder of a redemption", by=scene.mark, id=bought)
-    event = await made.world.do(
+    await counter.mutation("approveOrder", "approveOrder of a redemption", by=hours_scene.mark, id=bought)
+    event = await scene.world.mutate(
         "createEvent",
         "event { slug }",
-        by=scene.chris,
-        parent=of(scene.nonprofit),
+        by=hours_scene.chris,
+        parent=ref(hours_scene.nonprofit),
         name="Workday",
         startsAt=yesterday(12).isoformat(),
         endsAt=yesterday(13).isoformat(),
     )
-    given: dict[str, Any] = {"event": {"slug": event["event"]["slug"]}, "user": of(scene.john)}
-    await counted.mutation("checkIn", by=scene.chris, **given)
+    arguments: dict[str, Any] = {"event": {"slug": event["event"]["slug"]}, "user": ref(hours_scene.john)}
+    await counter.mutation("checkIn", by=hours_scene.chris, **arguments)
 
 
-def logged_since(place: Place, at: int) -> list[str]:
-    """Return the first words of the statements logged after that many bytes."""
-    with place.log.open("rb") as log:
+def logged_since(cluster: BenchCluster, at: int) -> list[str]:
+    """Return the first word of each statement logged after a byte offset."""
+    with cluster.log.open("rb") as log:
         log.seek(at)
         text = log.read().decode(errors="replace")
-    return [_name(found) for found in _LOGGED.finditer(text)]
+    return [_first_word(match) for match in _LOGGED.finditer(text)]
 
 
-class _Counted:
-    """Runs operations one at a time and reads what the server logged in between."""
+class _StatementCounter:
+    """Runs operations one at a time and counts the statements logged in between."""
 
-    def __init__(self, place: Place, made: Scene, rows: list[list[str]]) -> None:
-        self._place, self._made, self._rows, self._keys = place, made, rows, 0
+    def __init__(self, cluster: BenchCluster, scene: BenchScene, rows: list[list[str]]) -> None:
+        self._cluster, self._scene, self._rows, self._keys = cluster, scene, rows, 0
 
     async def query(self, name: str, text: str, *, by: Person | None = None, **variables: Any) -> None:
-        """Count the statements of a query; the second run counts, when all is warm."""
-        await self._made.world.ask(text, by=by, **variables)
-        at = await self._mark()
-        await self._made.world.ask(text, by=by, **variables)
+        """Count the statements of a query on its second run, when every cache is warm."""
+        await self._scene.world.query(text, by=by, **variables)
+        at = await self._log_size()
+        await self._scene.world.query(text, by=by, **variables)
         self._note(name, await self._since(at))
 
-    async def mutation(self, field: str, name: str = "", *, by: Person, **given: Any) -> str:
-        """Count the statements of a mutation; return its order's id."""
+    async def mutation(self, field: str, name: str = "", *, by: Person, **arguments: Any) -> str:
+        """Count the statements of a mutation and return its order's id."""
         self._keys += 1
-        at = await self._mark()
-        done = await self._made.world.do(
-            field, "order { id status }", by=by, idempotencyKey=f"bench-{self._keys}", **given
+        at = await self._log_size()
+        payload = await self._scene.world.mutate(
+            field, "order { id status }", by=by, idempotencyKey=f"bench-{self._keys}", **arguments
         )
         self._note(name or field, await self._since(at))
-        if done["errors"]:
-            raise SystemExit(f"{field} failed: {done}")
-        order_id: str = done["order"]["id"]
+        if payload["errors"]:
+            raise SystemExit(f"{field} failed: {payload}")
+        order_id: str = payload["order"]["id"]
         return order_id
 
-    async def _mark(self) -> int:
+    async def _log_size(self) -> int:
         await asyncio.sleep(0.05)
-        return self._place.log.stat().st_size
+        return self._cluster.log.stat().st_size
 
     async def _since(self, at: int) -> list[str]:
         await asyncio.sleep(0.05)
-        return logged_since(self._place, at)
+        return logged_since(self._cluster, at)
 
-    def _note(self, name: str, found: list[str]) -> None:
-        control = [word for word in found if word in CONTROL]
-        others = Counter(word for word in found if word not in CONTROL)
+    def _note(self, name: str, words: list[str]) -> None:
+        control = [word for word in words if word in CONTROL]
+        others = Counter(word for word in words if word not in CONTROL)
         target = TARGETS.get(name)
         reached = "" if target is None else f"≤ {target}" + ("" if others.total() <= target else ", **no**")
-        self._rows.append([name, str(others.total()), str(len(control)), reached, _listed(others)])
+        self._rows.append([name, str(others.total()), str(len(control)), reached, _list_counts(others)])
 
 
-def _name(found: re.Match[str]) -> str:
-    word = found[1].upper()
+def _first_word(match: re.Match[str]) -> str:
+    word = match[1].upper()
     return "INSERT" if word == "WITH" else word
 
 
-def _listed(found: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {word}" for word, count in found.items())
+def _list_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in counts.items())

@@ -1,133 +1,249 @@
-"""Keyed access over the services' set-based reads: one statement for all keys of a moment.
+"""Keyed access to the services' set-based reads: one statement for all keys requested at the same moment.
 
-A loader adds no SQL, no rule and no check of permission of its own; it lives as long as one operation.
+A loader adds no SQL, no rule and no permission check of its own; it lives as long as one operation.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
-from typing import Any, cast
+from typing import Any, Generic, Self, TypeVar, overload
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dataloaders.batching import Loader, Together
-from models import Attendance, Collective, Order, Redemption
+from dataloaders.batching import BatchedCall, Loader
+from models import (
+    Attendance,
+    Collective,
+    IssuanceCap,
+    LedgerAccount,
+    Member,
+    Offer,
+    Order,
+    OrderAction,
+    OrderItem,
+    PaymentMethod,
+    PayoutMethod,
+    PlatformPolicy,
+    Redemption,
+    Transaction,
+)
+from models.enums import LedgerAccountKind
 from services.access.actor import Actor
-from services.collectives import directory, events, members, platform_policy
+from services.collectives import directory, event_capacity, members, platform_policy
+from services.collectives.event_capacity import RegistrationCounts
+from services.collectives.members import MembersKey
+from services.core.pagination import Page, PageRequest
 from services.identity import email_addresses
 from services.ledger import balances
+from services.ledger import queries as ledger_queries
+from services.ledger.balances import Balance, Owner
+from services.ledger.queries import PostingLine
 from services.offers import offers, redemptions
-from services.orders import expenses, payment_methods, queries
+from services.offers.offers import OffersKey
+from services.orders import expenses, payment_methods, payout_methods, queries
 from services.volunteering import check_in, issuers
 
-
-@dataclass(frozen=True)
-class _Read:
-    """A set-based read of a service: the name of its keys, and whether it asks for the viewer."""
-
-    service: Callable[..., Awaitable[dict[Any, Any]]]
-    keys_as: str
-    for_viewer: bool = True
-
-
-_READS = {
-    "collective": _Read(directory.by_ids, "row_ids"),
-    "order": _Read(queries.orders_by_ids, "row_ids"),
-    "transaction": _Read(queries.transactions_by_ids, "row_ids"),
-    "member": _Read(members.by_ids, "row_ids"),
-    "offer": _Read(offers.by_ids, "row_ids"),
-    "payment_method": _Read(payment_methods.payment_methods_by_ids, "row_ids", for_viewer=False),
-    "payout_method": _Read(payment_methods.payout_methods_by_ids, "row_ids"),
-    "policy": _Read(platform_policy.policies_by_ids, "row_ids", for_viewer=False),
-    "email": _Read(email_addresses.email_of, "user_ids", for_viewer=False),
-    "event.counts": _Read(events.counts, "event_ids", for_viewer=False),
-    "issuance_caps": _Read(issuers.caps_of, "nonprofit_ids", for_viewer=False),
-    "offer.used": _Read(offers.used_this_month, "offer_ids", for_viewer=False),
-    "order.actions": _Read(queries.actions_of, "order_ids", for_viewer=False),
-    "order.items": _Read(expenses.items_of, "order_ids", for_viewer=False),
-    "order.offer": _Read(offers.of_orders, "row_ids", for_viewer=False),
-    "order.redemption": _Read(redemptions.of_orders, "order_ids", for_viewer=False),
-    "order.transactions": _Read(queries.transactions_of_orders, "order_ids"),
-    "transaction.postings": _Read(queries.postings_of, "transaction_ids"),
-    "transaction.refunds": _Read(queries.refunds_of, "transaction_ids"),
-    "balances": _Read(balances.of, "owners"),
-    "members": _Read(members.pages_of, "collective_ids"),
-    "offers": _Read(offers.pages_of, "business_ids"),
-    "attendances": _Read(check_in.pages_of, "event_ids"),
-    "event.attendance": _Read(check_in.of_users, "user_ids"),
-    "ledger_accounts": _Read(queries.ledger_accounts, "book_ids"),
-}
-"""Every read by the name of its loader. Those without a viewer are of what the viewer was shown."""
-
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 Run = Callable[..., Awaitable[Any]]
+"""Calls a service with the operation's session and viewer before its own arguments."""
+Read = Callable[[AsyncSession, Actor, list[K]], Awaitable[Mapping[K, V]]]
+
+
+class LoaderField(Generic[K, V]):
+    """An attribute of `Loaders`: a loader that is created on first use."""
+
+    name: str
+
+    def __init__(self, read: Read[K, V]) -> None:
+        """Use `read` for the loader."""
+        self._read = read
+
+    def __set_name__(self, _: type, name: str) -> None:
+        """Keep the attribute's name."""
+        self.name = name
+
+    @overload
+    def __get__(self, loaders: None, _: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, loaders: "Loaders", _: type | None = None) -> Loader[K, V]: ...
+    def __get__(self, loaders: "Loaders | None", _: type | None = None) -> Self | Loader[K, V]:
+        """Return the loader, which from then on is an attribute of the instance."""
+        if loaders is None:
+            return self
+        loader = vars(loaders)[self.name] = loaders.create(self._read)
+        return loader
+
+    def of(self, loaders: "Loaders") -> Loader[K, V]:
+        """Return the loader of an operation."""
+        loader: Loader[K, V] = getattr(loaders, self.name)
+        return loader
 
 
 class Loaders:
-    """The loaders of one operation, each made when it is first asked for."""
+    """The loaders of one operation, each created on first use.
+
+    A read without an actor is of details of rows that the viewer has already been allowed to see.
+    """
+
+    collective: LoaderField[UUID, Collective | None] = LoaderField(
+        lambda session, actor, ids: directory.load_collectives(session, actor, row_ids=ids)
+    )
+    """Collectives that the viewer may see."""
+    email: LoaderField[UUID, str | None] = LoaderField(
+        lambda session, _, ids: email_addresses.load_emails(session, user_ids=ids)
+    )
+    """Email addresses of users; the resolver first checks that the viewer may read them."""
+    member: LoaderField[UUID, Member | None] = LoaderField(
+        lambda session, actor, ids: members.load_members(session, actor, row_ids=ids)
+    )
+    """Memberships that the viewer may see."""
+    policy: LoaderField[UUID, PlatformPolicy | None] = LoaderField(
+        lambda session, _, ids: platform_policy.load_policies(session, row_ids=ids)
+    )
+    """Versions of the platform policy."""
+    registration_counts: LoaderField[UUID, RegistrationCounts | None] = LoaderField(
+        lambda session, _, ids: event_capacity.count_by_event(session, event_ids=ids)
+    )
+    """Numbers of attendees and of people waiting, by event."""
+    issuance_caps: LoaderField[UUID, list[IssuanceCap]] = LoaderField(
+        lambda session, _, ids: issuers.load_caps(session, nonprofit_ids=ids)
+    )
+    """Current issuance caps by nonprofit."""
+    offer: LoaderField[UUID, Offer | None] = LoaderField(
+        lambda session, actor, ids: offers.load_offers(session, actor, row_ids=ids)
+    )
+    """Offers that the viewer may see."""
+    offer_of_order: LoaderField[UUID, Offer | None] = LoaderField(
+        lambda session, _, ids: offers.load_offers_of_orders(session, row_ids=ids)
+    )
+    """Offers that visible orders redeem, active or not."""
+    redemptions_this_month: LoaderField[UUID, int] = LoaderField(
+        lambda session, _, ids: offers.count_redemptions_this_month(session, offer_ids=ids)
+    )
+    """Numbers of redemptions in the present month, by offer."""
+    redemption_of_order: LoaderField[UUID, Redemption | None] = LoaderField(
+        lambda session, _, ids: redemptions.load_redemptions(session, order_ids=ids)
+    )
+    """Details of redemptions; the resolver first checks that the order concerns the viewer."""
+    order: LoaderField[UUID, Order | None] = LoaderField(
+        lambda session, actor, ids: queries.load_orders(session, actor, row_ids=ids)
+    )
+    """Orders that the viewer may see."""
+    actions_of_order: LoaderField[UUID, list[OrderAction]] = LoaderField(
+        lambda session, _, ids: queries.load_actions(session, order_ids=ids)
+    )
+    """Histories of visible orders, oldest step first."""
+    items_of_order: LoaderField[UUID, list[OrderItem]] = LoaderField(
+        lambda session, _, ids: expenses.load_items(session, order_ids=ids)
+    )
+    """Lines of visible expenses."""
+    transactions_of_order: LoaderField[UUID, list[Transaction]] = LoaderField(
+        lambda session, actor, ids: queries.load_transactions_of_orders(session, actor, order_ids=ids)
+    )
+    """Transactions of orders, oldest first, as far as the viewer may see them."""
+    payment_method: LoaderField[UUID, PaymentMethod | None] = LoaderField(
+        lambda session, _, ids: payment_methods.load_payment_methods(session, row_ids=ids)
+    )
+    """Payment methods, which everybody may see."""
+    payout_method: LoaderField[UUID, PayoutMethod | None] = LoaderField(
+        lambda session, actor, ids: payout_methods.load_payout_methods(session, actor, row_ids=ids)
+    )
+    """Payout methods that the viewer may see."""
+    transaction: LoaderField[UUID, Transaction | None] = LoaderField(
+        lambda session, actor, ids: queries.load_transactions(session, actor, row_ids=ids)
+    )
+    """Transactions that the viewer may see."""
+    postings_of_transaction: LoaderField[UUID, list[PostingLine]] = LoaderField(
+        lambda session, actor, ids: ledger_queries.load_postings(session, actor, transaction_ids=ids)
+    )
+    """Ledger postings of transactions, on accounts that the viewer may see."""
+    refunds_of_transaction: LoaderField[UUID, list[Transaction]] = LoaderField(
+        lambda session, actor, ids: queries.load_refunds(session, actor, transaction_ids=ids)
+    )
+    """Refunds of transactions, oldest first, as far as the viewer may see them."""
 
     def __init__(self, run: Run) -> None:
+        """Create no loader yet."""
         self._run = run
-        self._made: dict[Hashable, Loader[Any, Any]] = {}
-        self._together: dict[Hashable, Together] = {}
+        self._active: list[Loader[Any, Any] | BatchedCall] = []
+        self._by_arguments: dict[Hashable, Loader[Any, Any]] = {}
+        self._batched_calls: dict[Hashable, BatchedCall] = {}
 
-    def of(self, name: str, **arguments: Hashable) -> Loader[Any, Any]:
-        """Return the loader of this name; one with arguments for each combination of them."""
-        key = (name, *arguments.items())
-        if (made := self._made.get(key)) is None:
-            made = self._made[key] = Loader(partial(self._read, _READS[name], arguments))
-        return made
+    def members(self, key: MembersKey) -> Loader[UUID, Page[Member]]:
+        """Pages of the members of collectives, or of what they are members of."""
+        return self._loader_for(
+            ("members", key),
+            lambda session, actor, ids: members.list_member_pages(
+                session, actor, collective_ids=ids, key=key
+            ),
+        )
 
-    async def _read(self, read: _Read, arguments: dict[str, Any], keys: list[Any]) -> dict[Any, Any]:
-        service = read.service if read.for_viewer else _without_viewer(read.service)
-        found = await self._run(service, **{read.keys_as: keys}, **arguments)
-        return cast("dict[Any, Any]", found)
+    def balances(self, as_of: datetime | None) -> Loader[Owner, list[Balance]]:
+        """Balances of collectives; no balance at all where the viewer may not see them."""
+        return self._loader_for(
+            ("balances", as_of),
+            lambda session, actor, owners: balances.load_balances(session, actor, owners=owners, as_of=as_of),
+        )
 
-    async def settled(self) -> None:
-        """Wait until no read is under way: an operation that ended early may have left some."""
-        loaders: list[Loader[Any, Any] | Together] = [*self._made.values(), *self._together.values()]
-        for made in loaders:
-            while made.tasks:
-                await asyncio.wait(made.tasks)
+    def attendance(self, event_id: UUID) -> Loader[UUID, Attendance | None]:
+        """Attendances of users at one event, if the viewer runs it."""
+        return self._loader_for(
+            ("attendance", event_id),
+            lambda session, actor, ids: check_in.load_attendances(
+                session, actor, user_ids=ids, event_id=event_id
+            ),
+        )
 
-    def forget(self) -> None:
-        """Let go of all that was read: else it would live on, in a circle with its operation."""
-        self._made.clear()
-        self._together.clear()
+    def attendances(self, page: PageRequest) -> Loader[UUID, Page[Attendance]]:
+        """Pages of attendances by event, if the viewer runs it."""
+        return self._loader_for(
+            ("attendances", page),
+            lambda session, actor, ids: check_in.list_attendance_pages(
+                session, actor, event_ids=ids, page=page
+            ),
+        )
 
-    def together(self, key: Hashable, many: Callable[[list[Any]], Awaitable[Sequence[Any]]]) -> Together:
-        """Return what calls `many` once for all parents that ask under this key at the same moment."""
-        if (made := self._together.get(key)) is None:
-            made = self._together[key] = Together(many)
-        return made
+    def offers(self, key: OffersKey) -> Loader[UUID, Page[Offer]]:
+        """Pages of offers by business."""
+        return self._loader_for(
+            ("offers", key),
+            lambda session, actor, ids: offers.list_offer_pages(session, actor, business_ids=ids, key=key),
+        )
 
-    async def collective(self, row_id: UUID | None) -> Collective | None:
-        """Load a collective that the viewer may see."""
-        return cast("Collective | None", await self.of("collective").load(row_id))
+    def ledger_accounts(self, kinds: tuple[LedgerAccountKind, ...]) -> Loader[UUID, list[LedgerAccount]]:
+        """Accounts of hosts' books that the viewer may see; of every kind if none is named."""
+        return self._loader_for(
+            ("ledger_accounts", kinds),
+            lambda session, actor, ids: ledger_queries.load_accounts(
+                session, actor, book_ids=ids, kinds=kinds
+            ),
+        )
 
-    async def order(self, row_id: UUID | None) -> Order | None:
-        """Load an order that the viewer may see."""
-        return cast("Order | None", await self.of("order").load(row_id))
+    def batched_call(
+        self, key: Hashable, many: Callable[[list[Any]], Awaitable[Sequence[Any]]]
+    ) -> BatchedCall:
+        """Return the batched call of this key, which calls `many` once for all parents of a moment."""
+        if (call := self._batched_calls.get(key)) is None:
+            call = self._batched_calls[key] = BatchedCall(many)
+            self._active.append(call)
+        return call
 
-    async def redemption_of(self, order_id: UUID) -> Redemption | None:
-        """Load what a redemption says; the resolver asks first whether the viewer is concerned."""
-        return cast("Redemption | None", await self.of("order.redemption").load(order_id))
+    async def wait_idle(self) -> None:
+        """Wait until no read is in progress: an operation that ended early may have left some."""
+        for loader in self._active:
+            while loader.tasks:
+                await asyncio.wait(loader.tasks)
 
-    async def offer_used(self, offer_id: UUID) -> int:
-        """Load how often an offer was redeemed in the present month."""
-        return cast("int", await self.of("offer.used").load(offer_id))
+    def create(self, read: Read[K, V]) -> Loader[K, V]:
+        """Create a loader over a service's read."""
+        loader: Loader[K, V] = Loader(partial(self._run, read))
+        self._active.append(loader)
+        return loader
 
-    async def attendance(self, event_id: UUID, user_id: UUID) -> Attendance | None:
-        """Load that a user came to an event, if the viewer runs it."""
-        loader = self.of("event.attendance", event_id=event_id)
-        return cast("Attendance | None", await loader.load(user_id))
-
-
-def _without_viewer(service: Callable[..., Awaitable[dict[Any, Any]]]) -> Any:
-    """Adapt a read that asks for no viewer: what it reads is reached through what the viewer sees."""
-
-    async def read(session: AsyncSession, _: Actor, **arguments: Any) -> dict[Any, Any]:
-        return await service(session, **arguments)
-
-    return read
+    def _loader_for(self, key: Hashable, read: Read[K, V]) -> Loader[K, V]:
+        if (loader := self._by_arguments.get(key)) is None:
+            loader = self._by_arguments[key] = self.create(read)
+        return loader

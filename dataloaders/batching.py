@@ -1,59 +1,75 @@
-"""One read for all keys that are asked for at the same moment; a key is read once."""
+"""Batching: one read for all keys requested at the same moment; no key is read twice."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar, overload
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-_TURNS = 3
-"""Turns of the event loop that a read waits, for those who first had to be put together with others."""
+COALESCE_TURNS = 3
+"""Turns of the event loop between the first key and its read.
+
+A sibling field may need a turn in a `BatchedCall`, and another in a task, before it requests its keys:
+without the wait its keys would miss the read and cost a statement of their own.
+"""
 
 
 class Loader(Generic[K, V]):
-    """Keyed access to a set-based read. Unlike one future a key, a list of keys costs one future in all."""
+    """Loads values by key over a set-based read, and keeps them.
 
-    def __init__(self, read: Callable[[list[K]], Awaitable[dict[K, V]]]) -> None:
-        """Read with `read`, which may leave out keys that it does not find."""
+    `V` includes None if the read may leave keys out. A list of keys costs one future, not one a key.
+    """
+
+    def __init__(self, read: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:
+        """Use `read` for the keys that are not loaded yet."""
         self._read = read
-        self._found: dict[K, V | None] = {}
-        self._rounds: dict[K, asyncio.Future[None]] = {}
-        """The read that each key waits for."""
+        self._values: dict[K, V] = {}
+        self._batches: dict[K, asyncio.Future[None]] = {}
+        """The batch that each key waits for."""
         self._next: list[K] = []
+        """The keys of the batch that has not been dispatched yet."""
         self.tasks: set[asyncio.Task[None]] = set()
+        """The reads in progress."""
 
+    @overload
+    async def load(self, key: K) -> V: ...
+    @overload
+    async def load(self, key: None) -> None: ...
     async def load(self, key: K | None) -> V | None:
-        """Return what a key names, or None."""
+        """Load the value of one key; None for None."""
         return None if key is None else (await self.load_many((key,)))[0]
 
+    @overload
+    async def load_many(self, keys: Sequence[K]) -> list[V]: ...
+    @overload
+    async def load_many(self, keys: Sequence[K | None]) -> list[V | None]: ...
     async def load_many(self, keys: Sequence[K | None]) -> list[Any]:
-        """Return what the keys name, in their order; None for a key that is None or names nothing."""
-        found = self._found
-        asked = dict.fromkeys(keys)  # a UUID takes long to hash: seldom
-        waiting = self._ask([key for key in asked if key is not None and key not in found])
-        for reading in waiting:
-            # Shielded: a reader that is cancelled must not cancel what others wait for.
-            await asyncio.shield(reading)
-        return [None if key is None else found[key] for key in keys]
+        """Load the values of keys, in the order of the keys; None for None."""
+        values = self._values
+        distinct = dict.fromkeys(keys)  # hashing a UUID is slow: hash each key as rarely as possible
+        for batch in self._join_batches([key for key in distinct if key is not None and key not in values]):
+            # Shielded: a reader that is cancelled must not cancel the batch that others wait for.
+            await asyncio.shield(batch)
+        return [None if key is None else values[key] for key in keys]
 
-    def _ask(self, keys: Iterable[K]) -> set[asyncio.Future[None]]:
-        waiting = set()
+    def _join_batches(self, keys: Iterable[K]) -> set[asyncio.Future[None]]:
+        batches = set()
         for key in keys:
-            if (reading := self._rounds.get(key)) is None:
-                reading = self._rounds[self._next[0]] if self._next else self._begin()
+            if (batch := self._batches.get(key)) is None:
+                batch = self._batches[self._next[0]] if self._next else self._begin_batch()
                 self._next.append(key)
-                self._rounds[key] = reading
-            waiting.add(reading)
-        return waiting
+                self._batches[key] = batch
+            batches.add(batch)
+        return batches
 
-    def _begin(self) -> asyncio.Future[None]:
+    def _begin_batch(self) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
-        loop.call_soon(self._wait, _TURNS)
+        loop.call_soon(self._coalesce, COALESCE_TURNS)
         return loop.create_future()
 
-    def _wait(self, turns: int) -> None:
+    def _coalesce(self, turns: int) -> None:
         if turns:
-            asyncio.get_running_loop().call_soon(self._wait, turns - 1)
+            asyncio.get_running_loop().call_soon(self._coalesce, turns - 1)
         else:
             self._dispatch()
 
@@ -64,30 +80,31 @@ class Loader(Generic[K, V]):
         task.add_done_callback(self.tasks.discard)
 
     async def _run(self, keys: list[K]) -> None:
-        reading = self._rounds[keys[0]]
+        batch = self._batches[keys[0]]
         try:
-            found = await self._read(keys)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the keys are waited for
-            _settle(reading, error)
+            rows: Any = await self._read(keys)
+        except BaseException as error:  # noqa: BLE001 - raised to those who wait for the keys
+            _finish(batch, error)
         else:
-            self._found.update((key, found.get(key)) for key in keys)
-            _settle(reading, None)
+            self._values.update((key, rows.get(key)) for key in keys)
+            _finish(batch, None)
         finally:
             for key in keys:
-                del self._rounds[key]
+                del self._batches[key]
 
 
-class Together:
-    """One call for all parents that ask at the same moment; nothing is kept."""
+class BatchedCall:
+    """One call for all parents that ask in the same turn of the event loop; keeps no answers."""
 
     def __init__(self, many: Callable[[list[Any]], Awaitable[Sequence[Any]]]) -> None:
-        """Call `many`, which answers in the order of its parents; an exception in its list is raised."""
+        """Use `many`, which answers in the order of its parents; an exception in its list is raised."""
         self._many = many
         self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
         self.tasks: set[asyncio.Task[None]] = set()
+        """The calls in progress."""
 
-    async def one(self, parent: Any) -> Any:
-        """Return what `many` answers for this parent."""
+    async def call(self, parent: Any) -> Any:
+        """Return the answer for one parent."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._dispatch)
@@ -103,20 +120,20 @@ class Together:
 
     async def _run(self, waiting: list[tuple[Any, asyncio.Future[Any]]]) -> None:
         try:
-            found = await self._many([parent for parent, _ in waiting])
-            answers = list(zip(waiting, found, strict=True))
-        except BaseException as error:  # noqa: BLE001 - it is raised where the answers are waited for
+            values = await self._many([parent for parent, _ in waiting])
+            answers = list(zip(waiting, values, strict=True))
+        except BaseException as error:  # noqa: BLE001 - raised to those who wait for an answer
             for _, answer in waiting:
-                _settle(answer, error)
+                _finish(answer, error)
             return
         for (_, answer), value in answers:
             if isinstance(value, BaseException):
-                _settle(answer, value)
+                _finish(answer, value)
             elif not answer.done():
                 answer.set_result(value)
 
 
-def _settle(answer: asyncio.Future[Any], error: BaseException | None) -> None:
+def _finish(answer: asyncio.Future[Any], error: BaseException | None) -> None:
     if answer.done():
         return
     if error is None:
@@ -125,4 +142,4 @@ def _settle(answer: asyncio.Future[Any], error: BaseException | None) -> None:
         answer.cancel()
     else:
         answer.set_exception(error)
-        answer.exception()  # where every reader has gone, it is no news
+        answer.exception()  # marks it as retrieved: if every waiter has left, asyncio must not log it

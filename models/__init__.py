@@ -1,14 +1,17 @@
-"""Every table, so that the metadata is complete once this package is imported."""
+"""All tables: importing this package completes the metadata."""
 
+from models.attendance import Attendance
 from models.base import metadata, new_id, now
 from models.collective import Collective, HostApplication, Invitation, Member, SlugRedirect
 from models.currency import Currency, FxRate, PlatformPolicy
-from models.economy import Attendance, IssuanceCap, MergedEmail, MutedTopic, Offer, Receipt, Redemption
-from models.identity import Credential, EmailToken, RateBucket, Throttle, Token
+from models.identity import Credential, EmailToken, MergedEmail, RateBucket, Throttle, Token
+from models.issuance import IssuanceCap
 from models.ledger import Hold, LedgerAccount, Posting, RefundTotal, Transaction
 from models.live_event import LiveEvent
+from models.offer import Offer, Receipt, Redemption
 from models.order import Idempotency, Order, OrderAction, OrderItem, PaymentMethod, PayoutMethod
 from models.outbox import Outbox
+from models.preferences import MutedTopic
 
 __all__ = [
     "Attendance",

@@ -1,4 +1,4 @@
-"""What every table shares: naming of constraints, identifiers, moments, checks over closed vocabularies."""
+"""Helpers shared by all tables: constraint names, identifiers, timestamps, checks over vocabularies."""
 
 import uuid
 from datetime import UTC, datetime
@@ -20,22 +20,22 @@ metadata.naming_convention = {
 
 
 def new_id() -> uuid.UUID:
-    """Make a UUID of version 7: unique, and in order of creation, so that indexes append."""
+    """Create a UUID of version 7, which sorts by time of creation, so that indexes append."""
     return uuid_utils.compat.uuid7()
 
 
 def now() -> datetime:
-    """Return the moment as an aware UTC instant."""
+    """Return the current time in UTC, with its time zone."""
     return datetime.now(UTC)
 
 
 def id_field() -> Any:
-    """Return a primary key of `new_id`."""
+    """Return a primary key filled by `new_id`."""
     return Field(default_factory=new_id, primary_key=True)
 
 
-def moment(*, default_now: bool = False, nullable: bool = False, index: bool = False) -> Any:
-    """Return a timestamptz column; with `default_now` the database's clock fills it as a fallback."""
+def timestamp_field(*, default_now: bool = False, nullable: bool = False, index: bool = False) -> Any:
+    """Return a timestamptz column; with `default_now`, it defaults to the current time."""
     arguments: dict[str, Any] = {
         "sa_type": DateTime(timezone=True),
         "nullable": nullable,
@@ -49,6 +49,6 @@ def moment(*, default_now: bool = False, nullable: bool = False, index: bool = F
 
 
 def one_of(column: str, vocabulary: type[StrEnum]) -> CheckConstraint:
-    """Return the constraint that a text column holds a member of `vocabulary`."""
+    """Return a check that a text column holds a member of `vocabulary`."""
     values = ", ".join(f"'{member.value}'" for member in vocabulary)
     return CheckConstraint(f'"{column}" IN ({values})', name=f"{column}_known")

@@ -6,7 +6,7 @@ from sqlalchemy import ARRAY, CheckConstraint, Column, Index, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from models.base import id_field, moment, one_of
+from models.base import id_field, one_of, timestamp_field
 from models.enums import CollectiveType, CreditPolicy, MemberRole, RequestStatus
 
 
@@ -59,49 +59,49 @@ class Collective(SQLModel, table=True):
     )
     currency: str = Field(sa_type=Text, foreign_key="currency.code")
     host_id: UUID | None = Field(default=None, foreign_key="collective.id", index=True)
-    host_approved_at: datetime | None = moment(nullable=True)
+    host_approved_at: datetime | None = timestamp_field(nullable=True)
     parent_id: UUID | None = Field(default=None, foreign_key="collective.id")
     host_fee_bps: int | None = None
-    """What this collective's host charges it; null takes the host's own rate."""
+    """The rate its host charges this collective; null means the host's default rate."""
     settings: dict[str, Any] = Field(
         default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
     )
     is_platform: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     """The one nonprofit that runs this installation."""
-    starts_at: datetime | None = moment(nullable=True)
-    ends_at: datetime | None = moment(nullable=True)
+    starts_at: datetime | None = timestamp_field(nullable=True)
+    ends_at: datetime | None = timestamp_field(nullable=True)
     capacity: int | None = None
     is_public: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
-    """False hides an event from all but its members and its parent's admins."""
+    """False hides an event from everyone but its members and its parent's admins."""
     credit_policy: str | None = Field(default=None, sa_type=Text)
     coordinator_id: UUID | None = Field(default=None, foreign_key="collective.id")
-    """The user whom an event's attendees turn to."""
-    cancelled_at: datetime | None = moment(nullable=True)
-    """When an event was called off."""
-    issuer_approved_at: datetime | None = moment(nullable=True)
-    """Since when a nonprofit may issue currents."""
+    """The contact person for an event's attendees."""
+    cancelled_at: datetime | None = timestamp_field(nullable=True)
+    """When the event was cancelled."""
+    issuer_approved_at: datetime | None = timestamp_field(nullable=True)
+    """When a nonprofit was approved to issue currents."""
     merged_into_id: UUID | None = Field(default=None, foreign_key="collective.id")
-    """The user that this one became part of."""
-    claimed_at: datetime | None = moment(nullable=True)
-    """When a user proved the address; null is a user known by email alone."""
-    archived_at: datetime | None = moment(nullable=True)
+    """The user into whom this account was merged."""
+    claimed_at: datetime | None = timestamp_field(nullable=True)
+    """When the user verified the email address; null for a user known by email alone."""
+    archived_at: datetime | None = timestamp_field(nullable=True)
     created_by_id: UUID | None = Field(default=None, foreign_key="collective.id")
-    created_at: datetime = moment(default_now=True)
-    updated_at: datetime = moment(default_now=True)
+    created_at: datetime = timestamp_field(default_now=True)
+    updated_at: datetime = timestamp_field(default_now=True)
 
 
 class SlugRedirect(SQLModel, table=True):
-    """A slug that a collective had before; it keeps leading there."""
+    """A former slug of a collective; it keeps redirecting there."""
 
     __tablename__ = "slug_redirect"
 
     slug: str = Field(primary_key=True, sa_type=Text)
     collective_id: UUID = Field(foreign_key="collective.id", index=True)
-    created_at: datetime = moment(default_now=True)
+    created_at: datetime = timestamp_field(default_now=True)
 
 
 class Member(SQLModel, table=True):
-    """`member` is `role` of `collective` from `since` until `until`."""
+    """`member` holds `role` in `collective` from `since` to `until`; null is open-ended."""
 
     __table_args__ = (
         one_of("role", MemberRole),
@@ -114,7 +114,7 @@ class Member(SQLModel, table=True):
             unique=True,
             postgresql_where=text("until IS NULL"),
         ),
-        # In the order of lists: a page reads no more rows than it shows.
+        # In the order in which lists are paged: a page reads only the rows that it returns.
         Index("ix_member_member_id", "member_id", "since", "id", postgresql_where=text("until IS NULL")),
         Index(
             "ix_member_collective_id",
@@ -129,13 +129,13 @@ class Member(SQLModel, table=True):
     collective_id: UUID = Field(foreign_key="collective.id")
     member_id: UUID = Field(foreign_key="collective.id")
     role: MemberRole = Field(sa_type=Text)
-    since: datetime = moment(default_now=True)
-    until: datetime | None = moment(nullable=True)
+    since: datetime = timestamp_field(default_now=True)
+    until: datetime | None = timestamp_field(nullable=True)
     created_by_id: UUID | None = Field(default=None, foreign_key="collective.id")
 
 
 class Invitation(SQLModel, table=True):
-    """An offer of a role that waits for the invitee's answer."""
+    """An invitation to a role, and the invitee's answer."""
 
     __table_args__ = (
         one_of("role", MemberRole),
@@ -155,16 +155,16 @@ class Invitation(SQLModel, table=True):
     user_id: UUID = Field(foreign_key="collective.id", index=True)
     role: MemberRole = Field(sa_type=Text)
     by_email: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
-    """Invited by address: whose it is shows when the invitee says yes."""
+    """True if invited by address: the user behind it stays hidden until they accept."""
     message: str | None = Field(default=None, sa_type=Text)
     status: RequestStatus = Field(default=RequestStatus.PENDING, sa_type=Text)
     created_by_id: UUID = Field(foreign_key="collective.id")
-    created_at: datetime = moment(default_now=True)
-    answered_at: datetime | None = moment(nullable=True)
+    created_at: datetime = timestamp_field(default_now=True)
+    answered_at: datetime | None = timestamp_field(nullable=True)
 
 
 class HostApplication(SQLModel, table=True):
-    """A collective asks a host to hold its money."""
+    """A collective's application to a host to hold its money."""
 
     __tablename__ = "host_application"
     __table_args__ = (
@@ -186,5 +186,5 @@ class HostApplication(SQLModel, table=True):
     reason: str | None = Field(default=None, sa_type=Text)
     created_by_id: UUID = Field(foreign_key="collective.id")
     decided_by_id: UUID | None = Field(default=None, foreign_key="collective.id")
-    created_at: datetime = moment(default_now=True)
-    decided_at: datetime | None = moment(nullable=True)
+    created_at: datetime = timestamp_field(default_now=True)
+    decided_at: datetime | None = timestamp_field(nullable=True)

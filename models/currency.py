@@ -5,12 +5,12 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Index, Numeric, Text
 from sqlmodel import Field, SQLModel
 
-from models.base import id_field, moment, one_of
+from models.base import id_field, one_of, timestamp_field
 from models.enums import CurrencyKind
 
 
 class Currency(SQLModel, table=True):
-    """A currency by ISO 4217, or CUR, the time currency."""
+    """A currency of ISO 4217, or CUR, the time currency."""
 
     __table_args__ = (
         one_of("kind", CurrencyKind),
@@ -20,12 +20,12 @@ class Currency(SQLModel, table=True):
     code: str = Field(primary_key=True, sa_type=Text)
     name: str = Field(sa_type=Text)
     exponent: int
-    """How many decimal places the minor unit has: JPY 0, USD 2, KWD 3."""
+    """Decimal places of the minor unit: JPY 0, USD 2, KWD 3."""
     kind: CurrencyKind = Field(sa_type=Text)
 
 
 class FxRate(SQLModel, table=True):
-    """One unit of `base` in units of `quote` (major units), from a moment on. Never changed."""
+    """The price of one unit of `base` in `quote`, in major units, from `valid_from` on. Append-only."""
 
     __tablename__ = "fx_rate"
     __table_args__ = (
@@ -38,13 +38,13 @@ class FxRate(SQLModel, table=True):
     base: str = Field(foreign_key="currency.code", sa_type=Text)
     quote: str = Field(foreign_key="currency.code", sa_type=Text)
     rate: Decimal = Field(sa_type=Numeric)
-    valid_from: datetime = moment()
+    valid_from: datetime = timestamp_field()
     source: str = Field(sa_type=Text)
-    """Who says so: ECB, or the platform admin's slug."""
+    """The rate's source: ECB, or the slug of a platform admin."""
 
 
 class PlatformPolicy(SQLModel, table=True):
-    """What holds on this platform from a moment on; each order keeps the row that held when it was made."""
+    """The platform's terms from `valid_from` on. Append-only: an order keeps the row it was made under."""
 
     __tablename__ = "platform_policy"
     __table_args__ = (
@@ -57,20 +57,20 @@ class PlatformPolicy(SQLModel, table=True):
     )
 
     id: UUID = id_field()
-    valid_from: datetime = moment(default_now=True, index=True)
+    valid_from: datetime = timestamp_field(default_now=True, index=True)
     platform_fee_bps: int = 0
     usd_per_current: Decimal = Field(
         default=Decimal(20), sa_type=Numeric, sa_column_kwargs={"server_default": "20"}
     )
-    """What a business's customer saves for one current, in dollars."""
+    """The discount that one current buys at a business, in dollars."""
     redemption_fee_bps: int = Field(default=1000, sa_column_kwargs={"server_default": "1000"})
-    """The platform's part of the dollars that a redemption pays."""
+    """The platform's share of the dollars that a redemption pays out."""
     master_weekly_limit_minor: int = Field(
         default=625, sa_type=BigInteger, sa_column_kwargs={"server_default": "625"}
     )
-    """How many currents (minor units) a user gives for master offers within seven days."""
+    """The most currents (minor units) that a user may redeem on master offers within seven days."""
     signup_bonus_minor: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
-    """Currents (minor units) for a user who claims their account; 0 is none."""
+    """Currents (minor units) issued to a user who claims their account; 0 for none."""
     check_in_minutes: int = Field(default=60, sa_column_kwargs={"server_default": "60"})
-    """How long before its start an event's check-in opens."""
+    """Minutes before an event's start at which check-in opens."""
     created_by_id: UUID | None = Field(default=None, foreign_key="collective.id")

@@ -1,186 +1,186 @@
-"""The closed vocabularies; each member's docstring says what it means to a user of the API."""
+"""Closed vocabularies. In the API, each member is described by its docstring."""
 
 from enum import StrEnum
 
 
 class CollectiveType(StrEnum):
-    """What kind of entity a collective is."""
+    """Kind of entity that a collective is."""
 
     USER = "USER"
-    """A person, claimed or known by email alone."""
+    """A person, claimed or known by email address alone."""
     COMMUNITY = "COMMUNITY"
-    """A group without a legal body of its own; a host holds its money."""
+    """A group without a legal entity of its own; a host holds its money."""
     NONPROFIT = "NONPROFIT"
-    """An organization that may host others."""
+    """A nonprofit organization that may host others."""
     BUSINESS = "BUSINESS"
-    """An organization that trades."""
+    """A commercial organization."""
     EVENT = "EVENT"
-    """A gathering of its parent; it holds members, not money."""
+    """An event of its parent; it holds members, not money."""
 
 
 class MemberRole(StrEnum):
-    """What a member is to a collective; one role a row."""
+    """Role of a member in a collective. A member with several roles has a row for each."""
 
     HOST = "HOST"
-    """Legal holder of the bank account."""
+    """Legal holder of the collective's bank account."""
     ADMIN = "ADMIN"
-    """Acts for the collective."""
+    """Acts on behalf of the collective."""
     ACCOUNTANT = "ACCOUNTANT"
-    """Reads private finance."""
+    """Reads the collective's private financial data."""
     MEMBER = "MEMBER"
-    """Contributor."""
+    """Contributes to the collective."""
     BACKER = "BACKER"
-    """Gave money."""
+    """Gave money to the collective."""
     VOLUNTEER = "VOLUNTEER"
-    """Has approved hours."""
+    """Has approved hours with the collective."""
     ATTENDEE = "ATTENDEE"
-    """Registered for an event."""
+    """Registered for the event."""
     WAITING = "WAITING"
-    """On the waiting list of an event that is full."""
+    """On the waiting list of a full event."""
     FOLLOWER = "FOLLOWER"
     """Follows the collective's news."""
 
 
 class OrderType(StrEnum):
-    """What an order intends."""
+    """Kind of payment that an order intends."""
 
     DONATION = "DONATION"
     """Money given to a hosted collective."""
     ADDED_FUNDS = "ADDED_FUNDS"
-    """Money a host received outside and adds to a collective's balance."""
+    """Money that a host received outside the platform and adds to a balance."""
     EXPENSE = "EXPENSE"
     """A bill or receipt that a collective is asked to pay."""
     HOURS = "HOURS"
-    """Volunteer time that a nonprofit approves; issues currents."""
+    """Volunteer time that a nonprofit approves; it issues currents."""
     REDEMPTION = "REDEMPTION"
     """Currents given to a business for part of a price."""
     TRANSFER = "TRANSFER"
-    """Balance moved to another balance."""
+    """Money moved from one balance to another."""
     CASH_OUT = "CASH_OUT"
-    """A user's balance paid out."""
+    """Payout of a user's balance."""
     BONUS = "BONUS"
     """Currents that the platform gives a new user, once."""
 
 
 class OrderStatus(StrEnum):
-    """Where an order stands."""
+    """Status of an order."""
 
     PENDING = "PENDING"
-    """Waits for approval."""
+    """Waiting for approval."""
     APPROVED = "APPROVED"
     """Approved; its amount is held until it is paid."""
     REJECTED = "REJECTED"
-    """Refused, with a reason."""
+    """Rejected, with a reason."""
     PAID = "PAID"
     """Settled: its transactions are in the ledger."""
     CANCELLED = "CANCELLED"
-    """Withdrawn before it was settled."""
+    """Cancelled before it was settled."""
     EXPIRED = "EXPIRED"
-    """Nobody decided in time."""
+    """Not decided in time."""
     FAILED = "FAILED"
-    """A payment provider refused it."""
+    """Refused by a payment provider."""
     REFUNDED = "REFUNDED"
-    """Settled and returned in whole."""
+    """Settled and refunded in full."""
 
 
 class OrderActionType(StrEnum):
-    """A step in an order's history."""
+    """Kind of step in an order's history."""
 
     CREATE = "CREATE"
-    """The order was made."""
+    """The order was created."""
     APPROVE = "APPROVE"
-    """It was approved, perhaps with another amount."""
+    """The order was approved, possibly with a different amount."""
     REJECT = "REJECT"
-    """It was refused."""
+    """The order was rejected."""
     PAY = "PAY"
-    """It was settled."""
+    """The order was settled."""
     CANCEL = "CANCEL"
-    """It was withdrawn."""
+    """The order was cancelled."""
     EXPIRE = "EXPIRE"
-    """Its time ran out."""
+    """The order expired."""
     REFUND = "REFUND"
-    """All or part of it was returned."""
+    """The order was refunded, in full or in part."""
 
 
 class TransactionKind(StrEnum):
-    """Why value moved."""
+    """Kind of movement that a transaction records."""
 
     DONATION = "DONATION"
-    """Money given."""
+    """Money given to a collective."""
     ADDED_FUNDS = "ADDED_FUNDS"
     """Money added by the host."""
     EXPENSE = "EXPENSE"
-    """A bill paid."""
+    """A bill that was paid."""
     TRANSFER = "TRANSFER"
-    """Balance moved to a balance."""
+    """Money moved from one balance to another."""
     HOURS = "HOURS"
-    """Currents issued for approved time."""
+    """Currents issued for approved hours."""
     REDEMPTION = "REDEMPTION"
     """Currents accepted by a business."""
     REDEMPTION_PAYOUT = "REDEMPTION_PAYOUT"
-    """The dollar side of a redemption."""
+    """US dollars paid to the user for a redemption."""
     CASH_OUT = "CASH_OUT"
-    """A user's balance paid out."""
+    """Payout of a user's balance."""
     BONUS = "BONUS"
-    """Currents issued to a new user by the platform."""
+    """Currents that the platform issued to a new user."""
     MERGE = "MERGE"
-    """A balance that followed its owner when two users became one."""
+    """A balance moved to the remaining account when two accounts were merged."""
     HOST_FEE = "HOST_FEE"
-    """A host's fee that imported history keeps as a row of its own."""
+    """A host fee that imported history keeps as a row of its own."""
     PAYMENT_PROCESSOR_COVER = "PAYMENT_PROCESSOR_COVER"
-    """The host covers what a payment processor kept of a refunded payment."""
+    """Payment by the host of the processor fee kept from a refunded payment."""
     REFUND = "REFUND"
-    """All or part of a transaction returned: the original's mirror image."""
+    """Full or partial refund: the mirror image of the original transaction."""
 
 
 class LedgerAccountKind(StrEnum):
-    """What a ledger account counts."""
+    """Kind of a ledger account."""
 
     BALANCE = "BALANCE"
-    """What the book's host owes the owner."""
+    """Amount that the book's host owes the owner."""
     CASH = "CASH"
-    """The host's bank and processor accounts; negative is money held."""
+    """The host's bank and processor accounts; money held is negative."""
     ISSUANCE = "ISSUANCE"
-    """Currents a nonprofit has issued."""
+    """Currents that a nonprofit has issued."""
     EXCHANGE = "EXCHANGE"
     """The host's open position where a collective's currency differs from its own."""
 
 
 class CurrencyKind(StrEnum):
-    """What a currency measures."""
+    """Kind of value that a currency measures."""
 
     FIAT = "FIAT"
-    """Money by ISO 4217."""
+    """Money, with an ISO 4217 code."""
     TIME = "TIME"
-    """Time: 1.000 is an hour."""
+    """Time: 1.000 is one hour."""
 
 
 class PaymentMethodKind(StrEnum):
-    """How money given with a payment method settles."""
+    """Kind of payment, which decides when it is settled."""
 
     BALANCE = "BALANCE"
     """From the giver's balance, at once."""
     MANUAL = "MANUAL"
-    """By bank transfer, when the host sees it."""
+    """By bank transfer, when the host confirms its receipt."""
 
 
 class PayoutMethodKind(StrEnum):
-    """How a payee is paid."""
+    """Kind of payout to a payee."""
 
     BALANCE = "BALANCE"
-    """Into the payee's balance here."""
+    """Into the payee's balance on the platform."""
     MANUAL = "MANUAL"
-    """Outside, in a way agreed elsewhere."""
+    """Outside the platform, in a way agreed elsewhere."""
     BANK_ACCOUNT = "BANK_ACCOUNT"
-    """Outside, to a bank account."""
+    """Outside the platform, to a bank account."""
     PAYPAL = "PAYPAL"
-    """Outside, to a PayPal account."""
+    """Outside the platform, to a PayPal account."""
     OTHER = "OTHER"
-    """Outside, as the details say."""
+    """Outside the platform, as described in the details."""
 
 
 class FeesPayer(StrEnum):
-    """Who bears the fee of a payout."""
+    """Side that bears the payout fee."""
 
     PAYER = "PAYER"
     """The paying collective, on top of the amount."""
@@ -189,39 +189,39 @@ class FeesPayer(StrEnum):
 
 
 class RequestStatus(StrEnum):
-    """Where an invitation or a host application stands."""
+    """Status of an invitation or a host application."""
 
     PENDING = "PENDING"
-    """Waits for an answer."""
+    """Waiting for an answer."""
     ACCEPTED = "ACCEPTED"
-    """Answered with yes."""
+    """Accepted by the recipient."""
     DECLINED = "DECLINED"
-    """Answered with no."""
+    """Declined by the recipient."""
 
 
 class TokenKind(StrEnum):
-    """What a bearer token is for."""
+    """Kind of a bearer token."""
 
     SESSION = "SESSION"
-    """A signed-in browser or client; every scope."""
+    """The session of a browser or client, with every scope."""
     ACCESS = "ACCESS"
-    """Made by the user for a program; the scopes named."""
+    """Created by the user for a program, with the chosen scopes."""
 
 
 class EmailTokenPurpose(StrEnum):
-    """What a mailed token proves or allows."""
+    """Purpose of a mailed token."""
 
     VERIFY = "VERIFY"
-    """The reader owns the address."""
+    """Proves that the reader owns the address."""
     RESET = "RESET"
-    """The reader may choose a new password."""
+    """Lets the reader set a new password."""
 
 
 class Scope(StrEnum):
-    """What an access token may be used for."""
+    """Operations that an access token allows."""
 
     READ = "READ"
-    """Read what its user may read."""
+    """Read everything that the user may read."""
     COLLECTIVES = "COLLECTIVES"
     """Create and edit collectives, members and applications."""
     ORDERS = "ORDERS"
@@ -231,32 +231,32 @@ class Scope(StrEnum):
 
 
 class CreditPolicy(StrEnum):
-    """Which hours an attendee of an event is credited."""
+    """Hours that an attendee of an event is credited."""
 
     FULL_EVENT = "FULL_EVENT"
-    """The whole event, at check-in."""
+    """The whole event, credited at check-in."""
     ACTUAL = "ACTUAL"
-    """From check-in to check-out, at most the whole event, at check-out."""
+    """From check-in to check-out, at most the whole event, credited at check-out."""
 
 
 class LiveKind(StrEnum):
-    """What a live event tells of."""
+    """Subject of a live event."""
 
     ORDER = "ORDER"
-    """An order was made or changed."""
+    """An order was created or changed."""
     TRANSACTION = "TRANSACTION"
     """A transaction was posted."""
     CHECK_IN = "CHECK_IN"
-    """Somebody was checked in to an event, or out."""
+    """A person was checked in to or out of an event."""
     START = "START"
-    """The mark before which nothing is kept."""
+    """The marker before which no events are kept."""
 
 
 class CapPeriod(StrEnum):
-    """How long an issuance cap counts; periods begin at midnight UTC."""
+    """Period of an issuance cap; each begins at midnight UTC."""
 
     WEEK = "WEEK"
-    """From Monday."""
+    """A calendar week, from Monday."""
     MONTH = "MONTH"
     """A calendar month."""
     YEAR = "YEAR"
@@ -264,21 +264,21 @@ class CapPeriod(StrEnum):
 
 
 class RedemptionCap(StrEnum):
-    """Why a redemption takes fewer currents than its price allows."""
+    """Limit that reduces the currents of a redemption below the price's share."""
 
     BALANCE = "BALANCE"
-    """The user has no more available."""
+    """The user's available balance."""
     WEEKLY_LIMIT = "WEEKLY_LIMIT"
-    """Master offers give no more within seven days."""
+    """The limit for master offers within seven days."""
 
 
 class Topic(StrEnum):
-    """What a mail is about; a person can mute a topic."""
+    """Topic of a mail, which a person can mute."""
 
     MONEY = "MONEY"
-    """Donations, expenses, refunds."""
+    """Donations, expenses and refunds."""
     HOURS = "HOURS"
-    """Hours requested, approved, refused."""
+    """Hours requested, approved and rejected."""
     EVENTS = "EVENTS"
     """Registrations, changes and messages of events."""
     REDEMPTIONS = "REDEMPTIONS"

@@ -4,24 +4,24 @@ from uuid import UUID
 from sqlalchemy import ARRAY, CheckConstraint, Column, Double, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
-from models.base import id_field, moment, one_of
+from models.base import id_field, one_of, timestamp_field
 from models.enums import EmailTokenPurpose, TokenKind
 
 
 class Credential(SQLModel, table=True):
-    """How a user signs in: apart from the collective, so that no public query can reach it."""
+    """A user's sign-in data, kept out of the collective table so that no public query can reach it."""
 
     __table_args__ = (CheckConstraint("email = lower(email)", name="email_lower"),)
 
     user_id: UUID = Field(primary_key=True, foreign_key="collective.id")
     email: str = Field(sa_type=Text, unique=True)
     password_hash: str | None = Field(default=None, sa_type=Text)
-    """argon2id with its parameters; null until a password is set."""
-    verified_at: datetime | None = moment(nullable=True)
+    """An argon2id hash with its parameters; null until a password is set."""
+    verified_at: datetime | None = timestamp_field(nullable=True)
 
 
 class EmailToken(SQLModel, table=True):
-    """A token sent by mail, kept as its SHA-256."""
+    """A token sent by email, stored as its SHA-256."""
 
     __tablename__ = "email_token"
     __table_args__ = (one_of("purpose", EmailTokenPurpose),)
@@ -30,16 +30,16 @@ class EmailToken(SQLModel, table=True):
     user_id: UUID = Field(foreign_key="collective.id", index=True)
     purpose: EmailTokenPurpose = Field(sa_type=Text)
     password_hash: str | None = Field(default=None, sa_type=Text)
-    """The password chosen with it; it counts only once the address is proved."""
+    """Hash of the password chosen at sign-up; applied once the address is verified."""
     name: str | None = Field(default=None, sa_type=Text)
-    """The name chosen with it, likewise."""
-    created_at: datetime = moment(default_now=True)
-    expires_at: datetime = moment()
-    used_at: datetime | None = moment(nullable=True)
+    """The name chosen at sign-up; applied once the address is verified."""
+    created_at: datetime = timestamp_field(default_now=True)
+    expires_at: datetime = timestamp_field()
+    used_at: datetime | None = timestamp_field(nullable=True)
 
 
 class Token(SQLModel, table=True):
-    """A bearer token, kept as its SHA-256."""
+    """A bearer token, stored as its SHA-256."""
 
     __table_args__ = (one_of("kind", TokenKind),)
 
@@ -51,21 +51,21 @@ class Token(SQLModel, table=True):
     scopes: list[str] = Field(
         default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}")
     )
-    created_at: datetime = moment(default_now=True)
-    expires_at: datetime = moment()
-    revoked_at: datetime | None = moment(nullable=True)
+    created_at: datetime = timestamp_field(default_now=True)
+    expires_at: datetime = timestamp_field()
+    revoked_at: datetime | None = timestamp_field(nullable=True)
 
 
 class Throttle(SQLModel, table=True):
-    """How often something was tried in the current window."""
+    """The number of attempts per key in the current time window."""
 
     key: str = Field(primary_key=True, sa_type=Text)
     attempts: int
-    window_ends_at: datetime = moment()
+    window_ends_at: datetime = timestamp_field()
 
 
 class RateBucket(SQLModel, table=True):
-    """How many points a user or a network address had at a moment; the table is not logged."""
+    """The rate-limit points of a user or network address at `at`. Unlogged: a crash refills all buckets."""
 
     __tablename__ = "rate_bucket"
     __table_args__ = {"prefixes": ["UNLOGGED"]}
@@ -73,5 +73,15 @@ class RateBucket(SQLModel, table=True):
     key: str = Field(primary_key=True, sa_type=Text)
     level: float = Field(sa_type=Double)
     granted: float = Field(sa_type=Double)
-    """How many points were leased last."""
-    at: datetime = moment()
+    """The size of the last lease, in points."""
+    at: datetime = timestamp_field()
+
+
+class MergedEmail(SQLModel, table=True):
+    """A merged account's former address. It leads to the remaining account; nobody signs in with it."""
+
+    __tablename__ = "merged_email"
+
+    email: str = Field(primary_key=True, sa_type=Text)
+    user_id: UUID = Field(foreign_key="collective.id", index=True)
+    created_at: datetime = timestamp_field(default_now=True)

@@ -1,4 +1,4 @@
-"""Currencies in use: code, minor-unit exponent, name. Source: ISO 4217 list one; CUR is this project's own.
+"""The supported currencies by code: exponent of the minor unit, name. From ISO 4217, list one, plus CUR.
 
 A new currency needs a line here and a migration that inserts it; a test compares the two.
 """

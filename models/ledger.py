@@ -1,4 +1,4 @@
-"""The ledger's tables. Only the function ledger_post writes transactions and postings; see the migrations."""
+"""The ledger's tables. Only the SQL function ledger_post writes transactions and postings."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -18,22 +18,22 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from models.base import id_field, moment
+from models.base import id_field, timestamp_field
 from models.enums import LedgerAccountKind, TransactionKind
 
 
 class LedgerAccount(SQLModel, table=True):
-    """One owner's account of one kind and currency in one host's book; amounts in minor units."""
+    """An owner's account of one kind and currency in a host's book; amounts in minor units."""
 
     __tablename__ = "ledger_account"
     __table_args__ = (
         PrimaryKeyConstraint("book_id", "id"),
-        # Few, for each is parsed with every posting; an insert is looked at by ledger_account_guard.
+        # Few, because each is parsed with every posting; the trigger ledger_account_guard checks inserts.
         CheckConstraint("held >= 0 AND seq >= 0", name="counts_not_negative"),
         CheckConstraint("floor IS NULL OR posted - held >= floor", name="floor"),
         Index("uq_ledger_account_key", "book_id", "owner_id", "currency", "kind", unique=True),
         Index("ix_ledger_account_owner_id", "owner_id"),
-        # Room on the page keeps the updates of a busy account off every index.
+        # Free space on the page lets updates of a busy account skip all indexes.
         {"postgresql_with": {"fillfactor": "50"}},
     )
 
@@ -45,17 +45,17 @@ class LedgerAccount(SQLModel, table=True):
     posted: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     held: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     seq: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
-    last_at: datetime | None = moment(nullable=True)
+    last_at: datetime | None = timestamp_field(nullable=True)
     floor: int | None = Field(default=None, sa_type=BigInteger)
-    """The least that posted - held may be; null is no limit."""
+    """The lower bound of posted - held; null for no bound."""
 
 
 class Transaction(SQLModel, table=True):
-    """Value moved: both sides, both hosts, fees, fx. Append-only; a refund has all amounts negated.
+    """A movement of value: both sides, both hosts, fees, fx. Append-only; a refund negates every amount.
 
-    `host_currency` is that of the receiving host, or of the paying host where money leaves for outside.
-    What its figures must be to one another is checked by the trigger transaction_guard: CHECK constraints are
-    parsed anew with each statement, which was a seventh of the time of a posting.
+    `host_currency` is the receiving host's, or the paying host's if the money leaves the platform.
+    The trigger transaction_guard checks how the amounts relate: CHECK constraints are parsed anew with each
+    statement, which took a seventh of the time of a posting.
     """
 
     __table_args__ = (
@@ -63,8 +63,8 @@ class Transaction(SQLModel, table=True):
             "uq_transaction_order_kind",
             "order_id",
             "kind",
-            # Refunds and covers, of which there may be many, are told apart by their own id. Spelled and
-            # spaced as PostgreSQL prints it, which is how Alembic compares it.
+            # An order may have several refunds and covers: their own id makes them distinct. Spelled and
+            # spaced as PostgreSQL prints it, because Alembic compares the text.
             text(
                 "(\nCASE\n    WHEN refund_of_id IS NULL AND kind <> 'PAYMENT_PROCESSOR_COVER'::text"
                 " THEN '00000000-0000-0000-0000-000000000000'::uuid\n    ELSE id\nEND)"
@@ -88,8 +88,8 @@ class Transaction(SQLModel, table=True):
     kind: TransactionKind = Field(sa_type=Text)
     order_id: UUID | None = None
     refund_of_id: UUID | None = None
-    # No foreign keys to the four collectives: they would lock the rows of a busy collective with every
-    # posting. A collective is never deleted, and its ledger account refers to it.
+    # No foreign keys to the four collectives: each posting would lock the row of a busy collective.
+    # Collectives are never deleted, and their ledger accounts refer to them.
     from_collective_id: UUID | None = None
     to_collective_id: UUID | None = None
     from_host_id: UUID | None = None
@@ -99,7 +99,7 @@ class Transaction(SQLModel, table=True):
     amount: int = Field(sa_type=BigInteger)
     fx_rate: Decimal = Field(sa_type=Numeric)
     fx_rate_id: UUID | None = None
-    """The rate row that `fx_rate` came from; null when the currencies are one."""
+    """The row that `fx_rate` was read from; null if both currencies are the same."""
     host_currency: str = Field(sa_type=Text)
     gross: int = Field(sa_type=BigInteger)
     payment_processor_fee: int = Field(default=0, sa_type=BigInteger)
@@ -115,16 +115,16 @@ class Transaction(SQLModel, table=True):
     from_collective_amount: int | None = Field(default=None, sa_type=BigInteger)
     description: str | None = Field(default=None, sa_type=Text)
     has_public_side: bool = True
-    at: datetime = moment()
-    """Ledger time: when it counts."""
-    created_at: datetime = moment()
-    """When it was recorded; later than `at` for imported history."""
+    at: datetime = timestamp_field()
+    """Effective time in the ledger."""
+    created_at: datetime = timestamp_field()
+    """Time of recording; later than `at` for imported history."""
     xid: int = Field(sa_type=BigInteger)
-    """The database transaction that wrote it: no posting may join later."""
+    """The database transaction that wrote it: later ones cannot add postings."""
 
 
 class Posting(SQLModel, table=True):
-    """One line of double entry; credit positive, minor units. Append-only."""
+    """A line of double entry in minor units, credit positive. Append-only."""
 
     __table_args__ = (
         PrimaryKeyConstraint("book_id", "account_id", "seq"),
@@ -147,11 +147,11 @@ class Posting(SQLModel, table=True):
     currency: str = Field(sa_type=Text)
     amount: int = Field(sa_type=BigInteger)
     balance_after: int = Field(sa_type=BigInteger)
-    at: datetime = moment()
+    at: datetime = timestamp_field()
 
 
 class Hold(SQLModel, table=True):
-    """Part of a balance set aside for an order that is not settled yet."""
+    """Part of a balance reserved for an order that is not paid yet."""
 
     __table_args__ = (
         CheckConstraint("amount > 0", name="amount_positive"),
@@ -167,12 +167,12 @@ class Hold(SQLModel, table=True):
     book_id: UUID
     account_id: int = Field(sa_type=BigInteger)
     amount: int = Field(sa_type=BigInteger)
-    created_at: datetime = moment(default_now=True)
-    released_at: datetime | None = moment(nullable=True)
+    created_at: datetime = timestamp_field(default_now=True)
+    released_at: datetime | None = timestamp_field(nullable=True)
 
 
 class RefundTotal(SQLModel, table=True):
-    """How much of a transaction has been refunded; the database lets it reach the whole, no further."""
+    """The refunded amount of a transaction; the database limits it to the original amount."""
 
     __tablename__ = "refund_total"
     __table_args__ = (CheckConstraint("refunded > 0 AND refunded <= amount", name="at_most_the_original"),)

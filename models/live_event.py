@@ -4,15 +4,15 @@ from uuid import UUID
 from sqlalchemy import ARRAY, BigInteger, Column, Identity, PrimaryKeyConstraint, Text, Uuid, text
 from sqlmodel import Field, SQLModel
 
-from models.base import moment
+from models.base import timestamp_field
 from models.enums import LiveKind
 
 
 class LiveEvent(SQLModel, table=True):
-    """That something changed, for those who watch; written by the database itself, in the same transaction.
+    """A change that subscribers are told about; the database writes it in the transaction of the change.
 
-    In order of (xid, id): a sequence alone is not in the order of commits. The first row is a mark: what was
-    before it has been pruned. Of a kind that no CHECK proves, which would be parsed with every posting.
+    Ordered by (xid, id), because a sequence alone does not follow the order of commits. The first row is a
+    mark: events before it have been pruned. No CHECK on `kind`: it would be parsed with every posting.
     """
 
     __tablename__ = "live_event"
@@ -27,7 +27,7 @@ class LiveEvent(SQLModel, table=True):
     id: int = Field(sa_column=Column(BigInteger, Identity(always=True), nullable=False))
     kind: LiveKind = Field(sa_type=Text)
     node_id: UUID
-    """The order, the transaction, or the user who came to an event."""
+    """The order, the transaction, or the user who was checked in."""
     collective_ids: list[UUID | None] = Field(sa_column=Column(ARRAY(Uuid), nullable=False))
-    """Whom it concerns: payer and payee first, then who else's balance may have changed; or the event."""
-    at: datetime = moment(default_now=True)
+    """The collectives concerned: payer, payee, then others whose balance may have changed; or the event."""
+    at: datetime = timestamp_field(default_now=True)

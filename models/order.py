@@ -6,7 +6,7 @@ from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, Index, LargeB
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from models.base import id_field, moment, one_of
+from models.base import id_field, one_of, timestamp_field
 from models.enums import (
     FeesPayer,
     OrderActionType,
@@ -18,7 +18,7 @@ from models.enums import (
 
 
 class PaymentMethod(SQLModel, table=True):
-    """A way a host receives money, with what it costs. Archived, never changed."""
+    """A way in which a host receives money, and its fees. Archived, never changed."""
 
     __tablename__ = "payment_method"
     __table_args__ = (
@@ -33,14 +33,14 @@ class PaymentMethod(SQLModel, table=True):
     name: str = Field(sa_type=Text)
     fee_bps: int = 0
     fee_fixed_minor: int = Field(default=0, sa_type=BigInteger)
-    """Minor units of the host's currency."""
+    """In minor units of the host's currency."""
     created_by_id: UUID = Field(foreign_key="collective.id")
-    created_at: datetime = moment(default_now=True)
-    archived_at: datetime | None = moment(nullable=True)
+    created_at: datetime = timestamp_field(default_now=True)
+    archived_at: datetime | None = timestamp_field(nullable=True)
 
 
 class PayoutMethod(SQLModel, table=True):
-    """Where a payee is paid. Archived, never changed."""
+    """A payee's account for payouts. Archived, never changed."""
 
     __tablename__ = "payout_method"
     __table_args__ = (one_of("kind", PayoutMethodKind),)
@@ -52,14 +52,14 @@ class PayoutMethod(SQLModel, table=True):
     details: dict[str, Any] = Field(
         default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
     )
-    """Private: shown to the owner's admins and to the admins of a host that pays it."""
+    """Private: visible to the owner's admins and to admins of a host that pays it."""
     created_by_id: UUID = Field(foreign_key="collective.id")
-    created_at: datetime = moment(default_now=True)
-    archived_at: datetime | None = moment(nullable=True)
+    created_at: datetime = timestamp_field(default_now=True)
+    archived_at: datetime | None = timestamp_field(nullable=True)
 
 
 class Order(SQLModel, table=True):
-    """The intent to move money or time. Amounts in minor units of `currency`, that of `to`."""
+    """An intent to move money or time. Amounts in minor units of `currency`, the currency of `to`."""
 
     __table_args__ = (
         one_of("type", OrderType),
@@ -133,32 +133,32 @@ class Order(SQLModel, table=True):
     fees_payer: FeesPayer | None = Field(default=None, sa_type=Text)
     host_fee_bps: int | None = None
     platform_fee_bps: int = 0
-    """The platform's fee when the order was made."""
+    """The platform's fee when the order was created."""
     event_id: UUID | None = Field(default=None, foreign_key="collective.id")
     offer_id: UUID | None = Field(default=None, foreign_key="offer.id")
     policy_id: UUID | None = Field(default=None, foreign_key="platform_policy.id")
-    """The platform's policy that held when the order was made, where one of its figures matters."""
-    starts_at: datetime | None = moment(nullable=True)
-    ends_at: datetime | None = moment(nullable=True)
-    """The hours that were given: an order of HOURS has both."""
+    """The platform's policy when the order was created, if the order depends on it."""
+    starts_at: datetime | None = timestamp_field(nullable=True)
+    ends_at: datetime | None = timestamp_field(nullable=True)
+    """The end of the volunteered time; HOURS orders have both."""
     addressed_to_id: UUID | None = Field(default=None, foreign_key="collective.id")
-    """The one whom a volunteer asks to approve; null asks every ADMIN."""
+    """The admin whom the volunteer asks for approval; null asks every ADMIN."""
     receipts: list[str] = Field(
         default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}")
     )
     has_public_side: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
-    """Whether one side is no person: such an order is everybody's to see once approved."""
+    """True if at least one side is not a user; such orders become public once approved."""
     origin_unknown: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
-    """Added funds whose giver is not known; `from` is then the host that adds them."""
+    """True for added funds of unknown origin; `from` is then the host that adds them."""
     import_key: str | None = Field(default=None, sa_type=Text)
-    """Names the group in the file it was imported from; once a collective."""
-    expires_at: datetime | None = moment(nullable=True)
-    created_at: datetime = moment(default_now=True)
-    updated_at: datetime = moment(default_now=True)
+    """Identifies the imported collective and group of rows; unique."""
+    expires_at: datetime | None = timestamp_field(nullable=True)
+    created_at: datetime = timestamp_field(default_now=True)
+    updated_at: datetime = timestamp_field(default_now=True)
 
 
 class OrderItem(SQLModel, table=True):
-    """A line of an expense; the lines add up to the order's amount as it was submitted."""
+    """A line of an expense; the lines add up to the order's submitted amount."""
 
     __tablename__ = "order_item"
     __table_args__ = (CheckConstraint("amount > 0", name="amount_positive"),)
@@ -184,8 +184,8 @@ class OrderAction(SQLModel, table=True):
     order_id: UUID = Field(foreign_key="order.id")
     type: OrderActionType = Field(sa_type=Text)
     actor_id: UUID | None = Field(default=None, foreign_key="collective.id")
-    """Who did it; null is the server itself."""
-    at: datetime = moment(default_now=True)
+    """The user who acted; null for the server itself."""
+    at: datetime = timestamp_field(default_now=True)
     from_status: OrderStatus | None = Field(default=None, sa_type=Text)
     to_status: OrderStatus = Field(sa_type=Text)
     amount: int | None = Field(default=None, sa_type=BigInteger)
@@ -193,11 +193,11 @@ class OrderAction(SQLModel, table=True):
 
 
 class Idempotency(SQLModel, table=True):
-    """What a key was used for: the same key and payload get `result_id` again."""
+    """A used idempotency key: the same key and payload return `result_id` again."""
 
     actor_id: UUID = Field(primary_key=True, foreign_key="collective.id")
     key: str = Field(primary_key=True, sa_type=Text)
     request_hash: bytes = Field(sa_type=LargeBinary)
     """SHA-256 of the mutation's name and input."""
     result_id: UUID
-    created_at: datetime = moment(default_now=True)
+    created_at: datetime = timestamp_field(default_now=True)

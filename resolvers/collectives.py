@@ -1,186 +1,204 @@
-"""Collective fields that only some may see, balances and lists."""
+"""Private fields, balances and lists of collectives."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import cast
-from uuid import UUID
-
-from sqlalchemy.ext.asyncio import AsyncSession
 
 import models
 from models.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
 from resolvers.context import Info
-from services.access.actor import Actor
-from services.access.collective_refs import Ref, named, resolve_one
-from services.access.visibility import sees_private
+from resolvers.references import load_one_referenced
+from services.access import visibility
+from services.access.collective_refs import CollectiveKey
 from services.collectives import directory, hosting
 from services.collectives import events as event_services
-from services.collectives.events import Counts
+from services.collectives.event_capacity import RegistrationCounts
 from services.collectives.members import MembersKey
 from services.core.errors import Invalid, NotFound
-from services.core.money import Money, known_currency
+from services.core.money import Money, require_currency
 from services.core.pagination import Page, PageRequest, Sort
 from services.ledger.balances import Balance, Owner
 from services.messaging import preferences
 from services.orders import payment_methods as payment_method_services
+from services.orders import payout_methods as payout_method_services
 
 Rows = Sequence[models.Collective]
 
 
-async def one(info: Info, *, ref: Ref) -> models.Collective | None:
-    """Return a collective that the viewer may see, or None."""
-    return await info.context.run(directory.by_ref, ref=ref)
+async def load_collective(info: Info, *, ref: CollectiveKey) -> models.Collective | None:
+    """Load a collective, or None if there is none that the viewer may see."""
+    return await info.context.run(directory.load_by_ref, ref=ref)
 
 
-async def hosts(rows: Rows, info: Info) -> list[models.Collective | None]:
-    """Return the host of each; an event has its parent's."""
-    load = info.context.loaders.of("collective").load_many
-    first = await load([row.parent_id if row.type == CollectiveType.EVENT else row.host_id for row in rows])
+async def load_hosts(rows: Rows, info: Info) -> list[models.Collective | None]:
+    """Load the host of each collective; an event has its parent's host."""
+    load = info.context.loaders.collective.load_many
+    parents_or_hosts = await load(
+        [row.parent_id if row.type == CollectiveType.EVENT else row.host_id for row in rows]
+    )
     if all(row.type != CollectiveType.EVENT for row in rows):
-        return first
-    of_parents = await load(
+        return parents_or_hosts
+    hosts_of_parents = await load(
         [
-            found.host_id if found and row.type == CollectiveType.EVENT else None
-            for row, found in zip(rows, first, strict=True)
+            parent.host_id if parent and row.type == CollectiveType.EVENT else None
+            for row, parent in zip(rows, parents_or_hosts, strict=True)
         ]
     )
     return [
-        of_parent if row.type == CollectiveType.EVENT else found
-        for row, found, of_parent in zip(rows, first, of_parents, strict=True)
+        host_of_parent if row.type == CollectiveType.EVENT else host
+        for row, host, host_of_parent in zip(rows, parents_or_hosts, hosts_of_parents, strict=True)
     ]
 
 
-async def email(user: models.Collective, info: Info) -> str | None:
-    """Return a user's address to themselves and the platform."""
-    if not sees_private(info.context.actor, user):
+async def load_email(user: models.Collective, info: Info) -> str | None:
+    """Load a user's email address, or None if the viewer may not read it."""
+    if not visibility.can_read_private(info.context.actor, user):
         return None
-    return cast("str | None", await info.context.loaders.of("email").load(user.id))
+    return await info.context.loaders.email.load(user.id)
 
 
-async def muted_topics(user: models.Collective, info: Info) -> list[Topic]:
-    """Return what a user has muted, to themselves alone; else nothing."""
-    if info.context.actor.id != user.id:
+async def list_muted_topics(user: models.Collective, info: Info) -> list[Topic]:
+    """List the topics that a user has muted; none for any other viewer."""
+    if not visibility.can_read_preferences(info.context.actor, user):
         return []
-    return await info.context.run(preferences.muted)
+    return await info.context.run(preferences.list_muted_topics)
 
 
-def legal_name(collective: models.Collective, info: Info) -> str | None:
-    """Return the legal name to those who read private fields."""
-    return collective.legal_name if sees_private(info.context.actor, collective) else None
+def read_legal_name(collective: models.Collective, info: Info) -> str | None:
+    """Return the legal name, or None if the viewer may not read private fields."""
+    return collective.legal_name if visibility.can_read_private(info.context.actor, collective) else None
 
 
-def location(collective: models.Collective, info: Info) -> str | None:
-    """Return where it is; of a person, to themselves."""
-    if collective.type == CollectiveType.USER and not sees_private(info.context.actor, collective):
-        return None
-    return collective.location
+def read_location(collective: models.Collective, info: Info) -> str | None:
+    """Return the location, or None if it is a person's and the viewer may not read it."""
+    return collective.location if visibility.can_read_location(info.context.actor, collective) else None
 
 
-async def balances(rows: Rows, info: Info, *, as_of: datetime | None) -> list[list[Balance]]:
-    """Return the balances of each; none where the viewer may not see them."""
-    return await info.context.loaders.of("balances", as_of=as_of).load_many([Owner.of(row) for row in rows])
+async def load_balances(rows: Rows, info: Info, *, as_of: datetime | None) -> list[list[Balance]]:
+    """Load the balances of each collective; none if the viewer may not see them."""
+    return await info.context.loaders.balances(as_of).load_many([Owner.from_row(row) for row in rows])
 
 
-async def balance(
+async def load_balance_in(
     rows: Rows, info: Info, *, currency: str, as_of: datetime | None
 ) -> list[Balance | NotFound]:
-    """Return the balance of each in one currency: zero where it has none, NotFound where it is hidden.
+    """Load the balance of each collective in one currency: zero if it has none, NotFound if it is hidden.
 
     Raises:
         Invalid: the currency is unknown.
     """
-    known_currency(currency, path=["currency"])
-    nothing = Balance(currency, as_of or models.now(), 0, 0, 0)
+    require_currency(currency, field="currency")
+    zero = Balance(currency, as_of or models.now(), 0, 0, 0)
 
-    def one(row: models.Collective, found: list[Balance]) -> Balance | NotFound:
-        if not found and row.type != CollectiveType.EVENT:
-            return NotFound("You may not see this balance")
-        return next((b for b in found if b.currency == currency), nothing)
+    def pick(row: models.Collective, balances: list[Balance]) -> Balance | NotFound:
+        if not balances and row.type != CollectiveType.EVENT:
+            return NotFound("You may not see this balance.")
+        return next((b for b in balances if b.currency == currency), zero)
 
-    return [one(row, found) for row, found in zip(rows, await balances(rows, info, as_of=as_of), strict=True)]
+    return [
+        pick(row, balances)
+        for row, balances in zip(rows, await load_balances(rows, info, as_of=as_of), strict=True)
+    ]
 
 
-async def members(
+async def list_members(
     rows: Rows, info: Info, *, of_members: bool, roles: list[MemberRole] | None, page: PageRequest
 ) -> list[Page[models.Member]]:
-    """Return a page of the members of each, or of what it is a member of."""
+    """List a page of the members of each collective, or of what each is a member of."""
     key = MembersKey(of_members, tuple(roles or ()), page)
-    return await info.context.loaders.of("members", key=key).load_many([row.id for row in rows])
+    return await info.context.loaders.members(key).load_many([row.id for row in rows])
 
 
-async def counts(events: Rows, info: Info) -> list[Counts]:
-    """Return how many are registered for each event, and how many wait."""
-    found = await info.context.loaders.of("event.counts").load_many([event.id for event in events])
-    return [counts or Counts() for counts in found]
+async def load_registration_counts(events: Rows, info: Info) -> list[RegistrationCounts]:
+    """Load the numbers of people registered and waiting for each event."""
+    counts = await info.context.loaders.registration_counts.load_many([event.id for event in events])
+    return [of_event or RegistrationCounts() for of_event in counts]
 
 
-async def events(
-    collective: models.Collective, info: Info, *, wanted: event_services.Filter, page: PageRequest
+async def list_attendances(events: Rows, info: Info, *, page: PageRequest) -> list[Page[models.Attendance]]:
+    """List a page of the attendances at each event; empty if the viewer does not run it."""
+    return await info.context.loaders.attendances(page).load_many([event.id for event in events])
+
+
+async def load_invitee(invitation: models.Invitation, info: Info) -> models.Collective | None:
+    """Load the invited user, or None if that would reveal the owner of an email address."""
+    if not visibility.can_see_invitee(info.context.actor, invitation):
+        return None
+    return await info.context.loaders.collective.load(invitation.user_id)
+
+
+async def list_events(
+    collective: models.Collective, info: Info, *, filters: event_services.EventFilter, page: PageRequest
 ) -> Page[models.Collective]:
-    """Return a page of its events."""
-    return await info.context.run(event_services.of_parent, parent_id=collective.id, wanted=wanted, page=page)
+    """List a page of the collective's events."""
+    return await info.context.run(
+        event_services.list_events, parent_id=collective.id, filters=filters, page=page
+    )
 
 
-async def ledger_accounts(
+async def list_ledger_accounts(
     rows: Rows, info: Info, *, kinds: list[LedgerAccountKind] | None
 ) -> list[list[models.LedgerAccount]]:
-    """Return each host's own accounts, to those who read private finance."""
-    loader = info.context.loaders.of("ledger_accounts", kinds=tuple(kinds or ()))
+    """List the accounts in the book of each host that the viewer may see."""
+    loader = info.context.loaders.ledger_accounts(tuple(kinds or ()))
     return await loader.load_many([row.id for row in rows])
 
 
-async def exchange_positions(rows: Rows, info: Info) -> list[list[Money]]:
-    """Return each host's open position by currency, to those who read private finance."""
-    found = await ledger_accounts(rows, info, kinds=[LedgerAccountKind.EXCHANGE])
-    return [[Money(account.posted, account.currency) for account in accounts] for accounts in found]
+async def list_exchange_positions(rows: Rows, info: Info) -> list[list[Money]]:
+    """List the open exchange position of each host by currency, as far as the viewer may see it."""
+    books = await list_ledger_accounts(rows, info, kinds=[LedgerAccountKind.EXCHANGE])
+    return [[Money(account.posted, account.currency) for account in accounts] for accounts in books]
 
 
-async def applications(collective: models.Collective, info: Info) -> list[models.HostApplication]:
-    """Return the applications that wait for a host's answer, to its admins."""
-    return await info.context.run(hosting.pending, host_id=collective.id)
+async def list_pending_applications(
+    collective: models.Collective, info: Info
+) -> list[models.HostApplication]:
+    """List the applications pending at a host that the viewer may see, oldest first."""
+    return await info.context.run(hosting.list_pending, host_id=collective.id)
 
 
-async def payment_methods(collective: models.Collective, info: Info) -> list[models.PaymentMethod]:
-    """Return the ways to give that a host offers."""
-    return await info.context.run(_payment_methods, host_id=collective.id)
+async def list_payment_methods(collective: models.Collective, info: Info) -> list[models.PaymentMethod]:
+    """List the payment methods that a host offers."""
+    return await info.context.run_without_viewer(
+        payment_method_services.list_payment_methods, host_id=collective.id
+    )
 
 
-async def _payment_methods(session: AsyncSession, _: Actor, *, host_id: UUID) -> list[models.PaymentMethod]:
-    return await payment_method_services.payment_methods_of(session, host_id=host_id)
+async def load_fixed_fees(methods: Sequence[models.PaymentMethod], info: Info) -> list[Money | None]:
+    """Load the fixed fees of payment methods, in the currencies of their hosts."""
+    hosts = await info.context.loaders.collective.load_many([method.host_id for method in methods])
+    return [
+        Money(method.fee_fixed_minor, host.currency) if host else None
+        for method, host in zip(methods, hosts, strict=True)
+    ]
 
 
-async def payout_methods(collective: models.Collective, info: Info) -> list[models.PayoutMethod]:
-    """Return where it wants to be paid, to its admins; else nothing."""
-    return await info.context.run(payment_method_services.payout_methods_of, owner_id=collective.id)
+async def list_payout_methods(collective: models.Collective, info: Info) -> list[models.PayoutMethod]:
+    """List the payout methods of a collective that the viewer may see, oldest first."""
+    return await info.context.run(payout_method_services.list_payout_methods, owner_id=collective.id)
 
 
-async def found(
+async def list_collectives(
     info: Info,
     *,
-    wanted: directory.Filter,
-    host: Ref | None,
+    filters: directory.CollectiveFilter,
+    host: CollectiveKey | None,
     sort: Sort,
     page: PageRequest,
 ) -> Page[models.Collective]:
     """List collectives that the viewer may see."""
     if host is not None:
-        party = await info.context.run(resolve_one, host, name="host")
-        wanted = directory.Filter(
-            type=wanted.type,
-            host_id=named(party).id,
-            search=wanted.search,
-            tag=wanted.tag,
-            is_archived=wanted.is_archived,
-        )
-    return await info.context.run(directory.find, wanted=wanted, sort=sort, page=page)
+        referenced = await load_one_referenced(info, host, name="host")
+        filters = replace(filters, host_id=referenced.id)
+    return await info.context.run(directory.list_collectives, filters=filters, sort=sort, page=page)
 
 
-def slug_or_id(slug: str | None, row_id: str | None) -> Ref:
-    """Return the reference of a query's two arguments.
+def to_collective_key(slug: str | None, row_id: str | None) -> CollectiveKey:
+    """Return the key that a query's two arguments name.
 
     Raises:
-        Invalid: not exactly one is given.
+        Invalid: both are given, or neither.
     """
     if (slug is None) == (row_id is None):
-        raise Invalid("Give a slug or an id", path=["slug"])
-    return Ref(id=row_id, slug=slug)
+        raise Invalid("Give either a slug or an ID.", field="slug")
+    return CollectiveKey(id=row_id, slug=slug)

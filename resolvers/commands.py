@@ -1,6 +1,7 @@
-"""What every mutation shares: undoing on a problem, dry runs, and doing a keyed thing once."""
+"""The runners of mutations: undone on a problem, dry runs, and once per idempotency key."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -8,66 +9,70 @@ from sqlalchemy.exc import DBAPIError
 
 from resolvers.context import Context, Info
 from services.core.errors import AccessDenied, Invalid, Problem, Unauthenticated
-from services.database.constraint_errors import problem_of
+from services.database.constraint_errors import problem_for
 from services.orders import idempotency
 
 T = TypeVar("T")
 
 
-async def attempt(
-    info: Info, work: Callable[[], Awaitable[T]], *, dry_run: bool = False, nested: bool = False
-) -> T | Problem:
-    """Do the work, or undo it and return why not. `nested` keeps what was done before it.
+async def run_command(info: Info, work: Callable[[], Awaitable[T]], *, dry_run: bool = False) -> T | Problem:
+    """Run the work of one mutation; on a problem undo it and return the problem.
 
     Raises:
-        AccessDenied: signed out, or no right; a top-level error.
+        AccessDenied: nobody is signed in, or the actor lacks permission; a top-level error.
     """
     context = info.context
-    _note_dry_run(context, dry_run=dry_run)
+    _note_commit_intent(context, dry_run=dry_run)
     try:
-        async with context.step(alone=context.root_fields == 1 and not nested):
+        async with context.undone_on_error(whole=context.root_field_count == 1):
             return await work()
     except AccessDenied:
         raise
     except Problem as problem:
         return problem
     except DBAPIError as error:
-        problem_found = problem_of(error)
-        if problem_found is None:
+        if (violation := problem_for(error)) is None:
             raise
-        return problem_found
+        return violation
 
 
-def _note_dry_run(context: Context, *, dry_run: bool) -> None:
-    context.stored.add(not dry_run)
-    if len(context.stored) > 1:
-        raise Invalid("An operation is a dry run as a whole or not at all", path=["input", "dryRun"])
+def _note_commit_intent(context: Context, *, dry_run: bool) -> None:
+    context.commit_intents.add(not dry_run)
+    if len(context.commit_intents) > 1:
+        raise Invalid("An operation is a dry run as a whole or not at all", field="input.dryRun")
 
 
-async def once(
+@dataclass(frozen=True)
+class KeyedRequest:
+    """A call of a mutation, as compared between calls with the same idempotency key."""
+
+    mutation: str
+    key: str | None
+    payload: Mapping[str, Any]
+
+
+async def run_once(
     info: Info,
+    request: KeyedRequest,
     *,
-    mutation: str,
-    key: str | None,
-    payload: Mapping[str, Any],
     result_id: UUID,
     work: Callable[[], Awaitable[T]],
     replay: Callable[[UUID], Awaitable[T]],
 ) -> T:
-    """Do the work, or, where the actor used the key for the same payload, return its first result.
+    """Do the work, or replay the first result if the actor already used the key for this payload.
 
     Raises:
         IdempotencyConflict: the key was used for another payload.
-        Unauthenticated: nobody is signed in, so that there is nobody to keep keys for.
+        Unauthenticated: nobody is signed in; keys belong to users.
     """
-    if key is None:
+    if request.key is None:
         return await work()
     if info.context.actor.user is None:
         raise Unauthenticated
     earlier = await info.context.run(
-        idempotency.claim,
-        key=key,
-        request=idempotency.request_hash(mutation, payload),
+        idempotency.claim_key,
+        key=request.key,
+        request=idempotency.hash_request(request.mutation, request.payload),
         result_id=result_id,
     )
     return await work() if earlier is None else await replay(earlier)

@@ -1,4 +1,4 @@
-"""What an operation carries: its viewer, its loaders, and the one way to the database."""
+"""The context of one operation: its viewer, its loaders, and the only way to the database."""
 
 import asyncio
 import logging
@@ -19,8 +19,8 @@ from services.access.actor import ANONYMOUS, Actor
 from services.access.rate_limits import Charge
 from services.core.settings import Settings
 from services.database import fetch, read_connections
-from services.database.read_connections import Reader
-from services.live.broadcaster import Hub
+from services.database.read_connections import ReadConnection
+from services.live.broadcaster import Broadcaster
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -29,49 +29,52 @@ T = TypeVar("T")
 
 @dataclass
 class Context:
-    """One GraphQL operation. Sibling fields run at once, a session does not: `run` makes them queue."""
+    """The context of one GraphQL operation.
+
+    Sibling fields run concurrently, but a session serves one call at a time: `run` makes them queue.
+    """
 
     sessions: async_sessionmaker[AsyncSession]
     settings: Settings
     address: str = ""
-    """The network address that asks."""
+    """The network address of the client."""
     document: DocumentNode | None = None
-    """What is executed, parsed and validated."""
+    """The executed document, parsed and validated."""
     actor: Actor = ANONYMOUS
     is_mutation: bool = False
-    root_fields: int = 1
+    root_field_count: int = 1
+    """The number of fields at the root of a mutation; more than one are undone one by one."""
     token: str | None = None
-    live: Hub | None = None
-    """What subscriptions follow."""
-    demo: bool = False
-    """Whether the demo world is being made: short passwords are then allowed."""
+    """The access token of the request."""
+    live: Broadcaster | None = None
+    """The source of events for subscriptions, if the server has one."""
     session_cookie: SessionCookie = field(default_factory=SessionCookie)
-    """What the operation does to the browser's session cookie."""
+    """Collects what the operation does to the browser's session cookie."""
     charge: Charge | None = None
-    """The points that the operation took, where they are counted."""
-    stored: set[bool] = field(default_factory=set)
-    """Which of True (to be kept) and False (dry runs) the operation's mutations asked for."""
+    """The points of the rate limit that the operation was charged, if they are counted."""
+    commit_intents: set[bool] = field(default_factory=set)
+    """True for each mutation of the operation that is to be committed, False for each dry run."""
     is_single: bool = False
-    """Whether one statement reads all: it is a snapshot of its own."""
+    """True if the operation is one statement, which is a snapshot by itself."""
     columns: Mapping[Any, frozenset[str]] | None = None
-    """The columns that a query shows, by table; a table that is not named is read whole."""
-    writing: fetch.Writing | None = None
-    """How PostgreSQL writes the rows that the query is about, if it does."""
-    _reading: Reader | None = None
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _begun: bool = False
+    """The columns that a query selects, by table; every column of a table that is not in it."""
+    json_read: fetch.JsonRead | None = None
+    """The read that PostgreSQL answers as JSON, if the query has one."""
+    _read_connection: ReadConnection | None = None
+    _session_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _has_begun: bool = False
     _calls: set[asyncio.Future[Any]] = field(default_factory=set)
-    _runner: asyncio.Task[Any] | None = None
-    _abandoned: bool = False
+    _running_task: asyncio.Task[Any] | None = None
+    _is_abandoned: bool = False
 
     @cached_property
     def session(self) -> AsyncSession:
-        """The session, made when it is first used: an operation may do without a database."""
+        """The session, created on first use: an operation may need no database."""
         return self.sessions()
 
     @cached_property
     def loaders(self) -> Loaders:
-        """What loads by keys, made when it is first used; it lives as long as the operation."""
+        """The loaders of the operation, created on first use."""
         return Loaders(self.run)
 
     async def run(
@@ -80,15 +83,28 @@ class Context:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Call a service with the session and the viewer, when no other call is running.
+        """Call a service with the session and the viewer, as soon as no other call is running.
 
-        A query gets a snapshot: read only, repeatable read. A field that is ended because another failed
-        does not end the statement that it waits for, which would break the connection.
+        A query reads a snapshot: read only, repeatable read. Cancelling a field because its sibling failed
+        does not cancel the statement that it waits for, which would break the connection.
         """
         call = asyncio.ensure_future(self._call(service, *args, **kwargs))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return await asyncio.shield(call)
+
+    async def run_without_viewer(
+        self,
+        service: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Call a service whose result is the same for every viewer, as `run` does."""
+
+        async def call(session: AsyncSession, _: Actor) -> T:
+            return await service(session, *args, **kwargs)
+
+        return await self.run(call)
 
     async def _call(
         self,
@@ -96,53 +112,53 @@ class Context:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        async with self._turn:
-            if self._abandoned:
+        async with self._session_lock:
+            if self._is_abandoned:
                 raise asyncio.CancelledError
-            self._runner = asyncio.current_task()
+            self._running_task = asyncio.current_task()
             try:
                 await self._begin()
                 return await service(self.session, self.actor, *args, **kwargs)
             finally:
-                self._runner = None
+                self._running_task = None
 
     async def abandon(self) -> None:
-        """Stop what runs, and let nothing more run: a loader's batch is a task that its waiters do not own.
+        """Cancel the running call, in the database too, refuse further ones, and wait for the session.
 
-        Returns when the session is free. The statement that ran is cancelled in the database, too.
+        Cancelling the operation's task is not enough: a loader's batch is a task of its own.
         """
-        self._abandoned = True
-        runner = self._runner
-        if runner is not None and runner is not asyncio.current_task() and not runner.cancelling():
-            runner.cancel()
-        async with self._turn:
+        self._is_abandoned = True
+        task = self._running_task
+        if task is not None and task is not asyncio.current_task() and not task.cancelling():
+            task.cancel()
+        async with self._session_lock:
             pass
 
-    async def settled(self) -> None:
-        """Wait until nothing uses the session: an operation that ended early may have left calls."""
+    async def wait_idle(self) -> None:
+        """Wait until nothing uses the session: an operation that ended early may have left calls behind."""
         if "loaders" in vars(self):
-            await self.loaders.settled()
+            await self.loaders.wait_idle()
         while self._calls:
             await asyncio.wait(self._calls)
 
     async def _begin(self) -> None:
-        if self._begun:
+        if self._has_begun:
             return
         if self.is_mutation:
-            await read_connections.make_room(self.session)
+            await read_connections.release_idle(self.session)
             await self.session.connection(execution_options={"isolation_level": "READ COMMITTED"})
         else:
-            self._reading = await fetch.begin(
-                self.session, is_single=self.is_single, columns=self.columns, writing=self.writing
+            self._read_connection = await fetch.begin_read(
+                self.session, is_single=self.is_single, columns=self.columns, json_read=self.json_read
             )
-        self._begun = True
+        self._has_begun = True
 
     async def close(self) -> None:
-        """Give the connection back once nothing uses it; what was not committed is undone."""
-        await self.settled()
-        self._abandoned = True  # what comes later would begin anew, and nobody would end it
-        if "loaders" in vars(self):
-            self.loaders.forget()
+        """Return the connection once nothing uses it, and roll back what was not committed."""
+        await self.wait_idle()
+        self._is_abandoned = True  # a later call would begin a transaction that nobody ends
+        # The loaders refer to this context: without the cycle both are freed at once.
+        vars(self).pop("loaders", None)
         if "session" not in vars(self):
             return
         try:
@@ -150,53 +166,53 @@ class Context:
                 if self.session.in_transaction():
                     await self.session.close()
             finally:
-                if self._reading is not None:
-                    await fetch.end(self._reading)
+                if self._read_connection is not None:
+                    await fetch.end_read(self._read_connection)
         except DBAPIError:
             log.info("a broken connection was dropped")
         finally:
-            self._reading = None
+            self._read_connection = None
 
-    async def aside(
+    async def in_own_transaction(
         self,
         service: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Call a service in a database transaction of its own, kept whatever becomes of the operation."""
+        """Call a service in a transaction of its own, which is committed even if the operation fails."""
         async with self.sessions() as session, session.begin():
             return await service(session, *args, **kwargs)
 
     @asynccontextmanager
-    async def step(self, *, alone: bool) -> AsyncIterator[None]:
-        """Undo what is written inside if an error leaves it.
+    async def undone_on_error(self, *, whole: bool) -> AsyncIterator[None]:
+        """Roll back the block's writes if an error leaves it.
 
-        `alone` says that nothing else of the operation is to be kept: the whole database transaction ends,
-        which spares the two statements of a savepoint.
+        `whole` rolls back the whole transaction, which saves the two statements of a savepoint; for a block
+        that is all that the operation does.
         """
-        if alone:
+        if whole:
             try:
                 yield
             except BaseException:
-                await self._undo()
+                await self._roll_back()
                 raise
             return
-        async with self._turn:
+        async with self._session_lock:
             await self._begin()
             savepoint = await self.session.begin_nested()
         try:
             yield
         except BaseException:
-            async with self._turn:
+            async with self._session_lock:
                 await savepoint.rollback()
             raise
-        async with self._turn:
+        async with self._session_lock:
             await savepoint.commit()
 
-    async def _undo(self) -> None:
-        async with self._turn:
+    async def _roll_back(self) -> None:
+        async with self._session_lock:
             await self.session.rollback()
-            self._begun = False
+            self._has_begun = False
 
 
 Info = strawberry.Info[Context, None]

@@ -1,50 +1,92 @@
-"""Volunteer hours: what one request answers, and approving many at once."""
+"""Volunteer hours: logging them, and reports on them."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import models
+from models import new_id
+from resolvers.commands import KeyedRequest, run_once
 from resolvers.context import Info
-from services.access.collective_refs import Ref, named, resolve_one
+from resolvers.references import load_referenced
+from services.access.collective_refs import CollectiveKey
 from services.core.errors import Invalid
-from services.volunteering import hour_reports, hour_requests
+from services.volunteering import hour_reports, hour_requests, nonprofit_referrals
 from services.volunteering.hour_reports import HoursBy, HoursSum, WaitingHours
 
 DEFAULT_FIRST = 20
 
 
-async def log(info: Info, *, order_id: UUID, nonprofit: Ref | None, **given: Any) -> models.Order:
-    """Ask for hours.
+async def log_hours(
+    info: Info, *, order_id: UUID, nonprofit: CollectiveKey | None, **arguments: Any
+) -> models.Order:
+    """Log hours for approval by a nonprofit.
 
     Raises:
-        Invalid: no nonprofit is named.
+        Invalid: the input names no nonprofit.
     """
     if nonprofit is None:
-        raise Invalid("Name a nonprofit, or a new one", path=["input", "nonprofit"])
-    return await info.context.run(hour_requests.log, order_id=order_id, nonprofit=nonprofit, **given)
-
-
-async def waiting(
-    nonprofit: models.Collective, info: Info, *, addressed_to: Ref | None, first: int | None
-) -> list[WaitingHours]:
-    """Return hours that wait for approval, to those who read a nonprofit's hours.
-
-    Raises:
-        Invalid: not 1 to 100.
-    """
-    count = DEFAULT_FIRST if first is None else first
-    if not 1 <= count <= hour_reports.MAX_WEEKS:
-        raise Invalid(f"Ask for 1 to {hour_reports.MAX_WEEKS}", path=["first"])
-    asked = None
-    if addressed_to is not None:
-        asked = named(await info.context.run(resolve_one, addressed_to, name="addressedTo"))
+        raise Invalid("Name a nonprofit, or a new one.", field="nonprofit")
     return await info.context.run(
-        hour_reports.waiting, nonprofit=nonprofit, first=count, addressed_to_id=asked.id if asked else None
+        hour_requests.log_hours, order_id=order_id, nonprofit=nonprofit, **arguments
     )
 
 
-async def sums(
+async def invite_nonprofit(
+    info: Info,
+    request: KeyedRequest,
+    *,
+    nonprofit: CollectiveKey | None,
+    name: str,
+    email: str,
+    description: str | None,
+) -> None:
+    """Invite a nonprofit to the platform by mail, without creating an order.
+
+    Raises:
+        Invalid: the input names an existing nonprofit, too.
+    """
+
+    async def invite() -> None:
+        if nonprofit is not None:
+            raise Invalid("Give either a nonprofit or a new nonprofit.", field="newNonprofit")
+        await info.context.run(
+            nonprofit_referrals.invite_nonprofit, name=name, email=email, description=description
+        )
+
+    async def replay(_: UUID) -> None:
+        """Replay an invitation, which returned nothing."""
+
+    await run_once(info, request, result_id=new_id(), work=invite, replay=replay)
+
+
+async def list_waiting_hours(
+    nonprofit: models.Collective, info: Info, *, addressed_to: CollectiveKey | None, first: int | None
+) -> list[WaitingHours]:
+    """List the hours pending approval at a nonprofit, for those who may read its hours.
+
+    Raises:
+        Invalid: `first` is not 1 to 100.
+    """
+    count = DEFAULT_FIRST if first is None else first
+    if not 1 <= count <= hour_reports.MAX_WEEKS:
+        raise Invalid(f"first must be from 1 to {hour_reports.MAX_WEEKS}.", field="first")
+    addressee = (await load_referenced(info, {"addressedTo": addressed_to})).get("addressedTo")
+    return await info.context.run(
+        hour_reports.list_waiting_hours,
+        nonprofit=nonprofit,
+        first=count,
+        addressed_to_id=addressee.id if addressee else None,
+    )
+
+
+async def load_waiting_orders(waiting: WaitingHours, info: Info) -> list[models.Order]:
+    """Load the orders of waiting hours, by start time."""
+    orders = await info.context.loaders.order.load_many(waiting.order_ids)
+    return [order for order in orders if order is not None]
+
+
+async def sum_hours(
     nonprofit: models.Collective,
     info: Info,
     *,
@@ -52,7 +94,7 @@ async def sums(
     starts_from: datetime | None,
     starts_until: datetime | None,
 ) -> list[HoursSum]:
-    """Return sums of hours, to those who read a nonprofit's hours."""
+    """Sum up the hours at a nonprofit, for those who may read its hours."""
     return await info.context.run(
-        hour_reports.sums, nonprofit=nonprofit, by=by, starts_from=starts_from, starts_until=starts_until
+        hour_reports.sum_hours, nonprofit=nonprofit, by=by, starts_from=starts_from, starts_until=starts_until
     )

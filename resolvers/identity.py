@@ -1,4 +1,4 @@
-"""Signing up and in, counted before it is tried."""
+"""Sign-up, sign-in and sign-out; attempts are counted before they are made."""
 
 from models import Collective
 from resolvers.context import Info
@@ -6,64 +6,85 @@ from services.access import attempt_limits
 from services.access.actor import ANONYMOUS
 from services.core.errors import RateLimited
 from services.identity import authentication, email_addresses, password_reset
-from services.identity.authentication import SignedIn
+from services.identity.authentication import NewSession
+from services.volunteering import issuers
 
 
 async def sign_up(info: Info, *, email: str, name: str, password: str, currency: str | None) -> Collective:
-    """Count the mail that is asked for, kept whatever comes of it; then sign up. The demo is not counted.
+    """Create a user; the attempt counts even if this fails.
 
     Raises:
-        RateLimited: too many mails to the address, or asked for from the network address.
+        RateLimited: too many mails to the email address, or requested from the network address.
     """
     context = info.context
-    to = email_addresses.checked_email(email, path=["input", "email"])
-    if not context.demo and not await context.aside(
-        attempt_limits.count_sign_up, email=to, address=context.address
+    address = email_addresses.require_email(email, field="email")
+    if not await context.in_own_transaction(
+        attempt_limits.consume_sign_up_attempt, email=address, address=context.address
     ):
-        raise RateLimited("Too many mails; wait an hour", path=["input", "email"])
+        raise RateLimited("Too many mails. Try again in an hour.", field="email")
     return await context.run(
-        authentication.sign_up, email=to, name=name, password=password, currency=currency, demo=context.demo
+        authentication.sign_up, email=address, name=name, password=password, currency=currency
     )
 
 
 async def request_password_reset(info: Info, *, email: str) -> None:
-    """Count the mail that is asked for, kept whatever comes of it; then queue it. The demo is not counted.
+    """Queue the mail with a token for a new password; the attempt counts even if this fails.
 
     Raises:
-        RateLimited: too many mails to the address, or asked for from the network address.
+        RateLimited: too many mails to the email address, or requested from the network address.
     """
     context = info.context
-    to = email_addresses.checked_email(email, path=["input", "email"])
-    if not context.demo and not await context.aside(
-        attempt_limits.count_password_reset, email=to, address=context.address
+    address = email_addresses.require_email(email, field="email")
+    if not await context.in_own_transaction(
+        attempt_limits.consume_password_reset_attempt, email=address, address=context.address
     ):
-        raise RateLimited("Too many mails; wait an hour", path=["input", "email"])
-    await context.run(password_reset.request_reset, email=to)
+        raise RateLimited("Too many mails. Try again in an hour.", field="email")
+    await context.run(password_reset.request_reset, email=address)
 
 
-async def reset_password(info: Info, *, token: str, password: str) -> SignedIn:
-    """Set a new password; where its user asks, the token that asks has ended for the fields that follow."""
+async def reset_password(info: Info, *, token: str, password: str) -> NewSession:
+    """Set a new password.
+
+    This ends all sessions of the user: if the viewer is that user, the fields that follow have no viewer.
+    """
     context = info.context
-    done = await context.run(
+    session = await context.run(
         password_reset.reset, token=token, password=password, session_days=context.settings.session_days
     )
-    if context.actor.id == done.user.id:
+    if context.actor.id == session.user.id:
         context.actor = ANONYMOUS
-    return done
+    return session
 
 
-async def sign_in(info: Info, *, email: str, password: str) -> SignedIn:
-    """Count the try, kept whatever comes of it; then sign in.
+async def sign_in(info: Info, *, email: str, password: str) -> NewSession:
+    """Sign in; the attempt counts even if this fails.
 
     Raises:
-        RateLimited: too many tries of the account or from the address.
+        RateLimited: too many attempts on the account or from the network address.
     """
     context = info.context
-    if not await context.aside(attempt_limits.count_sign_in, email=email, address=context.address):
-        raise RateLimited("Too many tries; wait 15 minutes", path=["input", "email"])
+    if not await context.in_own_transaction(
+        attempt_limits.consume_sign_in_attempt, email=email, address=context.address
+    ):
+        raise RateLimited("Too many attempts. Try again in 15 minutes.", field="email")
     return await context.run(
         authentication.sign_in,
         email=email,
         password=password,
         session_days=context.settings.session_days,
     )
+
+
+async def verify_email(info: Info, *, token: str) -> NewSession:
+    """Verify an email address with the mailed token: claims the account and signs in."""
+    days = info.context.settings.session_days
+    return await info.context.run(issuers.claim_account, token=token, session_days=days)
+
+
+async def sign_out(info: Info) -> Collective | None:
+    """End the session; the fields that follow have no viewer. Return the user."""
+    context = info.context
+    await context.run(authentication.sign_out)
+    context.session_cookie.has_ended = True
+    user, context.actor = context.actor.user, ANONYMOUS
+    return user

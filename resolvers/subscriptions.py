@@ -1,144 +1,142 @@
-"""What a subscription watches: asked first whether the viewer may, and again for each event."""
+"""Sources of subscriptions: visibility is checked at the start, and again for each event."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import models
-from models.enums import CollectiveType
 from resolvers.context import Context, Info
-from services.access.collective_refs import Ref, named, resolve_one
-from services.access.visibility import sees_private
+from resolvers.references import load_one_referenced
+from services.access import visibility
+from services.access.collective_refs import CollectiveKey
 from services.core import public_ids
 from services.core.errors import InvalidState, NotFound
 from services.ledger.balances import Balance, Owner
 from services.live import event_log
-from services.live.broadcaster import Follower
+from services.live.broadcaster import Subscriber
 from services.live.event_log import Event, Topic
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What one is told of an event that one may see."""
+class EventPayload:
+    """The payload of an event that the viewer may see."""
 
     position: str
     row: Any
     """The order, the transaction, the collective or the attendance."""
     balances: tuple[Balance, ...] = ()
 
-    def repeats(self, other: "Shown | None") -> bool:
-        """Whether these are balances, and none is another than it was."""
+    def repeats(self, other: "EventPayload | None") -> bool:
+        """True if both payloads hold the same balances; payloads of other events never repeat."""
         if other is None or not self.balances:
             return False
-        return _figures(self) == _figures(other)
+        return _amounts_of(self) == _amounts_of(other)
 
 
-def _figures(shown: Shown) -> list[tuple[str, int, int, int]]:
-    return [(b.currency, b.posted_minor, b.held_minor, b.pending_minor) for b in shown.balances]
+def _amounts_of(payload: EventPayload) -> list[tuple[str, int, int, int]]:
+    return [(b.currency, b.posted_minor, b.held_minor, b.pending_minor) for b in payload.balances]
 
 
-Look = Callable[[Context, Event], Awaitable[Shown | None]]
-Watch = AsyncIterator[list[Event]]
+LoadEvent = Callable[[Context, Event], Awaitable[EventPayload | None]]
 
 
 @dataclass(frozen=True)
-class Source:
-    """A stream of events, each of which is looked at by the viewer of that moment before it is shown."""
+class EventSource:
+    """A stream of events; each is loaded with the viewer's access at that moment."""
 
-    follower: Follower
-    look: Look
-    """Return what to show, or None where the viewer may not see it."""
+    subscriber: Subscriber
+    load_event: LoadEvent
+    """Loads the payload, or None if the viewer may not see it."""
 
-    async def __aiter__(self) -> Watch:
-        """Yield events as they come, in order, some at once."""
+    async def __aiter__(self) -> AsyncIterator[list[Event]]:
+        """Yield events as they arrive, in order, in batches."""
         while True:
-            yield await self.follower.take()
+            yield await self.subscriber.next_batch()
 
 
-async def order(info: Info, *, public_id: str, after: str | None) -> Source:
-    """Watch an order.
+async def watch_order(info: Info, *, public_id: str, after: str | None) -> EventSource:
+    """Watch the changes of an order.
 
     Raises:
-        NotFound: there is none that the viewer may see.
+        NotFound: there is no such order that the viewer may see.
     """
-    row_id = public_ids.decode("Order", public_id, path=["id"])
-    if await info.context.loaders.order(row_id) is None:
-        raise NotFound("There is no such order", path=["id"])
+    row_id = public_ids.decode("Order", public_id, field="id")
+    if await info.context.loaders.order.load(row_id) is None:
+        raise NotFound("There is no such order", field="id")
 
-    async def look(context: Context, event: Event) -> Shown | None:
-        row = await context.loaders.order(event.node_id)
-        return Shown(event_log.encode(event.start), row) if row else None
+    async def load_event(context: Context, event: Event) -> EventPayload | None:
+        row = await context.loaders.order.load(event.node_id)
+        return _to_payload(event, row)
 
-    return await _watched(info, Topic(event_log.ORDER, row_id), after, look)
+    return await _watch(info, Topic(event_log.ORDER, row_id), after, load_event)
 
 
-async def transactions(info: Info, *, collective: Ref, after: str | None) -> Source:
-    """Watch what is posted with a collective on a side.
+async def watch_transactions(info: Info, *, collective: CollectiveKey, after: str | None) -> EventSource:
+    """Watch the transactions that have a collective on a side.
 
     Raises:
         NotFound: there is no such collective that the viewer may see.
     """
-    of = await _collective(info, collective)
+    watched = await load_one_referenced(info, collective, name="collective")
 
-    async def look(context: Context, event: Event) -> Shown | None:
-        row = await context.loaders.of("transaction").load(event.node_id)
-        return Shown(event_log.encode(event.start), row) if row else None
+    async def load_event(context: Context, event: Event) -> EventPayload | None:
+        row = await context.loaders.transaction.load(event.node_id)
+        return _to_payload(event, row)
 
-    return await _watched(info, Topic(event_log.TRANSACTIONS, of.id), after, look)
+    return await _watch(info, Topic(event_log.TRANSACTIONS, watched.id), after, load_event)
 
 
-async def balance(info: Info, *, collective: Ref, after: str | None) -> Source:
-    """Watch what a collective has. Told are changes alone, and the first time after a resumption.
+async def watch_balance(info: Info, *, collective: CollectiveKey, after: str | None) -> EventSource:
+    """Watch the balances of a collective: every change, and the present balances after a resumption.
 
     Raises:
         NotFound: there is no such collective whose balance the viewer may see.
     """
-    of = await _collective(info, collective)
-    if not await _balances(info.context, of):
-        raise NotFound("There is no such collective whose balance you may see", path=["collective"])
+    watched = await load_one_referenced(info, collective, name="collective")
+    if not await _load_balances(info.context, watched):
+        raise NotFound("There is no such collective whose balance you may see", field="collective")
 
-    async def look(context: Context, event: Event) -> Shown | None:
-        row = await context.loaders.collective(of.id)
-        found = await _balances(context, row) if row else []
-        return Shown(event_log.encode(event.start), row, tuple(found)) if row and found else None
+    async def load_event(context: Context, event: Event) -> EventPayload | None:
+        row = await context.loaders.collective.load(watched.id)
+        balances = await _load_balances(context, row) if row else []
+        return _to_payload(event, row, tuple(balances)) if balances else None
 
-    return await _watched(info, Topic(event_log.BALANCE, of.id), after, look)
-
-
-async def _balances(context: Context, of: models.Collective) -> list[Balance]:
-    found = await context.loaders.of("balances", as_of=None).load(Owner.of(of))
-    return list(found or ())
+    return await _watch(info, Topic(event_log.BALANCE, watched.id), after, load_event)
 
 
-async def check_ins(info: Info, *, event: Ref, after: str | None) -> Source:
-    """Watch who is checked in to an event, and out.
+async def _load_balances(context: Context, collective: models.Collective) -> list[Balance]:
+    return await context.loaders.balances(None).load(Owner.from_row(collective))
+
+
+async def watch_check_ins(info: Info, *, event: CollectiveKey, after: str | None) -> EventSource:
+    """Watch the check-ins and check-outs of an event.
 
     Raises:
-        NotFound: there is no such event that the viewer runs.
+        NotFound: there is no such event whose check-ins the viewer may see.
     """
-    of = await _collective(info, event, name="event")
-    if of.type != CollectiveType.EVENT or not sees_private(info.context.actor, of):
-        raise NotFound("There is no such event whose check-ins you may see", path=["event"])
+    watched = await load_one_referenced(info, event, name="event")
+    if not visibility.can_watch_check_ins(info.context.actor, watched):
+        raise NotFound("There is no such event whose check-ins you may see", field="event")
 
-    async def look(context: Context, event: Event) -> Shown | None:
-        row = await context.loaders.attendance(of.id, event.node_id)
-        return Shown(event_log.encode(event.start), row) if row else None
+    async def load_event(context: Context, event: Event) -> EventPayload | None:
+        row = await context.loaders.attendance(watched.id).load(event.node_id)
+        return _to_payload(event, row)
 
-    return await _watched(info, Topic(event_log.CHECK_INS, of.id), after, look)
-
-
-async def position(info: Info) -> str:
-    """Return the position of the operation's snapshot: what is not in it comes after."""
-    return event_log.encode(await info.context.run(event_log.mark))
+    return await _watch(info, Topic(event_log.CHECK_INS, watched.id), after, load_event)
 
 
-async def _collective(info: Info, ref: Ref, *, name: str = "collective") -> models.Collective:
-    return named(await info.context.run(resolve_one, ref, name=name))
+async def current_position(info: Info) -> str:
+    """Return the position of the operation's snapshot: events that are not in it come after."""
+    return event_log.encode_position(await info.context.run(event_log.current_position))
 
 
-async def _watched(info: Info, topic: Topic, after: str | None, look: Look) -> Source:
+def _to_payload(event: Event, row: Any, balances: tuple[Balance, ...] = ()) -> EventPayload | None:
+    return EventPayload(event_log.encode_position(event.resume_point), row, balances) if row else None
+
+
+async def _watch(info: Info, topic: Topic, after: str | None, load_event: LoadEvent) -> EventSource:
     context = info.context
     if context.live is None:
-        raise InvalidState("Nothing is told here")
-    start = None if after is None else event_log.decode(after)
-    return Source(await context.live.follow(topic, after=start, token=context.token), look)
+        raise InvalidState("Subscriptions are not available on this connection.")
+    start = None if after is None else event_log.decode_position(after)
+    return EventSource(await context.live.subscribe(topic, after=start, token=context.token), load_event)

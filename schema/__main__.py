@@ -1,4 +1,4 @@
-"""The command line: `commonweal`."""
+"""The command line interface, `commonweal`."""
 
 import argparse
 import asyncio
@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from schema.cli import commands
 from services.core import settings as environment
 from services.core.errors import ConfigurationError, Problem
+from services.core.settings import Settings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,26 +38,28 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="commonweal", description=__doc__)
     add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
 
-    serve = add("serve", help="run the server; without a database URL, with a database of its own")
-    serve.add_argument("--demo", action="store_true", help="load the demo world if there is no data")
+    serve = add("serve", help="run the server; without a database URL, on an embedded database")
+    serve.add_argument("--demo", action="store_true", help="load the demo world if the database is empty")
     serve.set_defaults(run=lambda o, s: commands.serve(s, demo=o.demo))
 
-    migrate = add("migrate", help="bring the database to the newest version")
-    migrate.set_defaults(run=lambda _, s: asyncio.run(commands.migrate(s)))
+    migrate = add("migrate", help="migrate the database to the latest version")
+    migrate.add_argument("--check", action="store_true", help="only name its differences from this version")
+    migrate.add_argument("--write-catalogue", action="store_true", help="write the file that --check reads")
+    migrate.set_defaults(run=_migrate)
 
     demo = add("demo", help="load the demo world into an empty database")
     demo.set_defaults(run=lambda _, s: asyncio.run(commands.demo(s)))
 
-    admin = add("admin", help="make the user of an address an ADMIN of the platform")
+    admin = add("admin", help="make the user with this email address an ADMIN of the platform")
     admin.add_argument("email")
     admin.set_defaults(run=lambda o, s: asyncio.run(commands.add_admin(s, o.email)))
 
-    importing = add("import", help="replay another system's history")
+    importing = add("import", help="import another system's history")
     sources = importing.add_subparsers(required=True, metavar="SOURCE")
     source = sources.add_parser("open-collective", help='an Open Collective "separate transactions" export')
     source.add_argument("file", type=Path)
     source.add_argument("--host", required=True, help="slug of the host that held the money")
-    source.add_argument("--collective", required=True, help="slug of the collective; made if absent")
+    source.add_argument("--collective", required=True, help="slug of the collective; created if missing")
     source.set_defaults(
         run=lambda o, s: asyncio.run(
             commands.import_open_collective(s, o.file, host=o.host, collective=o.collective)
@@ -66,10 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     exporting = add("export", help="write data to a file")
     exports = exporting.add_subparsers(required=True, metavar="WHAT")
     hours = exports.add_parser("hours", help="a nonprofit's approved hours as CSV")
-    hours.add_argument("--nonprofit", required=True, help="its slug")
+    hours.add_argument("--nonprofit", required=True, help="slug of the nonprofit")
     hours.add_argument("--from", dest="first_day", required=True, type=date.fromisoformat, help="YYYY-MM-DD")
-    hours.add_argument("--until", dest="last_day", required=True, type=date.fromisoformat, help="included")
-    hours.add_argument("file", nargs="?", type=Path, help="the standard output if not given")
+    hours.add_argument(
+        "--until", dest="last_day", required=True, type=date.fromisoformat, help="YYYY-MM-DD, inclusive"
+    )
+    hours.add_argument("file", nargs="?", type=Path, help="output file; default: standard output")
     hours.set_defaults(
         run=lambda o, s: asyncio.run(
             commands.export_hours(s, nonprofit=o.nonprofit, days=(o.first_day, o.last_day), file=o.file)
@@ -78,10 +83,10 @@ def _parser() -> argparse.ArgumentParser:
 
     fx = add("fx", help="exchange rates")
     fx_commands = fx.add_subparsers(required=True, metavar="ACTION")
-    refresh = fx_commands.add_parser("refresh", help="add what the European Central Bank published since")
+    refresh = fx_commands.add_parser("refresh", help="add the latest rates of the European Central Bank")
     refresh.set_defaults(run=lambda _, s: asyncio.run(commands.refresh_rates(s)))
 
-    audit = add("audit", help="count violations of the ledger's promises; exit code 1 if any")
+    audit = add("audit", help="check the ledger's promises; exit code 1 if one is violated")
     audit.set_defaults(run=lambda _, s: asyncio.run(commands.audit(s)))
 
     schema = add("schema", help="print the GraphQL schema")
@@ -89,6 +94,14 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument("--write", action="store_true", help="write the committed file")
     schema.set_defaults(run=lambda o, _: commands.schema(check=o.check, write=o.write))
     return parser
+
+
+def _migrate(options: argparse.Namespace, settings: Settings) -> int:
+    if options.write_catalogue:
+        return commands.write_catalogue()
+    if options.check:
+        return commands.check_database(settings)
+    return asyncio.run(commands.migrate(settings))
 
 
 if __name__ == "__main__":

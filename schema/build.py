@@ -1,4 +1,4 @@
-"""The schema, put together once."""
+"""The GraphQL schema, built once, and its SDL."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -10,17 +10,19 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
-from schema.mutations.check_in import AttendanceMutations
+from schema.mutations.check_in import CheckInMutations
 from schema.mutations.collectives import CollectiveMutations
+from schema.mutations.event_registrations import EventRegistrationMutations
 from schema.mutations.events import EventMutations
-from schema.mutations.hours import TimeMutations
+from schema.mutations.hosting import HostingMutations
+from schema.mutations.hours import HoursMutations
 from schema.mutations.identity import IdentityMutations
 from schema.mutations.members import MemberMutations
 from schema.mutations.offers import OfferMutations
-from schema.mutations.order_decisions import DecisionMutations
+from schema.mutations.order_decisions import OrderDecisionMutations
 from schema.mutations.orders import OrderMutations
 from schema.mutations.platform import PlatformMutations
-from schema.mutations.users import PeopleMutations
+from schema.mutations.users import UserMutations
 from schema.types.collective import Business, Community, Event, Nonprofit, User
 from schema.types.errors import MutationError
 from schema.types.query import Query
@@ -29,26 +31,29 @@ from schema.types.subscription import Subscription
 
 
 @strawberry.type(
-    description="What can be done. A field that fails is undone as a whole; a top-level error undoes all."
+    description="The entry point of mutations. A field that fails is rolled back as a whole; a top-level "
+    "error rolls back all fields."
 )
 class Mutation(
     IdentityMutations,
     CollectiveMutations,
+    HostingMutations,
     MemberMutations,
     OrderMutations,
-    DecisionMutations,
-    PeopleMutations,
+    OrderDecisionMutations,
+    UserMutations,
     PlatformMutations,
-    TimeMutations,
+    HoursMutations,
     OfferMutations,
     EventMutations,
-    AttendanceMutations,
+    EventRegistrationMutations,
+    CheckInMutations,
 ):
     pass
 
 
-class _Prepared(SchemaExtension):
-    """Take the document that the unit of work has parsed and validated; do neither again."""
+class _UseParsedDocument(SchemaExtension):
+    """Use the document already parsed and validated by the unit of work, so that neither is repeated."""
 
     def on_parse(self) -> Iterator[None]:
         context = self.execution_context.context
@@ -58,8 +63,8 @@ class _Prepared(SchemaExtension):
         yield
 
 
-def _told(source: Any, _: GraphQLResolveInfo[Any], /, **__: Any) -> Any:
-    """Return what a subscription is told."""
+def _resolve_event(source: object, _: GraphQLResolveInfo[Any], /, **__: object) -> object:
+    """Resolve a subscription's field to its event."""
     return source
 
 
@@ -70,38 +75,38 @@ class _Schema(strawberry.Schema):
         assert mutation is not None
         for field in mutation.fields.values():
             for argument in field.args.values():
-                # A mutation takes one input; what that is stands at its type.
+                # A mutation takes a single input, described by its type.
                 argument.description = getattr(get_named_type(argument.type), "description", None)
 
-        for kind in self._schema.type_map.values():
+        for named_type in self._schema.type_map.values():
             if (
-                isinstance(kind, GraphQLInputObjectType)
-                and kind.extensions["strawberry-definition"].is_one_of
+                isinstance(named_type, GraphQLInputObjectType)
+                and named_type.extensions["strawberry-definition"].is_one_of
             ):
-                # Strawberry's own rule fails at variables that nobody declared, and at those in fragments.
-                kind.is_one_of = True
+                # Strawberry's own rule fails on undeclared variables, and on variables in fragments.
+                named_type.is_one_of = True
 
         subscription = self._schema.subscription_type
         assert subscription is not None
         for field in subscription.fields.values():
-            # Strawberry's own would take an argument named `event` for what it is told.
-            field.resolve = _told
+            # Strawberry's own resolver would mistake an argument named `event` for the event.
+            field.resolve = _resolve_event
 
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
     ) -> None:
-        """Log nothing here: problems are no news, and faults are logged once, where they are masked."""
+        """Log nothing: problems are expected, and other errors are logged once, when they are masked."""
 
 
 @cache
 def schema() -> strawberry.Schema:
-    """Return the schema."""
+    """Return the schema, built on the first call."""
     return _Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=[User, Community, Nonprofit, Business, Event, MutationError],
-        extensions=[_Prepared],
+        extensions=[_UseParsedDocument],
         config=StrawberryConfig(scalar_map=SCALARS),
     )
 
@@ -112,5 +117,5 @@ _ONE_OF = "directive @oneOf on INPUT_OBJECT"
 def sdl() -> str:
     """Return the schema in the schema definition language."""
     # Strawberry prints directives without their descriptions.
-    described = f'"""Exactly one of the input\'s fields is given."""\n{_ONE_OF}'
+    described = f'"""Exactly one field of the input must be set."""\n{_ONE_OF}'
     return schema().as_str().replace(_ONE_OF, described, 1) + "\n"

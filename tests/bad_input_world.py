@@ -1,4 +1,4 @@
-"""A world with a good input for every mutation, for tests that make one bad and change nothing."""
+"""A scene with a valid input for every mutation, for tests that spoil one and expect nothing stored."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from sqlalchemy import text
 
 from models import now
 from models.enums import MemberRole
-from tests.donation_world import Scene, done
-from tests.factories import Person, World, money, of
+from tests.donation_world import DonationScene, expect_order
+from tests.factories import Person, World, money, ref
 
-LARGEST = "92233720368547758.07"
-"""Of US dollars, in 64 bits of cents."""
-MONEY = (
+LARGEST_USD = "92233720368547758.07"
+"""The largest amount of US dollars whose cents fit into 64 bits."""
+MONEY_MUTATIONS = (
     "donate",
     "transferFunds",
     "addFunds",
@@ -29,37 +29,37 @@ MONEY = (
 
 
 @dataclass
-class Stage:
-    """A world in which nothing changes."""
+class BadInputScene:
+    """A donation scene with valid inputs; every refused mutation must leave it unchanged."""
 
-    scene: Scene
+    base: DonationScene
     boss: Person
-    """ADMIN of the host, of webpack, of babel and of the platform, so that no right stands in the way."""
-    given: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """A good input for each mutation."""
+    """ADMIN of the host, of webpack, of babel and of the platform, so that permissions refuse nothing."""
+    inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """A valid input for each mutation."""
     ids: dict[str, str] = field(default_factory=dict)
     _statement: str = ""
-    _seen: Any = None
+    _fingerprint_before: Any = None
 
     @property
     def world(self) -> World:
-        """The world to ask in."""
-        return self.scene.world
+        """The world of the scene."""
+        return self.base.world
 
     def by(self, mutation: str) -> Person | None:
-        """Return who may do a mutation."""
+        """Return a person who may run a mutation, or None for an anonymous one."""
         if mutation in {"signUp", "signIn", "verifyEmail", "requestPasswordReset", "resetPassword"}:
             return None
-        makers = {"approveOrder": self.scene.giver, "approveOrders": self.scene.giver}
-        return (makers | {"cancelOrder": self.scene.payee}).get(mutation, self.boss)
+        makers = {"approveOrder": self.base.giver, "approveOrders": self.base.giver}
+        return (makers | {"cancelOrder": self.base.payee}).get(mutation, self.boss)
 
-    async def changed(self) -> bool:
-        """Whether anything was stored since this was asked last."""
-        before, self._seen = self._seen, await self._fingerprint()
-        return bool(before != self._seen)
+    async def has_changed(self) -> bool:
+        """Return True if anything was stored since the previous call."""
+        before, self._fingerprint_before = self._fingerprint_before, await self._fingerprint()
+        return bool(before != self._fingerprint_before)
 
     async def _fingerprint(self) -> Any:
-        """Return what `World.fingerprint` does, in one statement."""
+        """Compute the same as `World.fingerprint`, in one statement."""
         if not self._statement:
             tables = [table for table in await self.world.fingerprint() if table != "alembic_version"]
             self._statement = " UNION ALL ".join(
@@ -69,95 +69,95 @@ class Stage:
         async with self.world.sessions() as session:
             return (await session.execute(text(self._statement))).all()
 
-    async def refused(self, mutation: str, changes: dict[str, Any]) -> dict[str, Any]:
-        """Ask with a good input changed; return the only error, wherever it stands; nothing is stored."""
-        given = deepcopy(self.given[mutation]) | changes
+    async def expect_problem(self, mutation: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Run a mutation with its input changed; return its only error; nothing may be stored."""
+        arguments = deepcopy(self.inputs[mutation]) | changes
         name = mutation[0].upper() + mutation[1:]
         errors = "errors { code message path }"
         fields = f"results {{ {errors} }} {errors}" if mutation == "approveOrders" else errors
         query = f"mutation($i: {name}Input!) {{ {mutation}(input: $i) {{ {fields} }} }}"
-        body = await self.world.execute(query, by=self.by(mutation), i=given)
-        assert not await self.changed(), "something was stored"
+        body = await self.world.execute(query, by=self.by(mutation), i=arguments)
+        assert not await self.has_changed(), "something was stored"
         if "errors" in body:
             (error,) = body["errors"]
             return {"message": error["message"], "top": True, **error["extensions"]}
         payload = body["data"][mutation]
-        found = payload["errors"] + [e for r in payload.get("results", []) for e in r["errors"]]
-        (error,) = found
+        result = payload["errors"] + [e for r in payload.get("results", []) for e in r["errors"]]
+        (error,) = result
         return dict(error)
 
-    async def asked(self, query: str, **variables: Any) -> dict[str, Any]:
-        """Run a query that has one error; return it."""
+    async def expect_query_error(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Run a query that fails with one error; return the error."""
         body = await self.world.execute(query, by=self.boss, **variables)
         (error,) = body["errors"]
         return {"message": error["message"], **error["extensions"]}
 
 
-async def made(world: World) -> Stage:
-    """Make what the tests of a file share, in their world."""
-    scene = await Scene.create(world)
+async def create_bad_input_scene(world: World) -> BadInputScene:
+    """Create the scene that the tests of a file share."""
+    base = await DonationScene.create(world)
     boss = await world.person("boss")
-    for row in (scene.host, scene.webpack, scene.babel, world.platform):
+    for row in (base.host, base.webpack, base.babel, world.platform):
         await world.member(row, boss, MemberRole.ADMIN)
-    stage = Stage(scene, boss)
-    await _more_collectives(stage)
-    pending, approved = await scene.expense("3.00"), await scene.expense("2.00")
-    done(await scene.approve(approved))
-    paid = done(await scene.donate("5.00"))
-    stage.ids |= {"pending": pending, "approved": approved, "paid": paid}
-    stage.given = await _good(stage)
-    await stage.changed()
-    return stage
+    scene = BadInputScene(base, boss)
+    await _add_collectives(scene)
+    pending, approved = await base.expense("3.00"), await base.expense("2.00")
+    expect_order(await base.approve(approved))
+    paid = expect_order(await base.donate("5.00"))
+    scene.ids |= {"pending": pending, "approved": approved, "paid": paid}
+    scene.inputs = await _good_inputs(scene)
+    await scene.has_changed()
+    return scene
 
 
-async def _more_collectives(stage: Stage) -> None:
-    scene, world = stage.scene, stage.world
-    gone = await world.community("gone", scene.host, stage.boss)
+async def _add_collectives(scene: BadInputScene) -> None:
+    base, world = scene.base, scene.world
+    gone = await world.community("gone", base.host, scene.boss)
     gone.archived_at = now()
     await world.add(gone)
     starts = now() + timedelta(days=1)
-    made = await world.do(
+    payload = await world.mutate(
         "createEvent",
         "event { slug }",
-        by=stage.boss,
-        parent=of(scene.webpack),
+        by=scene.boss,
+        parent=ref(base.webpack),
         name="Meetup",
         startsAt=starts.isoformat(),
         endsAt=(starts + timedelta(hours=1)).isoformat(),
     )
-    stage.ids["event"] = made["event"]["slug"]
-    await world.community("yen", scene.host, stage.boss, currency="JPY")
-    await world.community("euro", scene.host, stage.boss, currency="EUR")
+    scene.ids["event"] = payload["event"]["slug"]
+    await world.community("yen", base.host, scene.boss, currency="JPY")
+    await world.community("euro", base.host, scene.boss, currency="EUR")
     await world.rate("EUR", "USD", "1.1", days_ago=8)
-    await world.community("nobodys", None, stage.boss)
-    stage.ids["dear"] = await scene.method(bps=10_000, fixed="1.00")
-    donor = await world.community("donor", await world.host("elsewhere", scene.holder), stage.boss)
-    await world.fund(donor, "10.00", by=scene.holder)
+    await world.community("nobodys", None, scene.boss)
+    scene.ids["dear"] = await base.method(bps=10_000, fixed="1.00")
+    donor = await world.community("donor", await world.host("elsewhere", base.holder), scene.boss)
+    await world.fund(donor, "10.00", by=base.holder)
 
 
-async def _good(stage: Stage) -> dict[str, dict[str, Any]]:
-    scene, world = stage.scene, stage.world
-    webpack, babel, five = of(scene.webpack), of(scene.babel), money("5.00")
-    asked = await world.do(
+async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
+    base, world = scene.base, scene.world
+    webpack, babel, five = ref(base.webpack), ref(base.babel), money("5.00")
+    payload = await world.mutate(
         "applyToHost",
         "application { id }",
-        by=stage.boss,
+        by=scene.boss,
         collective={"slug": "nobodys"},
-        host=of(scene.host),
+        host=ref(base.host),
     )
-    await world.community("homeless", None, stage.boss)
+    await world.community("homeless", None, scene.boss)
     starts, ends = now() + timedelta(days=1), now() + timedelta(days=2)
     return {
         "donate": {"from": webpack, "to": babel, "amount": five},
         "transferFunds": {"from": webpack, "to": babel, "amount": five},
         "addFunds": {"to": webpack, "amount": five},
-        "submitExpense": {"from": webpack, "to": of(scene.payee), "amount": five},
-        "approveOrder": {"id": stage.ids["pending"], "reason": "why not"},
-        "approveOrders": {"ids": [stage.ids["pending"]]},
-        "rejectOrder": {"id": stage.ids["pending"], "reason": "no"},
-        "payOrder": {"id": stage.ids["approved"]},
-        "cancelOrder": {"id": stage.ids["pending"]},
-        "refundOrder": {"id": stage.ids["paid"]},
+        "submitExpense": {"from": webpack, "to": ref(base.payee), "amount": five},
+        "approveOrder": {"id": scene.ids["pending"], "reason": "why not"},
+        "approveOrders": {"ids": [scene.ids["pending"]]},
+        "rejectOrder": {"id": scene.ids["pending"], "reason": "no"},
+        "payOrder": {"id": scene.ids["approved"]},
+        "cancelOrder": {"id": scene.ids["pending"]},
+        "refundOrder": {"id": scene.ids["paid"]},
         "createCollective": {"type": "COMMUNITY", "name": "New", "slug": "brand-new", "currency": "USD"},
         "updateCollective": {"collective": {"slug": "homeless"}},
         "archiveCollective": {"collective": {"slug": "homeless"}},
@@ -167,9 +167,9 @@ async def _good(stage: Stage) -> dict[str, dict[str, Any]]:
             "startsAt": starts.isoformat(),
             "endsAt": ends.isoformat(),
         },
-        "applyToHost": {"collective": {"slug": "homeless"}, "host": of(scene.host)},
-        "decideHostApplication": {"id": asked["application"]["id"], "approve": False, "reason": "no"},
-        "createPaymentMethod": {"host": of(scene.host), "name": "Card", "type": "BALANCE"},
+        "applyToHost": {"collective": {"slug": "homeless"}, "host": ref(base.host)},
+        "decideHostApplication": {"id": payload["application"]["id"], "approve": False, "reason": "no"},
+        "createPaymentMethod": {"host": ref(base.host), "name": "Card", "type": "BALANCE"},
         "createPayoutMethod": {
             "collective": webpack,
             "name": "Bank",

@@ -1,4 +1,4 @@
-"""A real browser for tests, and servers on loopback for it to ask."""
+"""A real browser for tests, and servers on loopback for it."""
 
 import os
 import re
@@ -43,19 +43,19 @@ addEventListener("securitypolicyviolation", (event) =>
 """
 
 
-def listener() -> socket.socket:
+def listen() -> socket.socket:
     """Listen on a free port of loopback."""
     return socket.create_server(("127.0.0.1", 0))
 
 
 def origin_of(listening: socket.socket) -> str:
-    """Return the origin of what is served there."""
+    """Return the origin of a server on this socket."""
     return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 @contextmanager
-def served(app: ASGIApp, listeners: Sequence[socket.socket]) -> Iterator[None]:
-    """Serve an application, in a thread of its own."""
+def serve_in_thread(app: ASGIApp, listeners: Sequence[socket.socket]) -> Iterator[None]:
+    """Serve an application in a separate thread."""
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": list(listeners)}, daemon=True)
     thread.start()
@@ -73,7 +73,7 @@ def served(app: ASGIApp, listeners: Sequence[socket.socket]) -> Iterator[None]:
 
 @dataclass
 class Tab:
-    """A page of the browser, and what it asked for and complained of."""
+    """A page of the browser, with its requests and console messages."""
 
     page: Page
     requested: list[str] = field(default_factory=list)
@@ -89,24 +89,24 @@ class Tab:
         return tab
 
     def note_request(self, request: Request) -> None:
-        """Record what the page asks for."""
+        """Record a request of the page."""
         self.requested.append(request.url)
 
     def note_console(self, message: ConsoleMessage) -> None:
-        """Record what the browser holds against the page."""
+        """Record a warning or an error on the console."""
         if message.type in {"error", "warning"}:
             self.complaints.append(f"{message.type}: {message.text}")
 
     def note_error(self, error: object) -> None:
-        """Record an exception that nothing caught."""
+        """Record an uncaught exception."""
         self.complaints.append(f"uncaught: {error}")
 
     def hosts(self) -> set[str]:
-        """Tell which hosts were asked; `data:` and `blob:` addresses ask none."""
+        """Return the hosts of all requests; `data:` and `blob:` URLs have none."""
         return {host for url in self.requested if (host := urlsplit(url).netloc)}
 
     async def write(self, editor: str, text: str) -> None:
-        """Put a text in place of an editor's content, by keyboard."""
+        """Replace an editor's content by keyboard."""
         await self.page.locator(f"{editor} .monaco-editor .view-lines").first.click()
         await self.page.keyboard.press("ControlOrMeta+A")
         await self.page.keyboard.press("Delete")
@@ -120,7 +120,7 @@ class Tab:
         await self.run()
 
     async def expect_name(self, name: str) -> None:
-        """Wait until one of GraphiQL's tabs bears the name of an operation."""
+        """Wait until a tab of GraphiQL has the name of an operation."""
         names = self.page.get_by_role("tablist").get_by_role("button", name=name, exact=True)
         await expect(names).to_be_visible(timeout=WAIT_MS)
 
@@ -129,30 +129,30 @@ class Tab:
         await self.page.get_by_role("button", name="Execute query").click()
 
     async def expect_answer(self, pattern: str) -> None:
-        """Wait until the answer shown matches; the editor shows spaces as unbreakable ones."""
+        """Wait until the displayed response matches; the editor displays spaces as non-breaking ones."""
         answer = self.page.locator(".result-window .view-lines")
         await expect(answer).to_contain_text(re.compile(pattern), timeout=WAIT_MS)
 
 
-def missing(what: str) -> NoReturn:
-    """Skip where a tool is missing, but never in CI."""
+def skip_or_fail(what: str) -> NoReturn:
+    """Skip the test because a tool is missing; fail in CI."""
     if os.environ.get("CI"):
         pytest.fail(what)
     pytest.skip(f"SKIPPED LOUDLY: {what}")
 
 
-def chromium() -> str:
-    """Find the browser: the environment variable CHROMIUM, else the PATH."""
+def find_chromium() -> str:
+    """Find Chromium by the environment variable CHROMIUM or on the PATH."""
     names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
     for name in filter(None, names):
-        if found := shutil.which(name):
-            return found
-    missing("no Chromium on the PATH; Debian's package is `chromium`")
+        if result := shutil.which(name):
+            return result
+    skip_or_fail("no Chromium on the PATH; Debian's package is `chromium`")
 
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    executable = chromium()
+    executable = find_chromium()
     async with async_playwright() as playwright:
         running = await playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
         yield running
@@ -161,7 +161,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """Give each test a fresh browser: no stored tabs, no cookies."""
+    """Return a new browser context without stored tabs and cookies."""
     fresh = await browser.new_context(viewport={"width": 1400, "height": 900}, locale="en-US")
     await fresh.add_init_script(REPORT_VIOLATIONS)
     yield fresh

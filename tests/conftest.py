@@ -1,6 +1,6 @@
 """A real PostgreSQL for every test: the embedded one, or one of COMMONWEAL_TEST_SERVER_URLS for each worker.
 
-The migrated database is made once and cloned for each test that writes, which takes milliseconds.
+The migrated database is created once and cloned for each test that writes, which takes milliseconds.
 """
 
 import os
@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -21,16 +22,16 @@ from services.database import engine as database_engine
 from services.database import migrations, statement_cache
 from tests.factories import World
 
-statement_cache.is_checked = True
+statement_cache.verify_cached = True
 SERVERS = os.environ.get("COMMONWEAL_TEST_SERVER_URLS", "").split()
 
 
 @dataclass(frozen=True)
 class Server:
-    """A PostgreSQL server on which databases can be made."""
+    """A PostgreSQL server on which tests create databases."""
 
     url: str
-    """The owner's, with the database `postgres`."""
+    """The owner's URL, for the database `postgres`."""
 
     def database_url(self, name: str, *, role: str | None = None) -> str:
         """Return the URL of a database of this server."""
@@ -40,18 +41,18 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """Return the server of this test run."""
+    """Start the server of this test run."""
     if SERVERS:
         worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
         yield Server(SERVERS[worker % len(SERVERS)])
         return
     with (
         tempfile.TemporaryDirectory(prefix="cw", ignore_cleanup_errors=True) as folder,
-        database_engine.embedded(Path(folder)) as socket_dir,
+        database_engine.run_embedded_postgres(Path(folder)) as socket_dir,
     ):
         url = f"postgresql://postgres@/postgres?host={socket_dir}"
         with psycopg.connect(url, autocommit=True) as connection:
-            # Nothing here has to survive the machine.
+            # Test data does not have to survive a crash.
             for setting in ("fsync", "full_page_writes", "synchronous_commit"):
                 connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
             connection.execute("SELECT pg_reload_conf()")
@@ -60,7 +61,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def template(server: Server) -> str:
-    """Return the name of a migrated, empty database that tests clone."""
+    """Return the name of the migrated, empty database that tests clone."""
     name = f"template_{new_id().hex[-12:]}"
     database_engine.create_database(server.url, name)
     migrations.upgrade(server.database_url(name))
@@ -69,7 +70,7 @@ def template(server: Server) -> str:
 
 @dataclass(frozen=True)
 class Database:
-    """A database of one test's own."""
+    """A database on the test server."""
 
     name: str
     owner_url: str
@@ -77,34 +78,41 @@ class Database:
 
     @property
     def settings(self) -> Settings:
-        """Return settings that name it."""
+        """Return settings that connect to this database."""
         return replace(Settings(), database_url=self.app_url, owner_database_url=self.owner_url, pool_size=24)
 
 
 MakeDatabase = Callable[[], Database]
 
 
+def create_database(server: Server, *, template: str = "template1") -> Database:
+    """Create a database with a unique name; it has no tables unless its template has."""
+    name = f"test_{new_id().hex[-12:]}"
+    database_engine.create_database(server.url, name, template=template)
+    return Database(name, server.database_url(name), server.database_url(name, role=database_engine.APP_ROLE))
+
+
+def drop_database(server: Server, name: str) -> None:
+    """Drop a database and end its connections."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 @pytest.fixture(scope="session")
 def make_database(server: Server, template: str) -> Iterator[MakeDatabase]:
-    """Return a maker of empty migrated databases; they are dropped at the end."""
-    made: list[str] = []
+    """Return a function that creates empty migrated databases; they are dropped at the end."""
+    names: list[str] = []
 
     def make() -> Database:
-        name = f"test_{new_id().hex[-12:]}"
-        database_engine.create_database(server.url, name, template=template)
-        made.append(name)
-        return Database(
-            name, server.database_url(name), server.database_url(name, role=database_engine.APP_ROLE)
-        )
+        database = create_database(server, template=template)
+        names.append(database.name)
+        return database
 
     yield make
     if not SERVERS:
-        return  # the server goes, and all that it holds
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        for name in made:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+        return  # the server stops and takes its databases with it
+    for name in names:
+        drop_database(server, name)
 
 
 @pytest.fixture
@@ -114,34 +122,41 @@ def database(make_database: MakeDatabase) -> Database:
 
 
 @pytest.fixture
+def owner(database: Database) -> Iterator[psycopg.Connection[Any]]:
+    """Return a connection with the rights of the tables' owner."""
+    with psycopg.connect(database.owner_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
 async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
     """Return a pool of connections with the application's rights."""
-    engine = database_engine.connect(database.settings)
+    engine = database_engine.create_pool(database.settings)
     yield engine
     await engine.dispose()
 
 
 @pytest.fixture
 def sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
-    """Return a maker of sessions with the application's rights; a test may commit."""
-    return database_engine.sessions(engine)
+    """Return a session factory with the application's rights; a test may commit."""
+    return database_engine.session_factory(engine)
 
 
 @pytest.fixture
 async def world(database: Database, sessions: async_sessionmaker[AsyncSession]) -> World:
-    """Return a platform and its admin, and functions that make more."""
+    """Return a world with a platform and its admin."""
     return await World.create(database.settings, sessions)
 
 
 @pytest.fixture(scope="module")
 def shared_database(make_database: MakeDatabase) -> Database:
-    """Return the database of all tests of a file."""
+    """Return the database that all tests of a file share."""
     return make_database()
 
 
 @pytest.fixture(scope="module")
 async def shared(shared_database: Database) -> AsyncIterator[World]:
-    """Return a world for all tests of a file that need no empty one."""
-    engine = database_engine.connect(shared_database.settings)
-    yield await World.create(shared_database.settings, database_engine.sessions(engine))
+    """Return a world that the tests of a file share, if they need no empty one."""
+    engine = database_engine.create_pool(shared_database.settings)
+    yield await World.create(shared_database.settings, database_engine.session_factory(engine))
     await engine.dispose()

@@ -1,7 +1,7 @@
-"""Run a command on PostgreSQL 15 from Debian's package: COMMONWEAL_TEST_SERVER_URLS names servers.
+"""Run a command with COMMONWEAL_TEST_SERVER_URLS set to servers of Debian's PostgreSQL 15.
 
-Each worker has one of its own: what is told live waits for every transaction of the server, and others'
-tests have long ones.
+Each worker has its own server: live events wait for every transaction of the server, and tests of another
+worker have long ones.
 """
 
 import os
@@ -22,9 +22,9 @@ def main(command: list[str]) -> int:
     """Start the servers under temporary folders, run the command, stop the servers."""
     if not (BINARIES / "initdb").exists():
         if os.environ.get("CI"):
-            print("PostgreSQL 15 of Debian is not installed")  # noqa: T201 - a command's word
+            sys.stdout.write("Debian's PostgreSQL 15 is not installed\n")
             return 1
-        print("SKIPPED LOUDLY: PostgreSQL 15 of Debian is not installed")  # noqa: T201 - as above
+        sys.stdout.write("SKIPPED LOUDLY: Debian's PostgreSQL 15 is not installed\n")
         return 0
     with ExitStack() as stack:
         urls = [stack.enter_context(_server()) for _ in range(WORKERS)]

@@ -1,26 +1,20 @@
-"""A small world of money that the ledger's tests share: a host, two collectives, a payee outside."""
-
-from __future__ import annotations
+"""A host, two of its collectives and a payee outside, for tests that move money."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import UUID
 
-from models import new_id
+from models import Collective, new_id
 from services.core import public_ids
-from tests.factories import Person, World, money, of
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from models import Collective
+from tests.factories import Person, World, money, ref
 
 ORDER = "order { id status amount { minorUnits } approvedAmount { minorUnits } }"
 KINDS = "transactions { id kind amount { minorUnits } }"
 
 
 @dataclass
-class Scene:
-    """webpack and babel at the host opensource, all in USD; xdamman is paid outside."""
+class DonationScene:
+    """webpack and babel at the host opensource, all in USD; xdamman is paid outside the host."""
 
     world: World
     holder: Person
@@ -34,11 +28,11 @@ class Scene:
     webpack: Collective
     babel: Collective
     suffix: str = ""
-    """What slugs end with, where several scenes share a database."""
+    """Suffix of every slug, for scenes that share a database."""
 
     @classmethod
-    async def create(cls, world: World, *, funds: str = "100.00", suffix: str = "") -> Scene:
-        """Make the people and collectives; webpack has funds."""
+    async def create(cls, world: World, *, funds: str = "100.00", suffix: str = "") -> "DonationScene":
+        """Create the people and collectives, and fund webpack."""
         holder, giver = await world.person("holder" + suffix), await world.person("giver" + suffix)
         friend, payee = await world.person("friend" + suffix), await world.person("xdamman" + suffix)
         host = await world.host("opensource" + suffix, holder)
@@ -49,19 +43,19 @@ class Scene:
         return cls(world, holder, giver, friend, payee, host, webpack, babel, suffix)
 
     @classmethod
-    async def among_others(cls, world: World) -> Scene:
-        """Make a scene in a world that has others: a database of its own costs most of a second."""
+    async def among_others(cls, world: World) -> "DonationScene":
+        """Create a scene in a shared world; a database of its own takes most of a second."""
         return await cls.create(world, suffix=f"-{new_id().hex[-12:]}")
 
-    async def host_of(self, slug: str, **given: Any) -> Collective:
-        """Make another host of the holder's."""
-        return await self.world.host(slug + self.suffix, self.holder, **given)
+    async def host_of(self, slug: str, **arguments: Any) -> Collective:
+        """Create another host with the holder as ADMIN."""
+        return await self.world.host(slug + self.suffix, self.holder, **arguments)
 
     async def community(
-        self, slug: str, host: Collective | None, admin: Person | None = None, **given: Any
+        self, slug: str, host: Collective | None, admin: Person | None = None, **arguments: Any
     ) -> Collective:
-        """Make another collective."""
-        return await self.world.community(slug + self.suffix, host, admin, **given)
+        """Create another collective."""
+        return await self.world.community(slug + self.suffix, host, admin, **arguments)
 
     async def donate(
         self,
@@ -73,9 +67,9 @@ class Scene:
         currency: str = "USD",
         **more: Any,
     ) -> dict[str, Any]:
-        """Give from webpack to babel, if nobody else is named; return the payload."""
-        more |= {"from": of(from_ or self.webpack), "to": of(to or self.babel)}
-        return await self.world.do(
+        """Donate from webpack to babel by default; return the payload."""
+        more |= {"from": ref(from_ or self.webpack), "to": ref(to or self.babel)}
+        return await self.world.mutate(
             "donate", ORDER, by=by or self.giver, amount=money(value, currency), **more
         )
 
@@ -89,9 +83,9 @@ class Scene:
         currency: str = "USD",
         **more: Any,
     ) -> dict[str, Any]:
-        """Move from webpack to babel, if nobody else is named; return the payload."""
-        more |= {"from": of(from_ or self.webpack), "to": of(to or self.babel)}
-        return await self.world.do(
+        """Transfer from webpack to babel by default; return the payload."""
+        more |= {"from": ref(from_ or self.webpack), "to": ref(to or self.babel)}
+        return await self.world.mutate(
             "transferFunds", ORDER, by=by or self.giver, amount=money(value, currency), **more
         )
 
@@ -105,29 +99,29 @@ class Scene:
         currency: str = "USD",
         **more: Any,
     ) -> str:
-        """Let xdamman submit an expense to webpack, if nobody else is named; return the order's id."""
-        more |= {"from": of(from_ or self.webpack), "to": of(to or self.payee)}
-        return done(
-            await self.world.do(
+        """Submit an expense of xdamman to webpack by default; return the order's id."""
+        more |= {"from": ref(from_ or self.webpack), "to": ref(to or self.payee)}
+        return expect_order(
+            await self.world.mutate(
                 "submitExpense", ORDER, by=by or self.payee, amount=money(value, currency), **more
             )
         )
 
     async def approve(self, order_id: str, *, by: Person | None = None, **more: Any) -> dict[str, Any]:
         """Approve as webpack's ADMIN; return the payload."""
-        return await self.world.do("approveOrder", ORDER, by=by or self.giver, id=order_id, **more)
+        return await self.world.mutate("approveOrder", ORDER, by=by or self.giver, id=order_id, **more)
 
     async def reject(self, order_id: str, *, by: Person | None = None, reason: str = "no") -> dict[str, Any]:
         """Reject as webpack's ADMIN; return the payload."""
-        return await self.world.do("rejectOrder", ORDER, by=by or self.giver, id=order_id, reason=reason)
+        return await self.world.mutate("rejectOrder", ORDER, by=by or self.giver, id=order_id, reason=reason)
 
     async def cancel(self, order_id: str, *, by: Person | None = None) -> dict[str, Any]:
-        """Withdraw as the payee; return the payload."""
-        return await self.world.do("cancelOrder", ORDER, by=by or self.payee, id=order_id)
+        """Cancel as the payee; return the payload."""
+        return await self.world.mutate("cancelOrder", ORDER, by=by or self.payee, id=order_id)
 
     async def pay(self, order_id: str, *, by: Person | None = None, **more: Any) -> dict[str, Any]:
         """Pay as the host's ADMIN; return the payload."""
-        return await self.world.do("payOrder", ORDER, by=by or self.holder, id=order_id, **more)
+        return await self.world.mutate("payOrder", ORDER, by=by or self.holder, id=order_id, **more)
 
     async def refund(
         self,
@@ -138,52 +132,52 @@ class Scene:
         currency: str = "USD",
         **more: Any,
     ) -> dict[str, Any]:
-        """Refund as the host's ADMIN: a part, or the rest; return the payload."""
+        """Refund a part or the rest as the host's ADMIN; return the payload."""
         if value is not None:
             more["amount"] = money(value, currency)
-        return await self.world.do(
+        return await self.world.mutate(
             "refundOrder", f"{ORDER} {KINDS}", by=by or self.holder, id=order_id, **more
         )
 
     async def method(self, *, bps: int = 0, fixed: str = "", host: Collective | None = None) -> str:
-        """Make a payment method that settles from a balance and costs a fee; return its id."""
-        where = host or self.host
-        made = await self.world.do(
+        """Create a payment method with a fee that pays from a balance; return its id."""
+        host = host or self.host
+        payload = await self.world.mutate(
             "createPaymentMethod",
             "paymentMethod { id }",
             by=self.holder,
-            host=of(where),
+            host=ref(host),
             name="Card",
             type="BALANCE",
             feeBps=bps,
-            **({"feeFixed": money(fixed, where.currency)} if fixed else {}),
+            **({"feeFixed": money(fixed, host.currency)} if fixed else {}),
         )
-        assert made["errors"] == [], made
-        method_id: str = made["paymentMethod"]["id"]
+        assert payload["errors"] == [], payload
+        method_id: str = payload["paymentMethod"]["id"]
         return method_id
 
 
-def done(payload: dict[str, Any]) -> str:
-    """Return the order's id of a payload without errors."""
+def expect_order(payload: dict[str, Any]) -> str:
+    """Require a payload without errors; return its order's id."""
     assert payload["errors"] == [], payload
     order_id: str = payload["order"]["id"]
     return order_id
 
 
-def status(payload: dict[str, Any]) -> str:
-    """Return the order's status of a payload without errors."""
+def expect_status(payload: dict[str, Any]) -> str:
+    """Require a payload without errors; return its order's status."""
     assert payload["errors"] == [], payload
-    found: str = payload["order"]["status"]
-    return found
+    status: str = payload["order"]["status"]
+    return status
 
 
-def code(payload: dict[str, Any]) -> str | None:
-    """Return the code of the payload's only error, or None where there is none."""
+def error_code(payload: dict[str, Any]) -> str | None:
+    """Return the code of a payload's only error, or None if it has none."""
     codes: list[str] = [error["code"] for error in payload["errors"]]
     assert len(codes) <= 1, payload
     return codes[0] if codes else None
 
 
-def row_id(public_id: str) -> UUID:
-    """Return the row's id of an order's public id."""
-    return public_ids.decode("Order", public_id, path=[])
+def decode_order_id(public_id: str) -> UUID:
+    """Decode an order's public id."""
+    return public_ids.decode("Order", public_id, field="id")

@@ -1,4 +1,4 @@
-"""Factories: functions that make rows, and a small world to ask GraphQL in."""
+"""Factories for rows, and a small world in which tests run GraphQL operations."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from models import Collective, Credential, FxRate, Member, PlatformPolicy, Token, new_id, now
 from models.enums import CollectiveType, LedgerAccountKind, MemberRole, TokenKind, TransactionKind
 from schema.execution import unit_of_work
-from services.access.actor import token_hash
+from services.access.actor import hash_token
 from services.collectives import collectives, platform_policy
 from services.core import public_ids
 from services.core.party import Party
-from services.ledger import posting, transaction_amounts
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-
-    from services.core.settings import Settings
+from services.core.settings import Settings
+from services.ledger import audit, posting, transaction_amounts
+from services.ledger.legs import currents_legs
 
 
 @dataclass
@@ -43,7 +40,7 @@ class Person:
 
 @dataclass
 class World:
-    """A platform with its admin, and ways to make more and to ask."""
+    """A platform with its admin; creates more rows and runs operations."""
 
     settings: Settings
     sessions: async_sessionmaker[AsyncSession]
@@ -52,16 +49,16 @@ class World:
 
     @classmethod
     async def create(cls, settings: Settings, sessions: async_sessionmaker[AsyncSession]) -> World:
-        """Make the platform and its admin."""
+        """Create the platform and its admin."""
         world = cls(settings, sessions)
         async with sessions() as session, session.begin():
-            world.platform = await platform_policy.ensure(session)
+            world.platform = await platform_policy.ensure_platform(session)
         world.admin = await world.person("platform-admin")
         await world.member(world.platform, world.admin, MemberRole.ADMIN)
         return world
 
     async def person(self, slug: str, *, currency: str = "USD", claimed: bool = True) -> Person:
-        """Make a user with a session."""
+        """Create a user with a session."""
         user = Collective(
             slug=slug,
             type=CollectiveType.USER,
@@ -78,20 +75,20 @@ class World:
             Token(
                 user_id=user.id,
                 kind=TokenKind.SESSION,
-                token_hash=token_hash(token),
+                token_hash=hash_token(token),
                 expires_at=now() + timedelta(days=1),
             )
         )
         return Person(user, email, token)
 
     async def access_token(self, person: Person, *scopes: str) -> str:
-        """Make an access token with scopes."""
+        """Create an access token with scopes."""
         token = secrets.token_urlsafe(16)
         await self.add(
             Token(
                 user_id=person.user.id,
                 kind=TokenKind.ACCESS,
-                token_hash=token_hash(token),
+                token_hash=hash_token(token),
                 scopes=list(scopes),
                 expires_at=now() + timedelta(days=1),
             )
@@ -101,7 +98,7 @@ class World:
     async def host(
         self, slug: str, admin: Person | None = None, *, currency: str = "USD", fee_bps: int | None = None
     ) -> Collective:
-        """Make a nonprofit that hosts itself and others."""
+        """Create a nonprofit that hosts itself and others."""
         row = Collective(
             slug=slug,
             type=CollectiveType.NONPROFIT,
@@ -124,12 +121,12 @@ class World:
         admin: Person | None = None,
         *,
         currency: str = "USD",
-        type: CollectiveType = CollectiveType.COMMUNITY,  # noqa: A002 - the column's name
+        collective_type: CollectiveType = CollectiveType.COMMUNITY,
     ) -> Collective:
-        """Make a collective, hosted if a host is given."""
+        """Create a collective, hosted if a host is passed."""
         row = Collective(
             slug=slug,
-            type=type,
+            type=collective_type,
             name=slug.title(),
             currency=currency,
             host_id=host.id if host else None,
@@ -140,7 +137,9 @@ class World:
             await session.flush()
             if host:
                 session.add(Member(collective_id=row.id, member_id=host.id, role=MemberRole.HOST))
-                await posting.open_account(session, book_id=host.id, owner_id=row.id, currency=currency)
+                await posting.open_balance_account(
+                    session, book_id=host.id, owner_id=row.id, currency=currency
+                )
         if admin:
             await self.member(row, admin, MemberRole.ADMIN)
         return row
@@ -152,7 +151,7 @@ class World:
         return row
 
     async def rate(self, base: str, quote: str, rate: str, *, days_ago: float = 0) -> None:
-        """Set an exchange rate."""
+        """Store an exchange rate."""
         await self.add(
             FxRate(
                 base=base,
@@ -174,7 +173,7 @@ class World:
 
     async def fund(self, collective: Collective, value: str, *, by: Person) -> None:
         """Add funds to a balance, free of fees."""
-        answer = await self.ask(
+        answer = await self.query(
             "mutation($i: AddFundsInput!) { addFunds(input: $i) { order { id } errors { message code } } }",
             by=by,
             i={
@@ -186,22 +185,22 @@ class World:
         assert answer["addFunds"]["errors"] == [], answer
 
     async def currents(self, *people: Person, value: str = "30.000") -> None:
-        """Give each of the people currents, as the platform's own issue."""
-        minor = int(Decimal(value) * 1000)
+        """Issue currents from the platform to each person."""
+        amount_minor = int(Decimal(value) * 1000)
         book = Party(self.platform, self.platform)
         for person in people:
             row = posting.transaction_row(
-                transaction_amounts.unconverted(minor, transaction_amounts.CURRENTS),
+                transaction_amounts.same_currency_amounts(amount_minor, transaction_amounts.CURRENTS),
                 book,
                 Party(person.user, self.platform),
                 kind=TransactionKind.HOURS,
                 order=None,
             )
-            legs = transaction_amounts.currents_legs(
+            legs = currents_legs(
                 book_id=self.platform.id,
                 from_id=self.platform.id,
                 to_id=person.user.id,
-                amount=minor,
+                amount_minor=amount_minor,
                 kind_from=LedgerAccountKind.ISSUANCE,
             )
             async with self.sessions() as session, session.begin():
@@ -210,40 +209,49 @@ class World:
     async def execute(
         self, query: str, *, by: Person | str | None = None, **variables: Any
     ) -> dict[str, Any]:
-        """Run an operation as the unit of work does; return the whole answer."""
+        """Run an operation without HTTP and return the whole response body."""
         token = by.token if isinstance(by, Person) else by
-        request = unit_of_work.Request(query=query, variables=variables, token=token, address="test")
+        request = unit_of_work.OperationRequest(query=query, variables=variables, token=token, address="test")
         answer = await unit_of_work.execute(request, sessions=self.sessions, settings=self.settings)
         return answer.body
 
-    async def ask(self, query: str, *, by: Person | str | None = None, **variables: Any) -> dict[str, Any]:
-        """Run an operation that has no top-level errors; return its data."""
+    async def query(self, query: str, *, by: Person | str | None = None, **variables: Any) -> dict[str, Any]:
+        """Run an operation without top-level errors and return its data."""
         body = await self.execute(query, by=by, **variables)
         assert "errors" not in body, body
         data: dict[str, Any] = body["data"]
         return data
 
-    async def do(
-        self, mutation: str, fields: str = "", *, by: Person | str | None = None, **given: Any
+    async def mutate(
+        self, mutation: str, fields: str = "", *, by: Person | str | None = None, **arguments: Any
     ) -> dict[str, Any]:
-        """Run one mutation; return its payload."""
+        """Run one mutation and return its payload."""
         name = mutation[0].upper() + mutation[1:]
-        data = await self.ask(
+        data = await self.query(
             f"mutation($i: {name}Input!) {{ {mutation}(input: $i) {{ {fields} "
             "errors { code message path } } }",
             by=by,
-            i=given,
+            i=arguments,
         )
         payload: dict[str, Any] = data[mutation]
         return payload
 
+    async def expect_problem(
+        self, mutation: str, code: str, path: list[str] | None, *, by: Person | None, **arguments: Any
+    ) -> None:
+        """Assert that a mutation returns one error with this code and path, and stores nothing."""
+        before = await self.fingerprint()
+        payload = await self.mutate(mutation, by=by, **arguments)
+        assert error_codes(payload) == [(code, path)]
+        assert await self.fingerprint() == before
+
     async def scalar(self, sql: str, **values: Any) -> Any:
-        """Return one value of a statement."""
+        """Run a statement and return its only value."""
         async with self.sessions() as session:
             return (await session.execute(text(sql), values)).scalar_one()
 
     async def balance(self, collective: Collective) -> tuple[int, int]:
-        """Return posted and held of a collective in its currency, in minor units."""
+        """Return a collective's posted and held balance in its currency, in minor units."""
         async with self.sessions() as session:
             row = (
                 await session.execute(
@@ -257,8 +265,8 @@ class World:
         return int(row[0]), int(row[1])
 
     async def fingerprint(self) -> dict[str, Any]:
-        """Return how many rows each table has and a hash of them: equal means that nothing changed."""
-        found = {}
+        """Return the row count and a hash of each table; equal results mean that nothing changed."""
+        results = {}
         async with self.sessions() as session:
             tables = (
                 await session.execute(
@@ -268,17 +276,23 @@ class World:
             for table in list(tables):
                 if table in {"throttle", "rate_bucket"}:
                     continue
-                found[table] = (
+                results[table] = (
                     await session.execute(
                         text(f'SELECT count(*), sum(hashtextextended(t::text, 0)) FROM "{table}" t')
                     )
                 ).one()
-        return found
+        return results
 
-    async def audit_is_clean(self) -> None:
-        """Assert that the ledger keeps every promise."""
-        answer = await self.ask("{ ledgerAudit { isClean checks { name violations } } }")
-        assert answer["ledgerAudit"]["isClean"], answer
+    async def assert_clean_ledger(self) -> None:
+        """Assert that no audit check of the ledger finds a violation."""
+        async with self.sessions() as session:
+            report = await audit.run_audit(session)
+        assert report.is_clean, [check for check in report.checks if check.violations]
+
+
+def error_codes(payload: dict[str, Any]) -> list[tuple[str, list[str] | None]]:
+    """Return the code and path of each error in a payload."""
+    return [(error["code"], error["path"]) for error in payload["errors"]]
 
 
 def money(value: str, currency: str = "USD") -> dict[str, str]:
@@ -286,16 +300,16 @@ def money(value: str, currency: str = "USD") -> dict[str, str]:
     return {"value": value, "currency": currency}
 
 
-def of(row: Collective | Person) -> dict[str, str]:
-    """Return a CollectiveRef."""
+def ref(row: Collective | Person) -> dict[str, str]:
+    """Return a CollectiveRef input for a row."""
     return {"slug": row.slug}
 
 
-def public_id(kind: str, row_id: UUID) -> str:
+def public_id(type_name: str, row_id: UUID) -> str:
     """Return a row's public id."""
-    return public_ids.encode(kind, row_id)
+    return public_ids.encode(type_name, row_id)
 
 
-def fresh() -> UUID:
-    """Return an id of nothing."""
+def unused_id() -> UUID:
+    """Return an id that no row has."""
     return new_id()

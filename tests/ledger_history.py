@@ -1,4 +1,4 @@
-"""Books with some history of every sort, for tests that try to break them and change nothing."""
+"""A ledger with transactions of every kind, for tests that attack it and expect no change."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,17 +9,17 @@ import psycopg
 from models import now
 from models.enums import CollectiveType
 from tests.conftest import Database
-from tests.donation_world import Scene, done, row_id
+from tests.donation_world import DonationScene, decode_order_id, expect_order
 from tests.factories import World
-from tests.ledger_sql import Line
+from tests.ledger_sql import Leg
 
 
 @dataclass
 class Books:
-    """A database with money in it; names lead to the rows that the tests touch."""
+    """A database with a ledger; `ids` has the rows that tests refer to, by name."""
 
     database: Database
-    scene: Scene
+    scene: DonationScene
     ids: dict[str, UUID] = field(default_factory=dict)
 
     @property
@@ -28,11 +28,11 @@ class Books:
         return self.scene.world
 
     def url(self, role: str) -> str:
-        """Return where to connect as `app` or as `owner`."""
+        """Return the URL to connect as `app` or as `owner`."""
         return self.database.app_url if role == "app" else self.database.owner_url
 
     def connect(self, role: str) -> psycopg.Connection[Any]:
-        """Connect with plain SQL; `replica` is the owner as a session of replication is."""
+        """Connect with psycopg; `replica` is the owner in a replication session."""
         options = "-c session_replication_role=replica" if role == "replica" else ""
         return psycopg.connect(self.url(role), options=options)
 
@@ -44,38 +44,38 @@ class Books:
         currency: str = "USD",
         kind: str = "BALANCE",
         book: str = "opensource",
-    ) -> Line:
-        """Return a leg on an account by names."""
-        return Line(self.ids[book], self.ids[owner], currency, kind, amount)
+    ) -> Leg:
+        """Return a leg on the account of a named owner."""
+        return Leg(self.ids[book], self.ids[owner], currency, kind, amount)
 
 
-async def made(world: World, database: Database) -> Books:
-    """Make the books that the tests of a file share, in their world.
+async def create_books(world: World, database: Database) -> Books:
+    """Create the books that the tests of a file share.
 
     webpack has 15.00 less 1.00 transferred, 2.00 donated by card and 4.00 held; babel has 1.00 + 1.90 + 5.00
     less a refund; passing got 5.00 and gave it away; gone is archived, meetup an event.
     """
-    books = Books(database, await Scene.create(world, funds="10.00"))
-    await _filled(books)
+    books = Books(database, await DonationScene.create(world, funds="10.00"))
+    await _fill(books)
     return books
 
 
-async def _filled(books: Books) -> None:
+async def _fill(books: Books) -> None:
     world, scene = books.world, books.scene
     await world.fund(scene.webpack, "5.00", by=scene.holder)
     await world.fund(scene.host, "10.00", by=scene.holder)
-    transfer = done(await scene.transfer("1.00"))
+    transfer = expect_order(await scene.transfer("1.00"))
     donor = await world.community("donor", await world.host("elsewhere", scene.holder), scene.giver)
     await world.fund(donor, "10.00", by=scene.holder)
     card = await scene.method(bps=500)
-    gift = done(await scene.donate("2.00", from_=donor, paymentMethod=card))
-    refund = await scene.refund(gift, "1.00")
+    donation = expect_order(await scene.donate("2.00", from_=donor, paymentMethod=card))
+    refund = await scene.refund(donation, "1.00")
     approved, pending = await scene.expense("4.00"), await scene.expense("0.50")
-    done(await scene.approve(approved))
+    expect_order(await scene.approve(approved))
     passing = await world.community("passing", scene.host, scene.giver)
     await world.fund(passing, "5.00", by=scene.holder)
-    done(await scene.transfer("5.00", from_=passing))
-    gone, meetup = await _closed(books)
+    expect_order(await scene.transfer("5.00", from_=passing))
+    gone, meetup = await _add_closed_collectives(books)
     for row in (
         scene.host,
         scene.webpack,
@@ -90,17 +90,17 @@ async def _filled(books: Books) -> None:
         books.ids[row.slug] = row.id
     books.ids |= {
         "elsewhere": donor.host_id or donor.id,
-        "transfer": row_id(transfer),
-        "gift": row_id(gift),
-        "approved": row_id(approved),
-        "pending": row_id(pending),
-        "transferred": await _emitted(world, row_id(transfer)),
-        "given": await _emitted(world, row_id(gift)),
+        "transfer": decode_order_id(transfer),
+        "donation": decode_order_id(donation),
+        "approved": decode_order_id(approved),
+        "pending": decode_order_id(pending),
+        "transferred": await _transaction_of(world, decode_order_id(transfer)),
+        "donated": await _transaction_of(world, decode_order_id(donation)),
     }
     assert [t["kind"] for t in refund["transactions"]] == ["REFUND", "PAYMENT_PROCESSOR_COVER"]
 
 
-async def _closed(books: Books) -> tuple[Any, Any]:
+async def _add_closed_collectives(books: Books) -> tuple[Any, Any]:
     world = books.world
     gone = await world.community("gone", None)
     gone.archived_at = now()
@@ -114,10 +114,10 @@ async def _closed(books: Books) -> tuple[Any, Any]:
     return gone, meetup
 
 
-async def _emitted(world: World, order_id: UUID) -> UUID:
-    found: UUID = await world.scalar(
+async def _transaction_of(world: World, order_id: UUID) -> UUID:
+    value: UUID = await world.scalar(
         "SELECT id FROM transaction WHERE order_id = :id AND refund_of_id IS NULL"
         " AND kind <> 'PAYMENT_PROCESSOR_COVER'",
         id=order_id,
     )
-    return found
+    return value

@@ -1,4 +1,4 @@
-"""Writing to the ledger past the application: the arguments of ledger_post, bound by hand."""
+"""Direct calls of ledger_post, without the application."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,18 +20,18 @@ POST = (
 
 
 @dataclass(frozen=True, order=True)
-class Line:
-    """One leg; the order of the fields is that of locking."""
+class Leg:
+    """One leg; fields are in the order in which accounts are locked."""
 
     book: UUID
     owner: UUID
     currency: str
     kind: str
-    amount: int
+    amount_minor: int
 
 
-def figures(amount: int, **columns: Any) -> dict[str, Any]:
-    """Return a transaction of an amount in USD without fees, with other columns as given."""
+def transaction_values(amount: int, **columns: Any) -> dict[str, Any]:
+    """Return the columns of a USD transaction without fees, changed by `columns`."""
     return {
         "id": new_id(),
         "group_id": new_id(),
@@ -54,12 +54,12 @@ def figures(amount: int, **columns: Any) -> dict[str, Any]:
 def post(
     connection: psycopg.Connection[Any],
     row: dict[str, Any],
-    lines: list[Line],
+    lines: list[Leg],
     *,
     release: UUID | None = None,
 ) -> datetime:
-    """Call ledger_post with the lines as they stand; return the ledger time."""
-    found = connection.execute(
+    """Call ledger_post with the legs in their order; return the ledger time."""
+    result = connection.execute(
         POST,
         [
             orjson.dumps(row, default=str).decode(),
@@ -67,18 +67,18 @@ def post(
             [line.owner for line in lines],
             [line.currency for line in lines],
             [line.kind for line in lines],
-            [line.amount for line in lines],
+            [line.amount_minor for line in lines],
             release,
         ],
     ).fetchone()
-    assert found is not None
-    at: datetime = found[0]
+    assert result is not None
+    at: datetime = result[0]
     return at
 
 
 @contextmanager
-def refused(by: str) -> Iterator[None]:
-    """Expect the database's refusal: by a constraint's name, or else by the name of the error."""
+def expect_refusal(by: str) -> Iterator[None]:
+    """Expect a database error with this constraint, or of this class."""
     with pytest.raises(psycopg.Error) as caught:
         yield
     assert by in {caught.value.diag.constraint_name, type(caught.value).__name__}, caught.value

@@ -1,4 +1,4 @@
-"""A server process of its own, for tests that come to it as clients do."""
+"""A separate server process for tests that act as its clients."""
 
 import os
 import subprocess
@@ -11,24 +11,26 @@ from pathlib import Path
 
 from tests.conftest import Database
 
-MARK = "Commonweal: GraphiQL and the API at "
-SECONDS = 90
-"""To start in, the demo world included."""
+READY_LINE = "Commonweal: GraphiQL and the API at "
+START_SECONDS = 90
+"""Time limit of a start, including the demo."""
 
 
 @dataclass(frozen=True)
 class LiveServer:
-    """A server that runs."""
+    """A running server."""
 
     url: str
     log: Path
 
 
 @contextmanager
-def serving(database: Database, folder: Path, *, demo: bool = False, **settings: str) -> Iterator[LiveServer]:
-    """Serve a database, with the demo world if asked; settings are given by name."""
+def run_server(
+    database: Database, folder: Path, *, demo: bool = False, **settings: str
+) -> Iterator[LiveServer]:
+    """Run a server on a database, with the demo if `demo`; settings are keyword arguments."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("COMMONWEAL_")}
-    given = {
+    arguments = {
         "port": "0",
         "database_url": database.app_url,
         "owner_database_url": database.owner_url,
@@ -42,13 +44,15 @@ def serving(database: Database, folder: Path, *, demo: bool = False, **settings:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=kept | {f"COMMONWEAL_{name.upper()}": value for name, value in given.items()},
+            env=kept | {f"COMMONWEAL_{name.upper()}": value for name, value in arguments.items()},
         ) as server,
         ThreadPoolExecutor(1) as pool,
     ):
         try:
-            reading = pool.submit(lambda: next((line for line in server.stdout or () if MARK in line), ""))
-            url = reading.result(SECONDS).strip().removeprefix(MARK)
+            reading = pool.submit(
+                lambda: next((line for line in server.stdout or () if READY_LINE in line), "")
+            )
+            url = reading.result(START_SECONDS).strip().removeprefix(READY_LINE)
             assert url, place.read_text()
             yield LiveServer(url, place)
         finally:

@@ -1,4 +1,4 @@
-"""A mail server on loopback, and the outbox that is delivered to it."""
+"""A mail server on loopback, and functions that fill and deliver the outbox."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ URL = "https://commonweal.example"
 
 @dataclass
 class MailServer:
-    """A handler of aiosmtpd that keeps what it gets, or answers `refusal`."""
+    """An aiosmtpd handler that stores messages, or answers `refusal`."""
 
     port: int
     refusal: str = ""
@@ -33,7 +33,7 @@ class MailServer:
     async def handle_DATA(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope
     ) -> str:
-        """Take a mail, or refuse it."""
+        """Store a message, or refuse it."""
         if self.refusal:
             return self.refusal
         self.envelopes.append(envelope)
@@ -41,19 +41,19 @@ class MailServer:
 
     @property
     def mails(self) -> list[EmailMessage]:
-        """What it got."""
+        """The stored messages."""
         contents = [one.content for one in self.envelopes if isinstance(one.content, bytes)]
         return [message_from_bytes(one, policy=policy.default) for one in contents]
 
     @property
     def settings(self) -> Settings:
-        """Settings that send to it."""
+        """Settings that send mail to this server."""
         url = f"smtp://127.0.0.1:{self.port}"
         return Settings(smtp_url=url, public_url=URL, outbox_interval_ms=20)
 
 
 @contextmanager
-def running(smtp: MailServer, **options: Any) -> Iterator[None]:
+def run_mail_server(smtp: MailServer, **options: Any) -> Iterator[None]:
     controller = Controller(smtp, hostname="127.0.0.1", port=smtp.port, **options)
     controller.start()
     try:
@@ -62,34 +62,34 @@ def running(smtp: MailServer, **options: Any) -> Iterator[None]:
         controller.stop()
 
 
-async def queue(sessions: Sessions, *names: str, template: str = "address_in_use") -> None:
+async def queue_mails(sessions: Sessions, *names: str, template: str = "address_in_use") -> None:
     async with sessions.begin() as session:
         for name in names:
             payload = {"name": name, "token": "t0p-Secret"}
             if template not in {"verify_email", "password_reset"}:
                 del payload["token"]
-            await outbox.to_address(
+            await outbox.mail_address(
                 session, address=f"{name}@example.org", template=template, payload=payload
             )
 
 
-async def waiting(sessions: Sessions) -> Sequence[Outbox]:
+async def load_undelivered(sessions: Sessions) -> Sequence[Outbox]:
     async with sessions() as session:
         statement = select(Outbox).where(col(Outbox.delivered_at).is_(None))
         return (await session.execute(statement)).scalars().all()
 
 
-async def pass_time(sessions: Sessions) -> None:
+async def make_all_due(sessions: Sessions) -> None:
     async with sessions.begin() as session:
         open_ = col(Outbox.delivered_at).is_(None)
         await session.execute(update(Outbox).where(open_).values(next_attempt_at=func.now()))
 
 
 async def deliver(sessions: Sessions, smtp: MailServer) -> int:
-    return await delivery.deliver_due(sessions, send=delivery.sender(smtp.settings), public_url=URL)
+    return await delivery.deliver_due(sessions, send=delivery.make_sender(smtp.settings), public_url=URL)
 
 
-async def eventually(condition: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.01)

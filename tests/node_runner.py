@@ -1,4 +1,4 @@
-"""Node for tests that use others' tools and clients, from the locked packages of a folder of tests."""
+"""Node.js for tests that run npm tools and clients from locked packages."""
 
 import fcntl
 import os
@@ -8,18 +8,18 @@ from typing import NoReturn
 
 import pytest
 
-from schema.graphiql.build import NPM_CI, OLDEST_NODE, BuildError, find_node
+from schema.graphiql.build import MIN_NODE_VERSION, NPM_CI, BuildError, find_node
 
 CLIENTS = Path(__file__).with_name("clients")
-LONGEST_SECONDS = 300
+TIMEOUT_SECONDS = 300
 
 
-def ready(folder: Path = CLIENTS, *, oldest: int = OLDEST_NODE) -> str:
-    """Return a Node beside which the locked packages are installed; skip the test where that cannot be."""
+def require_node(folder: Path = CLIENTS, *, oldest: int = MIN_NODE_VERSION) -> str:
+    """Return a Node with the locked packages installed, or skip the test if that is not possible."""
     try:
         node, npm = find_node(oldest)
     except BuildError as problem:
-        _missing(str(problem))
+        _skip_or_fail(str(problem))
     # Of several test processes one installs, and the others wait for it.
     with (folder / "package-lock.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -28,12 +28,12 @@ def ready(folder: Path = CLIENTS, *, oldest: int = OLDEST_NODE) -> str:
                 _run(node, [*npm, *NPM_CI], folder)
             except (OSError, subprocess.SubprocessError) as problem:
                 said = getattr(problem, "stdout", None) or problem
-                _missing(f"npm could not install the packages of tests/{folder.name}: {said}")
+                _skip_or_fail(f"npm could not install the packages of tests/{folder.name}: {said}")
     return node
 
 
-def script(node: str, name: str, *arguments: str, folder: Path = CLIENTS) -> str:
-    """Run a script of a folder of packages, and return what it prints.
+def run_script(node: str, name: str, *arguments: str, folder: Path = CLIENTS) -> str:
+    """Run a script in a folder of packages and return its output.
 
     Raises:
         CalledProcessError: it failed; its `stdout` says why.
@@ -41,15 +41,15 @@ def script(node: str, name: str, *arguments: str, folder: Path = CLIENTS) -> str
     return _run(node, [node, name, *arguments], folder)
 
 
-def compiled_for_relay(*options: str) -> str:
-    """Compile the Relay client's documents, and return what the compiler prints."""
-    node = ready()
+def compile_for_relay(*options: str) -> str:
+    """Compile the Relay client's documents and return the compiler's output."""
+    node = require_node()
     (CLIENTS / "node_modules" / ".relay").mkdir(exist_ok=True)
-    return script(node, "node_modules/relay-compiler/cli.js", *options, "relay.config.json")
+    return run_script(node, "node_modules/relay-compiler/cli.js", *options, "relay.config.json")
 
 
-def _missing(what: str) -> NoReturn:
-    """Skip where a tool is missing, but never in CI."""
+def _skip_or_fail(what: str) -> NoReturn:
+    """Skip the test because a tool is missing; fail in CI."""
     if os.environ.get("CI"):
         pytest.fail(what)
     pytest.skip(f"SKIPPED LOUDLY: {what}")
@@ -63,7 +63,7 @@ def _is_current(folder: Path) -> bool:
 def _run(node: str, command: list[str], folder: Path) -> str:
     # npm starts `node` by name: let that be the same one.
     path = os.pathsep.join((str(Path(node).parent), os.environ.get("PATH", os.defpath)))
-    done = subprocess.run(
+    completed = subprocess.run(
         command,
         cwd=folder,
         env=os.environ | {"PATH": path},
@@ -71,12 +71,12 @@ def _run(node: str, command: list[str], folder: Path) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=LONGEST_SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
     try:
-        done.check_returncode()
+        completed.check_returncode()
     except subprocess.CalledProcessError as failed:
-        failed.add_note(done.stdout)
+        failed.add_note(completed.stdout)
         raise
-    return done.stdout
+    return completed.stdout

@@ -5,7 +5,7 @@ from typing import Any
 
 from models import Collective
 from models.enums import CollectiveType, MemberRole
-from tests.factories import Person, World, money, of
+from tests.factories import Person, World, money, ref
 
 ORDER = """order { id type status amount { value currency } approvedAmount { value } offer { item isActive }
     price { value } approvedPrice { value } payout { value currency } payoutFee { value } caps place
@@ -16,7 +16,7 @@ BALANCE = """query($s: String!, $c: CurrencyCode!) { collective(slug: $s) { bala
 
 @dataclass
 class OfferScene:
-    """john has currents, cafe takes them; mark and ann are ADMINs of cafe."""
+    """john has currents and cafe accepts them; mark and ann are ADMINs of cafe."""
 
     world: World
     john: Person
@@ -26,9 +26,9 @@ class OfferScene:
 
     @classmethod
     async def create(cls, world: World, *, currents: str = "30.000", dollars: str = "100.00") -> "OfferScene":
-        """Make the people and the business; the platform has dollars."""
+        """Create the people and the business, and fund the platform in dollars."""
         john, mark, ann = [await world.person(name) for name in ("john", "mark", "ann")]
-        cafe = await world.community("cafe", None, mark, type=CollectiveType.BUSINESS)
+        cafe = await world.community("cafe", None, mark, collective_type=CollectiveType.BUSINESS)
         await world.member(cafe, ann, MemberRole.ADMIN)
         await world.currents(john, value=currents)
         if dollars:
@@ -36,25 +36,25 @@ class OfferScene:
         return cls(world, john, mark, ann, cafe)
 
     async def offer(self, item: str = "Kombucha", *, share: int = 25, **more: Any) -> str:
-        """Make an offer as the business's ADMIN; return its id."""
-        made = await self.world.do(
+        """Create an offer as the business's ADMIN; return its id."""
+        payload = await self.world.mutate(
             "createOffer",
             "offer { id }",
             by=self.mark,
-            business=of(self.cafe),
+            business=ref(self.cafe),
             item=item,
             currentsSharePercent=share,
             **more,
         )
-        assert made["errors"] == [], made
-        return str(made["offer"]["id"])
+        assert payload["errors"] == [], payload
+        return str(payload["offer"]["id"])
 
     async def redeem(
         self, offer: str, value: str = "20.00", *, by: Person | None = None, **more: Any
     ) -> dict[str, Any]:
-        """Redeem an offer, as john if nobody else is named; return the payload."""
+        """Redeem an offer, as john by default; return the payload."""
         more = {"receipt": "Table 4, cash"} | more
-        return await self.world.do(
+        return await self.world.mutate(
             "redeemOffer", f"{ORDER} caps", by=by or self.john, offer=offer, price=money(value), **more
         )
 
@@ -65,9 +65,9 @@ class OfferScene:
         who = by or (self.world.admin if mutation == "payOrder" else self.mark)
         if mutation == "rejectOrder":
             more = {"reason": "no such sale"} | more
-        return await self.world.do(mutation, ORDER, by=who, id=order_id, **more)
+        return await self.world.mutate(mutation, ORDER, by=who, id=order_id, **more)
 
     async def balance(self, who: Collective | Person, currency: str) -> dict[str, str]:
-        """Return posted, held, available and pending, in major units, as the platform sees them."""
-        found = await self.world.ask(BALANCE, by=self.world.admin, s=who.slug, c=currency)
-        return {name: figure["value"] for name, figure in found["collective"]["balance"].items()}
+        """Return posted, held, available and pending in major units, as the platform's ADMIN."""
+        data = await self.world.query(BALANCE, by=self.world.admin, s=who.slug, c=currency)
+        return {name: figure["value"] for name, figure in data["collective"]["balance"].items()}

@@ -1,4 +1,4 @@
-"""Files like Open Collective's exports, made here, and what an import of them left."""
+"""CSV files like Open Collective's exports, and readers for the imported rows."""
 
 import csv
 import io
@@ -30,9 +30,10 @@ from models.enums import (
 )
 from services.core.errors import Invalid, Problem
 from services.core.party import OUTSIDE, Party
-from services.ledger import audit, posting, transaction_amounts
-from services.ledger.transaction_amounts import Figures
-from services.open_collective.importer import ImportReport, replay
+from services.ledger import audit, posting
+from services.ledger.legs import posting_legs
+from services.ledger.transaction_amounts import TransactionAmounts
+from services.open_collective.importer import ImportReport, import_ledger
 
 Sessions = async_sessionmaker[AsyncSession]
 COLUMNS = [
@@ -60,8 +61,10 @@ COLUMNS = [
 START = datetime(2020, 1, 1, 12, tzinfo=UTC)
 
 
-def line(kind: str, amount: str, *, fee: str = "0", net: str | None = None, **cells: str) -> dict[str, str]:
-    """Return the cells of a row; what is not given, `file` fills in."""
+def csv_row(
+    kind: str, amount: str, *, fee: str = "0", net: str | None = None, **cells: str
+) -> dict[str, str]:
+    """Return the cells of a row; `write_csv` fills in the missing ones."""
     total = Decimal(amount) + Decimal(fee)
     return {
         "type": "DEBIT" if amount.startswith("-") else "CREDIT",
@@ -75,25 +78,25 @@ def line(kind: str, amount: str, *, fee: str = "0", net: str | None = None, **ce
     }
 
 
-def gift(amount: str = "10", **cells: str) -> dict[str, str]:
-    return line("CONTRIBUTION", amount, **cells)
+def donation(amount: str = "10", **cells: str) -> dict[str, str]:
+    return csv_row("CONTRIBUTION", amount, **cells)
 
 
 def host_fee(amount: str = "-1", **cells: str) -> dict[str, str]:
-    return line("HOST_FEE", amount, **{"oppositeAccountSlug": "opensource"} | cells)
+    return csv_row("HOST_FEE", amount, **{"oppositeAccountSlug": "opensource"} | cells)
 
 
 def cover(amount: str, **cells: str) -> dict[str, str]:
     place = {"oppositeAccountSlug": "opensource", "isRefund": "REFUND"}
-    return line("PAYMENT_PROCESSOR_COVER", amount, **place | cells)
+    return csv_row("PAYMENT_PROCESSOR_COVER", amount, **place | cells)
 
 
 def returned(kind: str, amount: str, of: str, **cells: str) -> dict[str, str]:
-    return line(kind, amount, isRefund="REFUND", shortRefundId=of, **cells)
+    return csv_row(kind, amount, isRefund="REFUND", shortRefundId=of, **cells)
 
 
-def file(folder: Path, rows: Iterable[dict[str, str]], *, currency: str = "USD") -> Path:
-    """Write rows as an export, a day apart, each in a group of its own, with their running balance."""
+def write_csv(folder: Path, rows: Iterable[dict[str, str]], *, currency: str = "USD") -> Path:
+    """Write an export: rows a day apart, each in its own group, with a running balance."""
     out, balance = io.StringIO(), Decimal(0)
     writer = csv.DictWriter(out, COLUMNS, restval="")
     writer.writeheader()
@@ -117,8 +120,10 @@ def file(folder: Path, rows: Iterable[dict[str, str]], *, currency: str = "USD")
     return path
 
 
-async def organization(session: AsyncSession, slug: str, currency: str = "USD", **columns: Any) -> Collective:
-    """Store a nonprofit that holds its own money."""
+async def create_organization(
+    session: AsyncSession, slug: str, currency: str = "USD", **columns: Any
+) -> Collective:
+    """Store a nonprofit that hosts itself."""
     row = Collective(slug=slug, type=CollectiveType.NONPROFIT, name=slug, currency=currency, **columns)
     session.add(row)
     await session.flush()
@@ -127,42 +132,44 @@ async def organization(session: AsyncSession, slug: str, currency: str = "USD", 
     return row
 
 
-async def run(sessions: Sessions, path: Path, **names: Any) -> ImportReport:
-    """Import and commit."""
+async def import_csv(sessions: Sessions, path: Path, **names: Any) -> ImportReport:
+    """Import a file and commit."""
     chosen: dict[str, Any] = {"host_slug": "opensource", "collective_slug": "webpack"} | names
     async with sessions() as session:
-        report = await replay(session, path=path, **chosen)
+        report = await import_ledger(session, path=path, **chosen)
         await session.commit()
     return report
 
 
-async def refused(sessions: Sessions, path: Path, problem: type[Problem] = Invalid, **names: Any) -> str:
-    """Return the message of an import that fails; it stores nothing, though its caller commits."""
+async def expect_import_problem(
+    sessions: Sessions, path: Path, problem: type[Problem] = Invalid, **names: Any
+) -> str:
+    """Return the message of a failing import; nothing may be stored although the caller commits."""
     chosen: dict[str, Any] = {"host_slug": "opensource", "collective_slug": "webpack"} | names
-    before = await contents(sessions)
+    before = await digest_tables(sessions)
     async with sessions() as session:
         with pytest.raises(problem) as caught:
-            await replay(session, path=path, **chosen)
+            await import_ledger(session, path=path, **chosen)
         await session.commit()
-    assert await contents(sessions) == before
+    assert await digest_tables(sessions) == before
     return caught.value.message
 
 
-async def contents(sessions: Sessions) -> dict[str, str]:
-    """Return how many rows each table has, with a digest of all of them."""
-    found = {}
+async def digest_tables(sessions: Sessions) -> dict[str, str]:
+    """Return the row count and a digest of each table."""
+    results = {}
     async with sessions() as session:
         for name in metadata.tables:
             whole = "coalesce(string_agg(t::text, '|' ORDER BY t::text), '')"
             digest = text(f'SELECT count(*) || md5({whole}) FROM "{name}" t')
-            found[name] = (await session.execute(digest)).scalar_one()
-    return found
+            results[name] = (await session.execute(digest)).scalar_one()
+    return results
 
 
-async def balances(sessions: Sessions) -> dict[tuple[str, str], int]:
-    """Return what each account has, by owner and kind; every promise of the ledger holds."""
+async def load_balances(sessions: Sessions) -> dict[tuple[str, str], int]:
+    """Return each account's balance by owner and kind; the audit must be clean."""
     async with sessions() as session:
-        outcome = await audit.run(session)
+        outcome = await audit.run_audit(session)
         assert [check for check in outcome.checks if check.violations] == []
         statement = select(col(Collective.slug), col(LedgerAccount.kind), col(LedgerAccount.posted)).join(
             LedgerAccount, col(LedgerAccount.owner_id) == Collective.id
@@ -170,21 +177,21 @@ async def balances(sessions: Sessions) -> dict[tuple[str, str], int]:
         return {(slug, kind): posted for slug, kind, posted in await session.execute(statement)}
 
 
-async def every(sessions: Sessions, table: Any, *order: Any) -> list[Any]:
+async def load_all(sessions: Sessions, table: Any, *order: Any) -> list[Any]:
     async with sessions() as session:
         return list((await session.execute(select(table).order_by(*order))).scalars())
 
 
-async def transactions(sessions: Sessions) -> list[Transaction]:
-    return await every(sessions, Transaction, col(Transaction.at), col(Transaction.id))
+async def load_transactions(sessions: Sessions) -> list[Transaction]:
+    return await load_all(sessions, Transaction, col(Transaction.at), col(Transaction.id))
 
 
-async def orders(sessions: Sessions) -> list[Order]:
-    return await every(sessions, Order, col(Order.created_at), col(Order.id))
+async def load_orders(sessions: Sessions) -> list[Order]:
+    return await load_all(sessions, Order, col(Order.created_at), col(Order.id))
 
 
-async def after_each_row(sessions: Sessions, slug: str) -> list[int]:
-    """Return the running balance of a collective's account."""
+async def running_balances(sessions: Sessions, slug: str) -> list[int]:
+    """Return the balance of a collective's account after each posting."""
     async with sessions() as session:
         statement = (
             select(col(Posting.balance_after))
@@ -196,28 +203,28 @@ async def after_each_row(sessions: Sessions, slug: str) -> list[int]:
         return list((await session.execute(statement)).scalars())
 
 
-async def add_money(sessions: Sessions, slug: str, amount: int) -> None:
-    """Post added funds now, as the running server would."""
+async def add_funds(sessions: Sessions, slug: str, amount: int) -> None:
+    """Post added funds at the current time, as a running server would."""
     async with sessions() as session:
         row = (await session.execute(select(Collective).where(col(Collective.slug) == slug))).scalar_one()
         host = await session.get_one(Collective, row.host_id)
-        found = Figures(
+        result = TransactionAmounts(
             currency=row.currency,
-            amount=amount,
+            amount_minor=amount,
             host_currency=row.currency,
             fx_rate=Decimal(1),
             fx_rate_id=None,
-            gross=amount,
-            payment_processor_fee=0,
-            platform_fee=0,
-            host_fee=0,
-            to_host_amount=amount,
-            to_collective_amount=amount,
+            gross_minor=amount,
+            payment_processor_fee_minor=0,
+            platform_fee_minor=0,
+            host_fee_minor=0,
+            to_host_amount_minor=amount,
+            to_collective_amount_minor=amount,
         )
         payee = Party(row, host)
         await posting.post(
             session,
-            row=posting.transaction_row(found, OUTSIDE, payee, kind=TransactionKind.ADDED_FUNDS, order=None),
-            legs=transaction_amounts.legs(found, OUTSIDE, payee, platform_id=host.id),
+            row=posting.transaction_row(result, OUTSIDE, payee, kind=TransactionKind.ADDED_FUNDS, order=None),
+            legs=posting_legs(result, OUTSIDE, payee, platform_id=host.id),
         )
         await session.commit()

@@ -1,4 +1,4 @@
-"""The server's processes behind connections, for tests that watch and end them."""
+"""PostgreSQL backends, for tests that watch and terminate them."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tests.conftest import Database
 
 
 async def waiting_backend(database: Database) -> int:
-    """Return the process of the application's connection that waits for a lock, once there is one."""
+    """Wait for a backend of the application that waits for a lock; return its pid."""
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         for _ in range(200):
             row = connection.execute(
@@ -24,6 +24,6 @@ async def waiting_backend(database: Database) -> int:
 
 
 def terminate(database: Database, pid: int) -> None:
-    """End a connection as a crash of its server process would."""
+    """Terminate a backend, as a crash would."""
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute("SELECT pg_terminate_backend(%s)", [pid])

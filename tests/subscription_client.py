@@ -1,14 +1,14 @@
-"""A server on a port of this machine, in the test's own process, and those who listen to it."""
-
-from __future__ import annotations
+"""A server on a local port, in this process or another, and a client of its subscriptions."""
 
 import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
@@ -17,49 +17,45 @@ from websockets.typing import Subprotocol
 
 from schema.realtime.websocket_messages import SUBPROTOCOL
 from schema.server import uvicorn_server
-from schema.server.app import application
+from schema.server.app import create_application
+from services.core.settings import Settings
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
-
-    from services.core.settings import Settings
-
-SECONDS = 30
-"""After which a test no longer waits for what must come."""
+WAIT_SECONDS = 30
+"""Longest wait of a test for an expected event."""
 POSITION = "{ livePosition }"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a server listens."""
+class ApiServer:
+    """A server in this process, listening on a port."""
 
     address: str
     server: uvicorn_server.Server
 
     @property
     def url(self) -> str:
-        """For requests."""
+        """URL of the GraphQL endpoint."""
         return f"http://{self.address}/graphql"
 
     @property
     def live(self) -> Any:
-        """What the server knows of those who follow."""
-        return self.server.config.app.state.live  # type: ignore[union-attr]  # a Starlette
+        """The server's subscription state."""
+        app: Any = self.server.config.app
+        return app.state.subscriptions
 
 
-async def until(holds: Callable[[], object]) -> None:
-    """Wait for something to hold."""
-    async with asyncio.timeout(SECONDS):
-        while not holds():
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until a condition is true."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not condition():
             await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
-async def serving(settings: Settings, **changed: Any) -> AsyncIterator[Place]:
+async def serve_in_process(settings: Settings, **changed: Any) -> AsyncIterator[ApiServer]:
     """Serve on a free port until the block ends."""
     settings = replace(settings, port=0, **changed)
-    server = uvicorn_server.make(application(settings), settings)
+    server = uvicorn_server.create_server(create_application(settings), settings)
     assert isinstance(server, uvicorn_server.Server)
     running = asyncio.create_task(server.serve())
     while not server.started:
@@ -67,92 +63,94 @@ async def serving(settings: Settings, **changed: Any) -> AsyncIterator[Place]:
         await asyncio.sleep(0.01)
     host, port = server.servers[0].sockets[0].getsockname()[:2]
     try:
-        yield Place(f"{host}:{port}", server)
+        yield ApiServer(f"{host}:{port}", server)
     finally:
         server.should_exit = True
-        await asyncio.wait_for(running, SECONDS)
+        await asyncio.wait_for(running, WAIT_SECONDS)
 
 
 @dataclass
-class Client:
-    """One who speaks graphql-transport-ws, frame by frame."""
+class WebsocketClient:
+    """A graphql-transport-ws client that sends and receives single frames."""
 
     socket: ClientConnection
 
-    async def say(self, kind: str, name: str | None = None, payload: Any = None) -> None:
+    async def send(self, kind: str, name: str | None = None, payload: Any = None) -> None:
         """Send a message."""
         message = {"type": kind} | ({"id": name} if name is not None else {})
-        await self.raw(orjson.dumps(message | ({} if payload is None else {"payload": payload})).decode())
+        await self.send_frame(
+            orjson.dumps(message | ({} if payload is None else {"payload": payload})).decode()
+        )
 
-    async def raw(self, frame: str | bytes) -> None:
+    async def send_frame(self, frame: str | bytes) -> None:
         """Send a frame."""
         await self.socket.send(frame)
 
-    async def hear(self, seconds: float = SECONDS) -> dict[str, Any]:
+    async def receive(self, seconds: float = WAIT_SECONDS) -> dict[str, Any]:
         """Return the next message; every frame is text."""
         frame = await asyncio.wait_for(self.socket.recv(), seconds)
         assert isinstance(frame, str)
         message: dict[str, Any] = orjson.loads(frame)
         return message
 
-    async def silent(self, seconds: float = 0.5) -> bool:
-        """Tell whether nothing comes for a while."""
+    async def is_silent(self, seconds: float = 0.5) -> bool:
+        """Return True if no message arrives for a while."""
         try:
-            await self.hear(seconds)
+            await self.receive(seconds)
         except TimeoutError:
             return True
         return False
 
     async def init(self, token: str | None = None) -> None:
-        """Say who one is, and be known."""
-        await self.say("connection_init", payload={"Authorization": f"Bearer {token}"} if token else None)
-        assert await self.hear() == {"type": "connection_ack"}
+        """Initialise the connection, with a token if any, and expect the acknowledgement."""
+        await self.send("connection_init", payload={"Authorization": f"Bearer {token}"} if token else None)
+        assert await self.receive() == {"type": "connection_ack"}
 
     async def subscribe(self, query: str, name: str = "1", **variables: Any) -> None:
-        """Ask for an operation."""
-        await self.say("subscribe", name, {"query": query, "variables": variables})
+        """Start an operation."""
+        await self.send("subscribe", name, {"query": query, "variables": variables})
 
     async def next(self, name: str = "1") -> Any:
-        """Return the data of the next answer, which has no errors."""
-        message = await self.hear()
+        """Return the data of the next result, which must have no errors."""
+        message = await self.receive()
         assert (message["type"], message["id"]) == ("next", name), message
         assert "errors" not in message["payload"], message
         return message["payload"]["data"]
 
     async def error(self, name: str = "1") -> str:
         """Return the code of the error that ends an operation."""
-        message = await self.hear()
+        message = await self.receive()
         assert (message["type"], message["id"]) == ("error", name), message
         code: str = message["payload"][0]["extensions"]["code"]
         return code
 
-    async def closed(self) -> tuple[int, str]:
-        """Return the code and the reason of the close frame; what comes before it is dropped."""
+    async def close_frame(self) -> tuple[int, str]:
+        """Return the code and reason of the close frame, discarding earlier messages."""
         with suppress(ConnectionClosed):
             while True:
-                await asyncio.wait_for(self.socket.recv(), SECONDS)
+                await asyncio.wait_for(self.socket.recv(), WAIT_SECONDS)
         code = self.socket.close_code
         assert code is not None
         return code, self.socket.close_reason or ""
 
 
 @asynccontextmanager
-async def connected(
-    place: Place | str, token: str | None = None, *, known: bool = True, **more: Any
-) -> AsyncIterator[Client]:
-    """Connect, and be known unless the test is about that."""
-    address = place if isinstance(place, str) else place.address
+async def connect_client(
+    api: ApiServer | str, token: str | None = None, *, init: bool = True, **more: Any
+) -> AsyncIterator[WebsocketClient]:
+    """Connect, and initialise the connection unless `init` is false."""
+    address = api if isinstance(api, str) else api.address
     options: dict[str, Any] = {"subprotocols": [Subprotocol(SUBPROTOCOL)], "max_size": 2**24, "proxy": None}
     async with connect(f"ws://{address}/graphql", **(options | more)) as socket:
-        client = Client(socket)
-        if known:
+        client = WebsocketClient(socket)
+        if init:
             await client.init(token)
         yield client
 
 
 @asynccontextmanager
-async def process(settings: Settings, log: Path, **changed: Any) -> AsyncIterator[Process]:
-    """Run `commonweal serve` as a process of its own; what still runs at the end is killed by its own id."""
+async def run_process(settings: Settings, log: Path, **changed: Any) -> AsyncIterator["Process"]:
+    """Run `commonweal serve` as a separate process, and kill it at the end if it still runs."""
     named = {
         "port": 0,
         "database_url": settings.database_url,
@@ -173,7 +171,7 @@ async def process(settings: Settings, log: Path, **changed: Any) -> AsyncIterato
         )
     try:
         assert running.stdout is not None
-        async with asyncio.timeout(2 * SECONDS):
+        async with asyncio.timeout(2 * WAIT_SECONDS):
             while (line := (await running.stdout.readline()).decode()) and "http://" not in line:
                 pass
         assert line, f"see {log}"
@@ -191,7 +189,7 @@ class Process:
     address: str
     running: asyncio.subprocess.Process
 
-    async def end(self) -> int:
-        """Ask it to end; return its exit code."""
+    async def stop(self) -> int:
+        """Terminate the process and return its exit code."""
         self.running.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.running.wait(), SECONDS)
+        return await asyncio.wait_for(self.running.wait(), WAIT_SECONDS)

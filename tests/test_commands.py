@@ -1,4 +1,4 @@
-"""The command line: what it does, what it prints, and how it says no."""
+"""The command line: effects, output and errors."""
 
 import io
 import subprocess
@@ -14,12 +14,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from models import new_id
 from schema.__main__ import main
-from services.database import engine
+from services.database import catalogue
 from services.ledger import ecb_rates
-from services.open_collective.csv_reader import REQUIRED
-from tests.conftest import Database, Server
+from services.open_collective.csv_reader import REQUIRED_COLUMNS
+from tests.conftest import Database, MakeDatabase, Server, create_database, drop_database
 
 Run = Callable[..., int]
 HEADER = "Date,USD,JPY,XXX,\n"
@@ -27,25 +26,16 @@ HEADER = "Date,USD,JPY,XXX,\n"
 
 @pytest.fixture(scope="module")
 def database(server: Server) -> Iterator[Database]:
-    """Return a database that starts empty, without tables, and serves all tests of this file."""
-    name = f"commands_{new_id().hex[-12:]}"
-    engine.create_database(server.url, name)
-    yield Database(name, server.database_url(name), server.database_url(name, role=engine.APP_ROLE))
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
-@pytest.fixture
-def owner(database: Database) -> Iterator[psycopg.Connection[Any]]:
-    """Return a connection of the tables' owner."""
-    with psycopg.connect(database.owner_url, autocommit=True) as connection:
-        yield connection
+    """Return a database without tables that all tests of this file share."""
+    database = create_database(server)
+    yield database
+    drop_database(server, database.name)
 
 
 @pytest.fixture
 def run(database: Database, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return the command line on that database; settings are given by name."""
-    monkeypatch.setattr(ecb_rates, "packaged", lambda: archive("2026-01-02,1.1,150,N/A,\n"))
+    """Return a runner of the command line on the database; settings are keyword arguments."""
+    monkeypatch.setattr(ecb_rates, "read_packaged_history", lambda: archive("2026-01-02,1.1,150,N/A,\n"))
 
     def run(*arguments: str, **settings: str) -> int:
         urls = {"database_url": database.app_url, "owner_database_url": database.owner_url}
@@ -90,21 +80,45 @@ def published(content: bytes, *, status: int = 200) -> Iterator[str]:
 
 def rates(owner: psycopg.Connection[Any]) -> int:
     """Return how many rates of the bank are stored."""
-    found = owner.execute("SELECT count(*) FROM fx_rate WHERE source = 'ECB'").fetchone()
-    assert found is not None
-    return int(found[0])
+    count = owner.execute("SELECT count(*) FROM fx_rate WHERE source = 'ECB'").fetchone()
+    assert count is not None
+    return int(count[0])
 
 
-def test_migrate_makes_an_empty_database_ready_and_does_nothing_twice(
+def test_migrate_prepares_an_empty_database_and_is_idempotent(
     run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert [run("migrate"), run("migrate")] == [0, 0]
-    assert capsys.readouterr().out == "The database is at the newest version\n" * 2
+    assert capsys.readouterr().out == "The database is at the latest version\n" * 2
     assert rates(owner) == 2
     assert owner.execute("SELECT slug FROM collective").fetchall() == [("commonweal",)]
 
 
-def test_admin_makes_an_address_an_admin_of_the_platform_once(
+def test_migrate_check_names_what_differs(
+    run: Run, make_database: MakeDatabase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = make_database()
+    urls = {"database_url": database.app_url, "owner_database_url": database.owner_url}
+    assert run("migrate", "--check", **urls) == 0
+    assert capsys.readouterr().out == "The database is as this version expects it\n"
+    with psycopg.connect(database.owner_url) as connection:
+        connection.execute("ALTER TABLE posting DISABLE TRIGGER posting_guard")
+    assert run("migrate", "--check", **urls) == 1
+    assert "table posting: trigger posting_guard is disabled" in capsys.readouterr().out
+    assert run("serve", **urls) == 1
+    assert "table posting: trigger posting_guard is disabled" in capsys.readouterr().err
+
+
+def test_the_catalogue_is_written_from_a_new_database(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = catalogue.CATALOGUE_FILE.read_text()
+    monkeypatch.setattr(catalogue, "CATALOGUE_FILE", tmp_path / "catalogue.txt")
+    assert run("migrate", "--write-catalogue") == 0
+    assert catalogue.CATALOGUE_FILE.read_text() == committed
+
+
+def test_the_admin_command_makes_an_address_a_platform_admin_once(
     run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert [run("migrate"), run("admin", "Ada@Commonweal.test"), run("admin", "ada@commonweal.test")] == [
@@ -117,10 +131,10 @@ def test_admin_makes_an_address_an_admin_of_the_platform_once(
     ).fetchall()
     assert roles == [("ADMIN", None)]
     assert run("admin", "nobody") == 1
-    assert "This is not an email address" in capsys.readouterr().err
+    assert "Enter an email address." in capsys.readouterr().err
 
 
-def test_the_demo_world_is_not_for_data_nor_for_production(
+def test_the_demo_is_refused_beside_data_and_in_production(
     run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("admin", "ada@commonweal.test") == 0
@@ -133,7 +147,7 @@ def test_the_demo_world_is_not_for_data_nor_for_production(
     assert owner.execute("SELECT count(*) FROM collective").fetchone() == before
 
 
-def test_fx_refresh_adds_what_is_new_and_only_that(
+def test_fx_refresh_adds_only_new_rates(
     run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("migrate") == 0
@@ -174,7 +188,7 @@ BROKEN |= {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_history_is_refused_in_words_and_nothing_is_stored(
+def test_a_broken_rate_history_is_refused_and_nothing_is_stored(
     run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     assert run("migrate") == 0
@@ -188,7 +202,7 @@ def test_a_broken_history_is_refused_in_words_and_nothing_is_stored(
     assert rates(owner) == before
 
 
-def test_a_history_that_cannot_be_read_is_said_in_words(
+def test_an_unreadable_rate_history_is_reported(
     run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with published(b"gone", status=404) as missing:
@@ -199,7 +213,7 @@ def test_a_history_that_cannot_be_read_is_said_in_words(
             assert said.count("\n") == 1
 
 
-def test_audit_says_by_its_exit_code_whether_a_promise_is_broken(
+def test_the_exit_code_of_audit_tells_if_there_are_violations(
     run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("migrate") == 0
@@ -216,17 +230,17 @@ def test_audit_says_by_its_exit_code_whether_a_promise_is_broken(
     assert run("audit") == 0
 
 
-def test_importing_a_broken_file_names_its_line(
+def test_importing_a_broken_file_names_the_line(
     run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert run("migrate") == 0
     broken = tmp_path / "broken.csv"
-    broken.write_text(",".join(REQUIRED) + "\nyesterday" + "," * (len(REQUIRED) - 1) + "\n")
+    broken.write_text(",".join(REQUIRED_COLUMNS) + "\nyesterday" + "," * (len(REQUIRED_COLUMNS) - 1) + "\n")
     before = owner.execute("SELECT count(*) FROM collective").fetchone()
-    asked = ("--host", "commonweal", "--collective", "webpack")
-    assert run("import", "open-collective", str(broken), *asked) == 1
+    request = ("--host", "commonweal", "--collective", "webpack")
+    assert run("import", "open-collective", str(broken), *request) == 1
     assert "Line 2, " in capsys.readouterr().err
-    assert run("import", "open-collective", str(tmp_path / "none.csv"), *asked) == 1
+    assert run("import", "open-collective", str(tmp_path / "none.csv"), *request) == 1
     assert "cannot be read" in capsys.readouterr().err
     assert owner.execute("SELECT count(*) FROM collective").fetchone() == before
 
@@ -241,9 +255,7 @@ def test_a_wrong_setting_or_command_is_named(run: Run, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("command", ["migrate", "demo", "audit"])
-def test_a_database_that_is_not_there_is_said_in_words(
-    run: Run, capsys: pytest.CaptureFixture[str], command: str
-) -> None:
+def test_a_missing_database_is_reported(run: Run, capsys: pytest.CaptureFixture[str], command: str) -> None:
     nowhere = "postgresql://nobody@127.0.0.1:1/nowhere"
     assert run(command, database_url=nowhere, owner_database_url=nowhere) == 1
     said = capsys.readouterr().err

@@ -53,13 +53,13 @@ SAME = {
 
 @asynccontextmanager
 async def loaded(make_database: Callable[[], Database]) -> AsyncIterator[World]:
-    """Load the demo world into a database of its own."""
+    """Load the demo world into a separate database."""
     database = make_database()
-    engine = database_engine.connect(database.settings)
-    world = World(database.settings, database_engine.sessions(engine))
+    engine = database_engine.create_pool(database.settings)
+    world = World(database.settings, database_engine.session_factory(engine))
     try:
         async with world.sessions() as session, session.begin():
-            world.platform = await platform_policy.ensure(session)
+            world.platform = await platform_policy.ensure_platform(session)
         await demo_world.load(world.sessions, world.settings)
         yield world
     finally:
@@ -84,24 +84,24 @@ async def rows(world: World, statement: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("slug", COLLECTIVES)
-async def test_a_collective_is_there_as_it_should_be(world: World, slug: str) -> None:
+async def test_demo_collectives_exist_as_documented(world: World, slug: str) -> None:
     query = "query($s: String!) { collective(slug: $s) { type currency host { slug } } }"
-    found = (await world.ask(query, s=slug))["collective"]
-    host = found["host"]["slug"] if found["host"] else None
-    assert (found["type"], found["currency"], host) == COLLECTIVES[slug]
+    collective = (await world.query(query, s=slug))["collective"]
+    host = collective["host"]["slug"] if collective["host"] else None
+    assert (collective["type"], collective["currency"], host) == COLLECTIVES[slug]
 
 
-async def test_a_collective_keeps_yen(world: World) -> None:
+async def test_a_demo_collective_has_yen(world: World) -> None:
     assert await rows(world, "SELECT slug FROM collective WHERE currency = 'JPY'")
 
 
 @pytest.mark.parametrize("name", SIGN_INS)
-async def test_everybody_signs_in_with_oc(world: World, name: str) -> None:
-    given = {"email": f"{name}@commonweal.test", "password": "oc"}
-    done = (await world.ask(SIGN_IN, i=given))["signIn"]
-    assert done["errors"] == []
+async def test_demo_users_sign_in_with_oc(world: World, name: str) -> None:
+    arguments = {"email": f"{name}@commonweal.test", "password": "oc"}
+    sign_in = (await world.query(SIGN_IN, i=arguments))["signIn"]
+    assert sign_in["errors"] == []
     query = "{ me { slug memberOf(role: [ADMIN]) { nodes { collective { slug type } } } } }"
-    me = (await world.ask(query, by=done["session"]["token"]))["me"]
+    me = (await world.query(query, by=sign_in["session"]["token"]))["me"]
     admin_of = [c["slug"] for node in me["memberOf"]["nodes"] if (c := node["collective"])["type"] != "EVENT"]
     if name == "admin":
         assert admin_of == ["commonweal"]
@@ -111,18 +111,18 @@ async def test_everybody_signs_in_with_oc(world: World, name: str) -> None:
         assert me["slug"] == name
 
 
-async def test_every_status_but_failed_is_there(world: World) -> None:
-    found = {status for (status,) in await rows(world, 'SELECT DISTINCT status FROM "order"')}
-    assert found == {*OrderStatus} - {OrderStatus.FAILED}
+async def test_demo_orders_have_every_status_but_failed(world: World) -> None:
+    results = {status for (status,) in await rows(world, 'SELECT DISTINCT status FROM "order"')}
+    assert results == {*OrderStatus} - {OrderStatus.FAILED}
 
 
-async def test_the_worked_example_is_there_to_the_cent(world: World) -> None:
+async def test_the_worked_example_is_exact_to_the_cent(world: World) -> None:
     query = """{ orders(filter: {from: {slug: "webpack"}, to: {slug: "wwcodeberlin"}}) { nodes {
         transactions { toHostAmount { minorUnits } toCollectiveAmount { minorUnits }
         fromCollectiveAmount { minorUnits } paymentProcessorFeeInHostCurrency { minorUnits } } } } }"""
-    (order,) = (await world.ask(query))["orders"]["nodes"]
-    (found,) = order["transactions"]
-    figures = {name: int(amount["minorUnits"]) for name, amount in found.items()}
+    (order,) = (await world.query(query))["orders"]["nodes"]
+    (transactions,) = order["transactions"]
+    figures = {name: int(amount["minorUnits"]) for name, amount in transactions.items()}
     assert figures == {
         "toHostAmount": 10544,
         "toCollectiveAmount": 8684,
@@ -131,11 +131,11 @@ async def test_the_worked_example_is_there_to_the_cent(world: World) -> None:
     }
 
 
-async def test_the_books_are_clean(world: World) -> None:
-    await world.audit_is_clean()
+async def test_the_ledger_of_the_demo_is_clean(world: World) -> None:
+    await world.assert_clean_ledger()
 
 
-async def test_no_mail_waits_and_none_keeps_a_token(world: World) -> None:
+async def test_no_demo_mail_is_queued_and_none_contains_a_token(world: World) -> None:
     assert (
         await rows(world, "SELECT id FROM outbox WHERE delivered_at IS NULL OR payload::text <> '{}'") == []
     )
@@ -143,13 +143,13 @@ async def test_no_mail_waits_and_none_keeps_a_token(world: World) -> None:
 
 
 @pytest.mark.parametrize("table", SAME)
-async def test_it_is_the_same_every_time(two: tuple[World, World], table: str) -> None:
+async def test_the_demo_is_reproducible(two: tuple[World, World], table: str) -> None:
     first, second = await asyncio.gather(*(rows(world, SAME[table]) for world in two))
     assert first
     assert first == second
 
 
-async def test_it_is_not_loaded_twice(world: World) -> None:
+async def test_the_demo_is_not_loaded_twice(world: World) -> None:
     before = await world.fingerprint()
     with pytest.raises(Conflict, match="has data"):
         await demo_world.load(world.sessions, world.settings)
@@ -170,25 +170,25 @@ async def test_the_four_organizations_have_their_admins(
 ) -> None:
     query = """query($s: String!) { collective(slug: $s) { type name
         members(role: [ADMIN]) { nodes { member { name } } } } }"""
-    found = (await world.ask(query, s=slug))["collective"]
-    assert (found["type"], found["name"]) == (kind, name)
-    assert sorted(node["member"]["name"] for node in found["members"]["nodes"]) == admins
+    collective = (await world.query(query, s=slug))["collective"]
+    assert (collective["type"], collective["name"]) == (kind, name)
+    assert sorted(node["member"]["name"] for node in collective["members"]["nodes"]) == admins
 
 
 @pytest.mark.parametrize("slug", volunteers.PEOPLE)
 async def test_the_eight_people_sign_in_with_oc(world: World, slug: str) -> None:
-    given = {"email": f"{slug.replace('-', '_')}@opencurrents.com", "password": "oc"}
-    done = (await world.ask(SIGN_IN, i=given))["signIn"]
-    assert done["errors"] == []
-    assert done["user"]["slug"] == slug
+    arguments = {"email": f"{slug.replace('-', '_')}@opencurrents.com", "password": "oc"}
+    sign_in = (await world.query(SIGN_IN, i=arguments))["signIn"]
+    assert sign_in["errors"] == []
+    assert sign_in["user"]["slug"] == slug
 
 
-async def test_projects_requests_offers_and_redemptions_are_as_many_as_openCurrents_has(world: World) -> None:  # noqa: N802 - a name
+async def test_projects_requests_offers_and_redemptions_are_as_many_as_in_opencurrents(world: World) -> None:
     assert await rows(world, "SELECT count(*) FROM collective WHERE slug LIKE 'lets-%'") == [(10,)]
     events = "SELECT count(*) FROM collective WHERE type = 'EVENT' AND name LIKE 'Let''s %'"
     assert 1 <= await world.scalar(events) <= 20
-    asked = "SELECT status, count(*) FROM \"order\" WHERE type = 'HOURS' AND event_id IS NULL GROUP BY 1"
-    assert await rows(world, asked) == [("PAID", 10), ("PENDING", 10), ("REJECTED", 10)]
+    request = "SELECT status, count(*) FROM \"order\" WHERE type = 'HOURS' AND event_id IS NULL GROUP BY 1"
+    assert await rows(world, request) == [("PAID", 10), ("PENDING", 10), ("REJECTED", 10)]
     offers = "SELECT c.slug, array_agg(o.item ORDER BY o.item) FROM offer o JOIN collective c ON c.id ="
     assert await rows(world, offers + " o.business_id GROUP BY 1") == [
         (slug, ["All products", "Jun", "Kombucha"]) for slug in ("consciousbiz", "greenbiz")
@@ -209,7 +209,7 @@ async def test_a_redemption_of_the_demo_moved_its_currents_once(world: World) ->
     assert await rows(world, doubled) == []
 
 
-async def test_there_were_people_at_events_and_there_are_some_to_come(world: World) -> None:
+async def test_the_demo_has_past_and_coming_events(world: World) -> None:
     assert await world.scalar("SELECT count(*) FROM attendance") > 0
     registered = """SELECT count(*) FROM member m JOIN collective e ON e.id = m.collective_id
         WHERE m.role = 'ATTENDEE' AND e.starts_at > now()"""

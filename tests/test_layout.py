@@ -1,4 +1,4 @@
-"""What the repository and the installed packages must and must not hold."""
+"""Required and forbidden content of the repository and of installed packages."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ OURS = ("schema", "resolvers", "dataloaders", "services", "models")
 
 
 def tracked() -> list[Path]:
-    """Return the files that git keeps."""
+    """Return the tracked files."""
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
         pytest.skip("not a git repository")
@@ -25,31 +25,31 @@ def tracked() -> list[Path]:
 
 
 def lines() -> list[tuple[str, str]]:
-    """Return every line of text that git keeps, each with its place."""
-    found = []
+    """Return every line of the tracked text files, with its location."""
+    results = []
     for path in tracked():
         try:
             text = path.read_text()
         except UnicodeDecodeError:
             continue
         name = path.relative_to(ROOT)
-        found += [(f"{name}:{number}", line) for number, line in enumerate(text.splitlines(), 1)]
-    return found
+        results += [(f"{name}:{number}", line) for number, line in enumerate(text.splitlines(), 1)]
+    return results
 
 
 def matching(pattern: str, *, but: str = "") -> list[str]:
-    """Return the places whose line matches; this file, which names the patterns, is none."""
-    wanted, spared = re.compile(pattern), re.compile(but or r"(?!)")
+    """Return the matching lines with their locations, except those of this file."""
+    expected, spared = re.compile(pattern), re.compile(but or r"(?!)")
     here = Path(__file__).name
     return [
         f"{place}: {line.strip()[:120]}"
         for place, line in lines()
-        if wanted.search(line) and not spared.search(line) and here not in place
+        if expected.search(line) and not spared.search(line) and here not in place
     ]
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_no_other_distribution_installs_a_package_of_our_names(name: str) -> None:
+def test_no_other_distribution_installs_a_package_with_our_names(name: str) -> None:
     assert set(metadata.packages_distributions().get(name, [])) <= {"commonweal"}
     others = [
         f"{distribution.name}: {file}"
@@ -71,20 +71,20 @@ def test_every_setting_is_documented_with_its_meaning() -> None:
     assert missing == []
 
 
-def test_no_page_names_a_setting_that_is_not() -> None:
+def test_the_docs_name_only_existing_settings() -> None:
     known = {f"COMMONWEAL_{entry.name.upper()}" for entry in fields(Settings)} | {
         "COMMONWEAL_TEST_SERVER_URLS"
     }
     named = {
-        found
+        result
         for place, line in lines()
         if place.startswith(("docs/", "README", "Makefile", ".ci"))
-        for found in re.findall(r"COMMONWEAL_[A-Z_]*[A-Z]", line)
+        for result in re.findall(r"COMMONWEAL_[A-Z_]*[A-Z]", line)
     }
     assert named - known == set()
 
 
-def test_no_file_names_a_place_of_one_machine() -> None:
+def test_no_file_contains_a_path_of_one_machine() -> None:
     assert matching(r"(?<![\w.])/(work|root|home|Users)/\w") == []
 
 
@@ -93,10 +93,10 @@ def test_no_file_names_a_registry() -> None:
     assert matching(hosts, but=r"--no-emit-index-url") == []
 
 
-def test_nothing_is_left_to_do() -> None:
+def test_no_file_contains_a_todo() -> None:
     assert matching(r"\b(TODO|FIXME|XXX:|HACK)\b") == []
 
 
-def test_no_secret_or_built_file_is_kept() -> None:
+def test_no_secret_or_built_file_is_tracked() -> None:
     built = re.compile(r"(__pycache__|\.pyc$|(^|/)\.env|\.pem$|(^|/)dist/|node_modules|\.venv)")
     assert [path.name for path in tracked() if built.search(str(path.relative_to(ROOT)))] == []

@@ -1,4 +1,4 @@
-"""The server as a process of its own: what it lives through, and how it ends."""
+"""The server as a process: failures it survives, and its shutdown."""
 
 import os
 import signal
@@ -17,9 +17,8 @@ import pytest
 
 from models import new_id
 from schema.cli import commands
-from services.core.settings import Settings
 from services.database import engine as database_engine
-from tests.conftest import Database, Server
+from tests.conftest import Database, Server, create_database, drop_database
 from tests.factories import Person, World
 
 SECONDS = 30
@@ -37,8 +36,8 @@ def until(holds: Callable[[], object], *, seconds: float = SECONDS) -> Any:
     """Return what holds as soon as it does."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        if found := holds():
-            return found
+        if result := holds():
+            return result
         time.sleep(0.01)
     raise AssertionError("it did not come to hold")
 
@@ -52,14 +51,14 @@ class Api:
     log: Path
 
     def post(self, query: str, *, by: Person | None = None, **variables: Any) -> dict[str, Any]:
-        """Ask, and return the answer's body."""
+        """Send an operation and return the response body."""
         headers = {"Authorization": f"Bearer {by.token}"} if by else {}
         body = {"query": query, "variables": variables}
         answer: dict[str, Any] = httpx.post(self.url, json=body, headers=headers, timeout=SECONDS).json()
         return answer
 
-    def ask(self, query: str, *, by: Person | None = None, **variables: Any) -> dict[str, Any]:
-        """Ask what has no top-level errors, and return the data."""
+    def query(self, query: str, *, by: Person | None = None, **variables: Any) -> dict[str, Any]:
+        """Send an operation without top-level errors and return its data."""
         body = self.post(query, by=by, **variables)
         assert "errors" not in body, (body, self.log.read_text()[-3000:])
         data: dict[str, Any] = body["data"]
@@ -70,7 +69,7 @@ class Api:
         return httpx.get(self.url.replace("/graphql", path), timeout=SECONDS).status_code
 
     def end(self) -> int:
-        """Ask the process to end; return its exit code."""
+        """Terminate the process and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(SECONDS)
 
@@ -85,7 +84,7 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def launch(**settings: object) -> subprocess.Popen[str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("COMMONWEAL_")}
-        given = {f"COMMONWEAL_{name.upper()}": str(value) for name, value in settings.items()}
+        arguments = {f"COMMONWEAL_{name.upper()}": str(value) for name, value in settings.items()}
         log = tmp_path / f"{len(processes)}.log"
         with log.open("w") as errors:
             process = subprocess.Popen(
@@ -93,7 +92,7 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=kept | {"COMMONWEAL_PORT": "0"} | given,
+                env=kept | {"COMMONWEAL_PORT": "0"} | arguments,
             )
         processes.append(process)
         return process
@@ -136,35 +135,24 @@ def listening(process: subprocess.Popen[str], log: Path) -> Api:
 @pytest.fixture(scope="module")
 async def prepared(server: Server, template: str) -> str:
     """Return the name of a database with the packaged exchange rates."""
-    name = f"prepared_{new_id().hex[-12:]}"
-    database_engine.create_database(server.url, name, template=template)
-    owner, app = server.database_url(name), server.database_url(name, role=database_engine.APP_ROLE)
-    await commands.prepare(Settings(database_url=app, owner_database_url=owner))
-    return name
+    database = create_database(server, template=template)
+    await commands.prepare_database(database.settings)
+    return database.name
 
 
 @pytest.fixture
 def database(server: Server, prepared: str) -> Iterator[Database]:
-    """Return a database of the test's own, ready for a server."""
-    name = f"test_{new_id().hex[-12:]}"
-    database_engine.create_database(server.url, name, template=prepared)
-    yield Database(name, server.database_url(name), server.database_url(name, role=database_engine.APP_ROLE))
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
-@pytest.fixture
-def owner(database: Database) -> Iterator[psycopg.Connection[Any]]:
-    """Return a connection of the tables' owner."""
-    with psycopg.connect(database.owner_url, autocommit=True) as connection:
-        yield connection
+    """Return a database for this test alone, ready for a server."""
+    database = create_database(server, template=prepared)
+    yield database
+    drop_database(server, database.name)
 
 
 @pytest.fixture
 async def world(database: Database) -> AsyncIterator[World]:
     """Return the world in that database; it keeps no connection open."""
-    engine = database_engine.connect(database.settings)
-    world = await World.create(database.settings, database_engine.sessions(engine))
+    engine = database_engine.create_pool(database.settings)
+    world = await World.create(database.settings, database_engine.session_factory(engine))
     await engine.dispose()
     yield world
     await engine.dispose()
@@ -183,30 +171,30 @@ def orders(owner: psycopg.Connection[Any]) -> list[str]:
 def cut(server: Server, database: Database) -> int:
     """End every connection to the database; return how many there were."""
     with psycopg.connect(server.url, autocommit=True) as connection:
-        found = connection.execute(
+        count = connection.execute(
             "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE datname = %s",
             [database.name],
         ).fetchone()
-    assert found is not None
-    return int(found[0])
+    assert count is not None
+    return int(count[0])
 
 
-def test_queries_and_mutations_go_on_when_the_database_drops_its_connections(
+def test_operations_continue_after_the_database_drops_connections(
     server: Server, database: Database, world: World, start: Start
 ) -> None:
     api = start(database, pool_size=4, outbox_interval_ms=60_000)
     for _ in range(3):
         with ThreadPoolExecutor(8) as pool:
-            assert all(pool.map(lambda _: api.ask(CURRENCIES), range(16)))
+            assert all(pool.map(lambda _: api.query(CURRENCIES), range(16)))
         assert cut(server, database) >= 2
         with ThreadPoolExecutor(8) as pool:
-            assert all(pool.map(lambda _: api.ask(CURRENCIES), range(16)))
+            assert all(pool.map(lambda _: api.query(CURRENCIES), range(16)))
         cut(server, database)
-        added = api.ask(ADD_FUNDS, by=world.admin, i=funds("1.00"))["addFunds"]
+        added = api.query(ADD_FUNDS, by=world.admin, i=funds("1.00"))["addFunds"]
         assert (added["errors"], added["order"]["status"]) == ([], "PAID")
 
 
-def test_a_database_that_is_away_is_a_masked_fault_and_is_found_again(
+def test_an_unavailable_database_is_a_masked_error_until_it_returns(
     server: Server, database: Database, start: Start
 ) -> None:
     api = start(database)
@@ -220,12 +208,12 @@ def test_a_database_that_is_away_is_a_masked_fault_and_is_found_again(
     assert [error["extensions"]["code"] for error in body["errors"]] == ["INTERNAL_SERVER_ERROR"]
     assert database.name not in str(body)
     assert away == (503, 200)
-    assert api.ask(CURRENCIES)
+    assert api.query(CURRENCIES)
     assert api.status("/readyz") == 200
 
 
 def slowed(owner: psycopg.Connection[Any], seconds: float) -> None:
-    """Make reading the currencies slow."""
+    """Make reads of the currencies slow."""
     owner.execute("ALTER TABLE currency RENAME TO currency_rows")
     owner.execute(
         f"CREATE VIEW currency AS SELECT rows.* FROM currency_rows rows, (SELECT pg_sleep({seconds})) AS nap"
@@ -233,7 +221,7 @@ def slowed(owner: psycopg.Connection[Any], seconds: float) -> None:
     owner.execute("GRANT SELECT ON currency TO commonweal_app")
 
 
-def test_a_slow_statement_is_cancelled_and_a_lock_is_not_waited_for_long(
+def test_slow_statements_and_lock_waits_are_cancelled(
     database: Database, world: World, owner: psycopg.Connection[Any], start: Start
 ) -> None:
     slowed(owner, 60)
@@ -248,28 +236,28 @@ def test_a_slow_statement_is_cancelled_and_a_lock_is_not_waited_for_long(
     with owner.transaction():
         owner.execute("SELECT FROM collective WHERE is_platform FOR UPDATE")
         query = "mutation($i: ArchiveCollectiveInput!) { archiveCollective(input: $i) { errors { code } } }"
-        kept = api.ask(query, by=world.admin, i={"collective": {"slug": "commonweal"}})
+        kept = api.query(query, by=world.admin, i={"collective": {"slug": "commonweal"}})
     assert kept == {"archiveCollective": {"errors": [{"code": "CONFLICT"}]}}
-    assert api.ask("{ me { slug } }", by=world.admin) == {"me": {"slug": "platform-admin"}}
+    assert api.query("{ me { slug } }", by=world.admin) == {"me": {"slug": "platform-admin"}}
 
 
-def test_a_request_that_runs_is_answered_before_the_process_ends(
+def test_a_running_request_is_answered_before_the_process_stops(
     database: Database, owner: psycopg.Connection[Any], start: Start
 ) -> None:
     slowed(owner, 1)
     api = start(database)
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(api.ask, CURRENCIES)
+        request = pool.submit(api.query, CURRENCIES)
         until(lambda: owner.execute(RUNNING).fetchone() == (1,))
         assert api.end() == 0
-        assert asked.result(SECONDS)["currencies"]
+        assert request.result(SECONDS)["currencies"]
     with pytest.raises(httpx.ConnectError):
         api.post(CURRENCIES)
 
 
-def test_sigterm_ends_the_server_and_its_own_database(tmp_path: Path, start: Start) -> None:
+def test_sigterm_stops_the_server_and_its_embedded_database(tmp_path: Path, start: Start) -> None:
     api = start(data_dir=tmp_path / "data")
-    assert api.ask('{ collective(slug: "commonweal") { type } }') == {"collective": {"type": "NONPROFIT"}}
+    assert api.query('{ collective(slug: "commonweal") { type } }') == {"collective": {"type": "NONPROFIT"}}
     postmaster = tmp_path / "data" / "postgresql" / "postmaster.pid"
     assert postmaster.exists()
     assert api.end() == 0
@@ -289,54 +277,54 @@ def test_two_servers_start_at_once_on_an_empty_database_and_share_it(
     mailed = "SELECT payload->>'token' FROM outbox WHERE recipient = %s"
     for writer, reader in (apis, apis[::-1]):
         email = f"{new_id()}@commonweal.test"
-        given = {"email": email, "name": "A", "password": "long enough"}
-        assert writer.ask(sign_up, i=given) == {"signUp": {"errors": []}}
+        arguments = {"email": email, "name": "A", "password": "long enough"}
+        assert writer.query(sign_up, i=arguments) == {"signUp": {"errors": []}}
         with psycopg.connect(owner) as connection:
             (token,) = connection.execute(mailed, [email]).fetchone() or ()
-        made = reader.ask(verify, i={"token": token})["verifyEmail"]
-        read = writer.ask("query($id: ID!) { node(id: $id) { id } }", id=made["user"]["id"])
-        assert (made["errors"], read["node"]) == ([], {"id": made["user"]["id"]})
+        verify_email = reader.query(verify, i={"token": token})["verifyEmail"]
+        read = writer.query("query($id: ID!) { node(id: $id) { id } }", id=verify_email["user"]["id"])
+        assert (verify_email["errors"], read["node"]) == ([], {"id": verify_email["user"]["id"]})
     with psycopg.connect(owner) as connection:
         counts = "SELECT (SELECT count(*) FROM collective WHERE is_platform), (SELECT count(*) FROM fx_rate)"
-        found = connection.execute(counts).fetchone()
-    assert found is not None
-    assert found[0] == 1
-    assert found[1] > 190_000
+        row = connection.execute(counts).fetchone()
+    assert row is not None
+    assert row[0] == 1
+    assert row[1] > 190_000
     assert [api.end() for api in apis] == [0, 0]
 
 
-def test_a_killed_server_leaves_a_whole_order_or_none_and_the_key_finds_it(
+def test_a_killed_server_leaves_a_complete_order_or_none(
     database: Database, world: World, owner: psycopg.Connection[Any], start: Start
 ) -> None:
     second = start(database)
     for number, waits in ((1, True), (2, False)):
         first = start(database)
-        given = funds("5.00", idempotencyKey=f"once-{number}")
+        arguments = funds("5.00", idempotencyKey=f"once-{number}")
         with ThreadPoolExecutor(1) as pool:
-            sent = pool.submit(first.post, ADD_FUNDS, by=world.admin, i=given)
+            sent = pool.submit(first.post, ADD_FUNDS, by=world.admin, i=arguments)
             if waits:
                 until(lambda: orders(owner))
             first.process.kill()
             first.process.wait(SECONDS)
             assert isinstance(sent.exception(SECONDS), httpx.HTTPError | None)
-        again = [second.ask(ADD_FUNDS, by=world.admin, i=given)["addFunds"] for _ in range(2)]
+        again = [second.query(ADD_FUNDS, by=world.admin, i=arguments)["addFunds"] for _ in range(2)]
         assert again[0] == again[1]
         assert (again[0]["errors"], again[0]["order"]["status"]) == ([], "PAID")
         assert orders(owner) == ["PAID"] * number
         balances = "SELECT posted FROM ledger_account WHERE kind = 'BALANCE' AND posted <> 0"
         assert owner.execute(balances).fetchall() == [(500 * number,)]
-    assert second.ask("{ ledgerAudit { isClean } }") == {"ledgerAudit": {"isClean": True}}
+    assert second.query("{ ledgerAudit { isClean } }") == {"ledgerAudit": {"isClean": True}}
 
 
-def test_mails_wait_for_an_unreachable_mail_server_and_nothing_else_does(
+def test_an_unreachable_mail_server_delays_only_mails(
     database: Database, owner: psycopg.Connection[Any], start: Start
 ) -> None:
     api = start(database, smtp_url="smtp://127.0.0.1:1", outbox_interval_ms=50)
     sign_up = "mutation($i: SignUpInput!) { signUp(input: $i) { errors { code } } }"
-    given = {"email": "new@commonweal.test", "name": "New", "password": "long enough"}
-    assert api.ask(sign_up, i=given) == {"signUp": {"errors": []}}
+    arguments = {"email": "new@commonweal.test", "name": "New", "password": "long enough"}
+    assert api.query(sign_up, i=arguments) == {"signUp": {"errors": []}}
     assert until(lambda: owner.execute(TRIED).fetchall()) == [(None, True)]
-    assert api.ask(CURRENCIES)
+    assert api.query(CURRENCIES)
     assert api.end() == 0
 
 

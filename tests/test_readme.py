@@ -1,7 +1,8 @@
-"""What the README and the documents say is true."""
+"""The examples and facts of the README and the documents are true."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -19,30 +20,29 @@ async def test_the_first_queries_of_the_readme_work(
     database: Database, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
     async with sessions() as session, session.begin():
-        await platform_policy.ensure(session)
+        await platform_policy.ensure_platform(session)
     await world.load(sessions, Settings())
     text = (ROOT / "README.md").read_text()
     feed, sign_in, donate = re.findall(r"```graphql\n(.*?)```", text, re.DOTALL)
     curl = re.findall(r"-d '(\{.*?\})'\n", text)
 
-    async def run(query: str, token: str | None = None) -> dict[str, object]:
-        request = unit_of_work.Request(query=query, token=token)
+    async def run(query: str, token: str | None = None) -> Any:
+        request = unit_of_work.OperationRequest(query=query, token=token)
         answer = await unit_of_work.execute(request, sessions=sessions, settings=database.settings)
         assert "errors" not in answer.body, answer
-        data: dict[str, object] = answer.body["data"]
-        return data
+        return answer.body["data"]
 
-    found = await run(feed)
-    assert found["collective"]["name"] == "Webpack"  # type: ignore[index]  # an answer is JSON
-    token = (await run(sign_in))["signIn"]["session"]["token"]  # type: ignore[index]  # as above
-    done = (await run(donate, token))["donate"]
-    assert done["errors"] == []  # type: ignore[index]  # as above
-    assert done["order"]["status"] == "PAID"  # type: ignore[index]  # as above
+    result = await run(feed)
+    assert result["collective"]["name"] == "Webpack"
+    token = (await run(sign_in))["signIn"]["session"]["token"]
+    outcome = (await run(donate, token))["donate"]
+    assert outcome["errors"] == []
+    assert outcome["order"]["status"] == "PAID"
     assert len(curl) == 1
 
 
 def test_every_setting_is_documented() -> None:
-    assert settings.as_markdown() in (ROOT / "docs" / "settings.md").read_text()
+    assert settings.render_markdown() in (ROOT / "docs" / "settings.md").read_text()
 
 
 def test_every_command_of_the_readme_exists() -> None:

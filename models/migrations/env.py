@@ -1,13 +1,16 @@
-"""Alembic's runner: it works on the connection that services.migrations hands it."""
+"""Alembic's runner: it works on the connection that services.database.migrations passes to it."""
 
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 
 import models
 
+BOOKKEEPING = {"repeatable_migration"}
+"""Tables of the migrations themselves, which have no model."""
+
 
 def run() -> None:
-    """Run the migrations on the given connection, or on one of its own to the given URL."""
+    """Run the migrations on the given connection, or on a new one to the given URL."""
     attributes = context.config.attributes
     connection = attributes.get("connection")
     if connection is None:
@@ -17,11 +20,12 @@ def run() -> None:
         _run_on(connection)
 
 
-def _run_on(connection: object) -> None:
+def _run_on(connection: Connection) -> None:
     context.configure(
-        connection=connection,  # type: ignore[arg-type]  # Alembic's attributes are untyped
+        connection=connection,
         target_metadata=models.metadata,
         compare_server_default=False,
+        include_name=lambda name, kind, _: kind != "table" or name not in BOOKKEEPING,
     )
     with context.begin_transaction():
         context.run_migrations()

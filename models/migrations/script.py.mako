@@ -1,8 +1,8 @@
 """${message}."""
 
-import sqlalchemy as sa
-import sqlmodel.sql.sqltypes
 from alembic import op
+
+from models.migrations.sql_files import execute_files
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
@@ -11,5 +11,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Forward only."""
-    ${upgrades if upgrades else "pass"}
+    """${message}."""
+    execute_files(op.get_bind(), f"{revision}.sql")

@@ -1,10 +1,11 @@
-"""What the commands do: each a call into the services, in a database transaction of its own."""
+"""The commands of the command line; each runs in a database transaction of its own."""
 
 import asyncio
 import gc
 import logging
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from datetime import date
@@ -19,13 +20,13 @@ from schema.build import sdl
 from schema.demo import world
 from schema.observability import logs
 from schema.server import uvicorn_server
-from schema.server.app import application
+from schema.server.app import create_application
 from services.access.actor import ANONYMOUS
-from services.access.collective_refs import Ref, named, resolve_one
+from services.access.collective_refs import CollectiveKey, require_collective, resolve_one
 from services.collectives import platform_policy
 from services.core.settings import Settings
+from services.database import catalogue, migrations
 from services.database import engine as database_engine
-from services.database import migrations
 from services.ledger import audit as ledger_audit
 from services.ledger import ecb_rates
 from services.open_collective import importer
@@ -36,10 +37,11 @@ log = logging.getLogger("commonweal")
 
 
 def serve(settings: Settings, *, demo: bool) -> int:
-    """Start the database if it is ours, migrate, load the demo world if asked, and serve until stopped."""
+    """Start the embedded database if needed, migrate, load the demo world if requested, and serve."""
     logs.configure(settings.log_level)
-    with database_engine.located(settings) as located:
-        asyncio.run(prepare(located))
+    with database_engine.provide_database(settings) as located:
+        asyncio.run(prepare_database(located))
+        catalogue.require_current(located.database_url)
         if demo:
             asyncio.run(_demo_if_empty(located))
         _run(located)
@@ -47,19 +49,19 @@ def serve(settings: Settings, *, demo: bool) -> int:
 
 
 def _run(settings: Settings) -> None:
-    # uvicorn raises the signal again once it has shut down; the embedded database is yet to stop then.
+    # uvicorn raises the signal again after its shutdown, when the embedded database has yet to stop.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    server = uvicorn_server.make(application(settings), settings)
-    announced = _Announced(server)
-    _settle_memory()
+    server = uvicorn_server.create_server(create_application(settings), settings)
+    announcing = _AnnouncingServer(server)
+    _tune_garbage_collector()
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(announced.serve())
+        runner.run(announcing.serve())
 
 
-def _settle_memory() -> None:
-    """Let the collector of garbage pass over what lives as long as the process, and come less often.
+def _tune_garbage_collector() -> None:
+    """Exclude long-lived objects from garbage collection, and collect less often.
 
-    A look at the schema and the modules takes a tenth of a second, in which every request waits.
+    Collecting the schema and the modules takes a tenth of a second, during which every request waits.
     """
     build.schema()
     gc.collect()
@@ -67,8 +69,8 @@ def _settle_memory() -> None:
     gc.set_threshold(10_000, 10, 20)
 
 
-class _Announced:
-    """A server that says where it is once it listens."""
+class _AnnouncingServer:
+    """A server that prints its address once it listens."""
 
     def __init__(self, server: uvicorn.Server) -> None:
         self._server = server
@@ -83,13 +85,13 @@ class _Announced:
         await running
 
 
-async def prepare(settings: Settings) -> None:
-    """Migrate, make the platform, and load the exchange rates that the package ships."""
+async def prepare_database(settings: Settings) -> None:
+    """Migrate, create the platform, and load the bundled exchange rates."""
     await asyncio.to_thread(migrations.upgrade, settings.owner_database_url)
     async with _session(settings) as session:
-        await database_engine.alone(session)
-        await platform_policy.ensure(session)
-        await ecb_rates.load(session, ecb_rates.packaged())
+        await database_engine.lock_preparation(session)
+        await platform_policy.ensure_platform(session)
+        await ecb_rates.import_rates(session, ecb_rates.read_packaged_history())
 
 
 @asynccontextmanager
@@ -100,25 +102,49 @@ async def _session(settings: Settings) -> AsyncIterator[AsyncSession]:
 
 @asynccontextmanager
 async def _sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    engine = database_engine.connect(settings)
+    engine = database_engine.create_pool(settings)
     try:
-        yield database_engine.sessions(engine)
+        yield database_engine.session_factory(engine)
     finally:
         await engine.dispose()
 
 
+def check_database(settings: Settings) -> int:
+    """Print how the database differs from the one that this version expects; return 1 if it does."""
+    with database_engine.provide_database(settings) as located:
+        differences = catalogue.find_differences(located.database_url)
+    for difference in differences:
+        print(difference.description)
+    if not differences:
+        print("The database is as this version expects it")
+    return 1 if differences else 0
+
+
+def write_catalogue() -> int:
+    """Write the committed catalogue from a new database on a temporary server."""
+    with (
+        tempfile.TemporaryDirectory(prefix="cw", ignore_cleanup_errors=True) as folder,
+        database_engine.run_embedded_postgres(Path(folder)) as socket_dir,
+    ):
+        url = f"postgresql://postgres@/postgres?host={socket_dir}"
+        migrations.upgrade(url)
+        catalogue.CATALOGUE_FILE.write_text(catalogue.render_catalogue(catalogue.load_catalogue(url)))
+    print(f"Written: {catalogue.CATALOGUE_FILE.name}")
+    return 0
+
+
 async def migrate(settings: Settings) -> int:
-    """Bring the database to the newest version."""
-    with database_engine.located(settings) as located:
-        await prepare(located)
-    print("The database is at the newest version")
+    """Migrate the database to the latest version."""
+    with database_engine.provide_database(settings) as located:
+        await prepare_database(located)
+    print("The database is at the latest version")
     return 0
 
 
 async def demo(settings: Settings) -> int:
     """Load the demo world."""
-    with database_engine.located(settings) as located:
-        await prepare(located)
+    with database_engine.provide_database(settings) as located:
+        await prepare_database(located)
         async with _sessions(located) as sessions:
             await world.load(sessions, located)
     print("The demo world is loaded; every password is `oc`")
@@ -133,9 +159,9 @@ async def _demo_if_empty(settings: Settings) -> None:
 
 
 async def add_admin(settings: Settings, email: str) -> int:
-    """Make a platform admin."""
-    with database_engine.located(settings) as located:
-        await prepare(located)
+    """Make a user an ADMIN of the platform."""
+    with database_engine.provide_database(settings) as located:
+        await prepare_database(located)
         async with _session(located) as session:
             await platform_policy.add_admin(session, email=email)
     print(f"{email} is an ADMIN of the platform; signing up with this address claims the account")
@@ -143,23 +169,23 @@ async def add_admin(settings: Settings, email: str) -> int:
 
 
 async def import_open_collective(settings: Settings, file: Path, *, host: str, collective: str) -> int:
-    """Replay an Open Collective export, with a progress bar."""
-    with database_engine.located(settings) as located:
-        await prepare(located)
+    """Import an Open Collective export, with a progress bar."""
+    with database_engine.provide_database(settings) as located:
+        await prepare_database(located)
         bar = tqdm(unit=" rows", file=sys.stderr, desc=file.name, mininterval=0.2)
 
-        def progress(done: int, of: int) -> None:
-            bar.total = of
-            bar.update(done - bar.n)
+        def progress(rows_done: int, rows_total: int) -> None:
+            bar.total = rows_total
+            bar.update(rows_done - bar.n)
 
         async with _session(located) as session:
-            report = await importer.replay(
+            report = await importer.import_ledger(
                 session, path=file, host_slug=host, collective_slug=collective, progress=progress
             )
         bar.close()
     print(
-        f"{report.rows} rows read, {report.skipped} of them there already; {report.orders} orders, "
-        f"{report.transactions} transactions and {report.counterparts} collectives made; "
+        f"{report.rows} rows read, {report.skipped} already imported; created {report.orders} orders, "
+        f"{report.transactions} transactions and {report.counterparts} collectives; "
         f"balance {report.balance.value} {report.balance.currency}"
     )
     return 0
@@ -168,12 +194,14 @@ async def import_open_collective(settings: Settings, file: Path, *, host: str, c
 async def export_hours(
     settings: Settings, *, nonprofit: str, days: tuple[date, date], file: Path | None
 ) -> int:
-    """Write a nonprofit's approved hours as CSV to a file, or to the standard output."""
-    with database_engine.located(settings) as located:
+    """Write a nonprofit's approved hours as CSV to a file or to standard output."""
+    with database_engine.provide_database(settings) as located:
         async with _session(located) as session:
-            row = named(await resolve_one(session, ANONYMOUS, Ref(slug=nonprofit), name="nonprofit"))
+            row = require_collective(
+                await resolve_one(session, ANONYMOUS, CollectiveKey(slug=nonprofit), name="nonprofit")
+            )
             with file.open("w", newline="") if file else nullcontext(sys.stdout) as out:
-                async for line in hours_csv.lines(
+                async for line in hours_csv.stream_lines(
                     session, nonprofit=row, first_day=days[0], last_day=days[1]
                 ):
                     out.write(line)
@@ -181,35 +209,35 @@ async def export_hours(
 
 
 async def refresh_rates(settings: Settings) -> int:
-    """Add the newest exchange rates."""
-    archive = await asyncio.to_thread(ecb_rates.downloaded, settings.fx_url)
-    with database_engine.located(settings) as located:
-        await prepare(located)
+    """Download and add the latest exchange rates."""
+    archive = await asyncio.to_thread(ecb_rates.download_history, settings.fx_url)
+    with database_engine.provide_database(settings) as located:
+        await prepare_database(located)
         async with _session(located) as session:
-            added = await ecb_rates.load(session, archive, force=True)
+            added = await ecb_rates.import_rates(session, archive, force=True)
     print(f"{added} rates added")
     return 0
 
 
 async def audit(settings: Settings) -> int:
-    """Count violations of the ledger's promises."""
-    with database_engine.located(settings) as located:
+    """Audit the ledger; return 1 if any of its promises is violated."""
+    with database_engine.provide_database(settings) as located:
         async with _session(located) as session:
-            found = await ledger_audit.run(session)
-    for check in found.checks:
+            report = await ledger_audit.run_audit(session)
+    for check in report.checks:
         print(f"{check.violations:>8}  {check.name}")
-    print(f"{found.transactions} transactions, {found.postings} postings read")
-    return 0 if found.is_clean else 1
+    print(f"{report.transactions} transactions, {report.postings} postings read")
+    return 0 if report.is_clean else 1
 
 
 def schema(*, check: bool, write: bool) -> int:
-    """Print the schema, write the committed file, or compare with it."""
+    """Print the schema, write it to the committed file, or compare it with that file."""
     text = sdl()
     if write:
         SDL_FILE.write_text(text)
     elif check:
         if SDL_FILE.read_text() != text:
-            print("schema/schema.graphql is not the schema; run `commonweal schema --write`")
+            print("schema/schema.graphql is out of date; run `commonweal schema --write`")
             return 1
     else:
         print(text, end="")

@@ -1,4 +1,4 @@
-"""Documents that were parsed and validated, kept by their text: never twice the same work."""
+"""The cache of parsed and validated documents, by their text."""
 
 import hashlib
 from collections import OrderedDict
@@ -28,133 +28,133 @@ from graphql.validation.rules.max_introspection_depth_rule import MaxIntrospecti
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
 from schema.documents import document_limits, suggestions, validation
-from schema.documents.text_check import bad_text
+from schema.documents.text_check import find_unstorable
 from schema.observability import metrics
-from schema.types.errors import formatted, shown
+from schema.types.errors import format_error, to_response_error
 from services.core.errors import Problem
 
-MAX_KEPT = 1_000
-MAX_KEPT_BYTES = 600_000
-"""Of text. The syntax tree of a text takes some 50 times as much memory."""
+MAX_ACCEPTED = 1_000
+MAX_ACCEPTED_BYTES = 600_000
+"""Bytes of text. A text's syntax tree takes some 50 times as much memory."""
 MAX_REFUSED = 200
 MAX_REFUSED_BYTES = 1_000_000
 MAX_ERRORS = 5
-"""Of validation; where there are more, it stops."""
+"""Validation stops after so many errors."""
 RULES = tuple(dict.fromkeys((*specified_rules, MaxIntrospectionDepthRule, MaybeNullValidationRule)))
-"""The standard ones, against introspection that never ends, and Strawberry's own for its inputs."""
+"""The standard rules, the limit on introspection depth, and Strawberry's rule for its inputs."""
 
 T = TypeVar("T")
 
 
-class Store(Generic[T]):
-    """The values used last, bounded by their count and by their bytes."""
+class LruCache(Generic[T]):
+    """A cache of the values used last, bounded by their number and their total bytes."""
 
-    def __init__(self, *, count: int, size: int) -> None:
-        """Hold at most `count` values of at most `size` bytes together."""
-        self._count, self._size = count, size
-        self._held: OrderedDict[str, tuple[T, int]] = OrderedDict()
-        self.bytes = 0
+    def __init__(self, *, max_count: int, max_bytes: int) -> None:
+        """Hold at most `max_count` values of at most `max_bytes` together."""
+        self._max_count, self._max_bytes = max_count, max_bytes
+        self._entries: OrderedDict[str, tuple[T, int]] = OrderedDict()
+        self.total_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._entries)
 
     def get(self, key: str) -> T | None:
-        """Return a value, which counts as used now."""
-        if (found := self._held.get(key)) is None:
+        """Return a value and mark it as used, or None."""
+        if (entry := self._entries.get(key)) is None:
             return None
-        self._held.move_to_end(key)
-        return found[0]
+        self._entries.move_to_end(key)
+        return entry[0]
 
-    def put(self, key: str, value: T, *, size: int) -> None:
-        """Keep a value; those that were not used for longest go. One larger than all room is not kept."""
-        if size > self._size:
+    def put(self, key: str, value: T, *, size_bytes: int) -> None:
+        """Store a value and evict the least recently used; a value larger than the cache is not stored."""
+        if size_bytes > self._max_bytes:
             return
-        if (old := self._held.pop(key, None)) is not None:
-            self.bytes -= old[1]
-        self._held[key] = (value, size)
-        self.bytes += size
-        while len(self._held) > self._count or self.bytes > self._size:
-            _, (_, gone) = self._held.popitem(last=False)
-            self.bytes -= gone
+        if (old := self._entries.pop(key, None)) is not None:
+            self.total_bytes -= old[1]
+        self._entries[key] = (value, size_bytes)
+        self.total_bytes += size_bytes
+        while len(self._entries) > self._max_count or self.total_bytes > self._max_bytes:
+            _, (_, evicted_bytes) = self._entries.popitem(last=False)
+            self.total_bytes -= evicted_bytes
 
     def clear(self) -> None:
-        """Hold nothing."""
-        self._held.clear()
-        self.bytes = 0
+        """Remove all values."""
+        self._entries.clear()
+        self.total_bytes = 0
 
 
 @dataclass(kw_only=True)
-class Prepared:
-    """A document that may run, or why it may not."""
+class CachedDocument:
+    """A document that may run, or the errors that refuse it, with what was derived from it."""
 
     sha256: str
     document: DocumentNode | None = None
     characters: int = 0
-    places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Which argument each variable is for: the first one that it stands in."""
+    variable_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The path of the argument that each variable fills: the first one that uses it."""
     programs: dict[Any, Any] = field(default_factory=dict, compare=False)
-    """Its compiled queries, by the operation and the values of its switches: kept from the second use on."""
-    is_known: bool = False
-    """Whether it was met before. Most that are met for the first time are not met again."""
-    switches: dict[str | None, tuple[str, ...]] = field(default_factory=dict, compare=False)
-    """The variables that @skip and @include of each operation hang on."""
-    introspects: bool = False
-    """Whether an operation reads the schema itself."""
-    plans: dict[str, Any] = field(default_factory=dict, compare=False)
-    """What each of its operations costs, by its name: `schema.cost` fills it."""
+    """Compiled queries by operation and values of its condition variables, kept from the second use on."""
+    was_seen: bool = False
+    """True from the second use on; most documents that are seen once are never seen again."""
+    condition_variables: dict[str | None, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """Variables used in @skip and @include, by operation."""
+    uses_introspection: bool = False
+    """True if an operation reads the schema itself."""
+    cost_plans: dict[str, Any] = field(default_factory=dict, compare=False)
+    """Cost plans by operation name, filled by `schema.execution.cost`."""
     errors: tuple[dict[str, Any], ...] = ()
-    """As they are answered. None are there exactly if the document is."""
+    """Formatted errors; empty exactly if there is a document."""
 
 
-_kept: Store[Prepared] = Store(count=MAX_KEPT, size=MAX_KEPT_BYTES)
-_refused: Store[Prepared] = Store(count=MAX_REFUSED, size=MAX_REFUSED_BYTES)
+_accepted: LruCache[CachedDocument] = LruCache(max_count=MAX_ACCEPTED, max_bytes=MAX_ACCEPTED_BYTES)
+_refused: LruCache[CachedDocument] = LruCache(max_count=MAX_REFUSED, max_bytes=MAX_REFUSED_BYTES)
 
 
-def hash_of(text: str) -> str:
+def hash_text(text: str) -> str:
     """Return the SHA-256 of a text, as hex."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def prepare(text: str, *, hide_suggestions: bool = False) -> Prepared:
-    """Return a document parsed and validated, from memory where it was met before.
+def prepare(text: str, *, hide_suggestions: bool = False) -> CachedDocument:
+    """Parse and validate a document, or return it from the cache.
 
-    Refused documents are remembered apart, so that they cannot drive out those that run; what they are told
-    depends on `hide_suggestions`, which keeps the schema's names from those who guess.
+    Refused documents have a cache of their own, so that they cannot evict valid ones. `hide_suggestions`
+    removes the schema's names from their errors.
     """
-    # No document begins with NUL: what is told to those who guess has a name of its own.
-    refused_as = f"\0{text}" if hide_suggestions else text
-    found = _kept.get(text) or _refused.get(refused_as)
-    metrics.note_document(is_known=found is not None)
-    if found is not None:
-        found.is_known = True
-        return found
-    made = _prepared(text, hash_of(text), hide_suggestions=hide_suggestions)
-    if made.errors:
+    # Documents never begin with NUL, so it marks the variant without suggestions.
+    refused_key = f"\0{text}" if hide_suggestions else text
+    cached = _accepted.get(text) or _refused.get(refused_key)
+    metrics.record_document(is_cached=cached is not None)
+    if cached is not None:
+        cached.was_seen = True
+        return cached
+    new = _parse_and_validate(text, hash_text(text), hide_suggestions=hide_suggestions)
+    if new.errors:
         if hide_suggestions:
-            suggestions.hide(made.errors)
-        _refused.put(refused_as, made, size=len(text) + len(orjson.dumps(made.errors, default=str)))
+            suggestions.hide(new.errors)
+        _refused.put(refused_key, new, size_bytes=len(text) + len(orjson.dumps(new.errors, default=str)))
     else:
-        _kept.put(text, made, size=len(text))
-    return made
+        _accepted.put(text, new, size_bytes=len(text))
+    return new
 
 
-def forget_refused() -> None:
-    """Read documents that were refused anew when they are asked for again."""
+def clear_refused() -> None:
+    """Forget refused documents, so that they are validated again."""
     _refused.clear()
 
 
-def _prepared(text: str, key: str, *, hide_suggestions: bool) -> Prepared:
+def _parse_and_validate(text: str, key: str, *, hide_suggestions: bool) -> CachedDocument:
     try:
         if (exceeded := document_limits.check_text(text)) is not None:
-            return _refusal(key, [exceeded])
+            return _refused_document(key, [exceeded])
         document = parse(text)
         if (exceeded := document_limits.check(document)) is not None:
-            return _refusal(key, [exceeded])
-        places, problem = _input_of(document)
+            return _refused_document(key, [exceeded])
+        variable_paths, problem = _inspect_values(document)
         if problem is not None:
-            return Prepared(sha256=key, errors=(shown(problem),))
+            return CachedDocument(sha256=key, errors=(to_response_error(problem),))
         rules = [NoFragmentCyclesRule] if document_limits.is_circular(document) else RULES
-        errors = validation.errors_of(
+        errors = validation.find_errors(
             document, rules, max_errors=MAX_ERRORS, hide_suggestions=hide_suggestions
         )
     except GraphQLError as error:
@@ -162,63 +162,65 @@ def _prepared(text: str, key: str, *, hide_suggestions: bool) -> Prepared:
     except RecursionError:
         errors = [GraphQLError("Nested too deeply")]
     if errors:
-        return _refusal(key, errors)
-    return Prepared(
+        return _refused_document(key, errors)
+    return CachedDocument(
         sha256=key,
         document=document,
         characters=len(text),
-        places=places,
-        introspects=document_limits.introspects(document),
+        variable_paths=variable_paths,
+        uses_introspection=document_limits.uses_introspection(document),
     )
 
 
-def _refusal(key: str, errors: list[GraphQLError]) -> Prepared:
-    return Prepared(sha256=key, errors=tuple(formatted(error) for error in errors))
+def _refused_document(key: str, errors: list[GraphQLError]) -> CachedDocument:
+    return CachedDocument(sha256=key, errors=tuple(format_error(error) for error in errors))
 
 
-def _input_of(  # noqa: C901 - one walk over the kinds of values
+def _inspect_values(  # noqa: C901 - one walk over all kinds of values
     document: DocumentNode,
 ) -> tuple[dict[str, tuple[str, ...]], Problem | None]:
-    """Return the argument that each variable is for, and the first text that cannot be carried."""
-    places: dict[str, tuple[str, ...]] = {}
+    """Return the argument path of each variable, and the problem of the first text that cannot be stored."""
+    variable_paths: dict[str, tuple[str, ...]] = {}
     problems: list[Problem] = []
 
-    def note(value: ValueNode, path: tuple[str, ...]) -> None:
+    def visit(value: ValueNode, path: tuple[str, ...]) -> None:
         if isinstance(value, VariableNode):
-            places.setdefault(value.name.value, path)
+            variable_paths.setdefault(value.name.value, path)
         elif isinstance(value, ObjectValueNode):
             for entry in value.fields:
-                note(entry.value, (*path, entry.name.value))
+                visit(entry.value, (*path, entry.name.value))
         elif isinstance(value, ListValueNode):
             for i, item in enumerate(value.values):
-                note(item, (*path, str(i)))
-        elif isinstance(value, StringValueNode) and (problem := bad_text(value.value, path)):
+                visit(item, (*path, str(i)))
+        elif isinstance(value, StringValueNode) and (problem := find_unstorable(value.value, path)):
             problems.append(problem)
 
     for definition in document.definitions:
         if isinstance(definition, ExecutableDefinitionNode):
-            for name, value in _values(definition):
-                note(value, (name,))
-    return places, problems[0] if problems else None
+            for name, value in _iterate_values(definition):
+                visit(value, (name,))
+    return variable_paths, problems[0] if problems else None
 
 
-def _values(node: ExecutableDefinitionNode | SelectionNode) -> Iterator[tuple[str, ValueNode]]:
-    """Yield the values of arguments and the defaults of variables, by name, as they stand in the text."""
+def _iterate_values(node: ExecutableDefinitionNode | SelectionNode) -> Iterator[tuple[str, ValueNode]]:
+    """Yield argument values and variable defaults with their names, in document order."""
     if isinstance(node, ExecutableDefinitionNode):
         for variable in node.variable_definitions or ():
             if variable.default_value is not None:
                 yield variable.variable.name.value, variable.default_value
-            yield from _arguments(variable.directives)
+            yield from _iterate_directive_arguments(variable.directives)
     elif isinstance(node, FieldNode):
         for argument in node.arguments or ():
             yield argument.name.value, argument.value
-    yield from _arguments(node.directives)
-    below: SelectionSetNode | None = getattr(node, "selection_set", None)
-    for selection in below.selections if below is not None else ():
-        yield from _values(selection)
+    yield from _iterate_directive_arguments(node.directives)
+    selection_set: SelectionSetNode | None = getattr(node, "selection_set", None)
+    for selection in selection_set.selections if selection_set is not None else ():
+        yield from _iterate_values(selection)
 
 
-def _arguments(directives: Sequence[DirectiveNode] | None) -> Iterator[tuple[str, ValueNode]]:
+def _iterate_directive_arguments(
+    directives: Sequence[DirectiveNode] | None,
+) -> Iterator[tuple[str, ValueNode]]:
     for directive in directives or ():
         for argument in directive.arguments or ():
             yield argument.name.value, argument.value

@@ -1,6 +1,6 @@
-"""How large a document may be: each limit in linear time, before any rule of validation that is not.
+"""Limits on the size of documents, checked in linear time before any validation rule that is not linear.
 
-What reads the text alone comes before the parser, what reads the tree before the rules.
+Limits on the text are checked before parsing, limits on the syntax tree before validation.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,61 +27,61 @@ from schema.documents import token_count
 
 CODE = "DOCUMENT_LIMIT_EXCEEDED"
 MAX_DEPTH = 12
-"""Fields in fields; introspection, which needs 15 and has a rule of its own, is not counted."""
+"""Nested fields; introspection is not counted, since it needs 15 and has its own rule."""
 MAX_DIRECTIVES_PER_NODE = 5
 MAX_ALIASES = 30
-"""In one selection set."""
+"""Per selection set."""
 MAX_ROOT_FIELDS = 20
 MAX_FRAGMENTS = 50
 MAX_OPERATIONS = 10
 MAX_SELECTIONS = 200
-"""Fields and spreads of one selection set."""
+"""Fields and spreads per selection set."""
 MAX_SPREADS = 200
 MAX_VARIABLES = 100
 MAX_ENTRIES = 50
-"""Arguments of one field, or fields of one object."""
+"""Arguments per field, or fields per input object."""
 MAX_REPEATED = 10
-"""How often one selection set may ask for one name; each pair of those is compared by a rule."""
+"""Uses of one response key in a selection set; a rule compares each pair of them."""
 MAX_PAIRS = 1_500
-"""Of fields that answer under one name, over the whole document with its fragments in place."""
-_OF_OBJECTS = 4
-"""How many pairs of leaves cost as much as one of objects."""
+"""Pairs of fields with the same response key, over the whole document with fragments expanded."""
+_OBJECT_PAIR_WEIGHT = 4
+"""A pair of objects costs as much as so many pairs of leaves."""
 MAX_EXPANDED = 5_000
-"""Fields of a document with its fragments in place."""
-_TOO_MANY_FIELDS = f"A document may have {MAX_EXPANDED} fields with its fragments in place"
-ONCE = frozenset({"signIn", "signUp", "verifyEmail", "requestPasswordReset", "resetPassword"})
-"""Mutations that try a secret or send a mail: one in an operation, so that requests count tries."""
-META = frozenset({"__schema", "__type"})
+"""Fields of a document with its fragments expanded."""
+_TOO_MANY_FIELDS = f"A document may have at most {MAX_EXPANDED} fields with its fragments expanded"
+ONE_PER_OPERATION = frozenset({"signIn", "signUp", "verifyEmail", "requestPasswordReset", "resetPassword"})
+"""Mutations that try a secret or send a mail: one per operation, so that attempts are counted by request."""
+INTROSPECTION_FIELDS = frozenset({"__schema", "__type"})
 
 
 class _Exceeded(Exception):
-    """A limit is exceeded; the message says which."""
+    """An exceeded limit, with its message."""
 
 
 def check_text(text: str) -> GraphQLError | None:
-    """Return which limit a text exceeds, before it is parsed."""
-    message = token_count.excess(text)
+    """Return the error of a text that exceeds a limit, before it is parsed."""
+    message = token_count.find_exceeded_limit(text)
     return _refusal(message) if message is not None else None
 
 
 def check(document: DocumentNode) -> GraphQLError | None:
-    """Return which limit a parsed document exceeds.
+    """Return the error of a parsed document that exceeds a limit.
 
-    Circular fragments exceed none here: a rule of validation refuses them, to be run alone (`is_circular`).
+    Documents with circular fragments pass: a validation rule refuses them, run alone (see `is_circular`).
     """
     operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
     fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
     if len(operations) > MAX_OPERATIONS:
-        return _refusal(f"A document may have {MAX_OPERATIONS} operations")
+        return _refusal(f"A document may have at most {MAX_OPERATIONS} operations")
     if len(document.definitions) - len(operations) > MAX_FRAGMENTS:
-        return _refusal(f"A document may have {MAX_FRAGMENTS} fragments")
+        return _refusal(f"A document may have at most {MAX_FRAGMENTS} fragments")
     try:
-        parts = {name: _Part(part) for name, part in fragments.items()}
-        mains = [_Part(operation) for operation in operations]
-        if _circle(parts):
+        parts = {name: _Definition(part) for name, part in fragments.items()}
+        mains = [_Definition(operation) for operation in operations]
+        if _has_cycle(parts):
             return None
         if sum(sum(part.spreads.values()) for part in (*mains, *parts.values())) > MAX_SPREADS:
-            raise _Exceeded(f"A document may spread fragments {MAX_SPREADS} times")  # noqa: TRY301 - as below
+            raise _Exceeded(f"A document may spread fragments at most {MAX_SPREADS} times")  # noqa: TRY301 - as below
         for main, operation in zip(mains, operations, strict=True):
             _check_expanded(main, parts, is_mutation=operation.operation is OperationType.MUTATION)
         _check_pairs(mains, parts)
@@ -91,48 +91,51 @@ def check(document: DocumentNode) -> GraphQLError | None:
 
 
 def is_circular(document: DocumentNode) -> bool:
-    """Tell whether a fragment spreads itself, be it by others."""
+    """Return True if a fragment spreads itself, directly or through others."""
     fragments = (d for d in document.definitions if isinstance(d, FragmentDefinitionNode))
-    return _circle({part.name.value: _Part(part) for part in fragments})
+    return _has_cycle({part.name.value: _Definition(part) for part in fragments})
 
 
-def introspects(document: DocumentNode) -> bool:
-    """Tell whether any part of a document reads the schema itself."""
+def uses_introspection(document: DocumentNode) -> bool:
+    """Return True if any part of a document reads the schema itself."""
     return any(
         isinstance(d, OperationDefinitionNode | FragmentDefinitionNode)
-        and any(isinstance(f, FieldNode) and f.name.value in META for f in _flat(d.selection_set))
+        and any(
+            isinstance(f, FieldNode) and f.name.value in INTROSPECTION_FIELDS
+            for f in _flatten_inline(d.selection_set)
+        )
         for d in document.definitions
     )
 
 
-class _Part:
-    """What an operation or a fragment holds itself, its spreads noted by name."""
+class _Definition:
+    """An operation or fragment: the size of its own selections, and its spreads by name."""
 
     def __init__(self, node: OperationDefinitionNode | FragmentDefinitionNode) -> None:
         self.selections = node.selection_set
         if isinstance(node, OperationDefinitionNode) and len(node.variable_definitions or ()) > MAX_VARIABLES:
-            raise _Exceeded(f"An operation may have {MAX_VARIABLES} variables")
+            raise _Exceeded(f"An operation may have at most {MAX_VARIABLES} variables")
         self.fields = 0
         self.depth = 0
         self.spreads: dict[str, int] = {}
-        """How often each fragment is spread."""
+        """Number of spreads by fragment."""
         self.reach: dict[str, int] = {}
-        """How deep each fragment is spread at most."""
-        self.roots = [f.name.value for f in _flat(node.selection_set) if isinstance(f, FieldNode)]
+        """Greatest depth at which each fragment is spread."""
+        self.roots = [f.name.value for f in _flatten_inline(node.selection_set) if isinstance(f, FieldNode)]
         self.root_spreads = [
-            s.name.value for s in _flat(node.selection_set) if isinstance(s, FragmentSpreadNode)
+            s.name.value for s in _flatten_inline(node.selection_set) if isinstance(s, FragmentSpreadNode)
         ]
         _check_directives(node)
         is_meta = isinstance(node, FragmentDefinitionNode) and node.type_condition.name.value[:2] == "__"
         self._walk(node.selection_set, None if is_meta else 0)
 
     def _walk(self, selections: SelectionSetNode, depth: int | None) -> None:
-        """Note what stands in a set; a `depth` of None is introspection, where it does not count."""
+        """Measure a selection set; a `depth` of None is introspection, which has no depth limit."""
         aliases = 0
         names: dict[str, int] = {}
-        for count, node in enumerate(_flat(selections), 1):
+        for count, node in enumerate(_flatten_inline(selections), 1):
             if count > MAX_SELECTIONS:
-                raise _Exceeded(f"A selection set may hold {MAX_SELECTIONS} fields and fragments")
+                raise _Exceeded(f"A selection set may have at most {MAX_SELECTIONS} fields and fragments")
             _check_directives(node)
             if isinstance(node, FragmentSpreadNode):
                 name = node.name.value
@@ -144,38 +147,40 @@ class _Part:
             _check_entries(node.arguments or ())
             self.fields += 1
             aliases += node.alias is not None
-            key = _key(node)
+            key = _response_key(node)
             names[key] = names.get(key, 0) + 1
             if aliases > MAX_ALIASES:
-                raise _Exceeded(f"A selection set may have {MAX_ALIASES} aliases")
+                raise _Exceeded(f"A selection set may have at most {MAX_ALIASES} aliases")
             if names[key] > MAX_REPEATED:
-                raise _Exceeded(f"A selection set may ask for one name {MAX_REPEATED} times")
-            inside = None if depth is None or node.name.value in META else depth + 1
+                raise _Exceeded(f"A selection set may use one response key at most {MAX_REPEATED} times")
+            inside = None if depth is None or node.name.value in INTROSPECTION_FIELDS else depth + 1
             self.depth = max(self.depth, inside or 0)
             if node.selection_set is not None:
                 self._walk(node.selection_set, inside)
 
 
-def _flat(selections: SelectionSetNode) -> Iterator[SelectionNode]:
-    """Yield the fields, spreads and inline fragments of a set, those in its inline fragments too."""
+def _flatten_inline(selections: SelectionSetNode) -> Iterator[SelectionNode]:
+    """Yield the selections of a set, including those inside its inline fragments."""
     for node in selections.selections:
         yield node
         if isinstance(node, InlineFragmentNode):
-            yield from _flat(node.selection_set)
+            yield from _flatten_inline(node.selection_set)
 
 
-def _key(node: FieldNode) -> str:
+def _response_key(node: FieldNode) -> str:
     return node.alias.value if node.alias is not None else node.name.value
 
 
 def _check_directives(node: SelectionNode | OperationDefinitionNode | FragmentDefinitionNode) -> None:
     if node.directives and len(node.directives) > MAX_DIRECTIVES_PER_NODE:
-        raise _Exceeded(f"A field or fragment may have {MAX_DIRECTIVES_PER_NODE} directives")
+        raise _Exceeded(f"A field or fragment may have at most {MAX_DIRECTIVES_PER_NODE} directives")
 
 
 def _check_entries(entries: Sequence[ArgumentNode | ObjectFieldNode]) -> None:
     if len(entries) > MAX_ENTRIES:
-        raise _Exceeded(f"A field may have {MAX_ENTRIES} arguments, and an object as many fields")
+        raise _Exceeded(
+            f"A field may have at most {MAX_ENTRIES} arguments, and an input object as many fields"
+        )
     for entry in entries:
         values: list[ValueNode] = [entry.value]
         while values:
@@ -186,64 +191,64 @@ def _check_entries(entries: Sequence[ArgumentNode | ObjectFieldNode]) -> None:
                 values.extend(value.values)
 
 
-def _circle(parts: dict[str, _Part]) -> bool:
-    done: set[str] = set()
+def _has_cycle(parts: dict[str, _Definition]) -> bool:
+    visited: set[str] = set()
 
-    def enter(name: str, above: frozenset[str]) -> bool:
-        if name in above:
+    def enter(name: str, ancestors: frozenset[str]) -> bool:
+        if name in ancestors:
             return True
-        if name in done or name not in parts:
+        if name in visited or name not in parts:
             return False
-        done.add(name)
-        return any(enter(spread, above | {name}) for spread in parts[name].spreads)
+        visited.add(name)
+        return any(enter(spread, ancestors | {name}) for spread in parts[name].spreads)
 
     return any(enter(name, frozenset()) for name in parts)
 
 
-def _check_expanded(main: _Part, parts: dict[str, _Part], *, is_mutation: bool) -> None:
-    """Measure an operation with its fragments in place, each fragment once.
+def _check_expanded(main: _Definition, parts: dict[str, _Definition], *, is_mutation: bool) -> None:
+    """Measure an operation with its fragments expanded, visiting each fragment once.
 
     Raises:
-        _Exceeded: depth, fields, or fields at the root.
+        _Exceeded: too deep, too many fields, or too many root fields.
     """
-    known: dict[str, tuple[int, int, int, int]] = {}
+    by_fragment: dict[str, tuple[int, int, int, int]] = {}
 
-    def measured(part: _Part) -> tuple[int, int, int, int]:
+    def measure(part: _Definition) -> tuple[int, int, int, int]:
         fields, depth = part.fields, part.depth
-        roots, once = len(part.roots), sum(name in ONCE for name in part.roots)
+        roots, once = len(part.roots), sum(name in ONE_PER_OPERATION for name in part.roots)
         for name, times in part.spreads.items():
             if (inner := parts.get(name)) is None:
-                continue  # a rule says so
-            if name not in known:
-                known[name] = measured(inner)
-            fields += times * known[name][0]
-            depth = max(depth, part.reach[name] + known[name][1])
+                continue  # a validation rule reports it
+            if name not in by_fragment:
+                by_fragment[name] = measure(inner)
+            fields += times * by_fragment[name][0]
+            depth = max(depth, part.reach[name] + by_fragment[name][1])
             if name in part.root_spreads:
-                roots += part.root_spreads.count(name) * known[name][2]
-                once += part.root_spreads.count(name) * known[name][3]
+                roots += part.root_spreads.count(name) * by_fragment[name][2]
+                once += part.root_spreads.count(name) * by_fragment[name][3]
         return fields, depth, roots, once
 
-    fields, depth, roots, once = measured(main)
+    fields, depth, roots, once = measure(main)
     if roots > MAX_ROOT_FIELDS:
-        raise _Exceeded(f"An operation may have {MAX_ROOT_FIELDS} fields at its root")
+        raise _Exceeded(f"An operation may have at most {MAX_ROOT_FIELDS} root fields")
     if is_mutation and once > 1:
-        raise _Exceeded(f"An operation may have one of {', '.join(sorted(ONCE))}")
+        raise _Exceeded(f"An operation may have only one of {', '.join(sorted(ONE_PER_OPERATION))}")
     if depth > MAX_DEPTH:
-        raise _Exceeded(f"An operation may be {MAX_DEPTH} fields deep")
+        raise _Exceeded(f"An operation may be at most {MAX_DEPTH} fields deep")
     if fields > MAX_EXPANDED:
         raise _Exceeded(_TOO_MANY_FIELDS)
 
 
-class _Pairs:
-    """The pairs of fields that answer under one name: the rule that they can be merged reads each."""
+class _PairCounter:
+    """Counts pairs of fields with one response key: a validation rule compares each pair."""
 
-    def __init__(self, parts: dict[str, _Part]) -> None:
+    def __init__(self, parts: dict[str, _Definition]) -> None:
         self.parts = parts
         self.reached: set[str] = set()
         self.fields = self.pairs = 0
 
     def count(self, sets: list[SelectionSetNode]) -> None:
-        """Count what stands in sets that are merged, and below.
+        """Count the pairs in merged selection sets and in all their children.
 
         Raises:
             _Exceeded: too many.
@@ -251,11 +256,11 @@ class _Pairs:
         for nodes in self._groups(sets).values():
             self.fields += len(nodes)
             inner = [n.selection_set for n in nodes if n.selection_set is not None]
-            self.pairs += len(nodes) * (len(nodes) - 1) // 2 * (_OF_OBJECTS if inner else 1)
+            self.pairs += len(nodes) * (len(nodes) - 1) // 2 * (_OBJECT_PAIR_WEIGHT if inner else 1)
             if self.fields > MAX_EXPANDED:
                 raise _Exceeded(_TOO_MANY_FIELDS)
             if self.pairs > MAX_PAIRS:
-                raise _Exceeded("The document asks for the same names too often")
+                raise _Exceeded("The document uses the same response keys too often")
             if inner:
                 self.count(inner)
 
@@ -264,9 +269,9 @@ class _Pairs:
         visited: set[str] = set()
         waiting = list(sets)
         while waiting:
-            for node in _flat(waiting.pop()):
+            for node in _flatten_inline(waiting.pop()):
                 if isinstance(node, FieldNode):
-                    groups.setdefault(_key(node), []).append(node)
+                    groups.setdefault(_response_key(node), []).append(node)
                 elif isinstance(node, FragmentSpreadNode) and node.name.value not in visited:
                     visited.add(node.name.value)
                     if (part := self.parts.get(node.name.value)) is not None:
@@ -275,17 +280,17 @@ class _Pairs:
         return groups
 
 
-def _check_pairs(mains: list[_Part], parts: dict[str, _Part]) -> None:
-    """Refuse a document that asks for one name in too many places.
+def _check_pairs(mains: list[_Definition], parts: dict[str, _Definition]) -> None:
+    """Require that a document does not repeat response keys too often.
 
     Raises:
         _Exceeded: too many pairs, or fields.
     """
-    pairs = _Pairs(parts)
+    pairs = _PairCounter(parts)
     for main in mains:
         pairs.count([main.selections])
     for name, part in parts.items():
-        # The rule starts at fragments, too; one that an operation spreads was counted with that operation.
+        # The rule starts at fragments, too; those that operations spread are counted already.
         if name not in pairs.reached:
             pairs.count([part.selections])
 

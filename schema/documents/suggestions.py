@@ -1,4 +1,4 @@
-"""Errors that keep the schema's names from those who guess: nothing of “Did you mean …?”."""
+"""Removal of “Did you mean …?” from errors, so that nobody can guess the schema's names."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ _SUGGESTION = re.compile(r"\s*Did you mean [^?]*\?")
 
 
 def hide(errors: Iterable[dict[str, Any]]) -> None:
-    """Cut the suggestions out of errors, in place: those that no option of the validation keeps away."""
+    """Remove suggestions from errors, in place: some that no validation option turns off."""
     for error in errors:
         if "Did you mean" in error["message"]:
             error["message"] = _SUGGESTION.sub("", error["message"])

@@ -1,4 +1,4 @@
-"""Texts that neither PostgreSQL nor JSON can carry, found once for all input."""
+"""The check for text that PostgreSQL or JSON cannot hold, run once on all input."""
 
 import re
 from collections.abc import Iterable
@@ -10,25 +10,25 @@ MAX_DEPTH = 100
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def can_be_kept(*texts: str | None) -> bool:
-    """Tell whether PostgreSQL and JSON can carry these texts."""
+def is_storable(*texts: str | None) -> bool:
+    """Return True if PostgreSQL and JSON can hold these texts."""
     return not any(text and _UNSTORABLE.search(text) for text in texts)
 
 
-def bad_text(value: Any, path: tuple[str, ...]) -> Problem | None:
-    """Return what is wrong with a text anywhere in a value: PostgreSQL and JSON cannot carry it.
+def find_unstorable(value: Any, path: tuple[str, ...]) -> Problem | None:
+    """Return the problem of the first text in a value that PostgreSQL or JSON cannot hold.
 
-    Checked once for all input, so that no field of the API can be the one that forgot.
+    All input passes here, so that no field of the API has to check its own.
 
     Raises:
-        RecursionError: lists and objects stand in each other more than 100 deep, on every Python alike.
+        RecursionError: lists and objects are nested more than 100 deep, the same on every Python.
     """
     if len(path) > MAX_DEPTH:
         raise RecursionError
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
-            place = ".".join(path)
-            return Invalid(f"{place} holds a character that cannot be kept: NUL or half of a pair", path=path)
+            name = ".".join(path)
+            return Invalid(f"{name} contains NUL or an unpaired surrogate", field=path)
         return None
     items: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, dict):
@@ -36,7 +36,7 @@ def bad_text(value: Any, path: tuple[str, ...]) -> Problem | None:
     elif isinstance(value, list):
         items = enumerate(value)
     for key, item in items:
-        found = bad_text(item, (*path, str(key))) or bad_text(key, path)
-        if found is not None:
-            return found
+        problem = find_unstorable(item, (*path, str(key))) or find_unstorable(key, path)
+        if problem is not None:
+            return problem
     return None

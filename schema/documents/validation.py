@@ -1,8 +1,8 @@
-"""The rules of validation, all of them in one walk over a document.
+"""Validation of documents by graphql-core's rules, in one walk.
 
-graphql-core's walk asks each of some thirty rules, at each node, what it has to do there. Nearly always that
-is nothing, and the asking took most of the time of a document that is met for the first time. Here each kind
-of node knows the methods that are for it. The rules, and all that they are given, are graphql-core's.
+graphql-core asks each of some thirty rules at every node what to do there. The answer is nearly always
+nothing, and asking took most of the time of validating a new document. Here each kind of node knows the rule
+methods that apply to it. The rules and their arguments are graphql-core's own.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,23 +27,23 @@ from graphql.validation.validation_context import VariableUsage, VariableUsageVi
 
 from schema.build import schema
 
-_PASSED_OVER = {"name", "alias", "description"}
-"""Parts of a node that no rule looks at by themselves."""
+_UNVISITED_KEYS = {"name", "alias", "description"}
+"""Keys of a node that no rule visits on their own."""
 
 
-class _Kind(NamedTuple):
-    """What is done at the nodes of one kind; methods stand with the number of their rule."""
+class _NodeVisits(NamedTuple):
+    """What to call at nodes of one kind; methods come with the index of their visitor."""
 
     enter: Sequence[tuple[int, Callable[..., Any]]]
     leave: Sequence[tuple[int, Callable[..., Any]]]
-    note: Callable[[Any], None] | None
-    """What notes the type that stands there, and what forgets it."""
-    forget: Callable[[], None] | None
-    parts: tuple[str, ...]
+    enter_type: Callable[[Any], None] | None
+    """Pushes the node's type, and pops it in `leave_type`."""
+    leave_type: Callable[[], None] | None
+    keys: tuple[str, ...]
 
 
 class _Context(ValidationContext):
-    """What the rules ask, the variables found by the walk below."""
+    """The rules' context, with variable usages collected by the walker below."""
 
     def get_variable_usages(
         self, node: OperationDefinitionNode | FragmentDefinitionNode
@@ -52,36 +52,36 @@ class _Context(ValidationContext):
         if usages is None:
             fragment = node if isinstance(node, FragmentDefinitionNode) else None
             visitor = VariableUsageVisitor(self._type_info, fragment)
-            _Walk(self._type_info, [visitor]).visit(node)
-            usages = self._variable_usages[node] = [_optional(usage) for usage in visitor.usages]
+            _Walker(self._type_info, [visitor]).visit(node)
+            usages = self._variable_usages[node] = [_as_nullable_input(usage) for usage in visitor.usages]
         return usages
 
 
-def _optional(usage: VariableUsage) -> VariableUsage:
-    """Return where a variable stands, the input around it by its type, whether that is required or not."""
-    around = usage.parent_type
-    return usage._replace(parent_type=around.of_type) if isinstance(around, GraphQLNonNull) else usage
+def _as_nullable_input(usage: VariableUsage) -> VariableUsage:
+    """Return a variable usage with its enclosing input type as nullable."""
+    parent = usage.parent_type
+    return usage._replace(parent_type=parent.of_type) if isinstance(parent, GraphQLNonNull) else usage
 
 
-def errors_of(
+def find_errors(
     document: DocumentNode,
     rules: Sequence[type[ASTValidationRule]],
     *,
     max_errors: int,
     hide_suggestions: bool,
 ) -> list[GraphQLError]:
-    """Return what is wrong with a document, as `graphql.validate` does.
+    """Validate a document and return its errors, as `graphql.validate` does.
 
-    One thing more is wrong: a variable that may be null in an input of which exactly one field is given,
-    where that input is required. graphql-core sees it where it is not.
+    It also reports a nullable variable in a required @oneOf input; graphql-core reports that only for inputs
+    that are not required.
 
     Raises:
-        RecursionError: it is nested too deeply.
+        RecursionError: the document is nested too deeply.
     """
     built = schema()._schema  # noqa: SLF001 - the only way to it
     errors: list[GraphQLError] = []
 
-    def note(error: GraphQLError) -> None:
+    def report(error: GraphQLError) -> None:
         if len(errors) >= max_errors:
             raise ValidationAbortedError(
                 "Too many validation errors, error limit reached. Validation aborted."
@@ -89,93 +89,93 @@ def errors_of(
         errors.append(error)
 
     types = TypeInfo(built)
-    context = _Context(built, document, types, note, hide_suggestions)
+    context = _Context(built, document, types, report, hide_suggestions)
     visitors: list[Visitor] = [rule(context) for rule in rules]
     fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
     if fragments:
         visitors.insert(0, FragmentNestingVisitor(fragments))
     try:
-        _Walk(types, visitors).visit(document)
+        _Walker(types, visitors).visit(document)
     except ValidationAbortedError as error:
-        # The frames of the walk are not to live as long as the error.
+        # The error is cached; without this it would keep the frames of the walk alive.
         error.__context__ = None
         errors.append(error.with_traceback(None))
     return errors
 
 
-class _Walk:
-    """A walk over a tree that no visitor changes; each may skip what is below a node."""
+class _Walker:
+    """Walks a tree that no visitor changes; each visitor may skip the children of a node."""
 
     def __init__(self, types: TypeInfo, visitors: Sequence[Visitor]) -> None:
         self._types, self._visitors = types, visitors
-        self._kinds: dict[str, _Kind] = {}
+        self._visits: dict[str, _NodeVisits] = {}
         self._skipping: dict[int, Node] = {}
-        """Which visitor skips, and below which node."""
+        """Nodes whose children a visitor skips, by the visitor's index."""
         self._path: list[str | int] = []
-        self._above: list[Any] = []
+        self._ancestors: list[Any] = []
 
     def visit(self, node: Node, key: str | int | None = None, parent: Any = None) -> None:
-        """Take the visitors to a node and to what is below it."""
-        if (kind := self._kinds.get(node.kind)) is None:
-            kind = self._kinds[node.kind] = _kind(node.kind, self._types, self._visitors)
+        """Visit a node and its children."""
+        if (visits := self._visits.get(node.kind)) is None:
+            visits = self._visits[node.kind] = _visits_of(node.kind, self._types, self._visitors)
         skipping = self._skipping
-        if kind.note is not None:
-            kind.note(node)
-        for i, enter in kind.enter:
-            if i not in skipping and enter(node, key, parent, self._path, self._above) is not None:
+        if visits.enter_type is not None:
+            visits.enter_type(node)
+        for i, enter in visits.enter:
+            if i not in skipping and enter(node, key, parent, self._path, self._ancestors) is not None:
                 skipping[i] = node
-        if kind.parts:
-            self._below(node, kind.parts, parent)
-        for i, leave in kind.leave:
+        if visits.keys:
+            self._visit_children(node, visits.keys, parent)
+        for i, leave in visits.leave:
             if i not in skipping:
-                leave(node, key, parent, self._path, self._above)
+                leave(node, key, parent, self._path, self._ancestors)
         for i in [i for i, at in skipping.items() if at is node]:
             del skipping[i]
-        if kind.forget is not None:
-            kind.forget()
+        if visits.leave_type is not None:
+            visits.leave_type()
 
-    def _below(self, node: Node, parts: tuple[str, ...], parent: Any) -> None:
-        path, above = self._path, self._above
-        depth = len(above)
+    def _visit_children(self, node: Node, keys: tuple[str, ...], parent: Any) -> None:
+        path, ancestors = self._path, self._ancestors
+        depth = len(ancestors)
         if parent is not None:
-            above.append(parent)
-        for name in parts:
-            if not (part := getattr(node, name, None)):
+            ancestors.append(parent)
+        for key in keys:
+            if not (child := getattr(node, key, None)):
                 continue
-            path.append(name)
-            if isinstance(part, tuple):
-                above.append(node)
-                for i, item in enumerate(part):
+            path.append(key)
+            if isinstance(child, tuple):
+                ancestors.append(node)
+                for i, item in enumerate(child):
                     path.append(i)
-                    self.visit(item, i, part)
+                    self.visit(item, i, child)
                     path.pop()
-                above.pop()
+                ancestors.pop()
             else:
-                self.visit(part, name, node)
+                self.visit(child, key, node)
             path.pop()
-        del above[depth:]
+        del ancestors[depth:]
 
 
-def _kind(name: str, types: TypeInfo, visitors: Sequence[Visitor]) -> _Kind:
-    entering, leaving = _methods(name, tuple(type(visitor) for visitor in visitors))
-    return _Kind(
+def _visits_of(name: str, types: TypeInfo, visitors: Sequence[Visitor]) -> _NodeVisits:
+    entering, leaving = _method_names(name, tuple(type(visitor) for visitor in visitors))
+    return _NodeVisits(
         [(i, getattr(visitors[i], method)) for i, method in entering],
         [(i, getattr(visitors[i], method)) for i, method in leaving],
         getattr(types, f"enter_{name}", None),
         getattr(types, f"leave_{name}", None),
-        tuple(part for part in QUERY_DOCUMENT_KEYS.get(name, ()) if part not in _PASSED_OVER),
+        tuple(key for key in QUERY_DOCUMENT_KEYS.get(name, ()) if key not in _UNVISITED_KEYS),
     )
 
 
 @cache
-def _methods(
+def _method_names(
     kind: str, visitors: tuple[type[Visitor], ...]
 ) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    """Return what is called when a node of a kind is entered and left, by the number of the visitor."""
+    """Return the methods to call on entering and leaving nodes of a kind, by visitor index."""
 
-    def named(prefix: str) -> list[tuple[int, str]]:
+    def list_methods(prefix: str) -> list[tuple[int, str]]:
         own = f"{prefix}_{kind}"
-        names = [(i, own if hasattr(of, own) else prefix) for i, of in enumerate(visitors)]
+        names = [(i, own if hasattr(visitor, own) else prefix) for i, visitor in enumerate(visitors)]
         return [(i, name) for i, name in names if hasattr(visitors[i], name)]
 
-    return named("enter"), named("leave")
+    return list_methods("enter"), list_methods("leave")

@@ -1,4 +1,4 @@
-"""Whether a request may run: its document, its operation, its texts, and the points that it takes."""
+"""Admission of requests: check the document, the operation and its input, and reserve its points."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,98 +7,112 @@ from typing import Any
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, get_operation_ast
 
 from schema.documents import document_cache
-from schema.documents.document_cache import Prepared
-from schema.documents.text_check import bad_text
+from schema.documents.document_cache import CachedDocument
+from schema.documents.text_check import find_unstorable
 from schema.execution.cost_meter import Meter
-from schema.execution.operation import Answer, Request
+from schema.execution.operation import (
+    OperationRequest,
+    OperationResult,
+    PreparedOperation,
+    prepare_operation,
+)
 from schema.observability import sql_trace
-from schema.types.errors import formatted, shown
-from services.access.rate_limits import Refused
+from schema.types.errors import format_error, to_response_error
+from services.access.rate_limits import InsufficientPoints
 from services.core.errors import Problem
 
-Admitted = tuple[Prepared, OperationDefinitionNode]
 
+async def admit(
+    request: OperationRequest, meter: Meter, *, is_streamed: bool = False
+) -> PreparedOperation | OperationResult:
+    """Reserve a request's points and prepare its operation, or return the result that refuses it.
 
-async def admitted(request: Request, meter: Meter, *, is_streamed: bool = False) -> Admitted | Answer:
-    """Return the document and its operation once the points are reserved, or why it does not run.
-
-    Subscriptions run where their answers are streamed.
+    Subscriptions are admitted only where results are streamed.
     """
     paused = sql_trace.pause()
     try:
-        found = await _admitted(request, meter, is_streamed=is_streamed)
-    except Refused as refused:
-        return Answer(
-            {"errors": [shown(refused)]},
+        admitted = await _admit(request, meter, is_streamed=is_streamed)
+    except InsufficientPoints as refused:
+        return OperationResult(
+            {"errors": [to_response_error(refused)]},
             is_request_error=True,
             charge=meter.charge,
-            retry_after=refused.retry_after,
+            retry_after_seconds=refused.retry_after_seconds,
         )
     except Problem as problem:
-        return Answer({"errors": [shown(problem)]}, is_request_error=True, charge=meter.charge)
+        return OperationResult(
+            {"errors": [to_response_error(problem)]}, is_request_error=True, charge=meter.charge
+        )
     finally:
         sql_trace.resume(paused)
-    return replace(found, charge=meter.charge) if isinstance(found, Answer) else found
+    return replace(admitted, charge=meter.charge) if isinstance(admitted, OperationResult) else admitted
 
 
-async def _admitted(request: Request, meter: Meter, *, is_streamed: bool) -> Admitted | Answer:
+async def _admit(
+    request: OperationRequest, meter: Meter, *, is_streamed: bool
+) -> PreparedOperation | OperationResult:
     await meter.check_before_reading()
-    prepared = document_cache.prepare(request.query, hide_suggestions=meter.settings.hides_suggestions)
-    if prepared.document is None:
-        await meter.refuse()
-        return Answer({"errors": list(prepared.errors)}, is_request_error=True)
-    operation = get_operation_ast(prepared.document, request.operation_name)
-    refusal = _refusal(request, prepared, operation, is_streamed=is_streamed)
+    cached = document_cache.prepare(request.query, hide_suggestions=meter.settings.are_suggestions_hidden)
+    if cached.document is None:
+        await meter.charge_refusal()
+        return OperationResult({"errors": list(cached.errors)}, is_request_error=True)
+    operation = get_operation_ast(cached.document, request.operation_name)
+    refusal = _check_operation(request, cached, operation, is_streamed=is_streamed)
     if refusal is not None or operation is None:
-        await meter.refuse(points=1)
-        return refusal or Answer({}, is_request_error=True)
-    await meter.reserve(prepared, operation, request.variables)
-    return prepared, operation
+        await meter.charge_refusal(points=1)
+        return refusal or OperationResult({}, is_request_error=True)
+    await meter.reserve(cached, operation, request.variables)
+    return prepare_operation(request, cached, operation, meter.settings)
 
 
-async def is_subscription(request: Request, meter: Meter) -> bool:
-    """Tell whether the operation chosen is one. Nothing is read for those who have no points left."""
+async def is_subscription(request: OperationRequest, meter: Meter) -> bool:
+    """Return True if the selected operation is a subscription; reads nothing once the points are spent."""
     try:
         await meter.check_before_reading()
     except Problem:
         return False
-    prepared = document_cache.prepare(request.query, hide_suggestions=meter.settings.hides_suggestions)
-    if prepared.document is None:
+    cached = document_cache.prepare(request.query, hide_suggestions=meter.settings.are_suggestions_hidden)
+    if cached.document is None:
         return False
-    operation = get_operation_ast(prepared.document, request.operation_name)
+    operation = get_operation_ast(cached.document, request.operation_name)
     return operation is not None and operation.operation is OperationType.SUBSCRIPTION
 
 
-def _refusal(
-    request: Request, prepared: Prepared, operation: OperationDefinitionNode | None, *, is_streamed: bool
-) -> Answer | None:
-    """Return what is wrong with a request whose document may run."""
-    if (bad := _bad_variable(request.variables or {}, prepared.places)) is not None:
-        return Answer({"errors": [bad]}, is_request_error=True)
+def _check_operation(
+    request: OperationRequest,
+    cached: CachedDocument,
+    operation: OperationDefinitionNode | None,
+    *,
+    is_streamed: bool,
+) -> OperationResult | None:
+    """Return the result that refuses a request of a valid document, or None if it may run."""
+    if (error := _find_unstorable_variable(request.variables or {}, cached.variable_paths)) is not None:
+        return OperationResult({"errors": [error]}, is_request_error=True)
     if operation is None:
-        return _refused("Name one of the document's operations")
-    kind = operation.operation
-    if kind is OperationType.SUBSCRIPTION and not is_streamed:
-        told = "Subscriptions are answered as text/event-stream or over a websocket"
-        return _refused(told, is_wrong_method=request.reads_only)
-    if request.reads_only and kind is not OperationType.QUERY:
-        return _refused("Only queries are answered here: send a mutation as a POST", is_wrong_method=True)
+        return _request_error("Name one of the document's operations")
+    operation_type = operation.operation
+    if operation_type is OperationType.SUBSCRIPTION and not is_streamed:
+        message = "Request subscriptions as text/event-stream or over a websocket"
+        return _request_error(message, is_wrong_method=request.is_read_only)
+    if request.is_read_only and operation_type is not OperationType.QUERY:
+        return _request_error("A GET may only run queries: send mutations as a POST", is_wrong_method=True)
     return None
 
 
-def _refused(told: str, *, is_wrong_method: bool = False) -> Answer:
-    body = {"errors": [formatted(GraphQLError(told))]}
-    return Answer(body, is_request_error=True, is_wrong_method=is_wrong_method)
+def _request_error(message: str, *, is_wrong_method: bool = False) -> OperationResult:
+    body = {"errors": [format_error(GraphQLError(message))]}
+    return OperationResult(body, is_request_error=True, is_wrong_method=is_wrong_method)
 
 
-def _bad_variable(
-    variables: Mapping[str, Any], places: Mapping[str, tuple[str, ...]]
+def _find_unstorable_variable(
+    variables: Mapping[str, Any], variable_paths: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any] | None:
-    """Return what is wrong with a variable's text, named by the argument that it is for."""
+    """Return the error for text that cannot be stored, under the argument that its variable fills."""
     try:
         for name, value in variables.items():
-            if problem := bad_text(value, places.get(name, (name,))) or bad_text(name, ("variables",)):
-                return shown(problem)
+            problem = find_unstorable(value, variable_paths.get(name, (name,)))
+            if problem := problem or find_unstorable(name, ("variables",)):
+                return to_response_error(problem)
     except RecursionError:
-        return formatted(GraphQLError("Nested too deeply"))
+        return format_error(GraphQLError("Nested too deeply"))
     return None

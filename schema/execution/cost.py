@@ -1,7 +1,7 @@
-"""What an operation may cost, before it runs, and what its answer did cost.
+"""The cost of an operation: its upper bound before it runs, and its actual cost afterwards.
 
-An object costs 1 for each time that it may stand in the answer, a scalar nothing: so the cost of an operation
-is at least the number of the nodes that it asks for. Lists count with the size that is asked for.
+Each object that the response may hold costs 1 and scalars are free, so an operation costs at least the number
+of nodes it requests. A list counts with its requested size.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,126 +29,103 @@ from graphql import (
 )
 
 from schema.build import schema
-from schema.documents.document_cache import Prepared
-from schema.documents.document_limits import META, ONCE
+from schema.documents.document_cache import CachedDocument
+from schema.documents.document_limits import INTROSPECTION_FIELDS, ONE_PER_OPERATION
+from schema.execution.cost_weights import (
+    ARGUMENT_LISTS,
+    CREDENTIAL_COST,
+    DEFAULT_LIST_SIZE,
+    FREE_TYPES,
+    INTROSPECTION_COST,
+    LIST_SIZES,
+    MIN_COST,
+    MUTATION_COST,
+    TOTAL_COUNT_COST,
+    WEIGHTS,
+)
 from services.core.pagination import DEFAULT_SIZE, MAX_SIZE
-from services.sql_json.rows import Written
-
-MINIMUM = 1
-MUTATION = 10
-CREDENTIALS = 50
-"""Of a mutation that tries a secret: a password's hash takes as long as a page of a list."""
-INTROSPECTION = 100
-SMALL = 10
-"""An answer that may cost no more is not counted: it costs what was asked for."""
-VALUES = frozenset({"Amount", "PageInfo", "MutationError", "UserError", "RateLimit"})
-"""Objects that are parts of others, and cost nothing; edges are such, too."""
-WEIGHTS = {
-    "Query.ledgerAudit": 1_000,
-    "Query.communityStats": 50,
-    "Query.leaderboard": 5,
-    "Query.liabilityReport": 50,
-    "Nonprofit.hoursReport": 5,
-}
-TOTAL_COUNT = 5
-"""Counting a whole list."""
-ASSUMED = 10
-"""The size of a list that no argument bounds, where `SIZES` has none."""
-SIZES = {
-    "Query.currencies": 200,
-    "Query.platformPolicies": 50,
-    "Query.myInvitations": 50,
-    "Query.myAccessTokens": 50,
-    "LiabilityReport.outstanding": 100,
-    "Nonprofit.hoursReport": 100,
-    "LedgerAudit.checks": 30,
-}
-LENGTHS = {
-    "Query.nodes": (("ids",),),
-    "ApproveOrdersPayload.results": (("input", "ids"),),
-    "InviteToEventPayload.results": (("input", "emails"), ("input", "users")),
-}
-"""Lists that are as long as those of the arguments, of the field itself or of the one above."""
+from services.sql_json.rows import JsonRow
 
 Variables = Mapping[str, Any]
 Size = int | Callable[[Variables], int]
 Composite = GraphQLObjectType | GraphQLInterfaceType
-Sets = list[tuple[Composite, SelectionSetNode]]
+TypedSelections = list[tuple[Composite, SelectionSetNode]]
 
 
 @dataclass
-class Counted:
-    """A field that counts: an object, or a leaf that has a weight."""
+class CostNode:
+    """A field that has a cost: an object, or a leaf with a weight."""
 
     weight: int
     size: Size = 1
-    below: dict[str, "Counted"] = field(default_factory=dict)
-    fixed: int | None = None
-    """What it costs, where no variable says so."""
+    children: dict[str, "CostNode"] = field(default_factory=dict)
+    constant_cost: int | None = None
+    """The cost of the subtree, if no variable changes it."""
 
-    def requested(self, variables: Variables) -> int:
-        """Return what it may cost at most."""
-        if self.fixed is not None:
-            return self.fixed
+    def requested_cost(self, variables: Variables) -> int:
+        """Return the most that the field may cost."""
+        if self.constant_cost is not None:
+            return self.constant_cost
         size = self.size if isinstance(self.size, int) else self.size(variables)
-        return size * (self.weight + sum(child.requested(variables) for child in self.below.values()))
+        return size * (self.weight + sum(child.requested_cost(variables) for child in self.children.values()))
 
 
 @dataclass(frozen=True)
-class Plan:
+class CostPlan:
     """The cost of one operation of a document."""
 
-    flat: int
-    """What trying costs, whatever comes of it."""
-    below: dict[str, Counted]
-    fixed: int | None
-    """The whole, where no variable says so."""
-    tells: bool = False
-    """Whether the operation asks for `rateLimit`."""
+    base_cost: int
+    """The cost of attempting the operation, whatever its outcome."""
+    children: dict[str, CostNode]
+    constant_cost: int | None
+    """The total, if no variable changes it."""
+    reads_rate_limit: bool = False
+    """True if the operation queries `rateLimit`."""
 
-    def requested(self, variables: Variables | None) -> int:
-        """Return what the operation may cost at most."""
-        if self.fixed is not None:
-            return self.fixed
-        given = variables or {}
-        return max(MINIMUM, self.flat + sum(child.requested(given) for child in self.below.values()))
+    def requested_cost(self, variables: Variables | None) -> int:
+        """Return the most that the operation may cost."""
+        if self.constant_cost is not None:
+            return self.constant_cost
+        values = variables or {}
+        children_cost = sum(child.requested_cost(values) for child in self.children.values())
+        return max(MIN_COST, self.base_cost + children_cost)
 
-    def actual(self, data: Mapping[str, Any] | None) -> int:
-        """Return what an answer cost, from its `data`: the objects in it, by their weight."""
-        return max(MINIMUM, self.flat + (_count([data], self.below) if data else 0))
+    def actual_cost(self, data: Mapping[str, Any] | None) -> int:
+        """Return the cost of a response from its `data`: its objects by their weights."""
+        return max(MIN_COST, self.base_cost + (_count_cost([data], self.children) if data else 0))
 
 
-def plan(prepared: Prepared, operation: OperationDefinitionNode) -> Plan:
-    """Return the cost of an operation of a document, made when it is first asked for."""
+def plan_cost(cached: CachedDocument, operation: OperationDefinitionNode) -> CostPlan:
+    """Return an operation's cost plan, built on first use and kept with the document."""
     name = operation.name.value if operation.name else ""
-    found: Plan | None = prepared.plans.get(name)
-    if found is None:
-        assert prepared.document is not None
+    plan: CostPlan | None = cached.cost_plans.get(name)
+    if plan is None:
+        assert cached.document is not None
         fragments = {
-            d.name.value: d for d in prepared.document.definitions if isinstance(d, FragmentDefinitionNode)
+            d.name.value: d for d in cached.document.definitions if isinstance(d, FragmentDefinitionNode)
         }
-        found = prepared.plans[name] = _Compiler(operation, fragments).plan()
-    return found
+        plan = cached.cost_plans[name] = _CostPlanner(operation, fragments).plan()
+    return plan
 
 
-def _count(parents: list[Any], below: dict[str, Counted]) -> int:
-    """Count list by list, not object by object: an answer of a thousand objects takes some dozen steps."""
+def _count_cost(parents: list[Any], children: dict[str, CostNode]) -> int:
+    """Count list by list, not object by object: a response of 1000 objects takes a few dozen steps."""
     total = 0
-    for key, counted in below.items():
-        found = [value for parent in parents if (value := parent.get(key)) is not None]
-        if found and isinstance(found[0], list):
-            found = [item for items in found for item in items if item is not None]
-        if found:
-            total += counted.weight * len(found)
-            if found[0].__class__ is Written:
-                total += sum(item.cost for item in found)
-            elif counted.below:
-                total += _count(found, counted.below)
+    for key, node in children.items():
+        values = [value for parent in parents if (value := parent.get(key)) is not None]
+        if values and isinstance(values[0], list):
+            values = [item for items in values for item in items if item is not None]
+        if values:
+            total += node.weight * len(values)
+            if values[0].__class__ is JsonRow:
+                total += sum(item.cost for item in values)
+            elif node.children:
+                total += _count_cost(values, node.children)
     return total
 
 
-class _Compiler:
-    """Makes the plan of one operation, each name of a selection set once, as it will be executed."""
+class _CostPlanner:
+    """Builds the plan of one operation, merging its selections by response key as execution does."""
 
     def __init__(
         self, operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
@@ -161,23 +138,23 @@ class _Compiler:
             if d.default_value is not None
         }
 
-    def plan(self) -> Plan:
+    def plan(self) -> CostPlan:
         root = schema()._schema.get_root_type(self.operation.operation)  # noqa: SLF001 - as above
         assert root is not None
-        sets: Sets = [(root, self.operation.selection_set)]
-        flat = 0
+        sets: TypedSelections = [(root, self.operation.selection_set)]
+        base_cost = 0
         if self.operation.operation is OperationType.MUTATION:
             names = [nodes[0][1].name.value for nodes in self._groups(sets).values()]
-            flat = sum(CREDENTIALS if name in ONCE else MUTATION for name in names)
+            base_cost = sum(CREDENTIAL_COST if name in ONE_PER_OPERATION else MUTATION_COST for name in names)
         roots = {nodes[0][1].name.value for nodes in self._groups(sets).values()}
-        flat += INTROSPECTION * len(roots & META)
-        below = self._below(sets, None, None)
-        fixed = [child.fixed for child in below.values() if child.fixed is not None]
-        whole = max(MINIMUM, flat + sum(fixed)) if len(fixed) == len(below) else None
-        return Plan(flat, below, whole, tells="rateLimit" in roots)
+        base_cost += INTROSPECTION_COST * len(roots & INTROSPECTION_FIELDS)
+        children = self._children(sets, None, None)
+        constants = [child.constant_cost for child in children.values() if child.constant_cost is not None]
+        total = max(MIN_COST, base_cost + sum(constants)) if len(constants) == len(children) else None
+        return CostPlan(base_cost, children, total, reads_rate_limit="rateLimit" in roots)
 
-    def _groups(self, sets: Sets) -> dict[str, list[tuple[Composite, FieldNode]]]:
-        """Return the fields of sets that are merged, by the name that they answer under."""
+    def _groups(self, sets: TypedSelections) -> dict[str, list[tuple[Composite, FieldNode]]]:
+        """Return the fields of merged selection sets by response key."""
         groups: dict[str, list[tuple[Composite, FieldNode]]] = {}
         visited: set[str] = set()
         waiting = list(reversed(sets))
@@ -198,77 +175,84 @@ class _Compiler:
     def _narrowed(self, parent: Composite, node: InlineFragmentNode | FragmentDefinitionNode) -> Composite:
         if node.type_condition is None:
             return parent
-        found = self.types[node.type_condition.name.value]
-        assert isinstance(found, GraphQLObjectType | GraphQLInterfaceType)
-        return found
+        narrowed = self.types[node.type_condition.name.value]
+        assert isinstance(narrowed, GraphQLObjectType | GraphQLInterfaceType)
+        return narrowed
 
-    def _below(self, sets: Sets, page: Size | None, above: FieldNode | None) -> dict[str, Counted]:
-        """Return what counts in sets: `page` is the size of the connection that they are of."""
-        found = {}
+    def _children(
+        self, sets: TypedSelections, page: Size | None, parent_field: FieldNode | None
+    ) -> dict[str, CostNode]:
+        """Return the fields with a cost; `page` is the size of the connection that encloses them."""
+        children = {}
         for key, nodes in self._groups(sets).items():
             if nodes[0][1].name.value.startswith("__"):
                 continue
-            if (counted := self._counted(nodes, page, above)) is not None:
-                found[key] = counted
-        return found
+            if (child := self._cost_node(nodes, page, parent_field)) is not None:
+                children[key] = child
+        return children
 
-    def _counted(
-        self, nodes: list[tuple[Composite, FieldNode]], page: Size | None, above: FieldNode | None
-    ) -> Counted | None:
+    def _cost_node(
+        self, nodes: list[tuple[Composite, FieldNode]], page: Size | None, parent_field: FieldNode | None
+    ) -> CostNode | None:
         parts = [(parent, node, parent.fields[node.name.value]) for parent, node in nodes]
-        weight = max(_weight(parent, node, kind) for parent, node, kind in parts)
-        named = [get_named_type(kind.type) for _, _, kind in parts]
-        sets: Sets = [
-            (kind, node.selection_set)
-            for kind, (_, node) in zip(named, nodes, strict=True)
-            if node.selection_set is not None and isinstance(kind, GraphQLObjectType | GraphQLInterfaceType)
+        weight = max(_weight(parent, node, definition) for parent, node, definition in parts)
+        named = [get_named_type(definition.type) for _, _, definition in parts]
+        sets: TypedSelections = [
+            (composite, node.selection_set)
+            for composite, (_, node) in zip(named, nodes, strict=True)
+            if node.selection_set is not None
+            and isinstance(composite, GraphQLObjectType | GraphQLInterfaceType)
         ]
         is_page = named[0].name.endswith("Connection")
-        sizes = [self._size(parent, node, kind, page, above) for parent, node, kind in parts]
-        inner = _largest(sizes) if is_page else None
-        size = 1 if is_page else _largest(sizes)
-        below = self._below(sets, inner, nodes[0][1])
-        if not weight and not below:
+        sizes = [
+            self._size(parent, node, definition, page, parent_field) for parent, node, definition in parts
+        ]
+        inner = _max_size(sizes) if is_page else None
+        size = 1 if is_page else _max_size(sizes)
+        children = self._children(sets, inner, nodes[0][1])
+        if not weight and not children:
             return None
-        counted = Counted(weight, size, below)
-        if isinstance(size, int) and all(child.fixed is not None for child in below.values()):
-            counted.fixed = size * (weight + sum(child.fixed or 0 for child in below.values()))
-        return counted
+        cost_node = CostNode(weight, size, children)
+        constants = [child.constant_cost for child in children.values() if child.constant_cost is not None]
+        if isinstance(size, int) and len(constants) == len(children):
+            cost_node.constant_cost = size * (weight + sum(constants))
+        return cost_node
 
     def _size(
         self,
         parent: Composite,
         node: FieldNode,
-        kind: GraphQLField,
+        definition: GraphQLField,
         page: Size | None,
-        above: FieldNode | None,
+        parent_field: FieldNode | None,
     ) -> Size:
-        """Return how many objects stand in a field, or on the page that it is."""
+        """Return how many objects a field may hold, or how many rows the page of a connection."""
         is_list = isinstance(
-            kind.type.of_type if isinstance(kind.type, GraphQLNonNull) else kind.type, GraphQLList
+            definition.type.of_type if isinstance(definition.type, GraphQLNonNull) else definition.type,
+            GraphQLList,
         )
         name = f"{parent.name}.{node.name.value}"
-        if "first" in kind.args:
-            return self._first(node, kind)
+        if "first" in definition.args:
+            return self._page_size(node, definition)
         if not is_list or name.endswith(".errors"):
             return 1
         if page is not None:
             return page
-        if (lengths := LENGTHS.get(name)) is not None:
-            return self._length(node if node.arguments else above or node, lengths)
-        return SIZES.get(name, ASSUMED)
+        if (lengths := ARGUMENT_LISTS.get(name)) is not None:
+            return self._argument_length(node if node.arguments else parent_field or node, lengths)
+        return LIST_SIZES.get(name, DEFAULT_LIST_SIZE)
 
-    def _first(self, node: FieldNode, kind: GraphQLField) -> Size:
-        default = kind.args["first"].default_value
+    def _page_size(self, node: FieldNode, definition: GraphQLField) -> Size:
+        default = definition.args["first"].default_value
         default = default if isinstance(default, int) else DEFAULT_SIZE
-        given = next((a.value for a in node.arguments or () if a.name.value == "first"), None)
-        if not isinstance(given, VariableNode):
-            return _clamped(value_from_ast_untyped(given), default) if given is not None else default
-        name = given.name.value
+        value = next((a.value for a in node.arguments or () if a.name.value == "first"), None)
+        if not isinstance(value, VariableNode):
+            return _clamp_page_size(value_from_ast_untyped(value), default) if value is not None else default
+        name = value.name.value
         fallback = self.defaults.get(name)
-        return lambda variables: _clamped(variables.get(name, fallback), default)
+        return lambda variables: _clamp_page_size(variables.get(name, fallback), default)
 
-    def _length(self, node: FieldNode, paths: tuple[tuple[str, ...], ...]) -> Size:
+    def _argument_length(self, node: FieldNode, paths: tuple[tuple[str, ...], ...]) -> Size:
         arguments = {a.name.value: a.value for a in node.arguments or ()}
         defaults = self.defaults
 
@@ -278,26 +262,26 @@ class _Compiler:
                 if name not in arguments:
                     continue
                 value = value_from_ast_untyped(arguments[name], {**defaults, **variables})
-                for step in path:
-                    value = value.get(step) if isinstance(value, dict) else None
+                for key in path:
+                    value = value.get(key) if isinstance(value, dict) else None
                 total += len(value) if isinstance(value, list) else value not in (None, Undefined)
             return min(total, 2 * MAX_SIZE)
 
         return length
 
 
-def _weight(parent: Composite, node: FieldNode, kind: GraphQLField) -> int:
+def _weight(parent: Composite, node: FieldNode, definition: GraphQLField) -> int:
     name = node.name.value
     if (weight := WEIGHTS.get(f"{parent.name}.{name}")) is not None:
         return weight
-    named = get_named_type(kind.type)
+    named = get_named_type(definition.type)
     if is_leaf_type(named):
-        return TOTAL_COUNT if name == "totalCount" else 0
-    return 0 if named.name in VALUES or named.name.endswith("Edge") else 1
+        return TOTAL_COUNT_COST if name == "totalCount" else 0
+    return 0 if named.name in FREE_TYPES or named.name.endswith("Edge") else 1
 
 
-def _clamped(value: object, default: int) -> int:
-    """Return a page's size; one that is refused costs nothing more."""
+def _clamp_page_size(value: object, default: int) -> int:
+    """Return a page's size within its bounds; a size outside them is refused later, so it costs no more."""
     if value is None or value is Undefined:
         return default
     if isinstance(value, int) and not isinstance(value, bool):
@@ -305,8 +289,8 @@ def _clamped(value: object, default: int) -> int:
     return MAX_SIZE
 
 
-def _largest(sizes: list[Size]) -> Size:
-    """Return the largest of the sizes that the same name may have at objects of different types."""
+def _max_size(sizes: list[Size]) -> Size:
+    """Return the largest of the sizes that a response key may have on different types."""
     if len(sizes) == 1:
         return sizes[0]
     if all(isinstance(size, int) for size in sizes):

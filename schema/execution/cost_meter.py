@@ -1,4 +1,4 @@
-"""From a document to points and back: what an operation reserves, gives back, and tells of it."""
+"""The point meter: reserve an operation's cost, refund what it did not use, and report both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,17 +6,18 @@ from typing import Any
 
 from graphql import OperationDefinitionNode, OperationType
 
-from schema.documents.document_cache import Prepared
+from schema.documents.document_cache import CachedDocument
 from schema.execution import cost
+from schema.execution.cost_weights import SMALL_COST
 from services.access import rate_limits
 from services.access.rate_limits import Buckets, Charge
 from services.core.errors import CostLimitExceeded, Forbidden, Unauthenticated
 from services.core.settings import Settings
 
-UNREADABLE = 100
-"""What a document costs that is refused: to read it may be as much work as a page of a list."""
-CHARACTERS_A_POINT = 100
-"""Of a document that is met for the first time."""
+REFUSED_DOCUMENT_POINTS = 100
+"""Cost of a refused document: reading it may take as much work as a page of a list."""
+CHARACTERS_PER_POINT = 100
+"""Charged for reading a document that is not in the cache."""
 
 
 @dataclass
@@ -25,118 +26,118 @@ class Meter:
 
     settings: Settings
     buckets: Buckets | None
-    """None counts nothing: what the server itself asks."""
+    """None for the server's own requests, which are not charged."""
     token: str | None
     address: str
-    plan: cost.Plan | None = None
+    plan: cost.CostPlan | None = None
     requested: int = 0
     actual: int | None = None
     charge: Charge | None = None
     _key: str | None = None
-    _reading: int = 0
-    """What it cost to read the document."""
+    _reading_cost: int = 0
+    """Points for reading the document."""
 
     async def check_before_reading(self) -> None:
-        """Read nothing for those whose bucket was empty a moment ago.
+        """Require that the bucket was not empty a moment ago, before any work is done.
 
         Raises:
-            Refused: it was.
+            InsufficientPoints: it was empty.
         """
         if self.buckets is None:
             return
-        self._key = await self.buckets.key_of(token=self.token, address=self.address)
+        self._key = await self.buckets.bucket_key(token=self.token, address=self.address)
         if self._key is not None:
             try:
-                self.buckets.check(self._key)
-            except rate_limits.Refused as refused:
+                self.buckets.raise_if_empty(self._key)
+            except rate_limits.InsufficientPoints as refused:
                 self.charge = refused.charge
                 raise
 
-    async def refuse(self, *, points: int = UNREADABLE) -> None:
-        """Take the points of a request that is refused.
+    async def charge_refusal(self, *, points: int = REFUSED_DOCUMENT_POINTS) -> None:
+        """Charge for a refused request.
 
         Raises:
-            Refused: the bucket has too few.
+            InsufficientPoints: the bucket has too few points.
         """
-        await self._take(points)
-        self.settle_in_full()
+        await self._reserve_points(points)
+        self.keep_all()
 
     async def reserve(
-        self, prepared: Prepared, operation: OperationDefinitionNode, variables: Mapping[str, Any] | None
+        self, cached: CachedDocument, operation: OperationDefinitionNode, variables: Mapping[str, Any] | None
     ) -> None:
-        """Take the points that an operation may cost at most, before it runs.
+        """Reserve the most points that an operation may cost, before it runs.
 
         Raises:
-            CostLimitExceeded: more than one operation may cost.
-            Forbidden, Unauthenticated: it reads the schema, which is not for this viewer.
-            Refused: the bucket has too few.
+            CostLimitExceeded: it may cost more than any operation is allowed to.
+            Forbidden, Unauthenticated: it reads the schema, which this viewer may not.
+            InsufficientPoints: the bucket has too few points.
         """
-        if prepared.introspects:
+        if cached.uses_introspection:
             self._check_introspection()
-        # Read once, and compiled once it is met again.
+        # A document is parsed on its first use and compiled on its second; both are charged.
         is_query = operation.operation is OperationType.QUERY
-        if not prepared.plans or (is_query and self.settings.compiled_queries and not prepared.programs):
-            self._reading = prepared.characters // CHARACTERS_A_POINT
-        self.plan = cost.plan(prepared, operation)
-        self.requested = self.plan.requested(variables)
+        if not cached.cost_plans or (is_query and self.settings.compiled_queries and not cached.programs):
+            self._reading_cost = cached.characters // CHARACTERS_PER_POINT
+        self.plan = cost.plan_cost(cached, operation)
+        self.requested = self.plan.requested_cost(variables)
         if self.requested > self.settings.max_cost:
-            await self.refuse(points=1 + self._reading)
+            await self.charge_refusal(points=1 + self._reading_cost)
             raise CostLimitExceeded(
                 f"This may cost {self.requested} points, and an operation at most {self.settings.max_cost}: "
                 "ask for shorter lists"
             )
-        await self._take(self.requested + self._reading)
+        await self._reserve_points(self.requested + self._reading_cost)
 
-    def settle(self, data: Mapping[str, Any] | None, *, actual: int | None = None) -> None:
-        """Give back what an answer did not use; who knows what it cost gives that as `actual`."""
+    def refund_unused(self, data: Mapping[str, Any] | None, *, actual: int | None = None) -> None:
+        """Refund what the response did not use; pass `actual` if its cost is already known."""
         if self.plan is None or self.actual is not None:
             return
-        if self.requested <= cost.SMALL + self.plan.flat:
+        if self.requested <= SMALL_COST + self.plan.base_cost:
             actual = self.requested
         elif actual is None:
-            actual = self.plan.actual(data)
-        # A list that no argument bounds may be longer than was assumed: that is not the client's loss.
+            actual = self.plan.actual_cost(data)
+        # A list without a size argument may be longer than assumed; the client does not pay for that.
         self.actual = min(actual, self.requested)
         if self.charge is not None:
-            self.charge.settle(self.actual + self._reading)
+            self.charge.refund_unused(self.actual + self._reading_cost)
 
-    def settle_in_full(self) -> None:
-        """Keep all that was reserved: the work was done, whatever came of it."""
+    def keep_all(self) -> None:
+        """Keep all reserved points, because the work was done whatever its outcome."""
         self.actual = self.requested
         if self.charge is not None:
-            self.charge.settle(self.charge.cost)
+            self.charge.refund_unused(self.charge.cost)
 
-    def told(self) -> dict[str, Any]:
-        """Return what `extensions.cost` says."""
-        told: dict[str, Any] = {"requestedQueryCost": self.requested, "actualQueryCost": self.actual}
+    def cost_extension(self) -> dict[str, Any]:
+        """Return the content of `extensions.cost`."""
+        extension: dict[str, Any] = {"requestedQueryCost": self.requested, "actualQueryCost": self.actual}
         if self.charge is not None:
-            told["throttleStatus"] = {
+            extension["throttleStatus"] = {
                 "maximumAvailable": self.charge.limit,
                 "currentlyAvailable": self.charge.remaining,
-                "restoreRate": self.charge.restore,
+                "restoreRate": self.charge.restore_per_second,
             }
-        return told
+        return extension
 
-    async def _take(self, points: int) -> None:
+    async def _reserve_points(self, points: int) -> None:
         if self.buckets is not None and self._key is not None:
             try:
                 self.charge = await self.buckets.reserve(self._key, points)
-            except rate_limits.Refused as refused:
+            except rate_limits.InsufficientPoints as refused:
                 self.charge = refused.charge
                 raise
 
     def _check_introspection(self) -> None:
         if self.settings.introspection == "off":
-            raise Forbidden("The schema is not told here")
+            raise Forbidden("Introspection is turned off on this server")
         if self.settings.introspection == "authenticated" and self.token is None:
             raise Unauthenticated("Sign in to read the schema")
 
 
-def headers(charge: Charge) -> list[tuple[bytes, bytes]]:
-    """Return what each answer says of its bucket."""
-    limit, left = charge.limit, charge.remaining
+def rate_limit_headers(charge: Charge) -> list[tuple[bytes, bytes]]:
+    """Return the RateLimit-* headers for a bucket."""
+    limit, remaining = charge.limit, charge.remaining
     return [
         (b"ratelimit-limit", b"%d" % limit),
-        (b"ratelimit-remaining", b"%d" % left),
-        (b"ratelimit-reset", b"%d" % charge.reset_seconds(left)),
+        (b"ratelimit-remaining", b"%d" % remaining),
+        (b"ratelimit-reset", b"%d" % charge.reset_seconds(remaining)),
     ]

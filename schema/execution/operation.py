@@ -1,4 +1,4 @@
-"""What one operation is, and which executor runs it."""
+"""A GraphQL operation: its request, its prepared form and its result, and the executor that runs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,116 +16,119 @@ from schema.build import schema
 from schema.documents import document_cache
 from services.access.rate_limits import Charge
 from services.core.settings import Settings
-from services.sql_json.rows import Writing, Written
+from services.sql_json.rows import JsonRead, JsonRow
 
 
 @dataclass(slots=True, kw_only=True)
-class Request:
-    """A GraphQL request as it came in."""
+class OperationRequest:
+    """A GraphQL request, whatever protocol it arrived by."""
 
     query: str
     variables: Mapping[str, Any] | None = None
     operation_name: str | None = None
     token: str | None = None
     address: str = ""
-    tells_cost: bool = False
-    """Whether the answer says what it cost; one to a query of `rateLimit` does."""
-    reads_only: bool = False
-    """Whether only a query may run."""
+    reports_cost: bool = False
+    """True if the result carries `extensions.cost`; a query of `rateLimit` always gets it."""
+    is_read_only: bool = False
+    """True if only a query may run."""
     session_cookie: SessionCookie | None = None
-    """Where mutations note what becomes of the browser's cookie, if the request can have one."""
-    takes_written: bool = False
-    """Whether the answer may hold what PostgreSQL wrote: `encoded` makes bytes of it."""
+    """Where mutations record changes to the browser's cookie, if the request can carry one."""
+    accepts_json_rows: bool = False
+    """True if the result may hold JSON written by PostgreSQL, which only `encode_json` can encode."""
 
 
 @dataclass(slots=True)
-class Answer:
-    """What goes back: the body, and whether the request itself was no good."""
+class OperationResult:
+    """The response body of an operation, and what its transport needs to know."""
 
     body: dict[str, Any]
     is_request_error: bool = False
+    """True if the request itself was invalid, so that nothing ran."""
     is_wrong_method: bool = False
-    """Whether a mutation was asked for where only a query may run."""
+    """True if a mutation or subscription arrived where only a query may run."""
     is_compiled: bool = False
-    """Whether a compiled query gave it."""
-    is_written: bool = False
-    """Whether PostgreSQL wrote it."""
+    """True if a compiled query produced it."""
+    is_sql_json: bool = False
+    """True if PostgreSQL wrote the JSON."""
     charge: Charge | None = None
-    """The points that were taken, where they are counted."""
-    retry_after: int | None = None
-    """In how many seconds there are points enough; None where there were."""
+    """The points charged, where they are counted."""
+    retry_after_seconds: int | None = None
+    """Seconds until the bucket holds enough points; None if it did."""
 
 
 @dataclass(slots=True)
-class Work:
-    """What is to be run, and how."""
+class PreparedOperation:
+    """An operation that may run, with its document and the executor chosen for it."""
 
-    request: Request
+    request: OperationRequest
     document: DocumentNode
     operation: OperationDefinitionNode
-    query: tuple[plan.Program, VariableValues] | None
-    """The compiled query, or None where graphql-core is to run it."""
-    writing: Writing | None = None
-    """How PostgreSQL writes its answer, if it does."""
+    compiled: tuple[plan.CompiledQuery, VariableValues] | None
+    """The compiled query and its variables, or None if graphql-core runs the operation."""
+    json_read: JsonRead | None = None
+    """The statement by which PostgreSQL writes the JSON, if it does."""
 
     @property
     def is_single(self) -> bool:
-        """Whether one statement reads all that is asked for."""
-        if self.query is None or self.request.token is not None:
+        """True if one statement reads everything."""
+        if self.compiled is None or self.request.token is not None:
             return False
-        return self.writing is not None or self.query[0].is_single
+        return self.json_read is not None or self.compiled[0].is_single
 
     @property
     def columns(self) -> Mapping[Any, frozenset[str]] | None:
-        """The columns that a compiled query shows, by table."""
-        return self.query[0].columns if self.query is not None else None
+        """The columns that a compiled query reads, by table."""
+        return self.compiled[0].columns if self.compiled is not None else None
 
 
-def work_of(
-    request: Request,
-    prepared: document_cache.Prepared,
+def prepare_operation(
+    request: OperationRequest,
+    cached: document_cache.CachedDocument,
     operation: OperationDefinitionNode,
     settings: Settings,
-) -> Work:
-    """Return how an operation of a document that may run is run."""
-    assert prepared.document is not None
+) -> PreparedOperation:
+    """Choose the executor for an operation of a valid document."""
+    assert cached.document is not None
     is_query = operation.operation is OperationType.QUERY
-    query = _query(request, prepared, operation) if is_query and settings.compiled_queries else None
-    writing = plan.writing_of(*query) if query is not None and request.takes_written else None
-    return Work(request, prepared.document, operation, query, writing)
+    compiled = _compile_query(request, cached, operation) if is_query and settings.compiled_queries else None
+    json_read = (
+        plan.prepare_json_read(*compiled) if compiled is not None and request.accepts_json_rows else None
+    )
+    return PreparedOperation(request, cached.document, operation, compiled, json_read)
 
 
-def _query(
-    request: Request, prepared: document_cache.Prepared, operation: OperationDefinitionNode
-) -> tuple[plan.Program, VariableValues] | None:
+def _compile_query(
+    request: OperationRequest, cached: document_cache.CachedDocument, operation: OperationDefinitionNode
+) -> tuple[plan.CompiledQuery, VariableValues] | None:
     try:
-        variables = plan.variables_of(operation, request.variables or {})
-    except plan.GiveUp:
+        variables = plan.coerce_variables(operation, request.variables or {})
+    except plan.FallBack:
         return None
-    program = plan.program_of(prepared, operation, variables)
-    return None if program is None else (program, variables)
+    query = plan.compile_query(cached, operation, variables)
+    return None if query is None else (query, variables)
 
 
-def encoded(body: Mapping[str, Any]) -> bytes:
-    """Return an answer's body as JSON."""
-    return orjson.dumps(body, default=_plain)
+def encode_json(body: Mapping[str, Any]) -> bytes:
+    """Encode a response body as JSON."""
+    return orjson.dumps(body, default=_encode_value)
 
 
-def _plain(value: Any) -> Any:
-    return orjson.Fragment(value.text) if isinstance(value, Written) else str(value)
+def _encode_value(value: Any) -> Any:
+    return orjson.Fragment(value.text) if isinstance(value, JsonRow) else str(value)
 
 
-async def result_of(work: Work, context: Context) -> ExecutionResult:
-    """Run it.
+async def execute_operation(prepared: PreparedOperation, context: Context) -> ExecutionResult:
+    """Execute an operation on its compiled query, else on graphql-core.
 
     Raises:
-        GiveUp: graphql-core is to run the query, from a snapshot of its own.
+        FallBack: graphql-core must run the query, from a new snapshot.
     """
-    if work.query is not None:
-        return ExecutionResult(data=await plan.run(*work.query, context), errors=None)
+    if prepared.compiled is not None:
+        return ExecutionResult(data=await plan.run(*prepared.compiled, context), errors=None)
     return await schema().execute(
-        work.request.query,
-        variable_values=dict(work.request.variables or {}),
+        prepared.request.query,
+        variable_values=dict(prepared.request.variables or {}),
         context_value=context,
-        operation_name=work.request.operation_name,
+        operation_name=prepared.request.operation_name,
     )

@@ -1,90 +1,71 @@
-"""One operation, one database transaction: the only place that commits what an operation wrote."""
+"""The unit of work: run an operation within its limits, retrying attempts that the database aborts."""
 
 import asyncio
-import logging
 import random
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from graphql import (
-    DocumentNode,
-    FieldNode,
-    GraphQLError,
-    OperationDefinitionNode,
-    OperationType,
-)
-from sqlalchemy.exc import DBAPIError
+from graphql import DocumentNode
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from models.enums import Scope
 from resolvers.context import Context
-from resolvers.session_cookie import SessionCookie
 from schema import plan
 from schema.documents import suggestions
 from schema.execution import admission
+from schema.execution.attempt import RetryOperation, authenticate, create_context, run_attempt
 from schema.execution.cost_meter import Meter
-from schema.execution.operation import Answer, Request, Work, result_of, work_of
-from schema.observability import sql_trace
-from schema.types.errors import formatted, masked, shown
-from services.access import actor, permissions
-from services.access.rate_limits import Buckets, Charge
-from services.core.errors import Problem, TimedOut
+from schema.execution.operation import OperationRequest, OperationResult, PreparedOperation
+from schema.types.errors import to_response_error
+from services.access.rate_limits import Buckets
+from services.core.errors import TimedOut
 from services.core.settings import Settings
-from services.database.constraint_errors import RETRYABLE, sqlstate
-from services.live.broadcaster import Hub
+from services.live.broadcaster import Broadcaster
 
-__all__ = ["ATTEMPTS", "Answer", "Request", "execute", "snapshot"]
+__all__ = ["ATTEMPTS", "OperationRequest", "OperationResult", "execute", "snapshot"]
 
 ATTEMPTS = 5
-log = logging.getLogger(__name__)
-
-
-class _Again(Exception):
-    """The database asks for the operation to be run again."""
 
 
 async def execute(
-    request: Request,
+    request: OperationRequest,
     *,
     sessions: async_sessionmaker[AsyncSession],
     settings: Settings,
-    demo: bool = False,
     buckets: Buckets | None = None,
-) -> Answer:
-    """Run a query or a mutation within its limits: of points, where there are `buckets`, and of time."""
+) -> OperationResult:
+    """Run a query or mutation within its time limit and, if there are `buckets`, its point limit."""
     meter = Meter(settings, buckets, request.token, request.address)
-    found = await admission.admitted(request, meter)
-    if isinstance(found, Answer):
-        return found
-    work = work_of(request, *found, settings)
-    answer = await _at_once(work, sessions=sessions, settings=settings, demo=demo, charge=meter.charge)
-    if answer is None:
-        answer = await _timed(work, meter, sessions=sessions, settings=settings, demo=demo)
-    meter.settle(answer.body.get("data"))
-    if settings.hides_suggestions:
-        suggestions.hide(answer.body.get("errors", ()))
-    if request.tells_cost or (meter.plan is not None and meter.plan.tells):
-        answer.body["extensions"] = {"cost": meter.told()}
-    answer.charge = meter.charge
-    return answer
+    prepared = await admission.admit(request, meter)
+    if isinstance(prepared, OperationResult):
+        return prepared
+    result = await _run_without_database(prepared, sessions=sessions, settings=settings, charge=meter.charge)
+    if result is None:
+        result = await _run_with_deadline(prepared, meter, sessions=sessions, settings=settings)
+    meter.refund_unused(result.body.get("data"))
+    if settings.are_suggestions_hidden:
+        suggestions.hide(result.body.get("errors", ()))
+    if request.reports_cost or (meter.plan is not None and meter.plan.reads_rate_limit):
+        result.body["extensions"] = {"cost": meter.cost_extension()}
+    result.charge = meter.charge
+    return result
 
 
 @asynccontextmanager
 async def snapshot(
-    request: Request,
+    request: OperationRequest,
     document: DocumentNode,
     *,
     sessions: async_sessionmaker[AsyncSession],
     settings: Settings,
-    live: Hub,
+    live: Broadcaster,
 ) -> AsyncIterator[Context]:
-    """Yield a context to read in, with the viewer as they are now.
+    """Yield a context for reading one snapshot, with the viewer loaded afresh.
 
     Raises:
-        Unauthenticated: the token is not good.
-        Forbidden: it lacks the scope READ.
+        Unauthenticated: the token is invalid.
+        Forbidden: the token lacks the scope READ.
     """
     context = Context(
         sessions=sessions,
@@ -96,38 +77,37 @@ async def snapshot(
     )
     try:
         if request.token is not None:
-            context.actor = await context.run(_load_actor, token=request.token)
-            _require_read(context)
+            await authenticate(context, request.token)
         yield context
     finally:
         await context.close()
 
 
-async def _at_once(work: Work, **how: Any) -> Answer | None:
-    """Run a query without a field that reads, for nobody: it begins nothing, and no time is set for it.
+async def _run_without_database(prepared: PreparedOperation, **options: Any) -> OperationResult | None:
+    """Run an anonymous query that needs no database, without a transaction or deadline.
 
-    None where it is another, or where there is an error to tell.
+    Returns None for any other operation, and if the query has an error to report.
     """
-    if work.query is None or work.query[0].step.is_async or work.request.token is not None:
+    if prepared.compiled is None or prepared.compiled[0].stage.is_async or prepared.request.token is not None:
         return None
     try:
-        return Answer({"data": await plan.run(*work.query, _context(work, **how))}, is_compiled=True)
-    except plan.GiveUp:
+        data = await plan.run(*prepared.compiled, create_context(prepared, **options))
+    except plan.FallBack:
         return None
+    return OperationResult({"data": data}, is_compiled=True)
 
 
-async def _timed(
-    work: Work,
+async def _run_with_deadline(
+    prepared: PreparedOperation,
     meter: Meter,
     *,
     sessions: async_sessionmaker[AsyncSession],
     settings: Settings,
-    demo: bool,
-) -> Answer:
-    """Run an operation, again where the database asks for it: deadlocks, lost connections.
+) -> OperationResult:
+    """Run an operation until its deadline, retrying after deadlocks and lost connections.
 
-    Nothing of a run that is repeated was kept; the answer goes out after the commit. One that is stopped,
-    because it takes too long or because nobody waits for it, is paid for in full.
+    A retried attempt has committed nothing, and the result is sent after the commit. An operation that times
+    out or is cancelled is charged in full.
     """
     try:
         async with asyncio.timeout(settings.execution_timeout_ms / 1000) as limit:
@@ -136,174 +116,29 @@ async def _timed(
                 try:
                     if attempt > 0:
                         limit.reschedule(ends_at)
-                    return await _exactly(
-                        work,
+                    return await _run_with_fallback(
+                        prepared,
                         sessions=sessions,
                         settings=settings,
-                        demo=demo,
                         last=attempt == ATTEMPTS - 1,
                         limit=limit,
                         charge=meter.charge,
                     )
-                except _Again:
-                    # The wait is for two operations not to meet again; nothing secret hangs on it.
-                    await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - as above
+                except RetryOperation:
+                    # Jitter keeps two operations from colliding again.
+                    await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - no secret depends on it
     except TimeoutError:
-        meter.settle_in_full()
-        return Answer({"data": None, "errors": [shown(TimedOut())]})
+        meter.keep_all()
+        return OperationResult({"data": None, "errors": [to_response_error(TimedOut())]})
     except asyncio.CancelledError:
-        meter.settle_in_full()
+        meter.keep_all()
         raise
     raise AssertionError("unreachable")
 
 
-async def _exactly(work: Work, **how: Any) -> Answer:
-    """Run an operation; where there is an error to tell, on graphql-core, from a snapshot of its own."""
+async def _run_with_fallback(prepared: PreparedOperation, **options: Any) -> OperationResult:
+    """Run an operation; if its compiled query has an error, run it on graphql-core from a new snapshot."""
     try:
-        return await _once(work, **how)
-    except plan.GiveUp:
-        return await _once(replace(work, query=None, writing=None), **how)
-
-
-async def _once(
-    work: Work,
-    *,
-    sessions: async_sessionmaker[AsyncSession],
-    settings: Settings,
-    demo: bool,
-    last: bool,
-    limit: asyncio.Timeout,
-    charge: Charge | None,
-) -> Answer:
-    context = _context(work, sessions=sessions, settings=settings, demo=demo, charge=charge)
-    committing = False
-    try:
-        if work.request.token is not None:
-            context.actor = await context.run(_load_actor, token=work.request.token)
-            _require_read(context)
-            sql_trace.decide(context.actor)
-        result = await result_of(work, context)
-        errors = result.errors or []
-        fault = _fault(errors)
-        if fault is not None and context.is_mutation:
-            _ask_again(fault, last=last)
-            await context.session.rollback()
-            return Answer({"data": None, "errors": [formatted(e) for e in errors]})
-        if fault is not None:
-            _ask_again(fault, last=last)
-        if len(context.stored) > 1 or (context.is_mutation and result.data is None):
-            # An answer without data must not leave anything behind, whatever its first fields did.
-            await context.session.rollback()
-            return Answer(
-                {"data": None, "errors": [formatted(e) for e in errors]}
-                if any(e.path for e in errors)
-                else {"errors": [formatted(e) for e in errors]},
-                is_request_error=all(e.path is None for e in errors),
-            )
-        committing = context.is_mutation
-        limit.reschedule(None)
-        await _finish(context)
-    except asyncio.CancelledError:
-        await context.abandon()
-        raise
-    except Problem as problem:
-        return Answer({"errors": [shown(problem)]})
-    except DBAPIError as error:
-        # A connection that breaks during the commit does not tell whether the commit was done.
-        _ask_again(error, last=last or (committing and error.connection_invalidated))
-        return Answer({"data": None, "errors": [masked(error)]})
-    finally:
-        await context.close()
-    body: dict[str, Any] = {"data": result.data}
-    if errors:
-        body["errors"] = [formatted(error) for error in errors]
-    is_request_error = result.data is None and all(e.path is None for e in errors) and bool(errors)
-    if is_request_error:
-        del body["data"]
-    return Answer(
-        body,
-        is_request_error=is_request_error,
-        is_compiled=work.query is not None,
-        is_written=work.writing is not None,
-    )
-
-
-def _context(
-    work: Work,
-    *,
-    sessions: async_sessionmaker[AsyncSession],
-    settings: Settings,
-    demo: bool,
-    charge: Charge | None,
-) -> Context:
-    is_mutation = work.operation.operation is OperationType.MUTATION
-    return Context(
-        sessions=sessions,
-        settings=settings,
-        address=work.request.address,
-        demo=demo,
-        document=work.document,
-        is_mutation=is_mutation,
-        root_fields=_root_fields(work.operation) if is_mutation else 1,
-        charge=charge,
-        is_single=work.is_single,
-        columns=work.columns,
-        writing=work.writing,
-        session_cookie=work.request.session_cookie or SessionCookie(),
-    )
-
-
-def _require_read(context: Context) -> None:
-    """Let a token query only with the scope for it; what a mutation answers is part of the mutation.
-
-    Raises:
-        Forbidden: the token lacks the scope.
-    """
-    if not context.is_mutation:
-        permissions.require_scope(context.actor, Scope.READ)
-
-
-async def _load_actor(session: AsyncSession, _: actor.Actor, *, token: str) -> actor.Actor:
-    return await actor.load(session, token=token)
-
-
-async def _finish(context: Context) -> None:
-    """Keep what a mutation wrote, unless it was a dry run."""
-    if context.is_mutation and context.stored != {False}:
-        await _unbroken(context.session.commit())
-
-
-async def _unbroken(work: Coroutine[Any, Any, None]) -> None:
-    """Finish a work even if this operation is cancelled meanwhile: a commit is done or it is not."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
-
-
-def _root_fields(operation: OperationDefinitionNode) -> int:
-    """Count the fields at the root; a fragment there counts as many."""
-    selections = operation.selection_set.selections
-    return len(selections) if all(isinstance(s, FieldNode) for s in selections) else 2
-
-
-def _fault(errors: list[GraphQLError]) -> BaseException | None:
-    for error in errors:
-        cause = error.original_error
-        while isinstance(cause, GraphQLError):
-            cause = cause.original_error
-        if cause is not None and not isinstance(cause, Problem):
-            return cause
-    return None
-
-
-def _ask_again(fault: BaseException, *, last: bool) -> None:
-    """Raise _Again where another run may succeed and nothing was committed."""
-    if (
-        not last
-        and isinstance(fault, DBAPIError)
-        and (fault.connection_invalidated or sqlstate(fault) in RETRYABLE)
-    ):
-        raise _Again
+        return await run_attempt(prepared, **options)
+    except plan.FallBack:
+        return await run_attempt(replace(prepared, compiled=None, json_read=None), **options)

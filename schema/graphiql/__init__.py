@@ -1,7 +1,7 @@
-"""GraphiQL, from files of our own: the page at `/graphql` and the assets it loads.
+"""GraphiQL, served from our own files: the page at `/graphql` and its assets.
 
-`python -m schema.graphiql.build` makes the files. Nothing here needs them at import: without them
-the API serves as ever, and a browser is told how to build the page.
+`python -m schema.graphiql.build` builds the files. Without them the API still works, and browsers get a page
+that says how to build them.
 """
 
 from pathlib import Path
@@ -14,8 +14,8 @@ from starlette.types import Scope
 
 DIST = Path(__file__).with_name("dist")
 
-# Monaco writes style elements and GraphiQL's style sheet carries its fonts as `data:` addresses;
-# scripts, workers and connections are of our own origin only.
+# Monaco inserts style elements, and GraphiQL's style sheet embeds its fonts as `data:` URLs; scripts, workers
+# and connections come from our own origin only.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; worker-src 'self'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
@@ -26,13 +26,13 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # A page that opened this one, or that this one opens, has no hand on it.
+    # Pages that opened this one, or that it opens, get no handle on it.
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-# One address answers browsers with the page and programs with JSON, and a new build renames the
-# assets, so the page itself is asked for anew each time.
+# The same URL serves the page to browsers and JSON to programs, and a new build renames the assets, so
+# browsers must revalidate the page each time.
 PAGE_HEADERS = SECURITY_HEADERS | {"Cache-Control": "no-cache", "Vary": "Accept"}
 ASSET_HEADERS = SECURITY_HEADERS | {"Cache-Control": "public, max-age=31536000, immutable"}
 
@@ -50,7 +50,7 @@ NOT_BUILT = """<!doctype html>
 
 
 def page() -> HTMLResponse:
-    """Answer GraphiQL's page, or how to build it (status 503) where it is not built."""
+    """Return GraphiQL's page, or instructions for building it (status 503)."""
     try:
         html = (DIST / "index.html").read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -59,19 +59,19 @@ def page() -> HTMLResponse:
 
 
 def static_routes() -> list[BaseRoute]:
-    """List the routes of the files the page loads, beside which `page` belongs at `/graphql`."""
+    """Return the routes of the page's assets; the page itself is served at `/graphql`."""
     files = _HashedFiles(directory=DIST / "assets", check_dir=False)
     return [Mount("/graphiql/assets", app=files, name="graphiql")]
 
 
 class _HashedFiles(StaticFiles):
-    """Files whose names change with their content: a browser may keep them for ever."""
+    """Files named by a hash of their content, which browsers may cache for ever."""
 
     async def check_config(self) -> None:
-        """Accept a missing folder: it may be built while the server runs; until then, 404."""
+        """Accept a missing folder, because it may be built while the server runs; until then, return 404."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Answer a file with the headers of an asset; a missing one stays uncached."""
+        """Return a file with the headers of an asset; a 404 is not cached."""
         try:
             response = await super().get_response(path, scope)
         except HTTPException as problem:

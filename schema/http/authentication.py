@@ -1,4 +1,4 @@
-"""Who asks over HTTP: by a bearer token, or by a browser's cookie from a page that may use it."""
+"""Authentication over HTTP: a bearer token, or a browser's cookie sent from an allowed page."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,91 +9,97 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from schema.http import cookies, origins
-from schema.http.raw_request import Incoming, through_asgi
-from schema.http.request import BadRequest, bearer
+from schema.http.raw_request import RawRequest, from_scope
+from schema.http.request import BadRequest, parse_bearer
 from services.access import actor
 from services.access.actor import Actor
 from services.core.errors import ErrorCode, Problem
 
 ORIGIN_NOT_ALLOWED = "ORIGIN_NOT_ALLOWED"
-STATUS = {
+STATUS_BY_CODE = {
     ErrorCode.UNAUTHENTICATED: 401,
     ErrorCode.FORBIDDEN: 403,
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.RATE_LIMITED: 429,
 }
-"""What files over HTTP answer for a problem; 400 for any other."""
-_OWN = frozenset({"same-origin", "none"})
+"""HTTP status of a file request by its problem; 400 for any other code."""
+_OWN_SITES = frozenset({"same-origin", "none"})
 
 
 @dataclass(frozen=True)
-class Found:
-    """The token of a request, and where it stood."""
+class Credentials:
+    """The token of a request, and whether it came in the cookie."""
 
     token: str | None = None
     is_cookie: bool = False
 
 
-_NOBODY = Found()
+_NO_CREDENTIALS = Credentials()
 
 
-def find(request: Incoming) -> Found:
-    """Return the token of a request or a WebSocket; the header, which a program sets, before the cookie.
+def credentials_of(request: RawRequest) -> Credentials:
+    """Return the token of a request or websocket; the Authorization header takes precedence over the cookie.
 
     Raises:
-        BadRequest: 401 for another scheme, or no token after it; 403 for a cookie, or the wish for one, from
-            a page of another origin.
+        BadRequest: 401 for another scheme or a missing token; 403 if a page of another origin sends the
+            cookie, or asks for one.
     """
     header = request.headers.get("authorization")
     if cookies.REQUEST_HEADER in request.headers:
         _require_origin(request)
     if header is not None:
-        return Found(bearer(header))
-    if (kept := cookies.given(request)) is None:
-        return _NOBODY
+        return Credentials(parse_bearer(header))
+    if (token := cookies.read_token(request)) is None:
+        return _NO_CREDENTIALS
     _require_origin(request)
-    return Found(kept, is_cookie=True)
+    return Credentials(token, is_cookie=True)
 
 
-def _require_origin(request: Incoming) -> None:
-    """Refuse what a page of an origin that is not allowed makes a browser send with its cookie."""
-    headers, settings = request.headers, request.settings
-    origin = headers.get("origin")
-    # Without an Origin it is a GET, or no browser; of a GET, browsers say whose page it is by another header.
-    is_own = origin is not None or headers.get("sec-fetch-site", "none").lower() in _OWN
-    host = headers.get("host", "")
-    if is_own and origins.allowed(settings, origin=origin, host=host, scheme=request.scheme):
-        return
-    raise BadRequest(403, "The browser's session does not count for pages of this origin", ORIGIN_NOT_ALLOWED)
-
-
-async def actor_of(connection: HTTPConnection, session: AsyncSession) -> Actor:
-    """Return who asks, or nobody.
+def _require_origin(request: RawRequest) -> None:
+    """Require that the page that made the browser send this request is of an allowed origin.
 
     Raises:
-        BadRequest: as `find`.
-        Unauthenticated: the token is not good any more.
+        BadRequest: 403.
     """
-    found = find(through_asgi(connection.scope))
-    return actor.ANONYMOUS if found.token is None else await actor.load(session, token=found.token)
+    headers, settings = request.headers, request.settings
+    origin = headers.get("origin")
+    # Browsers leave Origin out of a GET, but name the site in Sec-Fetch-Site; programs send neither.
+    may_be_own = origin is not None or headers.get("sec-fetch-site", "none").lower() in _OWN_SITES
+    host = headers.get("host", "")
+    if may_be_own and origins.is_allowed(settings, origin=origin, host=host, scheme=request.scheme):
+        return
+    raise BadRequest(403, "Pages of this origin may not use the browser's session", ORIGIN_NOT_ALLOWED)
 
 
-def refused(
+async def load_actor(connection: HTTPConnection, session: AsyncSession) -> Actor:
+    """Load the actor of a request, or return the anonymous one.
+
+    Raises:
+        BadRequest: as `credentials_of`.
+        Unauthenticated: the token is no longer valid.
+    """
+    token = credentials_of(from_scope(connection.scope)).token
+    return actor.ANONYMOUS if token is None else await actor.load(session, token=token)
+
+
+def problem_response(
     connection: HTTPConnection, problem: Problem | BadRequest, *, status: int | None = None
 ) -> Response:
-    """Say in GraphQL's form why there is no file; a cookie whose session is over is cleared."""
+    """Return a file request's error in GraphQL's form; clear a cookie that is no longer valid."""
     extensions: dict[str, Any] = {"code": problem.code}
     if isinstance(problem, Problem) and problem.path:
         extensions["path"] = list(problem.path)
-    known = problem.status if isinstance(problem, BadRequest) else STATUS.get(problem.code, 400)
+    default_status = (
+        problem.status if isinstance(problem, BadRequest) else STATUS_BY_CODE.get(problem.code, 400)
+    )
     body = {"errors": [{"message": problem.message, "extensions": extensions}]}
-    answer = Response(orjson.dumps(body), status or known, media_type="application/json")
-    if answer.status_code == STATUS[ErrorCode.UNAUTHENTICATED]:
-        forget(through_asgi(connection.scope), answer)
-    return answer
+    response = Response(orjson.dumps(body), status or default_status, media_type="application/json")
+    if response.status_code == STATUS_BY_CODE[ErrorCode.UNAUTHENTICATED]:
+        clear_stale_cookie(from_scope(connection.scope), response)
+    return response
 
 
-def forget(request: Incoming, answer: Response) -> None:
-    """Clear the cookie of a request whose token was not good, if the token stood there."""
-    if "authorization" not in request.headers and cookies.given(request) is not None:
-        cookies.clear(answer, request.settings)
+def clear_stale_cookie(request: RawRequest, response: Response) -> None:
+    """Clear the cookie of a request whose token was invalid, if the token came in the cookie."""
+    if "authorization" not in request.headers and cookies.read_token(request) is not None:
+        cookies.clear(response, request.settings)

@@ -1,56 +1,56 @@
-"""How a GraphQL request is signed in, and what its answer does to the browser's cookie."""
+"""The session of a GraphQL request, and the changes its result makes to the browser's cookie."""
 
 from dataclasses import dataclass
 
 from starlette.responses import Response
 
 from resolvers.session_cookie import SessionCookie
-from schema.execution.unit_of_work import Answer
+from schema.execution.unit_of_work import OperationResult
 from schema.http import authentication, cookies
-from schema.http.raw_request import Incoming
+from schema.http.raw_request import RawRequest
 from services.core.errors import ErrorCode
 
 
 @dataclass(slots=True)
-class Signing:
-    """The sign-in of one request."""
+class CookieSession:
+    """The credentials of one request, and its session cookie."""
 
-    request: Incoming
-    found: authentication.Found
+    request: RawRequest
+    credentials: authentication.Credentials
     cookie: SessionCookie
 
-    def is_to_ask_again(self, answer: Answer) -> bool:
-        """Whether an old cookie stood in the way of a request that wishes a new one: then it is cleared.
+    def should_retry_anonymously(self, result: OperationResult) -> bool:
+        """Return True, and clear the cookie, if an expired cookie blocked a request for a new session.
 
-        Nothing ran; nobody has to sign in twice.
+        Nothing ran; the retry spares the user a second sign-in.
         """
-        if not (self.found.is_cookie and self.cookie.is_requested and _is_unauthenticated(answer)):
+        if not (self.credentials.is_cookie and self.cookie.is_requested and _is_unauthenticated(result)):
             return False
         self.cookie.has_ended = True
         return True
 
-    def settle(self, response: Response, answer: Answer) -> None:
-        """Write on the response what the operation did to the cookie, if anything that it did was kept."""
-        if answer.body.get("data") is None:
-            if _is_unauthenticated(answer):
-                authentication.forget(self.request, response)
+    def write_cookie(self, response: Response, result: OperationResult) -> None:
+        """Set or clear the cookie on the response, unless the operation was rolled back."""
+        if result.body.get("data") is None:
+            if _is_unauthenticated(result):
+                authentication.clear_stale_cookie(self.request, response)
         elif self.cookie.token is not None:
-            cookies.put(response, self.cookie, self.request.settings)
-        elif self.cookie.has_ended and self.found.is_cookie:
+            cookies.set_token(response, self.cookie, self.request.settings)
+        elif self.cookie.has_ended and self.credentials.is_cookie:
             cookies.clear(response, self.request.settings)
 
 
-def begin(request: Incoming) -> Signing:
-    """Find out who asks, and whether the session that this starts goes into the cookie.
+def begin(request: RawRequest) -> CookieSession:
+    """Read the credentials of a request, and whether it wants its new session in the cookie.
 
     Raises:
-        BadRequest: as `http_actor.find`.
+        BadRequest: as `authentication.credentials_of`.
     """
     cookie = SessionCookie(is_requested=cookies.REQUEST_HEADER in request.headers)
-    return Signing(request, authentication.find(request), cookie)
+    return CookieSession(request, authentication.credentials_of(request), cookie)
 
 
-def _is_unauthenticated(answer: Answer) -> bool:
-    errors = answer.body.get("errors", [])
+def _is_unauthenticated(result: OperationResult) -> bool:
+    errors = result.body.get("errors", [])
     is_refused = any(e.get("extensions", {}).get("code") == ErrorCode.UNAUTHENTICATED for e in errors)
-    return is_refused and "data" not in answer.body
+    return is_refused and "data" not in result.body

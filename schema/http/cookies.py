@@ -1,23 +1,23 @@
-"""The cookie that holds a browser's session: its name, and how it is read, set and cleared."""
+"""The cookie that holds a browser's session: read, set and clear it."""
 
 from starlette.responses import Response
 
 from models import now
 from resolvers.session_cookie import SessionCookie
-from schema.http.raw_request import Incoming
+from schema.http.raw_request import RawRequest
 from services.core.settings import Settings
 
 REQUEST_HEADER = "commonweal-cookie"
-"""A request with this header asks for the session that it starts to be kept in the cookie."""
+"""A request with this header asks that the session it starts be kept in the cookie."""
 
 
-def given(request: Incoming) -> str | None:
-    """Return the token in a request's cookie."""
+def read_token(request: RawRequest) -> str | None:
+    """Return the token in a request's cookie, if there is one."""
     return request.cookies.get(_name(request.settings)) or None if "cookie" in request.headers else None
 
 
-def put(response: Response, cookie: SessionCookie, settings: Settings) -> None:
-    """Set the cookie to a session that was started."""
+def set_token(response: Response, cookie: SessionCookie, settings: Settings) -> None:
+    """Set the cookie to the token of a new session."""
     assert cookie.token is not None and cookie.expires_at is not None
     seconds = int((cookie.expires_at - now()).total_seconds())
     response.set_cookie(
@@ -32,14 +32,14 @@ def put(response: Response, cookie: SessionCookie, settings: Settings) -> None:
 
 
 def clear(response: Response, settings: Settings) -> None:
-    """Have the browser forget the cookie."""
+    """Tell the browser to delete the cookie."""
     response.delete_cookie(
         _name(settings), path="/", secure=_is_secure(settings), httponly=True, samesite="strict"
     )
 
 
 def _name(settings: Settings) -> str:
-    # Browsers take `__Host-` only from the very host, by https, for all paths: no sibling host can set it.
+    # Browsers accept `__Host-` only over HTTPS, from this very host and for all paths: no sibling can set it.
     return "__Host-commonweal_session" if _is_secure(settings) else "commonweal_session"
 
 

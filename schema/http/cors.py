@@ -1,4 +1,4 @@
-"""What pages of the origins of the allow list may ask, and read of the answers (CORS)."""
+"""CORS: what pages of the allowed origins may request, and which responses they may read."""
 
 from collections.abc import Collection
 from http import HTTPStatus
@@ -15,18 +15,18 @@ from schema.http.authentication import ORIGIN_NOT_ALLOWED
 from schema.observability import sql_trace
 
 METHODS = {"/graphql": ("GET", "POST"), "/receipts": ("POST",), "/export/hours.csv": ("GET",)}
-"""Whatever else the server has is for its own pages alone."""
-A_RECEIPT = "/receipts/"
-HEADERS = (
+"""Methods by path. All other paths are for the server's own pages only."""
+RECEIPT_PREFIX = "/receipts/"
+ALLOWED_HEADERS = (
     "Authorization",
     "If-None-Match",
     "X-Request-Id",
-    http_request.PREFLIGHT,
+    http_request.PREFLIGHT_HEADER,
     cookies.REQUEST_HEADER,
-    sql_trace.WISH,
-    http_request.TELL_COST,
+    sql_trace.REQUEST_HEADER,
+    http_request.COST_HEADER,
 )
-EXPOSED = (
+EXPOSED_HEADERS = (
     "Content-Disposition",
     "ETag",
     "Location",
@@ -42,43 +42,43 @@ MAX_AGE_SECONDS = 3600
 
 
 class Cors:
-    """Answer the preflights of browsers, and let the pages of the allow list read answers."""
+    """Answer preflight requests, and let pages of the allowed origins read responses."""
 
-    def __init__(self, app: ASGIApp, listed: Collection[str]) -> None:
-        """Stand before the application."""
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        """Wrap the application for these origins."""
         self._app = app
-        self._by_path = {path: _Path(app, listed, methods) for path, methods in METHODS.items()}
-        self._receipt = _Path(app, listed, ("GET",))
+        self._by_path = {path: _PathCors(app, origins, methods) for path, methods in METHODS.items()}
+        self._receipt = _PathCors(app, origins, ("GET",))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Pass a request on, with the CORS rules of its path."""
         path = scope.get("path", "")
-        by_path = self._receipt if path.startswith(A_RECEIPT) else self._by_path.get(path, self._app)
+        by_path = self._receipt if path.startswith(RECEIPT_PREFIX) else self._by_path.get(path, self._app)
         await by_path(scope, receive, send)
 
 
-class _Path(CORSMiddleware):
-    def __init__(self, app: ASGIApp, listed: Collection[str], methods: Collection[str]) -> None:
+class _PathCors(CORSMiddleware):
+    def __init__(self, app: ASGIApp, origins: Collection[str], methods: Collection[str]) -> None:
         super().__init__(
             app,
-            allow_origins=listed,
+            allow_origins=origins,
             allow_methods=methods,
-            allow_headers=HEADERS,
+            allow_headers=ALLOWED_HEADERS,
             allow_credentials=True,
-            expose_headers=EXPOSED,
+            expose_headers=EXPOSED_HEADERS,
             max_age=MAX_AGE_SECONDS,
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        answer = super().preflight_response(request_headers)
-        if answer.status_code == HTTPStatus.OK:
-            return Response(status_code=204, headers=_less_body(answer))
-        message = "Pages of this origin may not ask this, or not with these headers"
+        response = super().preflight_response(request_headers)
+        if response.status_code == HTTPStatus.OK:
+            return Response(status_code=204, headers=_headers_without_body(response))
+        message = "Pages of this origin may not send this request, or not with these headers"
         body = {"errors": [{"message": message, "extensions": {"code": ORIGIN_NOT_ALLOWED}}]}
         return Response(
-            orjson.dumps(body), 403, media_type="application/json", headers={"Vary": answer.headers["vary"]}
+            orjson.dumps(body), 403, media_type="application/json", headers={"Vary": response.headers["vary"]}
         )
 
 
-def _less_body(answer: Response) -> dict[str, str]:
-    return {k: v for k, v in answer.headers.items() if k not in {"content-length", "content-type"}}
+def _headers_without_body(response: Response) -> dict[str, str]:
+    return {k: v for k, v in response.headers.items() if k not in {"content-length", "content-type"}}

@@ -1,4 +1,4 @@
-"""Who hangs up is not worked for: the operation is cancelled, and with it the statement that runs."""
+"""Cancel the operation, and its running statement, when the client disconnects."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -8,35 +8,35 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 0.05
-"""How long an operation runs before somebody looks whether the client is still there: most are done then."""
+WATCH_AFTER_SECONDS = 0.05
+"""How long an operation runs before we watch for a disconnect; most finish sooner."""
 
 
-async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
-    """Do the work of a request whose body was read; cancel it when the client goes.
+async def cancel_on_disconnect(receive: Receive, work: Awaitable[T]) -> T:
+    """Await the work of a request whose body has been read; cancel it if the client disconnects.
 
     Raises:
-        ClientDisconnect: the client is gone.
+        ClientDisconnect: the client disconnected.
     """
     task = asyncio.current_task()
     assert task is not None
     watchers: list[asyncio.Task[None]] = []
-    is_gone = False
+    is_disconnected = False
 
     async def watch() -> None:
-        nonlocal is_gone
+        nonlocal is_disconnected
         while (await receive())["type"] != "http.disconnect":
             pass
-        is_gone = True
+        is_disconnected = True
         task.cancel()
 
     timer = asyncio.get_running_loop().call_later(
-        PATIENCE_SECONDS, lambda: watchers.append(asyncio.create_task(watch()))
+        WATCH_AFTER_SECONDS, lambda: watchers.append(asyncio.create_task(watch()))
     )
     try:
         return await work
     except asyncio.CancelledError:
-        if is_gone and task.uncancel() == 0:
+        if is_disconnected and task.uncancel() == 0:
             raise ClientDisconnect from None
         raise
     finally:

@@ -1,4 +1,4 @@
-"""Whose pages may act as the user of the browser that shows them: our own, and those of an allow list."""
+"""The origins whose pages may act as the browser's user: our own, and those of an allow list."""
 
 import re
 from functools import lru_cache
@@ -11,41 +11,44 @@ _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _DEFAULT_PORT = {"http": ":80", "https": ":443"}
 
 
-def allowed(settings: Settings, *, origin: str | None, host: str, scheme: str) -> bool:
-    """Whether a request with this `Origin`, to this host by this scheme (http or ws), is of such a page.
+def is_allowed(settings: Settings, *, origin: str | None, host: str, scheme: str) -> bool:
+    """Return True if a request with this `Origin`, host and scheme (http or ws) comes from such a page.
 
-    Without an `Origin` it is not of another page: programs send none, nor do browsers to a page's own server.
+    A request without `Origin` is no other site's: programs send none, nor do browsers to the page's own host.
     """
     if origin is None:
         return True
-    # What stands before the server may speak TLS to browsers: then the public address is what they see.
-    ours = {_plain(f"{scheme.replace('ws', 'http')}://{host}"), _public(settings.public_url)}
-    return origin in ours or origin in listed(settings.allowed_origins)
+    # A proxy in front may terminate TLS; browsers then see the public address.
+    own_origins = {
+        _normalize(f"{scheme.replace('ws', 'http')}://{host}"),
+        _public_origin(settings.public_url),
+    }
+    return origin in own_origins or origin in parse_origins(settings.allowed_origins)
 
 
 @lru_cache(maxsize=16)
-def listed(text: str) -> frozenset[str]:
-    """Return the origins of a list with commas.
+def parse_origins(text: str) -> frozenset[str]:
+    """Parse a comma-separated list of origins.
 
     Raises:
-        ConfigurationError: one of them is no origin; `*` and `null` are none.
+        ConfigurationError: an entry is no origin; `*` and `null` are not allowed.
     """
-    given = [part for entry in text.split(",") if (part := entry.strip().lower().removesuffix("/"))]
-    for origin in given:
+    origins = [part for entry in text.split(",") if (part := entry.strip().lower().removesuffix("/"))]
+    for origin in origins:
         if not _ORIGIN.fullmatch(origin):
             raise ConfigurationError(
-                f"COMMONWEAL_ALLOWED_ORIGINS: {origin!r} is no origin, as https://app.example.org"
+                f"COMMONWEAL_ALLOWED_ORIGINS: {origin!r} is not an origin such as https://app.example.org"
             )
-    return frozenset(_plain(origin) for origin in given)
+    return frozenset(_normalize(origin) for origin in origins)
 
 
 @lru_cache(maxsize=16)
-def _public(url: str) -> str:
+def _public_origin(url: str) -> str:
     parts = urlsplit(url)
-    return _plain(f"{parts.scheme}://{parts.netloc}")
+    return _normalize(f"{parts.scheme}://{parts.netloc}")
 
 
-def _plain(origin: str) -> str:
-    """Return an origin as browsers write it: in lower case, without the port that its scheme implies."""
+def _normalize(origin: str) -> str:
+    """Return an origin as browsers send it: in lower case, without its scheme's default port."""
     lower = origin.lower()
     return lower.removesuffix(_DEFAULT_PORT.get(lower.partition(":")[0], ""))

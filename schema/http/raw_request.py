@@ -1,4 +1,4 @@
-"""A request as both ways to the endpoint give it: straight from the socket, or through ASGI."""
+"""A raw HTTP request, read straight from the socket or from an ASGI scope."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,54 +10,54 @@ from starlette.types import Receive, Scope
 from services.core.settings import Settings
 
 RawHeaders = list[tuple[bytes, bytes]]
-_JOINED = {"accept": ",", "accept-encoding": ",", "if-none-match": ",", "cookie": "; "}
-"""Headers that may be given in several lines."""
+_LIST_SEPARATORS = {"accept": ",", "accept-encoding": ",", "if-none-match": ",", "cookie": "; "}
+"""Headers that may span several lines, and the separator that joins them."""
 
 
 @dataclass(slots=True)
-class Incoming:
-    """What the endpoint asks of a request."""
+class RawRequest:
+    """The parts of an HTTP request that the endpoint reads."""
 
     method: str
     url_bytes: int
     query: bytes
     headers: Mapping[str, str]
-    """By their names in small letters."""
+    """By name, in lower case."""
     header_bytes: int
     address: str
-    """The network address that asks."""
+    """The client's network address."""
     scheme: str
     state: State
-    """What lives as long as the application."""
+    """The application's state."""
     body: bytes | None = None
-    """Where it came with the request; else `receive` is asked for it."""
+    """The body, if it arrived with the request; otherwise it is read by `receive`."""
     receive: Receive | None = None
-    """None where the connection itself ends the task when the client goes."""
+    """None if the connection itself cancels the task when the client disconnects."""
 
     @property
     def settings(self) -> Settings:
-        """The application's."""
+        """The application's settings."""
         settings: Settings = self.state.settings
         return settings
 
     @property
     def cookies(self) -> dict[str, str]:
-        """What the browser keeps for us."""
-        given = self.headers.get("cookie")
-        return {} if given is None else cookie_parser(given)
+        """The cookies of the request."""
+        header = self.headers.get("cookie")
+        return {} if header is None else cookie_parser(header)
 
 
-def through_asgi(scope: Scope, receive: Receive | None = None) -> Incoming:
-    """Return what the scope of a request or a websocket says."""
+def from_scope(scope: Scope, receive: Receive | None = None) -> RawRequest:
+    """Build a raw request from the ASGI scope of a request or websocket."""
     raw: RawHeaders = scope["headers"]
     query: bytes = scope.get("query_string", b"")
     client = scope.get("client")
-    return Incoming(
+    return RawRequest(
         method=scope.get("method", "GET"),
         url_bytes=len(scope.get("raw_path") or scope["path"]) + len(query),
         query=query,
-        headers=by_name(raw),
-        header_bytes=size(raw),
+        headers=headers_by_name(raw),
+        header_bytes=count_header_bytes(raw),
         address=client[0] if client else "",
         scheme=scope.get("scheme", "http"),
         state=scope["app"].state,
@@ -65,18 +65,18 @@ def through_asgi(scope: Scope, receive: Receive | None = None) -> Incoming:
     )
 
 
-def by_name(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return headers by name; of one that comes twice the first counts, unless it is a list."""
-    found: dict[str, str] = {}
+def headers_by_name(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers by lower-case name; the first of a repeated header counts, unless it is a list."""
+    headers: dict[str, str] = {}
     for name, value in raw:
         key, text = name.decode("latin-1"), value.decode("latin-1")
-        if key not in found:
-            found[key] = text
-        elif key in _JOINED:
-            found[key] += _JOINED[key] + text
-    return found
+        if key not in headers:
+            headers[key] = text
+        elif key in _LIST_SEPARATORS:
+            headers[key] += _LIST_SEPARATORS[key] + text
+    return headers
 
 
-def size(raw: RawHeaders) -> int:
-    """Return how many bytes the headers have."""
+def count_header_bytes(raw: RawHeaders) -> int:
+    """Return the size of the headers in bytes."""
     return sum([len(name) + len(value) for name, value in raw])

@@ -1,4 +1,4 @@
-"""What goes back over HTTP: status, headers and the one JSON document."""
+"""GraphQL responses over HTTP: status, headers and one JSON document."""
 
 import hashlib
 from http import HTTPStatus
@@ -6,109 +6,123 @@ from http import HTTPStatus
 from starlette.responses import Response
 
 from schema.execution import cost_meter, operation
-from schema.execution.unit_of_work import Answer
+from schema.execution.unit_of_work import OperationResult
 from schema.http import content_negotiation
 from schema.http.raw_request import RawHeaders
 from schema.observability import logs, sql_trace
-from schema.types.errors import masked
+from schema.types.errors import mask_error
 from services.core.errors import ErrorCode
 
 _VARY = (b"vary", b"Accept, Authorization, Cookie")
 _NO_STORE = (b"cache-control", b"no-store")
-_FRESH = (b"cache-control", b"private, max-age=0, must-revalidate")
+_REVALIDATE = (b"cache-control", b"private, max-age=0, must-revalidate")
 _BEARER = (b"www-authenticate", b"Bearer")
 _TYPES = {
-    kind: (b"content-type", f"{kind}; charset=utf-8".encode())
-    for kind in (content_negotiation.JSON, content_negotiation.GRAPHQL, content_negotiation.EVENTS)
+    media_type: (b"content-type", f"{media_type}; charset=utf-8".encode())
+    for media_type in (content_negotiation.JSON, content_negotiation.GRAPHQL, content_negotiation.EVENTS)
 }
 
 
-class Reply(Response):
-    """A response whose headers are bytes from the start: most are the same each time."""
+class GraphQLResponse(Response):
+    """A response with headers given as bytes, because most are the same each time."""
 
     def __init__(self, body: bytes, status: int, headers: RawHeaders) -> None:
-        """Take the headers, and add the length."""
+        """Take over the headers and append the content length."""
         self.status_code, self.body, self.background = status, body, None
         self.raw_headers = headers
         if status != HTTPStatus.NOT_MODIFIED:
             headers.append((b"content-length", b"%d" % len(body)))
 
 
-def headers(kind: str) -> RawHeaders:
-    """Return the headers of an answer that is not to be kept."""
-    return [_TYPES[kind], _request_id(), _VARY, _NO_STORE]
+def uncached_headers(media_type: str) -> RawHeaders:
+    """Return the headers of a response that must not be stored."""
+    return [_TYPES[media_type], _request_id_header(), _VARY, _NO_STORE]
 
 
-def of_answer(answer: Answer, kind: str) -> Reply:
-    """Return the response to an operation."""
-    status = _status(answer, kind)
-    own = headers(kind)
+def operation_response(result: OperationResult, media_type: str) -> GraphQLResponse:
+    """Return the response of an operation."""
+    status = _http_status(result, media_type)
+    response_headers = uncached_headers(media_type)
     if status == HTTPStatus.UNAUTHORIZED:
-        own.append(_BEARER)
-    if answer.is_wrong_method:
-        own.append((b"allow", b"POST"))
-    return Reply(_dumped(answer), status, own + _limits(answer))
+        response_headers.append(_BEARER)
+    if result.is_wrong_method:
+        response_headers.append((b"allow", b"POST"))
+    return GraphQLResponse(_encode_body(result), status, response_headers + _rate_limit_headers(result))
 
 
-def fresh(answer: Answer, kind: str, *, known: str) -> Reply:
-    """Answer a GET of a persisted document: in whole, or that it is as the client has it.
-
-    `known` is its `If-None-Match`.
-    """
-    body = _dumped(answer)
-    # Weak: a compressed answer has the same tag.
-    tag = f'W/"{hashlib.sha256(kind.encode() + body).hexdigest()[:32]}"'
-    own = [_request_id(), _VARY, _FRESH, (b"etag", tag.encode()), *_limits(answer)]
-    tags = [t.strip().removeprefix("W/") for t in known.split(",")]
+def cacheable_response(result: OperationResult, media_type: str, *, if_none_match: str) -> GraphQLResponse:
+    """Return the response to a GET of a persisted document: the whole body, or 304 if the client has it."""
+    body = _encode_body(result)
+    # Weak, because the compressed response has the same tag.
+    tag = f'W/"{hashlib.sha256(media_type.encode() + body).hexdigest()[:32]}"'
+    response_headers = [
+        _request_id_header(),
+        _VARY,
+        _REVALIDATE,
+        (b"etag", tag.encode()),
+        *_rate_limit_headers(result),
+    ]
+    tags = [t.strip().removeprefix("W/") for t in if_none_match.split(",")]
     if "*" in tags or tag.removeprefix("W/") in tags:
-        return Reply(b"", 304, own)
-    return Reply(body, 200, [_TYPES[kind], *own])
+        return GraphQLResponse(b"", 304, response_headers)
+    return GraphQLResponse(body, 200, [_TYPES[media_type], *response_headers])
 
 
-def refused(
-    status: int, message: str, *, kind: str | None, code: str = "BAD_REQUEST", allow: bytes | None = None
-) -> Reply:
-    """Say in GraphQL's form why nothing ran."""
-    own = headers(kind or content_negotiation.JSON)
+def error_response(
+    status: int,
+    message: str,
+    *,
+    media_type: str | None,
+    code: str = "BAD_REQUEST",
+    allow: bytes | None = None,
+) -> GraphQLResponse:
+    """Return an error in GraphQL's form for a request that did not run."""
+    response_headers = uncached_headers(media_type or content_negotiation.JSON)
     if status == HTTPStatus.UNAUTHORIZED:
-        own.append(_BEARER)
+        response_headers.append(_BEARER)
     if allow is not None:
-        own.append((b"allow", allow))
-    return Reply(
-        operation.encoded({"errors": [{"message": message, "extensions": {"code": code}}]}), status, own
+        response_headers.append((b"allow", allow))
+    return GraphQLResponse(
+        operation.encode_json({"errors": [{"message": message, "extensions": {"code": code}}]}),
+        status,
+        response_headers,
     )
 
 
-def fault(error: BaseException) -> Reply:
-    """Answer a fault of ours, logged and masked."""
-    return Reply(operation.encoded({"errors": [masked(error)]}), 500, headers(content_negotiation.JSON))
+def internal_error(error: BaseException) -> GraphQLResponse:
+    """Log an unexpected error and return it masked."""
+    return GraphQLResponse(
+        operation.encode_json({"errors": [mask_error(error)]}),
+        500,
+        uncached_headers(content_negotiation.JSON),
+    )
 
 
-def _dumped(answer: Answer) -> bytes:
-    return operation.encoded(sql_trace.added(answer.body))
+def _encode_body(result: OperationResult) -> bytes:
+    return operation.encode_json(sql_trace.with_trace(result.body))
 
 
-def _request_id() -> tuple[bytes, bytes]:
+def _request_id_header() -> tuple[bytes, bytes]:
     return b"x-request-id", (logs.request_id.get() or "").encode()
 
 
-def _limits(answer: Answer) -> RawHeaders:
-    """Return the headers that tell how much more may be asked."""
-    limits = cost_meter.headers(answer.charge) if answer.charge is not None else []
-    if answer.retry_after is not None:
-        limits.append((b"retry-after", b"%d" % answer.retry_after))
+def _rate_limit_headers(result: OperationResult) -> RawHeaders:
+    """Return the headers that say how many points are left."""
+    limits = cost_meter.rate_limit_headers(result.charge) if result.charge is not None else []
+    if result.retry_after_seconds is not None:
+        limits.append((b"retry-after", b"%d" % result.retry_after_seconds))
     return limits
 
 
-def _status(answer: Answer, kind: str) -> int:
-    """Return 4xx where nothing ran; to those who know only application/json a request in order is a 200."""
-    if "errors" not in answer.body:
+def _http_status(result: OperationResult, media_type: str) -> int:
+    """Return 4xx if nothing ran; with application/json, an error of the operation itself is a 200."""
+    if "errors" not in result.body:
         return 200
-    if answer.is_wrong_method:
+    if result.is_wrong_method:
         return 405
-    if answer.retry_after is not None:
+    if result.retry_after_seconds is not None:
         return 429
-    codes = {e.get("extensions", {}).get("code") for e in answer.body["errors"]}
-    if ErrorCode.UNAUTHENTICATED in codes and "data" not in answer.body:
+    codes = {e.get("extensions", {}).get("code") for e in result.body["errors"]}
+    if ErrorCode.UNAUTHENTICATED in codes and "data" not in result.body:
         return 401
-    return 400 if answer.is_request_error and kind == content_negotiation.GRAPHQL else 200
+    return 400 if result.is_request_error and media_type == content_negotiation.GRAPHQL else 200

@@ -1,1 +1,1 @@
-"""The root of mutations, one module a subject."""
+"""Mutations of the API, one module per subject."""

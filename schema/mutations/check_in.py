@@ -1,103 +1,88 @@
-"""Check-in and check-out at events."""
+"""Check-in to and check-out of events."""
 
 from typing import Any
-from uuid import UUID
 
 import strawberry
 
-from models import new_id
-from resolvers import commands
+from resolvers import check_in as resolve
 from resolvers.context import Info
-from schema.mutations.payload import MoneyInput, Payload, content, perform
+from schema.mutations.payload import MoneyInput, Payload, answer_payload, keyed_request
 from schema.types.member import Member
-from schema.types.node import CollectiveRef, ref, ref_or_none
+from schema.types.node import CollectiveRef, to_key, to_optional_key
 from schema.types.order import Order
-from services.volunteering import check_in as check_in_service
 
 
-@strawberry.input(description="Somebody who is at an event: a user, or an address.")
+@strawberry.input(description="A person to check in to an event, by user or by email address.")
 class CheckInInput(MoneyInput):
-    event: CollectiveRef = strawberry.field(description="You are ADMIN of it or of its parent.")
-    user: CollectiveRef | None = strawberry.field(default=None, description="Who; or an email.")
+    event: CollectiveRef = strawberry.field(
+        description="The event. You must be an admin of it or of its parent."
+    )
+    user: CollectiveRef | None = strawberry.field(
+        default=None, description="The user to check in. Give either this or `email`."
+    )
     email: str | None = strawberry.field(
-        default=None, description="The address of somebody who need not be here yet."
+        default=None, description="Email address of the person, who need not have an account yet."
     )
 
 
-@strawberry.type(description="What credits the hours, and that the user attends.")
+@strawberry.type(description="The order that credits the hours, and the attendee's role.")
 class CheckInPayload(Payload):
     order: Order | None = strawberry.field(
-        default=None, description="The order of HOURS: PAID, or by the policy ACTUAL PENDING until check-out."
+        default=None,
+        description="The HOURS order. It is PAID, or PENDING until check-out under the credit policy ACTUAL.",
     )
-    member: Member | None = strawberry.field(default=None, description="The role ATTENDEE.")
+    member: Member | None = strawberry.field(default=None, description="The person's ATTENDEE role.")
 
 
-@strawberry.input(description="Somebody who leaves an event.")
+@strawberry.input(description="A person to check out of an event.")
 class CheckOutInput(MoneyInput):
-    event: CollectiveRef = strawberry.field(description="You are ADMIN of it or of its parent.")
-    user: CollectiveRef = strawberry.field(description="Who was checked in.")
+    event: CollectiveRef = strawberry.field(
+        description="The event. You must be an admin of it or of its parent."
+    )
+    user: CollectiveRef = strawberry.field(description="The user to check out.")
 
 
-@strawberry.type(description="What credits the hours.")
+@strawberry.type(description="The order that credits the hours.")
 class CheckOutPayload(Payload):
-    order: Order | None = strawberry.field(default=None, description="The order of HOURS.")
+    order: Order | None = strawberry.field(default=None, description="The HOURS order of the attendee.")
 
 
 @strawberry.type
-class AttendanceMutations:
+class CheckInMutations:
     @strawberry.mutation(
-        description="Note that somebody is at an event, and credit the hours from its parent, once: repeated "
-        "calls, under whichever key, return the same order. For ADMINs of the event and its parent, but not "
-        "for themselves; from the policy's minutes before the start on, afterwards too. INVALID_STATE, "
-        "SELF_APPROVAL, LIMIT_EXCEEDED, CONFLICT."
+        description="Check a person in to an event and credit the hours from its parent, once: repeated "
+        "calls return the same order, whatever their key. Allowed for admins of the event and "
+        "of its parent, but not for themselves, from the policy's `checkInMinutes` before the "
+        "start on, and after the event. Errors: INVALID_STATE, SELF_APPROVAL, LIMIT_EXCEEDED, "
+        "CONFLICT."
     )
     async def check_in(self, info: Info, input: CheckInInput) -> CheckInPayload:
-        async def checked_in(order_id: UUID) -> check_in_service.CheckedIn:
-            return await info.context.run(
-                check_in_service.check_in,
-                order_id=order_id,
-                event=ref(input.event),
-                user=ref_or_none(input.user),
+        async def work() -> dict[str, Any]:
+            result = await resolve.check_in(
+                info,
+                keyed_request("checkIn", input),
+                event=to_key(input.event),
+                user=to_optional_key(input.user),
                 email=input.email,
             )
+            return {"order": result.order, "member": result.member}
 
-        async def work() -> dict[str, Any]:
-            result_id = new_id()
-            done = await commands.once(
-                info,
-                mutation="checkIn",
-                key=input.idempotency_key,
-                payload=content(input),
-                result_id=result_id,
-                work=lambda: checked_in(result_id),
-                # Who was checked in has one order, which need not be the one of this key.
-                replay=lambda _: checked_in(new_id()),
-            )
-            return {"order": done.order, "member": done.member}
-
-        return await perform(info, CheckInPayload, work, dry_run=bool(input.dry_run))
+        return await answer_payload(info, CheckInPayload, work, dry_run=bool(input.dry_run))
 
     @strawberry.mutation(
-        description="Note that somebody leaves an event, once: repeated calls return the same order. Hours "
-        "that waited for it are PAID, at most the whole event. For ADMINs of the event and its parent, but "
-        "not for themselves. INVALID_STATE: not checked in."
+        description="Check a person out of an event, once: repeated calls return the same order. Hours "
+        "pending until check-out are PAID, at most for the whole event. Allowed for admins of "
+        "the event and of its parent, but not for themselves. Errors: INVALID_STATE if the "
+        "person was not checked in."
     )
     async def check_out(self, info: Info, input: CheckOutInput) -> CheckOutPayload:
-        async def checked_out() -> Any:
-            return await info.context.run(
-                check_in_service.check_out, event=ref(input.event), user=ref(input.user)
-            )
-
         async def work() -> dict[str, Any]:
-            order = await commands.once(
+            order = await resolve.check_out(
                 info,
-                mutation="checkOut",
-                key=input.idempotency_key,
-                payload=content(input),
-                result_id=new_id(),
-                work=checked_out,
-                replay=lambda _: checked_out(),
+                keyed_request("checkOut", input),
+                event=to_key(input.event),
+                user=to_key(input.user),
             )
             return {"order": order}
 
-        return await perform(info, CheckOutPayload, work, dry_run=bool(input.dry_run))
+        return await answer_payload(info, CheckOutPayload, work, dry_run=bool(input.dry_run))

@@ -1,144 +1,95 @@
-"""Making and editing collectives; hosting."""
+"""Creating, editing and archiving collectives."""
 
 from typing import Any
 
 import strawberry
 
 from resolvers.context import Info
-from schema.mutations.payload import Payload, perform
+from schema.mutations.payload import Payload, answer_payload
 from schema.types.collective import Collective
-from schema.types.enums import CollectiveType, PaymentMethodKind, PayoutMethodKind
-from schema.types.member import HostApplication
-from schema.types.money import AmountInput, asked_or_none
-from schema.types.node import CollectiveRef, ref
-from schema.types.payment_method import PaymentMethod, PayoutMethod
-from schema.types.scalars import CurrencyCode, Json
-from services.collectives import collectives, hosting
-from services.core import public_ids
-from services.orders import payment_methods
+from schema.types.enums import CollectiveType
+from schema.types.node import CollectiveRef, to_key
+from schema.types.scalars import CurrencyCode
+from services.collectives import collectives
 
 
-@strawberry.input(description="A new collective.")
+@strawberry.input(description="The collective to create.")
 class CreateCollectiveInput:
-    type: CollectiveType = strawberry.field(description="COMMUNITY, NONPROFIT or BUSINESS.")
-    name: str = strawberry.field(description="What people call it.")
+    type: CollectiveType = strawberry.field(description="Kind of entity: COMMUNITY, NONPROFIT or BUSINESS.")
+    name: str = strawberry.field(description="Display name of the collective.")
     slug: str = strawberry.field(
-        description="Its public name in addresses: 2 to 64 of a-z, 0-9 and inner hyphens."
+        description="Unique public name, used in URLs: 2 to 64 characters of a-z, 0-9 and inner hyphens."
     )
-    currency: CurrencyCode = strawberry.field(description="The currency of its money.")
-    description: str | None = strawberry.field(default=None, description="What it says of itself.")
+    currency: CurrencyCode = strawberry.field(description="Main currency of the collective's money.")
+    description: str | None = strawberry.field(
+        default=None, description="Description of the collective. Public."
+    )
     is_host: bool = strawberry.field(
         default=False,
-        description="Whether a NONPROFIT or BUSINESS holds its own money, and others' that apply.",
+        description="True if the NONPROFIT or BUSINESS holds its own money, and that of collectives it "
+        "accepts.",
     )
 
 
-@strawberry.type(description="The new collective; you are its first ADMIN.")
+@strawberry.type(description="The created collective. You are its first admin.")
 class CreateCollectivePayload(Payload):
-    collective: Collective | None = strawberry.field(default=None, description="The collective.")
+    collective: Collective | None = strawberry.field(default=None, description="The created collective.")
 
 
-@strawberry.input(description="What to change; what is not given stays.")
+@strawberry.input(description="Changes to a collective. Omitted fields stay unchanged.")
 class UpdateCollectiveInput:
-    collective: CollectiveRef = strawberry.field(description="Which one.")
-    name: str | None = strawberry.field(default=strawberry.UNSET, description="Its name.")
+    collective: CollectiveRef = strawberry.field(description="The collective to change.")
+    name: str | None = strawberry.field(
+        default=strawberry.UNSET, description="Display name of the collective."
+    )
     slug: str | None = strawberry.field(
-        default=strawberry.UNSET, description="A new slug; the old one keeps leading here."
+        default=strawberry.UNSET, description="New slug. The old one keeps working."
     )
     legal_name: str | None = strawberry.field(
-        default=strawberry.UNSET, description="Its name in law. Private."
+        default=strawberry.UNSET,
+        description="Registered legal name. Visible to the collective's admins and accountants.",
     )
     description: str | None = strawberry.field(
-        default=strawberry.UNSET, description="What it says of itself."
+        default=strawberry.UNSET, description="Description of the collective. Public."
     )
-    website: str | None = strawberry.field(default=strawberry.UNSET, description="Its address on the web.")
+    website: str | None = strawberry.field(
+        default=strawberry.UNSET, description="URL of the collective's website."
+    )
     location: str | None = strawberry.field(
-        default=strawberry.UNSET, description="Where it is; of an event, with updateEvent."
+        default=strawberry.UNSET, description="Location of the collective. For an event, use `updateEvent`."
     )
     timezone: str | None = strawberry.field(
-        default=strawberry.UNSET, description="Its time zone, by IANA name; of an event, with updateEvent."
+        default=strawberry.UNSET, description="IANA name of the time zone. For an event, use `updateEvent`."
     )
-    image_url: str | None = strawberry.field(default=strawberry.UNSET, description="Its picture's address.")
+    image_url: str | None = strawberry.field(
+        default=strawberry.UNSET, description="URL of the collective's picture."
+    )
     tags: list[str] | None = strawberry.field(
-        default=strawberry.UNSET, description="At most 20 words to find it by."
+        default=strawberry.UNSET, description="Search tags, at most 20."
     )
     currency: CurrencyCode | None = strawberry.field(
-        default=strawberry.UNSET, description="Its currency, while no money has moved."
+        default=strawberry.UNSET, description="Main currency. Can be changed only before any money has moved."
     )
     host_fee_bps: int | None = strawberry.field(
         default=strawberry.UNSET,
-        description="For ADMINs of the host: what it charges this one; on the host itself, its own rate.",
+        description="Host fee in basis points, set by admins of the host. On the host itself, its default "
+        "rate.",
     )
 
 
-@strawberry.type(description="The changed collective.")
+@strawberry.type(description="The updated collective.")
 class UpdateCollectivePayload(Payload):
-    collective: Collective | None = strawberry.field(default=None, description="The collective.")
+    collective: Collective | None = strawberry.field(default=None, description="The updated collective.")
 
 
-@strawberry.input(description="A collective to put away.")
+@strawberry.input(description="The collective to archive.")
 class ArchiveCollectiveInput:
-    collective: CollectiveRef = strawberry.field(description="Which one.")
+    collective: CollectiveRef = strawberry.field(description="The collective to archive.")
 
 
 @strawberry.type(description="The archived collective.")
 class ArchiveCollectivePayload(Payload):
-    collective: Collective | None = strawberry.field(default=None, description="The collective.")
-
-
-@strawberry.input(description="A request to be hosted.")
-class ApplyToHostInput:
-    collective: CollectiveRef = strawberry.field(description="Who asks; you are ADMIN of it.")
-    host: CollectiveRef = strawberry.field(description="Which host.")
-    message: str | None = strawberry.field(default=None, description="A message to its admins.")
-
-
-@strawberry.type(description="The application, PENDING.")
-class ApplyToHostPayload(Payload):
-    application: HostApplication | None = strawberry.field(default=None, description="The application.")
-
-
-@strawberry.input(description="A host's answer.")
-class DecideHostApplicationInput:
-    id: strawberry.ID = strawberry.field(description="The application.")
-    approve: bool = strawberry.field(description="Whether to host it.")
-    reason: str | None = strawberry.field(default=None, description="Why not; a note.")
-
-
-@strawberry.type(description="The decided application.")
-class DecideHostApplicationPayload(Payload):
-    application: HostApplication | None = strawberry.field(default=None, description="The application.")
-
-
-@strawberry.input(description="A way to give to the collectives of a host.")
-class CreatePaymentMethodInput:
-    host: CollectiveRef = strawberry.field(description="Which host; you are ADMIN of it.")
-    name: str = strawberry.field(description="What people call it.")
-    type: PaymentMethodKind = strawberry.field(description="How it settles.")
-    fee_bps: int = strawberry.field(
-        default=0, description="What the processor takes, in basis points of the amount."
-    )
-    fee_fixed: AmountInput | None = strawberry.field(
-        default=None, description="What it takes of each payment besides, in the host's currency."
-    )
-
-
-@strawberry.type(description="The new payment method.")
-class CreatePaymentMethodPayload(Payload):
-    payment_method: PaymentMethod | None = strawberry.field(default=None, description="The payment method.")
-
-
-@strawberry.input(description="Where a payee wants to be paid.")
-class CreatePayoutMethodInput:
-    collective: CollectiveRef = strawberry.field(description="The payee; you act for it.")
-    name: str = strawberry.field(description="What you call it.")
-    type: PayoutMethodKind = strawberry.field(description="BANK_ACCOUNT, PAYPAL or OTHER.")
-    details: Json = strawberry.field(description="Private: texts by name, such as an IBAN.")
-
-
-@strawberry.type(description="The new payout method.")
-class CreatePayoutMethodPayload(Payload):
-    payout_method: PayoutMethod | None = strawberry.field(default=None, description="The payout method.")
+    collective: Collective | None = strawberry.field(default=None, description="The archived collective.")
 
 
 _EDITABLE = (
@@ -159,7 +110,8 @@ _EDITABLE = (
 @strawberry.type
 class CollectiveMutations:
     @strawberry.mutation(
-        description="Make a community, nonprofit or business. For every user. CONFLICT: the slug is taken."
+        description="Create a community, nonprofit or business. Allowed for every user. Errors: CONFLICT "
+        "if the slug is taken."
     )
     async def create_collective(
         self,
@@ -169,7 +121,7 @@ class CollectiveMutations:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
                 collectives.create,
-                type=input.type,
+                collective_type=input.type,
                 name=input.name,
                 slug=input.slug,
                 currency=input.currency,
@@ -178,11 +130,11 @@ class CollectiveMutations:
             )
             return {"collective": row}
 
-        return await perform(info, CreateCollectivePayload, work)
+        return await answer_payload(info, CreateCollectivePayload, work)
 
     @strawberry.mutation(
-        description="Change a collective. For its ADMINs; its fee, for ADMINs of its host. CONFLICT, "
-        "INVALID_STATE."
+        description="Change a collective. Allowed for its admins; its host fee, for admins of its host. "
+        "Errors: CONFLICT, INVALID_STATE."
     )
     async def update_collective(
         self,
@@ -194,14 +146,16 @@ class CollectiveMutations:
         }
 
         async def work() -> dict[str, Any]:
-            row = await info.context.run(collectives.edit, collective=ref(input.collective), changes=changes)
+            row = await info.context.run(
+                collectives.edit, collective=to_key(input.collective), changes=changes
+            )
             return {"collective": row}
 
-        return await perform(info, UpdateCollectivePayload, work)
+        return await answer_payload(info, UpdateCollectivePayload, work)
 
     @strawberry.mutation(
-        description="Put a collective away; its history stays. For its ADMINs. INVALID_STATE while a "
-        "balance, a hold or an open order remains."
+        description="Archive a collective; its history is kept. Allowed for its admins. Errors: "
+        "INVALID_STATE while a balance, a hold or an open order remains."
     )
     async def archive_collective(
         self,
@@ -209,77 +163,7 @@ class CollectiveMutations:
         input: ArchiveCollectiveInput,
     ) -> ArchiveCollectivePayload:
         async def work() -> dict[str, Any]:
-            row = await info.context.run(collectives.archive, collective=ref(input.collective))
+            row = await info.context.run(collectives.archive, collective=to_key(input.collective))
             return {"collective": row}
 
-        return await perform(info, ArchiveCollectivePayload, work)
-
-    @strawberry.mutation(
-        description="Ask a host to hold a collective's money. For the collective's ADMINs. CONFLICT."
-    )
-    async def apply_to_host(self, info: Info, input: ApplyToHostInput) -> ApplyToHostPayload:
-        async def work() -> dict[str, Any]:
-            row = await info.context.run(
-                hosting.apply,
-                collective=ref(input.collective),
-                host=ref(input.host),
-                message=input.message,
-            )
-            return {"application": row}
-
-        return await perform(info, ApplyToHostPayload, work)
-
-    @strawberry.mutation(description="Answer an application, once. For ADMINs of the host. INVALID_STATE.")
-    async def decide_host_application(
-        self,
-        info: Info,
-        input: DecideHostApplicationInput,
-    ) -> DecideHostApplicationPayload:
-        async def work() -> dict[str, Any]:
-            application_id = public_ids.decode("HostApplication", input.id, path=["input", "id"])
-            row = await info.context.run(
-                hosting.decide,
-                application_id=application_id,
-                approve=input.approve,
-                reason=input.reason,
-            )
-            return {"application": row}
-
-        return await perform(info, DecideHostApplicationPayload, work)
-
-    @strawberry.mutation(description="Offer a way to give to a host's collectives. For ADMINs of the host.")
-    async def create_payment_method(
-        self,
-        info: Info,
-        input: CreatePaymentMethodInput,
-    ) -> CreatePaymentMethodPayload:
-        async def work() -> dict[str, Any]:
-            row = await info.context.run(
-                payment_methods.create_payment_method,
-                host=ref(input.host),
-                name=input.name,
-                kind=input.type,
-                fee_bps=input.fee_bps,
-                fee_fixed=asked_or_none(input.fee_fixed),
-            )
-            return {"payment_method": row}
-
-        return await perform(info, CreatePaymentMethodPayload, work)
-
-    @strawberry.mutation(description="Note where a payee wants to be paid. For the payee and its ADMINs.")
-    async def create_payout_method(
-        self,
-        info: Info,
-        input: CreatePayoutMethodInput,
-    ) -> CreatePayoutMethodPayload:
-        async def work() -> dict[str, Any]:
-            row = await info.context.run(
-                payment_methods.create_payout_method,
-                collective=ref(input.collective),
-                name=input.name,
-                kind=input.type,
-                details=input.details,
-            )
-            return {"payout_method": row}
-
-        return await perform(info, CreatePayoutMethodPayload, work)
+        return await answer_payload(info, ArchiveCollectivePayload, work)

@@ -1,4 +1,4 @@
-"""Signing up, in and out; tokens for programs."""
+"""Sign-up, sign-in and sign-out; passwords and access tokens."""
 
 from datetime import datetime
 from typing import Any
@@ -7,119 +7,123 @@ import strawberry
 
 from resolvers import identity as resolve
 from resolvers.context import Info
-from schema.mutations.payload import Payload, perform
+from schema.mutations.payload import Payload, answer_payload
 from schema.types.collective import User
 from schema.types.enums import Scope
 from schema.types.identity import AccessToken, Session
 from schema.types.scalars import CurrencyCode
-from services.access.actor import ANONYMOUS
 from services.core import public_ids
 from services.identity import access_tokens, authentication
-from services.volunteering import issuers
 
 
-@strawberry.input(description="A new user.")
+@strawberry.input(description="The user to create.")
 class SignUpInput:
-    email: str = strawberry.field(description="Your address; a mail proves that it is yours.")
-    name: str = strawberry.field(description="What people call you. Public.")
-    password: str = strawberry.field(description="8 to 200 characters.")
+    email: str = strawberry.field(description="Your email address, which is verified by mail.")
+    name: str = strawberry.field(description="Your display name. Public.")
+    password: str = strawberry.field(description="Password of 8 to 200 characters.")
     currency: CurrencyCode | None = strawberry.field(
-        default=None, description="The currency you are paid in; USD if not given."
+        default=None, description="Currency in which you are paid. Defaults to USD."
     )
 
 
-@strawberry.type(description="What the user will look like, who can sign in once the address is proved.")
+@strawberry.type(description="A preview of the user, who can sign in once the email address is verified.")
 class SignUpPayload(Payload):
     user: User | None = strawberry.field(
-        default=None, description="A likeness: its id and slug lead nowhere. `verifyEmail` answers the user."
+        default=None,
+        description="A preview of the user. Its ID and slug lead nowhere; `verifyEmail` returns the real "
+        "user.",
     )
 
 
-@strawberry.input(description="The proof of an address.")
+@strawberry.input(description="The proof that an email address is yours.")
 class VerifyEmailInput:
-    token: str = strawberry.field(description="From the mail; good once, for 7 days.")
+    token: str = strawberry.field(description="Token from the mail. Valid once, for 7 days.")
 
 
-@strawberry.type(description="The user, signed in.")
+@strawberry.type(description="The verified user, signed in.")
 class VerifyEmailPayload(Payload):
-    user: User | None = strawberry.field(default=None, description="The user.")
-    session: Session | None = strawberry.field(default=None, description="The sign-in.")
+    user: User | None = strawberry.field(default=None, description="The verified user.")
+    session: Session | None = strawberry.field(default=None, description="The new session.")
 
 
-@strawberry.input(description="Who you are.")
+@strawberry.input(description="The credentials of a user.")
 class SignInInput:
-    email: str = strawberry.field(description="Your address.")
-    password: str = strawberry.field(description="Your password.")
+    email: str = strawberry.field(description="Your email address.")
+    password: str = strawberry.field(description="Password of your account.")
 
 
-@strawberry.type(description="The user, signed in.")
+@strawberry.type(description="The signed-in user and the session.")
 class SignInPayload(Payload):
-    user: User | None = strawberry.field(default=None, description="The user.")
-    session: Session | None = strawberry.field(default=None, description="The sign-in.")
+    user: User | None = strawberry.field(default=None, description="The signed-in user.")
+    session: Session | None = strawberry.field(default=None, description="The new session.")
 
 
-@strawberry.input(description="Who forgot the password.")
+@strawberry.input(description="The account whose password was forgotten.")
 class RequestPasswordResetInput:
-    email: str = strawberry.field(description="Your address.")
+    email: str = strawberry.field(description="Your email address.")
 
 
-@strawberry.type(description="The same whether the address is known or not.")
+@strawberry.type(description="The result, identical for known and unknown email addresses.")
 class RequestPasswordResetPayload(Payload):
     pass
 
 
-@strawberry.input(description="A new password.")
+@strawberry.input(description="The new password of an account.")
 class ResetPasswordInput:
-    token: str = strawberry.field(description="From the mail; good once, for 2 hours.")
-    password: str = strawberry.field(description="8 to 200 characters.")
+    token: str = strawberry.field(description="Token from the mail. Valid once, for 2 hours.")
+    password: str = strawberry.field(description="New password of 8 to 200 characters.")
 
 
-@strawberry.type(description="The user, signed in.")
+@strawberry.type(description="The signed-in user and the session.")
 class ResetPasswordPayload(Payload):
-    user: User | None = strawberry.field(default=None, description="The user.")
-    session: Session | None = strawberry.field(default=None, description="The sign-in.")
+    user: User | None = strawberry.field(default=None, description="The signed-in user.")
+    session: Session | None = strawberry.field(default=None, description="The new session.")
 
 
-@strawberry.type(description="Signed out.")
+@strawberry.type(description="The user who was signed out.")
 class SignOutPayload(Payload):
-    user: User | None = strawberry.field(default=None, description="Who was signed in.")
+    user: User | None = strawberry.field(default=None, description="The user who was signed out.")
 
 
-@strawberry.input(description="A token for a program.")
+@strawberry.input(description="The access token to create.")
 class CreateAccessTokenInput:
-    name: str = strawberry.field(description="What it is for.")
-    scopes: list[Scope] = strawberry.field(description="What it may be used for.")
-    expires_at: datetime = strawberry.field(description="Until when; within a year.")
+    name: str = strawberry.field(description="Name of the token, such as the program that uses it.")
+    scopes: list[Scope] = strawberry.field(description="Operations that the token allows.")
+    expires_at: datetime = strawberry.field(description="When the token expires, at most a year from now.")
 
 
-@strawberry.type(description="The new token.")
+@strawberry.type(description="The created access token.")
 class CreateAccessTokenPayload(Payload):
-    token: str | None = strawberry.field(default=None, description="Shown this once.")
-    access_token: AccessToken | None = strawberry.field(default=None, description="What is kept of it.")
+    token: str | None = strawberry.field(default=None, description="Bearer token, shown only once.")
+    access_token: AccessToken | None = strawberry.field(
+        default=None, description="The stored record of the token."
+    )
 
 
-@strawberry.input(description="An access token to end.")
+@strawberry.input(description="The access token to revoke.")
 class RevokeAccessTokenInput:
-    id: strawberry.ID = strawberry.field(description="Its id.")
+    id: strawberry.ID = strawberry.field(description="ID of the access token.")
 
 
-@strawberry.type(description="The ended token.")
+@strawberry.type(description="The revoked access token.")
 class RevokeAccessTokenPayload(Payload):
-    access_token: AccessToken | None = strawberry.field(default=None, description="What is kept of it.")
+    access_token: AccessToken | None = strawberry.field(default=None, description="The revoked access token.")
 
 
-def _signed_in(info: Info, done: authentication.SignedIn) -> dict[str, Any]:
-    is_kept = info.context.session_cookie.keep(done.token, done.expires_at)
-    token = "" if is_kept else done.token
-    return {"user": done.user, "session": Session(token=token, expires_at=done.expires_at)}
+def _to_session_payload(info: Info, session: authentication.NewSession) -> dict[str, Any]:
+    """Return the fields of a payload; the token is left out if a cookie keeps it."""
+    is_in_cookie = info.context.session_cookie.keep(session.token, session.expires_at)
+    token = "" if is_in_cookie else session.token
+    return {"user": session.user, "session": Session(token=token, expires_at=session.expires_at)}
 
 
 @strawberry.type
 class IdentityMutations:
     @strawberry.mutation(
-        description="Create a user, stored under the chosen name once the mailed token is used. Answers "
-        "alike whether the address is known or not; the mail tells. RATE_LIMITED after 5 mails to an "
-        "address, or 20 asked for from a network address, within an hour."
+        description="Create a user, who is stored under the given name once the mailed token is used. The "
+        "response is identical for known and unknown email addresses; the mail differs. "
+        "Errors: RATE_LIMITED after 5 mails to an email address, or 20 requested from a "
+        "network address, within an hour."
     )
     async def sign_up(self, info: Info, input: SignUpInput) -> SignUpPayload:
         async def work() -> dict[str, Any]:
@@ -128,34 +132,34 @@ class IdentityMutations:
             )
             return {"user": user}
 
-        return await perform(info, SignUpPayload, work, for_anybody=True)
+        return await answer_payload(info, SignUpPayload, work, for_anybody=True)
 
     @strawberry.mutation(
-        description="Prove an address with the mailed token: claims the user's row and signs in. NOT_FOUND."
+        description="Verify an email address with the mailed token; claims the account and signs in. "
+        "Errors: NOT_FOUND."
     )
     async def verify_email(self, info: Info, input: VerifyEmailInput) -> VerifyEmailPayload:
         async def work() -> dict[str, Any]:
-            days = info.context.settings.session_days
-            return _signed_in(
-                info, await info.context.run(issuers.claim, token=input.token, session_days=days)
-            )
+            return _to_session_payload(info, await resolve.verify_email(info, token=input.token))
 
-        return await perform(info, VerifyEmailPayload, work, for_anybody=True)
+        return await answer_payload(info, VerifyEmailPayload, work, for_anybody=True)
 
     @strawberry.mutation(
-        description="Sign in with address and password. INVALID_INPUT; RATE_LIMITED after 10 tries of an "
-        "account, or 100 of a network address, within 15 minutes."
+        description="Sign in with email address and password. Errors: INVALID_INPUT, RATE_LIMITED after "
+        "10 attempts on an account, or 100 from a network address, within 15 minutes."
     )
     async def sign_in(self, info: Info, input: SignInInput) -> SignInPayload:
         async def work() -> dict[str, Any]:
-            return _signed_in(info, await resolve.sign_in(info, email=input.email, password=input.password))
+            return _to_session_payload(
+                info, await resolve.sign_in(info, email=input.email, password=input.password)
+            )
 
-        return await perform(info, SignInPayload, work, for_anybody=True)
+        return await answer_payload(info, SignInPayload, work, for_anybody=True)
 
     @strawberry.mutation(
-        description="Mail a token for a new password, if the address was proved. Answers alike whether the "
-        "address is known or not. RATE_LIMITED after 5 mails to an address, or 20 asked for from a network "
-        "address, within an hour."
+        description="Mail a token for a new password, if the email address is verified. The response is "
+        "identical for known and unknown email addresses. Errors: RATE_LIMITED after 5 mails "
+        "to an email address, or 20 requested from a network address, within an hour."
     )
     async def request_password_reset(
         self,
@@ -166,32 +170,30 @@ class IdentityMutations:
             await resolve.request_password_reset(info, email=input.email)
             return {}
 
-        return await perform(info, RequestPasswordResetPayload, work, for_anybody=True)
+        return await answer_payload(info, RequestPasswordResetPayload, work, for_anybody=True)
 
     @strawberry.mutation(
-        description="Choose a new password with the mailed token: ends all sessions and access tokens of the "
-        "user, and signs in. INVALID_INPUT, NOT_FOUND."
+        description="Set a new password with the mailed token. Ends all sessions and access tokens of the "
+        "user, and signs in. Errors: INVALID_INPUT, NOT_FOUND."
     )
     async def reset_password(self, info: Info, input: ResetPasswordInput) -> ResetPasswordPayload:
         async def work() -> dict[str, Any]:
-            return _signed_in(
+            return _to_session_payload(
                 info, await resolve.reset_password(info, token=input.token, password=input.password)
             )
 
-        return await perform(info, ResetPasswordPayload, work, for_anybody=True)
+        return await answer_payload(info, ResetPasswordPayload, work, for_anybody=True)
 
-    @strawberry.mutation(description="End the session that asks; the cookie that it was kept in is cleared.")
+    @strawberry.mutation(description="End the current session and clear its cookie, if it has one.")
     async def sign_out(self, info: Info) -> SignOutPayload:
         async def work() -> dict[str, Any]:
-            await info.context.run(authentication.sign_out)
-            info.context.session_cookie.has_ended = True
-            user, info.context.actor = info.context.actor.user, ANONYMOUS
-            return {"user": user}
+            return {"user": await resolve.sign_out(info)}
 
-        return await perform(info, SignOutPayload, work)
+        return await answer_payload(info, SignOutPayload, work)
 
     @strawberry.mutation(
-        description="Make a token for a program, with at most your own scopes. Needs the scope COLLECTIVES."
+        description="Create an access token for a program, with at most your own scopes. Requires the "
+        "scope COLLECTIVES."
     )
     async def create_access_token(
         self,
@@ -207,17 +209,17 @@ class IdentityMutations:
             )
             return {"token": token, "access_token": row}
 
-        return await perform(info, CreateAccessTokenPayload, work)
+        return await answer_payload(info, CreateAccessTokenPayload, work)
 
-    @strawberry.mutation(description="End one of your access tokens. NOT_FOUND.")
+    @strawberry.mutation(description="Revoke one of your access tokens. Errors: NOT_FOUND.")
     async def revoke_access_token(
         self,
         info: Info,
         input: RevokeAccessTokenInput,
     ) -> RevokeAccessTokenPayload:
         async def work() -> dict[str, Any]:
-            token_id = public_ids.decode("AccessToken", input.id, path=["input", "id"])
+            token_id = public_ids.decode("AccessToken", input.id, field="id")
             row = await info.context.run(access_tokens.revoke_access_token, token_id=token_id)
             return {"access_token": row}
 
-        return await perform(info, RevokeAccessTokenPayload, work)
+        return await answer_payload(info, RevokeAccessTokenPayload, work)

@@ -1,128 +1,133 @@
-"""Making offers, and giving currents for them."""
+"""Creating, editing and redeeming offers."""
 
 from typing import Any
+from uuid import UUID
 
 import strawberry
 
+import models
+from resolvers import offers as resolve
 from resolvers.context import Info
-from schema.mutations.payload import MoneyInput, Payload, perform, perform_order
+from schema.mutations.payload import MoneyInput, Payload, answer_order_payload, answer_payload
 from schema.types.enums import RedemptionCap
-from schema.types.money import AmountInput, asked
-from schema.types.node import CollectiveRef, ref
+from schema.types.money import AmountInput, to_unchecked
+from schema.types.node import CollectiveRef, to_key
 from schema.types.offer import Offer
 from schema.types.order import Order
 from services.core import public_ids
-from services.offers import offers, redemptions
+from services.offers import offers, redemption_requests
 
 _EDITABLE = ("item", "description", "currents_share_percent", "monthly_limit")
-_OFFER = "The offer's id, off_…"
+_OFFER_ID = "ID of the offer, off_…"
 
 
-@strawberry.input(description="An item for which a business takes currents.")
+@strawberry.input(description="An item for which a business accepts currents.")
 class CreateOfferInput:
-    business: CollectiveRef = strawberry.field(description="You are ADMIN of it.")
+    business: CollectiveRef = strawberry.field(description="The business. You must be an admin of it.")
     item: str = strawberry.field(
-        description="What can be bought, at most 200 characters; one active offer an item."
+        description="Name of the item for sale, at most 200 characters. Each item has at most one active "
+        "offer."
     )
     currents_share_percent: int = strawberry.field(
-        description="Which part of the price currents pay, in percent, 5 to 100."
+        description="Share of the price payable in currents, from 5 to 100 percent."
     )
     monthly_limit: int | None = strawberry.field(
-        default=None, description="How many redemptions a calendar month allows; not given: no limit."
+        default=None, description="Maximum number of redemptions per calendar month. Unlimited if omitted."
     )
     is_master: bool = strawberry.field(
-        default=False, description="Whether it covers any purchase, within the platform's weekly limit."
+        default=False,
+        description="True if the offer covers any purchase, within the platform's weekly limit.",
     )
     description: str | None = strawberry.field(
-        default=None, description="More about it, at most 8192 characters. Public."
+        default=None, description="Description of the offer, at most 8192 characters. Public."
     )
 
 
-@strawberry.type(description="The new offer.")
+@strawberry.type(description="The created offer.")
 class CreateOfferPayload(Payload):
-    offer: Offer | None = strawberry.field(default=None, description="The offer.")
+    offer: Offer | None = strawberry.field(default=None, description="The created offer.")
 
 
-@strawberry.input(description="Changes to an active offer; what is not given stays.")
+@strawberry.input(description="Changes to an active offer. Omitted fields stay unchanged.")
 class UpdateOfferInput:
-    id: strawberry.ID = strawberry.field(description=_OFFER)
-    item: str | None = strawberry.field(default=strawberry.UNSET, description="What can be bought.")
+    id: strawberry.ID = strawberry.field(description=_OFFER_ID)
+    item: str | None = strawberry.field(default=strawberry.UNSET, description="Name of the item for sale.")
     description: str | None = strawberry.field(
-        default=strawberry.UNSET, description="More about it; null takes it away."
+        default=strawberry.UNSET, description="Description of the offer. Null removes it."
     )
     currents_share_percent: int | None = strawberry.field(
         default=strawberry.UNSET,
-        description="Which part of the price currents pay, in percent; orders that exist keep theirs.",
+        description="Share of the price payable in currents, in percent. Existing orders keep their share.",
     )
     monthly_limit: int | None = strawberry.field(
-        default=strawberry.UNSET, description="How many redemptions a month allows; null is no limit."
+        default=strawberry.UNSET,
+        description="Maximum number of redemptions per calendar month. Null if unlimited.",
     )
 
 
-@strawberry.type(description="The changed offer.")
+@strawberry.type(description="The updated offer.")
 class UpdateOfferPayload(Payload):
-    offer: Offer | None = strawberry.field(default=None, description="The offer.")
+    offer: Offer | None = strawberry.field(default=None, description="The updated offer.")
 
 
-@strawberry.input(description="An offer to end.")
+@strawberry.input(description="The offer to end.")
 class DeactivateOfferInput:
-    id: strawberry.ID = strawberry.field(description=_OFFER)
+    id: strawberry.ID = strawberry.field(description=_OFFER_ID)
 
 
 @strawberry.type(description="The ended offer.")
 class DeactivateOfferPayload(Payload):
-    offer: Offer | None = strawberry.field(default=None, description="The offer.")
+    offer: Offer | None = strawberry.field(default=None, description="The ended offer.")
 
 
-@strawberry.input(description="An offer to show first, or no more.")
+@strawberry.input(description="The offer to list first, or no longer.")
 class FeatureOfferInput:
-    id: strawberry.ID = strawberry.field(description=_OFFER)
-    is_featured: bool = strawberry.field(description="Yes or no.")
+    id: strawberry.ID = strawberry.field(description=_OFFER_ID)
+    is_featured: bool = strawberry.field(description="True to list the offer first, false to stop.")
 
 
-@strawberry.type(description="The offer as it is shown from now on.")
+@strawberry.type(description="The updated offer.")
 class FeatureOfferPayload(Payload):
-    offer: Offer | None = strawberry.field(default=None, description="The offer.")
+    offer: Offer | None = strawberry.field(default=None, description="The updated offer.")
 
 
-@strawberry.input(description="A purchase for which currents are given. The server computes how many.")
+@strawberry.input(description="A purchase to pay partly in currents. The server computes their number.")
 class RedeemOfferInput(MoneyInput):
-    offer: strawberry.ID = strawberry.field(description=_OFFER)
-    price: AmountInput = strawberry.field(description="What the purchase cost, in USD.")
+    offer: strawberry.ID = strawberry.field(description=_OFFER_ID)
+    price: AmountInput = strawberry.field(description="Price of the purchase, in USD.")
     receipt: str = strawberry.field(
-        description="What proves it: the id of a receipt that you uploaded, rcp_…, or a text of at most 8096 "
-        "characters."
+        description="Proof of the purchase: the ID of a receipt that you uploaded, rcp_…, or a text of at "
+        "most 8096 characters."
     )
     place: str | None = strawberry.field(
-        default=None, description="Where it was made, for offers that cover any purchase."
+        default=None, description="Place of the purchase, for offers that cover any purchase."
     )
 
 
-@strawberry.type(description="The order of a redemption, PENDING; its currents are held.")
+@strawberry.type(description="The order of the redemption, PENDING. Its currents are held.")
 class RedeemOfferPayload(Payload):
-    order: Order | None = strawberry.field(default=None, description="The order.")
+    order: Order | None = strawberry.field(default=None, description="The order of the redemption.")
 
     @strawberry.field(
-        description="What made the currents fewer than the price allows; empty if nothing did.",
+        description="Limits that reduced the currents. Empty if none did.",
         graphql_type=list[RedemptionCap],
     )
-    async def caps(self, info: Info) -> Any:
+    async def caps(self, info: Info) -> list[str]:
         order: Any = self.order
-        row = await info.context.loaders.redemption_of(order.id) if order else None
-        return row.caps if row else []
+        return await resolve.list_caps(order, info) if order else []
 
 
 @strawberry.type
 class OfferMutations:
     @strawberry.mutation(
-        description="Offer an item for currents. For ADMINs of the business. CONFLICT where an active offer "
-        "of the item exists."
+        description="Create an offer to accept currents for an item. Allowed for admins of the business. "
+        "Errors: CONFLICT if the item has an active offer."
     )
     async def create_offer(self, info: Info, input: CreateOfferInput) -> CreateOfferPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
                 offers.create,
-                business=ref(input.business),
+                business=to_key(input.business),
                 item=input.item,
                 currents_share_percent=input.currents_share_percent,
                 monthly_limit=input.monthly_limit,
@@ -131,10 +136,11 @@ class OfferMutations:
             )
             return {"offer": row}
 
-        return await perform(info, CreateOfferPayload, work)
+        return await answer_payload(info, CreateOfferPayload, work)
 
     @strawberry.mutation(
-        description="Change an active offer. For ADMINs of the business. CONFLICT, INVALID_STATE."
+        description="Change an active offer. Allowed for admins of the business. Errors: CONFLICT, "
+        "INVALID_STATE."
     )
     async def update_offer(self, info: Info, input: UpdateOfferInput) -> UpdateOfferPayload:
         changes = {
@@ -142,14 +148,14 @@ class OfferMutations:
         }
 
         async def work() -> dict[str, Any]:
-            offer_id = public_ids.decode("Offer", input.id, path=["input", "id"])
+            offer_id = public_ids.decode("Offer", input.id, field="id")
             return {"offer": await info.context.run(offers.edit, offer_id=offer_id, changes=changes)}
 
-        return await perform(info, UpdateOfferPayload, work)
+        return await answer_payload(info, UpdateOfferPayload, work)
 
     @strawberry.mutation(
-        description="End an offer; what was redeemed goes on. For ADMINs of the business, and of the "
-        "platform. INVALID_STATE."
+        description="End an offer; existing redemptions continue. Allowed for admins of the business and "
+        "of the platform. Errors: INVALID_STATE."
     )
     async def deactivate_offer(
         self,
@@ -157,37 +163,39 @@ class OfferMutations:
         input: DeactivateOfferInput,
     ) -> DeactivateOfferPayload:
         async def work() -> dict[str, Any]:
-            offer_id = public_ids.decode("Offer", input.id, path=["input", "id"])
+            offer_id = public_ids.decode("Offer", input.id, field="id")
             return {"offer": await info.context.run(offers.deactivate, offer_id=offer_id)}
 
-        return await perform(info, DeactivateOfferPayload, work)
+        return await answer_payload(info, DeactivateOfferPayload, work)
 
     @strawberry.mutation(
-        description="Show an active offer first, or no more. For platform ADMINs. INVALID_STATE."
+        description="List an active offer first, or no longer. Allowed for platform admins. Errors: "
+        "INVALID_STATE."
     )
     async def feature_offer(self, info: Info, input: FeatureOfferInput) -> FeatureOfferPayload:
         async def work() -> dict[str, Any]:
-            offer_id = public_ids.decode("Offer", input.id, path=["input", "id"])
+            offer_id = public_ids.decode("Offer", input.id, field="id")
             row = await info.context.run(offers.feature, offer_id=offer_id, is_featured=input.is_featured)
             return {"offer": row}
 
-        return await perform(info, FeatureOfferPayload, work)
+        return await answer_payload(info, FeatureOfferPayload, work)
 
     @strawberry.mutation(
-        description="Give currents for part of a price: the business's share of it, at the platform's rate, "
-        "within what you have available and the limits of the offer and the week. They are held until the "
-        "business approves; then the platform pays you their worth in USD, less its fee. For any user. "
-        "INSUFFICIENT_FUNDS, LIMIT_EXCEEDED, AMOUNT_TOO_SMALL, INVALID_STATE."
+        description="Pay part of a price in currents: the offer's share of it at the platform's rate, as "
+        "far as your available balance and the monthly and weekly limits allow. The currents "
+        "are held until the business approves; the platform then pays you their value in USD, "
+        "minus its fee. Allowed for every user. Errors: INSUFFICIENT_FUNDS, LIMIT_EXCEEDED, "
+        "AMOUNT_TOO_SMALL, INVALID_STATE."
     )
     async def redeem_offer(self, info: Info, input: RedeemOfferInput) -> RedeemOfferPayload:
-        async def work(order_id: Any) -> Any:
+        async def work(order_id: UUID) -> models.Order:
             return await info.context.run(
-                redemptions.redeem,
+                redemption_requests.redeem,
                 order_id=order_id,
-                price=asked(input.price),
+                price=to_unchecked(input.price),
                 receipt=input.receipt,
-                offer_id=public_ids.decode("Offer", input.offer, path=["input", "offer"]),
+                offer_id=public_ids.decode("Offer", input.offer, field="offer"),
                 place=input.place,
             )
 
-        return await perform_order(info, RedeemOfferPayload, input, "redeemOffer", work)
+        return await answer_order_payload(info, RedeemOfferPayload, input, "redeemOffer", work)

@@ -1,112 +1,128 @@
-"""Deciding, paying, withdrawing and refunding orders."""
+"""Approving, rejecting, paying, cancelling and refunding orders."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import strawberry
 
-from models import new_id
-from resolvers import bulk_approvals as resolve
-from resolvers import commands
+import models
+from resolvers import order_decisions as resolve
 from resolvers.context import Info
-from schema.mutations.payload import ERRORS, MoneyInput, Payload, content, perform, perform_order
-from schema.types.errors import UserError, user_error
-from schema.types.money import AmountInput, asked_or_none
+from schema.mutations.payload import (
+    ERRORS,
+    MoneyInput,
+    Payload,
+    answer_order_payload,
+    answer_payload,
+    keyed_request,
+)
+from schema.types.errors import UserError, to_user_error
+from schema.types.money import AmountInput, to_optional_unchecked
 from schema.types.order import Order
 from schema.types.transaction import Transaction
 from services.approvals import decisions
+from services.approvals.bulk import ApprovalResult
 from services.core import public_ids
 
 
-@strawberry.input(description="An order to approve.")
+@strawberry.input(description="The order to approve.")
 class ApproveOrderInput(MoneyInput):
-    id: strawberry.ID = strawberry.field(description="The order.")
+    id: strawberry.ID = strawberry.field(description="ID of the order.")
     amount: AmountInput | None = strawberry.field(
-        default=None, description="Another amount than asked for; needs a reason."
+        default=None,
+        description="Amount to approve, if it differs from the requested one. Requires a reason.",
     )
-    reason: str | None = strawberry.field(default=None, description="A note; why another amount.")
+    reason: str | None = strawberry.field(
+        default=None, description="Note on the approval, or reason for the different amount."
+    )
 
 
-@strawberry.type(description="The approved order: APPROVED and held, or PAID.")
+@strawberry.type(description="The approved order: APPROVED with its amount held, or PAID.")
 class ApproveOrderPayload(Payload):
-    order: Order | None = strawberry.field(default=None, description="The order.")
+    order: Order | None = strawberry.field(default=None, description="The approved order.")
 
 
-@strawberry.input(description="Orders to approve.")
+@strawberry.input(description="The orders to approve.")
 class ApproveOrdersInput(MoneyInput):
-    ids: list[strawberry.ID] = strawberry.field(description="At most 100 orders.")
+    ids: list[strawberry.ID] = strawberry.field(description="IDs of the orders, at most 100.")
 
 
-@strawberry.type(description="What became of one of the orders.")
+@strawberry.type(description="The outcome for one of the orders.")
 class ApproveOrdersResult:
-    id: strawberry.ID = strawberry.field(description="The order's id, as given.")
+    id: strawberry.ID = strawberry.field(description="ID of the order, as given.")
     order: Order | None = strawberry.field(default=None, description="The approved order.")
     errors: list[UserError] = strawberry.field(description=ERRORS, default_factory=list)
 
 
-@strawberry.type(description="A result for each order, in the order given.")
+@strawberry.type(description="One result per order, in input order.")
 class ApproveOrdersPayload(Payload):
-    results: list[ApproveOrdersResult] = strawberry.field(default_factory=list, description="The results.")
+    results: list[ApproveOrdersResult] = strawberry.field(
+        default_factory=list, description="One result per order, in input order."
+    )
 
 
-@strawberry.input(description="An order to refuse.")
+@strawberry.input(description="The order to reject.")
 class RejectOrderInput(MoneyInput):
-    id: strawberry.ID = strawberry.field(description="The order.")
-    reason: str = strawberry.field(description="Why; those concerned read it.")
+    id: strawberry.ID = strawberry.field(description="ID of the order.")
+    reason: str = strawberry.field(
+        description="Reason for the rejection. Visible to those involved in the order."
+    )
 
 
-@strawberry.type(description="The refused order.")
+@strawberry.type(description="The rejected order.")
 class RejectOrderPayload(Payload):
-    order: Order | None = strawberry.field(default=None, description="The order.")
+    order: Order | None = strawberry.field(default=None, description="The rejected order.")
 
 
-@strawberry.input(description="An approved order that was paid.")
+@strawberry.input(description="The approved order that was paid.")
 class PayOrderInput(MoneyInput):
-    id: strawberry.ID = strawberry.field(description="The order.")
+    id: strawberry.ID = strawberry.field(description="ID of the order.")
     processor_fee: AmountInput | None = strawberry.field(
-        default=None, description="What the payout cost, in the host's currency."
+        default=None, description="Fee of the payout, in the host's currency."
     )
 
 
 @strawberry.type(description="The paid order.")
 class PayOrderPayload(Payload):
-    order: Order | None = strawberry.field(default=None, description="The order.")
+    order: Order | None = strawberry.field(default=None, description="The paid order.")
 
 
-@strawberry.input(description="An order to withdraw.")
+@strawberry.input(description="The order to cancel.")
 class CancelOrderInput(MoneyInput):
-    id: strawberry.ID = strawberry.field(description="The order.")
-    reason: str | None = strawberry.field(default=None, description="Why.")
+    id: strawberry.ID = strawberry.field(description="ID of the order.")
+    reason: str | None = strawberry.field(default=None, description="Reason for the cancellation.")
 
 
-@strawberry.type(description="The withdrawn order.")
+@strawberry.type(description="The cancelled order.")
 class CancelOrderPayload(Payload):
-    order: Order | None = strawberry.field(default=None, description="The order.")
+    order: Order | None = strawberry.field(default=None, description="The cancelled order.")
 
 
-@strawberry.input(description="A paid order to give back.")
+@strawberry.input(description="The paid order to refund.")
 class RefundOrderInput(MoneyInput):
-    id: strawberry.ID = strawberry.field(description="The order.")
+    id: strawberry.ID = strawberry.field(description="ID of the order.")
     amount: AmountInput | None = strawberry.field(
-        default=None, description="A part of it, in its currency; not given: the rest."
+        default=None, description="Part to refund, in the order's currency. Defaults to the rest."
     )
-    reason: str | None = strawberry.field(default=None, description="Why.")
+    reason: str | None = strawberry.field(default=None, description="Reason for the refund.")
 
 
-@strawberry.type(description="The refunded order, and what this refund wrote.")
+@strawberry.type(description="The refunded order, with the transactions of this refund.")
 class RefundOrderPayload(Payload):
-    order: Order | None = strawberry.field(default=None, description="The order.")
+    order: Order | None = strawberry.field(default=None, description="The refunded order.")
     transactions: list[Transaction] = strawberry.field(
-        default_factory=list, description="The refund, and the host's cover of a processor's fee."
+        default_factory=list, description="The refund, and the host's cover of a processor fee."
     )
 
 
 @strawberry.type
-class DecisionMutations:
+class OrderDecisionMutations:
     @strawberry.mutation(
-        description="Approve an order. A donation by bank transfer: for ADMINs of the receiver's host, who "
-        "saw the money; it is then PAID. An expense: for ADMINs of the payer but its maker and its payee; "
-        "its amount is held, or PAID into the payee's balance. INVALID_STATE, SELF_APPROVAL, "
+        description="Approve an order. A donation by bank transfer becomes PAID; allowed for admins of "
+        "the receiver's host, who have seen the money. An expense has its amount held, or "
+        "becomes PAID if paid into the payee's balance; allowed for admins of the payer, "
+        "except its creator and its payee. Errors: INVALID_STATE, SELF_APPROVAL, "
         "INSUFFICIENT_FUNDS."
     )
     async def approve_order(
@@ -114,20 +130,21 @@ class DecisionMutations:
         info: Info,
         input: ApproveOrderInput,
     ) -> ApproveOrderPayload:
-        async def work(order_id: UUID) -> Any:
+        async def work(order_id: UUID) -> models.Order:
             return await info.context.run(
                 decisions.approve,
                 order_id=order_id,
-                amount=asked_or_none(input.amount),
+                amount=to_optional_unchecked(input.amount),
                 reason=input.reason,
             )
 
-        return await perform_order(
-            info, ApproveOrderPayload, input, "approveOrder", work, order_id=_given(input.id)
+        return await answer_order_payload(
+            info, ApproveOrderPayload, input, "approveOrder", work, order_id=_order_id_of(input.id)
         )
 
     @strawberry.mutation(
-        description="Approve up to 100 orders, with a result for each; one that fails leaves the others."
+        description="Approve up to 100 orders, with a result for each; if one fails, the others still "
+        "succeed."
     )
     async def approve_orders(
         self,
@@ -135,64 +152,65 @@ class DecisionMutations:
         input: ApproveOrdersInput,
     ) -> ApproveOrdersPayload:
         async def work() -> dict[str, Any]:
-            results = await resolve.approve_each(
-                info,
-                public_ids=[str(i) for i in input.ids],
-                key=input.idempotency_key,
-                dry_run=bool(input.dry_run),
+            results = await resolve.approve_many(
+                info, order_ids=[str(i) for i in input.ids], key=input.idempotency_key
             )
-            return {"results": [_shown(result) for result in results]}
+            return {"results": [_to_result(result) for result in results]}
 
-        return await perform(info, ApproveOrdersPayload, work, dry_run=bool(input.dry_run))
+        return await answer_payload(info, ApproveOrdersPayload, work, dry_run=bool(input.dry_run))
 
     @strawberry.mutation(
-        description="Refuse an order, with a reason; what an approved expense holds is freed. A donation: "
-        "for ADMINs of the receiver's host. An expense: for ADMINs of the payer or its host. INVALID_STATE."
+        description="Reject an order, with a reason, and release the amount held for it. Donations: "
+        "allowed for admins of the receiver's host. Expenses: for admins of the payer or its "
+        "host. Errors: INVALID_STATE."
     )
     async def reject_order(
         self,
         info: Info,
         input: RejectOrderInput,
     ) -> RejectOrderPayload:
-        async def work(order_id: UUID) -> Any:
+        async def work(order_id: UUID) -> models.Order:
             return await info.context.run(decisions.reject, order_id=order_id, reason=input.reason)
 
-        return await perform_order(
-            info, RejectOrderPayload, input, "rejectOrder", work, order_id=_given(input.id)
+        return await answer_order_payload(
+            info, RejectOrderPayload, input, "rejectOrder", work, order_id=_order_id_of(input.id)
         )
 
     @strawberry.mutation(
-        description="Record that an approved expense was paid. For ADMINs of the payer's host. "
-        "INVALID_STATE, INSUFFICIENT_FUNDS, FX_RATE_UNAVAILABLE."
+        description="Record that an approved expense was paid. Allowed for admins of the payer's host. "
+        "Errors: INVALID_STATE, INSUFFICIENT_FUNDS, FX_RATE_UNAVAILABLE."
     )
     async def pay_order(self, info: Info, input: PayOrderInput) -> PayOrderPayload:
-        async def work(order_id: UUID) -> Any:
+        async def work(order_id: UUID) -> models.Order:
             return await info.context.run(
-                decisions.pay, order_id=order_id, processor_fee=asked_or_none(input.processor_fee)
+                decisions.pay, order_id=order_id, processor_fee=to_optional_unchecked(input.processor_fee)
             )
 
-        return await perform_order(info, PayOrderPayload, input, "payOrder", work, order_id=_given(input.id))
+        return await answer_order_payload(
+            info, PayOrderPayload, input, "payOrder", work, order_id=_order_id_of(input.id)
+        )
 
     @strawberry.mutation(
-        description="Withdraw an order that is not settled. For its maker and the ADMINs of the side it was "
-        "made for. INVALID_STATE."
+        description="Cancel an order that is not settled. Allowed for its creator and for admins of the "
+        "side it was created for. Errors: INVALID_STATE."
     )
     async def cancel_order(
         self,
         info: Info,
         input: CancelOrderInput,
     ) -> CancelOrderPayload:
-        async def work(order_id: UUID) -> Any:
+        async def work(order_id: UUID) -> models.Order:
             return await info.context.run(decisions.cancel, order_id=order_id, reason=input.reason)
 
-        return await perform_order(
-            info, CancelOrderPayload, input, "cancelOrder", work, order_id=_given(input.id)
+        return await answer_order_payload(
+            info, CancelOrderPayload, input, "cancelOrder", work, order_id=_order_id_of(input.id)
         )
 
     @strawberry.mutation(
-        description="Give back a paid order, whole or in part, at its own rates. Donations and added funds: "
-        "for ADMINs of the receiver's host, which covers what a processor keeps. Expenses: of the payer's "
-        "host. Transfers: of the receiver or its host. INVALID_STATE, INSUFFICIENT_FUNDS."
+        description="Refund a paid order, in full or in part, at its original exchange rates. Donations "
+        "and added funds: allowed for admins of the receiver's host, which covers what a "
+        "processor keeps. Expenses: for admins of the payer's host. Transfers: for admins of "
+        "the receiver or its host. Errors: INVALID_STATE, INSUFFICIENT_FUNDS."
     )
     async def refund_order(
         self,
@@ -200,36 +218,27 @@ class DecisionMutations:
         input: RefundOrderInput,
     ) -> RefundOrderPayload:
         async def work() -> dict[str, Any]:
-            order_id = public_ids.decode("Order", input.id, path=["input", "id"])
-            refund_id = new_id()
-            order, written = await commands.once(
+            order, transactions = await resolve.refund(
                 info,
-                mutation="refundOrder",
-                key=input.idempotency_key,
-                payload=content(input),
-                result_id=refund_id,
-                replay=lambda i: resolve.refund_of(info, refund_id=i),
-                work=lambda: resolve.refund(
-                    info,
-                    order_id=order_id,
-                    refund_id=refund_id,
-                    amount=asked_or_none(input.amount),
-                    reason=input.reason,
-                ),
+                keyed_request("refundOrder", input),
+                public_id=input.id,
+                amount=to_optional_unchecked(input.amount),
+                reason=input.reason,
             )
-            return {"order": order, "transactions": written}
+            return {"order": order, "transactions": transactions}
 
-        return await perform(info, RefundOrderPayload, work, dry_run=bool(input.dry_run))
-
-
-def _given(public_id: strawberry.ID) -> Any:
-    return lambda: public_ids.decode("Order", public_id, path=["input", "id"])
+        return await answer_payload(info, RefundOrderPayload, work, dry_run=bool(input.dry_run))
 
 
-def _shown(result: resolve.Approved) -> ApproveOrdersResult:
+def _order_id_of(public_id: strawberry.ID) -> Callable[[], UUID]:
+    """Return a function that decodes the ID, so that a malformed one becomes an error of the payload."""
+    return lambda: public_ids.decode("Order", public_id, field="id")
+
+
+def _to_result(result: ApprovalResult) -> ApproveOrdersResult:
     problem = result.problem
     return ApproveOrdersResult(
         id=strawberry.ID(result.public_id),
         order=result.order,  # type: ignore[arg-type]  # types stand for rows
-        errors=[user_error(problem)] if problem else [],
+        errors=[to_user_error(problem)] if problem else [],
     )

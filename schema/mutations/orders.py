@@ -1,15 +1,16 @@
-"""Making orders."""
+"""Donations, added funds, expenses and transfers."""
 
 from datetime import datetime
-from typing import Any
+from uuid import UUID
 
 import strawberry
 
+import models
 from resolvers.context import Info
-from schema.mutations.payload import MoneyInput, Payload, perform_order
+from schema.mutations.payload import MoneyInput, Payload, answer_order_payload
 from schema.types.enums import FeesPayer
-from schema.types.money import AmountInput, asked, asked_or_none
-from schema.types.node import CollectiveRef, ref, ref_or_none
+from schema.types.money import AmountInput, to_optional_unchecked, to_unchecked
+from schema.types.node import CollectiveRef, to_key, to_optional_key
 from schema.types.order import Order
 from services.orders import contributions, expenses
 
@@ -17,154 +18,162 @@ from services.orders import contributions, expenses
 @strawberry.input(description="Money to give to a hosted collective.")
 class DonateInput(MoneyInput):
     from_: CollectiveRef = strawberry.field(
-        name="from", description="Who gives; you, or a collective that you are ADMIN of."
+        name="from", description="The giver: you, or a collective that you are an admin of."
     )
-    to: CollectiveRef = strawberry.field(description="Who gets it; it needs a host.")
-    amount: AmountInput = strawberry.field(description="How much, in the receiver's currency.")
+    to: CollectiveRef = strawberry.field(description="The receiver, which must have a host.")
+    amount: AmountInput = strawberry.field(description="Amount to give, in the receiver's currency.")
     payment_method: str | None = strawberry.field(
         default=None,
-        description="BALANCE (as if not given), MANUAL for a bank transfer, or a payment method's id.",
+        description="BALANCE (the default), MANUAL for a bank transfer, or the ID of a payment method.",
     )
-    description: str | None = strawberry.field(default=None, description="What it is for. Public.")
-    private_message: str | None = strawberry.field(default=None, description="A message to those concerned.")
+    description: str | None = strawberry.field(default=None, description="Purpose of the donation. Public.")
+    private_message: str | None = strawberry.field(
+        default=None, description="Message to those involved in the order."
+    )
     expires_at: datetime | None = strawberry.field(
         default=None,
-        description="Until when a bank transfer is awaited; at most, and else, 60 days.",
+        description="When to stop waiting for a bank transfer. Defaults to 60 days from now, the maximum.",
     )
 
 
-@strawberry.type(description="The order of a donation: PAID from a balance, PENDING by bank transfer.")
+@strawberry.type(description="The order of the donation: PAID from a balance, PENDING by bank transfer.")
 class DonatePayload(Payload):
-    order: Order | None = strawberry.field(default=None, description="The order.")
+    order: Order | None = strawberry.field(default=None, description="The order of the donation.")
 
 
-@strawberry.input(description="Money that a host received outside, to add to a balance.")
+@strawberry.input(description="Money that a host received outside the platform, to add to a balance.")
 class AddFundsInput(MoneyInput):
-    to: CollectiveRef = strawberry.field(description="Whose balance; you are ADMIN of its host.")
-    amount: AmountInput = strawberry.field(description="How much, in the receiver's currency.")
+    to: CollectiveRef = strawberry.field(description="The receiver. You must be an admin of its host.")
+    amount: AmountInput = strawberry.field(description="Amount to add, in the receiver's currency.")
     from_: CollectiveRef | None = strawberry.field(
-        name="from", default=None, description="Who gave it; not given: of unknown origin."
+        name="from", default=None, description="The giver. Omit if the origin is unknown."
     )
-    description: str | None = strawberry.field(default=None, description="What it is for. Public.")
+    description: str | None = strawberry.field(default=None, description="Purpose of the funds. Public.")
     host_fee_bps: int | None = strawberry.field(
-        default=None, description="The host's fee of this money, instead of the usual one."
+        default=None, description="Host fee on this money in basis points, instead of the usual one."
     )
 
 
-@strawberry.type(description="The order of added funds, PAID.")
+@strawberry.type(description="The order of the added funds, PAID.")
 class AddFundsPayload(Payload):
-    order: Order | None = strawberry.field(default=None, description="The order.")
+    order: Order | None = strawberry.field(default=None, description="The order of the added funds.")
 
 
 @strawberry.input(description="A line of an expense.")
 class ExpenseItemInput:
-    description: str = strawberry.field(description="What it is for.")
-    amount: AmountInput = strawberry.field(description="How much, in the payee's currency.")
+    description: str = strawberry.field(description="Description of the line.")
+    amount: AmountInput = strawberry.field(description="Amount of the line, in the payee's currency.")
 
 
 @strawberry.input(description="A bill to be paid.")
 class SubmitExpenseInput(MoneyInput):
-    from_: CollectiveRef = strawberry.field(name="from", description="Who is to pay.")
+    from_: CollectiveRef = strawberry.field(name="from", description="The collective to pay the bill.")
     to: CollectiveRef = strawberry.field(
-        description="Who is to be paid; you are it, or ADMIN of it or of the payer."
+        description="The payee. You must be it, or an admin of it or of the payer."
     )
     amount: AmountInput | None = strawberry.field(
-        default=None, description="How much, in the payee's currency; or give items."
+        default=None,
+        description="Amount of the bill, in the payee's currency. Can be left out if `items` are given.",
     )
     items: list[ExpenseItemInput] | None = strawberry.field(
-        default=None, description="Lines that add up to the amount."
+        default=None, description="Lines of the bill, which add up to the amount."
     )
     payout_method: str | None = strawberry.field(
         default=None,
-        description="MANUAL (as if not given), BALANCE to be paid into the payee's balance, or a payout "
-        "method's id.",
+        description="MANUAL (the default), BALANCE to be paid into the payee's balance, or the ID of a "
+        "payout method.",
     )
     fees_payer: FeesPayer = strawberry.field(
-        default=FeesPayer.PAYER, description="Who bears what the payout costs."
+        default=FeesPayer.PAYER, description="Side that bears the payout fee."
     )
-    description: str | None = strawberry.field(default=None, description="What it is for. Public.")
-    private_message: str | None = strawberry.field(default=None, description="A message to those concerned.")
+    description: str | None = strawberry.field(default=None, description="Purpose of the expense. Public.")
+    private_message: str | None = strawberry.field(
+        default=None, description="Message to those involved in the order."
+    )
     receipts: list[str] | None = strawberry.field(
-        default=None, description="References to receipts; for those concerned."
+        default=None, description="References to receipts. Visible to those involved in the order."
     )
 
 
-@strawberry.type(description="The order of an expense, PENDING.")
+@strawberry.type(description="The order of the expense, PENDING.")
 class SubmitExpensePayload(Payload):
-    order: Order | None = strawberry.field(default=None, description="The order.")
+    order: Order | None = strawberry.field(default=None, description="The order of the expense.")
 
 
-@strawberry.input(description="Balance to move to another balance.")
+@strawberry.input(description="An amount to move from one balance to another.")
 class TransferFundsInput(MoneyInput):
-    from_: CollectiveRef = strawberry.field(name="from", description="You are ADMIN of it.")
-    to: CollectiveRef = strawberry.field(description="Who gets it; it needs a host.")
-    amount: AmountInput = strawberry.field(description="How much, in the receiver's currency.")
-    description: str | None = strawberry.field(default=None, description="What it is for. Public.")
+    from_: CollectiveRef = strawberry.field(name="from", description="The payer. You must be an admin of it.")
+    to: CollectiveRef = strawberry.field(description="The receiver, which must have a host.")
+    amount: AmountInput = strawberry.field(description="Amount to move, in the receiver's currency.")
+    description: str | None = strawberry.field(default=None, description="Purpose of the transfer. Public.")
 
 
-@strawberry.type(description="The order of a transfer, PAID.")
+@strawberry.type(description="The order of the transfer, PAID.")
 class TransferFundsPayload(Payload):
-    order: Order | None = strawberry.field(default=None, description="The order.")
+    order: Order | None = strawberry.field(default=None, description="The order of the transfer.")
 
 
 @strawberry.type
 class OrderMutations:
     @strawberry.mutation(
-        description="Give money. From a balance it is PAID at once; by bank transfer it waits until the "
-        "host sees it. For ADMINs of the giver. INSUFFICIENT_FUNDS, AMOUNT_TOO_SMALL, FX_RATE_UNAVAILABLE."
+        description="Give money to a collective. A donation from a balance is PAID at once; one by bank "
+        "transfer is PENDING until the host approves its receipt. Allowed for admins of the "
+        "giver. Errors: INSUFFICIENT_FUNDS, AMOUNT_TOO_SMALL, FX_RATE_UNAVAILABLE."
     )
     async def donate(self, info: Info, input: DonateInput) -> DonatePayload:
-        async def work(order_id: Any) -> Any:
+        async def work(order_id: UUID) -> models.Order:
             return await info.context.run(
                 contributions.donate,
                 order_id=order_id,
-                from_=ref(input.from_),
-                to=ref(input.to),
-                amount=asked(input.amount),
+                from_=to_key(input.from_),
+                to=to_key(input.to),
+                amount=to_unchecked(input.amount),
                 payment_method=input.payment_method,
                 description=input.description,
                 expires_at=input.expires_at,
                 private_message=input.private_message,
             )
 
-        return await perform_order(info, DonatePayload, input, "donate", work)
+        return await answer_order_payload(info, DonatePayload, input, "donate", work)
 
     @strawberry.mutation(
-        description="Add money that arrived outside to a balance. For ADMINs of the receiver's host. "
-        "AMOUNT_TOO_SMALL, FX_RATE_UNAVAILABLE."
+        description="Add money received outside the platform to a balance. Allowed for admins of the "
+        "receiver's host. Errors: AMOUNT_TOO_SMALL, FX_RATE_UNAVAILABLE."
     )
     async def add_funds(self, info: Info, input: AddFundsInput) -> AddFundsPayload:
-        async def work(order_id: Any) -> Any:
+        async def work(order_id: UUID) -> models.Order:
             return await info.context.run(
                 contributions.add_funds,
                 order_id=order_id,
-                to=ref(input.to),
-                amount=asked(input.amount),
-                from_=ref_or_none(input.from_),
+                to=to_key(input.to),
+                amount=to_unchecked(input.amount),
+                from_=to_optional_key(input.from_),
                 description=input.description,
                 host_fee_bps=input.host_fee_bps,
             )
 
-        return await perform_order(info, AddFundsPayload, input, "addFunds", work)
+        return await answer_order_payload(info, AddFundsPayload, input, "addFunds", work)
 
     @strawberry.mutation(
-        description="Ask a collective to pay a bill. For the payee, and for ADMINs of either side on its "
-        "behalf."
+        description="Ask a collective to pay a bill. Allowed for the payee, and for admins of either side "
+        "on its behalf."
     )
     async def submit_expense(
         self,
         info: Info,
         input: SubmitExpenseInput,
     ) -> SubmitExpensePayload:
-        lines = [expenses.AskedItem(item.description, asked(item.amount)) for item in input.items or []]
+        lines = [
+            expenses.ExpenseLine(item.description, to_unchecked(item.amount)) for item in input.items or []
+        ]
 
-        async def work(order_id: Any) -> Any:
+        async def work(order_id: UUID) -> models.Order:
             return await info.context.run(
                 expenses.submit,
                 order_id=order_id,
-                from_=ref(input.from_),
-                to=ref(input.to),
-                amount=asked_or_none(input.amount),
+                from_=to_key(input.from_),
+                to=to_key(input.to),
+                amount=to_optional_unchecked(input.amount),
                 items=lines or None,
                 payout_method=input.payout_method,
                 fees_payer=input.fees_payer,
@@ -173,25 +182,25 @@ class OrderMutations:
                 receipts=input.receipts or (),
             )
 
-        return await perform_order(info, SubmitExpensePayload, input, "submitExpense", work)
+        return await answer_order_payload(info, SubmitExpensePayload, input, "submitExpense", work)
 
     @strawberry.mutation(
-        description="Move balance to another balance, free of fees inside one host. For ADMINs of the "
-        "payer. INSUFFICIENT_FUNDS."
+        description="Move money from one balance to another, without fees within one host. Allowed for "
+        "admins of the payer. Errors: INSUFFICIENT_FUNDS."
     )
     async def transfer_funds(
         self,
         info: Info,
         input: TransferFundsInput,
     ) -> TransferFundsPayload:
-        async def work(order_id: Any) -> Any:
+        async def work(order_id: UUID) -> models.Order:
             return await info.context.run(
                 contributions.transfer,
                 order_id=order_id,
-                from_=ref(input.from_),
-                to=ref(input.to),
-                amount=asked(input.amount),
+                from_=to_key(input.from_),
+                to=to_key(input.to),
+                amount=to_unchecked(input.amount),
                 description=input.description,
             )
 
-        return await perform_order(info, TransferFundsPayload, input, "transferFunds", work)
+        return await answer_order_payload(info, TransferFundsPayload, input, "transferFunds", work)

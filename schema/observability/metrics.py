@@ -1,4 +1,4 @@
-"""What the server counts, in Prometheus' format at /metrics."""
+"""Server metrics in the Prometheus format, served at /metrics."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -16,30 +16,30 @@ from starlette.responses import Response
 CONNECTIONS = Gauge("commonweal_database_connections_in_use", "Connections taken from the pool.")
 LIVE_CONNECTIONS = Gauge("commonweal_live_connections", "Websockets and streams of events that are open.")
 MAILS_WAITING = Gauge("commonweal_mails_waiting", "Mails in the outbox that are not delivered.")
-_BOUNDS = Histogram.DEFAULT_BUCKETS
+_BUCKET_BOUNDS = Histogram.DEFAULT_BUCKETS
 
 
 class _Tally(Collector):
-    """What each request counts, as plain numbers: the library's own take a lock for each step."""
+    """Per-request counts as plain numbers: the library's own counters take a lock at each step."""
 
     def __init__(self) -> None:
         self.outcomes = {"ok": 0, "errors": 0}
         self.documents = {"read": 0, "remembered": 0}
-        self.by_bound = [0] * len(_BOUNDS)
+        self.by_bound = [0] * len(_BUCKET_BOUNDS)
         self.seconds = 0.0
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the figures."""
-        shown = (
+        """Yield the metrics."""
+        counters = (
             ("commonweal_operations", "GraphQL operations answered.", "outcome", self.outcomes),
-            ("commonweal_documents", "Documents asked for: read anew or remembered.", "from", self.documents),
+            ("commonweal_documents", "Documents requested: read anew or remembered.", "from", self.documents),
         )
-        for name, told, label, counts in shown:
-            counter = CounterMetricFamily(name, told, labels=[label])
+        for name, description, label, counts in counters:
+            counter = CounterMetricFamily(name, description, labels=[label])
             for value, count in counts.items():
                 counter.add_metric([value], count)
             yield counter
-        bounds = ["+Inf" if bound == float("inf") else str(bound) for bound in _BOUNDS]
+        bounds = ["+Inf" if bound == float("inf") else str(bound) for bound in _BUCKET_BOUNDS]
         yield HistogramMetricFamily(
             "commonweal_operation_seconds",
             "Time from request to answer.",
@@ -52,20 +52,20 @@ _tally = _Tally()
 REGISTRY.register(_tally)
 
 
-def note(seconds: float, *, has_errors: bool) -> None:
+def record_operation(seconds: float, *, has_errors: bool) -> None:
     """Count an operation."""
     _tally.outcomes["errors" if has_errors else "ok"] += 1
     _tally.seconds += seconds
-    _tally.by_bound[bisect_left(_BOUNDS, seconds)] += 1
+    _tally.by_bound[bisect_left(_BUCKET_BOUNDS, seconds)] += 1
 
 
-def note_document(*, is_known: bool) -> None:
-    """Count a document that was asked for."""
-    _tally.documents["remembered" if is_known else "read"] += 1
+def record_document(*, is_cached: bool) -> None:
+    """Count a document lookup."""
+    _tally.documents["remembered" if is_cached else "read"] += 1
 
 
-async def metrics(request: Request) -> Response:
-    """Answer with all figures; without a database, with those that need none."""
+async def serve_metrics(request: Request) -> Response:
+    """Serve all metrics; without a database, those that need none."""
     state = request.app.state
     CONNECTIONS.set(state.engine.pool.checkedout())
     try:

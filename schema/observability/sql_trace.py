@@ -1,4 +1,4 @@
-"""The SQL statements that an operation took, for an ADMIN of the platform who asks for them."""
+"""A trace of an operation's SQL statements, for platform ADMINs who request it."""
 
 import time
 from collections.abc import Mapping
@@ -11,75 +11,75 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.access.actor import Actor
 
-WISH = "commonweal-explain"
-"""A request with a header of this name asks for the statements; nobody else's header counts."""
+REQUEST_HEADER = "commonweal-explain"
+"""A request with this header gets the statements, if a platform ADMIN sends it."""
 MAX_STATEMENTS = 500
 
 
 @dataclass
-class Taken:
+class StatementTrace:
     """The statements of one operation, in the order in which they were sent."""
 
     is_allowed: bool = False
     statements: list[dict[str, Any]] = field(default_factory=list)
     running: dict[int, tuple[dict[str, Any], float]] = field(default_factory=dict)
-    """By the cursor that each runs on: since when."""
+    """Running statements by cursor, with their start."""
 
 
-# Deep below an operation its session meets the driver, which knows nothing of operations.
-_taken: ContextVar[Taken | None] = ContextVar("taken", default=None)
+# A context variable, because the driver's events know nothing of operations.
+_current_trace: ContextVar[StatementTrace | None] = ContextVar("statement_trace", default=None)
 
 
 def listen(engine: AsyncEngine) -> None:
-    """Note the statements of an engine, in operations that ask for it; in others, it is one look."""
-    event.listen(engine.sync_engine, "before_cursor_execute", _before)
-    event.listen(engine.sync_engine, "after_cursor_execute", _after)
+    """Record an engine's statements for operations that trace; others pay for one look-up."""
+    event.listen(engine.sync_engine, "before_cursor_execute", _record_start)
+    event.listen(engine.sync_engine, "after_cursor_execute", _record_end)
 
 
 def begin(headers: Mapping[str, str]) -> None:
-    """Begin an operation: its statements are noted only if it asks for them."""
-    _taken.set(Taken() if WISH in headers else None)
+    """Start a trace if the request has the header, else clear it."""
+    _current_trace.set(StatementTrace() if REQUEST_HEADER in headers else None)
 
 
-def pause() -> Token[Taken | None]:
-    """Note no statements until `resume`: those that count points are not the operation's."""
-    return _taken.set(None)
+def pause() -> Token[StatementTrace | None]:
+    """Record nothing until `resume`: statements that count points are not the operation's own."""
+    return _current_trace.set(None)
 
 
-def resume(paused: Token[Taken | None]) -> None:
-    """Go on as before."""
-    _taken.reset(paused)
+def resume(paused: Token[StatementTrace | None]) -> None:
+    """Resume the trace that `pause` suspended."""
+    _current_trace.reset(paused)
 
 
-def decide(actor: Actor) -> None:
-    """Show the operation's statements only to an ADMIN of the platform."""
-    if (taken := _taken.get()) is not None:
-        taken.is_allowed = actor.is_platform_admin
+def authorize(actor: Actor) -> None:
+    """Allow the trace in the response only for a platform ADMIN."""
+    if (trace := _current_trace.get()) is not None:
+        trace.is_allowed = actor.is_platform_admin
 
 
-def added(body: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer with the statements as `extensions.sql`, where they are asked for and may be shown.
+def with_trace(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a body with the statements in `extensions.sql`, if they were requested and are allowed.
 
-    `ms` is the time that the database and the way to it took; null is a statement that failed.
+    `ms` is the time in the database and on the way to it; null means that the statement failed.
     """
-    taken = _taken.get()
-    if taken is None or not taken.is_allowed:
+    trace = _current_trace.get()
+    if trace is None or not trace.is_allowed:
         return body
-    return body | {"extensions": body.get("extensions", {}) | {"sql": taken.statements}}
+    return body | {"extensions": body.get("extensions", {}) | {"sql": trace.statements}}
 
 
-def _before(_: Any, cursor: Any, statement: str, *__: Any) -> None:
-    taken = _taken.get()
-    if taken is None or len(taken.statements) >= MAX_STATEMENTS:
+def _record_start(_: Any, cursor: Any, statement: str, *__: Any) -> None:
+    trace = _current_trace.get()
+    if trace is None or len(trace.statements) >= MAX_STATEMENTS:
         return
-    # The text alone: what is bound to it may be somebody's address, password or token.
-    noted: dict[str, Any] = {"statement": statement, "ms": None}
-    taken.statements.append(noted)
-    taken.running[id(cursor)] = noted, time.perf_counter()
+    # Only the text: parameters may be somebody's address, password or token.
+    entry: dict[str, Any] = {"statement": statement, "ms": None}
+    trace.statements.append(entry)
+    trace.running[id(cursor)] = entry, time.perf_counter()
 
 
-def _after(_: Any, cursor: Any, *__: Any) -> None:
-    taken = _taken.get()
-    if taken is not None and (found := taken.running.pop(id(cursor), None)) is not None:
-        noted, started = found
-        noted["ms"] = round((time.perf_counter() - started) * 1000, 2)
+def _record_end(_: Any, cursor: Any, *__: Any) -> None:
+    trace = _current_trace.get()
+    if trace is not None and (running := trace.running.pop(id(cursor), None)) is not None:
+        entry, started = running
+        entry["ms"] = round((time.perf_counter() - started) * 1000, 2)

@@ -1,9 +1,16 @@
-"""Queries compiled to Python: list at a time, one call a relation for the whole list, leaves inlined.
+"""Compiled queries: relations read once for a whole list, leaves inlined into generated Python.
 
-What it answers is what graphql-core answers, or it gives up: `GiveUp` says that the query is to be run there.
-It gives up at every error, for errors and their paths are graphql-core's to tell.
+A compiled query returns what graphql-core would, or raises `FallBack`; then graphql-core runs the query. It
+falls back at every error, because errors and their paths are graphql-core's to report.
 """
 
-from schema.plan.compiled_query import GiveUp, Program, program_of, run, variables_of, writing_of
+from schema.plan.compiled_query import (
+    CompiledQuery,
+    FallBack,
+    coerce_variables,
+    compile_query,
+    prepare_json_read,
+    run,
+)
 
-__all__ = ["GiveUp", "Program", "program_of", "run", "variables_of", "writing_of"]
+__all__ = ["CompiledQuery", "FallBack", "coerce_variables", "compile_query", "prepare_json_read", "run"]

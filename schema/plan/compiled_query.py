@@ -1,4 +1,4 @@
-"""A compiled query: made once for a document, an operation and the values of its switches."""
+"""A compiled query: made once for a document, an operation and the values of its condition_variables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,147 +15,156 @@ from graphql.execution.values import VariableValues, get_variable_values
 
 from resolvers.context import Context
 from schema.build import schema
-from schema.documents.document_cache import Prepared
+from schema.documents.document_cache import CachedDocument
 from schema.plan import collect_fields, sql_backend
-from schema.plan.collect_fields import Unsupported
-from schema.plan.complete_values import Step
-from schema.plan.leaf_source import GiveUp
+from schema.plan.collect_fields import NotCompilable
+from schema.plan.complete_values import Stage
+from schema.plan.leaf_source import FallBack
 from schema.plan.python_backend import Compiler
-from schema.plan.run_state import State
+from schema.plan.run_state import RunState
+from schema.plan.sql_plan import SqlPlan
 from services.core.errors import Problem
-from services.sql_json.rows import Writing
+from services.sql_json.rows import JsonRead
 
-__all__ = ["GiveUp", "Program", "program_of", "run", "writing_of"]
+__all__ = ["CompiledQuery", "FallBack", "compile_query", "prepare_json_read", "run"]
 
-_PLAIN = {"collective", "collectives", "node", "order", "orders", "transaction", "transactions"}
+_SINGLE_STATEMENT_FIELDS = {
+    "collective",
+    "collectives",
+    "node",
+    "order",
+    "orders",
+    "transaction",
+    "transactions",
+}
 MAX_VARIANTS = 16
-"""Of one document, by the values of its switches; what is above is run by graphql-core."""
+"""Compiled variants of one document; graphql-core runs any further ones."""
 
 
 @dataclass(frozen=True)
-class Program:
-    """A query that can be run."""
+class CompiledQuery:
+    """A query that is ready to run."""
 
     schema: GraphQLSchema
     fragments: Mapping[str, FragmentDefinitionNode]
     operation: OperationDefinitionNode
-    step: Step
+    stage: Stage
     columns: Mapping[Any, frozenset[str]]
-    """What is read of each table; one that is not named is read whole."""
+    """The columns read of each table; tables not listed are read whole."""
     is_single: bool
-    """Whether it is one list or thing that a single statement reads."""
-    plan: sql_backend.Plan | None
-    """How PostgreSQL writes all of it in one statement, where it can."""
+    """True if a single statement reads everything."""
+    sql_plan: SqlPlan | None
+    """The plan by which PostgreSQL writes the JSON in one statement, if it can."""
 
 
-def program_of(
-    prepared: Prepared, operation: OperationDefinitionNode, variables: VariableValues
-) -> Program | None:
-    """Return the compiled query, made when it is first asked for; None where it is not supported."""
+def compile_query(
+    cached: CachedDocument, operation: OperationDefinitionNode, variables: VariableValues
+) -> CompiledQuery | None:
+    """Return the compiled query of an operation, built on first use, or None if it is not supported."""
     name = operation.name.value if operation.name else None
-    programs = prepared.programs
-    if (names := prepared.switches.get(name)) is None:
-        names = prepared.switches[name] = _switches(prepared, operation)
-    key = (name, *(variables.coerced.get(switch) is True for switch in names))
+    programs = cached.programs
+    if (names := cached.condition_variables.get(name)) is None:
+        names = cached.condition_variables[name] = _list_condition_variables(cached, operation)
+    key = (name, *(variables.coerced.get(variable) is True for variable in names))
     if key in programs:
-        found: Program | None = programs[key]
-        return found
+        kept: CompiledQuery | None = programs[key]
+        return kept
     if len(programs) >= MAX_VARIANTS:
         return None
-    made = _compiled(prepared, operation, dict(zip(names, key[1:], strict=True)))
-    if prepared.is_known:
-        programs[key] = made
-    return made
+    query = _compile(cached, operation, dict(zip(names, key[1:], strict=True)))
+    if cached.was_seen:
+        programs[key] = query
+    return query
 
 
-def _fragments(prepared: Prepared) -> dict[str, FragmentDefinitionNode]:
-    assert prepared.document is not None
-    nodes = prepared.document.definitions
+def _fragments_by_name(cached: CachedDocument) -> dict[str, FragmentDefinitionNode]:
+    assert cached.document is not None
+    nodes = cached.document.definitions
     return {node.name.value: node for node in nodes if isinstance(node, FragmentDefinitionNode)}
 
 
-def _switches(prepared: Prepared, operation: OperationDefinitionNode) -> tuple[str, ...]:
-    sets = [operation.selection_set, *(f.selection_set for f in _fragments(prepared).values())]
+def _list_condition_variables(cached: CachedDocument, operation: OperationDefinitionNode) -> tuple[str, ...]:
+    sets = [operation.selection_set, *(f.selection_set for f in _fragments_by_name(cached).values())]
     own = {definition.variable.name.value for definition in operation.variable_definitions or ()}
-    return tuple(sorted(collect_fields.switch_names(sets) & own))
+    return tuple(sorted(collect_fields.condition_variables(sets) & own))
 
 
-def _compiled(
-    prepared: Prepared, operation: OperationDefinitionNode, switches: Mapping[str, Any]
-) -> Program | None:
+def _compile(
+    cached: CachedDocument, operation: OperationDefinitionNode, conditions: Mapping[str, Any]
+) -> CompiledQuery | None:
     built = schema()
     graphql_schema = built._schema  # noqa: SLF001 - the only way to it
-    query = graphql_schema.query_type
-    assert query is not None
+    query_type = graphql_schema.query_type
+    assert query_type is not None
     converter = built.schema_converter
-    fragments = _fragments(prepared)
-    compiler = Compiler(graphql_schema, fragments, switches, (converter.scalar_registry, converter.config))
+    fragments = _fragments_by_name(cached)
+    compiler = Compiler(graphql_schema, fragments, conditions, (converter.scalar_registry, converter.config))
     try:
-        step = compiler.selection(query, [operation.selection_set])
-    except (Unsupported, RecursionError):
+        stage = compiler.selection(query_type, [operation.selection_set])
+    except (NotCompilable, RecursionError):
         return None
-    taken = {table: names for table, names in compiler.columns.items() if names is not None}
-    is_plain = _is_plain(operation)
-    return Program(
+    columns = {table: names for table, names in compiler.columns.items() if names is not None}
+    is_single = _is_single_statement(operation)
+    return CompiledQuery(
         graphql_schema,
         fragments,
         operation,
-        step,
-        taken,
-        compiler.relations == 1 and is_plain,
-        sql_backend.plan(compiler, operation) if is_plain and prepared.is_known else None,
+        stage,
+        columns,
+        compiler.relations == 1 and is_single,
+        sql_backend.plan_sql(compiler, operation) if is_single and cached.was_seen else None,
     )
 
 
-def _is_plain(operation: OperationDefinitionNode) -> bool:
-    """Whether it asks for one thing and no second look: filters may name collectives to be found first."""
+def _is_single_statement(operation: OperationDefinitionNode) -> bool:
+    """Return True if one statement can read the root: filters may need collectives looked up first."""
     selections = operation.selection_set.selections
     if len(selections) != 1 or not isinstance(node := selections[0], FieldNode):
         return False
     filters = (argument.value for argument in node.arguments or () if argument.name.value == "filter")
-    return node.name.value in _PLAIN and all(
+    return node.name.value in _SINGLE_STATEMENT_FIELDS and all(
         node.name.value == "collectives"
-        and isinstance(given, ObjectValueNode)
-        and {entry.name.value for entry in given.fields} <= {"type", "isArchived"}
-        for given in filters
+        and isinstance(filter_value, ObjectValueNode)
+        and {entry.name.value for entry in filter_value.fields} <= {"type", "isArchived"}
+        for filter_value in filters
     )
 
 
-async def run(program: Program, variables: VariableValues, context: Context) -> dict[str, Any]:
+async def run(query: CompiledQuery, variables: VariableValues, context: Context) -> dict[str, Any]:
     """Run a compiled query.
 
     Raises:
-        GiveUp: graphql-core is to run it, on a fresh snapshot: there is an error to tell.
+        FallBack: there is an error to report; graphql-core must run the query, from a new snapshot.
     """
-    state = State(context, variables, program)
+    state = RunState(context, variables, query)
     try:
-        done = program.step.run([None], state)
-        answer: dict[str, Any] = (await done if program.step.is_async else done)[0]
-    except GiveUp:
+        values = query.stage.run([None], state)
+        data: dict[str, Any] = (await values if query.stage.is_async else values)[0]
+    except FallBack:
         raise
     except Exception as error:
-        raise GiveUp from error
-    return answer
+        raise FallBack from error
+    return data
 
 
-def writing_of(program: Program, variables: VariableValues) -> Writing | None:
-    """Return how PostgreSQL writes the answer, where it can with these variables."""
-    if program.plan is None:
+def prepare_json_read(query: CompiledQuery, variables: VariableValues) -> JsonRead | None:
+    """Return the statement by which PostgreSQL writes the JSON, if it can with these variables."""
+    if query.sql_plan is None:
         return None
     try:
-        return Writing(program.plan.asked(variables))
-    except (Problem, Unsupported):
-        return None  # the usual way tells what is wrong
+        return JsonRead(query.sql_plan.bind(variables))
+    except (Problem, NotCompilable):
+        return None  # the Python backend reports the error
 
 
-def variables_of(operation: OperationDefinitionNode, given: Mapping[str, Any]) -> VariableValues:
-    """Return the variables' coerced values.
+def coerce_variables(operation: OperationDefinitionNode, values: Mapping[str, Any]) -> VariableValues:
+    """Coerce the values of the variables.
 
     Raises:
-        GiveUp: they are at fault.
+        FallBack: they are invalid.
     """
     built = schema()._schema  # noqa: SLF001 - the only way to it
-    found = get_variable_values(built, operation.variable_definitions or (), dict(given))
-    if isinstance(found, list):
-        raise GiveUp("variables")
-    return found
+    coerced = get_variable_values(built, operation.variable_definitions or (), dict(values))
+    if isinstance(coerced, list):
+        raise FallBack("variables")
+    return coerced

@@ -1,4 +1,4 @@
-"""From the values of a field to what is answered: lists flattened, objects told apart by their types."""
+"""Completion: turn the values of a field into response values, list by list and type by type."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,170 +8,172 @@ from typing import Any
 from graphql import GraphQLObjectType
 
 from schema.plan import field_access
-from schema.plan.collect_fields import Unsupported
-from schema.plan.leaf_source import GiveUp
-from schema.plan.run_state import State
-from services.sql_json.rows import Written
+from schema.plan.collect_fields import NotCompilable
+from schema.plan.leaf_source import FallBack
+from schema.plan.run_state import RunState
+from services.sql_json.rows import JsonRow
 
 Rows = Sequence[Any]
 Groups = list[dict[int, Any]]
-"""The values of each concrete type, by their identity."""
+"""The values of each concrete type, by `id`."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """A function over a list of values; an asynchronous one returns a coroutine."""
+class Stage:
+    """A function over a list of values; if it is asynchronous, it returns a coroutine."""
 
     is_async: bool
-    run: Callable[[Rows, State], Any]
+    run: Callable[[Rows, RunState], Any]
 
 
-def required(inner: Step) -> Step:
-    """Complete values of which none may be null."""
+def non_null(inner: Stage) -> Stage:
+    """Complete values and fall back if one is null."""
 
-    def checked(done: list[Any]) -> list[Any]:
-        if None in done:
-            raise GiveUp("null in a field that is never null")
-        return done
+    def require_values(completed: list[Any]) -> list[Any]:
+        if None in completed:
+            raise FallBack("null in a non-null field")
+        return completed
 
     if not inner.is_async:
-        return Step(is_async=False, run=lambda values, state: checked(inner.run(values, state)))
+        return Stage(is_async=False, run=lambda values, state: require_values(inner.run(values, state)))
 
-    async def run(values: Rows, state: State) -> Any:
-        return checked(await inner.run(values, state))
+    async def run(values: Rows, state: RunState) -> Any:
+        return require_values(await inner.run(values, state))
 
-    return Step(is_async=True, run=run)
+    return Stage(is_async=True, run=run)
 
 
-def flattened(item: Step) -> Step:
-    """Complete the items of all lists at once."""
+def list_of(item: Stage) -> Stage:
+    """Complete the items of all lists as one list."""
 
-    def flat(values: Rows) -> list[Any]:
+    def flatten(values: Rows) -> list[Any]:
         for value in values:
             if value is not None and not isinstance(value, list | tuple):
-                raise GiveUp("not a list")
-        return [one for value in values if value is not None for one in value]
+                raise FallBack("not a list")
+        return [entry for value in values if value is not None for entry in value]
 
-    def regrouped(values: Rows, done: list[Any]) -> list[Any]:
+    def regroup(values: Rows, completed: list[Any]) -> list[Any]:
         if len(values) == 1 and values[0] is not None:
-            return [done]
-        at = 0
-        found: list[list[Any] | None] = []
+            return [completed]
+        index = 0
+        lists: list[list[Any] | None] = []
         for value in values:
             if value is None:
-                found.append(None)
+                lists.append(None)
             else:
-                found.append(done[at : at + len(value)])
-                at += len(value)
-        return found
+                lists.append(completed[index : index + len(value)])
+                index += len(value)
+        return lists
 
     if not item.is_async:
-        return Step(is_async=False, run=lambda v, state: regrouped(v, item.run(flat(v), state)))
+        return Stage(is_async=False, run=lambda v, state: regroup(v, item.run(flatten(v), state)))
 
-    async def run(values: Rows, state: State) -> Any:
-        return regrouped(values, await item.run(flat(values), state))
+    async def run(values: Rows, state: RunState) -> Any:
+        return regroup(values, await item.run(flatten(values), state))
 
-    return Step(is_async=True, run=run)
+    return Stage(is_async=True, run=run)
 
 
-def by_type(kinds: Sequence[GraphQLObjectType], steps: Sequence[Step]) -> Step:
-    """Complete objects, those of each concrete type together; one that stands there twice once."""
-    if len(kinds) == 1 and kinds[0].is_type_of is None:
-        return _of_one_type(steps[0])
-    known: dict[Any, int] = {}
+def abstract_type(object_types: Sequence[GraphQLObjectType], stages: Sequence[Stage]) -> Stage:
+    """Complete objects, all of one concrete type together, and repeated objects once."""
+    if len(object_types) == 1 and object_types[0].is_type_of is None:
+        return _single_type(stages[0])
+    index_by_key: dict[Any, int] = {}
 
-    def grouped(values: Rows) -> Groups:
-        found: Groups = [{} for _ in kinds]
+    def group(values: Rows) -> Groups:
+        groups: Groups = [{} for _ in object_types]
         for value in values:
             if value is None:
                 continue
-            # What a type is told by: the row's class, and the type that it names.
+            # The row's class and its `type` column determine the GraphQL type.
             key = (value.__class__, getattr(value, "type", None))
-            if (place := known.get(key)) is None:
-                place = known[key] = _kind_of(value, kinds)
-            found[place][id(value)] = value
-        return found
+            if (index := index_by_key.get(key)) is None:
+                index = index_by_key[key] = _type_index(value, object_types)
+            groups[index][id(value)] = value
+        return groups
 
-    if any(step.is_async for step in steps):
-        return Step(is_async=True, run=partial(_each_type_async, steps, grouped))
-    return Step(is_async=False, run=partial(_each_type, steps, grouped))
+    if any(stage.is_async for stage in stages):
+        return Stage(is_async=True, run=partial(_complete_types_async, stages, group))
+    return Stage(is_async=False, run=partial(_complete_types, stages, group))
 
 
-def _of_one_type(step: Step) -> Step:
-    """Complete objects that can be of one type alone: values that belong to one row, such as an amount."""
+def _single_type(stage: Stage) -> Stage:
+    """Complete objects of a type that stands for part of one row, such as an amount."""
 
-    def scattered(values: Rows, done: Sequence[Any]) -> list[Any]:
-        if len(done) == len(values):
-            return list(done)
-        answers = iter(done)
+    def restore_nulls(values: Rows, completed: Sequence[Any]) -> list[Any]:
+        if len(completed) == len(values):
+            return list(completed)
+        answers = iter(completed)
         return [None if value is None else next(answers) for value in values]
 
-    def given(values: Rows) -> Rows:
+    def drop_nulls(values: Rows) -> Rows:
         return [value for value in values if value is not None] if None in values else values
 
-    if not step.is_async:
-        return Step(is_async=False, run=lambda v, state: scattered(v, step.run(given(v), state)))
+    if not stage.is_async:
+        return Stage(is_async=False, run=lambda v, state: restore_nulls(v, stage.run(drop_nulls(v), state)))
 
-    async def run(values: Rows, state: State) -> Any:
-        return scattered(values, await step.run(given(values), state))
+    async def run(values: Rows, state: RunState) -> Any:
+        return restore_nulls(values, await stage.run(drop_nulls(values), state))
 
-    return Step(is_async=True, run=run)
+    return Stage(is_async=True, run=run)
 
 
-def _each_type(
-    steps: Sequence[Step], grouped: Callable[[Rows], Groups], values: Rows, state: State
+def _complete_types(
+    stages: Sequence[Stage], group: Callable[[Rows], Groups], values: Rows, state: RunState
 ) -> list[Any]:
-    if state.context.writing is not None:
-        return _as_written(values)
-    groups = grouped(values)
-    done = [
-        step.run(list(group.values()), state) if group else ()
-        for group, step in zip(groups, steps, strict=True)
+    if state.context.json_read is not None:
+        return _pass_json_rows(values)
+    groups = group(values)
+    completed = [
+        stage.run(list(rows.values()), state) if rows else ()
+        for rows, stage in zip(groups, stages, strict=True)
     ]
-    return _scattered(values, groups, done)
+    return _in_input_order(values, groups, completed)
 
 
-async def _each_type_async(
-    steps: Sequence[Step], grouped: Callable[[Rows], Groups], values: Rows, state: State
+async def _complete_types_async(
+    stages: Sequence[Stage], group: Callable[[Rows], Groups], values: Rows, state: RunState
 ) -> list[Any]:
-    if state.context.writing is not None:
-        return _as_written(values)
-    groups = grouped(values)
-    done: list[Any] = [()] * len(steps)
-    waits = []
-    for i, (group, step) in enumerate(zip(groups, steps, strict=True)):
-        if group:
-            done[i] = step.run(list(group.values()), state)
-            if step.is_async:
-                waits.append(i)
-    for i, answers in zip(waits, await field_access.together([done[i] for i in waits]), strict=True):
-        done[i] = answers
-    return _scattered(values, groups, done)
+    if state.context.json_read is not None:
+        return _pass_json_rows(values)
+    groups = group(values)
+    completed: list[Any] = [()] * len(stages)
+    async_indexes = []
+    for i, (rows, stage) in enumerate(zip(groups, stages, strict=True)):
+        if rows:
+            completed[i] = stage.run(list(rows.values()), state)
+            if stage.is_async:
+                async_indexes.append(i)
+    for i, answers in zip(
+        async_indexes, await field_access.gather_or_cancel([completed[i] for i in async_indexes]), strict=True
+    ):
+        completed[i] = answers
+    return _in_input_order(values, groups, completed)
 
 
-def _as_written(values: Rows) -> list[Any]:
-    """Return rows that are answers already: where there is one statement, nothing else is read."""
-    if any(value.__class__ is not Written and value is not None for value in values):
-        raise GiveUp("not written")
+def _pass_json_rows(values: Rows) -> list[Any]:
+    """Return rows that PostgreSQL wrote as JSON; one statement has read everything."""
+    if any(value.__class__ is not JsonRow and value is not None for value in values):
+        raise FallBack("not a JSON row")
     return list(values)
 
 
-def _scattered(values: Rows, groups: Groups, done: Sequence[Sequence[Any]]) -> list[Any]:
-    """Put the answers of all groups where their values stood."""
+def _in_input_order(values: Rows, groups: Groups, completed: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return the results of all groups in the order of their values."""
     if [len(group) for group in groups if group] == [len(values)]:
-        return next(list(answers) for answers in done if answers)
+        return next(list(answers) for answers in completed if answers)
     answers: dict[int, Any] = {}
-    for group, some in zip(groups, done, strict=True):
+    for group, some in zip(groups, completed, strict=True):
         answers.update(zip(group, some, strict=True))
     return [None if value is None else answers[id(value)] for value in values]
 
 
-def _kind_of(value: Any, kinds: Sequence[GraphQLObjectType]) -> int:
-    for i, kind in enumerate(kinds):
-        if kind.is_type_of is None:
-            if len(kinds) > 1:
-                raise Unsupported(f"{kind.name} does not say what is of it")
+def _type_index(value: Any, object_types: Sequence[GraphQLObjectType]) -> int:
+    for i, object_type in enumerate(object_types):
+        if object_type.is_type_of is None:
+            if len(object_types) > 1:
+                raise NotCompilable(f"{object_type.name} has no is_type_of")
             return i
-        if kind.is_type_of(value, None):  # type: ignore[arg-type]  # none of ours looks at the info
+        if object_type.is_type_of(value, None):  # type: ignore[arg-type]  # ours ignore the info
             return i
-    raise GiveUp("a value of another type")
+    raise FallBack("a value of another type")

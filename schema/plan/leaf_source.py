@@ -1,4 +1,4 @@
-"""Leaves as Python source: an expression that gives what graphql-core would have serialized."""
+"""Python source for leaves: expressions that serialize values as graphql-core would."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,61 +20,65 @@ from graphql import (
 MAX_INT = 2**31
 
 
-class GiveUp(Exception):
-    """What the compiled query cannot answer."""
+class FallBack(Exception):
+    """The compiled query cannot answer; graphql-core must run the query."""
 
 
-def is_leaf(kind: GraphQLOutputType) -> bool:
-    """Whether a type is a scalar or an enum, or a list of them, nullable or not."""
-    while is_non_null_type(kind) or is_list_type(kind):
-        kind = kind.of_type
-    return is_leaf_type(kind)
+def is_leaf(output_type: GraphQLOutputType) -> bool:
+    """Return True for a scalar or enum, or a list of them, nullable or not."""
+    while is_non_null_type(output_type) or is_list_type(output_type):
+        output_type = output_type.of_type
+    return is_leaf_type(output_type)
 
 
-def serializer(kind: GraphQLOutputType) -> Callable[[Any], Any]:
-    """Return what completes a value of a leaf type, or of a list of them; GiveUp where that is an error."""
-    if isinstance(kind, GraphQLNonNull):
-        inner = serializer(kind.of_type)
+def serializer(output_type: GraphQLOutputType) -> Callable[[Any], Any]:
+    """Return the function that serializes a leaf or a list of leaves; it falls back at errors."""
+    if isinstance(output_type, GraphQLNonNull):
+        inner = serializer(output_type.of_type)
 
-        def required(value: Any) -> Any:
-            if value is None or (done := inner(value)) is None:
-                raise GiveUp("null in a field that is never null")
-            return done
+        def serialize_non_null(value: Any) -> Any:
+            if value is None or (serialized := inner(value)) is None:
+                raise FallBack("null in a non-null field")
+            return serialized
 
-        return required
-    if is_list_type(kind):
-        item = serializer(kind.of_type)
+        return serialize_non_null
+    if is_list_type(output_type):
+        item = serializer(output_type.of_type)
 
-        def each(value: Any) -> Any:
+        def serialize_list(value: Any) -> Any:
             if value is None:
                 return None
             if not isinstance(value, list | tuple):
-                raise GiveUp("not a list")
-            return [item(one) for one in value]
+                raise FallBack("not a list")
+            return [item(entry) for entry in value]
 
-        return each
-    one = enum_names(kind).__getitem__ if isinstance(kind, GraphQLEnumType) else _scalar(kind)
+        return serialize_list
+    one = (
+        enum_names(output_type).__getitem__
+        if isinstance(output_type, GraphQLEnumType)
+        else _scalar(output_type)
+    )
     return lambda value: None if value is None else one(value)
 
 
-def _scalar(kind: Any) -> Callable[[Any], Any]:
-    serialize: Callable[[Any], Any] = kind.coerce_output_value
+def _scalar(output_type: Any) -> Callable[[Any], Any]:
+    serialize: Callable[[Any], Any] = output_type.coerce_output_value
     return serialize
 
 
-def enum_names(kind: GraphQLEnumType) -> dict[Any, str]:
-    """Return the names of an enum's values, by the value; a StrEnum's member is found by its text too."""
-    return {value.value: name for name, value in kind.values.items()}
+def enum_names(output_type: GraphQLEnumType) -> dict[Any, str]:
+    """Return an enum's names by value; a StrEnum member is also found by its text."""
+    return {value.value: name for name, value in output_type.values.items()}
 
 
-def expression(kind: GraphQLOutputType, source: str, bind: Callable[[Any], str]) -> str:
-    """Return source that completes the value of the expression `source`.
+def expression(output_type: GraphQLOutputType, source: str, bind: Callable[[Any], str]) -> str:
+    """Return source that serializes the value of the expression `source`.
 
-    `bind` makes a name for an object and returns it. Texts, numbers, booleans and enums are tested in place;
-    what is not as expected goes the long way.
+    `bind` names an object for use in the source. Strings, integers, booleans and enums are tested inline;
+    unexpected values go through the full serializer.
     """
-    slow = bind(serializer(kind))
-    named = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
+    slow = bind(serializer(output_type))
+    named = output_type.of_type if isinstance(output_type, GraphQLNonNull) else output_type
     if named in {GraphQLString, GraphQLID}:
         return f"(v if (v := {source}).__class__ is str else {slow}(v))"
     if named is GraphQLBoolean:

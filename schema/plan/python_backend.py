@@ -1,4 +1,4 @@
-"""From a selection on a type to a function over rows: source for its leaves, calls for its relations."""
+"""The Python backend: compile a selection into a function over rows, with source for its leaves."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,199 +20,207 @@ from graphql import (
 )
 
 from schema.plan import collect_fields, complete_values, field_access, leaf_source
-from schema.plan.collect_fields import Unsupported
-from schema.plan.complete_values import Rows, Step
-from schema.plan.leaf_source import GiveUp
-from schema.plan.run_state import State
+from schema.plan.collect_fields import NotCompilable
+from schema.plan.complete_values import Rows, Stage
+from schema.plan.leaf_source import FallBack
+from schema.plan.run_state import RunState
 from schema.types.fields import TABLE
 
 MAX_CODES = 128
-"""Of selections, the last ones used: compiling their source is most of the work of compiling a query."""
+"""Code objects kept, the last ones used: compiling source is most of the work of compiling a query."""
 
 
 @dataclass
 class Compiler:
-    """Compiles the selections of one operation; the same selection on the same type is compiled once."""
+    """Compiles the selections of one operation, each selection on a type once."""
 
     schema: GraphQLSchema
     fragments: Mapping[str, FragmentDefinitionNode]
-    switches: Mapping[str, bool]
+    conditions: Mapping[str, bool]
+    """The values of the variables in @skip and @include."""
     convert: tuple[Any, Any]
     columns: dict[Any, frozenset[str] | None] = field(default_factory=dict)
-    """What is read of each table; None is all of it."""
+    """The columns read of each table; None means all of them."""
     relations: int = 0
-    """How many fields are read by a call of their own, those of the root among them."""
-    _made: dict[Any, Step] = field(default_factory=dict)
+    """The number of fields read by calls of their own, root fields included."""
+    _stages: dict[Any, Stage] = field(default_factory=dict)
 
-    def selection(self, kind: GraphQLObjectType, sets: Sequence[SelectionSetNode]) -> Step:
-        """Return the function from rows of a type to their answers, dicts in the order of the rows."""
-        key = (kind.name, *map(id, sets))
-        if (made := self._made.get(key)) is None:
-            made = self._made[key] = self._selection(kind, sets)
-        return made
+    def selection(self, object_type: GraphQLObjectType, sets: Sequence[SelectionSetNode]) -> Stage:
+        """Compile a selection into a function from rows of a type to dicts in the same order."""
+        key = (object_type.name, *map(id, sets))
+        if (stage := self._stages.get(key)) is None:
+            stage = self._stages[key] = self._selection(object_type, sets)
+        return stage
 
-    def _selection(self, kind: GraphQLObjectType, sets: Sequence[SelectionSetNode]) -> Step:
-        asked = collect_fields.fields(
-            self.schema, kind, sets, fragments=self.fragments, switches=self.switches
+    def _selection(self, object_type: GraphQLObjectType, sets: Sequence[SelectionSetNode]) -> Stage:
+        nodes_by_key = collect_fields.collect(
+            self.schema, object_type, sets, fragments=self.fragments, conditions=self.conditions
         )
         names: dict[str, Any] = {}
 
-        def bind(thing: Any) -> str:
+        def bind(value: Any) -> str:
             name = f"x{len(names)}"
-            names[name] = thing
+            names[name] = value
             return name
 
         parts: list[str] = []
-        below: list[Step] = []
-        for key, nodes in asked.items():
-            if (found := self._in_place(kind, nodes, "r", bind)) is None:
-                found = f"c{len(below)}"
-                below.append(self._below(kind, nodes))
-            parts.append(f"{key!r}: {found}")
-        return _assembled(parts, below, names)
+        relations: list[Stage] = []
+        for key, nodes in nodes_by_key.items():
+            if (value := self._inline(object_type, nodes, "r", bind)) is None:
+                value = f"c{len(relations)}"
+                relations.append(self._relation(object_type, nodes))
+            parts.append(f"{key!r}: {value}")
+        return _row_builder(parts, relations, names)
 
-    def _in_place(
-        self, kind: GraphQLObjectType, nodes: list[FieldNode], row: str, bind: Callable[[Any], str]
+    def _inline(
+        self, object_type: GraphQLObjectType, nodes: list[FieldNode], row: str, bind: Callable[[Any], str]
     ) -> str | None:
-        """Return source for the answer of a field of the row in a variable; None if it takes a call."""
+        """Return source for the response value of a field of the variable `row`; None if it needs a call."""
         name = nodes[0].name.value
         if name == "__typename":
-            return repr(kind.name)
-        definition = _definition(kind, name)
-        self._note(kind, field_access.needs(definition))
-        if (quick := field_access.written(definition)) is not None:
-            return f"{bind(quick)}({row})"
-        if (source := field_access.inline(definition, bind, row)) is None:
+            return repr(object_type.name)
+        definition = _definition(object_type, name)
+        self._note_columns(object_type, field_access.needed_columns(definition))
+        if (serialize := field_access.serialized(definition)) is not None:
+            return f"{bind(serialize)}({row})"
+        if (source := field_access.inline_source(definition, bind, row)) is None:
             return None
         if leaf_source.is_leaf(definition.type):
             return leaf_source.expression(definition.type, source, bind)
-        return self._object_in_place(definition.type, nodes, source, bind)
+        return self._inline_object(definition.type, nodes, source, bind)
 
-    def _object_in_place(
-        self, kind: GraphQLOutputType, nodes: list[FieldNode], source: str, bind: Callable[[Any], str]
+    def _inline_object(
+        self, output_type: GraphQLOutputType, nodes: list[FieldNode], source: str, bind: Callable[[Any], str]
     ) -> str | None:
-        """Return source for an object of one row alone, such as an amount, if all of it is in place."""
-        of = kind.of_type if is_non_null_type(kind) else kind
-        if not isinstance(of, GraphQLObjectType) or of.is_type_of is not None:
+        """Return source for an object that is part of one row, such as an amount, if all of it is inline."""
+        object_type = output_type.of_type if is_non_null_type(output_type) else output_type
+        if not isinstance(object_type, GraphQLObjectType) or object_type.is_type_of is not None:
             return None
         sets = [node.selection_set for node in nodes if node.selection_set is not None]
-        asked = collect_fields.fields(self.schema, of, sets, fragments=self.fragments, switches=self.switches)
+        nodes_by_key = collect_fields.collect(
+            self.schema, object_type, sets, fragments=self.fragments, conditions=self.conditions
+        )
         variable = bind(None).replace("x", "o")
         parts = []
-        for key, below in asked.items():
-            if (found := self._in_place(of, below, variable, bind)) is None:
+        for key, child_nodes in nodes_by_key.items():
+            if (value := self._inline(object_type, child_nodes, variable, bind)) is None:
                 return None
-            parts.append(f"{key!r}: {found}")
-        null = f"{bind(_refuse_null)}()" if is_non_null_type(kind) else "None"
+            parts.append(f"{key!r}: {value}")
+        null = f"{bind(_refuse_null)}()" if is_non_null_type(output_type) else "None"
         return f"({{{', '.join(parts)}}} if ({variable} := {source}) is not None else {null})"
 
-    def _note(self, kind: GraphQLObjectType, needs: frozenset[str] | None) -> None:
-        """Remember which columns a field takes of its row."""
-        table = getattr(kind.is_type_of, TABLE, None)
+    def _note_columns(self, object_type: GraphQLObjectType, columns: frozenset[str] | None) -> None:
+        """Record the columns that a field reads from its row."""
+        table = getattr(object_type.is_type_of, TABLE, None)
         if table is not None:
-            known = self.columns.get(table, frozenset())
-            self.columns[table] = None if known is None or needs is None else known | needs
+            recorded = self.columns.get(table, frozenset())
+            self.columns[table] = None if recorded is None or columns is None else recorded | columns
 
-    def _below(self, kind: GraphQLObjectType, nodes: list[FieldNode]) -> Step:
-        """Return the function from rows to the completed values of one field."""
-        definition = _definition(kind, nodes[0].name.value)
+    def _relation(self, object_type: GraphQLObjectType, nodes: list[FieldNode]) -> Stage:
+        """Compile one field into a function from rows to completed values."""
+        definition = _definition(object_type, nodes[0].name.value)
         complete = self._complete(definition.type, nodes)
-        if (values := _column(definition)) is not None:
-            return _then(values, complete, is_async=False)
+        if (values := _row_values(definition)) is not None:
+            return _compose(values, complete, is_async=False)
         self.relations += 1
-        many = field_access.of_rows(definition, nodes, self.convert)
-        return _then(many or field_access.one_by_one(kind, definition, nodes), complete, is_async=True)
+        many = field_access.batched_values(definition, nodes, self.convert)
+        return _compose(
+            many or field_access.resolved_values(object_type, definition, nodes), complete, is_async=True
+        )
 
-    def _complete(self, kind: GraphQLOutputType, nodes: list[FieldNode]) -> Step:
-        """Return the function that completes a list of values of a type."""
-        if is_non_null_type(kind):
-            return complete_values.required(self._complete(kind.of_type, nodes))
-        if leaf_source.is_leaf(kind):
-            one = leaf_source.serializer(kind)
-            return Step(is_async=False, run=lambda values, _: [one(value) for value in values])
-        if is_list_type(kind):
-            return complete_values.flattened(self._complete(kind.of_type, nodes))
+    def _complete(self, output_type: GraphQLOutputType, nodes: list[FieldNode]) -> Stage:
+        """Return the stage that completes a list of values of a type."""
+        if is_non_null_type(output_type):
+            return complete_values.non_null(self._complete(output_type.of_type, nodes))
+        if leaf_source.is_leaf(output_type):
+            serialize = leaf_source.serializer(output_type)
+            return Stage(is_async=False, run=lambda values, _: [serialize(value) for value in values])
+        if is_list_type(output_type):
+            return complete_values.list_of(self._complete(output_type.of_type, nodes))
         sets = [node.selection_set for node in nodes if node.selection_set is not None]
-        if is_abstract_type(kind):
-            kinds = self.schema.get_possible_types(kind)
+        if is_abstract_type(output_type):
+            object_types = self.schema.get_possible_types(output_type)
         else:
-            assert isinstance(kind, GraphQLObjectType)
-            kinds = [kind]
-        return complete_values.by_type(kinds, [self.selection(one, sets) for one in kinds])
+            assert isinstance(output_type, GraphQLObjectType)
+            object_types = [output_type]
+        return complete_values.abstract_type(
+            object_types, [self.selection(object_type, sets) for object_type in object_types]
+        )
 
 
-def _assembled(parts: list[str], below: list[Step], names: dict[str, Any]) -> Step:
-    """Make the function of a selection: what lies below it first, then a dict for each row."""
-    taken = ", ".join(["r", *(f"c{i}" for i in range(len(below)))])
-    rows = f"for {taken} in zip(rows, *columns, strict=True)" if below else "for r in rows"
+def _row_builder(parts: list[str], relations: list[Stage], names: dict[str, Any]) -> Stage:
+    """Compile the function that builds a dict for each row, once the relations are read."""
+    targets = ", ".join(["r", *(f"c{i}" for i in range(len(relations)))])
+    rows = f"for {targets} in zip(rows, *columns, strict=True)" if relations else "for r in rows"
     source = (
-        "def assemble(rows, info, columns):\n    found = []\n    add = found.append\n"
-        f"    {rows}:\n        add({{{', '.join(parts)}}})\n    return found\n"
+        "def assemble(rows, info, columns):\n    dicts = []\n    add = dicts.append\n"
+        f"    {rows}:\n        add({{{', '.join(parts)}}})\n    return dicts\n"
     )
-    exec(_code(source), names)  # noqa: S102 - names of fields, keys as literals: all checked
+    exec(_compile_source(source), names)  # noqa: S102 - names of fields, keys as literals: all checked
     assemble = names["assemble"]
-    if not below:
-        return Step(is_async=False, run=lambda rows, state: assemble(rows, state.info, ()))
-    if not any(step.is_async for step in below):
+    if not relations:
+        return Stage(is_async=False, run=lambda rows, state: assemble(rows, state.info, ()))
+    if not any(stage.is_async for stage in relations):
 
-        def at_once(rows: Rows, state: State) -> Any:
-            return assemble(rows, state.info, [step.run(rows, state) for step in below])
+        def run_now(rows: Rows, state: RunState) -> Any:
+            return assemble(rows, state.info, [stage.run(rows, state) for stage in relations])
 
-        return Step(is_async=False, run=at_once)
+        return Stage(is_async=False, run=run_now)
 
-    waits = [i for i, step in enumerate(below) if step.is_async]
+    async_indexes = [i for i, stage in enumerate(relations) if stage.is_async]
 
-    async def in_turn(rows: Rows, state: State) -> Any:
+    async def run(rows: Rows, state: RunState) -> Any:
         if not rows:
             return []
-        found = [step.run(rows, state) for step in below if not step.is_async]
-        done = await field_access.together([below[i].run(rows, state) for i in waits])
-        ready, awaited = iter(found), iter(done)
-        return assemble(rows, state.info, [next(awaited) if step.is_async else next(ready) for step in below])
+        ready = iter([stage.run(rows, state) for stage in relations if not stage.is_async])
+        pending = [relations[i].run(rows, state) for i in async_indexes]
+        awaited = iter(await field_access.gather_or_cancel(pending))
+        columns = [next(awaited) if stage.is_async else next(ready) for stage in relations]
+        return assemble(rows, state.info, columns)
 
-    return Step(is_async=True, run=in_turn)
+    return Stage(is_async=True, run=run)
 
 
 @lru_cache(maxsize=MAX_CODES)
-def _code(source: str) -> CodeType:
-    """Return source compiled: the same for most types of an interface, and in documents that are alike."""
+def _compile_source(source: str) -> CodeType:
+    """Compile source; cached, because the types of an interface and similar documents share it."""
     return compile(source, "<query>", "exec")
 
 
-def _definition(kind: GraphQLObjectType, name: str) -> GraphQLField:
-    found: GraphQLField | None = kind.fields.get(name)
-    if found is None:
-        raise Unsupported(name)
-    return found
+def _definition(object_type: GraphQLObjectType, name: str) -> GraphQLField:
+    definition: GraphQLField | None = object_type.fields.get(name)
+    if definition is None:
+        raise NotCompilable(name)
+    return definition
 
 
 def _refuse_null() -> None:
-    raise GiveUp("null in a field that is never null")
+    raise FallBack("null in a non-null field")
 
 
-def _column(definition: GraphQLField) -> Callable[[Rows, State], Any] | None:
-    """Return the function to the values of a field that the rows hold, or None where it takes a call."""
+def _row_values(definition: GraphQLField) -> Callable[[Rows, RunState], Any] | None:
+    """Return the function that reads a field held by the rows, or None if it needs a call."""
     names: dict[str, Any] = {}
 
-    def bind(thing: Any) -> str:
-        names["x"] = thing
+    def bind(value: Any) -> str:
+        names["x"] = value
         return "x"
 
-    if (source := field_access.inline(definition, bind, "r")) is None:
+    if (source := field_access.inline_source(definition, bind, "r")) is None:
         return None
-    values: Callable[[Rows, State], Any] = eval(  # noqa: S307 - names of our own
+    values: Callable[[Rows, RunState], Any] = eval(  # noqa: S307 - names of our own
         f"lambda rows, state: (lambda info: [{source} for r in rows])(state.info)", names
     )
     return values
 
 
-def _then(values: Callable[[Rows, State], Any], complete: Step, *, is_async: bool) -> Step:
+def _compose(values: Callable[[Rows, RunState], Any], complete: Stage, *, is_async: bool) -> Stage:
     if not is_async and not complete.is_async:
-        return Step(is_async=False, run=lambda rows, state: complete.run(values(rows, state), state))
+        return Stage(is_async=False, run=lambda rows, state: complete.run(values(rows, state), state))
 
-    async def run(rows: Rows, state: State) -> Any:
-        found = (await values(rows, state)) if is_async else values(rows, state)
-        done = complete.run(found, state)
-        return (await done) if complete.is_async else done
+    async def run(rows: Rows, state: RunState) -> Any:
+        raw = (await values(rows, state)) if is_async else values(rows, state)
+        completed = complete.run(raw, state)
+        return (await completed) if complete.is_async else completed
 
-    return Step(is_async=True, run=run)
+    return Stage(is_async=True, run=run)

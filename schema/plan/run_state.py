@@ -1,4 +1,4 @@
-"""What one run of a compiled query carries."""
+"""The state of one run of a compiled query."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from resolvers.context import Context
 
 
 class ViewerInfo:
-    """What a field over rows reads of its info: the operation's context."""
+    """The part of `info` that a batched field reads: the operation's context."""
 
     __slots__ = ("context",)
 
@@ -19,40 +19,40 @@ class ViewerInfo:
         self.context = context
 
 
-class State:
-    """One run: its context, its variables, and what was made of them once for all rows."""
+class RunState:
+    """One run: its context, its variables, and an info shared by all rows."""
 
-    __slots__ = ("context", "info", "program", "variables")
+    __slots__ = ("context", "info", "query", "variables")
 
-    def __init__(self, context: Context, variables: VariableValues, program: Any) -> None:
+    def __init__(self, context: Context, variables: VariableValues, query: Any) -> None:
         self.context = context
         self.variables = variables
-        self.program = program
+        self.query = query
         self.info = ViewerInfo(context)
 
 
-def raw_arguments(
+def coerce_arguments(
     definition: GraphQLField, node: FieldNode, variables: VariableValues | None
 ) -> dict[str, Any]:
-    """Return a field's arguments as graphql-core gives them to a resolver."""
+    """Return a field's arguments as graphql-core passes them to a resolver."""
     return get_argument_values(definition, node, variables) if definition.args else {}
 
 
-def resolve_info(
-    state: State, parent: GraphQLObjectType, definition: GraphQLField, nodes: list[FieldNode]
+def build_resolve_info(
+    state: RunState, parent: GraphQLObjectType, definition: GraphQLField, nodes: list[FieldNode]
 ) -> GraphQLResolveInfo[Context]:
-    """Return the info of a field; one for all rows, so that its path has no index."""
-    program = state.program
+    """Build the info of a field; all rows share it, so its path has no index."""
+    query = state.query
     return GraphQLResolveInfo(
         nodes[0].name.value,
         nodes,
         definition.type,
         parent,
         Path(None, nodes[0].name.value, parent.name),
-        program.schema,
-        program.fragments,
+        query.schema,
+        query.fragments,
         None,
-        program.operation,
+        query.operation,
         state.variables,
         state.context,
         is_awaitable,

@@ -1,45 +1,40 @@
-"""From a selection to what PostgreSQL writes itself, where it can write all of it."""
+"""The SQL backend: compile a selection into one SELECT that returns JSON, if every field supports it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 from graphql import (
     FieldNode,
-    GraphQLBoolean,
-    GraphQLEnumType,
     GraphQLField,
-    GraphQLInt,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
-    GraphQLString,
     OperationDefinitionNode,
     SelectionSetNode,
     get_named_type,
-    get_nullable_type,
     is_abstract_type,
 )
 from strawberry.types.arguments import convert_arguments
 
-from schema.plan import collect_fields, field_access, leaf_source
-from schema.plan.collect_fields import Unsupported
+from schema.plan import collect_fields, field_access
+from schema.plan.collect_fields import NotCompilable
 from schema.plan.python_backend import Compiler
-from schema.plan.run_state import raw_arguments
-from schema.types.connection import requested
-from schema.types.fields import SHOWN, TABLE, TYPES
+from schema.plan.run_state import coerce_arguments
+from schema.plan.sql_plan import SqlPlan, column_shape, shared_shape, type_values
+from schema.types.connection import to_page_request
+from schema.types.fields import SHAPE, TABLE
 from services.collectives.members import MembersKey
 from services.core.errors import Problem
-from services.core.money import known_currency
+from services.core.money import require_currency
 from services.sql_json import shape
-from services.sql_json.shape import Asked, Parts, Shown, Value
+from services.sql_json.shape import Parts, Value
 
-Sets = Sequence[SelectionSetNode]
-MOST = 16
-"""Tables that are joined: PostgreSQL would look too long for an order."""
-_FIGURES = {"posted", "held", "available", "pending"}
-_AMOUNT: dict[str, shape.AmountPart] = {
+SelectionSets = Sequence[SelectionSetNode]
+MAX_JOINS = 16
+"""Joined tables: with more, PostgreSQL would spend too long on their order."""
+_BALANCE_AMOUNTS = {"posted", "held", "available", "pending"}
+_AMOUNT_PARTS: dict[str, shape.AmountPart] = {
     "value": "value",
     "currency": "currency",
     "minorUnits": "minor_units",
@@ -47,167 +42,155 @@ _AMOUNT: dict[str, shape.AmountPart] = {
 }
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is written, and how its parameters are had."""
-
-    shown: Shown
-    parameters: dict[str, Callable[[Any], Any]]
-    """By their names; each takes the values of the query's variables."""
-
-    def asked(self, variables: Any) -> Asked:
-        """Return what is asked for this time.
-
-        Raises:
-            Problem: an argument is no good.
-            Unsupported: it is, but not here.
-        """
-        return Asked(self.shown, {name: value(variables) for name, value in self.parameters.items()})
-
-
-def plan(compiler: Compiler, operation: OperationDefinitionNode) -> Plan | None:
-    """Return how the one list or thing that a query asks for is written; None if it cannot be."""
-    reader = _Reader(compiler)
+def plan_sql(compiler: Compiler, operation: OperationDefinitionNode) -> SqlPlan | None:
+    """Plan how PostgreSQL writes the single root field of a query as JSON; None if it cannot."""
+    planner = _SqlPlanner(compiler)
     try:
         query = compiler.schema.query_type
         assert query is not None
-        (nodes,) = reader.fields(query, [operation.selection_set]).values()
-        return reader.root(query.fields[nodes[0].name.value], nodes)
-    except (Unsupported, Problem):
-        return None  # the usual way does it, or tells what is wrong
+        (nodes,) = planner.fields(query, [operation.selection_set]).values()
+        return planner.root(query.fields[nodes[0].name.value], nodes)
+    except (NotCompilable, Problem):
+        return None  # the Python backend runs it, or reports the error
 
 
 @dataclass
-class _Reader:
+class _SqlPlanner:
+    """Builds the shape of one query, and the parameters that its arguments become."""
+
     compiler: Compiler
     parameters: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
-    joined: int = 0
-    """Tables."""
-    _made: dict[Any, tuple[Parts, int]] = field(default_factory=dict)
-    """What is shown by selections, and how many tables are joined for it."""
+    join_count: int = 0
+    _parts_by_selection: dict[Any, tuple[Parts, int]] = field(default_factory=dict)
+    """Parts by types and selections, with the number of their joins."""
 
-    def root(self, definition: GraphQLField, nodes: list[FieldNode]) -> Plan:
-        kind = get_named_type(definition.type)
-        is_whole, wants_places = False, True
+    def root(self, definition: GraphQLField, nodes: list[FieldNode]) -> SqlPlan:
+        object_type = get_named_type(definition.type)
+        as_one_text, needs_cursors = False, True
         parts: Parts
-        if kind.name.endswith("Connection"):
-            is_whole, wants_places, parts, kinds = self._connection(kind, nodes)
+        if object_type.name.endswith("Connection"):
+            as_one_text, needs_cursors, parts, object_types = self._connection(object_type, nodes)
         else:
-            kinds = self._kinds(definition.type)
-            parts = self._parts(kinds, _sets(nodes))
-        table = getattr(kinds[0].is_type_of, TABLE, None)
+            object_types = self._row_types(definition.type)
+            parts = self._parts(object_types, _selection_sets(nodes))
+        table = getattr(object_types[0].is_type_of, TABLE, None)
         if table is None:
-            raise Unsupported(kind.name)
-        return Plan(_shown(table, parts, is_whole, wants_places), self.parameters)
+            raise NotCompilable(object_type.name)
+        return SqlPlan(shared_shape(table, parts, as_one_text, needs_cursors), self.parameters)
 
-    def fields(self, kind: GraphQLObjectType, sets: Sets) -> dict[str, list[FieldNode]]:
-        found = collect_fields.fields(
+    def fields(self, object_type: GraphQLObjectType, sets: SelectionSets) -> dict[str, list[FieldNode]]:
+        nodes_by_key = collect_fields.collect(
             self.compiler.schema,
-            kind,
+            object_type,
             sets,
             fragments=self.compiler.fragments,
-            switches=self.compiler.switches,
+            conditions=self.compiler.conditions,
         )
-        if not found:
-            raise Unsupported("nothing")
-        return found
+        if not nodes_by_key:
+            raise NotCompilable("an empty selection")
+        return nodes_by_key
 
     def _connection(
-        self, kind: Any, nodes: list[FieldNode]
+        self, object_type: Any, nodes: list[FieldNode]
     ) -> tuple[bool, bool, Parts, Sequence[GraphQLObjectType]]:
-        """Return whether it is written as a whole, whether places are asked for, what of which types."""
-        is_whole, wants_places, found = True, False, []
-        for below in self.fields(kind, _sets(nodes)).values():
-            name = below[0].name.value
+        """Return if rows are one text, if cursors are needed, the parts of rows, and their types."""
+        as_one_text, needs_cursors, node_selections = True, False, []
+        for children in self.fields(object_type, _selection_sets(nodes)).values():
+            name = children[0].name.value
             if name == "nodes":
-                found.append((kind.fields["nodes"].type, _sets(below)))
+                node_selections.append((object_type.fields["nodes"].type, _selection_sets(children)))
             elif name == "edges":
-                is_whole = False
-                edge: Any = get_named_type(kind.fields["edges"].type)
-                for inner in self.fields(edge, _sets(below)).values():
-                    wants_places |= inner[0].name.value == "cursor"
-                    if inner[0].name.value == "node":
-                        found.append((edge.fields["node"].type, _sets(inner)))
+                as_one_text = False
+                edge: Any = get_named_type(object_type.fields["edges"].type)
+                for edge_children in self.fields(edge, _selection_sets(children)).values():
+                    needs_cursors |= edge_children[0].name.value == "cursor"
+                    if edge_children[0].name.value == "node":
+                        node_selections.append((edge.fields["node"].type, _selection_sets(edge_children)))
             elif name == "pageInfo":
-                is_whole, wants_places = False, True
+                as_one_text, needs_cursors = False, True
             elif name != "__typename":
-                raise Unsupported(name)
-        if not found:
-            raise Unsupported("no rows")
-        kinds = self._kinds(found[0][0])
-        # A row is written once, however often it is shown.
-        parts = {self._parts(kinds, sets) for _, sets in found}
+                raise NotCompilable(name)
+        if not node_selections:
+            raise NotCompilable("no rows")
+        object_types = self._row_types(node_selections[0][0])
+        # Each row is written once, so `nodes` and `edges` must select the same parts.
+        parts = {self._parts(object_types, sets) for _, sets in node_selections}
         if len(parts) > 1:
-            raise Unsupported("two ways to show a row")
-        return is_whole, wants_places, parts.pop(), kinds
+            raise NotCompilable("nodes and edges with different selections")
+        return as_one_text, needs_cursors, parts.pop(), object_types
 
-    def _kinds(self, kind: GraphQLOutputType) -> Sequence[GraphQLObjectType]:
-        """Return the types that a row may be of: all that its table holds."""
-        named: Any = get_named_type(kind)
+    def _row_types(self, output_type: GraphQLOutputType) -> Sequence[GraphQLObjectType]:
+        """Return the types that a row may have: all types of its table."""
+        named: Any = get_named_type(output_type)
         if is_abstract_type(named):
-            kinds = self.compiler.schema.get_possible_types(named)
+            object_types = self.compiler.schema.get_possible_types(named)
             if named.name != "Collective":
-                raise Unsupported(named.name)
-            return kinds
-        if getattr(named.is_type_of, TABLE, None) is None or _types(named):
-            raise Unsupported(named.name)
+                raise NotCompilable(named.name)
+            return object_types
+        if getattr(named.is_type_of, TABLE, None) is None or type_values(named):
+            raise NotCompilable(named.name)
         return [named]
 
-    def _parts(self, kinds: Sequence[GraphQLObjectType], sets: Sets) -> Parts:
-        """Return what is shown of rows, which must be the same for all types."""
-        # Each type of a row asks for the same below: without this, five times as often at each step down.
-        key = (*(kind.name for kind in kinds), *map(id, sets))
-        if (made := self._made.get(key)) is None:
-            before, self.joined = self.joined, 0
-            made = self._made[key] = (self._same_parts(kinds, sets), self.joined)
-            self.joined = before
-        self.joined += made[1]
-        if self.joined > MOST:
-            raise Unsupported("too much to join")
-        return made[0]
+    def _parts(self, object_types: Sequence[GraphQLObjectType], sets: SelectionSets) -> Parts:
+        """Return the parts of rows, which must be the same for all types."""
+        # All five types of a row share their children; without this, work would grow fivefold per level.
+        key = (*(object_type.name for object_type in object_types), *map(id, sets))
+        if (entry := self._parts_by_selection.get(key)) is None:
+            joins_before, self.join_count = self.join_count, 0
+            entry = self._parts_by_selection[key] = (self._same_parts(object_types, sets), self.join_count)
+            self.join_count = joins_before
+        self.join_count += entry[1]
+        if self.join_count > MAX_JOINS:
+            raise NotCompilable("too many joins")
+        return entry[0]
 
-    def _same_parts(self, kinds: Sequence[GraphQLObjectType], sets: Sets) -> Parts:
-        before = self.joined
-        found = set()
-        for kind in kinds:
-            self.joined = before
-            asked = self.fields(kind, sets)
-            found.add(tuple((key, self._value(kind, kinds, nodes)) for key, nodes in asked.items()))
-        if len(found) > 1:
-            raise Unsupported("by type")
-        return found.pop()
+    def _same_parts(self, object_types: Sequence[GraphQLObjectType], sets: SelectionSets) -> Parts:
+        joins_before = self.join_count
+        variants = set()
+        for object_type in object_types:
+            self.join_count = joins_before
+            nodes_by_key = self.fields(object_type, sets)
+            values = [self._value(object_type, object_types, nodes) for nodes in nodes_by_key.values()]
+            variants.add(tuple(zip(nodes_by_key, values, strict=True)))
+        if len(variants) > 1:
+            raise NotCompilable("parts that differ by type")
+        return variants.pop()
 
     def _value(
-        self, kind: GraphQLObjectType, kinds: Sequence[GraphQLObjectType], nodes: list[FieldNode]
+        self,
+        object_type: GraphQLObjectType,
+        object_types: Sequence[GraphQLObjectType],
+        nodes: list[FieldNode],
     ) -> Value:
         name = nodes[0].name.value
         if name == "__typename":
-            if len(kinds) == 1:
-                return shape.Constant(f'"{kind.name}"')
-            return shape.TypeName(tuple((t, k.name) for k in kinds for t in _types(k)))
-        definition = kind.fields[name]
-        declared = field_access.field_of(definition)
+            if len(object_types) == 1:
+                return shape.Constant(f'"{object_type.name}"')
+            return shape.TypeName(tuple((t, k.name) for k in object_types for t in type_values(k)))
+        definition = object_type.fields[name]
+        declared = field_access.declaration_of(definition)
         resolver = field_access.resolver_of(declared)
         if resolver is None:
-            table = getattr(kind.is_type_of, TABLE, None)
+            table = getattr(object_type.is_type_of, TABLE, None)
             if table is None or declared.python_name not in table.__table__.c:
-                raise Unsupported(name)
-            value = _column(definition.type, declared.python_name)
+                raise NotCompilable(name)
+            value = column_shape(definition.type, declared.python_name)
         else:
-            value = self._declared(getattr(resolver, SHOWN, None), definition, nodes)
-        return shape.Required(value) if isinstance(definition.type, GraphQLNonNull) else value
+            value = self._declared(getattr(resolver, SHAPE, None), definition, nodes)
+        return shape.NonNull(value) if isinstance(definition.type, GraphQLNonNull) else value
 
     def _declared(self, value: Value | None, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
-        """Return how a declared field is shown, with what is asked of it."""
+        """Return the shape of a declared field, with its selections and arguments."""
         match value:
             case None:
-                raise Unsupported(nodes[0].name.value)
+                raise NotCompilable(nodes[0].name.value)
             case shape.Amount():
                 return replace(value, parts=self._amount(definition, nodes))
-            case shape.One() | shape.Host():
-                self.joined += 1
-                return replace(value, parts=self._parts(self._kinds(definition.type), _sets(nodes)))
-            case shape.BalanceIn():
+            case shape.ToOne() | shape.Host():
+                self.join_count += 1
+                row_types = self._row_types(definition.type)
+                return replace(value, parts=self._parts(row_types, _selection_sets(nodes)))
+            case shape.BalanceField():
                 return self._balance(definition, nodes)
             case shape.Members():
                 return self._members(value, definition, nodes)
@@ -216,115 +199,90 @@ class _Reader:
     def _amount(
         self, definition: GraphQLField, nodes: list[FieldNode]
     ) -> tuple[tuple[str, shape.AmountPart | shape.Constant], ...]:
-        kind: Any = get_named_type(definition.type)
+        object_type: Any = get_named_type(definition.type)
         parts: list[tuple[str, shape.AmountPart | shape.Constant]] = []
-        for key, below in self.fields(kind, _sets(nodes)).items():
-            name = below[0].name.value
-            parts.append((key, shape.Constant('"Amount"') if name == "__typename" else _AMOUNT[name]))
+        for key, children in self.fields(object_type, _selection_sets(nodes)).items():
+            name = children[0].name.value
+            parts.append((key, shape.Constant('"Amount"') if name == "__typename" else _AMOUNT_PARTS[name]))
         return tuple(parts)
 
     def _balance(self, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
-        kind: Any = get_named_type(definition.type)
+        object_type: Any = get_named_type(definition.type)
         parts: list[tuple[str, Any]] = []
-        for key, below in self.fields(kind, _sets(nodes)).items():
-            name = below[0].name.value
-            if name in _FIGURES:
-                amount = shape.Amount(name, "currency", self._amount(kind.fields[name], below))
+        for key, children in self.fields(object_type, _selection_sets(nodes)).items():
+            name = children[0].name.value
+            if name in _BALANCE_AMOUNTS:
+                amount = shape.Amount(name, "currency", self._amount(object_type.fields[name], children))
                 parts.append((key, amount))
             elif name in {"__typename", "currency"}:
+                is_currency = name == "currency"
                 parts.append(
-                    (key, shape.Column("code", name) if name == "currency" else shape.Constant('"Balance"'))
+                    (key, shape.Column("bare_text", name) if is_currency else shape.Constant('"Balance"'))
                 )
             else:
-                raise Unsupported(name)
-        self.joined += 1
+                raise NotCompilable(name)
+        self.join_count += 1
 
-        def currency(given: dict[str, Any]) -> str:
-            if given.get("as_of") is not None:
-                raise Unsupported("as_of")
-            return known_currency(given["currency"], path=["currency"])
+        def to_currency(arguments: dict[str, Any]) -> str:
+            if arguments.get("as_of") is not None:
+                raise NotCompilable("as_of")
+            return require_currency(arguments["currency"], field="currency")
 
-        return shape.BalanceIn(self._parameter(definition, nodes, currency), tuple(parts))
+        return shape.BalanceField(self._parameter(definition, nodes, to_currency), tuple(parts))
 
     def _members(self, value: shape.Members, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
-        kind: Any = get_named_type(definition.type)
+        object_type: Any = get_named_type(definition.type)
         lists: list[tuple[str, str | None, Parts]] = []
-        for key, below in self.fields(kind, _sets(nodes)).items():
-            name = below[0].name.value
+        for key, children in self.fields(object_type, _selection_sets(nodes)).items():
+            name = children[0].name.value
             if name == "nodes":
-                lists.append((key, None, self._parts(self._kinds(kind.fields[name].type), _sets(below))))
+                row_types = self._row_types(object_type.fields[name].type)
+                lists.append((key, None, self._parts(row_types, _selection_sets(children))))
             elif name == "edges":
-                edge: Any = get_named_type(kind.fields[name].type)
-                inner = self.fields(edge, _sets(below))
-                if [one[0].name.value for one in inner.values()] != ["node"]:
-                    raise Unsupported("edges")
-                ((node, node_nodes),) = inner.items()
-                parts = self._parts(self._kinds(edge.fields["node"].type), _sets(node_nodes))
+                edge: Any = get_named_type(object_type.fields[name].type)
+                edge_fields = self.fields(edge, _selection_sets(children))
+                if [edge_field[0].name.value for edge_field in edge_fields.values()] != ["node"]:
+                    raise NotCompilable("edges")
+                ((node, node_nodes),) = edge_fields.items()
+                parts = self._parts(self._row_types(edge.fields["node"].type), _selection_sets(node_nodes))
                 lists.append((key, node, parts))
             else:
-                raise Unsupported(name)
-        self.joined += 1
+                raise NotCompilable(name)
+        self.join_count += 1
 
-        def members_key(given: dict[str, Any]) -> MembersKey:
-            page = requested(given.get("first"), given.get("after"))
+        def to_members_key(arguments: dict[str, Any]) -> MembersKey:
+            page = to_page_request(arguments.get("first"), arguments.get("after"))
             if page.after is not None:
-                raise Unsupported("after")
-            return MembersKey(value.is_of_members, tuple(given.get("role") or ()), page)
+                raise NotCompilable("after")
+            return MembersKey(value.is_of_members, tuple(arguments.get("role") or ()), page)
 
-        return replace(value, name=self._parameter(definition, nodes, members_key), lists=tuple(lists))
+        return replace(value, name=self._parameter(definition, nodes, to_members_key), lists=tuple(lists))
 
     def _parameter(
-        self, definition: GraphQLField, nodes: list[FieldNode], of: Callable[[dict[str, Any]], Any]
+        self, definition: GraphQLField, nodes: list[FieldNode], convert: Callable[[dict[str, Any]], Any]
     ) -> str:
-        """Note how a parameter is had from a field's arguments; return its name."""
-        node, declared = nodes[0], field_access.field_of(definition)
+        """Register a parameter made from a field's arguments; return its name."""
+        node, declared = nodes[0], field_access.declaration_of(definition)
         registry, config = self.compiler.convert
         assert node.loc is not None
         name = f"p{node.loc.start}"
 
         def value(variables: Any) -> Any:
-            raw = raw_arguments(definition, node, variables)
-            return of(convert_arguments(raw, declared.arguments, scalar_registry=registry, config=config))
+            raw = coerce_arguments(definition, node, variables)
+            return convert(
+                convert_arguments(raw, declared.arguments, scalar_registry=registry, config=config)
+            )
 
         if field_access.has_variables(node):
             self.parameters[name] = value
         else:
-            self.parameters[name] = _always(value(None))
+            self.parameters[name] = _constant(value(None))
         return name
 
 
-_shown = lru_cache(maxsize=1_000)(Shown)
-"""What is shown alike is the same, and so are its statements: names of operations make no difference."""
-
-
-def _always(value: Any) -> Callable[[Any], Any]:
+def _constant(value: Any) -> Callable[[Any], Any]:
     return lambda _: value
 
 
-def _sets(nodes: Sequence[FieldNode]) -> Sets:
+def _selection_sets(nodes: Sequence[FieldNode]) -> SelectionSets:
     return [node.selection_set for node in nodes if node.selection_set is not None]
-
-
-def _column(kind: GraphQLOutputType, name: str) -> Value:
-    """Return how a column is shown that is answered as it is."""
-    of = get_nullable_type(kind)
-    if of is GraphQLString:
-        return shape.Column("words", name)
-    if of in {GraphQLBoolean, GraphQLInt}:
-        return shape.Column("number", name)
-    if isinstance(of, GraphQLEnumType):
-        if any(str(value) != known for value, known in leaf_source.enum_names(of).items()):
-            raise Unsupported("an enum by other names")
-        return shape.Column("code", name)
-    match getattr(of, "name", ""):
-        case "CurrencyCode":
-            return shape.Column("code", name)
-        case "DateTime":
-            return shape.Column("moment", name)
-    raise Unsupported(name)
-
-
-def _types(kind: GraphQLObjectType) -> tuple[str, ...]:
-    """Return the values of the column `type` that rows of a type have."""
-    found: tuple[str, ...] = getattr(kind.is_type_of, TYPES, ())
-    return found

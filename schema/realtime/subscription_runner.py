@@ -1,4 +1,4 @@
-"""An operation's answers, one after the other: one of a query or mutation, many of a subscription."""
+"""Run operations that stream: one result for a query or mutation, many for a subscription."""
 
 import asyncio
 import logging
@@ -19,18 +19,18 @@ from graphql import (
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from resolvers.context import Context
-from resolvers.subscriptions import Shown, Source
+from resolvers.subscriptions import EventPayload, EventSource
 from schema.build import schema
 from schema.execution import admission, unit_of_work
 from schema.execution.cost_meter import Meter
-from schema.execution.unit_of_work import Answer, Request
+from schema.execution.unit_of_work import OperationRequest, OperationResult
 from schema.observability import metrics
-from schema.types.errors import formatted, masked, shown
+from schema.types.errors import format_error, mask_error, to_response_error
 from services.access import actor
 from services.access.rate_limits import Buckets
 from services.core.errors import Problem
 from services.core.settings import Settings
-from services.live.broadcaster import AWAY, Hub, Stopped
+from services.live.broadcaster import DATABASE_ERRORS, Broadcaster, ServerStopping
 from services.live.event_log import Event
 
 PAUSE_SECONDS = 0.5
@@ -40,27 +40,32 @@ T = TypeVar("T")
 log = logging.getLogger("commonweal.live")
 
 
-class Live:
-    """What lives as long as the server, for all who follow."""
+class SubscriptionRunner:
+    """Runs the subscriptions of the whole server; it lives as long as the application."""
 
     def __init__(
         self,
         sessions: async_sessionmaker[AsyncSession],
         settings: Settings,
-        hub: Hub,
+        broadcaster: Broadcaster,
         buckets: Buckets | None = None,
     ) -> None:
-        """Follow through a hub; half of the connections to the database stay free for others."""
-        self.sessions, self.settings, self.hub, self.buckets = sessions, settings, hub, buckets
+        """Subscribe through a broadcaster; use at most half of the database connections at once."""
+        self.sessions, self.settings, self.broadcaster, self.buckets = (
+            sessions,
+            settings,
+            broadcaster,
+            buckets,
+        )
         self._connections: Counter[str] = Counter()
-        self._at_work: set[asyncio.Task[Any]] = set()
-        self._turns = asyncio.Semaphore(max(1, settings.pool_size // 2))
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._snapshot_slots = asyncio.Semaphore(max(1, settings.pool_size // 2))
 
-    def admit(self, address: str) -> bool:
-        """Count a connection of an address in, unless there are too many; `leave` counts it out."""
+    def open_connection(self, address: str) -> bool:
+        """Register a connection of an address; return False if there are too many."""
         limits = self.settings
         if (
-            self.open >= limits.live_connections
+            self.connection_count >= limits.live_connections
             or self._connections[address] >= limits.live_connections_per_address
         ):
             return False
@@ -69,24 +74,24 @@ class Live:
         return True
 
     @property
-    def open(self) -> int:
-        """How many connections are open."""
+    def connection_count(self) -> int:
+        """The number of open connections."""
         return self._connections.total()
 
-    def leave(self, address: str) -> None:
-        """Count a connection out."""
+    def close_connection(self, address: str) -> None:
+        """Unregister a connection that `open_connection` registered."""
         self._connections[address] -= 1
-        self._connections += Counter()  # forgets those that have none
+        self._connections += Counter()  # drops addresses with a count of zero
         metrics.LIVE_CONNECTIONS.dec()
 
     async def stop(self) -> None:
-        """Send everybody away who follows, and let what runs come to its end."""
-        await self.hub.stop()
-        if self._at_work:
-            await asyncio.wait(self._at_work, timeout=GRACE_SECONDS)
+        """End all subscriptions, and wait for running work to finish."""
+        await self.broadcaster.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
 
     async def require_viewer(self, token: str | None) -> None:
-        """Let through nobody's connection, or one whose token is good.
+        """Require that a token, if there is one, is valid.
 
         Raises:
             Unauthenticated: it is not.
@@ -95,121 +100,125 @@ class Live:
             async with self.sessions() as session:
                 await actor.load(session, token=token)
 
-    async def answers(self, request: Request) -> AsyncGenerator[Answer, None]:
-        """Yield each answer; what is no subscription has exactly one.
+    async def stream_results(self, request: OperationRequest) -> AsyncGenerator[OperationResult, None]:
+        """Yield the results of an operation; a query or mutation has exactly one.
 
         Raises:
-            Stopped: the server stops; go on elsewhere.
+            ServerStopping: the server stops; the client should reconnect.
         """
         meter = Meter(self.settings, self.buckets, request.token, request.address)
         if not await admission.is_subscription(request, meter):
             started = time.perf_counter()
-            work = unit_of_work.execute(
+            execution = unit_of_work.execute(
                 request, sessions=self.sessions, settings=self.settings, buckets=self.buckets
             )
-            answer = await self._finished(work)
-            metrics.note(time.perf_counter() - started, has_errors="errors" in answer.body)
-            yield answer
+            result = await self._run_to_completion(execution)
+            metrics.record_operation(time.perf_counter() - started, has_errors="errors" in result.body)
+            yield result
             return
-        # To begin is paid for as a query of the same; what follows is not.
-        found = await admission.admitted(request, meter, is_streamed=True)
-        if isinstance(found, Answer):
-            yield found
+        # Starting a subscription costs as much as the same query; its events are free.
+        prepared = await admission.admit(request, meter, is_streamed=True)
+        if isinstance(prepared, OperationResult):
+            yield prepared
             return
-        document = found[0].document
-        assert document is not None
-        async with aclosing(self._followed(request, document)) as answers:
-            async for answer in answers:
-                yield answer
+        async with aclosing(self._stream(request, prepared.document)) as results:
+            async for result in results:
+                yield result
 
-    async def _followed(self, request: Request, document: DocumentNode) -> AsyncGenerator[Answer, None]:
+    async def _stream(
+        self, request: OperationRequest, document: DocumentNode
+    ) -> AsyncGenerator[OperationResult, None]:
         try:
-            found = await self._finished(self._begun(request, document))
+            opened = await self._run_to_completion(self._open_source(request, document))
         except Problem as problem:
-            yield Answer({"errors": [shown(problem)]}, is_request_error=True)
+            yield OperationResult({"errors": [to_response_error(problem)]}, is_request_error=True)
             return
-        except AWAY as error:
-            yield Answer({"errors": [masked(error)]}, is_request_error=True)
+        except DATABASE_ERRORS as error:
+            yield OperationResult({"errors": [mask_error(error)]}, is_request_error=True)
             return
-        if isinstance(found, Answer):
-            yield found
+        if isinstance(opened, OperationResult):
+            yield opened
             return
-        executor, source = found
-        told: Shown | None = None
+        executor, source = opened
+        previous: EventPayload | None = None
         try:
             async for events in source:
-                work = self._shown(request, document, executor, source, events, told)
-                answers, told = await self._finished(work)
-                for answer in answers:
-                    yield answer
-        except Stopped:
+                batch = self._results_of(request, document, executor, source, events, previous)
+                results, previous = await self._run_to_completion(batch)
+                for result in results:
+                    yield result
+        except ServerStopping:
             raise
         except Problem as problem:
-            yield Answer({"errors": [shown(problem)]}, is_request_error=True)
-        except Exception as fault:  # noqa: BLE001 - masked and logged; the others go on
-            yield Answer({"errors": [masked(fault)]}, is_request_error=True)
+            yield OperationResult({"errors": [to_response_error(problem)]}, is_request_error=True)
+        except Exception as error:  # noqa: BLE001 - masked and logged; other subscriptions go on
+            yield OperationResult({"errors": [mask_error(error)]}, is_request_error=True)
         finally:
-            source.follower.close()
+            source.subscriber.close()
 
-    async def _finished(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run to the end even if whoever waits leaves: a session in use must not be closed."""
+    async def _run_to_completion(self, work: Coroutine[Any, Any, T]) -> T:
+        """Finish the work even if its consumer leaves, because a session in use must not be closed."""
         task = asyncio.create_task(work)
-        self._at_work.add(task)
-        task.add_done_callback(self._at_work.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(_let_go)
+            task.add_done_callback(_close_abandoned)
             raise
 
-    async def _begun(self, request: Request, document: DocumentNode) -> tuple[AnyExecutor, Source] | Answer:
-        """Ask whether the viewer may watch, in a snapshot that ends before anything is told."""
-        async with self._turns, self._snapshot(request, document) as context:
-            executor = _executor(request, document, context)
+    async def _open_source(
+        self, request: OperationRequest, document: DocumentNode
+    ) -> tuple[AnyExecutor, EventSource] | OperationResult:
+        """Check that the viewer may subscribe, in a snapshot that ends before the first event."""
+        async with self._snapshot_slots, self._snapshot(request, document) as context:
+            executor = _build_executor(request, document, context)
             if isinstance(executor, list):
-                return _refused_by(executor)
-            found = create_source_event_stream(executor)
-            source: Any = await found if executor.is_awaitable(found) else found
+                return _error_result(executor)
+            stream = create_source_event_stream(executor)
+            source: Any = await stream if executor.is_awaitable(stream) else stream
         if isinstance(source, ExecutionResult):
-            return _refused_by(source.errors or [])
-        return executor, cast("Source", source)
+            return _error_result(source.errors or [])
+        return executor, cast("EventSource", source)
 
-    async def _shown(
+    async def _results_of(
         self,
-        request: Request,
+        request: OperationRequest,
         document: DocumentNode,
         executor: AnyExecutor,
-        source: Source,
+        source: EventSource,
         events: list[Event],
-        told: Shown | None,
-    ) -> tuple[list[Answer], Shown | None]:
-        """Show events in one snapshot, those that the viewer may see; again while the database is away.
+        previous: EventPayload | None,
+    ) -> tuple[list[OperationResult], EventPayload | None]:
+        """Return the results of the events that the viewer may see, all from one snapshot.
 
-        Returns what was shown last besides.
+        Retries while the database is unavailable. Also returns the payload sent last.
         """
         while True:
             try:
-                async with self._turns, self._snapshot(request, document) as context:
-                    return await _looked_at(executor, context, source, events, told)
-            except AWAY as error:
-                if self.hub.is_stopped:
-                    raise Stopped from None
+                async with self._snapshot_slots, self._snapshot(request, document) as context:
+                    return await _visible_results(executor, context, source, events, previous)
+            except DATABASE_ERRORS as error:
+                if self.broadcaster.is_stopped:
+                    raise ServerStopping from None
                 log.warning("live events wait for the database: %s", type(error).__name__)
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    def _snapshot(self, request: Request, document: DocumentNode) -> Any:
+    def _snapshot(self, request: OperationRequest, document: DocumentNode) -> Any:
         return unit_of_work.snapshot(
-            request, document, sessions=self.sessions, settings=self.settings, live=self.hub
+            request, document, sessions=self.sessions, settings=self.settings, live=self.broadcaster
         )
 
 
-def _refused_by(errors: list[GraphQLError]) -> Answer:
-    return Answer({"errors": [formatted(error) for error in errors]}, is_request_error=True)
+def _error_result(errors: list[GraphQLError]) -> OperationResult:
+    return OperationResult({"errors": [format_error(error) for error in errors]}, is_request_error=True)
 
 
-def _executor(request: Request, document: DocumentNode, context: Context) -> AnyExecutor | list[GraphQLError]:
-    kind = schema().execution_context_class
-    return kind.build(
+def _build_executor(
+    request: OperationRequest, document: DocumentNode, context: Context
+) -> AnyExecutor | list[GraphQLError]:
+    executor_class = schema().execution_context_class
+    return executor_class.build(
         schema()._schema,  # noqa: SLF001 - the only way to it
         document,
         context_value=context,
@@ -218,44 +227,49 @@ def _executor(request: Request, document: DocumentNode, context: Context) -> Any
     )
 
 
-async def _looked_at(
-    executor: AnyExecutor, context: Context, source: Source, events: list[Event], told: Shown | None
-) -> tuple[list[Answer], Shown | None]:
-    # All are waited for, whatever becomes of one: the session is theirs until then.
-    found = await asyncio.gather(*(source.look(context, event) for event in events), return_exceptions=True)
-    answers = []
-    for row in found:
-        if isinstance(row, BaseException):
-            raise row
-        if row is not None and not row.repeats(told):
-            answers.append(await _executed(executor, context, row))
-            told = row
-    return answers, told
+async def _visible_results(
+    executor: AnyExecutor,
+    context: Context,
+    source: EventSource,
+    events: list[Event],
+    previous: EventPayload | None,
+) -> tuple[list[OperationResult], EventPayload | None]:
+    # Wait for all of them even if one fails: they share the session.
+    loads = (source.load_event(context, event) for event in events)
+    payloads = await asyncio.gather(*loads, return_exceptions=True)
+    results = []
+    for payload in payloads:
+        if isinstance(payload, BaseException):
+            raise payload
+        if payload is not None and not payload.repeats(previous):
+            results.append(await _execute_event(executor, context, payload))
+            previous = payload
+    return results, previous
 
 
-def _let_go(task: asyncio.Task[Any]) -> None:
-    """Follow no more what nobody waits for, and take notice of what went wrong."""
+def _close_abandoned(task: asyncio.Task[Any]) -> None:
+    """Close the source that an abandoned task opened; retrieve its exception if it failed."""
     if task.cancelled() or task.exception() is not None:
         return
     match task.result():
-        case (_, Source() as source):
-            source.follower.close()
+        case (_, EventSource() as source):
+            source.subscriber.close()
 
 
-async def _executed(executor: AnyExecutor, context: Context, row: Any) -> Answer:
+async def _execute_event(executor: AnyExecutor, context: Context, payload: EventPayload) -> OperationResult:
     """Execute the operation for one event.
 
     Raises:
-        DBAPIError: the database went away meanwhile.
+        DBAPIError: the database became unavailable.
     """
-    each = executor.build_per_event_executor(row)
-    each.context_value = context
-    found = execute_subscription_event(each)
-    result: Any = await found if executor.is_awaitable(found) else found
+    event_executor = executor.build_per_event_executor(payload)
+    event_executor.context_value = context
+    execution = execute_subscription_event(event_executor)
+    result: Any = await execution if executor.is_awaitable(execution) else execution
     for error in result.errors or ():
-        if isinstance(error.original_error, AWAY):
+        if isinstance(error.original_error, DATABASE_ERRORS):
             raise error.original_error
     body: dict[str, Any] = {"data": result.data}
     if result.errors:
-        body["errors"] = [formatted(error) for error in result.errors]
-    return Answer(body)
+        body["errors"] = [format_error(error) for error in result.errors]
+    return OperationResult(body)

@@ -1,4 +1,4 @@
-"""Messages of graphql-transport-ws: what comes, checked, and what goes."""
+"""Messages of graphql-transport-ws: parse incoming ones, encode outgoing ones."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import orjson
 
 from schema.http import request as http_request
-from schema.http.request import Asked, BadRequest
+from schema.http.request import BadRequest, GraphQLParams
 
 SUBPROTOCOL = "graphql-transport-ws"
 MAX_BYTES = http_request.MAX_BODY_BYTES + 1_000
-MAX_ID = 100
+MAX_ID_LENGTH = 100
 
 GOING_AWAY = 1012
-"""Of the server: come back."""
+"""The server is shutting down; reconnect."""
 TRY_LATER = 1013
-"""Too slow a reader."""
+"""The client reads too slowly."""
 BAD_MESSAGE = 4400
 UNAUTHORIZED = 4401
 FORBIDDEN = 4403
@@ -26,85 +26,89 @@ INIT_AGAIN = 4429
 INTERNAL = 4500
 
 
-class Closed(Exception):
-    """The connection ends with a code and a reason."""
+class CloseConnection(Exception):
+    """Close the connection with a code and a reason."""
 
     def __init__(self, code: int, reason: str) -> None:
-        """Keep what the close frame says."""
+        """Keep the code and reason of the close frame."""
         self.code, self.reason = code, reason
         super().__init__(reason)
 
 
 @dataclass(frozen=True)
 class Message:
-    """What a client said."""
+    """A message from a client."""
 
     type: str
     id: str
     payload: Any
 
 
-def read(given: dict[str, Any]) -> Message:
-    """Return the message of a frame.
+def parse_message(frame: dict[str, Any]) -> Message:
+    """Parse the message in a frame.
 
     Raises:
-        Closed: 4400: the frame is no text, no JSON, or no message of the protocol.
+        CloseConnection: 4400: the frame is not text, not JSON, or not a message of the protocol.
     """
-    text = given.get("text")
+    text = frame.get("text")
     if text is None:
-        raise Closed(BAD_MESSAGE, "Messages are text")
+        raise CloseConnection(BAD_MESSAGE, "Send messages as text frames")
     try:
-        found = http_request.parsed(text, "The message")
-    except BadRequest as bad:
-        raise Closed(BAD_MESSAGE, bad.message) from None
-    if not isinstance(found, dict) or not isinstance(found.get("type"), str):
-        raise Closed(BAD_MESSAGE, "A message is an object with a type")
-    kind, name, payload = found["type"], found.get("id"), found.get("payload")
-    if kind not in {"connection_init", "ping", "pong", "subscribe", "complete"}:
-        raise Closed(BAD_MESSAGE, "There is no such type of message")
-    if kind in {"subscribe", "complete"} and not (isinstance(name, str) and 0 < len(name) <= MAX_ID):
-        raise Closed(BAD_MESSAGE, f"`id` must be a string of 1 to {MAX_ID} characters")
-    if kind in {"connection_init", "ping", "pong"} and not isinstance(payload, dict | None):
-        raise Closed(BAD_MESSAGE, "`payload` must be an object")
-    return Message(kind, name if isinstance(name, str) else "", payload)
+        message = http_request.parse_exact_json(text, "The message")
+    except BadRequest as error:
+        raise CloseConnection(BAD_MESSAGE, error.message) from None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise CloseConnection(BAD_MESSAGE, "A message must be an object with a type")
+    message_type, operation_id, payload = message["type"], message.get("id"), message.get("payload")
+    if message_type not in {"connection_init", "ping", "pong", "subscribe", "complete"}:
+        raise CloseConnection(BAD_MESSAGE, "Unknown message type")
+    if message_type in {"subscribe", "complete"} and not (
+        isinstance(operation_id, str) and 0 < len(operation_id) <= MAX_ID_LENGTH
+    ):
+        raise CloseConnection(BAD_MESSAGE, f"`id` must be a string of 1 to {MAX_ID_LENGTH} characters")
+    if message_type in {"connection_init", "ping", "pong"} and not isinstance(payload, dict | None):
+        raise CloseConnection(BAD_MESSAGE, "`payload` must be an object")
+    return Message(message_type, operation_id if isinstance(operation_id, str) else "", payload)
 
 
-def asked(message: Message) -> Asked:
-    """Return what a `subscribe` asks.
+def subscribe_params(message: Message) -> GraphQLParams:
+    """Return the GraphQL parameters of a `subscribe` message.
 
     Raises:
-        Closed: 4400: it is no request.
+        CloseConnection: 4400: they are malformed.
     """
     try:
-        return http_request.checked(message.payload)
-    except BadRequest as bad:
-        raise Closed(BAD_MESSAGE, bad.message) from None
+        return http_request.parse_params(message.payload)
+    except BadRequest as error:
+        raise CloseConnection(BAD_MESSAGE, error.message) from None
 
 
-def token(message: Message) -> str | None:
-    """Return the token that a `connection_init` brings: `Authorization` (Bearer), or `token`.
+def parse_token(message: Message) -> str | None:
+    """Return the token in a `connection_init`: `Authorization` (Bearer), or `token`.
 
     Raises:
-        Closed: 4403: it is no token.
+        CloseConnection: 4403: it is malformed.
     """
     payload = message.payload or {}
-    found = [payload[name] for name in ("Authorization", "authorization") if payload.get(name) is not None]
+    headers = [payload[key] for key in ("Authorization", "authorization") if payload.get(key) is not None]
     bare = payload.get("token")
     try:
-        if found:
-            return http_request.bearer(found[0] if isinstance(found[0], str) else "")
+        if headers:
+            return http_request.parse_bearer(headers[0] if isinstance(headers[0], str) else "")
         return (
-            None if bare is None else http_request.bearer(f"Bearer {bare}" if isinstance(bare, str) else "")
+            None
+            if bare is None
+            else http_request.parse_bearer(f"Bearer {bare}" if isinstance(bare, str) else "")
         )
-    except BadRequest as bad:
-        raise Closed(FORBIDDEN, bad.message) from None
+    except BadRequest as error:
+        raise CloseConnection(FORBIDDEN, error.message) from None
 
 
-def written(kind: str, name: str | None = None, payload: Any = None) -> str:
-    """Return a message as text: some clients take no binary frame."""
-    message: dict[str, Any] = {"type": kind}
-    if name is not None:
-        message["id"] = name
+def encode(message_type: str, operation_id: str | None = None, payload: Any = None) -> str:
+    """Encode a message as text, because some clients reject binary frames."""
+    message: dict[str, Any] = {"type": message_type}
+    if operation_id is not None:
+        message["id"] = operation_id
     if payload is not None:
         message["payload"] = payload
     return orjson.dumps(message, default=str).decode()

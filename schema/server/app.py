@@ -1,4 +1,4 @@
-"""The ASGI application: routes, and what lives as long as the server."""
+"""The ASGI application: its routes, and the state that lives as long as the server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,62 +19,64 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from schema import graphiql
-from schema.documents.persisted_documents import Persisted
+from schema.documents.persisted_documents import PersistedDocuments
 from schema.http import origins
 from schema.http.cors import Cors
 from schema.observability import sql_trace
-from schema.observability.metrics import metrics
+from schema.observability.metrics import serve_metrics
 from schema.realtime import websocket
-from schema.realtime.subscription_runner import Live
+from schema.realtime.subscription_runner import SubscriptionRunner
 from schema.server import hours_csv
-from schema.server.endpoint import COMPRESSED_FROM, Compressed, answered
+from schema.server.endpoint import COMPRESS_FROM_BYTES, Gzip, asgi_endpoint
 from schema.server.receipt_files import download, upload
 from schema.server.reset_password_page import reset
 from schema.server.verify_email_page import verify
 from services.access import rate_limits
 from services.approvals import decisions
 from services.core.settings import Settings
-from services.database.engine import connect, sessions
+from services.database.engine import create_pool, session_factory
 from services.live import event_log
-from services.live.broadcaster import Hub
+from services.live.broadcaster import Broadcaster
 from services.messaging import delivery
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
-"""What the endpoint answers itself: all but two with 405."""
+"""Methods the endpoint answers itself, all but GET and POST with 405."""
 
 
-def application(settings: Settings) -> Starlette:
-    """Return the application on the database that the settings name.
+def create_application(settings: Settings) -> Starlette:
+    """Create the application for the database in the settings.
 
     Raises:
-        ConfigurationError: the manifest of trusted documents, or an origin of the allow list, is no good.
+        ConfigurationError: the manifest of trusted documents or the list of allowed origins is invalid.
     """
-    known = Persisted(settings)
-    listed = origins.listed(settings.allowed_origins)
+    persisted_documents = PersistedDocuments(settings)
+    allowed_origins = origins.parse_origins(settings.allowed_origins)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        engine = connect(settings)
+        engine = create_pool(settings)
         app.state.settings = settings
         app.state.engine = engine
         sql_trace.listen(engine)
-        app.state.sessions = sessions(engine)
-        app.state.persisted = known
+        app.state.sessions = session_factory(engine)
+        app.state.persisted_documents = persisted_documents
         app.state.buckets = rate_limits.Buckets(app.state.sessions, settings)
-        # Readers of live events have connections of their own: a busy pool does not keep them waiting.
-        reading = connect(replace(settings, pool_size=2))
-        hub = Hub(sessions(reading), pause_ms=settings.live_interval_ms)
-        app.state.live = Live(app.state.sessions, settings, hub, app.state.buckets)
-        delivery.sender(settings)  # a wrong SMTP setting stops the start, not the first mail
+        # Live events are read on their own connections, so that a busy pool cannot delay them.
+        reading = create_pool(replace(settings, pool_size=2))
+        broadcaster = Broadcaster(session_factory(reading), pause_ms=settings.live_interval_ms)
+        app.state.subscriptions = SubscriptionRunner(
+            app.state.sessions, settings, broadcaster, app.state.buckets
+        )
+        delivery.make_sender(settings)  # a wrong SMTP setting fails at startup, not at the first mail
         stop = asyncio.Event()
         also: list[delivery.Job] = [
-            decisions.expire,
-            partial(rate_limits.purge, settings=settings),
-            partial(event_log.prune, hours=settings.live_hours),
+            decisions.expire_due_orders,
+            partial(rate_limits.delete_full_buckets, settings=settings),
+            partial(event_log.delete_old_events, hours=settings.live_hours),
         ]
         jobs = asyncio.create_task(delivery.run(app.state.sessions, settings, also=also, stop=stop))
         yield
-        await app.state.live.stop()
+        await app.state.subscriptions.stop()
         stop.set()
         with suppress(asyncio.CancelledError):
             await jobs
@@ -83,14 +85,14 @@ def application(settings: Settings) -> Starlette:
 
     return _Application(
         lifespan=lifespan,
-        middleware=[Middleware(Cors, listed)] if listed else [],
+        middleware=[Middleware(Cors, allowed_origins)] if allowed_origins else [],
         routes=[
-            Route("/graphql", _COMPRESSED, methods=METHODS),
-            WebSocketRoute("/graphql", websocket.endpoint),
-            Route("/healthz", alive),
-            Route("/readyz", ready),
-            Route("/metrics", metrics),
-            Route("/export/hours.csv", hours_csv.hours, methods=["GET"]),
+            Route("/graphql", _GZIP_ENDPOINT, methods=METHODS),
+            WebSocketRoute("/graphql", websocket.serve_websocket),
+            Route("/healthz", check_alive),
+            Route("/readyz", check_ready),
+            Route("/metrics", serve_metrics),
+            Route("/export/hours.csv", hours_csv.download_hours, methods=["GET"]),
             Route("/receipts", upload, methods=["POST"]),
             Route("/receipts/{id}", download, methods=["GET"]),
             Route("/verify", verify, methods=["GET", "POST"]),
@@ -101,41 +103,41 @@ def application(settings: Settings) -> Starlette:
     )
 
 
-class _Shared(State):
-    """What lives as long as the application, as plain attributes: each request reads some."""
+class _AppState(State):
+    """Application state held in plain attributes, because every request reads some."""
 
     def __setattr__(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)
 
 
 class _Application(Starlette):
-    """The routes; what most requests are for comes first, past all that the pages need."""
+    """The application; plain GraphQL requests bypass the router and its middleware."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.state = _Shared()
+        self.state = _AppState()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or a connection."""
+        """Serve a request, websocket or lifespan."""
         is_plain = scope["type"] == "http" and scope["path"] == "/graphql" and not self.user_middleware
         if not is_plain:
             await super().__call__(scope, receive, send)
             return
         scope["app"] = self
         encodings = [value for name, value in scope["headers"] if name == b"accept-encoding"]
-        await (_COMPRESSED if encodings else answered)(scope, receive, send)
+        await (_GZIP_ENDPOINT if encodings else asgi_endpoint)(scope, receive, send)
 
 
-_COMPRESSED = Compressed(answered, minimum_size=COMPRESSED_FROM)
+_GZIP_ENDPOINT = Gzip(asgi_endpoint, minimum_size=COMPRESS_FROM_BYTES)
 
 
-async def alive(_: Request) -> Response:
-    """Say that the process runs."""
+async def check_alive(_: Request) -> Response:
+    """Report that the process is running."""
     return JSONResponse({"status": "ok"})
 
 
-async def ready(request: Request) -> Response:
-    """Say whether the database answers."""
+async def check_ready(request: Request) -> Response:
+    """Report whether the database answers."""
     try:
         async with request.app.state.sessions() as session:
             await session.execute(text("SELECT 1"))

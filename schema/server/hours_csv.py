@@ -1,4 +1,4 @@
-"""Files to take away: approved hours as CSV."""
+"""Download of a nonprofit's approved hours as CSV."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -9,34 +9,34 @@ from starlette.responses import Response, StreamingResponse
 
 from schema.http import authentication
 from schema.http.request import BadRequest
-from services.access.collective_refs import Ref
+from services.access.collective_refs import CollectiveKey
 from services.core.errors import Invalid, Problem
 from services.volunteering import hours_csv
 
 
-async def hours(request: Request) -> Response:
-    """Stream a nonprofit's approved hours: `nonprofit` (slug), `from` and `until` (days, both included).
+async def download_hours(request: Request) -> Response:
+    """Stream a nonprofit's approved hours: `nonprofit` (slug), `from` and `until` (days, both inclusive).
 
-    For its ADMINs and ACCOUNTANTs, by a session or a token with the scope READ.
+    For its ADMINs and ACCOUNTANTs, with a session or a token of scope READ.
     """
     stack = AsyncExitStack()
     try:
-        first_day, last_day = _day(request, "from"), _day(request, "until")
+        first_day, last_day = _parse_day(request, "from"), _parse_day(request, "until")
         session = await stack.enter_async_context(request.app.state.sessions())
-        actor = await authentication.actor_of(request, session)
+        actor = await authentication.load_actor(request, session)
         slug = request.query_params.get("nonprofit", "")
-        nonprofit = await hours_csv.nonprofit_to_export(session, actor, nonprofit=Ref(slug=slug))
-        lines = hours_csv.lines(session, nonprofit=nonprofit, first_day=first_day, last_day=last_day)
+        nonprofit = await hours_csv.require_exportable(session, actor, nonprofit=CollectiveKey(slug=slug))
+        lines = hours_csv.stream_lines(session, nonprofit=nonprofit, first_day=first_day, last_day=last_day)
         head = await anext(lines)
     except (Problem, BadRequest) as problem:
         await stack.aclose()
-        return authentication.refused(request, problem)
+        return authentication.problem_response(request, problem)
     except BaseException:
         await stack.aclose()
         raise
     name = f"hours-{nonprofit.slug}-{first_day}-{last_day}.csv"
     return StreamingResponse(
-        _all(head, lines, stack),
+        _stream_lines(head, lines, stack),
         media_type="text/csv; charset=utf-8",
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',
@@ -46,15 +46,15 @@ async def hours(request: Request) -> Response:
     )
 
 
-async def _all(head: str, lines: AsyncIterator[str], stack: AsyncExitStack) -> AsyncIterator[str]:
+async def _stream_lines(head: str, lines: AsyncIterator[str], stack: AsyncExitStack) -> AsyncIterator[str]:
     async with stack:
         yield head
         async for line in lines:
             yield line
 
 
-def _day(request: Request, name: str) -> date:
+def _parse_day(request: Request, name: str) -> date:
     try:
         return date.fromisoformat(request.query_params.get(name, ""))
     except ValueError:
-        raise Invalid("Give a day as YYYY-MM-DD", path=[name]) from None
+        raise Invalid("Give a day as YYYY-MM-DD", field=name) from None

@@ -1,9 +1,8 @@
-"""Receipts over HTTP: a file up, a file down."""
+"""Upload and download of receipt files over HTTP."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import orjson
 from sqlalchemy.exc import DBAPIError
@@ -14,7 +13,7 @@ from starlette.responses import FileResponse, Response
 from models import Receipt
 from schema.http import authentication
 from schema.http.request import BadRequest
-from schema.types.errors import masked
+from schema.types.errors import mask_error
 from services.core import public_ids
 from services.core.errors import Invalid, NotFound, Problem, RateLimited
 from services.orders import receipts
@@ -28,34 +27,33 @@ _HEADERS = {
 
 
 async def upload(request: Request) -> Response:
-    """Keep the body, a file of the kind that Content-Type says, as the user's receipt.
+    """Store the body, a file of the type in Content-Type, as the user's receipt.
 
-    For a user with a session or a token (scope ORDERS), at most 100 times a day: 201 with id, contentType and
-    sizeBytes. 413 above 15 MB, 415 for another kind than JPEG, PNG, WebP and PDF.
+    For users with a session or a token of scope ORDERS, at most 100 times a day: 201 with id, contentType and
+    sizeBytes. 413 above 15 MB, 415 for types other than JPEG, PNG, WebP and PDF.
     """
-    return await _answered(request, _kept)
+    return await _respond(request, _store)
 
 
 async def download(request: Request) -> Response:
-    """Give back a receipt to those who may see it; 404 to everybody else."""
-    return await _answered(request, _found)
+    """Send a receipt to users who may see it; 404 to everybody else."""
+    return await _respond(request, _send_file)
 
 
-async def _answered(request: Request, work: Any) -> Response:
+async def _respond(request: Request, handler: Callable[[Request], Awaitable[Response]]) -> Response:
     try:
-        answer: Response = await work(request)
+        return await handler(request)
     except ClientDisconnect:
         return Response(status_code=400)
     except (BadRequest, Problem) as problem:
-        refusal = authentication.refused(request, problem, status=_status(problem))
-        # What is left of a body is not read: the connection ends.
+        refusal = authentication.problem_response(request, problem, status=_status(problem))
+        # The rest of the body is not read, so the connection must close.
         refusal.headers["Connection"] = "close"
         return refusal
-    except (DBAPIError, PoolTimeout, OSError) as fault:
+    except (DBAPIError, PoolTimeout, OSError) as error:
         return Response(
-            orjson.dumps({"errors": [masked(fault)]}), status_code=500, media_type="application/json"
+            orjson.dumps({"errors": [mask_error(error)]}), status_code=500, media_type="application/json"
         )
-    return answer
 
 
 def _status(problem: Problem | BadRequest) -> int | None:
@@ -66,18 +64,18 @@ def _status(problem: Problem | BadRequest) -> int | None:
     return None
 
 
-async def _kept(request: Request) -> Response:
+async def _store(request: Request) -> Response:
     state, folder = request.app.state, _folder(request)
     async with state.sessions() as session, session.begin():
-        actor = await authentication.actor_of(request, session)
-        may_send = await receipts.count_upload(session, actor)
-    if not may_send:  # which was counted, too
+        actor = await authentication.load_actor(request, session)
+        may_send = await receipts.consume_upload_attempt(session, actor)
+    if not may_send:  # a refused upload counts, too
         raise RateLimited("Too many files today; try again tomorrow")
-    # No connection is kept while the file arrives.
-    file = await receipts.received(_body(request), content_type=_kind(request), folder=folder)
+    # Hold no connection while the file arrives.
+    file = await receipts.receive_upload(_body(request), content_type=_content_type(request), folder=folder)
     try:
         async with state.sessions() as session, session.begin():
-            row: Receipt = await receipts.add(session, actor, upload=file, folder=folder)
+            row: Receipt = await receipts.store_upload(session, actor, upload=file, folder=folder)
     finally:
         file.path.unlink(missing_ok=True)
     body = {
@@ -93,12 +91,12 @@ async def _kept(request: Request) -> Response:
     )
 
 
-def _kind(request: Request) -> str:
+def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
-    """Yield what arrives; refuse at once what announces too much."""
+    """Yield the body as it arrives; refuse at once if its announced length is too large."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > receipts.MAX_BYTES:
         raise receipts.TooLarge
@@ -106,28 +104,28 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _found(request: Request) -> Response:
-    nothing = NotFound("There is no such receipt")
+async def _send_file(request: Request) -> Response:
+    not_found = NotFound("There is no such receipt")
     public_id = request.path_params["id"]
     try:
-        receipt_id = public_ids.decode("Receipt", public_id, path=["id"])
+        receipt_id = public_ids.decode("Receipt", public_id, field="id")
     except Invalid:
-        raise nothing from None
+        raise not_found from None
     async with request.app.state.sessions() as session:
-        actor = await authentication.actor_of(request, session)
-        row = await receipts.find(session, actor, receipt_id=receipt_id)
+        actor = await authentication.load_actor(request, session)
+        row = await receipts.find_receipt(session, actor, receipt_id=receipt_id)
     if row is None:
-        raise nothing
-    place = receipts.path_of(row, folder=_folder(request))
-    if not place.is_file():
+        raise not_found
+    path = receipts.receipt_path(row, folder=_folder(request))
+    if not path.is_file():
         log.error("the bytes of receipt %s are missing", public_id)
-        raise nothing
+        raise not_found
     return FileResponse(
-        place,
+        path,
         media_type=row.content_type,
         headers=_HEADERS,
         content_disposition_type="attachment",
-        filename=public_id + receipts.ENDINGS[row.content_type],
+        filename=public_id + receipts.FILE_EXTENSIONS[row.content_type],
     )
 
 

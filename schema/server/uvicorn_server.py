@@ -1,4 +1,4 @@
-"""The server process: uvicorn, with what it lacks against those who read nothing, and a clean end."""
+"""The server process: uvicorn with write timeouts and a clean shutdown of subscriptions."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from starlette.datastructures import State
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from schema.realtime import websocket_messages
-from schema.server.socket_protocol import Http
-from schema.server.write_timeout import Patient
+from schema.server.socket_protocol import GraphQLHttpProtocol
+from schema.server.write_timeout import WriteTimeout
 from services.core.settings import Settings
 
 PING_SECONDS = 20.0
 GRACE_SECONDS = 10
-FAREWELL_SECONDS = 2.0
-"""For the close frame to reach one who reads slowly."""
+CLOSE_WAIT_SECONDS = 2.0
+"""Time for the close frame to reach a slow reader."""
 
 
-def make(application: Starlette, settings: Settings) -> uvicorn.Server:
-    """Return a server of the application."""
+def create_server(application: Starlette, settings: Settings) -> uvicorn.Server:
+    """Create a server for the application."""
     return Server(
         uvicorn.Config(
             application,
@@ -28,42 +28,45 @@ def make(application: Starlette, settings: Settings) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
-            http=_with(Http, slow_seconds=settings.live_slow_seconds, state=_state(application)),
-            ws=_with(_WebSocket, slow_seconds=settings.live_slow_seconds),
+            http=_configure(
+                GraphQLHttpProtocol, slow_seconds=settings.live_slow_seconds, state=_direct_state(application)
+            ),
+            ws=_configure(_WebSocket, slow_seconds=settings.live_slow_seconds),
             ws_max_size=websocket_messages.MAX_BYTES,
             ws_ping_interval=PING_SECONDS,
             ws_ping_timeout=PING_SECONDS,
-            ws_per_message_deflate=False,  # each would take memory, and a client's guess of a secret
+            ws_per_message_deflate=False,  # saves memory per connection, and leaks no secret by length
         )
     )
 
 
 class Server(uvicorn.Server):
-    """A server that lets those go who follow live events before it waits for what runs."""
+    """A server that ends subscriptions before it waits for running requests."""
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
-        """End."""
-        live = getattr(getattr(self.config.app, "state", None), "live", None)
-        if live is not None:
-            await live.stop()
+        """Stop the subscriptions, then the server."""
+        subscriptions = getattr(getattr(self.config.app, "state", None), "subscriptions", None)
+        if subscriptions is not None:
+            await subscriptions.stop()
         await super().shutdown(sockets)
 
 
-def _with(kind: Any, **of_class: Any) -> Any:
-    return type(kind.__name__, (kind,), of_class)
+def _configure(protocol: Any, **attributes: Any) -> Any:
+    """Return a subclass of a protocol with these class attributes: uvicorn makes the instances."""
+    return type(protocol.__name__, (protocol,), attributes)
 
 
-def _state(application: Starlette) -> State | None:
-    # What middleware there is has a say in each answer (CORS).
+def _direct_state(application: Starlette) -> State | None:
+    # Middleware (CORS) must see every response, so nothing may bypass it.
     return None if application.user_middleware else application.state
 
 
-class _WebSocket(Patient, WebSocketsSansIOProtocol):
-    """Close the connection of one who takes nothing for long."""
+class _WebSocket(WriteTimeout, WebSocketsSansIOProtocol):
+    """Close the connection of a client that stops reading."""
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        # Whoever does not read is not read from: pings would be answered without bound.
+        # Stop reading from a client that does not read: answers to its pings would pile up.
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -71,8 +74,8 @@ class _WebSocket(Patient, WebSocketsSansIOProtocol):
         if not self.read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def _let_go(self) -> None:
-        """Say goodbye behind what waits; hang up when that is answered, and soon in any case."""
+    def _abort_slow_client(self) -> None:
+        """Queue a close frame, and abort once it is answered or after a short wait."""
         if self.transport.is_closing() or self.close_sent or not self.handshake_complete:
             self.transport.abort()
             return
@@ -83,9 +86,8 @@ class _WebSocket(Patient, WebSocketsSansIOProtocol):
         self.stop_keepalive()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.disconnected = True
-        self.writable.set()  # who waits to send learns that it is over
-        # What still comes is read and dropped: a socket that closes over unread bytes is reset, and the
-        # farewell lost with it.
+        self.writable.set()  # wakes pending senders, so that they see the end
+        # Read and drop what still arrives: closing a socket with unread bytes resets it and loses the frame.
         self.read_paused = False
         self.transport.resume_reading()
-        self.close_timer = self.loop.call_later(FAREWELL_SECONDS, self.transport.abort)
+        self.close_timer = self.loop.call_later(CLOSE_WAIT_SECONDS, self.transport.abort)

@@ -1,4 +1,4 @@
-"""The page that the mailed link opens: a button, because programs that scan mails follow links too."""
+"""The page behind the mailed verification link: a button, because mail scanners follow links too."""
 
 from html import escape
 
@@ -15,29 +15,29 @@ _HEADERS = graphiql.SECURITY_HEADERS | {
     ),
     "Cache-Control": "no-store",
 }
-MAX_TOKEN = 200
+MAX_TOKEN_LENGTH = 200
 
 
 async def verify(request: Request) -> Response:
-    """Show the button; on a POST, prove the address."""
-    token = request.query_params.get("token", "")[:MAX_TOKEN]
+    """Show the button; on a POST, verify the email address."""
+    token = request.query_params.get("token", "")[:MAX_TOKEN_LENGTH]
     if request.method != "POST":
-        return html(
+        return render_page(
             f'<form method="post" action="?token={escape(token, quote=True)}">'
             "<p>You are about to confirm that this address is yours.</p>"
             "<button>Confirm</button></form>"
         )
     state = request.app.state
-    asked = unit_of_work.Request(query=_MUTATION, variables={"i": {"token": token}})
-    answer = await unit_of_work.execute(asked, sessions=state.sessions, settings=state.settings)
-    payload = (answer.body.get("data") or {}).get("verifyEmail") or {}
+    operation = unit_of_work.OperationRequest(query=_MUTATION, variables={"i": {"token": token}})
+    result = await unit_of_work.execute(operation, sessions=state.sessions, settings=state.settings)
+    payload = (result.body.get("data") or {}).get("verifyEmail") or {}
     if payload.get("errors") == []:
-        return html("<p>Thank you: your address is confirmed. You can sign in now.</p>")
+        return render_page("<p>Thank you: your address is confirmed. You can sign in now.</p>")
     messages = [error["message"] for error in payload.get("errors", [])]
-    return html(f"<p>{escape(' '.join(messages) or 'Something went wrong.')}</p>", status=400)
+    return render_page(f"<p>{escape(' '.join(messages) or 'Something went wrong.')}</p>", status=400)
 
 
-def html(body: str, *, status: int = 200) -> HTMLResponse:
-    """Return a page that runs and loads nothing, and tells nobody its address."""
+def render_page(body: str, *, status: int = 200) -> HTMLResponse:
+    """Return a page that runs no script, loads nothing and sends no referrer."""
     text = f'<!doctype html><html lang="en"><title>Commonweal</title><h1>Commonweal</h1>{body}</html>'
     return HTMLResponse(text, status_code=status, headers=_HEADERS)

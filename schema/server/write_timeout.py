@@ -1,36 +1,36 @@
-"""Who takes nothing for long is let go of: what waits for them is bounded."""
+"""Disconnect clients that stop reading, so that their buffers stay bounded."""
 
 import asyncio
 
 
-class Patient(asyncio.Protocol):
-    """A part of a protocol: a clock runs while its client takes nothing."""
+class WriteTimeout(asyncio.Protocol):
+    """A protocol mixin that runs a timer while its client reads nothing."""
 
     slow_seconds = 10
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
-    _slow: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:
-        """Start the clock."""
+        """Start the timer."""
         super().pause_writing()
-        self._slow = self.loop.call_later(self.slow_seconds, self._let_go)
+        self._write_timer = self.loop.call_later(self.slow_seconds, self._abort_slow_client)
 
     def resume_writing(self) -> None:
-        """Stop the clock."""
+        """Stop the timer."""
         super().resume_writing()
-        self._stop_clock()
+        self._stop_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
-        self._stop_clock()
+        """Stop the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
-    def _stop_clock(self) -> None:
-        if self._slow is not None:
-            self._slow.cancel()
-            self._slow = None
+    def _stop_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
-    def _let_go(self) -> None:
-        """Hang up."""
+    def _abort_slow_client(self) -> None:
+        """Abort the connection."""
         self.transport.abort()

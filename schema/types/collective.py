@@ -1,194 +1,226 @@
-"""Collectives: the interface, and one type for each kind of entity."""
+"""The Collective interface, with one type for each kind of entity."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 
 import models
+from dataloaders import Loaders
 from resolvers import collectives as resolve
 from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
 from resolvers.context import Info
 from schema.types import lazy
 from schema.types.balance import Balance
-from schema.types.connection import After, Connection, First, requested
+from schema.types.connection import After, Connection, First, to_page_request
 from schema.types.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
 from schema.types.event import EventFields
-from schema.types.fields import derived, reference, relation
-from schema.types.filters import order_filter, transaction_filter
+from schema.types.fields import batched, computed, to_one
+from schema.types.filters import to_order_arguments, to_transaction_arguments
 from schema.types.hours import HoursFields
 from schema.types.issuer import IssuanceCap
 from schema.types.ledger import LedgerAccount
 from schema.types.member import HostApplication, MemberConnection
 from schema.types.money import Amount
-from schema.types.node import Node, id_of, rows_of
+from schema.types.node import Node, id_field, is_row_of
 from schema.types.offer import OfferConnection
 from schema.types.order import OrderConnection, OrderFilter
 from schema.types.payment_method import PaymentMethod, PayoutMethod
 from schema.types.scalars import CurrencyCode
 from schema.types.transaction import TransactionConnection, TransactionFilter
-from services.collectives.events import Filter as EventFilter
-from services.sql_json.shape import BalanceIn, Host, Members
+from services.collectives.events import EventFilter
+from services.core.errors import NotFound
+from services.core.money import Money
+from services.ledger.balances import Balance as BalanceRow
+from services.sql_json.shape import BalanceField, Host, Members
 
 Row = strawberry.Parent[models.Collective]
 Rows = list[models.Collective]
-AsOf = Annotated[datetime | None, strawberry.argument(description="The moment; now if not given.")]
-From = Annotated[datetime | None, strawberry.argument(name="from", description="Starting not before this.")]
-Until = Annotated[datetime | None, strawberry.argument(description="Starting before this.")]
-IsCancelled = Annotated[
-    bool | None, strawberry.argument(description="Only those called off, or only the others.")
+AsOf = Annotated[
+    datetime | None, strawberry.argument(description="The moment of the balance. Defaults to now.")
 ]
-Roles = Annotated[list[MemberRole] | None, strawberry.argument(description="Only these roles.")]
+From = Annotated[
+    datetime | None,
+    strawberry.argument(name="from", description="Only events that start at or after this time."),
+]
+Until = Annotated[
+    datetime | None, strawberry.argument(description="Only events that start before this time.")
+]
+IsCancelled = Annotated[
+    bool | None,
+    strawberry.argument(description="True for cancelled events only, false for all others. Null for both."),
+]
+Roles = Annotated[
+    list[MemberRole] | None, strawberry.argument(description="Only members with one of these roles.")
+]
 
 
 @strawberry.interface(
     description="Any entity with a public slug: a person, community, nonprofit, business or event."
 )
 class Collective(Node):
-    id: strawberry.ID = id_of("Collective")
-    slug: str = strawberry.field(description="Its public name in addresses.")
-    type: CollectiveType = strawberry.field(description="What kind of entity it is.")
-    name: str = strawberry.field(description="What people call it.")
-    description: str | None = strawberry.field(description="What it says of itself.")
-    website: str | None = strawberry.field(description="Its address on the web.")
-    timezone: str | None = strawberry.field(description="Its time zone, by IANA name.")
-    image_url: str | None = strawberry.field(description="Its picture's address.")
-    tags: list[str] = strawberry.field(description="Words to find it by.")
-    currency: CurrencyCode = strawberry.field(description="The currency of its money.")
+    id: strawberry.ID = id_field("Collective")
+    slug: str = strawberry.field(description="Unique public name, used in URLs.")
+    type: CollectiveType = strawberry.field(description="Kind of entity that the collective is.")
+    name: str = strawberry.field(description="Display name of the collective.")
+    description: str | None = strawberry.field(description="Description written by the collective's admins.")
+    website: str | None = strawberry.field(description="URL of the collective's website.")
+    timezone: str | None = strawberry.field(description="IANA name of the collective's time zone.")
+    image_url: str | None = strawberry.field(description="URL of the collective's picture.")
+    tags: list[str] = strawberry.field(description="Search tags of the collective.")
+    currency: CurrencyCode = strawberry.field(description="Main currency of the collective's money.")
     host_fee_bps: int | None = strawberry.field(
-        description="What its host charges it, in basis points; null is the host's own rate."
+        description="Host fee charged to this collective, in basis points. Null if the host's own rate "
+        "applies."
     )
-    host_approved_at: datetime | None = strawberry.field(description="Since when its host holds its money.")
-    created_at: datetime = strawberry.field(description="When it came to be here.")
-    updated_at: datetime = strawberry.field(description="When it last changed.")
+    host_approved_at: datetime | None = strawberry.field(
+        description="When the host began to hold the collective's money."
+    )
+    created_at: datetime = strawberry.field(description="When the collective was created.")
+    updated_at: datetime = strawberry.field(description="When the collective was last changed.")
 
-    @derived(
-        "location", "type", "id", "parent_id", description="Where it is; of a person, to themselves alone."
+    @computed(
+        "location",
+        "type",
+        "id",
+        "parent_id",
+        description="Location of the collective. A person's location is visible only to themselves.",
     )
     def location(root: Row, info: Info) -> str | None:
-        return resolve.location(root, info)
+        return resolve.read_location(root, info)
 
-    @derived(
+    @computed(
         "legal_name",
         "type",
         "id",
         "parent_id",
-        description="Its name in law; for its admins and accountants.",
+        description="Registered legal name. Visible to the collective's admins and accountants.",
     )
     def legal_name(root: Row, info: Info) -> str | None:
-        return resolve.legal_name(root, info)
+        return resolve.read_legal_name(root, info)
 
-    @derived("archived_at", description="Whether it was put away.")
+    @computed("archived_at", description="True if the collective is archived.")
     def is_archived(root: Row) -> bool:
         return root.archived_at is not None
 
-    @relation(
+    @batched(
         "type",
         "host_id",
         "parent_id",
-        shown=Host(),
-        description="Who legally holds its money.",
-        graphql_type=lazy.optional(lazy.COLLECTIVE),
+        shape=Host(),
+        description="The host that legally holds the collective's money.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
-    async def host(rows: Rows, info: Info) -> Any:
-        return await resolve.hosts(rows, info)
+    async def host(rows: Rows, info: Info) -> list[models.Collective | None]:
+        return await resolve.load_hosts(rows, info)
 
-    parent = reference(
-        "collective",
+    parent = to_one(
+        Loaders.collective,
         "parent_id",
-        description="What an event belongs to.",
-        graphql_type=lazy.optional(lazy.COLLECTIVE),
+        description="The parent collective. Every event has one.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
-    @relation(
+    @batched(
         "id",
-        shown=Members("", ()),
-        description="Who belongs to it, oldest first. Followers, and those who wait for a place, are for its "
-        "admins.",
+        shape=Members("", ()),
+        description="Members of the collective, oldest first. Followers and people on a waiting list are "
+        "visible to its admins.",
         graphql_type=MemberConnection,
     )
     async def members(
         rows: Rows, info: Info, role: Roles = None, first: First = None, after: After = None
-    ) -> Any:
-        page = requested(first, after)
-        found = await resolve.members(rows, info, of_members=True, roles=role, page=page)
-        return [MemberConnection(page=page) for page in found]
+    ) -> list[MemberConnection]:
+        page = to_page_request(first, after)
+        pages = await resolve.list_members(rows, info, of_members=True, roles=role, page=page)
+        return [MemberConnection(page=page) for page in pages]
 
-    @relation(
+    @batched(
         "id",
-        shown=Members("", (), is_of_members=False),
-        description="What it belongs to, oldest first.",
+        shape=Members("", (), is_of_members=False),
+        description="Memberships that the collective holds elsewhere, oldest first.",
         graphql_type=MemberConnection,
     )
     async def member_of(
         rows: Rows, info: Info, role: Roles = None, first: First = None, after: After = None
-    ) -> Any:
-        page = requested(first, after)
-        found = await resolve.members(rows, info, of_members=False, roles=role, page=page)
-        return [MemberConnection(page=page) for page in found]
+    ) -> list[MemberConnection]:
+        page = to_page_request(first, after)
+        pages = await resolve.list_members(rows, info, of_members=False, roles=role, page=page)
+        return [MemberConnection(page=page) for page in pages]
 
-    @relation(
+    @batched(
         "id",
         "type",
         "currency",
         "host_id",
         "parent_id",
-        description="What it has, its own currency first. A person's is for themselves and their host; "
-        "others get an empty list.",
+        description="Balances of the collective, its own currency first. A person's balances are visible "
+        "to themselves and their host; empty for others.",
         graphql_type=list[Balance],
     )
-    async def balances(rows: Rows, info: Info, as_of: AsOf = None) -> Any:
-        return await resolve.balances(rows, info, as_of=as_of)
+    async def balances(rows: Rows, info: Info, as_of: AsOf = None) -> list[list[BalanceRow]]:
+        return await resolve.load_balances(rows, info, as_of=as_of)
 
-    @relation(
+    @batched(
         "id",
         "type",
         "currency",
         "host_id",
         "parent_id",
-        shown=BalanceIn(""),
-        description="What it has in one currency; an error NOT_FOUND where you may not see it.",
+        shape=BalanceField(""),
+        description="Balance of the collective in one currency. A person's balance is visible to "
+        "themselves and their host. Errors: NOT_FOUND if you may not see it.",
         graphql_type=Balance,
     )
     async def balance(
         rows: Rows,
         info: Info,
-        currency: Annotated[CurrencyCode, strawberry.argument(description="The currency.")],
+        currency: Annotated[
+            CurrencyCode, strawberry.argument(description="Currency of the requested balance.")
+        ],
         as_of: AsOf = None,
-    ) -> Any:
-        return await resolve.balance(rows, info, currency=currency, as_of=as_of)
+    ) -> list[BalanceRow | NotFound]:
+        return await resolve.load_balance_in(rows, info, currency=currency, as_of=as_of)
 
-    @strawberry.field(description="Orders that it gives or gets, newest first.", graphql_type=OrderConnection)
+    @strawberry.field(
+        description="Orders that the collective pays or receives, newest first.", graphql_type=OrderConnection
+    )
     async def orders(
         root: Row,
         info: Info,
-        filter: Annotated[OrderFilter | None, strawberry.argument(description="Which of them.")] = None,
+        filter: Annotated[
+            OrderFilter | None, strawberry.argument(description="Filter for the orders.")
+        ] = None,
         first: First = None,
         after: After = None,
-    ) -> Any:
-        page = await resolve_orders.listed(
-            info, **order_filter(filter), page=requested(first, after), of_id=root.id
+    ) -> OrderConnection:
+        page = await resolve_orders.list_orders(
+            info, **to_order_arguments(filter), page=to_page_request(first, after), of_id=root.id
         )
         return OrderConnection(page=page)
 
     @strawberry.field(
-        description="Transactions with it on a side, newest first.",
+        description="Transactions that the collective pays or receives, newest first.",
         graphql_type=TransactionConnection,
     )
     async def transactions(
         root: Row,
         info: Info,
-        filter: Annotated[TransactionFilter | None, strawberry.argument(description="Which of them.")] = None,
+        filter: Annotated[
+            TransactionFilter | None, strawberry.argument(description="Filter for the transactions.")
+        ] = None,
         first: First = None,
         after: After = None,
-    ) -> Any:
-        page = await resolve_orders.transactions(
-            info, **transaction_filter(filter), page=requested(first, after), of_id=root.id
+    ) -> TransactionConnection:
+        page = await resolve_orders.list_transactions(
+            info, **to_transaction_arguments(filter), page=to_page_request(first, after), of_id=root.id
         )
         return TransactionConnection(page=page)
 
-    @strawberry.field(description="Its events by their start.", graphql_type=lazy.EVENT_CONNECTION)
+    @strawberry.field(
+        description="Events of the collective, by start time.", graphql_type=lazy.EVENT_CONNECTION
+    )
     async def events(
         root: Row,
         info: Info,
@@ -197,124 +229,134 @@ class Collective(Node):
         is_cancelled: IsCancelled = None,
         first: First = None,
         after: After = None,
-    ) -> Any:
-        wanted = EventFilter(starts_from=from_, starts_until=until, is_cancelled=is_cancelled)
-        page = await resolve.events(root, info, wanted=wanted, page=requested(first, after))
+    ) -> "EventConnection":
+        event_filter = EventFilter(starts_from=from_, starts_until=until, is_cancelled=is_cancelled)
+        page = await resolve.list_events(root, info, filters=event_filter, page=to_page_request(first, after))
         return EventConnection(page=page)
 
     @strawberry.field(
-        description="Where it wants to be paid; for its admins and accountants, else empty.",
+        description="Payout methods of the collective. Visible to its admins and accountants; empty for "
+        "others.",
         graphql_type=list[PayoutMethod],
     )
-    async def payout_methods(root: Row, info: Info) -> Any:
-        return await resolve.payout_methods(root, info)
+    async def payout_methods(root: Row, info: Info) -> list[models.PayoutMethod]:
+        return await resolve.list_payout_methods(root, info)
 
 
-@strawberry.interface(description="A collective that can hold its own money, and others'.")
+@strawberry.interface(
+    description="A collective that can be a host: it can hold its own money and that of others."
+)
 class Organization(Collective):
-    @relation(
+    @batched(
         "id",
-        description="As a host: its own accounts in its book, which is open to all.",
+        description="The host's own accounts in its book. Public. Empty if the organization is not a host.",
         graphql_type=list[LedgerAccount],
     )
     async def ledger_accounts(
         rows: Rows,
         info: Info,
         kind: Annotated[
-            list[LedgerAccountKind] | None, strawberry.argument(description="Only these kinds.")
+            list[LedgerAccountKind] | None, strawberry.argument(description="Only accounts of these kinds.")
         ] = None,
-    ) -> Any:
-        return await resolve.ledger_accounts(rows, info, kinds=kind)
+    ) -> list[list[models.LedgerAccount]]:
+        return await resolve.list_ledger_accounts(rows, info, kinds=kind)
 
-    @relation(
+    @batched(
         "id",
-        description="As a host: its open position in each currency, from collectives whose currency is not "
-        "its own. Open to all.",
+        description="The host's open position in each currency, caused by collectives whose currency "
+        "differs from the host's. Public.",
         graphql_type=list[Amount],
     )
-    async def exchange_position(rows: Rows, info: Info) -> Any:
-        return await resolve.exchange_positions(rows, info)
+    async def exchange_position(rows: Rows, info: Info) -> list[list[Money]]:
+        return await resolve.list_exchange_positions(rows, info)
 
     @strawberry.field(
-        description="As a host: applications that wait for its answer; for its admins, else empty.",
+        description="Pending applications to this host. Visible to its admins; empty for others.",
         graphql_type=list[HostApplication],
     )
-    async def host_applications(root: Row, info: Info) -> Any:
-        return await resolve.applications(root, info)
+    async def host_applications(root: Row, info: Info) -> list[models.HostApplication]:
+        return await resolve.list_pending_applications(root, info)
 
     @strawberry.field(
-        description="As a host: ways to give to its collectives.", graphql_type=list[PaymentMethod]
+        description="Payment methods for gifts to the host's collectives.", graphql_type=list[PaymentMethod]
     )
-    async def payment_methods(root: Row, info: Info) -> Any:
-        return await resolve.payment_methods(root, info)
+    async def payment_methods(root: Row, info: Info) -> list[models.PaymentMethod]:
+        return await resolve.list_payment_methods(root, info)
 
 
-@strawberry.type(description="A person.")
+@strawberry.type(description="A person with an account, claimed or not.")
 class User(Collective):
-    is_type_of = rows_of(models.Collective, CollectiveType.USER)
+    is_type_of = is_row_of(models.Collective, CollectiveType.USER)
 
-    @strawberry.field(description="The address; to themselves alone.")
+    @strawberry.field(description="Email address of the user. Visible only to themselves.")
     async def email(root: Row, info: Info) -> str | None:
-        return await resolve.email(root, info)
+        return await resolve.load_email(root, info)
 
     @strawberry.field(
-        description="The topics that they want no mail about; to themselves alone, else empty.",
+        description="Topics on which the user receives no mail. Visible only to themselves; empty for "
+        "others.",
         graphql_type=list[Topic],
     )
-    async def muted_topics(root: Row, info: Info) -> Any:
-        return await resolve.muted_topics(root, info)
+    async def muted_topics(root: Row, info: Info) -> list[Topic]:
+        return await resolve.list_muted_topics(root, info)
 
-    @derived("claimed_at", description="Whether they proved their address; else known by it alone.")
+    @computed(
+        "claimed_at",
+        description="True if the user has verified their email address; false if they are known by it alone.",
+    )
     def is_claimed(root: Row) -> bool:
         return root.claimed_at is not None
 
 
-@strawberry.type(description="A group whose money a host holds.")
+@strawberry.type(description="A group without a legal entity, whose money is held by a host.")
 class Community(Collective):
-    is_type_of = rows_of(models.Collective, CollectiveType.COMMUNITY)
+    is_type_of = is_row_of(models.Collective, CollectiveType.COMMUNITY)
 
 
-@strawberry.type(description="An organization without profit.")
+@strawberry.type(description="A nonprofit organization, which may issue currents and be a host.")
 class Nonprofit(Organization, Collective, HoursFields):
-    is_type_of = rows_of(models.Collective, CollectiveType.NONPROFIT)
+    is_type_of = is_row_of(models.Collective, CollectiveType.NONPROFIT)
 
-    @derived("issuer_approved_at", description="Whether the platform lets it issue currents.")
+    @computed(
+        "issuer_approved_at", description="True if the platform allows the nonprofit to issue currents."
+    )
     def is_issuer(root: Row) -> bool:
         return root.issuer_approved_at is not None
 
-    issuance_caps = reference(
-        "issuance_caps",
+    issuance_caps = to_one(
+        Loaders.issuance_caps,
         "id",
-        description="The caps of issuance that hold now, the shortest period first.",
+        description="Issuance caps in force now, shortest period first.",
         graphql_type=list[IssuanceCap],
     )
 
 
-@strawberry.type(description="An organization that trades.")
+@strawberry.type(description="A commercial organization, which may accept currents.")
 class Business(Organization, Collective):
-    is_type_of = rows_of(models.Collective, CollectiveType.BUSINESS)
+    is_type_of = is_row_of(models.Collective, CollectiveType.BUSINESS)
 
-    @relation("id", description="What it takes currents for, newest first.", graphql_type=OfferConnection)
+    @batched("id", description="Offers of the business, newest first.", graphql_type=OfferConnection)
     async def offers(
         rows: Rows,
         info: Info,
         is_active: Annotated[
             bool | None,
             strawberry.argument(
-                description="False for ended ones, null for all; ended ones are for its admins."
+                description="True for active offers, false for ended ones, null for both. Ended offers are "
+                "visible to the business's admins."
             ),
         ] = True,
         first: First = None,
         after: After = None,
-    ) -> Any:
-        page = requested(first, after)
-        found = await resolve_offers.of_businesses(rows, info, is_active=is_active, page=page)
-        return [OfferConnection(page=page) for page in found]
+    ) -> list[OfferConnection]:
+        page = to_page_request(first, after)
+        pages = await resolve_offers.list_offers_of_businesses(rows, info, is_active=is_active, page=page)
+        return [OfferConnection(page=page) for page in pages]
 
 
-@strawberry.type(description="A gathering; it holds members, not money.")
+@strawberry.type(description="An event of a collective. It has members, but no money of its own.")
 class Event(Collective, EventFields):
-    is_type_of = rows_of(models.Collective, CollectiveType.EVENT)
+    is_type_of = is_row_of(models.Collective, CollectiveType.EVENT)
 
 
 @strawberry.type(description="A page of events.")

@@ -1,116 +1,115 @@
-"""The community's figures, leaderboards, what the platform owes, and the history of its policy."""
+"""Community figures, leaderboards, platform liabilities and policy history."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
-from sqlalchemy.ext.asyncio import AsyncSession
 
+import models
+from dataloaders import Loaders
 from resolvers.context import Info
 from schema.types import lazy
 from schema.types.enums import LeaderboardBy, Period
-from schema.types.fields import reference
+from schema.types.fields import to_one
 from schema.types.identity import PlatformPolicy
 from schema.types.money import Amount
-from services.access.actor import Actor
 from services.collectives import platform_policy
 from services.volunteering import community_stats as community_service
 
-PLACES = 10
-Within = Annotated[Period | None, strawberry.argument(description="How far back to look.")]
+DEFAULT_ENTRIES = 10
+Within = Annotated[Period | None, strawberry.argument(description="Period that the figures cover.")]
 
 
-@strawberry.type(description="What the community did in a period, by ledger time. For everybody.")
+@strawberry.type(description="Figures of the whole community in a period, by ledger time. Public.")
 class CommunityStats:
-    period: Period = strawberry.field(description="How far back the figures look.")
-    issued: Amount = strawberry.field(
-        description="Currents that nonprofits issued for hours, less what was refunded."
-    )
-    accepted: Amount = strawberry.field(
-        description="Currents that businesses accepted, less what was refunded."
-    )
-    active_volunteers: int = strawberry.field(description="How many people were credited hours.")
+    period: Period = strawberry.field(description="Period that the figures cover.")
+    issued: Amount = strawberry.field(description="Currents issued by nonprofits for hours, minus refunds.")
+    accepted: Amount = strawberry.field(description="Currents accepted by businesses, minus refunds.")
+    active_volunteers: int = strawberry.field(description="Number of people who were credited hours.")
 
 
-@strawberry.type(description="A place on a leaderboard.")
+@strawberry.type(description="An entry on a leaderboard.")
 class LeaderboardEntry:
-    rank: int = strawberry.field(description="The place, from 1; equal amounts have equal ranks.")
+    rank: int = strawberry.field(
+        description="Rank on the leaderboard, starting at 1. Equal amounts have equal ranks."
+    )
     amount: Amount = strawberry.field(description="Currents issued, accepted or earned.")
 
-    collective = reference(
-        "collective", "collective_id", description="Who stands there.", graphql_type=lazy.COLLECTIVE
+    collective = to_one(
+        Loaders.collective,
+        "collective_id",
+        description="The nonprofit, business or person with this rank.",
+        graphql_type=lazy.COLLECTIVE,
     )
 
 
-@strawberry.type(description="Currents that an issuer has outstanding.")
+@strawberry.type(description="Outstanding currents of one issuer.")
 class IssuerLiability:
-    amount: Amount = strawberry.field(description="What it issued, less what came back.")
+    amount: Amount = strawberry.field(description="Currents issued, minus those returned.")
 
-    issuer = reference(
-        "collective", "issuer_id", description="Who issued them.", graphql_type=lazy.COLLECTIVE
+    issuer = to_one(
+        Loaders.collective,
+        "issuer_id",
+        description="The collective that issued the currents.",
+        graphql_type=lazy.COLLECTIVE,
     )
 
 
-@strawberry.type(description="What the platform owes, and what it has to pay it.")
+@strawberry.type(description="Amounts that the platform owes, and the dollars it has to pay them.")
 class LiabilityReport:
     owed: Amount = strawberry.field(
-        description="Dollars of redemptions that are approved and not paid, before the platform's fee."
+        description="US dollars of redemptions that are approved but not paid, before the platform's fee."
     )
-    owed_count: int = strawberry.field(description="How many redemptions that are.")
-    available: Amount = strawberry.field(description="Dollars that the platform can spend.")
+    owed_count: int = strawberry.field(description="Number of redemptions that are approved but not paid.")
+    available: Amount = strawberry.field(description="US dollars that the platform can spend.")
     outstanding: list[IssuerLiability] = strawberry.field(
-        description="Currents outstanding by issuer, the largest first."
+        description="Outstanding currents by issuer, largest amount first."
     )
-    outstanding_total: Amount = strawberry.field(description="All currents outstanding.")
+    outstanding_total: Amount = strawberry.field(description="Sum of all outstanding currents.")
 
 
 @strawberry.type
 class CommunityQueries:
-    @strawberry.field(description="The community's figures.", graphql_type=CommunityStats)
-    async def community_stats(self, info: Info, period: Within = Period.ALL_TIME) -> Any:
-        return await info.context.run(_stats, period=period or Period.ALL_TIME)
+    @strawberry.field(description="Figures of the whole community. Public.", graphql_type=CommunityStats)
+    async def community_stats(
+        self, info: Info, period: Within = Period.ALL_TIME
+    ) -> community_service.CommunityStats:
+        return await info.context.run_without_viewer(
+            community_service.load_stats, period=period or Period.ALL_TIME
+        )
 
     @strawberry.field(
-        description="Who issued, accepted or earned most, the first place first; equal amounts by slug. "
-        "People known by email alone, and who is archived or was merged, have no place. INVALID_INPUT.",
+        description="Collectives that issued, accepted or earned the most currents, best rank first; "
+        "equal amounts by slug. Unclaimed users and archived or merged collectives are left "
+        "out. Errors: INVALID_INPUT.",
         graphql_type=list[LeaderboardEntry],
     )
     async def leaderboard(
         self,
         info: Info,
-        by: Annotated[LeaderboardBy, strawberry.argument(description="Who is ranked.")],
+        by: Annotated[LeaderboardBy, strawberry.argument(description="Kind of collective to rank.")],
         period: Within = Period.ALL_TIME,
         first: Annotated[
-            int | None, strawberry.argument(description="How many places, from 1 to 100.")
-        ] = PLACES,
-    ) -> Any:
-        return await info.context.run(
-            _leaderboard, by=by, period=period or Period.ALL_TIME, first=PLACES if first is None else first
+            int | None, strawberry.argument(description="Number of entries, from 1 to 100. Defaults to 10.")
+        ] = DEFAULT_ENTRIES,
+    ) -> list[community_service.LeaderboardEntry]:
+        return await info.context.run_without_viewer(
+            community_service.list_leaders,
+            by=by,
+            period=period or Period.ALL_TIME,
+            first=DEFAULT_ENTRIES if first is None else first,
         )
 
     @strawberry.field(
-        description="What the platform owes and has. For the platform's ADMINs and ACCOUNTANTs.",
+        description="Amounts that the platform owes, and the dollars it has. Visible to the platform's "
+        "admins and accountants.",
         graphql_type=LiabilityReport | None,
     )
-    async def liability_report(self, info: Info) -> Any:
-        return await info.context.run(community_service.liability)
+    async def liability_report(self, info: Info) -> community_service.LiabilityReport:
+        return await info.context.run(community_service.report_liability)
 
     @strawberry.field(
-        description="Every policy that holds, held or was set to hold later, newest first.",
+        description="All past, current and future versions of the platform policy, newest first.",
         graphql_type=list[PlatformPolicy],
     )
-    async def platform_policies(self, info: Info) -> Any:
-        return await info.context.run(_policies)
-
-
-async def _stats(session: AsyncSession, _: Actor, /, *, period: Period) -> Any:
-    return await community_service.stats(session, period=period)
-
-
-async def _leaderboard(
-    session: AsyncSession, _: Actor, /, *, by: LeaderboardBy, period: Period, first: int
-) -> Any:
-    return await community_service.leaderboard(session, by=by, period=period, first=first)
-
-
-async def _policies(session: AsyncSession, _: Actor) -> Any:
-    return await platform_policy.policies(session)
+    async def platform_policies(self, info: Info) -> list[models.PlatformPolicy]:
+        return await info.context.run_without_viewer(platform_policy.list_policies)

@@ -1,4 +1,4 @@
-"""The models' vocabularies as GraphQL enums; descriptions are the docstrings under the members."""
+"""Python enums published as GraphQL enums, described by the docstrings under their members."""
 
 import ast
 import inspect
@@ -51,10 +51,10 @@ __all__ = [
 ]
 
 
-def _docstrings(vocabulary: type[Enum]) -> dict[str, str]:
+def _member_docstrings(vocabulary: type[Enum]) -> dict[str, str]:
     body = ast.parse(inspect.getsource(vocabulary)).body[0]
     assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
+    docstrings: dict[str, str] = {}
     for member, text in zip(body.body, body.body[1:], strict=False):
         if (
             isinstance(member, ast.Assign)
@@ -62,19 +62,19 @@ def _docstrings(vocabulary: type[Enum]) -> dict[str, str]:
             and isinstance(text, ast.Expr)
             and isinstance(text.value, ast.Constant)
         ):
-            found[member.targets[0].id] = str(text.value.value)
-    return found
+            docstrings[member.targets[0].id] = str(text.value.value)
+    return docstrings
 
 
-def publish(vocabulary: type[Enum], name: str | None = None) -> None:
-    """Make a GraphQL enum of a vocabulary, in place; the description is what stands under each member."""
-    texts = _docstrings(vocabulary)
+def publish_enum(vocabulary: type[Enum], name: str | None = None) -> None:
+    """Turn a Python enum into a GraphQL enum, in place."""
+    texts = _member_docstrings(vocabulary)
     strawberry.enum(vocabulary, name=name or vocabulary.__name__, description=inspect.getdoc(vocabulary))
     definition = vocabulary.__strawberry_definition__  # type: ignore[attr-defined]  # set by Strawberry
     definition.values = [EnumValue(name=m.name, value=m.value, description=texts[m.name]) for m in vocabulary]
 
 
-for _vocabulary in (
+for _enum in (
     CollectiveType,
     MemberRole,
     OrderType,
@@ -93,6 +93,6 @@ for _vocabulary in (
     Period,
     Topic,
 ):
-    publish(_vocabulary)
-publish(PaymentMethodKind, "PaymentMethodType")
-publish(PayoutMethodKind, "PayoutMethodType")
+    publish_enum(_enum)
+publish_enum(PaymentMethodKind, "PaymentMethodType")
+publish_enum(PayoutMethodKind, "PayoutMethodType")

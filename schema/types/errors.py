@@ -1,4 +1,4 @@
-"""From problems to what clients read; everything else is masked and logged under an id."""
+"""Errors as clients see them: problems in clear, unexpected errors masked and logged under an id."""
 
 import logging
 import secrets
@@ -16,37 +16,37 @@ STATEMENT_TIMEOUT = "57014"
 log = logging.getLogger("commonweal.errors")
 
 
-@strawberry.interface(description="Why a mutation did nothing.")
+@strawberry.interface(description="A reason why a mutation did nothing.")
 class UserError:
-    message: str = strawberry.field(description="What is wrong, in words for a person.")
-    code: ErrorCode = strawberry.field(description="What is wrong, for a program.")
-    path: list[str] | None = strawberry.field(description="The input field that it is about.")
+    message: str = strawberry.field(description="Explanation of the error for people.")
+    code: ErrorCode = strawberry.field(description="Error code for programs.")
+    path: list[str] | None = strawberry.field(description="Path of the input field that caused the error.")
 
 
-@strawberry.type(description="Why a mutation did nothing.")
+@strawberry.type(description="A reason why a mutation did nothing.")
 class MutationError(UserError):
     pass
 
 
-def user_error(problem: Problem) -> MutationError:
-    """Return a problem as an item of a payload's `errors`."""
+def to_user_error(problem: Problem) -> MutationError:
+    """Convert a problem to an item of a payload's `errors`; its field is one of `input`."""
     return MutationError(
         message=problem.message,
         code=ErrorCode(problem.code),
-        path=list(problem.path) if problem.path else None,
+        path=None if problem.path is None else ["input", *problem.path],
     )
 
 
-def shown(problem: Problem) -> dict[str, Any]:
-    """Return a problem as a top-level error."""
+def to_response_error(problem: Problem) -> dict[str, Any]:
+    """Convert a problem to a top-level error."""
     extensions: dict[str, Any] = {"code": ErrorCode(problem.code)}
     if problem.path:
         extensions["path"] = list(problem.path)
     return {"message": problem.message, "extensions": extensions}
 
 
-def formatted(error: GraphQLError) -> dict[str, Any]:
-    """Return a top-level error: a problem or a mistake in the document in clear, a fault masked."""
+def format_error(error: GraphQLError) -> dict[str, Any]:
+    """Format a top-level error: problems and document errors in clear, unexpected errors masked."""
     cause = error.original_error
     while isinstance(cause, GraphQLError) and cause.original_error is not None:
         cause = cause.original_error
@@ -61,17 +61,17 @@ def formatted(error: GraphQLError) -> dict[str, Any]:
         extensions.setdefault("code", "BAD_REQUEST")
         body["extensions"] = extensions
         return dict(body)
-    return {**masked(cause), "path": error.path} if error.path else masked(cause)
+    return {**mask_error(cause), "path": error.path} if error.path else mask_error(cause)
 
 
-def masked(fault: BaseException) -> dict[str, Any]:
-    """Log a fault under an id, and return what a client may read of it."""
+def mask_error(error: BaseException) -> dict[str, Any]:
+    """Log an unexpected error under an id, and return the masked error for the client."""
     error_id = secrets.token_hex(8)
-    log.error("fault %s", error_id, exc_info=fault, extra={"error_id": error_id})
-    if isinstance(fault, DBAPIError) and sqlstate(fault) == STATEMENT_TIMEOUT:
-        told = shown(TimedOut())
-        told["extensions"]["errorId"] = error_id
-        return told
+    log.error("fault %s", error_id, exc_info=error, extra={"error_id": error_id})
+    if isinstance(error, DBAPIError) and sqlstate(error) == STATEMENT_TIMEOUT:
+        timeout = to_response_error(TimedOut())
+        timeout["extensions"]["errorId"] = error_id
+        return timeout
     return {
         "message": "Something went wrong on our side",
         "extensions": {"code": "INTERNAL_SERVER_ERROR", "errorId": error_id},

@@ -1,87 +1,95 @@
-"""What an event has beside what every collective has: times, places, who was there."""
+"""Fields that only events have, and attendances."""
 
 from datetime import datetime
-from typing import Any
 
 import strawberry
 
 import models
+from dataloaders import Loaders
 from resolvers import collectives as resolve
 from resolvers.context import Info
 from schema.types import lazy
-from schema.types.connection import After, Connection, First, requested
-from schema.types.fields import derived, reference, relation
-from schema.types.node import rows_of
+from schema.types.connection import After, Connection, First, to_page_request
+from schema.types.fields import batched, computed, to_one
+from schema.types.node import is_row_of
 
 Row = strawberry.Parent[models.Collective]
 Rows = list[models.Collective]
 
 
-@strawberry.type(description="That somebody was at an event; its admins, and its parent's, see it.")
+@strawberry.type(
+    description="A person's attendance at an event. Visible to admins of the event and of its parent."
+)
 class Attendance:
-    is_type_of = rows_of(models.Attendance)
-    checked_in_at: datetime = strawberry.field(description="When they were checked in.")
-    checked_out_at: datetime | None = strawberry.field(description="When they were checked out.")
+    is_type_of = is_row_of(models.Attendance)
+    checked_in_at: datetime = strawberry.field(description="When the person was checked in.")
+    checked_out_at: datetime | None = strawberry.field(description="When the person was checked out.")
 
-    user = reference("collective", "user_id", description="Who was there.", graphql_type=lazy.USER)
+    user = to_one(
+        Loaders.collective, "user_id", description="The person who attended.", graphql_type=lazy.USER
+    )
 
-    checked_in_by = reference(
-        "collective",
+    checked_in_by = to_one(
+        Loaders.collective,
         "checked_in_by_id",
-        description="Who checked them in.",
-        graphql_type=lazy.optional(lazy.USER),
+        description="The user who checked the person in.",
+        graphql_type=lazy.nullable(lazy.USER),
     )
 
-    order = reference(
-        "order",
+    order = to_one(
+        Loaders.order,
         "order_id",
-        description="The order that credits the hours; null where you may not see it.",
-        graphql_type=lazy.optional(lazy.ORDER),
+        description="The order that credits the hours. Null if you may not see it.",
+        graphql_type=lazy.nullable(lazy.ORDER),
     )
 
 
-@strawberry.type(description="A page of those who were at an event.")
+@strawberry.type(description="A page of attendances.")
 class AttendanceConnection(Connection[Attendance]):
     pass
 
 
-@strawberry.type(description="What an event has beside what every collective has.")
+@strawberry.type(description="The fields that only events have.")
 class EventFields:
-    starts_at: datetime = strawberry.field(description="When it starts.")
-    ends_at: datetime = strawberry.field(description="When it ends.")
-    capacity: int | None = strawberry.field(description="How many can come; null is no limit.")
+    starts_at: datetime = strawberry.field(description="When the event starts.")
+    ends_at: datetime = strawberry.field(description="When the event ends.")
+    capacity: int | None = strawberry.field(description="Maximum number of attendees. Null if unlimited.")
     is_public: bool = strawberry.field(
-        description="Whether everybody sees it, or its members and its parent's admins alone."
+        description="True if everybody can see the event; false if only its members and its parent's "
+        "admins can."
     )
     credit_policy: str | None = strawberry.field(
-        description="What hours an attendee is credited: FULL_EVENT or ACTUAL."
+        description="Hours credited to attendees: FULL_EVENT or ACTUAL."
     )
-    cancelled_at: datetime | None = strawberry.field(description="When it was called off.")
+    cancelled_at: datetime | None = strawberry.field(description="When the event was cancelled.")
 
-    @derived("cancelled_at", description="Whether it was called off.")
+    @computed("cancelled_at", description="True if the event was cancelled.")
     def is_cancelled(root: Row) -> bool:
         return root.cancelled_at is not None
 
-    coordinator = reference(
-        "collective",
+    coordinator = to_one(
+        Loaders.collective,
         "coordinator_id",
-        description="Whom attendees turn to.",
-        graphql_type=lazy.optional(lazy.USER),
+        description="Contact person for attendees.",
+        graphql_type=lazy.nullable(lazy.USER),
     )
 
-    @relation("id", description="How many are registered.", graphql_type=int)
-    async def registration_count(rows: Rows, info: Info) -> Any:
-        return [counts.registered for counts in await resolve.counts(rows, info)]
+    @batched("id", description="Number of registered attendees.", graphql_type=int)
+    async def registration_count(rows: Rows, info: Info) -> list[int]:
+        return [counts.registered for counts in await resolve.load_registration_counts(rows, info)]
 
-    @relation("id", description="How many are on the waiting list.", graphql_type=int)
-    async def waiting_count(rows: Rows, info: Info) -> Any:
-        return [counts.waiting for counts in await resolve.counts(rows, info)]
+    @batched("id", description="Number of people on the waiting list.", graphql_type=int)
+    async def waiting_count(rows: Rows, info: Info) -> list[int]:
+        return [counts.waiting for counts in await resolve.load_registration_counts(rows, info)]
 
-    @relation(
+    @batched(
         "id",
-        description="Who was there, by arrival; for its admins and its parent's, else empty.",
+        description="Attendances at the event, by check-in time. Visible to admins of the event and of "
+        "its parent; empty for others.",
         graphql_type=AttendanceConnection,
     )
-    async def attendances(rows: Rows, info: Info, first: First = None, after: After = None) -> Any:
-        loader = info.context.loaders.of("attendances", page=requested(first, after))
-        return [AttendanceConnection(page=page) for page in await loader.load_many([row.id for row in rows])]
+    async def attendances(
+        rows: Rows, info: Info, first: First = None, after: After = None
+    ) -> list[AttendanceConnection]:
+        pages = await resolve.list_attendances(rows, info, page=to_page_request(first, after))
+        return [AttendanceConnection(page=page) for page in pages]

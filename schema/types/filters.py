@@ -1,55 +1,54 @@
-"""From filter inputs to what the services take."""
+"""Conversion of filter inputs to resolver arguments."""
 
 from typing import TypedDict
 
-from schema.types.node import ref_or_none
+from schema.types.node import to_optional_key
 from schema.types.order import OrderFilter
 from schema.types.transaction import TransactionFilter
-from services.access.collective_refs import Ref
+from services.access.collective_refs import CollectiveKey
 from services.core import public_ids
 from services.orders import queries
 
 
-class OrdersWanted(TypedDict):
+class OrderArguments(TypedDict):
     """Arguments of resolvers.orders.listed."""
 
-    wanted: queries.OrderFilter
-    refs: dict[str, Ref | None]
+    filters: queries.OrderFilter
+    refs: dict[str, CollectiveKey | None]
 
 
-class TransactionsWanted(TypedDict):
+class TransactionArguments(TypedDict):
     """Arguments of resolvers.orders.transactions."""
 
-    wanted: queries.TransactionFilter
-    from_: Ref | None
-    to: Ref | None
+    filters: queries.TransactionFilter
+    from_: CollectiveKey | None
+    to: CollectiveKey | None
 
 
-def order_filter(given: OrderFilter | None) -> OrdersWanted:
-    """Return which orders are wanted."""
-    if given is None:
-        return {"wanted": queries.OrderFilter(), "refs": {}}
-    wanted = queries.OrderFilter(
-        type=given.type or (),
-        status=given.status or (),
-        offer_id=public_ids.decode("Offer", given.offer, path=["filter", "offer"]) if given.offer else None,
-        created_from=given.created_from,
-        created_until=given.created_until,
+def to_order_arguments(filter: OrderFilter | None) -> OrderArguments:
+    """Convert the filter of a list of orders."""
+    if filter is None:
+        return {"filters": queries.OrderFilter(), "refs": {}}
+    conditions = queries.OrderFilter(
+        type=filter.type or (),
+        status=filter.status or (),
+        offer_id=public_ids.decode("Offer", filter.offer, field="filter.offer") if filter.offer else None,
+        created_from=filter.created_from,
+        created_until=filter.created_until,
     )
-    refs = {"from": given.from_, "to": given.to, "event": given.event, "addressedTo": given.addressed_to}
-    return {"wanted": wanted, "refs": {name: ref_or_none(ref) for name, ref in refs.items()}}
+    refs = {"from": filter.from_, "to": filter.to, "event": filter.event, "addressedTo": filter.addressed_to}
+    return {"filters": conditions, "refs": {name: to_optional_key(ref) for name, ref in refs.items()}}
 
 
-def transaction_filter(given: TransactionFilter | None) -> TransactionsWanted:
-    """Return which transactions are wanted."""
-    if given is None:
-        return {"wanted": queries.TransactionFilter(), "from_": None, "to": None}
-    path = ["filter"]
-    wanted = queries.TransactionFilter(
-        kind=given.kind or (),
-        order_id=public_ids.decode("Order", given.order, path=[*path, "order"]) if given.order else None,
-        group_id=public_ids.decode("Group", given.group, path=[*path, "group"]) if given.group else None,
-        at_from=given.at_from,
-        at_until=given.at_until,
+def to_transaction_arguments(filter: TransactionFilter | None) -> TransactionArguments:
+    """Convert the filter of a list of transactions."""
+    if filter is None:
+        return {"filters": queries.TransactionFilter(), "from_": None, "to": None}
+    conditions = queries.TransactionFilter(
+        kind=filter.kind or (),
+        order_id=public_ids.decode("Order", filter.order, field="filter.order") if filter.order else None,
+        group_id=public_ids.decode("Group", filter.group, field="filter.group") if filter.group else None,
+        at_from=filter.at_from,
+        at_until=filter.at_until,
     )
-    return {"wanted": wanted, "from_": ref_or_none(given.from_), "to": ref_or_none(given.to)}
+    return {"filters": conditions, "from_": to_optional_key(filter.from_), "to": to_optional_key(filter.to)}

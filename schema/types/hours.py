@@ -1,4 +1,4 @@
-"""What a nonprofit's admins see of its hours."""
+"""Reports on a nonprofit's hours, for its admins and accountants."""
 
 from datetime import date, datetime
 from typing import Annotated, Any
@@ -6,66 +6,71 @@ from typing import Annotated, Any
 import strawberry
 
 import models
+from dataloaders import Loaders
 from resolvers import hours as resolve
 from resolvers.context import Info
 from schema.types import lazy
-from schema.types.enums import publish
-from schema.types.fields import reference
+from schema.types.enums import publish_enum
+from schema.types.fields import to_one
 from schema.types.money import Amount
-from schema.types.node import CollectiveRef, ref_or_none
+from schema.types.node import CollectiveRef, to_optional_key
 from schema.types.order import Order
 from services.volunteering import hour_reports
 from services.volunteering.hour_reports import HoursBy
 
-publish(HoursBy)
+publish_enum(HoursBy)
 
 
-@strawberry.type(description="A volunteer's hours of one week that wait for approval.")
+@strawberry.type(description="One volunteer's hours of one week that are pending approval.")
 class WaitingHours:
-    week: date = strawberry.field(description="The week's Monday, in the nonprofit's time zone.")
-    amount: Amount = strawberry.field(description="The currents they ask for.")
+    week: date = strawberry.field(description="Monday of the week, in the nonprofit's time zone.")
+    amount: Amount = strawberry.field(description="Currents requested for the hours.")
 
     @staticmethod
     def is_type_of(obj: Any, _: Any) -> bool:
-        """Hours as the service groups them."""
+        """True for groups of waiting hours."""
         return isinstance(obj, hour_reports.WaitingHours)
 
-    volunteer = reference("collective", "volunteer_id", description="Who gave them.", graphql_type=lazy.USER)
+    volunteer = to_one(
+        Loaders.collective, "volunteer_id", description="The person who volunteered.", graphql_type=lazy.USER
+    )
 
     @strawberry.field(
-        description="The orders, by their start; approveOrders takes up to 100.", graphql_type=list[Order]
+        description="Orders for the hours, by start time. `approveOrders` accepts up to 100 of them.",
+        graphql_type=list[Order],
     )
-    async def orders(root: strawberry.Parent[hour_reports.WaitingHours], info: Info) -> Any:
-        found = await info.context.loaders.of("order").load_many(root.order_ids)
-        return [order for order in found if order is not None]
+    async def orders(root: strawberry.Parent[hour_reports.WaitingHours], info: Info) -> list[models.Order]:
+        return await resolve.load_waiting_orders(root, info)
 
 
 @strawberry.type(description="Hours of one volunteer, admin, event or period.")
 class HoursSum:
-    period: date | None = strawberry.field(description="The week's Monday or the month's first day.")
-    requested: Amount = strawberry.field(description="The currents that wait for approval.")
-    requested_count: int = strawberry.field(description="In how many orders.")
-    approved: Amount = strawberry.field(description="The currents issued.")
-    approved_count: int = strawberry.field(description="In how many orders.")
+    period: date | None = strawberry.field(
+        description="Monday of the week or first day of the month. Null unless summed by period."
+    )
+    requested: Amount = strawberry.field(description="Currents that are pending approval.")
+    requested_count: int = strawberry.field(description="Number of orders that are pending approval.")
+    approved: Amount = strawberry.field(description="Currents that were issued.")
+    approved_count: int = strawberry.field(description="Number of orders that were approved.")
 
     @staticmethod
     def is_type_of(obj: Any, _: Any) -> bool:
-        """Hours as the service sums them."""
+        """True for sums of hours."""
         return isinstance(obj, hour_reports.HoursSum)
 
-    collective = reference(
-        "collective",
+    collective = to_one(
+        Loaders.collective,
         "collective_id",
-        description="The volunteer, admin or event; null in sums by period, and for hours of none.",
-        graphql_type=lazy.optional(lazy.COLLECTIVE),
+        description="The volunteer, admin or event. Null in sums by period, and for hours without one.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
 
-@strawberry.type(description="What a nonprofit has beside what every organization has: hours given to it.")
+@strawberry.type(description="The fields that only nonprofits have: hours volunteered for them.")
 class HoursFields:
     @strawberry.field(
-        description="Hours that wait for approval, one item a week and volunteer, the oldest week first; for "
-        "its admins and accountants, else empty.",
+        description="Hours pending approval, one item per week and volunteer, oldest week first. Visible "
+        "to the nonprofit's admins and accountants; empty for others.",
         graphql_type=list[WaitingHours],
     )
     async def hours_to_approve(
@@ -76,25 +81,28 @@ class HoursFields:
             strawberry.argument(description="Only requests that this user is asked to approve."),
         ] = None,
         first: Annotated[
-            int | None, strawberry.argument(description="At most so many items: 1 to 100.")
+            int | None,
+            strawberry.argument(description="Maximum number of items, from 1 to 100. Defaults to 20."),
         ] = 20,
-    ) -> Any:
-        return await resolve.waiting(root, info, addressed_to=ref_or_none(addressed_to), first=first)
+    ) -> list[hour_reports.WaitingHours]:
+        return await resolve.list_waiting_hours(
+            root, info, addressed_to=to_optional_key(addressed_to), first=first
+        )
 
     @strawberry.field(
-        description="Hours requested and approved, of those that began in a period; for its admins and "
-        "accountants, else empty.",
+        description="Hours requested and approved that began in a period. Visible to the nonprofit's "
+        "admins and accountants; empty for others.",
         graphql_type=list[HoursSum],
     )
     async def hours_report(
         root: strawberry.Parent[models.Collective],
         info: Info,
-        by: Annotated[HoursBy, strawberry.argument(description="What they are summed by.")],
+        by: Annotated[HoursBy, strawberry.argument(description="Dimension by which the hours are summed.")],
         starts_from: Annotated[
-            datetime | None, strawberry.argument(description="Those that began not before this.")
+            datetime | None, strawberry.argument(description="Only hours that began at or after this time.")
         ] = None,
         starts_until: Annotated[
-            datetime | None, strawberry.argument(description="Those that began before this.")
+            datetime | None, strawberry.argument(description="Only hours that began before this time.")
         ] = None,
-    ) -> Any:
-        return await resolve.sums(root, info, by=by, starts_from=starts_from, starts_until=starts_until)
+    ) -> list[hour_reports.HoursSum]:
+        return await resolve.sum_hours(root, info, by=by, starts_from=starts_from, starts_until=starts_until)

@@ -1,4 +1,4 @@
-"""Sessions, access tokens and what the platform charges."""
+"""Sessions, access tokens and the platform policy."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -7,72 +7,77 @@ from typing import Any
 import strawberry
 
 import models
+from dataloaders import Loaders
 from schema.types import lazy
 from schema.types.enums import Scope
-from schema.types.fields import derived, reference
+from schema.types.fields import computed, to_one
 from schema.types.money import Amount
-from schema.types.node import Node, id_of, rows_of
+from schema.types.node import Node, id_field, is_row_of
 from services.core.money import Money
 from services.ledger.transaction_amounts import CURRENTS
 
 
-@strawberry.type(description="A sign-in.")
+@strawberry.type(description="A session of a signed-in user.")
 class Session:
     token: str = strawberry.field(
-        description="Shown once; to be sent as `Authorization: Bearer`. Empty where the request had the "
-        "header `Commonweal-Cookie`: then a cookie holds it, which scripts cannot read."
+        description="Bearer token, shown only once; send it as `Authorization: Bearer <token>`. Empty if "
+        "the request had the header `Commonweal-Cookie`: the token is then kept in a cookie "
+        "that scripts cannot read."
     )
-    expires_at: datetime = strawberry.field(description="Until when it holds.")
+    expires_at: datetime = strawberry.field(description="When the session expires.")
 
 
-@strawberry.type(description="A token made for a program; only its maker sees it.")
+@strawberry.type(description="An access token for programs. Visible only to the user who created it.")
 class AccessToken(Node):
-    is_type_of = rows_of(models.Token)
-    id: strawberry.ID = id_of("AccessToken")
-    name: str | None = strawberry.field(description="What its maker calls it.")
-    scopes: list[Scope] = strawberry.field(description="What it may be used for.")
-    created_at: datetime = strawberry.field(description="When it was made.")
-    expires_at: datetime = strawberry.field(description="Until when it holds.")
-    revoked_at: datetime | None = strawberry.field(description="When it was ended.")
+    is_type_of = is_row_of(models.Token)
+    id: strawberry.ID = id_field("AccessToken")
+    name: str | None = strawberry.field(description="Name chosen by the user who created the token.")
+    scopes: list[Scope] = strawberry.field(description="Operations that the token allows.")
+    created_at: datetime = strawberry.field(description="When the token was created.")
+    expires_at: datetime = strawberry.field(description="When the token expires.")
+    revoked_at: datetime | None = strawberry.field(description="When the token was revoked.")
 
 
 @strawberry.type(
-    description="What the platform charges and what a current is worth, from a moment on. An order keeps the "
-    "policy that held when it was made."
+    description="The platform's fees, limits and value of a current from a point in time on. An order "
+    "keeps the policy in force when it was created."
 )
 class PlatformPolicy:
     @staticmethod
     def is_type_of(obj: Any, _: Any) -> bool:
-        """A row of policies."""
+        """True for rows of the policy table."""
         return isinstance(obj, models.PlatformPolicy)
 
     platform_fee_bps: int = strawberry.field(
-        description="The platform's fee on money that enters a host, in basis points."
+        description="Platform fee on money that enters a host, in basis points."
     )
-    usd_per_current: Decimal = strawberry.field(description="What one current is worth, in US dollars.")
+    usd_per_current: Decimal = strawberry.field(description="Value of one current in US dollars.")
     redemption_fee_bps: int = strawberry.field(
-        description="The platform's part of the dollars that a redemption pays, in basis points."
+        description="Platform fee on the dollars that a redemption pays, in basis points."
     )
     check_in_minutes: int = strawberry.field(
-        description="How many minutes before its start an event's check-in opens."
+        description="Minutes before its start at which an event's check-in opens."
     )
-    valid_from: datetime = strawberry.field(description="Since when it holds.")
+    valid_from: datetime = strawberry.field(description="When the policy takes effect.")
 
-    @derived(
-        description="How many currents a user gives for master offers within seven days.", graphql_type=Amount
+    @computed(
+        description="Currents that one user may spend on master offers within seven days.",
+        graphql_type=Amount,
     )
-    def master_weekly_limit(root: strawberry.Parent[models.PlatformPolicy]) -> Any:
+    def master_weekly_limit(root: strawberry.Parent[models.PlatformPolicy]) -> Money:
         return Money(root.master_weekly_limit_minor, CURRENTS)
 
-    @derived(
-        description="What a user gets who claims their account, once; zero is nothing.", graphql_type=Amount
+    @computed(
+        description="Currents that a user receives once, on claiming their account. Zero if there is no "
+        "bonus.",
+        graphql_type=Amount,
     )
-    def signup_bonus(root: strawberry.Parent[models.PlatformPolicy]) -> Any:
+    def signup_bonus(root: strawberry.Parent[models.PlatformPolicy]) -> Money:
         return Money(root.signup_bonus_minor, CURRENTS)
 
-    created_by = reference(
-        "collective",
+    created_by = to_one(
+        Loaders.collective,
         "created_by_id",
-        description="The platform admin who set it; null is the first policy.",
-        graphql_type=lazy.optional(lazy.USER),
+        description="The platform admin who set the policy. Null for the first policy.",
+        graphql_type=lazy.nullable(lazy.USER),
     )

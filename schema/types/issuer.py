@@ -1,27 +1,27 @@
-"""Caps of issuance."""
+"""Issuance caps of nonprofits."""
 
 from datetime import datetime
-from typing import Any
 
 import strawberry
 
 import models
 from schema.types.enums import CapPeriod
-from schema.types.fields import derived
-from schema.types.money import Amount, money
-from schema.types.node import rows_of
+from schema.types.fields import computed
+from schema.types.money import Amount, optional_money
+from schema.types.node import is_row_of
+from services.core.money import Money
 from services.ledger.transaction_amounts import CURRENTS
 
 
-@strawberry.type(description="How many currents a nonprofit may issue in a period.")
+@strawberry.type(description="Limit of the currents that a nonprofit may issue in a period.")
 class IssuanceCap:
-    is_type_of = rows_of(models.IssuanceCap)
-    period: CapPeriod = strawberry.field(description="The period that it counts in.")
-    valid_from: datetime = strawberry.field(description="Since when it holds.")
+    is_type_of = is_row_of(models.IssuanceCap)
+    period: CapPeriod = strawberry.field(description="Period in which the issued currents count.")
+    valid_from: datetime = strawberry.field(description="When the cap takes effect.")
 
-    @derived(
-        description="The most currents of a period; zero is none at all, null lifts the cap.",
+    @computed(
+        description="Maximum currents per period. Zero allows none; null lifts the cap.",
         graphql_type=Amount | None,
     )
-    def amount(root: strawberry.Parent[models.IssuanceCap]) -> Any:
-        return money(root.amount_minor, CURRENTS)
+    def amount(root: strawberry.Parent[models.IssuanceCap]) -> Money | None:
+        return optional_money(root.amount_minor, CURRENTS)

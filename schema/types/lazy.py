@@ -1,4 +1,4 @@
-"""Types that refer to one another in circles, by name."""
+"""Lazy references to types that refer to each other in cycles."""
 
 from typing import Annotated, Any, Optional
 
@@ -21,6 +21,6 @@ MEMBER = _lazy("Member", "member")
 EVENT_CONNECTION = _lazy("EventConnection", "collective")
 
 
-def optional(kind: Any) -> Any:
+def nullable(type_: Any) -> Any:
     """Return the nullable form of a type."""
-    return Optional[kind]  # noqa: UP045 - an Annotated type has no `|` in Python 3.11
+    return Optional[type_]  # noqa: UP045 - an Annotated type has no `|` in Python 3.11

@@ -1,32 +1,41 @@
 """Members, invitations and host applications."""
 
 from datetime import datetime
-from typing import Any
 
 import strawberry
 
 import models
+from dataloaders import Loaders
+from resolvers import collectives as resolve
 from resolvers.context import Info
 from schema.types import lazy
 from schema.types.connection import Connection
 from schema.types.enums import MemberRole, RequestStatus
-from schema.types.fields import reference
-from schema.types.node import Node, id_of, rows_of
+from schema.types.fields import to_one
+from schema.types.node import Node, id_field, is_row_of
 
 
-@strawberry.type(description="That somebody has a role in a collective.")
+@strawberry.type(description="A role that one collective holds in another.")
 class Member(Node):
-    is_type_of = rows_of(models.Member)
-    id: strawberry.ID = id_of("Member")
-    role: MemberRole = strawberry.field(description="The role; one a row.")
-    since: datetime = strawberry.field(description="Since when.")
+    is_type_of = is_row_of(models.Member)
+    id: strawberry.ID = id_field("Member")
+    role: MemberRole = strawberry.field(
+        description="The member's role. A member with several roles has a row for each."
+    )
+    since: datetime = strawberry.field(description="When the role began.")
 
-    collective = reference(
-        "collective", "collective_id", description="What it is a role in.", graphql_type=lazy.COLLECTIVE
+    collective = to_one(
+        Loaders.collective,
+        "collective_id",
+        description="The collective in which the role is held.",
+        graphql_type=lazy.COLLECTIVE,
     )
 
-    member = reference(
-        "collective", "member_id", description="Who has the role.", graphql_type=lazy.COLLECTIVE
+    member = to_one(
+        Loaders.collective,
+        "member_id",
+        description="The person or collective that holds the role.",
+        graphql_type=lazy.COLLECTIVE,
     )
 
 
@@ -35,59 +44,52 @@ class MemberConnection(Connection[Member]):
     pass
 
 
-def hides_invitee(invitation: models.Invitation, info: Info) -> bool:
-    """Whether the viewer would learn whose address it is that was invited."""
-    return (
-        invitation.by_email
-        and invitation.status != RequestStatus.ACCEPTED
-        and invitation.user_id != info.context.actor.id
-    )
-
-
-@strawberry.type(description="An offered role; the invitee and the collective's admins see it.")
+@strawberry.type(description="An invitation to a role. Visible to the invitee and the collective's admins.")
 class Invitation(Node):
-    is_type_of = rows_of(models.Invitation)
-    id: strawberry.ID = id_of("Invitation")
-    role: MemberRole = strawberry.field(description="The role offered.")
-    message: str | None = strawberry.field(description="What the inviting admin wrote.")
-    status: RequestStatus = strawberry.field(description="Where it stands.")
-    created_at: datetime = strawberry.field(description="When it was made.")
-    answered_at: datetime | None = strawberry.field(description="When it was answered.")
+    is_type_of = is_row_of(models.Invitation)
+    id: strawberry.ID = id_field("Invitation")
+    role: MemberRole = strawberry.field(description="Role offered to the invitee.")
+    message: str | None = strawberry.field(description="Message from the admin who sent the invitation.")
+    status: RequestStatus = strawberry.field(description="Status of the invitation.")
+    created_at: datetime = strawberry.field(description="When the invitation was sent.")
+    answered_at: datetime | None = strawberry.field(description="When the invitee answered.")
 
-    collective = reference(
-        "collective",
+    collective = to_one(
+        Loaders.collective,
         "collective_id",
-        description="The collective that invites.",
-        graphql_type=lazy.optional(lazy.COLLECTIVE),
+        description="The collective that sent the invitation.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
     @strawberry.field(
-        description="The invitee; invited by address, to themselves until they say yes.",
-        graphql_type=lazy.optional(lazy.USER),
+        description="The invited user. If invited by email address, visible only to themselves until they "
+        "accept.",
+        graphql_type=lazy.nullable(lazy.USER),
     )
-    async def user(root: strawberry.Parent[models.Invitation], info: Info) -> Any:
-        if hides_invitee(root, info):
-            return None
-        return await info.context.loaders.collective(root.user_id)
+    async def user(root: strawberry.Parent[models.Invitation], info: Info) -> models.Collective | None:
+        return await resolve.load_invitee(root, info)
 
 
-@strawberry.type(description="A collective's request to be hosted; the admins of both sides see it.")
+@strawberry.type(description="A collective's application to a host. Visible to the admins of both sides.")
 class HostApplication(Node):
-    is_type_of = rows_of(models.HostApplication)
-    id: strawberry.ID = id_of("HostApplication")
-    message: str | None = strawberry.field(description="What the applicant wrote.")
-    status: RequestStatus = strawberry.field(description="Where it stands.")
-    reason: str | None = strawberry.field(description="Why it was declined, or a note.")
-    created_at: datetime = strawberry.field(description="When it was made.")
-    decided_at: datetime | None = strawberry.field(description="When it was decided.")
+    is_type_of = is_row_of(models.HostApplication)
+    id: strawberry.ID = id_field("HostApplication")
+    message: str | None = strawberry.field(description="Message from the applicant.")
+    status: RequestStatus = strawberry.field(description="Status of the application.")
+    reason: str | None = strawberry.field(description="Reason for declining, or a note on the decision.")
+    created_at: datetime = strawberry.field(description="When the application was made.")
+    decided_at: datetime | None = strawberry.field(description="When the host decided.")
 
-    collective = reference(
-        "collective",
+    collective = to_one(
+        Loaders.collective,
         "collective_id",
-        description="The applicant.",
-        graphql_type=lazy.optional(lazy.COLLECTIVE),
+        description="The collective that applies.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
-    host = reference(
-        "collective", "host_id", description="The host asked.", graphql_type=lazy.optional(lazy.COLLECTIVE)
+    host = to_one(
+        Loaders.collective,
+        "host_id",
+        description="The host applied to.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )

@@ -9,86 +9,88 @@ import strawberry
 
 from models import Currency as CurrencyRow
 from schema.types.enums import CurrencyKind
-from schema.types.fields import derived, written
+from schema.types.fields import computed, serialized
 from schema.types.scalars import BigInt, CurrencyCode
-from services.core.money import AskedAmount, Money
-from services.sql_json.shape import Amount as AmountShown
+from services.core.money import Money, UncheckedAmount
+from services.sql_json.shape import Amount as AmountShape
 
 
-@strawberry.type(description="An amount of money or time, exact.")
+@strawberry.type(description="An exact amount of money or time.")
 class Amount:
-    minor_units: BigInt = strawberry.field(description="The amount in the currency's minor unit.")
-    currency: CurrencyCode = strawberry.field(description="The currency.")
-    value: Decimal = written(
+    minor_units: BigInt = strawberry.field(description="The amount in minor units of the currency.")
+    currency: CurrencyCode = strawberry.field(description="Currency of the amount.")
+    value: Decimal = serialized(
         attrgetter("value"),
         attrgetter("text"),
         graphql_type=Decimal,
         description="The amount in major units, with all decimal places of the currency.",
     )
-    exponent: int = strawberry.field(description="How many decimal places the currency has.")
+    exponent: int = strawberry.field(description="Number of decimal places of the currency.")
 
 
 @strawberry.input(description="An amount of money or time.")
 class AmountInput:
     value: Decimal = strawberry.field(
-        description="Major units, with at most the currency's decimal places; greater than zero."
+        description="Major units, greater than zero, with at most the decimal places of the currency."
     )
-    currency: CurrencyCode = strawberry.field(description="The currency.")
+    currency: CurrencyCode = strawberry.field(description="Currency of the amount.")
 
 
-def asked(amount: AmountInput) -> AskedAmount:
-    """Return an amount as a service takes it."""
-    return AskedAmount(value=amount.value, currency=amount.currency)
+def to_unchecked(amount: AmountInput) -> UncheckedAmount:
+    """Convert an input amount for the services, which check it."""
+    return UncheckedAmount(value=amount.value, currency=amount.currency)
 
 
-def asked_or_none(amount: AmountInput | None) -> AskedAmount | None:
-    """Return an amount as a service takes it, or none."""
-    return None if amount is None else asked(amount)
+def to_optional_unchecked(amount: AmountInput | None) -> UncheckedAmount | None:
+    """Convert an optional input amount for the services, which check it."""
+    return None if amount is None else to_unchecked(amount)
 
 
-def money(minor_units: int | None, currency: str | None) -> Money | None:
-    """Return the amount of a nullable column."""
+def optional_money(minor_units: int | None, currency: str | None) -> Money | None:
+    """Return the amount of two columns that may be null."""
     return None if minor_units is None or currency is None else Money(minor_units, currency)
 
 
-def amount_of(minor: str, currency: str, *, description: str, is_nullable: bool = False) -> Any:
-    """Return a field with the amount of two columns of the row; `is_nullable` where they may be null."""
-    both = attrgetter(minor, currency)
+def amount_field(
+    amount_column: str, currency_column: str, *, description: str, is_nullable: bool = False
+) -> Any:
+    """Declare a field with the amount held in two columns; `is_nullable` if they may be null."""
+    read_columns = attrgetter(amount_column, currency_column)
 
-    @derived(
-        minor,
-        currency,
-        shown=AmountShown(minor, currency),
+    @computed(
+        amount_column,
+        currency_column,
+        shape=AmountShape(amount_column, currency_column),
         description=description,
         graphql_type=Amount | None if is_nullable else Amount,
     )
-    def of_row(root: strawberry.Parent[Any]) -> Any:
-        return money(*both(root))
+    def of_row(root: strawberry.Parent[Any]) -> Money | None:
+        return optional_money(*read_columns(root))
 
     return of_row
 
 
-@strawberry.type(description="A currency by ISO 4217, or CUR, the time currency: 1.000 is an hour.")
+@strawberry.type(description="A currency from ISO 4217, or CUR, the time currency: 1.000 CUR is one hour.")
 class Currency:
-    code: CurrencyCode = strawberry.field(description="The code.")
-    name: str = strawberry.field(description="The name in English.")
-    exponent: int = strawberry.field(description="How many decimal places the minor unit has.")
-    kind: CurrencyKind = strawberry.field(description="What it measures.")
+    code: CurrencyCode = strawberry.field(description="Code of the currency.")
+    name: str = strawberry.field(description="English name of the currency.")
+    exponent: int = strawberry.field(description="Number of decimal places of the minor unit.")
+    kind: CurrencyKind = strawberry.field(description="Kind of value that the currency measures.")
 
     @staticmethod
     def is_type_of(obj: Any, _: Any) -> bool:
-        """A row of currencies."""
+        """True for rows of the currency table."""
         return isinstance(obj, CurrencyRow)
 
 
-@strawberry.type(description="What one unit of a currency is worth in another.")
+@strawberry.type(description="Exchange rate between two currencies.")
 class FxRate:
-    base: CurrencyCode = strawberry.field(name="from", description="The currency converted.")
-    quote: CurrencyCode = strawberry.field(name="to", description="The currency converted to.")
-    rate: Decimal = strawberry.field(description="Units of `to` for one unit of `from`.")
+    base: CurrencyCode = strawberry.field(name="from", description="Currency to convert from.")
+    quote: CurrencyCode = strawberry.field(name="to", description="Currency to convert to.")
+    rate: Decimal = strawberry.field(description="Units of `to` per unit of `from`.")
     valid_from: datetime | None = strawberry.field(
-        description="Since when it holds; null for a currency and itself."
+        description="When the rate takes effect. Null for the rate of a currency to itself."
     )
     source: str = strawberry.field(
-        description="Who published it: ECB, or the slug of the platform admin who set it."
+        description="Publisher of the rate: ECB, or the slug of the platform admin who set it."
     )

@@ -1,65 +1,67 @@
-"""The Node interface, public ids, and references in input."""
+"""The Node interface, public ids, and references to collectives in inputs."""
 
 from typing import Any
 
 import strawberry
 
-from schema.types.fields import TABLE, TYPES, derived
-from services.access.collective_refs import Ref
+from schema.types.fields import TABLE, TYPE_VALUES, computed
+from services.access.collective_refs import CollectiveKey
 from services.core import public_ids
 from services.database import statement_cache
 from services.sql_json.shape import PublicId
 
 
-@strawberry.interface(description="Anything with an id of its own.")
+@strawberry.interface(description="Any object with a global ID.")
 class Node:
     id: strawberry.ID = strawberry.field(
-        description="Opaque, unique over all types; its prefix names the type."
+        description="Opaque ID, unique across all types. Its prefix names the type."
     )
 
 
-def id_of(kind: str) -> Any:
-    """Return the `id` field of a type over rows."""
+def id_field(type_name: str) -> Any:
+    """Declare the `id` field of a type backed by rows."""
 
-    @derived(
+    @computed(
         "id",
-        shown=PublicId(kind, "id"),
+        shape=PublicId(type_name, "id"),
         graphql_type=strawberry.ID,
-        description="Opaque, unique over all types; its prefix names the type.",
+        description="Opaque ID, unique across all types. Its prefix names the type.",
     )
     def public_id(root: strawberry.Parent[Any]) -> str:
-        return public_ids.encode(kind, root.id)
+        return public_ids.encode(type_name, root.id)
 
     return public_id
 
 
-def rows_of(table: Any, *types: str) -> Any:
-    """Return an `is_type_of`: rows of a table, of one of these types if any are named."""
-    classes = (table, statement_cache.light(table)) if hasattr(table, "__table__") else (table,)
+def is_row_of(table: Any, *types: str) -> Any:
+    """Return an `is_type_of` for rows of a table, limited to these values of `type` if any are given."""
+    classes = (table, statement_cache.row_class(table)) if hasattr(table, "__table__") else (table,)
 
     def is_type_of(obj: Any, _: Any) -> bool:
         return isinstance(obj, classes) and (not types or obj.type in types)
 
     setattr(is_type_of, TABLE, table)
-    setattr(is_type_of, TYPES, types)
+    setattr(is_type_of, TYPE_VALUES, types)
     return staticmethod(is_type_of)
 
 
-@strawberry.input(one_of=True, description="A collective, by id or by slug.")
+@strawberry.input(one_of=True, description="A reference to a collective, by ID or by slug.")
 class CollectiveRef:
-    id: strawberry.ID | None = strawberry.field(default=strawberry.UNSET, description="Its id, col_…")
+    id: strawberry.ID | None = strawberry.field(
+        default=strawberry.UNSET, description="ID of the collective, col_…"
+    )
     slug: str | None = strawberry.field(
-        default=strawberry.UNSET, description="Its slug, or one that it had before."
+        default=strawberry.UNSET, description="Current or former slug of the collective."
     )
 
 
-def ref(given: CollectiveRef) -> Ref:
-    """Return a reference as a service takes it."""
-    if given.id:
-        return Ref(id=given.id)
-    return Ref(slug=given.slug or None)
+def to_key(ref: CollectiveRef) -> CollectiveKey:
+    """Convert a reference for the services."""
+    if ref.id:
+        return CollectiveKey(id=ref.id)
+    return CollectiveKey(slug=ref.slug or None)
 
 
-def ref_or_none(given: CollectiveRef | None) -> Ref | None:
-    """Return a reference as a service takes it, or none."""
-    return None if given is None else ref(given)
+def to_optional_key(ref: CollectiveRef | None) -> CollectiveKey | None:
+    """Convert an optional reference for the services."""
+    return None if ref is None else to_key(ref)

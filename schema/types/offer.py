@@ -1,62 +1,66 @@
-"""Offers: what businesses take currents for."""
+"""Offers of businesses to accept currents."""
 
 from datetime import datetime
 
 import strawberry
 
 import models
+from dataloaders import Loaders
 from resolvers import offers as resolve
 from resolvers.context import Info
 from schema.types import lazy
 from schema.types.connection import Connection
-from schema.types.fields import reference
-from schema.types.node import CollectiveRef, Node, id_of, ref_or_none, rows_of
-from services.access.collective_refs import Ref
-from services.offers.offers import Filter
+from schema.types.fields import to_one
+from schema.types.node import CollectiveRef, Node, id_field, is_row_of, to_optional_key
+from services.access.collective_refs import CollectiveKey
+from services.offers import offers
 
 Row = strawberry.Parent[models.Offer]
 
 
 @strawberry.type(
-    description="A business takes currents for part of the price of an item. Active offers are public; ended "
-    "ones are for the business's admins and accountants, and for those who see an order made with them."
+    description="A business's offer to accept currents for part of an item's price. Active offers are "
+    "public; ended ones are visible to the business's admins and accountants, and to "
+    "those who can see an order that used them."
 )
 class Offer(Node):
-    is_type_of = rows_of(models.Offer)
-    id: strawberry.ID = id_of("Offer")
-    item: str = strawberry.field(description="What can be bought.")
-    description: str | None = strawberry.field(description="What the business says of it.")
+    is_type_of = is_row_of(models.Offer)
+    id: strawberry.ID = id_field("Offer")
+    item: str = strawberry.field(description="Name of the item for sale.")
+    description: str | None = strawberry.field(description="Description written by the business.")
     currents_share_percent: int = strawberry.field(
-        description="Which part of the price currents pay, in percent, 5 to 100. An order keeps the share "
-        "that held when it was made."
+        description="Share of the price payable in currents, from 5 to 100 percent. An order keeps the "
+        "share in force when it was created."
     )
     monthly_limit: int | None = strawberry.field(
-        description="How many redemptions a calendar month allows, in the business's time zone; null is no "
-        "limit."
+        description="Maximum number of redemptions per calendar month, in the business's time zone. Null "
+        "if unlimited."
     )
     is_master: bool = strawberry.field(
-        description="Whether it covers any purchase at the business, within the platform's weekly limit."
+        description="True if the offer covers any purchase at the business, within the platform's weekly "
+        "limit."
     )
-    is_active: bool = strawberry.field(description="Whether it can be redeemed.")
-    is_featured: bool = strawberry.field(description="Whether the platform shows it first.")
-    created_at: datetime = strawberry.field(description="When it was made.")
-    updated_at: datetime = strawberry.field(description="When it last changed.")
+    is_active: bool = strawberry.field(description="True if the offer can be redeemed.")
+    is_featured: bool = strawberry.field(description="True if the platform lists the offer first.")
+    created_at: datetime = strawberry.field(description="When the offer was created.")
+    updated_at: datetime = strawberry.field(description="When the offer was last changed.")
 
-    business = reference(
-        "collective", "business_id", description="The business that makes it.", graphql_type=lazy.BUSINESS
+    business = to_one(
+        Loaders.collective,
+        "business_id",
+        description="The business that makes the offer.",
+        graphql_type=lazy.BUSINESS,
     )
 
-    @strawberry.field(
-        description="How many redemptions the present month still allows; null without a limit."
-    )
+    @strawberry.field(description="Number of redemptions left in the current month. Null if unlimited.")
     async def remaining_this_month(root: Row, info: Info) -> int | None:
-        return await resolve.remaining_this_month(root, info)
+        return await resolve.count_remaining_this_month(root, info)
 
-    redemption_count = reference(
-        "offer.used",
+    redemption_count = to_one(
+        Loaders.redemptions_this_month,
         "id",
-        description="How often it was redeemed in the present month; what was refused, withdrawn or has "
-        "expired is not counted.",
+        description="Number of redemptions in the current month, without rejected, cancelled and expired "
+        "ones.",
         graphql_type=int,
     )
 
@@ -66,31 +70,37 @@ class OfferConnection(Connection[Offer]):
     pass
 
 
-@strawberry.input(description="Which offers to list; all conditions hold at once.")
+@strawberry.input(description="Filter for offers. All given conditions must hold.")
 class OfferFilter:
-    business: CollectiveRef | None = strawberry.field(default=None, description="Of this business.")
+    business: CollectiveRef | None = strawberry.field(
+        default=None, description="Only offers of this business."
+    )
     is_master: bool | None = strawberry.field(
-        default=None, description="True for offers that cover any purchase; false for the others."
+        default=None,
+        description="True for offers that cover any purchase, false for all others. Null for both.",
     )
     is_featured: bool | None = strawberry.field(
-        default=None, description="True for those the platform shows first; false for the others."
+        default=None,
+        description="True for offers that the platform lists first, false for all others. Null for both.",
     )
     is_active: bool | None = strawberry.field(
-        default=True, description="False for ended ones, null for all; ended ones are for the business."
+        default=True,
+        description="True for active offers, false for ended ones, null for both. Ended offers are "
+        "visible to the business.",
     )
     search: str | None = strawberry.field(
-        default=None, description="A part of the item, or of the business's name; at most 100 characters."
+        default=None, description="Part of the item or of the business's name, at most 100 characters."
     )
 
 
-def offer_filter(given: OfferFilter | None) -> tuple[Filter, Ref | None]:
-    """Return which offers are wanted, and of which business."""
-    if given is None:
-        return Filter(), None
-    wanted = Filter(
-        is_master=given.is_master,
-        is_featured=given.is_featured,
-        is_active=given.is_active,
-        search=given.search,
+def to_offer_filter(filter: OfferFilter | None) -> tuple[offers.OfferFilter, CollectiveKey | None]:
+    """Convert the filter of a list of offers, and the reference to their business."""
+    if filter is None:
+        return offers.OfferFilter(), None
+    conditions = offers.OfferFilter(
+        is_master=filter.is_master,
+        is_featured=filter.is_featured,
+        is_active=filter.is_active,
+        search=filter.search,
     )
-    return wanted, ref_or_none(given.business)
+    return conditions, to_optional_key(filter.business)

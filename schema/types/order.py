@@ -1,11 +1,11 @@
-"""Orders: the intent to move money or time, and its history."""
+"""Orders, their items and their history."""
 
 from datetime import datetime
-from typing import Any
 
 import strawberry
 
 import models
+from dataloaders import Loaders
 from resolvers import offers as resolve_offers
 from resolvers import orders as resolve
 from resolvers.context import Info
@@ -20,209 +20,234 @@ from schema.types.enums import (
     PayoutMethodKind,
     RedemptionCap,
 )
-from schema.types.fields import reference, relation
+from schema.types.fields import batched, to_one
 from schema.types.identity import PlatformPolicy
-from schema.types.money import Amount, amount_of
-from schema.types.node import CollectiveRef, Node, id_of, rows_of
+from schema.types.money import Amount, amount_field
+from schema.types.node import CollectiveRef, Node, id_field, is_row_of
 from schema.types.offer import Offer
 from schema.types.payment_method import PaymentMethod, PayoutMethod
+from services.core.money import Money
 
 Row = strawberry.Parent[models.Order]
 
 
-@strawberry.type(description="A step in an order's history; never changed.")
+@strawberry.type(description="A step in an order's history. Never changed.")
 class OrderAction:
-    is_type_of = rows_of(models.OrderAction)
-    type: OrderActionType = strawberry.field(description="What was done.")
-    at: datetime = strawberry.field(description="When.")
-    from_status: OrderStatus | None = strawberry.field(description="The status it left.")
-    to_status: OrderStatus = strawberry.field(description="The status it led to.")
+    is_type_of = is_row_of(models.OrderAction)
+    type: OrderActionType = strawberry.field(description="Kind of step taken.")
+    at: datetime = strawberry.field(description="When the step was taken.")
+    from_status: OrderStatus | None = strawberry.field(
+        description="Order status before this step. Null for the first step."
+    )
+    to_status: OrderStatus = strawberry.field(description="Order status after this step.")
 
-    actor = reference(
-        "collective",
+    actor = to_one(
+        Loaders.collective,
         "actor_id",
-        description="Who did it; null is the server.",
-        graphql_type=lazy.optional(lazy.COLLECTIVE),
+        description="The collective that took the step. Null if the server did.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
-    @relation(description="With which amount.", graphql_type=Amount | None)
-    async def amount(rows: list[models.OrderAction], info: Info) -> Any:
-        return await resolve.amounts(rows, info)
+    @batched(description="Amount requested, approved or refunded in this step.", graphql_type=Amount | None)
+    async def amount(rows: list[models.OrderAction], info: Info) -> list[Money | None]:
+        return await resolve.load_amounts(rows, info)
 
-    @strawberry.field(description="Why; for those concerned.")
+    @strawberry.field(description="Reason given for the step. Visible to those involved in the order.")
     async def reason(root: strawberry.Parent[models.OrderAction], info: Info) -> str | None:
-        return await resolve.reason(root, info)
+        return await resolve.read_reason(root, info)
 
 
 @strawberry.type(description="A line of an expense.")
 class OrderItem:
-    is_type_of = rows_of(models.OrderItem)
-    description: str = strawberry.field(description="What it is for.")
+    is_type_of = is_row_of(models.OrderItem)
+    description: str = strawberry.field(description="Description of the line.")
 
-    @relation(description="Its amount.", graphql_type=Amount | None)
-    async def amount(rows: list[models.OrderItem], info: Info) -> Any:
-        return await resolve.amounts(rows, info)
+    @batched(description="Amount of the line.", graphql_type=Amount | None)
+    async def amount(rows: list[models.OrderItem], info: Info) -> list[Money | None]:
+        return await resolve.load_amounts(rows, info)
 
 
 @strawberry.type(
-    description="The intent to move money or time. Expenses, and what is approved or paid, are public where "
-    "a side is no person; all else is for both sides and their hosts."
+    description="An intent to move money or time. Expenses, and all approved or paid orders, are "
+    "public if one side is not a person; all other orders are visible to both sides and "
+    "their hosts."
 )
 class Order(Node):
-    is_type_of = rows_of(models.Order)
-    id: strawberry.ID = id_of("Order")
-    type: OrderType = strawberry.field(description="What it intends.")
-    status: OrderStatus = strawberry.field(description="Where it stands.")
-    description: str | None = strawberry.field(description="What it is for.")
+    is_type_of = is_row_of(models.Order)
+    id: strawberry.ID = id_field("Order")
+    type: OrderType = strawberry.field(description="Kind of payment that the order intends.")
+    status: OrderStatus = strawberry.field(description="Status of the order.")
+    description: str | None = strawberry.field(description="Purpose of the order.")
     payment_method_kind: PaymentMethodKind | None = strawberry.field(
-        name="paymentMethodType", description="How a donation settles."
+        name="paymentMethodType", description="Kind of payment by which a donation is settled."
     )
     payout_method_kind: PayoutMethodKind | None = strawberry.field(
-        name="payoutMethodType", description="How an expense is paid."
+        name="payoutMethodType", description="Kind of payout by which an expense is paid."
     )
-    fees_payer: FeesPayer | None = strawberry.field(description="Who bears a payout's fee.")
+    fees_payer: FeesPayer | None = strawberry.field(description="Side that bears the payout fee.")
     host_fee_bps: int | None = strawberry.field(
-        description="The receiving host's fee in basis points, as it was when the order was made."
+        description="Fee of the receiving host in basis points, as of the order's creation."
     )
     platform_fee_bps: int = strawberry.field(
-        description="The platform's fee in basis points, as it was when the order was made."
+        description="Platform fee in basis points, as of the order's creation."
     )
-    expires_at: datetime | None = strawberry.field(description="When it expires if nobody decides.")
-    created_at: datetime = strawberry.field(description="When it was made.")
-    updated_at: datetime = strawberry.field(description="When it last changed.")
+    expires_at: datetime | None = strawberry.field(description="When the order expires unless it is decided.")
+    created_at: datetime = strawberry.field(description="When the order was created.")
+    updated_at: datetime = strawberry.field(description="When the order was last changed.")
 
-    starts_at: datetime | None = strawberry.field(description="When the hours began.")
-    ends_at: datetime | None = strawberry.field(description="When the hours ended.")
+    starts_at: datetime | None = strawberry.field(description="When the volunteered hours began.")
+    ends_at: datetime | None = strawberry.field(description="When the volunteered hours ended.")
 
-    addressed_to = reference(
-        "collective",
+    addressed_to = to_one(
+        Loaders.collective,
         "addressed_to_id",
-        description="The one whom a volunteer asks to approve; null asks every ADMIN.",
-        graphql_type=lazy.optional(lazy.USER),
+        description="The user asked to approve the hours. Null if every admin is asked.",
+        graphql_type=lazy.nullable(lazy.USER),
     )
 
-    created_by = reference(
-        "collective", "created_by_id", description="Who made it.", graphql_type=lazy.optional(lazy.USER)
+    created_by = to_one(
+        Loaders.collective,
+        "created_by_id",
+        description="The user who created the order.",
+        graphql_type=lazy.nullable(lazy.USER),
     )
 
-    from_ = reference(
-        "collective", "from_id", name="from", description="The payer.", graphql_type=lazy.COLLECTIVE
+    from_ = to_one(
+        Loaders.collective,
+        "from_id",
+        name="from",
+        description="The paying collective.",
+        graphql_type=lazy.COLLECTIVE,
     )
 
-    to = reference("collective", "to_id", description="The payee.", graphql_type=lazy.COLLECTIVE)
-
-    amount = amount_of("amount", "currency", description="The amount asked for, in the payee's currency.")
-
-    approved_amount = amount_of(
-        "approved_amount", "currency", description="The amount approved.", is_nullable=True
+    to = to_one(
+        Loaders.collective, "to_id", description="The collective to be paid.", graphql_type=lazy.COLLECTIVE
     )
 
-    event = reference(
-        "collective",
+    amount = amount_field("amount", "currency", description="Requested amount, in the payee's currency.")
+
+    approved_amount = amount_field(
+        "approved_amount",
+        "currency",
+        description="Approved amount, in the payee's currency.",
+        is_nullable=True,
+    )
+
+    event = to_one(
+        Loaders.collective,
         "event_id",
-        description="The event it belongs to.",
-        graphql_type=lazy.optional(lazy.EVENT),
+        description="The event that the order belongs to.",
+        graphql_type=lazy.nullable(lazy.EVENT),
     )
 
-    payment_method = reference(
-        "payment_method",
+    payment_method = to_one(
+        Loaders.payment_method,
         "payment_method_id",
-        description="The host's payment method it was made with.",
+        description="The host's payment method used for the order.",
         graphql_type=PaymentMethod | None,
     )
 
-    payout_method = reference(
-        "payout_method",
+    payout_method = to_one(
+        Loaders.payout_method,
         "payout_method_id",
-        description="Where the payee wants to be paid; for its admins and the payer's host.",
+        description="The payee's payout method. Visible to the payee's admins and the payer's host.",
         graphql_type=PayoutMethod | None,
     )
 
-    offer = reference(
-        "order.offer",
+    offer = to_one(
+        Loaders.offer_of_order,
         "offer_id",
-        description="The offer that a redemption takes up.",
+        description="The offer that a redemption uses.",
         graphql_type=Offer | None,
     )
 
     @strawberry.field(
-        description="What a redemption's purchase cost, as the user says; for those concerned.",
+        description="Price of a redemption's purchase, as stated by the user. Visible to those involved "
+        "in the order.",
         graphql_type=Amount | None,
     )
-    async def price(root: Row, info: Info) -> Any:
-        return await resolve_offers.price(root, info)
+    async def price(root: Row, info: Info) -> Money | None:
+        return await resolve_offers.read_price(root, info)
 
     @strawberry.field(
-        description="What it cost, as the business says when it approves; for those concerned.",
+        description="Price of a redemption's purchase, as approved by the business. Visible to those "
+        "involved in the order.",
         graphql_type=Amount | None,
     )
-    async def approved_price(root: Row, info: Info) -> Any:
-        return await resolve_offers.approved_price(root, info)
+    async def approved_price(root: Row, info: Info) -> Money | None:
+        return await resolve_offers.read_approved_price(root, info)
 
     @strawberry.field(
-        description="What the platform pays the user of a redemption in USD, less its fee; for those "
-        "concerned.",
+        description="US dollars that the platform pays the user for a redemption, after its fee. Visible "
+        "to those involved in the order.",
         graphql_type=Amount | None,
     )
-    async def payout(root: Row, info: Info) -> Any:
-        return await resolve_offers.payout(root, info)
+    async def payout(root: Row, info: Info) -> Money | None:
+        return await resolve_offers.read_payout(root, info)
 
     @strawberry.field(
-        description="What the platform keeps of a redemption's dollars; for those concerned.",
+        description="US dollars that the platform keeps from a redemption. Visible to those involved in "
+        "the order.",
         graphql_type=Amount | None,
     )
-    async def payout_fee(root: Row, info: Info) -> Any:
-        return await resolve_offers.payout_fee(root, info)
+    async def payout_fee(root: Row, info: Info) -> Money | None:
+        return await resolve_offers.read_payout_fee(root, info)
 
     @strawberry.field(
-        description="What made a redemption's currents fewer than its price allows; for those concerned, "
-        "else null.",
+        description="Limits that reduced the currents of a redemption. Visible to those involved in the "
+        "order; null for others.",
         graphql_type=list[RedemptionCap] | None,
     )
-    async def caps(root: Row, info: Info) -> Any:
-        row = await resolve_offers.redemption(root, info)
+    async def caps(root: Row, info: Info) -> list[str] | None:
+        row = await resolve_offers.load_redemption(root, info)
         return row.caps if row else None
 
-    @strawberry.field(description="Where a redemption's purchase was made; for those concerned.")
+    @strawberry.field(description="Place of a redemption's purchase. Visible to those involved in the order.")
     async def place(root: Row, info: Info) -> str | None:
-        row = await resolve_offers.redemption(root, info)
+        row = await resolve_offers.load_redemption(root, info)
         return row.place if row else None
 
     @strawberry.field(
-        description="What proves a redemption's purchase, in words; a file stands among `receipts`. For "
-        "those concerned."
+        description="Proof of a redemption's purchase as text; uploaded files are in `receipts`. Visible "
+        "to those involved in the order."
     )
     async def receipt_text(root: Row, info: Info) -> str | None:
-        row = await resolve_offers.redemption(root, info)
+        row = await resolve_offers.load_redemption(root, info)
         return row.receipt_text if row else None
 
-    policy = reference(
-        "policy",
+    policy = to_one(
+        Loaders.policy,
         "policy_id",
-        description="The platform's policy that it keeps; null where none of its figures matters.",
+        description="The platform policy in force when the order was created. Null if the order uses none "
+        "of its figures.",
         graphql_type=PlatformPolicy | None,
     )
 
-    items = reference(
-        "order.items", "id", description="The lines of an expense.", graphql_type=list[OrderItem]
+    items = to_one(
+        Loaders.items_of_order, "id", description="Lines of an expense.", graphql_type=list[OrderItem]
     )
 
-    @strawberry.field(description="References to receipts; for those concerned, else empty.")
+    @strawberry.field(
+        description="References to receipts. Visible to those involved in the order; empty for others."
+    )
     async def receipts(root: Row, info: Info) -> list[str]:
-        return await resolve.receipts(root, info)
+        return await resolve.read_receipts(root, info)
 
-    @strawberry.field(description="A message to those concerned; null for others.")
+    @strawberry.field(description="Message to those involved in the order. Null for others.")
     async def private_message(root: Row, info: Info) -> str | None:
-        return await resolve.private_message(root, info)
+        return await resolve.read_private_message(root, info)
 
-    actions = reference(
-        "order.actions", "id", description="Its history, oldest step first.", graphql_type=list[OrderAction]
+    actions = to_one(
+        Loaders.actions_of_order,
+        "id",
+        description="History of the order, oldest step first.",
+        graphql_type=list[OrderAction],
     )
 
-    transactions = reference(
-        "order.transactions",
+    transactions = to_one(
+        Loaders.transactions_of_order,
         "id",
-        description="What it emitted, oldest first.",
+        description="Transactions that the order produced, oldest first.",
         graphql_type=list[lazy.TRANSACTION],
     )
 
@@ -232,16 +257,26 @@ class OrderConnection(Connection[Order]):
     pass
 
 
-@strawberry.input(description="Which orders to list; all conditions hold at once.")
+@strawberry.input(description="Filter for orders. All given conditions must hold.")
 class OrderFilter:
-    type: list[OrderType] | None = strawberry.field(default=None, description="Of one of these types.")
-    status: list[OrderStatus] | None = strawberry.field(default=None, description="In one of these states.")
-    from_: CollectiveRef | None = strawberry.field(name="from", default=None, description="From this payer.")
-    to: CollectiveRef | None = strawberry.field(default=None, description="To this payee.")
-    event: CollectiveRef | None = strawberry.field(default=None, description="Of hours of this event.")
-    addressed_to: CollectiveRef | None = strawberry.field(
-        default=None, description="Hours that this user is asked to approve."
+    type: list[OrderType] | None = strawberry.field(default=None, description="Only orders of these types.")
+    status: list[OrderStatus] | None = strawberry.field(
+        default=None, description="Only orders with one of these statuses."
     )
-    offer: strawberry.ID | None = strawberry.field(default=None, description="Redemptions of this offer.")
-    created_from: datetime | None = strawberry.field(default=None, description="Made not before this.")
-    created_until: datetime | None = strawberry.field(default=None, description="Made before this.")
+    from_: CollectiveRef | None = strawberry.field(
+        name="from", default=None, description="Only orders of this payer."
+    )
+    to: CollectiveRef | None = strawberry.field(default=None, description="Only orders of this payee.")
+    event: CollectiveRef | None = strawberry.field(default=None, description="Only hours of this event.")
+    addressed_to: CollectiveRef | None = strawberry.field(
+        default=None, description="Only hours that this user is asked to approve."
+    )
+    offer: strawberry.ID | None = strawberry.field(
+        default=None, description="Only redemptions of this offer."
+    )
+    created_from: datetime | None = strawberry.field(
+        default=None, description="Only orders created at or after this time."
+    )
+    created_until: datetime | None = strawberry.field(
+        default=None, description="Only orders created before this time."
+    )

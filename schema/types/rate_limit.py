@@ -1,4 +1,4 @@
-"""What a client may still ask for."""
+"""The cost budget of a client."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,18 +7,20 @@ import strawberry
 from resolvers.context import Info
 
 
-@strawberry.type(description="The points of a user, or of a network address, that operations cost.")
+@strawberry.type(description="Cost budget of a user or network address, in points.")
 class RateLimit:
-    cost: int = strawberry.field(description="What this operation may cost at most.")
-    limit: int = strawberry.field(description="How many points there are at most.")
-    remaining: int = strawberry.field(description="How many are there, this operation's already taken.")
-    used: int = strawberry.field(description="How many are not there.")
-    reset_at: datetime = strawberry.field(description="When all are there, if none is spent.")
+    cost: int = strawberry.field(description="Maximum cost of this operation, in points.")
+    limit: int = strawberry.field(description="Maximum number of points in the budget.")
+    remaining: int = strawberry.field(description="Points left after this operation.")
+    used: int = strawberry.field(description="Points used from the budget.")
+    reset_at: datetime = strawberry.field(
+        description="When the budget is full again if nothing more is used."
+    )
 
 
 @strawberry.type
 class RateLimitQueries:
-    @strawberry.field(description="What you may still ask for; null where nothing is counted.")
+    @strawberry.field(description="Your remaining cost budget. Null if costs are not limited.")
     def rate_limit(self, info: Info) -> RateLimit | None:
         charge = info.context.charge
         if charge is None:

@@ -1,85 +1,73 @@
-"""The orders that lists come in."""
+"""Sort orders of lists."""
 
 from enum import Enum
 from typing import Self
 
-import strawberry
-
+from schema.types.enums import publish_enum
 from services.collectives import directory
 from services.core.pagination import Sort
 from services.offers import offers
 from services.orders import queries
 
 
-@strawberry.enum(description="The order of a list of collectives.")
-class CollectiveOrder(Enum):
-    CREATED_AT_DESC = strawberry.enum_value("CREATED_AT_DESC", description="Newest first.")
-    NAME_ASC = strawberry.enum_value("NAME_ASC", description="By name.")
+class _SortOrder(Enum):
+    """Base of all sort orders, which default to `CREATED_AT_DESC`."""
 
     @classmethod
-    def of(cls, given: Self | None) -> Sort:
-        """Return the order given, or newest first."""
-        return (given or cls.CREATED_AT_DESC).sort
-
-    @property
-    def sort(self) -> Sort:
-        """Return the order as the services take it."""
-        by_name = self is CollectiveOrder.NAME_ASC
-        return directory.BY_NAME if by_name else directory.NEWEST_FIRST
+    def to_sort(cls, choice: Self | None) -> Sort:
+        """Return the chosen sort order for the services, newest first by default."""
+        return _SORTS[choice or cls["CREATED_AT_DESC"]]
 
 
-@strawberry.enum(description="The order of a list of orders.")
-class OrderOrder(Enum):
-    CREATED_AT_DESC = strawberry.enum_value("CREATED_AT_DESC", description="Newest first.")
-    CREATED_AT_ASC = strawberry.enum_value("CREATED_AT_ASC", description="Oldest first.")
+class CollectiveSort(_SortOrder):
+    """Sort order of a list of collectives."""
 
-    @classmethod
-    def of(cls, given: Self | None) -> Sort:
-        """Return the order given, or newest first."""
-        return (given or cls.CREATED_AT_DESC).sort
-
-    @property
-    def sort(self) -> Sort:
-        """Return the order as the services take it."""
-        newest = self is OrderOrder.CREATED_AT_DESC
-        return queries.ORDERS_NEWEST if newest else queries.ORDERS_OLDEST
+    CREATED_AT_DESC = "CREATED_AT_DESC"
+    """Newest collectives first."""
+    NAME_ASC = "NAME_ASC"
+    """Alphabetically by name."""
 
 
-@strawberry.enum(description="The order of a list of transactions.")
-class TransactionOrder(Enum):
-    CREATED_AT_DESC = strawberry.enum_value("CREATED_AT_DESC", description="Newest first.")
-    CREATED_AT_ASC = strawberry.enum_value("CREATED_AT_ASC", description="Oldest first.")
+class OrderSort(_SortOrder):
+    """Sort order of a list of orders."""
 
-    @classmethod
-    def of(cls, given: Self | None) -> Sort:
-        """Return the order given, or newest first."""
-        return (given or cls.CREATED_AT_DESC).sort
-
-    @property
-    def sort(self) -> Sort:
-        """Return the order as the services take it."""
-        newest = self is TransactionOrder.CREATED_AT_DESC
-        return queries.TRANSACTIONS_NEWEST if newest else queries.TRANSACTIONS_OLDEST
+    CREATED_AT_DESC = "CREATED_AT_DESC"
+    """Newest orders first."""
+    CREATED_AT_ASC = "CREATED_AT_ASC"
+    """Oldest orders first."""
 
 
-@strawberry.enum(description="The order of a list of offers.")
-class OfferOrder(Enum):
-    CREATED_AT_DESC = strawberry.enum_value("CREATED_AT_DESC", description="Newest first.")
-    CREATED_AT_ASC = strawberry.enum_value("CREATED_AT_ASC", description="Oldest first.")
-    FEATURED_FIRST = strawberry.enum_value(
-        "FEATURED_FIRST", description="Those that the platform shows first, then the others; newest first."
-    )
+class TransactionSort(_SortOrder):
+    """Sort order of a list of transactions."""
 
-    @classmethod
-    def of(cls, given: Self | None) -> Sort:
-        """Return the order given, or newest first."""
-        return (given or cls.CREATED_AT_DESC).sort
+    CREATED_AT_DESC = "CREATED_AT_DESC"
+    """Newest transactions first."""
+    CREATED_AT_ASC = "CREATED_AT_ASC"
+    """Oldest transactions first."""
 
-    @property
-    def sort(self) -> Sort:
-        """Return the order as the services take it."""
-        return {
-            OfferOrder.CREATED_AT_DESC: offers.NEWEST,
-            OfferOrder.CREATED_AT_ASC: offers.OLDEST,
-            OfferOrder.FEATURED_FIRST: offers.FEATURED_FIRST,
-        }[self]
+
+class OfferSort(_SortOrder):
+    """Sort order of a list of offers."""
+
+    CREATED_AT_DESC = "CREATED_AT_DESC"
+    """Newest offers first."""
+    CREATED_AT_ASC = "CREATED_AT_ASC"
+    """Oldest offers first."""
+    FEATURED_FIRST = "FEATURED_FIRST"
+    """Featured offers first, then all others; newest first within both."""
+
+
+_SORTS: dict[Enum, Sort] = {
+    CollectiveSort.CREATED_AT_DESC: directory.NEWEST_FIRST,
+    CollectiveSort.NAME_ASC: directory.BY_NAME,
+    OrderSort.CREATED_AT_DESC: queries.ORDERS_NEWEST,
+    OrderSort.CREATED_AT_ASC: queries.ORDERS_OLDEST,
+    TransactionSort.CREATED_AT_DESC: queries.TRANSACTIONS_NEWEST,
+    TransactionSort.CREATED_AT_ASC: queries.TRANSACTIONS_OLDEST,
+    OfferSort.CREATED_AT_DESC: offers.NEWEST,
+    OfferSort.CREATED_AT_ASC: offers.OLDEST,
+    OfferSort.FEATURED_FIRST: offers.FEATURED_FIRST,
+}
+
+for _sort_order in (CollectiveSort, OrderSort, TransactionSort, OfferSort):
+    publish_enum(_sort_order)

@@ -1,167 +1,174 @@
-"""Transactions: what moved, on each side."""
+"""Transactions, with the amounts of each side."""
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 import strawberry
 
 import models
+from dataloaders import Loaders
 from schema.types import lazy
 from schema.types.connection import Connection
 from schema.types.enums import TransactionKind
-from schema.types.fields import derived, reference
+from schema.types.fields import computed, to_one
 from schema.types.ledger import Posting
-from schema.types.money import amount_of
-from schema.types.node import CollectiveRef, Node, id_of, rows_of
+from schema.types.money import amount_field
+from schema.types.node import CollectiveRef, Node, id_field, is_row_of
 from schema.types.payment_method import PaymentMethod
 from services.core import public_ids
 from services.sql_json.shape import Column, PublicId
 
 Row = strawberry.Parent[models.Transaction]
-_IN_HOST = "In the receiving host's currency; of a payout, in the paying host's."
+_IN_HOST = "In the currency of the receiving host; for a payout, of the paying host."
 
 
 @strawberry.type(
-    description="Value moved, seen from both sides, with fees and rates. Never changed; a refund is a "
-    "transaction of its own with every amount negated."
+    description="A movement of value, recorded from both sides with fees and exchange rates. Never "
+    "changed; a refund is a separate transaction with all amounts negated."
 )
 class Transaction(Node):
-    is_type_of = rows_of(models.Transaction)
-    id: strawberry.ID = id_of("Transaction")
-    kind: TransactionKind = strawberry.field(description="Why it moved.")
-    description: str | None = strawberry.field(description="The order's words.")
+    is_type_of = is_row_of(models.Transaction)
+    id: strawberry.ID = id_field("Transaction")
+    kind: TransactionKind = strawberry.field(description="Kind of movement recorded.")
+    description: str | None = strawberry.field(description="Description of the order.")
     fx_rate: Decimal = strawberry.field(
-        description="From the order's currency to that of the fees, when it was posted."
+        description="Exchange rate from the order's currency to that of the fees, at the time of posting."
     )
     from_host_fx_rate: Decimal | None = strawberry.field(
-        description="From the order's currency to that of the paying host."
+        description="Exchange rate from the order's currency to that of the paying host."
     )
     from_collective_fx_rate: Decimal | None = strawberry.field(
-        description="From the order's currency to that of the payer."
+        description="Exchange rate from the order's currency to that of the payer."
     )
 
-    @derived(
+    @computed(
         "at",
-        shown=Column("moment", "at"),
-        description="When it counts; imported history keeps its original time.",
+        shape=Column("timestamp", "at"),
+        description="Effective time. Imported transactions keep their original time.",
     )
     def created_at(root: Row) -> datetime:
         return root.at
 
-    @derived("created_at", shown=Column("moment", "created_at"), description="When it was written here.")
+    @computed(
+        "created_at",
+        shape=Column("timestamp", "created_at"),
+        description="When the transaction was recorded on this server.",
+    )
     def recorded_at(root: Row) -> datetime:
         return root.created_at
 
-    @derived(
+    @computed(
         "group_id",
-        shown=PublicId("Group", "group_id"),
-        description="Ties the transactions of one event.",
+        shape=PublicId("Group", "group_id"),
+        description="ID shared by all transactions that belong together.",
         graphql_type=strawberry.ID,
     )
-    def group(root: Row) -> Any:
+    def group(root: Row) -> str:
         return public_ids.encode("Group", root.group_id)
 
-    order = reference(
-        "order",
+    order = to_one(
+        Loaders.order,
         "order_id",
-        description="The order that it settles, if you may see it.",
-        graphql_type=lazy.optional(lazy.ORDER),
+        description="The order that the transaction settles. Null if you may not see it.",
+        graphql_type=lazy.nullable(lazy.ORDER),
     )
 
-    refund_of = reference(
-        "transaction",
+    refund_of = to_one(
+        Loaders.transaction,
         "refund_of_id",
-        description="What it gives back.",
-        graphql_type=lazy.optional(lazy.TRANSACTION),
+        description="The transaction that this one refunds.",
+        graphql_type=lazy.nullable(lazy.TRANSACTION),
     )
 
-    refunded_by = reference(
-        "transaction.refunds",
+    refunded_by = to_one(
+        Loaders.refunds_of_transaction,
         "id",
-        description="What gave it back, in parts or whole; oldest first.",
+        description="Full or partial refunds of this transaction, oldest first.",
         graphql_type=list[lazy.TRANSACTION],
     )
 
-    from_collective = reference(
-        "collective",
+    from_collective = to_one(
+        Loaders.collective,
         "from_collective_id",
-        description="The payer; null where it is not known.",
-        graphql_type=lazy.optional(lazy.COLLECTIVE),
+        description="The paying collective. Null if unknown.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
-    to_collective = reference(
-        "collective",
+    to_collective = to_one(
+        Loaders.collective,
         "to_collective_id",
-        description="The payee; null is outside.",
-        graphql_type=lazy.optional(lazy.COLLECTIVE),
+        description="The paid collective. Null if the money left the platform.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
-    from_host = reference(
-        "collective",
+    from_host = to_one(
+        Loaders.collective,
         "from_host_id",
-        description="The payer's host; null where the money came from outside.",
-        graphql_type=lazy.optional(lazy.COLLECTIVE),
+        description="Host of the payer. Null if the money came from outside.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
-    to_host = reference(
-        "collective",
+    to_host = to_one(
+        Loaders.collective,
         "to_host_id",
-        description="The payee's host; null where the money went outside.",
-        graphql_type=lazy.optional(lazy.COLLECTIVE),
+        description="Host of the payee. Null if the money left the platform.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
-    payment_method = reference(
-        "payment_method",
+    payment_method = to_one(
+        Loaders.payment_method,
         "payment_method_id",
-        description="How it was paid.",
+        description="The payment method used.",
         graphql_type=PaymentMethod | None,
     )
 
-    amount = amount_of("amount", "currency", description="The order's amount, in the payee's currency.")
+    amount = amount_field("amount", "currency", description="Amount of the order, in the payee's currency.")
 
-    from_collective_amount = amount_of(
+    from_collective_amount = amount_field(
         "from_collective_amount",
         "from_collective_currency",
-        description="What it did to the payer's balance, in its currency; null from outside.",
+        description="Change of the payer's balance, in the payer's currency. Null if the money came from "
+        "outside.",
         is_nullable=True,
     )
 
-    from_host_amount = amount_of(
+    from_host_amount = amount_field(
         "from_host_amount",
         "from_host_currency",
-        description="What it did to the paying host, in its currency; null from outside.",
+        description="Change on the paying host's side, in its currency. Null if the money came from outside.",
         is_nullable=True,
     )
 
-    to_host_amount = amount_of(
+    to_host_amount = amount_field(
         "to_host_amount",
         "host_currency",
-        description=f"The amount less processor and platform fee. {_IN_HOST}",
+        description=f"Amount after the processor fee and the platform fee. {_IN_HOST}",
     )
 
-    to_collective_amount = amount_of(
-        "to_collective_amount", "currency", description="What the payee received, in the order's currency."
+    to_collective_amount = amount_field(
+        "to_collective_amount",
+        "currency",
+        description="Amount that the payee received, in the order's currency.",
     )
 
-    payment_processor_fee_in_host_currency = amount_of(
+    payment_processor_fee_in_host_currency = amount_field(
         "payment_processor_fee",
         "host_currency",
-        description=f"What the payment's or payout's processor took. {_IN_HOST}",
+        description=f"Fee of the payment or payout processor. {_IN_HOST}",
     )
 
-    host_fee_in_host_currency = amount_of(
-        "host_fee", "host_currency", description=f"What the payee's host took. {_IN_HOST}"
+    host_fee_in_host_currency = amount_field(
+        "host_fee", "host_currency", description=f"Fee of the payee's host. {_IN_HOST}"
     )
 
-    platform_fee_in_host_currency = amount_of(
-        "platform_fee", "host_currency", description=f"What the platform took. {_IN_HOST}"
+    platform_fee_in_host_currency = amount_field(
+        "platform_fee", "host_currency", description=f"Fee of the platform. {_IN_HOST}"
     )
 
-    postings = reference(
-        "transaction.postings",
+    postings = to_one(
+        Loaders.postings_of_transaction,
         "id",
-        description="Its lines on the accounts that you may see: all but other people's.",
+        description="Postings to accounts that you may see. Accounts of other people are left out.",
         graphql_type=list[Posting],
     )
 
@@ -171,12 +178,24 @@ class TransactionConnection(Connection[Transaction]):
     pass
 
 
-@strawberry.input(description="Which transactions to list; all conditions hold at once.")
+@strawberry.input(description="Filter for transactions. All given conditions must hold.")
 class TransactionFilter:
-    kind: list[TransactionKind] | None = strawberry.field(default=None, description="Of one of these kinds.")
-    from_: CollectiveRef | None = strawberry.field(name="from", default=None, description="From this payer.")
-    to: CollectiveRef | None = strawberry.field(default=None, description="To this payee.")
-    order: strawberry.ID | None = strawberry.field(default=None, description="Of this order.")
-    group: strawberry.ID | None = strawberry.field(default=None, description="Of this event.")
-    at_from: datetime | None = strawberry.field(default=None, description="Not before this.")
-    at_until: datetime | None = strawberry.field(default=None, description="Before this.")
+    kind: list[TransactionKind] | None = strawberry.field(
+        default=None, description="Only transactions of these kinds."
+    )
+    from_: CollectiveRef | None = strawberry.field(
+        name="from", default=None, description="Only transactions of this payer."
+    )
+    to: CollectiveRef | None = strawberry.field(default=None, description="Only transactions of this payee.")
+    order: strawberry.ID | None = strawberry.field(
+        default=None, description="Only transactions of the order with this ID."
+    )
+    group: strawberry.ID | None = strawberry.field(
+        default=None, description="Only transactions with this group ID."
+    )
+    at_from: datetime | None = strawberry.field(
+        default=None, description="Only transactions at or after this time."
+    )
+    at_until: datetime | None = strawberry.field(
+        default=None, description="Only transactions before this time."
+    )

@@ -1,4 +1,4 @@
-"""Who is asking: from a bearer token to a user with open roles."""
+"""The actor of an operation: the user of a bearer token, with the user's open roles."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -18,14 +18,14 @@ from services.core.errors import Unauthenticated
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """The viewer of an operation; without a user, anonymous."""
+    """The viewer of an operation; anonymous without a user."""
 
     user: Collective | None = None
     token_id: UUID | None = None
     expires_at: datetime | None = None
-    """When the token ends."""
+    """Expiry of the token."""
     scopes: frozenset[str] | None = None
-    """What an access token allows; None allows everything."""
+    """Scopes of an access token; None for a session, which allows everything."""
     roles: dict[UUID, frozenset[str]] = field(default_factory=dict)
     """Open roles by collective."""
     platform_id: UUID | None = None
@@ -33,60 +33,59 @@ class Actor:
 
     @property
     def kind(self) -> str:
-        """Which form the predicates of visibility have: nobody's, a person's, or a reader's of everything."""
+        """Form that the visibility predicates take for the actor: anonymous, person or platform."""
         if self.user is None:
             return "anonymous"
         return "platform" if self.is_platform_accountant else "person"
 
     @property
     def id(self) -> UUID | None:
-        """The user's collective."""
+        """Id of the user's collective."""
         return self.user.id if self.user else None
 
-    def holds(self, collective: Collective | None, *roles: MemberRole) -> bool:
-        """Whether the user is the collective, or has one of the roles in it or in an event's parent."""
+    def has_role_in(self, collective: Collective | None, *roles: MemberRole) -> bool:
+        """True if the user is the collective, or has one of the roles in it or in an event's parent."""
         if collective is None or self.user is None:
             return False
         if collective.id == self.user.id:
             return True
-        held = self.roles.get(collective.id, frozenset())
+        user_roles = self.roles.get(collective.id, frozenset())
         if collective.type == CollectiveType.EVENT and collective.parent_id is not None:
-            held |= self.roles.get(collective.parent_id, frozenset())
-        return not held.isdisjoint(roles)
+            user_roles |= self.roles.get(collective.parent_id, frozenset())
+        return not user_roles.isdisjoint(roles)
 
     def is_admin(self, collective: Collective | None) -> bool:
-        """Whether the user acts for the collective."""
-        return self.holds(collective, MemberRole.ADMIN)
+        """True if the user may act for the collective."""
+        return self.has_role_in(collective, MemberRole.ADMIN)
 
-    def gains(self, collective_id: UUID, role: MemberRole) -> None:
-        """Note a role that the operation itself gave the user, for the fields that follow."""
-        held = self.roles.get(collective_id, frozenset())
-        self.roles[collective_id] = held | {role}
+    def grant(self, collective_id: UUID, role: MemberRole) -> None:
+        """Add a role that this operation gave the user, so that fields resolved later see it."""
+        self.roles[collective_id] = self.roles.get(collective_id, frozenset()) | {role}
 
-    def loses(self, collective_id: UUID, role: MemberRole) -> None:
-        """Note a role that the operation itself ended, for the fields that follow."""
-        held = self.roles.pop(collective_id, frozenset()) - {role}
-        if held:  # who has no role left is no member, and sees as one who never was
-            self.roles[collective_id] = held
+    def revoke(self, collective_id: UUID, role: MemberRole) -> None:
+        """Remove a role that this operation ended, so that fields resolved later do not see it."""
+        remaining = self.roles.pop(collective_id, frozenset()) - {role}
+        if remaining:  # a key without roles would still count as a membership in `visibility`
+            self.roles[collective_id] = remaining
 
-    def with_role(self, *roles: MemberRole) -> list[UUID]:
-        """Return the collectives in which the user has one of the roles, the user itself first."""
+    def collective_ids_with_role(self, *roles: MemberRole) -> list[UUID]:
+        """Return the ids of collectives with one of the roles of the user, the user's own id first."""
         if self.user is None:
             return []
         return [self.user.id] + [
-            collective for collective, held in self.roles.items() if not held.isdisjoint(roles)
+            collective_id for collective_id, held in self.roles.items() if not held.isdisjoint(roles)
         ]
 
     @property
     def is_platform_admin(self) -> bool:
-        """Whether the user acts for the platform."""
+        """True if the user is an ADMIN of the platform."""
         return self.platform_id is not None and MemberRole.ADMIN in self.roles.get(
             self.platform_id, frozenset()
         )
 
     @property
     def is_platform_accountant(self) -> bool:
-        """Whether the user may read everything: an ADMIN or ACCOUNTANT of the platform."""
+        """True if the user may read everything, as an ADMIN or ACCOUNTANT of the platform."""
         return self.platform_id is not None and not self.roles.get(self.platform_id, frozenset()).isdisjoint(
             {MemberRole.ADMIN, MemberRole.ACCOUNTANT}
         )
@@ -95,13 +94,13 @@ class Actor:
 ANONYMOUS = Actor()
 
 
-def token_hash(token: str) -> bytes:
-    """Return what is stored of a token. Its 256 random bits need no salt."""
+def hash_token(token: str) -> bytes:
+    """Return the hash under which a token is stored; its 256 random bits need no salt."""
     return hashlib.sha256(token.encode()).digest()
 
 
-def latest_fee_bps() -> ScalarSelect[int]:
-    """Return the scalar subquery of the platform's fee now."""
+def select_platform_fee_bps() -> ScalarSelect[int]:
+    """Build the scalar subquery of the platform's current fee."""
     return (
         select(col(PlatformPolicy.platform_fee_bps))
         .where(col(PlatformPolicy.valid_from) <= func.now())
@@ -111,7 +110,7 @@ def latest_fee_bps() -> ScalarSelect[int]:
     )
 
 
-def _by_token() -> Select[Any]:
+def _select_by_token() -> Select[Any]:
     open_roles = (
         select(
             func.array_agg(aggregate_order_by(col(Member.collective_id), col(Member.id))).label("ids"),
@@ -122,45 +121,45 @@ def _by_token() -> Select[Any]:
     )
     platform = select(col(Collective.id)).where(col(Collective.is_platform)).correlate(None).scalar_subquery()
     return (
-        select(Collective, Token, open_roles.c.ids, open_roles.c.roles, platform, latest_fee_bps())
+        select(Collective, Token, open_roles.c.ids, open_roles.c.roles, platform, select_platform_fee_bps())
         .join(Token, col(Token.user_id) == Collective.id)
         .join(open_roles, onclause=true())
         .where(
             col(Token.token_hash) == bindparam("token_hash"),
             col(Token.revoked_at).is_(None),
-            col(Token.expires_at) > bindparam("moment"),
+            col(Token.expires_at) > bindparam("now"),
         )
     )
 
 
-# Made once: every request runs it, and putting it together took longer than the database needs.
-_BY_TOKEN = _by_token()
+# Built once at import: every signed-in request runs it, and building it took longer than running it.
+_ACTOR_BY_TOKEN = _select_by_token()
 
 
 async def load(session: AsyncSession, *, token: str) -> Actor:
-    """Return the actor of a bearer token, in one statement.
+    """Load the actor of a bearer token, in one statement.
 
     Raises:
         Unauthenticated: the token is unknown, expired or revoked.
     """
-    found = await session.execute(_BY_TOKEN, {"token_hash": token_hash(token), "moment": now()})
-    row = found.one_or_none()
+    result = await session.execute(_ACTOR_BY_TOKEN, {"token_hash": hash_token(token), "now": now()})
+    row = result.one_or_none()
     if row is None:
-        raise Unauthenticated("The token is not valid; sign in again")
-    user, stored, ids, roles, platform_id, fee_bps = row
+        raise Unauthenticated("The token is not valid; sign in again.")
+    user, token_row, ids, roles, platform_id, fee_bps = row
     return Actor(
         user=user,
-        token_id=stored.id,
-        expires_at=stored.expires_at,
-        scopes=None if stored.kind == TokenKind.SESSION else frozenset(stored.scopes),
-        roles=_by_collective(ids or [], roles or []),
+        token_id=token_row.id,
+        expires_at=token_row.expires_at,
+        scopes=None if token_row.kind == TokenKind.SESSION else frozenset(token_row.scopes),
+        roles=_group_roles(ids or [], roles or []),
         platform_id=platform_id,
         platform_fee_bps=fee_bps or 0,
     )
 
 
-def _by_collective(ids: list[UUID], roles: list[str]) -> dict[UUID, frozenset[str]]:
-    held: dict[UUID, set[str]] = {}
+def _group_roles(ids: list[UUID], roles: list[str]) -> dict[UUID, frozenset[str]]:
+    roles_by_id: dict[UUID, set[str]] = {}
     for collective_id, role in zip(ids, roles, strict=True):
-        held.setdefault(collective_id, set()).add(role)
-    return {collective_id: frozenset(names) for collective_id, names in held.items()}
+        roles_by_id.setdefault(collective_id, set()).add(role)
+    return {collective_id: frozenset(names) for collective_id, names in roles_by_id.items()}

@@ -1,4 +1,4 @@
-"""Counting tries in windows, in the database, so that it holds over all server processes."""
+"""Limits on attempts per time window, counted in the database for all processes together."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -10,9 +10,9 @@ from sqlmodel import col
 
 from models import Throttle, now
 
-WINDOW = timedelta(minutes=15)
-PER_ACCOUNT = 10
-PER_ADDRESS = 100
+SIGN_IN_WINDOW = timedelta(minutes=15)
+SIGN_INS_PER_ACCOUNT = 10
+SIGN_INS_PER_ADDRESS = 100
 DAY = timedelta(days=1)
 UPLOADS_PER_DAY = 100
 NOMINATIONS_PER_USER = 10
@@ -23,75 +23,78 @@ SIGN_UPS_PER_ACCOUNT = 5
 SIGN_UPS_PER_ADDRESS = 20
 
 
-async def count_sign_in(session: AsyncSession, *, email: str, address: str) -> bool:
-    """Count a try of an account and of a network address; to be committed whatever comes of it.
+async def consume_sign_in_attempt(session: AsyncSession, *, email: str, address: str) -> bool:
+    """Count a sign-in attempt; return False if a limit is exceeded.
 
-    Returns whether it is one of the first 10 of the account and 100 of the address within 15 minutes.
+    The limits are 10 attempts per account and 100 per address within 15 minutes. The caller commits whether
+    or not the sign-in succeeds.
     """
     account = email.strip().lower().replace("\x00", "")[:254]
     account_key, address_key = f"sign-in:account:{account}", f"sign-in:address:{address}"
-    tried = await _count(session, [account_key, address_key], window=WINDOW)
-    return tried[account_key] <= PER_ACCOUNT and tried[address_key] <= PER_ADDRESS
+    attempts = await _consume(session, [account_key, address_key], window=SIGN_IN_WINDOW)
+    return attempts[account_key] <= SIGN_INS_PER_ACCOUNT and attempts[address_key] <= SIGN_INS_PER_ADDRESS
 
 
-async def count_sign_up(session: AsyncSession, *, email: str, address: str) -> bool:
-    """Count a mail that a network address asks for; to be committed whatever comes of it.
+async def consume_sign_up_attempt(session: AsyncSession, *, email: str, address: str) -> bool:
+    """Count a requested sign-up mail; return False if a limit is exceeded.
 
-    `email` is as `addresses.checked_email` returns it. An empty network address is this process, which is
-    not counted. Returns whether it is one of the first 5 to the email address and 20 of the network address
-    within an hour.
+    The limits are 5 mails per email address and 20 per network address within an hour. An empty network
+    address stands for this process and is not counted. The email address must be normalized. The caller
+    commits whether or not the sign-up succeeds.
     """
-    return await _count_mail(session, "sign-up", email=email, address=address)
+    return await _consume_mail(session, "sign-up", email=email, address=address)
 
 
-async def count_password_reset(session: AsyncSession, *, email: str, address: str) -> bool:
-    """Count a mail with a token for a new password, by the limits of `count_sign_up` but apart from it."""
-    return await _count_mail(session, "password-reset", email=email, address=address)
+async def consume_password_reset_attempt(session: AsyncSession, *, email: str, address: str) -> bool:
+    """Count a password-reset mail: same limits as `consume_sign_up_attempt`, counted separately."""
+    return await _consume_mail(session, "password-reset", email=email, address=address)
 
 
-async def _count_mail(session: AsyncSession, what: str, *, email: str, address: str) -> bool:
-    account_key, address_key = f"{what}:account:{email}", f"{what}:address:{address}"
+async def _consume_mail(session: AsyncSession, purpose: str, *, email: str, address: str) -> bool:
+    account_key, address_key = f"{purpose}:account:{email}", f"{purpose}:address:{address}"
     keys = [account_key, address_key] if address else [account_key]
-    tried = await _count(session, keys, window=SIGN_UP_WINDOW)
-    return tried[account_key] <= SIGN_UPS_PER_ACCOUNT and tried.get(address_key, 0) <= SIGN_UPS_PER_ADDRESS
+    attempts = await _consume(session, keys, window=SIGN_UP_WINDOW)
+    return (
+        attempts[account_key] <= SIGN_UPS_PER_ACCOUNT and attempts.get(address_key, 0) <= SIGN_UPS_PER_ADDRESS
+    )
 
 
-async def count_upload(session: AsyncSession, *, user_id: UUID) -> bool:
-    """Count a file that a user sends; return whether it is one of the first 100 within a day."""
+async def consume_upload(session: AsyncSession, *, user_id: UUID) -> bool:
+    """Count a file uploaded by a user; return False after 100 within a day."""
     key = f"upload:{user_id}"
-    return (await _count(session, [key], window=DAY))[key] <= UPLOADS_PER_DAY
+    return (await _consume(session, [key], window=DAY))[key] <= UPLOADS_PER_DAY
 
 
-async def count_nomination(session: AsyncSession, *, user_id: UUID, email: str) -> bool:
-    """Count a mail that a user has sent to somebody who is not here.
+async def consume_nomination(session: AsyncSession, *, user_id: UUID, email: str) -> bool:
+    """Count a mail to a nonprofit without an account; return False if a limit is exceeded.
 
-    `email` is as `addresses.checked_email` returns it. Returns whether it is one of the user's first 10, and
-    of the address's first 3, within a day.
+    The limits are 10 mails per user and 3 per email address within a day. The email address must be
+    normalized.
     """
     user_key, account_key = f"nomination:user:{user_id}", f"nomination:account:{email}"
-    tried = await _count(session, [user_key, account_key], window=DAY)
-    return tried[user_key] <= NOMINATIONS_PER_USER and tried[account_key] <= NOMINATIONS_PER_ACCOUNT
+    attempts = await _consume(session, [user_key, account_key], window=DAY)
+    return attempts[user_key] <= NOMINATIONS_PER_USER and attempts[account_key] <= NOMINATIONS_PER_ACCOUNT
 
 
-async def count_message(session: AsyncSession, *, user_id: UUID) -> bool:
-    """Count a message that a user sends about an event; return whether it is of the first 50 within a day."""
+async def consume_message(session: AsyncSession, *, user_id: UUID) -> bool:
+    """Count a message that a user sends about an event; return False after 50 within a day."""
     key = f"message:{user_id}"
-    return (await _count(session, [key], window=DAY))[key] <= MESSAGES_PER_DAY
+    return (await _consume(session, [key], window=DAY))[key] <= MESSAGES_PER_DAY
 
 
-async def _count(session: AsyncSession, keys: list[str], *, window: timedelta) -> dict[str, int]:
+async def _consume(session: AsyncSession, keys: list[str], *, window: timedelta) -> dict[str, int]:
     counts = {}
-    for key in sorted(keys):
-        started = insert(Throttle).values(key=key, attempts=1, window_ends_at=now() + window)
-        over = col(Throttle.window_ends_at) <= now()
-        counted = started.on_conflict_do_update(
+    for key in sorted(keys):  # in one order everywhere, so that two attempts cannot deadlock
+        first = insert(Throttle).values(key=key, attempts=1, window_ends_at=now() + window)
+        is_over = col(Throttle.window_ends_at) <= now()
+        statement = first.on_conflict_do_update(
             index_elements=["key"],
             set_={
-                "attempts": case((over, 1), else_=col(Throttle.attempts) + 1),
+                "attempts": case((is_over, 1), else_=col(Throttle.attempts) + 1),
                 "window_ends_at": case(
-                    (over, started.excluded.window_ends_at), else_=col(Throttle.window_ends_at)
+                    (is_over, first.excluded.window_ends_at), else_=col(Throttle.window_ends_at)
                 ),
             },
         ).returning(col(Throttle.attempts))
-        counts[key] = (await session.execute(counted)).scalar_one()
+        counts[key] = (await session.execute(statement)).scalar_one()
     return counts

@@ -1,4 +1,4 @@
-"""From what a client names to rows: collectives by id or slug, with their hosts, in one statement."""
+"""Loading of the collectives that a client refers to by id or slug, with their hosts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,56 +18,62 @@ from services.core.party import Party
 
 
 @dataclass(frozen=True)
-class Ref:
-    """A collective by public id or by slug; exactly one."""
+class CollectiveKey:
+    """Reference to a collective, by either public id or slug."""
 
     id: str | None = None
     slug: str | None = None
 
 
-# Made once: an alias copies every column of its table, which took longer than the statement itself.
+# Built once at import: creating an alias copies every column, which cost more than the query.
 _HOST = aliased(Collective, name="host")
 
 
-async def resolve(session: AsyncSession, actor: Actor, refs: Mapping[str, Ref]) -> dict[str, Party]:
-    """Return each named collective with its host, keyed by the input field; one statement.
+async def resolve(session: AsyncSession, actor: Actor, refs: Mapping[str, CollectiveKey]) -> dict[str, Party]:
+    """Load the referenced collectives with their hosts, keyed by input field, in one statement.
 
-    A slug that a collective had before leads to it.
+    A former slug of a collective still refers to it.
 
     Raises:
-        Invalid: an id is of another type.
-        NotFound: there is none, or the actor may not see it.
+        Invalid: an id is malformed or of another type, or a slug is empty.
+        NotFound: a collective does not exist, or the actor may not see it.
     """
-    wanted = {name: key_of(name, ref) for name, ref in refs.items()}
-    found = await _found(session, actor, list(wanted.values()))
-    missing = [name for name, key in wanted.items() if key not in found]
+    keys = {name: ref_key(name, ref) for name, ref in refs.items()}
+    parties = await _load_visible(session, actor, list(keys.values()))
+    missing = [name for name, key in keys.items() if key not in parties]
     if missing:
-        raise NotFound("There is no such collective", path=["input", missing[0]])
-    return {name: found[key] for name, key in wanted.items()}
+        raise NotFound("There is no such collective.", field=missing[0])
+    return {name: parties[key] for name, key in keys.items()}
 
 
-async def resolve_each(
-    session: AsyncSession, actor: Actor, refs: Sequence[Ref], *, name: str
+async def resolve_many(
+    session: AsyncSession, actor: Actor, refs: Sequence[CollectiveKey], *, name: str
 ) -> list[Party | Problem]:
-    """Return each of a list's collectives with its host, or why not, in their order; one statement."""
+    """Load the listed collectives with their hosts, or the problem of each, in one statement.
+
+    Order: that of `refs`.
+    """
     keys: list[UUID | str | Problem] = []
     for i, ref in enumerate(refs):
         try:
-            keys.append(key_of(name, ref))
+            keys.append(ref_key(name, ref))
         except Invalid as problem:
-            keys.append(Invalid(problem.message, path=["input", name, str(i)]))
-    found = await _found(session, actor, [key for key in keys if not isinstance(key, Problem)])
+            keys.append(Invalid(problem.message, field=f"{name}.{i}"))
+    parties = await _load_visible(session, actor, [key for key in keys if not isinstance(key, Problem)])
     return [
-        key if isinstance(key, Problem) else found.get(key) or _missing(name, i) for i, key in enumerate(keys)
+        key if isinstance(key, Problem) else parties.get(key) or _not_found(name, i)
+        for i, key in enumerate(keys)
     ]
 
 
-def _missing(name: str, place: int) -> NotFound:
-    return NotFound("There is no such collective", path=["input", name, str(place)])
+def _not_found(name: str, index: int) -> NotFound:
+    return NotFound("There is no such collective.", field=f"{name}.{index}")
 
 
-async def _found(session: AsyncSession, actor: Actor, keys: Sequence[UUID | str]) -> dict[UUID | str, Party]:
-    """Return those that there are and the actor may see, by id and by slug; one statement."""
+async def _load_visible(
+    session: AsyncSession, actor: Actor, keys: Sequence[UUID | str]
+) -> dict[UUID | str, Party]:
+    """Load the visible collectives of these keys, by id and by slug, in one statement."""
     row_ids = [key for key in keys if isinstance(key, UUID)]
     slugs = [key for key in keys if isinstance(key, str)]
     statement = (
@@ -83,48 +89,50 @@ async def _found(session: AsyncSession, actor: Actor, keys: Sequence[UUID | str]
                 col(Collective.slug).in_(slugs),
                 col(SlugRedirect.slug).is_not(None),
             ),
-            visibility.of_collective(actor),
+            visibility.collective_is_visible(actor),
         )
     )
-    found: dict[UUID | str, Party] = {}
-    for collective, its_host, old_slug in (await session.execute(statement)).all():
-        approved = collective.host_approved_at is not None
-        party = Party(collective, its_host if approved else None)
-        found |= {collective.id: party, collective.slug: party}
+    parties: dict[UUID | str, Party] = {}
+    for collective, host, old_slug in (await session.execute(statement)).all():
+        is_hosted = collective.host_approved_at is not None
+        party = Party(collective, host if is_hosted else None)
+        parties |= {collective.id: party, collective.slug: party}
         if old_slug is not None:
-            found.setdefault(old_slug, party)
-    return found
+            parties.setdefault(old_slug, party)
+    return parties
 
 
-def key_of(name: str, ref: Ref) -> UUID | str:
-    """Return the id or the slug that a reference of the input field `name` is.
+def ref_key(name: str, ref: CollectiveKey) -> UUID | str:
+    """Return the row id or the lower-case slug in a reference from the input field `name`.
 
     Raises:
-        Invalid: it is neither.
+        Invalid: the id is malformed or of another type, or the slug is empty.
     """
     if ref.id is not None:
-        return public_ids.decode("Collective", ref.id, path=["input", name, "id"])
+        return public_ids.decode("Collective", ref.id, field=f"{name}.id")
     if not ref.slug or "\x00" in ref.slug:
-        raise Invalid("Name the collective by id or slug", path=["input", name, "slug"])
+        raise Invalid("Identify the collective by id or slug.", field=f"{name}.slug")
     return ref.slug.lower()
 
 
-async def resolve_one(session: AsyncSession, actor: Actor, ref: Ref, *, name: str = "collective") -> Party:
-    """Return one named collective with its host, as `resolve`."""
+async def resolve_one(
+    session: AsyncSession, actor: Actor, ref: CollectiveKey, *, name: str = "collective"
+) -> Party:
+    """Load one referenced collective with its host; as `resolve`."""
     return (await resolve(session, actor, {name: ref}))[name]
 
 
-def named(party: Party) -> Collective:
-    """Return the collective of a side that has one."""
+def require_collective(party: Party) -> Collective:
+    """Return the collective of a party; the caller guarantees that it has one."""
     assert party.collective is not None
     return party.collective
 
 
-def require_open(collective: Collective, *, path: list[str]) -> None:
-    """Let through what is not archived.
+def require_open(collective: Collective, *, field: str) -> None:
+    """Require that a collective is not archived.
 
     Raises:
-        InvalidState: it is archived.
+        InvalidState: the collective is archived.
     """
     if collective.archived_at is not None:
-        raise InvalidState(f"{collective.slug} is archived", path=path)
+        raise InvalidState(f"{collective.slug} is archived.", field=field)

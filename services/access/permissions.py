@@ -1,4 +1,7 @@
-"""Who may do what: one table. `docs/permissions.md` is made from it, and the tests walk it whole."""
+"""Permissions: one table of actions, scopes and rules.
+
+The page `docs/permissions.md` is generated from it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from services.core.errors import Forbidden, Unauthenticated
 
 
 class Action(StrEnum):
-    """What may be allowed; named after the mutation, with the type of order where that decides."""
+    """An action that needs permission, named after its mutation and the type of order."""
 
     CREATE_ACCESS_TOKEN = "createAccessToken"  # noqa: S105 - a mutation's name
     REVOKE_ACCESS_TOKEN = "revokeAccessToken"  # noqa: S105 - a mutation's name
@@ -78,7 +81,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What an action is about; a rule looks at the part that it names."""
+    """The object of an action; each rule reads the fields it names."""
 
     collective: Collective | None = None
     host: Collective | None = None
@@ -102,8 +105,8 @@ def admin_of_collective(actor: Actor, subject: Subject) -> bool:
     return actor.is_admin(subject.collective)
 
 
-def the_user(actor: Actor, subject: Subject) -> bool:
-    """The user whom it concerns."""
+def user_concerned(actor: Actor, subject: Subject) -> bool:
+    """The user concerned."""
     return subject.collective is not None and subject.collective.id == actor.id
 
 
@@ -133,7 +136,7 @@ def admin_of_payee_host(actor: Actor, subject: Subject) -> bool:
 
 
 def creator(actor: Actor, subject: Subject) -> bool:
-    """Who created the order."""
+    """Creator of the order."""
     return actor.user is not None and subject.created_by_actor
 
 
@@ -142,14 +145,14 @@ def platform_admin(actor: Actor, _: Subject) -> bool:
     return actor.is_platform_admin
 
 
-def the_platform_reader(actor: Actor, _: Subject) -> bool:
+def platform_reader(actor: Actor, _: Subject) -> bool:
     """ADMIN or ACCOUNTANT of the platform."""
     return actor.is_platform_accountant
 
 
 def reader_of_collective(actor: Actor, subject: Subject) -> bool:
     """ADMIN or ACCOUNTANT of the collective."""
-    return actor.holds(subject.collective, MemberRole.ADMIN, MemberRole.ACCOUNTANT)
+    return actor.has_role_in(subject.collective, MemberRole.ADMIN, MemberRole.ACCOUNTANT)
 
 
 def _organization_admin(actor: Actor, host: Collective | None) -> bool:
@@ -168,8 +171,8 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.APPLY_TO_HOST: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.DECIDE_HOST_APPLICATION: (Scope.COLLECTIVES, (admin_of_host,)),
     Action.INVITE_MEMBER: (Scope.COLLECTIVES, (admin_of_collective,)),
-    Action.RESPOND_TO_INVITATION: (Scope.COLLECTIVES, (the_user,)),
-    Action.REMOVE_MEMBER: (Scope.COLLECTIVES, (admin_of_collective, the_user)),
+    Action.RESPOND_TO_INVITATION: (Scope.COLLECTIVES, (user_concerned,)),
+    Action.REMOVE_MEMBER: (Scope.COLLECTIVES, (admin_of_collective, user_concerned)),
     Action.FOLLOW_COLLECTIVE: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.UNFOLLOW_COLLECTIVE: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.CREATE_PAYMENT_METHOD: (Scope.COLLECTIVES, (admin_of_host,)),
@@ -214,15 +217,15 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.SET_ISSUANCE_CAP: (Scope.APPROVE, (platform_admin,)),
     Action.MERGE_USERS: (Scope.APPROVE, (platform_admin,)),
     Action.MUTE_TOPICS: (Scope.COLLECTIVES, (anyone_signed_in,)),
-    Action.READ_HOURS: (Scope.READ, (reader_of_collective, the_platform_reader)),
-    Action.READ_LIABILITY: (Scope.READ, (the_platform_reader,)),
+    Action.READ_HOURS: (Scope.READ, (reader_of_collective, platform_reader)),
+    Action.READ_LIABILITY: (Scope.READ, (platform_reader,)),
     Action.SET_FX_RATE: (Scope.APPROVE, (platform_admin,)),
     Action.SET_PLATFORM_POLICY: (Scope.APPROVE, (platform_admin,)),
 }
 
 
-def permits(actor: Actor, action: Action, subject: Subject) -> bool:
-    """Whether any rule of the action lets the actor through, and the token has its scope."""
+def is_permitted(actor: Actor, action: Action, subject: Subject) -> bool:
+    """True if the token has the action's scope and at least one rule allows the actor."""
     scope, rules = RULES[action]
     if actor.scopes is not None and scope not in actor.scopes:
         return False
@@ -230,26 +233,37 @@ def permits(actor: Actor, action: Action, subject: Subject) -> bool:
 
 
 def require(actor: Actor, action: Action, subject: Subject | None = None) -> None:
-    """Let the actor through.
+    """Require that the actor may perform the action.
 
     Raises:
         Unauthenticated: nobody is signed in.
-        Forbidden: the token lacks the scope, or no rule lets the user through.
+        Forbidden: the token lacks the scope, or no rule allows the user.
+    """
+    scope, rules = RULES[action]
+    require_signed_in(actor, scope=scope)
+    if not any(rule(actor, subject or Subject()) for rule in rules):
+        allowed = "; ".join((rule.__doc__ or "").rstrip(".") for rule in rules)
+        raise Forbidden(f"{action.value} is reserved for: {allowed}.")
+
+
+def require_signed_in(actor: Actor, *, scope: Scope | None = None) -> None:
+    """Require a signed-in user, and a scope if one is given.
+
+    Raises:
+        Unauthenticated: nobody is signed in.
+        Forbidden: the access token lacks the scope.
     """
     if actor.user is None:
         raise Unauthenticated
-    scope, rules = RULES[action]
-    require_scope(actor, scope)
-    if not any(rule(actor, subject or Subject()) for rule in rules):
-        who = "; ".join((rule.__doc__ or "").rstrip(".") for rule in rules)
-        raise Forbidden(f"{action.value} is for: {who}")
+    if scope is not None:
+        require_scope(actor, scope)
 
 
 def require_scope(actor: Actor, scope: Scope) -> None:
-    """Let a session through, and an access token that has the scope.
+    """Require that an access token has the scope; sessions have every scope.
 
     Raises:
-        Forbidden: the access token lacks it.
+        Forbidden: the access token lacks the scope.
     """
     if actor.scopes is not None and scope not in actor.scopes:
-        raise Forbidden(f"This access token lacks the scope {scope}")
+        raise Forbidden(f"This access token lacks the scope {scope}.")

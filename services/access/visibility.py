@@ -1,5 +1,6 @@
-"""Who may see what: one predicate a type, as SQL, used on every path to it."""
+"""Visibility: one SQL predicate per type, used on every path to its rows."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 from sqlalchemy import ARRAY, ColumnElement, Text, Uuid, and_, any_, bindparam, false, or_, select, true
@@ -19,55 +20,59 @@ from models import (
     Redemption,
     Transaction,
 )
-from models.enums import CollectiveType, MemberRole, OrderStatus, OrderType
+from models.enums import CollectiveType, MemberRole, OrderStatus, OrderType, RequestStatus
 from services.access.actor import Actor
 
-_READERS = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
-_OPEN_TO_ALL = (OrderStatus.APPROVED, OrderStatus.PAID, OrderStatus.REFUNDED)
+READER_ROLES = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
+_PUBLIC_STATUSES = (OrderStatus.APPROVED, OrderStatus.PAID, OrderStatus.REFUNDED)
+VIEWER_PREFIX = "viewer_"
+"""Prefix of parameters that describe the viewer, so that all viewers of a kind share one statement."""
 
 
-VIEWER = "viewer_"
-"""How the names of parameters begin that hold what the viewer is: the same statement for all of a kind."""
+def viewer_parameter(name: str, actor: Actor) -> Any:
+    """Return the value of a parameter of the predicates."""
+    match name.removeprefix(VIEWER_PREFIX):
+        case "id":
+            return actor.id
+        case "collectives":
+            return list(actor.roles)
+        case "hosts":
+            return [i for i in actor.collective_ids_with_role(*READER_ROLES) if i != actor.id]
+        case roles:
+            return actor.collective_ids_with_role(*(MemberRole(role) for role in roles.split("_") if role))
 
 
-def value(name: str, actor: Actor) -> Any:
-    """Return the value of a parameter of these predicates."""
-    what = name.removeprefix(VIEWER)
-    if what == "id":
-        return actor.id
-    if what == "collectives":
-        return list(actor.roles)
-    if what == "hosts":
-        return [i for i in actor.with_role(*_READERS) if i != actor.id]
-    return actor.with_role(*(MemberRole(role) for role in what.split("_") if role))
-
-
-def _viewers(name: str, actor: Actor) -> Any:
-    """Return a parameter of many ids; an empty one is among none."""
-    return any_(bindparam(VIEWER + name, value(VIEWER + name, actor), type_=ARRAY(Uuid)))
+def _viewer_ids(name: str, actor: Actor) -> Any:
+    """Return a parameter for ANY of many ids; with no ids, no row matches."""
+    return any_(
+        bindparam(VIEWER_PREFIX + name, viewer_parameter(VIEWER_PREFIX + name, actor), type_=ARRAY(Uuid))
+    )
 
 
 def _viewer_id(actor: Actor) -> Any:
-    return bindparam(f"{VIEWER}id", actor.id, type_=Uuid)
+    return bindparam(f"{VIEWER_PREFIX}id", actor.id, type_=Uuid)
 
 
-def _among(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
+def _in_role_ids(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
     if actor.user is None:
         return false()
-    return cast("ColumnElement[bool]", col(column) == _viewers("_".join(roles), actor))
+    return cast("ColumnElement[bool]", col(column) == _viewer_ids("_".join(roles), actor))
 
 
-def _in_events(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
-    """Whether the column names an event of a parent in which the actor has one of the roles."""
+def _is_event_of_roles(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
+    """True for an event whose parent the actor has one of the roles in."""
     if actor.user is None:
         return false()
-    return col(column).in_(select(col(Collective.id)).where(_among(Collective.parent_id, actor, *roles)))
+    return col(column).in_(
+        select(col(Collective.id)).where(_in_role_ids(Collective.parent_id, actor, *roles))
+    )
 
 
-def of_collective(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
-    """All but private events, which are their members' and their parent's admins'.
+def collective_is_visible(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
+    """True for public collectives, and for private events of which the actor is a member.
 
-    A user known by email alone is shown by a slug and a name that say nothing of the address.
+    A private event is visible to the readers of its parent, too. Readers are ADMINs and ACCOUNTANTs. The slug
+    and name of an unclaimed user do not reveal the email address.
     """
     if actor.is_platform_accountant:
         return true()
@@ -75,40 +80,44 @@ def of_collective(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
         return cast("ColumnElement[bool]", col(table.is_public).is_(true()))
     return or_(
         table.is_public,
-        table.id == _viewers("collectives", actor),
-        and_(table.type == CollectiveType.EVENT, _among(table.parent_id, actor, *_READERS)),
+        table.id == _viewer_ids("collectives", actor),
+        and_(table.type == CollectiveType.EVENT, _in_role_ids(table.parent_id, actor, *READER_ROLES)),
     )
 
 
-def of_listed_collective(actor: Actor) -> ColumnElement[bool]:
-    """Those that it sees, less users known by email alone: no list tells that an address is here."""
+def collective_is_listed(actor: Actor) -> ColumnElement[bool]:
+    """True if visible and not an unclaimed user: no list reveals a known email address."""
     if actor.is_platform_accountant:
         return true()
-    unproved = and_(col(Collective.type) == CollectiveType.USER, col(Collective.claimed_at).is_(None))
-    return and_(of_collective(actor), ~unproved)
+    is_unclaimed = and_(col(Collective.type) == CollectiveType.USER, col(Collective.claimed_at).is_(None))
+    return and_(collective_is_visible(actor), ~is_unclaimed)
 
 
-def of_balance(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
-    """As `sees_balance`, for a collective that it sees."""
+def balance_is_visible(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
+    """True if the actor can read the balance of a visible collective; as `can_read_balance`."""
     if actor.is_platform_accountant:
         return true()
-    not_a_person = table.type != CollectiveType.USER
+    is_no_person = table.type != CollectiveType.USER
     if actor.user is None:
-        return cast("ColumnElement[bool]", not_a_person)
-    return or_(not_a_person, _among(table.id, actor, *_READERS), table.host_id == _viewers("hosts", actor))
+        return cast("ColumnElement[bool]", is_no_person)
+    return or_(
+        is_no_person,
+        _in_role_ids(table.id, actor, *READER_ROLES),
+        table.host_id == _viewer_ids("hosts", actor),
+    )
 
 
-def of_order(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
-    """Expenses, and what is approved or paid, where a side is no person; else those concerned.
+def order_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
+    """True for public orders and those that concern the actor.
 
-    Concerned are the creator, whom it is addressed to, admins and accountants of both sides and of their
-    hosts.
+    Public are expenses and approved, paid or refunded orders with a side that is not a person. An order
+    concerns its creator, its addressee, and the ADMINs and ACCOUNTANTs of both sides and of their hosts.
     """
     if actor.is_platform_accountant:
         return true()
     public = and_(
         table.has_public_side,
-        or_(table.type == OrderType.EXPENSE, table.status.in_(_OPEN_TO_ALL)),
+        or_(table.type == OrderType.EXPENSE, table.status.in_(_PUBLIC_STATUSES)),
     )
     if actor.user is None:
         return public
@@ -116,145 +125,174 @@ def of_order(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
         public,
         table.created_by_id == _viewer_id(actor),
         table.addressed_to_id == _viewer_id(actor),
-        _among(table.from_id, actor, *_READERS),
-        _among(table.to_id, actor, *_READERS),
-        _hosted(table.from_id, actor),
-        _hosted(table.to_id, actor),
+        _in_role_ids(table.from_id, actor, *READER_ROLES),
+        _in_role_ids(table.to_id, actor, *READER_ROLES),
+        _is_hosted_by_viewer(table.from_id, actor),
+        _is_hosted_by_viewer(table.to_id, actor),
     )
 
 
-def _hosted(column: Any, actor: Actor) -> ColumnElement[bool]:
+def _is_hosted_by_viewer(column: Any, actor: Actor) -> ColumnElement[bool]:
     if actor.user is None:
         return false()
-    hosted = select(col(Collective.id)).where(col(Collective.host_id) == _viewers("hosts", actor))
+    hosted = select(col(Collective.id)).where(col(Collective.host_id) == _viewer_ids("hosts", actor))
     return col(column).in_(hosted)
 
 
-def of_transaction(actor: Actor, table: Any = Transaction) -> ColumnElement[bool]:
-    """Those with a side that is no person; else admins and accountants of its sides and hosts."""
+def transaction_is_visible(actor: Actor, table: Any = Transaction) -> ColumnElement[bool]:
+    """True if a side is not a person, or the actor is ADMIN or ACCOUNTANT of a side or its host."""
     if actor.is_platform_accountant:
         return true()
     if actor.user is None:
         return col(table.has_public_side).is_(true())
-    return or_(
-        table.has_public_side,
-        *(
-            _among(column, actor, *_READERS)
-            for column in (
-                table.from_collective_id,
-                table.to_collective_id,
-                table.from_host_id,
-                table.to_host_id,
-            )
-        ),
-    )
+    columns = (table.from_collective_id, table.to_collective_id, table.from_host_id, table.to_host_id)
+    return or_(table.has_public_side, *(_in_role_ids(column, actor, *READER_ROLES) for column in columns))
 
 
-def of_ledger_account(actor: Actor) -> ColumnElement[bool]:
-    """Accounts of organizations and communities; a person's own; all of a book for its readers.
+def ledger_account_is_visible(actor: Actor) -> ColumnElement[bool]:
+    """True unless the owner is a person; then for that person and the readers of the book.
 
-    Needs LedgerAccount joined to Collective on owner_id.
+    The statement must join LedgerAccount to Collective on owner_id.
     """
     if actor.is_platform_accountant:
         return true()
     return or_(
         col(Collective.type) != CollectiveType.USER,
-        _among(LedgerAccount.owner_id, actor, *_READERS),
-        _among(LedgerAccount.book_id, actor, *_READERS),
+        _in_role_ids(LedgerAccount.owner_id, actor, *READER_ROLES),
+        _in_role_ids(LedgerAccount.book_id, actor, *READER_ROLES),
     )
 
 
-def of_member(actor: Actor) -> ColumnElement[bool]:
-    """All but followers and those who wait, whom the collective's admins and they themselves see."""
+def member_is_visible(actor: Actor) -> ColumnElement[bool]:
+    """True unless a follower or waiting; then for the member and the collective's readers."""
     if actor.is_platform_accountant:
         return true()
     return or_(
         col(Member.role).not_in((MemberRole.FOLLOWER, MemberRole.WAITING)),
-        _among(Member.collective_id, actor, *_READERS),
-        _in_events(Member.collective_id, actor, *_READERS),
-        _among(Member.member_id, actor, *_READERS),
+        _in_role_ids(Member.collective_id, actor, *READER_ROLES),
+        _is_event_of_roles(Member.collective_id, actor, *READER_ROLES),
+        _in_role_ids(Member.member_id, actor, *READER_ROLES),
     )
 
 
-def of_attendance(actor: Actor) -> ColumnElement[bool]:
-    """The event's admins and accountants, and those of its parent."""
+def attendance_is_visible(actor: Actor) -> ColumnElement[bool]:
+    """True for the ADMINs and ACCOUNTANTs of the event and of its parent."""
     if actor.is_platform_accountant:
         return true()
     return or_(
-        _among(Attendance.event_id, actor, *_READERS),
-        _in_events(Attendance.event_id, actor, *_READERS),
+        _in_role_ids(Attendance.event_id, actor, *READER_ROLES),
+        _is_event_of_roles(Attendance.event_id, actor, *READER_ROLES),
     )
 
 
-def of_payout_method(actor: Actor) -> ColumnElement[bool]:
-    """The payee's admins and accountants, and those of a host that is to pay to it."""
+def payout_method_is_visible(actor: Actor) -> ColumnElement[bool]:
+    """True for the ADMINs and ACCOUNTANTs of the owner and of a host that pays an order to it."""
     if actor.is_platform_accountant:
         return true()
-    to_pay = select(col(Order.payout_method_id)).where(_hosted(Order.from_id, actor))
+    paid_by_viewer = select(col(Order.payout_method_id)).where(_is_hosted_by_viewer(Order.from_id, actor))
     return or_(
-        _among(PayoutMethod.owner_id, actor, *_READERS),
-        col(PayoutMethod.id).in_(to_pay),
+        _in_role_ids(PayoutMethod.owner_id, actor, *READER_ROLES),
+        col(PayoutMethod.id).in_(paid_by_viewer),
     )
 
 
-def of_offer(actor: Actor) -> ColumnElement[bool]:
-    """Active ones of open businesses; all of a business for its admins and accountants.
+def offer_is_visible(actor: Actor) -> ColumnElement[bool]:
+    """True for active offers of open businesses, and for the readers of the business.
 
-    Needs Offer joined to Collective on business_id.
+    The statement must join Offer to Collective on business_id.
     """
     if actor.is_platform_accountant:
         return true()
     return or_(
         and_(col(Offer.is_active), col(Collective.archived_at).is_(None)),
-        _among(Offer.business_id, actor, *_READERS),
+        _in_role_ids(Offer.business_id, actor, *READER_ROLES),
     )
 
 
-def of_receipt(actor: Actor, public_id: str) -> ColumnElement[bool]:
-    """Who uploaded it; admins of a business it was shown to; the payer, and its host, of an expense with it.
+def receipt_is_visible(actor: Actor, public_id: str) -> ColumnElement[bool]:
+    """True for the uploader and for those who receive it with an order of the uploader.
 
-    Only the owner's own orders count: naming somebody else's receipt opens it to nobody.
+    These are the ADMINs of the business of a redemption, and the readers of the payer of an expense and its
+    host. Only orders of the receipt's owner count: nobody can make somebody else's receipt visible.
     """
     if actor.is_platform_accountant:
         return true()
-    shown = select(col(Redemption.receipt_id)).join(Order, col(Order.id) == Redemption.order_id)
-    to_business = shown.where(
+    redemptions = select(col(Redemption.receipt_id)).join(Order, col(Order.id) == Redemption.order_id)
+    to_business = redemptions.where(
         col(Redemption.receipt_id) == Receipt.id,
         col(Order.from_id) == Receipt.owner_id,
-        _among(Order.to_id, actor, MemberRole.ADMIN),
+        _in_role_ids(Order.to_id, actor, MemberRole.ADMIN),
     )
     to_payer = select(col(Order.id)).where(
         col(Order.type) == OrderType.EXPENSE,
         col(Order.created_by_id) == Receipt.owner_id,
         col(Order.receipts).op("@>")(sql_cast([public_id], ARRAY(Text))),
-        or_(_among(Order.from_id, actor, *_READERS), _hosted(Order.from_id, actor)),
+        or_(_in_role_ids(Order.from_id, actor, *READER_ROLES), _is_hosted_by_viewer(Order.from_id, actor)),
     )
-    return or_(_among(Receipt.owner_id, actor), to_business.exists(), to_payer.exists())
+    return or_(_in_role_ids(Receipt.owner_id, actor), to_business.exists(), to_payer.exists())
 
 
-def of_invitation(actor: Actor) -> ColumnElement[bool]:
-    """The invitee and the admins of the collective."""
+def invitation_is_visible(actor: Actor) -> ColumnElement[bool]:
+    """True for the invitee and the ADMINs of the collective."""
     if actor.is_platform_accountant:
         return true()
     return or_(
-        _among(Invitation.user_id, actor),
-        _among(Invitation.collective_id, actor, MemberRole.ADMIN),
-        _in_events(Invitation.collective_id, actor, MemberRole.ADMIN),
+        _in_role_ids(Invitation.user_id, actor),
+        _in_role_ids(Invitation.collective_id, actor, MemberRole.ADMIN),
+        _is_event_of_roles(Invitation.collective_id, actor, MemberRole.ADMIN),
     )
 
 
-def sees_private(actor: Actor, collective: Collective) -> bool:
-    """Whether the actor reads a collective's private fields: its admins and accountants."""
-    return actor.is_platform_accountant or actor.holds(collective, *_READERS)
+def can_read_private(actor: Actor, collective: Collective) -> bool:
+    """True if the actor is ADMIN or ACCOUNTANT of the collective, or may read everything."""
+    return actor.is_platform_accountant or actor.has_role_in(collective, *READER_ROLES)
 
 
-def sees_balance(actor: Actor, collective: Any) -> bool:
-    """Whether the actor reads its balance: everybody, but a person's is their own and their host's."""
+def can_read_balance(actor: Actor, collective: Any) -> bool:
+    """True unless it is a person; then for that person and the readers of their host."""
     return (
         collective.type != CollectiveType.USER
-        or sees_private(actor, collective)
+        or can_read_private(actor, collective)
         or (
             collective.host_id is not None
-            and not actor.roles.get(collective.host_id, frozenset()).isdisjoint(_READERS)
+            and not actor.roles.get(collective.host_id, frozenset()).isdisjoint(READER_ROLES)
         )
     )
+
+
+def can_read_location(actor: Actor, collective: Collective) -> bool:
+    """True if the collective is not a person, or the actor can read its private fields."""
+    return collective.type != CollectiveType.USER or can_read_private(actor, collective)
+
+
+def can_read_preferences(actor: Actor, user: Collective) -> bool:
+    """True for users themselves."""
+    return actor.id == user.id
+
+
+def can_see_invitee(actor: Actor, invitation: Invitation) -> bool:
+    """False if showing the invited user would reveal to the actor the owner of an email address."""
+    return (
+        not invitation.by_email
+        or invitation.status == RequestStatus.ACCEPTED
+        or invitation.user_id == actor.id
+    )
+
+
+def can_watch_check_ins(actor: Actor, collective: Collective) -> bool:
+    """True if the collective is an event whose private fields the actor can read."""
+    return collective.type == CollectiveType.EVENT and can_read_private(actor, collective)
+
+
+async def concerns_order(
+    actor: Actor, order: Order, load_sides: Callable[[], Awaitable[Sequence[Collective]]]
+) -> bool:
+    """True if the actor created the order, or is a reader of a side or of a side's host.
+
+    `load_sides` returns the sides and their hosts; it is called only if they matter.
+    """
+    if actor.user is None:
+        return False
+    if order.created_by_id == actor.user.id:
+        return True
+    return any(can_read_private(actor, side) for side in await load_sides())

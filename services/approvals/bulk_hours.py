@@ -1,4 +1,4 @@
-"""Approving many hours at once: a fixed number of statements, however many they are."""
+"""Approval of many hours at once, with a fixed number of statements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,27 +13,29 @@ from models import Collective, Order, now
 from models.enums import LedgerAccountKind, MemberRole, OrderStatus, OrderType, TransactionKind
 from services.access import visibility
 from services.access.actor import Actor
-from services.access.permissions import Action, Subject, permits
+from services.access.permissions import Action, Subject, is_permitted
 from services.collectives import members
 from services.ledger import posting
 from services.messaging import outbox
-from services.orders.base import add_actions
-from services.volunteering.hours import approval_steps, summary
+from services.orders.history import add_actions
+from services.volunteering.hours import approval_steps, mail_payload
 
 _NONPROFIT = aliased(Collective, name="nonprofit")
 
 
 @dataclass(frozen=True)
-class Approvable:
-    """Hours that wait, with both sides."""
+class ApprovableHours:
+    """Pending hours with both sides."""
 
     order: Order
     nonprofit: Collective
     volunteer: Collective
 
 
-async def approvable(session: AsyncSession, actor: Actor, *, order_ids: Sequence[UUID]) -> list[Approvable]:
-    """Return those of the orders that are hours which the actor may approve now, in the order given."""
+async def load_approvable(
+    session: AsyncSession, actor: Actor, *, order_ids: Sequence[UUID]
+) -> list[ApprovableHours]:
+    """Load the pending hours that the actor may approve. Order: as in `order_ids`."""
     statement = (
         select(Order, _NONPROFIT, Collective)
         .join(_NONPROFIT, col(Order.from_id) == _NONPROFIT.id)
@@ -42,34 +44,39 @@ async def approvable(session: AsyncSession, actor: Actor, *, order_ids: Sequence
             col(Order.id).in_(order_ids),
             col(Order.type) == OrderType.HOURS,
             col(Order.status) == OrderStatus.PENDING,
-            visibility.of_order(actor),
+            visibility.order_is_visible(actor),
         )
     )
-    rows = {order.id: Approvable(order, np, user) for order, np, user in await session.execute(statement)}
+    rows = {
+        order.id: ApprovableHours(order, np, user) for order, np, user in await session.execute(statement)
+    }
     return [
         rows[i]
         for i in order_ids
         if i in rows
         and rows[i].volunteer.id != actor.id
-        and permits(actor, Action.APPROVE_HOURS, Subject(payer=rows[i].nonprofit))
+        and is_permitted(actor, Action.APPROVE_HOURS, Subject(payer=rows[i].nonprofit))
     ]
 
 
-async def approve(session: AsyncSession, actor: Actor, *, found: Sequence[Approvable]) -> list[Order]:
-    """Approve hours as they were asked for: issues their currents, PAID at once.
+async def approve(session: AsyncSession, actor: Actor, *, hours: Sequence[ApprovableHours]) -> list[Order]:
+    """Approve hours with the requested amounts: issues their currents, and so pays them.
 
-    The caller holds the orders' locks and has them from `approvable`. Locks: every account, in their order.
+    The caller holds the orders' locks and has them from `load_approvable`. Locks: all accounts, in their
+    order.
 
     Raises:
-        LimitExceeded: from the database, where a cap of issuance is reached; nothing is then kept.
+        LimitExceeded: from the database, at a cap of issuance; nothing is kept then.
     """
-    if not found:
+    if not hours:
         return []
     platform_id = actor.platform_id
     assert platform_id is not None
-    orders = [each.order for each in found]
-    await _move(session, orders)
-    await add_actions(session, [s for o in orders for s in approval_steps(actor, o, reason=None)])
+    orders = [each.order for each in hours]
+    await _mark_paid(session, orders)
+    await add_actions(
+        session, [step for order in orders for step in approval_steps(actor, order, reason=None)]
+    )
     postings = [
         posting.currents_posting(
             order, platform_id=platform_id, kind=TransactionKind.HOURS, kind_from=LedgerAccountKind.ISSUANCE
@@ -82,22 +89,22 @@ async def approve(session: AsyncSession, actor: Actor, *, found: Sequence[Approv
         (
             each.volunteer.id,
             each.order.id,
-            summary(each.order, nonprofit=each.nonprofit, volunteer=each.volunteer),
+            mail_payload(each.order, nonprofit=each.nonprofit, volunteer=each.volunteer),
         )
-        for each in found
+        for each in hours
     ]
-    await outbox.to_each(session, template="hours_approved", mails=mails)
+    await outbox.mail_each(session, template="hours_approved", mails=mails)
     return orders
 
 
-async def _move(session: AsyncSession, orders: Sequence[Order]) -> None:
-    moment = now()
+async def _mark_paid(session: AsyncSession, orders: Sequence[Order]) -> None:
+    updated_at = now()
     await session.execute(
         update(Order)
         .where(col(Order.id).in_([o.id for o in orders]), col(Order.status) == OrderStatus.PENDING)
-        .values(status=OrderStatus.PAID, updated_at=moment, approved_amount=col(Order.amount))
+        .values(status=OrderStatus.PAID, updated_at=updated_at, approved_amount=col(Order.amount))
         .execution_options(synchronize_session=False)
     )
     for order in orders:
         session.expunge(order)
-        order.status, order.updated_at, order.approved_amount = OrderStatus.PAID, moment, order.amount
+        order.status, order.updated_at, order.approved_amount = OrderStatus.PAID, updated_at, order.amount

@@ -1,6 +1,7 @@
-"""Who has a place at an event, and who waits for one. Always under a lock of the event's row."""
+"""Event capacity: attendees and the waiting list. Callers hold a lock on the event's row."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select
@@ -13,22 +14,23 @@ from services.access.collective_refs import require_open
 from services.core.errors import Invalid, InvalidState, NotFound
 from services.messaging import event_notifications
 
-PATH = ["input", "event"]
-REGISTERED = (MemberRole.ATTENDEE, MemberRole.WAITING)
+EVENT_FIELD = "event"
+REGISTRATION_ROLES = (MemberRole.ATTENDEE, MemberRole.WAITING)
+"""Roles of a registered user: with a place, and on the waiting list."""
 
 
 def require_event(row: Collective) -> None:
-    """Let through an event.
+    """Require that a collective is an event.
 
     Raises:
-        Invalid: it is another kind of collective.
+        Invalid: it is another type of collective.
     """
     if row.type != CollectiveType.EVENT:
-        raise Invalid(f"{row.slug} is not an event", path=PATH)
+        raise Invalid(f"{row.slug} is not an event. Choose an event.", field=EVENT_FIELD)
 
 
-async def locked(session: AsyncSession, event: Collective) -> Collective:
-    """Return the event as it is now, and keep others from changing it or its places until commit."""
+async def lock_event(session: AsyncSession, event: Collective) -> Collective:
+    """Reload an event and lock it until commit: nobody else can change it or its registrations."""
     statement = (
         select(Collective)
         .where(col(Collective.id) == event.id)
@@ -38,70 +40,72 @@ async def locked(session: AsyncSession, event: Collective) -> Collective:
     return (await session.execute(statement)).scalar_one()
 
 
-def require_takes_place(event: Collective, *, over_allowed: bool = False) -> None:
-    """Let through an event that is neither archived, nor called off, nor over.
+def require_active(event: Collective, *, may_be_over: bool = False) -> None:
+    """Require that an event is neither archived nor cancelled nor, unless `may_be_over`, over.
 
     Raises:
-        InvalidState: it is.
+        InvalidState: it is archived, cancelled or over.
     """
-    require_open(event, path=PATH)
+    require_open(event, field=EVENT_FIELD)
     if event.cancelled_at is not None:
-        raise InvalidState("The event was cancelled", path=PATH)
-    if is_over(event) and not over_allowed:
-        raise InvalidState("The event is over", path=PATH)
+        raise InvalidState("The event has been cancelled.", field=EVENT_FIELD)
+    if is_over(event) and not may_be_over:
+        raise InvalidState("The event is over.", field=EVENT_FIELD)
 
 
 def is_over(event: Collective) -> bool:
-    """Whether the event has ended."""
+    """True if the event has ended."""
     return event.ends_at is not None and event.ends_at <= now()
 
 
-async def rows_of(
+async def load_registrations(
     session: AsyncSession, event: Collective, *, user_ids: Sequence[UUID]
 ) -> dict[UUID, Member]:
-    """Return the users' open rows ATTENDEE or WAITING; one statement."""
+    """Load the users' open ATTENDEE or WAITING rows, by user; one statement."""
     statement = select(Member).where(
         col(Member.collective_id) == event.id,
         col(Member.member_id).in_(user_ids),
-        col(Member.role).in_(REGISTERED),
+        col(Member.role).in_(REGISTRATION_ROLES),
         col(Member.until).is_(None),
     )
     return {row.member_id: row for row in (await session.execute(statement)).scalars()}
 
 
-def counted() -> tuple[ColumnElement[int], ColumnElement[int]]:
-    """Return the two counts of a group of open rows: registered, and waiting."""
-    registered, waiting = (func.count().filter(col(Member.role) == role) for role in REGISTERED)
+def count_columns() -> tuple[ColumnElement[int], ColumnElement[int]]:
+    """Build the SQL counts of a group of open rows: attendees, and those waiting."""
+    registered, waiting = (func.count().filter(col(Member.role) == role) for role in REGISTRATION_ROLES)
     return registered, waiting
 
 
-async def count(session: AsyncSession, event: Collective) -> tuple[int, int]:
-    """Return how many are registered, and how many wait."""
-    statement = select(*counted()).where(
-        col(Member.collective_id) == event.id, col(Member.role).in_(REGISTERED), col(Member.until).is_(None)
+async def count_registrations(session: AsyncSession, event: Collective) -> tuple[int, int]:
+    """Count an event's attendees, and those on its waiting list."""
+    statement = select(*count_columns()).where(
+        col(Member.collective_id) == event.id,
+        col(Member.role).in_(REGISTRATION_ROLES),
+        col(Member.until).is_(None),
     )
     attending, waiting = (await session.execute(statement)).one()
     return attending, waiting
 
 
-async def take(
+async def register_users(
     session: AsyncSession, event: Collective, *, user_ids: Sequence[UUID], by_id: UUID | None
 ) -> dict[UUID, Member]:
-    """Register users who are not yet, in their order: ATTENDEE while there is a place, else WAITING.
+    """Register users in their order: ATTENDEE while places are free, then WAITING.
 
-    Who waits already comes before them. Needs the lock.
+    None of them may be registered yet. Those on the waiting list get free places first. Needs the lock.
     """
     if not user_ids:
         return {}
     room = len(user_ids)
     if event.capacity is not None:
-        attending, waiting = await count(session, event)
-        if waiting and attending < event.capacity:  # a place that was left unseen, as by a merge of users
-            await move_up(session, event)
-            attending, waiting = await count(session, event)
+        attending, waiting = await count_registrations(session, event)
+        if waiting and attending < event.capacity:  # a place freed unnoticed, as by merging users
+            await promote_waiting(session, event)
+            attending, waiting = await count_registrations(session, event)
         room = max(0, event.capacity - attending - waiting)
     rows = {
-        user_id: _row(event, user_id, MemberRole.ATTENDEE if i < room else MemberRole.WAITING, by_id)
+        user_id: _new_member(event, user_id, MemberRole.ATTENDEE if i < room else MemberRole.WAITING, by_id)
         for i, user_id in enumerate(user_ids)
     }
     session.add_all(rows.values())
@@ -109,37 +113,37 @@ async def take(
     return rows
 
 
-async def end(session: AsyncSession, event: Collective, row: Member) -> None:
-    """End a place or a wait; the longest waiting gets the place. Needs the lock."""
+async def end_registration(session: AsyncSession, event: Collective, row: Member) -> None:
+    """End a registration; its place goes to whoever has waited longest. Needs the lock."""
     row.until = max(now(), row.since)
     await session.flush()
-    await move_up(session, event)
+    await promote_waiting(session, event)
 
 
-async def give_back(session: AsyncSession, row: Member) -> None:
-    """End the row of one whom an ADMIN takes off the list, or who leaves it. Needs the lock.
+async def remove_attendee(session: AsyncSession, row: Member) -> None:
+    """End a registration on request of an ADMIN or of the user. Needs the lock.
 
     Raises:
-        NotFound: it was ended meanwhile: who waited may have moved up.
+        NotFound: the row has ended meanwhile, as when its user moved up from the waiting list.
         InvalidState: the attendee was checked in.
     """
-    path = ["input", "id"]
+    field = "id"
     await session.refresh(row)
     if row.until is not None:
-        raise NotFound("There is no such member", path=path)
-    await require_not_checked_in(session, row.collective_id, row.member_id, path=path)
+        raise NotFound("There is no such member.", field=field)
+    await require_not_checked_in(session, row.collective_id, row.member_id, field=field)
     event = await session.get_one(Collective, row.collective_id, populate_existing=True)
-    await end(session, event, row)
+    await end_registration(session, event, row)
 
 
-async def move_up(session: AsyncSession, event: Collective) -> None:
-    """Give the places that are free to those who wait longest, and tell them. Needs the lock.
+async def promote_waiting(session: AsyncSession, event: Collective) -> None:
+    """Give free places to those who have waited longest, and notify them. Needs the lock.
 
-    Nobody moves up once the event is over, called off or archived.
+    Nobody moves up when the event is over, cancelled or archived.
     """
     if is_over(event) or event.cancelled_at is not None or event.archived_at is not None:
         return
-    first = (
+    longest_waiting = (
         select(Member)
         .where(
             col(Member.collective_id) == event.id,
@@ -149,39 +153,62 @@ async def move_up(session: AsyncSession, event: Collective) -> None:
         .order_by(col(Member.since), col(Member.id))
     )
     if event.capacity is not None:
-        attending, waiting = await count(session, event)
+        attending, waiting = await count_registrations(session, event)
         if not waiting or attending >= event.capacity:
             return
-        first = first.limit(event.capacity - attending)
-    rows = list((await session.execute(first)).scalars())
+        longest_waiting = longest_waiting.limit(event.capacity - attending)
+    rows = list((await session.execute(longest_waiting)).scalars())
     if not rows:
         return
     for row in rows:
         row.until = max(now(), row.since)
-        session.add(_row(event, row.member_id, MemberRole.ATTENDEE, row.created_by_id))
+        session.add(_new_member(event, row.member_id, MemberRole.ATTENDEE, row.created_by_id))
     await session.flush()
-    await event_notifications.moved_up(session, event, user_ids=[row.member_id for row in rows])
+    await event_notifications.notify_promotion(session, event, user_ids=[row.member_id for row in rows])
 
 
-def _row(event: Collective, user_id: UUID, role: MemberRole, by_id: UUID | None) -> Member:
+def _new_member(event: Collective, user_id: UUID, role: MemberRole, by_id: UUID | None) -> Member:
     return Member(collective_id=event.id, member_id=user_id, role=role, created_by_id=by_id)
 
 
-async def require_not_checked_in(
-    session: AsyncSession, event_id: UUID, user_id: UUID, *, path: Sequence[str]
-) -> None:
-    """Let through who was not checked in.
+async def require_not_checked_in(session: AsyncSession, event_id: UUID, user_id: UUID, *, field: str) -> None:
+    """Require that a user has not been checked in at an event.
 
     Raises:
-        InvalidState: they were.
+        InvalidState: the user has been checked in.
     """
-    if await attendance(session, event_id, user_id) is not None:
-        raise InvalidState("Who was checked in stays registered", path=path)
+    if await load_attendance(session, event_id, user_id) is not None:
+        raise InvalidState("Attendees who have been checked in stay registered.", field=field)
 
 
-async def attendance(session: AsyncSession, event_id: UUID, user_id: UUID) -> Attendance | None:
-    """Return that a user was at an event, if so."""
+async def load_attendance(session: AsyncSession, event_id: UUID, user_id: UUID) -> Attendance | None:
+    """Load a user's attendance of an event, or None."""
     statement = select(Attendance).where(
         col(Attendance.event_id) == event_id, col(Attendance.user_id) == user_id
     )
     return (await session.execute(statement)).scalar_one_or_none()
+
+
+@dataclass(frozen=True)
+class RegistrationCounts:
+    """Numbers of an event's attendees and of its waiting list."""
+
+    registered: int = 0
+    waiting: int = 0
+
+
+async def count_by_event(
+    session: AsyncSession, *, event_ids: Sequence[UUID]
+) -> dict[UUID, RegistrationCounts]:
+    """Count registrations by event; one statement. Events without any are left out."""
+    statement = (
+        select(col(Member.collective_id), *count_columns())
+        .where(
+            col(Member.collective_id).in_(event_ids),
+            col(Member.role).in_(REGISTRATION_ROLES),
+            col(Member.until).is_(None),
+        )
+        .group_by(col(Member.collective_id))
+    )
+    rows = (await session.execute(statement)).all()
+    return {event_id: RegistrationCounts(attending, waiting) for event_id, attending, waiting in rows}

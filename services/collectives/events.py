@@ -1,6 +1,5 @@
-"""Events: making, editing, calling off and listing them; who coordinates them."""
+"""Events: creating, editing, cancelling and listing them, and choosing their coordinator."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,21 +13,21 @@ from models import Attendance, Collective, Member, now
 from models.enums import CollectiveType, CreditPolicy, MemberRole
 from services.access import visibility
 from services.access.actor import Actor
-from services.access.collective_refs import Ref, named, require_open, resolve
+from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
 from services.access.permissions import Action, Subject, require
 from services.collectives import collectives, event_capacity
-from services.collectives.event_capacity import PATH, REGISTERED
+from services.collectives.event_capacity import EVENT_FIELD, REGISTRATION_ROLES
 from services.core import slugs, user_text
 from services.core.errors import Invalid, InvalidState
-from services.core.pagination import Page, PageRequest, Sort, read
+from services.core.pagination import Page, PageRequest, Sort, list_page
 from services.messaging import event_notifications
 
 CREDIT_POLICIES = tuple(CreditPolicy)
-MAX_REASON = 2000
+MAX_REASON_LENGTH = 2000
 BY_START = Sort("starts", col(Collective.starts_at), col(Collective.id), descending=False)
-_TOLD = ("starts_at", "ends_at", "timezone", "location")
-"""What the registered hear of when it changes."""
-_NEEDED = {
+_ANNOUNCED_COLUMNS = ("starts_at", "ends_at", "timezone", "location")
+"""Columns whose changes are mailed to attendees."""
+_REQUIRED_FIELDS = {
     "starts_at": "startsAt",
     "ends_at": "endsAt",
     "timezone": "timezone",
@@ -36,14 +35,14 @@ _NEEDED = {
     "credit_policy": "creditPolicy",
     "coordinator": "coordinator",
 }
-"""What can change but not be taken away, by the input field."""
+"""Input fields, by name of the change, that can be changed but not removed."""
 
 
 async def create(
     session: AsyncSession,
     actor: Actor,
     *,
-    parent: Ref,
+    parent: CollectiveKey,
     name: str,
     starts_at: datetime,
     ends_at: datetime,
@@ -53,76 +52,79 @@ async def create(
     is_public: bool = True,
     capacity: int | None = None,
     credit_policy: str | None = None,
-    coordinator: Ref | None = None,
+    coordinator: CollectiveKey | None = None,
 ) -> Collective:
-    """Create an event of a collective; it inherits host and currency and holds members, not money.
+    """Create an event of a collective, with the parent's currency; it has members but no money.
 
-    Its maker is its first ADMIN and, if nobody else is named, its coordinator, who hears of it by mail.
+    Its creator is its first ADMIN and, unless another is named, its coordinator; another one gets a mail.
 
     Raises:
-        Invalid: the parent's type, the times, the capacity, the policy, or a coordinator without the role.
+        Invalid: the parent's type, the times, the capacity, the policy, or a coordinator who is no ADMIN.
+        InvalidState: the parent is archived.
     """
-    wanted = {"parent": parent} | ({"coordinator": coordinator} if coordinator else {})
-    parties = await resolve(session, actor, wanted)
-    owner = named(parties["parent"])
+    refs = {"parent": parent} | ({"coordinator": coordinator} if coordinator else {})
+    parties = await resolve(session, actor, refs)
+    owner = require_collective(parties["parent"])
     require(actor, Action.CREATE_EVENT, Subject(collective=owner))
     assert actor.user is not None
-    require_open(owner, path=["input", "parent"])
+    require_open(owner, field="parent")
     if owner.type in {CollectiveType.EVENT, CollectiveType.USER}:
-        raise Invalid("An event belongs to an organization or community", path=["input", "parent"])
+        raise Invalid("Choose an organization or community as the parent.", field="parent")
     event = Collective(
         type=CollectiveType.EVENT,
-        name=user_text.required(name, path=["input", "name"]),
+        name=user_text.require_text(name, field="name"),
         slug="",
         parent_id=owner.id,
         currency=owner.currency,
         starts_at=starts_at,
         ends_at=ends_at,
-        timezone=collectives.zone(timezone or owner.timezone or "UTC"),
-        location=user_text.clean(location, path=["input", "location"]),
+        timezone=collectives.require_timezone(timezone or owner.timezone or "UTC"),
+        location=user_text.clean_text(location, field="location"),
         is_public=is_public,
-        description=user_text.clean(description, path=["input", "description"]),
-        capacity=_capacity(capacity),
-        credit_policy=_policy(credit_policy or CreditPolicy.FULL_EVENT),
+        description=user_text.clean_text(description, field="description"),
+        capacity=_validate_capacity(capacity),
+        credit_policy=_validate_credit_policy(credit_policy or CreditPolicy.FULL_EVENT),
         created_by_id=actor.user.id,
         coordinator_id=actor.user.id,
     )
-    _require_order(starts_at, ends_at)
+    _require_end_after_start(starts_at, ends_at)
     if coordinator is not None:
-        event.coordinator_id = await _coordinator(session, event, named(parties["coordinator"]))
+        event.coordinator_id = await _require_coordinator(
+            session, event, require_collective(parties["coordinator"])
+        )
     event.slug = slugs.suggest(event.name, suffix=event.id.hex[-6:])
     session.add(event)
     await session.flush()
-    session.add(collectives.first_admin(event, actor.user))
-    actor.gains(event.id, MemberRole.ADMIN)
+    session.add(collectives.build_first_admin(event, actor.user))
+    actor.grant(event.id, MemberRole.ADMIN)
     await session.flush()
     if event.coordinator_id != actor.user.id:
-        await event_notifications.coordinator(session, event, by=actor.user)
+        await event_notifications.notify_coordinator(session, event, by=actor.user)
     return event
 
 
-def _require_order(starts_at: datetime | None, ends_at: datetime | None) -> None:
+def _require_end_after_start(starts_at: datetime | None, ends_at: datetime | None) -> None:
     assert starts_at is not None and ends_at is not None
     if ends_at <= starts_at:
-        raise Invalid("An event ends after it starts", path=["input", "endsAt"])
+        raise Invalid("The event must end after it starts.", field="endsAt")
 
 
-def _capacity(value: int | None) -> int | None:
+def _validate_capacity(value: int | None) -> int | None:
     if value is not None and value < 1:
-        raise Invalid("A capacity is at least 1", path=["input", "capacity"])
+        raise Invalid("Enter a capacity of at least 1, or leave it out for no limit.", field="capacity")
     return value
 
 
-def _policy(value: str) -> str:
+def _validate_credit_policy(value: str) -> str:
     if value not in CREDIT_POLICIES:
-        raise Invalid("A credit policy is FULL_EVENT or ACTUAL", path=["input", "creditPolicy"])
+        raise Invalid("Choose the credit policy FULL_EVENT or ACTUAL.", field="creditPolicy")
     return value
 
 
-async def _coordinator(session: AsyncSession, event: Collective, user: Collective) -> UUID:
-    """Return the id of one who may coordinate: an ADMIN of the event or of its parent.
+async def _require_coordinator(session: AsyncSession, event: Collective, user: Collective) -> UUID:
+    """Require that a user is an ADMIN of the event or of its parent, and return the user's id.
 
-    Whoever makes the event is its ADMIN, though the row is not written yet.
+    The event's creator counts as its ADMIN: their member row is not written yet.
     """
     statement = select(
         exists().where(
@@ -134,101 +136,112 @@ async def _coordinator(session: AsyncSession, event: Collective, user: Collectiv
     )
     is_admin = user.id == event.created_by_id or (await session.execute(statement)).scalar_one()
     if user.type != CollectiveType.USER or not is_admin:
-        path = ["input", "coordinator"]
-        raise Invalid("A coordinator is an ADMIN of the event or of its parent", path=path)
+        field = "coordinator"
+        raise Invalid("Choose an ADMIN of the event or of its parent as coordinator.", field=field)
     return user.id
 
 
-async def edit(session: AsyncSession, actor: Actor, *, event: Ref, changes: dict[str, Any]) -> Collective:
-    """Change what `changes` names, before the event's end. Locks: the event.
+async def edit(
+    session: AsyncSession, actor: Actor, *, event: CollectiveKey, changes: dict[str, Any]
+) -> Collective:
+    """Update the columns in `changes`, before the event's end. Locks: the event.
 
-    A change of time or place is mailed to all who are registered. A larger capacity, or none, moves
-    people up from the waiting list.
+    A new time or location is mailed to all attendees. A larger capacity, or none, moves users up from the
+    waiting list.
 
     Raises:
-        InvalidState: the event is over or cancelled.
-        Invalid: a value that cannot be, or a capacity below the number of those registered.
+        InvalidState: the event is over, cancelled or archived.
+        Invalid: a value that is not acceptable, or a capacity below the number of attendees.
     """
-    chosen = changes.get("coordinator")
-    parties = await resolve(session, actor, {"event": event} | ({"coordinator": chosen} if chosen else {}))
-    row = named(parties["event"])
+    coordinator = changes.get("coordinator")
+    refs = {"event": event} | ({"coordinator": coordinator} if coordinator else {})
+    parties = await resolve(session, actor, refs)
+    row = require_collective(parties["event"])
     event_capacity.require_event(row)
     require(actor, Action.UPDATE_EVENT, Subject(collective=row))
-    row = await event_capacity.locked(session, row)
-    event_capacity.require_takes_place(row)
-    before = {name: getattr(row, name) for name in (*_TOLD, "capacity", "coordinator_id")}
-    new = {name: _edited(name, value) for name, value in changes.items()}
-    _require_order(new.get("starts_at", row.starts_at), new.get("ends_at", row.ends_at))
+    row = await event_capacity.lock_event(session, row)
+    event_capacity.require_active(row)
+    before = {name: getattr(row, name) for name in (*_ANNOUNCED_COLUMNS, "capacity", "coordinator_id")}
+    new = {name: _validate_change(name, value) for name, value in changes.items()}
+    _require_end_after_start(new.get("starts_at", row.starts_at), new.get("ends_at", row.ends_at))
     if new.pop("coordinator", None) is not None:
-        new["coordinator_id"] = await _coordinator(session, row, named(parties["coordinator"]))
+        new["coordinator_id"] = await _require_coordinator(
+            session, row, require_collective(parties["coordinator"])
+        )
     if new.get("capacity") is not None:
-        await _require_room(session, row, new["capacity"])
+        await _require_capacity(session, row, new["capacity"])
     for name, value in new.items():
         setattr(row, name, value)
     row.updated_at = now()
     await session.flush()
-    await _follow_up(session, actor, row, before)
+    await _announce_changes(session, actor, row, before)
     return row
 
 
-def _edited(name: str, value: Any) -> Any:
-    """Return the new value of a column, checked."""
-    if value is None and name in _NEEDED:
-        raise Invalid("This cannot be taken away", path=["input", _NEEDED[name]])
+def _validate_change(name: str, value: Any) -> Any:
+    """Return a column's new value, cleaned and validated."""
+    if value is None and name in _REQUIRED_FIELDS:
+        raise Invalid("This field cannot be removed.", field=_REQUIRED_FIELDS[name])
     match name:
         case "name":
-            return user_text.required(value, path=["input", "name"])
+            return user_text.require_text(value, field="name")
         case "timezone":
-            return collectives.zone(value)
+            return collectives.require_timezone(value)
         case "capacity":
-            return _capacity(value)
+            return _validate_capacity(value)
         case "credit_policy":
-            return _policy(value)
+            return _validate_credit_policy(value)
         case "location" | "description":
-            return user_text.clean(value, path=["input", name])
+            return user_text.clean_text(value, field=name)
         case _:
             return value
 
 
-async def _require_room(session: AsyncSession, event: Collective, capacity: int) -> None:
-    attending, _ = await event_capacity.count(session, event)
+async def _require_capacity(session: AsyncSession, event: Collective, capacity: int) -> None:
+    attending, _ = await event_capacity.count_registrations(session, event)
     if attending > capacity:
-        path = ["input", "capacity"]
-        raise Invalid(f"{attending} are registered: the capacity cannot be lower", path=path)
+        field = "capacity"
+        raise Invalid(f"{attending} attendees are registered. The capacity cannot be lower.", field=field)
 
 
-async def _follow_up(session: AsyncSession, actor: Actor, event: Collective, before: dict[str, Any]) -> None:
+async def _announce_changes(
+    session: AsyncSession, actor: Actor, event: Collective, before: dict[str, Any]
+) -> None:
     assert actor.user is not None
-    if any(getattr(event, name) != before[name] for name in _TOLD):
-        await event_notifications.changed(session, event, by_id=actor.id)
+    if any(getattr(event, name) != before[name] for name in _ANNOUNCED_COLUMNS):
+        await event_notifications.notify_change(session, event, by_id=actor.id)
     if event.coordinator_id not in {before["coordinator_id"], actor.id}:
-        await event_notifications.coordinator(session, event, by=actor.user)
+        await event_notifications.notify_coordinator(session, event, by=actor.user)
     if event.capacity != before["capacity"]:
-        await event_capacity.move_up(session, event)
+        await event_capacity.promote_waiting(session, event)
 
 
-async def cancel(session: AsyncSession, actor: Actor, *, event: Ref, reason: str | None = None) -> Collective:
-    """Call an event off: ends all registrations and mails those who had one. Locks: the event.
+async def cancel(
+    session: AsyncSession, actor: Actor, *, event: CollectiveKey, reason: str | None = None
+) -> Collective:
+    """Cancel an event, end all registrations and notify their users. Locks: the event.
 
     Raises:
-        InvalidState: it is over or cancelled already, or somebody was checked in.
+        InvalidState: it is over, cancelled or archived, or somebody has been checked in.
     """
-    row = named((await resolve(session, actor, {"event": event}))["event"])
+    row = require_collective((await resolve(session, actor, {"event": event}))["event"])
     event_capacity.require_event(row)
     require(actor, Action.CANCEL_EVENT, Subject(collective=row))
-    why = user_text.clean(reason, path=["input", "reason"], max_length=MAX_REASON)
-    row = await event_capacity.locked(session, row)
-    event_capacity.require_takes_place(row)
-    attended = select(exists().where(col(Attendance.event_id) == row.id))
-    if (await session.execute(attended)).scalar_one():
-        raise InvalidState("Somebody was checked in already", path=PATH)
+    reason = user_text.clean_text(reason, field="reason", max_length=MAX_REASON_LENGTH)
+    row = await event_capacity.lock_event(session, row)
+    event_capacity.require_active(row)
+    has_attendance = select(exists().where(col(Attendance.event_id) == row.id))
+    if (await session.execute(has_attendance)).scalar_one():
+        raise InvalidState(
+            "Attendees have been checked in. The event cannot be cancelled.", field=EVENT_FIELD
+        )
     row.cancelled_at = row.updated_at = now()
     await session.flush()
     ended = await session.execute(
         update(Member)
         .where(
             col(Member.collective_id) == row.id,
-            col(Member.role).in_(REGISTERED),
+            col(Member.role).in_(REGISTRATION_ROLES),
             col(Member.until).is_(None),
         )
         .values(until=func.greatest(row.cancelled_at, col(Member.since)))
@@ -237,54 +250,35 @@ async def cancel(session: AsyncSession, actor: Actor, *, event: Ref, reason: str
     )
     user_ids = list(ended.scalars())
     if user_ids:
-        await event_notifications.cancelled(session, row, user_ids=user_ids, reason=why, by_id=actor.id)
+        await event_notifications.notify_cancellation(
+            session, row, user_ids=user_ids, reason=reason, by_id=actor.id
+        )
     return row
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which events to list."""
+class EventFilter:
+    """Conditions for listing events; all must hold."""
 
     starts_from: datetime | None = None
     starts_until: datetime | None = None
     is_cancelled: bool | None = None
 
 
-async def of_parent(
-    session: AsyncSession, actor: Actor, *, parent_id: UUID, wanted: Filter, page: PageRequest
+async def list_events(
+    session: AsyncSession, actor: Actor, *, parent_id: UUID, filters: EventFilter, page: PageRequest
 ) -> Page[Collective]:
-    """List a collective's events by their start."""
+    """List a page of a collective's events that the actor may see, by start."""
     statement = select(Collective).where(
-        col(Collective.parent_id) == parent_id, visibility.of_collective(actor)
+        col(Collective.parent_id) == parent_id, visibility.collective_is_visible(actor)
     )
-    if wanted.starts_from is not None:
-        statement = statement.where(col(Collective.starts_at) >= wanted.starts_from)
-    if wanted.starts_until is not None:
-        statement = statement.where(col(Collective.starts_at) < wanted.starts_until)
-    if wanted.is_cancelled is not None:
-        off = col(Collective.cancelled_at)
-        statement = statement.where(off.is_not(None) if wanted.is_cancelled else off.is_(None))
-    return await read(session, statement, sort=BY_START, page=page)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many are registered for an event, and how many wait."""
-
-    registered: int = 0
-    waiting: int = 0
-
-
-async def counts(session: AsyncSession, *, event_ids: Sequence[UUID]) -> dict[UUID, Counts]:
-    """Count the places of events; one statement for all. Events without any are left out."""
-    statement = (
-        select(col(Member.collective_id), *event_capacity.counted())
-        .where(
-            col(Member.collective_id).in_(event_ids),
-            col(Member.role).in_(REGISTERED),
-            col(Member.until).is_(None),
+    if filters.starts_from is not None:
+        statement = statement.where(col(Collective.starts_at) >= filters.starts_from)
+    if filters.starts_until is not None:
+        statement = statement.where(col(Collective.starts_at) < filters.starts_until)
+    if filters.is_cancelled is not None:
+        cancelled_at = col(Collective.cancelled_at)
+        statement = statement.where(
+            cancelled_at.is_not(None) if filters.is_cancelled else cancelled_at.is_(None)
         )
-        .group_by(col(Member.collective_id))
-    )
-    found = (await session.execute(statement)).all()
-    return {event_id: Counts(attending, waiting) for event_id, attending, waiting in found}
+    return await list_page(session, statement, sort=BY_START, page=page)

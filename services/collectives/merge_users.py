@@ -1,6 +1,6 @@
-"""Two users who are one person become one: what the first has and is follows to the second."""
+"""Merges two accounts of a person: balances, roles and invitations move to the second."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -25,58 +25,61 @@ from models import (
 from models.enums import (
     CollectiveType,
     LedgerAccountKind,
-    OrderStatus,
     RequestStatus,
     TransactionKind,
 )
 from services.access.actor import Actor
-from services.access.collective_refs import Ref, named, require_open, resolve
+from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
 from services.access.permissions import Action, require
-from services.collectives import members
+from services.collectives import collectives, members
 from services.core.errors import Invalid, InvalidState
 from services.identity import access_tokens, email_addresses
 from services.ledger import posting
-from services.ledger.transaction_amounts import Leg, merged, unconverted
+from services.ledger.legs import Leg, merge_legs
+from services.ledger.transaction_amounts import same_currency_amounts
 
-FROM, INTO = ["input", "from"], ["input", "into"]
-_OPEN = (OrderStatus.PENDING, OrderStatus.APPROVED)
+FROM, INTO = "from", "into"
 _UNSYNCED = {"synchronize_session": False}
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """The two users, locked; `source` becomes part of `target`."""
+    """Two users, locked; `source` is merged into `target`."""
 
     source: Collective
     target: Collective
 
 
-async def merge(session: AsyncSession, actor: Actor, *, from_: Ref, into: Ref) -> Collective:
-    """Let `into` take over what `from` has: balances, roles, invitations, address and slug; return `into`.
+async def merge(
+    session: AsyncSession, actor: Actor, *, from_: CollectiveKey, into: CollectiveKey
+) -> Collective:
+    """Move balances, roles, invitations, address and slug of `from` to `into`; return `into`.
 
-    `from` stays, archived, with its history; it can sign in no more. Locks: the rows of both users in the
-    order of their ids, then their ledger accounts.
+    `from` is archived with its history and can no longer sign in. Locks: the rows of both users in order
+    of their ids, then their ledger accounts.
 
     Raises:
-        Invalid: one is no user, or the two are one.
+        Invalid: one is not a user, or both are the same user.
         InvalidState: one was merged before, `into` is archived, or `from` has an open order or a hold.
-        InsufficientFunds: from the database, where `from` owes more than `into` has.
+        InsufficientFunds: raised by the database if `from` owes more than `into` has.
     """
     parties = await resolve(session, actor, {"from": from_, "into": into})
     require(actor, Action.MERGE_USERS)
-    pair = await _locked(session, named(parties["from"]).id, named(parties["into"]).id)
+    pair = await _lock_pair(
+        session, require_collective(parties["from"]).id, require_collective(parties["into"]).id
+    )
     _require_mergeable(pair)
-    await _require_settled(session, pair.source)
+    await _require_nothing_open(session, pair.source)
     await _move_balances(session, pair)
     await _move_roles(session, pair)
     await _move_invitations(session, pair)
     await _end_access(session, pair.source)
     await _move_address(session, pair)
-    await _close(session, pair)
+    await _archive_source(session, pair)
     return pair.target
 
 
-async def _locked(session: AsyncSession, from_id: UUID, into_id: UUID) -> _Pair:
+async def _lock_pair(session: AsyncSession, from_id: UUID, into_id: UUID) -> _Pair:
     statement = (
         select(Collective)
         .where(col(Collective.id).in_([from_id, into_id]))
@@ -89,58 +92,63 @@ async def _locked(session: AsyncSession, from_id: UUID, into_id: UUID) -> _Pair:
 
 
 def _require_mergeable(pair: _Pair) -> None:
-    for row, path in ((pair.source, FROM), (pair.target, INTO)):
+    for row, field in ((pair.source, FROM), (pair.target, INTO)):
         if row.type != CollectiveType.USER:
-            raise Invalid("Only people are merged", path=path)
+            raise Invalid("Choose two users. Only users can be merged.", field=field)
         if row.merged_into_id is not None:
-            raise InvalidState(f"{row.slug} was merged before", path=path)
+            raise InvalidState(f"{row.slug} has already been merged.", field=field)
     if pair.source.id == pair.target.id:
-        raise Invalid("The two are one", path=FROM)
-    require_open(pair.target, path=INTO)
+        raise Invalid("Choose two different users.", field=FROM)
+    require_open(pair.target, field=INTO)
 
 
-async def _require_settled(session: AsyncSession, source: Collective) -> None:
-    """Let through who has nothing on its way: no new order slips in, for its row is locked."""
+async def _require_nothing_open(session: AsyncSession, source: Collective) -> None:
+    """Require that a user has no hold and no open order; the lock keeps new orders out."""
     checks = select(
         exists().where(col(LedgerAccount.owner_id) == source.id, col(LedgerAccount.held) != 0),
         exists().where(
-            or_(col(Order.from_id) == source.id, col(Order.to_id) == source.id), col(Order.status).in_(_OPEN)
+            or_(col(Order.from_id) == source.id, col(Order.to_id) == source.id),
+            col(Order.status).in_(collectives.OPEN_STATUSES),
         ),
     )
-    held, waiting = (await session.execute(checks)).one()
-    if waiting:
-        raise InvalidState(f"An order of {source.slug} is still open", path=FROM)
-    if held:
-        raise InvalidState(f"A part of {source.slug}'s balance is held", path=FROM)
+    has_hold, has_open_order = (await session.execute(checks)).one()
+    if has_open_order:
+        raise InvalidState(f"{source.slug} still has an open order. Settle or cancel it first.", field=FROM)
+    if has_hold:
+        raise InvalidState(f"Part of {source.slug}'s balance is held. Release it first.", field=FROM)
 
 
 async def _move_balances(session: AsyncSession, pair: _Pair) -> None:
-    """Move what `from` has, account by account: the same book, the same currency, never through fx."""
-    of_both = select(LedgerAccount).where(
+    """Move the balances of `from`, each within its book and currency, without conversion."""
+    accounts_of_both = select(LedgerAccount).where(
         col(LedgerAccount.owner_id).in_([pair.source.id, pair.target.id]),
         col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
     )
-    accounts = (await session.execute(of_both)).scalars().all()
+    accounts = (await session.execute(accounts_of_both)).scalars().all()
     if not any(account.owner_id == pair.source.id for account in accounts):
         return
-    await posting.lock(
+    await posting.lock_accounts(
         session, [Leg(row.book_id, row.owner_id, row.currency, row.kind, 0) for row in accounts]
     )
-    settled = of_both.where(col(LedgerAccount.owner_id) == pair.source.id, col(LedgerAccount.posted) != 0)
-    locked = await session.execute(
-        settled.order_by(col(LedgerAccount.book_id), col(LedgerAccount.currency)).execution_options(
+    nonzero = accounts_of_both.where(
+        col(LedgerAccount.owner_id) == pair.source.id, col(LedgerAccount.posted) != 0
+    )
+    accounts_to_move = await session.execute(
+        nonzero.order_by(col(LedgerAccount.book_id), col(LedgerAccount.currency)).execution_options(
             populate_existing=True
         )
     )
     group_id = new_id()
-    for account in locked.scalars().all():
-        await _post(session, pair, account, group_id=group_id)
+    for account in accounts_to_move.scalars().all():
+        await _post_balance(session, pair, account, group_id=group_id)
 
 
-async def _post(session: AsyncSession, pair: _Pair, account: LedgerAccount, *, group_id: UUID) -> None:
-    """Write one transaction; a debt goes the other way, for an amount is never below zero."""
+async def _post_balance(
+    session: AsyncSession, pair: _Pair, account: LedgerAccount, *, group_id: UUID
+) -> None:
+    """Post one transaction; a debt reverses its sides, because amounts are never negative."""
     payer, payee = (pair.source, pair.target) if account.posted > 0 else (pair.target, pair.source)
-    amount, book_id, currency = abs(account.posted), account.book_id, account.currency
+    amount_minor, book_id, currency = abs(account.posted), account.book_id, account.currency
     row: dict[str, Any] = {
         "id": new_id(),
         "group_id": group_id,
@@ -150,20 +158,20 @@ async def _post(session: AsyncSession, pair: _Pair, account: LedgerAccount, *, g
         "from_host_id": book_id,
         "to_host_id": book_id,
         "has_public_side": False,
-        **asdict(unconverted(amount, currency)),
+        **same_currency_amounts(amount_minor, currency).columns(),
     }
     kind = LedgerAccountKind.BALANCE
-    legs = merged(
+    legs = merge_legs(
         [
-            Leg(book_id, payer.id, currency, kind, -amount),
-            Leg(book_id, payee.id, currency, kind, amount),
+            Leg(book_id, payer.id, currency, kind, -amount_minor),
+            Leg(book_id, payee.id, currency, kind, amount_minor),
         ]
     )
     await posting.post(session, row=row, legs=legs)
 
 
 async def _move_roles(session: AsyncSession, pair: _Pair) -> None:
-    """End what `from` is and who follows it; `into` takes its place, unless it is there already."""
+    """End the member rows of `from` on both sides; `into` gets those that it lacks."""
     source, target = pair.source.id, pair.target.id
     ended = await session.execute(
         update(Member)
@@ -175,7 +183,7 @@ async def _move_roles(session: AsyncSession, pair: _Pair) -> None:
         .returning(col(Member.collective_id), col(Member.member_id), col(Member.role)),
         execution_options=_UNSYNCED,
     )
-    places = [
+    memberships = [
         (
             target if row.collective_id == source else row.collective_id,
             target if row.member_id == source else row.member_id,
@@ -183,34 +191,34 @@ async def _move_roles(session: AsyncSession, pair: _Pair) -> None:
         )
         for row in ended
     ]
-    await members.add_many(session, [place for place in places if place[0] != place[1]])
+    await members.add_many(session, [row for row in memberships if row[0] != row[1]])
     await session.execute(
         update(Collective).where(col(Collective.coordinator_id) == source).values(coordinator_id=target)
     )
 
 
 async def _move_invitations(session: AsyncSession, pair: _Pair) -> None:
-    """Let `into` answer what waits for `from`; of two that offer the same, its own stays."""
+    """Move the pending invitations of `from`; one that `into` has already is declined."""
     other = aliased(Invitation)
-    twice = exists().where(
+    is_duplicate = exists().where(
         col(other.user_id) == pair.target.id,
         col(other.status) == RequestStatus.PENDING,
         col(other.collective_id) == Invitation.collective_id,
         col(other.role) == Invitation.role,
     )
-    waiting = update(Invitation).where(
+    pending = update(Invitation).where(
         col(Invitation.user_id) == pair.source.id, col(Invitation.status) == RequestStatus.PENDING
     )
     await session.execute(
-        waiting.where(twice).values(status=RequestStatus.DECLINED, answered_at=now()),
+        pending.where(is_duplicate).values(status=RequestStatus.DECLINED, answered_at=now()),
         execution_options=_UNSYNCED,
     )
-    await session.execute(waiting.values(user_id=pair.target.id), execution_options=_UNSYNCED)
+    await session.execute(pending.values(user_id=pair.target.id), execution_options=_UNSYNCED)
 
 
 async def _end_access(session: AsyncSession, source: Collective) -> None:
-    """End the sessions and tokens of a user, and the mailed tokens that could still prove its address."""
-    await access_tokens.revoke_all(session, user_id=source.id)
+    """Revoke a user's sessions and tokens, including mailed tokens that verify its address."""
+    await access_tokens.revoke_all_tokens(session, user_id=source.id)
     await session.execute(
         update(EmailToken)
         .where(col(EmailToken.user_id) == source.id, col(EmailToken.used_at).is_(None))
@@ -219,35 +227,35 @@ async def _end_access(session: AsyncSession, source: Collective) -> None:
 
 
 async def _move_address(session: AsyncSession, pair: _Pair) -> None:
-    """Let the address of `from` lead to `into`; who has none of their own takes it over whole."""
+    """Make the address of `from` lead to `into`; move the credentials if `into` has none."""
     source, target = pair.source, pair.target
     of_source = col(Credential.user_id) == source.id
-    found = await email_addresses.email_of(session, user_ids=[source.id, target.id])
-    if source.id not in found:
+    emails = await email_addresses.load_emails(session, user_ids=[source.id, target.id])
+    if source.id not in emails:
         return
-    if target.id not in found:
+    if target.id not in emails:
         await session.execute(
             update(Credential).where(of_source).values(user_id=target.id), execution_options=_UNSYNCED
         )
         target.claimed_at = target.claimed_at or source.claimed_at
         return
     await session.execute(delete(Credential).where(of_source), execution_options=_UNSYNCED)
-    session.add(MergedEmail(email=found[source.id], user_id=target.id))
+    session.add(MergedEmail(email=emails[source.id], user_id=target.id))
     await session.flush()
 
 
-async def _close(session: AsyncSession, pair: _Pair) -> None:
-    """Put `from` away; its slug, and those that it had before, lead to `into`."""
+async def _archive_source(session: AsyncSession, pair: _Pair) -> None:
+    """Archive `from`; its present and former slugs redirect to `into`."""
     source, target = pair.source, pair.target
-    slug, moment = source.slug, now()
+    slug, archived_at = source.slug, now()
     await session.execute(
         update(SlugRedirect)
         .where(col(SlugRedirect.collective_id) == source.id)
         .values(collective_id=target.id)
     )
     source.slug = f"merged-{source.id.hex}"
-    source.archived_at, source.merged_into_id = source.archived_at or moment, target.id
-    source.updated_at = target.updated_at = moment
+    source.archived_at, source.merged_into_id = source.archived_at or archived_at, target.id
+    source.updated_at = target.updated_at = archived_at
     session.add_all([source, target])
     await session.flush()
     session.add(SlugRedirect(slug=slug, collective_id=target.id))

@@ -1,4 +1,4 @@
-"""The one nonprofit that runs this installation, and its policy: what it charges, what a current is worth."""
+"""The platform of this installation and its policy: fees, limits, value of a current."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,65 +16,68 @@ from models.enums import CollectiveType, MemberRole
 from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.collectives import collectives, members
-from services.core.errors import Invalid
-from services.core.money import AskedAmount, to_minor, to_minor_or_zero
+from services.core.errors import WHOLE_INPUT, Invalid
+from services.core.money import UncheckedAmount, to_minor, to_minor_or_zero
 from services.identity import authentication, email_addresses
 from services.ledger import exchange_rates
 from services.ledger.transaction_amounts import CURRENTS
 
 DEFAULT_SLUG = "commonweal"
 DOLLARS = "USD"
-WHOLE_BPS = 10_000
 RATE_PLACES, MAX_RATE_DIGITS = 6, 9
 MAX_CHECK_IN_MINUTES = 30 * 24 * 60
 
 
-async def ensure(session: AsyncSession, *, currency: str = "USD") -> Collective:
-    """Return the platform, made at first start: a nonprofit that hosts itself, with a first policy."""
+async def ensure_platform(session: AsyncSession, *, currency: str = "USD") -> Collective:
+    """Return the platform; create it at first start, as its own host and with a policy."""
     statement = select(Collective).where(col(Collective.is_platform)).with_for_update()
-    known: Collective | None = (await session.execute(statement)).scalar_one_or_none()
-    if known is None:
-        known = Collective(
+    platform: Collective | None = (await session.execute(statement)).scalar_one_or_none()
+    if platform is None:
+        platform = Collective(
             type=CollectiveType.NONPROFIT,
             slug=DEFAULT_SLUG,
             name="Commonweal",
             currency=currency,
             is_platform=True,
         )
-        session.add(known)
+        session.add(platform)
         await session.flush()
-        await collectives.become_host(session, known)
-    await _ensure_policy(session, known)
-    return known
+        await collectives.become_host(session, platform)
+    await _ensure_policy(session, platform)
+    return platform
 
 
 async def _ensure_policy(session: AsyncSession, platform: Collective) -> None:
-    """Write the first policy, and what it says a current is worth, where they are missing."""
+    """Write the first policy, and its exchange rate of currents, if they are missing."""
     if not (await session.execute(select(exists().where(col(PlatformPolicy.id).is_not(None))))).scalar_one():
         session.add(PlatformPolicy())
         await session.flush()
-    priced = exists().where(col(FxRate.base) == CURRENTS, col(FxRate.quote) == DOLLARS)
-    if not (await session.execute(select(priced))).scalar_one():
-        row = await policy(session)
-        await _publish(session, row.usd_per_current, since=row.valid_from, source=platform.slug)
+    has_rate = exists().where(col(FxRate.base) == CURRENTS, col(FxRate.quote) == DOLLARS)
+    if not (await session.execute(select(has_rate))).scalar_one():
+        row = await load_policy(session)
+        await _publish_rate(session, row.usd_per_current, since=row.valid_from, source=platform.slug)
 
 
-async def row_id(session: AsyncSession) -> UUID:
-    """Return the platform's id, for where nobody is signed in whose actor would know it."""
-    found: UUID = (
+async def load_platform_id(session: AsyncSession) -> UUID:
+    """Load the platform's id, for callers without an actor that knows it."""
+    platform_id: UUID = (
         await session.execute(select(col(Collective.id)).where(col(Collective.is_platform)))
     ).scalar_one()
-    return found
+    return platform_id
 
 
 async def add_admin(session: AsyncSession, *, email: str) -> UUID:
-    """Make the user of an address an ADMIN of the platform; an unknown one becomes an unclaimed user.
+    """Make the user of an address an ADMIN of the platform.
 
-    For the command line alone: whoever runs it owns the database anyway.
+    An unknown address becomes an unclaimed user. No permission is checked: only the command line calls
+    this, and its user has access to the database anyway.
+
+    Raises:
+        Invalid: this is not an email address.
     """
-    platform = await ensure(session)
-    address = email_addresses.checked_email(email, path=["email"])
-    user = await email_addresses.user_of_email(session, address)
+    platform = await ensure_platform(session)
+    address = email_addresses.require_email(email, field="email")
+    user = await email_addresses.find_user(session, address)
     if user is None:
         user, _ = await authentication.create_user(session, email=address, name="Platform admin")
     await members.add(session, platform.id, user.id, MemberRole.ADMIN)
@@ -83,108 +86,108 @@ async def add_admin(session: AsyncSession, *, email: str) -> UUID:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyChanges:
-    """The figures of a policy to set; None keeps what holds. Fees in basis points."""
+    """Policy values to set; None keeps the present value. Fees are in basis points."""
 
     platform_fee_bps: int | None = None
     usd_per_current: Decimal | None = None
     redemption_fee_bps: int | None = None
-    master_weekly_limit: AskedAmount | None = None
-    signup_bonus: AskedAmount | None = None
+    master_weekly_limit: UncheckedAmount | None = None
+    signup_bonus: UncheckedAmount | None = None
     check_in_minutes: int | None = None
 
 
 async def set_policy(
     session: AsyncSession, actor: Actor, *, changes: PolicyChanges, valid_from: datetime | None = None
 ) -> PlatformPolicy:
-    """Set figures from a moment on (now); the others stay as they are then. Orders that exist keep theirs.
+    """Set policy values from `valid_from` (default: now) on.
 
-    A new worth of a current is an exchange rate, too. Locks: the platform, so that no figure set at the
-    same time is lost.
+    The other values stay as they are by then. Existing orders keep their policy. New dollars per current
+    become an exchange rate, too. Locks: the platform, so that no concurrent change is lost.
 
     Raises:
-        Invalid: no figure, one out of range, or a moment in the past.
-        Conflict: there is a rate of currents of that very moment.
+        Invalid: no value, one out of range, or a time in the past.
+        Conflict: an exchange rate of currents begins at exactly that time.
     """
     require(actor, Action.SET_PLATFORM_POLICY)
     assert actor.user is not None and actor.platform_id is not None
-    given = _checked(changes)
+    changed = _validate_changes(changes)
     require_future(valid_from)
     await collectives.lock(session, actor.platform_id)
-    since = valid_from or now()
-    before = await policy(session, at=since)
-    kept = before.model_dump(exclude={"id", "valid_from", "created_by_id"})
-    row = PlatformPolicy(**{**kept, **given}, valid_from=since, created_by_id=actor.user.id)
+    starts_at = valid_from or now()
+    previous = await load_policy(session, at=starts_at)
+    kept = previous.model_dump(exclude={"id", "valid_from", "created_by_id"})
+    row = PlatformPolicy(**{**kept, **changed}, valid_from=starts_at, created_by_id=actor.user.id)
     session.add(row)
     await session.flush()
-    if row.usd_per_current != before.usd_per_current:
-        await _publish(session, row.usd_per_current, since=since, source=actor.user.slug)
-        await _publish_next(session, row, source=actor.user.slug)
+    if row.usd_per_current != previous.usd_per_current:
+        await _publish_rate(session, row.usd_per_current, since=starts_at, source=actor.user.slug)
+        await _republish_later_rate(session, row, source=actor.user.slug)
     return row
 
 
-def require_future(moment: datetime | None) -> None:
-    """Let through a moment that is now or later, or none.
+def require_future(valid_from: datetime | None) -> None:
+    """Require that a start time, if any, is not in the past.
 
     Raises:
-        Invalid: it has passed.
+        Invalid: it is in the past.
     """
-    if moment is not None and moment < now():
-        raise Invalid("It starts now or later", path=["input", "validFrom"])
+    if valid_from is not None and valid_from < now():
+        raise Invalid("Choose a start that is not in the past.", field="validFrom")
 
 
-def _checked(changes: PolicyChanges) -> dict[str, Any]:
-    """Return the given figures as columns."""
-    found: dict[str, Any] = {
-        "platform_fee_bps": _bps(changes.platform_fee_bps, "platformFeeBps"),
-        "redemption_fee_bps": _bps(changes.redemption_fee_bps, "redemptionFeeBps"),
-        "usd_per_current": _worth(changes.usd_per_current),
-        "check_in_minutes": _minutes(changes.check_in_minutes),
+def _validate_changes(changes: PolicyChanges) -> dict[str, Any]:
+    """Return the values to set as columns, validated."""
+    columns: dict[str, Any] = {
+        "platform_fee_bps": _validate_bps(changes.platform_fee_bps, "platformFeeBps"),
+        "redemption_fee_bps": _validate_bps(changes.redemption_fee_bps, "redemptionFeeBps"),
+        "usd_per_current": _validate_usd_per_current(changes.usd_per_current),
+        "check_in_minutes": _validate_check_in_minutes(changes.check_in_minutes),
     }
     if changes.master_weekly_limit is not None:
-        found["master_weekly_limit_minor"] = to_minor(
-            changes.master_weekly_limit, path=["input", "masterWeeklyLimit"], currency=CURRENTS
+        columns["master_weekly_limit_minor"] = to_minor(
+            changes.master_weekly_limit, field="masterWeeklyLimit", currency=CURRENTS
         )
     if changes.signup_bonus is not None:
-        found["signup_bonus_minor"] = to_minor_or_zero(
-            changes.signup_bonus, path=["input", "signupBonus"], currency=CURRENTS
+        columns["signup_bonus_minor"] = to_minor_or_zero(
+            changes.signup_bonus, field="signupBonus", currency=CURRENTS
         )
-    given = {name: value for name, value in found.items() if value is not None}
-    if not given:
-        raise Invalid("Name at least one figure", path=["input"])
-    return given
+    changed = {name: value for name, value in columns.items() if value is not None}
+    if not changed:
+        raise Invalid("Enter at least one value to set.", field=WHOLE_INPUT)
+    return changed
 
 
-def _bps(value: int | None, field: str) -> int | None:
-    if value is not None and not 0 <= value <= WHOLE_BPS:
-        raise Invalid(f"A fee is 0 to {WHOLE_BPS} basis points", path=["input", field])
+def _validate_bps(value: int | None, field: str) -> int | None:
+    if value is not None and not 0 <= value <= collectives.WHOLE_BPS:
+        raise Invalid(f"Enter a fee from 0 to {collectives.WHOLE_BPS} basis points.", field=field)
     return value
 
 
-def _worth(value: Decimal | None) -> Decimal | None:
+def _validate_usd_per_current(value: Decimal | None) -> Decimal | None:
     if value is None:
         return None
-    path = ["input", "usdPerCurrent"]
+    field = "usdPerCurrent"
     if not value.is_finite() or value <= 0 or value.adjusted() >= MAX_RATE_DIGITS:
-        raise Invalid("A current is worth more than zero, and less than a billion", path=path)
+        raise Invalid("Enter a value above 0 and below 1,000,000,000.", field=field)
     if value.adjusted() < -RATE_PLACES or len(f"{value:f}".partition(".")[2].rstrip("0")) > RATE_PLACES:
-        raise Invalid(f"It has at most {RATE_PLACES} decimal places", path=path)
+        raise Invalid(f"Enter at most {RATE_PLACES} decimal places.", field=field)
     return value
 
 
-def _minutes(value: int | None) -> int | None:
+def _validate_check_in_minutes(value: int | None) -> int | None:
     if value is not None and not 0 <= value <= MAX_CHECK_IN_MINUTES:
-        raise Invalid(f"It is 0 to {MAX_CHECK_IN_MINUTES} minutes", path=["input", "checkInMinutes"])
+        raise Invalid(f"Enter 0 to {MAX_CHECK_IN_MINUTES} minutes.", field="checkInMinutes")
     return value
 
 
-async def _publish(session: AsyncSession, rate: Decimal, *, since: datetime, source: str) -> None:
+async def _publish_rate(session: AsyncSession, rate: Decimal, *, since: datetime, source: str) -> None:
     await exchange_rates.add_rate(
         session, base=CURRENTS, target=DOLLARS, rate=rate, valid_from=since, source=source
     )
 
 
-async def _publish_next(session: AsyncSession, row: PlatformPolicy, *, source: str) -> None:
-    """Let the rate of a policy that was set for later come back with it."""
+async def _republish_later_rate(session: AsyncSession, row: PlatformPolicy, *, source: str) -> None:
+    """Publish the rate of the next later policy again, so that it still applies from its start."""
     statement = (
         select(PlatformPolicy)
         .where(col(PlatformPolicy.valid_from) > row.valid_from)
@@ -192,17 +195,17 @@ async def _publish_next(session: AsyncSession, row: PlatformPolicy, *, source: s
         .limit(1)
     )
     later = (await session.execute(statement)).scalar_one_or_none()
-    known = exists().where(
+    has_rate = exists().where(
         col(FxRate.base) == CURRENTS,
         col(FxRate.quote) == DOLLARS,
         col(FxRate.valid_from) == (later.valid_from if later else None),
     )
-    if later is not None and not (await session.execute(select(known))).scalar_one():
-        await _publish(session, later.usd_per_current, since=later.valid_from, source=source)
+    if later is not None and not (await session.execute(select(has_rate))).scalar_one():
+        await _publish_rate(session, later.usd_per_current, since=later.valid_from, source=source)
 
 
-async def policy(session: AsyncSession, *, at: datetime | None = None) -> PlatformPolicy:
-    """Return what holds now, or at a moment; the first policy is older than everything that needs one."""
+async def load_policy(session: AsyncSession, *, at: datetime | None = None) -> PlatformPolicy:
+    """Load the policy valid now or at a time; the first one predates all uses of it."""
     statement = (
         select(PlatformPolicy)
         .where(col(PlatformPolicy.valid_from) <= (at or now()))
@@ -213,15 +216,15 @@ async def policy(session: AsyncSession, *, at: datetime | None = None) -> Platfo
     return row
 
 
-async def policies(session: AsyncSession) -> list[PlatformPolicy]:
-    """Return every policy, those set for later among them, newest first."""
+async def list_policies(session: AsyncSession) -> list[PlatformPolicy]:
+    """List all policies, including future ones, newest first."""
     statement = select(PlatformPolicy).order_by(
         col(PlatformPolicy.valid_from).desc(), col(PlatformPolicy.id).desc()
     )
     return list((await session.execute(statement)).scalars())
 
 
-async def policies_by_ids(session: AsyncSession, *, row_ids: Sequence[UUID]) -> dict[UUID, PlatformPolicy]:
-    """Return policies; they are everybody's to see."""
+async def load_policies(session: AsyncSession, *, row_ids: Sequence[UUID]) -> dict[UUID, PlatformPolicy]:
+    """Load policies by id; they are public."""
     statement = select(PlatformPolicy).where(col(PlatformPolicy.id).in_(row_ids))
     return {row.id: row for row in (await session.execute(statement)).scalars()}

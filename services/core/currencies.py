@@ -1,4 +1,4 @@
-"""The currencies in use."""
+"""Supported currencies."""
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -7,6 +7,6 @@ from sqlmodel import col
 from models import Currency
 
 
-async def every(session: AsyncSession) -> list[Currency]:
-    """Return every currency, by code."""
+async def list_currencies(session: AsyncSession) -> list[Currency]:
+    """List every currency. Order: code."""
     return list((await session.execute(select(Currency).order_by(col(Currency.code)))).scalars())

@@ -1,42 +1,44 @@
-"""The one family of errors that reach a user. The docstring is the default message."""
+"""Errors that reach a user, one family. A class's docstring is its default message."""
 
-from collections.abc import Sequence
 from enum import StrEnum
+
+WHOLE_INPUT: tuple[str, ...] = ()
+"""The `field` of a problem that is about the input as a whole."""
 
 
 class ErrorCode(StrEnum):
-    """What a client can act on."""
+    """Error code that a client can act on."""
 
     INVALID_INPUT = "INVALID_INPUT"
     """A value is not acceptable; `path` names the input field."""
     NOT_FOUND = "NOT_FOUND"
-    """There is no such thing, or the viewer may not see it."""
+    """The object does not exist, or you may not see it."""
     CONFLICT = "CONFLICT"
-    """It exists already, or something else stands in the way."""
+    """The object exists already, or conflicts with another one."""
     INVALID_STATE = "INVALID_STATE"
-    """The thing is not in a state that allows this."""
+    """The object is in a state that does not allow the operation."""
     SELF_APPROVAL = "SELF_APPROVAL"
-    """Nobody approves what they created for themselves."""
+    """Users cannot approve what they created for themselves."""
     INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
-    """The balance available is less than the amount."""
+    """The available balance is less than the amount."""
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
     """A limit of the offer, the policy or the period is reached."""
     AMOUNT_TOO_SMALL = "AMOUNT_TOO_SMALL"
     """The fees are larger than the amount."""
     FX_RATE_UNAVAILABLE = "FX_RATE_UNAVAILABLE"
-    """There is no exchange rate, or none that is fresh enough to move money."""
+    """No exchange rate exists, or none recent enough to move money."""
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
-    """The idempotency key was used for another payload."""
+    """The idempotency key was used with a different input."""
     RATE_LIMITED = "RATE_LIMITED"
-    """Too many tries; later again."""
+    """Too many attempts; try again later."""
     COST_LIMIT_EXCEEDED = "COST_LIMIT_EXCEEDED"
-    """One operation asks for more than one may."""
+    """The operation costs more than a single operation may."""
     TIMEOUT = "TIMEOUT"
-    """It took too long, and nothing was kept."""
+    """The operation took too long; nothing was stored."""
     UNAUTHENTICATED = "UNAUTHENTICATED"
     """Sign in first, or the token is not valid."""
     FORBIDDEN = "FORBIDDEN"
-    """The viewer has no right to do this."""
+    """You do not have permission for this operation."""
 
 
 class ConfigurationError(Exception):
@@ -48,10 +50,14 @@ class Problem(Exception):
 
     code: ErrorCode = ErrorCode.INVALID_INPUT
 
-    def __init__(self, message: str | None = None, *, path: Sequence[str] = ()) -> None:
-        """Keep the message, or the class's docstring, and the input field it is about."""
+    def __init__(self, message: str | None = None, *, field: str | tuple[str, ...] | None = None) -> None:
+        """Keep the message, or the class's docstring, and the field of the input that it is about.
+
+        Separate the names of a nested field by dots (`items.0.amount`); use a tuple if a name may hold one.
+        """
         self.message = message or (self.__doc__ or "").strip()
-        self.path = tuple(path)
+        self.path = tuple(field.split(".")) if isinstance(field, str) else field
+        """The names that lead to the field within its input, or None if the problem is about no field."""
         super().__init__(self.message)
 
 
@@ -60,31 +66,31 @@ class Invalid(Problem):
 
 
 class NotFound(Problem):
-    """There is no such thing."""
+    """The object does not exist."""
 
     code = ErrorCode.NOT_FOUND
 
 
 class Conflict(Problem):
-    """It exists already."""
+    """The object exists already."""
 
     code = ErrorCode.CONFLICT
 
 
 class InvalidState(Problem):
-    """It is not in a state that allows this."""
+    """The object is in a state that does not allow this."""
 
     code = ErrorCode.INVALID_STATE
 
 
 class SelfApproval(Problem):
-    """Nobody approves what they created for themselves."""
+    """You cannot approve what you created for yourself; ask somebody else to."""
 
     code = ErrorCode.SELF_APPROVAL
 
 
 class InsufficientFunds(Problem):
-    """The balance available is less than the amount."""
+    """The available balance is less than the amount."""
 
     code = ErrorCode.INSUFFICIENT_FUNDS
 
@@ -102,37 +108,37 @@ class AmountTooSmall(Problem):
 
 
 class FxRateUnavailable(Problem):
-    """There is no exchange rate that is fresh enough."""
+    """No recent exchange rate is available."""
 
     code = ErrorCode.FX_RATE_UNAVAILABLE
 
 
 class IdempotencyConflict(Problem):
-    """This idempotency key was used for another payload."""
+    """This idempotency key was used with a different input; choose a new one."""
 
     code = ErrorCode.IDEMPOTENCY_CONFLICT
 
 
 class RateLimited(Problem):
-    """Too many tries; wait a while."""
+    """Too many attempts; try again later."""
 
     code = ErrorCode.RATE_LIMITED
 
 
 class CostLimitExceeded(Problem):
-    """This asks for too much at once."""
+    """The operation costs too much; ask for less at once."""
 
     code = ErrorCode.COST_LIMIT_EXCEEDED
 
 
 class TimedOut(Problem):
-    """It took too long, and nothing was kept."""
+    """The operation took too long; nothing was stored."""
 
     code = ErrorCode.TIMEOUT
 
 
 class AccessDenied(Problem):
-    """Not allowed: a top-level error, never one of a payload."""
+    """Not allowed. Always a top-level error, never an error of a payload."""
 
     code = ErrorCode.FORBIDDEN
 
@@ -144,6 +150,6 @@ class Unauthenticated(AccessDenied):
 
 
 class Forbidden(AccessDenied):
-    """You have no right to do this."""
+    """You do not have permission for this operation."""
 
     code = ErrorCode.FORBIDDEN

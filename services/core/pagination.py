@@ -1,4 +1,4 @@
-"""Keyset pages over a Select: a page costs the same however deep it lies."""
+"""Keyset pagination of a Select: a page costs the same however far into the list it is."""
 
 import base64
 from collections.abc import Callable
@@ -20,7 +20,7 @@ RowT = TypeVar("RowT")
 
 @dataclass(frozen=True)
 class Sort:
-    """A total order by a moment or text column, then by id; both in one direction."""
+    """A total order by a timestamp or text column, then by id, both in the same direction."""
 
     name: str
     key: Any
@@ -28,14 +28,14 @@ class Sort:
     descending: bool = True
     parse: Any = datetime.fromisoformat
 
-    def values(self, row: Any) -> tuple[Any, UUID]:
-        """Return where the row stands in this order."""
+    def keyset_values(self, row: Any) -> tuple[Any, UUID]:
+        """Return the row's values of the two columns it is sorted by."""
         return getattr(row, self.key.key), row.id
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageRequest:
-    """Which part of a list: at most `first` rows after a cursor."""
+    """The part of a list to read: at most `first` rows after a cursor."""
 
     first: int = DEFAULT_SIZE
     after: str | None = None
@@ -43,101 +43,104 @@ class PageRequest:
 
 @dataclass(frozen=True)
 class Page(Generic[RowT]):
-    """Rows in order, each with its cursor; `all_rows` counts the whole list when asked."""
+    """Rows in order, with their cursors; `full_query` selects the whole list, to count it."""
 
     rows: list[RowT]
     sort: Sort
     has_next_page: bool
     has_previous_page: bool
-    all_rows: Callable[[], Select[Any]]
+    full_query: Callable[[], Select[Any]]
 
     @property
     def cursors(self) -> list[str]:
-        """Where each row stands; made when asked for, which is seldom."""
+        """Cursor of each row; computed on access, for few queries select it."""
         return [encode_cursor(self.sort, row) for row in self.rows]
 
     @property
     def start_cursor(self) -> str | None:
-        """Where the first row stands."""
+        """Cursor of the first row."""
         return encode_cursor(self.sort, self.rows[0]) if self.rows else None
 
     @property
     def end_cursor(self) -> str | None:
-        """Where the last row stands."""
+        """Cursor of the last row."""
         return encode_cursor(self.sort, self.rows[-1]) if self.rows else None
 
 
-def request(first: int | None, after: str | None) -> PageRequest:
-    """Check a page's size.
+def to_page_request(first: int | None, after: str | None) -> PageRequest:
+    """Check the arguments of a page, with the default size if `first` is None.
 
     Raises:
-        Invalid: `first` is not within 1 to 100.
+        Invalid: `first` is not from 1 to 100.
     """
     size = DEFAULT_SIZE if first is None else first
     if not 1 <= size <= MAX_SIZE:
-        raise Invalid(f"first must be from 1 to {MAX_SIZE}", path=["first"])
+        raise Invalid(f"first must be from 1 to {MAX_SIZE}.", field="first")
     return PageRequest(first=size, after=after)
 
 
-async def read(
+async def list_page(
     session: AsyncSession, statement: Select[RowT], *, sort: Sort, page: PageRequest
 ) -> Page[RowT]:
     """Read one page, in one statement. Order: that of `sort`.
 
     Raises:
-        Invalid: the cursor is not one of this list's.
+        Invalid: the cursor is not one of this list.
     """
-    rows = list((await session.execute(narrow(statement, sort=sort, page=page))).scalars().all())
-    return build(rows, lambda: statement, sort=sort, page=page)
+    rows = list((await session.execute(apply_keyset(statement, sort=sort, page=page))).scalars().all())
+    return to_page(rows, lambda: statement, sort=sort, page=page)
 
 
-def narrow(statement: Select[RowT], *, sort: Sort, page: PageRequest) -> Select[RowT]:
-    """Order the statement, start it after the cursor, and ask for one row more than the page has."""
+def apply_keyset(statement: Select[RowT], *, sort: Sort, page: PageRequest) -> Select[RowT]:
+    """Sort a statement, start it after the cursor, and limit it to the page's size plus one."""
+    columns = (sort.key, sort.id)
     if page.after is not None:
         value, row_id = decode_cursor(page.after, sort)
-        place = tuple_(sort.key, sort.id)
-        bound = tuple_(
+        position = tuple_(*columns)
+        cursor = tuple_(
             bindparam("after_key", value, type_=sort.key.type), bindparam("after_id", row_id, type_=Uuid)
         )
-        statement = statement.where(place < bound if sort.descending else place > bound)
-    columns = (sort.key, sort.id)
+        statement = statement.where(position < cursor if sort.descending else position > cursor)
     ordered = statement.order_by(*(c.desc() if sort.descending else c.asc() for c in columns))
     return ordered.limit(bindparam("page_limit", page.first + 1, type_=Integer))
 
 
-def values(sort: Sort, page: PageRequest) -> dict[str, Any]:
-    """Return the values of the parameters that `narrow` puts into a statement, by their names."""
-    found: dict[str, Any] = {"page_limit": page.first + 1}
+def keyset_parameters(sort: Sort, page: PageRequest) -> dict[str, Any]:
+    """Return the values of the parameters that `apply_keyset` adds to a statement, by name.
+
+    Raises:
+        Invalid: the cursor is not one of this list.
+    """
+    parameters: dict[str, Any] = {"page_limit": page.first + 1}
     if page.after is not None:
-        found["after_key"], found["after_id"] = decode_cursor(page.after, sort)
-    return found
+        parameters["after_key"], parameters["after_id"] = decode_cursor(page.after, sort)
+    return parameters
 
 
-def build(
-    rows: list[RowT], all_rows: Callable[[], Select[Any]], *, sort: Sort, page: PageRequest
+def to_page(
+    rows: list[RowT], full_query: Callable[[], Select[Any]], *, sort: Sort, page: PageRequest
 ) -> Page[RowT]:
-    """Make a page of the rows that `narrow` found."""
-    shown = rows[: page.first]
+    """Build a page from the rows of a statement to which `apply_keyset` was applied."""
     return Page(
-        rows=shown,
+        rows=rows[: page.first],
         sort=sort,
         has_next_page=len(rows) > page.first,
         has_previous_page=page.after is not None,
-        all_rows=all_rows,
+        full_query=full_query,
     )
 
 
-async def count(session: AsyncSession, page: Page[Any]) -> int:
-    """Count the whole list that the page is of, in one statement."""
-    inner = page.all_rows().order_by(None).subquery()
+async def count_rows(session: AsyncSession, page: Page[Any]) -> int:
+    """Count the rows of the whole list of a page, in one statement."""
+    inner = page.full_query().order_by(None).subquery()
     return (await session.execute(select(func.count()).select_from(inner))).scalar_one()
 
 
-def as_text(value: object) -> str:
-    """Read a text of a cursor.
+def parse_text(value: object) -> str:
+    """Check the text value of a cursor and return it.
 
     Raises:
-        TypeError: it is none.
+        TypeError: the value is not a text.
     """
     if not isinstance(value, str):
         raise TypeError(value)
@@ -145,24 +148,24 @@ def as_text(value: object) -> str:
 
 
 def encode_cursor(sort: Sort, row: Any) -> str:
-    """Return an opaque cursor: the order's name, and where the row stands in it."""
-    value, row_id = sort.values(row)
+    """Encode the sort's name and a row's sort values as an opaque cursor."""
+    value, row_id = sort.keyset_values(row)
     text = value.isoformat() if isinstance(value, datetime) else value
     return base64.urlsafe_b64encode(orjson.dumps([sort.name, text, row_id.hex])).decode()
 
 
 def decode_cursor(cursor: str, sort: Sort) -> tuple[Any, UUID]:
-    """Return where a cursor points to.
+    """Return the sort values in a cursor.
 
     Raises:
-        Invalid: it is not a cursor of this order.
+        Invalid: the text is not a cursor of this sort.
     """
-    refusal = Invalid("This is not a cursor of this list", path=["after"])
+    problem = Invalid("Pass a cursor of this list, in the same sort order.", field="after")
     try:
         name, value, row_id = orjson.loads(base64.urlsafe_b64decode(cursor.encode()))
-        place = sort.parse(value), UUID(row_id)
+        key, key_id = sort.parse(value), UUID(row_id)
     except (ValueError, TypeError, AttributeError):
-        raise refusal from None
-    if name != sort.name or (isinstance(place[0], str) and "\x00" in place[0]):
-        raise refusal
-    return place
+        raise problem from None
+    if name != sort.name or (isinstance(key, str) and "\x00" in key):
+        raise problem
+    return key, key_id

@@ -7,18 +7,18 @@ from models import Collective
 
 @dataclass(frozen=True)
 class Party:
-    """One side of a movement. Without a host, its money is outside the ledger."""
+    """One side of a movement; without a host, its money is outside the ledger."""
 
     collective: Collective | None
     host: Collective | None = None
-    kept_in: str | None = None
-    """The currency of its balance, where that is not its own."""
+    balance_currency: str | None = None
+    """Currency of its balance, if that is not the collective's own."""
 
     @property
     def currency(self) -> str:
-        """The currency of its balance; only a collective has one."""
+        """Currency of its balance. Only a party with a collective has one."""
         assert self.collective is not None
-        return self.kept_in or self.collective.currency
+        return self.balance_currency or self.collective.currency
 
 
 OUTSIDE = Party(None)

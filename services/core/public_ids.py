@@ -1,4 +1,4 @@
-"""Public identifiers: a prefix that names the type, and the UUID in base 32."""
+"""Public ids: a prefix that names the object type, and the row's UUID in base 32."""
 
 import base64
 from itertools import product
@@ -8,7 +8,7 @@ from services.core.errors import Invalid
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _DIGITS = ["".join(three) for three in product(_ALPHABET, repeat=3)]
-"""Three digits of base 32 at once: an answer holds hundreds of ids."""
+"""Every group of three base-32 digits: encoding three at once is faster; a response has hundreds of ids."""
 _LOW = len(_DIGITS) - 1
 PREFIXES = {
     "Collective": "col",
@@ -26,43 +26,45 @@ PREFIXES = {
 }
 
 
-def encode(kind: str, row_id: UUID) -> str:
+def encode(object_type: str, row_id: UUID) -> str:
     """Return the public id of a row."""
-    n = row_id.int << 7  # 128 bits and 7 of nothing are 27 digits, the last of them padding
+    n = row_id.int << 7  # 128 bits and 7 zero bits make 27 digits, the last of them padding
     return (
-        f"{PREFIXES[kind]}_{_DIGITS[n >> 120]}{_DIGITS[n >> 105 & _LOW]}{_DIGITS[n >> 90 & _LOW]}"
+        f"{PREFIXES[object_type]}_{_DIGITS[n >> 120]}{_DIGITS[n >> 105 & _LOW]}{_DIGITS[n >> 90 & _LOW]}"
         f"{_DIGITS[n >> 75 & _LOW]}{_DIGITS[n >> 60 & _LOW]}{_DIGITS[n >> 45 & _LOW]}"
         f"{_DIGITS[n >> 30 & _LOW]}{_DIGITS[n >> 15 & _LOW]}{_DIGITS[n & _LOW][:2]}"
     )
 
 
-def decode(kind: str, public_id: str, *, path: list[str]) -> UUID:
-    """Return the row's id.
+def decode(object_type: str, public_id: str, *, field: str) -> UUID:
+    """Return the id of the row that a public id names.
 
     Raises:
-        Invalid: it is the id of another type, or no id at all.
+        Invalid: the text is the id of another type, or not an id.
     """
-    found = kind_of(public_id)
-    if found is None:
-        raise Invalid(f"{_shown(public_id)} is not an id", path=path)
-    if found != kind:
-        raise Invalid(f"{_shown(public_id)} is the id of a {found}, not of a {kind}", path=path)
-    return _uuid(public_id, path)
+    named_type = object_type_of(public_id)
+    if named_type is None:
+        raise Invalid(f"{_abbreviate(public_id)} is not an id.", field=field)
+    if named_type != object_type:
+        raise Invalid(
+            f"{_abbreviate(public_id)} is the id of a {named_type}, not of a {object_type}.", field=field
+        )
+    return _decode_uuid(public_id, field)
 
 
-def kind_of(public_id: str) -> str | None:
-    """Return the type that the prefix names, or None."""
+def object_type_of(public_id: str) -> str | None:
+    """Return the type named by the prefix of a public id, or None."""
     prefix = public_id.partition("_")[0]
-    return next((kind for kind, known in PREFIXES.items() if known == prefix), None)
+    return next((object_type for object_type, known in PREFIXES.items() if known == prefix), None)
 
 
-def _uuid(public_id: str, path: list[str]) -> UUID:
+def _decode_uuid(public_id: str, field: str) -> UUID:
     text = public_id.partition("_")[2].upper()
     try:
         return UUID(bytes=base64.b32decode(text + "=" * (-len(text) % 8)))
     except ValueError:
-        raise Invalid(f"{_shown(public_id)} is not an id", path=path) from None
+        raise Invalid(f"{_abbreviate(public_id)} is not an id.", field=field) from None
 
 
-def _shown(public_id: str) -> str:
+def _abbreviate(public_id: str) -> str:
     return repr(public_id[:40])

@@ -1,4 +1,4 @@
-"""Public names of collectives."""
+"""Slugs: the public names of collectives in URLs."""
 
 import re
 import unicodedata
@@ -97,27 +97,27 @@ _HEX = re.compile(r"[0-9a-f]{6,}")
 MIN_LENGTH, MAX_LENGTH = 2, 64
 
 
-def check(slug: str, *, path: list[str]) -> str:
-    """Return the slug.
+def check(slug: str, *, field: str) -> str:
+    """Check a slug and return it.
 
     Raises:
-        Invalid: not 2 to 64 of a-z, 0-9 and inner hyphens, or reserved.
+        Invalid: the slug is reserved, or is not 2 to 64 characters of a-z, 0-9 and inner hyphens.
     """
     if not _FORM.fullmatch(slug) or not MIN_LENGTH <= len(slug) <= MAX_LENGTH:
-        raise Invalid("A slug has 2 to 64 of a-z, 0-9 and inner hyphens", path=path)
+        raise Invalid("Choose a slug of 2 to 64 characters: a-z, 0-9 and hyphens in between.", field=field)
     if slug in RESERVED:
-        raise Invalid(f"The slug {slug!r} is reserved", path=path)
+        raise Invalid(f"The slug {slug!r} is reserved; choose another one.", field=field)
     return slug
 
 
 def suggest(name: str, *, suffix: str) -> str:
-    """Make a slug of a name; the suffix makes it unique."""
+    """Derive a slug from a name; the suffix makes it unique."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: MAX_LENGTH - len(suffix) - 1].strip("-")
     return f"{stem or 'someone'}-{suffix}"
 
 
 def is_suggested(slug: str, *, name: str) -> bool:
-    """Whether `suggest` made the slug of the name, with a suffix of hexadecimal digits."""
+    """True if `suggest` derived the slug from the name, with a suffix of hexadecimal digits."""
     suffix = slug.rpartition("-")[2]
     return _HEX.fullmatch(suffix) is not None and slug == suggest(name, suffix=suffix)

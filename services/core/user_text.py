@@ -1,36 +1,39 @@
-"""Text that people write."""
+"""Cleaning and checking of text written by users."""
 
-from collections.abc import Sequence
+import re
 
 from services.core.errors import Invalid
 
 MAX_LENGTH = 10_000
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # all but tab, newline and carriage return
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
-def clean(text: str | None, *, path: Sequence[str], max_length: int = MAX_LENGTH) -> str | None:
-    """Return the text without outer white space, or None for none.
+def clean_text(text: str | None, *, field: str, max_length: int = MAX_LENGTH) -> str | None:
+    """Strip outer white space from a text; None stays None.
 
     Raises:
-        Invalid: it holds a NUL or another control character that text has no use for, or is too long.
+        Invalid: the text contains a control character other than tab, newline and carriage return, half of a
+            surrogate pair, or too many characters.
     """
     if text is None:
         return None
-    if any(ord(c) < 32 and c not in "\n\r\t" for c in text):  # noqa: PLR2004 - ASCII's controls
-        raise Invalid("The text holds a control character", path=path)
-    if any(0xD800 <= ord(c) <= 0xDFFF for c in text):  # noqa: PLR2004 - the surrogates' block
-        raise Invalid("The text holds half of a surrogate pair", path=path)
+    if _CONTROL_CHARACTER.search(text):
+        raise Invalid("Remove the control characters from the text.", field=field)
+    if _SURROGATE.search(text):
+        raise Invalid("The text contains half of a surrogate pair; send valid Unicode.", field=field)
     if len(text) > max_length:
-        raise Invalid(f"The text is longer than {max_length} characters", path=path)
+        raise Invalid(f"The text can have at most {max_length} characters.", field=field)
     return text.strip()
 
 
-def required(text: str | None, *, path: Sequence[str], max_length: int = 200) -> str:
-    """Return the text, cleaned.
+def require_text(text: str | None, *, field: str, max_length: int = 200) -> str:
+    """Clean a text that must not be empty.
 
     Raises:
-        Invalid: as `clean`; and where nothing is left of it.
+        Invalid: as in `clean_text`, or nothing but white space is left.
     """
-    cleaned = clean(text, path=path, max_length=max_length)
+    cleaned = clean_text(text, field=field, max_length=max_length)
     if not cleaned:
-        raise Invalid("This must not be empty", path=path)
+        raise Invalid("This field must not be empty.", field=field)
     return cleaned

@@ -1,8 +1,9 @@
-"""What the database refused, in words for a user: constraints by name."""
+"""Problems for users, by the name of the database constraint that was violated."""
 
 from sqlalchemy.exc import DBAPIError
 
 from services.core.errors import (
+    WHOLE_INPUT,
     Conflict,
     InsufficientFunds,
     Invalid,
@@ -12,96 +13,96 @@ from services.core.errors import (
     SelfApproval,
 )
 
-_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, tuple[str, ...]]] = {
+PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]]] = {
     "ck_ledger_account_floor": (
         InsufficientFunds,
-        "The balance available is less than the amount",
-        ("input", "amount"),
+        "The available balance is less than the amount.",
+        "amount",
     ),
     "uq_transaction_order_kind": (
         InvalidState,
-        "This order has been settled already",
-        ("input", "id"),
+        "This order has already been paid.",
+        "id",
     ),
-    "order_sides_open": (InvalidState, "One of the sides is archived", ("input", "to")),
-    "pk_hold": (InvalidState, "This order's amount has been held before", ("input", "id")),
+    "order_sides_open": (InvalidState, "The payer or the payee is archived.", "to"),
+    "pk_hold": (InvalidState, "The amount of this order has already been set aside.", "id"),
     "order_status_transition": (
         InvalidState,
-        "The order is not in that state any more",
-        ("input", "id"),
+        "The status of the order has changed; load it again.",
+        "id",
     ),
     "ck_refund_total_at_most_the_original": (
         InvalidState,
-        "The refunds would exceed the original",
-        ("input", "amount"),
+        "The refunds would exceed the original amount.",
+        "amount",
     ),
-    "uq_collective_slug": (Conflict, "This slug is taken", ("input", "slug")),
-    "pk_slug_redirect": (Conflict, "This slug is taken", ("input", "slug")),
-    "uq_credential_email": (Conflict, "This address is in use", ("input", "email")),
-    "uq_member_open": (Conflict, "This membership exists", ("input", "role")),
+    "uq_collective_slug": (Conflict, "This slug is taken.", "slug"),
+    "pk_slug_redirect": (Conflict, "This slug is taken.", "slug"),
+    "uq_credential_email": (Conflict, "This email address is in use.", "email"),
+    "uq_member_open": (Conflict, "This membership already exists.", "role"),
     "uq_invitation_pending": (
         Conflict,
-        "This invitation is waiting for an answer",
-        ("input", "user"),
+        "This user already has a pending invitation.",
+        "user",
     ),
     "uq_host_application_pending": (
         Conflict,
-        "An application of this collective is waiting for an answer",
-        ("input", "collective"),
+        "This collective already has a pending application.",
+        "collective",
     ),
     "ex_order_hours_overlap": (
         Conflict,
-        "The hours overlap others of the same volunteer",
-        ("input", "startsAt"),
+        "The hours overlap other hours of the same volunteer.",
+        "startsAt",
     ),
     "order_payer_claimed": (
         InvalidState,
-        "A user known by email alone spends nothing",
-        ("input", "from"),
+        "An unclaimed user cannot pay; they have to sign up first.",
+        "from",
     ),
     "order_currents_sides": (
         InvalidState,
-        "An approved nonprofit issues currents to a user, who gives them to a business",
-        ("input",),
+        "Currents go from an approved nonprofit to a user, and from a user to a business.",
+        WHOLE_INPUT,
     ),
     "order_currency": (
         Invalid,
-        "The amount is not in the receiver's currency",
-        ("input", "amount", "currency"),
+        "The amount must be in the currency of the payee.",
+        "amount.currency",
     ),
-    "uq_order_bonus": (Conflict, "This user has had the bonus", ("input", "user")),
-    "uq_offer_active_item": (Conflict, "There is an active offer of this item", ("input", "item")),
-    "redemption_offer_active": (InvalidState, "The offer is not active", ("input", "offer")),
+    "uq_order_bonus": (Conflict, "This user has already received the bonus.", "user"),
+    "uq_offer_active_item": (Conflict, "The business already has an active offer of this item.", "item"),
+    "redemption_offer_active": (InvalidState, "The offer is not active.", "offer"),
     "redemption_monthly_limit": (
         LimitExceeded,
-        "The offer's limit of this month is reached",
-        ("input", "offer"),
+        "The monthly limit of the offer is reached.",
+        "offer",
     ),
     "redemption_weekly_limit": (
         LimitExceeded,
-        "Master offers give no more within seven days",
-        ("input", "offer"),
+        "The limit of master offers within seven days is reached.",
+        "offer",
     ),
-    "event_capacity": (LimitExceeded, "The event is full", ("input", "event")),
+    "event_capacity": (LimitExceeded, "The event is full.", "event"),
     "issuer_approved": (
         InvalidState,
-        "The nonprofit is not approved to issue currents",
-        ("input", "id"),
+        "The nonprofit is not approved to issue currents.",
+        "id",
     ),
     "approved_by_another": (
         SelfApproval,
-        "Nobody approves what they made for themselves",
-        ("input", "id"),
+        "You cannot approve what you created for yourself.",
+        "id",
     ),
     "issuance_cap": (
         LimitExceeded,
-        "The nonprofit may issue no more currents in this period",
-        ("input", "id"),
+        "The nonprofit has reached its limit of currents for this period.",
+        "id",
     ),
     "ledger_time_in_future": (
         Invalid,
-        "The ledger's time cannot lie in the future",
-        ("input", "at"),
+        "The time of a transaction cannot be in the future.",
+        "at",
     ),
 }
 _NUMERIC_VALUE_OUT_OF_RANGE = "22003"
@@ -110,19 +111,19 @@ RETRYABLE = {"40001", "40P01"}
 
 
 def sqlstate(error: DBAPIError) -> str | None:
-    """Return PostgreSQL's code of an error."""
+    """Return the SQLSTATE code of an error."""
     return getattr(error.orig, "sqlstate", None)
 
 
-def problem_of(error: DBAPIError) -> Problem | None:
-    """Return what to tell the user, or None where the error is a fault of ours."""
+def problem_for(error: DBAPIError) -> Problem | None:
+    """Return the problem to report for a database error, or None if the error is a bug."""
     state = sqlstate(error)
     if state == _NUMERIC_VALUE_OUT_OF_RANGE:
-        return Invalid("The amount is too large", path=["input", "amount"])
+        return Invalid("The amount is too large.", field="amount")
     if state == _LOCK_NOT_AVAILABLE:
-        return Conflict("Others are changing the same thing; try again")
+        return Conflict("Somebody else is changing this at the same time; try again.")
     name = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
-    if name not in _BY_CONSTRAINT:
+    if name not in PROBLEM_BY_CONSTRAINT:
         return None
-    kind, message, path = _BY_CONSTRAINT[name]
-    return kind(message, path=path)
+    problem_type, message, field = PROBLEM_BY_CONSTRAINT[name]
+    return problem_type(message, field=field)

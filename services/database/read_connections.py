@@ -1,6 +1,7 @@
-"""Connections that only read, kept at hand: to borrow one of the pool anew took as long as a small query.
+"""A pool of read-only connections on top of the engine's.
 
-They are of the engine's own pool, some of which is always left to others.
+Checking a connection out of the engine's pool took as long as a small query. The connections come from that
+pool, which always keeps some for other uses.
 """
 
 import asyncio
@@ -15,56 +16,57 @@ from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-LEFT_TO_OTHERS = 2
+RESERVED_CONNECTIONS = 2
 WAIT_SECONDS = 10
 
 
 @dataclass(frozen=True)
-class Reader:
-    """A connection on which transactions are begun in words, and the driver's own below it."""
+class ReadConnection:
+    """A connection in autocommit mode, on which snapshots are begun by a statement."""
 
     connection: AsyncConnection
     driver: Any
-    take_back: Callable[["Reader"], Any]
+    return_to_pool: Callable[["ReadConnection"], Any]
 
     @property
-    def is_good(self) -> bool:
-        """Whether it can be used by another operation: it is open, and in nobody's transaction."""
+    def is_reusable(self) -> bool:
+        """True if another operation can use it: it is open and not in a transaction."""
         connection = self.connection
         is_open = not (self.driver.closed or connection.closed or connection.invalidated)
         return is_open and not connection.in_transaction() and self.is_idle
 
     @property
     def is_idle(self) -> bool:
-        """Whether no transaction was begun on it in words, and no statement runs."""
+        """True if no transaction was begun by a statement, and no statement is running."""
         idle: bool = self.driver.pgconn.transaction_status == TransactionStatus.IDLE
         return idle
 
-    async def give_back(self) -> None:
-        """Leave it to the next operation."""
-        await self.take_back(self)
+    async def release(self) -> None:
+        """Return the connection, for the next operation."""
+        await self.return_to_pool(self)
 
 
 @dataclass
-class _Readers:
+class _ReadPool:
     engine: AsyncEngine
-    most: int
-    are_kept: bool
-    open: int = 0
-    idle: list[Reader] = field(default_factory=list)
-    waiting: deque[asyncio.Future[Reader | None]] = field(default_factory=deque)
+    limit: int
+    keeps_idle: bool
+    open_count: int = 0
+    idle: list[ReadConnection] = field(default_factory=list)
+    waiting: deque[asyncio.Future[ReadConnection | None]] = field(default_factory=deque)
 
-    async def take(self) -> Reader:
+    async def acquire(self) -> ReadConnection:
+        """Return an idle connection, open one below the limit, or wait for one."""
         while True:
             if self.idle:
                 return self.idle.pop()
-            if self.open < self.most:
-                return await self._opened()
-            if (found := await self._waited()) is not None:
-                return found
+            if self.open_count < self.limit:
+                return await self._open()
+            if (released := await self._wait()) is not None:
+                return released
 
-    async def _opened(self) -> Reader:
-        self.open += 1
+    async def _open(self) -> ReadConnection:
+        self.open_count += 1
         try:
             connection = await self.engine.connect()
             try:
@@ -73,94 +75,95 @@ class _Readers:
                 await connection.close()
                 raise
         except BaseException:
-            self._closed()
+            self._note_closed()
             raise
-        return Reader(connection, driver, self.give)
+        return ReadConnection(connection, driver, self.release)
 
-    async def _waited(self) -> Reader | None:
-        """Return what another operation leaves, or None if there may be room for one more."""
-        place: asyncio.Future[Reader | None] = asyncio.get_running_loop().create_future()
-        self.waiting.append(place)
+    async def _wait(self) -> ReadConnection | None:
+        """Wait for a released connection; None means that another one may be opened."""
+        waiter: asyncio.Future[ReadConnection | None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(waiter)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                return await place
+                return await waiter
         except BaseException as error:
-            if place.done() and not place.cancelled():
-                self._hand_on(place.result())  # it came as its operation ended
+            if waiter.done() and not waiter.cancelled():
+                self._hand_over(waiter.result())  # it arrived while the operation was cancelled
             if isinstance(error, TimeoutError):
-                raise PoolTimeout("no connection was free") from None
+                raise PoolTimeout("No connection became free in time") from None
             raise
 
-    async def give(self, reader: Reader) -> None:
-        if self.are_kept and reader.is_good:
-            self._hand_on(reader)
+    async def release(self, read_connection: ReadConnection) -> None:
+        """Hand a reusable connection to the next operation; close any other."""
+        if self.keeps_idle and read_connection.is_reusable:
+            self._hand_over(read_connection)
             return
-        await self.close(reader, is_broken=not reader.is_good)
-        while reader.driver.closed and self.idle:  # what broke one may have broken all
+        await self.close(read_connection, is_broken=not read_connection.is_reusable)
+        while read_connection.driver.closed and self.idle:  # the cause may have broken them all
             await self.close(self.idle.pop(), is_broken=True)
 
-    async def close(self, reader: Reader, *, is_broken: bool = False) -> None:
-        """Give a connection back to the pool, or throw it away."""
+    async def close(self, read_connection: ReadConnection, *, is_broken: bool = False) -> None:
+        """Return a connection to the engine's pool, or discard a broken one."""
         try:
             if is_broken:
-                await reader.connection.invalidate()
-            await reader.connection.close()
+                await read_connection.connection.invalidate()
+            await read_connection.connection.close()
         finally:
-            self._closed()
+            self._note_closed()
 
-    def _hand_on(self, reader: Reader | None) -> None:
+    def _hand_over(self, read_connection: ReadConnection | None) -> None:
         while self.waiting:
-            if not (place := self.waiting.popleft()).done():
-                place.set_result(reader)
+            if not (waiter := self.waiting.popleft()).done():
+                waiter.set_result(read_connection)
                 return
-        if reader is not None:
-            self.idle.append(reader)
+        if read_connection is not None:
+            self.idle.append(read_connection)
 
-    def _closed(self) -> None:
-        self.open -= 1
-        self._hand_on(None)
+    def _note_closed(self) -> None:
+        self.open_count -= 1
+        self._hand_over(None)
 
     def dispose(self, _: object) -> None:
-        """Close those that are at hand, as the engine closes what its pool holds."""
+        """Close the idle connections, when the engine closes those of its own pool."""
         while self.idle:
             sync = self.idle.pop().connection.sync_connection
-            self.open -= 1
+            self.open_count -= 1
             if sync is not None:
                 sync.invalidate()
                 sync.close()
 
 
-_READERS: WeakKeyDictionary[AsyncEngine, _Readers] = WeakKeyDictionary()
+_POOLS: WeakKeyDictionary[AsyncEngine, _ReadPool] = WeakKeyDictionary()
 
 
-async def take(engine: AsyncEngine) -> Reader:
-    """Return a connection for one operation that only reads.
+async def acquire(engine: AsyncEngine) -> ReadConnection:
+    """Acquire a connection for one read-only operation.
 
     Raises:
         DBAPIError: the database does not answer.
-        TimeoutError: of SQLAlchemy, no connection was free for a while.
+        TimeoutError: of SQLAlchemy; no connection became free in time.
     """
-    if (readers := _READERS.get(engine)) is None:
-        size: int = engine.pool.size()  # type: ignore[attr-defined]  # a queue has one
-        readers = _READERS[engine] = _Readers(
+    if (read_pool := _POOLS.get(engine)) is None:
+        size: int = cast("Any", engine.pool).size()
+        read_pool = _POOLS[engine] = _ReadPool(
             engine.execution_options(isolation_level="AUTOCOMMIT"),
-            most=max(1, size - LEFT_TO_OTHERS),
-            are_kept=size > LEFT_TO_OTHERS,
+            limit=max(1, size - RESERVED_CONNECTIONS),
+            keeps_idle=size > RESERVED_CONNECTIONS,
         )
-        event.listen(engine.sync_engine, "engine_disposed", readers.dispose)
-    return await readers.take()
+        event.listen(engine.sync_engine, "engine_disposed", read_pool.dispose)
+    return await read_pool.acquire()
 
 
-async def make_room(session: AsyncSession) -> None:
-    """Give a connection that nobody uses back to a pool that is empty: the session is about to ask it."""
+async def release_idle(session: AsyncSession) -> None:
+    """Return an idle connection to the engine's pool if none is left there for the session."""
     engine = session.bind
     assert isinstance(engine, AsyncEngine)
-    readers, pool = _READERS.get(engine), cast("Any", engine.pool)
-    if readers is not None and readers.idle and pool.checkedout() >= pool.size():
-        await readers.close(readers.idle.pop())
+    read_pool, pool = _POOLS.get(engine), cast("Any", engine.pool)
+    if read_pool is not None and read_pool.idle and pool.checkedout() >= pool.size():
+        await read_pool.close(read_pool.idle.pop())
 
 
-def at_hand(engine: AsyncEngine) -> int:
-    """Return how many connections are kept that nobody uses."""
-    readers = _READERS.get(engine)
-    return len(readers.idle) if readers is not None else 0
+def idle_count(engine: AsyncEngine) -> int:
+    """Return the number of idle connections."""
+    read_pool = _POOLS.get(engine)
+    return len(read_pool.idle) if read_pool is not None else 0

@@ -1,10 +1,10 @@
-"""Statements as text, each put together once: by name, by the viewer's kind, by the columns shown."""
+"""Compiled statements, cached by name, kind of viewer and columns."""
 
 from collections import namedtuple
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql import psycopg as dialect
@@ -12,104 +12,106 @@ from sqlalchemy.dialects.postgresql import psycopg as dialect
 from models import Collective, Member, Order, Transaction
 from services.access import visibility
 
-ALWAYS: dict[Any, frozenset[str]] = {
+ALWAYS_READ: dict[Any, frozenset[str]] = {
     Collective: frozenset({"id", "type", "currency", "host_id", "parent_id", "created_at", "name"}),
     Member: frozenset({"id", "collective_id", "member_id", "since"}),
     Order: frozenset({"id", "currency", "created_at"}),
     Transaction: frozenset({"id", "at"}),
 }
-"""What rules, loaders and cursors look at, whatever is shown. Of other tables every column is read."""
-_MOST = 2_000
-"""Statements that are kept; queries differ in the columns that they show."""
+"""Columns that rules, loaders and cursors need, whatever the query selects. Other tables are read whole."""
+_MAX_STATEMENTS = 2_000
+"""Size of the cache; queries differ in the columns they select."""
 
 
 class _Compiler(dialect.PGCompiler_psycopg):
-    """Writes what never changes into the statement: PostgreSQL plans with it, partial indexes among it."""
+    """Writes constants into the statement, so that PostgreSQL uses partial indexes."""
 
-    def visit_bindparam(self, bindparam: Any, **how: Any) -> Any:  # type: ignore[override]  # as it is called
-        # Parameters that were given a name are those that change.
-        how |= {"literal_binds": bindparam.unique}
-        return super().visit_bindparam(bindparam, **how)  # type: ignore[no-untyped-call]  # as it is
+    def visit_bindparam(self, bindparam: Any, **options: Any) -> Any:  # type: ignore[override]  # forwards its options
+        # Only named parameters vary between uses.
+        options |= {"literal_binds": bindparam.unique}
+        return super().visit_bindparam(bindparam, **options)  # type: ignore[no-untyped-call]  # SQLAlchemy has no types for it
 
 
 class _Dialect(dialect.PGDialect_psycopg):
     statement_compiler = _Compiler
 
 
-DIALECT: Any = _Dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # as it is
+DIALECT: Any = cast("Any", _Dialect)(paramstyle="numeric_dollar")
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A statement as text, and the names of its parameters in order."""
+class CachedStatement:
+    """A compiled statement, and the names of its parameters in order."""
 
     text: str
     encoded: bytes
-    names: tuple[str, ...]
-    row: Callable[[Any], Any]
+    parameter_names: tuple[str, ...]
+    make_row: Callable[[Any], Any]
 
 
-_KEPT: dict[Hashable, Prepared] = {}
-is_checked = False
-"""Whether each use of a statement is compared with the one kept; the tests switch it on."""
+_STATEMENTS: dict[Hashable, CachedStatement] = {}
+verify_cached = False
+"""True makes every use compare the statement with the cached one; switched on by the tests."""
 
 
-def prepared(
+def get_statement(
     name: tuple[Hashable, ...],
     build: Callable[[], Select[Any]],
     *,
     table: Any,
-    wanted: frozenset[str] | None,
+    columns: frozenset[str] | None,
     values: Mapping[str, Any],
-) -> Prepared:
-    """Return the statement of this name that `build` makes, with the columns of a table that are wanted.
+) -> CachedStatement:
+    """Return the cached statement of this name, or compile the one that `build` returns.
 
-    Without a table, those that it selects. `values` are those of its parameters that are not the viewer's.
+    It selects the given columns of the table, all of them for None, or without a table what `build` selects.
+    `values` holds every parameter that is not one of the viewer.
     """
-    key = (*name, wanted)
-    found = _KEPT.get(key)
-    if found is None or is_checked:
-        found = _kept(key, _prepare(build(), table, wanted, values))
-    return found
+    key = (*name, columns)
+    statement = _STATEMENTS.get(key)
+    if statement is None or verify_cached:
+        statement = _add_to_cache(key, _compile(build(), table, columns, values))
+    return statement
 
 
-def _kept(key: Hashable, made: Prepared) -> Prepared:
-    while len(_KEPT) >= _MOST:
-        del _KEPT[next(iter(_KEPT))]
-    kept = _KEPT.setdefault(key, made)
-    if kept is not made:
-        assert kept.text == made.text, key
-    return kept
+def _add_to_cache(key: Hashable, compiled: CachedStatement) -> CachedStatement:
+    while len(_STATEMENTS) >= _MAX_STATEMENTS:
+        del _STATEMENTS[next(iter(_STATEMENTS))]
+    cached = _STATEMENTS.setdefault(key, compiled)
+    if cached is not compiled:
+        assert cached.text == compiled.text, key
+    return cached
 
 
-def _prepare(
-    statement: Select[Any], table: Any, wanted: frozenset[str] | None, values: Mapping[str, Any]
-) -> Prepared:
+def _compile(
+    statement: Select[Any], table: Any, columns: frozenset[str] | None, values: Mapping[str, Any]
+) -> CachedStatement:
     if table is None:
-        row = _tuple(tuple(str(column["name"]) for column in statement.column_descriptions))
+        record_class = _tuple_class(tuple(str(column["name"]) for column in statement.column_descriptions))
     else:
         entity = statement.column_descriptions[0]["entity"]
-        columns = [column.key for column in table.__table__.columns]
-        if wanted is not None and table in ALWAYS:
-            columns = [name for name in columns if name in wanted or name in ALWAYS[table]]
+        names = [column.key for column in table.__table__.columns]
+        if columns is not None and table in ALWAYS_READ:
+            names = [name for name in names if name in columns or name in ALWAYS_READ[table]]
         statement = statement.with_only_columns(
-            *(getattr(entity, name) for name in columns), maintain_column_froms=True
+            *(getattr(entity, name) for name in names), maintain_column_froms=True
         )
-        kind: Any = light(table)
-        row = _tuple(tuple(columns), kind)
+        table_class: Any = row_class(table)
+        record_class = _tuple_class(tuple(names), table_class)
     compiled = statement.compile(dialect=DIALECT)
-    text, names = str(compiled), tuple(compiled.positiontup or ())
-    unknown = {n for n in names if n not in values and not n.startswith(visibility.VIEWER)}
+    text, parameters = str(compiled), tuple(compiled.positiontup or ())
+    unknown = {n for n in parameters if n not in values and not n.startswith(visibility.VIEWER_PREFIX)}
     assert not unknown, unknown
-    return Prepared(text, text.encode(), names, partial(tuple.__new__, row))
+    return CachedStatement(text, text.encode(), parameters, partial(tuple.__new__, record_class))
 
 
 @cache
-def light(table: Any) -> type[Any]:
-    """Return the class of a table's rows as they are read here: tuples, for reading alone."""
+def row_class(table: Any) -> type[Any]:
+    """Return the base class of a table's rows read without the mapper: read-only tuples."""
     return type(f"{table.__name__}Row", (), {"__slots__": ()})
 
 
 @cache
-def _tuple(names: tuple[str, ...], kind: Any = object) -> type[Any]:
-    return type(kind.__name__, (namedtuple("Row", names), kind), {"__slots__": ()})  # noqa: PYI024 - made of what it holds
+def _tuple_class(names: tuple[str, ...], base: Any = object) -> type[Any]:
+    bases = (namedtuple("Row", names), base)  # noqa: PYI024 - the fields are known only at run time
+    return type(base.__name__, bases, {"__slots__": ()})

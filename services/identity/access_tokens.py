@@ -1,4 +1,4 @@
-"""Bearer tokens: of sessions, and of programs as their makers name them."""
+"""Bearer tokens of sessions, and access tokens that users create for programs."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -11,20 +11,20 @@ from sqlmodel import col
 
 from models import Token, new_id, now
 from models.enums import Scope, TokenKind
-from services.access.actor import Actor, token_hash
+from services.access.actor import Actor, hash_token
 from services.access.permissions import Action, require
 from services.core.errors import Invalid, NotFound
-from services.core.user_text import required
+from services.core.user_text import require_text
 
 
-def new_token(user_id: UUID, kind: TokenKind, expires_at: datetime, **columns: Any) -> tuple[str, Token]:
-    """Return the text of a new token, which is not stored, and its row."""
+def build_token(user_id: UUID, kind: TokenKind, expires_at: datetime, **columns: Any) -> tuple[str, Token]:
+    """Build a new token: its text, which is never stored, and its row."""
     text = ("cws_" if kind is TokenKind.SESSION else "cwa_") + secrets.token_urlsafe(32)
     return text, Token(
         id=new_id(),
         user_id=user_id,
         kind=kind,
-        token_hash=token_hash(text),
+        token_hash=hash_token(text),
         expires_at=expires_at,
         **columns,
     )
@@ -33,25 +33,25 @@ def new_token(user_id: UUID, kind: TokenKind, expires_at: datetime, **columns: A
 async def create_access_token(
     session: AsyncSession, actor: Actor, *, name: str, scopes: list[Scope], expires_at: datetime
 ) -> tuple[str, Token]:
-    """Make a token for a program, with at most the maker's own scopes; its text is not stored.
+    """Create an access token with at most the caller's scopes; its text is not stored.
 
     Raises:
-        Invalid: no name, no scope, a scope that the maker's own token lacks, or an end outside the next
-            year.
+        Invalid: no name, no scope, a scope that the caller's own token lacks, or an expiry that is not
+            within 366 days or after the caller's own token's.
     """
     require(actor, Action.CREATE_ACCESS_TOKEN)
     assert actor.user is not None
-    shown = required(name, path=["input", "name"])
+    token_name = require_text(name, field="name")
     if not scopes:
-        raise Invalid("Name at least one scope", path=["input", "scopes"])
+        raise Invalid("Choose at least one scope.", field="scopes")
     if actor.scopes is not None and not actor.scopes.issuperset(scopes):
-        raise Invalid("A token cannot make one that may do more", path=["input", "scopes"])
+        raise Invalid("An access token cannot create a token with more scopes than its own.", field="scopes")
     if actor.scopes is not None and actor.expires_at is not None and expires_at > actor.expires_at:
-        raise Invalid("A token cannot make one that lasts longer", path=["input", "expiresAt"])
+        raise Invalid("An access token cannot create a token that expires after itself.", field="expiresAt")
     if not now() < expires_at <= now() + timedelta(days=366):
-        raise Invalid("The end must lie within the next year", path=["input", "expiresAt"])
-    text, token = new_token(
-        actor.user.id, TokenKind.ACCESS, expires_at, name=shown, scopes=sorted(set(scopes))
+        raise Invalid("Choose an expiry within the next year.", field="expiresAt")
+    text, token = build_token(
+        actor.user.id, TokenKind.ACCESS, expires_at, name=token_name, scopes=sorted(set(scopes))
     )
     session.add(token)
     await session.flush()
@@ -59,7 +59,7 @@ async def create_access_token(
 
 
 async def revoke_access_token(session: AsyncSession, actor: Actor, *, token_id: UUID) -> Token:
-    """End one of the user's own access tokens; ended already is well, too.
+    """Revoke one of the user's own access tokens; no change if it is revoked already.
 
     Raises:
         NotFound: the user has no such token.
@@ -75,14 +75,14 @@ async def revoke_access_token(session: AsyncSession, actor: Actor, *, token_id: 
         )
     ).scalar_one_or_none()
     if token is None:
-        raise NotFound("There is no such access token", path=["input", "id"])
+        raise NotFound("There is no such access token.", field="id")
     token.revoked_at = token.revoked_at or now()
     await session.flush()
     return token
 
 
-async def revoke_all(session: AsyncSession, *, user_id: UUID) -> None:
-    """End every session and access token of a user."""
+async def revoke_all_tokens(session: AsyncSession, *, user_id: UUID) -> None:
+    """Revoke all sessions and access tokens of a user."""
     await session.execute(
         update(Token)
         .where(col(Token.user_id) == user_id, col(Token.revoked_at).is_(None))
@@ -90,8 +90,8 @@ async def revoke_all(session: AsyncSession, *, user_id: UUID) -> None:
     )
 
 
-async def access_tokens(session: AsyncSession, actor: Actor) -> list[Token]:
-    """Return the user's access tokens that still hold, newest first."""
+async def list_access_tokens(session: AsyncSession, actor: Actor) -> list[Token]:
+    """List the user's valid access tokens, newest first."""
     statement = (
         select(Token)
         .where(

@@ -1,13 +1,10 @@
-"""Accounts of people: signing up, proving an address, signing in and out."""
+"""User accounts: signing up, verifying an address, signing in and out."""
 
-import asyncio
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,60 +12,29 @@ from sqlmodel import col
 
 from models import Collective, Credential, EmailToken, SlugRedirect, Token, now
 from models.enums import CollectiveType, EmailTokenPurpose, TokenKind
-from services.access.actor import Actor, token_hash
+from services.access.actor import Actor, hash_token
 from services.access.permissions import Action, require
 from services.core import slugs
 from services.core.errors import Invalid, NotFound
-from services.core.money import known_currency
-from services.core.user_text import required
-from services.identity import email_addresses
-from services.identity.access_tokens import new_token
+from services.core.money import require_currency
+from services.core.user_text import require_text
+from services.identity import email_addresses, passwords
+from services.identity.access_tokens import build_token
 from services.messaging import outbox
 
 VERIFY_DAYS = 7
-NEW_MEMBER = "New member"
-MIN_PASSWORD, MAX_PASSWORD = 8, 200
-_hasher = PasswordHasher()
-_hashing = asyncio.Semaphore(2)
-# Verified when an address is unknown, so that the answer takes as long as for a known one.
-_NOBODYS_HASH = _hasher.hash(secrets.token_urlsafe())
+PLACEHOLDER_NAME = "New member"
 
 
 @dataclass(frozen=True)
-class SignedIn:
-    """A user with the token of a new session; the token is not stored and shown once."""
+class NewSession:
+    """A user and the token of their new session; the token is not stored and returned once."""
 
     user: Collective
     token: str
     expires_at: datetime
     is_claimed_now: bool = False
-    """Whether the user's row was claimed by it."""
-
-
-async def hash_password(password: str) -> str:
-    """Hash with argon2id, beside the event loop; at most two at once, for each takes 64 MiB."""
-    async with _hashing:
-        return await asyncio.to_thread(_hasher.hash, password)
-
-
-async def _matches(password_hash: str, password: str) -> bool:
-    async with _hashing:
-        try:
-            return await asyncio.to_thread(_hasher.verify, password_hash, password)
-        except (VerificationError, InvalidHashError):
-            return False
-
-
-def checked_password(password: str, *, demo: bool = False) -> str:
-    """Return a password that is long enough, and not too long.
-
-    Raises:
-        Invalid: it is not.
-    """
-    path = ["input", "password"]
-    if len(password) < (1 if demo else MIN_PASSWORD) or len(password) > MAX_PASSWORD:
-        raise Invalid(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters", path=path)
-    return password
+    """True if this claimed the user's account."""
 
 
 async def sign_up(
@@ -79,57 +45,63 @@ async def sign_up(
     name: str,
     password: str,
     currency: str | None = None,
-    demo: bool = False,
 ) -> Collective:
-    """Mail a token to the address; a new one gets a user who cannot sign in before the token is used.
+    """Mail a verification token; a new address gets a user who cannot sign in before using it.
 
-    What was chosen goes with the token: the user stored for a new address has a name and a slug that say
-    nothing. The answer is a look-alike that is stored nowhere, whether the address is new, known by email
-    alone or in use (the mail to its owner says so): nobody learns whose addresses are here.
+    The chosen name and password are kept with the token: until then the stored user has a neutral name and
+    slug. The result is a decoy that is not stored, whether the address is new, unclaimed or in use (its
+    owner gets a mail about that): callers cannot learn which addresses have accounts.
+
+    Raises:
+        Invalid: the address, name, password or currency.
     """
     del actor
-    address = email_addresses.checked_email(email, path=["input", "email"])
-    shown = required(name, path=["input", "name"])
-    secret = await hash_password(checked_password(password, demo=demo))
+    address = email_addresses.require_email(email, field="email")
+    chosen_name = require_text(name, field="name")
+    secret = await passwords.hash_password(passwords.require_password(password))
     if currency is not None:
-        fiat(currency)
-    user, is_proved = await _whose(session, address, currency=currency)
+        require_fiat(currency)
+    user, is_proved = await _find_or_create_user(session, address, currency=currency)
     if is_proved:
-        await outbox.to_address(
+        await outbox.mail_address(
             session, address=address, template="address_in_use", payload={"name": user.name}
         )
     else:
-        await _mail_verification(session, user.id, address, name=shown, password_hash=secret)
+        await _mail_verification(session, user.id, address, name=chosen_name, password_hash=secret)
     await session.flush()
-    return await _like_new(session, shown, currency)
+    return await _build_user(session, chosen_name, currency)
 
 
-async def _whose(session: AsyncSession, address: str, *, currency: str | None) -> tuple[Collective, bool]:
-    """Return the user of an address, made if there is none, and whether the address is proved.
+async def _find_or_create_user(
+    session: AsyncSession, address: str, *, currency: str | None
+) -> tuple[Collective, bool]:
+    """Return the user of an address, created if unknown, and True if the address is verified.
 
-    That of a user who was merged counts as proved: it signs nobody in any more.
+    The address of a merged user counts as verified: nobody signs in with it any more.
     """
-    known = await _by_email(session, address)
-    if known is None and (remaining := await email_addresses.user_of_email(session, address)) is not None:
+    match = await _lock_by_email(session, address)
+    if match is None and (remaining := await email_addresses.find_user(session, address)) is not None:
         return remaining, True
-    user, credential = known or await create_user(session, email=address, name=NEW_MEMBER, currency=currency)
+    user, credential = match or await create_user(
+        session, email=address, name=PLACEHOLDER_NAME, currency=currency
+    )
     return user, credential.verified_at is not None
 
 
-def fiat(currency: str) -> str:
-    """Return the code of a currency that money is kept in.
+def require_fiat(currency: str) -> str:
+    """Return the code of a currency that can be an account's main currency.
 
     Raises:
         Invalid: it is unknown, or CUR.
     """
-    code = known_currency(currency, path=["input", "currency"])
+    code = require_currency(currency, field="currency")
     if code == "CUR":
-        raise Invalid("Money is kept in a currency; CUR comes beside it", path=["input", "currency"])
+        raise Invalid("CUR cannot be an account's main currency.", field="currency")
     return code
 
 
-async def _like_new(session: AsyncSession, name: str, currency: str | None) -> Collective:
-    """Return a new user, not stored, whose cash the platform would hold."""
+async def _build_user(session: AsyncSession, name: str, currency: str | None) -> Collective:
+    """Build a new user whose money the platform holds; it is not stored."""
     statement = select(col(Collective.id)).where(col(Collective.is_platform))
     platform_id = (await session.execute(statement)).scalar_one_or_none()
     return Collective(
@@ -145,25 +117,24 @@ async def _like_new(session: AsyncSession, name: str, currency: str | None) -> C
 async def create_user(
     session: AsyncSession, *, email: str, name: str, currency: str | None = None
 ) -> tuple[Collective, Credential]:
-    """Create an unclaimed user whose cash the platform would hold.
+    """Create an unclaimed user whose money the platform holds.
 
-    Where another transaction has just created one of the address, that one is returned. Locks: the
-    credential.
+    If another transaction has just created a user of the address, return that one. Locks: the credential.
     """
-    user = await _like_new(session, name, currency)
+    user = await _build_user(session, name, currency)
     user.slug = slugs.suggest(name, suffix=secrets.token_hex(6))
     async with session.begin_nested() as savepoint:
         session.add(user)
         await session.flush()
-        made = insert(Credential).values(user_id=user.id, email=email).on_conflict_do_nothing()
-        if (await session.execute(made.returning(col(Credential.user_id)))).scalar_one_or_none() is None:
+        inserted = insert(Credential).values(user_id=user.id, email=email).on_conflict_do_nothing()
+        if (await session.execute(inserted.returning(col(Credential.user_id)))).scalar_one_or_none() is None:
             await savepoint.rollback()
-    found = await _by_email(session, email)
-    assert found is not None
-    return found
+    user_and_credential = await _lock_by_email(session, email)
+    assert user_and_credential is not None
+    return user_and_credential
 
 
-async def _by_email(session: AsyncSession, email: str) -> tuple[Collective, Credential] | None:
+async def _lock_by_email(session: AsyncSession, email: str) -> tuple[Collective, Credential] | None:
     statement = (
         select(Collective, Credential)
         .join(Credential, col(Credential.user_id) == Collective.id)
@@ -177,11 +148,11 @@ async def _by_email(session: AsyncSession, email: str) -> tuple[Collective, Cred
 async def _mail_verification(
     session: AsyncSession, user_id: UUID, address: str, *, name: str, password_hash: str
 ) -> None:
-    """Mail a token that carries what was chosen: nothing of it counts before the address is proved."""
+    """Mail a token that keeps the chosen name and password until the address is verified."""
     token = secrets.token_urlsafe(32)
     session.add(
         EmailToken(
-            token_hash=token_hash(token),
+            token_hash=hash_token(token),
             user_id=user_id,
             purpose=EmailTokenPurpose.VERIFY,
             expires_at=now() + timedelta(days=VERIFY_DAYS),
@@ -189,13 +160,15 @@ async def _mail_verification(
             password_hash=password_hash,
         )
     )
-    await outbox.to_address(
+    await outbox.mail_address(
         session, address=address, template="verify_email", payload={"name": name, "token": token}
     )
 
 
-async def verify_email(session: AsyncSession, actor: Actor, *, token: str, session_days: int) -> SignedIn:
-    """Prove an address with the mailed token, once: claims the user's row, which a mail confirms; signs in.
+async def verify_email(session: AsyncSession, actor: Actor, *, token: str, session_days: int) -> NewSession:
+    """Verify an address with the mailed token, once, and start a session.
+
+    This claims the user's account. Claiming is confirmed by mail. Locks: the user.
 
     Raises:
         NotFound: the token is unknown, used or expired.
@@ -204,7 +177,7 @@ async def verify_email(session: AsyncSession, actor: Actor, *, token: str, sessi
     used = await session.execute(
         update(EmailToken)
         .where(
-            col(EmailToken.token_hash) == token_hash(token),
+            col(EmailToken.token_hash) == hash_token(token),
             col(EmailToken.purpose) == EmailTokenPurpose.VERIFY,
             col(EmailToken.used_at).is_(None),
             col(EmailToken.expires_at) > now(),
@@ -212,35 +185,37 @@ async def verify_email(session: AsyncSession, actor: Actor, *, token: str, sessi
         .values(used_at=now())
         .returning(col(EmailToken.user_id), col(EmailToken.name), col(EmailToken.password_hash))
     )
-    proof = used.one_or_none()
-    if proof is None:
-        raise NotFound("This link is not valid any more", path=["input", "token"])
+    email_token = used.one_or_none()
+    if email_token is None:
+        raise NotFound("This link is no longer valid. Sign up again for a new one.", field="token")
     user: Collective = (
-        await session.execute(select(Collective).where(col(Collective.id) == proof.user_id).with_for_update())
+        await session.execute(
+            select(Collective).where(col(Collective.id) == email_token.user_id).with_for_update()
+        )
     ).scalar_one()
     is_new = user.claimed_at is None
-    if is_new and proof.name is not None:
-        _take_name(session, user, proof.name)
+    if is_new and email_token.name is not None:
+        _apply_chosen_name(session, user, email_token.name)
     user.claimed_at = user.claimed_at or now()
     user.updated_at = now()
-    proved = await session.execute(
+    verified = await session.execute(
         update(Credential)
         .where(col(Credential.user_id) == user.id)
         .values(
             verified_at=func.coalesce(col(Credential.verified_at), now()),
-            password_hash=func.coalesce(proof.password_hash, col(Credential.password_hash)),
+            password_hash=func.coalesce(email_token.password_hash, col(Credential.password_hash)),
         )
         .returning(col(Credential.email))
     )
     if is_new:
-        await outbox.to_address(
-            session, address=proved.scalar_one(), template="email_confirmed", payload={"name": user.name}
+        await outbox.mail_address(
+            session, address=verified.scalar_one(), template="email_confirmed", payload={"name": user.name}
         )
     return replace(await start_session(session, user, session_days), is_claimed_now=is_new)
 
 
-def _take_name(session: AsyncSession, user: Collective, name: str) -> None:
-    """Give a user the chosen name, and a slug like it unless another slug was chosen for the user."""
+def _apply_chosen_name(session: AsyncSession, user: Collective, name: str) -> None:
+    """Set the chosen name, and a matching slug unless the user has a slug of their own choice."""
     if slugs.is_suggested(user.slug, name=user.name):
         session.add(SlugRedirect(slug=user.slug, collective_id=user.id))
         user.slug = slugs.suggest(name, suffix=secrets.token_hex(3))
@@ -249,11 +224,11 @@ def _take_name(session: AsyncSession, user: Collective, name: str) -> None:
 
 async def sign_in(
     session: AsyncSession, actor: Actor, *, email: str, password: str, session_days: int
-) -> SignedIn:
-    """Start a session. The caller counts tries before this.
+) -> NewSession:
+    """Check the password and start a session. Callers limit the attempts first.
 
     Raises:
-        Invalid: address or password are wrong, or the address is not proved yet; it does not say which.
+        Invalid: the address or password is wrong, or the address is unverified; it does not say which.
     """
     del actor
     statement = (
@@ -266,29 +241,34 @@ async def sign_in(
     )
     row = (await session.execute(statement)).one_or_none()
     stored = row[1].password_hash if row else None
-    matches = await _matches(stored or _NOBODYS_HASH, password)
-    if row is None or stored is None or not matches or not await _still(session, row[0].id, stored):
-        raise Invalid("The address or the password is wrong", path=["input", "password"])
+    matches = await passwords.verify_password(stored or passwords.DUMMY_HASH, password)
+    if (
+        row is None
+        or stored is None
+        or not matches
+        or not await _password_unchanged(session, row[0].id, stored)
+    ):
+        raise Invalid("The email address or password is wrong.", field="password")
     return await start_session(session, row[0], session_days)
 
 
-async def _still(session: AsyncSession, user_id: UUID, password_hash: str) -> bool:
-    """Whether the password was not changed while it was being compared. Locks: the credential, shared."""
+async def _password_unchanged(session: AsyncSession, user_id: UUID, password_hash: str) -> bool:
+    """True if the password did not change while it was verified. Locks: the credential, shared."""
     statement = select(col(Credential.user_id)).where(
         col(Credential.user_id) == user_id, col(Credential.password_hash) == password_hash
     )
     return (await session.execute(statement.with_for_update(read=True))).scalar_one_or_none() is not None
 
 
-async def start_session(session: AsyncSession, user: Collective, days: int) -> SignedIn:
-    """Sign a user in for so many days."""
-    text, token = new_token(user.id, TokenKind.SESSION, now() + timedelta(days=days))
+async def start_session(session: AsyncSession, user: Collective, days: int) -> NewSession:
+    """Start a session of `days` days."""
+    text, token = build_token(user.id, TokenKind.SESSION, now() + timedelta(days=days))
     session.add(token)
     await session.flush()
-    return SignedIn(user, text, token.expires_at)
+    return NewSession(user, text, token.expires_at)
 
 
 async def sign_out(session: AsyncSession, actor: Actor) -> None:
-    """End the session, or the access token, that asks."""
+    """Revoke the session or access token of this request."""
     require(actor, Action.SIGN_OUT)
     await session.execute(update(Token).where(col(Token.id) == actor.token_id).values(revoked_at=now()))

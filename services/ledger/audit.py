@@ -1,116 +1,29 @@
-"""Every promise of the ledger, counted from the data: zero violations each, or something is wrong."""
+"""The ledger's promises, each checked by counting its violations in the data."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models import now
+from models import Posting, Transaction, now
+from services.core.sql_files import read_statements
 
-CHECKS: dict[str, tuple[str, str]] = {
-    "unbalancedTransactions": (
-        "Postings that do not sum to zero per transaction, book and currency.",
-        "SELECT count(*) FROM (SELECT FROM posting GROUP BY transaction_id, book_id, currency"
-        " HAVING sum(amount) <> 0) x",
-    ),
-    "unbalancedBooks": (
-        "Books and currencies whose accounts do not sum to zero: cash held is not what is owed.",
-        "SELECT count(*) FROM (SELECT FROM ledger_account GROUP BY book_id, currency"
-        " HAVING sum(posted) <> 0) x",
-    ),
-    "balanceMismatches": (
-        "Accounts whose balance is not the sum of their postings.",
-        "SELECT count(*) FROM ledger_account a LEFT JOIN (SELECT book_id, account_id, sum(amount)"
-        " AS total FROM posting GROUP BY 1, 2) p ON p.book_id = a.book_id AND p.account_id = a.id"
-        " WHERE a.posted <> coalesce(p.total, 0)",
-    ),
-    "sequenceGaps": (
-        "Accounts whose postings are not numbered 1 to seq without a gap.",
-        "SELECT count(*) FROM ledger_account a LEFT JOIN (SELECT book_id, account_id, count(*) AS n,"
-        " max(seq) AS last, min(seq) AS first FROM posting GROUP BY 1, 2) p"
-        " ON p.book_id = a.book_id AND p.account_id = a.id WHERE a.seq <> coalesce(p.n, 0)"
-        " OR a.seq <> coalesce(p.last, 0) OR coalesce(p.first, 1) <> 1",
-    ),
-    "runningBalanceBreaks": (
-        "Postings whose balance is not the one before plus their amount.",
-        "SELECT count(*) FROM (SELECT amount, balance_after, lag(balance_after, 1, 0::bigint) OVER"
-        " (PARTITION BY book_id, account_id ORDER BY seq) AS before FROM posting) x"
-        " WHERE before + amount <> balance_after",
-    ),
-    "timeReversals": (
-        "Postings with a ledger time before that of the posting before them.",
-        "SELECT count(*) FROM (SELECT at, lag(at) OVER (PARTITION BY book_id, account_id"
-        " ORDER BY seq) AS before FROM posting) x WHERE at < before",
-    ),
-    "currencyMismatches": (
-        "Postings in another currency than their account's, or on no account.",
-        "SELECT count(*) FROM posting p LEFT JOIN ledger_account a ON a.book_id = p.book_id"
-        " AND a.id = p.account_id WHERE a.currency IS DISTINCT FROM p.currency",
-    ),
-    "overdrafts": (
-        "Accounts whose balance less holds is below their floor.",
-        "SELECT count(*) FROM ledger_account WHERE posted - held < floor",
-    ),
-    "holdMismatches": (
-        "Accounts whose held amount is not the sum of their open holds.",
-        "SELECT count(*) FROM ledger_account a LEFT JOIN (SELECT book_id, account_id, sum(amount)"
-        " AS total FROM hold WHERE released_at IS NULL GROUP BY 1, 2) h ON h.book_id = a.book_id"
-        " AND h.account_id = a.id WHERE a.held <> coalesce(h.total, 0)",
-    ),
-    "strayHolds": (
-        "Open holds of orders that set nothing aside, or orders that should and have none: approved expenses,"
-        " redemptions that wait, cash-outs that are not paid.",
-        'SELECT count(*) FROM "order" o FULL JOIN (SELECT order_id FROM hold WHERE released_at'
-        " IS NULL) h ON h.order_id = o.id WHERE ((o.status = 'APPROVED' AND o.type IN ('EXPENSE',"
-        " 'CASH_OUT')) OR (o.status = 'PENDING' AND o.type IN ('REDEMPTION', 'CASH_OUT')))"
-        " <> (h.order_id IS NOT NULL)",
-    ),
-    "doubleEmissions": (
-        "Orders that emitted a transaction of one kind twice.",
-        "SELECT count(*) FROM (SELECT FROM transaction WHERE refund_of_id IS NULL AND kind <>"
-        " 'PAYMENT_PROCESSOR_COVER' AND order_id IS NOT NULL GROUP BY order_id, kind"
-        " HAVING count(*) > 1) x",
-    ),
-    "unsettledOrders": (
-        "Paid or refunded orders and approved redemptions without a transaction, and transactions of others.",
-        "SELECT count(*) FROM \"order\" o WHERE (o.status IN ('PAID', 'REFUNDED') OR o.status = 'APPROVED'"
-        " AND o.type = 'REDEMPTION') <> EXISTS (SELECT FROM transaction t WHERE t.order_id = o.id)",
-    ),
-    "overRefunds": (
-        "Transactions refunded beyond their amount, or whose refund total is not that of the refunds.",
-        "SELECT count(*) FROM (SELECT refund_of_id, -sum(amount) AS total FROM transaction"
-        " WHERE refund_of_id IS NOT NULL GROUP BY 1) r"
-        " FULL JOIN refund_total s ON s.transaction_id = r.refund_of_id"
-        " LEFT JOIN transaction t ON t.id = coalesce(r.refund_of_id, s.transaction_id)"
-        " WHERE r.total IS DISTINCT FROM s.refunded OR s.amount IS DISTINCT FROM t.amount"
-        " OR r.total > t.amount",
-    ),
-    "unsoundFigures": (
-        "Transactions whose parts do not add up to the whole, or have the wrong sign.",
-        "SELECT count(*) FROM transaction WHERE fx_rate <= 0 OR to_host_amount <> gross -"
-        " payment_processor_fee - platform_fee OR (currency = host_currency AND to_collective_amount <>"
-        " to_host_amount - host_fee) OR (amount > 0) <> (refund_of_id IS NULL) OR least(sign(amount)"
-        " * payment_processor_fee, sign(amount) * platform_fee, sign(amount) * host_fee,"
-        " sign(amount) * to_collective_amount) < 0",
-    ),
-    "emptyTransactions": (
-        "Transactions without postings, and postings without a transaction.",
-        "SELECT count(*) FROM transaction t FULL JOIN (SELECT DISTINCT transaction_id FROM posting)"
-        " p ON p.transaction_id = t.id WHERE t.id IS NULL OR p.transaction_id IS NULL",
-    ),
-    "danglingParties": (
-        "Transactions that name a collective that does not exist.",
-        "SELECT count(*) FROM transaction t CROSS JOIN LATERAL unnest(ARRAY[t.from_collective_id,"
-        " t.to_collective_id, t.from_host_id, t.to_host_id]) AS party(id)"
-        " LEFT JOIN collective c ON c.id = party.id WHERE party.id IS NOT NULL AND c.id IS NULL",
-    ),
-}
+CHECKS = read_statements(Path(__file__).parent / "sql" / "audit.sql")
+"""The statement that counts the violations of each promise, by the promise's name."""
+_COUNTS: list[Any] = [
+    *(literal_column(f"({check.sql})") for check in CHECKS.values()),
+    select(func.count()).select_from(Transaction).scalar_subquery(),
+    select(func.count()).select_from(Posting).scalar_subquery(),
+]
+_AUDIT = select(*_COUNTS)
 
 
 @dataclass(frozen=True)
 class AuditCheck:
-    """One promise, and how often the data breaks it."""
+    """One promise and the number of its violations."""
 
     name: str
     description: str
@@ -119,7 +32,7 @@ class AuditCheck:
 
 @dataclass(frozen=True)
 class LedgerAudit:
-    """All promises at one moment."""
+    """The result of all checks at one moment."""
 
     checks: list[AuditCheck]
     transactions: int
@@ -128,25 +41,23 @@ class LedgerAudit:
 
     @property
     def violations(self) -> int:
-        """How many violations there are in all."""
+        """The number of violations of all checks."""
         return sum(check.violations for check in self.checks)
 
     @property
     def is_clean(self) -> bool:
-        """Whether there is none."""
+        """True if no check found a violation."""
         return self.violations == 0
 
 
-async def run(session: AsyncSession) -> LedgerAudit:
-    """Count the violations of each promise, all in one snapshot and one statement.
+async def run_audit(session: AsyncSession) -> LedgerAudit:
+    """Count the violations of every promise in one statement, and so in one snapshot.
 
-    For everybody: it tells nothing but counts.
+    Needs no permission: it reveals counts only.
     """
-    parts = ", ".join(f"({sql})" for _, sql in CHECKS.values())
-    statement = text(f"SELECT {parts}, (SELECT count(*) FROM transaction), (SELECT count(*) FROM posting)")  # noqa: S608 - constants of this module
-    *counts, transactions, postings = (await session.execute(statement)).one()
+    *counts, transactions, postings = (await session.execute(_AUDIT)).one()
     checks = [
-        AuditCheck(name, description, violations)
-        for (name, (description, _)), violations in zip(CHECKS.items(), counts, strict=True)
+        AuditCheck(name, check.description, violations)
+        for (name, check), violations in zip(CHECKS.items(), counts, strict=True)
     ]
     return LedgerAudit(checks, transactions, postings, now())

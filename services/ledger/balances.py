@@ -1,4 +1,4 @@
-"""Balances, now and as of any moment: always one look-up an account, never a sum over history."""
+"""Balances, now and at any earlier time: one look-up for each account, never a sum over history."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ _OPEN = col(Order.status).in_([OrderStatus.PENDING, OrderStatus.APPROVED])
 
 @dataclass(frozen=True)
 class Balance:
-    """A collective's balance in one currency at a moment; minor units."""
+    """A collective's balance in one currency at one time."""
 
     currency: str
     as_of: datetime
@@ -59,23 +59,23 @@ class Balance:
 
     @property
     def held(self) -> Money:
-        """What is set aside for orders that are not settled: expenses approved, redemptions, cash-outs."""
+        """The part set aside for unsettled orders: approved expenses, redemptions, cash-outs."""
         return Money(self.held_minor, self.currency)
 
     @property
     def available(self) -> Money:
-        """What can be spent: posted - held."""
+        """The part that can be spent: posted - held."""
         return Money(self.posted_minor - self.held_minor, self.currency)
 
     @property
     def pending(self) -> Money:
-        """What incoming orders would add."""
+        """The sum that incoming orders would add."""
         return Money(self.pending_minor, self.currency)
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A collective that the viewer was shown, as far as its balances hang on it."""
+    """The columns of a visible collective that its balances depend on."""
 
     id: UUID
     type: str
@@ -84,56 +84,59 @@ class Owner:
     parent_id: UUID | None
 
     @classmethod
-    def of(cls, row: Collective) -> "Owner":
-        """Return a collective as the owner of balances."""
+    def from_row(cls, row: Collective) -> "Owner":
+        """Take the columns from a collective's row."""
         return cls(row.id, row.type, row.currency, row.host_id, row.parent_id)
 
 
-async def of(
+async def load_balances(
     session: AsyncSession, actor: Actor, *, owners: Sequence[Owner], as_of: datetime | None = None
 ) -> dict[Owner, list[Balance]]:
-    """Return balances of collectives in every currency they have, their own first, then by code.
+    """Load the balances of collectives in every currency they hold, in one statement.
 
-    A collective whose balance the actor may not see has an empty list. One statement, now and in the past.
+    Order: the collective's own currency first, then by code. The list is empty if the actor may not see the
+    balance.
     """
-    visible = [owner for owner in owners if visibility.sees_balance(actor, owner)]
-    moment = as_of or now()
+    visible = [owner for owner in owners if visibility.can_read_balance(actor, owner)]
+    at = as_of or now()
     sums: dict[UUID, dict[str, list[int]]] = {
         owner.id: {} if owner.type == CollectiveType.EVENT else {owner.currency: [0, 0, 0]}
         for owner in visible
     }
-    for line in await _lines(session, actor, list(sums), as_of) if sums else ():
+    for line in await _load_lines(session, actor, list(sums), as_of) if sums else ():
         total = sums[line.owner_id].setdefault(line.currency, [0, 0, 0])
         total[0] += line.posted
         total[1] += line.held
         total[2] += int(line.pending)
-    return {owner: _sorted(owner, sums.get(owner.id, {}), moment) for owner in owners}
+    return {owner: _to_balances(owner, sums.get(owner.id, {}), at) for owner in owners}
 
 
-def _sorted(owner: Owner, sums: dict[str, list[int]], moment: datetime) -> list[Balance]:
-    found = [Balance(currency, moment, *figures) for currency, figures in sums.items()]
-    return sorted(found, key=lambda b: (b.currency != owner.currency, b.currency))
+def _to_balances(owner: Owner, sums: dict[str, list[int]], at: datetime) -> list[Balance]:
+    balances = [Balance(currency, at, *totals) for currency, totals in sums.items()]
+    return sorted(balances, key=lambda b: (b.currency != owner.currency, b.currency))
 
 
-async def _lines(
+async def _load_lines(
     session: AsyncSession, actor: Actor, owner_ids: list[UUID], as_of: datetime | None
 ) -> Sequence[Any]:
-    """Read what the owners' accounts hold and, now, what is on its way to them; one statement."""
+    """Read the owners' accounts and, without `as_of`, their incoming orders; one statement."""
 
     def build() -> Any:
-        owned = partial(fetch.among, name="owner_ids", row_ids=owner_ids)
+        owned = partial(fetch.in_ids, name="owner_ids", row_ids=owner_ids)
         if as_of is not None:
-            return _accounts(owned, as_of)
-        return select(union_all(_accounts(owned), _pending(owned)).subquery("line"))
+            return _account_lines(owned, as_of)
+        return select(union_all(_account_lines(owned), _pending_lines(owned)).subquery("line"))
 
     if as_of is not None:
         return list((await session.execute(build())).all())
-    return await fetch.read(session, actor, name="balances", build=build, owner_ids=owner_ids)
+    return await fetch.fetch_rows(session, actor, name="balances", build=build, owner_ids=owner_ids)
 
 
-def sum_of(owner: Any, currency: Any) -> Select[Any]:
-    """Select what an owner, a column of another table, has now in a currency: one row, zeros if nothing."""
-    line = union_all(_accounts(lambda c: c == owner), _pending(lambda c: c == owner)).subquery("line")
+def balance_query(owner: Any, currency: Any) -> Select[Any]:
+    """Select the present balance of `owner`, a column of another table: always one row."""
+    line = union_all(_account_lines(lambda c: c == owner), _pending_lines(lambda c: c == owner)).subquery(
+        "line"
+    )
 
     def total(column: Any) -> Any:
         return sql_cast(func.coalesce(func.sum(column), 0), Numeric)
@@ -148,9 +151,11 @@ def sum_of(owner: Any, currency: Any) -> Select[Any]:
     ).where(line.c.currency == currency)
 
 
-def _accounts(owned: Callable[[Any], Any], as_of: datetime | None = None) -> Any:
-    """Select posted and held of the owners' balance accounts, over all books."""
-    of_owners = and_(owned(col(LedgerAccount.owner_id)), col(LedgerAccount.kind) == LedgerAccountKind.BALANCE)
+def _account_lines(owned: Callable[[Any], Any], as_of: datetime | None = None) -> Any:
+    """Select the posted and held amounts of the owners' balance accounts in all books."""
+    is_balance = and_(
+        owned(col(LedgerAccount.owner_id)), col(LedgerAccount.kind) == LedgerAccountKind.BALANCE
+    )
     nothing = sql_cast(literal(0), Numeric).label("pending")
     if as_of is None:
         return select(
@@ -159,7 +164,7 @@ def _accounts(owned: Callable[[Any], Any], as_of: datetime | None = None) -> Any
             col(LedgerAccount.posted).label("posted"),
             col(LedgerAccount.held).label("held"),
             nothing,
-        ).where(of_owners)
+        ).where(is_balance)
     last = (
         select(col(Posting.balance_after))
         .where(
@@ -187,13 +192,14 @@ def _accounts(owned: Callable[[Any], Any], as_of: datetime | None = None) -> Any
         func.coalesce(last, 0).label("posted"),
         held.label("held"),
         nothing,
-    ).where(of_owners)
+    ).where(is_balance)
 
 
-def _pending(owned: Callable[[Any], Any]) -> Any:
-    """Sum incoming orders that are not posted yet: they carry their receiver's currency.
+def _pending_lines(owned: Callable[[Any], Any]) -> Any:
+    """Select the sums of incoming orders that are not posted yet, in their receivers' currency.
 
-    Of a redemption, the business's currents until it is approved, and the user's dollars until it is paid.
+    A redemption counts as the business's currents until it is approved, and as the user's dollars until it
+    is paid.
     """
     into_balance = case(
         (
@@ -210,13 +216,13 @@ def _pending(owned: Callable[[Any], Any]) -> Any:
     incoming: Any = select(
         col(Order.to_id).label("owner_id"),
         col(Order.currency).label("currency"),
-        func.coalesce(col(Order.approved_amount), col(Order.amount)).label("minor"),
+        func.coalesce(col(Order.approved_amount), col(Order.amount)).label("amount_minor"),
     ).where(owned(col(Order.to_id)), into_balance == literal(value=True), _OPEN)
     dollars: Any = (
         select(
             col(Order.from_id).label("owner_id"),
             literal("USD").label("currency"),
-            (col(Redemption.usd_gross_minor) - col(Redemption.usd_fee_minor)).label("minor"),
+            (col(Redemption.usd_gross_minor) - col(Redemption.usd_fee_minor)).label("amount_minor"),
         )
         .join(Redemption, col(Redemption.order_id) == Order.id)
         .where(
@@ -225,12 +231,12 @@ def _pending(owned: Callable[[Any], Any]) -> Any:
             _OPEN,
         )
     )
-    each = union_all(incoming, dollars).subquery("each")
+    lines = union_all(incoming, dollars).subquery("each")
     zero = sql_cast(literal(0), BigInteger)
     return select(
-        each.c.owner_id,
-        each.c.currency,
+        lines.c.owner_id,
+        lines.c.currency,
         zero.label("posted"),
         zero.label("held"),
-        func.sum(each.c.minor).label("pending"),
-    ).group_by(each.c.owner_id, each.c.currency)
+        func.sum(lines.c.amount_minor).label("pending"),
+    ).group_by(lines.c.owner_id, lines.c.currency)

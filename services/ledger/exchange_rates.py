@@ -1,4 +1,4 @@
-"""Exchange rates: which one holds at a moment."""
+"""Exchange rates: the one that applies at a given time."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,18 @@ from models import FxRate, now
 from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.core.errors import Conflict, FxRateUnavailable, Invalid
-from services.core.money import known_currency
+from services.core.money import require_currency
 
-FRESH = timedelta(days=7)
+MAX_RATE_AGE = timedelta(days=7)
 HUB = "EUR"
 _RATE = Context(prec=20)
+_MAX_EXPONENT = 12
+"""Rates lie between 1e-12 and 1e13."""
 
 
 @dataclass(frozen=True)
 class Quote:
-    """One unit of `base` in `quote`, major units, with the row it came from (of a cross: its second leg)."""
+    """The price of one major unit of `base` in `quote`, and its row (of a cross rate: its second leg)."""
 
     base: str
     quote: str
@@ -35,50 +37,51 @@ class Quote:
     source: str
 
 
-def same(currency: str) -> Quote:
-    """Return the rate of a currency to itself."""
+def identity_quote(currency: str) -> Quote:
+    """Return the rate of a currency to itself, which is 1."""
     return Quote(currency, currency, Decimal(1), None, None, "")
 
 
-async def quotes(
+async def load_quotes(
     session: AsyncSession, pairs: Iterable[tuple[str, str]], *, at: datetime | None = None
 ) -> dict[tuple[str, str], Quote]:
-    """Return the rates for moving money now, or at `at`: one statement, none where currencies are equal.
+    """Load the rates for moving money now or at `at`; one statement at most.
 
     Raises:
         FxRateUnavailable: a pair has no rate, or none of the last 7 days.
     """
-    moment = at or now()
-    wanted = set(pairs)
-    found = {pair: same(pair[0]) for pair in wanted if pair[0] == pair[1]}
-    missing = sorted(wanted - found.keys())
+    at = at or now()
+    unique = set(pairs)
+    quotes = {pair: identity_quote(pair[0]) for pair in unique if pair[0] == pair[1]}
+    missing = sorted(unique - quotes.keys())
     if not missing:
-        return found
-    rows = await _latest(session, missing, moment)
+        return quotes
+    rows = await _load_latest(session, missing, at)
     for pair in missing:
         candidates = list(_candidates(pair, rows))
-        fresh = [q for q in candidates if q.valid_from and moment - q.valid_from <= FRESH]
+        fresh = [q for q in candidates if q.valid_from and at - q.valid_from <= MAX_RATE_AGE]
         if not fresh:
-            age = f"; the last is of {candidates[0].valid_from:%Y-%m-%d}" if candidates else ""
+            age = f" (the last is of {candidates[0].valid_from:%Y-%m-%d})" if candidates else ""
             raise FxRateUnavailable(
-                f"No rate of the last 7 days from {pair[0]} to {pair[1]}{age}", path=["input", "amount"]
+                f"There is no rate from {pair[0]} to {pair[1]} of the last 7 days{age}.", field="amount"
             )
-        found[pair] = fresh[0]
-    return found
+        quotes[pair] = fresh[0]
+    return quotes
 
 
-async def quote(session: AsyncSession, *, base: str, target: str, at: datetime | None = None) -> Quote | None:
-    """Return the rate at a moment for reading, however old, or None."""
-    known_currency(base, path=["from"])
-    known_currency(target, path=["to"])
+async def find_quote(
+    session: AsyncSession, *, base: str, target: str, at: datetime | None = None
+) -> Quote | None:
+    """Find the rate at `at` or now, however old, or None. For display only."""
+    require_currency(base, field="from")
+    require_currency(target, field="to")
     if base == target:
-        return same(base)
-    moment = at or now()
-    rows = await _latest(session, [(base, target)], moment)
+        return identity_quote(base)
+    rows = await _load_latest(session, [(base, target)], at or now())
     return next(_candidates((base, target), rows), None)
 
 
-async def _latest(
+async def _load_latest(
     session: AsyncSession, pairs: Sequence[tuple[str, str]], at: datetime
 ) -> dict[tuple[str, str], FxRate]:
     keys = {
@@ -87,15 +90,15 @@ async def _latest(
         for key in ((base, quoted), (quoted, base), (HUB, base), (HUB, quoted))
         if key[0] != key[1]
     }
-    asked = func.unnest(
+    keys_table = func.unnest(
         literal([k[0] for k in keys], ARRAY(Text)), literal([k[1] for k in keys], ARRAY(Text))
     ).table_valued(column("base", Text), column("quote", Text))
-    asked = asked.render_derived(name="asked")
+    keys_table = keys_table.render_derived(name="keys")
     newest = (
         select(FxRate)
         .where(
-            col(FxRate.base) == asked.c.base,
-            col(FxRate.quote) == asked.c.quote,
+            col(FxRate.base) == keys_table.c.base,
+            col(FxRate.quote) == keys_table.c.quote,
             col(FxRate.valid_from) <= at,
         )
         .order_by(col(FxRate.valid_from).desc())
@@ -103,12 +106,12 @@ async def _latest(
         .lateral("newest")
     )
     rate = aliased(FxRate, newest)
-    rows = await session.execute(select(rate).select_from(asked).join(newest, text("true")))
+    rows = await session.execute(select(rate).select_from(keys_table).join(newest, text("true")))
     return {(row.base, row.quote): row for row in rows.scalars()}
 
 
 def _candidates(pair: tuple[str, str], rows: dict[tuple[str, str], FxRate]) -> Iterator[Quote]:
-    """Yield the direct rate, the inverse and the cross over the hub, as far as they exist."""
+    """Yield the direct rate, the inverse and the cross rate over the hub, as far as they exist."""
     base, quoted = pair
     if direct := rows.get(pair):
         yield Quote(base, quoted, direct.rate, direct.valid_from, direct.id, direct.source)
@@ -131,19 +134,19 @@ async def set_rate(
     rate: Decimal,
     valid_from: datetime | None = None,
 ) -> FxRate:
-    """Add a rate of the platform's own, as a row from a moment on (now).
+    """Add a rate of the platform's own, valid from `valid_from` or now.
 
     Raises:
-        Invalid: the rate is not above zero, or the currencies are unknown or one.
-        Conflict: there is a rate of this pair and moment.
+        Invalid: the rate is not above zero, or the currencies are unknown or the same.
+        Conflict: there is a rate for this pair at this time.
     """
     require(actor, Action.SET_FX_RATE)
-    known_currency(base, path=["input", "from"])
-    known_currency(target, path=["input", "to"])
+    require_currency(base, field="from")
+    require_currency(target, field="to")
     if base == target:
-        raise Invalid("The two currencies are one", path=["input", "to"])
-    if not rate.is_finite() or rate <= 0 or not -12 <= rate.adjusted() <= 12:  # noqa: PLR2004
-        raise Invalid("The rate must be a number greater than zero", path=["input", "rate"])
+        raise Invalid("Choose two different currencies.", field="to")
+    if not rate.is_finite() or rate <= 0 or abs(rate.adjusted()) > _MAX_EXPONENT:
+        raise Invalid("Enter a rate greater than zero.", field="rate")
     assert actor.user is not None
     return await add_rate(
         session, base=base, target=target, rate=rate, valid_from=valid_from or now(), source=actor.user.slug
@@ -153,15 +156,15 @@ async def set_rate(
 async def add_rate(
     session: AsyncSession, *, base: str, target: str, rate: Decimal, valid_from: datetime, source: str
 ) -> FxRate:
-    """Add a checked rate as a row.
+    """Insert a checked rate.
 
     Raises:
-        Conflict: there is a rate of this pair and moment.
+        Conflict: there is a rate for this pair at this time.
     """
     row = FxRate(base=base, quote=target, rate=rate, valid_from=valid_from, source=source)
     inserted = await session.execute(
         insert(FxRate).values(row.model_dump()).on_conflict_do_nothing().returning(col(FxRate.id))
     )
     if inserted.scalar_one_or_none() is None:
-        raise Conflict("There is a rate of this pair and moment", path=["input", "validFrom"])
+        raise Conflict("There is already a rate for this pair at this time.", field="validFrom")
     return row

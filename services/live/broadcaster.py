@@ -1,7 +1,7 @@
-"""One reader of live events a process, and those who follow: nobody's backlog grows beyond a bound.
+"""Delivery of live events: one reader per process, and subscribers with bounded queues.
 
-Who falls behind loses nothing: what waited for them is dropped, and read from the database again, from where
-they are.
+A subscriber that falls behind loses nothing: its queue is dropped, and its events are read from the database
+again, from its position on.
 """
 
 import asyncio
@@ -15,226 +15,232 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from services.access.actor import token_hash
+from services.access.actor import hash_token
 from services.core.errors import Unauthenticated
 from services.live import event_log
-from services.live.event_log import Event, Position, Start, Topic
+from services.live.event_log import Event, Position, ResumePoint, Topic
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_WAITING = 100
-"""Events that wait for one follower."""
+"""Queue length of a subscriber."""
 MAX_READ = 1_000
-MAX_TAKEN = 20
-"""Events handed out at once: they are shown in one snapshot."""
+MAX_BATCH = 20
+"""Events delivered at once, resolved in one snapshot."""
 TOKEN_CHECK_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 5.0
-AWAY = (DBAPIError, PoolTimeout, OSError)
+DATABASE_ERRORS = (DBAPIError, PoolTimeout, OSError)
 
 log = logging.getLogger("commonweal.live")
 
 
-class Stopped(Exception):
-    """The server stops: whoever follows may go on elsewhere, from their position."""
+class ServerStopping(Exception):
+    """The server is stopping; subscribers can resume elsewhere from their position."""
 
 
-class Follower:
-    """One who watches a topic."""
+class Subscriber:
+    """A subscription to a topic, with its queue of events."""
 
-    def __init__(self, hub: "Hub", topic: Topic, *, start: Start, token: str | None) -> None:
-        """Watch from a start on."""
+    def __init__(
+        self, broadcaster: "Broadcaster", topic: Topic, *, start: ResumePoint, token: str | None
+    ) -> None:
+        """Start at a resume point."""
         self.topic = topic
-        self.token_hash = token_hash(token) if token is not None else None
-        self._hub = hub
-        self._position, self._seen = start
-        """Every event up to here was handed out, or is not about the topic."""
-        self._waiting: deque[Event] = deque()
+        self.token_hash = hash_token(token) if token is not None else None
+        self._broadcaster = broadcaster
+        self._position, self._snapshot = start
+        """Every event up to here was delivered, or is not about the topic."""
+        self._queue: deque[Event] = deque()
         self._is_behind = True
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._end: Exception | None = None
 
-    def tell(self, event: Event) -> None:
-        """Note an event."""
-        if self._is_behind or event.position <= self._position or self._seen.includes(event.position):
+    def offer(self, event: Event) -> None:
+        """Queue an event, unless it was delivered or seen already."""
+        if self._is_behind or event.position <= self._position or self._snapshot.includes(event.position):
             return
-        if len(self._waiting) >= MAX_WAITING:
-            self._waiting.clear()
+        if len(self._queue) >= MAX_WAITING:
+            self._queue.clear()
             self._is_behind = True
         else:
-            self._waiting.append(event)
-        self._news.set()
+            self._queue.append(event)
+        self._changed.set()
 
     def end(self, reason: Exception) -> None:
-        """Let `take` raise this, now and ever."""
+        """Make `next_batch` raise the reason, now and from then on."""
         self._end = self._end or reason
-        self._news.set()
+        self._changed.set()
 
-    async def take(self) -> list[Event]:
-        """Wait for events; return the next ones, in order.
+    async def next_batch(self) -> list[Event]:
+        """Wait for events and return the next ones, in order.
 
         Raises:
-            Problem: the token holds no more, or what is to be read is not kept any more.
-            Stopped: the server stops.
+            Problem: the token is no longer valid, or the events to read were deleted already.
+            ServerStopping: the server is stopping.
         """
         while True:
-            self._news.clear()
+            self._changed.clear()
             if self._end is not None:
                 raise self._end
             if self._is_behind:
-                found = await self._caught_up()
+                events = await self._catch_up()
             else:
-                found = [self._waiting.popleft() for _ in range(min(MAX_TAKEN, len(self._waiting)))]
-                self._position = found[-1].position if found else max(self._position, self._hub.position)
-            if found:
-                return [replace(event, seen=self._seen) for event in found]
-            if not self._is_behind and not self._waiting:
-                await self._news.wait()
+                events = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
+                self._position = (
+                    events[-1].position if events else max(self._position, self._broadcaster.position)
+                )
+            if events:
+                return [replace(event, snapshot=self._snapshot) for event in events]
+            if not self._is_behind and not self._queue:
+                await self._changed.wait()
 
-    async def _caught_up(self) -> list[Event]:
-        """Read what was missed; what is told meanwhile comes after that."""
-        until = self._hub.position
-        self._waiting.clear()
+    async def _catch_up(self) -> list[Event]:
+        """Read the missed events; those offered in the meantime come after them."""
+        until = self._broadcaster.position
+        self._queue.clear()
         self._is_behind = False
         if self._position >= until:
             return []
         try:
-            found, end = await self._hub.look_back(
-                event_log.since, topic=self.topic, after=self._position, until=until, count=MAX_TAKEN
+            events, end = await self._broadcaster.read_history(
+                event_log.topic_events, topic=self.topic, after=self._position, until=until, count=MAX_BATCH
             )
-        except AWAY:
+        except DATABASE_ERRORS:
             self._is_behind = True
-            await asyncio.sleep(self._hub.pause_seconds)
+            await asyncio.sleep(self._broadcaster.pause_seconds)
             return []
         self._position = max(self._position, end)
         if end < until:
-            self._waiting.clear()
+            self._queue.clear()
             self._is_behind = True
-        return [event for event in found if not self._seen.includes(event.position)]
+        return [event for event in events if not self._snapshot.includes(event.position)]
 
     def close(self) -> None:
-        """Follow no more."""
-        self._hub.drop(self)
+        """End the subscription."""
+        self._broadcaster.unsubscribe(self)
 
 
-class Hub:
-    """What this process knows of live events. It asks the database only while somebody follows."""
+class Broadcaster:
+    """The subscribers of one process, and the reader that runs only while there are any."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession], *, pause_ms: int) -> None:
-        """Read through these sessions, so often."""
+        """Read events through these sessions, at this interval."""
         self.pause_seconds = pause_ms / 1000
         self.position = Position(0, 0)
-        """Every event up to here has been told."""
+        """Every event up to here was broadcast."""
         self._sessions = sessions
-        self._followers: defaultdict[Topic, set[Follower]] = defaultdict(set)
-        self._reader: asyncio.Task[None] | None = None
-        self._starting = asyncio.Lock()
-        self._looking_back = asyncio.Semaphore(1)
+        self._subscribers: defaultdict[Topic, set[Subscriber]] = defaultdict(set)
+        self._reader_task: asyncio.Task[None] | None = None
+        self._start_lock = asyncio.Lock()
+        self._history_semaphore = asyncio.Semaphore(1)
         self.is_stopped = False
 
     def __len__(self) -> int:
-        """Return how many follow."""
-        return sum(map(len, self._followers.values()))
+        """Return the number of subscribers."""
+        return sum(map(len, self._subscribers.values()))
 
-    async def follow(self, topic: Topic, *, after: Start | None, token: str | None) -> Follower:
-        """Return a follower of a topic, from now on or from a start.
+    async def subscribe(self, topic: Topic, *, after: ResumePoint | None, token: str | None) -> Subscriber:
+        """Subscribe to a topic, from a resume point or from now on.
 
         Raises:
-            Invalid: the start is not one of this server.
-            InvalidState: it is older than what is kept.
-            Stopped: the server stops.
+            Invalid: the resume point is not from this server.
+            InvalidState: events after the resume point were deleted already.
+            ServerStopping: the server is stopping.
         """
         if after is not None:
-            await self.look_back(event_log.require_kept, after)
-        start = await self.look_back(event_log.mark) if after is None else after
-        async with self._starting:
+            await self.read_history(event_log.require_kept, after)
+        start = await self.read_history(event_log.current_position) if after is None else after
+        async with self._start_lock:
             if self.is_stopped:
-                raise Stopped
-            if self._reader is None:
-                self.position = (await self.read(event_log.mark)).position
-                self._reader = asyncio.create_task(self._run())
-            follower = Follower(self, topic, start=start, token=token)
-            self._followers[topic].add(follower)
-        return follower
+                raise ServerStopping
+            if self._reader_task is None:
+                self.position = (await self.read_in_session(event_log.current_position)).position
+                self._reader_task = asyncio.create_task(self._run())
+            subscriber = Subscriber(self, topic, start=start, token=token)
+            self._subscribers[topic].add(subscriber)
+        return subscriber
 
-    def drop(self, follower: Follower) -> None:
-        """Tell somebody nothing more."""
-        found = self._followers.get(follower.topic, set())
-        found.discard(follower)
-        if not found:
-            self._followers.pop(follower.topic, None)
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Remove a subscriber."""
+        subscribers = self._subscribers.get(subscriber.topic, set())
+        subscribers.discard(subscriber)
+        if not subscribers:
+            self._subscribers.pop(subscriber.topic, None)
 
     async def stop(self) -> None:
-        """Send everybody away, and read no more."""
+        """End every subscription and the reader."""
         self.is_stopped = True
-        for follower in self._every():
-            follower.end(Stopped())
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
+        for subscriber in self._all_subscribers():
+            subscriber.end(ServerStopping())
+        if self._reader_task is not None:
+            self._reader_task.cancel()
+            await asyncio.gather(self._reader_task, return_exceptions=True)
 
-    async def read(
+    async def read_in_session(
         self,
         service: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Call a service in a snapshot of its own."""
+        """Call a service in a session of its own."""
         async with self._sessions() as session:
             return await service(session, *args, **kwargs)
 
-    async def look_back(
+    async def read_history(
         self,
         service: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Call a service for one who comes back, one at a time: the reader is not to wait for them."""
-        async with self._looking_back:
-            return await self.read(service, *args, **kwargs)
+        """Call a service for a subscriber, one at a time, so that the reader need not wait."""
+        async with self._history_semaphore:
+            return await self.read_in_session(service, *args, **kwargs)
 
-    def _every(self) -> list[Follower]:
-        return [follower for found in self._followers.values() for follower in found]
+    def _all_subscribers(self) -> list[Subscriber]:
+        return [subscriber for group in self._subscribers.values() for subscriber in group]
 
     async def _run(self) -> None:
-        """Read and tell until nobody follows. A database that is away is asked again; nothing is lost."""
+        """Broadcast until nobody is subscribed. Database errors are retried, and lose no event."""
         clock = asyncio.get_running_loop().time
         pause, check_at = self.pause_seconds, 0.0
         try:
-            while self._followers:
+            while self._subscribers:
                 try:
-                    is_all = await self._tell_news()
+                    is_complete = await self._broadcast_new_events()
                     if clock() >= check_at:
-                        await self._check_tokens()
+                        await self._end_invalid_tokens()
                         check_at = clock() + TOKEN_CHECK_SECONDS
-                    pause = self.pause_seconds if is_all else 0
-                except AWAY as error:
-                    log.warning("live events cannot be read: %s", type(error).__name__)
+                    pause = self.pause_seconds if is_complete else 0
+                except DATABASE_ERRORS as error:
+                    log.warning("Cannot read live events: %s", type(error).__name__)
                     pause = min(max(pause, self.pause_seconds) * 2, LONGEST_PAUSE_SECONDS)
                 await asyncio.sleep(pause)
-        except Exception as fault:
-            log.exception("the reader of live events failed")
-            for follower in self._every():
-                follower.end(fault)
+        except Exception as error:
+            log.exception("The reader of live events failed")
+            for subscriber in self._all_subscribers():
+                subscriber.end(error)
         finally:
-            self._reader = None
+            self._reader_task = None
 
-    async def _tell_news(self) -> bool:
-        """Tell what is new; return whether that was all."""
-        events, end = await self.read(event_log.news, after=self.position, count=MAX_READ)
+    async def _broadcast_new_events(self) -> bool:
+        """Broadcast new events; return True if there are no more."""
+        events, end = await self.read_in_session(event_log.events_after, after=self.position, count=MAX_READ)
         for event in events:
             for topic in event.topics:
-                for follower in self._followers.get(topic, ()):
-                    follower.tell(event)
+                for subscriber in self._subscribers.get(topic, ()):
+                    subscriber.offer(event)
         self.position = end
         return len(events) < MAX_READ
 
-    async def _check_tokens(self) -> None:
-        """End what is followed by a token that was revoked or has expired."""
-        by_token = [(f, f.token_hash) for f in self._every() if f.token_hash is not None]
+    async def _end_invalid_tokens(self) -> None:
+        """End the subscriptions whose token was revoked or has expired."""
+        by_token = [(s, s.token_hash) for s in self._all_subscribers() if s.token_hash is not None]
         if not by_token:
             return
-        good = await self.read(event_log.good_tokens, hashes={given for _, given in by_token})
-        for follower, given in by_token:
-            if given not in good:
-                follower.end(Unauthenticated("The token is not valid any more; sign in again"))
+        valid = await self.read_in_session(
+            event_log.load_valid_token_hashes, hashes={token_hash for _, token_hash in by_token}
+        )
+        for subscriber, token_hash in by_token:
+            if token_hash not in valid:
+                subscriber.end(Unauthenticated("The token is no longer valid; sign in again."))

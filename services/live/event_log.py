@@ -1,12 +1,12 @@
-"""Live events, read in an order in which none appears late: up to the oldest database transaction that runs.
+"""The log of live events, read in an order in which no event appears late.
 
-A sequence is drawn before the commit, so that a lower number may come to be seen after a higher one. Events
-are read by (xid, id) instead, and only those of transactions older than all that still run: that set is
+A sequence number is drawn before the commit, so a lower number can become visible after a higher one. Events
+are therefore read by (xid, id), and only those of transactions older than every running one: that set is
 final.
 
-Some transaction nearly always runs (one of another database of the same PostgreSQL counts as well), and what
-was committed beside it waits. Who begins "now" has seen that already: a start says so, and it is not told
-again.
+Some transaction runs nearly always (one in another database of the same PostgreSQL counts, too), and events
+committed next to it have to wait. A subscriber who starts "now" has seen their effects already: a resume
+point records that, and these events are not delivered again.
 """
 
 import struct
@@ -14,10 +14,11 @@ from base64 import b32decode, b32encode
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -25,44 +26,46 @@ from models import Token, now
 from models.enums import LiveKind
 from services.access.actor import Actor
 from services.core.errors import Invalid, InvalidState
+from services.core.sql_files import read_clauses
 
 _PREFIX = "pos_"
-_PLACE = struct.Struct(">QQ")
+_POSITION = struct.Struct(">QQ")
 _XID = struct.Struct(">Q")
 MAX_XIDS = 1_000
-"""In a position, for each event that is told carries them. Where more wrote at once, some is told twice."""
+"""Running transactions that a position can list, for each delivered event carries one. If more were running,
+some events are delivered twice."""
 
 
 class Position(NamedTuple):
-    """A place between events: after the event of this name, and before all later ones."""
+    """A point in the log: after the event with this key and before all later ones."""
 
     xid: int
     id: int
 
 
-class Seen(NamedTuple):
-    """What a snapshot showed: the transactions below `next_xid` but for those that ran."""
+class SnapshotView(NamedTuple):
+    """The transactions visible in a snapshot: those below `next_xid`, except the running ones."""
 
     next_xid: int
     running: frozenset[int]
 
     def includes(self, position: Position) -> bool:
-        """Tell whether an event was to be seen."""
+        """Return True if the event at this position was visible."""
         return position.xid < self.next_xid and position.xid not in self.running
 
 
-NOTHING = Seen(0, frozenset())
+NOTHING_SEEN = SnapshotView(0, frozenset())
 
 
-class Start(NamedTuple):
-    """From where on one is told: after a position, but for what had been seen."""
+class ResumePoint(NamedTuple):
+    """Start of a subscription: after a position, except events seen already in a snapshot."""
 
     position: Position
-    seen: Seen = NOTHING
+    snapshot: SnapshotView = NOTHING_SEEN
 
 
 class Topic(NamedTuple):
-    """What one watches: events of a kind about an order or a collective."""
+    """Subject of a subscription: events of one kind about one order or collective."""
 
     name: str
     of_id: UUID
@@ -73,24 +76,24 @@ ORDER, TRANSACTIONS, BALANCE, CHECK_INS = "ORDER", "TRANSACTIONS", "BALANCE", "C
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something changed."""
+    """A change of an order, a transaction or an attendance."""
 
     position: Position
     kind: str
     node_id: UUID
-    """The order, the transaction, or the user who came to an event."""
+    """Id of the order, the transaction, or the user checked in at an event."""
     collective_ids: tuple[UUID | None, ...]
-    seen: Seen = NOTHING
-    """What whoever is told this had seen when they began."""
+    snapshot: SnapshotView = NOTHING_SEEN
+    """View of the subscriber when the subscription started."""
 
     @property
-    def start(self) -> Start:
-        """From where on one is told what comes after this."""
-        return Start(self.position, self.seen)
+    def resume_point(self) -> ResumePoint:
+        """Resume point that continues after this event."""
+        return ResumePoint(self.position, self.snapshot)
 
     @property
     def topics(self) -> set[Topic]:
-        """What those watch who are to be told."""
+        """Topics whose subscribers receive the event."""
         concerned = {i for i in self.collective_ids if i is not None}
         match self.kind:
             case LiveKind.ORDER:
@@ -104,53 +107,36 @@ class Event:
                 return set()
 
 
-def encode(start: Start) -> str:
-    """Return a start as clients keep it: a position, and what had been seen beyond it if anything was."""
-    position, seen = start
-    body = _PLACE.pack(*position)
-    running = sorted(xid for xid in seen.running if xid >= position.xid)
-    if position.xid < seen.next_xid and len(running) < MAX_XIDS:
-        body += b"".join(map(_XID.pack, (seen.next_xid, *running)))
+def encode_position(start: ResumePoint) -> str:
+    """Encode a position, and the snapshot if it saw more than that, as an opaque text."""
+    position, snapshot = start
+    body = _POSITION.pack(*position)
+    running = sorted(xid for xid in snapshot.running if xid >= position.xid)
+    if position.xid < snapshot.next_xid and len(running) < MAX_XIDS:
+        body += b"".join(map(_XID.pack, (snapshot.next_xid, *running)))
     return _PREFIX + b32encode(body).decode().rstrip("=").lower()
 
 
-def decode(given: str) -> Start:
-    """Return the start that a client kept.
+def decode_position(text: str) -> ResumePoint:
+    """Decode a resume point that a client sends.
 
     Raises:
-        Invalid: it is none.
+        Invalid: the text is not a position.
     """
-    body = given.removeprefix(_PREFIX).upper()
+    body = text.removeprefix(_PREFIX).upper()
     try:
-        found = b32decode(body + "=" * (-len(body) % 8))
-        position = Position(*_PLACE.unpack_from(found))
-        xids = [xid for (xid,) in _XID.iter_unpack(found[_PLACE.size :])]
+        data = b32decode(body + "=" * (-len(body) % 8))
+        position = Position(*_POSITION.unpack_from(data))
+        xids = [xid for (xid,) in _XID.iter_unpack(data[_POSITION.size :])]
     except (ValueError, struct.error):
-        raise Invalid(f"{given[:40]!r} is not a position", path=["after"]) from None
+        raise Invalid(f"{text[:40]!r} is not a position.", field="after") from None
     if max(*position, *xids) >= 2**63 or len(xids) > MAX_XIDS:
-        raise Invalid(f"{given[:40]!r} is not a position", path=["after"])
-    return Start(position, Seen(xids[0], frozenset(xids[1:])) if xids else NOTHING)
+        raise Invalid(f"{text[:40]!r} is not a position.", field="after")
+    return ResumePoint(position, SnapshotView(xids[0], frozenset(xids[1:])) if xids else NOTHING_SEEN)
 
 
-_MARK = text("SELECT pg_current_snapshot()::text")
-_NEWS = text(
-    "WITH mark AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS mark_xid)"
-    " SELECT mark.mark_xid, e.* FROM mark LEFT JOIN LATERAL (SELECT xid, id, kind, node_id, collective_ids"
-    " FROM live_event WHERE (xid, id) > (:xid, :id) AND xid < mark.mark_xid"
-    " ORDER BY xid, id LIMIT :count) e ON true ORDER BY e.xid, e.id"
-)
-_SINCE = text(
-    "SELECT xid, id, kind, node_id, collective_ids FROM live_event"
-    " WHERE (xid, id) > (:xid, :id) AND (xid, id) <= (:until_xid, :until_id)"
-    " AND kind = ANY(CAST(:kinds AS text[]))"
-    " AND (node_id = :of_id OR CAST(:of_id AS uuid) = ANY(collective_ids)) ORDER BY xid, id LIMIT :count"
-)
-_KEPT = text(
-    "SELECT xid, id, pg_snapshot_xmax(pg_current_snapshot())::text::bigint FROM live_event"
-    " ORDER BY xid, id LIMIT 1"
-)
-_PRUNE = text("SELECT live_prune(:keep)")
-_KINDS = {
+_SQL = read_clauses(Path(__file__).parent / "sql" / "event_log.sql")
+_KINDS_BY_TOPIC = {
     ORDER: [str(LiveKind.ORDER)],
     TRANSACTIONS: [str(LiveKind.TRANSACTION)],
     BALANCE: [str(LiveKind.TRANSACTION), str(LiveKind.ORDER)],
@@ -158,84 +144,87 @@ _KINDS = {
 }
 
 
-async def mark(session: AsyncSession, _: Actor | None = None) -> Start:
-    """Return a start with what this snapshot does not show.
+async def current_position(session: AsyncSession, _: Actor | None = None) -> ResumePoint:
+    """Return the resume point of the current snapshot.
 
-    Its position is the one up to which no event can appear any more.
+    Events not visible in the snapshot are delivered. No event can appear any more before its position.
     """
-    oldest, following, running = (await session.execute(_MARK)).scalar_one().split(":")
-    return Start(
-        Position(int(oldest), 0), Seen(int(following), frozenset(map(int, filter(None, running.split(",")))))
+    oldest, following, running = (await session.execute(_SQL["current_snapshot"])).scalar_one().split(":")
+    return ResumePoint(
+        Position(int(oldest), 0),
+        SnapshotView(int(following), frozenset(map(int, filter(None, running.split(","))))),
     )
 
 
-async def news(session: AsyncSession, *, after: Position, count: int) -> tuple[list[Event], Position]:
-    """Return at most `count` events after a position, in order, and the position up to which that is all."""
-    rows = (await session.execute(_NEWS, {"xid": after.xid, "id": after.id, "count": count})).all()
+async def events_after(session: AsyncSession, *, after: Position, count: int) -> tuple[list[Event], Position]:
+    """Load at most `count` events after a position, and the position where they are complete."""
+    rows = (
+        await session.execute(_SQL["events_after"], {"xid": after.xid, "id": after.id, "count": count})
+    ).all()
     events = [_event(row[1:]) for row in rows if row.xid is not None]
-    end = events[-1].position if len(events) == count else Position(rows[0].mark_xid, 0)
+    end = events[-1].position if len(events) == count else Position(rows[0].until_xid, 0)
     return events, max(end, after)
 
 
-async def since(
+async def topic_events(
     session: AsyncSession, *, topic: Topic, after: Position, until: Position, count: int
 ) -> tuple[list[Event], Position]:
-    """Return at most `count` events of a topic in a stretch, and the position up to which that is all.
+    """Load at most `count` events of a topic, and the position where they are complete.
 
     Raises:
-        InvalidState: what came after the position is not kept any more.
+        InvalidState: events after the position were deleted already.
     """
     rows = (
         await session.execute(
-            _SINCE,
+            _SQL["topic_events"],
             {
                 "xid": after.xid,
                 "id": after.id,
                 "until_xid": until.xid,
                 "until_id": until.id,
-                "kinds": _KINDS[topic.name],
+                "kinds": _KINDS_BY_TOPIC[topic.name],
                 "of_id": topic.of_id,
                 "count": count,
             },
         )
     ).all()
-    # Looked at last: what was pruned meanwhile would be missing above.
-    await require_kept(session, Start(after))
+    # Checked last: events deleted in the meantime would be missing above.
+    await require_kept(session, ResumePoint(after))
     events = [_event(row) for row in rows]
     end = events[-1].position if len(events) == count else until
     return [event for event in events if topic in event.topics], end
 
 
-async def require_kept(session: AsyncSession, start: Start) -> None:
-    """Let through a start after whose position every event is kept.
+async def require_kept(session: AsyncSession, start: ResumePoint) -> None:
+    """Require that every event after a resume point is kept.
 
     Raises:
-        Invalid: this server has not given it.
-        InvalidState: some of what came after it has been pruned.
+        Invalid: the resume point is not from this server.
+        InvalidState: events after it were deleted already.
     """
-    xid, row_id, next_xid = (await session.execute(_KEPT)).one()
-    if max(start.position.xid, start.seen.next_xid) > next_xid:
-        raise Invalid("The position is not one of this server", path=["after"])
+    xid, row_id, next_xid = (await session.execute(_SQL["oldest_event"])).one()
+    if max(start.position.xid, start.snapshot.next_xid) > next_xid:
+        raise Invalid("The position is not from this server.", field="after")
     if start.position < (xid, row_id):
         raise InvalidState(
-            "The position is older than what is kept; read anew, and subscribe from `livePosition`",
-            path=["after"],
+            "The position is older than the events kept; query again, and subscribe from `livePosition`.",
+            field="after",
         )
 
 
-async def good_tokens(session: AsyncSession, *, hashes: Collection[bytes]) -> set[bytes]:
-    """Return those of the tokens, by their hashes, that are neither revoked nor expired."""
-    found = await session.execute(
+async def load_valid_token_hashes(session: AsyncSession, *, hashes: Collection[bytes]) -> set[bytes]:
+    """Load which of the hashes are those of tokens that are neither revoked nor expired."""
+    result = await session.execute(
         select(col(Token.token_hash)).where(
             col(Token.token_hash).in_(hashes), col(Token.revoked_at).is_(None), col(Token.expires_at) > now()
         )
     )
-    return set(found.scalars())
+    return set(result.scalars())
 
 
-async def prune(session: AsyncSession, *, hours: int) -> None:
-    """Delete events older than that, some thousands at most; one caller at a time, others do nothing."""
-    await session.execute(_PRUNE, {"keep": timedelta(hours=hours)})
+async def delete_old_events(session: AsyncSession, *, hours: int) -> None:
+    """Delete events older than this, at most some thousands; concurrent calls do nothing."""
+    await session.execute(_SQL["delete_old_events"], {"keep": timedelta(hours=hours)})
 
 
 def _event(row: Sequence[Any]) -> Event:

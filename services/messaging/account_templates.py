@@ -1,67 +1,67 @@
-"""What mails that secure an account say: subject and text by template, filled by `mail_templates.render`."""
+"""Mails that secure an account: subject and text by template; see `templates.render`."""
 
 from collections.abc import Mapping
 
-# The mails that anybody can have sent to an address repeat no word of theirs: they would carry spam.
+# Anybody can have these mails sent to any address, so they repeat no text that people enter: no spam.
 ACCOUNT_TEMPLATES: Mapping[str, tuple[str, str]] = {
     "verify_email": (
         "Please confirm your email address",
         """Hello,
 
-someone, most likely you, signed up at Commonweal with this address.
+someone, most likely you, signed up for Commonweal with this email address.
 To confirm it and sign in, open this link:
 
 {link}
 
-or use this token where you are asked for one:
+or enter this token when you are asked for one:
 
 {token}
 
-The link and the token work once, for a few days. If it was not you, just ignore this mail.
+The link and the token work once and expire after a few days. If this was not you, please ignore this email.
 """,
     ),
     "address_in_use": (
-        "You have an account already",
+        "You already have an account",
         """Hello {name},
 
-someone, most likely you, tried to sign up at Commonweal with this address. It has an account
-already, so nothing was changed: just sign in with your password.
+someone, most likely you, tried to sign up for Commonweal with this email address. It already has an
+account, so nothing was changed. Just sign in with your password.
 
-If it was not you, there is nothing to do.
+If this was not you, there is nothing you need to do.
 """,
     ),
     "email_confirmed": (
         "Your email address is confirmed",
         """Hello {name},
 
-thank you: your address is confirmed, and your account at Commonweal is ready.
+thank you! Your email address is confirmed, and your Commonweal account is ready.
 """,
     ),
     "password_reset": (
-        "A new password for Commonweal",
+        "Reset your Commonweal password",
         """Hello,
 
-someone, most likely you, asked to choose a new password for the account of this address.
-To choose it, open this link:
+someone, most likely you, asked to reset the password of the account with this email address.
+To choose a new password, open this link:
 
 {link}
 
-or use this token where you are asked for one:
+or enter this token when you are asked for one:
 
 {token}
 
-The link and the token work once, for two hours. If it was not you, just ignore this mail: the old
-password stays.
+The link and the token work once and expire after two hours. If this was not you, please ignore this email.
+Your password will not change.
 """,
     ),
     "password_changed": (
         "Your password was changed",
         """Hello {name},
 
-your password at Commonweal was changed. Whoever was signed in to your account is signed out, and the
-access tokens of your programs have ended.
+your Commonweal password was changed. All devices were signed out of your account, and all access tokens
+were revoked.
 
-If it was not you, somebody else reads your mail: secure your mailbox first, then choose another password.
+If this was not you, somebody else can read your email. Secure your mailbox first, then reset your password.
 """,
     ),
 }

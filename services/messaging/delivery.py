@@ -1,9 +1,9 @@
-"""Delivery of the outbox: at least once, by as many server processes as there are.
+"""Delivers the mails of the outbox at least once, from any number of server processes.
 
-A mail is claimed by a lease, a moved `next_attempt_at`, in a transaction that ends before the mail
-server is spoken to: however slow that is, no connection stays in a transaction and no row stays
-locked. Who dies between claim and mark leaves a mail that is due again when the lease ends; its
-Message-ID is the same, so that a receiver can drop the second.
+A mail is claimed by a lease, a later `next_attempt_at`, in a transaction that ends before the mail server is
+contacted: however slow that server is, no connection stays in a transaction and no row stays locked. If a
+process dies between claiming a mail and marking it as delivered, the mail is due again when the lease ends.
+It has the same Message-ID, so that the receiver can drop the duplicate.
 """
 
 import asyncio
@@ -28,20 +28,20 @@ from sqlmodel import col
 from models import Outbox, now
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
-from services.messaging.templates import one_line, render
+from services.messaging.templates import render, to_one_line
 
-__all__ = ["Job", "Send", "deliver_due", "render", "run", "sender"]
+__all__ = ["Job", "Send", "deliver_due", "make_sender", "render", "run"]
 
 LEASE = timedelta(minutes=5)
 SEND_SECONDS = 60
-"""For one mail in all; well below the lease, so that nobody else sends it meanwhile."""
+"""Limit for one mail; well below the lease, so that no other process sends it meanwhile."""
 SMTP_STEP_SECONDS = 10
-FIRST_PAUSE_SECONDS = 60
-LONGEST_PAUSE_SECONDS = 6 * 60 * 60
+FIRST_RETRY_SECONDS = 60
+MAX_RETRY_SECONDS = 6 * 60 * 60
 GRACE_SECONDS = 5
-"""For the mail that is being sent when the server stops."""
-LONGEST_LOOP_PAUSE_SECONDS = 10
-MAX_ERROR = 200
+"""For the mail being sent when the server stops."""
+MAX_LOOP_PAUSE_SECONDS = 10
+MAX_ERROR_LENGTH = 200
 TEMPLATE_HEADER = "X-Commonweal-Template"
 _PORTS = {"smtp": 25, "smtps": 465}
 
@@ -61,10 +61,10 @@ async def deliver_due(
 ) -> int:
     """Send at most `batch` mails, the longest due first; return how many were delivered.
 
-    A background job that owns its sessions: beside the unit of work and the command line the one
-    place that commits, since each claim and each outcome must hold whatever becomes of the next
-    mail. A mail that fails waits by its own back-off and keeps no other; only the database's own
-    failure is raised. `stop` ends it after the mail at hand.
+    A background job with its own sessions. Besides the unit of work and the command line it is the only
+    code that commits, because each claim and outcome must last whatever happens to the next mail. A mail
+    that fails is retried after its own delay and holds up no other; only database errors are raised. `stop`
+    ends the job after the present mail.
     """
     delivered = 0
     for _ in range(batch):
@@ -73,14 +73,14 @@ async def deliver_due(
         mail = await _claim(sessions)
         if mail is None:
             break
-        error = await _attempt(mail, send, public_url)
-        await _settle(sessions, mail, error)
+        error = await _try_send(mail, send, public_url)
+        await _record_outcome(sessions, mail, error)
         delivered += error is None
     return delivered
 
 
 async def _claim(sessions: async_sessionmaker[AsyncSession]) -> Outbox | None:
-    """Lease one due mail. Locks its row, passing over those that another deliverer has locked."""
+    """Lease one due mail. Locks its row, skipping rows that another process has locked."""
     due = (
         select(col(Outbox.id))
         .where(col(Outbox.delivered_at).is_(None), col(Outbox.next_attempt_at) <= func.now())
@@ -100,26 +100,28 @@ async def _claim(sessions: async_sessionmaker[AsyncSession]) -> Outbox | None:
         return (await session.execute(lease)).scalar_one_or_none()
 
 
-async def _attempt(mail: Outbox, send: Send, public_url: str) -> str | None:
-    """Send one mail; return what went wrong, or None."""
+async def _try_send(mail: Outbox, send: Send, public_url: str) -> str | None:
+    """Send one mail; return a description of the error, or None."""
     try:
         async with asyncio.timeout(SEND_SECONDS):
-            await send(_message(mail, public_url))
-    except Exception as error:  # noqa: BLE001 - whatever one mail does, the others are sent
+            await send(_build_message(mail, public_url))
+    except Exception as error:  # noqa: BLE001 - one bad mail must not stop the others
         log.warning(
             "mail %s (%s) to %s failed at attempt %s: %s",
             mail.id,
             mail.template,
-            _domain(mail.recipient),
+            _domain_of(mail.recipient),
             mail.attempts,
             type(error).__name__,
         )
-        return _described(error, secret=str(mail.payload.get("token", "")))
+        return _describe_error(error, secret=str(mail.payload.get("token", "")))
     return None
 
 
-async def _settle(sessions: async_sessionmaker[AsyncSession], mail: Outbox, error: str | None) -> None:
-    """Mark a mail delivered, or due again later."""
+async def _record_outcome(
+    sessions: async_sessionmaker[AsyncSession], mail: Outbox, error: str | None
+) -> None:
+    """Mark a mail as delivered, or schedule its next attempt."""
     outcome = update(Outbox).where(col(Outbox.id) == mail.id)
     values: dict[str, Any]
     if error is None:
@@ -127,46 +129,46 @@ async def _settle(sessions: async_sessionmaker[AsyncSession], mail: Outbox, erro
         if "token" in mail.payload:
             values["payload"] = {}
     else:
-        # Whoever outlived the lease has no say any more: another attempt runs, or has delivered.
+        # If this attempt outlived its lease, another one runs or has delivered the mail.
         outcome = outcome.where(col(Outbox.attempts) == mail.attempts, col(Outbox.delivered_at).is_(None))
-        values = {"last_error": error, "next_attempt_at": func.now() + _pause(mail.attempts)}
+        values = {"last_error": error, "next_attempt_at": func.now() + _retry_delay(mail.attempts)}
     async with sessions.begin() as session:
         await session.execute(outcome.values(**values).execution_options(synchronize_session=False))
 
 
-def _pause(attempts: int) -> timedelta:
-    doubled = FIRST_PAUSE_SECONDS * 2 ** min(attempts - 1, 20)
-    jitter = random.uniform(1, 1.1)  # noqa: S311 - it spreads retries and guards nothing
-    return timedelta(seconds=min(doubled, LONGEST_PAUSE_SECONDS) * jitter)
+def _retry_delay(attempts: int) -> timedelta:
+    doubled = FIRST_RETRY_SECONDS * 2 ** min(attempts - 1, 20)
+    jitter = random.uniform(1, 1.1)  # noqa: S311 - spreads retries, no secret
+    return timedelta(seconds=min(doubled, MAX_RETRY_SECONDS) * jitter)
 
 
-def _message(mail: Outbox, public_url: str) -> EmailMessage:
-    """Return the mail without its sender, whom `sender` adds."""
+def _build_message(mail: Outbox, public_url: str) -> EmailMessage:
+    """Build the mail without its From header, which the `Send` of `make_sender` adds."""
     subject, text = render(mail.template, mail.payload, public_url=public_url)
     message = EmailMessage()
-    message["To"] = _address(mail.recipient)
+    message["To"] = _parse_recipient(mail.recipient)
     message["Subject"] = subject
     message["Date"] = now()
     host = (urlsplit(public_url).hostname or "localhost").replace(":", ".")  # colons: IPv6
     message["Message-ID"] = f"<{mail.id}@{host}>"
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notes in answer
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic replies
     message[TEMPLATE_HEADER] = mail.template
-    message.set_content(text, cte="quoted-printable")  # any mail server takes it, lines of any length
+    message.set_content(text, cte="quoted-printable")  # accepted by any mail server, with lines of any length
     return message
 
 
-def _address(recipient: str) -> Address:
-    """Return exactly one address: a comma or a bracket in the name makes no second recipient."""
+def _parse_recipient(recipient: str) -> Address:
+    """Parse exactly one address: a comma or bracket in the name must not add a recipient."""
     name, _, domain = recipient.rpartition("@")
     return Address(username=name, domain=Address(addr_spec=f"x@{domain}").domain)
 
 
-def _domain(recipient: str) -> str:
-    return one_line(recipient.rpartition("@")[2], max_length=MAX_ERROR)
+def _domain_of(recipient: str) -> str:
+    return to_one_line(recipient.rpartition("@")[2], max_length=MAX_ERROR_LENGTH)
 
 
-def _described(error: Exception, *, secret: str) -> str:
-    """Return what the operator can act on, without the token that a mail server may quote."""
+def _describe_error(error: Exception, *, secret: str) -> str:
+    """Describe an error for the operator, without the token that a mail server may quote."""
     text = ""
     if isinstance(error, aiosmtplib.SMTPAuthenticationError):
         text = str(error.code)
@@ -174,28 +176,28 @@ def _described(error: Exception, *, secret: str) -> str:
         text = str(error)
     if secret:
         text = text.replace(secret, "…")
-    return one_line(f"{type(error).__name__}: {text}".rstrip(": "), max_length=MAX_ERROR)
+    return to_one_line(f"{type(error).__name__}: {text}".rstrip(": "), max_length=MAX_ERROR_LENGTH)
 
 
-def sender(settings: Settings) -> Send:
-    """Return what sends a mail: to the mail server of the settings, or to the log if there is none.
+def make_sender(settings: Settings) -> Send:
+    """Return a function that sends mails, or logs them if no server is configured.
 
-    `smtp://` takes STARTTLS when the server offers it, `smtps://` is TLS from the start; the port
-    is 25 or 465 where none is given.
+    `smtp://` uses STARTTLS if the server offers it, `smtps://` uses TLS from the start. The default ports
+    are 25 and 465.
 
     Raises:
-        ConfigurationError: the sender is not one address, or the server's URL is none.
+        ConfigurationError: the sender is not one address, or the server's URL is invalid.
     """
-    mail_from = _mailbox(settings.mail_from)
+    mail_from = _parse_mailbox(settings.mail_from)
     if settings.smtp_url:
-        return partial(_send_by_smtp, mail_from=mail_from, **_server(settings.smtp_url))
+        return partial(_send_by_smtp, mail_from=mail_from, **_parse_server(settings.smtp_url))
     if settings.production:
-        log.warning("COMMONWEAL_SMTP_URL is not set: mails go nowhere")
+        log.warning("COMMONWEAL_SMTP_URL is not set: no mails are sent")
         return _log_envelope
     return _log_mail
 
 
-def _mailbox(text: str) -> Address:
+def _parse_mailbox(text: str) -> Address:
     try:
         holder = EmailMessage()
         holder["From"] = text
@@ -203,20 +205,20 @@ def _mailbox(text: str) -> Address:
     except (ValueError, MessageError):
         address = None
     if address is None or not (address.username and address.domain):
-        raise ConfigurationError(f"COMMONWEAL_MAIL_FROM is not one address: {text!r}")
+        raise ConfigurationError(f"COMMONWEAL_MAIL_FROM must be exactly one address: {text!r}")
     assert isinstance(address, Address)
     return address
 
 
-def _server(url: str) -> dict[str, Any]:
-    """Return aiosmtplib's arguments. The errors do not repeat the URL: it may hold a password."""
+def _parse_server(url: str) -> dict[str, Any]:
+    """Return aiosmtplib's arguments. Errors do not repeat the URL, which may hold a password."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise ConfigurationError("COMMONWEAL_SMTP_URL is not a URL") from None
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise ConfigurationError("COMMONWEAL_SMTP_URL is neither smtp://… nor smtps://…")
+        raise ConfigurationError("COMMONWEAL_SMTP_URL must start with smtp:// or smtps://")
     return {
         "hostname": parts.hostname,
         "port": port or _PORTS[parts.scheme],
@@ -236,7 +238,7 @@ async def _log_mail(message: EmailMessage) -> None:
 
 
 async def _log_envelope(message: EmailMessage) -> None:
-    log.info("mail %s to %s not sent", message[TEMPLATE_HEADER], _domain(str(message["To"])))
+    log.info("mail %s to %s not sent", message[TEMPLATE_HEADER], _domain_of(str(message["To"])))
 
 
 async def run(
@@ -246,15 +248,15 @@ async def run(
     also: Sequence[Job] = (),
     stop: asyncio.Event,
 ) -> None:
-    """Deliver mails, and do the other jobs, again and again until `stop` is set.
+    """Deliver mails and run the other jobs repeatedly until `stop` is set.
 
-    Each job of `also` gets a session of its own, which is committed. Jobs run side by side, so that
-    a slow mail server keeps nothing else. One that fails is logged and runs again.
+    Each job of `also` gets its own session, which is committed. Jobs run concurrently, so that a slow mail
+    server holds up nothing else. A job that fails is logged and runs again.
     """
     public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
-    deliver = partial(deliver_due, sessions, send=sender(settings), public_url=public_url, stop=stop)
+    deliver = partial(deliver_due, sessions, send=make_sender(settings), public_url=public_url, stop=stop)
     jobs: list[Callable[[], Awaitable[object]]]
-    jobs = [deliver, *(partial(_in_session, sessions, job) for job in also)]
+    jobs = [deliver, *(partial(_run_in_session, sessions, job) for job in also)]
     pause = settings.outbox_interval_ms / 1000
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_repeat(job, pause, stop)) for job in jobs]
@@ -264,7 +266,7 @@ async def run(
             task.cancel()
 
 
-async def _in_session(sessions: async_sessionmaker[AsyncSession], job: Job) -> None:
+async def _run_in_session(sessions: async_sessionmaker[AsyncSession], job: Job) -> None:
     async with sessions.begin() as session:
         await job(session)
 
@@ -275,15 +277,15 @@ async def _repeat(job: Callable[[], Awaitable[object]], pause: float, stop: asyn
         try:
             await job()
             wait = pause
-        except Exception as error:  # noqa: BLE001 - a job that fails is tried again, for ever
+        except Exception as error:  # noqa: BLE001 - a failing job is retried forever
             _log_failure(error)
-            wait = min(wait * 2, max(pause, LONGEST_LOOP_PAUSE_SECONDS))
+            wait = min(wait * 2, max(pause, MAX_LOOP_PAUSE_SECONDS))
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), wait)
 
 
 def _log_failure(error: Exception) -> None:
-    """Log a fault with its traceback; a database that is away, again and again, in a line."""
+    """Log an error with its traceback; one line if the database or network is unavailable."""
     if isinstance(error, OperationalError | OSError):
         log.warning("background job failed: %s", type(error).__name__)
     else:

@@ -1,4 +1,4 @@
-"""The mails about events: who hears what. Each is one statement, however many get it."""
+"""Mails about events. Each is one statement for any number of recipients, unless stated."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -12,20 +12,22 @@ from models import Collective, Member
 from models.enums import MemberRole
 from services.messaging import outbox
 
-WAITING_NOTE = "All places are taken: you are on the waiting list, and hear from us when you move up."
+WAITING_NOTE = (
+    "All places are taken. You are on the waiting list, and we will let you know when you get a place."
+)
 
 
-def when(event: Collective) -> str:
-    """Return an event's times in its own time zone, as mails write them."""
+def format_times(event: Collective) -> str:
+    """Format an event's times for mails, in its own time zone."""
     assert event.starts_at is not None and event.ends_at is not None
     zone = event.timezone or "UTC"
-    starts, ends = (moment.astimezone(ZoneInfo(zone)) for moment in (event.starts_at, event.ends_at))
+    starts, ends = (at.astimezone(ZoneInfo(zone)) for at in (event.starts_at, event.ends_at))
     until = f"{ends:%H:%M}" if starts.date() == ends.date() else f"{ends:%Y-%m-%d %H:%M}"
     return f"{starts:%Y-%m-%d %H:%M} to {until} ({zone})"
 
 
-def attendees(event: Collective) -> Select[UUID]:
-    """Return the ids of those who are registered, as a subquery."""
+def query_attendees(event: Collective) -> Select[UUID]:
+    """Select the user ids of an event's attendees, as a subquery."""
     return select(col(Member.member_id)).where(
         col(Member.collective_id) == event.id,
         col(Member.role) == MemberRole.ATTENDEE,
@@ -33,39 +35,44 @@ def attendees(event: Collective) -> Select[UUID]:
     )
 
 
-def contact(event: Collective) -> list[UUID]:
-    """Return whom attendees turn to: the coordinator, or else who made the event."""
-    known = event.coordinator_id or event.created_by_id
-    return [known] if known else []
+def contact_ids(event: Collective) -> list[UUID]:
+    """Return the user ids of an event's contact: its coordinator, or else its creator."""
+    user_id = event.coordinator_id or event.created_by_id
+    return [user_id] if user_id else []
 
 
-def _note(role: str) -> str:
+def _waiting_note(role: str) -> str:
     return WAITING_NOTE if role == MemberRole.WAITING else ""
 
 
-async def coordinator(session: AsyncSession, event: Collective, *, by: Collective) -> None:
-    """Tell the coordinator that they are, unless they said so themselves."""
-    await outbox.to_users(
+async def notify_coordinator(session: AsyncSession, event: Collective, *, by: Collective) -> None:
+    """Notify a new coordinator, unless they appointed themselves."""
+    await outbox.mail_users(
         session,
-        user_ids=contact(event),
+        user_ids=contact_ids(event),
         template="change_event_coordinator",
         except_id=by.id,
-        payload={"event": event.name, "by": by.name, "when": when(event), "location": event.location or ""},
+        payload={
+            "event": event.name,
+            "by": by.name,
+            "when": format_times(event),
+            "location": event.location or "",
+        },
     )
 
 
-async def changed(session: AsyncSession, event: Collective, *, by_id: UUID | None) -> None:
-    """Tell all who are registered when and where the event is now."""
-    await outbox.to_users(
+async def notify_change(session: AsyncSession, event: Collective, *, by_id: UUID | None) -> None:
+    """Notify all attendees of the event's new time or location."""
+    await outbox.mail_users(
         session,
-        user_ids=attendees(event),
+        user_ids=query_attendees(event),
         template="edit_event",
         except_id=by_id,
-        payload={"event": event.name, "when": when(event), "location": event.location or ""},
+        payload={"event": event.name, "when": format_times(event), "location": event.location or ""},
     )
 
 
-async def cancelled(
+async def notify_cancellation(
     session: AsyncSession,
     event: Collective,
     *,
@@ -73,52 +80,57 @@ async def cancelled(
     reason: str | None,
     by_id: UUID | None,
 ) -> None:
-    """Tell those who were registered or waiting that the event is called off."""
-    await outbox.to_users(
+    """Notify attendees and the waiting list that the event is cancelled."""
+    await outbox.mail_users(
         session,
         user_ids=user_ids,
         template="event_cancelled",
         except_id=by_id,
-        payload={"event": event.name, "when": when(event), "reason": reason or ""},
+        payload={"event": event.name, "when": format_times(event), "reason": reason or ""},
     )
 
 
-async def registered(
+async def notify_registration(
     session: AsyncSession, event: Collective, *, user: Collective, role: str, message: str | None
 ) -> None:
-    """Tell the coordinator, with the registrant's message, and confirm to the registrant."""
-    await outbox.to_users(
+    """Notify the coordinator of a registration and confirm it to the user; two statements."""
+    await outbox.mail_users(
         session,
-        user_ids=contact(event),
+        user_ids=contact_ids(event),
         template="volunteer_registered",
         except_id=user.id,
-        payload={"event": event.name, "name": user.name, "when": when(event), "message": message or ""},
+        payload={
+            "event": event.name,
+            "name": user.name,
+            "when": format_times(event),
+            "message": message or "",
+        },
     )
-    await outbox.to_users(
+    await outbox.mail_users(
         session,
         user_ids=[user.id],
         template="volunteer_confirmation",
         payload={
             "event": event.name,
             "name": user.name,
-            "when": when(event),
+            "when": format_times(event),
             "location": event.location or "",
-            "note": _note(role),
+            "note": _waiting_note(role),
         },
     )
 
 
-async def moved_up(session: AsyncSession, event: Collective, *, user_ids: Sequence[UUID]) -> None:
-    """Tell those who waited that they have a place."""
-    await outbox.to_users(
+async def notify_promotion(session: AsyncSession, event: Collective, *, user_ids: Sequence[UUID]) -> None:
+    """Notify users from the waiting list that they have a place."""
+    await outbox.mail_users(
         session,
         user_ids=user_ids,
         template="event_place_free",
-        payload={"event": event.name, "when": when(event), "location": event.location or ""},
+        payload={"event": event.name, "when": format_times(event), "location": event.location or ""},
     )
 
 
-async def invited(
+async def notify_guests(
     session: AsyncSession,
     event: Collective,
     *,
@@ -126,62 +138,66 @@ async def invited(
     guests: Sequence[tuple[Collective, str]],
     message: str | None,
 ) -> None:
-    """Tell people that somebody registered them; who has no account yet is told how to get one.
+    """Notify users that somebody registered them; unclaimed users are invited to sign up.
 
     At most four statements: with and without an account, with a place and waiting.
     """
     for role in (MemberRole.ATTENDEE, MemberRole.WAITING):
-        here = [user for user, given in guests if given == role]
-        known = [user.id for user in here if user.claimed_at is not None]
-        new = [user.id for user in here if user.claimed_at is None]
-        if known:
-            await outbox.to_users(
+        invitees = [user for user, guest_role in guests if guest_role == role]
+        claimed_ids = [user.id for user in invitees if user.claimed_at is not None]
+        unclaimed_ids = [user.id for user in invitees if user.claimed_at is None]
+        if claimed_ids:
+            await outbox.mail_users(
                 session,
-                user_ids=known,
+                user_ids=claimed_ids,
                 template="invite_volunteer_event_existing",
                 except_id=by.id,
                 payload={
                     "event": event.name,
                     "by": by.name,
-                    "when": when(event),
+                    "when": format_times(event),
                     "location": event.location or "",
-                    "note": _note(role),
+                    "note": _waiting_note(role),
                     "message": message or "",
                 },
             )
-        if new:
-            await outbox.to_users(
+        if unclaimed_ids:
+            await outbox.mail_users(
                 session,
-                user_ids=new,
+                user_ids=unclaimed_ids,
                 template="invite_volunteer_event_new",
                 except_id=by.id,
                 payload={
                     "event": event.name,
                     "by": by.name,
-                    "when": when(event),
+                    "when": format_times(event),
                     "location": event.location or "",
-                    "note": _note(role),
+                    "note": _waiting_note(role),
                     "message": message or "",
                 },
             )
 
 
-async def to_attendees(session: AsyncSession, event: Collective, *, by: Collective, message: str) -> None:
-    """Carry a message of the coordinator or an ADMIN to all who are registered."""
-    await outbox.to_users(
+async def message_attendees(
+    session: AsyncSession, event: Collective, *, by: Collective, message: str
+) -> None:
+    """Mail a message from the coordinator or an ADMIN to all attendees."""
+    await outbox.mail_users(
         session,
-        user_ids=attendees(event),
+        user_ids=query_attendees(event),
         template="coordinator_messaged",
         except_id=by.id,
         payload={"event": event.name, "by": by.name, "message": message},
     )
 
 
-async def to_coordinator(session: AsyncSession, event: Collective, *, by: Collective, message: str) -> None:
-    """Carry a message of somebody registered to the coordinator."""
-    await outbox.to_users(
+async def message_coordinator(
+    session: AsyncSession, event: Collective, *, by: Collective, message: str
+) -> None:
+    """Mail a message from an attendee to the coordinator."""
+    await outbox.mail_users(
         session,
-        user_ids=contact(event),
+        user_ids=contact_ids(event),
         template="volunteer_messaged",
         except_id=by.id,
         payload={"event": event.name, "by": by.name, "message": message},

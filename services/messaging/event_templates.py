@@ -1,4 +1,4 @@
-"""What each mail about events says; see `services.mail_templates`, which has them all."""
+"""Mails about events: subject and text by template."""
 
 from collections.abc import Mapping
 
@@ -9,28 +9,28 @@ Where: {location}
 
 EVENT_TEMPLATES: Mapping[str, tuple[str, str]] = {
     "change_event_coordinator": (
-        "You coordinate {event}",
+        "You are now the coordinator of {event}",
         f"""Hello,
 
-{{by}} has made you the coordinator of {{event}}. Those who register can write to you.
+{{by}} has made you the coordinator of {{event}}. Attendees can send you messages.
 {_EVENT}""",
     ),
     "edit_event": (
         "{event} has changed",
         f"""Hello,
 
-an event that you are registered for has changed. This is how it stands now.
+an event that you are registered for has changed. Here are the current details:
 
 Event: {{event}}
 {_EVENT}
-If you cannot come any more, please cancel your registration: somebody may wait for a place.
+If you can no longer attend, please cancel your registration so that somebody else can have your place.
 """,
     ),
     "event_cancelled": (
-        "{event} is cancelled",
+        "{event} has been cancelled",
         """Hello,
 
-we are sorry: this event does not take place.
+we are sorry to tell you that this event has been cancelled.
 
 Event: {event}
 When: {when}
@@ -56,16 +56,16 @@ thank you for registering for {{event}}.
 
 {{note}}
 {_EVENT}
-If you cannot come, please cancel your registration.
+If you cannot attend, please cancel your registration.
 """,
     ),
     "event_place_free": (
         "You have a place at {event}",
         f"""Hello,
 
-good news: a place has become free, and you are registered for {{event}} now.
+good news: a place has become available, and you are now registered for {{event}}.
 {_EVENT}
-If you cannot come any more, please cancel your registration.
+If you can no longer attend, please cancel your registration.
 """,
     ),
     "invite_volunteer_event_existing": (
@@ -78,37 +78,37 @@ If you cannot come any more, please cancel your registration.
 {_EVENT}
 {{message}}
 
-If you cannot come, please sign in and cancel your registration.
+If you cannot attend, please sign in and cancel your registration.
 """,
     ),
     "invite_volunteer_event_new": (
-        "{by} invites you to {event}",
+        "{by} has invited you to {event}",
         f"""Hello,
 
-{{by}} invites you to {{event}} and has put you on its list.
+{{by}} has invited you to {{event}} and registered you for it.
 
 {{note}}
 {_EVENT}
 {{message}}
 
-Your hours there are credited to this address. To see and use them, sign up with it here:
+Your hours at the event will be credited to this email address. To see and use them, sign up with it here:
 
 {{public_url}}
 
-If this means nothing to you, just ignore this mail.
+If you were not expecting this email, please ignore it.
 """,
     ),
     "coordinator_messaged": (
-        "{by} writes about {event}",
+        "Message from {by} about {event}",
         """Hello,
 
-{by} has a message for all who are registered for {event}:
+{by} has a message for all attendees of {event}:
 
 {message}
 """,
     ),
     "volunteer_messaged": (
-        "{by} asks about {event}",
+        "Message from {by} about {event}",
         """Hello,
 
 {by}, who is registered for {event}, has a message for you:

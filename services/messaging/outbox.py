@@ -1,4 +1,4 @@
-"""Mails, written in the transaction of the event they tell of; rendered and sent later."""
+"""Queues mails in the transaction of the event they report; delivery comes later."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,17 +25,17 @@ from sqlmodel import col
 
 from models import Credential, Member, MutedTopic, Outbox
 from models.enums import MemberRole
-from services.messaging.preferences import topic_of
+from services.messaging.preferences import find_topic
 
 
-async def to_address(
+async def mail_address(
     session: AsyncSession, *, address: str, template: str, payload: Mapping[str, Any]
 ) -> None:
     """Queue one mail to an address."""
     session.add(Outbox(template=template, recipient=address, payload=dict(payload)))
 
 
-async def to_admins(
+async def mail_admins(
     session: AsyncSession,
     *,
     collective_ids: Sequence[UUID],
@@ -44,9 +44,10 @@ async def to_admins(
     order_id: UUID | None = None,
     except_id: UUID | None = None,
 ) -> None:
-    """Queue a mail to each verified ADMIN of the collectives, and to those that are users themselves.
+    """Queue a mail to each verified ADMIN of the collectives, and to users among them.
 
-    One statement, however many they are; nobody gets two, and not the one who acted or who muted the topic.
+    One statement for any number of recipients. Nobody gets two mails; users who muted the topic and
+    `except_id` get none.
     """
     people = (
         select(col(Credential.email))
@@ -62,15 +63,15 @@ async def to_admins(
                 col(Credential.user_id).in_(collective_ids),
             ),
             col(Credential.verified_at).is_not(None),
-            _wants(template, payload),
-            _other_than(except_id),
+            _has_not_muted(template, payload),
+            _is_not_user(except_id),
         )
         .distinct()
     )
     await _queue(session, people, template=template, payload=payload, order_id=order_id)
 
 
-async def to_users(
+async def mail_users(
     session: AsyncSession,
     *,
     user_ids: Sequence[UUID] | Select[UUID],
@@ -79,44 +80,44 @@ async def to_users(
     order_id: UUID | None = None,
     except_id: UUID | None = None,
 ) -> None:
-    """Queue a mail to each of the users who has an address, be it verified or known by email alone.
+    """Queue a mail to each of the users with an address, verified or not.
 
-    `user_ids` may be a subquery. One statement, however many they are; not to the one who acted or who
-    muted the topic.
+    `user_ids` may be a subquery. One statement for any number of recipients. Users who muted the topic and
+    `except_id` get none.
     """
     people = select(col(Credential.email)).where(
-        col(Credential.user_id).in_(user_ids), _wants(template, payload), _other_than(except_id)
+        col(Credential.user_id).in_(user_ids), _has_not_muted(template, payload), _is_not_user(except_id)
     )
     await _queue(session, people, template=template, payload=payload, order_id=order_id)
 
 
-async def to_each(
+async def mail_each(
     session: AsyncSession, *, template: str, mails: Sequence[tuple[UUID, UUID, Mapping[str, Any]]]
 ) -> None:
-    """Queue a mail of its own to each of (user, order, payload); one statement, however many.
+    """Queue a separate mail for each (user, order, payload); one statement for any number.
 
-    Not to who has no address or has muted the topic.
+    Users without an address, and those who muted the topic, get none.
     """
-    asked = (
+    mail = (
         func.unnest(
             literal([user_id for user_id, _, _ in mails], ARRAY(Uuid)),
             literal([order_id for _, order_id, _ in mails], ARRAY(Uuid)),
             literal([dict(payload) for _, _, payload in mails], ARRAY(JSONB)),
         )
         .table_valued(column("user_id", Uuid), column("order_id", Uuid), column("payload", JSONB))
-        .render_derived(name="asked")
+        .render_derived(name="mail")
     )
     source = (
         select(
             func.gen_random_uuid(),
             literal(template),
             col(Credential.email),
-            asked.c.payload,
-            asked.c.order_id,
+            mail.c.payload,
+            mail.c.order_id,
         )
-        .select_from(asked)
-        .join(Credential, col(Credential.user_id) == asked.c.user_id)
-        .where(_wants(template))
+        .select_from(mail)
+        .join(Credential, col(Credential.user_id) == mail.c.user_id)
+        .where(_has_not_muted(template))
     )
     await session.execute(
         insert(Outbox).from_select(
@@ -125,9 +126,9 @@ async def to_each(
     )
 
 
-def _wants(template: str, payload: Mapping[str, Any] | None = None) -> ColumnElement[bool]:
-    """Whether the credential's user has not muted what the mail is about."""
-    topic = topic_of(template, order_type=(payload or {}).get("type"))
+def _has_not_muted(template: str, payload: Mapping[str, Any] | None = None) -> ColumnElement[bool]:
+    """True in SQL if the credential's user has not muted the mail's topic."""
+    topic = find_topic(template, order_type=(payload or {}).get("type"))
     if topic is None:
         return true()
     muted = select(MutedTopic).where(
@@ -136,7 +137,7 @@ def _wants(template: str, payload: Mapping[str, Any] | None = None) -> ColumnEle
     return ~muted.exists()
 
 
-def _other_than(user_id: UUID | None) -> ColumnElement[bool]:
+def _is_not_user(user_id: UUID | None) -> ColumnElement[bool]:
     return col(Credential.user_id) != user_id if user_id else true()
 
 

@@ -1,4 +1,4 @@
-"""Which mails a person wants: topics can be muted; what secures an account cannot."""
+"""Mail preferences: users can mute topics, but not mails that secure their account."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -16,11 +16,11 @@ from services.messaging.account_templates import ACCOUNT_TEMPLATES
 from services.messaging.event_templates import EVENT_TEMPLATES
 from services.messaging.redemption_templates import REDEMPTION_TEMPLATES
 
-ALWAYS = frozenset(ACCOUNT_TEMPLATES)
-"""Mails that secure an account."""
+SECURITY_TEMPLATES = frozenset(ACCOUNT_TEMPLATES)
+"""Mails that secure an account; they cannot be muted."""
 
-# What each other template is about.
-TOPICS: Mapping[str, Topic] = MappingProxyType(
+# The topic of each other template.
+TOPIC_BY_TEMPLATE: Mapping[str, Topic] = MappingProxyType(
     {
         "invitation": Topic.MEMBERS,
         "organization_created": Topic.MEMBERS,
@@ -47,8 +47,8 @@ TOPICS: Mapping[str, Topic] = MappingProxyType(
 )
 
 
-# Mails about any kind of order have the topic of that kind.
-_OF_ORDERS: Mapping[str, Topic] = MappingProxyType(
+# MONEY templates that serve all types of orders have the topic of the order's type.
+_TOPIC_BY_ORDER_TYPE: Mapping[str, Topic] = MappingProxyType(
     {
         OrderType.HOURS: Topic.HOURS,
         OrderType.REDEMPTION: Topic.REDEMPTIONS,
@@ -57,30 +57,30 @@ _OF_ORDERS: Mapping[str, Topic] = MappingProxyType(
 )
 
 
-def topic_of(template: str, *, order_type: str | None = None) -> Topic | None:
-    """Return the topic that silences a template's mails about an order of a type; None: they always go."""
-    topic = TOPICS.get(template)
-    return _OF_ORDERS.get(order_type or "", topic) if topic is Topic.MONEY else topic
+def find_topic(template: str, *, order_type: str | None = None) -> Topic | None:
+    """Return the topic that mutes a template's mails for an order type, or None."""
+    topic = TOPIC_BY_TEMPLATE.get(template)
+    return _TOPIC_BY_ORDER_TYPE.get(order_type or "", topic) if topic is Topic.MONEY else topic
 
 
-async def mute(session: AsyncSession, actor: Actor, *, topics: Sequence[Topic]) -> list[Topic]:
-    """Want no mail about exactly these topics from now on; return them. Mails queued before still go."""
+async def set_muted_topics(session: AsyncSession, actor: Actor, *, topics: Sequence[Topic]) -> list[Topic]:
+    """Mute exactly these topics from now on and return them; queued mails are still sent."""
     require(actor, Action.MUTE_TOPICS)
     assert actor.user is not None
-    wanted = sorted(set(topics), key=list(Topic).index)
+    chosen = sorted(set(topics), key=list(Topic).index)
     await session.execute(
         delete(MutedTopic).where(
-            col(MutedTopic.user_id) == actor.user.id, col(MutedTopic.topic).not_in(wanted)
+            col(MutedTopic.user_id) == actor.user.id, col(MutedTopic.topic).not_in(chosen)
         )
     )
-    if wanted:
-        rows = [MutedTopic(user_id=actor.user.id, topic=topic).model_dump() for topic in wanted]
+    if chosen:
+        rows = [MutedTopic(user_id=actor.user.id, topic=topic).model_dump() for topic in chosen]
         await session.execute(insert(MutedTopic).values(rows).on_conflict_do_nothing())
-    return wanted
+    return chosen
 
 
-async def muted(session: AsyncSession, actor: Actor) -> list[Topic]:
-    """Return the topics that the actor has muted."""
+async def list_muted_topics(session: AsyncSession, actor: Actor) -> list[Topic]:
+    """List the topics that the actor has muted."""
     statement = select(col(MutedTopic.topic)).where(col(MutedTopic.user_id) == actor.id)
-    found = {Topic(topic) for topic in (await session.execute(statement)).scalars()}
-    return [topic for topic in Topic if topic in found]
+    muted = {Topic(topic) for topic in (await session.execute(statement)).scalars()}
+    return [topic for topic in Topic if topic in muted]

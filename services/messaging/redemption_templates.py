@@ -1,4 +1,4 @@
-"""What each mail about offers and redemptions says; see `services.mail_templates`, which has them all."""
+"""Mails about offers and redemptions: subject and text by template."""
 
 from collections.abc import Mapping
 
@@ -11,39 +11,39 @@ Currents: {currents}
 
 REDEMPTION_TEMPLATES: Mapping[str, tuple[str, str]] = {
     "offer_posted": (
-        "{business} offers {item}",
+        "New offer from {business}: {item}",
         """Hello,
 
-there is a new offer.
+a business has posted a new offer.
 
 Business: {business}
 Item: {item}
-Currents pay: {share} %
+Share payable in currents: {share} %
 """,
     ),
     "redemption_requested": (
-        "{by} gives {currents} for {item}",
+        "{by} wants to pay {currents} for {item}",
         f"""Hello,
 
-{{by}} has bought something at {{business}} and asks you to take currents for part of the price.
-Please look at the receipt, then approve or reject it.
+{{by}} has made a purchase at {{business}} and would like to pay part of the price in currents.
+Please check the receipt, then approve or reject the redemption.
 {_PURCHASE}""",
     ),
     "redemption_approved": (
-        "{business} has taken your {currents}",
+        "{business} has accepted your {currents}",
         f"""Hello,
 
-good news: {{business}} has approved your purchase. The platform pays you next.
-{_PURCHASE}To be paid: {{payout}}
+good news: {{business}} has approved your purchase. The platform will pay you next.
+{_PURCHASE}You will receive: {{payout}}
 
-Reason of a change: {{reason}}
+Reason for the change: {{reason}}
 """,
     ),
     "redemption_paid": (
         "You have received {payout}",
         f"""Hello,
 
-thank you for volunteering: {{payout}} for {{currents}} are in your balance now.
+thank you for volunteering! {{payout}} for {{currents}} have been added to your balance.
 {_PURCHASE}""",
     ),
 }

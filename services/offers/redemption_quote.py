@@ -1,6 +1,5 @@
-"""What a redemption is worth, and what limits it. Dollars in cents, currents in thousandths."""
+"""Quotes redemptions within their limits; dollars in cents, currents in thousandths."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,7 +12,7 @@ from sqlmodel import col
 from models import Collective, Hold, LedgerAccount, Offer, Order, PlatformPolicy, Redemption
 from models.enums import LedgerAccountKind, OrderType, RedemptionCap
 from services.core.errors import AmountTooSmall, InsufficientFunds, LimitExceeded
-from services.core.money import convert, convert_back, share
+from services.core.money import apply_bps, convert, convert_back
 from services.ledger.transaction_amounts import CURRENTS
 from services.offers import offers
 
@@ -22,57 +21,65 @@ WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worth:
-    """What a price comes to, in minor units, and the caps that made it less."""
+class RedemptionQuote:
+    """The currents and dollars of a price in minor units, and the limits that reduced them."""
 
-    currents: int
-    gross: int
-    fee: int
+    currents_minor: int
+    gross_minor: int
+    fee_minor: int
     caps: tuple[RedemptionCap, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What the user can still give, in minor units of CUR; `of_week` None where the week does not count."""
+    """Currents that a user can still spend; `week_left_minor` is None without a weekly limit."""
 
-    available: int
-    of_week: int | None = None
+    available_minor: int
+    week_left_minor: int | None = None
 
 
-def computed(
-    price_minor: int, *, percent: int, policy: PlatformPolicy, limits: Limits, path: Sequence[str]
-) -> Worth:
-    """Return what `percent` of a price in cents comes to, by a policy and within the limits.
+def quote(
+    price_minor: int, *, percent: int, policy: PlatformPolicy, limits: Limits, field: str
+) -> RedemptionQuote:
+    """Quote `percent` of a price in cents under a policy, within the limits.
 
-    Each figure is rounded once, half away from zero. Where a limit makes the currents fewer, the dollars
-    follow from them. `path` names the input field of the price.
+    Each amount is rounded once, half away from zero. If a limit reduces the currents, the dollars are
+    computed from them. `field` names the input field of the price.
 
     Raises:
-        AmountTooSmall: it is less than one minor unit of either.
-        LimitExceeded: the week has nothing left. InsufficientFunds: there are no currents.
+        AmountTooSmall: the result is less than one minor unit of currents or dollars.
+        LimitExceeded: nothing is left of the weekly limit.
+        InsufficientFunds: no currents are available.
     """
     rate = policy.usd_per_current
-    gross = share(price_minor, percent * 100)
-    currents = convert_back(gross, rate, source=CURRENTS, target=DOLLARS)
-    if currents < 1:
-        raise AmountTooSmall("The price is worth less than 0.001 currents", path=path)
-    if limits.of_week is not None and limits.of_week < 1:
-        raise LimitExceeded("Master offers give no more within seven days", path=["input", "offer"])
-    if limits.available < 1:
-        raise InsufficientFunds("There are no currents available", path=path)
-    most = {RedemptionCap.BALANCE: limits.available}
-    if limits.of_week is not None:
-        most[RedemptionCap.WEEKLY_LIMIT] = limits.of_week
-    caps = tuple(cap for cap, amount in most.items() if amount < currents)
+    gross_minor = apply_bps(price_minor, percent * 100)
+    currents_minor = convert_back(gross_minor, rate, source=CURRENTS, target=DOLLARS)
+    if currents_minor < 1:
+        raise AmountTooSmall(
+            "The price is worth less than 0.001 currents. Enter a higher price.", field=field
+        )
+    if limits.week_left_minor is not None and limits.week_left_minor < 1:
+        raise LimitExceeded("You have reached the limit for master offers within seven days.", field="offer")
+    if limits.available_minor < 1:
+        raise InsufficientFunds("You have no currents available.", field=field)
+    limit_minor = {RedemptionCap.BALANCE: limits.available_minor}
+    if limits.week_left_minor is not None:
+        limit_minor[RedemptionCap.WEEKLY_LIMIT] = limits.week_left_minor
+    caps = tuple(cap for cap, most_minor in limit_minor.items() if most_minor < currents_minor)
     if caps:
-        currents = min(most.values())
-        gross = convert(currents, rate, source=CURRENTS, target=DOLLARS)
-    if gross < 1:
-        raise AmountTooSmall("The currents are worth less than a cent", path=path)
-    return Worth(currents=currents, gross=gross, fee=share(gross, policy.redemption_fee_bps), caps=caps)
+        currents_minor = min(limit_minor.values())
+        gross_minor = convert(currents_minor, rate, source=CURRENTS, target=DOLLARS)
+    if gross_minor < 1:
+        raise AmountTooSmall("The currents are worth less than a cent. Enter a higher price.", field=field)
+    return RedemptionQuote(
+        currents_minor=currents_minor,
+        gross_minor=gross_minor,
+        fee_minor=apply_bps(gross_minor, policy.redemption_fee_bps),
+        caps=caps,
+    )
 
 
-def _available(platform_id: UUID, user_id: UUID) -> ScalarSelect[Any]:
+def _available_currents(platform_id: UUID, user_id: UUID) -> ScalarSelect[Any]:
     return (
         select(col(LedgerAccount.posted) - col(LedgerAccount.held))
         .where(
@@ -85,79 +92,89 @@ def _available(platform_id: UUID, user_id: UUID) -> ScalarSelect[Any]:
     )
 
 
-def _of_master_offers(user_id: UUID) -> list[ColumnElement[bool]]:
-    """Return the conditions of a user's redemptions that count towards the week's limit."""
+def _counts_towards_week(user_id: UUID) -> list[ColumnElement[bool]]:
+    """Return the conditions of a user's redemptions that count towards the weekly limit."""
     return [
         col(Order.from_id) == user_id,
         col(Order.type) == OrderType.REDEMPTION,
         col(Redemption.is_master).is_(True),
-        col(Order.status).not_in(offers.NOT_COUNTED),
+        col(Order.status).not_in(offers.UNCOUNTED_STATUSES),
     ]
 
 
-async def limits_now(
+async def current_limits(
     session: AsyncSession, order: Order, *, offer: Offer, policy: PlatformPolicy, platform_id: UUID
 ) -> Limits:
-    """Read what limits an order that is not written yet; one statement, under the caller's locks.
+    """Load the limits of an unwritten order; one statement, under the caller's locks.
 
     Raises:
-        LimitExceeded: the offer's limit of the calendar month, in the business's time zone, is reached.
+        LimitExceeded: the offer's limit for the calendar month, in the business's time zone, is reached.
     """
     amount = func.coalesce(col(Order.approved_amount), col(Order.amount))
-    of_week = (
+    spent_this_week = (
         select(func.coalesce(func.sum(amount), 0))
         .select_from(Order)
         .join(Redemption, col(Redemption.order_id) == Order.id)
-        .where(*_of_master_offers(order.from_id), col(Order.created_at) > order.created_at - WEEK)
+        .where(*_counts_towards_week(order.from_id), col(Order.created_at) > order.created_at - WEEK)
         .scalar_subquery()
     )
-    of_month = (
+    redeemed_this_month = (
         select(func.count())
         .select_from(Order)
         .join(Collective, col(Collective.id) == offer.business_id)
         .where(
             col(Order.offer_id) == offer.id,
-            col(Order.created_at) >= offers.month_of(Collective, order.created_at),
-            col(Order.status).not_in(offers.NOT_COUNTED),
+            col(Order.created_at) >= offers.month_start(Collective, order.created_at),
+            col(Order.status).not_in(offers.UNCOUNTED_STATUSES),
         )
         .scalar_subquery()
     )
-    row = (await session.execute(select(_available(platform_id, order.from_id), of_week, of_month))).one()
-    available, spent, redeemed = (int(figure or 0) for figure in row)
-    if offer.monthly_limit is not None and redeemed >= offer.monthly_limit:
-        raise LimitExceeded("The offer's limit of this month is reached", path=["input", "offer"])
-    rest = policy.master_weekly_limit_minor - spent if offer.is_master else None
-    return Limits(available=available, of_week=rest)
+    row = (
+        await session.execute(
+            select(_available_currents(platform_id, order.from_id), spent_this_week, redeemed_this_month)
+        )
+    ).one()
+    available_minor, spent_minor, redemptions = (int(figure or 0) for figure in row)
+    if offer.monthly_limit is not None and redemptions >= offer.monthly_limit:
+        raise LimitExceeded("This offer has reached its limit for this month.", field="offer")
+    left_minor = policy.master_weekly_limit_minor - spent_minor if offer.is_master else None
+    return Limits(available_minor=available_minor, week_left_minor=left_minor)
 
 
-async def limits_of(
+async def limits_when_pending(
     session: AsyncSession, order: Order, *, platform_id: UUID, is_master: bool, policy: PlatformPolicy
 ) -> Limits:
-    """Read what limits an order that waits, beside all others: its own hold is there for it.
+    """Load the limits of a pending order besides all others; its own hold is available to it.
 
-    The week is any seven days that the order lies in. Two statements, one without a week; under the caller's
-    locks.
+    The weekly limit holds in any seven days that include the order. Two statements, or one without a weekly
+    limit, under the caller's locks.
     """
     hold = (
         select(col(Hold.amount))
         .where(col(Hold.order_id) == order.id, col(Hold.released_at).is_(None))
         .scalar_subquery()
     )
-    free, held = (await session.execute(select(_available(platform_id, order.from_id), hold))).one()
-    available = int(free or 0) + int(held or 0)
+    free_minor, held_minor = (
+        await session.execute(select(_available_currents(platform_id, order.from_id), hold))
+    ).one()
+    available_minor = int(free_minor or 0) + int(held_minor or 0)
     if not is_master:
-        return Limits(available=available)
+        return Limits(available_minor=available_minor)
     statement = (
         select(col(Order.created_at), func.coalesce(col(Order.approved_amount), col(Order.amount)))
         .join(Redemption, col(Redemption.order_id) == Order.id)
         .where(
-            *_of_master_offers(order.from_id),
+            *_counts_towards_week(order.from_id),
             col(Order.id) != order.id,
             col(Order.created_at) > order.created_at - WEEK,
             col(Order.created_at) < order.created_at + WEEK,
         )
     )
-    others = [(at, int(amount)) for at, amount in (await session.execute(statement)).all()]
+    others = [(at, int(amount_minor)) for at, amount_minor in (await session.execute(statement)).all()]
     ends = [order.created_at, *(at for at, _ in others if at > order.created_at)]
-    most = max(sum(amount for at, amount in others if end - WEEK < at <= end) for end in ends)
-    return Limits(available=available, of_week=policy.master_weekly_limit_minor - most)
+    spent_minor = max(
+        sum(amount_minor for at, amount_minor in others if end - WEEK < at <= end) for end in ends
+    )
+    return Limits(
+        available_minor=available_minor, week_left_minor=policy.master_weekly_limit_minor - spent_minor
+    )

@@ -1,4 +1,4 @@
-"""The orders of an imported ledger: made, paid and refunded when the file says."""
+"""Writes the orders of an imported ledger, with the file's times of payments and refunds."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,59 +21,61 @@ from models.enums import (
     PayoutMethodKind,
 )
 from services.core.party import OUTSIDE, Party
-from services.open_collective.csv_reader import Row, broken
+from services.open_collective.csv_reader import Row, line_error
 from services.open_collective.parties import Parties
 from services.open_collective.plan import Entry
-from services.orders.base import has_public_side
+from services.orders.sides import has_public_side
 
 _PAYOUTS = {"PAYPAL": PayoutMethodKind.PAYPAL, "BANK_ACCOUNT": PayoutMethodKind.BANK_ACCOUNT}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """An import under way."""
+    """The state of a running import."""
 
     prefix: str
-    """What the import keys of its orders begin with."""
+    """Prefix of the import keys of its orders."""
     parties: Parties
     others: Mapping[str, Collective]
     plan: Sequence[Entry]
     ids: Mapping[Row, UUID]
     orders: dict[str, Order]
-    """By import key: the stored ones, then the new ones, too."""
+    """By import key: stored orders, and new ones once written."""
     stored: Mapping[int, Transaction]
     """By fingerprint."""
     new: Sequence[Entry]
 
     def sides(self, entry: Entry) -> tuple[Party, Party]:
-        """Return payer and payee; the counterpart's money is outside but for the host's balance."""
+        """Return payer and payee; a counterpart's money is outside, except for the host's balance."""
         own = Party(self.parties.collective, self.parties.host)
-        if entry.inside:
+        if entry.is_inside_book:
             other = Party(self.parties.host, self.parties.host)
-        elif entry.origin_unknown:
+        elif entry.is_origin_unknown:
             other = OUTSIDE
         else:
             other = Party(self.others[entry.opposite] if entry.opposite else self.parties.host)
-        return (other, own) if entry.incoming else (own, other)
+        return (other, own) if entry.is_incoming else (own, other)
 
 
-async def place_orders(session: AsyncSession, job: Job) -> int:
-    """Write the new orders and their history, and what new refunds do; return how many are new."""
-    made: dict[str, Order] = {}
+async def write_orders(session: AsyncSession, job: Job) -> int:
+    """Write new orders with their history, and apply new refunds; return how many are new."""
+    new_orders: dict[str, Order] = {}
     actions: list[OrderAction] = []
     for entry in job.new:
         if entry.makes_order:
             if entry.order_key in job.orders:
-                raise broken(entry.row.line, "shortGroup", "imported before, with another row")
-            order = job.orders[entry.order_key] = made[entry.order_key] = _order(job, entry)
+                raise line_error(
+                    entry.row.line, "shortGroup", "this group was imported before with another row"
+                )
+            order = job.orders[entry.order_key] = new_orders[entry.order_key] = _build_order(job, entry)
             actions += [
-                _action(order, entry, OrderActionType.CREATE, None, OrderStatus.PENDING),
-                _action(order, entry, OrderActionType.PAY, OrderStatus.PENDING, OrderStatus.PAID),
+                _build_action(order, entry, OrderActionType.CREATE, None, OrderStatus.PENDING),
+                _build_action(order, entry, OrderActionType.PAY, OrderStatus.PENDING, OrderStatus.PAID),
             ]
-    for entry, status in _refunds(job):
+    for entry, status in _find_refunds(job):
         order = job.orders[entry.order_key]
-        actions.append(_action(order, entry, OrderActionType.REFUND, OrderStatus.PAID, status))
-        if entry.order_key in made:
+        actions.append(_build_action(order, entry, OrderActionType.REFUND, OrderStatus.PAID, status))
+        if entry.order_key in new_orders:
             order.status, order.updated_at = status, max(order.updated_at, entry.row.at)
         else:
             await session.execute(
@@ -81,15 +83,15 @@ async def place_orders(session: AsyncSession, job: Job) -> int:
                 .where(col(Order.id) == order.id, col(Order.status) == OrderStatus.PAID)
                 .values(status=status, updated_at=max(order.updated_at, entry.row.at))
             )
-    if made:
-        await session.execute(insert(Order), [order.model_dump() for order in made.values()])
+    if new_orders:
+        await session.execute(insert(Order), [order.model_dump() for order in new_orders.values()])
     if actions:
         await session.execute(insert(OrderAction), [action.model_dump() for action in actions])
     await _add_backers(session, job)
-    return len(made)
+    return len(new_orders)
 
 
-def _order(job: Job, entry: Entry) -> Order:
+def _build_order(job: Job, entry: Entry) -> Order:
     row, (payer, payee) = entry.row, job.sides(entry)
     giver, taker = payer.collective or job.parties.host, payee.collective
     assert taker is not None
@@ -100,11 +102,11 @@ def _order(job: Job, entry: Entry) -> Order:
         from_id=giver.id,
         to_id=taker.id,
         currency=job.parties.currency,
-        amount=abs(row.amount),
+        amount=abs(row.amount_minor),
         import_key=entry.order_key,
         description=f"Open Collective {row.group}",
-        origin_unknown=entry.origin_unknown,
-        payout_method_kind=_payout(row) if is_expense else None,
+        origin_unknown=entry.is_origin_unknown,
+        payout_method_kind=_payout_kind(row) if is_expense else None,
         fees_payer=FeesPayer.PAYER if is_expense else None,
         has_public_side=has_public_side(Party(giver), Party(taker)),
         created_at=row.at,
@@ -112,53 +114,53 @@ def _order(job: Job, entry: Entry) -> Order:
     )
 
 
-def _payout(row: Row) -> PayoutMethodKind:
-    """Never BALANCE: what the file's payees received is outside the ledger."""
+def _payout_kind(row: Row) -> PayoutMethodKind:
+    """Return how an expense was paid; never BALANCE, as payees are outside the ledger."""
     if not row.payout_method:
         return PayoutMethodKind.MANUAL
     return _PAYOUTS.get(row.payout_method, PayoutMethodKind.OTHER)
 
 
-def _action(
+def _build_action(
     order: Order,
     entry: Entry,
-    kind: OrderActionType,
-    before: OrderStatus | None,
-    after: OrderStatus,
+    action_type: OrderActionType,
+    from_status: OrderStatus | None,
+    to_status: OrderStatus,
 ) -> OrderAction:
     return OrderAction(
         id=new_id(),
         order_id=order.id,
-        type=kind,
+        type=action_type,
         at=entry.row.at,
-        from_status=before,
-        to_status=after,
-        amount=abs(entry.row.amount),
+        from_status=from_status,
+        to_status=to_status,
+        amount=abs(entry.row.amount_minor),
     )
 
 
-def _refunds(job: Job) -> list[tuple[Entry, OrderStatus]]:
-    """Return the new refunds of what orders are about, with the status that each leads to."""
-    about = {entry.row for entry in job.plan if entry.makes_order}
+def _find_refunds(job: Job) -> list[tuple[Entry, OrderStatus]]:
+    """Return the new refunds of the orders' own rows, with the status that each leads to."""
+    own_rows = {entry.row for entry in job.plan if entry.makes_order}
     new = {entry.row for entry in job.new}
-    returned: dict[Row, int] = defaultdict(int)
-    found = []
+    refunded_minor: dict[Row, int] = defaultdict(int)
+    refunds = []
     for entry in job.plan:
-        if (original := entry.original) is None or original not in about:
+        if (original := entry.original) is None or original not in own_rows:
             continue
-        returned[original] += abs(entry.row.amount)
-        whole = returned[original] == abs(original.amount)
+        refunded_minor[original] += abs(entry.row.amount_minor)
+        is_whole = refunded_minor[original] == abs(original.amount_minor)
         if entry.row in new:
-            found.append((entry, OrderStatus.REFUNDED if whole else OrderStatus.PAID))
-    return found
+            refunds.append((entry, OrderStatus.REFUNDED if is_whole else OrderStatus.PAID))
+    return refunds
 
 
 async def _add_backers(session: AsyncSession, job: Job) -> None:
-    """Let everybody who gave be a BACKER since the first gift."""
+    """Make every donor a BACKER since their first donation."""
     since: dict[UUID, datetime] = {}
     for entry in job.new:
         giver = job.sides(entry)[0].collective
-        if entry.makes_order and entry.incoming and entry.order_type == OrderType.DONATION and giver:
+        if entry.makes_order and entry.is_incoming and entry.order_type == OrderType.DONATION and giver:
             since.setdefault(giver.id, entry.row.at)
     if since:
         await session.execute(

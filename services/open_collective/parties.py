@@ -1,4 +1,4 @@
-"""Who takes part in an imported ledger: the host, the collective, and a row for everybody else."""
+"""Parties of an imported ledger: the host, the collective and a user for each counterpart."""
 
 import re
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from services.core import slugs
 from services.core.errors import Invalid, NotFound
 from services.ledger import posting
 
-_HOST, _OWN = ["input", "host"], ["input", "collective"]
+_HOST, _OWN = "host", "collective"
 
 
 @dataclass(frozen=True)
 class Parties:
-    """The host and the collective whose history is imported; both have one currency."""
+    """The host and the collective whose history is imported; they share one currency."""
 
     host: Collective
     collective: Collective
@@ -37,43 +37,43 @@ async def find_host(session: AsyncSession, *, slug: str) -> Collective:
 
     Raises:
         NotFound: there is no such collective.
-        Invalid: it holds nobody's money.
+        Invalid: it is not a host.
         InvalidState: it is archived.
     """
-    host = await _by_slug(session, slug)
+    host = await _load_by_slug(session, slug)
     if host is None:
-        raise NotFound(f"There is no collective {slug!r}", path=_HOST)
+        raise NotFound(f"There is no collective {slug!r}.", field=_HOST)
     if host.host_id != host.id or host.host_approved_at is None:
-        raise Invalid(f"{slug} is no host", path=_HOST)
-    require_open(host, path=_HOST)
+        raise Invalid(f"{slug} is not a host.", field=_HOST)
+    require_open(host, field=_HOST)
     return host
 
 
 async def find_collective(session: AsyncSession, *, slug: str, host: Collective) -> Collective | None:
-    """Return the collective of this slug, locked, or None where there is none yet.
+    """Return the collective of this slug, locked, or None if there is none yet.
 
     Raises:
-        Invalid: its slug cannot be one, another host holds its money, or it has another currency.
+        Invalid: the slug is not usable, another host holds its money, or it has another currency.
         InvalidState: it is archived.
     """
-    slugs.check(slug, path=_OWN)
-    found = await _by_slug(session, slug, lock=True)
-    if found is None:
+    slugs.check(slug, field=_OWN)
+    collective = await _load_by_slug(session, slug, lock=True)
+    if collective is None:
         return None
-    require_open(found, path=_OWN)
-    if found.id == host.id or found.type in {CollectiveType.USER, CollectiveType.EVENT}:
-        raise Invalid("Only what a host holds money for has a history to import", path=_OWN)
-    if found.host_id != host.id or found.host_approved_at is None:
-        raise Invalid(f"{slug} is not hosted by {host.slug}", path=_OWN)
-    if found.currency != host.currency:
+    require_open(collective, field=_OWN)
+    if collective.id == host.id or collective.type in {CollectiveType.USER, CollectiveType.EVENT}:
+        raise Invalid("Choose a community or organization that the host holds money for.", field=_OWN)
+    if collective.host_id != host.id or collective.host_approved_at is None:
+        raise Invalid(f"{slug} is not hosted by {host.slug}.", field=_OWN)
+    if collective.currency != host.currency:
         raise Invalid(
-            f"{slug} keeps {found.currency}, its host {host.currency}: the file has no rates",
-            path=_OWN,
+            f"{slug} uses {collective.currency}, its host {host.currency}. The file has no exchange rates.",
+            field=_OWN,
         )
-    return found
+    return collective
 
 
-async def _by_slug(session: AsyncSession, slug: str, *, lock: bool = False) -> Collective | None:
+async def _load_by_slug(session: AsyncSession, slug: str, *, lock: bool = False) -> Collective | None:
     """Find by slug, or by one that it had before."""
     if "\x00" in slug:
         return None
@@ -91,7 +91,7 @@ async def _by_slug(session: AsyncSession, slug: str, *, lock: bool = False) -> C
 
 
 async def create_collective(session: AsyncSession, *, slug: str, host: Collective) -> Collective:
-    """Make the community whose history is imported, hosted from the start."""
+    """Create the community whose history is imported, hosted from the start."""
     collective = Collective(
         slug=slug,
         type=CollectiveType.COMMUNITY,
@@ -104,25 +104,27 @@ async def create_collective(session: AsyncSession, *, slug: str, host: Collectiv
     await session.flush()
     session.add(Member(collective_id=collective.id, member_id=host.id, role=MemberRole.HOST))
     await session.flush()
-    await posting.open_account(session, book_id=host.id, owner_id=collective.id, currency=collective.currency)
+    await posting.open_balance_account(
+        session, book_id=host.id, owner_id=collective.id, currency=collective.currency
+    )
     return collective
 
 
-async def counterparts(
+async def find_or_create_counterparts(
     session: AsyncSession, *, prefix: str, slugs_in_file: Sequence[str], currency: str
 ) -> tuple[dict[str, Collective], int]:
-    """Return the unclaimed user that stands for each slug of the file, and how many were made now.
+    """Return an unclaimed user for each slug in the file, and how many of them were created.
 
-    Their ids follow from the file's slugs, so that a later run finds them, whatever they are called
-    by then. Nobody who is here already is taken for one of the file: who has the slug keeps it.
+    Their ids are derived from the file's slugs, so that a later run finds them even under other names.
+    Existing users are never matched by slug; they keep theirs.
     """
-    ids = {slug: _id(prefix, slug) for slug in slugs_in_file}
-    known = select(Collective).where(col(Collective.id) == any_(literal(list(ids.values()), ARRAY(Uuid))))
-    by_id = {row.id: row for row in (await session.execute(known)).scalars()}
+    ids = {slug: _counterpart_id(prefix, slug) for slug in slugs_in_file}
+    existing = select(Collective).where(col(Collective.id) == any_(literal(list(ids.values()), ARRAY(Uuid))))
+    by_id = {row.id: row for row in (await session.execute(existing)).scalars()}
     missing = [slug for slug in slugs_in_file if ids[slug] not in by_id]
     if missing:
         free = await _free_slugs(session, {slug: ids[slug] for slug in missing})
-        made = [
+        created = [
             Collective(
                 id=ids[slug],
                 slug=free[slug],
@@ -133,23 +135,23 @@ async def counterparts(
             )
             for slug in missing
         ]
-        await session.execute(insert(Collective), [row.model_dump() for row in made])
-        by_id |= {row.id: row for row in made}
+        await session.execute(insert(Collective), [row.model_dump() for row in created])
+        by_id |= {row.id: row for row in created}
     return {slug: by_id[ids[slug]] for slug in slugs_in_file}, len(missing)
 
 
-def _id(prefix: str, slug: str) -> UUID:
+def _counterpart_id(prefix: str, slug: str) -> UUID:
     return uuid5(NAMESPACE_URL, f"{prefix}:account:{slug}")
 
 
-async def _free_slugs(session: AsyncSession, wanted: dict[str, UUID]) -> dict[str, str]:
-    """Return a slug that nobody has or had for each of the file's, its own where it can be."""
-    choices = {slug: _choices(slug, row_id) for slug, row_id in wanted.items()}
-    asked = literal(sorted({c for each in choices.values() for c in each}), ARRAY(Text))
+async def _free_slugs(session: AsyncSession, row_ids: dict[str, UUID]) -> dict[str, str]:
+    """Return a slug for each of the file's that nobody has or had, if possible the same one."""
+    choices = {slug: _slug_candidates(slug, row_id) for slug, row_id in row_ids.items()}
+    candidates = literal(sorted({c for each in choices.values() for c in each}), ARRAY(Text))
     taken = set(slugs.RESERVED)
     for column in (Collective.slug, SlugRedirect.slug):
-        found = await session.execute(select(col(column)).where(col(column) == any_(asked)))
-        taken |= set(found.scalars())
+        rows = await session.execute(select(col(column)).where(col(column) == any_(candidates)))
+        taken |= set(rows.scalars())
     free: dict[str, str] = {}
     for slug, each in choices.items():
         free[slug] = next((choice for choice in each if choice not in taken), each[-1])
@@ -157,8 +159,8 @@ async def _free_slugs(session: AsyncSession, wanted: dict[str, UUID]) -> dict[st
     return free
 
 
-def _choices(slug: str, row_id: UUID) -> list[str]:
-    """Return slugs to try: the plainest first, the last one is its own for certain."""
+def _slug_candidates(slug: str, row_id: UUID) -> list[str]:
+    """Return slugs to try, simplest first; the last one is certainly free."""
     stem = re.sub(r"[^a-z0-9]+", "-", slug).strip("-")
     short = stem[: slugs.MAX_LENGTH - 36].strip("-")
     plain = [stem, f"{stem}-oc"]

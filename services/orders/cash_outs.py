@@ -1,4 +1,4 @@
-"""Paying a user's balance out: asked for by the user, approved and paid by an ADMIN of the platform."""
+"""Cash-outs of a user's balance: requested by the user, approved and paid by an ADMIN of the platform."""
 
 from uuid import UUID
 
@@ -10,13 +10,15 @@ from services.access.actor import Actor
 from services.access.permissions import Action, Subject, require
 from services.core import user_text
 from services.core.errors import Invalid, InvalidState, SelfApproval
-from services.core.money import AskedAmount, to_minor
+from services.core.money import UncheckedAmount, to_minor
 from services.core.party import Party
 from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
-from services.orders import payment_methods
-from services.orders.base import Placed, action, add_actions, created, insert_order, summary
+from services.orders import payout_methods
+from services.orders.base import mail_payload
+from services.orders.history import add_actions, creation_step, history_step, insert_order
+from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, wrong_status
 
 
@@ -25,28 +27,30 @@ async def request(
     actor: Actor,
     *,
     order_id: UUID,
-    amount: AskedAmount,
+    amount: UncheckedAmount,
     payout_method: str | None = None,
     description: str | None = None,
 ) -> Order:
-    """Ask for an amount of the actor's own balance, which is held at once: the same money is asked for once.
+    """Request an amount of the actor's own balance, which is held from now on.
 
     Raises:
-        Invalid: currents, which are no money; or a payout into a balance.
-        InvalidState: nobody holds money for the user.
+        Invalid: the amount is in currents, or is to be paid into a balance.
+        InvalidState: no host holds money for the user.
         InsufficientFunds: from the database.
     """
     require(actor, Action.CASH_OUT)
     user = actor.user
     assert user is not None
     if amount.currency == CURRENTS:
-        raise Invalid("Currents are time: they are not paid out", path=["input", "amount", "currency"])
+        raise Invalid("Currents cannot be paid out. Choose another currency.", field="amount.currency")
     if user.host_id is None or user.host_approved_at is None:
-        raise InvalidState("Nobody holds money for you", path=["input", "amount"])
-    minor = to_minor(amount, path=["input", "amount"])
-    kind, method_id = await payment_methods.payout_method(session, named_as=payout_method, payee=user)
+        raise InvalidState("You have no host that holds your money.", field="amount")
+    amount_minor = to_minor(amount, field="amount")
+    kind, method_id = await payout_methods.resolve_payout_method(session, named_as=payout_method, payee=user)
     if kind is PayoutMethodKind.BALANCE:
-        raise Invalid("It is in your balance already", path=["input", "payoutMethod"])
+        raise Invalid(
+            "The money is in your balance already. Choose another payout method.", field="payoutMethod"
+        )
     order = Order(
         id=order_id,
         type=OrderType.CASH_OUT,
@@ -55,34 +59,34 @@ async def request(
         from_id=user.id,
         to_id=user.id,
         currency=amount.currency,
-        amount=minor,
+        amount=amount_minor,
         payout_method_kind=kind,
         payout_method_id=method_id,
         fees_payer=FeesPayer.PAYEE,
         has_public_side=False,
         platform_fee_bps=actor.platform_fee_bps,
-        description=user_text.clean(description, path=["input", "description"]),
+        description=user_text.clean_text(description, field="description"),
     )
-    await insert_order(session, order, [created(order)])
-    await posting.hold(
+    await insert_order(session, order, [creation_step(order)])
+    await posting.place_hold(
         session,
         order_id=order.id,
         book_id=user.host_id,
         owner_id=user.id,
         currency=order.currency,
-        amount=minor,
+        amount_minor=amount_minor,
     )
-    await _tell_platform(session, actor, order, user)
+    await _notify_platform(session, actor, order, user)
     return order
 
 
-async def _tell_platform(session: AsyncSession, actor: Actor, order: Order, user: Collective) -> None:
+async def _notify_platform(session: AsyncSession, actor: Actor, order: Order, user: Collective) -> None:
     assert user.host_id is not None
-    await outbox.to_admins(
+    await outbox.mail_admins(
         session,
         collective_ids=[user.host_id],
         template="cash_out_requested",
-        payload=summary(order, to=Party(user)),
+        payload=mail_payload(order, to=Party(user)),
         order_id=order.id,
         except_id=actor.id,
     )
@@ -91,47 +95,51 @@ async def _tell_platform(session: AsyncSession, actor: Actor, order: Order, user
 async def approve(
     session: AsyncSession,
     actor: Actor,
-    placed: Placed,
+    sides: OrderSides,
     subject: Subject,
     *,
-    amount: AskedAmount | None,
+    amount: UncheckedAmount | None,
     reason: str | None,
 ) -> Order:
-    """Approve a cash-out as it was asked for; its amount is held already.
+    """Approve a cash-out of the requested amount, which is held already.
 
     Raises:
         SelfApproval: the actor is the user.
-        Invalid: another amount: the user asks anew.
+        Invalid: the amount differs from the requested one.
     """
-    order = placed.order
+    order = sides.order
     if actor.id == order.from_id:
-        raise SelfApproval(path=["input", "id"])
+        raise SelfApproval(field="id")
     require(actor, Action.APPROVE_CASH_OUT, subject)
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)
-    if amount is not None and to_minor(amount, path=["input", "amount"]) != order.amount:
-        raise Invalid("A cash-out is approved as it was asked for", path=["input", "amount"])
+    if amount is not None and to_minor(amount, field="amount") != order.amount:
+        raise Invalid("A cash-out can only be approved with the requested amount.", field="amount")
     await change_status(
-        session, order, before=OrderStatus.PENDING, after=OrderStatus.APPROVED, approved_amount=order.amount
+        session,
+        order,
+        from_status=OrderStatus.PENDING,
+        to_status=OrderStatus.APPROVED,
+        approved_amount=order.amount,
     )
-    step = action(order, OrderActionType.APPROVE, actor, before=OrderStatus.PENDING, reason=reason)
+    step = history_step(order, OrderActionType.APPROVE, actor, from_status=OrderStatus.PENDING, reason=reason)
     await add_actions(session, [step])
-    await outbox.to_users(
+    await outbox.mail_users(
         session,
         user_ids=[order.from_id],
         template="cash_out_approved",
-        payload=summary(order, to=placed.payee),
+        payload=mail_payload(order, to=sides.payee),
         order_id=order.id,
     )
     return order
 
 
 def require_may_pay(actor: Actor, order: Order, subject: Subject) -> None:
-    """Let through an ADMIN of the platform who is not the user.
+    """Require an ADMIN of the platform other than the user.
 
     Raises:
         SelfApproval: the actor is the user.
     """
     if actor.id == order.from_id:
-        raise SelfApproval(path=["input", "id"])
+        raise SelfApproval(field="id")
     require(actor, Action.PAY_CASH_OUT, subject)

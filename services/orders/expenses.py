@@ -1,4 +1,4 @@
-"""Asking a collective to pay a bill."""
+"""Expenses: bills that a collective is asked to pay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from sqlmodel import col
 from models import Order, OrderItem, now
 from models.enums import FeesPayer, OrderStatus, OrderType, PayoutMethodKind
 from services.access.actor import Actor
-from services.access.collective_refs import Ref, named, resolve
+from services.access.collective_refs import CollectiveKey, require_collective, resolve
 from services.access.permissions import Action, Subject, require
 from services.core import user_text
 from services.core.errors import Invalid, InvalidState
-from services.core.money import MAX_MINOR, AskedAmount, to_minor
-from services.core.party import Party
+from services.core.money import MAX_MINOR, UncheckedAmount, to_minor
 from services.messaging import outbox
-from services.orders import payment_methods
-from services.orders.base import check_sides, created, has_public_side, insert_order, summary
+from services.orders import payout_methods
+from services.orders.base import EXPENSE_DECISION_DAYS, mail_payload
+from services.orders.history import creation_step, insert_order
+from services.orders.sides import has_public_side, receiving_fee_bps, require_valid_sides
 
 MAX_ITEMS = 300
 MAX_RECEIPTS = 20
-PENDING_DAYS = 365
 
 
 @dataclass(frozen=True)
-class AskedItem:
-    """A line of a bill."""
+class ExpenseLine:
+    """One line of a bill, with its amount still unchecked."""
 
     description: str
-    amount: AskedAmount
+    amount: UncheckedAmount
 
 
 async def submit(
@@ -40,92 +40,90 @@ async def submit(
     actor: Actor,
     *,
     order_id: UUID,
-    from_: Ref,
-    to: Ref,
-    amount: AskedAmount | None = None,
-    items: Sequence[AskedItem] | None = None,
+    from_: CollectiveKey,
+    to: CollectiveKey,
+    amount: UncheckedAmount | None = None,
+    items: Sequence[ExpenseLine] | None = None,
     payout_method: str | None = None,
     fees_payer: FeesPayer = FeesPayer.PAYER,
     description: str | None = None,
     private_message: str | None = None,
     receipts: Sequence[str] = (),
 ) -> Order:
-    """Ask `from_` to pay `to`, by one amount or by lines that add up; both in the payee's currency.
+    """Ask `from_` to pay `to` one amount or the sum of several lines, in the payee's currency.
 
     Raises:
-        Invalid: not exactly one of amount and items, an amount, a currency, a receipt.
-        InvalidState: the payer has no host, or the payee is to be paid into a balance it has not.
+        Invalid: not exactly one of amount and items; an amount, a currency, a receipt.
+        InvalidState: the payer has no host, or the payee has no balance to be paid into.
     """
     parties = await resolve(session, actor, {"from": from_, "to": to})
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.SUBMIT_EXPENSE, Subject(payer=payer.collective, payee=payee.collective))
-    check_sides(payer, payee)
+    require_valid_sides(payer, payee)
     if payer.host is None:
-        raise InvalidState("The payer has no host that pays", path=["input", "from"])
-    kind, method_id = await payment_methods.payout_method(session, named_as=payout_method, payee=named(payee))
+        raise InvalidState("The payer has no host that could pay. Choose another payer.", field="from")
+    kind, method_id = await payout_methods.resolve_payout_method(
+        session, named_as=payout_method, payee=require_collective(payee)
+    )
     if kind is PayoutMethodKind.BALANCE and payee.host is None:
-        raise InvalidState("The payee has no balance here", path=["input", "payoutMethod"])
-    lines = _lines(named(payee).currency, amount, items, description)
+        raise InvalidState(
+            "The payee has no balance here. Choose another payout method.", field="payoutMethod"
+        )
+    recipient = require_collective(payee)
+    lines = _parse_lines(recipient.currency, amount, items, description)
     order = Order(
         id=order_id,
         type=OrderType.EXPENSE,
         status=OrderStatus.PENDING,
         created_by_id=actor.id,
-        from_id=named(payer).id,
-        to_id=named(payee).id,
-        currency=named(payee).currency,
-        amount=sum(minor for _, minor in lines),
+        from_id=require_collective(payer).id,
+        to_id=recipient.id,
+        currency=recipient.currency,
+        amount=sum(amount_minor for _, amount_minor in lines),
         payout_method_kind=kind,
         payout_method_id=method_id,
         fees_payer=fees_payer,
         platform_fee_bps=actor.platform_fee_bps,
-        host_fee_bps=_receiving_fee_bps(kind, payee),
-        description=user_text.clean(description, path=["input", "description"]),
-        private_message=user_text.clean(private_message, path=["input", "privateMessage"]),
-        receipts=_receipts(receipts),
+        host_fee_bps=receiving_fee_bps(payee) if kind is PayoutMethodKind.BALANCE and payee.host else None,
+        description=user_text.clean_text(description, field="description"),
+        private_message=user_text.clean_text(private_message, field="privateMessage"),
+        receipts=_clean_receipts(receipts),
         has_public_side=has_public_side(payer, payee),
-        expires_at=now() + timedelta(days=PENDING_DAYS),
+        expires_at=now() + timedelta(days=EXPENSE_DECISION_DAYS),
     )
     if order.amount > MAX_MINOR:
-        raise Invalid("The amount is too large", path=["input", "items"])
-    await insert_order(session, order, [created(order)])
+        raise Invalid("The sum of the items is too large.", field="items")
+    await insert_order(session, order, [creation_step(order)])
     if items:
         await session.execute(insert(OrderItem).values(_item_rows(order, lines)))
-    await outbox.to_admins(
+    await outbox.mail_admins(
         session,
         collective_ids=[order.from_id],
         template="expense_submitted",
-        payload=summary(order, to=payee),
+        payload=mail_payload(order, to=payee),
         order_id=order.id,
         except_id=actor.id,
     )
     return order
 
 
-def _receiving_fee_bps(kind: PayoutMethodKind, payee: Party) -> int | None:
-    if kind is not PayoutMethodKind.BALANCE or payee.host is None:
-        return None
-    own = named(payee).host_fee_bps
-    return own if own is not None else payee.host.host_fee_bps or 0
-
-
-def _lines(
+def _parse_lines(
     currency: str,
-    amount: AskedAmount | None,
-    items: Sequence[AskedItem] | None,
+    amount: UncheckedAmount | None,
+    items: Sequence[ExpenseLine] | None,
     description: str | None,
 ) -> list[tuple[str, int]]:
     if (amount is None) == (not items):
-        raise Invalid("Give an amount, or items that add up to it", path=["input", "amount"])
+        raise Invalid("Enter either an amount or items.", field="amount")
     if amount is not None:
-        return [(description or "", to_minor(amount, path=["input", "amount"], currency=currency))]
+        return [(description or "", to_minor(amount, field="amount", currency=currency))]
     assert items is not None
     if len(items) > MAX_ITEMS:
-        raise Invalid(f"An expense has at most {MAX_ITEMS} items", path=["input", "items"])
+        raise Invalid(f"Enter at most {MAX_ITEMS} items.", field="items")
     return [
         (
-            user_text.required(item.description, path=["input", "items", str(i), "description"]),
-            to_minor(item.amount, path=["input", "items", str(i), "amount"], currency=currency),
+            user_text.require_text(item.description, field=f"items.{i}.description"),
+            to_minor(item.amount, field=f"items.{i}.amount", currency=currency),
         )
         for i, item in enumerate(items)
     ]
@@ -133,26 +131,26 @@ def _lines(
 
 def _item_rows(order: Order, lines: list[tuple[str, int]]) -> list[dict[str, object]]:
     return [
-        {"order_id": order.id, "position": i, "description": text, "amount": minor}
-        for i, (text, minor) in enumerate(lines)
+        {"order_id": order.id, "position": i, "description": text, "amount": amount_minor}
+        for i, (text, amount_minor) in enumerate(lines)
     ]
 
 
-def _receipts(receipts: Sequence[str]) -> list[str]:
-    path = ["input", "receipts"]
+def _clean_receipts(receipts: Sequence[str]) -> list[str]:
+    field = "receipts"
     if len(receipts) > MAX_RECEIPTS:
-        raise Invalid(f"An expense has at most {MAX_RECEIPTS} receipts", path=path)
-    return [user_text.required(receipt, path=path, max_length=500) for receipt in receipts]
+        raise Invalid(f"Enter at most {MAX_RECEIPTS} receipts.", field=field)
+    return [user_text.require_text(receipt, field=field, max_length=500) for receipt in receipts]
 
 
-async def items_of(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[OrderItem]]:
-    """Return the lines of expenses, in order; of orders that the viewer may see."""
+async def load_items(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[OrderItem]]:
+    """Load the items of visible orders, in their order on the bill."""
     statement = (
         select(OrderItem)
         .where(col(OrderItem.order_id).in_(order_ids))
         .order_by(col(OrderItem.order_id), col(OrderItem.position))
     )
-    lines: dict[UUID, list[OrderItem]] = {order_id: [] for order_id in order_ids}
+    items: dict[UUID, list[OrderItem]] = {order_id: [] for order_id in order_ids}
     for item in (await session.execute(statement)).scalars():
-        lines[item.order_id].append(item)
-    return lines
+        items[item.order_id].append(item)
+    return items

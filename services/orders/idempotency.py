@@ -1,4 +1,4 @@
-"""Doing a keyed thing once: the same key and payload lead to the first result."""
+"""Idempotency keys: the same key and payload lead to the first result."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,31 +14,31 @@ from sqlmodel import col
 from models import Idempotency
 from services.access.actor import Actor
 from services.core.errors import IdempotencyConflict, Invalid
-from services.core.user_text import clean
+from services.core.user_text import clean_text
 
 MAX_KEY_LENGTH = 200
 
 
-def request_hash(mutation: str, payload: Mapping[str, Any]) -> bytes:
-    """Return what a key is compared by: the mutation and all its input but the key itself."""
+def hash_request(mutation: str, payload: Mapping[str, Any]) -> bytes:
+    """Hash the mutation and all its input except the key itself."""
     body = orjson.dumps([mutation, payload], default=str, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(body).digest()
 
 
-async def claim(
+async def claim_key(
     session: AsyncSession, actor: Actor, *, key: str, request: bytes, result_id: UUID
 ) -> UUID | None:
-    """Take the key for `result_id`; return the earlier result's id if it was taken for the same request.
+    """Claim the key for `result_id`, or return the id of the same request's earlier result.
 
-    Waits for a running operation with the same key, whose result it then sees. Keys are the actor's own.
+    Waits for a running operation with the same key, and then sees its result. Keys are per actor.
 
     Raises:
         IdempotencyConflict: the key was used for another payload.
         Invalid: the key is empty or longer than 200 characters.
     """
-    path = ["input", "idempotencyKey"]
-    if not 1 <= len(clean(key, path=path) or "") <= MAX_KEY_LENGTH:
-        raise Invalid(f"The key must have 1 to {MAX_KEY_LENGTH} characters", path=path)
+    field = "idempotencyKey"
+    if not 1 <= len(clean_text(key, field=field) or "") <= MAX_KEY_LENGTH:
+        raise Invalid(f"Enter a key of 1 to {MAX_KEY_LENGTH} characters.", field=field)
     inserted = await session.execute(
         insert(Idempotency)
         .values(actor_id=actor.id, key=key, request_hash=request, result_id=result_id)
@@ -53,22 +53,22 @@ async def claim(
         )
     ).scalar_one()
     if earlier.request_hash != request:
-        raise IdempotencyConflict(path=path)
+        raise IdempotencyConflict(field=field)
     return earlier.result_id
 
 
-async def claim_each(
+async def claim_keys(
     session: AsyncSession, actor: Actor, *, requests: Mapping[str, tuple[bytes, UUID]]
 ) -> set[str]:
-    """Take many keys of (request, result) at once; return those that were free. One statement.
+    """Claim many keys of (request, result) in one statement and return those that were free.
 
-    The keys are made by the server; that each fits is for `claim` to say, to which those not free are left.
+    The keys come from the server and need no check. The caller passes the others to `claim_key`.
     """
     rows = [
         {"actor_id": actor.id, "key": key, "request_hash": request, "result_id": result_id}
         for key, (request, result_id) in sorted(requests.items())
     ]
-    taken = await session.execute(
+    claimed = await session.execute(
         insert(Idempotency).values(rows).on_conflict_do_nothing().returning(col(Idempotency.key))
     )
-    return set(taken.scalars())
+    return set(claimed.scalars())

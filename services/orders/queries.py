@@ -1,18 +1,18 @@
-"""Reading orders, transactions and the ledger: only what the actor may see."""
+"""Reads of orders and transactions that the viewer may see."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Collective, LedgerAccount, Order, OrderAction, Posting, Transaction
-from models.enums import LedgerAccountKind, OrderStatus, OrderType, TransactionKind
+from models import Order, OrderAction, Transaction
+from models.enums import OrderStatus, OrderType, TransactionKind
 from services.access import visibility
 from services.access.actor import Actor
 from services.core import pagination
@@ -27,7 +27,7 @@ TRANSACTIONS_OLDEST = Sort("at+", col(Transaction.at), col(Transaction.id), desc
 
 @dataclass(frozen=True, kw_only=True)
 class OrderFilter:
-    """Which orders to list."""
+    """Conditions on a list of orders."""
 
     type: Sequence[OrderType] = ()
     status: Sequence[OrderStatus] = ()
@@ -42,7 +42,7 @@ class OrderFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class TransactionFilter:
-    """Which transactions to list."""
+    """Conditions on a list of transactions."""
 
     kind: Sequence[TransactionKind] = ()
     from_id: UUID | None = None
@@ -53,109 +53,119 @@ class TransactionFilter:
     at_until: datetime | None = None
 
 
-def _order_conditions(wanted: OrderFilter, table: Any = Order) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.type:
-        found.append(table.type.in_(wanted.type))
-    if wanted.status:
-        found.append(table.status.in_(wanted.status))
-    if wanted.from_id:
-        found.append(table.from_id == wanted.from_id)
-    if wanted.to_id:
-        found.append(table.to_id == wanted.to_id)
-    if wanted.event_id:
-        found.append(table.event_id == wanted.event_id)
-    if wanted.addressed_to_id:
-        found.append(table.addressed_to_id == wanted.addressed_to_id)
-    if wanted.offer_id:
-        found.append(table.offer_id == wanted.offer_id)
-    if wanted.created_from:
-        found.append(table.created_at >= wanted.created_from)
-    if wanted.created_until:
-        found.append(table.created_at < wanted.created_until)
-    return found
+def _order_conditions(where: OrderFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if where.type:
+        conditions.append(col(Order.type).in_(where.type))
+    if where.status:
+        conditions.append(col(Order.status).in_(where.status))
+    if where.from_id:
+        conditions.append(col(Order.from_id) == where.from_id)
+    if where.to_id:
+        conditions.append(col(Order.to_id) == where.to_id)
+    if where.event_id:
+        conditions.append(col(Order.event_id) == where.event_id)
+    if where.addressed_to_id:
+        conditions.append(col(Order.addressed_to_id) == where.addressed_to_id)
+    if where.offer_id:
+        conditions.append(col(Order.offer_id) == where.offer_id)
+    if where.created_from:
+        conditions.append(col(Order.created_at) >= where.created_from)
+    if where.created_until:
+        conditions.append(col(Order.created_at) < where.created_until)
+    return conditions
 
 
-def _transaction_conditions(wanted: TransactionFilter, table: Any = Transaction) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.kind:
-        found.append(table.kind.in_(wanted.kind))
-    if wanted.from_id:
-        found.append(table.from_collective_id == wanted.from_id)
-    if wanted.to_id:
-        found.append(table.to_collective_id == wanted.to_id)
-    if wanted.order_id:
-        found.append(table.order_id == wanted.order_id)
-    if wanted.group_id:
-        found.append(table.group_id == wanted.group_id)
-    if wanted.at_from:
-        found.append(table.at >= wanted.at_from)
-    if wanted.at_until:
-        found.append(table.at < wanted.at_until)
-    return found
+def _transaction_conditions(where: TransactionFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if where.kind:
+        conditions.append(col(Transaction.kind).in_(where.kind))
+    if where.from_id:
+        conditions.append(col(Transaction.from_collective_id) == where.from_id)
+    if where.to_id:
+        conditions.append(col(Transaction.to_collective_id) == where.to_id)
+    if where.order_id:
+        conditions.append(col(Transaction.order_id) == where.order_id)
+    if where.group_id:
+        conditions.append(col(Transaction.group_id) == where.group_id)
+    if where.at_from:
+        conditions.append(col(Transaction.at) >= where.at_from)
+    if where.at_until:
+        conditions.append(col(Transaction.at) < where.at_until)
+    return conditions
 
 
-async def orders(
+@dataclass(frozen=True)
+class _List:
+    """A list of rows that have a collective on either side."""
+
+    name: str
+    table: Any
+    sides: tuple[Any, Any]
+    is_visible: Callable[[Actor], ColumnElement[bool]]
+
+
+_ORDERS = _List("orders", Order, (col(Order.from_id), col(Order.to_id)), visibility.order_is_visible)
+_TRANSACTIONS = _List(
+    "transactions",
+    Transaction,
+    (col(Transaction.from_collective_id), col(Transaction.to_collective_id)),
+    visibility.transaction_is_visible,
+)
+
+
+async def list_orders(
     session: AsyncSession,
     actor: Actor,
     *,
-    wanted: OrderFilter,
+    where: OrderFilter,
     page: PageRequest,
     sort: Sort = ORDERS_NEWEST,
     of_id: UUID | None = None,
 ) -> Page[Order]:
-    """List orders; with `of_id`, those that the collective gives or gets."""
-
-    def every() -> Select[Order]:
-        return select(Order).where(visibility.of_order(actor), *_order_conditions(wanted))
-
-    if of_id is not None:
-        return await _of_either_side(
-            session,
-            Order,
-            (col(Order.from_id), col(Order.to_id)),
-            [visibility.of_order(actor), *_order_conditions(wanted)],
-            of_id,
-            sort,
-            page,
-        )
-    if wanted != OrderFilter():
-        return await pagination.read(session, every(), sort=sort, page=page)
-    return await fetch.page(session, actor, name="orders", table=Order, statement=every, sort=sort, page=page)
+    """List visible orders; with `of_id`, those with the collective as payer or payee."""
+    return await _list_page(session, actor, _ORDERS, _order_conditions(where), of_id, sort, page)
 
 
-async def transactions(
+async def list_transactions(
     session: AsyncSession,
     actor: Actor,
     *,
-    wanted: TransactionFilter,
+    where: TransactionFilter,
     page: PageRequest,
     sort: Sort = TRANSACTIONS_NEWEST,
     of_id: UUID | None = None,
 ) -> Page[Transaction]:
-    """List transactions; with `of_id`, those with the collective on a side."""
+    """List visible transactions; with `of_id`, those with the collective as payer or payee."""
+    return await _list_page(session, actor, _TRANSACTIONS, _transaction_conditions(where), of_id, sort, page)
 
-    def every() -> Select[Transaction]:
-        return select(Transaction).where(visibility.of_transaction(actor), *_transaction_conditions(wanted))
+
+async def _list_page(
+    session: AsyncSession,
+    actor: Actor,
+    rows: _List,
+    conditions: list[ColumnElement[bool]],
+    of_id: UUID | None,
+    sort: Sort,
+    page: PageRequest,
+) -> Page[Any]:
+    """List a page; without a filter, by a statement whose text is cached."""
+
+    def query() -> Select[Any]:
+        return select(rows.table).where(rows.is_visible(actor), *conditions)
 
     if of_id is not None:
-        return await _of_either_side(
-            session,
-            Transaction,
-            (col(Transaction.from_collective_id), col(Transaction.to_collective_id)),
-            [visibility.of_transaction(actor), *_transaction_conditions(wanted)],
-            of_id,
-            sort,
-            page,
+        return await _list_either_side(
+            session, rows.table, rows.sides, [rows.is_visible(actor), *conditions], of_id, sort, page
         )
-    if wanted != TransactionFilter():
-        return await pagination.read(session, every(), sort=sort, page=page)
-    return await fetch.page(
-        session, actor, name="transactions", table=Transaction, statement=every, sort=sort, page=page
+    if conditions:
+        return await pagination.list_page(session, query(), sort=sort, page=page)
+    return await fetch.fetch_page(
+        session, actor, name=rows.name, table=rows.table, statement=query, sort=sort, page=page
     )
 
 
-async def _of_either_side(
+async def _list_either_side(
     session: AsyncSession,
     table: Any,
     sides: tuple[Any, Any],
@@ -164,10 +174,10 @@ async def _of_either_side(
     sort: Sort,
     page: PageRequest,
 ) -> Page[Any]:
-    """Read a page of rows that have the collective on one side or the other.
+    """List a page of rows that have the collective on one side or the other.
 
-    Two index scans of a page each, merged: a single OR over both sides would read the whole history. A row
-    with it on both sides comes from the first scan alone.
+    Merges two index scans of a page each: a single OR over both sides would read the whole history. A row
+    with the collective on both sides comes from the first scan only.
     """
     first, second = sides
     halves = [
@@ -175,47 +185,49 @@ async def _of_either_side(
         select(table).where(second == of_id, first.is_distinct_from(of_id), *conditions),
     ]
     union = union_all(
-        *(pagination.narrow(half, sort=sort, page=page).subquery().select() for half in halves)
+        *(pagination.apply_keyset(half, sort=sort, page=page).subquery().select() for half in halves)
     ).subquery()
     merged = aliased(table, union)
     key, row_id = getattr(merged, sort.key.key), merged.id
     order = (key.desc(), row_id.desc()) if sort.descending else (key.asc(), row_id.asc())
     statement = select(merged).order_by(*order).limit(page.first + 1)
-    found = list((await session.execute(statement)).scalars().all())
-    whole = select(table).where(or_(first == of_id, second == of_id), *conditions)
-    return pagination.build(found, lambda: whole, sort=sort, page=page)
+    rows = list((await session.execute(statement)).scalars().all())
+    query = select(table).where(or_(first == of_id, second == of_id), *conditions)
+    return pagination.to_page(rows, lambda: query, sort=sort, page=page)
 
 
-async def orders_by_ids(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Order]:
-    """Return those of the orders that the actor may see; one statement."""
-    return await fetch.by_ids(session, actor, table=Order, may_see=visibility.of_order, row_ids=row_ids)
-
-
-async def transactions_by_ids(
-    session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
-) -> dict[UUID, Transaction]:
-    """Return those of the transactions that the actor may see; one statement."""
-    return await fetch.by_ids(
-        session, actor, table=Transaction, may_see=visibility.of_transaction, row_ids=row_ids
+async def load_orders(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Order]:
+    """Load the orders that the actor may see, in one statement."""
+    return await fetch.fetch_by_ids(
+        session, actor, table=Order, is_visible=visibility.order_is_visible, row_ids=row_ids
     )
 
 
-async def transactions_of_orders(
+async def load_transactions(
+    session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
+) -> dict[UUID, Transaction]:
+    """Load the transactions that the actor may see, in one statement."""
+    return await fetch.fetch_by_ids(
+        session, actor, table=Transaction, is_visible=visibility.transaction_is_visible, row_ids=row_ids
+    )
+
+
+async def load_transactions_of_orders(
     session: AsyncSession, actor: Actor, *, order_ids: Sequence[UUID]
 ) -> dict[UUID, list[Transaction]]:
-    """Return the transactions of orders, oldest first; one statement."""
-    return await _grouped(session, actor, col(Transaction.order_id), order_ids)
+    """Load the transactions of orders, oldest first, in one statement."""
+    return await _load_grouped(session, actor, col(Transaction.order_id), order_ids)
 
 
-async def refunds_of(
+async def load_refunds(
     session: AsyncSession, actor: Actor, *, transaction_ids: Sequence[UUID]
 ) -> dict[UUID, list[Transaction]]:
-    """Return the refunds of transactions, oldest first; one statement."""
-    return await _grouped(session, actor, col(Transaction.refund_of_id), transaction_ids)
+    """Load the refunds of transactions, oldest first, in one statement."""
+    return await _load_grouped(session, actor, col(Transaction.refund_of_id), transaction_ids)
 
 
-async def group_of(session: AsyncSession, actor: Actor, *, transaction_id: UUID) -> list[Transaction]:
-    """Return the transactions of the same event, in the order in which they were written."""
+async def load_group(session: AsyncSession, actor: Actor, *, transaction_id: UUID) -> list[Transaction]:
+    """Load the transactions that were posted together with this one, oldest first."""
     group = select(col(Transaction.group_id)).where(col(Transaction.id) == transaction_id).scalar_subquery()
     statement = (
         select(Transaction)
@@ -225,91 +237,35 @@ async def group_of(session: AsyncSession, actor: Actor, *, transaction_id: UUID)
             .where(col(Transaction.id) == transaction_id)
             .scalar_subquery(),
             col(Transaction.group_id) == group,
-            visibility.of_transaction(actor),
+            visibility.transaction_is_visible(actor),
         )
         .order_by(col(Transaction.at), col(Transaction.id))
     )
     return list((await session.execute(statement)).scalars())
 
 
-async def _grouped(
+async def _load_grouped(
     session: AsyncSession, actor: Actor, column: Any, keys: Sequence[UUID]
 ) -> dict[UUID, list[Transaction]]:
     statement = (
         select(Transaction)
-        .where(column.in_(keys), visibility.of_transaction(actor))
+        .where(column.in_(keys), visibility.transaction_is_visible(actor))
         .order_by(col(Transaction.at), col(Transaction.id))
     )
-    found: dict[UUID, list[Transaction]] = {key: [] for key in keys}
+    groups: dict[UUID, list[Transaction]] = {key: [] for key in keys}
     for row in (await session.execute(statement)).scalars():
-        found[getattr(row, column.key)].append(row)
-    return found
+        groups[getattr(row, column.key)].append(row)
+    return groups
 
 
-async def actions_of(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[OrderAction]]:
-    """Return the history of orders, oldest step first; of orders that the viewer may see."""
+async def load_actions(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[OrderAction]]:
+    """Load the history of visible orders, oldest step first."""
     statement = (
         select(OrderAction)
         .where(col(OrderAction.order_id).in_(order_ids))
         .order_by(col(OrderAction.order_id), col(OrderAction.at), col(OrderAction.id))
     )
-    found: dict[UUID, list[OrderAction]] = {key: [] for key in order_ids}
+    actions: dict[UUID, list[OrderAction]] = {key: [] for key in order_ids}
     for row in (await session.execute(statement)).scalars():
-        found[row.order_id].append(row)
-    return found
-
-
-@dataclass(frozen=True)
-class PostedLine:
-    """A posting with its account and the account's owner."""
-
-    posting: Posting
-    account: LedgerAccount
-
-
-async def postings_of(
-    session: AsyncSession, actor: Actor, *, transaction_ids: Sequence[UUID]
-) -> dict[UUID, list[PostedLine]]:
-    """Return the postings of transactions on accounts that the actor may see, in account order."""
-    statement = (
-        select(Posting, LedgerAccount)
-        .join(
-            LedgerAccount,
-            (col(LedgerAccount.book_id) == Posting.book_id) & (col(LedgerAccount.id) == Posting.account_id),
-        )
-        .join(Collective, col(LedgerAccount.owner_id) == Collective.id)
-        .where(col(Posting.transaction_id).in_(transaction_ids), visibility.of_ledger_account(actor))
-        .order_by(col(Posting.book_id), col(Posting.account_id), col(Posting.seq))
-    )
-    found: dict[UUID, list[PostedLine]] = {key: [] for key in transaction_ids}
-    for posting, account in (await session.execute(statement)).all():
-        found[posting.transaction_id].append(PostedLine(posting, account))
-    return found
-
-
-async def ledger_accounts(
-    session: AsyncSession,
-    actor: Actor,
-    *,
-    book_ids: Sequence[UUID],
-    kinds: Sequence[LedgerAccountKind] = (),
-) -> dict[UUID, list[LedgerAccount]]:
-    """Return the accounts of hosts' own books that are owned by the host, by kind and currency.
-
-    With them an EXCHANGE position or the cash can be read. An organization's books are open.
-    """
-    statement = (
-        select(LedgerAccount)
-        .join(Collective, col(LedgerAccount.owner_id) == Collective.id)
-        .where(
-            visibility.of_ledger_account(actor),
-            col(LedgerAccount.book_id).in_(book_ids),
-            col(LedgerAccount.owner_id) == col(LedgerAccount.book_id),
-            col(LedgerAccount.kind).in_(kinds) if kinds else literal(value=True),
-        )
-        .order_by(col(LedgerAccount.kind), col(LedgerAccount.currency))
-    )
-    found: dict[UUID, list[LedgerAccount]] = {key: [] for key in book_ids}
-    for row in (await session.execute(statement)).scalars():
-        found[row.book_id].append(row)
-    return found
+        actions[row.order_id].append(row)
+    return actions

@@ -1,4 +1,4 @@
-"""Files that prove a purchase or an expense: their bytes in a folder, by what they are; a row says whose."""
+"""Uploaded receipts: files in a folder, named by their hash, and a row for each owner."""
 
 import asyncio
 import hashlib
@@ -24,32 +24,37 @@ from services.core import public_ids
 from services.core.errors import Invalid, NotFound, Unauthenticated
 
 MAX_BYTES = 15 * 1024 * 1024
-ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "application/pdf": ".pdf"}
-"""The kinds of file that are taken, each with how its name ends."""
-_HEAD = 12
+FILE_EXTENSIONS = {
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "application/pdf": ".pdf",
+}
+"""The accepted content types with their file extensions."""
+_HEADER_BYTES = 12
 
 
 class TooLarge(Invalid):
-    """A receipt has at most 15 MB."""
+    """The receipt is too large: at most 15 MB are allowed."""
 
 
 class WrongType(Invalid):
-    """A receipt is a JPEG, PNG or WebP image, or a PDF."""
+    """A receipt must be a JPEG, PNG or WebP image, or a PDF."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that has arrived whole and has no row yet."""
+    """A completely received file without a row yet."""
 
     path: Path
-    """Where it lies for now."""
+    """Its temporary path."""
     content_type: str
     size_bytes: int
     sha256: bytes
 
 
-async def count_upload(session: AsyncSession, actor: Actor) -> bool:
-    """Count an upload that is about to come; return whether it is one of the user's first 100 within a day.
+async def consume_upload_attempt(session: AsyncSession, actor: Actor) -> bool:
+    """Count a coming upload; return True if it is among the user's first 100 within a day.
 
     Raises:
         Unauthenticated: nobody is signed in.
@@ -58,70 +63,71 @@ async def count_upload(session: AsyncSession, actor: Actor) -> bool:
     if actor.user is None:
         raise Unauthenticated
     require_scope(actor, Scope.ORDERS)
-    return await attempt_limits.count_upload(session, user_id=actor.user.id)
+    return await attempt_limits.consume_upload(session, user_id=actor.user.id)
 
 
-async def received(chunks: AsyncIterator[bytes], *, content_type: str, folder: Path) -> Upload:
-    """Write what arrives to a temporary file in the folder, no more than 15 MB; nothing stays on an error.
+async def receive_upload(chunks: AsyncIterator[bytes], *, content_type: str, folder: Path) -> Upload:
+    """Write at most 15 MB to a temporary file in the folder; on an error, no file remains.
 
     Raises:
-        TooLarge: it has more; the rest is not read.
-        WrongType: a kind that is not taken, or the first bytes are those of another kind.
-        Invalid: there is nothing.
+        TooLarge: there are more bytes; the rest is not read.
+        WrongType: the type is not accepted, or the first bytes belong to another one.
+        Invalid: the file is empty.
     """
-    if content_type not in ENDINGS:
+    if content_type not in FILE_EXTENSIONS:
         raise WrongType
     digest, size, head = hashlib.sha256(), 0, b""
-    with _incoming(folder) as (file, path):
+    with _temporary_file(folder) as (file, path):
         async for chunk in chunks:
             size += len(chunk)
             if size > MAX_BYTES:
                 raise TooLarge
-            head += chunk[: _HEAD - len(head)] if len(head) < _HEAD else b""
+            head += chunk[: _HEADER_BYTES - len(head)] if len(head) < _HEADER_BYTES else b""
             digest.update(chunk)
             await asyncio.to_thread(file.write, chunk)
-        _check(head, content_type)
-        await asyncio.to_thread(_to_disk, file)
+        _require_matching_content(head, content_type)
+        await asyncio.to_thread(_flush_to_disk, file)
         return Upload(path, content_type, size, digest.digest())
 
 
 @contextmanager
-def _incoming(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """Open a temporary file in the folder, which is gone if an error leaves the block."""
+def _temporary_file(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """Open a temporary file in the folder; delete it if an error leaves the block."""
     folder.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=folder, prefix="incoming-")
     path = Path(name)
     try:
-        with open(handle, "wb") as file:  # noqa: PTH123 - by its descriptor
+        with open(handle, "wb") as file:  # noqa: PTH123 - opened by its descriptor
             yield file, path
     except BaseException:
         path.unlink(missing_ok=True)
         raise
 
 
-def _to_disk(file: BinaryIO) -> None:
+def _flush_to_disk(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
 
 
-def _check(head: bytes, content_type: str) -> None:
-    """Let through a file whose first bytes are those of its kind."""
+def _require_matching_content(head: bytes, content_type: str) -> None:
+    """Require that the first bytes match the content type."""
     if not head:
-        raise Invalid("The file is empty")
-    marks = {
+        raise Invalid("The file is empty. Choose another file.")
+    signatures = {
         "image/jpeg": head.startswith(b"\xff\xd8\xff"),
         "image/png": head.startswith(b"\x89PNG\r\n\x1a\n"),
         "image/webp": head.startswith(b"RIFF") and head[8:12] == b"WEBP",
         "application/pdf": head.startswith(b"%PDF-"),
     }
-    if not marks[content_type]:
-        raise WrongType("The file is not what its Content-Type says")
+    if not signatures[content_type]:
+        raise WrongType("The file does not match its Content-Type.")
 
 
-async def add(session: AsyncSession, actor: Actor, *, upload: Upload, folder: Path) -> Receipt:
-    """Keep an upload as the actor's; the same bytes lie there once, however often they come.
+async def store_upload(session: AsyncSession, actor: Actor, *, upload: Upload, folder: Path) -> Receipt:
+    """Store an upload as the actor's.
 
-    The bytes are there before the row is committed: a row without bytes there is not.
+    The same bytes are stored once, however often they are uploaded. They are in place before the row is
+    committed, so that no row lacks its bytes.
     """
     assert actor.user is not None
     row = Receipt(
@@ -132,39 +138,39 @@ async def add(session: AsyncSession, actor: Actor, *, upload: Upload, folder: Pa
     )
     session.add(row)
     await session.flush()
-    place = path_of(row, folder=folder)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    upload.path.replace(place)
+    path = receipt_path(row, folder=folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    upload.path.replace(path)
     return row
 
 
-def path_of(receipt: Receipt, *, folder: Path) -> Path:
-    """Return where a receipt's bytes lie."""
+def receipt_path(receipt: Receipt, *, folder: Path) -> Path:
+    """Return the path of a receipt's file."""
     name = receipt.sha256.hex()
     return folder / name[:2] / name
 
 
-async def find(session: AsyncSession, actor: Actor, *, receipt_id: UUID) -> Receipt | None:
-    """Return a receipt, or None where there is none that the actor may see.
+async def find_receipt(session: AsyncSession, actor: Actor, *, receipt_id: UUID) -> Receipt | None:
+    """Find a receipt, or None if the actor may not see it.
 
     Raises:
         Forbidden: the access token lacks the scope READ.
     """
     require_scope(actor, Scope.READ)
-    seen = visibility.of_receipt(actor, public_ids.encode("Receipt", receipt_id))
-    statement = select(Receipt).where(col(Receipt.id) == receipt_id, seen)
+    is_visible = visibility.receipt_is_visible(actor, public_ids.encode("Receipt", receipt_id))
+    statement = select(Receipt).where(col(Receipt.id) == receipt_id, is_visible)
     return (await session.execute(statement)).scalar_one_or_none()
 
 
-async def own(session: AsyncSession, actor: Actor, *, public_id: str) -> Receipt:
-    """Return a receipt that the actor uploaded, named by the input field `receipt`.
+async def load_own_receipt(session: AsyncSession, actor: Actor, *, public_id: str) -> Receipt:
+    """Load a receipt that the actor uploaded, by the public id in the input field `receipt`.
 
     Raises:
-        Invalid: it is no id.
-        NotFound: there is none that is the actor's own.
+        Invalid: it is not an id of a receipt.
+        NotFound: the actor has no such receipt.
     """
-    path = ["input", "receipt"]
-    row = await session.get(Receipt, public_ids.decode("Receipt", public_id, path=path))
+    field = "receipt"
+    row = await session.get(Receipt, public_ids.decode("Receipt", public_id, field=field))
     if row is None or row.owner_id != actor.id:
-        raise NotFound("There is no such receipt", path=path)
+        raise NotFound("You have uploaded no such receipt.", field=field)
     return row

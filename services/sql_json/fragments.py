@@ -1,6 +1,6 @@
-"""Texts that SQL puts together, as JSON has them.
+"""Fragments of SQL that build JSON texts.
 
-They are written as SQL at once: hundreds of pieces as objects of SQLAlchemy took 50 ms to put together.
+They are strings: composing hundreds of pieces as SQLAlchemy objects took 50 ms.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,51 +11,69 @@ from models.iso4217 import CURRENCIES
 
 
 class Sql(str):
-    """An expression of SQL; any other piece of a text stands for itself."""
+    """An SQL expression; any other string is a literal text."""
 
     __slots__ = ()
 
 
 Piece = str | Sql
-_MOST = 2
+_USUAL_EXPONENT = 2
 """The decimal places of most currencies."""
 
 
 def literal(value: str) -> Sql:
-    """Return a text that is written into the statement: keys of answers are names, and our own words safe."""
+    """Quote a text, such as `'null'`.
+
+    Safe, because response keys are GraphQL names and all other texts are our own.
+    """
     return Sql("'" + value.replace("'", "''") + "'")
 
 
-def text(pieces: Sequence[Piece]) -> Sql:
-    """Return the pieces behind each other, those that are fixed put together first."""
-    whole: list[str] = []
+def concatenate(pieces: Sequence[Piece]) -> Sql:
+    """Concatenate pieces; adjacent texts become one.
+
+    Example: `'{"name":' || to_json(t.name)::text || '}'`.
+    """
+    operands: list[str] = []
     for is_sql, group in groupby(pieces, key=lambda piece: isinstance(piece, Sql)):
-        some = list(group)
-        whole += some if is_sql else [literal("".join(some))]
-    return Sql(" || ".join(whole))
+        run = list(group)
+        operands += run if is_sql else [literal("".join(run))]
+    return Sql(" || ".join(operands))
 
 
 def case(condition: str, then: Piece, otherwise: Sql) -> Sql:
-    """Return one of two expressions; a `then` that is none stands for itself."""
-    chosen = then if isinstance(then, Sql) else literal(then)
-    return Sql(f"CASE WHEN {condition} THEN {chosen} ELSE {otherwise} END")
+    """Choose one of two expressions.
+
+    Example: `CASE WHEN t1.id IS NULL THEN 'null' ELSE t1.name END`.
+    """
+    then = then if isinstance(then, Sql) else literal(then)
+    return Sql(f"CASE WHEN {condition} THEN {then} ELSE {otherwise} END")
 
 
-def unless_null(pieces: list[Piece], null: str, may_lack: bool) -> list[Piece]:
-    """Return the pieces, or another word where one of them may be NULL."""
-    return [Sql(f"coalesce({text(pieces)}, {literal(null)})")] if may_lack else pieces
+def replace_null(pieces: list[Piece], null: str, is_nullable: bool) -> list[Piece]:
+    """Replace NULL by the text `null` if a piece is nullable.
+
+    Example: `coalesce(t.at::text, 'null')`.
+    """
+    return [Sql(f"coalesce({concatenate(pieces)}, {literal(null)})")] if is_nullable else pieces
 
 
-def value_of(minor: str, currency: str) -> Sql:
-    """Return an amount in major units, with all decimal places of its currency."""
-    unit = by_places(currency, lambda places: str(Decimal(1).scaleb(-places)))
-    return Sql(f"({minor}::numeric * {unit})::text")
+def major_units(amount_minor: str, currency: str) -> Sql:
+    """Convert to major units with all decimal places of the currency.
+
+    Example: `(t.amount::numeric * (CASE … END))::text`.
+    """
+    unit = map_exponent(currency, lambda places: str(Decimal(1).scaleb(-places)))
+    return Sql(f"({amount_minor}::numeric * {unit})::text")
 
 
-def by_places(currency: str, word: Callable[[int], str]) -> Sql:
-    """Return a number that hangs on how many decimal places a currency has; most have two."""
+def map_exponent(currency: str, to_sql: Callable[[int], str]) -> Sql:
+    """Map the number of a currency's decimal places to SQL.
+
+    Example: `(CASE WHEN t.currency IN ('JPY') THEN 0 ELSE 2 END)`.
+    """
     cases = []
-    for places in sorted({places for places, *_ in CURRENCIES.values()} - {_MOST}):
+    for places in sorted({places for places, *_ in CURRENCIES.values()} - {_USUAL_EXPONENT}):
         codes = sorted(code for code, facts in CURRENCIES.items() if facts[0] == places)
-        cases.append(f"WHEN {currency} IN ({', '.join(map(literal, codes))}) THEN {word(places)}")
-    return Sql(f"(CASE {' '.join(cases)} ELSE {word(_MOST)} END)")
+        cases.append(f"WHEN {currency} IN ({', '.join(map(literal, codes))}) THEN {to_sql(places)}")
+    return Sql(f"(CASE {' '.join(cases)} ELSE {to_sql(_USUAL_EXPONENT)} END)")

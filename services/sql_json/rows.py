@@ -1,7 +1,7 @@
-"""Rows written as JSON by PostgreSQL: one statement for a list and all that is shown of it.
+"""Rows that PostgreSQL writes as JSON: one statement for a list and all of its selected fields.
 
-What may be seen is asked of the same predicates as everywhere. Ids are left to us: PostgreSQL writes the UUID
-between marks, which no text can hold, for JSON escapes them there.
+Public ids are encoded here: PostgreSQL writes each UUID between delimiters that no text can contain, because
+JSON escapes them.
 """
 
 from collections.abc import Sequence
@@ -16,87 +16,84 @@ from services.access.actor import Actor
 from services.collectives import members
 from services.core import public_ids
 from services.sql_json import builder
-from services.sql_json.shape import Asked, Unwritten
+from services.sql_json.shape import BoundShape, SqlJsonUnavailable
 
-_BETWEEN = "\0"
-"""Between rows; PostgreSQL has no text with it."""
+_ROW_SEPARATOR = "\0"
+"""Separates rows. No text in PostgreSQL contains it."""
 
 
-class Written:
-    """A row as it is answered, or rows behind each other as they stand in a list."""
+class JsonRow:
+    """The JSON of one row, or of all rows of a list, separated by commas."""
 
-    # No dataclass: the encoder is to ask what it is to write.
-    __slots__ = ("cost", "place", "text")
+    # Not a dataclass: the JSON encoder would serialize its fields instead of calling our hook.
+    __slots__ = ("cost", "sort_key", "text")
 
-    def __init__(self, text: str, cost: int, place: Any) -> None:
-        """Hold the text, and how many objects stand in it besides itself.
-
-        `place` says where it stands, if that was asked for: its id, and what it is sorted by.
-        """
-        self.text, self.cost, self.place = text, cost, place
+    def __init__(self, text: str, cost: int, sort_key: Any) -> None:
+        """Keep the text, the number of objects in it besides the row, and the sort key."""
+        self.text, self.cost, self.sort_key = text, cost, sort_key
 
     @property
     def id(self) -> UUID:
         """The row's id."""
-        found: UUID = self.place.id
-        return found
+        row_id: UUID = self.sort_key.id
+        return row_id
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the row is sorted by."""
-        return getattr(self.place, name)
+        """Return the column that the row is sorted by, as a database row has it."""
+        return getattr(self.sort_key, name)
 
 
 @dataclass(frozen=True)
-class Writing:
-    """How the rows are read of which all is shown that is asked for. `rows` calls it."""
+class JsonRead:
+    """A read of rows as JSON; `services.database.fetch` runs it."""
 
-    asked: Asked
+    bound: BoundShape
 
     @property
     def table(self) -> Any:
-        """Whose rows these are."""
-        return self.asked.shown.table
+        """The table of the rows."""
+        return self.bound.shape.table
 
     @property
     def name(self) -> tuple[Any, ...]:
-        """What tells the statement from others."""
-        keys = (value for value in self.asked.given.values() if isinstance(value, members.MembersKey))
-        return (self.asked.shown, *keys)
+        """The key that distinguishes the statement from others."""
+        keys = (value for value in self.bound.arguments.values() if isinstance(value, members.MembersKey))
+        return (self.bound.shape, *keys)
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values of its parameters."""
-        return {key: value for key, value in self.asked.given.items() if isinstance(value, str)}
+        """The values of the statement's parameters."""
+        return {key: value for key, value in self.bound.arguments.items() if isinstance(value, str)}
 
     def statement(self, actor: Actor, inner: Select[Any], key: str, *, descending: bool) -> Select[Any]:
-        """Return what writes the rows that `inner` finds, in the order of `key` and the id."""
-        return builder.statement(actor, self.asked, inner, key=key, descending=descending)
+        """Build the statement that writes the rows of `inner` as JSON. Order: `key`, then id."""
+        return builder.json_statement(actor, self.bound, inner, key=key, descending=descending)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether a page is written as a whole, and nobody asks whether there is more."""
-        return self.asked.shown.is_whole
+    def as_one_text(self) -> bool:
+        """True if a page is written as one text, because no field needs to know of further pages."""
+        return self.bound.shape.as_one_text
 
-    def rows(self, found: Sequence[Any]) -> list[Written]:
-        """Return the rows that the statement found; those of a page that is written as a whole as one.
+    def rows(self, records: Sequence[Any]) -> list[JsonRow]:
+        """Convert the records of the statement to rows; a page written as one text becomes one row.
 
         Raises:
-            Unwritten: a value that is never null would be.
+            SqlJsonUnavailable: a non-null value is NULL.
         """
-        # All at once: what is done for each row counts, of a list of a hundred.
-        text = _BETWEEN.join([row.text for row in found if row.text is not None])
-        if builder.REFUSED in text:
-            raise Unwritten
-        if builder.MARK in text:
-            parts = text.split(builder.MARK)
-            parts[1::2] = [_public_id(part) for part in parts[1::2]]
+        # In one pass over the joined text: work for each row adds up in a list of a hundred.
+        text = _ROW_SEPARATOR.join([record.text for record in records if record.text is not None])
+        if builder.NULL_VIOLATION in text:
+            raise SqlJsonUnavailable
+        if builder.ID_DELIMITER in text:
+            parts = text.split(builder.ID_DELIMITER)
+            parts[1::2] = [_encode_id(part) for part in parts[1::2]]
             text = "".join(parts)
-        texts = text.split(_BETWEEN) if text else ()
-        return [Written(text, row.cost, row) for text, row in zip(texts, found, strict=False)]
+        texts = text.split(_ROW_SEPARATOR) if text else ()
+        return [JsonRow(text, record.cost, record) for text, record in zip(texts, records, strict=False)]
 
 
 @lru_cache(maxsize=20_000)
-def _public_id(marked: str) -> str:
-    """Return the public id of what stands between marks: the same few things are shown again and again."""
-    kind, _, row_id = marked.partition(" ")
-    return public_ids.encode(kind, UUID(row_id))
+def _encode_id(type_and_uuid: str) -> str:
+    """Encode "Type UUID" as a public id; cached, because the same few rows recur."""
+    type_name, _, row_id = type_and_uuid.partition(" ")
+    return public_ids.encode(type_name, UUID(row_id))

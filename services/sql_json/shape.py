@@ -1,11 +1,11 @@
-"""What a query shows of its rows, where PostgreSQL itself can write it: the words between schema and SQL."""
+"""The shape of rows that PostgreSQL writes as JSON: the language between the schema and SQL."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 Key = str
-"""The name under which something is answered."""
+"""A response key."""
 
 
 @dataclass(frozen=True)
@@ -17,19 +17,22 @@ class Constant:
 
 @dataclass(frozen=True)
 class Column:
-    """A column by itself."""
+    """The value of one column."""
 
-    how: Literal["code", "words", "number", "moment"]
-    """A code is a text that JSON need not escape: a CHECK or a foreign key names those that there are.
-    Numbers have 32 bits, or are booleans; moments are in UTC, with microseconds."""
+    encoding: Literal["bare_text", "text", "number", "timestamp"]
+    """How the value becomes JSON.
+
+    Bare text needs no escaping, because a CHECK or a foreign key limits its values. Numbers have 32 bits or
+    are booleans. Timestamps are in UTC with microseconds.
+    """
     column: str
 
 
 @dataclass(frozen=True)
 class PublicId:
-    """The public id of what a column names."""
+    """The public id of the row that a column references."""
 
-    kind: str
+    type_name: str
     column: str
 
 
@@ -38,23 +41,23 @@ AmountPart: TypeAlias = Literal["value", "currency", "minor_units", "exponent"]
 
 @dataclass(frozen=True)
 class Amount:
-    """An amount of two columns; null where the first of them is."""
+    """An amount held in two columns; null if either is."""
 
-    minor: str
-    currency: str
+    minor_column: str
+    currency_column: str
     parts: tuple[tuple[Key, AmountPart | Constant], ...] = ()
 
 
 @dataclass(frozen=True)
 class TypeName:
-    """The name of a collective's type, by the values of its column `type`."""
+    """The name of a collective's GraphQL type, for each value of its column `type`."""
 
     names: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class One:
-    """What a column names, if the viewer may see it."""
+class ToOne:
+    """The row that a column references, if the viewer may see it."""
 
     of: Literal["collective", "order", "transaction"]
     column: str
@@ -63,14 +66,14 @@ class One:
 
 @dataclass(frozen=True)
 class Host:
-    """Who holds a collective's money, if the viewer may see it; an event has its parent's."""
+    """A collective's host, or an event's parent's host, if the viewer may see it."""
 
     parts: "Parts" = ()
 
 
 @dataclass(frozen=True)
-class BalanceIn:
-    """What a collective has in the currency that the parameter `name` says."""
+class BalanceField:
+    """A collective's balance in the currency given by the parameter `name`."""
 
     name: str
     parts: tuple[tuple[Key, "Constant | Amount | Column"], ...] = ()
@@ -78,50 +81,49 @@ class BalanceIn:
 
 @dataclass(frozen=True)
 class Members:
-    """The first member rows of a collective, or of what it is a member of: as the parameter `name` says.
+    """A collective's first members, or its first memberships, as the parameter `name` says.
 
-    `lists` are the keys that answer the rows, and for each the key of an edge's node, or none where the rows
-    stand there themselves.
+    `lists` holds the response keys of the rows; each has the key of an edge's node, or None for bare rows.
     """
 
     name: str
     lists: tuple[tuple[Key, Key | None, "Parts"], ...]
     is_of_members: bool = True
-    """Else of what it is a member of."""
+    """True for members, false for memberships."""
 
 
 @dataclass(frozen=True)
-class Required:
-    """A value that is never null: where it would be, the query is not to be answered from here."""
+class NonNull:
+    """A value that must not be null: if it is, the query falls back to graphql-core."""
 
     value: "Value"
 
 
 Value: TypeAlias = (
-    Constant | Column | PublicId | Amount | TypeName | One | Host | BalanceIn | Members | Required
+    Constant | Column | PublicId | Amount | TypeName | ToOne | Host | BalanceField | Members | NonNull
 )
 Parts: TypeAlias = tuple[tuple[Key, Value], ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """What is shown of each row of a table. One a query: it is told from others by its identity."""
+class RowShape:
+    """The JSON of each row of a table. Each query has its own, compared by identity."""
 
     table: Any
     parts: Parts
-    is_whole: bool
-    """Whether the rows of a page are asked for and nothing besides."""
-    wants_places: bool
-    """Whether it is asked where each row stands."""
+    as_one_text: bool
+    """True if the query needs only the rows of a page, so that they can be one text."""
+    needs_cursors: bool
+    """True if the query needs the cursor of a row."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is shown, and the parameters of this time by their names."""
+class BoundShape:
+    """A shape with the arguments of one execution, by parameter name."""
 
-    shown: Shown
-    given: Mapping[str, Any]
+    shape: RowShape
+    arguments: Mapping[str, Any]
 
 
-class Unwritten(Exception):
-    """A value that is never null would be."""
+class SqlJsonUnavailable(Exception):
+    """A non-null value was NULL, so that PostgreSQL cannot write the answer."""

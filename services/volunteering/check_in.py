@@ -1,4 +1,4 @@
-"""Being at an event: check-in credits the hours, once; check-out says how long it was."""
+"""Check-in at events credits an attendee's hours, once; check-out ends them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from models import Attendance, Collective, Member, Order, now
 from models.enums import CollectiveType, CreditPolicy, MemberRole, OrderStatus
 from services.access import visibility
 from services.access.actor import Actor
-from services.access.collective_refs import Ref, named, require_open, resolve
+from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
 from services.access.permissions import Action, Subject, require
 from services.collectives import event_capacity, platform_policy
-from services.collectives.event_capacity import PATH
+from services.collectives.event_capacity import EVENT_FIELD
 from services.core import pagination
 from services.core.errors import Invalid, InvalidState, LimitExceeded, SelfApproval
 from services.core.pagination import Page, PageRequest, Sort
 from services.core.party import Party
 from services.identity import email_addresses
-from services.volunteering import hours
+from services.volunteering import hours, issuers
 
 
 @dataclass(frozen=True)
-class CheckedIn:
-    """The order that credits an attendee, and their row ATTENDEE."""
+class CheckInResult:
+    """The order that credits an attendee, and their ATTENDEE row."""
 
     order: Order
     member: Member | None
@@ -40,95 +40,98 @@ async def check_in(
     actor: Actor,
     *,
     order_id: UUID,
-    event: Ref,
-    user: Ref | None = None,
+    event: CollectiveKey,
+    user: CollectiveKey | None = None,
     email: str | None = None,
-) -> CheckedIn:
-    """Note that somebody is at an event, and credit the hours from the event's parent, once.
+) -> CheckInResult:
+    """Check a user in at an event and credit their hours from the event's parent, once.
 
-    Whoever calls it how often, and under whichever key: one order. By FULL_EVENT it is PAID at once over
-    the whole event; by ACTUAL it is PENDING until check-out. An unknown address is a walk-in, who becomes
-    an unclaimed user. Locks: the event, then what crediting locks.
+    There is one order per attendee, regardless of how often, by whom and with which key this is called.
+    With FULL_EVENT the order is PAID at once for the whole event; with ACTUAL it is PENDING until check-out.
+    An unknown address is a walk-in and becomes an unclaimed user. Locks: the event, then those of crediting.
 
     Raises:
         SelfApproval: the actor checks themselves in.
         InvalidState: too early, cancelled, or the parent may not issue currents.
-        LimitExceeded: the event is full; or, from the database, a cap of issuance.
-        Conflict: from the database, where the user has other hours at that time.
+        LimitExceeded: the event is full; or, raised by the database, an issuance cap is reached.
+        Conflict: the user has other hours at that time.
     """
     if (user is None) == (email is None):
-        raise Invalid("Name a user or an email address", path=["input", "user"])
+        raise Invalid("Enter either a user or an email address.", field="user")
     parties = await resolve(session, actor, {"event": event} | ({"user": user} if user else {}))
-    row = named(parties["event"])
+    row = require_collective(parties["event"])
     event_capacity.require_event(row)
     require(actor, Action.CHECK_IN, Subject(collective=row))
-    row = await event_capacity.locked(session, row)
-    person = await _person(session, actor, known=parties.get("user"), email=email)
-    earlier = await event_capacity.attendance(session, row.id, person.id)
+    row = await event_capacity.lock_event(session, row)
+    person = await _resolve_person(session, actor, user=parties.get("user"), email=email)
+    earlier = await event_capacity.load_attendance(session, row.id, person.id)
     if earlier is not None:
-        rows = await event_capacity.rows_of(session, row, user_ids=[person.id])
-        return CheckedIn(await session.get_one(Order, earlier.order_id), rows.get(person.id))
-    nonprofit = await _opened(session, row)
-    member = await _attendee(session, actor, row, person)
-    order = await _credit(session, actor, row, person, nonprofit=nonprofit, order_id=order_id)
+        rows = await event_capacity.load_registrations(session, row, user_ids=[person.id])
+        return CheckInResult(await session.get_one(Order, earlier.order_id), rows.get(person.id))
+    nonprofit = await _require_check_in_open(session, row)
+    member = await _ensure_attendee(session, actor, row, person)
+    order = await _credit_hours(session, actor, row, person, nonprofit=nonprofit, order_id=order_id)
     assert actor.id is not None
-    moment = now()
     session.add(
         Attendance(
             event_id=row.id,
             user_id=person.id,
             order_id=order.id,
             checked_in_by_id=actor.id,
-            checked_in_at=moment,
+            checked_in_at=now(),
         )
     )
     await session.flush()
-    return CheckedIn(order, member)
+    return CheckInResult(order, member)
 
 
-async def _person(
-    session: AsyncSession, actor: Actor, *, known: Party | None, email: str | None
+async def _resolve_person(
+    session: AsyncSession, actor: Actor, *, user: Party | None, email: str | None
 ) -> Collective:
-    """Return who is to be checked in; an unknown address becomes an unclaimed user."""
-    path = ["input", "user" if known else "email"]
+    """Return the user to check in; an unknown address becomes an unclaimed user."""
+    field = "user" if user else "email"
     person = (
-        named(known) if known else await email_addresses.known_or_new_user(session, email or "", path=path)
+        require_collective(user)
+        if user
+        else await email_addresses.find_or_create_user(session, email or "", field=field)
     )
     if person.type != CollectiveType.USER:
-        raise Invalid("Only people come to events", path=path)
-    require_open(person, path=path)
+        raise Invalid("Only users can attend events.", field=field)
+    require_open(person, field=field)
     if person.id == actor.id:
-        raise SelfApproval("Somebody else checks you in and out", path=path)
+        raise SelfApproval("You cannot check yourself in or out. Ask another ADMIN.", field=field)
     return person
 
 
-async def _opened(session: AsyncSession, event: Collective) -> Collective:
-    """Return the nonprofit that credits, if check-in is open: from some time before the start, for ever.
+async def _require_check_in_open(session: AsyncSession, event: Collective) -> Collective:
+    """Return the nonprofit that credits the hours, if check-in has opened; it never closes.
 
     Raises:
-        InvalidState: it is not.
+        InvalidState: check-in has not opened, or the event or its parent credits no hours.
     """
-    event_capacity.require_takes_place(event, over_allowed=True)
+    event_capacity.require_active(event, may_be_over=True)
     assert event.parent_id is not None and event.starts_at is not None
     nonprofit = await session.get_one(Collective, event.parent_id)
     if nonprofit.type != CollectiveType.NONPROFIT:
-        raise InvalidState("Only a nonprofit's event credits hours", path=PATH)
-    hours.require_issuer(nonprofit, path=PATH)
-    policy = await platform_policy.policy(session)
+        raise InvalidState("Only events of nonprofits credit hours.", field=EVENT_FIELD)
+    issuers.require_issuer(nonprofit, field=EVENT_FIELD)
+    policy = await platform_policy.load_policy(session)
     if now() < event.starts_at - timedelta(minutes=policy.check_in_minutes):
-        text = f"Check-in opens {policy.check_in_minutes} minutes before the start"
-        raise InvalidState(text, path=PATH)
+        message = f"Check-in opens {policy.check_in_minutes} minutes before the event starts."
+        raise InvalidState(message, field=EVENT_FIELD)
     return nonprofit
 
 
-async def _attendee(session: AsyncSession, actor: Actor, event: Collective, person: Collective) -> Member:
-    """Return the row ATTENDEE, written where it is missing; who waited waits no more."""
-    row = (await event_capacity.rows_of(session, event, user_ids=[person.id])).get(person.id)
+async def _ensure_attendee(
+    session: AsyncSession, actor: Actor, event: Collective, person: Collective
+) -> Member:
+    """Return the user's ATTENDEE row, adding it if missing; it ends a WAITING row."""
+    row = (await event_capacity.load_registrations(session, event, user_ids=[person.id])).get(person.id)
     if row is not None and row.role == MemberRole.ATTENDEE:
         return row
-    attending, _ = await event_capacity.count(session, event)
+    attending, _ = await event_capacity.count_registrations(session, event)
     if event.capacity is not None and attending >= event.capacity:
-        raise LimitExceeded("The event is full", path=PATH)
+        raise LimitExceeded("The event is full.", field=EVENT_FIELD)
     if row is not None:
         row.until = max(now(), row.since)
     member = Member(
@@ -139,7 +142,7 @@ async def _attendee(session: AsyncSession, actor: Actor, event: Collective, pers
     return member
 
 
-async def _credit(
+async def _credit_hours(
     session: AsyncSession,
     actor: Actor,
     event: Collective,
@@ -150,10 +153,10 @@ async def _credit(
 ) -> Order:
     assert event.starts_at is not None and event.ends_at is not None
     starts_at, ends_at = event.starts_at, event.ends_at
-    by_time = event.credit_policy == CreditPolicy.ACTUAL
-    if by_time:
+    is_actual = event.credit_policy == CreditPolicy.ACTUAL
+    if is_actual:
         starts_at, ends_at = now(), max(ends_at, now() + (ends_at - starts_at))
-    return await hours.credit(
+    return await hours.record_vouched_hours(
         session,
         actor,
         order_id=order_id,
@@ -163,83 +166,87 @@ async def _credit(
         ends_at=ends_at,
         event_id=event.id,
         description=event.name,
-        pending=by_time,
+        pending=is_actual,
     )
 
 
-async def check_out(session: AsyncSession, actor: Actor, *, event: Ref, user: Ref) -> Order:
-    """Note when an attendee left, once, and return the order that credits them.
+async def check_out(
+    session: AsyncSession, actor: Actor, *, event: CollectiveKey, user: CollectiveKey
+) -> Order:
+    """Check an attendee out, once, and return the order that credits them.
 
-    Hours that wait for it are PAID now: from check-in to now, at most as long as the event. Locks: the
-    event, then what crediting locks.
+    A PENDING order is PAID now, for the time since check-in, but no longer than the event. Locks: the event,
+    then those of crediting.
 
     Raises:
-        InvalidState: the user was not checked in.
+        InvalidState: the user has not been checked in.
         SelfApproval: the actor checks themselves out.
     """
     parties = await resolve(session, actor, {"event": event, "user": user})
-    row, person = named(parties["event"]), named(parties["user"])
+    row, person = require_collective(parties["event"]), require_collective(parties["user"])
     event_capacity.require_event(row)
     require(actor, Action.CHECK_OUT, Subject(collective=row))
-    path = ["input", "user"]
+    field = "user"
     if person.id == actor.id:
-        raise SelfApproval("Somebody else checks you in and out", path=path)
-    row = await event_capacity.locked(session, row)
-    attended = await event_capacity.attendance(session, row.id, person.id)
-    if attended is None:
-        raise InvalidState(f"{person.slug} was not checked in", path=path)
-    order = await session.get_one(Order, attended.order_id)
-    if attended.checked_out_at is not None:
+        raise SelfApproval("You cannot check yourself in or out. Ask another ADMIN.", field=field)
+    row = await event_capacity.lock_event(session, row)
+    attendance = await event_capacity.load_attendance(session, row.id, person.id)
+    if attendance is None:
+        raise InvalidState(f"{person.slug} has not been checked in.", field=field)
+    order = await session.get_one(Order, attendance.order_id)
+    if attendance.checked_out_at is not None:
         return order
-    attended.checked_out_at = max(now(), attended.checked_in_at)
+    attendance.checked_out_at = max(now(), attendance.checked_in_at)
     await session.flush()
     if order.status != OrderStatus.PENDING:
         return order
-    return await _settle(session, actor, row, order, until=attended.checked_out_at)
+    return await _pay_time_present(session, actor, row, order, until=attendance.checked_out_at)
 
 
-async def _settle(
+async def _pay_time_present(
     session: AsyncSession, actor: Actor, event: Collective, order: Order, *, until: datetime
 ) -> Order:
-    """Pay the time that somebody was there, at most the event's."""
+    """Pay the time that an attendee was present, at most the event's duration."""
     assert event.starts_at is not None and event.ends_at is not None
     assert order.starts_at is not None
-    spent = min(until - order.starts_at, event.ends_at - event.starts_at)
-    minor = max(1, hours.currents_of(spent))
-    return await hours.settle_actual(session, actor, order_id=order.id, amount_minor=minor, ends_at=until)
+    duration = min(until - order.starts_at, event.ends_at - event.starts_at)
+    amount_minor = max(1, hours.to_currents_minor(duration))
+    return await hours.pay_actual_hours(
+        session, actor, order_id=order.id, amount_minor=amount_minor, ends_at=until
+    )
 
 
-async def of_users(
+async def load_attendances(
     session: AsyncSession, actor: Actor, *, user_ids: Sequence[UUID], event_id: UUID
 ) -> dict[UUID, Attendance]:
-    """Return who of the users came to an event, by user; none where the actor does not run it."""
-    found = await session.execute(
+    """Load users' attendances of an event, by user; none unless the actor may see them."""
+    result = await session.execute(
         select(Attendance).where(
             col(Attendance.event_id) == event_id,
             col(Attendance.user_id).in_(user_ids),
-            visibility.of_attendance(actor),
+            visibility.attendance_is_visible(actor),
         )
     )
-    return {row.user_id: row for row in found.scalars()}
+    return {row.user_id: row for row in result.scalars()}
 
 
 class _ByArrival(Sort):
-    """Attendances by check-in, then by user: they have no id of their own."""
+    """Attendances by check-in, then by user, because they have no id of their own."""
 
-    def values(self, row: Attendance) -> tuple[datetime, UUID]:
-        """Return where the row stands in this order."""
+    def keyset_values(self, row: Attendance) -> tuple[datetime, UUID]:
+        """Return the row's sort values."""
         return row.checked_in_at, row.user_id
 
 
-FIRST_COME = _ByArrival("arrival", col(Attendance.checked_in_at), col(Attendance.user_id), descending=False)
+BY_ARRIVAL = _ByArrival("arrival", col(Attendance.checked_in_at), col(Attendance.user_id), descending=False)
 
 
-async def pages_of(
+async def list_attendance_pages(
     session: AsyncSession, actor: Actor, *, event_ids: Sequence[UUID], page: PageRequest
 ) -> dict[UUID, Page[Attendance]]:
-    """Return a page of those who came to each event, by arrival; one statement for all.
+    """List a page of attendances for each event, by check-in; one statement.
 
-    Empty where the actor does not run the event.
+    A page is empty unless the actor may see the event's attendances.
     """
     event = (
         func.unnest(literal(list(event_ids), ARRAY(Uuid)))
@@ -248,9 +255,11 @@ async def pages_of(
     )
 
     def rows_of(event_id: object) -> Select[Attendance]:
-        return select(Attendance).where(col(Attendance.event_id) == event_id, visibility.of_attendance(actor))
+        return select(Attendance).where(
+            col(Attendance.event_id) == event_id, visibility.attendance_is_visible(actor)
+        )
 
-    inner = pagination.narrow(rows_of(event.c.id), sort=FIRST_COME, page=page).lateral("page")
+    inner = pagination.apply_keyset(rows_of(event.c.id), sort=BY_ARRIVAL, page=page).lateral("page")
     row = aliased(Attendance, inner)
     statement = (
         select(row)
@@ -258,10 +267,10 @@ async def pages_of(
         .join(inner, onclause=true())
         .order_by(col(row.checked_in_at), col(row.user_id))
     )
-    found: dict[UUID, list[Attendance]] = {event_id: [] for event_id in event_ids}
-    for came in (await session.execute(statement)).scalars():
-        found[came.event_id].append(came)
+    attendances: dict[UUID, list[Attendance]] = {event_id: [] for event_id in event_ids}
+    for attendance in (await session.execute(statement)).scalars():
+        attendances[attendance.event_id].append(attendance)
     return {
-        event_id: pagination.build(rows, partial(rows_of, event_id), sort=FIRST_COME, page=page)
-        for event_id, rows in found.items()
+        event_id: pagination.to_page(rows, partial(rows_of, event_id), sort=BY_ARRIVAL, page=page)
+        for event_id, rows in attendances.items()
     }

@@ -1,4 +1,4 @@
-"""What the whole community does: currents issued and accepted, who leads, and what the platform owes."""
+"""Community statistics: currents issued and accepted, leaderboards and liability."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,14 +20,14 @@ from services.core.money import Money
 from services.ledger.transaction_amounts import CURRENTS
 
 DOLLARS = "USD"
-MOST = 100
+MAX_PLACES = 100
 
 
 class Period(StrEnum):
-    """How far back a figure looks, by ledger time."""
+    """Period that figures cover, by ledger time."""
 
     ALL_TIME = "ALL_TIME"
-    """From the beginning."""
+    """All time since the beginning."""
     YEAR = "YEAR"
     """The last 365 days."""
     MONTH = "MONTH"
@@ -37,14 +37,14 @@ class Period(StrEnum):
 
 
 class LeaderboardBy(StrEnum):
-    """Who is ranked, and by what."""
+    """Kind of collective that a leaderboard ranks."""
 
     NONPROFIT = "NONPROFIT"
-    """Nonprofits by the currents they issued for hours."""
+    """Nonprofits, by currents issued for hours."""
     BUSINESS = "BUSINESS"
-    """Businesses by the currents they accepted."""
+    """Businesses, by currents accepted."""
     VOLUNTEER = "VOLUNTEER"
-    """People by the currents they earned by hours."""
+    """People, by currents earned for hours."""
 
 
 _DAYS = {Period.YEAR: 365, Period.MONTH: 30, Period.WEEK: 7}
@@ -52,7 +52,7 @@ _DAYS = {Period.YEAR: 365, Period.MONTH: 30, Period.WEEK: 7}
 
 @dataclass(frozen=True)
 class CommunityStats:
-    """The community's figures of a period; currents less what was refunded in it."""
+    """Statistics of a period; refunds within it are subtracted from the currents."""
 
     period: Period
     issued: Money
@@ -62,7 +62,7 @@ class CommunityStats:
 
 @dataclass(frozen=True)
 class LeaderboardEntry:
-    """A place on a leaderboard; equal amounts have equal ranks."""
+    """An entry of a leaderboard; equal amounts have equal ranks."""
 
     rank: int
     collective_id: UUID
@@ -79,7 +79,7 @@ class IssuerLiability:
 
 @dataclass(frozen=True)
 class LiabilityReport:
-    """What the platform owes in dollars and has for it, and the currents that are out."""
+    """Dollars that the platform owes and has available, and currents outstanding."""
 
     owed: Money
     owed_count: int
@@ -88,25 +88,25 @@ class LiabilityReport:
 
     @property
     def outstanding_total(self) -> Money:
-        """All currents that are out."""
+        """Total of the outstanding currents."""
         return Money(sum(line.amount.minor_units for line in self.outstanding), CURRENTS)
 
 
-def _moved(period: Period) -> tuple[Select[Any], Any, Any]:
-    """Return a selection from transactions of the period, each with what it refunds, and both tables.
+def _query_transactions(period: Period) -> tuple[Select[Any], Any, Any]:
+    """Select a period's transactions with originals of refunds; return query and both tables.
 
-    A refund counts for the original's kind and sides, with its own amount, which is below zero.
+    A refund counts with the kind and sides of its original and its own amount, which is negative.
     """
     row, original = aliased(Transaction), aliased(Transaction)
-    statement = select().select_from(row).outerjoin(original, row.refund_of_id == original.id)  # type: ignore[arg-type]  # SQLModel
+    statement = select().select_from(row).outerjoin(original, col(row.refund_of_id) == col(original.id))
     if period in _DAYS:
-        statement = statement.where(row.at > now() - timedelta(days=_DAYS[period]))  # type: ignore[arg-type]  # SQLModel
+        statement = statement.where(col(row.at) > now() - timedelta(days=_DAYS[period]))
     return statement, row, original
 
 
-async def stats(session: AsyncSession, *, period: Period) -> CommunityStats:
-    """Return the community's figures; one statement. For everybody: it names nobody."""
-    statement, row, original = _moved(period)
+async def load_stats(session: AsyncSession, *, period: Period) -> CommunityStats:
+    """Load the community's statistics; one statement. Public, because they name nobody."""
+    statement, row, original = _query_transactions(period)
     kind = func.coalesce(original.kind, row.kind)
     earned = row.kind == TransactionKind.HOURS
     statement = statement.where(kind.in_([TransactionKind.HOURS, TransactionKind.REDEMPTION])).add_columns(
@@ -120,26 +120,26 @@ async def stats(session: AsyncSession, *, period: Period) -> CommunityStats:
     )
 
 
-async def leaderboard(
+async def list_leaders(
     session: AsyncSession, *, by: LeaderboardBy, period: Period, first: int
 ) -> list[LeaderboardEntry]:
-    """Return the `first` places; equal amounts in the order of slugs. One statement, for everybody.
+    """List the `first` entries of a leaderboard, equal amounts by slug; one statement. Public.
 
-    Users known by email alone, and who is archived or was merged, have no place.
+    Unclaimed, archived and merged users are left out, as are archived organizations.
 
     Raises:
         Invalid: `first` is not 1 to 100.
     """
-    if not 1 <= first <= MOST:
-        raise Invalid(f"A leaderboard has 1 to {MOST} places", path=["first"])
-    statement, row, original = _moved(period)
+    if not 1 <= first <= MAX_PLACES:
+        raise Invalid(f"Choose 1 to {MAX_PLACES} entries.", field="first")
+    statement, row, original = _query_transactions(period)
     kind = TransactionKind.REDEMPTION if by == LeaderboardBy.BUSINESS else TransactionKind.HOURS
     side = "from_collective_id" if by == LeaderboardBy.NONPROFIT else "to_collective_id"
     party = func.coalesce(getattr(original, side), getattr(row, side))
     total = func.sum(row.amount)
     statement = (
         statement.join(Collective, col(Collective.id) == party)
-        .where(func.coalesce(original.kind, row.kind) == kind, *_ranked(by))
+        .where(func.coalesce(original.kind, row.kind) == kind, *_eligible(by))
         .group_by(col(Collective.id), col(Collective.slug))
         .having(total > 0)
         .order_by(total.desc(), col(Collective.slug))
@@ -150,20 +150,20 @@ async def leaderboard(
     return [LeaderboardEntry(rank, row_id, Money(int(amount), CURRENTS)) for rank, row_id, amount in rows]
 
 
-def _ranked(by: LeaderboardBy) -> list[ColumnElement[bool]]:
-    """Who may stand on a leaderboard."""
-    found: list[ColumnElement[bool]] = [col(Collective.archived_at).is_(None)]
+def _eligible(by: LeaderboardBy) -> list[ColumnElement[bool]]:
+    """Return the conditions for collectives on a leaderboard."""
+    conditions: list[ColumnElement[bool]] = [col(Collective.archived_at).is_(None)]
     if by == LeaderboardBy.VOLUNTEER:
-        found += [
+        conditions += [
             col(Collective.type) == CollectiveType.USER,
             col(Collective.claimed_at).is_not(None),
             col(Collective.merged_into_id).is_(None),
         ]
-    return found
+    return conditions
 
 
-async def liability(session: AsyncSession, actor: Actor) -> LiabilityReport:
-    """Return what is owed and outstanding; two statements. For the platform's ADMINs and ACCOUNTANTs."""
+async def report_liability(session: AsyncSession, actor: Actor) -> LiabilityReport:
+    """Report what is owed and outstanding, to the platform's accountants; two statements."""
     require(actor, Action.READ_LIABILITY)
     unpaid = (
         select(func.coalesce(func.sum(col(Redemption.usd_gross_minor)), 0), func.count())
@@ -172,7 +172,7 @@ async def liability(session: AsyncSession, actor: Actor) -> LiabilityReport:
         .where(col(Order.type) == OrderType.REDEMPTION, col(Order.status) == OrderStatus.APPROVED)
         .subquery()
     )
-    has = (
+    platform_balance = (
         select(func.coalesce(func.sum(col(LedgerAccount.posted) - col(LedgerAccount.held)), 0))
         .where(
             col(LedgerAccount.book_id) == actor.platform_id,
@@ -182,7 +182,7 @@ async def liability(session: AsyncSession, actor: Actor) -> LiabilityReport:
         )
         .scalar_subquery()
     )
-    owed, count, available = (await session.execute(select(unpaid, has))).one()
+    owed, count, available = (await session.execute(select(unpaid, platform_balance))).one()
     issued = (
         select(col(LedgerAccount.owner_id), -col(LedgerAccount.posted))
         .join(Collective, col(Collective.id) == LedgerAccount.owner_id)

@@ -1,4 +1,4 @@
-"""What an ADMIN of a nonprofit needs to know of its hours: what waits, week by week, and what came of it."""
+"""Reports of a nonprofit's hours: those waiting for approval by week, and sums."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from sqlmodel import col
 from models import Collective, Order, OrderAction
 from models.enums import OrderActionType, OrderStatus, OrderType
 from services.access.actor import Actor
-from services.access.permissions import Action, Subject, permits
+from services.access.permissions import Action, Subject, is_permitted
 from services.core.money import Money
 from services.ledger.transaction_amounts import CURRENTS
 
@@ -23,38 +23,38 @@ MAX_WEEKS = 100
 
 
 class HoursBy(StrEnum):
-    """What the hours of a report are summed by."""
+    """Dimension by which a report sums hours."""
 
     VOLUNTEER = "VOLUNTEER"
-    """Who gave them."""
+    """The person who volunteered."""
     ADMIN = "ADMIN"
-    """Who approved them, or is asked to."""
+    """The admin who approved the hours, or is asked to."""
     EVENT = "EVENT"
-    """The event they belong to."""
+    """The event that the hours belong to."""
     WEEK = "WEEK"
-    """The week they began in, from Monday, in the nonprofit's time zone."""
+    """The week in which the hours began, from Monday, in the nonprofit's time zone."""
     MONTH = "MONTH"
-    """The month they began in, in the nonprofit's time zone."""
+    """The month in which the hours began, in the nonprofit's time zone."""
 
 
 @dataclass(frozen=True)
 class WaitingHours:
-    """A volunteer's hours of one week that wait for approval."""
+    """A volunteer's hours of one week that are waiting for approval."""
 
     week: date
     volunteer_id: UUID
     order_ids: list[UUID]
-    minor: int
+    amount_minor: int
 
     @property
     def amount(self) -> Money:
-        """What they ask for."""
-        return Money(self.minor, CURRENTS)
+        """Currents requested."""
+        return Money(self.amount_minor, CURRENTS)
 
 
 @dataclass(frozen=True)
 class HoursSum:
-    """Hours of one volunteer, admin, event or period."""
+    """Sums of hours of one volunteer, admin, event or period."""
 
     collective_id: UUID | None
     period: date | None
@@ -65,25 +65,25 @@ class HoursSum:
 
     @property
     def requested(self) -> Money:
-        """What waits for approval."""
+        """Currents waiting for approval."""
         return Money(self.requested_minor, CURRENTS)
 
     @property
     def approved(self) -> Money:
-        """What was issued for them."""
+        """Currents issued."""
         return Money(self.approved_minor, CURRENTS)
 
 
-def may_read(actor: Actor, nonprofit: Collective) -> bool:
-    """Whether the actor reads a nonprofit's hours."""
-    return permits(actor, Action.READ_HOURS, Subject(collective=nonprofit))
+def can_read_hours(actor: Actor, nonprofit: Collective) -> bool:
+    """True if the actor may read a nonprofit's hours."""
+    return is_permitted(actor, Action.READ_HOURS, Subject(collective=nonprofit))
 
 
-def _local(column: Any, nonprofit: Collective) -> Any:
+def _in_local_time(column: Any, nonprofit: Collective) -> Any:
     return func.timezone(nonprofit.timezone or "UTC", column)
 
 
-async def waiting(
+async def list_waiting_hours(
     session: AsyncSession,
     actor: Actor,
     *,
@@ -91,20 +91,21 @@ async def waiting(
     first: int,
     addressed_to_id: UUID | None = None,
 ) -> list[WaitingHours]:
-    """Return the hours that wait, a row a week and volunteer, the oldest week first.
+    """List hours waiting for approval by week and volunteer, oldest week first.
 
-    One statement, over the open orders alone: what is past costs nothing.
+    One statement that reads only open orders, so that past ones cost nothing. Empty if the actor may not
+    read the nonprofit's hours.
     """
-    if not may_read(actor, nonprofit):
+    if not can_read_hours(actor, nonprofit):
         return []
-    week = cast(func.date_trunc("week", _local(col(Order.starts_at), nonprofit)), Date)
+    week = cast(func.date_trunc("week", _in_local_time(col(Order.starts_at), nonprofit)), Date)
     ids = func.array_agg(aggregate_order_by(col(Order.id), col(Order.starts_at), col(Order.id)))
     statement: Any = (
         select(
             week.label("week"),
             col(Order.to_id),
             ids.label("ids"),
-            func.sum(col(Order.amount)).label("minor"),
+            func.sum(col(Order.amount)).label("amount_minor"),
         )
         .where(
             col(Order.from_id) == nonprofit.id,
@@ -117,10 +118,10 @@ async def waiting(
         .limit(max(1, min(first, MAX_WEEKS)))
     )
     rows = (await session.execute(statement)).all()
-    return [WaitingHours(row.week, row.to_id, list(row.ids), int(row.minor)) for row in rows]
+    return [WaitingHours(row.week, row.to_id, list(row.ids), int(row.amount_minor)) for row in rows]
 
 
-async def sums(
+async def sum_hours(
     session: AsyncSession,
     actor: Actor,
     *,
@@ -129,11 +130,12 @@ async def sums(
     starts_from: datetime | None = None,
     starts_until: datetime | None = None,
 ) -> list[HoursSum]:
-    """Return hours requested and approved of those that began in a period, the most approved first.
+    """Sum requested and approved hours that began in a period, by group; most approved first.
 
-    One statement. What was declined, withdrawn or given back does not count.
+    One statement. Rejected, cancelled, expired and refunded hours do not count. Empty if the actor may not
+    read the nonprofit's hours.
     """
-    if not may_read(actor, nonprofit):
+    if not can_read_hours(actor, nonprofit):
         return []
     approver = (
         select(col(OrderAction.actor_id))
@@ -148,19 +150,21 @@ async def sums(
         HoursBy.EVENT: col(Order.event_id),
     }
     unit = by.value.lower() if by in {HoursBy.WEEK, HoursBy.MONTH} else None
-    period = cast(func.date_trunc(unit, _local(col(Order.starts_at), nonprofit)), Date) if unit else null()
+    period = (
+        cast(func.date_trunc(unit, _in_local_time(col(Order.starts_at), nonprofit)), Date) if unit else null()
+    )
     each = (
         select(
             owners.get(by, null()).label("owner_id"),
             period.label("period"),
             col(Order.status).label("status"),
-            func.coalesce(col(Order.approved_amount), col(Order.amount)).label("minor"),
+            func.coalesce(col(Order.approved_amount), col(Order.amount)).label("amount_minor"),
         )
         .where(
             col(Order.from_id) == nonprofit.id,
             col(Order.type) == OrderType.HOURS,
             col(Order.status).in_([OrderStatus.PENDING, OrderStatus.PAID]),
-            *_within(starts_from, starts_until),
+            *_started_within(starts_from, starts_until),
         )
         .subquery("each")
     )
@@ -169,21 +173,23 @@ async def sums(
         select(
             each.c.owner_id,
             each.c.period,
-            func.coalesce(func.sum(case((requested, each.c.minor))), 0),
+            func.coalesce(func.sum(case((requested, each.c.amount_minor))), 0),
             func.count(case((requested, 1))),
-            func.coalesce(func.sum(case((approved, each.c.minor))), 0).label("approved"),
+            func.coalesce(func.sum(case((approved, each.c.amount_minor))), 0).label("approved"),
             func.count(case((approved, 1))),
         )
         .group_by(each.c.owner_id, each.c.period)
         .order_by(
-            each.c.period, func.coalesce(func.sum(case((approved, each.c.minor))), 0).desc(), each.c.owner_id
+            each.c.period,
+            func.coalesce(func.sum(case((approved, each.c.amount_minor))), 0).desc(),
+            each.c.owner_id,
         )
     )
     rows = (await session.execute(statement)).all()
     return [HoursSum(row[0], row[1], int(row[2]), row[3], int(row[4]), row[5]) for row in rows]
 
 
-def _within(starts_from: datetime | None, starts_until: datetime | None) -> Sequence[Any]:
+def _started_within(starts_from: datetime | None, starts_until: datetime | None) -> Sequence[Any]:
     conditions = []
     if starts_from:
         conditions.append(col(Order.starts_at) >= starts_from)

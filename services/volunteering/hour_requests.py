@@ -1,6 +1,6 @@
-"""Asking for currents: the hours that a volunteer gave.
+"""Hour requests: volunteers log hours and ask a nonprofit to approve them.
 
-The rules are openCurrents': a request is at most two weeks old and lies within one day of the nonprofit.
+The rules are openCurrents': hours are logged within two weeks and lie within one day of the nonprofit.
 """
 
 from dataclasses import dataclass
@@ -13,132 +13,140 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models import Collective, Order, now
 from models.enums import CollectiveType
 from services.access.actor import Actor
-from services.access.collective_refs import Ref, named, require_open, resolve
+from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
 from services.access.permissions import Action, Subject, require
 from services.collectives import platform_policy
 from services.core.errors import Invalid
 from services.identity import authentication, email_addresses
 from services.messaging import outbox
-from services.orders.base import created, insert_order
-from services.volunteering.hours import new_order, require_issuer, summary
+from services.orders.base import DECISION_DAYS
+from services.orders.history import creation_step, insert_order
+from services.volunteering.hours import build_order, mail_payload
+from services.volunteering.issuers import require_issuer
 
-OLDEST = timedelta(days=14)
-SHORTEST, LONGEST = timedelta(minutes=15), timedelta(hours=24)
-PENDING_DAYS = 60
+MAX_AGE = timedelta(days=14)
+MIN_DURATION, MAX_DURATION = timedelta(minutes=15), timedelta(hours=24)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """Who asks whom, resolved and checked."""
+class _HourRequest:
+    """The parties of a request, resolved and validated."""
 
     nonprofit: Collective
     volunteer: Collective
     event: Collective | None
 
 
-async def log(
+async def log_hours(
     session: AsyncSession,
     actor: Actor,
     *,
     order_id: UUID,
-    nonprofit: Ref,
+    nonprofit: CollectiveKey,
     starts_at: datetime,
     ends_at: datetime,
     description: str | None = None,
-    event: Ref | None = None,
+    event: CollectiveKey | None = None,
     coordinator_email: str | None = None,
-    volunteer: Ref | None = None,
+    volunteer: CollectiveKey | None = None,
 ) -> Order:
-    """Ask a nonprofit to approve hours; of one coordinator, or of every ADMIN.
+    """Log hours and ask a nonprofit to approve them; a named coordinator is asked first.
 
     Raises:
-        Invalid: the times, the event, or the coordinator.
+        Invalid: the times, the event or the coordinator.
         InvalidState: the nonprofit may not issue currents.
-        Conflict: from the database, where the hours overlap others of the volunteer.
+        Conflict: raised by the database if the hours overlap others of the volunteer.
     """
-    asked = await _resolved(session, actor, nonprofit=nonprofit, volunteer=volunteer, event=event)
-    check_times(starts_at, ends_at, zone=asked.nonprofit.timezone or "UTC")
-    coordinator_id = await _coordinator(session, asked, coordinator_email)
-    policy = await platform_policy.policy(session)
-    order = new_order(
+    request = await _resolve_request(session, actor, nonprofit=nonprofit, volunteer=volunteer, event=event)
+    require_loggable_times(starts_at, ends_at, zone=request.nonprofit.timezone or "UTC")
+    coordinator_id = await _find_or_create_coordinator(session, request, coordinator_email)
+    policy = await platform_policy.load_policy(session)
+    order = build_order(
         actor,
         order_id=order_id,
-        nonprofit=asked.nonprofit,
-        user=asked.volunteer,
+        nonprofit=request.nonprofit,
+        user=request.volunteer,
         starts_at=starts_at,
         ends_at=ends_at,
-        event_id=asked.event.id if asked.event else None,
+        event_id=request.event.id if request.event else None,
         description=description,
         policy=policy,
     )
     order.addressed_to_id = coordinator_id
-    order.expires_at = now() + timedelta(days=PENDING_DAYS)
-    await insert_order(session, order, [created(order)])
-    await _tell_asked(session, actor, order, asked)
+    order.expires_at = now() + timedelta(days=DECISION_DAYS)
+    await insert_order(session, order, [creation_step(order)])
+    await _notify_approvers(session, actor, order, request)
     return order
 
 
-async def _resolved(
-    session: AsyncSession, actor: Actor, *, nonprofit: Ref, volunteer: Ref | None, event: Ref | None
-) -> _Asked:
-    given = {"nonprofit": nonprofit, "volunteer": volunteer, "event": event}
-    parties = await resolve(session, actor, {name: ref for name, ref in given.items() if ref is not None})
-    issuer = named(parties["nonprofit"])
-    person = named(parties["volunteer"]) if volunteer else actor.user
+async def _resolve_request(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    nonprofit: CollectiveKey,
+    volunteer: CollectiveKey | None,
+    event: CollectiveKey | None,
+) -> _HourRequest:
+    refs = {"nonprofit": nonprofit, "volunteer": volunteer, "event": event}
+    parties = await resolve(session, actor, {name: ref for name, ref in refs.items() if ref is not None})
+    issuer = require_collective(parties["nonprofit"])
+    person = require_collective(parties["volunteer"]) if volunteer else actor.user
     require(actor, Action.LOG_HOURS, Subject(payer=issuer, payee=person))
     assert person is not None
-    require_issuer(issuer, path=["input", "nonprofit"])
+    require_issuer(issuer, field="nonprofit")
     if person.type != CollectiveType.USER:
-        raise Invalid("Only people volunteer", path=["input", "volunteer"])
-    require_open(person, path=["input", "volunteer"])
-    found = named(parties["event"]) if event else None
-    if found is not None and found.parent_id != issuer.id:
-        raise Invalid("This is no event of the nonprofit", path=["input", "event"])
-    return _Asked(issuer, person, found)
+        raise Invalid("Only users can volunteer.", field="volunteer")
+    require_open(person, field="volunteer")
+    occasion = require_collective(parties["event"]) if event else None
+    if occasion is not None and occasion.parent_id != issuer.id:
+        raise Invalid("Choose an event of the nonprofit.", field="event")
+    return _HourRequest(issuer, person, occasion)
 
 
-def check_times(starts_at: datetime, ends_at: datetime, *, zone: str) -> None:
-    """Let through hours that can be asked for.
+def require_loggable_times(starts_at: datetime, ends_at: datetime, *, zone: str) -> None:
+    """Require that hours can be logged.
 
     Raises:
-        Invalid: they end before they start, lie in the future, are older than two weeks, shorter than 15
-            minutes or longer than 24 hours, or span two days in the zone.
+        Invalid: they do not end after they start, lie in the future, began over two weeks ago, are shorter
+            than 15 minutes or longer than 24 hours, or span two days in the zone.
     """
-    moment = now()
+    current_time = now()
     if ends_at <= starts_at:
-        raise Invalid("The hours end before they start", path=["input", "endsAt"])
-    if ends_at > moment:
-        raise Invalid("The hours lie in the future", path=["input", "endsAt"])
-    if starts_at < moment - OLDEST:
-        raise Invalid(f"Hours are logged within {OLDEST.days} days", path=["input", "startsAt"])
-    if ends_at - starts_at < SHORTEST:
-        raise Invalid("The least is 15 minutes", path=["input", "endsAt"])
-    if ends_at - starts_at > LONGEST:
-        raise Invalid("The most is 24 hours", path=["input", "endsAt"])
+        raise Invalid("The hours must end after they start.", field="endsAt")
+    if ends_at > current_time:
+        raise Invalid("You cannot log hours in the future.", field="endsAt")
+    if starts_at < current_time - MAX_AGE:
+        raise Invalid(f"Log hours within {MAX_AGE.days} days.", field="startsAt")
+    if ends_at - starts_at < MIN_DURATION:
+        raise Invalid("Log at least 15 minutes.", field="endsAt")
+    if ends_at - starts_at > MAX_DURATION:
+        raise Invalid("Log at most 24 hours.", field="endsAt")
     local = ZoneInfo(zone)
-    last = ends_at - timedelta(microseconds=1)  # midnight belongs to the day that it ends
+    last = ends_at - timedelta(microseconds=1)  # midnight counts as part of the day that it ends
     if starts_at.astimezone(local).date() != last.astimezone(local).date():
-        raise Invalid(f"The hours lie within one day of {zone}", path=["input", "endsAt"])
+        raise Invalid(f"Log each day separately. Days begin at midnight in {zone}.", field="endsAt")
 
 
-async def _coordinator(session: AsyncSession, asked: _Asked, email: str | None) -> UUID | None:
-    """Return whom the request is addressed to; an unknown address becomes an unclaimed user."""
+async def _find_or_create_coordinator(
+    session: AsyncSession, request: _HourRequest, email: str | None
+) -> UUID | None:
+    """Return the id of the coordinator, if any; an unknown address becomes an unclaimed user."""
     if email is None:
         return None
-    path = ["input", "coordinatorEmail"]
-    address = email_addresses.checked_email(email, path=path)
-    known = await email_addresses.user_of_email(session, address)
-    if known is None:
-        known, _ = await authentication.create_user(session, email=address, name="Invited coordinator")
-    if known.id == asked.volunteer.id:
-        raise Invalid("Nobody coordinates their own hours", path=path)
-    return known.id
+    field = "coordinatorEmail"
+    address = email_addresses.require_email(email, field=field)
+    coordinator = await email_addresses.find_user(session, address)
+    if coordinator is None:
+        coordinator, _ = await authentication.create_user(session, email=address, name="Invited coordinator")
+    if coordinator.id == request.volunteer.id:
+        raise Invalid("Choose a coordinator other than the volunteer.", field=field)
+    return coordinator.id
 
 
-async def _tell_asked(session: AsyncSession, actor: Actor, order: Order, asked: _Asked) -> None:
-    payload = summary(order, nonprofit=asked.nonprofit, volunteer=asked.volunteer)
+async def _notify_approvers(session: AsyncSession, actor: Actor, order: Order, request: _HourRequest) -> None:
+    payload = mail_payload(order, nonprofit=request.nonprofit, volunteer=request.volunteer)
     if order.addressed_to_id is not None:
-        await outbox.to_users(
+        await outbox.mail_users(
             session,
             user_ids=[order.addressed_to_id],
             template="hours_for_coordinator",
@@ -146,7 +154,7 @@ async def _tell_asked(session: AsyncSession, actor: Actor, order: Order, asked: 
             order_id=order.id,
             except_id=actor.id,
         )
-    await outbox.to_admins(
+    await outbox.mail_admins(
         session,
         collective_ids=[order.from_id],
         template="hours_requested",

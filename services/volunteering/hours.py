@@ -1,6 +1,6 @@
 """Volunteer hours: approving them and crediting attendance.
 
-An approval issues one current an hour from the nonprofit's ISSUANCE account; its own balance is not touched.
+An approval issues one current per hour from the nonprofit's ISSUANCE account, not from its balance.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,6 @@ from sqlmodel import col
 
 from models import Collective, Order, OrderAction, PlatformPolicy
 from models.enums import (
-    CollectiveType,
     LedgerAccountKind,
     MemberRole,
     OrderActionType,
@@ -25,44 +24,32 @@ from models.enums import (
     TransactionKind,
 )
 from services.access.actor import Actor
-from services.access.collective_refs import named, require_open
+from services.access.collective_refs import require_collective
 from services.access.permissions import Action, Subject, require
 from services.collectives import members, platform_policy
 from services.core import user_text
-from services.core.errors import Conflict, Invalid, InvalidState, SelfApproval
-from services.core.money import AskedAmount, Money, round_half_away, to_minor
+from services.core.errors import Conflict, Invalid, SelfApproval
+from services.core.money import Money, UncheckedAmount, round_half_away, to_minor
 from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
-from services.orders.base import Placed, action, add_actions, created, insert_order
+from services.orders.history import add_actions, creation_step, history_step, insert_order
+from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, wrong_status
+from services.volunteering import issuers
 
-MAX_MINOR_A_DAY = 24_000
-_MICROSECONDS_OF_A_MINOR = 3_600_000
+MAX_DAY_MINOR = 24_000
+_MICROSECONDS_PER_MINOR = 3_600_000
 """An hour is 1.000 CUR: a minor unit is 3.6 seconds."""
 
 
-def currents_of(duration: timedelta) -> int:
-    """Return the minor units of CUR that a duration is worth, rounded half away from zero."""
+def to_currents_minor(duration: timedelta) -> int:
+    """Convert a duration to minor units of CUR, rounded half away from zero."""
     microseconds = duration // timedelta(microseconds=1)
-    return round_half_away(Decimal(microseconds) / _MICROSECONDS_OF_A_MINOR)
+    return round_half_away(Decimal(microseconds) / _MICROSECONDS_PER_MINOR)
 
 
-def require_issuer(nonprofit: Collective, *, path: list[str]) -> None:
-    """Let through a nonprofit that may issue currents.
-
-    Raises:
-        Invalid: it is no nonprofit.
-        InvalidState: it is archived, or no platform admin has approved it.
-    """
-    require_open(nonprofit, path=path)
-    if nonprofit.type != CollectiveType.NONPROFIT:
-        raise Invalid("Only a nonprofit issues currents", path=path)
-    if nonprofit.issuer_approved_at is None:
-        raise InvalidState(f"{nonprofit.slug} is not approved to issue currents", path=path)
-
-
-def new_order(
+def build_order(
     actor: Actor,
     *,
     order_id: UUID,
@@ -74,7 +61,7 @@ def new_order(
     description: str | None,
     policy: PlatformPolicy,
 ) -> Order:
-    """Return the row of an order of hours, PENDING, with the policy that holds now."""
+    """Build a PENDING order of hours under a policy."""
     return Order(
         id=order_id,
         type=OrderType.HOURS,
@@ -83,8 +70,8 @@ def new_order(
         from_id=nonprofit.id,
         to_id=user.id,
         currency=CURRENTS,
-        amount=currents_of(ends_at - starts_at),
-        description=user_text.clean(description, path=["input", "description"]),
+        amount=to_currents_minor(ends_at - starts_at),
+        description=user_text.clean_text(description, field="description"),
         event_id=event_id,
         starts_at=starts_at,
         ends_at=ends_at,
@@ -94,8 +81,8 @@ def new_order(
     )
 
 
-def summary(order: Order, *, nonprofit: Collective, volunteer: Collective) -> dict[str, str]:
-    """Return what mails say of hours."""
+def mail_payload(order: Order, *, nonprofit: Collective, volunteer: Collective) -> dict[str, str]:
+    """Return the values that mails show of an order of hours."""
     money = Money(order.approved_amount or order.amount, order.currency)
     starts_at = order.starts_at or order.created_at
     return {
@@ -110,85 +97,93 @@ def summary(order: Order, *, nonprofit: Collective, volunteer: Collective) -> di
 async def approve(
     session: AsyncSession,
     actor: Actor,
-    placed: Placed,
+    sides: OrderSides,
     subject: Subject,
     *,
-    amount: AskedAmount | None,
+    amount: UncheckedAmount | None,
     reason: str | None,
 ) -> Order:
-    """Approve hours, perhaps with another amount of currents: issues them, PAID at once.
+    """Approve hours, with the requested or another amount of currents, and pay them at once.
 
     Raises:
-        SelfApproval: the actor is the volunteer, in whatever role.
-        Invalid: another amount without a reason, or above 24 hours and above what was asked.
-        LimitExceeded: from the database, where a cap of issuance is reached.
+        SelfApproval: the actor is the volunteer, in any role.
+        InvalidState: the order is not pending.
+        Invalid: another amount without a reason, or above both 24 hours and the requested amount.
+        LimitExceeded: raised by the database if an issuance cap is reached.
     """
-    order = placed.order
+    order = sides.order
     require_may_approve(actor, order, subject)
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)
-    minor = _adjusted(order, amount, reason)
-    await _settle(session, actor, order, minor=minor, reason=reason)
-    await members.add(session, order.from_id, order.to_id, MemberRole.VOLUNTEER)
-    await outbox.to_users(
-        session,
-        user_ids=[order.to_id],
-        template="hours_approved",
-        order_id=order.id,
-        payload=summary(order, nonprofit=named(placed.payer), volunteer=named(placed.payee)),
-    )
+    amount_minor = _require_approvable_minor(order, amount, reason)
+    await _pay_order(session, actor, order, amount_minor=amount_minor, reason=reason)
+    nonprofit, volunteer = require_collective(sides.payer), require_collective(sides.payee)
+    await _add_volunteer(session, order, nonprofit=nonprofit, user=volunteer)
     return order
 
 
 def require_may_approve(actor: Actor, order: Order, subject: Subject) -> None:
-    """Let through an ADMIN of the nonprofit who is not the volunteer.
+    """Require that the actor is an ADMIN of the nonprofit and not the volunteer.
 
     Raises:
-        SelfApproval: they are; which is said even to a volunteer without the role.
+        SelfApproval: the actor is the volunteer; this takes precedence over a missing role.
     """
     if actor.id == order.to_id:
-        raise SelfApproval(path=["input", "id"])
+        raise SelfApproval(field="id")
     require(actor, Action.APPROVE_HOURS, subject)
 
 
-def _adjusted(order: Order, amount: AskedAmount | None, reason: str | None) -> int:
+def _require_approvable_minor(order: Order, amount: UncheckedAmount | None, reason: str | None) -> int:
+    """Require a reason for another amount, and at most a day's hours; return the amount."""
     if amount is None:
         return order.amount
-    minor = to_minor(amount, path=["input", "amount"], currency=CURRENTS)
-    if minor != order.amount and not reason:
-        raise Invalid("Another amount needs a reason", path=["input", "reason"])
-    if minor > max(MAX_MINOR_A_DAY, order.amount):
-        raise Invalid("A day has 24 hours", path=["input", "amount"])
-    return minor
+    amount_minor = to_minor(amount, field="amount", currency=CURRENTS)
+    if amount_minor != order.amount and not reason:
+        raise Invalid("Enter a reason for changing the amount.", field="reason")
+    if amount_minor > max(MAX_DAY_MINOR, order.amount):
+        raise Invalid("Enter at most 24 hours.", field="amount")
+    return amount_minor
 
 
-async def _settle(
-    session: AsyncSession, actor: Actor, order: Order, *, minor: int, reason: str | None, **columns: Any
+async def _pay_order(
+    session: AsyncSession,
+    actor: Actor,
+    order: Order,
+    *,
+    amount_minor: int,
+    reason: str | None,
+    **columns: Any,
 ) -> None:
+    """Mark a pending order as PAID at an amount, record both steps and issue its currents."""
     await change_status(
-        session, order, before=OrderStatus.PENDING, after=OrderStatus.PAID, approved_amount=minor, **columns
+        session,
+        order,
+        from_status=OrderStatus.PENDING,
+        to_status=OrderStatus.PAID,
+        approved_amount=amount_minor,
+        **columns,
     )
     await add_actions(session, approval_steps(actor, order, reason=reason))
-    await issue(session, actor, order)
+    await issue_currents(session, actor, order)
 
 
 def approval_steps(actor: Actor, order: Order, *, reason: str | None) -> list[OrderAction]:
-    """Return the two steps of an approval that pays at once."""
+    """Build the two history steps of an approval that pays at once."""
     return [
-        action(
+        history_step(
             order,
             OrderActionType.APPROVE,
             actor,
-            before=OrderStatus.PENDING,
-            after=OrderStatus.APPROVED,
+            from_status=OrderStatus.PENDING,
+            to_status=OrderStatus.APPROVED,
             reason=reason,
         ),
-        action(order, OrderActionType.PAY, actor, before=OrderStatus.APPROVED),
+        history_step(order, OrderActionType.PAY, actor, from_status=OrderStatus.APPROVED),
     ]
 
 
-async def issue(session: AsyncSession, actor: Actor, order: Order) -> None:
-    """Issue the currents of an order from its nonprofit. Locks: the two accounts."""
+async def issue_currents(session: AsyncSession, actor: Actor, order: Order) -> None:
+    """Issue the currents of an order from its nonprofit. Locks: both accounts."""
     assert actor.platform_id is not None
     await posting.post_currents(
         session,
@@ -199,7 +194,7 @@ async def issue(session: AsyncSession, actor: Actor, order: Order) -> None:
     )
 
 
-async def credit(
+async def record_vouched_hours(
     session: AsyncSession,
     actor: Actor,
     *,
@@ -212,18 +207,18 @@ async def credit(
     description: str | None,
     pending: bool = False,
 ) -> Order:
-    """Write hours that an ADMIN vouches for: PAID at once, or `pending` until their end is known.
+    """Record hours that an ADMIN vouches for, PAID at once or `pending` a known end.
 
-    The caller has seen to the right to do it.
+    Callers check the permission.
 
     Raises:
-        Conflict: the user has other hours at that time; from the database, too, where they come at once.
-        LimitExceeded: from the database, where a cap of issuance is reached.
+        Conflict: the user has other hours at that time; also raised by the database if calls race.
+        LimitExceeded: raised by the database if an issuance cap is reached.
     """
-    require_issuer(nonprofit, path=["input", "event"])
-    if await _is_busy(session, user, starts_at, ends_at):
-        raise Conflict("The user has other hours at that time", path=["input", "user"])
-    order = new_order(
+    issuers.require_issuer(nonprofit, field="event")
+    if await _overlaps_other_hours(session, user, starts_at, ends_at):
+        raise Conflict("The user already has hours at that time.", field="user")
+    order = build_order(
         actor,
         order_id=order_id,
         nonprofit=nonprofit,
@@ -232,20 +227,22 @@ async def credit(
         ends_at=ends_at,
         event_id=event_id,
         description=description,
-        policy=await platform_policy.policy(session),
+        policy=await platform_policy.load_policy(session),
     )
-    steps: Sequence[OrderAction] = [created(order)]
+    steps: Sequence[OrderAction] = [creation_step(order)]
     if not pending:
         order.status, order.approved_amount = OrderStatus.PAID, order.amount
         steps = [*steps, *approval_steps(actor, order, reason=None)]
     await insert_order(session, order, steps)
     if not pending:
-        await issue(session, actor, order)
-        await _credited(session, order, nonprofit=nonprofit, user=user)
+        await issue_currents(session, actor, order)
+        await _add_volunteer(session, order, nonprofit=nonprofit, user=user)
     return order
 
 
-async def _is_busy(session: AsyncSession, user: Collective, starts_at: datetime, ends_at: datetime) -> bool:
+async def _overlaps_other_hours(
+    session: AsyncSession, user: Collective, starts_at: datetime, ends_at: datetime
+) -> bool:
     others = exists().where(
         col(Order.to_id) == user.id,
         col(Order.type) == OrderType.HOURS,
@@ -256,13 +253,15 @@ async def _is_busy(session: AsyncSession, user: Collective, starts_at: datetime,
     return bool((await session.execute(select(others))).scalar_one())
 
 
-async def settle_actual(
+async def pay_actual_hours(
     session: AsyncSession, actor: Actor, *, order_id: UUID, amount_minor: int, ends_at: datetime
 ) -> Order:
-    """Pay hours written `pending`, at what they came to: at least one minor unit; they end no later.
+    """Pay hours recorded as `pending` at their actual amount, at least one minor unit.
+
+    The order ends at `ends_at`, but no later than recorded.
 
     Raises:
-        InvalidState: they are not pending any more.
+        InvalidState: the order is no longer pending.
     """
     order = await session.get_one(Order, order_id)
     if order.status != OrderStatus.PENDING:
@@ -270,19 +269,21 @@ async def settle_actual(
     nonprofit = await session.get_one(Collective, order.from_id)
     user = await session.get_one(Collective, order.to_id)
     assert order.ends_at is not None and order.starts_at is not None
-    end = min(order.ends_at, max(ends_at, order.starts_at + timedelta(milliseconds=1)))
-    minor = max(1, amount_minor)
-    await _settle(session, actor, order, minor=minor, reason=None, ends_at=end)
-    await _credited(session, order, nonprofit=nonprofit, user=user)
+    ends_at = min(order.ends_at, max(ends_at, order.starts_at + timedelta(milliseconds=1)))
+    await _pay_order(session, actor, order, amount_minor=max(1, amount_minor), reason=None, ends_at=ends_at)
+    await _add_volunteer(session, order, nonprofit=nonprofit, user=user)
     return order
 
 
-async def _credited(session: AsyncSession, order: Order, *, nonprofit: Collective, user: Collective) -> None:
+async def _add_volunteer(
+    session: AsyncSession, order: Order, *, nonprofit: Collective, user: Collective
+) -> None:
+    """Make a credited user a VOLUNTEER of the nonprofit, and notify them."""
     await members.add(session, order.from_id, order.to_id, MemberRole.VOLUNTEER)
-    await outbox.to_users(
+    await outbox.mail_users(
         session,
         user_ids=[user.id],
         template="hours_approved",
         order_id=order.id,
-        payload=summary(order, nonprofit=nonprofit, volunteer=user),
+        payload=mail_payload(order, nonprofit=nonprofit, volunteer=user),
     )

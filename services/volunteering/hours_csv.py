@@ -1,4 +1,4 @@
-"""Approved hours of a nonprofit as CSV, in openCurrents' eleven columns."""
+"""Exports a nonprofit's approved hours as CSV, in openCurrents' eleven columns."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from sqlmodel import col
 from models import Collective, Credential, Order, OrderAction
 from models.enums import OrderActionType, OrderStatus, OrderType
 from services.access.actor import Actor
-from services.access.collective_refs import Ref, named, resolve_one
+from services.access.collective_refs import CollectiveKey, require_collective, resolve_one
 from services.access.permissions import Action, Subject, require
 from services.core.errors import Invalid
 from services.core.money import Money
@@ -33,46 +33,50 @@ COLUMNS = (
     "Time",
     "Duration",
 )
-NOTHING = "No records found for the selected dates"
+NO_RECORDS = "No records found for the selected dates"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-async def nonprofit_to_export(session: AsyncSession, actor: Actor, *, nonprofit: Ref) -> Collective:
-    """Return the nonprofit, if the actor may read its hours.
+async def require_exportable(session: AsyncSession, actor: Actor, *, nonprofit: CollectiveKey) -> Collective:
+    """Require that the actor may read a nonprofit's hours, and return the nonprofit.
 
     Raises:
-        NotFound, Unauthenticated, Forbidden: as for any reading of its hours.
+        NotFound: there is no such collective, or the actor may not see it.
+        Unauthenticated, Forbidden: the actor may not read its hours.
     """
-    row = named(await resolve_one(session, actor, nonprofit, name="nonprofit"))
+    row = require_collective(await resolve_one(session, actor, nonprofit, name="nonprofit"))
     require(actor, Action.READ_HOURS, Subject(collective=row))
     return row
 
 
-async def lines(
+async def stream_lines(
     session: AsyncSession, *, nonprofit: Collective, first_day: date, last_day: date
 ) -> AsyncIterator[str]:
-    """Yield the lines of the file: hours that began on these days, both included, in the nonprofit's zone.
+    """Yield the file's lines: hours that began from `first_day` to `last_day`, inclusive.
 
-    Rows are read from the server as they are sent: memory does not grow with their number.
+    Days are those of the nonprofit's time zone. Rows are streamed from the database, so that memory does not
+    grow with their number.
 
     Raises:
-        Invalid: the last day lies before the first.
+        Invalid: the last day is before the first.
     """
     if last_day < first_day:
-        raise Invalid("The last day lies before the first", path=["until"])
+        raise Invalid("The last day must not be before the first.", field="until")
     zone = ZoneInfo(nonprofit.timezone or "UTC")
-    yield _line(COLUMNS)
+    yield _format_line(COLUMNS)
     number = 0
-    statement = _statement(nonprofit, first_day, last_day, zone)
+    statement = _query_approved_hours(nonprofit, first_day, last_day, zone)
     rows = await session.stream(statement.execution_options(yield_per=500))
     async for row in rows:
         number += 1
-        yield _line([str(number), *_cells(row, zone)])
+        yield _format_line([str(number), *_format_cells(row, zone)])
     if not number:
-        yield _line([NOTHING])
+        yield _format_line([NO_RECORDS])
 
 
-def _statement(nonprofit: Collective, first_day: date, last_day: date, zone: ZoneInfo) -> Select[Any]:
+def _query_approved_hours(
+    nonprofit: Collective, first_day: date, last_day: date, zone: ZoneInfo
+) -> Select[Any]:
     volunteer, event, admin = aliased(Collective), aliased(Collective), aliased(Collective)
     begin = datetime.combine(first_day, time(), zone).astimezone(UTC)
     end = datetime.combine(last_day + timedelta(days=1), time(), zone).astimezone(UTC)
@@ -100,7 +104,7 @@ def _statement(nonprofit: Collective, first_day: date, last_day: date, zone: Zon
     return statement
 
 
-def _cells(row: Any, zone: ZoneInfo) -> list[str]:
+def _format_cells(row: Any, zone: ZoneInfo) -> list[str]:
     order, name, email, event, location, admin = row
     first, _, last = name.rpartition(" ")
     starts_at = order.starts_at.astimezone(zone)
@@ -118,8 +122,8 @@ def _cells(row: Any, zone: ZoneInfo) -> list[str]:
     ]
 
 
-def _line(cells: Any) -> str:
-    """Return a line of CSV; a cell that a spreadsheet would run as a formula is quoted as text."""
+def _format_line(cells: Any) -> str:
+    """Format a line of CSV; cells that a spreadsheet would run as formulas are marked as text."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\r\n").writerow(
         [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells]

@@ -1,4 +1,4 @@
-"""Who issues currents: nonprofits that the platform approves, within caps; and the platform's own bonus."""
+"""Issuers of currents: approved nonprofits and their caps, and the platform's bonus."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,59 +21,77 @@ from models.enums import (
     TransactionKind,
 )
 from services.access.actor import Actor
-from services.access.collective_refs import Ref, named, require_open, resolve_one
+from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, require
 from services.collectives import collectives, platform_policy
 from services.core import user_text
-from services.core.errors import Invalid, LimitExceeded
-from services.core.money import AskedAmount, to_minor_or_zero
-from services.database.constraint_errors import problem_of
+from services.core.errors import Invalid, InvalidState, LimitExceeded
+from services.core.money import UncheckedAmount, to_minor_or_zero
+from services.database.constraint_errors import problem_for
 from services.identity import authentication
-from services.identity.authentication import SignedIn
+from services.identity.authentication import NewSession
 from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
-from services.orders.base import action, created, insert_order
+from services.orders.history import creation_step, history_step, insert_order
 
 _SERVER = Actor()
 
 
-async def decide(
-    session: AsyncSession, actor: Actor, *, nonprofit: Ref, approve: bool, reason: str | None = None
-) -> Collective:
-    """Let a nonprofit issue currents, or no more; one that is as decided stays so. Locks: its row.
+def require_issuer(nonprofit: Collective, *, field: str) -> None:
+    """Require that the nonprofit may issue currents.
 
     Raises:
-        Invalid: it is no nonprofit, or a no has no reason.
-        InvalidState: it is archived.
+        Invalid: it is not a nonprofit.
+        InvalidState: it is archived, or no platform admin has approved it as an issuer.
     """
-    row = await _nonprofit(session, actor, nonprofit, action=Action.DECIDE_ISSUER)
+    require_open(nonprofit, field=field)
+    if nonprofit.type != CollectiveType.NONPROFIT:
+        raise Invalid("Only nonprofits can issue currents.", field=field)
+    if nonprofit.issuer_approved_at is None:
+        raise InvalidState(f"{nonprofit.slug} is not approved to issue currents.", field=field)
+
+
+async def decide(
+    session: AsyncSession, actor: Actor, *, nonprofit: CollectiveKey, approve: bool, reason: str | None = None
+) -> Collective:
+    """Approve a nonprofit as an issuer of currents, or decline or revoke that. Locks: its row.
+
+    Repeating a decision changes nothing.
+
+    Raises:
+        Invalid: it is not a nonprofit, or it is declined without a reason.
+        InvalidState: an archived nonprofit cannot be approved.
+    """
+    row = await _require_nonprofit(session, actor, nonprofit, action=Action.DECIDE_ISSUER)
     if approve:
-        require_open(row, path=["input", "nonprofit"])
-    why = user_text.clean(reason, path=["input", "reason"], max_length=1000)
-    if not approve and not why:
-        raise Invalid("A refusal needs a reason", path=["input", "reason"])
+        require_open(row, field="nonprofit")
+    reason = user_text.clean_text(reason, field="reason", max_length=1000)
+    if not approve and not reason:
+        raise Invalid("Enter a reason for declining.", field="reason")
     await collectives.lock(session, row.id)
     await session.refresh(row)
     row.issuer_approved_at = (row.issuer_approved_at or now()) if approve else None
     row.updated_at = now()
     session.add(row)
     await session.flush()
-    await outbox.to_admins(
+    await outbox.mail_admins(
         session,
         collective_ids=[row.id],
         template="issuer_decision",
         except_id=actor.id,
-        payload={"nonprofit": row.name, "approved": approve, "reason": why},
+        payload={"nonprofit": row.name, "approved": approve, "reason": reason},
     )
     return row
 
 
-async def _nonprofit(session: AsyncSession, actor: Actor, ref: Ref, *, action: Action) -> Collective:
-    row = named(await resolve_one(session, actor, ref, name="nonprofit"))
+async def _require_nonprofit(
+    session: AsyncSession, actor: Actor, ref: CollectiveKey, *, action: Action
+) -> Collective:
+    row = require_collective(await resolve_one(session, actor, ref, name="nonprofit"))
     require(actor, action)
     if row.type != CollectiveType.NONPROFIT:
-        raise Invalid("Only a nonprofit issues currents", path=["input", "nonprofit"])
+        raise Invalid("Only nonprofits can issue currents.", field="nonprofit")
     return row
 
 
@@ -81,27 +99,27 @@ async def set_cap(
     session: AsyncSession,
     actor: Actor,
     *,
-    nonprofit: Ref,
+    nonprofit: CollectiveKey,
     period: CapPeriod,
-    amount: AskedAmount | None,
+    amount: UncheckedAmount | None,
     valid_from: datetime | None = None,
 ) -> IssuanceCap:
-    """Cap what a nonprofit issues in each period, from a moment on (now); no amount lifts that cap.
+    """Cap a nonprofit's issuance per period from a time (default: now); None lifts the cap.
 
-    The cap of another period stays. What was issued before in the period counts.
+    Caps of other periods stay. Currents issued earlier in the period count.
 
     Raises:
-        Invalid: it is no nonprofit, the amount is not in CUR, or the moment has passed.
+        Invalid: it is not a nonprofit, the amount is not in CUR, or the start is in the past.
     """
-    row = await _nonprofit(session, actor, nonprofit, action=Action.SET_ISSUANCE_CAP)
+    row = await _require_nonprofit(session, actor, nonprofit, action=Action.SET_ISSUANCE_CAP)
     platform_policy.require_future(valid_from)
-    minor = None
+    amount_minor = None
     if amount is not None:
-        minor = to_minor_or_zero(amount, path=["input", "amount"], currency=CURRENTS)
+        amount_minor = to_minor_or_zero(amount, field="amount", currency=CURRENTS)
     cap = IssuanceCap(
         nonprofit_id=row.id,
         period=period,
-        amount_minor=minor,
+        amount_minor=amount_minor,
         valid_from=valid_from or now(),
         created_by_id=actor.id,
     )
@@ -110,8 +128,8 @@ async def set_cap(
     return cap
 
 
-async def caps_of(session: AsyncSession, *, nonprofit_ids: Sequence[UUID]) -> dict[UUID, list[IssuanceCap]]:
-    """Return the caps that hold now, the shortest period first; one statement, for everybody."""
+async def load_caps(session: AsyncSession, *, nonprofit_ids: Sequence[UUID]) -> dict[UUID, list[IssuanceCap]]:
+    """Load the present caps by nonprofit, the shortest period first; one statement. Public."""
     statement = (
         select(IssuanceCap)
         .where(col(IssuanceCap.nonprofit_id).in_(nonprofit_ids), col(IssuanceCap.valid_from) <= now())
@@ -123,36 +141,41 @@ async def caps_of(session: AsyncSession, *, nonprofit_ids: Sequence[UUID]) -> di
             col(IssuanceCap.id).desc(),
         )
     )
-    found: dict[UUID, list[IssuanceCap]] = {row_id: [] for row_id in nonprofit_ids}
+    caps_by_nonprofit: dict[UUID, list[IssuanceCap]] = {row_id: [] for row_id in nonprofit_ids}
     for cap in (await session.execute(statement)).scalars():
         if cap.amount_minor is not None:
-            found[cap.nonprofit_id].append(cap)
+            caps_by_nonprofit[cap.nonprofit_id].append(cap)
     periods = list(CapPeriod)
-    return {row_id: sorted(caps, key=lambda cap: periods.index(cap.period)) for row_id, caps in found.items()}
+    return {
+        row_id: sorted(caps, key=lambda cap: periods.index(cap.period))
+        for row_id, caps in caps_by_nonprofit.items()
+    }
 
 
-async def claim(session: AsyncSession, actor: Actor, *, token: str, session_days: int) -> SignedIn:
-    """Prove an address as `identity.verify_email`; who claims their row by it gets the bonus, if any.
+async def claim_account(session: AsyncSession, actor: Actor, *, token: str, session_days: int) -> NewSession:
+    """Verify an address by `authentication.verify_email`; a newly claimed user gets the bonus.
 
     Raises:
         NotFound: the token is unknown, used or expired.
     """
-    done = await authentication.verify_email(session, actor, token=token, session_days=session_days)
-    if done.is_claimed_now:
-        await give_bonus(session, user=done.user, platform_id=await platform_policy.row_id(session))
-    return done
+    started = await authentication.verify_email(session, actor, token=token, session_days=session_days)
+    if started.is_claimed_now:
+        await give_bonus(
+            session, user=started.user, platform_id=await platform_policy.load_platform_id(session)
+        )
+    return started
 
 
 async def give_bonus(session: AsyncSession, *, user: Collective, platform_id: UUID) -> Order | None:
-    """Give a user the policy's bonus, once; None where there is none or it was given.
+    """Give a user the policy's bonus, once; None if there is no bonus or the user had it.
 
-    A cap of the platform's own issuance, once reached, ends the bonus: it keeps nobody out. Locks: the
-    platform's ISSUANCE account and the user's balance.
+    There is no bonus either once the platform's own issuance cap is reached; that keeps nobody from signing
+    up. Locks: the platform's ISSUANCE account and the user's balance.
     """
-    policy = await platform_policy.policy(session)
+    policy = await platform_policy.load_policy(session)
     if policy.signup_bonus_minor == 0 or user.archived_at is not None:
         return None
-    if await _absorbed_another(session, user.id) and await _had_bonus(session, user.id):
+    if await _has_absorbed_another(session, user.id) and await _has_had_bonus(session, user.id):
         return None
     order = Order(
         type=OrderType.BONUS,
@@ -166,7 +189,7 @@ async def give_bonus(session: AsyncSession, *, user: Collective, platform_id: UU
     )
     try:
         async with session.begin_nested():
-            await insert_order(session, order, _steps(order))
+            await insert_order(session, order, _paid_steps(order))
             await posting.post_currents(
                 session,
                 order=order,
@@ -175,27 +198,29 @@ async def give_bonus(session: AsyncSession, *, user: Collective, platform_id: UU
                 kind_from=LedgerAccountKind.ISSUANCE,
             )
     except DBAPIError as error:
-        if not isinstance(problem_of(error), LimitExceeded):
+        if not isinstance(problem_for(error), LimitExceeded):
             raise
         return None
     return order
 
 
-def _steps(order: Order) -> list[OrderAction]:
-    """Return the history of an order that the server makes and pays in one act."""
-    first = created(order)
-    return [first, action(order, OrderActionType.PAY, _SERVER, before=OrderStatus.PENDING)]
+def _paid_steps(order: Order) -> list[OrderAction]:
+    """Build the history of an order that the server creates and pays in one step."""
+    return [
+        creation_step(order),
+        history_step(order, OrderActionType.PAY, _SERVER, from_status=OrderStatus.PENDING),
+    ]
 
 
-async def _absorbed_another(session: AsyncSession, user_id: UUID) -> bool:
-    """Whether somebody who had proved an address became part of the user: they leave it behind."""
-    left = exists().where(col(MergedEmail.user_id) == user_id)
-    return bool((await session.execute(select(left))).scalar_one())
+async def _has_absorbed_another(session: AsyncSession, user_id: UUID) -> bool:
+    """True if a user with a verified address was merged into this one (`MergedEmail`)."""
+    has_merged_email = exists().where(col(MergedEmail.user_id) == user_id)
+    return bool((await session.execute(select(has_merged_email))).scalar_one())
 
 
-async def _had_bonus(session: AsyncSession, user_id: UUID) -> bool:
-    """Whether the user had the bonus, or one who became part of the user."""
-    one = select(col(Collective.id)).where(col(Collective.id) == user_id).cte("one", recursive=True)
-    one = one.union(select(col(Collective.id)).where(col(Collective.merged_into_id) == one.c.id))
-    given = exists().where(col(Order.type) == OrderType.BONUS, col(Order.to_id).in_(select(one.c.id)))
-    return bool((await session.execute(select(given))).scalar_one())
+async def _has_had_bonus(session: AsyncSession, user_id: UUID) -> bool:
+    """True if the user, or a user merged into this one, had the bonus."""
+    merged = select(col(Collective.id)).where(col(Collective.id) == user_id).cte("merged", recursive=True)
+    merged = merged.union(select(col(Collective.id)).where(col(Collective.merged_into_id) == merged.c.id))
+    has_bonus = exists().where(col(Order.type) == OrderType.BONUS, col(Order.to_id).in_(select(merged.c.id)))
+    return bool((await session.execute(select(has_bonus))).scalar_one())

@@ -1,4 +1,4 @@
-"""Telling a nonprofit that is not here that a volunteer would log hours for it: two mails, nothing stored."""
+"""Referrals of nonprofits that are not on the platform: two mails, nothing stored."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,35 +12,38 @@ from services.identity import email_addresses
 from services.messaging import outbox
 
 
-async def invite(
+async def invite_nonprofit(
     session: AsyncSession, actor: Actor, *, name: str, email: str, description: str | None
 ) -> None:
-    """Invite somebody of a nonprofit by mail, and tell the platform's admins.
+    """Invite a nonprofit by mail, and notify the platform's admins.
 
     Raises:
-        Invalid: no name, or no address.
-        RateLimited: too many of the user's, or to the address, within a day.
+        Invalid: the name is missing, or this is not an email address.
+        RateLimited: too many invitations by the user, or to the address, within a day.
     """
     require(actor, Action.LOG_HOURS, Subject(payee=actor.user))
     volunteer = actor.user
     assert volunteer is not None
     payload = {
-        "nonprofit": user_text.required(name, path=["input", "newNonprofit", "name"]),
+        "nonprofit": user_text.require_text(name, field="newNonprofit.name"),
         "name": volunteer.name,
-        "email": email_addresses.checked_email(email, path=["input", "newNonprofit", "email"]),
-        "description": user_text.clean(description, path=["input", "description"]) or "",
+        "email": email_addresses.require_email(email, field="newNonprofit.email"),
+        "description": user_text.clean_text(description, field="description") or "",
     }
-    if not await attempt_limits.count_nomination(session, user_id=volunteer.id, email=payload["email"]):
-        raise RateLimited("Too many invitations; try again tomorrow", path=["input", "newNonprofit", "email"])
-    await outbox.to_address(
-        session, address=payload["email"], template="nonprofit_nominated", payload=_for_stranger(volunteer)
+    if not await attempt_limits.consume_nomination(session, user_id=volunteer.id, email=payload["email"]):
+        raise RateLimited("Too many invitations. Try again tomorrow.", field="newNonprofit.email")
+    await outbox.mail_address(
+        session,
+        address=payload["email"],
+        template="nonprofit_nominated",
+        payload=_stranger_payload(volunteer),
     )
-    await outbox.to_admins(
+    await outbox.mail_admins(
         session, collective_ids=[i for i in [actor.platform_id] if i], template="nomination", payload=payload
     )
     await session.flush()
 
 
-def _for_stranger(volunteer: Collective) -> dict[str, str]:
-    """Return what a mail to an unproven address may say: nothing that somebody typed for it."""
+def _stranger_payload(volunteer: Collective) -> dict[str, str]:
+    """Return the values for a mail to an unverified address: no text that people enter."""
     return {"name": volunteer.slug}

@@ -1,11 +1,11 @@
-"""Loaders: one read for what is asked for at the same moment, and what happens when it fails."""
+"""Loaders: one read for all keys requested at the same moment, also when the read fails."""
 
 import asyncio
 from typing import Any
 
 import pytest
 
-from dataloaders.batching import Loader, Together
+from dataloaders.batching import BatchedCall, Loader
 
 
 def squares(seen: list[list[int]]) -> Loader[int, int]:
@@ -18,7 +18,7 @@ def squares(seen: list[list[int]]) -> Loader[int, int]:
     return Loader(read)
 
 
-async def test_what_is_asked_for_together_is_one_read() -> None:
+async def test_keys_requested_together_are_one_read() -> None:
     seen: list[list[int]] = []
     loader = squares(seen)
     first, second, one = await asyncio.gather(
@@ -28,23 +28,23 @@ async def test_what_is_asked_for_together_is_one_read() -> None:
     assert seen == [[1, 2, 3, 4]]
 
 
-async def test_a_key_is_read_once_and_what_names_nothing_is_none() -> None:
+async def test_a_key_is_read_once_and_a_missing_row_is_none() -> None:
     seen: list[list[int]] = []
     loader = squares(seen)
     assert await loader.load_many([0, 5]) == [None, 25]
     assert await loader.load_many([5, 0, 6]) == [25, None, 36]
-    assert (seen, await loader.load(None), await loader.load_many([])) == ([[0, 5], [6]], None, [])
+    assert (seen, await loader.load_many([None]), await loader.load_many([])) == ([[0, 5], [6]], [None], [])
 
 
-async def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
+async def test_an_error_reaches_every_waiter_and_is_not_cached() -> None:
     seen: list[list[int]] = []
     loader = squares(seen)
-    found = await asyncio.gather(loader.load(-1), loader.load(7), return_exceptions=True)
-    assert [type(each) for each in found] == [LookupError, LookupError]
+    result = await asyncio.gather(loader.load(-1), loader.load(7), return_exceptions=True)
+    assert [type(each) for each in result] == [LookupError, LookupError]
     assert await loader.load(7) == 49
 
 
-async def test_one_who_leaves_does_not_take_the_read_from_others() -> None:
+async def test_a_cancelled_waiter_does_not_cancel_the_read() -> None:
     loader = squares([])
     leaving, staying = asyncio.create_task(loader.load(8)), asyncio.create_task(loader.load(8))
     await asyncio.sleep(0)
@@ -60,11 +60,11 @@ async def test_parents_are_answered_together_each_with_its_own_error() -> None:
         calls.append(parents)
         return [ValueError(parent) if parent == "bad" else parent.upper() for parent in parents]
 
-    asked = Together(many)
-    found = await asyncio.gather(*(asked.one(p) for p in ("a", "bad", "b")), return_exceptions=True)
-    assert [str(each) for each in found] == ["A", "bad", "B"]
+    request = BatchedCall(many)
+    result = await asyncio.gather(*(request.call(p) for p in ("a", "bad", "b")), return_exceptions=True)
+    assert [str(each) for each in result] == ["A", "bad", "B"]
     assert calls == [["a", "bad", "b"]]
-    assert await asked.one("again") == "AGAIN"
+    assert await request.call("again") == "AGAIN"
 
 
 async def test_too_few_answers_are_an_error() -> None:
@@ -72,4 +72,4 @@ async def test_too_few_answers_are_an_error() -> None:
         return parents[1:]
 
     with pytest.raises(ValueError, match="shorter"):
-        await Together(many).one("a")
+        await BatchedCall(many).call("a")

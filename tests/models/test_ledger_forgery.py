@@ -1,4 +1,4 @@
-"""Postings written by hand by the owner of the tables: the guard holds against everybody."""
+"""Postings inserted by hand, even by the owner of the tables: posting_guard refuses wrong ones."""
 
 import asyncio
 from typing import Any
@@ -9,10 +9,10 @@ import pytest
 
 from models import new_id
 from tests.conftest import Database
-from tests.donation_world import Scene, done, row_id
+from tests.donation_world import DonationScene, decode_order_id, expect_order
 from tests.factories import World
-from tests.ledger_history import Books, made
-from tests.ledger_sql import Line, figures, post, refused
+from tests.ledger_history import Books, create_books
+from tests.ledger_sql import Leg, expect_refusal, post, transaction_values
 
 ROLES = ["owner", "replica"]
 TAIL = """
@@ -23,24 +23,24 @@ TAIL = """
 
 @pytest.fixture(scope="module")
 async def books(shared: World, shared_database: Database) -> Books:
-    """Return books that no test here changes."""
-    return await made(shared, shared_database)
+    """Return books that no test in this file changes."""
+    return await create_books(shared, shared_database)
 
 
 def _new_transaction(connection: psycopg.Connection[Any], books: Books) -> UUID:
-    """Write a transaction row of this database transaction, without postings."""
-    forged = new_id()
+    """Insert a transaction row, without postings, in this database transaction."""
+    transaction_id = new_id()
     connection.execute(
         "INSERT INTO transaction SELECT (jsonb_populate_record(t, jsonb_build_object('id', %s::uuid,"
         " 'order_id', NULL, 'xid', pg_current_xact_id()::text::bigint))).* FROM transaction t"
         " WHERE id = %s",
-        [forged, books.ids["transferred"]],
+        [transaction_id, books.ids["transferred"]],
     )
-    return forged
+    return transaction_id
 
 
 def _tail(connection: psycopg.Connection[Any], books: Books, owner: str) -> dict[str, Any]:
-    """Return the posting that would come next in an account, of amount 0."""
+    """Return the next posting of an account, with amount 0."""
     row = connection.execute(TAIL.encode(), [books.ids[owner]]).fetchone()
     assert row is not None
     return {
@@ -57,9 +57,9 @@ def _tail(connection: psycopg.Connection[Any], books: Books, owner: str) -> dict
 def _forge(
     connection: psycopg.Connection[Any], books: Books, *, into: UUID | None = None, **wrong: Any
 ) -> None:
-    """Move 1.00 from webpack to babel by plain SQL, with `wrong` added to babel's side.
+    """Move 1.00 from webpack to babel in plain SQL, with `wrong` added to babel's posting.
 
-    Accounts follow what is written, so that only the guard of postings stands in the way.
+    The accounts are updated to match, so that only posting_guard can refuse the postings.
     """
     transaction = into or _new_transaction(connection, books)
     rows = [_tail(connection, books, "webpack"), _tail(connection, books, "babel")]
@@ -83,7 +83,7 @@ def _forge(
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_what_is_right_may_be_written_by_hand(books: Books, role: str) -> None:
+async def test_correct_postings_may_be_inserted_by_hand(books: Books, role: str) -> None:
     with books.connect(role) as connection:
         _forge(connection, books)
         connection.rollback()
@@ -106,17 +106,17 @@ async def test_what_is_right_may_be_written_by_hand(books: Books, role: str) -> 
 )
 async def test_a_wrong_posting_is_refused(books: Books, wrong: dict[str, Any], by: str, role: str) -> None:
     before = await books.world.fingerprint()
-    with books.connect(role) as connection, refused(by):
+    with books.connect(role) as connection, expect_refusal(by):
         _forge(connection, books, **wrong)
 
     assert await books.world.fingerprint() == before
-    await books.world.audit_is_clean()
+    await books.world.assert_clean_ledger()
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_a_balanced_pair_does_not_join_an_old_transaction(books: Books, role: str) -> None:
+async def test_balanced_postings_cannot_join_an_old_transaction(books: Books, role: str) -> None:
     before = await books.world.fingerprint()
-    with books.connect(role) as connection, refused("posting_of_new_transaction"):
+    with books.connect(role) as connection, expect_refusal("posting_of_new_transaction"):
         _forge(connection, books, into=books.ids["transferred"])
 
     assert await books.world.fingerprint() == before
@@ -125,7 +125,7 @@ async def test_a_balanced_pair_does_not_join_an_old_transaction(books: Books, ro
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_posting_needs_a_transaction(books: Books, role: str) -> None:
     before = await books.world.fingerprint()
-    with books.connect(role) as connection, refused("posting_of_new_transaction"):
+    with books.connect(role) as connection, expect_refusal("posting_of_new_transaction"):
         _forge(connection, books, into=new_id())
 
     assert await books.world.fingerprint() == before
@@ -133,16 +133,16 @@ async def test_a_posting_needs_a_transaction(books: Books, role: str) -> None:
 
 async def test_a_posting_that_does_not_move_its_account_is_refused(books: Books) -> None:
     before = await books.world.fingerprint()
-    with books.connect("owner") as connection, refused("posting_continues_account"):
+    with books.connect("owner") as connection, expect_refusal("posting_continues_account"):
         rows = [_tail(connection, books, name) for name in ("webpack", "babel")]
-        forged = _new_transaction(connection, books)
+        transaction_id = _new_transaction(connection, books)
         connection.execute(
             "INSERT INTO posting (book_id, account_id, seq, transaction_id, currency, amount,"
             " balance_after, at) SELECT x.book_id, x.account_id, x.seq, %(id)s, 'USD', x.amount,"
             " x.balance_after + x.amount, x.at FROM jsonb_to_recordset(%(rows)s) AS x(book_id uuid,"
             " account_id bigint, seq bigint, amount bigint, balance_after bigint, at timestamptz)",
             {
-                "id": forged,
+                "id": transaction_id,
                 "rows": psycopg.types.json.Jsonb(
                     [
                         {**row, "amount": amount, "book_id": str(row["book_id"]), "at": row["at"].isoformat()}
@@ -171,11 +171,11 @@ async def test_a_posting_that_does_not_move_its_account_is_refused(books: Books)
         ("book_id = owner_id", "append_only"),
     ],
 )
-async def test_an_account_is_never_below_its_floor_and_stays_what_it_is(
+async def test_an_account_never_falls_below_its_floor_or_changes_identity(
     books: Books, change: str, by: str, role: str
 ) -> None:
     before = await books.world.fingerprint()
-    with books.connect(role) as connection, refused(by):
+    with books.connect(role) as connection, expect_refusal(by):
         connection.execute(
             f"UPDATE ledger_account SET {change} WHERE owner_id = %s".encode(),
             [books.ids["webpack"]],
@@ -184,15 +184,15 @@ async def test_an_account_is_never_below_its_floor_and_stays_what_it_is(
     assert await books.world.fingerprint() == before
 
 
-async def _paid(world: World) -> tuple[Scene, UUID, UUID]:
-    scene = await Scene.create(world)
-    order_id = row_id(done(await scene.transfer("10.00")))
+async def _paid(world: World) -> tuple[DonationScene, UUID, UUID]:
+    scene = await DonationScene.create(world)
+    order_id = decode_order_id(expect_order(await scene.transfer("10.00")))
     original = await world.scalar("SELECT id FROM transaction WHERE order_id = :id", id=order_id)
     return scene, order_id, original
 
 
 @pytest.mark.parametrize(("second", "fits"), [(-401, False), (-400, True)])
-async def test_concurrent_refunds_never_exceed_the_whole(
+async def test_concurrent_refunds_never_exceed_the_original(
     world: World, database: Database, second: int, *, fits: bool
 ) -> None:
     scene, order_id, original = await _paid(world)
@@ -201,16 +201,16 @@ async def test_concurrent_refunds_never_exceed_the_whole(
         book = scene.host.id
         post(
             connection,
-            figures(amount, kind="REFUND", order_id=order_id, refund_of_id=original),
+            transaction_values(amount, kind="REFUND", order_id=order_id, refund_of_id=original),
             sorted(
                 [
-                    Line(book, scene.webpack.id, "USD", "BALANCE", -amount),
-                    Line(book, scene.babel.id, "USD", "BALANCE", amount),
+                    Leg(book, scene.webpack.id, "USD", "BALANCE", -amount),
+                    Leg(book, scene.babel.id, "USD", "BALANCE", amount),
                 ]
             ),
         )
 
-    def later(connection: psycopg.Connection[Any]) -> str | None:
+    def refund_later(connection: psycopg.Connection[Any]) -> str | None:
         try:
             refund(connection, second)
         except psycopg.Error as error:
@@ -220,33 +220,33 @@ async def test_concurrent_refunds_never_exceed_the_whole(
 
     with psycopg.connect(database.app_url) as one, psycopg.connect(database.app_url) as two:
         refund(one, -600)
-        waiting = asyncio.create_task(asyncio.to_thread(later, two))
+        waiting = asyncio.create_task(asyncio.to_thread(refund_later, two))
         await asyncio.sleep(0.2)
         assert not waiting.done()
         one.commit()
-        found = await waiting
+        refused_by = await waiting
 
-    assert found == (None if fits else "ck_refund_total_at_most_the_original")
+    assert refused_by == (None if fits else "ck_refund_total_at_most_the_original")
     refunded = await world.scalar("SELECT sum(refunded) FROM refund_total")
     assert refunded == (1000 if fits else 600)
     assert await world.balance(scene.babel) == (1000 - refunded, 0)
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
 
-async def test_concurrent_transactions_emit_an_order_once(world: World, database: Database) -> None:
-    scene = await Scene.create(world)
-    order_id = row_id(await scene.expense("10.00"))
+async def test_concurrent_transactions_pay_an_order_once(world: World, database: Database) -> None:
+    scene = await DonationScene.create(world)
+    order_id = decode_order_id(await scene.expense("10.00"))
 
-    def emit(connection: psycopg.Connection[Any]) -> str | None:
+    def pay(connection: psycopg.Connection[Any]) -> str | None:
         book = scene.host.id
         try:
             post(
                 connection,
-                figures(1000, kind="EXPENSE", order_id=order_id),
+                transaction_values(1000, kind="EXPENSE", order_id=order_id),
                 sorted(
                     [
-                        Line(book, scene.webpack.id, "USD", "BALANCE", -1000),
-                        Line(book, scene.host.id, "USD", "CASH", 1000),
+                        Leg(book, scene.webpack.id, "USD", "BALANCE", -1000),
+                        Leg(book, scene.host.id, "USD", "CASH", 1000),
                     ]
                 ),
             )
@@ -257,9 +257,9 @@ async def test_concurrent_transactions_emit_an_order_once(world: World, database
 
     def run() -> str | None:
         with psycopg.connect(database.app_url) as connection:
-            return emit(connection)
+            return pay(connection)
 
-    found = await asyncio.gather(*(asyncio.to_thread(run) for _ in range(4)))
+    refused_by = await asyncio.gather(*(asyncio.to_thread(run) for _ in range(4)))
 
-    assert sorted(found, key=str) == [None, *["uq_transaction_order_kind"] * 3]
+    assert sorted(refused_by, key=str) == [None, *["uq_transaction_order_kind"] * 3]
     assert await world.balance(scene.webpack) == (9000, 0)

@@ -1,4 +1,4 @@
-"""What the one writer of the ledger refuses, whatever the application asks of it."""
+"""Invalid calls that ledger_post refuses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,33 +11,33 @@ import pytest
 from models import new_id, now
 from tests.conftest import Database
 from tests.factories import World
-from tests.ledger_history import Books, made
-from tests.ledger_sql import Line, figures, post, refused
+from tests.ledger_history import Books, create_books
+from tests.ledger_sql import Leg, expect_refusal, post, transaction_values
 
 MAX = 2**63 - 1
-Lines = Callable[[Books], list[Line]]
+Lines = Callable[[Books], list[Leg]]
 Columns = Callable[[Books], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 async def books(shared: World, shared_database: Database) -> Books:
-    """Return books that no test here changes."""
-    return await made(shared, shared_database)
+    """Return books that no test in this file changes."""
+    return await create_books(shared, shared_database)
 
 
-async def unchanged(books: Books, before: dict[str, Any]) -> None:
-    """Assert that no row is different, and that the ledger keeps every promise."""
+async def assert_unchanged(books: Books, before: dict[str, Any]) -> None:
+    """Assert that no row has changed and that the audit finds no violation."""
     assert await books.world.fingerprint() == before
-    await books.world.audit_is_clean()
+    await books.world.assert_clean_ledger()
 
 
-def _moved(books: Books, amount: int) -> list[Line]:
+def _moved(books: Books, amount: int) -> list[Leg]:
     return sorted([books.line("webpack", -amount), books.line("babel", amount)])
 
 
 @dataclass(frozen=True)
 class Case:
-    """Something that ledger_post is asked for, and what refuses it."""
+    """Arguments of ledger_post, and the constraint that refuses them."""
 
     by: str
     lines: Lines = field(default=lambda b: _moved(b, 100))
@@ -80,7 +80,7 @@ REFUSED = {
         "NumericValueOutOfRange",
         lambda b: sorted([b.line("xdamman", MAX), b.line("gone", MAX)]),
     ),
-    "legs out of the order of locking": Case("ledger_leg_order", lambda b: _moved(b, 100)[::-1]),
+    "legs not sorted by account": Case("ledger_leg_order", lambda b: _moved(b, 100)[::-1]),
     "an unknown kind of account": Case(
         "ck_ledger_account_kind_known",
         lambda b: sorted([b.line("webpack", -1), b.line("babel", 1, kind="POCKET")]),
@@ -91,9 +91,9 @@ REFUSED = {
     ),
     "an unknown owner": Case(
         "fk_ledger_account_owner_id",
-        lambda b: sorted([b.line("webpack", -1), Line(b.ids["opensource"], new_id(), "USD", "BALANCE", 1)]),
+        lambda b: sorted([b.line("webpack", -1), Leg(b.ids["opensource"], new_id(), "USD", "BALANCE", 1)]),
     ),
-    "a second emission of one order": Case(
+    "a second payment of one order": Case(
         "uq_transaction_order_kind", columns=lambda b: {"order_id": b.ids["transfer"]}
     ),
     "an unknown order": Case("fk_transaction_order_id", columns=lambda _: {"order_id": new_id()}),
@@ -109,13 +109,13 @@ REFUSED = {
         "ck_transaction_to_collective_amount", columns=lambda _: {"host_fee": 5}
     ),
     "a rate of zero": Case("ck_transaction_fx_rate_positive", columns=lambda _: {"fx_rate": 0}),
-    "a refund that is called something else": Case(
+    "a refund of another kind": Case(
         "ck_transaction_refund_kind",
         amount=-100,
         columns=lambda b: {"refund_of_id": b.ids["transferred"], "order_id": b.ids["transfer"]},
     ),
     "a refund of nothing": Case("ck_transaction_refund_kind", columns=lambda _: {"kind": "REFUND"}),
-    "a refund beyond the whole": Case(
+    "a refund beyond the original": Case(
         "ck_refund_total_at_most_the_original",
         amount=-101,
         columns=lambda b: {
@@ -129,8 +129,8 @@ REFUSED = {
         amount=-101,
         columns=lambda b: {
             "kind": "REFUND",
-            "refund_of_id": b.ids["given"],
-            "order_id": b.ids["gift"],
+            "refund_of_id": b.ids["donated"],
+            "order_id": b.ids["donation"],
         },
     ),
     "a refund that adds money": Case(
@@ -147,7 +147,7 @@ REFUSED = {
         columns=lambda b: {
             "kind": "REFUND",
             "refund_of_id": b.ids["transferred"],
-            "order_id": b.ids["gift"],
+            "order_id": b.ids["donation"],
         },
     ),
     "a refund in another currency": Case(
@@ -170,19 +170,19 @@ ATTEMPTS = [
     (name, role)
     for name, case in REFUSED.items()
     for role in ("app", "owner", "replica")
-    # A session of replication, which only a superuser can have, does not check foreign keys.
+    # A replication session, which only a superuser can open, does not check foreign keys.
     if role != "replica" or not case.by.startswith("fk_")
 ]
 
 
 @pytest.mark.parametrize(("name", "role"), ATTEMPTS)
-async def test_the_writer_refuses(books: Books, name: str, role: str) -> None:
+async def test_ledger_post_refuses(books: Books, name: str, role: str) -> None:
     case, before = REFUSED[name], await books.world.fingerprint()
-    row = figures(case.amount, **case.columns(books))
-    with books.connect(role) as connection, refused(case.by):
+    row = transaction_values(case.amount, **case.columns(books))
+    with books.connect(role) as connection, expect_refusal(case.by):
         post(connection, row, case.lines(books))
 
-    await unchanged(books, before)
+    await assert_unchanged(books, before)
 
 
 async def test_arrays_of_different_lengths_are_refused(books: Books) -> None:
@@ -194,7 +194,7 @@ async def test_arrays_of_different_lengths_are_refused(books: Books) -> None:
             ["{}", [books.ids["opensource"]], [books.ids["webpack"]]],
         )
 
-    await unchanged(books, before)
+    await assert_unchanged(books, before)
 
 
 HOLDS = {
@@ -216,22 +216,22 @@ HOLDS = {
 async def test_a_hold_is_refused(books: Books, name: str) -> None:
     order, amount, by = HOLDS[name]
     before = await books.world.fingerprint()
-    with books.connect("app") as connection, refused(by):
+    with books.connect("app") as connection, expect_refusal(by):
         connection.execute(
             "SELECT ledger_hold(%s, %s, %s, 'USD', %s)",
             [books.ids[order] if order else new_id(), books.ids["opensource"], books.ids["webpack"], amount],
         )
 
-    await unchanged(books, before)
+    await assert_unchanged(books, before)
 
 
-async def test_what_the_writer_allows_continues_each_account(books: Books) -> None:
+async def test_accepted_postings_continue_their_accounts(books: Books) -> None:
     before = await books.world.fingerprint()
     lines = _moved(books, 1000)
     with books.connect("app") as connection:
-        row = figures(1000)
+        row = transaction_values(1000)
         at = post(connection, row, lines)
-        found = connection.execute(
+        rows = connection.execute(
             "SELECT p.seq = a.seq, p.balance_after = a.posted, p.at, a.last_at FROM posting p"
             " JOIN ledger_account a ON a.book_id = p.book_id AND a.id = p.account_id"
             " WHERE transaction_id = %s",
@@ -239,8 +239,8 @@ async def test_what_the_writer_allows_continues_each_account(books: Books) -> No
         ).fetchall()
         connection.rollback()
 
-    assert found == [(True, True, at, at)] * 2
-    await unchanged(books, before)
+    assert rows == [(True, True, at, at)] * 2
+    await assert_unchanged(books, before)
 
 
 async def test_an_imported_time_is_never_before_the_last_posting_of_an_account(
@@ -252,7 +252,7 @@ async def test_an_imported_time_is_never_before_the_last_posting_of_an_account(
             "SELECT last_at FROM ledger_account WHERE owner_id = %s AND kind = 'BALANCE'",
             [books.ids["webpack"]],
         ).fetchone() or (None,)
-        row = figures(100, at=old)
+        row = transaction_values(100, at=old)
         post(
             connection, row, sorted([books.line("webpack", -100), books.line("xdamman", 100)])
         )  # xdamman has no account in this book yet
@@ -270,10 +270,10 @@ async def test_an_imported_time_is_never_before_the_last_posting_of_an_account(
     assert counted == old
     assert recorded is not None
     assert recorded > last
-    await unchanged(books, before)
+    await assert_unchanged(books, before)
 
 
-async def test_a_time_in_the_future_of_an_account_moves_the_next_posting_behind_it(
+async def test_a_posting_is_never_earlier_than_the_last_one_of_its_account(
     books: Books,
 ) -> None:
     before, ahead = await books.world.fingerprint(), now() + timedelta(hours=1)
@@ -282,22 +282,22 @@ async def test_a_time_in_the_future_of_an_account_moves_the_next_posting_behind_
             "UPDATE ledger_account SET last_at = %s WHERE owner_id = %s",
             [ahead, books.ids["webpack"]],
         )
-        at = post(connection, figures(100), _moved(books, 100))
+        at = post(connection, transaction_values(100), _moved(books, 100))
         connection.rollback()
 
     assert at == ahead + timedelta(microseconds=1)
-    await unchanged(books, before)
+    await assert_unchanged(books, before)
 
 
-async def test_a_hold_is_freed_once(books: Books) -> None:
+async def test_a_hold_is_released_once(books: Books) -> None:
     before = await books.world.fingerprint()
     held = b"SELECT held FROM ledger_account WHERE owner_id = %s AND kind = 'BALANCE'"
     with books.connect("app") as connection:
-        found = []
+        balances = []
         for _ in range(2):
             connection.execute("SELECT ledger_release(%s)", [books.ids["approved"]])
-            found.append(connection.execute(held, [books.ids["webpack"]]).fetchone())
+            balances.append(connection.execute(held, [books.ids["webpack"]]).fetchone())
         connection.rollback()
 
-    assert found == [(0,), (0,)]
-    await unchanged(books, before)
+    assert balances == [(0,), (0,)]
+    await assert_unchanged(books, before)

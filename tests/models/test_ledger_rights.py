@@ -1,4 +1,4 @@
-"""What the application's role has no right to, and what is kept from the owner of the tables, too."""
+"""Statements that the application's role, and some that even the owner of the tables, may not execute."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from models.enums import OrderStatus
 from services.database.engine import APP_ROLE
 from tests.conftest import Database
 from tests.factories import World
-from tests.ledger_history import Books, made
-from tests.ledger_sql import refused
+from tests.ledger_history import Books, create_books
+from tests.ledger_sql import expect_refusal
 
 FORBIDDEN = "InsufficientPrivilege"
 APPEND_ONLY = (
@@ -26,25 +26,25 @@ WRITTEN_BY_FUNCTIONS = ("transaction", "posting", "ledger_account", "hold", "ref
 
 @pytest.fixture(scope="module")
 async def books(shared: World, shared_database: Database) -> Books:
-    """Return books that no test here changes, with a row in every table that keeps what it has."""
-    found = await made(shared, shared_database)
+    """Return books that no test in this file changes, with a row in every append-only table."""
+    books = await create_books(shared, shared_database)
     await shared.rate("EUR", "USD", "1.1")
     await shared.platform_fee(100)
-    await found.scene.donate("1.00", idempotencyKey="once")
-    return found
+    await books.scene.donate("1.00", idempotencyKey="once")
+    return books
 
 
 async def refuses(books: Books, role: str, statement: str, *, by: str, **values: Any) -> None:
-    """Assert that the database refuses a statement, and that nothing is different after it."""
+    """Assert that the database refuses a statement and that nothing has changed."""
     before = await books.world.fingerprint()
-    with books.connect(role) as connection, refused(by):
+    with books.connect(role) as connection, expect_refusal(by):
         connection.execute(statement.encode(), values)
 
     assert await books.world.fingerprint() == before
-    await books.world.audit_is_clean()
+    await books.world.assert_clean_ledger()
 
 
-def _a_column(table: str) -> str:
+def _assignment(table: str) -> str:
     return {
         "transaction": "description = 'x'",
         "posting": "amount = amount + 1",
@@ -63,11 +63,11 @@ def _a_column(table: str) -> str:
 @pytest.mark.parametrize("role", ["owner", "replica"])
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("verb", ["UPDATE", "DELETE", "TRUNCATE"])
-async def test_what_is_written_stays_even_against_the_owner(
+async def test_append_only_tables_hold_even_against_the_owner(
     books: Books, verb: str, table: str, role: str
 ) -> None:
     statement = {
-        "UPDATE": f'UPDATE "{table}" SET {_a_column(table)}',
+        "UPDATE": f'UPDATE "{table}" SET {_assignment(table)}',
         "DELETE": f'DELETE FROM "{table}"',
         "TRUNCATE": f'TRUNCATE "{table}" CASCADE',
     }[verb]
@@ -77,7 +77,9 @@ async def test_what_is_written_stays_even_against_the_owner(
 @pytest.mark.parametrize("role", ["owner", "replica"])
 @pytest.mark.parametrize("table", NEVER_DELETED)
 @pytest.mark.parametrize("verb", ["DELETE FROM", "TRUNCATE"])
-async def test_what_the_ledger_names_is_never_deleted(books: Books, verb: str, table: str, role: str) -> None:
+async def test_rows_that_the_ledger_refers_to_are_never_deleted(
+    books: Books, verb: str, table: str, role: str
+) -> None:
     # A cascade may meet the guard of another table first.
     cascade = " CASCADE" if verb == "TRUNCATE" else ""
     await refuses(books, role, f'{verb} "{table}"{cascade}', by="append_only")
@@ -85,17 +87,17 @@ async def test_what_the_ledger_names_is_never_deleted(books: Books, verb: str, t
 
 @pytest.mark.parametrize("table", sorted({*APPEND_ONLY, *NEVER_DELETED}))
 @pytest.mark.parametrize("verb", ["DELETE FROM", "TRUNCATE"])
-async def test_the_application_deletes_nothing(books: Books, verb: str, table: str) -> None:
+async def test_the_application_deletes_no_history(books: Books, verb: str, table: str) -> None:
     await refuses(books, "app", f'{verb} "{table}"', by=FORBIDDEN)
 
 
 @pytest.mark.parametrize("table", sorted({*APPEND_ONLY, *WRITTEN_BY_FUNCTIONS, "currency"}))
-async def test_the_application_updates_none_of_these(books: Books, table: str) -> None:
-    await refuses(books, "app", f'UPDATE "{table}" SET {_a_column(table)}', by=FORBIDDEN)
+async def test_the_application_does_not_update_the_ledger(books: Books, table: str) -> None:
+    await refuses(books, "app", f'UPDATE "{table}" SET {_assignment(table)}', by=FORBIDDEN)
 
 
 @pytest.mark.parametrize("table", [*WRITTEN_BY_FUNCTIONS, "currency"])
-async def test_the_application_inserts_into_none_of_these(books: Books, table: str) -> None:
+async def test_the_application_does_not_insert_into_the_ledger(books: Books, table: str) -> None:
     statement = f'INSERT INTO "{table}" OVERRIDING SYSTEM VALUE SELECT * FROM "{table}" LIMIT 1'
     await refuses(books, "app", statement, by=FORBIDDEN)
 
@@ -126,7 +128,7 @@ async def test_the_application_changes_no_account(books: Books, column: str) -> 
         "import_key",
     ],
 )
-async def test_what_an_order_is_does_not_change(books: Books, column: str) -> None:
+async def test_the_terms_of_an_order_never_change(books: Books, column: str) -> None:
     await refuses(books, "app", f'UPDATE "order" SET {column} = {column}', by=FORBIDDEN)
 
 
@@ -160,16 +162,16 @@ async def test_what_an_order_is_does_not_change(books: Books, column: str) -> No
         "CREATE EVENT TRIGGER t ON ddl_command_start EXECUTE FUNCTION refuse_change()",
     ],
 )
-async def test_the_application_cannot_take_a_guard_away(books: Books, statement: str) -> None:
+async def test_the_application_cannot_remove_a_guard(books: Books, statement: str) -> None:
     await refuses(books, "app", statement, by=FORBIDDEN)
 
 
-async def test_a_temporary_table_does_not_stand_in_for_one_of_the_ledgers(books: Books) -> None:
+async def test_a_temporary_table_cannot_shadow_a_ledger_table(books: Books) -> None:
     before = await books.world.fingerprint()
     with books.connect("app") as connection:
         connection.execute("CREATE TEMP TABLE ledger_account (LIKE public.ledger_account)")
         connection.execute("CREATE TEMP TABLE hold (LIKE public.hold)")
-        with refused("ck_ledger_account_floor"):
+        with expect_refusal("ck_ledger_account_floor"):
             connection.execute(
                 "SELECT ledger_hold(%s, %s, %s, 'USD', 100000)",
                 [books.ids["pending"], books.ids["opensource"], books.ids["webpack"]],
@@ -191,11 +193,11 @@ LEGAL = {
     ("APPROVED", "FAILED"),
     ("PAID", "REFUNDED"),
 }
-PAIRS = [(b, a) for b in OrderStatus for a in OrderStatus if a != b]
+PAIRS = [(before, after) for before in OrderStatus for after in OrderStatus if after != before]
 
 
 @pytest.mark.parametrize("role", ["app", "owner", "replica"])
-async def test_an_order_takes_only_the_ways_that_there_are(books: Books, role: str) -> None:
+async def test_the_status_of_an_order_changes_only_as_allowed(books: Books, role: str) -> None:
     before = await books.world.fingerprint()
     copied = (
         "INSERT INTO \"order\" SELECT (jsonb_populate_record(o, jsonb_build_object('id',"
@@ -203,15 +205,15 @@ async def test_an_order_takes_only_the_ways_that_there_are(books: Books, role: s
     )
     with books.connect(role) as connection:
         allowed = set()
-        for was, becomes in PAIRS:
-            row = connection.execute(copied.encode(), [was, books.ids["pending"]]).fetchone()
+        for from_status, to_status in PAIRS:
+            row = connection.execute(copied.encode(), [from_status, books.ids["pending"]]).fetchone()
             assert row is not None
-            change = [becomes, row[0]]
-            if (was, becomes) in LEGAL:
+            change = [to_status, row[0]]
+            if (from_status, to_status) in LEGAL:
                 connection.execute('UPDATE "order" SET status = %s WHERE id = %s', change)
-                allowed.add((was, becomes))
+                allowed.add((from_status, to_status))
                 continue
-            with refused("order_status_transition"), connection.transaction():
+            with expect_refusal("order_status_transition"), connection.transaction():
                 connection.execute('UPDATE "order" SET status = %s WHERE id = %s', change)
         connection.rollback()
 
@@ -249,7 +251,7 @@ async def test_no_order_has_an_archived_side_or_an_event(
         ({"platform_fee_bps": -1}, "ck_order_platform_fee_bps_range"),
     ],
 )
-async def test_no_order_is_nonsense(books: Books, change: dict[str, Any], by: str) -> None:
+async def test_invalid_orders_are_refused(books: Books, change: dict[str, Any], by: str) -> None:
     ((name, value),) = change.items()
     await refuses(
         books,
@@ -263,7 +265,7 @@ async def test_no_order_is_nonsense(books: Books, change: dict[str, Any], by: st
     )
 
 
-async def test_two_sides_of_an_order_are_two(books: Books) -> None:
+async def test_payer_and_payee_of_an_order_differ(books: Books) -> None:
     await refuses(
         books,
         "app",

@@ -1,4 +1,4 @@
-"""The rules of time and currents hold against plain SQL, as the application's own role."""
+"""The rules for hours and currents, tested with plain SQL as the application's role."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,96 +11,100 @@ from psycopg.types.json import Jsonb
 from models import new_id
 from services.core import public_ids
 from tests.conftest import Database
-from tests.donation_world import done
-from tests.factories import World, money, of
-from tests.hours_world import TimeScene, yesterday
-from tests.ledger_sql import Line, figures, post, refused
+from tests.donation_world import expect_order
+from tests.factories import World, money, ref
+from tests.hours_world import HoursScene, yesterday
+from tests.ledger_sql import Leg, expect_refusal, post, transaction_values
 
-# A copy of a row with other columns; the way past the application to anything that it could write.
+# Copies a row with other columns, to insert what the application itself would never write.
 COPY = "INSERT INTO {table} SELECT (jsonb_populate_record(t, %s::jsonb)).* FROM {table} t WHERE {key} = %s"
 
 
 @dataclass(frozen=True)
 class Economy:
-    """Orders in every state, and a connection of the application's role."""
+    """Orders in several states, and the means to change them in plain SQL."""
 
     world: World
-    scene: TimeScene
+    scene: HoursScene
     database: Database
     ids: dict[str, UUID]
 
-    def refuses(self, by: str, statement: str, *values: Any) -> None:
-        """Assert that a statement is refused by a constraint's name, or the name of the error."""
-        with psycopg.connect(self.database.app_url) as connection, refused(by):
+    def expect_refused(self, by: str, statement: str, *values: Any) -> None:
+        """Assert that a statement is refused; `by` names the constraint or the error."""
+        with psycopg.connect(self.database.app_url) as connection, expect_refusal(by):
             connection.execute(statement.encode(), values)
 
-    def copies(self, by: str, table: str, of_id: str, *, key: str = "id", **columns: Any) -> None:
+    def expect_copy_refused(
+        self, by: str, table: str, of_id: str, *, key: str = "id", **columns: Any
+    ) -> None:
         """Assert that a copy of a row with other columns is refused."""
-        given = Jsonb({name: _plain(value) for name, value in columns.items()})
-        self.refuses(by, COPY.format(table=table, key=key), given, self.ids[of_id])
+        changes = Jsonb({name: _plain(value) for name, value in columns.items()})
+        self.expect_refused(by, COPY.format(table=table, key=key), changes, self.ids[of_id])
 
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-async def _orders(world: World, scene: TimeScene) -> dict[str, UUID]:
+async def _orders(world: World, scene: HoursScene) -> dict[str, UUID]:
     await world.currents(scene.john)
     await world.fund(scene.john.user, "50.00", by=world.admin)
-    offer = await world.do(
+    offer = await world.mutate(
         "createOffer",
         "offer { id }",
         by=scene.mark,
-        business=of(scene.business),
+        business=ref(scene.business),
         item="Tea",
         currentsSharePercent=25,
         monthlyLimit=2,
     )
     offer_id = offer["offer"]["id"]
 
-    async def bought(price: str = "20.00", of_offer: str = offer_id) -> str:
-        given = {"offer": of_offer, "price": money(price), "receipt": "till"}
-        return done(await world.do("redeemOffer", "order { id }", by=scene.john, **given))
+    async def redeem(price: str = "20.00", of_offer: str = offer_id) -> str:
+        arguments = {"offer": of_offer, "price": money(price), "receipt": "till"}
+        return expect_order(await world.mutate("redeemOffer", "order { id }", by=scene.john, **arguments))
 
     orders = {
-        "hours": done(await scene.log(1)),
-        "later": done(await scene.log(1, start=yesterday(12))),
-        "redemption": await bought(),
-        "approved": await bought(),
-        "cash_out": done(await world.do("cashOut", "order { id }", by=scene.john, amount=money("10.00"))),
+        "hours": expect_order(await scene.log(1)),
+        "later": expect_order(await scene.log(1, start=yesterday(12))),
+        "redemption": await redeem(),
+        "approved": await redeem(),
+        "cash_out": expect_order(
+            await world.mutate("cashOut", "order { id }", by=scene.john, amount=money("10.00"))
+        ),
     }
-    done(await world.do("approveOrder", "order { id }", by=scene.mark, id=orders["approved"]))
-    found = {name: public_ids.decode("Order", order_id, path=[]) for name, order_id in orders.items()}
-    return found | {"offer": public_ids.decode("Offer", offer_id, path=[])}
+    expect_order(await world.mutate("approveOrder", "order { id }", by=scene.mark, id=orders["approved"]))
+    ids = {name: public_ids.decode("Order", order_id, field="id") for name, order_id in orders.items()}
+    return ids | {"offer": public_ids.decode("Offer", offer_id, field="id")}
 
 
 @pytest.fixture(scope="module")
 async def economy(shared: World, shared_database: Database) -> Economy:
     world = shared
-    scene = await TimeScene.create(world)
-    found = await _orders(world, scene)
+    scene = await HoursScene.create(world)
+    ids = await _orders(world, scene)
     await world.host("newcomers")
     await world.person("kim", claimed=False)
-    made = await world.do(
+    created = await world.mutate(
         "createEvent",
         "event { slug }",
         by=scene.chris,
-        parent=of(scene.nonprofit),
+        parent=ref(scene.nonprofit),
         name="Full",
         capacity=1,
         startsAt="2030-01-01T10:00Z",
         endsAt="2030-01-01T11:00Z",
     )
-    await world.do("registerForEvent", by=scene.john, event=made["event"])
-    for slug in ("newcomers", "kim", "john", "mark", "greatdeeds", "consciousbiz", made["event"]["slug"]):
-        name = "event" if slug == made["event"]["slug"] else slug
-        found[name] = await world.scalar("SELECT id FROM collective WHERE slug = :slug", slug=slug)
-    found["attendee"] = await world.scalar("SELECT id FROM member WHERE role = 'ATTENDEE'")
-    return Economy(world, scene, shared_database, found)
+    await world.mutate("registerForEvent", by=scene.john, event=created["event"])
+    for slug in ("newcomers", "kim", "john", "mark", "greatdeeds", "consciousbiz", created["event"]["slug"]):
+        name = "event" if slug == created["event"]["slug"] else slug
+        ids[name] = await world.scalar("SELECT id FROM collective WHERE slug = :slug", slug=slug)
+    ids["attendee"] = await world.scalar("SELECT id FROM member WHERE role = 'ATTENDEE'")
+    return Economy(world, scene, shared_database, ids)
 
 
 def test_hours_of_one_volunteer_do_not_overlap(economy: Economy) -> None:
-    economy.copies("ex_order_hours_overlap", '"order"', "hours", id=new_id())
+    economy.expect_copy_refused("ex_order_hours_overlap", '"order"', "hours", id=new_id())
 
 
 @pytest.mark.parametrize(
@@ -119,14 +123,16 @@ def test_hours_of_one_volunteer_do_not_overlap(economy: Economy) -> None:
     ],
     ids=str,
 )
-def test_an_order_of_time_is_sound(economy: Economy, of_order: str, columns: dict[str, Any], by: str) -> None:
-    given = {name: economy.ids.get(str(value), value) for name, value in columns.items()}
-    economy.copies(by, '"order"', of_order, **{"id": new_id(), **given})
+def test_invalid_orders_are_refused(
+    economy: Economy, of_order: str, columns: dict[str, Any], by: str
+) -> None:
+    changes = {name: economy.ids.get(str(value), value) for name, value in columns.items()}
+    economy.expect_copy_refused(by, '"order"', of_order, **{"id": new_id(), **changes})
 
 
 @pytest.mark.parametrize("order", ["hours", "redemption", "cash_out"])
-def test_nobody_approves_what_they_made_for_themselves(economy: Economy, order: str) -> None:
-    economy.refuses(
+def test_nobody_approves_an_order_for_themselves(economy: Economy, order: str) -> None:
+    economy.expect_refused(
         "approved_by_another",
         "INSERT INTO order_action (id, order_id, type, actor_id, to_status)"
         " VALUES (gen_random_uuid(), %s, 'APPROVE', %s, 'APPROVED')",
@@ -137,7 +143,7 @@ def test_nobody_approves_what_they_made_for_themselves(economy: Economy, order: 
 
 @pytest.mark.parametrize("order", ["approved", "cash_out"])
 def test_nobody_pays_themselves(economy: Economy, order: str) -> None:
-    economy.refuses(
+    economy.expect_refused(
         "approved_by_another",
         "INSERT INTO order_action (id, order_id, type, actor_id, to_status)"
         " VALUES (gen_random_uuid(), %s, 'PAY', %s, 'PAID')",
@@ -150,12 +156,12 @@ def test_nobody_issues_without_approval(economy: Economy) -> None:
     platform, issuer = economy.world.platform.id, economy.ids["newcomers"]
     lines = sorted(
         [
-            Line(platform, issuer, "CUR", "ISSUANCE", -1000),
-            Line(platform, economy.ids["john"], "CUR", "BALANCE", 1000),
+            Leg(platform, issuer, "CUR", "ISSUANCE", -1000),
+            Leg(platform, economy.ids["john"], "CUR", "BALANCE", 1000),
         ]
     )
-    row = figures(1000, kind="HOURS", currency="CUR", host_currency="CUR")
-    with psycopg.connect(economy.database.app_url) as connection, refused("issuer_approved"):
+    row = transaction_values(1000, kind="HOURS", currency="CUR", host_currency="CUR")
+    with psycopg.connect(economy.database.app_url) as connection, expect_refusal("issuer_approved"):
         post(connection, row, lines)
 
 
@@ -171,16 +177,16 @@ def test_nobody_issues_without_approval(economy: Economy) -> None:
 )
 def test_a_redemption_pays_no_more_than_its_share(economy: Economy, change: str, by: str) -> None:
     statement = f"UPDATE redemption SET {change} WHERE order_id = %s"
-    economy.refuses(by, statement, economy.ids["redemption"])
+    economy.expect_refused(by, statement, economy.ids["redemption"])
 
 
-def test_the_month_of_an_offer_is_full(economy: Economy) -> None:
+def test_an_offer_has_a_monthly_limit(economy: Economy) -> None:
     order_id = new_id()
     insert = COPY.format(table='"order"', key="id")
-    given = Jsonb({"id": str(order_id)})
+    changes = Jsonb({"id": str(order_id)})
     with psycopg.connect(economy.database.app_url) as connection:
-        connection.execute(insert.encode(), [given, economy.ids["redemption"]])
-        with refused("redemption_monthly_limit"):
+        connection.execute(insert.encode(), [changes, economy.ids["redemption"]])
+        with expect_refusal("redemption_monthly_limit"):
             connection.execute(
                 COPY.format(table="redemption", key="order_id").encode(),
                 [Jsonb({"order_id": str(order_id)}), economy.ids["redemption"]],
@@ -188,31 +194,33 @@ def test_the_month_of_an_offer_is_full(economy: Economy) -> None:
         connection.rollback()
 
 
-def test_an_event_has_no_more_attendees_than_places(economy: Economy) -> None:
-    economy.copies("event_capacity", "member", "attendee", id=new_id(), member_id=economy.ids["mark"])
+def test_an_event_never_exceeds_its_capacity(economy: Economy) -> None:
+    economy.expect_copy_refused(
+        "event_capacity", "member", "attendee", id=new_id(), member_id=economy.ids["mark"]
+    )
 
 
-@pytest.mark.parametrize("after", ["REJECTED", "CANCELLED", "EXPIRED"])
-def test_an_approved_redemption_is_paid(economy: Economy, after: str) -> None:
-    statement = f"UPDATE \"order\" SET status = '{after}' WHERE id = %s"
-    economy.refuses("order_status_transition", statement, economy.ids["approved"])
+@pytest.mark.parametrize("to_status", ["REJECTED", "CANCELLED", "EXPIRED"])
+def test_an_approved_redemption_can_only_be_paid(economy: Economy, to_status: str) -> None:
+    statement = f"UPDATE \"order\" SET status = '{to_status}' WHERE id = %s"
+    economy.expect_refused("order_status_transition", statement, economy.ids["approved"])
 
 
-def test_hours_grow_no_longer(economy: Economy) -> None:
+def test_hours_are_never_extended(economy: Economy) -> None:
     later = "UPDATE \"order\" SET ends_at = ends_at + interval '1 hour' WHERE id = %s"
-    economy.refuses("order_end_moves_back", later, economy.ids["later"])
+    economy.expect_refused("order_end_moves_back", later, economy.ids["later"])
 
 
 @pytest.mark.parametrize("table", ["offer", "receipt", "redemption", "attendance", "issuance_cap"])
-def test_nothing_of_the_economy_is_deleted(economy: Economy, table: str) -> None:
-    economy.refuses("InsufficientPrivilege", f"DELETE FROM {table}")
+def test_the_application_deletes_no_history(economy: Economy, table: str) -> None:
+    economy.expect_refused("InsufficientPrivilege", f"DELETE FROM {table}")
 
 
 def test_a_cap_is_never_changed(economy: Economy) -> None:
-    economy.refuses("InsufficientPrivilege", "UPDATE issuance_cap SET amount_minor = NULL")
+    economy.expect_refused("InsufficientPrivilege", "UPDATE issuance_cap SET amount_minor = NULL")
 
 
-async def test_nothing_of_that_was_stored(economy: Economy) -> None:
+async def test_the_refused_rows_were_not_stored(economy: Economy) -> None:
     assert await economy.world.scalar("SELECT count(*) FROM redemption") == 2
     assert await economy.world.scalar("SELECT count(*) FROM member WHERE role = 'ATTENDEE'") == 1
-    await economy.world.audit_is_clean()
+    await economy.world.assert_clean_ledger()

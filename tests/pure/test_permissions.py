@@ -1,4 +1,4 @@
-"""The table of permissions: whole, and shown as it is."""
+"""The permission rules are complete, and their documentation is current."""
 
 from pathlib import Path
 
@@ -7,14 +7,14 @@ from models.enums import CollectiveType, MemberRole, Scope
 from schema.build import schema
 from services.access import permission_matrix
 from services.access.actor import Actor
-from services.access.permissions import RULES, Action, Subject, permits
+from services.access.permissions import RULES, Action, Subject, is_permitted
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
 OPEN_TO_ALL = {"signUp", "verifyEmail", "signIn", "requestPasswordReset", "resetPassword"}
 EACH_AS = {"approveOrders": "approveOrder"}
-"""Mutations over many, each judged as by the mutation over one."""
+"""Bulk mutations, which are checked as the mutation of a single order."""
 READS = {Action.READ_HOURS, Action.READ_LIABILITY}
-"""What only some may read, as a whole."""
+"""Actions that read restricted reports."""
 
 
 def mutation_fields() -> set[str]:
@@ -27,9 +27,9 @@ def covered() -> set[str]:
     return {action.partition(" of ")[0] for action in Action if action not in READS}
 
 
-def test_the_committed_page_shows_the_rules() -> None:
-    assert PAGE.read_text() == permission_matrix.rendered(), (
-        "write it again: python -m services.permission_matrix > docs/permissions.md"
+def test_the_committed_page_is_current() -> None:
+    assert PAGE.read_text() == permission_matrix.render_markdown(), (
+        "regenerate it: python -m services.access.permission_matrix > docs/permissions.md"
     )
 
 
@@ -43,7 +43,7 @@ def test_every_action_belongs_to_a_mutation() -> None:
     assert covered() - mutation_fields() - {Action.SET_HOST_FEE.value} == set()
 
 
-def test_every_action_has_a_rule_with_words_and_a_scope_that_is_not_reading() -> None:
+def test_every_action_has_documented_rules_and_only_reads_have_the_read_scope() -> None:
     assert set(RULES) == set(Action)
     for action, (scope, rules) in RULES.items():
         assert rules, action
@@ -51,10 +51,10 @@ def test_every_action_has_a_rule_with_words_and_a_scope_that_is_not_reading() ->
         assert (scope is Scope.READ) == (action in READS | {Action.SIGN_OUT})
 
 
-def test_anonymous_may_do_nothing_and_nobody_without_the_scope() -> None:
+def test_anonymous_viewers_and_tokens_without_the_scope_are_denied() -> None:
     for action, (scope, _) in RULES.items():
         for who, (actor, subject) in permission_matrix.VIEWERS.items():
-            allowed = permits(actor, action, subject)
+            allowed = is_permitted(actor, action, subject)
             assert not (allowed and who == "anonymous"), action
             for token_scope in Scope:
                 limited = Actor(
@@ -63,10 +63,10 @@ def test_anonymous_may_do_nothing_and_nobody_without_the_scope() -> None:
                     platform_id=actor.platform_id,
                     scopes=frozenset({token_scope}),
                 )
-                assert permits(limited, action, subject) == (allowed and token_scope is scope)
+                assert is_permitted(limited, action, subject) == (allowed and token_scope is scope)
 
 
-def test_an_admin_of_the_parent_is_an_admin_of_its_event_and_not_the_other_way_round() -> None:
+def test_an_admin_of_the_parent_is_an_admin_of_its_event_but_not_vice_versa() -> None:
     user = Collective(slug="ada", type=CollectiveType.USER, name="Ada", currency="USD")
     parent = Collective(slug="club", type=CollectiveType.COMMUNITY, name="Club", currency="USD")
     event = Collective(
@@ -75,6 +75,6 @@ def test_an_admin_of_the_parent_is_an_admin_of_its_event_and_not_the_other_way_r
     of_parent = Actor(user=user, roles={parent.id: frozenset({MemberRole.ADMIN})})
     of_event = Actor(user=user, roles={event.id: frozenset({MemberRole.ADMIN})})
     change = Action.UPDATE_COLLECTIVE
-    assert permits(of_parent, change, Subject(collective=event))
-    assert permits(of_event, change, Subject(collective=event))
-    assert not permits(of_event, change, Subject(collective=parent))
+    assert is_permitted(of_parent, change, Subject(collective=event))
+    assert is_permitted(of_event, change, Subject(collective=event))
+    assert not is_permitted(of_event, change, Subject(collective=parent))

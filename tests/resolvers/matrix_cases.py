@@ -1,4 +1,4 @@
-"""Every mutation with valid input: who may do it, and who may see what it is about.
+"""Every mutation with valid input, its permitted viewers, and the viewers who can see its object.
 
 Written from the design, not computed from the rules.
 """
@@ -29,7 +29,7 @@ VIEWERS = [
     "platform_accountant",
 ]
 SIGNED_IN = " ".join(VIEWERS[1:])
-ORDERED = {
+KEYED_MUTATIONS = {
     "redeemOffer",
     "logHours",
     "cashOut",
@@ -54,7 +54,7 @@ SCOPES = {
     "decideIssuer setIssuanceCap mergeUsers": "APPROVE",
     "signOut": "READ",
 }
-ONCE = {
+ONE_TIME_MUTATIONS = {
     "deactivateOffer",
     "archiveCollective",
     "applyToHost",
@@ -65,18 +65,18 @@ ONCE = {
     "cancelEvent",
     "cancelRegistration",
 }
-"""What cannot be done twice: each viewer gets a database of their own."""
+"""Mutations that work only once, so that each viewer gets its own database."""
 ADMINS = "admin co_admin"
 PLATFORM = "platform_admin platform_accountant"
 # Who sees a pending donation: its maker, admins and accountants of both sides and their hosts, the platform.
-SHOPPERS = f"payee accountant {ADMINS} {PLATFORM}"
-"""Who sees what the payee buys at the shop."""
-CONCERNED = f"creator accountant {ADMINS} payee_admin payer_host_admin payee_host_admin {PLATFORM}"
+SEE_PURCHASE = f"payee accountant {ADMINS} {PLATFORM}"
+"""Viewers of the payee's purchases at the shop."""
+SEE_DONATION = f"creator accountant {ADMINS} payee_admin payer_host_admin payee_host_admin {PLATFORM}"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A mutation with valid input: who succeeds, who may see its object; all others are FORBIDDEN."""
+    """A mutation with valid input; viewers who see its object but are not allowed get FORBIDDEN."""
 
     input: dict[str, Any] | None
     allowed: str
@@ -84,7 +84,7 @@ class Case:
     special: dict[str, str] = field(default_factory=dict)
 
     def expected(self, viewer: str) -> str:
-        """Return the code of the answer, or OK."""
+        """Return the expected error code, or OK."""
         if viewer == "anonymous" or viewer in self.special:
             return self.special.get(viewer, "UNAUTHENTICATED")
         if viewer in self.allowed.split():
@@ -99,12 +99,12 @@ SHOP = {"slug": "shop"}
 TEN = money("10.00")
 SOON = (now() + timedelta(hours=12)).isoformat()
 
-WORKERS = f"payee payer_host_admin {PLATFORM}"
-"""Who sees what the payee worked for the payer's host."""
+SEE_HOURS = f"payee payer_host_admin {PLATFORM}"
+"""Viewers of the hours that the payee logged at the payer's host."""
 
 
-def worked(days: int) -> dict[str, Any]:
-    """Return hours of some days ago for the payer's host, as logHours takes them."""
+def hours_input(days: int) -> dict[str, Any]:
+    """Return a logHours input for an hour at the payer's host some days ago."""
     begun = now().replace(hour=8, minute=0) - timedelta(days=days)
     ended = begun + timedelta(hours=1)
     return {"nonprofit": {"slug": "payer-host"}, "startsAt": begun.isoformat(), "endsAt": ended.isoformat()}
@@ -177,22 +177,22 @@ CASES: dict[str, Case] = {
     "submitExpense to a user": Case({"from": GIVER, "to": {"slug": "payee"}, "amount": TEN},
         f"{ADMINS} payee"),
     "transferFunds": Case({"from": GIVER, "to": GETTER, "amount": TEN}, ADMINS),
-    "approveOrder of a pending donation": Case({"id": "<donation>"}, "payee_host_admin", CONCERNED),
+    "approveOrder of a pending donation": Case({"id": "<donation>"}, "payee_host_admin", SEE_DONATION),
     "approveOrder of a pending expense": Case({"id": "<expense>"}, ADMINS),
     "approveOrder of an expense that the admin made": Case({"id": "<own_expense>"}, "co_admin",
         special={"admin": "SELF_APPROVAL"}),
     "approveOrder of an expense that pays the admin": Case({"id": "<to_admin>"}, "",
         special={"admin": "SELF_APPROVAL", "co_admin": "SELF_APPROVAL"}),
-    "approveOrders of a pending donation": Case({"ids": ["<donation>"]}, "payee_host_admin", CONCERNED),
+    "approveOrders of a pending donation": Case({"ids": ["<donation>"]}, "payee_host_admin", SEE_DONATION),
     "approveOrders of a pending expense": Case({"ids": ["<expense>"]}, ADMINS),
     "rejectOrder of a pending donation": Case({"id": "<donation>", "reason": "x"}, "payee_host_admin",
-        CONCERNED),
+        SEE_DONATION),
     "rejectOrder of a pending expense": Case({"id": "<expense>", "reason": "x"},
         f"{ADMINS} payer_host_admin"),
     "rejectOrder of an approved expense": Case({"id": "<approved>", "reason": "x"},
         f"{ADMINS} payer_host_admin"),
     "payOrder of an approved expense": Case({"id": "<approved>"}, "payer_host_admin"),
-    "cancelOrder of a pending donation": Case({"id": "<donation>"}, f"{ADMINS} creator", CONCERNED),
+    "cancelOrder of a pending donation": Case({"id": "<donation>"}, f"{ADMINS} creator", SEE_DONATION),
     "cancelOrder of a pending expense": Case({"id": "<expense>"}, "payee_admin creator"),
     "cancelOrder of an approved expense": Case({"id": "<approved>"}, "payee_admin creator"),
     "refundOrder of a paid donation": Case({"id": "<paid_donation>"}, "payee_host_admin"),
@@ -204,22 +204,23 @@ CASES: dict[str, Case] = {
     "deactivateOffer": Case({"id": "<offer>"}, f"{ADMINS} platform_admin"),
     "featureOffer": Case({"id": "<offer>", "isFeatured": True}, "platform_admin"),
     "redeemOffer": Case({"offer": "<offer>", "price": TEN, "receipt": "x"}, SIGNED_IN),
-    "approveOrder of a pending redemption": Case({"id": "<redemption>"}, ADMINS, SHOPPERS),
+    "approveOrder of a pending redemption": Case({"id": "<redemption>"}, ADMINS, SEE_PURCHASE),
     "approveOrder of the admin's own redemption": Case({"id": "<own_redemption>"}, "co_admin",
         f"accountant {ADMINS} {PLATFORM}", special={"admin": "SELF_APPROVAL"}),
-    "rejectOrder of a pending redemption": Case({"id": "<redemption>", "reason": "x"}, ADMINS, SHOPPERS),
-    "payOrder of an approved redemption": Case({"id": "<approved_redemption>"}, "platform_admin", SHOPPERS),
-    "cancelOrder of a pending redemption": Case({"id": "<redemption>"}, "payee", SHOPPERS),
-    "logHours": Case(worked(5), SIGNED_IN),
-    "logHours for a user": Case({**worked(6), "volunteer": {"slug": "payee"}}, "payee payer_host_admin"),
-    "approveOrder of pending hours": Case({"id": "<hours>"}, "payer_host_admin", WORKERS,
+    "rejectOrder of a pending redemption": Case({"id": "<redemption>", "reason": "x"}, ADMINS, SEE_PURCHASE),
+    "payOrder of an approved redemption": Case({"id": "<approved_redemption>"}, "platform_admin",
+        SEE_PURCHASE),
+    "cancelOrder of a pending redemption": Case({"id": "<redemption>"}, "payee", SEE_PURCHASE),
+    "logHours": Case(hours_input(5), SIGNED_IN),
+    "logHours for a user": Case({**hours_input(6), "volunteer": {"slug": "payee"}}, "payee payer_host_admin"),
+    "approveOrder of pending hours": Case({"id": "<hours>"}, "payer_host_admin", SEE_HOURS,
         special={"payee": "SELF_APPROVAL"}),
-    "approveOrders of pending hours": Case({"ids": ["<hours>"]}, "payer_host_admin", WORKERS,
+    "approveOrders of pending hours": Case({"ids": ["<hours>"]}, "payer_host_admin", SEE_HOURS,
         special={"payee": "SELF_APPROVAL"}),
     "approveOrder of the admin's own hours": Case({"id": "<own_hours>"}, "", f"payer_host_admin {PLATFORM}",
         special={"payer_host_admin": "SELF_APPROVAL"}),
-    "rejectOrder of pending hours": Case({"id": "<hours>", "reason": "x"}, "payer_host_admin", WORKERS),
-    "cancelOrder of pending hours": Case({"id": "<hours>"}, "payee", WORKERS),
+    "rejectOrder of pending hours": Case({"id": "<hours>", "reason": "x"}, "payer_host_admin", SEE_HOURS),
+    "cancelOrder of pending hours": Case({"id": "<hours>"}, "payee", SEE_HOURS),
     "cashOut": Case({"amount": money("1.00")}, "payee",
         special=dict.fromkeys(set(VIEWERS) - {"anonymous", "payee"}, "INSUFFICIENT_FUNDS")),
     "approveOrder of a pending cash-out": Case({"id": "<cash_out>"}, "platform_admin", f"payee {PLATFORM}",

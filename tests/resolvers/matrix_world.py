@@ -1,4 +1,4 @@
-"""The world that the permission matrix is walked in: people of every kind, objects in every state."""
+"""A world for the permission matrix: every kind of viewer, and objects in every status."""
 
 from datetime import timedelta
 from typing import Any
@@ -7,13 +7,13 @@ from sqlalchemy import text
 
 from models import HostApplication, Invitation, Token, now
 from models.enums import CollectiveType, MemberRole, TokenKind
-from services.access.actor import token_hash
-from tests.factories import Person, World, of, public_id
-from tests.resolvers.matrix_cases import EVENT, GETTER, GIVER, SHOP, TEN, VIEWERS, WORKDAY, worked
+from services.access.actor import hash_token
+from tests.factories import Person, World, public_id, ref
+from tests.resolvers.matrix_cases import EVENT, GETTER, GIVER, SHOP, TEN, VIEWERS, WORKDAY, hours_input
 
 
-async def populated(world: World) -> tuple[dict[str, Person], dict[str, str]]:
-    """Make the people and the objects."""
+async def populate(world: World) -> tuple[dict[str, Person], dict[str, str]]:
+    """Create the people and the objects."""
     p = {name: await world.person(name.replace("_", "-")) for name in VIEWERS[1:-2]}
     p["platform_admin"], p["platform_accountant"] = world.admin, await world.person("auditor")
     await world.member(world.platform, p["platform_accountant"], MemberRole.ACCOUNTANT)
@@ -23,55 +23,55 @@ async def populated(world: World) -> tuple[dict[str, Person], dict[str, str]]:
     await world.community("getter", payee_host, p["payee_admin"])
     ids: dict[str, str] = {}
     free, lonely = [await world.community(slug, None, p["admin"]) for slug in ("free", "lonely")]
-    shop = await world.community("shop", None, p["admin"], type=CollectiveType.BUSINESS)
+    shop = await world.community("shop", None, p["admin"], collective_type=CollectiveType.BUSINESS)
     for row in (giver, free, lonely, shop):
         for name in ("follower", "backer", "member", "accountant", "co_admin"):
             role = MemberRole.ADMIN if name == "co_admin" else MemberRole(name.upper())
             ids.setdefault(name, public_id("Member", (await world.member(row, p[name], role)).id))
     await world.fund(giver, "1000.00", by=p["payer_host_admin"])
-    await requests(world, p, ids)
-    await orders(world, p, ids)
-    await redemptions(world, p, ids)
-    made = await world.do(
+    await create_requests(world, p, ids)
+    await create_orders(world, p, ids)
+    await create_redemptions(world, p, ids)
+    payload = await world.mutate(
         "createEvent",
         "event { id }",
         by=p["co_admin"],
-        parent=of(giver),
+        parent=ref(giver),
         name="Private",
         isPublic=False,
         startsAt="2030-01-01T10:00Z",
         endsAt="2030-01-01T11:00Z",
     )
-    event = {"id": made["event"]["id"]}
-    await world.do("updateCollective", by=p["co_admin"], collective=event, slug=EVENT["slug"])
-    await workday(world, p)
-    await hours_and_cash_outs(world, p, ids)
+    event = {"id": payload["event"]["id"]}
+    await world.mutate("updateCollective", by=p["co_admin"], collective=event, slug=EVENT["slug"])
+    await create_workday(world, p)
+    await create_hours_and_cash_outs(world, p, ids)
     return p, ids
 
 
-async def hours_and_cash_outs(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
-    """Let the payee and an admin log hours, and the payee ask for money."""
+async def create_hours_and_cash_outs(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
+    """Log hours of the payee and of an admin, and request cash-outs of the payee."""
 
-    async def made(mutation: str, by: str, **given: Any) -> str:
-        done = await world.do(mutation, "order { id }", by=p[by], **given)
-        assert done["errors"] == [], done
-        return str(done["order"]["id"])
+    async def made(mutation: str, by: str, **arguments: Any) -> str:
+        payload = await world.mutate(mutation, "order { id }", by=p[by], **arguments)
+        assert payload["errors"] == [], payload
+        return str(payload["order"]["id"])
 
-    ids["hours"] = await made("logHours", "payee", **worked(4))
-    ids["own_hours"] = await made("logHours", "payer_host_admin", **worked(4))
+    ids["hours"] = await made("logHours", "payee", **hours_input(4))
+    ids["own_hours"] = await made("logHours", "payer_host_admin", **hours_input(4))
     await world.fund(p["payee"].user, "100.00", by=p["platform_admin"])
     ids["cash_out"] = await made("cashOut", "payee", amount=TEN)
     ids["approved_cash_out"] = await made("cashOut", "payee", amount=TEN)
     await made("approveOrder", "platform_admin", id=ids["approved_cash_out"])
 
 
-async def workday(world: World, p: dict[str, Person]) -> None:
-    """Make an event of a nonprofit that issues currents: one is registered, one was checked in."""
+async def create_workday(world: World, p: dict[str, Person]) -> None:
+    """Create an event of an issuing nonprofit with a registered and a checked-in user."""
     async with world.sessions() as session, session.begin():
         approved = "UPDATE collective SET issuer_approved_at = now() WHERE slug = 'payer-host'"
         await session.execute(text(approved))
     host_admin, begun = p["payer_host_admin"], now() - timedelta(hours=1)
-    made = await world.do(
+    payload = await world.mutate(
         "createEvent",
         "event { id }",
         by=host_admin,
@@ -80,14 +80,14 @@ async def workday(world: World, p: dict[str, Person]) -> None:
         startsAt=begun.isoformat(),
         endsAt=(begun + timedelta(days=2)).isoformat(),
     )
-    event = {"id": made["event"]["id"]}
-    await world.do("updateCollective", by=host_admin, collective=event, slug=WORKDAY["slug"])
-    assert (await world.do("registerForEvent", by=p["backer"], event=event))["errors"] == []
-    done = await world.do("checkIn", by=host_admin, event=event, user=of(p["member"]))
-    assert done["errors"] == []
+    event = {"id": payload["event"]["id"]}
+    await world.mutate("updateCollective", by=host_admin, collective=event, slug=WORKDAY["slug"])
+    assert (await world.mutate("registerForEvent", by=p["backer"], event=event))["errors"] == []
+    result = await world.mutate("checkIn", by=host_admin, event=event, user=ref(p["member"]))
+    assert result["errors"] == []
 
 
-async def requests(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
+async def create_requests(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
     async def row_id(slug: str) -> Any:
         return await world.scalar("SELECT id FROM collective WHERE slug = :slug", slug=slug)
 
@@ -105,7 +105,7 @@ async def requests(world: World, p: dict[str, Person], ids: dict[str, str]) -> N
     token = Token(
         user_id=p["member"].user.id,
         kind=TokenKind.ACCESS,
-        token_hash=token_hash("members-own"),
+        token_hash=hash_token("members-own"),
         name="x",
         scopes=["READ"],
         expires_at=now() + timedelta(days=1),
@@ -117,13 +117,13 @@ async def requests(world: World, p: dict[str, Person], ids: dict[str, str]) -> N
         await world.add(row)
 
 
-async def orders(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
-    """Make orders in every state; `creator` was ADMIN of both sides when it made some of them."""
+async def create_orders(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
+    """Create orders in every status; `creator` was ADMIN of both sides while creating some."""
 
-    async def made(mutation: str, by: str, **given: Any) -> str:
-        done = await world.do(mutation, "order { id }", by=p[by], **given)
-        assert done["errors"] == [], done
-        return str(done["order"]["id"])
+    async def made(mutation: str, by: str, **arguments: Any) -> str:
+        payload = await world.mutate(mutation, "order { id }", by=p[by], **arguments)
+        assert payload["errors"] == [], payload
+        return str(payload["order"]["id"])
 
     sides: dict[str, Any] = {"from": GIVER, "to": GETTER, "amount": TEN}
     to_admin = {**sides, "to": {"slug": "admin"}}
@@ -153,21 +153,21 @@ async def orders(world: World, p: dict[str, Person], ids: dict[str, str]) -> Non
     ids["funds"] = await made("addFunds", "payer_host_admin", to=GIVER, amount=TEN)
 
 
-async def redemptions(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
-    """Make an offer, and redemptions of it in every state; everybody has currents, the platform dollars."""
+async def create_redemptions(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
+    """Create an offer with redemptions in every status; all viewers have currents, the platform dollars."""
     await world.currents(*p.values())
     await world.fund(world.platform, "100.00", by=p["platform_admin"])
-    made = await world.do(
+    payload = await world.mutate(
         "createOffer", "offer { id }", by=p["admin"], business=SHOP, item="Tea", currentsSharePercent=50
     )
-    ids["offer"] = made["offer"]["id"]
+    ids["offer"] = payload["offer"]["id"]
 
     async def redeemed(by: str) -> str:
-        done = await world.do(
+        result = await world.mutate(
             "redeemOffer", "order { id }", by=p[by], offer=ids["offer"], price=TEN, receipt="x"
         )
-        return str(done["order"]["id"])
+        return str(result["order"]["id"])
 
     ids["redemption"], ids["own_redemption"] = await redeemed("payee"), await redeemed("admin")
     ids["approved_redemption"] = await redeemed("payee")
-    await world.do("approveOrder", by=p["admin"], id=ids["approved_redemption"])
+    await world.mutate("approveOrder", by=p["admin"], id=ids["approved_redemption"])

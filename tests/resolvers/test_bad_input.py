@@ -1,4 +1,4 @@
-"""What cannot be is refused with a code and the field's name, and nothing is stored."""
+"""Invalid input is refused with a code and the field's name, and nothing is stored."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.bad_input_world import LARGEST, MONEY, Stage, made
+from tests.bad_input_world import LARGEST_USD, MONEY_MUTATIONS, BadInputScene, create_bad_input_scene
 from tests.factories import World, money, public_id
 
 # Always the same: workers that share the tests must name them alike.
@@ -19,21 +19,21 @@ TOO_LARGE = "92233720368547758.08"
 
 
 @pytest.fixture(scope="module")
-async def stage(shared: World) -> Stage:
-    return await made(shared)
+async def scene(shared: World) -> BadInputScene:
+    return await create_bad_input_scene(shared)
 
 
-@pytest.mark.parametrize("mutation", MONEY)
-async def test_the_input_that_these_tests_change_is_good_and_a_dry_run_stores_nothing(
-    stage: Stage, mutation: str
+@pytest.mark.parametrize("mutation", MONEY_MUTATIONS)
+async def test_the_unchanged_inputs_are_valid_and_a_dry_run_stores_nothing(
+    scene: BadInputScene, mutation: str
 ) -> None:
     fields = "results { errors { code } }" if mutation == "approveOrders" else "order { id status }"
-    payload = await stage.world.do(
-        mutation, fields, by=stage.by(mutation), **stage.given[mutation], dryRun=True
+    payload = await scene.world.mutate(
+        mutation, fields, by=scene.by(mutation), **scene.inputs[mutation], dryRun=True
     )
     assert payload["errors"] == []
     assert all(result["errors"] == [] for result in payload.get("results", []))
-    assert not await stage.changed()
+    assert not await scene.has_changed()
 
 
 AMOUNTS = {
@@ -84,17 +84,21 @@ NOT_NUMBERS: tuple[Any, ...] = (
 
 @pytest.mark.parametrize("value", NUMBERS, ids=lambda v: repr(v)[:25])
 @pytest.mark.parametrize("mutation", AMOUNTS)
-async def test_an_amount_that_cannot_be_names_its_value(stage: Stage, mutation: str, value: Any) -> None:
+async def test_an_invalid_amount_is_an_error_of_its_value_field(
+    scene: BadInputScene, mutation: str, value: Any
+) -> None:
     name = AMOUNTS[mutation]
     if name != "amount" and str(value) in {"0", "-0"}:
         pytest.skip("a fee may be zero")
-    error = await stage.refused(mutation, {name: {"value": value, "currency": "USD"}})
+    error = await scene.expect_problem(mutation, {name: {"value": value, "currency": "USD"}})
     assert (error["code"], error["path"]) == ("INVALID_INPUT", ["input", name, "value"])
 
 
 @pytest.mark.parametrize("value", NOT_NUMBERS, ids=lambda v: ascii(v)[:25])
-async def test_what_is_no_number_is_refused_before_anything_runs(stage: Stage, value: Any) -> None:
-    error = await stage.refused("donate", {"amount": {"value": value, "currency": "USD"}})
+async def test_an_amount_that_is_not_a_number_is_refused_before_anything_runs(
+    scene: BadInputScene, value: Any
+) -> None:
+    error = await scene.expect_problem("donate", {"amount": {"value": value, "currency": "USD"}})
     assert error["top"]
     assert error["code"] == "INVALID_INPUT"
     assert "$i" in error["message"] or error["path"] == ["input", "amount", "value"]
@@ -102,20 +106,20 @@ async def test_what_is_no_number_is_refused_before_anything_runs(stage: Stage, v
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "NaN", "sNaN", "Infinity", "1e400", "1e-400"])
-async def test_a_rate_that_cannot_be_is_refused(stage: Stage, rate: str) -> None:
-    error = await stage.refused("setFxRate", {"rate": rate})
+async def test_an_invalid_rate_is_refused(scene: BadInputScene, rate: str) -> None:
+    error = await scene.expect_problem("setFxRate", {"rate": rate})
     assert (error["code"], error["path"]) == ("INVALID_INPUT", ["input", "rate"])
 
 
-async def test_an_item_names_its_place(stage: Stage) -> None:
+async def test_an_invalid_item_is_named_by_its_index(scene: BadInputScene) -> None:
     items = [{"description": "a", "amount": money("1.00")}, {"description": "b", "amount": money("0")}]
-    error = await stage.refused("submitExpense", {"amount": None, "items": items})
+    error = await scene.expect_problem("submitExpense", {"amount": None, "items": items})
     assert (error["code"], error["path"]) == ("INVALID_INPUT", ["input", "items", "1", "amount", "value"])
 
 
-async def test_items_that_add_up_to_more_than_64_bits_are_refused(stage: Stage) -> None:
-    items = [{"description": "a", "amount": money(LARGEST)}] * 2
-    error = await stage.refused("submitExpense", {"amount": None, "items": items})
+async def test_items_that_add_up_to_more_than_64_bits_are_refused(scene: BadInputScene) -> None:
+    items = [{"description": "a", "amount": money(LARGEST_USD)}] * 2
+    error = await scene.expect_problem("submitExpense", {"amount": None, "items": items})
     assert (error["code"], error["path"]) == ("INVALID_INPUT", ["input", "items"])
 
 
@@ -162,7 +166,7 @@ PARTS: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ("createEvent", {"parent": {"slug": "EVENT"}}, "INVALID_INPUT", ["input", "parent"]),
     ("donate", {"from": {"slug": "donor"}, "paymentMethod": "DEAR"}, "AMOUNT_TOO_SMALL", ["input", "amount"]),
     ("addFunds", {"hostFeeBps": 10_000}, "AMOUNT_TOO_SMALL", ["input", "amount"]),
-    ("donate", {"amount": money(LARGEST)}, "INVALID_INPUT", ["input", "amount"]),
+    ("donate", {"amount": money(LARGEST_USD)}, "INVALID_INPUT", ["input", "amount"]),
     *[
         (
             mutation,
@@ -284,16 +288,16 @@ def _named() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("mutation", "changes", "code", "path"), list(_named()))
-async def test_a_bad_field_is_named(
-    stage: Stage, mutation: str, changes: dict[str, Any], code: str, path: list[str]
+async def test_an_invalid_field_is_named(
+    scene: BadInputScene, mutation: str, changes: dict[str, Any], code: str, path: list[str]
 ) -> None:
     changes = {
-        name: {"slug": stage.ids["event"]} if value == {"slug": "EVENT"} else value
+        name: {"slug": scene.ids["event"]} if value == {"slug": "EVENT"} else value
         for name, value in changes.items()
     }
     if changes.get("paymentMethod") == "DEAR":
-        changes["paymentMethod"] = stage.ids["dear"]
-    error = await stage.refused(mutation, changes)
+        changes["paymentMethod"] = scene.ids["dear"]
+    error = await scene.expect_problem(mutation, changes)
     assert error["code"] == code, error
     place = error.get("path") or ["input", *re.findall(r"at \.(\w+)", error["message"])]
     assert place[: len(path)] == path, error

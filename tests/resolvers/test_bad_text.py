@@ -8,13 +8,13 @@ import pytest
 
 from models import new_id
 from services.core import public_ids
-from tests.bad_input_world import Stage, made
+from tests.bad_input_world import BadInputScene, create_bad_input_scene
 from tests.factories import World, money, public_id
 
 
 @pytest.fixture(scope="module")
-async def stage(shared: World) -> Stage:
-    return await made(shared)
+async def scene(shared: World) -> BadInputScene:
+    return await create_bad_input_scene(shared)
 
 
 TEXTS = {
@@ -60,8 +60,8 @@ BAD_TEXTS = {"NUL": "a\x00b", "surrogate": "a\ud800b", "100 KB": "a" * 100_000}
 
 @pytest.mark.parametrize("bad", BAD_TEXTS)
 @pytest.mark.parametrize(("mutation", "name"), [(m, n) for m, names in TEXTS.items() for n in names])
-async def test_a_text_that_cannot_be_kept_is_refused(
-    stage: Stage, mutation: str, name: str, bad: str
+async def test_an_unstorable_text_is_refused(
+    scene: BadInputScene, mutation: str, name: str, bad: str
 ) -> None:
     text = BAD_TEXTS[bad]
     changes: dict[str, Any] = {name: text}
@@ -69,7 +69,7 @@ async def test_a_text_that_cannot_be_kept_is_refused(
         changes = {name: [text]}
     if name == "items":
         changes = {"amount": None, "items": [{"description": text, "amount": money("1.00")}]}
-    error = await stage.refused(mutation, changes)
+    error = await scene.expect_problem(mutation, changes)
     lookup = name == "token" and bad == "100 KB"
     assert error["code"] == ("NOT_FOUND" if lookup else "INVALID_INPUT"), error["code"]
     places = ("email", "password") if mutation == "signIn" else (name,)
@@ -118,11 +118,11 @@ STRINGS = {
 
 @pytest.mark.parametrize("bad", BAD_TEXTS)
 @pytest.mark.parametrize("place", STRINGS)
-async def test_a_text_of_a_query_is_refused_by_its_name(stage: Stage, place: str, bad: str) -> None:
+async def test_an_unstorable_text_in_a_query_is_named(scene: BadInputScene, place: str, bad: str) -> None:
     query, name = STRINGS[place]
     if place in {"slug", "tag"} and bad == "100 KB":
         pytest.skip("there is none with so long a name, and that is the answer")
-    error = await stage.asked(query, s=BAD_TEXTS[bad])
+    error = await scene.expect_query_error(query, s=BAD_TEXTS[bad])
     lookup = place in {"host", "from"} and bad == "100 KB"
     assert error["code"] == ("NOT_FOUND" if lookup else "INVALID_INPUT"), error["code"]
     # What no field can hold is refused by the name of the variable, before any field sees it.
@@ -130,10 +130,10 @@ async def test_a_text_of_a_query_is_refused_by_its_name(stage: Stage, place: str
     assert len(error["message"]) < 300
 
 
-async def test_the_default_of_a_variable_is_a_text_like_any_other(stage: Stage) -> None:
+async def test_the_default_of_a_variable_is_checked_too(scene: BadInputScene) -> None:
     for literal in ("a\\u0000b", "a\\ud800b"):
         query = f'query($s: String = "{literal}") {{ collectives(filter: {{tag: $s}}) {{ nodes {{ id }} }} }}'
-        error = await stage.asked(query)
+        error = await scene.expect_query_error(query)
         assert error["code"] in {"INVALID_INPUT", "BAD_REQUEST"}, error["code"]
 
 
@@ -163,13 +163,13 @@ CURSORS = (
 
 
 @pytest.mark.parametrize("cursor", CURSORS)
-async def test_a_cursor_of_another_make_is_refused(stage: Stage, cursor: str) -> None:
-    error = await stage.asked(AFTER["collectives"], s=cursor)
+async def test_a_malformed_cursor_is_refused(scene: BadInputScene, cursor: str) -> None:
+    error = await scene.expect_query_error(AFTER["collectives"], s=cursor)
     assert (error["code"], error["path"]) == ("INVALID_INPUT", ("after",))
 
 
-async def test_a_forged_cursor_with_a_nul_is_refused(stage: Stage) -> None:
-    error = await stage.asked(BY_NAME, s=_cursor("name", "a\x00b", SOME))
+async def test_a_forged_cursor_with_a_nul_is_refused(scene: BadInputScene) -> None:
+    error = await scene.expect_query_error(BY_NAME, s=_cursor("name", "a\x00b", SOME))
     assert (error["code"], error["path"]) == ("INVALID_INPUT", ("after",))
 
 
@@ -178,32 +178,32 @@ async def test_a_forged_cursor_with_a_nul_is_refused(stage: Stage) -> None:
     "field",
     ["collectives", "orders", "transactions", 'collective(slug: "webpack") { members', "me { memberOf"],
 )
-async def test_a_page_outside_1_to_100_is_refused(stage: Stage, field: str, first: int) -> None:
+async def test_a_page_outside_1_to_100_is_refused(scene: BadInputScene, field: str, first: int) -> None:
     closing = "}" if "{" in field else ""
     query = f"query($n: Int) {{ {field}(first: $n) {{ nodes {{ id }} }} {closing} }}"
-    error = await stage.asked(query, n=first)
+    error = await scene.expect_query_error(query, n=first)
     assert (error["code"], error["path"]) == ("INVALID_INPUT", ("first",))
 
 
 @pytest.mark.parametrize("first", [2**31, 1.5, "20", True])
-async def test_a_page_size_that_is_no_int_is_refused(stage: Stage, first: object) -> None:
-    error = await stage.asked("query($n: Int) { orders(first: $n) { nodes { id } } }", n=first)
+async def test_a_page_size_that_is_not_an_int_is_refused(scene: BadInputScene, first: object) -> None:
+    error = await scene.expect_query_error("query($n: Int) { orders(first: $n) { nodes { id } } }", n=first)
     assert error["code"] == "BAD_REQUEST"
     assert "$n" in error["message"]
 
 
 @pytest.mark.parametrize("count", [101, 5000])
-async def test_more_than_100_ids_are_refused(stage: Stage, count: int) -> None:
-    asked = [public_id("Order", new_id())] * count
-    error = await stage.asked("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=asked)
+async def test_more_than_100_ids_are_refused(scene: BadInputScene, count: int) -> None:
+    request = [public_id("Order", new_id())] * count
+    error = await scene.expect_query_error("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=request)
     assert (error["code"], error["path"]) == ("INVALID_INPUT", ("ids",))
 
 
-async def test_no_ids_are_no_nodes_and_unknown_ones_are_null(stage: Stage) -> None:
+async def test_no_ids_return_no_nodes_and_unknown_ones_return_null(scene: BadInputScene) -> None:
     query = "query($ids: [ID!]!) { nodes(ids: $ids) { id } }"
-    assert await stage.world.ask(query, by=stage.boss, ids=[]) == {"nodes": []}
+    assert await scene.world.query(query, by=scene.boss, ids=[]) == {"nodes": []}
     unknown = [public_id(kind, new_id()) for kind in public_ids.PREFIXES]
-    assert await stage.world.ask(query, by=stage.boss, ids=unknown) == {"nodes": [None] * len(unknown)}
+    assert await scene.world.query(query, by=scene.boss, ids=unknown) == {"nodes": [None] * len(unknown)}
 
 
 REFS: tuple[Any, ...] = (
@@ -219,21 +219,25 @@ REFS: tuple[Any, ...] = (
 )
 
 
-@pytest.mark.parametrize("ref", REFS, ids=str)
+@pytest.mark.parametrize("reference", REFS, ids=str)
 @pytest.mark.parametrize(
     ("mutation", "name"),
     [("donate", "from"), ("donate", "to"), ("addFunds", "from"), ("createEvent", "parent")],
 )
-async def test_a_reference_is_an_id_or_a_slug(stage: Stage, mutation: str, name: str, ref: Any) -> None:
-    error = await stage.refused(mutation, {name: ref})
+async def test_a_reference_is_an_id_or_a_slug(
+    scene: BadInputScene, mutation: str, name: str, reference: Any
+) -> None:
+    error = await scene.expect_problem(mutation, {name: reference})
     assert error["top"]
     assert error["code"] == "BAD_REQUEST"
     assert f".{name}" in error["message"]
 
 
 @pytest.mark.parametrize("arguments", ["", '(slug: "webpack", id: "col_a")', "(slug: null, id: null)"])
-async def test_a_collective_is_asked_for_by_one_of_slug_and_id(stage: Stage, arguments: str) -> None:
-    error = await stage.asked(f"{{ collective{arguments} {{ id }} }}")
+async def test_a_collective_is_queried_by_exactly_one_of_slug_and_id(
+    scene: BadInputScene, arguments: str
+) -> None:
+    error = await scene.expect_query_error(f"{{ collective{arguments} {{ id }} }}")
     assert (error["code"], error["path"]) == ("INVALID_INPUT", ("slug",))
 
 
@@ -252,19 +256,19 @@ MOMENTS = (
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=ascii)
-async def test_a_moment_needs_its_form_and_zone(stage: Stage, moment: Any) -> None:
-    error = await stage.refused("createEvent", {"startsAt": moment})
+async def test_a_timestamp_needs_iso_form_and_a_time_zone(scene: BadInputScene, moment: Any) -> None:
+    error = await scene.expect_problem("createEvent", {"startsAt": moment})
     assert error["top"]
     assert error["code"] == "INVALID_INPUT"
     assert "startsAt" in error["message"] or error["path"] == ["input", "startsAt"]
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
-async def test_a_balance_at_the_ends_of_time_is_read(stage: Stage, moment: str) -> None:
+async def test_a_balance_can_be_read_at_extreme_times(scene: BadInputScene, moment: str) -> None:
     query = 'query($t: DateTime) { collective(slug: "webpack") { balances(asOf: $t) { currency } } }'
-    await stage.world.ask(query, t=moment)
+    await scene.world.query(query, t=moment)
 
 
 @pytest.mark.parametrize("name", ["A\u00a0B", "A\nB", "A\tB", "Zoë \u200d", "\u2028"])
-async def test_a_cursor_after_an_odd_name_leads_on(stage: Stage, name: str) -> None:
-    await stage.world.ask(BY_NAME, s=_cursor("name", name, SOME))
+async def test_a_cursor_with_an_odd_name_works(scene: BadInputScene, name: str) -> None:
+    await scene.world.query(BY_NAME, s=_cursor("name", name, SOME))

@@ -1,4 +1,4 @@
-"""Making, changing, renaming and putting away collectives and events."""
+"""Creating, changing, renaming and archiving collectives and events."""
 
 import asyncio
 from typing import Any
@@ -7,37 +7,25 @@ import pytest
 
 from models.enums import CollectiveType, MemberRole
 from services.core.slugs import RESERVED
-from tests.factories import Person, World, money, of
+from tests.factories import Person, World, error_codes, money, ref
 
 CLUB: dict[str, Any] = {"type": "COMMUNITY", "name": "Club", "slug": "club", "currency": "USD"}
 FIELDS = "collective { id slug type name currency isArchived host { slug } }"
 EVENT: dict[str, Any] = {"name": "Ball", "startsAt": "2030-01-01T10:00Z", "endsAt": "2030-01-01T12:00Z"}
 
 
-def codes(done: dict[str, Any]) -> list[tuple[str, list[str] | None]]:
-    return [(error["code"], error["path"]) for error in done["errors"]]
-
-
-async def refused(
-    world: World, mutation: str, code: str, path: list[str] | None, *, by: Person, **given: Any
-) -> None:
-    """Assert that a mutation is refused with one code and path, and changes nothing."""
-    before = await world.fingerprint()
-    done = await world.do(mutation, by=by, **given)
-    assert codes(done) == [(code, path)]
-    assert await world.fingerprint() == before
-
-
 async def edit(world: World, by: Person, known_as: str, /, **changes: Any) -> dict[str, Any]:
-    done = await world.do("updateCollective", FIELDS, by=by, collective={"slug": known_as}, **changes)
-    assert done["errors"] == [], done
-    found: dict[str, Any] = done["collective"]
-    return found
+    payload = await world.mutate("updateCollective", FIELDS, by=by, collective={"slug": known_as}, **changes)
+    assert payload["errors"] == [], payload
+    collective: dict[str, Any] = payload["collective"]
+    return collective
 
 
 async def slug_leads_to(world: World, slug: str) -> str | None:
-    found = (await world.ask("query($s: String!) { collective(slug: $s) { slug } }", s=slug))["collective"]
-    return found["slug"] if found else None
+    collective = (await world.query("query($s: String!) { collective(slug: $s) { slug } }", s=slug))[
+        "collective"
+    ]
+    return collective["slug"] if collective else None
 
 
 @pytest.mark.parametrize(
@@ -50,14 +38,16 @@ async def slug_leads_to(world: World, slug: str) -> str | None:
         ("BUSINESS", True),
     ],
 )
-async def test_the_maker_is_admin_and_a_host_has_a_book(world: World, kind: str, is_host: bool) -> None:
+async def test_the_creator_is_admin_and_a_host_has_a_book(world: World, kind: str, is_host: bool) -> None:
     ada = await world.person("ada")
-    made = await world.do("createCollective", FIELDS, by=ada, **(CLUB | {"type": kind, "isHost": is_host}))
-    assert made["errors"] == []
+    payload = await world.mutate(
+        "createCollective", FIELDS, by=ada, **(CLUB | {"type": kind, "isHost": is_host})
+    )
+    assert payload["errors"] == []
     host = {"slug": "club"} if is_host else None
-    assert made["collective"]["host"] == host
-    assert (made["collective"]["type"], made["collective"]["isArchived"]) == (kind, False)
-    members = await world.ask(
+    assert payload["collective"]["host"] == host
+    assert (payload["collective"]["type"], payload["collective"]["isArchived"]) == (kind, False)
+    members = await world.query(
         '{ collective(slug: "club") { members { nodes { role member { slug } } } } }', by=ada
     )
     rows = [(m["role"], m["member"]["slug"]) for m in members["collective"]["members"]["nodes"]]
@@ -97,31 +87,33 @@ async def test_the_maker_is_admin_and_a_host_has_a_book(world: World, kind: str,
         ),
     ],
 )
-async def test_a_collective_that_cannot_be(world: World, given: dict[str, Any], code: str, path: str) -> None:
+async def test_an_invalid_collective_is_refused(
+    world: World, given: dict[str, Any], code: str, path: str
+) -> None:
     ada = await world.person("ada")
-    await refused(world, "createCollective", code, ["input", path], by=ada, **(CLUB | given))
+    await world.expect_problem("createCollective", code, ["input", path], by=ada, **(CLUB | given))
 
 
-async def test_no_reserved_slug_is_given(world: World) -> None:
+async def test_reserved_slugs_are_refused(world: World) -> None:
     ada = await world.person("ada")
     club = await world.community("club", None, ada)
     before = await world.fingerprint()
     for slug in sorted(RESERVED):
-        done = await world.do("createCollective", by=ada, **(CLUB | {"slug": slug}))
-        assert codes(done) == [("INVALID_INPUT", ["input", "slug"])], slug
-    done = await world.do("updateCollective", by=ada, collective=of(club), slug=min(RESERVED))
-    assert codes(done) == [("INVALID_INPUT", ["input", "slug"])]
+        payload = await world.mutate("createCollective", by=ada, **(CLUB | {"slug": slug}))
+        assert error_codes(payload) == [("INVALID_INPUT", ["input", "slug"])], slug
+    payload = await world.mutate("updateCollective", by=ada, collective=ref(club), slug=min(RESERVED))
+    assert error_codes(payload) == [("INVALID_INPUT", ["input", "slug"])]
     assert await world.fingerprint() == before
 
 
-async def test_one_of_many_gets_a_slug(world: World) -> None:
+async def test_concurrent_requests_for_a_slug_create_one_collective(world: World) -> None:
     people = [await world.person(f"person-{i}") for i in range(6)]
-    done = await asyncio.gather(*(world.do("createCollective", by=p, **CLUB) for p in people))
-    found = sorted(str(codes(answer)[0][0]) if answer["errors"] else "" for answer in done)
-    assert found == ["", *["CONFLICT"] * 5]
+    payloads = await asyncio.gather(*(world.mutate("createCollective", by=p, **CLUB) for p in people))
+    results = sorted(str(error_codes(answer)[0][0]) if answer["errors"] else "" for answer in payloads)
+    assert results == ["", *["CONFLICT"] * 5]
 
 
-async def test_old_slugs_keep_leading_and_only_their_owner_takes_them_back(world: World) -> None:
+async def test_old_slugs_redirect_and_only_their_owner_can_reuse_them(world: World) -> None:
     ada, eve = await world.person("ada"), await world.person("eve")
     await world.community("first", None, ada)
     other = await world.community("other", None, eve)
@@ -131,22 +123,24 @@ async def test_old_slugs_keep_leading_and_only_their_owner_takes_them_back(world
         assert await slug_leads_to(world, slug) == "third"
     for slug in ("first", "second", "third"):
         path = ["input", "slug"]
-        await refused(world, "createCollective", "CONFLICT", path, by=eve, **(CLUB | {"slug": slug}))
-        await refused(world, "updateCollective", "CONFLICT", path, by=eve, collective=of(other), slug=slug)
+        await world.expect_problem("createCollective", "CONFLICT", path, by=eve, **(CLUB | {"slug": slug}))
+        await world.expect_problem(
+            "updateCollective", "CONFLICT", path, by=eve, collective=ref(other), slug=slug
+        )
     assert (await edit(world, ada, "second", slug="first"))["slug"] == "first"
     for slug in ("first", "second", "third"):
         assert await slug_leads_to(world, slug) == "first"
     assert (await edit(world, ada, "third", slug="first"))["slug"] == "first"
-    await refused(
-        world, "createCollective", "CONFLICT", ["input", "slug"], by=eve, **(CLUB | {"slug": "third"})
+    await world.expect_problem(
+        "createCollective", "CONFLICT", ["input", "slug"], by=eve, **(CLUB | {"slug": "third"})
     )
     assert await slug_leads_to(world, "fourth") is None
 
 
-async def test_every_field_is_set_and_cleared_and_what_is_not_given_stays(world: World) -> None:
+async def test_fields_are_set_and_cleared_and_omitted_ones_stay(world: World) -> None:
     ada = await world.person("ada")
     await world.community("club", None, ada)
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "name": "The club",
         "legalName": "Club e.V.",
         "description": "Ours",
@@ -157,16 +151,16 @@ async def test_every_field_is_set_and_cleared_and_what_is_not_given_stays(world:
         "tags": ["sport", "fun"],
         "currency": "EUR",
     }
-    await edit(world, ada, "club", **given)
-    fields = " ".join(given)
+    await edit(world, ada, "club", **arguments)
+    fields = " ".join(arguments)
     query = f'{{ collective(slug: "club") {{ {fields} }} }}'
-    assert (await world.ask(query, by=ada))["collective"] == given
+    assert (await world.query(query, by=ada))["collective"] == arguments
     await edit(world, ada, "club", description="Still ours")
-    assert (await world.ask(query, by=ada))["collective"] == given | {"description": "Still ours"}
-    cleared = [name for name in given if name not in {"name", "currency"}]
+    assert (await world.query(query, by=ada))["collective"] == arguments | {"description": "Still ours"}
+    cleared = [name for name in arguments if name not in {"name", "currency"}]
     await edit(world, ada, "club", **dict.fromkeys(cleared))
     empty = dict.fromkeys(cleared) | {"tags": [], "name": "The club", "currency": "EUR"}
-    assert (await world.ask(query, by=ada))["collective"] == empty
+    assert (await world.query(query, by=ada))["collective"] == empty
 
 
 @pytest.mark.parametrize(
@@ -188,11 +182,11 @@ async def test_every_field_is_set_and_cleared_and_what_is_not_given_stays(world:
         ({"name": "kept out", "imageUrl": "\x07"}, "imageUrl"),
     ],
 )
-async def test_a_change_that_cannot_be(world: World, changes: dict[str, Any], path: str) -> None:
+async def test_an_invalid_change_is_refused(world: World, changes: dict[str, Any], path: str) -> None:
     ada = await world.person("ada")
     club = await world.community("club", None, ada)
-    await refused(
-        world, "updateCollective", "INVALID_INPUT", ["input", path], by=ada, collective=of(club), **changes
+    await world.expect_problem(
+        "updateCollective", "INVALID_INPUT", ["input", path], by=ada, collective=ref(club), **changes
     )
 
 
@@ -207,41 +201,41 @@ async def test_the_currency_changes_until_money_has_moved(world: World) -> None:
     assert await world.balance(club) == (1000, 0)
     for slug, by in (("club", ada), ("host", holder)):
         path = ["input", "currency"]
-        await refused(
-            world, "updateCollective", "INVALID_STATE", path, by=by, collective={"slug": slug}, currency="GBP"
+        await world.expect_problem(
+            "updateCollective", "INVALID_STATE", path, by=by, collective={"slug": slug}, currency="GBP"
         )
     assert (await edit(world, ada, "club", currency="EUR"))["currency"] == "EUR"
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
 
 async def test_the_currency_does_not_change_under_an_open_order(world: World) -> None:
     ada, holder = await world.person("ada"), await world.person("holder")
     club = await world.community("club", await world.host("host", holder), ada)
     await world.rate("USD", "JPY", "150")
-    pending: dict[str, Any] = {"from": of(ada), "to": of(club), "amount": money("100.00")}
-    asked = await world.do("donate", "order { id }", by=ada, paymentMethod="MANUAL", **pending)
-    changed = await world.do("updateCollective", by=ada, collective=of(club), currency="JPY")
-    assert codes(changed) == [("INVALID_STATE", ["input", "currency"])]
-    await world.do("approveOrder", by=holder, id=asked["order"]["id"])
+    pending: dict[str, Any] = {"from": ref(ada), "to": ref(club), "amount": money("100.00")}
+    payload = await world.mutate("donate", "order { id }", by=ada, paymentMethod="MANUAL", **pending)
+    changed = await world.mutate("updateCollective", by=ada, collective=ref(club), currency="JPY")
+    assert error_codes(changed) == [("INVALID_STATE", ["input", "currency"])]
+    await world.mutate("approveOrder", by=holder, id=payload["order"]["id"])
     assert await world.balance(club) == (10000, 0)
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
 
 async def test_an_event_inherits_and_holds_members_but_no_money(world: World) -> None:
     ada, holder = await world.person("ada"), await world.person("holder")
     club = await world.community("club", await world.host("host", holder), ada, currency="EUR")
-    made = await world.do(
+    payload = await world.mutate(
         "createEvent",
         """event { slug type currency timezone isPublic capacity creditPolicy parent { slug } host { slug }
             members { nodes { role member { slug } } } balances { currency } }""",
         by=ada,
-        parent=of(club),
+        parent=ref(club),
         **EVENT,
         capacity=20,
         timezone="Europe/Berlin",
     )
-    assert made["errors"] == []
-    event = made["event"]
+    assert payload["errors"] == []
+    event = payload["event"]
     assert event.pop("slug").startswith("ball-")
     assert event == {
         "type": "EVENT",
@@ -260,16 +254,18 @@ async def test_an_event_inherits_and_holds_members_but_no_money(world: World) ->
 @pytest.mark.parametrize(
     "kind", [CollectiveType.COMMUNITY, CollectiveType.NONPROFIT, CollectiveType.BUSINESS]
 )
-async def test_events_of_each_kind_of_parent_come_by_their_start(world: World, kind: CollectiveType) -> None:
+async def test_events_are_sorted_by_start_for_every_type_of_parent(
+    world: World, kind: CollectiveType
+) -> None:
     ada = await world.person("ada")
-    row = await world.community("club", None, type=kind)
+    row = await world.community("club", None, collective_type=kind)
     await world.member(row, ada, MemberRole.ADMIN)
     for day in (3, 1, 2):
         moments = {"startsAt": f"2030-01-0{day}T10:00+02:00", "endsAt": f"2030-01-0{day}T11:00+02:00"}
-        made = await world.do("createEvent", by=ada, parent=of(row), **(EVENT | moments))
-        assert made["errors"] == []
-    found = await world.ask('{ collective(slug: "club") { events { totalCount nodes { startsAt } } } }')
-    assert found["collective"]["events"] == {
+        payload = await world.mutate("createEvent", by=ada, parent=ref(row), **(EVENT | moments))
+        assert payload["errors"] == []
+    data = await world.query('{ collective(slug: "club") { events { totalCount nodes { startsAt } } } }')
+    assert data["collective"]["events"] == {
         "totalCount": 3,
         "nodes": [{"startsAt": f"2030-01-0{day}T08:00:00.000000Z"} for day in (1, 2, 3)],
     }
@@ -287,26 +283,31 @@ async def test_events_of_each_kind_of_parent_come_by_their_start(world: World, k
         ({"parent": {"slug": "ada"}}, "parent"),
     ],
 )
-async def test_an_event_that_cannot_be(world: World, given: dict[str, Any], path: str) -> None:
+async def test_an_invalid_event_is_refused(world: World, given: dict[str, Any], path: str) -> None:
     ada = await world.person("ada")
     club = await world.community("club", None, ada)
-    event: dict[str, Any] = {"parent": of(club)} | EVENT | given
-    await refused(world, "createEvent", "INVALID_INPUT", ["input", path], by=ada, **event)
+    event: dict[str, Any] = {"parent": ref(club)} | EVENT | given
+    await world.expect_problem("createEvent", "INVALID_INPUT", ["input", path], by=ada, **event)
 
 
-async def test_an_event_has_no_event_and_no_order_and_keeps_its_parents_currency(world: World) -> None:
+async def test_an_event_has_no_events_no_orders_and_its_parents_currency(world: World) -> None:
     ada, holder = await world.person("ada"), await world.person("holder")
     club = await world.community("club", await world.host("host", holder), ada)
-    event = (await world.do("createEvent", "event { slug }", by=ada, parent=of(club), **EVENT))["event"]
+    event = (await world.mutate("createEvent", "event { slug }", by=ada, parent=ref(club), **EVENT))["event"]
     invalid = "INVALID_INPUT"
-    await refused(world, "createEvent", invalid, ["input", "parent"], by=ada, parent=event, **EVENT)
-    sides: dict[str, Any] = {"from": of(ada), "to": event, "amount": money("1.00"), "paymentMethod": "MANUAL"}
-    await refused(world, "donate", invalid, ["input", "to"], by=ada, **sides)
+    await world.expect_problem("createEvent", invalid, ["input", "parent"], by=ada, parent=event, **EVENT)
+    sides: dict[str, Any] = {
+        "from": ref(ada),
+        "to": event,
+        "amount": money("1.00"),
+        "paymentMethod": "MANUAL",
+    }
+    await world.expect_problem("donate", invalid, ["input", "to"], by=ada, **sides)
     path = ["input", "currency"]
-    await refused(world, "updateCollective", invalid, path, by=ada, collective=event, currency="EUR")
+    await world.expect_problem("updateCollective", invalid, path, by=ada, collective=event, currency="EUR")
 
 
-async def test_archiving_is_refused_while_something_remains(world: World) -> None:
+async def test_archiving_is_refused_while_a_balance_or_an_open_order_remains(world: World) -> None:
     ada, bob, holder = [await world.person(slug) for slug in ("ada", "bob", "holder")]
     host = await world.host("host", holder)
     club = await world.community("club", host, ada)
@@ -314,30 +315,30 @@ async def test_archiving_is_refused_while_something_remains(world: World) -> Non
     state, path = "INVALID_STATE", ["input", "collective"]
 
     async def cannot(slug: str, by: Person) -> None:
-        await refused(world, "archiveCollective", state, path, by=by, collective={"slug": slug})
+        await world.expect_problem("archiveCollective", state, path, by=by, collective={"slug": slug})
 
     for slug, by in (("club", ada), ("host", holder), ("commonweal", world.admin)):
         await cannot(slug, by)  # a balance; a balance of others in the book; the platform
-    bill: dict[str, Any] = {"from": of(club), "to": of(bob), "amount": money("10.00")}
-    asked = await world.do("submitExpense", "order { id }", by=bob, **bill)
+    bill: dict[str, Any] = {"from": ref(club), "to": ref(bob), "amount": money("10.00")}
+    payload = await world.mutate("submitExpense", "order { id }", by=bob, **bill)
     await cannot("bob", bob)
-    await world.do("approveOrder", by=ada, id=asked["order"]["id"])
+    await world.mutate("approveOrder", by=ada, id=payload["order"]["id"])
     await cannot("club", ada)  # a hold
-    await world.do("payOrder", by=holder, id=asked["order"]["id"])
+    await world.mutate("payOrder", by=holder, id=payload["order"]["id"])
     await cannot("host", holder)  # hosts another
-    gift: dict[str, Any] = {
-        "from": of(bob),
-        "to": of(club),
+    donation: dict[str, Any] = {
+        "from": ref(bob),
+        "to": ref(club),
         "amount": money("1.00"),
         "paymentMethod": "MANUAL",
     }
-    asked = await world.do("donate", "order { id }", by=bob, **gift)
+    payload = await world.mutate("donate", "order { id }", by=bob, **donation)
     await cannot("club", ada)  # an order
-    await world.do("cancelOrder", by=bob, id=asked["order"]["id"])
+    await world.mutate("cancelOrder", by=bob, id=payload["order"]["id"])
     for slug, by in (("club", ada), ("club", ada), ("host", holder)):
-        done = await world.do("archiveCollective", FIELDS, by=by, collective={"slug": slug})
-        assert (done["errors"], done["collective"]["isArchived"]) == ([], True)
-    listed = await world.ask(
+        result = await world.mutate("archiveCollective", FIELDS, by=by, collective={"slug": slug})
+        assert (result["errors"], result["collective"]["isArchived"]) == ([], True)
+    listed = await world.query(
         """{ collectives { nodes { slug } }
             all: collectives(filter: { isArchived: true }) { nodes { slug } } }"""
     )
@@ -345,35 +346,35 @@ async def test_archiving_is_refused_while_something_remains(world: World) -> Non
     assert {row["slug"] for row in listed["all"]["nodes"]} == {"club", "host"}
 
 
-async def test_an_archived_collective_takes_part_in_nothing(world: World) -> None:
+async def test_an_archived_collective_refuses_every_mutation(world: World) -> None:
     ada, holder = await world.person("ada"), await world.person("holder")
     host = await world.host("host", holder)
     club = await world.community("club", None, ada)
-    await world.do("archiveCollective", by=ada, collective=of(club))
-    state, mine = "INVALID_STATE", {"collective": of(club)}
+    await world.mutate("archiveCollective", by=ada, collective=ref(club))
+    state, mine = "INVALID_STATE", {"collective": ref(club)}
     row = ["input", "collective"]
-    await refused(world, "updateCollective", state, row, by=ada, **mine, name="x")
-    await refused(world, "inviteMember", state, row, by=ada, **mine, role="MEMBER", user=of(holder))
-    await refused(world, "followCollective", state, row, by=holder, **mine)
-    await refused(world, "applyToHost", state, row, by=ada, **mine, host=of(host))
-    await refused(world, "createEvent", state, ["input", "parent"], by=ada, parent=of(club), **EVENT)
+    await world.expect_problem("updateCollective", state, row, by=ada, **mine, name="x")
+    await world.expect_problem("inviteMember", state, row, by=ada, **mine, role="MEMBER", user=ref(holder))
+    await world.expect_problem("followCollective", state, row, by=holder, **mine)
+    await world.expect_problem("applyToHost", state, row, by=ada, **mine, host=ref(host))
+    await world.expect_problem("createEvent", state, ["input", "parent"], by=ada, parent=ref(club), **EVENT)
     assert await slug_leads_to(world, "club") == "club"
 
 
-async def test_of_archiving_and_a_new_order_at_once_one_wins(world: World) -> None:
+async def test_archiving_and_a_concurrent_order_exclude_each_other(world: World) -> None:
     ada, bob = await world.person("ada"), await world.person("bob")
     host = await world.host("host")
     for turn in range(5):
         club = await world.community(f"club-{turn}", host, ada)
-        gift: dict[str, Any] = {"from": of(bob), "to": of(club), "amount": money("1.00")}
-        archived, asked = await asyncio.gather(
-            world.do("archiveCollective", by=ada, collective=of(club)),
-            world.do("donate", by=bob, paymentMethod="MANUAL", **gift),
+        donation: dict[str, Any] = {"from": ref(bob), "to": ref(club), "amount": money("1.00")}
+        archived, payloads = await asyncio.gather(
+            world.mutate("archiveCollective", by=ada, collective=ref(club)),
+            world.mutate("donate", by=bob, paymentMethod="MANUAL", **donation),
         )
-        assert (archived["errors"] == []) != (asked["errors"] == [])
+        assert (archived["errors"] == []) != (payloads["errors"] == [])
 
 
-async def test_a_collective_may_be_used_by_the_next_field_of_the_operation_that_makes_it(
+async def test_the_next_field_of_an_operation_can_use_a_new_collective(
     world: World,
 ) -> None:
     ada = await world.person("ada")

@@ -1,6 +1,5 @@
 """The community's figures, leaderboards, and what the platform owes."""
 
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -11,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from models import Collective, new_id, now
 from models.enums import LedgerAccountKind, MemberRole
 from services.ledger import posting, transaction_amounts
-from tests.donation_world import code, done
-from tests.factories import Person, World, money, of
-from tests.hours_world import TimeScene, issuer, yesterday
-from tests.test_statement_counts import counted, statements
+from services.ledger.legs import currents_legs
+from tests.donation_world import error_code, expect_order
+from tests.factories import Person, World, money, ref
+from tests.hours_world import HoursScene, create_issuer, yesterday
+from tests.statement_counts import record_statements, without_control
 
 STATS = """query($p: Period) { communityStats(period: $p) {
     period issued { value currency } accepted { minorUnits } activeVolunteers } }"""
@@ -25,24 +25,24 @@ REPORT = """{ liabilityReport { owed { minorUnits currency } owedCount available
 
 
 @pytest.fixture
-async def scene(world: World) -> TimeScene:
-    return await TimeScene.create(world)
+async def scene(world: World) -> HoursScene:
+    return await HoursScene.create(world)
 
 
-async def board(world: World, by: str, **given: Any) -> list[tuple[int, str, int]]:
+async def board(world: World, by: str, **arguments: Any) -> list[tuple[int, str, int]]:
     """Return rank, slug and minor units of each place, as anybody sees it."""
     query = BOARD.replace("$by: LeaderboardBy!, ", "").replace("$by", by)
-    found = (await world.ask(query, **given))["leaderboard"]
-    return [(e["rank"], e["collective"]["slug"], int(e["amount"]["minorUnits"])) for e in found]
+    leaderboard = (await world.query(query, **arguments))["leaderboard"]
+    return [(e["rank"], e["collective"]["slug"], int(e["amount"]["minorUnits"])) for e in leaderboard]
 
 
 async def stats(world: World, period: str | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = (await world.ask(STATS, p=period))["communityStats"]
-    return found
+    community_stats: dict[str, Any] = (await world.query(STATS, p=period))["communityStats"]
+    return community_stats
 
 
 async def issued(
-    scene: TimeScene, amount: int, *, to: Person, days_ago: float = 0, refund_of: UUID | None = None
+    scene: HoursScene, amount: int, *, to: Person, days_ago: float = 0, refund_of: UUID | None = None
 ) -> UUID:
     """Post currents for hours, or take them back, at a moment in the past; return the transaction."""
     platform_id, from_id, to_id = scene.world.platform.id, scene.nonprofit.id, to.user.id
@@ -57,41 +57,45 @@ async def issued(
         "to_host_id": platform_id,
         "has_public_side": False,
         "at": (now() - timedelta(days=days_ago)).isoformat(),
-        **asdict(transaction_amounts.unconverted(amount, transaction_amounts.CURRENTS)),
+        **transaction_amounts.same_currency_amounts(amount, transaction_amounts.CURRENTS).columns(),
     }
-    legs = transaction_amounts.currents_legs(
-        book_id=platform_id, from_id=from_id, to_id=to_id, amount=amount, kind_from=LedgerAccountKind.ISSUANCE
+    legs = currents_legs(
+        book_id=platform_id,
+        from_id=from_id,
+        to_id=to_id,
+        amount_minor=amount,
+        kind_from=LedgerAccountKind.ISSUANCE,
     )
     async with scene.world.sessions() as session, session.begin():
         await posting.post(session, row=row, legs=legs)
     return UUID(str(row["id"]))
 
 
-async def redeemed(scene: TimeScene, price: str = "20.00") -> str:
-    """Let john give the business currents for a quarter of a price, approved; return the order's id."""
-    made = await scene.world.do(
+async def redeemed(scene: HoursScene, price: str = "20.00") -> str:
+    """Redeem a quarter of a price as john, approved; return the order's id."""
+    payload = await scene.world.mutate(
         "createOffer",
         "offer { id }",
         by=scene.mark,
-        business=of(scene.business),
+        business=ref(scene.business),
         item=new_id().hex,
         currentsSharePercent=25,
     )
-    order = done(
-        await scene.world.do(
+    order = expect_order(
+        await scene.world.mutate(
             "redeemOffer",
             "order { id }",
             by=scene.john,
-            offer=made["offer"]["id"],
+            offer=payload["offer"]["id"],
             price=money(price),
             receipt="no. 7",
         )
     )
-    assert code(await scene.approve(order, by=scene.mark)) is None
+    assert error_code(await scene.approve(order, by=scene.mark)) is None
     return order
 
 
-async def test_a_new_community_has_done_nothing(world: World) -> None:
+async def test_a_new_community_has_empty_statistics(world: World) -> None:
     assert await stats(world) == {
         "period": "ALL_TIME",
         "issued": {"value": "0.000", "currency": "CUR"},
@@ -102,11 +106,11 @@ async def test_a_new_community_has_done_nothing(world: World) -> None:
         assert await board(world, by) == []
 
 
-async def test_hours_and_redemptions_count(scene: TimeScene) -> None:
+async def test_hours_and_redemptions_are_counted(scene: HoursScene) -> None:
     world = scene.world
     await scene.earn("3.000")
     await redeemed(scene)
-    await world.do("setPlatformPolicy", by=world.admin, signupBonus=money("5", "CUR"))
+    await world.mutate("setPlatformPolicy", by=world.admin, signupBonus=money("5", "CUR"))
     assert await stats(world) == {
         "period": "ALL_TIME",
         "issued": {"value": "3.000", "currency": "CUR"},
@@ -118,7 +122,7 @@ async def test_hours_and_redemptions_count(scene: TimeScene) -> None:
     assert await board(world, "VOLUNTEER") == [(1, "john", 3000)]
 
 
-async def test_equal_amounts_have_equal_ranks_in_the_order_of_slugs(scene: TimeScene) -> None:
+async def test_equal_amounts_share_a_rank_and_are_sorted_by_slug(scene: HoursScene) -> None:
     world = scene.world
     for slug, hours in (("zoe", 2), ("ada", 2), ("bob", 5), ("cy", 1)):
         await issued(scene, hours * 1000, to=await world.person(slug))
@@ -136,15 +140,15 @@ async def test_equal_amounts_have_equal_ranks_in_the_order_of_slugs(scene: TimeS
         assert (error["extensions"]["code"], error["extensions"]["path"]) == ("INVALID_INPUT", ("first",))
 
 
-async def test_who_is_unclaimed_archived_or_merged_has_no_place_but_their_nonprofit_does(
-    scene: TimeScene,
+async def test_unclaimed_archived_and_merged_users_are_not_ranked_but_their_nonprofit_is(
+    scene: HoursScene,
 ) -> None:
     world = scene.world
     walk_in, twin = await world.person("walk-in", claimed=False), await world.person("twin")
     for person in (walk_in, twin, scene.john):
         await issued(scene, 2000, to=person)
-    given: dict[str, Any] = {"from": of(twin), "into": of(scene.mark)}
-    merged = await world.do("mergeUsers", by=world.admin, **given)
+    arguments: dict[str, Any] = {"from": ref(twin), "into": ref(scene.mark)}
+    merged = await world.mutate("mergeUsers", by=world.admin, **arguments)
     assert merged["errors"] == []
     assert await board(world, "VOLUNTEER") == [(1, "john", 2000)]
     assert await board(world, "NONPROFIT") == [(1, "greatdeeds", 6000)]
@@ -154,7 +158,7 @@ async def test_who_is_unclaimed_archived_or_merged_has_no_place_but_their_nonpro
     assert await board(world, "NONPROFIT") == []
 
 
-async def test_a_period_looks_back_by_ledger_time(scene: TimeScene) -> None:
+async def test_a_period_looks_back_by_ledger_time(scene: HoursScene) -> None:
     world = scene.world
     people = [await world.person(name) for name in ("ages-ago", "this-year", "this-month", "this-week")]
     for person, days in zip(people, (400, 200, 20, 3), strict=True):
@@ -166,13 +170,13 @@ async def test_a_period_looks_back_by_ledger_time(scene: TimeScene) -> None:
         ("WEEK", 1),
         (None, 4),
     ):
-        found = await stats(world, period)
-        assert (found["issued"]["value"], found["activeVolunteers"]) == (f"{slugs}.000", slugs)
+        result = await stats(world, period)
+        assert (result["issued"]["value"], result["activeVolunteers"]) == (f"{slugs}.000", slugs)
         assert len(await board(world, "VOLUNTEER", p=period)) == slugs
         assert await board(world, "NONPROFIT", p=period) == [(1, "greatdeeds", slugs * 1000)]
 
 
-async def test_what_was_taken_back_does_not_count(scene: TimeScene) -> None:
+async def test_refunded_amounts_are_not_counted(scene: HoursScene) -> None:
     world = scene.world
     bob = await world.person("bob")
     first = await issued(scene, 3000, to=scene.john, days_ago=20)
@@ -184,35 +188,37 @@ async def test_what_was_taken_back_does_not_count(scene: TimeScene) -> None:
     assert await board(world, "VOLUNTEER", p="WEEK") == []
     await issued(scene, -500, to=scene.john, refund_of=first)
     assert await board(world, "VOLUNTEER") == [(1, "bob", 1000)]
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
 
-async def test_each_figure_is_one_statement_and_a_leaderboard_one_more_for_all_its_names(
-    scene: TimeScene, engine: AsyncEngine
+async def test_each_statistic_is_one_statement_and_a_leaderboard_one_more(
+    scene: HoursScene, engine: AsyncEngine
 ) -> None:
     for number in range(12):
         await issued(scene, 1000 + number, to=await scene.world.person(f"person-{number}"))
-    with counted(engine) as sent:
+    with record_statements(engine) as statements:
         await stats(scene.world)
-    assert len(statements(sent)) == 1
+    assert len(without_control(statements)) == 1
     for first in (2, 12):
-        with counted(engine) as sent:
+        with record_statements(engine) as statements:
             assert len(await board(scene.world, "VOLUNTEER", n=first)) == first
-        assert len(statements(sent)) == 2
+        assert len(without_control(statements)) == 2
 
 
-async def test_the_platform_sees_what_it_owes_and_what_is_out(scene: TimeScene, engine: AsyncEngine) -> None:
+async def test_the_platform_report_has_liabilities_and_outstanding_currents(
+    scene: HoursScene, engine: AsyncEngine
+) -> None:
     world = scene.world
-    other = await issuer(world, "another", scene.chris)
+    other = await create_issuer(world, "another", scene.chris)
     await world.fund(world.platform, "100.00", by=world.admin)
     await scene.earn("3.000")
-    more = await scene.log(8, start=yesterday(12, days=5), nonprofit=of(other))
-    assert code(await scene.approve(done(more))) is None
+    more = await scene.log(8, start=yesterday(12, days=5), nonprofit=ref(other))
+    assert error_code(await scene.approve(expect_order(more))) is None
     first, _ = await redeemed(scene), await redeemed(scene, "40.00")
     query = {"owed": {"minorUnits": "1500", "currency": "USD"}, "owedCount": 2}
-    with counted(engine) as sent:
-        report = (await world.ask(REPORT, by=world.admin))["liabilityReport"]
-    assert len(statements(sent)) == 4  # the viewer, two of the report, the issuers
+    with record_statements(engine) as statements:
+        report = (await world.query(REPORT, by=world.admin))["liabilityReport"]
+    assert len(without_control(statements)) == 4  # the viewer, two of the report, the issuers
     assert report == query | {
         "available": {"minorUnits": "10000"},
         "outstanding": [
@@ -221,17 +227,17 @@ async def test_the_platform_sees_what_it_owes_and_what_is_out(scene: TimeScene, 
         ],
         "outstandingTotal": {"minorUnits": "11000", "currency": "CUR"},
     }
-    assert code(await world.do("payOrder", by=world.admin, id=first)) is None
-    paid = (await world.ask(REPORT, by=world.admin))["liabilityReport"]
+    assert error_code(await world.mutate("payOrder", by=world.admin, id=first)) is None
+    paid = (await world.query(REPORT, by=world.admin))["liabilityReport"]
     assert (paid["owed"]["minorUnits"], paid["owedCount"]) == ("1000", 1)
     assert paid["available"]["minorUnits"] == str(10_000 - 500 + 50)
 
 
-async def test_the_report_is_for_the_platforms_admins_and_accountants(scene: TimeScene) -> None:
+async def test_the_report_is_visible_to_platform_admins_and_accountants(scene: HoursScene) -> None:
     world = scene.world
     auditor = await world.person("auditor")
     await world.member(world.platform, auditor, MemberRole.ACCOUNTANT)
-    assert (await world.ask(REPORT, by=auditor))["liabilityReport"]["owedCount"] == 0
+    assert (await world.query(REPORT, by=auditor))["liabilityReport"]["owedCount"] == 0
     for viewer, expected in (
         (None, "UNAUTHENTICATED"),
         (scene.chris, "FORBIDDEN"),

@@ -1,4 +1,4 @@
-"""A connection dies, a lock never comes, an answer is lost: what was asked is done once or not at all."""
+"""After lost connections, locks and responses, a mutation has run once or not at all."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ import pytest
 from services.core.settings import Settings
 from services.database import engine as database_engine
 from tests.conftest import Database
-from tests.donation_world import Scene, code, done, status
+from tests.donation_world import DonationScene, error_code, expect_order, expect_status
 from tests.factories import World
 from tests.postgres_backends import terminate, waiting_backend
 
@@ -25,29 +25,29 @@ def database(shared_database: Database) -> Database:
 
 
 @pytest.fixture
-async def scene(shared: World) -> Scene:
+async def scene(shared: World) -> DonationScene:
     """Return a scene in which webpack has 100.00."""
-    return await Scene.among_others(shared)
+    return await DonationScene.among_others(shared)
 
 
 @asynccontextmanager
-async def another_server(scene: Scene, settings: Settings) -> AsyncIterator[Scene]:
-    """Let the scene be served by another process: with connections of its own."""
-    engine = database_engine.connect(settings)
+async def another_server(scene: DonationScene, settings: Settings) -> AsyncIterator[DonationScene]:
+    """Give the scene a second pool of connections, as another process has."""
+    engine = database_engine.create_pool(settings)
     world = copy(scene.world)
-    world.sessions = database_engine.sessions(engine)
+    world.sessions = database_engine.session_factory(engine)
     yield replace(scene, world=world)
     await engine.dispose()
 
 
 @pytest.mark.parametrize("table", ["ledger_account", '"order"', "collective"])
-async def test_an_operation_whose_connection_dies_is_run_again(
-    scene: Scene, database: Database, table: str
+async def test_an_operation_is_retried_when_its_connection_dies(
+    scene: DonationScene, database: Database, table: str
 ) -> None:
     order_id = await scene.expense("10.00")
     with psycopg.connect(database.owner_url) as blocker:
         blocker.execute(f"SELECT FROM {table} FOR UPDATE".encode())
-        # A gift waits at collectives, at accounts; an approval at the order.
+        # A donation waits at collectives, at accounts; an approval at the order.
         work = (
             scene.approve(order_id, idempotencyKey="k")
             if table == '"order"'
@@ -59,7 +59,7 @@ async def test_an_operation_whose_connection_dies_is_run_again(
         blocker.rollback()
         first = await running
 
-    done(first)
+    expect_order(first)
     again = (
         await scene.approve(order_id, idempotencyKey="k")
         if table == '"order"'
@@ -74,11 +74,11 @@ async def test_an_operation_whose_connection_dies_is_run_again(
     )
     posted, held = await scene.world.balance(scene.webpack)
     assert posted - held == 9000
-    await scene.world.audit_is_clean()
+    await scene.world.assert_clean_ledger()
 
 
-async def test_the_second_of_two_with_one_key_works_when_the_firsts_connection_dies(
-    scene: Scene, database: Database
+async def test_a_second_request_with_a_key_succeeds_when_the_connection_of_the_first_dies(
+    scene: DonationScene, database: Database
 ) -> None:
     with psycopg.connect(database.owner_url) as blocker:
         blocker.execute("SELECT FROM ledger_account FOR UPDATE")
@@ -91,31 +91,31 @@ async def test_the_second_of_two_with_one_key_works_when_the_firsts_connection_d
         answers = await asyncio.gather(first, second)
 
     assert answers[0] == answers[1]
-    assert status(answers[0]) == "PAID"
+    assert expect_status(answers[0]) == "PAID"
     assert await scene.world.balance(scene.babel) == (1000, 0)
-    await scene.world.audit_is_clean()
+    await scene.world.assert_clean_ledger()
 
 
-async def test_a_deadlock_is_run_again(scene: Scene, database: Database) -> None:
-    """The blocker takes babel's account, then waits for webpack's, which the gift has."""
+async def test_a_deadlocked_operation_is_retried(scene: DonationScene, database: Database) -> None:
+    """The blocker takes babel's account, then waits for webpack's, which the donation has."""
     with psycopg.connect(database.owner_url) as blocker:
         lock = b"SELECT FROM ledger_account WHERE owner_id = %s AND kind = 'BALANCE' FOR UPDATE"
-        blocker.execute("SET deadlock_timeout = '10s'")  # the gift is the one that gives way
+        blocker.execute("SET deadlock_timeout = '10s'")  # the donation is the one that gives way
         last, first = sorted([scene.webpack.id, scene.babel.id], reverse=True)
         blocker.execute(lock, [last])
-        gift = asyncio.create_task(scene.donate("10.00"))
+        donation = asyncio.create_task(scene.donate("10.00"))
         await waiting_backend(database)
         crossing = asyncio.create_task(asyncio.to_thread(blocker.execute, lock, [first]))
         await crossing
         blocker.rollback()
-        done(await gift)
+        expect_order(await donation)
 
     assert await scene.world.balance(scene.babel) == (1000, 0)
-    await scene.world.audit_is_clean()
+    await scene.world.assert_clean_ledger()
 
 
-async def test_a_wait_that_is_too_long_is_a_conflict_and_stores_nothing(
-    scene: Scene, database: Database
+async def test_a_lock_timeout_is_a_conflict_and_stores_nothing(
+    scene: DonationScene, database: Database
 ) -> None:
     before = await scene.world.fingerprint()
     async with another_server(scene, replace(database.settings, lock_timeout_ms=200)) as impatient:
@@ -123,20 +123,20 @@ async def test_a_wait_that_is_too_long_is_a_conflict_and_stores_nothing(
             blocker.execute("SELECT FROM ledger_account FOR UPDATE")
             answer = await impatient.donate("10.00", idempotencyKey="k")
 
-    assert code(answer) == "CONFLICT"
+    assert error_code(answer) == "CONFLICT"
     assert await scene.world.fingerprint() == before
-    done(await scene.donate("10.00", idempotencyKey="k"))
+    expect_order(await scene.donate("10.00", idempotencyKey="k"))
 
 
-async def test_a_client_that_never_got_the_answer_asks_another_server(
-    scene: Scene, database: Database
+async def test_a_client_without_a_response_retries_on_another_server(
+    scene: DonationScene, database: Database
 ) -> None:
-    given: dict[str, Any] = {"idempotencyKey": "k", "description": "once"}
-    await scene.donate("10.00", **given)  # committed; the answer is lost with the server
+    arguments: dict[str, Any] = {"idempotencyKey": "k", "description": "once"}
+    await scene.donate("10.00", **arguments)  # committed; the answer is lost with the server
     before = await scene.world.fingerprint()
     async with another_server(scene, database.settings) as other:
-        again = await other.donate("10.00", **given)
+        again = await other.donate("10.00", **arguments)
 
-    assert status(again) == "PAID"
+    assert expect_status(again) == "PAID"
     assert await scene.world.fingerprint() == before
     assert await scene.world.balance(scene.babel) == (1000, 0)

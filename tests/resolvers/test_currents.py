@@ -1,4 +1,4 @@
-"""Currents given, moved and returned; money paid out."""
+"""Currents are donated, transferred and refunded, and money is paid out."""
 
 import asyncio
 from typing import Any
@@ -6,104 +6,106 @@ from typing import Any
 import pytest
 
 from models.enums import MemberRole
-from tests.donation_world import code, done
-from tests.factories import World, money, of
-from tests.hours_world import TimeScene
+from tests.donation_world import error_code, expect_order
+from tests.factories import World, money, ref
+from tests.hours_world import HoursScene
 
 PAID = "order { id status type amount { minorUnits currency } }"
 
 
 @pytest.fixture
-async def scene(world: World) -> TimeScene:
-    made = await TimeScene.create(world)
-    await made.earn("10.000")
-    return made
+async def scene(world: World) -> HoursScene:
+    created = await HoursScene.create(world)
+    await created.earn("10.000")
+    return created
 
 
-async def give(scene: TimeScene, mutation: str, value: str, to: Any, **more: Any) -> dict[str, Any]:
-    given = {"from": of(scene.john), "to": of(to), "amount": money(value, "CUR"), **more}
-    return await scene.world.do(mutation, PAID, by=more.pop("by", scene.john), **given)
+async def give(scene: HoursScene, mutation: str, value: str, to: Any, **more: Any) -> dict[str, Any]:
+    arguments = {"from": ref(scene.john), "to": ref(to), "amount": money(value, "CUR"), **more}
+    return await scene.world.mutate(mutation, PAID, by=more.pop("by", scene.john), **arguments)
 
 
-async def test_currents_are_donated_to_a_nonprofit(scene: TimeScene) -> None:
-    made = await give(scene, "donate", "2.500", scene.nonprofit)
-    assert made["order"]["amount"] == {"minorUnits": "2500", "currency": "CUR"}
-    assert made["order"]["status"] == "PAID"
+async def test_currents_are_donated_to_a_nonprofit(scene: HoursScene) -> None:
+    payload = await give(scene, "donate", "2.500", scene.nonprofit)
+    assert payload["order"]["amount"] == {"minorUnits": "2500", "currency": "CUR"}
+    assert payload["order"]["status"] == "PAID"
     assert (await scene.balance(scene.john, "CUR", by=scene.john))["posted"] == 7500
     assert (await scene.balance(scene.nonprofit, "CUR", by=scene.chris))["available"] == 2500
-    await scene.world.audit_is_clean()
+    await scene.world.assert_clean_ledger()
 
 
-async def test_currents_go_from_person_to_person(scene: TimeScene) -> None:
+async def test_currents_go_from_person_to_person(scene: HoursScene) -> None:
     ann = await scene.world.person("ann", currency="EUR")
-    assert done(await give(scene, "transferFunds", "0.001", ann))
+    assert expect_order(await give(scene, "transferFunds", "0.001", ann))
     assert (await scene.balance(ann, "CUR", by=ann))["posted"] == 1
     query = "{ transactions(filter: {kind: [TRANSFER]}) { nodes { id } } }"
     for viewer, count in ((scene.mark, 0), (None, 0), (ann, 1), (scene.john, 1)):
-        found = await scene.world.ask(query, by=viewer)
-        assert len(found["transactions"]["nodes"]) == count
+        data = await scene.world.query(query, by=viewer)
+        assert len(data["transactions"]["nodes"]) == count
 
 
-async def test_a_community_without_a_host_has_currents(scene: TimeScene) -> None:
+async def test_a_community_without_a_host_has_currents(scene: HoursScene) -> None:
     club = await scene.world.community("club", None, scene.chris)
-    assert done(await give(scene, "donate", "1.000", club))
+    assert expect_order(await give(scene, "donate", "1.000", club))
     assert (await scene.balance(club, "CUR", by=scene.chris))["posted"] == 1000
 
 
 @pytest.mark.parametrize("mutation", ["donate", "transferFunds"])
-async def test_more_than_there_is_is_refused(scene: TimeScene, mutation: str) -> None:
+async def test_more_than_the_balance_is_refused(scene: HoursScene, mutation: str) -> None:
     before = await scene.world.fingerprint()
-    assert code(await give(scene, mutation, "10.001", scene.nonprofit)) == "INSUFFICIENT_FUNDS"
-    assert code(await give(scene, mutation, "0.0001", scene.nonprofit)) == "INVALID_INPUT"
+    assert error_code(await give(scene, mutation, "10.001", scene.nonprofit)) == "INSUFFICIENT_FUNDS"
+    assert error_code(await give(scene, mutation, "0.0001", scene.nonprofit)) == "INVALID_INPUT"
     assert await scene.world.fingerprint() == before
 
 
-async def test_currents_have_no_payment_method_but_the_balance(scene: TimeScene) -> None:
+async def test_currents_have_no_payment_method_but_the_balance(scene: HoursScene) -> None:
     before = await scene.world.fingerprint()
-    made = await give(scene, "donate", "1.000", scene.nonprofit, paymentMethod="MANUAL")
-    assert [(e["code"], e["path"]) for e in made["errors"]] == [("INVALID_INPUT", ["input", "paymentMethod"])]
+    payload = await give(scene, "donate", "1.000", scene.nonprofit, paymentMethod="MANUAL")
+    assert [(e["code"], e["path"]) for e in payload["errors"]] == [
+        ("INVALID_INPUT", ["input", "paymentMethod"])
+    ]
     assert await scene.world.fingerprint() == before
 
 
-async def test_a_gift_of_currents_is_returned(scene: TimeScene) -> None:
-    made = done(await give(scene, "transferFunds", "2.000", scene.business))
-    part = await scene.world.do(
-        "refundOrder", "order { status }", by=scene.mark, id=made, amount=money("0.500", "CUR")
+async def test_a_donation_of_currents_is_refunded(scene: HoursScene) -> None:
+    order_id = expect_order(await give(scene, "transferFunds", "2.000", scene.business))
+    part = await scene.world.mutate(
+        "refundOrder", "order { status }", by=scene.mark, id=order_id, amount=money("0.500", "CUR")
     )
     assert part["errors"] == []
-    rest = await scene.world.do("refundOrder", "order { status }", by=scene.mark, id=made)
+    rest = await scene.world.mutate("refundOrder", "order { status }", by=scene.mark, id=order_id)
     assert rest["order"]["status"] == "REFUNDED"
     assert (await scene.balance(scene.john, "CUR", by=scene.john))["posted"] == 10_000
     assert (await scene.balance(scene.business, "CUR", by=scene.mark))["posted"] == 0
-    await scene.world.audit_is_clean()
+    await scene.world.assert_clean_ledger()
 
 
-async def test_an_unclaimed_user_receives_and_does_not_spend(scene: TimeScene) -> None:
+async def test_an_unclaimed_user_can_receive_but_not_spend(scene: HoursScene) -> None:
     kim = await scene.world.person("kim", claimed=False)
-    assert done(await give(scene, "transferFunds", "1.000", kim))
+    assert expect_order(await give(scene, "transferFunds", "1.000", kim))
     before = await scene.world.fingerprint()
-    given = {"from": of(kim), "to": of(scene.john), "amount": money("0.500", "CUR")}
-    refused = await scene.world.do("transferFunds", PAID, by=kim, **given)
+    arguments = {"from": ref(kim), "to": ref(scene.john), "amount": money("0.500", "CUR")}
+    refused = await scene.world.mutate("transferFunds", PAID, by=kim, **arguments)
     assert [(e["code"], e["path"]) for e in refused["errors"]] == [("INVALID_STATE", ["input", "from"])]
     assert await scene.world.fingerprint() == before
 
 
-async def with_dollars(scene: TimeScene, value: str) -> None:
-    """Let the platform hold dollars for John."""
+async def with_dollars(scene: HoursScene, value: str) -> None:
+    """Fund John in dollars at the platform."""
     await scene.world.fund(scene.john.user, value, by=scene.world.admin)
 
 
-async def cash_out(scene: TimeScene, value: str = "20.00", **more: Any) -> dict[str, Any]:
-    return await scene.world.do("cashOut", PAID, by=scene.john, amount=money(value), **more)
+async def cash_out(scene: HoursScene, value: str = "20.00", **more: Any) -> dict[str, Any]:
+    return await scene.world.mutate("cashOut", PAID, by=scene.john, amount=money(value), **more)
 
 
-async def second_admin(scene: TimeScene) -> Any:
+async def second_admin(scene: HoursScene) -> Any:
     return scene.world.admin
 
 
-async def test_a_cash_out_holds_then_is_approved_and_paid(scene: TimeScene) -> None:
+async def test_a_cash_out_holds_then_is_approved_and_paid(scene: HoursScene) -> None:
     await with_dollars(scene, "25.00")
-    asked = done(await cash_out(scene))
+    order_id = expect_order(await cash_out(scene))
     assert await scene.balance(scene.john, "USD", by=scene.john) == {
         "posted": 2500,
         "held": 2000,
@@ -111,10 +113,10 @@ async def test_a_cash_out_holds_then_is_approved_and_paid(scene: TimeScene) -> N
         "pending": 0,
     }
     admin = scene.world.admin
-    approved = await scene.world.do("approveOrder", PAID, by=admin, id=asked)
+    approved = await scene.world.mutate("approveOrder", PAID, by=admin, id=order_id)
     assert approved["order"]["status"] == "APPROVED"
     fields = f"{PAID} order {{ transactions {{ kind toCollectiveAmount {{ minorUnits }} }} }}"
-    paid = await scene.world.do("payOrder", fields, by=admin, id=asked, processorFee=money("0.25"))
+    paid = await scene.world.mutate("payOrder", fields, by=admin, id=order_id, processorFee=money("0.25"))
     assert paid["order"]["status"] == "PAID"
     assert paid["order"]["transactions"] == [
         {"kind": "CASH_OUT", "toCollectiveAmount": {"minorUnits": "1975"}}
@@ -125,38 +127,41 @@ async def test_a_cash_out_holds_then_is_approved_and_paid(scene: TimeScene) -> N
         "available": 500,
         "pending": 0,
     }
-    await scene.world.audit_is_clean()
+    await scene.world.assert_clean_ledger()
 
 
-async def test_the_same_balance_is_not_paid_out_twice(scene: TimeScene) -> None:
+async def test_the_same_balance_is_not_paid_out_twice(scene: HoursScene) -> None:
     await with_dollars(scene, "25.00")
-    made = await asyncio.gather(*(cash_out(scene) for _ in range(5)))
-    assert sorted(code(m) or "OK" for m in made) == ["INSUFFICIENT_FUNDS"] * 4 + ["OK"]
+    payloads = await asyncio.gather(*(cash_out(scene) for _ in range(5)))
+    assert sorted(error_code(m) or "OK" for m in payloads) == ["INSUFFICIENT_FUNDS"] * 4 + ["OK"]
 
 
 @pytest.mark.parametrize("mutation", ["rejectOrder", "cancelOrder"])
-async def test_a_cash_out_that_is_refused_or_withdrawn_frees_its_hold(
-    scene: TimeScene, mutation: str
-) -> None:
+async def test_a_rejected_or_cancelled_cash_out_releases_its_hold(scene: HoursScene, mutation: str) -> None:
     await with_dollars(scene, "25.00")
-    asked = done(await cash_out(scene))
+    order_id = expect_order(await cash_out(scene))
     by = scene.world.admin if mutation == "rejectOrder" else scene.john
-    closed = await scene.world.do(mutation, PAID, by=by, id=asked, reason="No")
+    closed = await scene.world.mutate(mutation, PAID, by=by, id=order_id, reason="No")
     assert closed["errors"] == []
     assert (await scene.balance(scene.john, "USD", by=scene.john))["held"] == 0
-    await scene.world.audit_is_clean()
+    await scene.world.assert_clean_ledger()
 
 
-async def test_nobody_approves_or_pays_their_own_cash_out(scene: TimeScene) -> None:
+async def test_users_cannot_approve_or_pay_their_own_cash_outs(scene: HoursScene) -> None:
     await scene.world.member(scene.world.platform, scene.john, MemberRole.ADMIN)
     await with_dollars(scene, "25.00")
-    asked = done(await cash_out(scene))
+    order_id = expect_order(await cash_out(scene))
     before = await scene.world.fingerprint()
-    assert code(await scene.world.do("approveOrder", PAID, by=scene.john, id=asked)) == "SELF_APPROVAL"
+    assert (
+        error_code(await scene.world.mutate("approveOrder", PAID, by=scene.john, id=order_id))
+        == "SELF_APPROVAL"
+    )
     assert await scene.world.fingerprint() == before
-    assert done(await scene.world.do("approveOrder", PAID, by=scene.world.admin, id=asked))
+    assert expect_order(await scene.world.mutate("approveOrder", PAID, by=scene.world.admin, id=order_id))
     before = await scene.world.fingerprint()
-    assert code(await scene.world.do("payOrder", PAID, by=scene.john, id=asked)) == "SELF_APPROVAL"
+    assert (
+        error_code(await scene.world.mutate("payOrder", PAID, by=scene.john, id=order_id)) == "SELF_APPROVAL"
+    )
     assert await scene.world.fingerprint() == before
 
 
@@ -169,16 +174,16 @@ async def test_nobody_approves_or_pays_their_own_cash_out(scene: TimeScene) -> N
     ],
     ids=str,
 )
-async def test_a_cash_out_is_of_money_to_the_outside(
-    scene: TimeScene, given: dict[str, Any], path: list[str]
+async def test_a_cash_out_pays_money_outside(
+    scene: HoursScene, given: dict[str, Any], path: list[str]
 ) -> None:
     before = await scene.world.fingerprint()
-    made = await scene.world.do("cashOut", PAID, by=scene.john, **given)
-    assert [(e["code"], e["path"]) for e in made["errors"]] == [("INVALID_INPUT", path)]
+    payload = await scene.world.mutate("cashOut", PAID, by=scene.john, **given)
+    assert [(e["code"], e["path"]) for e in payload["errors"]] == [("INVALID_INPUT", path)]
     assert await scene.world.fingerprint() == before
 
 
-async def test_the_same_key_asks_once(scene: TimeScene) -> None:
+async def test_the_same_key_requests_one_cash_out(scene: HoursScene) -> None:
     await with_dollars(scene, "25.00")
     first = await cash_out(scene, "10.00", idempotencyKey="k")
     assert await cash_out(scene, "10.00", idempotencyKey="k") == first

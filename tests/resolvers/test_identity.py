@@ -11,10 +11,10 @@ from models import Member, now
 from models.enums import MemberRole, Scope
 from schema.execution import unit_of_work
 from services.access import attempt_limits
-from services.access.actor import token_hash
-from services.identity.authentication import MAX_PASSWORD
+from services.access.actor import hash_token
+from services.identity.passwords import MAX_PASSWORD_LENGTH
 from tests.conftest import Database
-from tests.factories import Person, World, of
+from tests.factories import Person, World, ref
 
 PASSWORD = "correct horse"
 ADA = {"email": "ada@example.org", "name": "Ada", "password": PASSWORD}
@@ -32,13 +32,13 @@ async def mailed(world: World, template: str = "verify_email") -> list[dict[str,
         return [{"to": row.recipient, **row.payload} for row in rows]
 
 
-async def joined(world: World, **given: str) -> tuple[str, str]:
+async def joined(world: World, **arguments: str) -> tuple[str, str]:
     """Sign up and prove the address; return the user's id and session token."""
-    await world.do("signUp", "user { id }", **(ADA | given))
+    await world.mutate("signUp", "user { id }", **(ADA | arguments))
     token = (await mailed(world))[-1]["token"]
-    done = await world.do("verifyEmail", SESSION, token=token)
-    assert done["errors"] == []
-    return done["user"]["id"], done["session"]["token"]
+    payload = await world.mutate("verifyEmail", SESSION, token=token)
+    assert payload["errors"] == []
+    return payload["user"]["id"], payload["session"]["token"]
 
 
 async def slug_of(world: World, token: str) -> str | None:
@@ -48,36 +48,36 @@ async def slug_of(world: World, token: str) -> str | None:
 
 
 async def sign_in(world: World, *, password: str = PASSWORD, email: str = "ada@example.org") -> Any:
-    done = await world.do("signIn", SESSION, email=email, password=password)
-    return done["errors"][0]["code"] if done["errors"] else done["session"]["token"]
+    payload = await world.mutate("signIn", SESSION, email=email, password=password)
+    return payload["errors"][0]["code"] if payload["errors"] else payload["session"]["token"]
 
 
 async def test_sign_up_then_verify_then_sign_in_then_sign_out(world: World) -> None:
-    made = await world.do("signUp", USER, **ADA, currency="EUR")
-    assert made["errors"] == []
-    assert made["user"]["name"] == "Ada"
-    assert (made["user"]["currency"], made["user"]["isClaimed"]) == ("EUR", False)
-    assert made["user"]["email"] is None
+    payload = await world.mutate("signUp", USER, **ADA, currency="EUR")
+    assert payload["errors"] == []
+    assert payload["user"]["name"] == "Ada"
+    assert (payload["user"]["currency"], payload["user"]["isClaimed"]) == ("EUR", False)
+    assert payload["user"]["email"] is None
     assert await sign_in(world) == "INVALID_INPUT"
     (mail,) = await mailed(world)
     assert mail["to"] == "ada@example.org"
 
-    proved = await world.do("verifyEmail", SESSION, token=mail["token"])
+    proved = await world.mutate("verifyEmail", SESSION, token=mail["token"])
     assert proved["errors"] == []
     assert proved["user"]["isClaimed"]
     assert await mailed(world, "email_confirmed") == [{"to": "ada@example.org", "name": "Ada"}]
     first, second = proved["session"]["token"], await sign_in(world, email=" Ada@Example.ORG ")
     assert first != second
     for token in (first, second):
-        me = await world.ask("{ me { id email host { slug } } }", by=token)
+        me = await world.query("{ me { id email host { slug } } }", by=token)
         assert me["me"] == {
             "id": proved["user"]["id"],
             "email": "ada@example.org",
             "host": {"slug": "commonweal"},
         }
 
-    done = await world.ask("mutation { signOut { user { id } errors { code } } }", by=first)
-    assert done["signOut"] == {"user": {"id": proved["user"]["id"]}, "errors": []}
+    data = await world.query("mutation { signOut { user { id } errors { code } } }", by=first)
+    assert data["signOut"] == {"user": {"id": proved["user"]["id"]}, "errors": []}
     assert await slug_of(world, first) is None
     assert await slug_of(world, second) == proved["user"]["slug"]
 
@@ -93,70 +93,68 @@ async def test_sign_up_then_verify_then_sign_in_then_sign_out(world: World) -> N
         ({"name": "  "}, "name"),
         ({"name": "x" * 201}, "name"),
         ({"password": "short"}, "password"),
-        ({"password": "x" * (MAX_PASSWORD + 1)}, "password"),
+        ({"password": "x" * (MAX_PASSWORD_LENGTH + 1)}, "password"),
         ({"currency": "XYZ"}, "currency"),
         ({"currency": "CUR"}, "currency"),
     ],
 )
-async def test_a_sign_up_that_cannot_be_stores_nothing(
-    world: World, given: dict[str, str], path: str
-) -> None:
+async def test_an_invalid_sign_up_stores_nothing(world: World, given: dict[str, str], path: str) -> None:
     before = await world.fingerprint()
-    done = await world.do("signUp", "user { id }", **(ADA | given))
-    assert done["user"] is None
-    assert [(e["code"], e["path"]) for e in done["errors"]] == [("INVALID_INPUT", ["input", path])]
+    payload = await world.mutate("signUp", "user { id }", **(ADA | given))
+    assert payload["user"] is None
+    assert [(e["code"], e["path"]) for e in payload["errors"]] == [("INVALID_INPUT", ["input", path])]
     assert await world.fingerprint() == before
 
 
-async def test_a_password_of_somebody_else_does_not_survive_the_proof(world: World) -> None:
-    await world.do("signUp", "user { id }", **ADA)
+async def test_verifying_an_address_discards_a_password_set_by_another_person(world: World) -> None:
+    await world.mutate("signUp", "user { id }", **ADA)
     (mail,) = await mailed(world)
-    await world.do("signUp", "user { id }", **(ADA | {"password": "the intruder's"}))
-    await world.do("verifyEmail", SESSION, token=mail["token"])
+    await world.mutate("signUp", "user { id }", **(ADA | {"password": "the intruder's"}))
+    await world.mutate("verifyEmail", SESSION, token=mail["token"])
     assert await sign_in(world, password="the intruder's") == "INVALID_INPUT"
     assert await sign_in(world) != "INVALID_INPUT"
 
 
-async def test_a_mailed_token_serves_once(world: World) -> None:
+async def test_a_mailed_token_works_once(world: World) -> None:
     _, session = await joined(world)
     (mail,) = await mailed(world)
     before = await world.fingerprint()
     for token in (mail["token"], "unknown", "", "\x07", session):
-        done = await world.do("verifyEmail", SESSION, token=token)
-        assert (done["user"], done["session"]) == (None, None)
-        assert [e["code"] for e in done["errors"]] == ["NOT_FOUND"]
+        payload = await world.mutate("verifyEmail", SESSION, token=token)
+        assert (payload["user"], payload["session"]) == (None, None)
+        assert [e["code"] for e in payload["errors"]] == ["NOT_FOUND"]
     assert await world.fingerprint() == before
 
 
 async def test_a_mailed_token_expires(world: World, database: Database) -> None:
-    await world.do("signUp", "user { id }", **ADA)
+    await world.mutate("signUp", "user { id }", **ADA)
     (mail,) = await mailed(world)
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         (left,) = owner.execute("SELECT expires_at - now() FROM email_token").fetchone() or ()
         assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
         owner.execute("UPDATE email_token SET expires_at = now() - interval '1 second'")
-    done = await world.do("verifyEmail", SESSION, token=mail["token"])
-    assert [e["code"] for e in done["errors"]] == ["NOT_FOUND"]
+    payload = await world.mutate("verifyEmail", SESSION, token=mail["token"])
+    assert [e["code"] for e in payload["errors"]] == ["NOT_FOUND"]
     assert await sign_in(world) == "INVALID_INPUT"
 
 
-async def test_signing_up_claims_a_row_known_by_email_alone_with_its_memberships(world: World) -> None:
+async def test_signing_up_claims_an_unclaimed_user_with_its_memberships(world: World) -> None:
     admin = await world.person("admin")
     club = await world.community("club", None, admin)
-    made = await world.do(
+    payload = await world.mutate(
         "inviteMember",
         "invitation { id user { id isClaimed } }",
         by=admin,
-        collective=of(club),
+        collective=ref(club),
         role="ACCOUNTANT",
         email="Ada@Example.org",
     )
     invitee = await world.scalar("SELECT user_id FROM credential WHERE email = 'ada@example.org'")
     await world.add(Member(collective_id=club.id, member_id=invitee, role=MemberRole.ATTENDEE))
     user_id, token = await joined(world)
-    if made["invitation"]["user"] is not None:
-        assert made["invitation"]["user"]["id"] == user_id
-    me = await world.ask(
+    if payload["invitation"]["user"] is not None:
+        assert payload["invitation"]["user"]["id"] == user_id
+    me = await world.query(
         "{ me { id isClaimed memberOf { nodes { role collective { slug } } } } myInvitations { id role } }",
         by=token,
     )
@@ -165,16 +163,16 @@ async def test_signing_up_claims_a_row_known_by_email_alone_with_its_memberships
         "isClaimed": True,
         "memberOf": {"nodes": [{"role": "ATTENDEE", "collective": {"slug": "club"}}]},
     }
-    assert me["myInvitations"] == [{"id": made["invitation"]["id"], "role": "ACCOUNTANT"}]
+    assert me["myInvitations"] == [{"id": payload["invitation"]["id"], "role": "ACCOUNTANT"}]
     assert await world.scalar("SELECT count(*) FROM credential WHERE email = 'ada@example.org'") == 1
 
 
-async def test_who_claims_a_row_chooses_the_name(world: World) -> None:
+async def test_claiming_a_user_sets_the_chosen_name(world: World) -> None:
     admin = await world.person("admin")
     club = await world.community("club", None, admin)
-    await world.do("inviteMember", by=admin, collective=of(club), role="MEMBER", email="ada@example.org")
+    await world.mutate("inviteMember", by=admin, collective=ref(club), role="MEMBER", email="ada@example.org")
     _, token = await joined(world)
-    assert (await world.ask("{ me { name } }", by=token))["me"] == {"name": "Ada"}
+    assert (await world.query("{ me { name } }", by=token))["me"] == {"name": "Ada"}
 
 
 @pytest.mark.parametrize(
@@ -188,17 +186,17 @@ async def test_who_claims_a_row_chooses_the_name(world: World) -> None:
         ("ghost@commonweal.test", ""),
     ],
 )
-async def test_a_failed_sign_in_tells_nothing(world: World, email: str, password: str) -> None:
+async def test_a_failed_sign_in_reveals_nothing(world: World, email: str, password: str) -> None:
     await joined(world)
     await world.person("ghost", claimed=False)
     before = await world.fingerprint()
-    done = await world.do("signIn", SESSION + " errors { message }", email=email, password=password)
-    assert (done["user"], done["session"]) == (None, None)
-    assert done["errors"] == [
+    payload = await world.mutate("signIn", SESSION + " errors { message }", email=email, password=password)
+    assert (payload["user"], payload["session"]) == (None, None)
+    assert payload["errors"] == [
         {
             "code": "INVALID_INPUT",
             "path": ["input", "password"],
-            "message": "The address or the password is wrong",
+            "message": "The email address or password is wrong",
         }
     ]
     assert await world.fingerprint() == before
@@ -210,15 +208,15 @@ async def set_attempts(world: World, attempts: int, key: str = "sign-in:account:
         await session.execute(statement, {"attempts": attempts, "key": key})
 
 
-async def test_ten_tries_of_an_account_then_even_the_right_password_waits(
+async def test_after_ten_attempts_even_the_right_password_is_refused(
     world: World, database: Database
 ) -> None:
     await joined(world)
     kept = "SELECT attempts FROM throttle WHERE key = 'sign-in:account:ada@example.org'"
-    for tried in (1, attempt_limits.PER_ACCOUNT):
+    for tried in (1, attempt_limits.SIGN_INS_PER_ACCOUNT):
         assert await sign_in(world, password="wrong", email="ADA@example.org") == "INVALID_INPUT"
         assert await world.scalar(kept) == tried
-        await set_attempts(world, attempt_limits.PER_ACCOUNT - 1 if tried == 1 else tried)
+        await set_attempts(world, attempt_limits.SIGN_INS_PER_ACCOUNT - 1 if tried == 1 else tried)
     before = await world.fingerprint()
     assert await sign_in(world) == "RATE_LIMITED"
     assert await world.fingerprint() == before
@@ -229,10 +227,10 @@ async def test_ten_tries_of_an_account_then_even_the_right_password_waits(
     assert await world.scalar(kept) == 1
 
 
-async def test_tries_are_counted_by_network_address(world: World) -> None:
+async def test_attempts_are_counted_by_network_address(world: World) -> None:
     async def one(address: str, email: str) -> str:
         field = f'signIn(input: {{ email: "{email}", password: "x" }}) {{ errors {{ code }} }}'
-        request = unit_of_work.Request(query=f"mutation {{ {field} }}", address=address)
+        request = unit_of_work.OperationRequest(query=f"mutation {{ {field} }}", address=address)
         body = (await unit_of_work.execute(request, sessions=world.sessions, settings=world.settings)).body
         return str(body["data"]["signIn"]["errors"][0]["code"])
 
@@ -240,7 +238,7 @@ async def test_tries_are_counted_by_network_address(world: World) -> None:
         return [await one(address, f"u{i}@example.org") for i in range(3)]
 
     assert await tried("192.0.2.1") == ["INVALID_INPUT"] * 3
-    await set_attempts(world, attempt_limits.PER_ADDRESS - 2, key="sign-in:address:192.0.2.1")
+    await set_attempts(world, attempt_limits.SIGN_INS_PER_ADDRESS - 2, key="sign-in:address:192.0.2.1")
     assert await tried("192.0.2.1") == ["INVALID_INPUT"] * 2 + ["RATE_LIMITED"]
     assert await tried("192.0.2.2") == ["INVALID_INPUT"] * 3
 
@@ -252,55 +250,55 @@ async def everything_stored(database: Database) -> str:
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'outbox'"
         ).fetchall()
         rows = [owner.execute(f'SELECT t::text FROM "{table}" t').fetchall() for (table,) in tables]
-    return "\n".join(row for found in rows for (row,) in found)
+    return "\n".join(row for result in rows for (row,) in result)
 
 
-async def test_no_password_and_no_token_is_stored(world: World, database: Database) -> None:
+async def test_passwords_and_tokens_are_stored_only_as_hashes(world: World, database: Database) -> None:
     _, session = await joined(world)
     (mail,) = await mailed(world)
-    made = await access_token(world, session)
+    created = await access_token(world, session)
     stored = await everything_stored(database)
-    for secret in (PASSWORD, mail["token"], session, made["token"]):
+    for secret in (PASSWORD, mail["token"], session, created["token"]):
         assert secret not in stored
         assert secret.encode().hex() not in stored
         assert secret.partition("_")[2] not in stored or "_" not in secret
-    for token in (session, made["token"], mail["token"]):
-        assert token_hash(token).hex() in stored
+    for token in (session, created["token"], mail["token"]):
+        assert hash_token(token).hex() in stored
     assert (
         await world.scalar("SELECT password_hash FROM credential WHERE email = 'ada@example.org'")
     ).startswith("$argon2id$v=19$m=65536,")
 
 
-async def access_token(world: World, by: Person | str, **given: Any) -> dict[str, Any]:
-    asked = {"name": "ci", "scopes": ["READ"], "expiresAt": (now() + timedelta(days=2)).isoformat()}
-    return await world.do(
+async def access_token(world: World, by: Person | str, **arguments: Any) -> dict[str, Any]:
+    results = {"name": "ci", "scopes": ["READ"], "expiresAt": (now() + timedelta(days=2)).isoformat()}
+    return await world.mutate(
         "createAccessToken",
         "token accessToken { id name scopes expiresAt revokedAt }",
         by=by,
-        **(asked | given),
+        **(results | arguments),
     )
 
 
-async def test_an_access_token_is_made_listed_used_and_revoked(world: World) -> None:
+async def test_an_access_token_is_created_listed_used_and_revoked(world: World) -> None:
     ada, eve = await world.person("ada"), await world.person("eve")
-    made = await access_token(world, ada, scopes=["READ", "ORDERS", "READ"])
-    assert made["errors"] == []
-    kept = made["accessToken"]
+    created = await access_token(world, ada, scopes=["READ", "ORDERS", "READ"])
+    assert created["errors"] == []
+    kept = created["accessToken"]
     assert (kept["name"], kept["scopes"], kept["revokedAt"]) == ("ci", ["ORDERS", "READ"], None)
-    assert await slug_of(world, made["token"]) == "ada"
+    assert await slug_of(world, created["token"]) == "ada"
     listed = "{ myAccessTokens { id } }"
-    assert (await world.ask(listed, by=ada))["myAccessTokens"] == [{"id": kept["id"]}]
-    assert (await world.ask(listed, by=eve))["myAccessTokens"] == []
+    assert (await world.query(listed, by=ada))["myAccessTokens"] == [{"id": kept["id"]}]
+    assert (await world.query(listed, by=eve))["myAccessTokens"] == []
     before = await world.fingerprint()
-    refused = await world.do("revokeAccessToken", by=eve, id=kept["id"])
+    refused = await world.mutate("revokeAccessToken", by=eve, id=kept["id"])
     assert [e["code"] for e in refused["errors"]] == ["NOT_FOUND"]
     assert await world.fingerprint() == before
     for _ in range(2):
-        done = await world.do("revokeAccessToken", "accessToken { revokedAt }", by=ada, id=kept["id"])
-        assert done["errors"] == []
-        assert done["accessToken"]["revokedAt"] is not None
-    assert await slug_of(world, made["token"]) is None
-    assert (await world.ask(listed, by=ada))["myAccessTokens"] == []
+        payload = await world.mutate("revokeAccessToken", "accessToken { revokedAt }", by=ada, id=kept["id"])
+        assert payload["errors"] == []
+        assert payload["accessToken"]["revokedAt"] is not None
+    assert await slug_of(world, created["token"]) is None
+    assert (await world.query(listed, by=ada))["myAccessTokens"] == []
 
 
 @pytest.mark.parametrize(
@@ -312,40 +310,38 @@ async def test_an_access_token_is_made_listed_used_and_revoked(world: World) -> 
         ({"expiresAt": (now() + timedelta(days=367)).isoformat()}, "expiresAt"),
     ],
 )
-async def test_an_access_token_that_cannot_be_stores_nothing(
-    world: World, given: dict[str, Any], path: str
-) -> None:
+async def test_an_invalid_access_token_stores_nothing(world: World, given: dict[str, Any], path: str) -> None:
     ada = await world.person("ada")
     before = await world.fingerprint()
-    made = await access_token(world, ada, **given)
-    assert (made["token"], made["accessToken"]) == (None, None)
-    assert [(e["code"], e["path"]) for e in made["errors"]] == [("INVALID_INPUT", ["input", path])]
+    created = await access_token(world, ada, **given)
+    assert (created["token"], created["accessToken"]) == (None, None)
+    assert [(e["code"], e["path"]) for e in created["errors"]] == [("INVALID_INPUT", ["input", path])]
     assert await world.fingerprint() == before
 
 
-async def test_an_access_token_makes_none_that_may_do_or_last_more(world: World) -> None:
+async def test_an_access_token_cannot_create_a_stronger_or_longer_one(world: World) -> None:
     ada = await world.person("ada")
     own = (await access_token(world, ada, scopes=["COLLECTIVES"]))["token"]
     for scope in set(Scope) - {Scope.COLLECTIVES}:
-        made = await access_token(world, own, scopes=["COLLECTIVES", scope])
-        assert [e["path"] for e in made["errors"]] == [["input", "scopes"]]
+        created = await access_token(world, own, scopes=["COLLECTIVES", scope])
+        assert [e["path"] for e in created["errors"]] == [["input", "scopes"]]
     later = (now() + timedelta(days=300)).isoformat()
-    made = await access_token(world, own, scopes=["COLLECTIVES"], expiresAt=later)
-    assert [e["path"] for e in made["errors"]] == [["input", "expiresAt"]]
+    created = await access_token(world, own, scopes=["COLLECTIVES"], expiresAt=later)
+    assert [e["path"] for e in created["errors"]] == [["input", "expiresAt"]]
 
 
 @pytest.mark.parametrize(
     "ended", ["expires_at = now() - interval '1 second'", "revoked_at = now()", "token_hash = 'x'"]
 )
 @pytest.mark.parametrize("kind", ["SESSION", "ACCESS"])
-async def test_a_token_that_does_not_hold_is_nobodys(
+async def test_an_invalid_token_is_unauthenticated(
     world: World, database: Database, ended: str, kind: str
 ) -> None:
     ada = await world.person("ada")
     token = ada.token if kind == "SESSION" else await world.access_token(ada, *Scope)
     assert await slug_of(world, token) == "ada"
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
-        changed = owner.execute(f"UPDATE token SET {ended} WHERE token_hash = %s", [token_hash(token)])
+        changed = owner.execute(f"UPDATE token SET {ended} WHERE token_hash = %s", [hash_token(token)])
         assert changed.rowcount == 1
     before = await world.fingerprint()
     for query in (
@@ -360,8 +356,8 @@ async def test_a_token_that_does_not_hold_is_nobodys(
     assert await world.fingerprint() == before
 
 
-async def test_without_sign_in_there_is_nobody_and_nothing_of_ones_own(world: World) -> None:
-    assert await world.ask("{ me { id } myAccessTokens { id } myInvitations { id } }") == {
+async def test_without_sign_in_me_is_null(world: World) -> None:
+    assert await world.query("{ me { id } myAccessTokens { id } myInvitations { id } }") == {
         "me": None,
         "myAccessTokens": [],
         "myInvitations": [],

@@ -1,8 +1,7 @@
-"""Who may issue currents, and how many in a week, month or year."""
+"""Approval of issuers, and caps of issuance by week, month or year."""
 
 import asyncio
 from collections import Counter
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -12,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from models import IssuanceCap, new_id, now
 from models.enums import CapPeriod, CollectiveType, LedgerAccountKind
 from services.ledger import posting, transaction_amounts
-from tests.donation_world import code, done
-from tests.factories import Person, World, money, of
-from tests.hours_world import TimeScene, yesterday
-from tests.test_statement_counts import counted, statements
+from services.ledger.legs import currents_legs
+from tests.donation_world import error_code, expect_order
+from tests.factories import Person, World, money, ref
+from tests.hours_world import HoursScene, yesterday
+from tests.statement_counts import record_statements, without_control
 
 CAP = "cap { period amount { minorUnits currency } validFrom }"
 CAPS = "issuanceCaps { period amount { minorUnits } }"
@@ -23,12 +23,12 @@ CAPS = "issuanceCaps { period amount { minorUnits } }"
 
 async def cap(world: World, value: str | None, *, period: str = "MONTH", **more: Any) -> dict[str, Any]:
     amount = None if value is None else money(value, "CUR")
-    given: dict[str, Any] = {"nonprofit": {"slug": "greatdeeds"}, "period": period, "amount": amount}
-    return await world.do("setIssuanceCap", CAP, by=world.admin, **(given | more))
+    arguments: dict[str, Any] = {"nonprofit": {"slug": "greatdeeds"}, "period": period, "amount": amount}
+    return await world.mutate("setIssuanceCap", CAP, by=world.admin, **(arguments | more))
 
 
 async def decide(world: World, slug: str, *, approve: bool, by: Person | None = None, **more: Any) -> Any:
-    return await world.do(
+    return await world.mutate(
         "decideIssuer",
         "collective { slug isIssuer }",
         by=by or world.admin,
@@ -39,34 +39,36 @@ async def decide(world: World, slug: str, *, approve: bool, by: Person | None = 
 
 
 async def test_hours_beyond_the_cap_stay_pending(world: World) -> None:
-    scene = await TimeScene.create(world)
+    scene = await HoursScene.create(world)
     set_ = await cap(world, "5.000")
     assert set_["errors"] == []
     assert set_["cap"]["amount"] == {"minorUnits": "5000", "currency": "CUR"}
-    first, second = done(await scene.log(3)), done(await scene.log(3, start=yesterday(12)))
-    assert code(await scene.approve(first)) is None
+    first, second = expect_order(await scene.log(3)), expect_order(await scene.log(3, start=yesterday(12)))
+    assert error_code(await scene.approve(first)) is None
     before = await world.fingerprint()
     refused = await scene.approve(second)
     assert [(e["code"], e["path"]) for e in refused["errors"]] == [("LIMIT_EXCEEDED", ["input", "id"])]
     assert await world.fingerprint() == before
     query = "query($id: ID!) { order(id: $id) { status transactions { id } } }"
-    left = (await world.ask(query, by=scene.john, id=second))["order"]
+    left = (await world.query(query, by=scene.john, id=second))["order"]
     assert left == {"status": "PENDING", "transactions": []}
 
     adjusted: dict[str, Any] = {"amount": money("2.000", "CUR"), "reason": "what is left"}
-    assert code(await scene.approve(second, **adjusted)) is None
-    third = done(await scene.log(0.25, start=yesterday(16)))
-    assert code(await scene.approve(third)) == "LIMIT_EXCEEDED"
-    assert code(await cap(world, None)) is None
-    assert code(await scene.approve(third)) is None
-    await world.audit_is_clean()
+    assert error_code(await scene.approve(second, **adjusted)) is None
+    third = expect_order(await scene.log(0.25, start=yesterday(16)))
+    assert error_code(await scene.approve(third)) == "LIMIT_EXCEEDED"
+    assert error_code(await cap(world, None)) is None
+    assert error_code(await scene.approve(third)) is None
+    await world.assert_clean_ledger()
 
 
-async def test_of_ten_approvals_at_once_as_many_win_as_the_cap_allows(world: World) -> None:
-    scene = await TimeScene.create(world)
-    assert code(await cap(world, "3.000")) is None
-    orders = [done(await scene.log(1, start=yesterday(hour))) for hour in range(8, 18)]
-    codes = Counter([code(a) for a in await asyncio.gather(*(scene.approve(order) for order in orders))])
+async def test_concurrent_approvals_stop_at_the_cap(world: World) -> None:
+    scene = await HoursScene.create(world)
+    assert error_code(await cap(world, "3.000")) is None
+    orders = [expect_order(await scene.log(1, start=yesterday(hour))) for hour in range(8, 18)]
+    codes = Counter(
+        [error_code(a) for a in await asyncio.gather(*(scene.approve(order) for order in orders))]
+    )
     assert codes == {None: 3, "LIMIT_EXCEEDED": 7}
     assert await scene.balance(scene.john, "CUR", by=scene.john) == {
         "posted": 3000,
@@ -74,39 +76,48 @@ async def test_of_ten_approvals_at_once_as_many_win_as_the_cap_allows(world: Wor
         "available": 3000,
         "pending": 7000,
     }
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
 
-async def test_each_period_counts_for_itself_and_zero_is_none_at_all(world: World) -> None:
-    scene = await TimeScene.create(world)
+async def test_each_period_has_its_own_cap_and_zero_allows_nothing(world: World) -> None:
+    scene = await HoursScene.create(world)
     for value, period in (("10", "YEAR"), ("4", "WEEK"), ("6", "MONTH")):
-        assert code(await cap(world, value, period=period)) is None
+        assert error_code(await cap(world, value, period=period)) is None
     query = f'{{ collective(slug: "greatdeeds") {{ ... on Nonprofit {{ {CAPS} }} }} }}'
-    found = (await world.ask(query))["collective"]["issuanceCaps"]
-    assert [(c["period"], c["amount"]["minorUnits"]) for c in found] == [
+    issuance_caps = (await world.query(query))["collective"]["issuanceCaps"]
+    assert [(c["period"], c["amount"]["minorUnits"]) for c in issuance_caps] == [
         ("WEEK", "4000"),
         ("MONTH", "6000"),
         ("YEAR", "10000"),
     ]
-    order = done(await scene.log(5))
-    assert code(await scene.approve(order)) == "LIMIT_EXCEEDED"
-    assert code(await cap(world, None, period="WEEK")) is None
-    assert code(await scene.approve(order)) is None
-    assert code(await cap(world, "0")) is None
-    assert code(await scene.approve(done(await scene.log(1, start=yesterday(14))))) == "LIMIT_EXCEEDED"
-    assert [c["period"] for c in (await world.ask(query))["collective"]["issuanceCaps"]] == ["MONTH", "YEAR"]
+    order = expect_order(await scene.log(5))
+    assert error_code(await scene.approve(order)) == "LIMIT_EXCEEDED"
+    assert error_code(await cap(world, None, period="WEEK")) is None
+    assert error_code(await scene.approve(order)) is None
+    assert error_code(await cap(world, "0")) is None
+    assert (
+        error_code(await scene.approve(expect_order(await scene.log(1, start=yesterday(14)))))
+        == "LIMIT_EXCEEDED"
+    )
+    assert [c["period"] for c in (await world.query(query))["collective"]["issuanceCaps"]] == [
+        "MONTH",
+        "YEAR",
+    ]
 
 
-async def test_what_was_issued_before_the_period_does_not_count(world: World) -> None:
-    scene = await TimeScene.create(world)
+async def test_currents_issued_before_the_period_do_not_count(world: World) -> None:
+    scene = await HoursScene.create(world)
     await issued(scene, 9000, days_ago=400)
-    assert code(await cap(world, "3.000", period="YEAR")) is None
-    assert code(await scene.approve(done(await scene.log(3)))) is None
-    assert code(await scene.approve(done(await scene.log(1, start=yesterday(14))))) == "LIMIT_EXCEEDED"
-    await world.audit_is_clean()
+    assert error_code(await cap(world, "3.000", period="YEAR")) is None
+    assert error_code(await scene.approve(expect_order(await scene.log(3)))) is None
+    assert (
+        error_code(await scene.approve(expect_order(await scene.log(1, start=yesterday(14)))))
+        == "LIMIT_EXCEEDED"
+    )
+    await world.assert_clean_ledger()
 
 
-async def issued(scene: TimeScene, amount: int, *, days_ago: int) -> None:
+async def issued(scene: HoursScene, amount: int, *, days_ago: int) -> None:
     """Issue currents to the volunteer as history does: at a moment in the past."""
     platform_id, from_id, to_id = scene.world.platform.id, scene.nonprofit.id, scene.john.user.id
     row = {
@@ -119,22 +130,26 @@ async def issued(scene: TimeScene, amount: int, *, days_ago: int) -> None:
         "to_host_id": platform_id,
         "has_public_side": False,
         "at": (now() - timedelta(days=days_ago)).isoformat(),
-        **asdict(transaction_amounts.unconverted(amount, transaction_amounts.CURRENTS)),
+        **transaction_amounts.same_currency_amounts(amount, transaction_amounts.CURRENTS).columns(),
     }
-    legs = transaction_amounts.currents_legs(
-        book_id=platform_id, from_id=from_id, to_id=to_id, amount=amount, kind_from=LedgerAccountKind.ISSUANCE
+    legs = currents_legs(
+        book_id=platform_id,
+        from_id=from_id,
+        to_id=to_id,
+        amount_minor=amount,
+        kind_from=LedgerAccountKind.ISSUANCE,
     )
     async with scene.world.sessions() as session, session.begin():
         await posting.post(session, row=row, legs=legs)
 
 
-async def test_a_cap_holds_from_its_moment_on(world: World) -> None:
-    scene = await TimeScene.create(world)
+async def test_a_cap_applies_from_the_time_it_is_set(world: World) -> None:
+    scene = await HoursScene.create(world)
     later = now() + timedelta(days=400)
-    assert code(await cap(world, "0", validFrom=later.isoformat())) is None
-    assert code(await scene.approve(done(await scene.log(1)))) is None
+    assert error_code(await cap(world, "0", validFrom=later.isoformat())) is None
+    assert error_code(await scene.approve(expect_order(await scene.log(1)))) is None
     query = f'{{ collective(slug: "greatdeeds") {{ ... on Nonprofit {{ {CAPS} }} }} }}'
-    assert (await world.ask(query))["collective"]["issuanceCaps"] == []
+    assert (await world.query(query))["collective"]["issuanceCaps"] == []
 
 
 @pytest.mark.parametrize(
@@ -148,31 +163,29 @@ async def test_a_cap_holds_from_its_moment_on(world: World) -> None:
         ({"validFrom": "2020-01-01T00:00Z"}, ["validFrom"]),
     ],
 )
-async def test_a_cap_that_cannot_be_stores_nothing(
-    world: World, changes: dict[str, Any], path: list[str]
-) -> None:
-    await TimeScene.create(world)
+async def test_an_invalid_cap_stores_nothing(world: World, changes: dict[str, Any], path: list[str]) -> None:
+    await HoursScene.create(world)
     before = await world.fingerprint()
     refused = await cap(world, "1.000", **changes)
     assert [(e["code"], e["path"]) for e in refused["errors"]] == [("INVALID_INPUT", ["input", *path])]
     assert await world.fingerprint() == before
 
 
-async def test_a_nonprofit_issues_only_once_the_platform_says_so(world: World) -> None:
-    scene = await TimeScene.create(world)
+async def test_a_nonprofit_issues_only_after_approval_by_the_platform(world: World) -> None:
+    scene = await HoursScene.create(world)
     fresh = await world.host("fresh", scene.chris)
-    asked: dict[str, Any] = {"nonprofit": of(fresh)}
-    assert code(await scene.log(1, **asked)) == "INVALID_STATE"
+    results: dict[str, Any] = {"nonprofit": ref(fresh)}
+    assert error_code(await scene.log(1, **results)) == "INVALID_STATE"
     for _ in range(2):
         done_ = await decide(world, "fresh", approve=True)
         assert (done_["errors"], done_["collective"]) == ([], {"slug": "fresh", "isIssuer": True})
-    order = done(await scene.log(1, **asked))
-    assert code(await scene.approve(order)) is None
+    order = expect_order(await scene.log(1, **results))
+    assert error_code(await scene.approve(order)) is None
     refused = await decide(world, "fresh", approve=False)
     assert [(e["code"], e["path"]) for e in refused["errors"]] == [("INVALID_INPUT", ["input", "reason"])]
     ended = await decide(world, "fresh", approve=False, reason="no news for a year")
     assert ended["collective"] == {"slug": "fresh", "isIssuer": False}
-    assert code(await scene.log(1, start=yesterday(14), **asked)) == "INVALID_STATE"
+    assert error_code(await scene.log(1, start=yesterday(14), **results)) == "INVALID_STATE"
     mails = await world.scalar(
         "SELECT array_agg(payload->>'approved') FROM outbox"
         " WHERE template = 'issuer_decision' AND recipient = :email",
@@ -183,9 +196,9 @@ async def test_a_nonprofit_issues_only_once_the_platform_says_so(world: World) -
 
 async def test_only_an_open_nonprofit_becomes_an_issuer(world: World) -> None:
     ada = await world.person("ada")
-    await world.community("shop", None, ada, type=CollectiveType.BUSINESS)
-    gone = await world.community("gone", None, ada, type=CollectiveType.NONPROFIT)
-    await world.do("archiveCollective", by=ada, collective=of(gone))
+    await world.community("shop", None, ada, collective_type=CollectiveType.BUSINESS)
+    gone = await world.community("gone", None, ada, collective_type=CollectiveType.NONPROFIT)
+    await world.mutate("archiveCollective", by=ada, collective=ref(gone))
     before = await world.fingerprint()
     for slug, expected in (("shop", "INVALID_INPUT"), ("ada", "INVALID_INPUT"), ("gone", "INVALID_STATE")):
         refused = await decide(world, slug, approve=True)
@@ -199,7 +212,7 @@ async def test_only_an_open_nonprofit_becomes_an_issuer(world: World) -> None:
     assert await world.fingerprint() == before
 
 
-async def test_the_caps_of_a_page_are_one_statement(world: World, engine: AsyncEngine) -> None:
+async def test_the_caps_of_a_page_are_read_in_one_statement(world: World, engine: AsyncEngine) -> None:
     for number in range(10):
         row = await world.host(f"host-{number}")
         await world.add(
@@ -209,20 +222,20 @@ async def test_the_caps_of_a_page_are_one_statement(world: World, engine: AsyncE
         ... on Nonprofit {{ isIssuer {CAPS} }} }} }} }}"""
     sent_each = []
     for first in (2, 10):
-        with counted(engine) as sent:
-            await world.ask(query, n=first)
-        sent_each.append(len(statements(sent)))
+        with record_statements(engine) as statements:
+            await world.query(query, n=first)
+        sent_each.append(len(without_control(statements)))
     assert sent_each == [2, 2]
 
 
-async def test_who_may_issue_no_more_approves_no_more(world: World) -> None:
-    scene = await TimeScene.create(world)
-    asked = done(await scene.log(1))
-    assert code(await decide(world, "greatdeeds", approve=False, reason="A review")) is None
+async def test_a_suspended_issuer_cannot_approve_hours(world: World) -> None:
+    scene = await HoursScene.create(world)
+    order_id = expect_order(await scene.log(1))
+    assert error_code(await decide(world, "greatdeeds", approve=False, reason="A review")) is None
     before = await world.fingerprint()
-    assert code(await scene.approve(asked)) == "INVALID_STATE"
-    many = await world.do("approveOrders", "results { errors { code } }", by=scene.chris, ids=[asked])
+    assert error_code(await scene.approve(order_id)) == "INVALID_STATE"
+    many = await world.mutate("approveOrders", "results { errors { code } }", by=scene.chris, ids=[order_id])
     assert [e["code"] for r in many["results"] for e in r["errors"]] == ["INVALID_STATE"]
     assert await world.fingerprint() == before
-    assert code(await decide(world, "greatdeeds", approve=True)) is None
-    assert code(await scene.approve(asked)) is None
+    assert error_code(await decide(world, "greatdeeds", approve=True)) is None
+    assert error_code(await scene.approve(order_id)) is None

@@ -14,7 +14,7 @@ from tests.factories import World, money
 STEPS = 40
 PLATFORM_BPS = 300
 FEE_BPS = {"wwcode": 500}
-"""What a host takes; the others nothing."""
+"""Fee of each host; other hosts take none."""
 BOOKS = {"webpack": "opensource", "babel": "opensource", "berlin": "wwcode", "xdamman": "commonweal"}
 COLLECTIVES = ("webpack", "babel", "berlin")
 FIGURES = (
@@ -42,7 +42,7 @@ class Made:
     into: str = ""
     left: int = 0
     effect: dict[Account, int] = field(default_factory=dict)
-    """What of its postings is not refunded yet."""
+    """The part of its postings that is not refunded yet."""
 
 
 @dataclass
@@ -70,14 +70,14 @@ class Model:
         return {account: value for account, value in change.items() if value}
 
     def fits(self, change: dict[Account, int]) -> bool:
-        """Whether no balance would fall below what is held of it."""
+        """True if every balance stays at or above its holds."""
         return all(
             value >= 0 or self.posted[account] + value >= self.held[account]
             for account, value in change.items()
         )
 
     def apply(self, change: dict[Account, int], *, sign: int = 1) -> None:
-        """Let the change happen."""
+        """Apply the change."""
         for account, value in change.items():
             self.posted[account] += sign * value
 
@@ -92,10 +92,10 @@ class Play:
     holder: Any
     payee: Any
 
-    async def do(self, mutation: str, *, by: Any = None, **given: Any) -> tuple[str, Any]:
+    async def mutate(self, mutation: str, *, by: Any = None, **arguments: Any) -> tuple[str, Any]:
         """Run a mutation; return the error's code or OK, and the payload."""
         fields = "order { id status }" + (FIGURES if mutation == "refundOrder" else "")
-        payload = await self.world.do(mutation, fields, by=by or self.holder, **given)
+        payload = await self.world.mutate(mutation, fields, by=by or self.holder, **arguments)
         codes = [error["code"] for error in payload["errors"]]
         return (codes[0] if codes else "OK"), payload
 
@@ -110,10 +110,10 @@ class Play:
         giver = None if mutation == "addFunds" else self.dice.choice(COLLECTIVES)
         taker = self.dice.choice([name for name in takers if name != giver])
         change = model.effect(giver, taker, amount)
-        given: dict[str, Any] = {"to": {"slug": taker}, "amount": money(_value(amount))}
+        arguments: dict[str, Any] = {"to": {"slug": taker}, "amount": money(_value(amount))}
         if giver:
-            given["from"] = {"slug": giver}
-        code, payload = await self.do(mutation, **given)
+            arguments["from"] = {"slug": giver}
+        code, payload = await self.mutate(mutation, **arguments)
         assert code == ("OK" if model.fits(change) else "INSUFFICIENT_FUNDS")
         if code == "OK":
             model.apply(change)
@@ -131,10 +131,10 @@ class Play:
             )
 
     async def submit(self) -> None:
-        """Let the payee ask for money, to be paid outside or into its balance."""
+        """Submit an expense of the payee, paid outside or into its balance."""
         giver, amount = self.dice.choice(COLLECTIVES), self.cents()
         into = self.dice.choice(["MANUAL", "BALANCE"])
-        code, payload = await self.do(
+        code, payload = await self.mutate(
             "submitExpense",
             by=self.payee,
             to={"slug": "xdamman"},
@@ -150,17 +150,17 @@ class Play:
 
     async def decide(self, mutation: str) -> None:
         """Approve, reject, pay or cancel any expense, whatever state it is in."""
-        expenses = [made for made in self.model.orders if made.kind == "expense"]
+        expenses = [created for created in self.model.orders if created.kind == "expense"]
         if not expenses:
             return
-        made = self.dice.choice(expenses)
-        expected = self._decided(mutation, made)
-        given = {"reason": "because"} if mutation == "rejectOrder" else {}
+        created = self.dice.choice(expenses)
+        expected = self._decided(mutation, created)
+        arguments = {"reason": "because"} if mutation == "rejectOrder" else {}
         by = self.payee if mutation == "cancelOrder" else self.holder
-        code, payload = await self.do(mutation, by=by, id=made.id, **given)
-        assert code == expected, (mutation, made)
+        code, payload = await self.mutate(mutation, by=by, id=created.id, **arguments)
+        assert code == expected, (mutation, created)
         if code == "OK":
-            assert payload["order"]["status"] == made.status
+            assert payload["order"]["status"] == created.status
 
     def _decided(self, mutation: str, made: Made) -> str:
         model, account = self.model, (BOOKS[made.giver or ""], made.giver or "")
@@ -191,17 +191,17 @@ class Play:
         """Refund any order, in part or the rest; the last part takes exactly what is left."""
         if not self.model.orders:
             return
-        made = self.dice.choice(self.model.orders)
-        part = self.dice.choice([None, self.dice.randint(1, made.amount)])
-        given = {} if part is None else {"amount": money(_value(part))}
-        code, payload = await self.do("refundOrder", id=made.id, **given)
-        if made.status != "PAID":
+        created = self.dice.choice(self.model.orders)
+        part = self.dice.choice([None, self.dice.randint(1, created.amount)])
+        arguments = {} if part is None else {"amount": money(_value(part))}
+        code, payload = await self.mutate("refundOrder", id=created.id, **arguments)
+        if created.status != "PAID":
             assert code == "INVALID_STATE"
-        elif part is not None and part > made.left:
+        elif part is not None and part > created.left:
             assert code == "INVALID_INPUT"
         else:
-            taken = made.left if part is None else part
-            self._refunded(made, taken, code, payload)
+            taken = created.left if part is None else part
+            self._refunded(created, taken, code, payload)
 
     def _refunded(self, made: Made, taken: int, code: str, payload: Any) -> None:
         rest = taken == made.left
@@ -236,14 +236,14 @@ class Play:
                     " WHERE a.kind = 'BALANCE' AND (a.posted <> 0 OR a.held <> 0)"
                 )
             )
-            found = {(book, owner): (posted, held) for book, owner, posted, held in rows}
+            results = {(book, owner): (posted, held) for book, owner, posted, held in rows}
         model = self.model
-        assert found == {
+        assert results == {
             account: (model.posted[account], model.held[account])
             for account in {*model.posted, *model.held}
             if model.posted[account] or model.held[account]
         }
-        assert all(0 <= held <= posted for posted, held in found.values())
+        assert all(0 <= held <= posted for posted, held in results.values())
 
 
 def _value(cents: int) -> str:
@@ -269,7 +269,7 @@ def _returned(made: Made, payload: Any) -> dict[Account, int]:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
-async def test_balances_are_what_the_model_says(world: World, seed: int) -> None:
+async def test_balances_equal_those_of_the_model(world: World, seed: int) -> None:
     holder, payee = await world.person("holder"), await world.person("xdamman")
     opensource = await world.host("opensource", holder)
     wwcode = await world.host("wwcode", holder, fee_bps=FEE_BPS["wwcode"])
@@ -310,4 +310,4 @@ async def test_balances_are_what_the_model_says(world: World, seed: int) -> None
             await play.decide(step)
         await play.check()
 
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()

@@ -11,29 +11,26 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from models import Invitation, now
 from models.enums import CollectiveType, MemberRole
 from services.identity import email_addresses
-from tests.donation_world import code, done
-from tests.factories import Person, World, money, of, public_id
-from tests.hours_world import TimeScene, yesterday
-from tests.test_statement_counts import counted, statements
+from tests.donation_world import error_code, expect_order
+from tests.factories import Person, World, money, public_id, ref
+from tests.hours_world import HoursScene, yesterday
+from tests.statement_counts import record_statements, without_control
 
 USER = "user { id slug }"
 
 
 async def merge(world: World, from_: Person, into: Person, *, by: Person | None = None, **more: Any) -> Any:
-    given = {"from": of(from_), "into": of(into), **more}
-    return await world.do("mergeUsers", USER, by=by or world.admin, **given)
+    arguments = {"from": ref(from_), "into": ref(into), **more}
+    return await world.mutate("mergeUsers", USER, by=by or world.admin, **arguments)
 
 
-async def refused(world: World, expected: str, path: str, **given: Any) -> None:
-    """Assert that a merge is refused with one code and path, and changes nothing."""
-    before = await world.fingerprint()
-    answer = await world.do("mergeUsers", USER, by=world.admin, **given)
-    assert [(e["code"], e["path"]) for e in answer["errors"]] == [(expected, ["input", path])]
-    assert await world.fingerprint() == before
+async def expect_merge_problem(world: World, code: str, path: str, **arguments: Any) -> None:
+    """Assert that a merge returns one error with this code and path, and stores nothing."""
+    await world.expect_problem("mergeUsers", code, ["input", path], by=world.admin, **arguments)
 
 
 async def sums(world: World, *people: Person) -> dict[str, int]:
-    """Return what people have together, by currency, in minor units."""
+    """Return the sum of people's balances by currency, in minor units."""
     async with world.sessions() as session:
         rows = await session.execute(
             text(
@@ -60,12 +57,12 @@ async def roles(world: World, person: Person) -> list[tuple[str, str]]:
 
 async def owner_of(world: World, address: str) -> str | None:
     async with world.sessions() as session:
-        found = await email_addresses.user_of_email(session, address)
-        return found.slug if found else None
+        result = await email_addresses.find_user(session, address)
+        return result.slug if result else None
 
 
 async def test_what_one_has_and_is_goes_to_the_other(world: World) -> None:
-    scene = await TimeScene.create(world)
+    scene = await HoursScene.create(world)
     john, twin = scene.john, await world.person("twin")
     await scene.earn("3.000", twin)
     await scene.earn("2.000")
@@ -85,25 +82,25 @@ async def test_what_one_has_and_is_goes_to_the_other(world: World) -> None:
     assert await roles(world, john) == [("club", "ADMIN"), ("club", "FOLLOWER"), ("greatdeeds", "VOLUNTEER")]
     kept = await world.scalar('SELECT count(*) FROM "order" WHERE to_id = :id', id=twin.user.id)
     assert kept == history
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
     query = """{ transactions(filter: {kind: [MERGE]}) { nodes { amount { minorUnits currency } order { id }
         fromCollective { isArchived } toCollective { slug } postings { amount { minorUnits } } } } }"""
-    found = (await world.ask(query, by=john))["transactions"]["nodes"]
-    assert {t["amount"]["currency"]: t["amount"]["minorUnits"] for t in found} == {
+    nodes = (await world.query(query, by=john))["transactions"]["nodes"]
+    assert {t["amount"]["currency"]: t["amount"]["minorUnits"] for t in nodes} == {
         "CUR": "3000",
         "USD": "750",
     }
-    assert all(t["order"] is None and t["toCollective"] == {"slug": "john"} for t in found)
-    assert all(t["fromCollective"] == {"isArchived": True} for t in found)
-    assert len((await world.ask(query, by=world.admin))["transactions"]["nodes"]) == 2
+    assert all(t["order"] is None and t["toCollective"] == {"slug": "john"} for t in nodes)
+    assert all(t["fromCollective"] == {"isArchived": True} for t in nodes)
+    assert len((await world.query(query, by=world.admin))["transactions"]["nodes"]) == 2
     for stranger in (None, scene.mark, scene.chris):
-        assert (await world.ask(query, by=stranger))["transactions"]["nodes"] == []
+        assert (await world.query(query, by=stranger))["transactions"]["nodes"] == []
 
 
 async def test_slugs_address_and_invitations_lead_to_the_one_who_remains(world: World) -> None:
     ada, twin, bob = [await world.person(name) for name in ("ada", "twin", "bob")]
-    await world.do("updateCollective", by=twin, collective=of(twin), slug="twin-of-ada")
+    await world.mutate("updateCollective", by=twin, collective=ref(twin), slug="twin-of-ada")
     clubs = [await world.community(slug, None, bob) for slug in ("both", "one")]
     for club, person in ((clubs[0], twin), (clubs[0], ada), (clubs[1], twin)):
         await world.add(
@@ -117,18 +114,18 @@ async def test_slugs_address_and_invitations_lead_to_the_one_who_remains(world: 
 
     assert (await merge(world, twin, ada))["errors"] == []
     for slug in ("twin", "twin-of-ada", "ada"):
-        found = await world.ask("query($s: String!) { collective(slug: $s) { slug } }", s=slug)
-        assert found["collective"] == {"slug": "ada"}
-    old = await world.ask(
+        data = await world.query("query($s: String!) { collective(slug: $s) { slug } }", s=slug)
+        assert data["collective"] == {"slug": "ada"}
+    old = await world.query(
         "query($i: ID!) { collective(id: $i) { slug isArchived } }", i=public_id("Collective", twin.user.id)
     )
     assert old["collective"] == {"slug": f"merged-{twin.user.id.hex}", "isArchived": True}
     assert await owner_of(world, twin.email) == await owner_of(world, ada.email) == "ada"
     assert await world.scalar("SELECT count(*) FROM credential WHERE email = :e", e=twin.email) == 0
-    waiting = await world.ask("{ myInvitations { collective { slug } user { slug } } }", by=ada)
+    waiting = await world.query("{ myInvitations { collective { slug } user { slug } } }", by=ada)
     assert sorted(i["collective"]["slug"] for i in waiting["myInvitations"]) == ["both", "one"]
     assert await world.scalar("SELECT count(*) FROM invitation WHERE status = 'DECLINED'") == 1
-    await world.do("inviteMember", by=bob, collective=of(clubs[1]), role="ACCOUNTANT", email=twin.email)
+    await world.mutate("inviteMember", by=bob, collective=ref(clubs[1]), role="ACCOUNTANT", email=twin.email)
     invited = await world.scalar("SELECT user_id FROM invitation WHERE role = 'ACCOUNTANT'")
     assert invited == ada.user.id
 
@@ -140,9 +137,9 @@ async def test_the_merged_user_signs_in_no_more_and_nobody_signs_up_as_them(worl
     for token in (twin.token, access):
         body = await world.execute("{ me { slug } }", by=token)
         assert body["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
-    assert (await world.ask("{ me { slug } }", by=ada))["me"] == {"slug": "ada"}
+    assert (await world.query("{ me { slug } }", by=ada))["me"] == {"slug": "ada"}
     people = await world.scalar("SELECT count(*) FROM collective")
-    await world.do("signUp", email=twin.email, name="Twin", password="long enough")
+    await world.mutate("signUp", email=twin.email, name="Twin", password="long enough")
     assert await world.scalar("SELECT count(*) FROM collective") == people
     assert await world.scalar("SELECT template FROM outbox WHERE recipient = :e", e=twin.email) == (
         "address_in_use"
@@ -155,10 +152,10 @@ async def test_addresses_lead_through_a_chain_of_merges(world: World) -> None:
     assert (await merge(world, twin, third))["errors"] == []
     assert (await merge(world, third, ada))["errors"] == []
     assert await owner_of(world, twin.email) == "ada"
-    found = await world.ask('{ a: collective(slug: "twin") { slug } b: collective(slug: "third") { slug } }')
-    assert found == {"a": {"slug": "ada"}, "b": {"slug": "ada"}}
+    data = await world.query('{ a: collective(slug: "twin") { slug } b: collective(slug: "third") { slug } }')
+    assert data == {"a": {"slug": "ada"}, "b": {"slug": "ada"}}
     assert await sums(world, ada) == {"USD": 100}
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
 
 async def test_who_has_no_address_takes_the_other_ones_over(world: World) -> None:
@@ -175,37 +172,37 @@ async def test_who_has_no_address_takes_the_other_ones_over(world: World) -> Non
 async def test_open_orders_and_holds_of_the_first_stand_in_the_way_those_of_the_second_do_not(
     world: World,
 ) -> None:
-    scene = await TimeScene.create(world)
+    scene = await HoursScene.create(world)
     john, twin = scene.john, await world.person("twin")
-    order = done(await scene.log(1, by=twin))
-    pair = {"from": of(twin), "into": of(john)}
-    await refused(world, "INVALID_STATE", "from", **pair)
-    await refused(world, "INVALID_STATE", "from", **pair, dryRun=True)
+    order = expect_order(await scene.log(1, by=twin))
+    pair = {"from": ref(twin), "into": ref(john)}
+    await expect_merge_problem(world, "INVALID_STATE", "from", **pair)
+    await expect_merge_problem(world, "INVALID_STATE", "from", **pair, dryRun=True)
     await scene.approve(order)
     await world.fund(twin.user, "5.00", by=world.admin)
-    cash_out = await world.do("cashOut", "order { id }", by=twin, amount=money("2.00"))
-    await refused(world, "INVALID_STATE", "from", **pair)
-    assert code(await world.do("cancelOrder", by=twin, id=done(cash_out))) is None
+    cash_out = await world.mutate("cashOut", "order { id }", by=twin, amount=money("2.00"))
+    await expect_merge_problem(world, "INVALID_STATE", "from", **pair)
+    assert error_code(await world.mutate("cancelOrder", by=twin, id=expect_order(cash_out))) is None
     await scene.log(1)
     assert (await merge(world, twin, john))["errors"] == []
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
 
 async def test_only_two_different_people_who_are_here_are_merged(world: World) -> None:
     ada, twin, gone = [await world.person(name) for name in ("ada", "twin", "gone")]
-    await world.community("shop", None, ada, type=CollectiveType.BUSINESS)
-    await world.do("archiveCollective", by=gone, collective=of(gone))
+    await world.community("shop", None, ada, collective_type=CollectiveType.BUSINESS)
+    await world.mutate("archiveCollective", by=gone, collective=ref(gone))
     shop = {"slug": "shop"}
-    await refused(world, "INVALID_INPUT", "from", **{"from": shop, "into": of(ada)})
-    await refused(world, "INVALID_INPUT", "into", **{"from": of(ada), "into": shop})
-    await refused(world, "INVALID_INPUT", "from", **{"from": of(ada), "into": of(ada)})
-    await refused(world, "INVALID_STATE", "into", **{"from": of(ada), "into": of(gone)})
-    await refused(world, "NOT_FOUND", "from", **{"from": {"slug": "nobody"}, "into": of(ada)})
+    await expect_merge_problem(world, "INVALID_INPUT", "from", **{"from": shop, "into": ref(ada)})
+    await expect_merge_problem(world, "INVALID_INPUT", "into", **{"from": ref(ada), "into": shop})
+    await expect_merge_problem(world, "INVALID_INPUT", "from", **{"from": ref(ada), "into": ref(ada)})
+    await expect_merge_problem(world, "INVALID_STATE", "into", **{"from": ref(ada), "into": ref(gone)})
+    await expect_merge_problem(world, "NOT_FOUND", "from", **{"from": {"slug": "nobody"}, "into": ref(ada)})
     assert (await merge(world, twin, ada))["errors"] == []
     merged = {"id": public_id("Collective", twin.user.id)}
-    await refused(world, "INVALID_STATE", "from", **{"from": merged, "into": of(gone)})
-    await refused(world, "INVALID_STATE", "into", **{"from": of(gone), "into": merged})
-    await refused(world, "INVALID_INPUT", "from", **{"from": of(twin), "into": of(ada)})
+    await expect_merge_problem(world, "INVALID_STATE", "from", **{"from": merged, "into": ref(gone)})
+    await expect_merge_problem(world, "INVALID_STATE", "into", **{"from": ref(gone), "into": merged})
+    await expect_merge_problem(world, "INVALID_INPUT", "from", **{"from": ref(twin), "into": ref(ada)})
 
 
 @pytest.mark.parametrize("who", ["ada", None])
@@ -215,7 +212,7 @@ async def test_only_a_platform_admin_merges(world: World, who: str | None) -> No
     body = await world.execute(
         "mutation($i: MergeUsersInput!) { mergeUsers(input: $i) { errors { code } } }",
         by=ada if who else None,
-        i={"from": of(twin), "into": of(ada)},
+        i={"from": ref(twin), "into": ref(ada)},
     )
     assert body["errors"][0]["extensions"]["code"] == ("FORBIDDEN" if who else "UNAUTHENTICATED")
     assert await world.fingerprint() == before
@@ -231,28 +228,28 @@ async def test_a_repeated_key_answers_the_same_and_a_dry_run_stores_nothing(
     assert await world.fingerprint() == before
     first = await merge(world, twin, ada, idempotencyKey="once")
     after = await world.fingerprint()
-    with counted(engine) as sent:
+    with record_statements(engine) as statements:
         again = await merge(world, twin, ada, idempotencyKey="once")
     assert tried == first == again
-    assert len(statements(sent)) == 5
+    assert len(without_control(statements)) == 5
     assert await world.fingerprint() == after
     other = await merge(world, ada, twin, idempotencyKey="once")
-    assert code(other) == "IDEMPOTENCY_CONFLICT"
+    assert error_code(other) == "IDEMPOTENCY_CONFLICT"
 
 
 async def test_of_two_merges_of_one_user_at_once_one_wins(world: World) -> None:
-    scene = await TimeScene.create(world)
+    scene = await HoursScene.create(world)
     twin, into = await world.person("twin"), [scene.john, scene.mark, scene.chris]
     await scene.earn("4.000", twin)
     source = {"id": public_id("Collective", twin.user.id)}
     answers = await asyncio.gather(
-        *(world.do("mergeUsers", USER, by=world.admin, into=of(who), **{"from": source}) for who in into)
+        *(world.mutate("mergeUsers", USER, by=world.admin, into=ref(who), **{"from": source}) for who in into)
     )
-    assert Counter(code(answer) for answer in answers) == {None: 1, "INVALID_STATE": 2}
+    assert Counter(error_code(answer) for answer in answers) == {None: 1, "INVALID_STATE": 2}
     assert await sums(world, twin, *into) == {"CUR": 4000}
     assert await sums(world, twin) == {}
     assert await world.scalar("SELECT count(*) FROM transaction WHERE kind = 'MERGE'") == 1
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
 
 async def test_a_merge_and_its_mirror_image_at_once_leave_one(world: World) -> None:
@@ -261,22 +258,22 @@ async def test_a_merge_and_its_mirror_image_at_once_leave_one(world: World) -> N
         await world.fund(person.user, "1.00", by=world.admin)
     ids = [{"id": public_id("Collective", person.user.id)} for person in (ada, twin)]
     answers = await asyncio.gather(
-        world.do("mergeUsers", USER, by=world.admin, **{"from": ids[0], "into": ids[1]}),
-        world.do("mergeUsers", USER, by=world.admin, **{"from": ids[1], "into": ids[0]}),
+        world.mutate("mergeUsers", USER, by=world.admin, **{"from": ids[0], "into": ids[1]}),
+        world.mutate("mergeUsers", USER, by=world.admin, **{"from": ids[1], "into": ids[0]}),
     )
-    assert Counter(code(answer) for answer in answers) == {None: 1, "INVALID_STATE": 1}
+    assert Counter(error_code(answer) for answer in answers) == {None: 1, "INVALID_STATE": 1}
     assert await sums(world, ada, twin) == {"USD": 200}
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
 
 async def test_new_orders_and_a_merge_at_once_leave_no_open_order_behind(world: World) -> None:
-    scene = await TimeScene.create(world)
+    scene = await HoursScene.create(world)
     twin = await world.person("twin")
     source = {"id": public_id("Collective", twin.user.id)}
-    given = {"from": source, "into": of(scene.john)}
+    arguments = {"from": source, "into": ref(scene.john)}
     answers = await asyncio.gather(
         *(scene.log(1, by=scene.chris, start=yesterday(hour), volunteer=source) for hour in (8, 10, 12)),
-        world.do("mergeUsers", USER, by=world.admin, **given),
+        world.mutate("mergeUsers", USER, by=world.admin, **arguments),
     )
     merged = answers[-1]["errors"] == []
     left = await world.scalar(
@@ -289,11 +286,11 @@ async def test_new_orders_and_a_merge_at_once_leave_no_open_order_behind(world: 
 async def test_an_event_turns_to_the_one_who_remains(world: World) -> None:
     ada, twin = await world.person("ada"), await world.person("twin")
     club = await world.community("club", None, ada)
-    made = await world.do(
+    payload = await world.mutate(
         "createEvent",
         "event { slug }",
         by=ada,
-        parent=of(club),
+        parent=ref(club),
         name="Party",
         startsAt="2030-01-01T10:00Z",
         endsAt="2030-01-01T11:00Z",
@@ -301,8 +298,8 @@ async def test_an_event_turns_to_the_one_who_remains(world: World) -> None:
     async with world.sessions() as session, session.begin():
         await session.execute(
             text("UPDATE collective SET coordinator_id = :id, updated_at = :at WHERE slug = :slug"),
-            {"id": twin.user.id, "at": now(), "slug": made["event"]["slug"]},
+            {"id": twin.user.id, "at": now(), "slug": payload["event"]["slug"]},
         )
     assert (await merge(world, twin, ada))["errors"] == []
     turned = "SELECT coordinator_id FROM collective WHERE slug = :slug"
-    assert await world.scalar(turned, slug=made["event"]["slug"]) == ada.user.id
+    assert await world.scalar(turned, slug=payload["event"]["slug"]) == ada.user.id

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from models import MergedEmail
 from models.enums import Scope
 from schema.execution import unit_of_work
-from schema.server.app import application
+from schema.server.app import create_application
 from services.access import attempt_limits
 from tests.conftest import Database
 from tests.factories import World
@@ -28,7 +28,7 @@ from tests.resolvers.test_identity import (
     sign_in,
     slug_of,
 )
-from tests.test_statement_counts import counted, statements
+from tests.statement_counts import record_statements, without_control
 
 NEW = "battery staple"
 EMAIL = ADA["email"]
@@ -36,25 +36,25 @@ ASK = "mutation($i: RequestPasswordResetInput!) { requestPasswordReset(input: $i
 
 
 async def forgotten(world: World, email: str = EMAIL) -> None:
-    assert await world.do("requestPasswordReset", email=email) == {"errors": []}
+    assert await world.mutate("requestPasswordReset", email=email) == {"errors": []}
 
 
 async def token_for(world: World) -> str:
-    """Ask for a reset; return its token."""
+    """Request a reset and return its token."""
     await forgotten(world)
     return str((await mailed(world, "password_reset"))[-1]["token"])
 
 
 async def reset(world: World, token: str, password: str = NEW, **by: Any) -> dict[str, Any]:
-    return await world.do("resetPassword", SESSION, token=token, password=password, **by)
+    return await world.mutate("resetPassword", SESSION, token=token, password=password, **by)
 
 
-async def refused(world: World, token: str) -> None:
+async def expect_invalid_token(world: World, token: str) -> None:
     """A token that does not serve is NOT_FOUND, and nothing is stored."""
     before = await world.fingerprint()
-    done = await reset(world, token)
-    assert (done["user"], done["session"]) == (None, None)
-    assert [(e["code"], e["path"]) for e in done["errors"]] == [("NOT_FOUND", ["input", "token"])]
+    result = await reset(world, token)
+    assert (result["user"], result["session"]) == (None, None)
+    assert [(e["code"], e["path"]) for e in result["errors"]] == [("NOT_FOUND", ["input", "token"])]
     assert await world.fingerprint() == before
 
 
@@ -64,72 +64,72 @@ async def test_a_mailed_token_sets_a_password_and_signs_in(world: World, databas
     (mail,) = await mailed(world, "password_reset")
     assert (mail["to"], set(mail)) == (EMAIL, {"to", "token"})
     assert mail["token"] not in await everything_stored(database)
-    done = await reset(world, mail["token"])
-    assert done["errors"] == []
-    assert done["user"]["id"] == user_id
-    assert await slug_of(world, done["session"]["token"]) == done["user"]["slug"]
+    result = await reset(world, mail["token"])
+    assert result["errors"] == []
+    assert result["user"]["id"] == user_id
+    assert await slug_of(world, result["session"]["token"]) == result["user"]["slug"]
     assert await sign_in(world) == "INVALID_INPUT"
     assert (await sign_in(world, password=NEW)).startswith("cws_")
     assert await mailed(world, "password_changed") == [{"to": EMAIL, "name": "Ada"}]
     stored = await world.scalar("SELECT password_hash FROM credential WHERE email = :e", e=EMAIL)
     assert stored.startswith("$argon2id$v=19$m=65536,")
-    await refused(world, mail["token"])
+    await expect_invalid_token(world, mail["token"])
 
 
-async def test_all_that_was_signed_in_ends_of_this_user_alone(world: World) -> None:
+async def test_a_reset_ends_only_this_users_sessions(world: World) -> None:
     eve = await world.person("eve")
     _, session = await joined(world)
     program = (await access_token(world, session))["token"]
     other = await sign_in(world)
-    done = await reset(world, await token_for(world), by=session)
-    assert done["errors"] == []
+    result = await reset(world, await token_for(world), by=session)
+    assert result["errors"] == []
     for token in (session, other, program):
         assert await slug_of(world, token) is None
-    assert await slug_of(world, done["session"]["token"]) is not None
+    assert await slug_of(world, result["session"]["token"]) is not None
     assert await slug_of(world, eve.token) == "eve"
 
 
-async def test_nothing_else_of_the_operation_is_done_with_the_token_that_ended(world: World) -> None:
+async def test_a_session_that_a_reset_ends_cannot_act_later_in_the_operation(world: World) -> None:
     _, session = await joined(world)
     query = """mutation($i: ResetPasswordInput!) { resetPassword(input: $i) { errors { code } }
         muteTopics(input: {topics: [MONEY]}) { errors { code } } }"""
-    given = {"token": await token_for(world), "password": NEW}
-    body = await world.execute(query, by=session, i=given)
+    arguments = {"token": await token_for(world), "password": NEW}
+    body = await world.execute(query, by=session, i=arguments)
     assert [error["extensions"]["code"] for error in body["errors"]] == ["UNAUTHENTICATED"]
 
 
-async def test_every_other_mailed_token_is_used_up(world: World) -> None:
-    await world.do("signUp", "user { id }", **(ADA | {"password": "an older one"}))
+async def test_a_reset_invalidates_the_other_mailed_tokens(world: World) -> None:
+    await world.mutate("signUp", "user { id }", **(ADA | {"password": "an older one"}))
     await joined(world)
     (old, _) = await mailed(world)
     first, second = await token_for(world), await token_for(world)
     assert (await reset(world, second))["errors"] == []
-    await refused(world, first)
-    again = await world.do("verifyEmail", SESSION, token=old["token"])
+    await expect_invalid_token(world, first)
+    again = await world.mutate("verifyEmail", SESSION, token=old["token"])
     assert [e["code"] for e in again["errors"]] == ["NOT_FOUND"]
     assert await sign_in(world, password=NEW) != "INVALID_INPUT"
 
 
-async def test_of_two_resets_at_once_one_is_done(world: World) -> None:
+async def test_one_of_two_concurrent_resets_succeeds(world: World) -> None:
     await joined(world)
     tokens = [await token_for(world) for _ in range(2)]
-    done = await asyncio.gather(*(reset(world, token) for token in [*tokens, tokens[0]]))
-    assert sorted(len(answer["errors"]) for answer in done) == [0, 1, 1]
+    result = await asyncio.gather(*(reset(world, token) for token in [*tokens, tokens[0]]))
+    assert sorted(len(answer["errors"]) for answer in result) == [0, 1, 1]
     assert len(await mailed(world, "password_changed")) == 1
 
 
-async def test_a_token_of_another_purpose_does_not_serve(world: World) -> None:
+async def test_a_token_with_another_purpose_is_refused(world: World) -> None:
     await joined(world)
-    await world.do("signUp", "user { id }", **(ADA | {"email": "bob@example.org"}))
+    await world.mutate("signUp", "user { id }", **(ADA | {"email": "bob@example.org"}))
     verifying = (await mailed(world))[-1]["token"]
-    await refused(world, verifying)
+    await expect_invalid_token(world, verifying)
     resetting = await token_for(world)
     before = await world.fingerprint()
-    done = await world.do("verifyEmail", SESSION, token=resetting)
-    assert [(e["code"], e["path"]) for e in done["errors"]] == [("NOT_FOUND", ["input", "token"])]
+    payload = await world.mutate("verifyEmail", SESSION, token=resetting)
+    assert [(e["code"], e["path"]) for e in payload["errors"]] == [("NOT_FOUND", ["input", "token"])]
     assert await world.fingerprint() == before
     assert (await reset(world, resetting))["errors"] == []
-    assert (await world.do("verifyEmail", SESSION, token=verifying))["errors"] == []
+    assert (await world.mutate("verifyEmail", SESSION, token=verifying))["errors"] == []
 
 
 async def test_a_token_is_good_for_two_hours(world: World, database: Database) -> None:
@@ -141,54 +141,54 @@ async def test_a_token_is_good_for_two_hours(world: World, database: Database) -
         assert timedelta(minutes=119) < left <= timedelta(hours=2)
         owner.execute("UPDATE email_token SET expires_at = now() - interval '1 second'")
     for wrong in (token, "unknown", "", "\x07", session):
-        await refused(world, wrong)
+        await expect_invalid_token(world, wrong)
 
 
 @pytest.mark.parametrize("password", ["short", "x" * 201])
-async def test_a_password_that_cannot_be_leaves_the_token(world: World, password: str) -> None:
+async def test_an_invalid_password_does_not_use_up_the_token(world: World, password: str) -> None:
     await joined(world)
     token = await token_for(world)
     before = await world.fingerprint()
-    done = await reset(world, token, password)
-    assert [(e["code"], e["path"]) for e in done["errors"]] == [("INVALID_INPUT", ["input", "password"])]
+    result = await reset(world, token, password)
+    assert [(e["code"], e["path"]) for e in result["errors"]] == [("INVALID_INPUT", ["input", "password"])]
     assert await world.fingerprint() == before
     assert (await reset(world, token))["errors"] == []
 
 
-async def test_no_answer_and_no_statement_tells_whether_an_address_is_known(
+async def test_no_response_and_no_statement_reveals_if_an_address_is_registered(
     world: World, engine: AsyncEngine
 ) -> None:
     ada, into = await world.person("ada"), await world.person("into")
     await world.person("ghost", claimed=False)
-    await world.do("signUp", "user { id }", **(ADA | {"email": "unproved@example.org"}))
+    await world.mutate("signUp", "user { id }", **(ADA | {"email": "unproved@example.org"}))
     await world.add(MergedEmail(email="merged@example.org", user_id=into.user.id))
     unknown = ("ghost@commonweal.test", "unproved@example.org", "merged@example.org", "nobody@example.org")
     counts = set()
     for email in (ada.email, *unknown):
-        with counted(engine) as sent:
+        with record_statements(engine) as statements:
             await forgotten(world, email)
-        counts.add(len(statements(sent)))
+        counts.add(len(without_control(statements)))
     assert len(counts) == 1
     assert [mail["to"] for mail in await mailed(world, "password_reset")] == [ada.email]
     assert await world.scalar("SELECT count(*) FROM email_token WHERE purpose = 'RESET'") == 1
 
 
-async def test_what_is_no_address_is_refused(world: World) -> None:
+async def test_an_invalid_address_is_refused(world: World) -> None:
     before = await world.fingerprint()
-    done = await world.do("requestPasswordReset", email="no address")
-    assert [(e["code"], e["path"]) for e in done["errors"]] == [("INVALID_INPUT", ["input", "email"])]
+    payload = await world.mutate("requestPasswordReset", email="no address")
+    assert [(e["code"], e["path"]) for e in payload["errors"]] == [("INVALID_INPUT", ["input", "email"])]
     assert await world.fingerprint() == before
 
 
-async def test_who_muted_everything_gets_these_mails(world: World) -> None:
+async def test_reset_mails_cannot_be_muted(world: World) -> None:
     _, session = await joined(world)
     topics = ["MONEY", "HOURS", "EVENTS", "REDEMPTIONS", "MEMBERS"]
-    assert (await world.do("muteTopics", by=session, topics=topics))["errors"] == []
+    assert (await world.mutate("muteTopics", by=session, topics=topics))["errors"] == []
     assert (await reset(world, await token_for(world)))["errors"] == []
     assert len(await mailed(world, "password_changed")) == 1
 
 
-async def test_an_access_token_of_no_scope_for_it_resets_as_anybody(world: World) -> None:
+async def test_an_access_token_without_scopes_can_reset_like_an_anonymous_viewer(world: World) -> None:
     await joined(world)
     eve = await world.person("eve")
     program = await world.access_token(eve, Scope.READ)
@@ -197,8 +197,8 @@ async def test_an_access_token_of_no_scope_for_it_resets_as_anybody(world: World
 
 
 async def asked(world: World, email: str, address: str) -> str:
-    """Ask for a reset from a network address; return the error's code, or OK."""
-    request = unit_of_work.Request(query=ASK, variables={"i": {"email": email}}, address=address)
+    """Request a reset from a network address; return the error's code, or OK."""
+    request = unit_of_work.OperationRequest(query=ASK, variables={"i": {"email": email}}, address=address)
     answer = await unit_of_work.execute(request, sessions=world.sessions, settings=world.settings)
     errors = answer.body["data"]["requestPasswordReset"]["errors"]
     assert [error["path"] for error in errors] in ([], [["input", "email"]])
@@ -221,35 +221,35 @@ async def test_mails_are_counted_by_address_and_by_network_address(world: World,
         )
     assert await asked(world, "other@example.org", "192.0.2.1") == "RATE_LIMITED"
     assert await asked(world, "other@example.org", "192.0.2.2") == "OK"
-    done = await world.do("signUp", "user { id }", **(ADA | {"email": email}))  # counted apart
-    assert done["errors"] == []
+    payload = await world.mutate("signUp", "user { id }", **(ADA | {"email": email}))  # counted apart
+    assert payload["errors"] == []
 
 
 async def test_the_mailed_link_opens_a_form_that_sets_the_password(world: World, database: Database) -> None:
     await joined(world)
     token = await token_for(world)
-    app = application(database.settings)
+    app = create_application(database.settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as browser:
-            given: dict[str, Any] = {"url": "/reset", "params": {"token": token}}
-            shown = await browser.get(**given)
+            arguments: dict[str, Any] = {"url": "/reset", "params": {"token": token}}
+            response = await browser.get(**arguments)
             bad = [
-                await browser.post(**given, data={"password": "short"}),
-                await browser.post(**given, data={"password": "x" * 20_000}),
-                await browser.post(**given),
-                await browser.post(**given, content="&".join("a=b" for _ in range(20))),
+                await browser.post(**arguments, data={"password": "short"}),
+                await browser.post(**arguments, data={"password": "x" * 20_000}),
+                await browser.post(**arguments),
+                await browser.post(**arguments, content="&".join("a=b" for _ in range(20))),
                 await browser.post("/reset", data={"password": NEW}),
             ]
-            done = await browser.post(**given, data={"password": "grün & mehr %"})
-            again = await browser.post(**given, data={"password": NEW})
+            result = await browser.post(**arguments, data={"password": "grün & mehr %"})
+            again = await browser.post(**arguments, data={"password": NEW})
             forged = await browser.get("/reset", params={"token": '"><script>alert(1)</script>'})
-    assert shown.status_code == 200
-    assert 'type="password"' in shown.text
-    assert "default-src 'none'" in shown.headers["content-security-policy"]
+    assert response.status_code == 200
+    assert 'type="password"' in response.text
+    assert "default-src 'none'" in response.headers["content-security-policy"]
     assert [(answer.status_code, "password" in answer.text) for answer in bad] == [(400, True)] * 5
-    assert (done.status_code, again.status_code) == (200, 400)
-    assert "not valid any more" in again.text
+    assert (result.status_code, again.status_code) == (200, 400)
+    assert "no longer valid" in again.text
     assert "<script" not in forged.text
     assert await sign_in(world) == "INVALID_INPUT"
     assert (await sign_in(world, password="grün & mehr %")).startswith("cws_")

@@ -1,4 +1,4 @@
-"""Who may do what, asked over GraphQL: every mutation by every kind of viewer.
+"""The permission matrix over GraphQL: every mutation by every kind of viewer.
 
 The table is written from the design, not computed from the rules. Denials must change nothing.
 """
@@ -18,8 +18,15 @@ from schema.build import schema
 from services.database import engine as database_engine
 from tests.conftest import Database, MakeDatabase, Server
 from tests.factories import Person, World
-from tests.resolvers.matrix_cases import CASES, ONCE, OPEN_TO_ALL, ORDERED, SCOPES, VIEWERS
-from tests.resolvers.matrix_world import populated
+from tests.resolvers.matrix_cases import (
+    CASES,
+    KEYED_MUTATIONS,
+    ONE_TIME_MUTATIONS,
+    OPEN_TO_ALL,
+    SCOPES,
+    VIEWERS,
+)
+from tests.resolvers.matrix_world import populate
 
 
 @dataclass
@@ -35,8 +42,8 @@ class Prepared:
     @asynccontextmanager
     async def world(self, database: Database) -> AsyncIterator[World]:
         """Open a database."""
-        engine = database_engine.connect(database.settings)
-        world = World(database.settings, database_engine.sessions(engine))
+        engine = database_engine.create_pool(database.settings)
+        world = World(database.settings, database_engine.session_factory(engine))
         world.platform = self.platform
         try:
             yield world
@@ -46,27 +53,27 @@ class Prepared:
     async def answer(self, world: World, case: str, by: Person | str | None, *, dry: bool) -> str:
         """Return the code of what the mutation answers, or OK; denials of access only at the top level."""
         mutation = mutation_of(case)
-        given = self.filled(CASES[case].input)
+        arguments = self.filled(CASES[case].input)
         name = mutation[0].upper() + mutation[1:]
         each = "results { errors { code } }" if mutation == "approveOrders" else ""
-        if given is None:
+        if arguments is None:
             body = await world.execute(f"mutation {{ {mutation} {{ errors {{ code }} }} }}", by=by)
         else:
             if dry:
-                given = {**given, "dryRun": True}
+                arguments = {**arguments, "dryRun": True}
             body = await world.execute(
                 f"mutation($i: {name}Input!) {{ {mutation}(input: $i) {{ {each} errors {{ code }} }} }}",
                 by=by,
-                i=given,
+                i=arguments,
             )
         if "errors" in body:
             assert len(body["errors"]) == 1, body
             return str(body["errors"][0]["extensions"]["code"])
         payload = body["data"][mutation]
-        found = payload["errors"] + [e for r in payload.get("results", ()) for e in r["errors"]]
-        if not found:
+        result = payload["errors"] + [e for r in payload.get("results", ()) for e in r["errors"]]
+        if not result:
             return "OK"
-        code = str(found[0]["code"])
+        code = str(result[0]["code"])
         assert mutation == "approveOrders" or code not in {"FORBIDDEN", "UNAUTHENTICATED"}, body
         return code
 
@@ -92,9 +99,9 @@ def scope_of(case: str) -> Scope:
 @pytest.fixture(scope="module")
 async def prepared(server: Server, make_database: MakeDatabase) -> AsyncIterator[Prepared]:
     database = make_database()
-    engine = database_engine.connect(database.settings)
-    world = await World.create(database.settings, database_engine.sessions(engine))
-    people, ids = await populated(world)
+    engine = database_engine.create_pool(database.settings)
+    world = await World.create(database.settings, database_engine.session_factory(engine))
+    people, ids = await populate(world)
     await engine.dispose()
     with clones(server, database) as clone:
         yield Prepared(database, clone, world.platform, people, ids)
@@ -103,18 +110,18 @@ async def prepared(server: Server, make_database: MakeDatabase) -> AsyncIterator
 @contextmanager
 def clones(server: Server, database: Database) -> Iterator[Callable[[], Database]]:
     """Yield a maker of copies of a database, which are dropped at the end."""
-    made: list[str] = []
+    results: list[str] = []
 
     def clone() -> Database:
         name = f"clone_{new_id().hex[-12:]}"
         database_engine.create_database(server.url, name, template=database.name)
-        made.append(name)
+        results.append(name)
         url = server.database_url
         return Database(name, url(name), url(name, role=database_engine.APP_ROLE))
 
     yield clone
     with psycopg.connect(server.url, autocommit=True) as connection:
-        for name in made:
+        for name in results:
             drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
             connection.execute(drop)
 
@@ -126,31 +133,29 @@ async def still(prepared: Prepared) -> AsyncIterator[World]:
         yield world
 
 
-def test_the_table_has_every_mutation() -> None:
+def test_the_matrix_has_every_mutation() -> None:
     root = schema()._schema.mutation_type
     assert root is not None
     assert set(root.fields) - OPEN_TO_ALL == {mutation_of(case) for case in CASES}
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_every_viewer_gets_the_right_answer_and_a_denial_changes_nothing(
+async def test_each_viewer_gets_the_expected_code_and_a_denial_stores_nothing(
     prepared: Prepared, still: World, case: str
 ) -> None:
-    dry = mutation_of(case) in ORDERED
-    asked = [v for v in VIEWERS if dry or CASES[case].expected(v) != "OK"]
+    dry = mutation_of(case) in KEYED_MUTATIONS
+    results = [v for v in VIEWERS if dry or CASES[case].expected(v) != "OK"]
     before = await still.fingerprint()
-    answers = {v: await prepared.answer(still, case, prepared.people.get(v), dry=dry) for v in asked}
-    assert answers == {v: CASES[case].expected(v) for v in asked}
+    answers = {v: await prepared.answer(still, case, prepared.people.get(v), dry=dry) for v in results}
+    assert answers == {v: CASES[case].expected(v) for v in results}
     assert await still.fingerprint() == before
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if mutation_of(c) not in ORDERED])
-async def test_every_viewer_who_may_does_it_and_an_access_token_with_its_scope(
-    prepared: Prepared, case: str
-) -> None:
+@pytest.mark.parametrize("case", [c for c in CASES if mutation_of(c) not in KEYED_MUTATIONS])
+async def test_allowed_viewers_and_tokens_with_the_scope_succeed(prepared: Prepared, case: str) -> None:
     viewers = CASES[case].allowed.split()
     pairs = [(viewers[0], True), *((viewer, False) for viewer in viewers)]
-    groups = [[pair] for pair in pairs] if mutation_of(case) in ONCE else [pairs]
+    groups = [[pair] for pair in pairs] if mutation_of(case) in ONE_TIME_MUTATIONS else [pairs]
     for group in groups:
         async with prepared.world(prepared.clone()) as world:
             for viewer, by_token in group:
@@ -160,10 +165,10 @@ async def test_every_viewer_who_may_does_it_and_an_access_token_with_its_scope(
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if CASES[c].allowed])
-async def test_an_access_token_without_the_scope_does_nothing(
+async def test_an_access_token_without_the_scope_is_denied(
     prepared: Prepared, still: World, case: str
 ) -> None:
-    viewer, dry = CASES[case].allowed.split()[0], mutation_of(case) in ORDERED
+    viewer, dry = CASES[case].allowed.split()[0], mutation_of(case) in KEYED_MUTATIONS
     person, scope = prepared.people[viewer], scope_of(case)
     tokens = [await still.access_token(person, *names) for names in (set(Scope) - {scope}, set(), {scope})]
     before = await still.fingerprint()

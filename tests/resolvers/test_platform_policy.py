@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from models import now
 from models.enums import MemberRole
 from services.collectives import platform_policy
-from tests.donation_world import code, done
-from tests.factories import Person, World, money, of
-from tests.hours_world import TimeScene
-from tests.test_statement_counts import counted, statements
+from tests.donation_world import error_code, expect_order
+from tests.factories import Person, World, money, ref
+from tests.hours_world import HoursScene
+from tests.statement_counts import record_statements, without_control
 
 POLICY = """policy { platformFeeBps usdPerCurrent redemptionFeeBps masterWeeklyLimit { value currency }
     signupBonus { minorUnits } checkInMinutes validFrom createdBy { slug } }"""
@@ -27,38 +27,38 @@ BONUSES = "SELECT count(*) FROM \"order\" WHERE type = 'BONUS'"
 NEW = {"email": "new@commonweal.test", "name": "New", "password": "long enough"}
 
 
-async def set_policy(world: World, **given: Any) -> dict[str, Any]:
-    return await world.do("setPlatformPolicy", POLICY, by=world.admin, **given)
+async def set_policy(world: World, **arguments: Any) -> dict[str, Any]:
+    return await world.mutate("setPlatformPolicy", POLICY, by=world.admin, **arguments)
 
 
 async def signed_up(world: World, email: str = "new@commonweal.test") -> dict[str, Any]:
     """Sign up and prove the address; return the user."""
-    await world.do("signUp", **(NEW | {"email": email}))
+    await world.mutate("signUp", **(NEW | {"email": email}))
     token = await world.scalar(
         "SELECT payload->>'token' FROM outbox WHERE recipient = :email AND template = 'verify_email'"
         " ORDER BY id DESC LIMIT 1",
         email=email,
     )
-    answer = await world.do("verifyEmail", "user { id slug } session { token }", token=token)
+    answer = await world.mutate("verifyEmail", "user { id slug } session { token }", token=token)
     assert answer["errors"] == []
     return {"token": answer["session"]["token"], **answer["user"]}
 
 
 async def currents(world: World, slug: str) -> int:
-    found: int = await world.scalar(
+    value: int = await world.scalar(
         "SELECT coalesce(sum(a.posted), 0) FROM ledger_account a JOIN collective c ON c.id = a.owner_id"
         " WHERE c.slug = :slug AND a.currency = 'CUR' AND a.kind = 'BALANCE'",
         slug=slug,
     )
-    return int(found)
+    return int(value)
 
 
 async def test_a_new_installation_has_a_policy_and_a_worth_of_currents(world: World) -> None:
-    found = await world.ask(f"{{ platformPolicy {{ {FIGURES} createdBy {{ slug }} }} }}")
-    assert found["platformPolicy"] == {**FIRST, "createdBy": None}
-    assert (await world.ask(RATE))["fxRate"] == {"rate": "20", "source": "commonweal"}
+    data = await world.query(f"{{ platformPolicy {{ {FIGURES} createdBy {{ slug }} }} }}")
+    assert data["platformPolicy"] == {**FIRST, "createdBy": None}
+    assert (await world.query(RATE))["fxRate"] == {"rate": "20", "source": "commonweal"}
     async with world.sessions() as session, session.begin():
-        await platform_policy.ensure(session)
+        await platform_policy.ensure_platform(session)
     assert await world.scalar("SELECT count(*) FROM platform_policy") == 1
     assert await world.scalar("SELECT count(*) FROM fx_rate") == 1
 
@@ -89,8 +89,8 @@ async def test_a_new_worth_is_a_rate_from_then_on(world: World) -> None:
     done_ = await set_policy(world, usdPerCurrent="25.125000", validFrom=later.isoformat())
     assert done_["errors"] == []
     assert Decimal(done_["policy"]["usdPerCurrent"]) == Decimal("25.125")
-    assert (await world.ask(RATE))["fxRate"]["rate"] == "20"
-    then = (await world.ask(RATE, at=(later + timedelta(hours=1)).isoformat()))["fxRate"]
+    assert (await world.query(RATE))["fxRate"]["rate"] == "20"
+    then = (await world.query(RATE, at=(later + timedelta(hours=1)).isoformat()))["fxRate"]
     assert (Decimal(then["rate"]), then["source"]) == (Decimal("25.125"), "platform-admin")
     again = await set_policy(world, usdPerCurrent="30", validFrom=later.isoformat())
     assert [(e["code"], e["path"]) for e in again["errors"]] == [("CONFLICT", ["input", "validFrom"])]
@@ -105,9 +105,9 @@ async def test_a_policy_between_two_copies_the_one_before_and_the_later_rate_com
     between = await set_policy(world, usdPerCurrent="22", validFrom=week.isoformat())
     assert between["policy"]["platformFeeBps"] == 300
     for at, rate in ((week, "22"), (month, "20")):
-        found = await world.ask(RATE, at=(at + timedelta(hours=1)).isoformat())
-        assert found["fxRate"]["rate"] == rate
-    history = (await world.ask(f"{{ platformPolicies {{ {FIGURES} }} }}"))["platformPolicies"]
+        data = await world.query(RATE, at=(at + timedelta(hours=1)).isoformat())
+        assert data["fxRate"]["rate"] == rate
+    history = (await world.query(f"{{ platformPolicies {{ {FIGURES} }} }}"))["platformPolicies"]
     assert [(p["platformFeeBps"], p["usdPerCurrent"]) for p in history] == [
         (700, "20"),
         (300, "22"),
@@ -155,8 +155,8 @@ async def test_figures_set_at_the_same_time_all_stay(world: World) -> None:
     ]
     answers = await asyncio.gather(*(set_policy(world, **each) for each in figures))
     assert [answer["errors"] for answer in answers] == [[]] * 4
-    found = (await world.ask(f"{{ platformPolicy {{ {FIGURES} }} }}"))["platformPolicy"]
-    assert found == {
+    result = (await world.query(f"{{ platformPolicy {{ {FIGURES} }} }}"))["platformPolicy"]
+    assert result == {
         "platformFeeBps": 100,
         "redemptionFeeBps": 200,
         "checkInMinutes": 10,
@@ -165,23 +165,23 @@ async def test_figures_set_at_the_same_time_all_stay(world: World) -> None:
 
 
 async def test_an_order_keeps_its_policy(world: World, engine: AsyncEngine) -> None:
-    scene = await TimeScene.create(world)
-    asked = await scene.log(1)
+    scene = await HoursScene.create(world)
+    payload = await scene.log(1)
     await set_policy(world, usdPerCurrent="40")
-    await scene.approve(done(asked))
+    await scene.approve(expect_order(payload))
     await scene.log(1, start=now() - timedelta(hours=3))
     query = "{ orders(orderBy: CREATED_AT_ASC) { nodes { policy { usdPerCurrent } } } }"
-    with counted(engine) as sent:
-        found = (await world.ask(query, by=scene.john))["orders"]["nodes"]
-    assert [order["policy"]["usdPerCurrent"] for order in found] == ["20", "40"]
-    assert len(statements(sent)) == 3  # the viewer, the orders, all their policies
-    funds = await world.do(
-        "addFunds", "order { policy { validFrom } }", by=world.admin, to=of(scene.john), amount=money("1.00")
+    with record_statements(engine) as statements:
+        nodes = (await world.query(query, by=scene.john))["orders"]["nodes"]
+    assert [order["policy"]["usdPerCurrent"] for order in nodes] == ["20", "40"]
+    assert len(without_control(statements)) == 3  # the viewer, the orders, all their policies
+    funds = await world.mutate(
+        "addFunds", "order { policy { validFrom } }", by=world.admin, to=ref(scene.john), amount=money("1.00")
     )
     assert funds["order"] == {"policy": None}
 
 
-async def test_claiming_gives_the_bonus_once_where_there_is_one(world: World) -> None:
+async def test_claiming_pays_the_bonus_once(world: World) -> None:
     user = await signed_up(world)
     assert await currents(world, user["slug"]) == 0
     await set_policy(world, signupBonus=money("1.000", "CUR"))
@@ -189,9 +189,9 @@ async def test_claiming_gives_the_bonus_once_where_there_is_one(world: World) ->
     assert await currents(world, second["slug"]) == 1000
     query = """{ me { orders { nodes { type status from { slug } amount { minorUnits } policy { validFrom }
         createdBy { slug } actions { type actor { slug } } transactions { kind } } } } }"""
-    found = (await world.ask(query, by=second["token"]))["me"]["orders"]["nodes"]
-    assert [order.pop("policy") is not None for order in found] == [True]
-    assert found == [
+    nodes = (await world.query(query, by=second["token"]))["me"]["orders"]["nodes"]
+    assert [order.pop("policy") is not None for order in nodes] == [True]
+    assert nodes == [
         {
             "type": "BONUS",
             "status": "PAID",
@@ -204,19 +204,19 @@ async def test_claiming_gives_the_bonus_once_where_there_is_one(world: World) ->
     ]
     issued = "SELECT posted FROM ledger_account WHERE kind = 'ISSUANCE' AND owner_id = :id"
     assert await world.scalar(issued, id=world.platform.id) == -1000
-    assert (await world.ask("{ orders { nodes { id } } }"))["orders"]["nodes"] == []
+    assert (await world.query("{ orders { nodes { id } } }"))["orders"]["nodes"] == []
     assert await world.scalar(BONUSES) == 1
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
 
-async def test_a_second_token_claims_nothing_more(world: World) -> None:
+async def test_a_second_token_claims_nothing(world: World) -> None:
     await set_policy(world, signupBonus=money("1.000", "CUR"))
     for _ in range(2):
-        await world.do("signUp", **NEW)
+        await world.mutate("signUp", **NEW)
     async with world.sessions() as session:
         query = text("SELECT payload->>'token' FROM outbox WHERE template = 'verify_email'")
         tokens = list((await session.execute(query)).scalars())
-    assert [code(await world.do("verifyEmail", token=token)) for token in tokens] == [None, None]
+    assert [error_code(await world.mutate("verifyEmail", token=token)) for token in tokens] == [None, None]
     assert await world.scalar(BONUSES) == 1
 
 
@@ -224,29 +224,29 @@ async def test_a_person_has_one_bonus_whatever_was_merged(world: World) -> None:
     await set_policy(world, signupBonus=money("1.000", "CUR"))
     first = await signed_up(world)
     walk_in = await world.person("walk-in", claimed=False)
-    given: dict[str, Any] = {"from": {"slug": first["slug"]}, "into": of(walk_in)}
-    merged = await world.do("mergeUsers", by=world.admin, **given)
+    arguments: dict[str, Any] = {"from": {"slug": first["slug"]}, "into": ref(walk_in)}
+    merged = await world.mutate("mergeUsers", by=world.admin, **arguments)
     assert merged["errors"] == []
     claimed = await signed_up(world, walk_in.email)
     assert await currents(world, claimed["slug"]) == 1000
     assert await world.scalar(BONUSES) == 1
 
 
-async def test_one_of_many_claims_with_the_same_token_gets_the_bonus(world: World) -> None:
+async def test_one_of_many_concurrent_claims_gets_the_bonus(world: World) -> None:
     await set_policy(world, signupBonus=money("1.000", "CUR"))
-    await world.do("signUp", **NEW)
+    await world.mutate("signUp", **NEW)
     token = await world.scalar("SELECT payload->>'token' FROM outbox WHERE template = 'verify_email'")
-    answers = await asyncio.gather(*(world.do("verifyEmail", token=token) for _ in range(8)))
-    assert Counter(code(answer) for answer in answers) == {None: 1, "NOT_FOUND": 7}
+    answers = await asyncio.gather(*(world.mutate("verifyEmail", token=token) for _ in range(8)))
+    assert Counter(error_code(answer) for answer in answers) == {None: 1, "NOT_FOUND": 7}
     assert await world.scalar("SELECT count(*) FROM transaction WHERE kind = 'BONUS'") == 1
 
 
-async def test_a_cap_of_the_platform_ends_the_bonus_and_keeps_nobody_out(world: World) -> None:
+async def test_the_platforms_cap_ends_the_bonus_but_not_the_claims(world: World) -> None:
     await set_policy(world, signupBonus=money("1.000", "CUR"))
-    capped = await world.do(
+    capped = await world.mutate(
         "setIssuanceCap",
         by=world.admin,
-        nonprofit=of(world.platform),
+        nonprofit=ref(world.platform),
         period="WEEK",
         amount=money("1.500", "CUR"),
     )
@@ -254,14 +254,16 @@ async def test_a_cap_of_the_platform_ends_the_bonus_and_keeps_nobody_out(world: 
     users = [await signed_up(world, f"new-{number}@commonweal.test") for number in range(2)]
     assert [await currents(world, user["slug"]) for user in users] == [1000, 0]
     assert await world.scalar(BONUSES) == 1
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
 
 async def test_claiming_keeps_id_roles_history_and_currents(world: World) -> None:
-    scene = await TimeScene.create(world)
+    scene = await HoursScene.create(world)
     walk_in = await world.person("walk-in", claimed=False)
-    given: dict[str, Any] = {"volunteer": of(walk_in)}
-    await scene.approve(done(await scene.log(2, by=scene.chris, **given)), by=await second_admin(scene))
+    arguments: dict[str, Any] = {"volunteer": ref(walk_in)}
+    await scene.approve(
+        expect_order(await scene.log(2, by=scene.chris, **arguments)), by=await second_admin(scene)
+    )
     assert await currents(world, "walk-in") == 2000
     await set_policy(world, signupBonus=money("1.000", "CUR"))
     user = await signed_up(world, walk_in.email)
@@ -275,13 +277,13 @@ async def test_claiming_keeps_id_roles_history_and_currents(world: World) -> Non
     assert row.claimed_at is not None
     assert await currents(world, user["slug"]) == 3000
     query = "{ me { memberOf { nodes { role collective { slug } } } transactions { nodes { kind } } } }"
-    me = (await world.ask(query, by=user["token"]))["me"]
+    me = (await world.query(query, by=user["token"]))["me"]
     assert me["memberOf"]["nodes"] == [{"role": "VOLUNTEER", "collective": {"slug": "greatdeeds"}}]
     assert [t["kind"] for t in me["transactions"]["nodes"]] == ["BONUS", "HOURS"]
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()
 
 
-async def second_admin(scene: TimeScene) -> Person:
+async def second_admin(scene: HoursScene) -> Person:
     """Return another ADMIN of the nonprofit."""
     other = await scene.world.person("other")
     await scene.world.member(scene.nonprofit, other, MemberRole.ADMIN)

@@ -2,15 +2,13 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models import Collective, Member, Order, now
@@ -20,9 +18,11 @@ from services.core.party import OUTSIDE, Party
 from services.database import engine as database_engine
 from services.database import read_connections
 from services.ledger import exchange_rates, posting, transaction_amounts
-from services.ledger.transaction_amounts import Terms
+from services.ledger.legs import posting_legs
+from services.ledger.transaction_amounts import FeeTerms
 from tests.conftest import MakeDatabase
 from tests.factories import Person, World, public_id
+from tests.statement_counts import record_statements, without_control
 
 AT = datetime(2020, 1, 1, 12, tzinfo=UTC)
 MANY = 120
@@ -46,19 +46,19 @@ class Crowd:
 @pytest.fixture(scope="module")
 async def crowd(make_database: MakeDatabase) -> AsyncIterator[Crowd]:
     database = make_database()
-    engine = database_engine.connect(database.settings)
-    world = await World.create(database.settings, database_engine.sessions(engine))
+    engine = database_engine.create_pool(database.settings)
+    world = await World.create(database.settings, database_engine.session_factory(engine))
     ada = await world.person("ada")
     host = await world.host("host", ada)
     club, other = await world.community("club", host, ada), await world.community("other", host, ada)
-    found = Crowd(world, engine, ada, host, club, other)
-    await populate(found)
-    yield found
+    result = Crowd(world, engine, ada, host, club, other)
+    await populate(result)
+    yield result
     await engine.dispose()
 
 
 async def populate(crowd: Crowd) -> None:
-    """Make members, events and orders with equal moments, and transactions of one past moment."""
+    """Create members, events and orders with equal times, and transactions of one past time."""
     club, user_type = crowd.club, CollectiveType.USER
     users = [
         Collective(
@@ -107,16 +107,20 @@ async def populate(crowd: Crowd) -> None:
 
 
 async def post_history(crowd: Crowd, session: Any) -> None:
-    """Post a gift to the club and many transfers from it, all at one past moment."""
+    """Post a donation to the club and many transfers from it, all at one past moment."""
     club, other = Party(crowd.club, crowd.host), Party(crowd.other, crowd.host)
     moves = [(OUTSIDE, club, 10**6, TransactionKind.ADDED_FUNDS)]
     moves += [(club, other, 100, TransactionKind.TRANSFER)] * MANY
     transfers = set()
     for payer, payee, amount, kind in moves:
-        quotes = await exchange_rates.quotes(session, transaction_amounts.pairs("USD", payer, payee))
-        found = transaction_amounts.figures(amount, "USD", payer, payee, terms=Terms(), quotes=quotes)
-        row = posting.transaction_row(found, payer, payee, kind=kind, order=None, at=AT)
-        legs = transaction_amounts.legs(found, payer, payee, platform_id=crowd.world.platform.id)
+        quotes = await exchange_rates.load_quotes(
+            session, transaction_amounts.required_rates("USD", payer, payee)
+        )
+        result = transaction_amounts.compute_amounts(
+            amount, "USD", payer, payee, terms=FeeTerms(), quotes=quotes
+        )
+        row = posting.transaction_row(result, payer, payee, kind=kind, order=None, at=AT)
+        legs = posting_legs(result, payer, payee, platform_id=crowd.world.platform.id)
         await posting.post(session, row=row, legs=legs)
         if kind is TransactionKind.TRANSFER:
             transfers.add(public_id("Transaction", row["id"]))
@@ -159,41 +163,41 @@ async def page(crowd: Crowd, name: str, first: int, after: str | None = None) ->
     fields = f"edges {{ cursor node {{ id key: {key} }} }} nodes {{ id }} totalCount pageInfo {{ hasNextPage "
     fields += "hasPreviousPage startCursor endCursor }"
     query = f"query($n: Int, $c: String) {{ {head}first: $n, after: $c) {{ {fields} }} }}"
-    data = await crowd.world.ask(query + " }" * head.count(") {"), by=crowd.world.admin, n=first, c=after)
-    found: dict[str, Any] = next(iter(data.values()))
-    if "edges" not in found:
-        found = next(iter(found.values()))
-    assert [edge["node"]["id"] for edge in found["edges"]] == [node["id"] for node in found["nodes"]]
-    info, cursors = found["pageInfo"], [edge["cursor"] for edge in found["edges"]]
+    data = await crowd.world.query(query + " }" * head.count(") {"), by=crowd.world.admin, n=first, c=after)
+    result: dict[str, Any] = next(iter(data.values()))
+    if "edges" not in result:
+        result = next(iter(result.values()))
+    assert [edge["node"]["id"] for edge in result["edges"]] == [node["id"] for node in result["nodes"]]
+    info, cursors = result["pageInfo"], [edge["cursor"] for edge in result["edges"]]
     assert (info["startCursor"], info["endCursor"]) == (cursors[0], cursors[-1])
     assert info["hasPreviousPage"] == (after is not None)
-    return found
+    return result
 
 
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("size", [100, 37])
-async def test_pages_give_each_row_once_and_in_order(crowd: Crowd, name: str, size: int) -> None:
+async def test_pages_contain_each_row_once_and_in_order(crowd: Crowd, name: str, size: int) -> None:
     _, kind, _, descending = LISTS[name]
     rows: list[tuple[str, str]] = []
     after, total = None, None
     while True:
-        found = await page(crowd, name, size, after)
-        rows += [(edge["node"]["key"], edge["node"]["id"]) for edge in found["edges"]]
-        total, after = found["totalCount"], found["pageInfo"]["endCursor"]
-        if not found["pageInfo"]["hasNextPage"]:
+        result = await page(crowd, name, size, after)
+        rows += [(edge["node"]["key"], edge["node"]["id"]) for edge in result["edges"]]
+        total, after = result["totalCount"], result["pageInfo"]["endCursor"]
+        if not result["pageInfo"]["hasNextPage"]:
             break
-        assert len(found["edges"]) == size
+        assert len(result["edges"]) == size
     named = "Collective" if kind == "Event" else kind
-    keyed = [(key, public_ids.decode(named, row_id, path=[])) for key, row_id in rows]
+    keyed = [(key, public_ids.decode(named, row_id, field="id")) for key, row_id in rows]
     assert keyed == sorted(keyed, reverse=descending)
     assert len({row_id for _, row_id in rows}) == len(rows) == total
     assert {row_id for _, row_id in rows} >= crowd.expected[kind]
-    again = await page(crowd, name, 1, found["edges"][0]["cursor"]) if len(found["edges"]) > 1 else None
-    assert again is None or again["nodes"] == found["nodes"][1:2]
+    again = await page(crowd, name, 1, result["edges"][0]["cursor"]) if len(result["edges"]) > 1 else None
+    assert again is None or again["nodes"] == result["nodes"][1:2]
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_a_page_that_cannot_be(crowd: Crowd, name: str) -> None:
+async def test_an_invalid_page_is_refused(crowd: Crowd, name: str) -> None:
     head, _, _, _ = LISTS[name]
     query = f"query($n: Int, $c: String) {{ {head}first: $n, after: $c) {{ nodes {{ id }} }} }}"
     query += " }" * head.count(") {")
@@ -235,15 +239,15 @@ async def test_a_page_that_cannot_be(crowd: Crowd, name: str) -> None:
         assert await problem(1, text) == ("INVALID_INPUT", ("after",)), text
 
 
-async def test_a_cursor_of_one_type_is_none_of_another(crowd: Crowd) -> None:
+async def test_a_cursor_is_refused_for_another_type(crowd: Crowd) -> None:
     cursor = (await page(crowd, "collectives", 1))["pageInfo"]["endCursor"]
     body = await crowd.world.execute("query($c: String) { orders(after: $c) { nodes { id } } }", c=cursor)
     assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"]
 
 
-async def test_twenty_come_if_no_size_is_given(crowd: Crowd) -> None:
-    found = await crowd.world.ask("{ orders { nodes { id } } all: orders(first: null) { nodes { id } } }")
-    assert [len(part["nodes"]) for part in found.values()] == [20, 20]
+async def test_a_page_has_twenty_rows_by_default(crowd: Crowd) -> None:
+    data = await crowd.world.query("{ orders { nodes { id } } all: orders(first: null) { nodes { id } } }")
+    assert [len(part["nodes"]) for part in data.values()] == [20, 20]
 
 
 @pytest.mark.parametrize(
@@ -280,13 +284,13 @@ async def test_twenty_come_if_no_size_is_given(crowd: Crowd) -> None:
         ("collectives(filter: { isArchived: true })", 0),
     ],
 )
-async def test_a_filter_leaves_what_it_names(crowd: Crowd, query: str, count: int) -> None:
-    found = await crowd.world.ask(f"{{ {query[:-1]}, first: 1) {{ totalCount nodes {{ id }} }} }}")
-    (part,) = found.values()
+async def test_filters_return_only_matching_rows(crowd: Crowd, query: str, count: int) -> None:
+    data = await crowd.world.query(f"{{ {query[:-1]}, first: 1) {{ totalCount nodes {{ id }} }} }}")
+    (part,) = data.values()
     assert (part["totalCount"], len(part["nodes"])) == (count, min(count, 1))
 
 
-async def test_node_and_nodes_give_any_type_and_null_for_what_is_not_there(crowd: Crowd) -> None:
+async def test_node_and_nodes_return_any_type_and_null_for_missing_rows(crowd: Crowd) -> None:
     world, fields = crowd.world, "__typename id"
     ada, club, host = (public_id("Collective", row.id) for row in (crowd.ada.user, crowd.club, crowd.host))
     known = [
@@ -299,18 +303,18 @@ async def test_node_and_nodes_give_any_type_and_null_for_what_is_not_there(crowd
         ("Transaction", min(crowd.expected["Transaction"])),
     ]
     unknown = [public_id(kind, crowd.ada.user.id) for kind in public_ids.PREFIXES if kind != "Collective"]
-    asked = [row_id for _, row_id in known] + unknown + [known[0][1]]
-    found = await world.ask(f"query($i: [ID!]!) {{ nodes(ids: $i) {{ {fields} }} }}", i=asked)
+    request = [row_id for _, row_id in known] + unknown + [known[0][1]]
+    data = await world.query(f"query($i: [ID!]!) {{ nodes(ids: $i) {{ {fields} }} }}", i=request)
     there = [{"__typename": name, "id": row_id} for name, row_id in known]
-    assert found["nodes"] == [*there, *[None] * len(unknown), there[0]]
+    assert data["nodes"] == [*there, *[None] * len(unknown), there[0]]
     for name, row_id in known:
-        one = await world.ask(f"query($i: ID!) {{ node(id: $i) {{ {fields} }} }}", i=row_id)
+        one = await world.query(f"query($i: ID!) {{ node(id: $i) {{ {fields} }} }}", i=row_id)
         assert one["node"] == {"__typename": name, "id": row_id}
 
 
-async def test_an_id_of_another_type_or_of_none_is_refused(crowd: Crowd) -> None:
+async def test_an_id_of_another_type_is_refused(crowd: Crowd) -> None:
     order, club = min(crowd.expected["Order"]), public_id("Collective", crowd.club.id)
-    for query, given in (
+    for query, arguments in (
         ("order(id: $i) { id }", club),
         ("transaction(id: $i) { id }", order),
         ("collective(id: $i) { id }", order),
@@ -320,7 +324,7 @@ async def test_an_id_of_another_type_or_of_none_is_refused(crowd: Crowd) -> None
         ("node(id: $i) { id }", "user_" + club[4:]),
         ("nodes(ids: [$i]) { id }", "col_" + "a" * 100),
     ):
-        body = await crowd.world.execute(f"query($i: ID!) {{ {query} }}", i=given)
+        body = await crowd.world.execute(f"query($i: ID!) {{ {query} }}", i=arguments)
         assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"], query
     many = await crowd.world.execute("query($i: [ID!]!) { nodes(ids: $i) { id } }", i=[club] * 101)
     assert [error["extensions"]["code"] for error in many["errors"]] == ["INVALID_INPUT"]
@@ -331,11 +335,11 @@ async def test_a_bad_id_among_good_ones_leaves_no_connection_behind(crowd: Crowd
     body = await crowd.world.execute("query($i: [ID!]!) { nodes(ids: $i) { id } }", i=["x", club, order])
     await asyncio.sleep(0.1)
     assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"]
-    kept = read_connections.at_hand(crowd.engine)
+    kept = read_connections.idle_count(crowd.engine)
     assert f"Current Checked out connections: {kept}" in crowd.engine.pool.status()
 
 
-async def test_a_rate_is_direct_inverse_or_a_cross_of_its_moment(world: World) -> None:
+async def test_a_rate_is_direct_inverse_or_a_cross_at_its_time(world: World) -> None:
     rates = [("EUR", "USD", "1.25", 10), ("EUR", "USD", "1.10", 1), ("EUR", "JPY", "165", 1)]
     for base, quote, rate, days in [*rates, ("GBP", "USD", "1.30", 1)]:
         await world.rate(base, quote, rate, days_ago=days)
@@ -344,8 +348,8 @@ async def test_a_rate_is_direct_inverse_or_a_cross_of_its_moment(world: World) -
     async def rate_of(base: str, quote: str, at: datetime | None = None) -> str | None:
         query = """query($a: DateTime, $f: CurrencyCode!, $t: CurrencyCode!) {
             fxRate(from: $f, to: $t, at: $a) { rate } }"""
-        found = await world.ask(query, f=base, t=quote, a=at.isoformat() if at else None)
-        return found["fxRate"]["rate"] if found["fxRate"] else None
+        data = await world.query(query, f=base, t=quote, a=at.isoformat() if at else None)
+        return data["fxRate"]["rate"] if data["fxRate"] else None
 
     assert await rate_of("EUR", "USD") == "1.10"
     assert await rate_of("EUR", "USD", week_ago) == "1.25"
@@ -358,19 +362,6 @@ async def test_a_rate_is_direct_inverse_or_a_cross_of_its_moment(world: World) -
     for base, quote in (("XYZ", "USD"), ("USD", ""), ("usd", "EUR")):
         body = await world.execute(f'{{ fxRate(from: "{base}", to: "{quote}") {{ rate }} }}')
         assert [error["extensions"]["code"] for error in body["errors"]] == ["INVALID_INPUT"]
-
-
-@contextmanager
-def counted(engine: AsyncEngine) -> Iterator[dict[str, int]]:
-    """Count the statements that a block sends."""
-    found = {"statements": 0}
-
-    def note(*_: Any) -> None:
-        found["statements"] += 1
-
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
-    yield found
-    event.remove(engine.sync_engine, "before_cursor_execute", note)
 
 
 FEED = """transactions(first: $n, orderBy: CREATED_AT_ASC) { nodes { id amount { value }
@@ -393,34 +384,36 @@ COSTS = {
 
 
 @pytest.mark.parametrize("query", COSTS)
-async def test_a_list_costs_the_same_statements_however_long_it_is(crowd: Crowd, query: str) -> None:
+async def test_a_list_takes_the_same_statements_at_any_length(crowd: Crowd, query: str) -> None:
     for by, more in ((None, 0), (crowd.ada, 1)):
         for first in (2, 20, 100):
-            with counted(crowd.engine) as found:
-                await crowd.world.ask(f"query($n: Int) {{ {query} }}", by=by, n=first)
-            assert found["statements"] == COSTS[query] + more, (first, by)
+            with record_statements(crowd.engine) as statements:
+                await crowd.world.query(f"query($n: Int) {{ {query} }}", by=by, n=first)
+            assert len(without_control(statements)) == COSTS[query] + more, (first, by)
 
 
-async def test_the_feed_costs_the_same_for_ten_and_for_a_hundred(world: World, engine: AsyncEngine) -> None:
+async def test_the_feed_takes_the_same_statements_for_10_and_100_rows(
+    world: World, engine: AsyncEngine
+) -> None:
     ada = await world.person("ada")
     hosts = [await world.host(slug, ada) for slug in ("first", "second")]
     clubs = [await world.community(f"club-{i}", hosts[i % 2], ada) for i in range(10)]
     for club in clubs:
         await world.fund(club, "100.00", by=ada)
     for club, other in zip(clubs, clubs[1:] + clubs[:1], strict=True):
-        gift = f'from: {{ slug: "{club.slug}" }}, to: {{ slug: "{other.slug}" }}'
+        donation = f'from: {{ slug: "{club.slug}" }}, to: {{ slug: "{other.slug}" }}'
         fields = [
-            f'm{i}: donate(input: {{ {gift}, amount: {{ value: {i + 1}, currency: "USD" }} }}) '
+            f'm{i}: donate(input: {{ {donation}, amount: {{ value: {i + 1}, currency: "USD" }} }}) '
             "{ errors { code } }"
             for i in range(10)
         ]
-        done = await world.ask(f"mutation {{ {' '.join(fields)} }}", by=ada)
-        assert all(answer["errors"] == [] for answer in done.values())
+        data = await world.query(f"mutation {{ {' '.join(fields)} }}", by=ada)
+        assert all(answer["errors"] == [] for answer in data.values())
     for by, more in ((None, 0), (ada, 1)):
         for first in (10, 100):
-            with counted(engine) as found:
-                answer = await world.ask(f"query($n: Int) {{ {FEED} }}", by=by, n=first)
-            assert found["statements"] == 3 + more
+            with record_statements(engine) as statements:
+                answer = await world.query(f"query($n: Int) {{ {FEED} }}", by=by, n=first)
+            assert len(without_control(statements)) == 3 + more
             nodes = answer["transactions"]["nodes"]
             assert len(nodes) == first
             assert all(node["order"] and node["toHost"] and node["toCollective"] for node in nodes)

@@ -1,4 +1,4 @@
-"""Who sees what: of each type by one predicate, so that every path to a thing gives the same answer."""
+"""Visibility: one predicate for each type, so that every path to an object agrees."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from models import now
 from models.enums import MemberRole
 from services.database import engine as database_engine
 from tests.conftest import MakeDatabase
-from tests.factories import Person, World, money, of, public_id
+from tests.factories import Person, World, money, public_id, ref
 
 VIEWERS = [
     "anonymous",
@@ -35,7 +35,7 @@ CLUBS = f"{ADMINS} accountant"
 
 @dataclass(frozen=True)
 class Secret:
-    """What only some may read: a text of an answer, who gets it, and the queries that could tell it."""
+    """A private text, the viewers who may read it, and the queries that could reveal it."""
 
     marker: str
     seen_by: str
@@ -74,17 +74,17 @@ def order_paths(name: str, fields: str = "id") -> tuple[str, ...]:
 
 
 def transaction_paths(fields: str) -> tuple[str, ...]:
-    """Return ways to the transaction of the gift from the donor to the friend."""
+    """Return ways to the transaction of the transfer from the donor to the friend."""
     return (
         f'{{ transaction(id: "<given>") {{ {fields} }} nodes(ids: ["<given>"]) '
         f"{{ ... on Transaction {{ {fields} }} }} }}",
         f"{{ transactions(first: 100) {{ nodes {{ {fields} }} edges {{ node {{ {fields} }} }} }} }}",
-        f'{{ transactions(filter: {{ order: "<gift>" }}) {{ nodes {{ {fields} }} }} '
+        f'{{ transactions(filter: {{ order: "<transfer>" }}) {{ nodes {{ {fields} }} }} '
         f'of: transactions(filter: {{ from: {{ slug: "donor" }} }}) {{ nodes {{ {fields} }} }} }}',
         f"{{ transactions(filter: {{ kind: TRANSFER }}) {{ nodes {{ {fields} }} }} "
         f"back: transactions(filter: {{ kind: REFUND }}) {{ nodes {{ refundOf {{ {fields} }} }} }} }}",
         f'{{ collective(slug: "friend") {{ transactions {{ nodes {{ {fields} }} }} }} '
-        f'order(id: "<gift>") {{ transactions {{ {fields} }} }} }}',
+        f'order(id: "<transfer>") {{ transactions {{ {fields} }} }} }}',
     )
 
 
@@ -127,10 +127,10 @@ SECRETS: dict[str, Secret] = {
     ),
     "funds added to a person": Secret("<funds>", "donor auditor", order_paths("funds")),
     "user-to-user order": Secret(
-        "<gift>",
+        "<transfer>",
         "donor friend auditor",
         (
-            *order_paths("gift"),
+            *order_paths("transfer"),
             "{ transactions(first: 100) { nodes { order { id } } } }",
             '{ transaction(id: "<given>") { order { id } } }',
         ),
@@ -299,7 +299,7 @@ COUNTS = [
 
 @dataclass
 class Hidden:
-    """A world full of secrets, which nobody changes."""
+    """A read-only world with private values of every type."""
 
     world: World
     people: dict[str, Person] = field(default_factory=dict)
@@ -317,29 +317,29 @@ class Hidden:
             text = text.replace(f"<{name}>", value)
         return text
 
-    async def did(self, mutation: str, fields: str, by: str, **given: Any) -> dict[str, Any]:
+    async def did(self, mutation: str, fields: str, by: str, **arguments: Any) -> dict[str, Any]:
         """Do a mutation that succeeds."""
-        done = await self.world.do(mutation, fields, by=self.people[by], **given)
-        assert done["errors"] == [], done
-        return done
+        payload = await self.world.mutate(mutation, fields, by=self.people[by], **arguments)
+        assert payload["errors"] == [], payload
+        return payload
 
-    async def order(self, mutation: str, by: str, **given: Any) -> str:
-        """Make or change an order; return its id."""
-        return str((await self.did(mutation, "order { id }", by, **given))["order"]["id"])
+    async def order(self, mutation: str, by: str, **arguments: Any) -> str:
+        """Create or change an order; return its id."""
+        return str((await self.did(mutation, "order { id }", by, **arguments))["order"]["id"])
 
 
 @pytest.fixture(scope="module")
 async def hidden(make_database: MakeDatabase) -> AsyncIterator[Hidden]:
     database = make_database()
-    engine = database_engine.connect(database.settings)
+    engine = database_engine.create_pool(database.settings)
     # To read everything at once costs more than an operation may.
     settings = replace(database.settings, max_cost=1_000_000, rate_capacity=1_000_000)
-    world = await World.create(settings, database_engine.sessions(engine))
-    found = Hidden(world)
-    await people(found)
-    await requests(found)
-    await orders(found)
-    yield found
+    world = await World.create(settings, database_engine.session_factory(engine))
+    result = Hidden(world)
+    await people(result)
+    await requests(result)
+    await orders(result)
+    yield result
     await engine.dispose()
 
 
@@ -356,13 +356,13 @@ async def people(hidden: Hidden) -> None:
     ids["donor"] = public_id("Collective", p["donor"].user.id)
     event: dict[str, Any] = {"parent": CLUB, "startsAt": "2030-01-01T10:00Z", "endsAt": "2030-01-01T11:00Z"}
     await did("createEvent", "", "admin", name="Open", **event)
-    made = await did("createEvent", "event { id slug }", "admin", name="Secret", isPublic=False, **event)
-    ids["event"], ids["old_slug"] = made["event"]["id"], made["event"]["slug"]
+    created = await did("createEvent", "event { id slug }", "admin", name="Secret", isPublic=False, **event)
+    ids["event"], ids["old_slug"] = created["event"]["id"], created["event"]["slug"]
     this: dict[str, Any] = {"collective": {"id": ids["event"]}}
     await did("updateCollective", "", "admin", **this, slug=EVENT["slug"], legalName="SECRET-event")
-    role: dict[str, Any] = {"role": "MEMBER", "user": of(p["guest"])}
-    made = await did("inviteMember", "invitation { id }", "admin", **this, **role)
-    answer: dict[str, Any] = {"id": made["invitation"]["id"], "accept": True}
+    role: dict[str, Any] = {"role": "MEMBER", "user": ref(p["guest"])}
+    created = await did("inviteMember", "invitation { id }", "admin", **this, **role)
+    answer: dict[str, Any] = {"id": created["invitation"]["id"], "accept": True}
     yes = await did("respondToInvitation", "member { id }", "guest", **answer)
     ids["guest_member"] = yes["member"]["id"]
     yes = await did("followCollective", "member { id }", "guest", **this)
@@ -371,13 +371,13 @@ async def people(hidden: Hidden) -> None:
 
 async def requests(hidden: Hidden) -> None:
     did, ids = hidden.did, hidden.ids
-    friend = {"role": "MEMBER", "user": of(hidden.people["friend"])}
-    asked = [("invitation", CLUB, "SECRET-invitation"), ("event_invitation", EVENT, "SECRET-ball")]
-    for name, collective, message in asked:
+    friend = {"role": "MEMBER", "user": ref(hidden.people["friend"])}
+    results = [("invitation", CLUB, "SECRET-invitation"), ("event_invitation", EVENT, "SECRET-ball")]
+    for name, collective, message in results:
         text: dict[str, Any] = {"collective": collective, "message": message}
-        made = await did("inviteMember", "invitation { id }", "admin", **text, **friend)
-        ids[name] = made["invitation"]["id"]
-    made = await did(
+        created = await did("inviteMember", "invitation { id }", "admin", **text, **friend)
+        ids[name] = created["invitation"]["id"]
+    created = await did(
         "applyToHost",
         "application { id }",
         "applicant",
@@ -385,8 +385,8 @@ async def requests(hidden: Hidden) -> None:
         host=HAVEN,
         message="SECRET-application",
     )
-    ids["application"] = made["application"]["id"]
-    made = await did(
+    ids["application"] = created["application"]["id"]
+    created = await did(
         "createPayoutMethod",
         "payoutMethod { id }",
         "friend",
@@ -395,8 +395,8 @@ async def requests(hidden: Hidden) -> None:
         type="BANK_ACCOUNT",
         details={"iban": "SECRET-iban"},
     )
-    ids["payout"] = made["payoutMethod"]["id"]
-    made = await did(
+    ids["payout"] = created["payoutMethod"]["id"]
+    created = await did(
         "createAccessToken",
         "accessToken { id }",
         "donor",
@@ -404,7 +404,7 @@ async def requests(hidden: Hidden) -> None:
         scopes=["READ"],
         expiresAt=SOON,
     )
-    ids["token"] = made["accessToken"]["id"]
+    ids["token"] = created["accessToken"]["id"]
     await did(
         "updateCollective",
         "",
@@ -423,8 +423,8 @@ async def orders(hidden: Hidden) -> None:
     await order("addFunds", "host_admin", to=CLUB, amount=money("1224.56"), hostFeeBps=0)
     donor: dict[str, Any] = {"from": {"slug": "donor"}, "to": CLUB}
     ids["donation"] = await order("donate", "donor", **donor, amount=money("1.00"), paymentMethod="MANUAL")
-    gift: dict[str, Any] = {"from": {"slug": "donor"}, "to": {"slug": "friend"}}
-    ids["gift"] = await order("transferFunds", "donor", **gift, amount=money("100.31"))
+    parties: dict[str, Any] = {"from": {"slug": "donor"}, "to": {"slug": "friend"}}
+    ids["transfer"] = await order("transferFunds", "donor", **parties, amount=money("100.31"))
     bill: dict[str, Any] = {"from": CLUB, "to": {"slug": "friend"}}
     bill |= {"receipts": ["SECRET-receipt"], "payoutMethod": ids["payout"]}
     ids["expense"] = await order("submitExpense", "friend", **bill, amount=money("5.00"))
@@ -432,20 +432,20 @@ async def orders(hidden: Hidden) -> None:
     ids["paid"] = await order(
         "donate", "donor", **donor, amount=money("10.00"), privateMessage="SECRET-message"
     )
-    await order("refundOrder", "friend", id=ids["gift"], amount=money("0.31"))
+    await order("refundOrder", "friend", id=ids["transfer"], amount=money("0.31"))
     await order("refundOrder", "host_admin", id=ids["paid"], amount=money("10.00"), reason="SECRET-refund")
-    query = """{ order(id: "<gift>") { transactions { id } }
+    query = """{ order(id: "<transfer>") { transactions { id } }
         collective(slug: "club") { members(role: BACKER) { nodes { id } } } }"""
-    found = await hidden.world.ask(hidden.filled(query), by=hidden.people["donor"])
-    ids["backer"] = found["collective"]["members"]["nodes"][0]["id"]
-    ids["given"], ids["taken"] = (t["id"] for t in found["order"]["transactions"])
+    data = await hidden.world.query(hidden.filled(query), by=hidden.people["donor"])
+    ids["backer"] = data["collective"]["members"]["nodes"][0]["id"]
+    ids["given"], ids["taken"] = (t["id"] for t in data["order"]["transactions"])
 
 
 @pytest.mark.parametrize(
     ("name", "path"),
     [pytest.param(n, path, id=f"{n}: {path}") for n, secret in SECRETS.items() for path in secret.paths],
 )
-async def test_a_secret_is_told_to_the_same_viewers_on_every_path(
+async def test_a_private_value_is_visible_to_the_same_viewers_on_every_path(
     hidden: Hidden, name: str, path: str
 ) -> None:
     secret = SECRETS[name]
@@ -456,7 +456,7 @@ async def test_a_secret_is_told_to_the_same_viewers_on_every_path(
 
 
 @pytest.mark.parametrize(("query", "more", "seen_by", "less"), COUNTS, ids=[c[0] for c in COUNTS])
-async def test_a_count_counts_what_the_viewer_sees(
+async def test_total_counts_include_only_visible_rows(
     hidden: Hidden, query: str, more: int, seen_by: str, less: int
 ) -> None:
     for viewer in VIEWERS:
@@ -473,7 +473,7 @@ async def test_a_count_counts_what_the_viewer_sees(
     ],
 )
 @pytest.mark.parametrize("side", ["from", "to"])
-async def test_a_filter_by_a_hidden_collective_answers_as_for_an_unknown_one(
+async def test_filtering_by_a_hidden_collective_equals_filtering_by_an_unknown_one(
     hidden: Hidden, query: str, side: str
 ) -> None:
     for viewer in ("anonymous", "stranger", "donor", "host_admin"):
@@ -510,6 +510,6 @@ EVERYTHING = """{
 
 
 @pytest.mark.parametrize("viewer", VIEWERS)
-async def test_what_a_viewer_sees_can_be_read_whole(hidden: Hidden, viewer: str) -> None:
+async def test_a_visible_object_can_be_read_completely(hidden: Hidden, viewer: str) -> None:
     _, codes = await hidden.answer(EVERYTHING, viewer)
     assert codes == set()

@@ -1,9 +1,9 @@
 """The worked example of docs/ledger.md, to the cent, with all its postings."""
 
-from tests.factories import World, money, of
+from tests.factories import World, money, ref
 
 
-async def test_webpack_gives_100_euros_to_wwcodeberlin(world: World) -> None:
+async def test_webpack_donates_100_euros_to_wwcodeberlin(world: World) -> None:
     giver, holder = await world.person("webpack-admin"), await world.person("wwcode-admin")
     opensource = await world.host("opensource", holder)
     wwcode = await world.host("wwcode", holder, fee_bps=500)
@@ -12,18 +12,18 @@ async def test_webpack_gives_100_euros_to_wwcodeberlin(world: World) -> None:
     await world.fund(webpack, "200.00", by=holder)
     await world.platform_fee(500)
     await world.rate("EUR", "USD", "1.1481")
-    method = await world.do(
+    method = await world.mutate(
         "createPaymentMethod",
         "paymentMethod { id }",
         by=holder,
-        host=of(wwcode),
+        host=ref(wwcode),
         name="Card",
         type="BALANCE",
         feeBps=290,
         feeFixed=money("0.30"),
     )
 
-    done = await world.do(
+    payload = await world.mutate(
         "donate",
         """order { status transactions {
             amount { minorUnits currency } fxRate fromHostFxRate
@@ -34,17 +34,17 @@ async def test_webpack_gives_100_euros_to_wwcodeberlin(world: World) -> None:
             postings { amount { minorUnits currency } account { kind owner { slug } book { slug } } }
         } }""",
         by=giver,
-        **{"from": of(webpack)},
-        to=of(berlin),
+        **{"from": ref(webpack)},
+        to=ref(berlin),
         amount=money("100.00", "EUR"),
         paymentMethod=method["paymentMethod"]["id"],
     )
 
-    assert done["errors"] == []
-    assert done["order"]["status"] == "PAID"
-    (found,) = done["order"]["transactions"]
-    postings = found.pop("postings")
-    assert found == {
+    assert payload["errors"] == []
+    assert payload["order"]["status"] == "PAID"
+    (transactions,) = payload["order"]["transactions"]
+    postings = transactions.pop("postings")
+    assert transactions == {
         "amount": {"minorUnits": "10000", "currency": "EUR"},
         "fxRate": "1.1481",
         "fromHostFxRate": "1.1481",
@@ -77,4 +77,4 @@ async def test_webpack_gives_100_euros_to_wwcodeberlin(world: World) -> None:
     }
     assert await world.balance(berlin) == (8684, 0)
     assert await world.balance(webpack) == (20000 - 11481, 0)
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()

@@ -1,15 +1,15 @@
-"""What several tests of answers share."""
+"""Fixtures of tests that compare executors."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import Server
-from tests.schema.plan.executor_equivalence import Shown, shown_on
+from tests.schema.plan.executor_equivalence import PopulatedWorld, create_populated_world
 
 
 @pytest.fixture(scope="session")
-def shown(server: Server, template: str) -> Iterator[Shown]:
-    """Return a populated world, which is only read."""
-    with shown_on(server, template) as found:
-        yield found
+def populated(server: Server, template: str) -> Iterator[PopulatedWorld]:
+    """Return a populated world that tests only read."""
+    with create_populated_world(server, template) as result:
+        yield result

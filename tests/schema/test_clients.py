@@ -23,25 +23,25 @@ SHOWN = "http://127.0.0.1:8000/graphql"
 def url(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return where a server with the demo world is."""
     folder = tmp_path_factory.mktemp("clients")
-    with live_server.serving(make_database(), folder, demo=True) as server:
+    with live_server.run_server(make_database(), folder, demo=True) as server:
         yield server.url
 
 
 def runs(script: str, url: str) -> None:
     """Run a client's script, which asserts what it sees."""
-    assert node_runner.script(node_runner.ready(), script, url).splitlines()[-1] == "ok"
+    assert node_runner.run_script(node_runner.require_node(), script, url).splitlines()[-1] == "ok"
 
 
 def test_apollo_client_persists_queries_and_normalises_its_cache(url: str) -> None:
     runs("apollo.mjs", url)
 
 
-def test_urql_asks_by_post_by_get_and_by_hash(url: str) -> None:
+def test_urql_sends_post_get_and_persisted_queries(url: str) -> None:
     runs("urql.mjs", url)
 
 
 def test_relay_pages_refetches_and_updates_its_store(url: str) -> None:
-    node_runner.compiled_for_relay()
+    node_runner.compile_for_relay()
     runs("relay.mjs", url)
 
 
@@ -51,14 +51,14 @@ def snippets() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("language", "code"), snippets(), ids=["Apollo", "urql", "Relay", "gql"])
-def test_each_snippet_of_the_page_runs(url: str, language: str, code: str) -> None:
+def test_each_snippet_of_the_clients_page_runs(url: str, language: str, code: str) -> None:
     assert SHOWN in code
     code = code.replace(SHOWN, url)
     if language == "python":
         command = [sys.executable, "-c", code]
-        printed = subprocess.check_output(command, text=True, timeout=node_runner.LONGEST_SECONDS)
+        printed = subprocess.check_output(command, text=True, timeout=node_runner.TIMEOUT_SECONDS)
     else:
-        printed = node_runner.script(node_runner.ready(), "--input-type=module", "--eval", code)
+        printed = node_runner.run_script(node_runner.require_node(), "--input-type=module", "--eval", code)
     assert printed == "Webpack\n"
 
 
@@ -67,7 +67,7 @@ SIGN_IN = """mutation SignIn($input: SignInInput!) {
 FEED = """query Feed($slug: String!) {
     collective(slug: $slug) { name transactions(first: 3) { nodes { createdAt amount { value } } } } }"""
 DONATE = "mutation Donate($input: DonateInput!) { donate(input: $input) { order { id status } } }"
-GIFT = {
+DONATION = {
     "from": {"slug": "xdamman"},
     "to": {"slug": "webpack"},
     "amount": {"value": "1.00", "currency": "USD"},
@@ -76,14 +76,14 @@ GIFT = {
 
 async def signed_in(url: str) -> dict[str, str]:
     """Return the header of a signed-in user."""
-    given = {"input": {"email": "xdamman@commonweal.test", "password": "oc"}}
+    arguments = {"input": {"email": "xdamman@commonweal.test", "password": "oc"}}
     async with Client(transport=HTTPXAsyncTransport(url=url)) as session:
-        done = await session.execute(GraphQLRequest(SIGN_IN, variable_values=given))
-    return {"Authorization": f"Bearer {done['signIn']['session']['token']}"}
+        rows = await session.execute(GraphQLRequest(SIGN_IN, variable_values=arguments))
+    return {"Authorization": f"Bearer {rows['signIn']['session']['token']}"}
 
 
 @pytest.mark.parametrize("transport", [HTTPXAsyncTransport, AIOHTTPTransport])
-async def test_python_gql_reads_the_schema_asks_and_gives(
+async def test_python_gql_introspects_queries_and_donates(
     url: str, transport: type[HTTPXAsyncTransport | AIOHTTPTransport]
 ) -> None:
     headers = await signed_in(url)
@@ -91,16 +91,16 @@ async def test_python_gql_reads_the_schema_asks_and_gives(
     async with client as session:
         assert client.schema is not None
         assert "Collective" in client.schema.type_map
-        found = await session.execute(GraphQLRequest(FEED, variable_values={"slug": "webpack"}))
-        assert found["collective"]["name"] == "Webpack"
-        assert len(found["collective"]["transactions"]["nodes"]) == 3
-        done = await session.execute(GraphQLRequest(DONATE, variable_values={"input": GIFT}))
-        assert done["donate"]["order"]["status"] == "PAID"
+        rows = await session.execute(GraphQLRequest(FEED, variable_values={"slug": "webpack"}))
+        assert rows["collective"]["name"] == "Webpack"
+        assert len(rows["collective"]["transactions"]["nodes"]) == 3
+        result = await session.execute(GraphQLRequest(DONATE, variable_values={"input": DONATION}))
+        assert result["donate"]["order"]["status"] == "PAID"
 
 
-async def test_python_gql_raises_what_the_server_refuses(url: str) -> None:
+async def test_python_gql_raises_the_servers_errors(url: str) -> None:
     async with Client(transport=HTTPXAsyncTransport(url=url)) as session:
         with pytest.raises(TransportQueryError) as raised:
-            await session.execute(GraphQLRequest(DONATE, variable_values={"input": GIFT}))
+            await session.execute(GraphQLRequest(DONATE, variable_values={"input": DONATION}))
     assert raised.value.errors is not None
     assert raised.value.errors[0]["extensions"]["code"] == "UNAUTHENTICATED"

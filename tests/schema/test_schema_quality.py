@@ -24,12 +24,14 @@ NOTICE_DAYS = 180
 
 def tool(*arguments: str) -> str:
     """Run a tool of tests/schema_tools, and return what it prints."""
-    return node_runner.script(node_runner.ready(TOOLS, oldest=OLDEST_NODE), *arguments, folder=TOOLS)
+    return node_runner.run_script(
+        node_runner.require_node(TOOLS, oldest=OLDEST_NODE), *arguments, folder=TOOLS
+    )
 
 
 def refusal(*arguments: str) -> str:
     """Return what a tool says that must not be content."""
-    node_runner.ready(TOOLS, oldest=OLDEST_NODE)
+    node_runner.require_node(TOOLS, oldest=OLDEST_NODE)
     with pytest.raises(subprocess.CalledProcessError) as raised:
         tool(*arguments)
     return str(raised.value.stdout)
@@ -44,12 +46,12 @@ def test_the_linters_find_nothing() -> None:
     assert findings(COMMITTED) == []
 
 
-def test_the_linters_would_find_something(tmp_path: Path) -> None:
+def test_the_linters_report_a_spoiled_schema(tmp_path: Path) -> None:
     spoiled = tmp_path / "schema.graphql"
     bad = 'type bad_name { get_x: Int @deprecated }\nextend type Query { "None." bad: bad_name! }\n'
     spoiled.write_text(COMMITTED.read_text() + bad)
-    found = {(f["tool"], f["rule"]) for f in findings(spoiled)}
-    assert found >= {
+    results = {(f["tool"], f["rule"]) for f in findings(spoiled)}
+    assert results >= {
         ("graphql-eslint", "naming-convention"),
         ("graphql-eslint", "require-description"),
         ("graphql-eslint", "require-nullable-result-in-root"),
@@ -98,15 +100,15 @@ def built() -> GraphQLSchema:
 
 
 def deprecations(schema: GraphQLSchema) -> dict[str, str]:
-    """Return the reason of everything deprecated, by where it stands."""
-    found = {}
+    """Return the reason of each deprecation by its schema coordinate."""
+    results = {}
     for name, kind in schema.type_map.items():
         members = {**getattr(kind, "fields", {}), **getattr(kind, "values", {})}
         for member, entry in members.items():
-            found[f"{name}.{member}"] = entry.deprecation_reason
-            for argument, given in getattr(entry, "args", {}).items():
-                found[f"{name}.{member}({argument})"] = given.deprecation_reason
-    return {place: reason for place, reason in found.items() if reason is not None}
+            results[f"{name}.{member}"] = entry.deprecation_reason
+            for argument, arguments in getattr(entry, "args", {}).items():
+                results[f"{name}.{member}({argument})"] = arguments.deprecation_reason
+    return {place: reason for place, reason in results.items() if reason is not None}
 
 
 def undated(schema: GraphQLSchema) -> list[str]:
@@ -141,7 +143,7 @@ def test_a_deprecation_without_a_date_or_with_short_notice_is_found() -> None:
 # --- What is made of it ---
 
 
-def test_typescript_made_of_the_schema_compiles_strictly() -> None:
+def test_typescript_generated_from_the_schema_compiles_strictly() -> None:
     tool("node_modules/@graphql-codegen/cli/esm/bin.js", "--config", "codegen.mjs")
     tool("node_modules/typescript/bin/tsc", "--project", "tsconfig.json")
 
@@ -152,7 +154,7 @@ def test_the_sample_operations_are_valid() -> None:
 
 
 def test_relay_compiles_refetchable_and_pagination_fragments() -> None:
-    assert "Compilation completed" in node_runner.compiled_for_relay()
-    made = {path.name for path in (node_runner.CLIENTS / "node_modules" / ".relay").glob("*.graphql.js")}
-    assert {"feedPageQuery.graphql.js", "feedHeadRefetchQuery.graphql.js"} <= made
-    node_runner.compiled_for_relay("--validate")
+    assert "Compilation completed" in node_runner.compile_for_relay()
+    results = {path.name for path in (node_runner.CLIENTS / "node_modules" / ".relay").glob("*.graphql.js")}
+    assert {"feedPageQuery.graphql.js", "feedHeadRefetchQuery.graphql.js"} <= results
+    node_runner.compile_for_relay("--validate")

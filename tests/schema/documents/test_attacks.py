@@ -1,8 +1,9 @@
-"""What tools that look for holes try, and what they get. `docs/limits.md` lists where the rest is shown."""
+"""Attacks known from security scanners. `docs/limits.md` lists the tests of the others."""
 
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import orjson
@@ -38,7 +39,9 @@ async def client(shared: World) -> AsyncIterator[httpx.AsyncClient]:
         "query cop { __schema { types { name } } }",
     ],
 )
-async def test_no_query_of_cop_runs_or_is_told_much(client: httpx.AsyncClient, query: str) -> None:
+async def test_the_queries_of_graphql_cop_are_refused_without_details(
+    client: httpx.AsyncClient, query: str
+) -> None:
     answer = (await post(client, {"query": query, "operationName": "cop"})).json()
     assert "data" not in answer
     assert 1 <= len(answer["errors"]) < 10
@@ -46,7 +49,7 @@ async def test_no_query_of_cop_runs_or_is_told_much(client: httpx.AsyncClient, q
     assert "Traceback" not in str(answer)
 
 
-async def test_cop_gets_no_batch_no_get_and_no_form(client: httpx.AsyncClient) -> None:
+async def test_graphql_cop_gets_no_batch_no_get_and_no_form(client: httpx.AsyncClient) -> None:
     query = "query cop { __typename }"
     batch = [{"query": query, "operationName": "cop"}] * 10
     get = await client.get("/graphql", params={"query": query, "operationName": "cop"})
@@ -64,7 +67,7 @@ async def test_cop_gets_no_batch_no_get_and_no_form(client: httpx.AsyncClient) -
 @pytest.mark.parametrize(
     "name", ['x\n{"level": "INFO", "message": "forged"}', "a b", "é", "x\r", "\u2028", "a\x1b[31m", "1a"]
 )
-async def test_a_name_that_is_none_is_not_written_down(
+async def test_an_invalid_operation_name_is_not_logged(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -107,7 +110,7 @@ async def test_a_long_name_is_refused(client: httpx.AsyncClient) -> None:
         "; cat /etc/passwd",
     ],
 )
-async def test_a_text_is_a_text(shared: World, text: str) -> None:
+async def test_the_query_must_be_a_string(shared: World, text: str) -> None:
     query = (
         "query($t: String!) { a: collectives(filter: {search: $t}) { totalCount } "
         "b: collectives(filter: {tag: $t}) { totalCount } collective(slug: $t) { id } "
@@ -116,14 +119,14 @@ async def test_a_text_is_a_text(shared: World, text: str) -> None:
     body = await shared.execute(query, t=text)
     assert "errors" not in body, body
     assert (body["data"]["a"]["totalCount"], body["data"]["collective"]) == (0, None)
-    assert (await shared.ask('{ collective(slug: "commonweal") { slug } }'))["collective"] is not None
+    assert (await shared.query('{ collective(slug: "commonweal") { slug } }'))["collective"] is not None
 
 
 # --- settings that cannot be ---
 
 
 @pytest.mark.parametrize(
-    "given",
+    "settings",
     [
         {"introspection": "maybe"},
         {"max_cost": 0},
@@ -134,12 +137,12 @@ async def test_a_text_is_a_text(shared: World, text: str) -> None:
         {"max_cost": 200_000},
     ],
 )
-def test_a_limit_that_cannot_be_stops_the_start(given: dict[str, object]) -> None:
+def test_an_invalid_limit_stops_the_start(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="COMMONWEAL_"):
-        replace(Settings(), **given)  # type: ignore[arg-type]  # wrong on purpose
+        replace(Settings(), **settings)
 
 
-async def test_one_try_of_a_password_in_an_operation(client: httpx.AsyncClient, shared: World) -> None:
+async def test_an_operation_may_try_one_password(client: httpx.AsyncClient, shared: World) -> None:
     field = 'signIn(input: {email: "a@commonweal.test", password: "x"}) { errors { code } }'
     counted = "SELECT count(*) FROM throttle"
     before = await shared.scalar(counted)

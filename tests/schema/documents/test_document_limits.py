@@ -119,9 +119,9 @@ HOSTILE = {
 }
 
 
-def refused_anew(text: str) -> document_cache.Prepared:
+def refused_anew(text: str) -> document_cache.CachedDocument:
     """Read a document as if it was never met."""
-    document_cache.forget_refused()
+    document_cache.clear_refused()
     prepared = document_cache.prepare(text)
     assert prepared.document is None
     return prepared
@@ -155,10 +155,10 @@ LIMITED = {
     "aliases below the root": "aliases",
     "21 fields at the root": "root",
     "21 fields at the root by fragments": "root",
-    "500 times the same name": "one name",
-    "the same object in inline fragments": "one name",
-    "the same names in 49 fragments": "same names",
-    "the same names in fragments that nobody spreads": "same names",
+    "500 times the same name": "one response key",
+    "the same object in inline fragments": "one response key",
+    "the same names in 49 fragments": "same response keys",
+    "the same names in fragments that nobody spreads": "same response keys",
     "51 directives": "50 directives",
     "10 unknown directives": "5 directives",
     "directives on an operation": "5 directives",
@@ -187,7 +187,7 @@ def test_one_error_names_the_limit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if "circ" in name or "itself" in name])
-def test_circles_are_refused_by_the_rule_that_is_for_them(name: str) -> None:
+def test_fragment_cycles_are_refused_by_their_own_rule(name: str) -> None:
     message = refused_anew(HOSTILE[name]).errors[0]["message"]
     assert "within itself" in message or message == "Maximum introspection depth exceeded"
 
@@ -224,18 +224,18 @@ GOOD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_what_clients_send_is_within_the_limits(name: str) -> None:
-    document_cache.forget_refused()
+def test_documents_of_common_clients_are_within_the_limits(name: str) -> None:
+    document_cache.clear_refused()
     assert document_cache.prepare(GOOD[name]).errors == ()
 
 
-async def test_a_limit_is_told_as_an_answer(client: httpx.AsyncClient) -> None:
+async def test_a_limit_error_is_a_graphql_response(client: httpx.AsyncClient) -> None:
     answer = await post(client, {"query": HOSTILE["101 aliases"]}, Accept="application/graphql-response+json")
     assert answer.status_code == 400
     assert answer.json() == {
         "errors": [
             {
-                "message": "A selection set may have 30 aliases",
+                "message": "A selection set may have at most 30 aliases",
                 "extensions": {"code": "DOCUMENT_LIMIT_EXCEEDED"},
             }
         ]

@@ -11,7 +11,7 @@ import httpx
 import orjson
 import pytest
 
-from schema.server.app import application
+from schema.server.app import create_application
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
 from tests.factories import World
@@ -35,10 +35,10 @@ def apollo(text: str) -> dict[str, Any]:
 
 
 async def get(
-    client: httpx.AsyncClient, headers: dict[str, str] | None = None, **given: str
+    client: httpx.AsyncClient, headers: dict[str, str] | None = None, **arguments: str
 ) -> httpx.Response:
-    """Ask by GET, without the header of a preflight."""
-    return await client.get(f"/graphql?{urlencode(given)}", headers=headers)
+    """Send a GET without the header that requires a preflight."""
+    return await client.get(f"/graphql?{urlencode(arguments)}", headers=headers)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def manifest(place: Path, content: object) -> str:
 # --- Automatic Persisted Queries ---
 
 
-async def test_the_handshake_of_apollos_clients(client: httpx.AsyncClient) -> None:
+async def test_the_persisted_query_handshake_of_apollo_clients(client: httpx.AsyncClient) -> None:
     by_hash = {"extensions": apollo(FEED), "variables": {"s": "commonweal"}}
     for accept, status in (("application/json", 200), (GRAPHQL, 400)):
         unknown = await post(client, by_hash, Accept=accept)
@@ -85,7 +85,7 @@ async def test_a_document_that_cannot_run_is_not_registered(client: httpx.AsyncC
     assert the_code(await post(client, {"extensions": apollo("{ no }")})) == "PERSISTED_QUERY_NOT_FOUND"
 
 
-async def test_a_document_that_came_without_its_hash_is_not_registered(client: httpx.AsyncClient) -> None:
+async def test_a_document_sent_without_its_hash_is_not_registered(client: httpx.AsyncClient) -> None:
     assert (await post(client, {"query": VIEWER})).status_code == 200
     assert the_code(await post(client, {"extensions": apollo(VIEWER)})) == "PERSISTED_QUERY_NOT_FOUND"
 
@@ -133,7 +133,7 @@ async def test_a_malformed_document_id_is_400(client: httpx.AsyncClient, name: o
     assert (answer.status_code, the_code(answer)) == (400, "BAD_REQUEST")
 
 
-async def test_a_persisted_mutation_is_not_run_by_get(client: httpx.AsyncClient, shared: World) -> None:
+async def test_a_persisted_mutation_cannot_run_by_get(client: httpx.AsyncClient, shared: World) -> None:
     name = f"sha256:{hash_of(LEAVE)}"
     await post(client, {"documentId": name, "query": LEAVE})
     answer = await get(client, signed(shared.admin), documentId=name)
@@ -144,7 +144,7 @@ async def test_a_persisted_mutation_is_not_run_by_get(client: httpx.AsyncClient,
 # --- the tag of an answer ---
 
 
-async def test_an_answer_that_is_the_same_is_304(client: httpx.AsyncClient, shared: World) -> None:
+async def test_an_unchanged_response_is_304(client: httpx.AsyncClient, shared: World) -> None:
     name = f"sha256:{hash_of(VIEWER)}"
     await post(client, {"documentId": name, "query": VIEWER})
     first = await get(client, documentId=name)
@@ -162,7 +162,7 @@ async def test_an_answer_that_is_the_same_is_304(client: httpx.AsyncClient, shar
     assert (await get(client, signed(shared.admin), documentId=name)).headers["etag"] != tag
 
 
-async def test_only_persisted_queries_without_errors_have_a_tag(client: httpx.AsyncClient) -> None:
+async def test_only_persisted_queries_without_errors_have_an_etag(client: httpx.AsyncClient) -> None:
     posted = await post(client, {"documentId": f"sha256:{hash_of(FEED)}", "query": FEED})
     lacking = await get(client, documentId=f"sha256:{hash_of(FEED)}")
     in_words = await get(client, {"Commonweal-Preflight": "1"}, query=VIEWER)
@@ -196,11 +196,11 @@ async def test_trusted_documents_are_known_from_the_start(shared: World, trusted
         assert (await post(client, {"query": VIEWER})).status_code == 200
 
 
-async def test_only_trusted_documents_where_that_is_asked_for(shared: World, trusted: str) -> None:
+async def test_only_trusted_documents_run_if_the_setting_says_so(shared: World, trusted: str) -> None:
     async with serving(replace(shared.settings, trusted_documents=trusted, trusted_only=True)) as client:
         variables = {"variables": {"s": "commonweal"}}
-        for asked in ({"documentId": "feed"}, {"query": FEED}, {"extensions": apollo(FEED)}):
-            assert (await post(client, asked | variables)).json() == COMMONWEAL
+        for request in ({"documentId": "feed"}, {"query": FEED}, {"extensions": apollo(FEED)}):
+            assert (await post(client, request | variables)).json() == COMMONWEAL
         other: list[dict[str, Any]] = [
             {"query": VIEWER},
             {"query": VIEWER, "extensions": apollo(VIEWER)},
@@ -209,8 +209,8 @@ async def test_only_trusted_documents_where_that_is_asked_for(shared: World, tru
             {"documentId": "none"},
             {"query": "{ __schema { types { name } } }"},
         ]
-        for asked in other:
-            answer = await post(client, asked)
+        for request in other:
+            answer = await post(client, request)
             assert (answer.status_code, the_code(answer)) == (403, "DOCUMENT_NOT_TRUSTED")
 
 
@@ -232,20 +232,20 @@ async def test_only_trusted_documents_where_that_is_asked_for(shared: World, tru
 def test_a_bad_manifest_stops_the_start(tmp_path: Path, content: object) -> None:
     place = manifest(tmp_path / "a.json", content)
     with pytest.raises(ConfigurationError, match=r"a\.json"):
-        application(Settings(trusted_documents=place))
+        create_application(Settings(trusted_documents=place))
 
 
 def test_one_id_for_two_documents_stops_the_start(tmp_path: Path) -> None:
     manifest(tmp_path / "a.json", {"x": VIEWER})
     manifest(tmp_path / "b.json", {"x": FEED})
     with pytest.raises(ConfigurationError, match="two documents"):
-        application(Settings(trusted_documents=str(tmp_path)))
+        create_application(Settings(trusted_documents=str(tmp_path)))
 
 
-def test_nothing_to_trust_stops_the_start(tmp_path: Path) -> None:
+def test_an_empty_manifest_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="COMMONWEAL_TRUSTED_DOCUMENTS"):
-        application(Settings(trusted_only=True))
+        create_application(Settings(trusted_only=True))
     with pytest.raises(ConfigurationError, match="COMMONWEAL_TRUSTED_DOCUMENTS"):
-        application(Settings(trusted_only=True, trusted_documents=str(tmp_path)))
+        create_application(Settings(trusted_only=True, trusted_documents=str(tmp_path)))
     with pytest.raises(ConfigurationError, match="none"):
-        application(Settings(trusted_documents=str(tmp_path / "none.json")))
+        create_application(Settings(trusted_documents=str(tmp_path / "none.json")))

@@ -39,7 +39,7 @@ RIGHT = (*GOOD.values(), queries.FEED, queries.COLLECTIVE, queries.NESTED, queri
 
 @pytest.fixture
 def mended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let graphql-core, too, look at required inputs of which exactly one field is given."""
+    """Make graphql-core check inputs with exactly one required field, too."""
     around = TypeInfo.get_parent_input_type
     monkeypatch.setattr(TypeInfo, "get_parent_input_type", lambda types: get_nullable_type(around(types)))
 
@@ -54,7 +54,9 @@ def read(text: str) -> DocumentNode | None:
 
 
 def assert_alike(text: str, document: DocumentNode, *, max_errors: int, hide: bool) -> int:
-    ours = validation.errors_of(document, document_cache.RULES, max_errors=max_errors, hide_suggestions=hide)
+    ours = validation.find_errors(
+        document, document_cache.RULES, max_errors=max_errors, hide_suggestions=hide
+    )
     theirs = validate(
         schema()._schema,
         document,
@@ -81,11 +83,13 @@ def damaged(texts: tuple[str, ...], chance: random.Random) -> Iterator[str]:
     """Yield texts with some of their tokens left out, doubled or exchanged for those of others."""
     tokens = [re.findall(r'"[^"]*"|\.\.\.|\$?\w+|\S', text) for text in texts if len(text) < 2_000]
     while True:
-        found = list(chance.choice(tokens))
+        result = list(chance.choice(tokens))
         for _ in range(chance.randint(1, 3)):
-            at = chance.randrange(len(found))
-            found[at : at + 1] = chance.choice([[], [found[at]] * 2, [chance.choice(chance.choice(tokens))]])
-        yield " ".join(found)
+            at = chance.randrange(len(result))
+            result[at : at + 1] = chance.choice(
+                [[], [result[at]] * 2, [chance.choice(chance.choice(tokens))]]
+            )
+        yield " ".join(result)
 
 
 @pytest.mark.usefixtures("mended")
@@ -118,8 +122,8 @@ ONE_OF = {
 
 
 @pytest.mark.parametrize("text", ONE_OF)
-def test_a_variable_is_good_for_an_input_of_one_field_wherever_it_is_declared(text: str) -> None:
-    told = ONE_OF[text]
+def test_a_nullable_variable_is_checked_against_one_of_inputs(text: str) -> None:
+    messages = ONE_OF[text]
     errors = document_cache.prepare(text).errors
-    assert len(errors) == (told is not None)
-    assert all(told and told in error["message"] for error in errors)
+    assert len(errors) == (messages is not None)
+    assert all(messages and messages in error["message"] for error in errors)

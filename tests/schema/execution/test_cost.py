@@ -20,20 +20,21 @@ from schema.build import schema
 from schema.documents import document_cache
 from schema.documents.document_limits import CODE
 from schema.execution import cost
-from tests.donation_world import Scene, done
+from schema.execution.cost_weights import FREE_TYPES
+from tests.donation_world import DonationScene, expect_order
 from tests.factories import World
 from tests.schema.http.test_endpoint_requests import post, serving, signed, the_code
 
 LIST = "transactions(first: 100) { nodes { id amount { value } fromHost { id } order { id } } }"
 
 
-def plan_of(query: str, name: str | None = None) -> cost.Plan:
+def plan_of(query: str, name: str | None = None) -> cost.CostPlan:
     """Return the plan of an operation."""
     prepared = document_cache.prepare(query)
     assert prepared.document is not None, prepared.errors
     operation = get_operation_ast(prepared.document, name)
     assert operation is not None
-    return cost.plan(prepared, operation)
+    return cost.plan_cost(prepared, operation)
 
 
 @pytest.mark.parametrize(
@@ -89,10 +90,10 @@ def plan_of(query: str, name: str | None = None) -> cost.Plan:
         ),
     ],
 )
-def test_an_operation_costs_what_its_answer_may_hold(
+def test_an_operation_costs_the_objects_it_may_return(
     query: str, variables: dict[str, Any], points: int
 ) -> None:
-    assert plan_of(query).requested(variables) == points
+    assert plan_of(query).requested_cost(variables) == points
 
 
 def test_each_operation_of_a_document_has_its_own_cost() -> None:
@@ -100,18 +101,18 @@ def test_each_operation_of_a_document_has_its_own_cost() -> None:
         "query A { ...f } query B($n: Int = 3) { ...f a: orders(first: $n) { nodes { id } } } "
         "fragment f on Query { me { id } }"
     )
-    assert [plan_of(query, name).requested({}) for name in "AB"] == [1, 1 + 1 + 3]
+    assert [plan_of(query, name).requested_cost({}) for name in "AB"] == [1, 1 + 1 + 3]
     assert plan_of(query, "A") is plan_of(query, "A")
 
 
-def test_an_answer_costs_the_objects_in_it() -> None:
+def test_a_result_costs_the_objects_in_it() -> None:
     plan = plan_of(
         "{ me { host { id } } transactions { totalCount edges { node { amount { value } order { id } } } } }"
     )
     edges = [{"node": {"amount": {"value": "1"}, "order": order}} for order in ({"id": "1"}, None)]
     data = {"me": None, "transactions": {"totalCount": 2, "edges": edges}}
-    assert plan.actual(data) == 1 + 5 + 2 + 1
-    assert plan.actual(None) == plan.actual({"me": None}) == 1
+    assert plan.actual_cost(data) == 1 + 5 + 2 + 1
+    assert plan.actual_cost(None) == plan.actual_cost({"me": None}) == 1
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ async def client(shared: World) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_too_costly_an_operation_is_refused(client: httpx.AsyncClient, shared: World) -> None:
+async def test_an_operation_that_costs_too_much_is_refused(client: httpx.AsyncClient, shared: World) -> None:
     query = "query($n: Int) { collectives(first: $n) { nodes { transactions(first: $n) { nodes { id } } } } }"
     body = {"query": query, "variables": {"n": 100}}
     answer = await post(client, body, Accept="application/graphql-response+json")
@@ -137,14 +138,14 @@ async def test_too_costly_an_operation_is_refused(client: httpx.AsyncClient, sha
         )
 
 
-async def test_the_cost_is_told_to_those_who_ask(client: httpx.AsyncClient, shared: World) -> None:
+async def test_the_cost_is_returned_on_request(client: httpx.AsyncClient, shared: World) -> None:
     query = {"query": "{ collectives(first: 50) { nodes { id host { id } } } }"}
     assert "extensions" not in (await post(client, query)).json()
     answer = (await post(client, query, **signed(shared.admin), **{"Commonweal-Cost": "1"})).json()
-    told = answer["extensions"]["cost"]
+    messages = answer["extensions"]["cost"]
     objects = sum(1 + (node["host"] is not None) for node in answer["data"]["collectives"]["nodes"])
-    assert (told["requestedQueryCost"], told["actualQueryCost"]) == (101, 1 + objects)
-    status = told["throttleStatus"]
+    assert (messages["requestedQueryCost"], messages["actualQueryCost"]) == (101, 1 + objects)
+    status = messages["throttleStatus"]
     assert (status["maximumAvailable"], status["restoreRate"]) == (100_000, 5_000)
     assert 0 < status["currentlyAvailable"] <= 100_000
 
@@ -153,19 +154,19 @@ async def test_the_cost_is_told_to_those_who_ask(client: httpx.AsyncClient, shar
 
 
 def selections(chance: random.Random, kind: GraphQLObjectType | GraphQLInterfaceType, depth: int) -> str:
-    """Make a selection set of a type: some fields that need no argument, lists of some size."""
-    found = []
+    """Generate a selection set of a type: fields without required arguments, lists of some size."""
+    results = []
     for name, field in chance.sample(sorted(kind.fields.items()), min(len(kind.fields), 7)):
         if any(is_required_argument(argument) for argument in field.args.values()):
             continue
         inner = get_named_type(field.type)
         size = f"(first: {chance.choice((1, 2, 5, 100))})" if "first" in field.args else ""
         if is_leaf_type(inner):
-            found.append(name)
+            results.append(name)
         elif depth > 0 and isinstance(inner, GraphQLObjectType | GraphQLInterfaceType):
             alias = f"a{chance.randrange(3)}{name}: " if chance.random() < 0.5 else ""
-            found.append(f"{alias}{name}{size} {{ {selections(chance, inner, depth - 1)} }}")
-    return " ".join(["__typename", *found])
+            results.append(f"{alias}{name}{size} {{ {selections(chance, inner, depth - 1)} }}")
+    return " ".join(["__typename", *results])
 
 
 def objects(value: Any) -> int:
@@ -175,14 +176,14 @@ def objects(value: Any) -> int:
     if not isinstance(value, dict):
         return 0
     name = value.get("__typename", "")
-    is_free = name in cost.VALUES or name.endswith("Edge") or name in {"Query", ""}
+    is_free = name in FREE_TYPES or name.endswith("Edge") or name in {"Query", ""}
     return (not is_free) + sum(objects(item) for item in value.values())
 
 
-async def test_no_answer_costs_more_than_was_asked_for(world: World) -> None:
-    scene = await Scene.create(world)
+async def test_no_result_costs_more_than_its_operation(world: World) -> None:
+    scene = await DonationScene.create(world)
     for value in ("1.00", "2.00", "3.00"):
-        done(await scene.donate(value))
+        expect_order(await scene.donate(value))
         await scene.expense(value)
     chance = random.Random(20_241)
     root = schema()._schema.query_type
@@ -195,10 +196,10 @@ async def test_no_answer_costs_more_than_was_asked_for(world: World) -> None:
             assert prepared.errors[0]["extensions"]["code"] == CODE, (query, prepared.errors)
             continue
         plan = plan_of(query)
-        if plan.requested({}) > 2_000:
+        if plan.requested_cost({}) > 2_000:
             continue
         data = (await world.execute(query, by=chance.choice((world.admin, scene.holder, None)))).get("data")
         ran += 1
-        assert objects(data) <= plan.requested({}), query
-        assert plan.actual(data) <= plan.requested({}), query
+        assert objects(data) <= plan.requested_cost({}), query
+        assert plan.actual_cost(data) <= plan.requested_cost({}), query
     assert ran > 30

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import orjson
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.access import rate_limits
-from services.access.rate_limits import Buckets, Refused
+from services.access.rate_limits import Buckets, InsufficientPoints
 from services.core.settings import Settings
 from services.database import engine as database_engine
 from tests.conftest import Database
@@ -32,14 +33,14 @@ def limited(settings: Settings, capacity: int, restore: int = 1) -> Settings:
 
 @asynccontextmanager
 async def processes(settings: Settings, count: int) -> AsyncIterator[list[Buckets]]:
-    """Return the buckets of so many server processes: nothing but the database is theirs in common."""
+    """Return the buckets of several server processes, which share only the database."""
     async with AsyncExitStack() as stack:
-        found = []
+        results = []
         for _ in range(count):
-            engine: AsyncEngine = database_engine.connect(settings)
+            engine: AsyncEngine = database_engine.create_pool(settings)
             stack.push_async_callback(engine.dispose)
-            found.append(Buckets(database_engine.sessions(engine), settings))
-        yield found
+            results.append(Buckets(database_engine.session_factory(engine), settings))
+        yield results
 
 
 async def spent(buckets: Buckets, cost: int, *, tries: int, address: str = "192.0.2.1") -> int:
@@ -49,13 +50,13 @@ async def spent(buckets: Buckets, cost: int, *, tries: int, address: str = "192.
         try:
             await buckets.reserve(address, cost)
             had += cost
-        except Refused:
+        except InsufficientPoints:
             pass
     return had
 
 
 @pytest.mark.parametrize("count", [1, 4])
-async def test_all_processes_together_spend_no_more_than_there_is(database: Database, count: int) -> None:
+async def test_several_processes_share_one_bucket(database: Database, count: int) -> None:
     capacity, restore = 2_000, 50
     async with processes(limited(database.settings, capacity, restore), count) as all_of_them:
         started = time.monotonic()
@@ -66,7 +67,7 @@ async def test_all_processes_together_spend_no_more_than_there_is(database: Data
     assert had >= min(capacity, count * 400 * 7) * 0.8
 
 
-async def test_what_is_given_back_is_spent_again_and_never_more(database: Database) -> None:
+async def test_refunded_points_are_available_again_up_to_the_capacity(database: Database) -> None:
     capacity = 1_000
     async with processes(limited(database.settings, capacity), 2) as (one, other):
         started = time.monotonic()
@@ -74,15 +75,15 @@ async def test_what_is_given_back_is_spent_again_and_never_more(database: Databa
         for buckets in (one, other) * 40:
             try:
                 charge = await buckets.reserve("192.0.2.1", 100)
-            except Refused:
+            except InsufficientPoints:
                 continue
-            charge.settle(20)
-            charge.settle(0)  # once is enough
+            charge.refund_unused(20)
+            charge.refund_unused(0)  # once is enough
             net += 20
         assert 500 <= net <= capacity + (time.monotonic() - started)
 
 
-async def test_a_lease_spares_the_database(database: Database) -> None:
+async def test_leased_points_are_spent_without_the_database(database: Database) -> None:
     async with processes(limited(database.settings, 100_000, 5_000), 1) as (buckets,):
         await buckets.reserve("192.0.2.1", 1)
         with psycopg.connect(database.owner_url, autocommit=True) as owner:
@@ -93,7 +94,7 @@ async def test_a_lease_spares_the_database(database: Database) -> None:
             owner.execute("ALTER TABLE away RENAME TO rate_bucket")
 
 
-async def test_without_the_database_little_is_granted_and_nobody_is_shut_out(database: Database) -> None:
+async def test_without_the_database_each_bucket_gets_a_small_allowance(database: Database) -> None:
     async with processes(limited(database.settings, 10_000), 1) as (buckets,):
         with psycopg.connect(database.owner_url, autocommit=True) as owner:
             owner.execute("DROP TABLE rate_bucket")
@@ -102,33 +103,33 @@ async def test_without_the_database_little_is_granted_and_nobody_is_shut_out(dat
         assert time.monotonic() - started > 1
 
 
-async def test_an_empty_bucket_fills_again(database: Database) -> None:
+async def test_an_empty_bucket_refills(database: Database) -> None:
     async with processes(limited(database.settings, 100, 200), 1) as (buckets,):
         assert await spent(buckets, 100, tries=1) == 100
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(InsufficientPoints) as refused:
             await buckets.reserve("192.0.2.1", 100)
-        assert refused.value.retry_after == 1
+        assert refused.value.retry_after_seconds == 1
         assert await spent(buckets, 1, tries=1, address="192.0.2.2") == 1
         await asyncio.sleep(0.6)
         assert await spent(buckets, 100, tries=1) == 100
 
 
-async def test_however_many_addresses_the_memory_is_bounded(
+async def test_the_number_of_remembered_addresses_is_bounded(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limits, "MAX_LEASES", 50)
     settings = limited(database.settings, 1_000, 100_000)
     async with processes(settings, 1) as (buckets,):
-        assert await buckets.key_of(token=None, address="") is None
+        assert await buckets.bucket_key(token=None, address="") is None
         for i in range(120):
             assert await spent(buckets, 1, tries=1, address=f"192.0.2.{i}") == 1
         assert len(buckets) == 50
         with psycopg.connect(database.owner_url, autocommit=True) as owner:
             assert owner.execute("SELECT count(*) FROM rate_bucket").fetchone() == (120,)
             owner.execute("UPDATE rate_bucket SET at = at - interval '11 seconds'")
-            engine = database_engine.connect(settings)
-            async with database_engine.sessions(engine).begin() as session:
-                await rate_limits.purge(session, settings=settings)
+            engine = database_engine.create_pool(settings)
+            async with database_engine.session_factory(engine).begin() as session:
+                await rate_limits.delete_full_buckets(session, settings=settings)
             await engine.dispose()
             assert owner.execute("SELECT count(*) FROM rate_bucket").fetchone() == (0,)
 
@@ -145,14 +146,14 @@ async def test_however_many_addresses_the_memory_is_bounded(
         ("x" * 300, "x" * 100),
     ],
 )
-def test_an_address_of_ipv6_counts_as_its_network(address: str, network: str) -> None:
-    assert rate_limits.network(address) == network
+def test_ipv6_addresses_are_counted_by_network(address: str, network: str) -> None:
+    assert rate_limits.normalize_address(address) == network
 
 
 # --- over HTTP ---
 
 
-async def test_too_many_points_are_a_429_that_says_when_to_come_again(world: World) -> None:
+async def test_exceeding_the_bucket_is_429_with_retry_after(world: World) -> None:
     async with serving(limited(world.settings, 300)) as client:
         first = await post(client, LIST)
         assert first.status_code == 200
@@ -169,7 +170,7 @@ async def test_too_many_points_are_a_429_that_says_when_to_come_again(world: Wor
         assert (await post(client, LIST, **signed(world.admin))).status_code == 200
 
 
-async def test_each_answer_says_what_is_left(world: World) -> None:
+async def test_every_response_has_the_remaining_points(world: World) -> None:
     async with serving(limited(world.settings, 1_000)) as client:
         left = []
         answers = [await post(client, LIST) for _ in range(3)]
@@ -181,18 +182,23 @@ async def test_each_answer_says_what_is_left(world: World) -> None:
         assert left[0] - left[2] in {2 * used, 2 * used - 1}  # a point comes back each second
 
 
-async def test_the_root_field_says_what_is_left(world: World) -> None:
+async def test_the_rate_limit_field_has_the_remaining_points(world: World) -> None:
     async with serving(limited(world.settings, 1_000)) as client:
         answer = (await post(client, ASK)).json()
-        told = answer["data"]["rateLimit"]
-        assert (told["cost"], told["limit"], told["remaining"], told["used"]) == (1, 1_000, 999, 1)
-        assert told["resetAt"] > "2"
+        rate_limit = answer["data"]["rateLimit"]
+        assert (rate_limit["cost"], rate_limit["limit"], rate_limit["remaining"], rate_limit["used"]) == (
+            1,
+            1_000,
+            999,
+            1,
+        )
+        assert rate_limit["resetAt"] > "2"
         assert answer["extensions"]["cost"]["requestedQueryCost"] == 1
         assert answer["extensions"]["cost"]["throttleStatus"]["currentlyAvailable"] == 999
-    assert (await world.ask("{ rateLimit { cost } }")) == {"rateLimit": None}
+    assert (await world.query("{ rateLimit { cost } }")) == {"rateLimit": None}
 
 
-async def test_a_user_has_one_bucket_whatever_the_token(world: World) -> None:
+async def test_all_tokens_of_a_user_share_a_bucket(world: World) -> None:
     other = await world.access_token(world.admin, "READ")
     async with serving(limited(world.settings, 1_000)) as client:
         for headers, left in ((signed(world.admin), 999), (signed(other), 998), ({}, 999)):
@@ -203,13 +209,13 @@ async def test_a_user_has_one_bucket_whatever_the_token(world: World) -> None:
         assert (bad.status_code, bad.headers["ratelimit-remaining"]) == (401, "998")
 
 
-async def test_a_document_that_is_refused_costs_as_well(world: World) -> None:
+async def test_a_refused_document_costs_points(world: World) -> None:
     async with serving(limited(world.settings, 1_000)) as client:
         statuses = [(await post(client, {"query": "{ nothing }"})).status_code for _ in range(12)]
     assert statuses == [200] * 10 + [429] * 2
 
 
-async def test_to_read_a_long_document_costs_once(world: World) -> None:
+async def test_parsing_a_long_document_costs_points_once(world: World) -> None:
     query = {"query": "{ me { id } } " + "# " + "x" * 986}
     async with serving(limited(world.settings, 1_000)) as client:
         left = [int((await post(client, query)).headers["ratelimit-remaining"]) for _ in range(3)]
@@ -244,7 +250,7 @@ async def test_two_servers_share_a_bucket(world: World) -> None:
     assert 180 <= good <= 200 + seconds + 1
 
 
-async def test_a_timeout_is_paid_for_in_full(world: World, database: Database) -> None:
+async def test_a_timeout_costs_the_full_price(world: World, database: Database) -> None:
     settings = replace(limited(world.settings, 1_000), execution_timeout_ms=1_000)
     async with serving(settings) as client:
         async with await psycopg.AsyncConnection.connect(database.owner_url) as owner:
@@ -271,24 +277,26 @@ GUESSES = [
 
 
 @pytest.mark.parametrize("query", GUESSES)
-async def test_suggestions_tell_nothing_where_they_are_hidden(world: World, query: str) -> None:
+async def test_hidden_suggestions_do_not_appear_in_errors(world: World, query: str) -> None:
     async with serving(replace(world.settings, production=True)) as client:
         hidden = (await post(client, {"query": query})).text
     async with serving(world.settings) as client:
-        shown = (await post(client, {"query": query})).text
+        output = (await post(client, {"query": query})).text
     assert "Did you mean" not in hidden
     assert "errors" in orjson.loads(hidden)
-    assert "Did you mean" in shown or query == "{ leaderboard(by: VOLUNTER) { rank } }"
+    assert "Did you mean" in output or query == "{ leaderboard(by: VOLUNTER) { rank } }"
 
 
 async def test_suggestions_for_variables_are_hidden_too(world: World) -> None:
-    query = "query($f: CollectiveFilter, $l: LeaderboardBy!) { collectives(filter: $f) { totalCount } leaderboard(by: $l) { rank } }"  # noqa: E501
-    body = {"query": query, "variables": {"f": {"serch": "a"}, "l": "VOLUNTEERS"}}
+    query = """query($f: CollectiveFilter, $l: LeaderboardBy!) {
+        collectives(filter: $f) { totalCount } leaderboard(by: $l) { rank } }"""
+    variables: dict[str, Any] = {"f": {"serch": "a"}, "l": "VOLUNTEERS"}
+    body = {"query": query, "variables": variables}
     async with serving(replace(world.settings, hide_suggestions=True)) as client:
         hidden = (await post(client, body)).text
     assert "Did you mean" not in hidden
     assert "search" not in hidden
-    assert "Did you mean" in str(await world.execute(query, **body["variables"]))  # type: ignore[arg-type]
+    assert "Did you mean" in str(await world.execute(query, **variables))
 
 
 @pytest.mark.parametrize(
@@ -299,7 +307,7 @@ async def test_suggestions_for_variables_are_hidden_too(world: World) -> None:
         "{ ...f } fragment f on Query { __schema { types { name } } }",
     ],
 )
-async def test_the_schema_is_told_to_whom_the_setting_says(world: World, query: str) -> None:
+async def test_introspection_follows_its_setting(world: World, query: str) -> None:
     async def code(client: httpx.AsyncClient, **headers: str) -> str | None:
         answer = await post(client, {"query": query}, **headers)
         return the_code(answer) if "errors" in answer.json() else None

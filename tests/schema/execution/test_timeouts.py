@@ -12,13 +12,14 @@ import psycopg
 import pytest
 import uvicorn
 from psycopg import sql
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.applications import Starlette
 
-from schema.server.app import application
+from schema.server.app import create_application
 from services.core.settings import Settings
 from services.database import read_connections
 from tests.conftest import Database
-from tests.donation_world import Scene, done
+from tests.donation_world import DonationScene, expect_order
 from tests.factories import World
 from tests.schema.http.test_endpoint_requests import post, serving, signed, the_code
 
@@ -47,17 +48,17 @@ async def stored(world: World) -> dict[str, Any]:
 async def waiting(database: Database) -> int:
     """Count the statements that wait for a lock, or run."""
     async with await psycopg.AsyncConnection.connect(database.owner_url) as owner:
-        found = await owner.execute(
+        count = await owner.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
             "AND pid <> pg_backend_pid() AND state = 'active' AND backend_type = 'client backend'"
         )
-        row = await found.fetchone()
+        row = await count.fetchone()
         assert row is not None
         return int(row[0])
 
 
 async def idle(database: Database) -> bool:
-    """Tell whether nothing runs or waits."""
+    """Return True if no statement runs or waits."""
     return await waiting(database) == 0
 
 
@@ -71,7 +72,7 @@ async def until(condition: Any) -> None:
 @asynccontextmanager
 async def listening(settings: Settings) -> AsyncIterator[tuple[Starlette, int]]:
     """Serve on a port of this machine alone."""
-    app = application(settings)
+    app = create_application(settings)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
     running = asyncio.create_task(server.serve())
     while not server.started:
@@ -105,11 +106,9 @@ async def answer_of(reader: asyncio.StreamReader) -> bytes:
     ("table", "query"),
     [("collective", "{ collectives { nodes { id } } }"), ("order", LOADED), ("collective", WRITES)],
 )
-async def test_an_operation_that_takes_too_long_is_stopped(
-    database: Database, world: World, table: str, query: str
-) -> None:
-    scene = await Scene.create(world)
-    done(await scene.donate("1.00"))
+async def test_a_slow_operation_is_stopped(database: Database, world: World, table: str, query: str) -> None:
+    scene = await DonationScene.create(world)
+    expect_order(await scene.donate("1.00"))
     before = await stored(world)
     settings = replace(world.settings, execution_timeout_ms=2_000, outbox_interval_ms=NEVER_MS)
     async with serving(settings) as client:
@@ -119,15 +118,16 @@ async def test_an_operation_that_takes_too_long_is_stopped(
             answer = await post(client, {"query": query}, **signed(world.admin))
             assert (answer.status_code, the_code(answer), answer.json()["data"]) == (200, "TIMEOUT", None)
             assert await idle(database)
-        engine = client._transport.app.state.engine  # type: ignore[attr-defined]
-        assert engine.pool.checkedout() == read_connections.at_hand(engine)
+        transport: Any = client._transport
+        engine = transport.app.state.engine
+        assert engine.pool.checkedout() == read_connections.idle_count(engine)
         assert await stored(world) == before
         # The connections that are left are good ones.
         answers = await asyncio.gather(*(post(client, {"query": LOADED}) for _ in range(10)))
         assert [a.json()["errors"] for a in answers if "errors" in a.json()] == []
 
 
-async def test_a_statement_that_takes_too_long_is_a_timeout(database: Database, world: World) -> None:
+async def test_a_slow_statement_is_a_timeout(database: Database, world: World) -> None:
     settings = replace(world.settings, statement_timeout_ms=200)
     async with serving(settings) as client, locked(database, "collective"):
         answer = await post(client, {"query": "{ collectives { nodes { id } } }"})
@@ -135,11 +135,11 @@ async def test_a_statement_that_takes_too_long_is_a_timeout(database: Database, 
 
 
 @pytest.mark.parametrize(("table", "query"), [("order", LOADED), ("collective", WRITES)])
-async def test_who_hangs_up_is_not_worked_for(
+async def test_an_operation_is_cancelled_when_the_client_disconnects(
     database: Database, world: World, table: str, query: str
 ) -> None:
-    scene = await Scene.create(world)
-    done(await scene.donate("1.00"))
+    scene = await DonationScene.create(world)
+    expect_order(await scene.donate("1.00"))
     before = await stored(world)
     async with listening(replace(world.settings, pool_size=2, outbox_interval_ms=NEVER_MS)) as (app, port):
         await until(lambda: idle(database))
@@ -166,11 +166,9 @@ async def test_who_hangs_up_is_not_worked_for(
         assert all("errors" not in a.json() for a in answers)
 
 
-async def test_a_commit_that_was_reached_is_done_though_the_client_is_gone(
+async def test_a_started_commit_completes_after_the_client_disconnects(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sqlalchemy.ext.asyncio import AsyncSession  # noqa: PLC0415 - used here alone
-
     begun, commit = asyncio.Event(), AsyncSession.commit
 
     async def slowly(session: AsyncSession) -> None:
@@ -195,7 +193,7 @@ async def test_a_commit_that_was_reached_is_done_though_the_client_is_gone(
     assert await world.scalar("SELECT count(*) FROM collective WHERE slug = 'brand-new'") == 1
 
 
-async def test_bodies_that_come_in_drops_or_not_at_all(world: World) -> None:
+async def test_slow_and_missing_bodies_time_out(world: World) -> None:
     body = orjson.dumps({"query": "{ me { id } }"})
     async with listening(replace(world.settings, body_timeout_ms=300)) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -219,7 +217,7 @@ async def test_bodies_that_come_in_drops_or_not_at_all(world: World) -> None:
         writer.close()
 
 
-async def test_headers_that_are_no_text(world: World) -> None:
+async def test_headers_that_are_not_text(world: World) -> None:
     body = orjson.dumps({"query": "{ me { id } }"})
     async with listening(world.settings) as (_, port):
         for header, status in (

@@ -21,8 +21,8 @@ from schema.demo import world
 from schema.graphiql import build
 from schema.server import app
 from services.collectives import platform_policy
-from services.database.engine import connect, sessions
-from tests.browser import WAIT_MS, Tab, browser, context, listener, missing, origin_of, served
+from services.database.engine import create_pool, session_factory
+from tests.browser import WAIT_MS, Tab, browser, context, listen, origin_of, serve_in_thread, skip_or_fail
 from tests.conftest import MakeDatabase
 
 __all__ = ["browser", "context"]
@@ -33,31 +33,31 @@ EMAIL, PASSWORD = "xdamman@commonweal.test", "oc"
 
 
 def application(make_database: MakeDatabase) -> ASGIApp:
-    """Make the application, on a demo world of its own."""
+    """Create an application with its own demo world."""
     settings = make_database().settings
 
     async def load() -> None:
-        engine = connect(settings)
-        made = sessions(engine)
-        async with made() as session, session.begin():
-            await platform_policy.ensure(session)
-        await world.load(made, settings)
+        engine = create_pool(settings)
+        created = session_factory(engine)
+        async with created() as session, session.begin():
+            await platform_policy.ensure_platform(session)
+        await world.load(created, settings)
         await engine.dispose()
 
     # Beside the tests' event loop, for the server has a loop of its own.
     thread = threading.Thread(target=asyncio.run, args=(load(),))
     thread.start()
     thread.join()
-    return app.application(settings)
+    return app.create_application(settings)
 
 
 @pytest.fixture(scope="session")
 def graphiql_server(make_database: MakeDatabase) -> Iterator[str]:
     """Serve the application on a free port of loopback; yields its origin."""
     if not (graphiql.DIST / "index.html").is_file():
-        missing("GraphiQL is not built: python -m schema.graphiql.build")
-    listening = listener()
-    with served(application(make_database), [listening]):
+        skip_or_fail("GraphiQL is not built: python -m schema.graphiql.build")
+    listening = listen()
+    with serve_in_thread(application(make_database), [listening]):
         yield origin_of(listening)
 
 
@@ -78,7 +78,7 @@ async def tab(graphiql_server: str, context: BrowserContext) -> Tab:
 # --- in the browser ---
 
 
-async def test_page_loads_from_its_own_host_without_complaint(tab: Tab, graphiql_server: str) -> None:
+async def test_the_page_loads_from_its_own_host_without_errors(tab: Tab, graphiql_server: str) -> None:
     for name in ("Me", "SignIn", "Collective", "Feed"):
         await tab.expect_name(name)
     await tab.page.wait_for_load_state("networkidle")
@@ -86,13 +86,13 @@ async def test_page_loads_from_its_own_host_without_complaint(tab: Tab, graphiql
     assert tab.complaints == []
 
 
-async def test_typed_query_runs_and_its_answer_is_shown(tab: Tab) -> None:
+async def test_a_typed_query_runs_and_its_answer_appears(tab: Tab) -> None:
     await tab.query("Typed", '{ collective(slug: "webpack") { slug currency } }')
     await tab.expect_answer(r'"slug":\s*"webpack",\s*"currency":\s*"USD"')
     assert tab.complaints == []
 
 
-async def test_prettify_lays_out_the_query(tab: Tab) -> None:
+async def test_prettify_formats_the_query(tab: Tab) -> None:
     await tab.write(".graphiql-query-editor", "query Squeezed{me{slug name}}")
     await tab.expect_name("Squeezed")
     await tab.page.get_by_role("button", name="Prettify query").click()
@@ -108,7 +108,7 @@ async def test_editor_checks_queries_against_the_schema(tab: Tab) -> None:
     assert tab.complaints == []
 
 
-async def test_me_is_null_without_token_and_the_user_with_it(tab: Tab, graphiql_server: str) -> None:
+async def test_me_is_null_without_a_token_and_the_user_with_one(tab: Tab, graphiql_server: str) -> None:
     await tab.query("Who", "{ me { slug } }")
     await tab.expect_answer(r'"me":\s*null')
 
@@ -141,7 +141,7 @@ async def sign_in_by_panel(tab: Tab, email: str, password: str = PASSWORD) -> No
 async def test_signing_in_and_out_in_the_panel(tab: Tab, context: BrowserContext) -> None:
     await sign_in_by_panel(tab, EMAIL, "wrong")
     panel = tab.page.locator(".commonweal-panel")
-    wrong = "The address or the password is wrong"
+    wrong = "The email address or password is wrong"
     await expect(panel.get_by_role("alert")).to_have_text(wrong, timeout=WAIT_MS)
     await sign_in_by_panel(tab, EMAIL)
     await expect(panel).to_contain_text("(xdamman)", timeout=WAIT_MS)
@@ -190,10 +190,10 @@ async def test_the_panel_shows_an_admin_the_statements_of_the_last_query(tab: Ta
 
 
 async def test_the_panel_shows_what_the_last_query_cost(tab: Tab) -> None:
-    asked = await tab.page.request.post(
+    response = await tab.page.request.post(
         tab.page.url, data={"query": "{ __typename }"}, headers={"Commonweal-Cost": "1"}
     )
-    if "cost" not in (await asked.json()).get("extensions", {}):
+    if "cost" not in (await response.json()).get("extensions", {}):
         pytest.skip("the server tells no cost")
     await tab.page.get_by_role("button", name="Show Last query").click()
     await tab.query("Costly", "{ transactions(first: 5) { nodes { id } } }")
@@ -216,7 +216,7 @@ COST = {
 }
 
 
-async def test_the_panel_reads_a_cost_and_the_limits_of_the_headers(tab: Tab) -> None:
+async def test_the_panel_reads_cost_and_limits_from_the_headers(tab: Tab) -> None:
     # What a server may say is put in its mouth: the bucket's state is no matter of this page.
     async def say(route: Route) -> None:
         answer = await route.fetch()
@@ -245,10 +245,10 @@ async def test_the_panel_reads_a_cost_and_the_limits_of_the_headers(tab: Tab) ->
 
 
 async def test_a_subscription_runs(tab: Tab, graphiql_server: str) -> None:
-    asked = await tab.page.request.post(
+    response = await tab.page.request.post(
         tab.page.url, data={"query": "{ __schema { subscriptionType { fields { name } } } }"}
     )
-    fields = ((await asked.json())["data"]["__schema"]["subscriptionType"] or {}).get("fields", [])
+    fields = ((await response.json())["data"]["__schema"]["subscriptionType"] or {}).get("fields", [])
     if "balanceChanged" not in {field["name"] for field in fields}:
         pytest.skip("the schema has no subscription `balanceChanged`")
     await sign_in_by_panel(tab, EMAIL)
@@ -276,10 +276,10 @@ async def test_a_subscription_runs(tab: Tab, graphiql_server: str) -> None:
 async def pay(origin: str, slug: str) -> None:
     """Have the platform give somebody a dollar."""
     mutation = "mutation ($i: AddFundsInput!) { addFunds(input: $i) { errors { code } } }"
-    given = {"to": {"slug": slug}, "amount": {"value": "1.00", "currency": "USD"}, "hostFeeBps": 0}
+    arguments = {"to": {"slug": slug}, "amount": {"value": "1.00", "currency": "USD"}, "hostFeeBps": 0}
     headers = {"Authorization": f"Bearer {await sign_in(origin, 'admin@commonweal.test')}"}
     async with httpx.AsyncClient(base_url=origin, trust_env=False, headers=headers) as client:
-        answer = await client.post("/graphql", json={"query": mutation, "variables": {"i": given}})
+        answer = await client.post("/graphql", json={"query": mutation, "variables": {"i": arguments}})
     assert answer.json() == {"data": {"addFunds": {"errors": []}}}
 
 
@@ -296,7 +296,7 @@ async def sign_in(origin: str, email: str = EMAIL) -> str:
 # --- the files ---
 
 
-async def test_assets_are_kept_for_ever_and_missing_ones_are_not(
+async def test_assets_are_cached_forever_and_missing_ones_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graphiql, "DIST", tmp_path)
@@ -315,7 +315,9 @@ async def test_assets_are_kept_for_ever_and_missing_ones_are_not(
     assert gone.headers["cache-control"] == "no-store"
 
 
-def test_page_tells_how_to_build_it_where_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_is_not_built_explains_how_to_build_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(graphiql, "DIST", tmp_path)
     page = graphiql.page()
     assert page.status_code == 503
@@ -323,9 +325,9 @@ def test_page_tells_how_to_build_it_where_it_is_not(tmp_path: Path, monkeypatch:
     assert "script-src 'self';" in page.headers["content-security-policy"]
 
 
-def test_built_page_has_no_inline_script() -> None:
+def test_the_built_page_has_no_inline_script() -> None:
     if not (graphiql.DIST / "index.html").is_file():
-        missing("GraphiQL is not built: python -m schema.graphiql.build")
+        skip_or_fail("GraphiQL is not built: python -m schema.graphiql.build")
     page = graphiql.page()
     assert page.status_code == 200
     html = bytes(page.body).decode()
@@ -334,7 +336,7 @@ def test_built_page_has_no_inline_script() -> None:
     assert build.is_current(build.inputs_hash())
 
 
-def test_lock_file_has_hashes_and_no_addresses() -> None:
+def test_the_lock_file_has_hashes_and_no_urls() -> None:
     lock = json.loads((build.HERE / "package-lock.json").read_text(encoding="utf-8"))
     packages = {name: package for name, package in lock["packages"].items() if name}
     assert packages
@@ -358,7 +360,7 @@ def test_build_without_node_says_so_and_exits_1(
     assert "The API serves without it." in said
 
 
-async def test_npm_of_the_wheel_runs_where_the_path_has_none(
+async def test_npm_from_the_wheel_runs_if_the_path_has_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")

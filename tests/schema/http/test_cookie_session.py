@@ -15,9 +15,9 @@ from models import Token, now
 from models.enums import TokenKind
 from schema.documents import document_cache
 from schema.http import authentication as http_authentication
-from services.access.actor import token_hash
-from services.identity import authentication as identity_authentication
-from tests.factories import Person, World, fresh, public_id
+from services.access.actor import hash_token
+from services.identity import passwords
+from tests.factories import Person, World, public_id, unused_id
 from tests.schema.http.test_endpoint_requests import post, serving, signed, the_code
 
 NAME = "commonweal_session"
@@ -28,7 +28,7 @@ SIGN_IN = """mutation($i: SignInInput!) {
   signIn(input: $i) { user { slug } session { token expiresAt } errors { code } }
 }"""
 SIGN_OUT = {"query": "mutation { signOut { user { slug } errors { code } } }"}
-A_RECEIPT = f"/receipts/{public_id('Receipt', fresh())}"
+A_RECEIPT = f"/receipts/{public_id('Receipt', unused_id())}"
 ME = {"query": "{ me { slug } }"}
 
 
@@ -42,13 +42,13 @@ async def ada(shared: World) -> Person:
 async def client(shared: World) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(
         replace(shared.settings, allowed_origins=f"{GOOD}, http://other.example:3000")
-    ) as found:
-        yield found
+    ) as result:
+        yield result
 
 
 async def with_password(world: World, slug: str) -> Person:
     person = await world.person(slug)
-    password_hash = await identity_authentication.hash_password(PASSWORD)
+    password_hash = await passwords.hash_password(PASSWORD)
     async with world.sessions() as session, session.begin():
         await session.execute(
             text("UPDATE credential SET password_hash = :h WHERE user_id = :u"),
@@ -74,7 +74,7 @@ async def kept(
         Token(
             user_id=person.user.id,
             kind=TokenKind.SESSION,
-            token_hash=token_hash(token),
+            token_hash=hash_token(token),
             expires_at=now() + timedelta(seconds=seconds),
             revoked_at=now() if is_revoked else None,
         )
@@ -111,7 +111,7 @@ async def test_a_sign_in_with_the_header_keeps_the_token_from_scripts(
     assert (await post(client, ME)).json() == {"data": {"me": {"slug": "ada"}}}
 
 
-async def test_over_https_the_cookie_is_of_this_very_host(shared: World, ada: Person) -> None:
+async def test_over_https_the_cookie_has_the_host_prefix(shared: World, ada: Person) -> None:
     settings = replace(shared.settings, public_url="https://api.example.org")
     async with serving(settings) as client:
         answer = await sign_in(client, ada)
@@ -133,7 +133,7 @@ async def test_without_the_header_there_is_no_cookie(client: httpx.AsyncClient, 
     assert "set-cookie" not in answer.headers
 
 
-async def test_a_wrong_password_sets_none_and_tries_are_counted(
+async def test_a_wrong_password_sets_no_cookie_and_counts_as_an_attempt(
     client: httpx.AsyncClient, shared: World
 ) -> None:
     eve = await with_password(shared, "eve")
@@ -159,7 +159,7 @@ async def test_signing_out_ends_the_session_and_clears_the_cookie(
 
 
 @pytest.mark.parametrize("over", [{"seconds": -1}, {"is_revoked": True}], ids=str)
-async def test_a_session_that_is_over_clears_the_cookie_wherever_it_is_sent(
+async def test_an_expired_session_clears_the_cookie_on_every_path(
     client: httpx.AsyncClient, shared: World, ada: Person, over: dict[str, Any]
 ) -> None:
     header = await kept(shared, ada, **over)
@@ -172,7 +172,7 @@ async def test_a_session_that_is_over_clears_the_cookie_wherever_it_is_sent(
         assert (answer.status_code, the_code(answer), is_cleared(answer)) == (401, "UNAUTHENTICATED", True)
 
 
-async def test_an_old_cookie_does_not_stand_in_the_way_of_a_new_one(
+async def test_an_expired_cookie_does_not_prevent_a_new_sign_in(
     client: httpx.AsyncClient, ada: Person
 ) -> None:
     stale = {"Cookie": f"{NAME}=cws_gone"}
@@ -187,7 +187,7 @@ async def test_an_old_cookie_does_not_stand_in_the_way_of_a_new_one(
     )
 
 
-async def test_a_bearer_token_goes_before_the_cookie(
+async def test_a_bearer_token_takes_precedence_over_the_cookie(
     client: httpx.AsyncClient, shared: World, ada: Person
 ) -> None:
     header = await kept(shared, ada)
@@ -233,7 +233,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize("page", REFUSED, ids=str)
-async def test_a_cookie_from_a_page_of_another_origin_is_refused_in_words(
+async def test_a_cookie_from_another_origin_is_refused(
     client: httpx.AsyncClient, shared: World, ada: Person, page: dict[str, str]
 ) -> None:
     header = await kept(shared, ada) | page
@@ -258,7 +258,7 @@ def documents_by_get(query: str) -> str:
 
 
 @pytest.mark.parametrize("page", TAKEN, ids=str)
-async def test_a_cookie_from_a_page_of_ours_or_of_the_list_counts(
+async def test_a_cookie_from_own_and_allowed_origins_is_accepted(
     client: httpx.AsyncClient, shared: World, ada: Person, page: dict[str, str]
 ) -> None:
     header = await kept(shared, ada) | page
@@ -266,7 +266,7 @@ async def test_a_cookie_from_a_page_of_ours_or_of_the_list_counts(
 
 
 @pytest.mark.parametrize("page", REFUSED, ids=str)
-async def test_a_page_of_another_origin_cannot_sign_anybody_in(
+async def test_a_page_from_another_origin_cannot_sign_in(
     client: httpx.AsyncClient, ada: Person, page: dict[str, str]
 ) -> None:
     answer = await sign_in(client, ada, **page)
@@ -287,7 +287,7 @@ async def test_a_form_with_a_cookie_is_415(
     assert (await post(client, ME, **header)).json() == {"data": {"me": {"slug": "ada"}}}
 
 
-async def test_a_get_with_a_cookie_is_of_a_persisted_document_or_has_the_header(
+async def test_a_get_with_a_cookie_needs_a_persisted_document_or_the_header(
     client: httpx.AsyncClient, shared: World, ada: Person
 ) -> None:
     header = await kept(shared, ada)
@@ -297,7 +297,7 @@ async def test_a_get_with_a_cookie_is_of_a_persisted_document_or_has_the_header(
     assert (await client.get(words, headers=header | {"Commonweal-Preflight": "1"})).json() == {
         "data": {"me": {"slug": "ada"}}
     }
-    by_id = f"sha256:{document_cache.hash_of(ME['query'])}"
+    by_id = f"sha256:{document_cache.hash_text(ME['query'])}"
     await post(client, ME | {"documentId": by_id}, **header)
     persisted = f"/graphql?documentId={by_id}"
     answer = await client.get(persisted, headers=header | {"Sec-Fetch-Site": "same-origin"})
@@ -309,7 +309,7 @@ async def test_a_get_with_a_cookie_is_of_a_persisted_document_or_has_the_header(
     assert (other.status_code, the_code(other)) == (403, http_authentication.ORIGIN_NOT_ALLOWED)
 
 
-async def test_nobody_needs_an_origin_without_a_cookie(client: httpx.AsyncClient, shared: World) -> None:
+async def test_requests_without_a_cookie_need_no_origin(client: httpx.AsyncClient, shared: World) -> None:
     anonymous = await post(client, ME, Origin=EVIL)
     assert (anonymous.json(), "access-control-allow-origin" in anonymous.headers) == (
         {"data": {"me": None}},
@@ -319,7 +319,7 @@ async def test_nobody_needs_an_origin_without_a_cookie(client: httpx.AsyncClient
     assert bearer.json() == {"data": {"me": {"slug": "platform-admin"}}}
 
 
-async def test_files_take_the_cookie_by_the_same_rules(
+async def test_file_downloads_follow_the_same_cookie_rules(
     client: httpx.AsyncClient, shared: World, ada: Person
 ) -> None:
     header = await kept(shared, ada)

@@ -1,4 +1,4 @@
-"""CORS by the allow list: what a browser is told before it asks, and what its page may read."""
+"""CORS with a list of allowed origins: preflights and readable responses."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from schema.http import origins
-from schema.server.app import application
+from schema.server.app import create_application
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
 from tests.factories import World
@@ -19,8 +19,8 @@ ME = {"query": "{ me { slug } }"}
 
 @pytest.fixture(scope="module")
 async def client(shared: World) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(replace(shared.settings, allowed_origins=GOOD)) as found:
-        yield found
+    async with serving(replace(shared.settings, allowed_origins=GOOD)) as result:
+        yield result
 
 
 async def preflight(
@@ -46,25 +46,25 @@ async def preflight(
         ("/export/hours.csv", "GET", "GET"),
     ],
 )
-async def test_a_preflight_of_the_list_is_told_exactly_what_it_may(
+async def test_a_preflight_from_an_allowed_origin_lists_what_is_allowed(
     client: httpx.AsyncClient, path: str, method: str, methods: str
 ) -> None:
-    asked = (
+    request = (
         "authorization,commonweal-cookie,commonweal-cost,commonweal-explain,commonweal-preflight,content-type"
     )
-    answer = await preflight(client, path, method, headers=asked)
+    answer = await preflight(client, path, method, headers=request)
     assert (answer.status_code, answer.content) == (204, b"")
-    found = {k: v for k, v in answer.headers.items() if k.startswith("access-control-")}
-    allowed = {name.strip().lower() for name in found.pop("access-control-allow-headers").split(",")}
+    results = {k: v for k, v in answer.headers.items() if k.startswith("access-control-")}
+    allowed = {name.strip().lower() for name in results.pop("access-control-allow-headers").split(",")}
     assert allowed == {
-        *asked.split(","),
+        *request.split(","),
         "accept",
         "accept-language",
         "content-language",
         "if-none-match",
         "x-request-id",
     }
-    assert found == {
+    assert results == {
         "access-control-allow-origin": GOOD,
         "access-control-allow-credentials": "true",
         "access-control-allow-methods": methods,
@@ -95,14 +95,14 @@ async def test_any_other_preflight_is_refused(
     assert "Origin" in answer.headers["vary"]
 
 
-async def test_pages_beside_the_api_answer_no_preflight(client: httpx.AsyncClient) -> None:
+async def test_pages_other_than_the_api_answer_no_preflight(client: httpx.AsyncClient) -> None:
     for path in ("/verify", "/reset", "/metrics", "/healthz"):
         answer = await preflight(client, path, "POST")
         assert answer.status_code == 405
         assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_plain_options_are_405_as_ever(client: httpx.AsyncClient, shared: World) -> None:
+async def test_plain_options_requests_are_405(client: httpx.AsyncClient, shared: World) -> None:
     for headers in ({}, {"Origin": GOOD}):
         answer = await client.options("/graphql", headers=headers)
         assert (answer.status_code, answer.headers["allow"], the_code(answer)) == (
@@ -111,11 +111,11 @@ async def test_plain_options_are_405_as_ever(client: httpx.AsyncClient, shared: 
             "BAD_REQUEST",
         )
     async with serving(shared.settings) as none_listed:
-        asked = await preflight(none_listed, "/graphql", "POST")
-        assert (asked.status_code, "access-control-allow-origin" in asked.headers) == (405, False)
+        request = await preflight(none_listed, "/graphql", "POST")
+        assert (request.status_code, "access-control-allow-origin" in request.headers) == (405, False)
 
 
-async def test_the_list_may_read_answers_and_their_headers(client: httpx.AsyncClient) -> None:
+async def test_allowed_origins_can_read_responses_and_headers(client: httpx.AsyncClient) -> None:
     for answer in (
         await post(client, ME, Origin=GOOD),
         await client.post("/graphql", content=b"{", headers={"Origin": GOOD}),
@@ -130,7 +130,7 @@ async def test_the_list_may_read_answers_and_their_headers(client: httpx.AsyncCl
         assert "Origin" in answer.headers["vary"]
 
 
-async def test_nobody_else_may(client: httpx.AsyncClient, shared: World) -> None:
+async def test_other_origins_cannot_read_responses(client: httpx.AsyncClient, shared: World) -> None:
     for headers in ({"Origin": EVIL}, {"Origin": "null"}, {}):
         answer = await post(client, ME, **headers)
         assert "access-control-allow-origin" not in answer.headers
@@ -155,9 +155,9 @@ async def test_nobody_else_may(client: httpx.AsyncClient, shared: World) -> None
         "https://a.org?x",
     ],
 )
-def test_what_is_no_origin_stops_the_start(text: str) -> None:
+def test_an_invalid_origin_stops_the_start(text: str) -> None:
     with pytest.raises(ConfigurationError, match="COMMONWEAL_ALLOWED_ORIGINS"):
-        application(Settings(allowed_origins=text))
+        create_application(Settings(allowed_origins=text))
 
 
 @pytest.mark.parametrize(
@@ -184,11 +184,11 @@ def test_what_is_no_origin_stops_the_start(text: str) -> None:
         ("http://", "", "http", True),
     ],
 )
-def test_an_origin_is_ours_or_of_the_list(
+def test_an_origin_is_our_own_or_an_allowed_one(
     origin: str | None, host: str, scheme: str, *, is_allowed: bool
 ) -> None:
     settings = Settings(
         public_url="https://API.example.org:443/",
         allowed_origins=" HTTPS://App.example.org:443/ ,, http://[::1]:3000",
     )
-    assert origins.allowed(settings, origin=origin, host=host, scheme=scheme) is is_allowed
+    assert origins.is_allowed(settings, origin=origin, host=host, scheme=scheme) is is_allowed

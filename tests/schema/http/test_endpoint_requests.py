@@ -14,8 +14,8 @@ import pytest
 from models import Token, now
 from models.enums import TokenKind
 from schema.cli import commands
-from schema.server.app import application
-from services.access.actor import token_hash
+from schema.server.app import create_application
+from services.access.actor import hash_token
 from services.core.settings import Settings
 from tests.conftest import Database
 from tests.factories import Person, World
@@ -26,8 +26,8 @@ MODERN = JSON | {"Accept": "application/graphql-response+json"}
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """Serve the application without a network; a fault of its own is a 500."""
-    app = application(settings)
+    """Return a client of the application without a network; an unhandled error is a 500."""
+    app = create_application(settings)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(app.router.lifespan_context(app))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -58,15 +58,13 @@ def the_code(answer: httpx.Response) -> str:
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "application/graphql-response+json"])
-async def test_a_query_is_answered_in_the_type_that_is_asked_for(
-    client: httpx.AsyncClient, accept: str
-) -> None:
+async def test_the_response_has_the_requested_media_type(client: httpx.AsyncClient, accept: str) -> None:
     answer = await post(client, {"query": "{ me { id } }"}, Accept=accept)
     assert answer.status_code == 200
     assert answer.json() == {"data": {"me": None}}
     modern = "graphql-response" in accept
-    wanted = "application/graphql-response+json" if modern else "application/json"
-    assert answer.headers["content-type"].partition(";")[0] == wanted
+    expected = "application/graphql-response+json" if modern else "application/json"
+    assert answer.headers["content-type"].partition(";")[0] == expected
 
 
 @pytest.mark.parametrize(
@@ -74,7 +72,7 @@ async def test_a_query_is_answered_in_the_type_that_is_asked_for(
     ["", "{", "{ nothing }", "query A { me { id } } query B { me { id } }", "{ me }", "#"],
     ids=ascii,
 )
-async def test_a_bad_document_is_400_to_those_who_know_the_type(
+async def test_an_invalid_document_is_400_for_the_graphql_response_type(
     client: httpx.AsyncClient, query: str
 ) -> None:
     content = b'{"query": "%s"}' % ascii(query)[1:-1].encode()
@@ -120,7 +118,7 @@ async def test_a_malformed_body_is_400(client: httpx.AsyncClient, body: str) -> 
     assert (answer.status_code, the_code(answer)) == (400, "BAD_REQUEST")
 
 
-async def test_a_large_body_is_413_whether_announced_or_not(client: httpx.AsyncClient) -> None:
+async def test_a_large_body_is_413_with_and_without_content_length(client: httpx.AsyncClient) -> None:
     body = orjson.dumps({"query": "{ me { id } }", "variables": {"a": "a" * 200_000}})
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -133,7 +131,7 @@ async def test_a_large_body_is_413_whether_announced_or_not(client: httpx.AsyncC
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
-async def test_another_method_is_405(client: httpx.AsyncClient, method: str) -> None:
+async def test_other_methods_are_405(client: httpx.AsyncClient, method: str) -> None:
     answer = await client.request(method, "/graphql?query={me{id}}", headers={"Accept": "application/json"})
     assert (answer.status_code, the_code(answer), answer.headers["allow"]) == (
         405,
@@ -145,14 +143,14 @@ async def test_another_method_is_405(client: httpx.AsyncClient, method: str) -> 
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/graphql", "multipart/form-data", "", "application/jsonp"]
 )
-async def test_another_content_type_is_415(client: httpx.AsyncClient, kind: str) -> None:
+async def test_other_content_types_are_415(client: httpx.AsyncClient, kind: str) -> None:
     answer = await client.post(
         "/graphql", content=b'{"query": "{ me { id } }"}', headers={"Content-Type": kind}
     )
     assert (answer.status_code, the_code(answer)) == (415, "BAD_REQUEST")
 
 
-async def test_a_charset_beside_the_content_type_is_fine(client: httpx.AsyncClient) -> None:
+async def test_a_utf_8_charset_parameter_is_accepted(client: httpx.AsyncClient) -> None:
     answer = await post(
         client, {"query": "{ me { id } }"}, **{"Content-Type": "Application/JSON; charset=utf-8"}
     )
@@ -172,30 +170,33 @@ async def test_a_bad_authorization_is_401(client: httpx.AsyncClient, header: str
     assert "data" not in answer.json()
 
 
-async def test_a_token_holds_until_it_expires_or_is_revoked(client: httpx.AsyncClient, shared: World) -> None:
-    asked = {"query": "{ me { slug } }"}
-    good = await post(client, asked, **signed(shared.admin))
+async def test_a_token_works_until_it_expires_or_is_revoked(client: httpx.AsyncClient, shared: World) -> None:
+    results = {"query": "{ me { slug } }"}
+    good = await post(client, results, **signed(shared.admin))
     assert good.json() == {"data": {"me": {"slug": "platform-admin"}}}
     for text, ends, revoked in (("old", -1, None), ("revoked", 1, now())):
         await shared.add(
             Token(
                 user_id=shared.admin.user.id,
                 kind=TokenKind.SESSION,
-                token_hash=token_hash(text),
+                token_hash=hash_token(text),
                 expires_at=now() + timedelta(seconds=ends),
                 revoked_at=revoked,
             )
         )
-        answer = await post(client, asked, **signed(text))
+        answer = await post(client, results, **signed(text))
         assert (answer.status_code, the_code(answer)) == (401, "UNAUTHENTICATED")
 
 
-async def test_a_mutation_without_sign_in_says_so(client: httpx.AsyncClient) -> None:
-    query = 'mutation { createCollective(input: {type: COMMUNITY, name: "a", slug: "aa", currency: "USD"}) { errors { code } } }'  # noqa: E501
+async def test_a_mutation_without_sign_in_is_unauthenticated(client: httpx.AsyncClient) -> None:
+    query = """mutation { createCollective(
+        input: {type: COMMUNITY, name: "a", slug: "aa", currency: "USD"}
+    ) { errors { code } } }"""
     assert the_code(await post(client, {"query": query})) == "UNAUTHENTICATED"
 
 
-ADD_FUNDS = "mutation($i: AddFundsInput!) { addFunds(input: $i) { order { amount { minorUnits } } errors { code path } } }"  # noqa: E501
+ADD_FUNDS = """mutation($i: AddFundsInput!) { addFunds(input: $i) {
+    order { amount { minorUnits } } errors { code path } } }"""
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ ADD_FUNDS = "mutation($i: AddFundsInput!) { addFunds(input: $i) { order { amount
         ("1.10", "110"),
     ],
 )
-async def test_a_json_number_keeps_its_digits(
+async def test_json_numbers_keep_their_digits(
     client: httpx.AsyncClient, shared: World, number: str, minor: str
 ) -> None:
     body = (
@@ -222,7 +223,7 @@ async def test_a_json_number_keeps_its_digits(
 
 
 @pytest.mark.parametrize("number", ["1e400", "0.001", "-1", "9223372036854775808", "0"])
-async def test_a_json_number_that_cannot_be_names_its_field(
+async def test_an_unusable_json_number_names_its_field(
     client: httpx.AsyncClient, shared: World, number: str
 ) -> None:
     body = (
@@ -243,14 +244,14 @@ HALVES = {
     "echo": (APPROVE, f'{{"i": {{"ids": ["ord_{HALF}"]}}}}'),
     "variable": ("{ me { id } }", f'{{"{HALF}": 1}}'),
     "enum": (
-        "query($e: CollectiveOrder!) { collectives(orderBy: $e) { nodes { id } } }",
+        "query($e: CollectiveSort!) { collectives(orderBy: $e) { nodes { id } } }",
         f'{{"e": "{HALF}"}}',
     ),
 }
 
 
 @pytest.mark.parametrize("place", HALVES)
-async def test_half_a_surrogate_pair_is_no_fault(
+async def test_half_a_surrogate_pair_is_not_an_internal_error(
     client: httpx.AsyncClient, shared: World, place: str
 ) -> None:
     query, variables = HALVES[place]
@@ -260,7 +261,7 @@ async def test_half_a_surrogate_pair_is_no_fault(
     assert "INTERNAL_SERVER_ERROR" not in answer.text
 
 
-async def test_half_a_surrogate_pair_names_no_operation(client: httpx.AsyncClient) -> None:
+async def test_half_a_surrogate_pair_in_the_operation_name_is_refused(client: httpx.AsyncClient) -> None:
     body = f'{{"query": "query A {{ me {{ id }} }}", "operationName": "{HALF}"}}'
     assert the_code(await client.post("/graphql", content=body, headers=JSON)) == "BAD_REQUEST"
 
@@ -273,13 +274,13 @@ async def test_a_browser_gets_graphiql(client: httpx.AsyncClient) -> None:
     assert (await client.get("/")).headers["location"] == "/graphql"
 
 
-async def test_the_process_and_the_database_are_well(client: httpx.AsyncClient) -> None:
+async def test_health_and_readiness_are_200(client: httpx.AsyncClient) -> None:
     for path in ("/healthz", "/readyz"):
         answer = await client.get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-async def test_without_its_database_the_server_lives_and_is_not_ready() -> None:
+async def test_without_a_database_the_server_is_healthy_but_not_ready() -> None:
     nowhere = "postgresql://nobody:secret-word@127.0.0.1:1/nowhere"
     async with serving(Settings(database_url=nowhere)) as client:
         assert (await client.get("/healthz")).status_code == 200
@@ -292,39 +293,41 @@ async def test_without_its_database_the_server_lives_and_is_not_ready() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "query",
     [
         "{ me { slug } currencies { code } }",
-        'mutation { createCollective(input: {type: COMMUNITY, name: "a", slug: "fault", currency: "USD"}) { collective { slug } } }',  # noqa: E501
+        """mutation { createCollective(
+            input: {type: COMMUNITY, name: "a", slug: "fault", currency: "USD"}
+        ) { collective { slug } } }""",
     ],
 )
-async def test_a_fault_is_masked_and_logged_under_its_id(
-    database: Database, world: World, caplog: pytest.LogCaptureFixture, asked: str
+async def test_an_internal_error_is_masked_and_logged_with_its_id(
+    database: Database, world: World, caplog: pytest.LogCaptureFixture, query: str
 ) -> None:
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         owner.execute("ALTER TABLE currency RENAME TO elsewhere")
         owner.execute("ALTER TABLE slug_redirect RENAME COLUMN slug TO away")
     async with serving(database.settings) as client:
         with caplog.at_level(logging.ERROR, logger="commonweal.errors"):
-            answer = await post(client, {"query": asked}, **signed(world.admin))
+            answer = await post(client, {"query": query}, **signed(world.admin))
     assert answer.status_code == 200
     (error,) = answer.json()["errors"]
-    shown: dict[str, Any] = error["extensions"]
-    assert set(shown) == {"code", "errorId"}
-    assert shown["code"] == "INTERNAL_SERVER_ERROR"
+    extensions: dict[str, Any] = error["extensions"]
+    assert set(extensions) == {"code", "errorId"}
+    assert extensions["code"] == "INTERNAL_SERVER_ERROR"
     text = answer.text.lower()
     assert not any(
         word in text
         for word in ("select", "currency", "slug_redirect", "psycopg", "traceback", ".py", "column")
     )
-    (record,) = [r for r in caplog.records if getattr(r, "error_id", None) == shown["errorId"]]
+    (record,) = [r for r in caplog.records if getattr(r, "error_id", None) == extensions["errorId"]]
     assert record.exc_info is not None
     assert "UndefinedTable" in str(record.exc_info[1]) or "UndefinedColumn" in str(record.exc_info[1])
     assert await world.scalar("SELECT count(*) FROM collective WHERE slug = 'fault'") == 0
 
 
 @pytest.mark.parametrize("depth", [100, 400, 900, 3_000, 30_000])
-async def test_deep_variables_are_no_fault(client: httpx.AsyncClient, depth: int) -> None:
+async def test_deep_variables_are_not_an_internal_error(client: httpx.AsyncClient, depth: int) -> None:
     for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
         deep = opening * depth + b"1" + closing * depth
         body = b'{"query": "{ me { id } }", "variables": {"a": %s}}' % deep
@@ -344,7 +347,7 @@ async def test_variables_nested_too_deeply_are_a_bad_request(client: httpx.Async
 
 
 @pytest.mark.parametrize("key", [None, "a"])
-async def test_variables_that_a_reader_let_through_may_be_too_deep(shared: World, key: str | None) -> None:
+async def test_variables_accepted_by_the_parser_may_still_be_too_deep(shared: World, key: str | None) -> None:
     deep: Any = 1
     for _ in range(100_000):
         deep = [deep] if key is None else {key: deep}
@@ -353,7 +356,7 @@ async def test_variables_that_a_reader_let_through_may_be_too_deep(shared: World
     legal: Any = 1
     for _ in range(90):
         legal = [legal]
-    assert await shared.ask("{ me { id } }", a=legal) == {"me": None}
+    assert await shared.query("{ me { id } }", a=legal) == {"me": None}
 
 
 async def test_a_deep_document_is_refused(client: httpx.AsyncClient) -> None:

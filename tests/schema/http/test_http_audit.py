@@ -10,9 +10,9 @@ AUDITS = 61
 
 
 def test_every_audit_is_ok(database: Database, tmp_path: Path) -> None:
-    runner = node_runner.ready()
-    with live_server.serving(database, tmp_path) as server:
-        printed = node_runner.script(runner, "audit.mjs", server.url)
+    runner = node_runner.require_node()
+    with live_server.run_server(database, tmp_path) as server:
+        printed = node_runner.run_script(runner, "audit.mjs", server.url)
     audits = [json.loads(line) for line in printed.splitlines()]
     assert [audit for audit in audits if audit["status"] != "ok"] == []
     assert len(audits) == AUDITS

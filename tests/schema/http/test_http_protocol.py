@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from schema.documents import document_cache, validation
-from schema.documents.document_cache import Store
+from schema.documents.document_cache import LruCache
 from schema.execution import unit_of_work
 from schema.http import content_negotiation
 from tests.factories import World
@@ -33,7 +33,7 @@ async def client(shared: World) -> AsyncIterator[httpx.AsyncClient]:
 async def get(
     client: httpx.AsyncClient, parameters: dict[str, str], headers: dict[str, str] = PREFLIGHT
 ) -> httpx.Response:
-    """Ask by GET."""
+    """Send a GET request."""
     return await client.get(f"/graphql?{urlencode(parameters)}", headers=headers)
 
 
@@ -66,7 +66,7 @@ async def get(
         ("*/*;q=0.000", None),
     ],
 )
-async def test_the_answer_is_of_the_type_that_is_liked_best(
+async def test_the_response_has_the_preferred_media_type(
     client: httpx.AsyncClient, wish: str, kind: str | None
 ) -> None:
     answer = await post(client, ME, Accept=wish)
@@ -78,7 +78,7 @@ async def test_the_answer_is_of_the_type_that_is_liked_best(
         assert answer.headers["content-type"] == f"{kind}; charset=utf-8"
 
 
-async def test_no_wish_at_all_and_two_headers_of_wishes(client: httpx.AsyncClient) -> None:
+async def test_missing_and_repeated_accept_headers(client: httpx.AsyncClient) -> None:
     request = client.build_request("POST", "/graphql", json=ME)
     del request.headers["accept"]
     assert (await client.send(request)).headers["content-type"].startswith("application/json;")
@@ -98,7 +98,7 @@ async def test_no_wish_at_all_and_two_headers_of_wishes(client: httpx.AsyncClien
         ("text/html;q=0", False),
     ],
 )
-def test_only_who_names_html_gets_the_page(wish: str, *, is_page: bool) -> None:
+def test_only_clients_that_accept_html_get_the_page(wish: str, *, is_page: bool) -> None:
     assert content_negotiation.wants_page(wish) is is_page
 
 
@@ -111,7 +111,7 @@ def test_only_who_names_html_gets_the_page(wish: str, *, is_page: bool) -> None:
         {"query": "query($id: ID!) { node(id: $id) { id } }", "variables": {"id": None}},
     ],
 )
-async def test_what_could_not_run_is_400_only_to_those_who_know_the_type(
+async def test_an_operation_that_cannot_run_is_400_only_for_the_graphql_response_type(
     client: httpx.AsyncClient, body: dict[str, Any]
 ) -> None:
     for headers, status in ((JSON, 200), (MODERN, 400)):
@@ -123,14 +123,14 @@ async def test_what_could_not_run_is_400_only_to_those_who_know_the_type(
         )
 
 
-async def test_a_refusal_is_of_the_type_asked_for(client: httpx.AsyncClient) -> None:
+async def test_an_error_response_has_the_requested_media_type(client: httpx.AsyncClient) -> None:
     answer = await client.post("/graphql", content=b"{", headers=MODERN)
     assert (answer.status_code, answer.headers["content-type"]) == (400, f"{GRAPHQL}; charset=utf-8")
     assert answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("header", ["Basic YTpi", "Bearer cws_unknown"])
-async def test_a_401_says_how_to_sign_in(client: httpx.AsyncClient, header: str) -> None:
+async def test_a_401_has_www_authenticate(client: httpx.AsyncClient, header: str) -> None:
     answer = await post(client, ME, Authorization=header)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
@@ -140,26 +140,24 @@ async def test_a_401_says_how_to_sign_in(client: httpx.AsyncClient, header: str)
 
 @pytest.mark.parametrize("headers", [PREFLIGHT, {"Content-Type": "application/json"}])
 async def test_a_query_by_get(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
-    asked = {
+    results = {
         "query": "query A($s: String!) { collective(slug: $s) { slug } } query B { me { id } }",
         "variables": '{"s": "commonweal"}',
         "operationName": "A",
         "extensions": "",
     }
-    answer = await get(client, asked, headers)
+    answer = await get(client, results, headers)
     assert (answer.status_code, answer.json()) == (200, {"data": {"collective": {"slug": "commonweal"}}})
     assert answer.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
-async def test_a_get_that_another_site_could_cause_is_refused(
-    client: httpx.AsyncClient, kind: str | None
-) -> None:
+async def test_a_cross_site_get_is_refused(client: httpx.AsyncClient, kind: str | None) -> None:
     answer = await get(client, ME, {"Content-Type": kind} if kind else {})
     assert (answer.status_code, the_code(answer)) == (400, "PREFLIGHT_REQUIRED")
 
 
-async def test_a_mutation_by_get_is_405_and_does_nothing(client: httpx.AsyncClient, shared: World) -> None:
+async def test_a_mutation_by_get_is_405_and_stores_nothing(client: httpx.AsyncClient, shared: World) -> None:
     for headers in (PREFLIGHT, PREFLIGHT | {"Accept": GRAPHQL}):
         answer = await get(client, {"query": MUTATION}, headers | signed(shared.admin))
         assert (answer.status_code, answer.headers["allow"], the_code(answer)) == (405, "POST", "BAD_REQUEST")
@@ -188,7 +186,7 @@ async def test_a_mutation_by_get_is_405_and_does_nothing(client: httpx.AsyncClie
         "query=%7Bme%7Bid%7D%7D&variables=" + "[" * 3000,
     ],
 )
-async def test_a_malformed_address_is_400(client: httpx.AsyncClient, address: str) -> None:
+async def test_a_malformed_url_is_400(client: httpx.AsyncClient, address: str) -> None:
     answer = await client.get(f"/graphql?{address}", headers=PREFLIGHT)
     assert (answer.status_code, the_code(answer)) == (400, "BAD_REQUEST")
 
@@ -196,7 +194,7 @@ async def test_a_malformed_address_is_400(client: httpx.AsyncClient, address: st
 # --- limits ---
 
 
-async def test_a_long_address_is_414_and_long_headers_are_431(client: httpx.AsyncClient) -> None:
+async def test_a_long_url_is_414_and_long_headers_are_431(client: httpx.AsyncClient) -> None:
     long = await client.get(f"/graphql?query={quote('{ me { id } }' + ' ' * 8000)}", headers=PREFLIGHT)
     assert (long.status_code, the_code(long)) == (414, "BAD_REQUEST")
     assert (await client.post(f"/graphql?{'a' * 8000}", json=ME)).status_code == 414
@@ -207,16 +205,16 @@ async def test_a_long_address_is_414_and_long_headers_are_431(client: httpx.Asyn
 @pytest.mark.parametrize(
     "body", [[], [ME], [1], [[]], [None], [ME, {"query": 1}], [{**ME, "variables": [1]}]]
 )
-async def test_a_batch_is_refused_in_words(client: httpx.AsyncClient, body: list[object]) -> None:
+async def test_a_batch_is_refused_with_an_explanation(client: httpx.AsyncClient, body: list[object]) -> None:
     answer = await post(client, body)
     assert (answer.status_code, the_code(answer)) == (400, "BAD_REQUEST")
-    assert answer.json()["errors"][0]["message"].startswith("Batches are not served")
+    assert answer.json()["errors"][0]["message"].startswith("Batches are not supported")
 
 
 @pytest.mark.parametrize(
     "kind", ["application/json; charset=utf-16", "application/json; charset=latin-1", "application/json+x"]
 )
-async def test_another_charset_is_415(client: httpx.AsyncClient, kind: str) -> None:
+async def test_other_charsets_are_415(client: httpx.AsyncClient, kind: str) -> None:
     assert (await post(client, ME, **{"Content-Type": kind})).status_code == 415
 
 
@@ -230,7 +228,7 @@ async def test_a_compressed_body_is_415(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "extensions", ["x", 0, False, [1], [], {"persistedQuery": 1}, {"persistedQuery": {}}]
 )
-async def test_extensions_are_an_object(client: httpx.AsyncClient, extensions: object) -> None:
+async def test_extensions_must_be_an_object(client: httpx.AsyncClient, extensions: object) -> None:
     answer = await post(client, ME | {"extensions": extensions})
     assert (answer.status_code, the_code(answer)) == (400, "BAD_REQUEST")
     assert (await post(client, ME | {"extensions": {"other": 1}})).status_code == 200
@@ -243,7 +241,7 @@ async def test_extensions_are_an_object(client: httpx.AsyncClient, extensions: o
     ("encoding", "is_packed"),
     [("gzip", True), ("br, gzip;q=0.5", True), ("gzip;q=0", False), ("br", False), ("identity", False)],
 )
-async def test_a_large_answer_is_compressed_for_those_who_take_it(
+async def test_a_large_response_is_compressed_if_accepted(
     client: httpx.AsyncClient, encoding: str, *, is_packed: bool
 ) -> None:
     large = {"query": "{ __schema { types { name } } }"}
@@ -258,10 +256,10 @@ async def test_a_large_answer_is_compressed_for_those_who_take_it(
 # --- documents are read once ---
 
 
-def counted(outcome: str) -> float:
+def documents_total(outcome: str) -> float:
     """Return how many documents were read, or remembered."""
-    found = REGISTRY.get_sample_value("commonweal_documents_total", {"from": outcome})
-    return found or 0
+    result = REGISTRY.get_sample_value("commonweal_documents_total", {"from": outcome})
+    return result or 0
 
 
 @pytest.mark.parametrize(
@@ -271,52 +269,52 @@ async def test_a_document_is_parsed_and_validated_once(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
     first = await post(client, {"query": query})
-    read, remembered = counted("read"), counted("remembered")
+    read, remembered = documents_total("read"), documents_total("remembered")
 
     def again(*_: object) -> None:
         raise AssertionError("read again")
 
     with monkeypatch.context() as patch:
         patch.setattr(document_cache, "parse", again)
-        patch.setattr(validation, "errors_of", again)
+        patch.setattr(validation, "find_errors", again)
         patch.setattr("strawberry.schema.schema.parse", again)
         patch.setattr("strawberry.schema.schema.validate", again)
         second = await post(client, {"query": query})
     assert (second.status_code, second.json()) == (first.status_code, first.json())
-    assert (counted("read"), counted("remembered")) == (read, remembered + 1)
+    assert (documents_total("read"), documents_total("remembered")) == (read, remembered + 1)
 
 
-async def test_what_runs_is_the_document_and_its_variables_each_time(shared: World) -> None:
+async def test_a_cached_document_runs_with_new_variables(shared: World) -> None:
     query = "query($s: String!, $no: Boolean!) { collective(slug: $s) { slug name @skip(if: $no) } }"
-    assert (await shared.ask(query, s="commonweal", no=True)) == {"collective": {"slug": "commonweal"}}
-    assert (await shared.ask(query, s="none", no=False)) == {"collective": None}
+    assert (await shared.query(query, s="commonweal", no=True)) == {"collective": {"slug": "commonweal"}}
+    assert (await shared.query(query, s="none", no=False)) == {"collective": None}
     bad = await shared.execute(query, s="a\x00", no=False)
     assert bad["errors"][0]["extensions"] == {"code": "INVALID_INPUT", "path": ["slug"]}
-    assert "name" in (await shared.ask(query, s="commonweal", no=False))["collective"]
+    assert "name" in (await shared.query(query, s="commonweal", no=False))["collective"]
 
 
-async def test_a_mutation_is_no_query(shared: World) -> None:
-    request = unit_of_work.Request(query=MUTATION, reads_only=True)
+async def test_a_mutation_is_not_cached_as_a_query(shared: World) -> None:
+    request = unit_of_work.OperationRequest(query=MUTATION, is_read_only=True)
     answer = await unit_of_work.execute(request, sessions=shared.sessions, settings=shared.settings)
     assert (answer.is_wrong_method, answer.is_request_error, "data" in answer.body) == (True, True, False)
 
 
 def test_a_store_is_bounded_by_count_and_by_bytes() -> None:
-    store: Store[int] = Store(count=3, size=100)
+    store: LruCache[int] = LruCache(max_count=3, max_bytes=100)
     for i in range(5):
-        store.put(str(i), i, size=10)
-    assert (len(store), store.bytes, store.get("1"), store.get("2")) == (3, 30, None, 2)
-    store.put("5", 5, size=10)
+        store.put(str(i), i, size_bytes=10)
+    assert (len(store), store.total_bytes, store.get("1"), store.get("2")) == (3, 30, None, 2)
+    store.put("5", 5, size_bytes=10)
     assert (store.get("3"), store.get("2")) == (None, 2), "what was used last stays"
-    store.put("6", 6, size=90)
-    assert (len(store), store.bytes, store.get("2"), store.get("6")) == (2, 100, 2, 6)
-    store.put("7", 7, size=101)
-    assert (store.get("7"), store.bytes) == (None, 100), "what is larger than all room is not kept"
-    store.put("6", 60, size=20)
-    assert (store.get("6"), store.bytes, len(store)) == (60, 30, 2)
+    store.put("6", 6, size_bytes=90)
+    assert (len(store), store.total_bytes, store.get("2"), store.get("6")) == (2, 100, 2, 6)
+    store.put("7", 7, size_bytes=101)
+    assert (store.get("7"), store.total_bytes) == (None, 100), "what is larger than all room is not kept"
+    store.put("6", 60, size_bytes=20)
+    assert (store.get("6"), store.total_bytes, len(store)) == (60, 30, 2)
 
 
-def test_refused_documents_do_not_drive_out_those_that_run() -> None:
+def test_refused_documents_do_not_evict_valid_ones() -> None:
     good = document_cache.prepare("{ me { id slug } }")
     for i in range(document_cache.MAX_REFUSED + 50):
         assert document_cache.prepare(f"{{ nothing{i} }}").errors

@@ -1,4 +1,4 @@
-"""What pages of other origins can do to a signed-in user, tried in a real browser."""
+"""Pages from other origins cannot act for a signed-in user, tested in a real browser."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from schema.documents import document_cache
-from schema.server.app import application
-from tests.browser import browser, context, listener, origin_of, served
+from schema.server.app import create_application
+from tests.browser import browser, context, listen, origin_of, serve_in_thread
 from tests.factories import Person, World
 from tests.schema.http.test_cookie_session import ME, SIGN_IN, SIGN_OUT, sign_in_body, with_password
 
@@ -54,7 +54,7 @@ CONNECT = """(url) => new Promise((done) => {
   socket.onerror = () => done("refused");
 })"""
 HIDDEN = "opaque: "
-"""What a page reads of an answer that it may not read."""
+"""The result of reading a response that the page may not read."""
 
 
 @dataclass
@@ -69,21 +69,21 @@ class Origins:
 
     @property
     def url(self) -> str:
-        """Where the API is asked."""
+        """The origin of the API."""
         return f"{self.api}/graphql"
 
     @property
     def by_id(self) -> str:
         """A persisted query of who is signed in, as an address."""
-        return f"{self.url}?documentId=sha256:{document_cache.hash_of(ME['query'])}"
+        return f"{self.url}?documentId=sha256:{document_cache.hash_text(ME['query'])}"
 
 
 @pytest.fixture
-async def places(world: World) -> AsyncIterator[Origins]:
+async def origins(world: World) -> AsyncIterator[Origins]:
     ada = await with_password(world, "ada")
-    api, listed, other = listener(), listener(), listener()
+    api, listed, other = listen(), listen(), listen()
     settings = replace(world.settings, allowed_origins=origin_of(listed), pool_size=4)
-    found = Origins(
+    result = Origins(
         origin_of(api),
         origin_of(listed),
         origin_of(other),
@@ -94,58 +94,61 @@ async def places(world: World) -> AsyncIterator[Origins]:
     async def page(_: Request) -> HTMLResponse:
         return HTMLResponse("<!doctype html><title>A page</title><body>")
 
-    with served(application(settings), [api]), served(Starlette(routes=[Route("/", page)]), [listed, other]):
-        yield found
+    with (
+        serve_in_thread(create_application(settings), [api]),
+        serve_in_thread(Starlette(routes=[Route("/", page)]), [listed, other]),
+    ):
+        yield result
 
 
-async def shown(context: BrowserContext, origin: str) -> Page:
+async def open_page(context: BrowserContext, origin: str) -> Page:
     """Open the page of an origin."""
     page = await context.new_page()
     await page.goto(origin)
     return page
 
 
-async def asked(page: Page, places: Origins, body: Any, **headers: str) -> Any:
-    """Ask from a page, as its script does."""
-    return await page.evaluate(ASK, [places.url, body, headers])
+async def send_from(page: Page, origins: Origins, body: Any, **headers: str) -> Any:
+    """Send a request from a page's script."""
+    return await page.evaluate(ASK, [origins.url, body, headers])
 
 
-async def signed_in(context: BrowserContext, places: Origins) -> Page:
+async def signed_in(context: BrowserContext, origins: Origins) -> Page:
     """Sign in on the page of the allow list; keep the query of who is signed in as a persisted document."""
-    page = await shown(context, places.listed)
-    answer = await asked(page, places, sign_in_body(places.ada), **{"Commonweal-Cookie": "1"})
+    page = await open_page(context, origins.listed)
+    answer = await send_from(page, origins, sign_in_body(origins.ada), **{"Commonweal-Cookie": "1"})
     assert answer["data"]["signIn"]["errors"] == []
     assert answer["data"]["signIn"]["session"]["token"] == ""
-    await asked(page, places, ME | {"documentId": f"sha256:{document_cache.hash_of(ME['query'])}"})
+    await send_from(page, origins, ME | {"documentId": f"sha256:{document_cache.hash_text(ME['query'])}"})
     return page
 
 
-async def test_a_page_of_the_list_signs_in_asks_and_signs_out(
-    context: BrowserContext, places: Origins
+async def test_a_page_from_an_allowed_origin_signs_in_queries_and_signs_out(
+    context: BrowserContext, origins: Origins
 ) -> None:
-    page = await signed_in(context, places)
-    (cookie,) = await context.cookies(places.api)
+    page = await signed_in(context, origins)
+    (cookie,) = await context.cookies(origins.api)
     assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == ("commonweal_session", True, "Strict")
     assert await page.evaluate("document.cookie") == ""
-    assert await asked(page, places, ME) == {"data": {"me": {"slug": "ada"}}}
-    assert await page.evaluate(FETCH, [places.by_id, {}]) == 'cors: {"data":{"me":{"slug":"ada"}}}'
+    assert await send_from(page, origins, ME) == {"data": {"me": {"slug": "ada"}}}
+    assert await page.evaluate(FETCH, [origins.by_id, {}]) == 'cors: {"data":{"me":{"slug":"ada"}}}'
     tag = await page.evaluate(
-        "async (url) => (await fetch(url, { credentials: 'include' })).headers.get('ETag')", places.by_id
+        "async (url) => (await fetch(url, { credentials: 'include' })).headers.get('ETag')", origins.by_id
     )
     assert tag.startswith('W/"')
     receipt = {"method": "POST", "headers": {"Content-Type": "image/png"}, "body": "\x7fPNG is this not"}
-    assert "INVALID_INPUT" in await page.evaluate(FETCH, [f"{places.api}/receipts", receipt])
-    await asked(page, places, SIGN_OUT)
-    assert await asked(page, places, ME) == {"data": {"me": None}}
-    assert await context.cookies(places.api) == []
+    assert "INVALID_INPUT" in await page.evaluate(FETCH, [f"{origins.api}/receipts", receipt])
+    await send_from(page, origins, SIGN_OUT)
+    assert await send_from(page, origins, ME) == {"data": {"me": None}}
+    assert await context.cookies(origins.api) == []
 
 
 @pytest.mark.parametrize("site", ["same_site", "cross_site"])
-async def test_a_page_of_another_origin_neither_does_nor_reads_anything(
-    context: BrowserContext, places: Origins, site: str
+async def test_a_page_from_another_origin_can_neither_act_nor_read(
+    context: BrowserContext, origins: Origins, site: str
 ) -> None:
-    good = await signed_in(context, places)
-    evil = await shown(context, getattr(places, site))
+    good = await signed_in(context, origins)
+    evil = await open_page(context, getattr(origins, site))
     statuses: list[tuple[str, int]] = []
 
     def note(answer: Response) -> None:
@@ -161,26 +164,26 @@ async def test_a_page_of_another_origin_neither_does_nor_reads_anything(
         {"Commonweal-Preflight": "1"},
     ):
         options = {"method": "POST", "body": sign_out, "headers": headers}
-        assert await evil.evaluate(FETCH, [places.url, options]) == "TypeError"
+        assert await evil.evaluate(FETCH, [origins.url, options]) == "TypeError"
     assert (
-        await evil.evaluate(FETCH, [places.by_id, {"headers": {"Commonweal-Preflight": "1"}}]) == "TypeError"
+        await evil.evaluate(FETCH, [origins.by_id, {"headers": {"Commonweal-Preflight": "1"}}]) == "TypeError"
     )
     assert "POST" not in {method for method, _ in statuses}
 
     # What needs none: it arrives, and is refused; nothing can be read of it.
     plain = {"method": "POST", "mode": "no-cors", "body": sign_out}
-    assert await evil.evaluate(FETCH, [places.url, plain]) == HIDDEN
+    assert await evil.evaluate(FETCH, [origins.url, plain]) == HIDDEN
     assert statuses[-1] == ("POST", 415)
-    assert await evil.evaluate(FETCH, [places.by_id, {"mode": "no-cors"}]) == HIDDEN
+    assert await evil.evaluate(FETCH, [origins.by_id, {"mode": "no-cors"}]) == HIDDEN
     # A cookie goes to another port of its site, whatever SameSite says; elsewhere the browser keeps it back.
     assert statuses[-1] == ("GET", 403 if site == "same_site" else 200)
-    assert await evil.evaluate(FETCH, [places.by_id, {}]) == "TypeError"
-    assert await evil.evaluate(IMAGE, places.by_id) == "error"
-    words = f"{places.url}?query=mutation%7BsignOut%7Berrors%7Bcode%7D%7D%7D"
+    assert await evil.evaluate(FETCH, [origins.by_id, {}]) == "TypeError"
+    assert await evil.evaluate(IMAGE, origins.by_id) == "error"
+    words = f"{origins.url}?query=mutation%7BsignOut%7Berrors%7Bcode%7D%7D%7D"
     assert await evil.evaluate(IMAGE, words) == "error"
-    assert await evil.evaluate(FETCH, [f"{places.api}/receipts", {**plain, "body": "x"}]) == HIDDEN
+    assert await evil.evaluate(FETCH, [f"{origins.api}/receipts", {**plain, "body": "x"}]) == HIDDEN
 
-    assert await evil.evaluate(CONNECT, places.url) == "refused"
+    assert await evil.evaluate(CONNECT, origins.url) == "refused"
 
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         fields = {
@@ -188,20 +191,20 @@ async def test_a_page_of_another_origin_neither_does_nor_reads_anything(
             "query": SIGN_OUT["query"],
         }
         async with context.expect_page() as opened:
-            await evil.evaluate(FORM, [places.url, kind, fields])
+            await evil.evaluate(FORM, [origins.url, kind, fields])
         answered = await opened.value
         await answered.wait_for_load_state()
         assert "signOut" not in await answered.content()
         await answered.close()
 
-    assert await asked(good, places, ME) == {"data": {"me": {"slug": "ada"}}}, "still signed in"
+    assert await send_from(good, origins, ME) == {"data": {"me": {"slug": "ada"}}}, "still signed in"
 
 
-async def test_a_page_of_another_origin_cannot_sign_its_visitor_in(
-    context: BrowserContext, places: Origins
+async def test_a_page_from_another_origin_cannot_sign_its_visitor_in(
+    context: BrowserContext, origins: Origins
 ) -> None:
-    evil = await shown(context, places.same_site)
-    body = {"query": SIGN_IN, "variables": {"i": {"email": places.ada.email, "password": "correct horse"}}}
+    evil = await open_page(context, origins.same_site)
+    body = {"query": SIGN_IN, "variables": {"i": {"email": origins.ada.email, "password": "correct horse"}}}
     options = {"method": "POST", "body": str(body), "headers": {"Commonweal-Cookie": "1"}}
-    assert await evil.evaluate(FETCH, [places.url, options]) == "TypeError"
-    assert await context.cookies(places.api) == []
+    assert await evil.evaluate(FETCH, [origins.url, options]) == "TypeError"
+    assert await context.cookies(origins.api) == []

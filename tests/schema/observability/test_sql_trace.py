@@ -1,4 +1,4 @@
-"""The SQL statements of an operation: shown to ADMINs of the platform who ask, and to nobody else."""
+"""The SQL statements of an operation are listed for ADMINs of the platform only."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from models.enums import MemberRole
 from schema.observability import sql_trace
 from services.access.actor import Actor
-from services.database.engine import connect
+from services.database.engine import create_pool
 from tests.factories import World
 from tests.schema.http.test_endpoint_requests import post, serving, signed
 
@@ -30,24 +30,24 @@ async def client(shared: World) -> AsyncIterator[httpx.AsyncClient]:
 
 async def sql(client: httpx.AsyncClient, body: dict[str, Any], **headers: str) -> list[dict[str, Any]]:
     answer = (await post(client, body, **headers)).json()
-    found: list[dict[str, Any]] = answer["extensions"]["sql"]
-    return found
+    result: list[dict[str, Any]] = answer["extensions"]["sql"]
+    return result
 
 
-async def test_an_admin_of_the_platform_sees_the_statements_less_their_values(
+async def test_a_platform_admin_sees_the_statements_without_values(
     client: httpx.AsyncClient, shared: World
 ) -> None:
-    found = await sql(client, BALANCES, **ASK, **signed(shared.admin))
-    texts = [entry["statement"] for entry in found]
-    assert [set(entry) for entry in found] == [{"statement", "ms"}] * len(found)
-    assert all(entry["ms"] > 0 for entry in found)
+    result = await sql(client, BALANCES, **ASK, **signed(shared.admin))
+    texts = [entry["statement"] for entry in result]
+    assert [set(entry) for entry in result] == [{"statement", "ms"}] * len(result)
+    assert all(entry["ms"] > 0 for entry in result)
     assert "token_hash = %(token_hash)s" in texts[0], "who asks is the first to be found"
     assert any("FROM ledger_account" in text for text in texts)
     assert any("collective.slug" in text and "%(" in text for text in texts)
     assert not any("commonweal'" in text or shared.admin.token in text for text in texts)
 
 
-async def test_statements_are_those_of_the_operation_alone(client: httpx.AsyncClient, shared: World) -> None:
+async def test_only_statements_of_the_operation_are_listed(client: httpx.AsyncClient, shared: World) -> None:
     headers = ASK | signed(shared.admin)
     tiny = await sql(client, {"query": "{ __typename }"}, **headers)
     assert len(tiny) == 1
@@ -55,27 +55,29 @@ async def test_statements_are_those_of_the_operation_alone(client: httpx.AsyncCl
     assert [entry["statement"] for entry in first] == [entry["statement"] for entry in second]
 
 
-async def test_mutations_show_theirs_and_no_secret(client: httpx.AsyncClient, shared: World) -> None:
+async def test_mutations_list_their_statements_without_secrets(
+    client: httpx.AsyncClient, shared: World
+) -> None:
     body = {
         "query": "mutation($i: SignInInput!) { signIn(input: $i) { errors { code } } }",
         "variables": {"i": {"email": "nobody@commonweal.test", "password": "very secret words"}},
     }
-    found = await sql(client, body, **ASK, **signed(shared.admin))
-    texts = " ".join(entry["statement"] for entry in found)
+    result = await sql(client, body, **ASK, **signed(shared.admin))
+    texts = " ".join(entry["statement"] for entry in result)
     assert "throttle" in texts, "also what is kept whatever becomes of the operation"
     assert "very secret words" not in texts
     assert "nobody@" not in texts
 
 
-async def test_a_refused_mutation_shows_its_statements(client: httpx.AsyncClient, shared: World) -> None:
+async def test_a_refused_mutation_lists_its_statements(client: httpx.AsyncClient, shared: World) -> None:
     mutation = (
         'mutation { updateCollective(input: {collective: {slug: "none"}, name: "x"}) { errors { code } } }'
     )
-    found = await sql(client, {"query": mutation}, **ASK, **signed(shared.admin))
-    assert len(found) >= 2
+    result = await sql(client, {"query": mutation}, **ASK, **signed(shared.admin))
+    assert len(result) >= 2
 
 
-async def test_nobody_else_sees_any(client: httpx.AsyncClient, shared: World) -> None:
+async def test_other_viewers_see_no_statements(client: httpx.AsyncClient, shared: World) -> None:
     ada = await shared.person("ada-explains")
     reader = await shared.person("reader")
     await shared.member(shared.platform, reader, MemberRole.ACCOUNTANT)
@@ -98,15 +100,17 @@ async def test_a_document_that_cannot_run_has_no_statements(client: httpx.AsyncC
 
 
 async def test_a_statement_that_fails_has_no_time(shared: World) -> None:
-    engine = connect(shared.settings)
+    engine = create_pool(shared.settings)
     sql_trace.listen(engine)
     sql_trace.begin({"commonweal-explain": "1"})
-    sql_trace.decide(Actor(platform_id=shared.platform.id, roles={shared.platform.id: frozenset({"ADMIN"})}))
+    sql_trace.authorize(
+        Actor(platform_id=shared.platform.id, roles={shared.platform.id: frozenset({"ADMIN"})})
+    )
     async with engine.connect() as connection:
         with pytest.raises(DBAPIError):
             await connection.execute(text("SELECT 1 / :secret"), {"secret": 0})
     await engine.dispose()
-    assert sql_trace.added({"data": None}) == {
+    assert sql_trace.with_trace({"data": None}) == {
         "data": None,
         "extensions": {"sql": [{"statement": "SELECT 1 / %(secret)s", "ms": None}]},
     }

@@ -1,4 +1,4 @@
-"""A populated world, those who look at it, and answers compared."""
+"""A populated world with viewers, and a comparison of results."""
 
 import asyncio
 import re
@@ -12,20 +12,20 @@ import orjson
 from sqlalchemy import text
 
 from schema.execution import unit_of_work
-from schema.execution.operation import encoded
+from schema.execution.operation import encode_json
 from services.core import public_ids as id_codec
 from services.core.settings import Settings
 from services.database import engine as database_engine
 from tests.conftest import Server
 from tests.factories import Person, World
-from tests.resolvers.matrix_world import populated
+from tests.resolvers.matrix_world import populate
 
 VIEWERS = ("anonymous", "member", "admin", "payee", "platform_admin")
 CLOCK_SECONDS = 60
-"""Moments that are read from the clock differ from one run to the next by less."""
+"""Clock times of two runs differ by less than this."""
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 POSITION = re.compile(r"pos_[a-z2-7]{26,}")
-"""Each transaction moves it, another database's as well."""
+"""Every transaction on the server changes it."""
 KINDS = {
     "Collective": "collective",
     "Member": "member",
@@ -38,8 +38,8 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A world with objects in every state, and those who look at it."""
+class PopulatedWorld:
+    """A world with objects in every status, and its viewers."""
 
     runner: asyncio.Runner
     world: World
@@ -48,27 +48,29 @@ class Shown:
     slugs: list[str]
 
     def answer(
-        self, query: str, viewer: str, *, compiled: bool, written: bool = False, **variables: Any
-    ) -> unit_of_work.Answer:
-        """Ask as a viewer; let PostgreSQL write the answer if it can."""
+        self, query: str, viewer: str, *, compiled: bool, sql_json: bool = False, **variables: Any
+    ) -> unit_of_work.OperationResult:
+        """Run a query as a viewer, as SQL JSON if `sql_json` and supported."""
         person = self.viewers[viewer]
-        request = unit_of_work.Request(
+        request = unit_of_work.OperationRequest(
             query=query,
             variables=variables,
             token=person.token if person else None,
             address="test",
-            takes_written=written,
-            tells_cost=True,
+            accepts_json_rows=sql_json,
+            reports_cost=True,
         )
-        wanted = replace(self.world.settings, compiled_queries=compiled)
-        answer = self.runner.run(unit_of_work.execute(request, sessions=self.world.sessions, settings=wanted))
-        answer.body = orjson.loads(encoded(answer.body))
+        expected = replace(self.world.settings, compiled_queries=compiled)
+        answer = self.runner.run(
+            unit_of_work.execute(request, sessions=self.world.sessions, settings=expected)
+        )
+        answer.body = orjson.loads(encode_json(answer.body))
         return answer
 
 
 @contextmanager
-def shown_on(server: Server, template: str) -> Iterator[Shown]:
-    """Yield a populated world, which is only read."""
+def create_populated_world(server: Server, template: str) -> Iterator[PopulatedWorld]:
+    """Create a populated world that tests only read."""
     name = f"{template}_alike"
     database_engine.create_database(server.url, name, template=template)
     settings_ = replace(
@@ -79,34 +81,34 @@ def shown_on(server: Server, template: str) -> Iterator[Shown]:
         owner_database_url=server.database_url(name),
     )
     with asyncio.Runner() as runner:
-        engine = database_engine.connect(settings_)
-        sessions = database_engine.sessions(engine)
+        engine = database_engine.create_pool(settings_)
+        sessions = database_engine.session_factory(engine)
 
-        async def made() -> Shown:
+        async def create() -> PopulatedWorld:
             world = await World.create(settings_, sessions)
-            people, _ = await populated(world)
-            found: list[str] = []
+            people, _ = await populate(world)
+            results: list[str] = []
             for kind, table in KINDS.items():
                 async with sessions() as session:
                     rows = await session.execute(text(f"SELECT id FROM {table} ORDER BY id LIMIT 12"))
-                    found += [id_codec.encode(kind, row.id) for row in rows]
+                    results += [id_codec.encode(kind, row.id) for row in rows]
             async with sessions() as session:
                 slugs = [
                     r.slug for r in await session.execute(text("SELECT slug FROM collective ORDER BY slug"))
                 ]
             viewers = {"anonymous": None} | {v: people[v] for v in VIEWERS[1:]}
-            return Shown(runner, world, viewers, found, slugs)
+            return PopulatedWorld(runner, world, viewers, results, slugs)
 
-        yield runner.run(made())
+        yield runner.run(create())
         runner.run(engine.dispose())
 
 
-def alike(one: Any, other: Any) -> bool:
-    """Whether two answers are the same, in the order of their keys too, but for clock and live position."""
+def answers_match(one: Any, other: Any) -> bool:
+    """True if two results are equal, including key order, except for clock times and live positions."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return list(one) == list(other) and all(alike(one[key], other[key]) for key in one)
+        return list(one) == list(other) and all(answers_match(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(alike, one, other))
+        return len(one) == len(other) and all(map(answers_match, one, other))
     if isinstance(one, str) and isinstance(other, str) and MOMENT.fullmatch(one) and MOMENT.fullmatch(other):
         apart = datetime.fromisoformat(one) - datetime.fromisoformat(other)
         return abs(apart.total_seconds()) < CLOCK_SECONDS
@@ -115,8 +117,8 @@ def alike(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def unnumbered(body: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer without the numbers under which faults are logged, and its errors sorted."""
+def normalize_errors(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a result without error ids, and with its errors sorted."""
     errors = [
         {**error, "extensions": {k: v for k, v in error["extensions"].items() if k != "errorId"}}
         for error in body.get("errors", [])

@@ -1,12 +1,12 @@
-"""One world and one server for all tests of a file: what is told live hangs on no empty database."""
+"""One world and one server for all tests of a file, since live events need no empty database."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.donation_world import Scene
+from tests.donation_world import DonationScene
 from tests.factories import World
-from tests.subscription_client import Place, serving
+from tests.subscription_client import ApiServer, serve_in_process
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +16,13 @@ def world(shared: World) -> World:
 
 
 @pytest.fixture(scope="module")
-async def scene(world: World) -> Scene:
+async def scene(world: World) -> DonationScene:
     """Return people and collectives in that world."""
-    return await Scene.create(world)
+    return await DonationScene.create(world)
 
 
 @pytest.fixture(scope="module")
-async def place(world: World) -> AsyncIterator[Place]:
+async def api(world: World) -> AsyncIterator[ApiServer]:
     """Return a server of that world."""
-    async with serving(world.settings) as place:
-        yield place
+    async with serve_in_process(world.settings) as api:
+        yield api

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from schema.realtime import sse
-from tests.donation_world import Scene
-from tests.factories import Person, World, fresh, money, of, public_id
-from tests.subscription_client import POSITION, SECONDS, Place, serving, until
+from tests.donation_world import DonationScene
+from tests.factories import Person, World, money, public_id, ref, unused_id
+from tests.subscription_client import POSITION, WAIT_SECONDS, ApiServer, serve_in_process, wait_until
 
 ME = "{ me { slug } }"
 TOLD = """subscription($c: CollectiveRef!, $after: String) {
@@ -22,7 +22,7 @@ STREAM = {"Accept": "text/event-stream"}
 
 @pytest.fixture(scope="module")
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=WAIT_SECONDS, trust_env=False) as client:
         yield client
 
 
@@ -36,7 +36,7 @@ class Stream:
     async def next(self) -> tuple[str, Any]:
         """Return the name and the data of the next event; comments are passed over."""
         name, data = "", ""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(WAIT_SECONDS):
             async for line in self._lines:
                 if line.startswith("event:"):
                     name = line.partition(":")[2].strip()
@@ -48,34 +48,34 @@ class Stream:
 
     async def line(self) -> str:
         """Return the next line."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(WAIT_SECONDS):
             return await anext(self._lines)
 
 
 @asynccontextmanager
 async def streamed(
     client: httpx.AsyncClient,
-    place: Place,
+    api: ApiServer,
     query: str,
     *,
     by: Person | str | None = None,
     accept: str = "text/event-stream",
     **variables: Any,
 ) -> AsyncIterator[Stream]:
-    """Ask for a stream."""
+    """Request a stream."""
     token = by.token if isinstance(by, Person) else by
     headers = {"Accept": accept} | ({"Authorization": f"Bearer {token}"} if token else {})
     body = {"query": query, "variables": variables}
-    async with client.stream("POST", place.url, json=body, headers=headers) as answer:
+    async with client.stream("POST", api.url, json=body, headers=headers) as answer:
         yield Stream(answer)
 
 
-async def test_a_query_and_a_mutation_are_one_event_and_the_end(
-    client: httpx.AsyncClient, place: Place, scene: Scene
+async def test_a_query_and_a_mutation_send_one_event_and_complete(
+    client: httpx.AsyncClient, api: ApiServer, scene: DonationScene
 ) -> None:
     donate = "mutation($i: DonateInput!) { donate(input: $i) { order { status } errors { code } } }"
-    given = {"from": of(scene.webpack), "to": of(scene.babel), "amount": money("1.00")}
-    async with streamed(client, place, ME, by=scene.giver) as stream:
+    arguments = {"from": ref(scene.webpack), "to": ref(scene.babel), "amount": money("1.00")}
+    async with streamed(client, api, ME, by=scene.giver) as stream:
         assert stream.answer.status_code == 200
         assert stream.answer.headers["content-type"].startswith("text/event-stream")
         assert stream.answer.headers["cache-control"] == "no-store"
@@ -83,35 +83,35 @@ async def test_a_query_and_a_mutation_are_one_event_and_the_end(
         assert await stream.next() == ("next", {"data": {"me": {"slug": scene.giver.slug}}})
         assert await stream.next() == ("complete", None)
         assert await stream.next() == ("end", None)
-    async with streamed(client, place, donate, by=scene.giver, i=given) as stream:
+    async with streamed(client, api, donate, by=scene.giver, i=arguments) as stream:
         answer = {"data": {"donate": {"order": {"status": "PAID"}, "errors": []}}}
         assert await stream.next() == ("next", answer)
         assert await stream.next() == ("complete", None)
 
 
-async def test_a_subscription_is_told_event_by_event(
-    client: httpx.AsyncClient, place: Place, scene: Scene
+async def test_a_subscription_streams_its_events(
+    client: httpx.AsyncClient, api: ApiServer, scene: DonationScene
 ) -> None:
-    after = (await scene.world.ask(POSITION))["livePosition"]
-    async with streamed(client, place, TOLD, c=of(scene.host), after=after) as stream:
+    after = (await scene.world.query(POSITION))["livePosition"]
+    async with streamed(client, api, TOLD, c=ref(scene.host), after=after) as stream:
         for value in ("1.00", "2.00"):
             await scene.world.fund(scene.host, value, by=scene.holder)
             name, body = await stream.next()
-            told = body["data"]["transactionPosted"]
-            assert (name, told["transaction"]["amount"]["value"]) == ("next", value)
-            after = told["position"]
-    await until(lambda: place.live.open == 0 and len(place.live.hub) == 0)
+            transaction_posted = body["data"]["transactionPosted"]
+            assert (name, transaction_posted["transaction"]["amount"]["value"]) == ("next", value)
+            after = transaction_posted["position"]
+    await wait_until(lambda: api.live.connection_count == 0 and len(api.live.broadcaster) == 0)
     await scene.world.fund(scene.host, "3.00", by=scene.holder)
-    async with streamed(client, place, TOLD, c=of(scene.host), after=after) as stream:
+    async with streamed(client, api, TOLD, c=ref(scene.host), after=after) as stream:
         _, body = await stream.next()
         assert body["data"]["transactionPosted"]["transaction"]["amount"]["value"] == "3.00"
 
 
 @pytest.mark.parametrize("query", ["{", "{ nothing }", "query A { me { id } } query B { me { id } }"])
-async def test_a_document_that_cannot_run_is_told_so_in_the_stream(
-    client: httpx.AsyncClient, place: Place, query: str
+async def test_an_invalid_document_is_reported_in_the_stream(
+    client: httpx.AsyncClient, api: ApiServer, query: str
 ) -> None:
-    async with streamed(client, place, query) as stream:
+    async with streamed(client, api, query) as stream:
         name, body = await stream.next()
         assert (name, body["errors"][0]["extensions"]["code"], "data" in body) == (
             "next",
@@ -121,77 +121,86 @@ async def test_a_document_that_cannot_run_is_told_so_in_the_stream(
         assert await stream.next() == ("complete", None)
 
 
-async def test_what_is_not_there_has_no_stream(client: httpx.AsyncClient, place: Place) -> None:
-    nobody = {"id": public_id("Collective", fresh())}
-    async with streamed(client, place, TOLD, c=nobody) as stream:
+async def test_a_subscription_to_a_missing_object_is_refused(
+    client: httpx.AsyncClient, api: ApiServer
+) -> None:
+    nobody = {"id": public_id("Collective", unused_id())}
+    async with streamed(client, api, TOLD, c=nobody) as stream:
         _, body = await stream.next()
         assert body["errors"][0]["extensions"]["code"] == "NOT_FOUND"
         assert await stream.next() == ("complete", None)
 
 
-async def test_a_token_that_is_not_good_is_told_so(
-    client: httpx.AsyncClient, place: Place, scene: Scene
+async def test_an_invalid_token_is_refused(
+    client: httpx.AsyncClient, api: ApiServer, scene: DonationScene
 ) -> None:
-    async with streamed(client, place, TOLD, by="nonsense", c=of(scene.host)) as stream:
+    async with streamed(client, api, TOLD, by="nonsense", c=ref(scene.host)) as stream:
         _, body = await stream.next()
         assert body["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
-async def test_a_malformed_request_is_refused_as_ever(client: httpx.AsyncClient, place: Place) -> None:
-    answer = await client.post(place.url, content=b"[", headers=STREAM | {"Content-Type": "application/json"})
+async def test_a_malformed_request_is_refused_without_a_stream(
+    client: httpx.AsyncClient, api: ApiServer
+) -> None:
+    answer = await client.post(api.url, content=b"[", headers=STREAM | {"Content-Type": "application/json"})
     assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (400, "application/json")
 
 
 async def test_without_event_streams_a_subscription_is_refused(
-    client: httpx.AsyncClient, place: Place, scene: Scene
+    client: httpx.AsyncClient, api: ApiServer, scene: DonationScene
 ) -> None:
-    body = {"query": TOLD, "variables": {"c": of(scene.host)}}
+    body = {"query": TOLD, "variables": {"c": ref(scene.host)}}
     for accept, status in (("application/json", 200), ("application/graphql-response+json", 400)):
-        answer = await client.post(place.url, json=body, headers={"Accept": accept})
+        answer = await client.post(api.url, json=body, headers={"Accept": accept})
         assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (
             status,
             "BAD_REQUEST",
         )
         assert "data" not in answer.json()
-    asked = {"query": 'subscription { orderChanged(id: "1") { position } }'}
-    answer = await client.get(place.url, params=asked, headers={"Commonweal-Preflight": "1"})
+    results = {"query": 'subscription { orderChanged(id: "1") { position } }'}
+    answer = await client.get(api.url, params=results, headers={"Commonweal-Preflight": "1"})
     assert answer.status_code == 405
 
 
-async def test_json_is_preferred_for_what_has_one_answer(client: httpx.AsyncClient, place: Place) -> None:
+async def test_json_is_preferred_for_a_single_result(client: httpx.AsyncClient, api: ApiServer) -> None:
     both = "application/json, text/event-stream"
-    answer = await client.post(place.url, json={"query": ME}, headers={"Accept": both})
+    answer = await client.post(api.url, json={"query": ME}, headers={"Accept": both})
     assert answer.json() == {"data": {"me": None}}
     liked = "application/json;q=0.5, text/event-stream"
-    answer = await client.post(place.url, json={"query": ME}, headers={"Accept": liked})
+    answer = await client.post(api.url, json={"query": ME}, headers={"Accept": liked})
     assert answer.text == ':\n\nevent: next\ndata: {"data":{"me":null}}\n\nevent: complete\ndata:\n\n'
 
 
-async def test_a_stream_is_kept_alive_while_nothing_happens(
-    client: httpx.AsyncClient, place: Place, scene: Scene, monkeypatch: pytest.MonkeyPatch
+async def test_an_idle_stream_is_kept_alive(
+    client: httpx.AsyncClient, api: ApiServer, scene: DonationScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.05)
-    async with streamed(client, place, TOLD, c=of(scene.host)) as stream:
+    async with streamed(client, api, TOLD, c=ref(scene.host)) as stream:
         for _ in range(4):
             assert (await stream.line(), await stream.line()) == (":", "")
 
 
-async def test_too_many_streams_are_refused(client: httpx.AsyncClient, world: World, scene: Scene) -> None:
-    async with serving(world.settings, live_connections_per_address=1) as place:
+async def test_too_many_streams_are_refused(
+    client: httpx.AsyncClient, world: World, scene: DonationScene
+) -> None:
+    async with serve_in_process(world.settings, live_connections_per_address=1) as api:
         async with (
-            streamed(client, place, TOLD, c=of(scene.host)),
-            streamed(client, place, ME) as second,
+            streamed(client, api, TOLD, c=ref(scene.host)),
+            streamed(client, api, ME) as second,
         ):
             assert second.answer.status_code == 429
-        await until(lambda: place.live.open == 0)
-        async with streamed(client, place, ME) as stream:
+        await wait_until(lambda: api.live.connection_count == 0)
+        async with streamed(client, api, ME) as stream:
             assert (await stream.next())[0] == "next"
 
 
-async def test_when_the_server_stops_a_stream_ends_without_complete(
-    client: httpx.AsyncClient, world: World, scene: Scene
+async def test_a_stopping_server_ends_streams_without_complete(
+    client: httpx.AsyncClient, world: World, scene: DonationScene
 ) -> None:
-    async with serving(world.settings) as place, streamed(client, place, TOLD, c=of(scene.host)) as stream:
-        await until(lambda: len(place.live.hub) == 1)
-        place.server.should_exit = True
+    async with (
+        serve_in_process(world.settings) as api,
+        streamed(client, api, TOLD, c=ref(scene.host)) as stream,
+    ):
+        await wait_until(lambda: len(api.live.broadcaster) == 1)
+        api.server.should_exit = True
         assert await stream.next() == ("end", None)

@@ -14,9 +14,18 @@ import httpx
 import orjson
 import pytest
 
-from tests.donation_world import Scene
-from tests.factories import World, of
-from tests.subscription_client import POSITION, SECONDS, Client, Place, connected, process, serving, until
+from tests.donation_world import DonationScene
+from tests.factories import World, ref
+from tests.subscription_client import (
+    POSITION,
+    WAIT_SECONDS,
+    ApiServer,
+    WebsocketClient,
+    connect_client,
+    run_process,
+    serve_in_process,
+    wait_until,
+)
 
 ME = "{ me { slug } }"
 TOLD = """subscription($c: CollectiveRef!, $after: String) {
@@ -24,23 +33,23 @@ TOLD = """subscription($c: CollectiveRef!, $after: String) {
 IDLE = 1_000
 FOLLOWING = 100
 BYTES_EACH = 40_000
-"""That an idle connection may take."""
+"""Memory that an idle connection may use."""
 
 
 @pytest.fixture
-async def place(world: World) -> AsyncIterator[Place]:
-    async with serving(world.settings, live_slow_seconds=1) as place:
-        yield place
+async def api(world: World) -> AsyncIterator[ApiServer]:
+    async with serve_in_process(world.settings, live_slow_seconds=1) as api:
+        yield api
 
 
 def narrow(address: str) -> socket.socket:
     """Return a socket that takes little at once."""
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    created = socket.socket()
+    created.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     host, _, port = address.partition(":")
-    made.connect((host, int(port)))
-    made.settimeout(0)
-    return made
+    created.connect((host, int(port)))
+    created.settimeout(0)
+    return created
 
 
 def large() -> tuple[dict[str, object], dict[str, object]]:
@@ -50,61 +59,61 @@ def large() -> tuple[dict[str, object], dict[str, object]]:
     return {"query": query, "extensions": by_hash}, {"extensions": by_hash}
 
 
-async def flooded(client: Client) -> None:
-    """Ask for more than any buffer holds, and read none of it."""
+async def flooded(client: WebsocketClient) -> None:
+    """Request more than any buffer holds, and read nothing."""
     whole, short = large()
-    await client.say("subscribe", "first", whole)
-    assert (await client.hear())["type"] == "next"
+    await client.send("subscribe", "first", whole)
+    assert (await client.receive())["type"] == "next"
     for number in range(80):
-        await client.say("subscribe", str(number), short)
+        await client.send("subscribe", str(number), short)
         await asyncio.sleep(0.02)
 
 
-async def test_1013_who_reads_nothing_is_sent_away_and_others_are_served(place: Place) -> None:
-    async with connected(place) as other, connected(place, max_queue=1) as slow:
+async def test_1013_for_a_client_that_stops_reading(api: ApiServer) -> None:
+    async with connect_client(api) as other, connect_client(api, max_queue=1) as slow:
         await flooded(slow)
-        await until(lambda: place.live.open == 1)
+        await wait_until(lambda: api.live.open == 1)
         await other.subscribe(ME)
         assert await other.next() == {"me": None}
-        assert (await slow.closed()) == (1013, "Too slow a reader")
+        assert (await slow.close_frame()) == (1013, "Too slow a reader")
 
 
-async def test_who_never_reads_again_is_cut_off(place: Place) -> None:
-    async with connected(place, sock=narrow(place.address), max_queue=1, close_timeout=0.1) as slow:
+async def test_a_client_that_never_reads_again_is_disconnected(api: ApiServer) -> None:
+    async with connect_client(api, sock=narrow(api.address), max_queue=1, close_timeout=0.1) as slow:
         await flooded(slow)
-        await until(lambda: place.live.open == 0)
-        await until(lambda: not place.server.server_state.connections)
+        await wait_until(lambda: api.live.open == 0)
+        await wait_until(lambda: not api.server.server_state.connections)
 
 
-async def test_a_stream_that_nobody_reads_is_cut_off(place: Place) -> None:
+async def test_an_unread_stream_is_disconnected(api: ApiServer) -> None:
     whole, short = large()
-    stuck = narrow(place.address)
+    stuck = narrow(api.address)
     loop = asyncio.get_running_loop()
     try:
-        for given in [whole] + [short] * 80:
-            body = orjson.dumps(given)
+        for arguments in [whole] + [short] * 80:
+            body = orjson.dumps(arguments)
             head = (
                 "POST /graphql HTTP/1.1\r\nHost: here\r\nAccept: text/event-stream\r\n"
                 f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             )
             with suppress(TimeoutError, OSError):  # nobody reads there any more
                 await asyncio.wait_for(loop.sock_sendall(stuck, head.encode() + body), 1)
-        await until(lambda: place.live.open == 0 and not place.server.server_state.connections)
+        await wait_until(lambda: api.live.open == 0 and not api.server.server_state.connections)
     finally:
         stuck.close()
 
 
-async def test_pings_without_end_are_answered_within_bounds(place: Place) -> None:
-    async with connected(place, sock=narrow(place.address), max_queue=1, close_timeout=0.1) as client:
+async def test_endless_pings_use_bounded_memory(api: ApiServer) -> None:
+    async with connect_client(api, sock=narrow(api.address), max_queue=1, close_timeout=0.1) as client:
         frame = b"\x89\xfd" + bytes(4) + b"x" * 125  # a ping of 125 bytes, masked with zeros
         client.socket.transport.pause_reading()
         with suppress(OSError):
             for _ in range(200):
                 client.socket.transport.write(frame * 1_000)
                 await asyncio.sleep(0)
-        (connection,) = place.server.server_state.connections
+        (connection,) = api.server.server_state.connections
         assert connection.transport.get_write_buffer_size() < 10_000_000
-        await until(lambda: place.live.open == 0 and not place.server.server_state.connections)
+        await wait_until(lambda: api.live.open == 0 and not api.server.server_state.connections)
 
 
 def memory_bytes(pid: int) -> int:
@@ -114,41 +123,40 @@ def memory_bytes(pid: int) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-async def test_a_thousand_idle_websockets_cost_little_and_disturb_nobody(
-    world: World, scene: Scene, tmp_path: Path
+async def test_a_thousand_idle_websockets_cost_little(
+    world: World, scene: DonationScene, tmp_path: Path
 ) -> None:
     allowed = {"live_connections_per_address": IDLE + 50}
     async with (
-        process(world.settings, tmp_path / "log", **allowed) as server,
-        httpx.AsyncClient(timeout=SECONDS, trust_env=False) as http,
+        run_process(world.settings, tmp_path / "log", **allowed) as server,
+        httpx.AsyncClient(timeout=WAIT_SECONDS, trust_env=False) as http,
         AsyncExitStack() as stack,
     ):
         before = await answered(http, server.address)
         held = await asyncio.to_thread(memory_bytes, server.running.pid)
-        clients: list[Client] = []
+        clients: list[WebsocketClient] = []
         for _ in range(0, IDLE, 50):
-            made = (stack.enter_async_context(connected(server.address)) for _ in range(50))
-            clients += await asyncio.gather(*made)
+            created = (stack.enter_async_context(connect_client(server.address)) for _ in range(50))
+            clients += await asyncio.gather(*created)
         more = await asyncio.to_thread(memory_bytes, server.running.pid) - held
-        after = (await world.ask(POSITION))["livePosition"]
+        after = (await world.query(POSITION))["livePosition"]
         for client in clients[:FOLLOWING]:
-            await client.subscribe(TOLD, c=of(scene.host), after=after)
+            await client.subscribe(TOLD, c=ref(scene.host), after=after)
         during = await answered(http, server.address)
         await world.fund(scene.host, "1", by=scene.holder)
-        told = await asyncio.gather(*(client.next() for client in clients[:FOLLOWING]))
-        assert len({one["transactionPosted"]["position"] for one in told}) == 1
-        print(f"{more / IDLE:.0f} bytes each; a query {before * 1000:.1f} ms, then {during * 1000:.1f} ms")  # noqa: T201
-        assert more < IDLE * BYTES_EACH
-        assert during < before * 5
-        assert await server.end() == 0
+        messages = await asyncio.gather(*(client.next() for client in clients[:FOLLOWING]))
+        assert len({one["transactionPosted"]["position"] for one in messages}) == 1
+        assert more < IDLE * BYTES_EACH, f"{more / IDLE:.0f} bytes each"
+        assert during < before * 5, f"a query took {before * 1000:.1f} ms, then {during * 1000:.1f} ms"
+        assert await server.stop() == 0
 
 
 async def answered(http: httpx.AsyncClient, address: str) -> float:
     """Return the seconds that a query takes, the median of some."""
-    found = []
+    results = []
     for _ in range(50):
         start = time.perf_counter()
         answer = await http.post(f"http://{address}/graphql", json={"query": ME})
-        found.append(time.perf_counter() - start)
+        results.append(time.perf_counter() - start)
         assert answer.json() == {"data": {"me": None}}
-    return median(found)
+    return median(results)

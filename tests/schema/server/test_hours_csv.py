@@ -11,30 +11,30 @@ import pytest
 
 from schema.__main__ import main
 from schema.cli import commands
-from schema.server.app import application
-from services.volunteering.hours_csv import COLUMNS, NOTHING
-from tests.donation_world import done
+from schema.server.app import create_application
+from services.volunteering.hours_csv import COLUMNS, NO_RECORDS
+from tests.donation_world import expect_order
 from tests.factories import World
-from tests.hours_world import TimeScene, yesterday
+from tests.hours_world import HoursScene, yesterday
 
 URL = "/export/hours.csv"
 
 
 @pytest.fixture
-async def scene(world: World) -> TimeScene:
-    return await TimeScene.create(world)
+async def scene(world: World) -> HoursScene:
+    return await HoursScene.create(world)
 
 
 @pytest.fixture
-async def client(scene: TimeScene) -> AsyncIterator[httpx.AsyncClient]:
-    app = application(scene.world.settings)
+async def client(scene: HoursScene) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_application(scene.world.settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as found:
-            yield found
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as result:
+            yield result
 
 
-def asked(scene: TimeScene, **more: str) -> dict[str, str]:
+def export_parameters(scene: HoursScene, **more: str) -> dict[str, str]:
     day = yesterday(8).date()
     return {"nonprofit": scene.nonprofit.slug, "from": day.isoformat(), "until": day.isoformat(), **more}
 
@@ -43,23 +43,25 @@ def bearer(person: Any) -> dict[str, str]:
     return {"Authorization": f"Bearer {person.token}"}
 
 
-async def rows(client: httpx.AsyncClient, scene: TimeScene, **more: str) -> list[list[str]]:
-    answer = await client.get(URL, params=asked(scene, **more), headers=bearer(scene.chris))
+async def rows(client: httpx.AsyncClient, scene: HoursScene, **more: str) -> list[list[str]]:
+    answer = await client.get(URL, params=export_parameters(scene, **more), headers=bearer(scene.chris))
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"].startswith("attachment")
     return list(csv.reader(io.StringIO(answer.text)))
 
 
-async def test_approved_hours_of_the_days_are_in_the_file(
-    client: httpx.AsyncClient, scene: TimeScene
+async def test_the_file_has_the_approved_hours_of_the_period(
+    client: httpx.AsyncClient, scene: HoursScene
 ) -> None:
-    await scene.world.do(
+    await scene.world.mutate(
         "updateCollective", by=scene.john, collective={"slug": "john"}, name="John Volunteer"
     )
-    await scene.approve(done(await scene.log(1.5, start=yesterday(9, 30), description="Planting trees")))
-    done(await scene.log(1, start=yesterday(12)))  # only asked for
-    await scene.approve(done(await scene.log(1, start=yesterday(9, days=2))))  # of another day
+    await scene.approve(
+        expect_order(await scene.log(1.5, start=yesterday(9, 30), description="Planting trees"))
+    )
+    expect_order(await scene.log(1, start=yesterday(12)))  # only asked for
+    await scene.approve(expect_order(await scene.log(1, start=yesterday(9, days=2))))  # of another day
     head, *lines = await rows(client, scene)
     assert tuple(head) == COLUMNS
     assert lines == [
@@ -80,24 +82,24 @@ async def test_approved_hours_of_the_days_are_in_the_file(
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)"])
-async def test_a_cell_is_no_formula(client: httpx.AsyncClient, scene: TimeScene, text: str) -> None:
-    await scene.approve(done(await scene.log(1, description=text)))
+async def test_cells_are_never_formulas(client: httpx.AsyncClient, scene: HoursScene, text: str) -> None:
+    await scene.approve(expect_order(await scene.log(1, description=text)))
     (_, line) = await rows(client, scene)
     assert line[2] == f"'{text}"
 
 
-async def test_days_are_the_nonprofits_own(client: httpx.AsyncClient, scene: TimeScene) -> None:
-    await scene.world.do(
+async def test_days_are_the_nonprofits_own(client: httpx.AsyncClient, scene: HoursScene) -> None:
+    await scene.world.mutate(
         "updateCollective", by=scene.chris, collective={"slug": "greatdeeds"}, timezone="Pacific/Auckland"
     )
     # 11:30 UTC is the next day in Auckland, summer or winter time.
-    await scene.approve(done(await scene.log(0.25, start=yesterday(12, 30, days=2))))
+    await scene.approve(expect_order(await scene.log(0.25, start=yesterday(12, 30, days=2))))
     _, line = await rows(client, scene)
     assert line[8] == yesterday(8).date().isoformat()
 
 
-async def test_an_empty_file_says_so(client: httpx.AsyncClient, scene: TimeScene) -> None:
-    assert (await rows(client, scene))[1:] == [[NOTHING]]
+async def test_a_file_without_hours_has_only_a_header(client: httpx.AsyncClient, scene: HoursScene) -> None:
+    assert (await rows(client, scene))[1:] == [[NO_RECORDS]]
 
 
 @pytest.mark.parametrize(
@@ -111,18 +113,18 @@ async def test_an_empty_file_says_so(client: httpx.AsyncClient, scene: TimeScene
         ("chris", {"until": "2000-01-01"}, 400, "INVALID_INPUT"),
     ],
 )
-async def test_others_get_no_file(
-    client: httpx.AsyncClient, scene: TimeScene, who: str, more: dict[str, str], status: int, code: str
+async def test_only_permitted_viewers_get_the_file(
+    client: httpx.AsyncClient, scene: HoursScene, who: str, more: dict[str, str], status: int, code: str
 ) -> None:
     headers = bearer(getattr(scene, who)) if who != "nobody" else {}
-    answer = await client.get(URL, params=asked(scene, **more), headers=headers)
+    answer = await client.get(URL, params=export_parameters(scene, **more), headers=headers)
     assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (status, code)
 
 
 async def test_the_command_line_writes_the_same_file(
-    client: httpx.AsyncClient, scene: TimeScene, tmp_path: Any
+    client: httpx.AsyncClient, scene: HoursScene, tmp_path: Any
 ) -> None:
-    await scene.approve(done(await scene.log(1)))
+    await scene.approve(expect_order(await scene.log(1)))
     day = yesterday(8).date()
     file = tmp_path / "hours.csv"
     assert (
@@ -131,11 +133,11 @@ async def test_the_command_line_writes_the_same_file(
         )
         == 0
     )
-    answer = await client.get(URL, params=asked(scene), headers=bearer(scene.chris))
+    answer = await client.get(URL, params=export_parameters(scene), headers=bearer(scene.chris))
     assert file.read_bytes() == answer.content
 
 
-def test_the_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_export_command_exists(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["export", "hours", "--nonprofit", "greatdeeds", "--from", "soon", "--until", "2026-01-01"])
     assert "invalid fromisoformat value: 'soon'" in capsys.readouterr().err

@@ -1,8 +1,9 @@
-"""Receipts over HTTP: what is taken, where it lies, and who gets it back."""
+"""Receipts over HTTP: accepted files, storage, and permissions to download."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -10,8 +11,8 @@ from sqlalchemy import text
 
 from models.enums import MemberRole
 from services.orders.receipts import MAX_BYTES
-from tests.donation_world import Scene, done
-from tests.factories import Person, World, fresh, public_id
+from tests.donation_world import DonationScene, expect_order
+from tests.factories import Person, World, public_id, unused_id
 from tests.offer_world import OfferScene
 from tests.schema.http.test_endpoint_requests import serving, signed, the_code
 
@@ -31,14 +32,14 @@ async def client(world: World, tmp_path: Path) -> AsyncIterator[httpx.AsyncClien
 
 
 async def sent(
-    client: httpx.AsyncClient, by: Person | str | None, content: object = PNG, kind: str = "image/png"
+    client: httpx.AsyncClient, by: Person | str | None, content: Any = PNG, kind: str = "image/png"
 ) -> httpx.Response:
     """Send a file."""
     headers = {"Content-Type": kind} | (signed(by) if by else {})
-    return await client.post("/receipts", content=content, headers=headers)  # type: ignore[arg-type]  # any body
+    return await client.post("/receipts", content=content, headers=headers)
 
 
-async def kept(client: httpx.AsyncClient, by: Person) -> str:
+async def upload_file(client: httpx.AsyncClient, by: Person) -> str:
     """Send a file; return its id."""
     answer = await sent(client, by)
     assert answer.status_code == 201
@@ -64,7 +65,7 @@ async def seen_by(client: httpx.AsyncClient, receipt: str, people: dict[str, Per
     return seen
 
 
-async def test_a_file_goes_up_and_comes_down_as_it_was(
+async def test_an_uploaded_file_is_downloaded_unchanged(
     world: World, client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     john = await world.person("john")
@@ -76,25 +77,25 @@ async def goes_up_and_comes_down(client: httpx.AsyncClient, john: Person, folder
     content, ending = FILES[kind]
     before = stored(folder)
     answer = await sent(client, john, content, f"{kind}; charset=binary")
-    made = answer.json()
+    created = answer.json()
     assert answer.status_code == 201
-    assert made == {"id": made["id"], "contentType": kind, "sizeBytes": len(content)}
-    assert answer.headers["location"] == f"/receipts/{made['id']}"
+    assert created == {"id": created["id"], "contentType": kind, "sizeBytes": len(content)}
+    assert answer.headers["location"] == f"/receipts/{created['id']}"
     (path,) = set(stored(folder)) - set(before)
     assert path.parts[-3:-1] == ("receipts", path.name[:2])
-    found = await client.get(f"/receipts/{made['id']}", headers=signed(john))
-    assert (found.status_code, found.content) == (200, content)
-    assert found.headers["content-type"] == kind
-    assert found.headers["content-disposition"] == f'attachment; filename="{made["id"]}{ending}"'
-    assert found.headers["x-content-type-options"] == "nosniff"
-    assert "no-store" in found.headers["cache-control"]
+    response = await client.get(f"/receipts/{created['id']}", headers=signed(john))
+    assert (response.status_code, response.content) == (200, content)
+    assert response.headers["content-type"] == kind
+    assert response.headers["content-disposition"] == f'attachment; filename="{created["id"]}{ending}"'
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "no-store" in response.headers["cache-control"]
 
 
-async def test_the_same_bytes_lie_there_once_and_are_a_receipt_of_each(
+async def test_equal_files_are_stored_once_and_belong_to_each_uploader(
     world: World, client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     john, ann = await world.person("john"), await world.person("ann")
-    ids = [await kept(client, person) for person in (john, john, ann)]
+    ids = [await upload_file(client, person) for person in (john, john, ann)]
     assert len(set(ids)) == 3
     assert len(stored(tmp_path)) == 1
     assert await seen_by(client, ids[2], {"john": john, "ann": ann}) == {"ann"}
@@ -113,7 +114,7 @@ BAD = [
 ]
 
 
-async def test_what_is_no_receipt_is_refused_and_leaves_nothing(
+async def test_a_file_that_is_not_a_receipt_is_refused_and_not_stored(
     world: World, client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     john = await world.person("john")
@@ -125,7 +126,7 @@ async def test_what_is_no_receipt_is_refused_and_leaves_nothing(
     assert stored(tmp_path) == []
 
 
-async def test_a_stream_that_is_too_long_is_not_read_to_its_end(
+async def test_an_oversized_upload_is_not_read_to_its_end(
     world: World, client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     chunks = 0
@@ -142,14 +143,14 @@ async def test_a_stream_that_is_too_long_is_not_read_to_its_end(
     assert chunks < 20
 
 
-async def test_a_file_of_15_mb_is_taken(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_file_of_15_mb_is_accepted(world: World, client: httpx.AsyncClient) -> None:
     answer = await sent(client, await world.person("john"), PNG + bytes(MAX_BYTES - len(PNG)))
     assert (answer.status_code, answer.json()["sizeBytes"]) == (201, MAX_BYTES)
 
 
-async def test_who_may_send_and_fetch(world: World, client: httpx.AsyncClient) -> None:
+async def test_permissions_to_upload_and_download(world: World, client: httpx.AsyncClient) -> None:
     john = await world.person("john")
-    receipt = await kept(client, john)
+    receipt = await upload_file(client, john)
     for by, status, code in (
         (None, 401, "UNAUTHENTICATED"),
         ("wrong", 401, "UNAUTHENTICATED"),
@@ -162,37 +163,43 @@ async def test_who_may_send_and_fetch(world: World, client: httpx.AsyncClient) -
     for token, status in ((reader, 200), (blind, 403), ("wrong", 401)):
         answer = await client.get(f"/receipts/{receipt}", headers=signed(token))
         assert answer.status_code == status
-    for unknown in (public_id("Receipt", fresh()), public_id("Order", fresh()), "rcp_x", "x", "..%2f..%2fx"):
+    for unknown in (
+        public_id("Receipt", unused_id()),
+        public_id("Order", unused_id()),
+        "rcp_x",
+        "x",
+        "..%2f..%2fx",
+    ):
         assert (await client.get(f"/receipts/{unknown}", headers=signed(john))).status_code == 404
 
 
-async def test_a_user_sends_at_most_100_a_day(world: World, client: httpx.AsyncClient) -> None:
+async def test_a_user_uploads_at_most_100_files_a_day(world: World, client: httpx.AsyncClient) -> None:
     john = await world.person("john")
-    await kept(client, john)
+    await upload_file(client, john)
     async with world.sessions() as session, session.begin():
         await session.execute(text("UPDATE throttle SET attempts = 99"))
-    await kept(client, john)
+    await upload_file(client, john)
     answer = await sent(client, john)
     assert (answer.status_code, the_code(answer)) == (429, "RATE_LIMITED")
-    await kept(client, await world.person("ann"))
+    await upload_file(client, await world.person("ann"))
 
 
-async def test_bytes_that_are_gone_are_not_found(
+async def test_a_receipt_with_missing_bytes_is_not_found(
     world: World, client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     john = await world.person("john")
-    receipt = await kept(client, john)
+    receipt = await upload_file(client, john)
     for path in stored(tmp_path):
         path.unlink()
     assert await seen_by(client, receipt, {"john": john}) == set()
-    assert await seen_by(client, await kept(client, john), {"john": john}) == {"john"}
+    assert await seen_by(client, await upload_file(client, john), {"john": john}) == {"john"}
 
 
-async def test_a_purchases_receipt_is_for_the_user_and_the_businesss_admins(
+async def test_a_purchase_receipt_is_visible_to_the_user_and_the_business_admins(
     world: World, client: httpx.AsyncClient
 ) -> None:
     scene = await OfferScene.create(world)
-    receipt = await kept(client, scene.john)
+    receipt = await upload_file(client, scene.john)
     people: dict[str, Person | None] = {
         "nobody": None,
         "john": scene.john,
@@ -205,20 +212,18 @@ async def test_a_purchases_receipt_is_for_the_user_and_the_businesss_admins(
     assert people["accountant"]
     await world.member(scene.cafe, people["accountant"], MemberRole.ACCOUNTANT)
     assert await seen_by(client, receipt, people) == {"john", "platform"}
-    asked = await scene.redeem(await scene.offer(), receipt=receipt)
-    order_id = done(asked)
-    assert asked["order"]["receiptText"] is None
+    payload = await scene.redeem(await scene.offer(), receipt=receipt)
+    order_id = expect_order(payload)
+    assert payload["order"]["receiptText"] is None
     assert await seen_by(client, receipt, people) == {"john", "mark", "ann", "platform"}
     query = "query($i: ID!) { order(id: $i) { receipts } }"
-    found = await world.ask(query, by=scene.mark, i=order_id)
-    assert found["order"]["receipts"] == [receipt]
+    data = await world.query(query, by=scene.mark, i=order_id)
+    assert data["order"]["receipts"] == [receipt]
 
 
-async def test_another_users_receipt_proves_nothing_and_opens_to_nobody(
-    world: World, client: httpx.AsyncClient
-) -> None:
-    scene, money_scene = await OfferScene.create(world), await Scene.create(world)
-    receipt = await kept(client, await world.person("owner"))
+async def test_a_receipt_of_another_user_cannot_be_attached(world: World, client: httpx.AsyncClient) -> None:
+    scene, money_scene = await OfferScene.create(world), await DonationScene.create(world)
+    receipt = await upload_file(client, await world.person("owner"))
     refused = await scene.redeem(await scene.offer(), receipt=receipt)
     assert [(e["code"], e["path"]) for e in refused["errors"]] == [("NOT_FOUND", ["input", "receipt"])]
     await money_scene.expense("1.00", receipts=[receipt])
@@ -226,11 +231,11 @@ async def test_another_users_receipt_proves_nothing_and_opens_to_nobody(
     assert await seen_by(client, receipt, people | {"john": scene.john}) == set()
 
 
-async def test_an_expenses_receipt_is_for_the_payer_and_its_host(
+async def test_an_expense_receipt_is_visible_to_the_payer_and_its_host(
     world: World, client: httpx.AsyncClient
 ) -> None:
-    scene = await Scene.create(world)
-    receipt = await kept(client, scene.payee)
+    scene = await DonationScene.create(world)
+    receipt = await upload_file(client, scene.payee)
     people: dict[str, Person | None] = {
         "nobody": None,
         "payee": scene.payee,

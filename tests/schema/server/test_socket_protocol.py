@@ -1,55 +1,56 @@
-"""The way from the socket straight to the endpoint, beside that through ASGI, over a raw socket."""
+"""The direct socket protocol compared with ASGI, over a raw socket."""
 
 import asyncio
 import gzip
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import orjson
 import pytest
 
-from schema.server.socket_protocol import PATIENCE_SECONDS, Http
+from schema.server.socket_protocol import BODY_WAIT_SECONDS, GraphQLHttpProtocol
 from services.database import engine as database_engine
 from tests.conftest import Database
 from tests.factories import World
 from tests.schema.execution.test_timeouts import idle, locked
-from tests.subscription_client import SECONDS, Place, serving, until
+from tests.subscription_client import WAIT_SECONDS, ApiServer, serve_in_process, wait_until
 
 TINY = b'{"query": "{ __typename }"}'
 TOLD = b'{"data":{"__typename":"Query"}}'
 READS = b'{"query": "{ collectives { nodes { slug } } }"}'
 LONG = orjson.dumps({"query": "{ __schema { types { name description } } }"})
 ROUNDABOUT = "X-Forwarded-Proto: http"
-"""What a proxy says: such requests go through ASGI, and mean the same."""
+"""A header of proxies; requests with it go through ASGI and mean the same."""
 
 
 class Peer:
-    """A client that writes what it likes, and reads an answer at a time."""
+    """A raw client that sends bytes and reads one response at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    def say(self, text: bytes) -> None:
-        """Write."""
+    def send(self, text: bytes) -> None:
+        """Send bytes."""
         self.writer.write(text)
 
-    async def hear(self) -> tuple[bytes, bytes]:
-        """Return the head and the body of the next answer."""
-        async with asyncio.timeout(SECONDS):
+    async def receive(self) -> tuple[bytes, bytes]:
+        """Return the head and the body of the next response."""
+        async with asyncio.timeout(WAIT_SECONDS):
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"content-length: (\d+)", head)
             return head, await self.reader.readexactly(int(length[1]) if length else 0)
 
     async def is_closed(self) -> bool:
-        """Tell whether nothing comes but the end."""
-        async with asyncio.timeout(SECONDS):
+        """Return True if the connection closes without more data."""
+        async with asyncio.timeout(WAIT_SECONDS):
             return await self.reader.read() == b""
 
 
 @asynccontextmanager
-async def meeting(place: Place) -> AsyncIterator[Peer]:
-    host, _, port = place.address.partition(":")
+async def meeting(api: ApiServer) -> AsyncIterator[Peer]:
+    host, _, port = api.address.partition(":")
     peer = Peer(*await asyncio.open_connection(host, int(port)))
     try:
         yield peer
@@ -58,33 +59,33 @@ async def meeting(place: Place) -> AsyncIterator[Peer]:
 
 
 def request_of(body: bytes, *more: str, version: str = "1.1", path: str = "/graphql") -> bytes:
-    """Return a POST as it is sent; a header that is named by `more` stands instead of the usual one."""
+    """Return the bytes of a POST; headers in `more` replace the usual ones."""
     usual = {"Host": "here", "Content-Type": "application/json", "Content-Length": str(len(body))}
-    given = {name for name, _, _ in (line.partition(":") for line in more)}
-    lines = [f"{name}: {value}" for name, value in usual.items() if name not in given]
+    arguments = {name for name, _, _ in (line.partition(":") for line in more)}
+    lines = [f"{name}: {value}" for name, value in usual.items() if name not in arguments]
     head = "\r\n".join([f"POST {path} HTTP/{version}", *lines, *more])
     return f"{head}\r\n\r\n".encode("latin-1") + body
 
 
-def is_direct(place: Place) -> bool:
-    """Tell whether the last request of the only connection went straight to the endpoint."""
-    (connection,) = place.server.server_state.connections
-    assert isinstance(connection, Http)
+def is_direct(api: ApiServer) -> bool:
+    """Return True if the only connection's last request bypassed ASGI."""
+    (connection,) = api.server.server_state.connections
+    assert isinstance(connection, GraphQLHttpProtocol)
     return type(connection.cycle).__name__ == "_Exchange"
 
 
 @pytest.fixture(scope="module")
 async def shared(make_database: Callable[[], Database]) -> AsyncIterator[World]:
     database = make_database()
-    engine = database_engine.connect(database.settings)
-    yield await World.create(database.settings, database_engine.sessions(engine))
+    engine = database_engine.create_pool(database.settings)
+    yield await World.create(database.settings, database_engine.session_factory(engine))
     await engine.dispose()
 
 
 @pytest.fixture(scope="module")
-async def place(shared: World) -> AsyncIterator[Place]:
-    async with serving(shared.settings) as place:
-        yield place
+async def api(shared: World) -> AsyncIterator[ApiServer]:
+    async with serve_in_process(shared.settings) as api:
+        yield api
 
 
 # --- both ways answer the same ---
@@ -123,31 +124,31 @@ SAME: dict[str, tuple[bytes, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", SAME)
-async def test_both_ways_answer_the_same(place: Place, case: str) -> None:
+async def test_both_paths_send_the_same_response(api: ApiServer, case: str) -> None:
     body, headers = SAME[case]
     heard = []
     for way in ((), (ROUNDABOUT,)):
-        async with meeting(place) as peer:
-            peer.say(request_of(body, "X-Request-Id: same", *headers, *way))
-            head, told = await peer.hear()
+        async with meeting(api) as peer:
+            peer.send(request_of(body, "X-Request-Id: same", *headers, *way))
+            head, messages = await peer.receive()
             # What hangs on the moment.
             head = re.sub(rb"(date|ratelimit-remaining|ratelimit-reset): .*?\r\n", rb"\1\r\n", head)
             if b"content-encoding: gzip" in head:
-                told = gzip.decompress(told)
+                messages = gzip.decompress(messages)
             if b"connection: close" in head:
                 assert await peer.is_closed()
             else:
-                assert is_direct(place) is not (bool(way) or case == "413")
-            heard.append((head.split(b"\r\n"), told))
-        await until(lambda: not place.server.server_state.connections)
+                assert is_direct(api) is not (bool(way) or case == "413")
+            heard.append((head.split(b"\r\n"), messages))
+        await wait_until(lambda: not api.server.server_state.connections)
     direct, through_asgi = heard
     assert direct == through_asgi
     assert b"date" in direct[0]
     assert b"server: uvicorn" in direct[0]
 
 
-async def test_what_is_not_plain_goes_through_asgi(place: Place) -> None:
-    async with meeting(place) as peer:
+async def test_unusual_requests_go_through_asgi(api: ApiServer) -> None:
+    async with meeting(api) as peer:
         for text, status in (
             (b"GET /graphql?query={__typename} HTTP/1.1\r\nCommonweal-Preflight: 1\r\n\r\n", b"200"),
             (request_of(TINY, path="/graphql?a=b"), b"200"),
@@ -164,209 +165,212 @@ async def test_what_is_not_plain_goes_through_asgi(place: Place) -> None:
             # What follows is no body of HTTP any more.
             (request_of(TINY, "Connection: upgrade", "Upgrade: h2c"), b"400"),
         ):
-            peer.say(text)
-            assert (await peer.hear())[0].startswith(b"HTTP/1.1 " + status), text
-            assert not is_direct(place), text
+            peer.send(text)
+            assert (await peer.receive())[0].startswith(b"HTTP/1.1 " + status), text
+            assert not is_direct(api), text
 
 
-async def test_a_stream_of_events_goes_through_asgi(place: Place) -> None:
-    async with meeting(place) as peer:
+async def test_a_stream_of_events_goes_through_asgi(api: ApiServer) -> None:
+    async with meeting(api) as peer:
         body = b'{"query": "subscription { myNewOrders { position } }"}'
-        peer.say(request_of(body, "Accept: Text/Event-Stream"))
-        head, _ = await peer.hear()
+        peer.send(request_of(body, "Accept: Text/Event-Stream"))
+        head, _ = await peer.receive()
         assert b"transfer-encoding: chunked" in head
         assert b"content-type: text/event-stream" in head
-        assert not is_direct(place)
+        assert not is_direct(api)
 
 
-async def test_the_address_of_a_proxy_s_client_is_whose_bucket_it_is(place: Place) -> None:
-    async with meeting(place) as peer:
-        asked = b'{"query": "{ __typename a: __schema { types { name } } }"}'
-        peer.say(
-            request_of(asked, "X-Forwarded-For: 192.0.2.77") + request_of(TINY, "X-Forwarded-For: 192.0.2.78")
+async def test_the_bucket_belongs_to_the_proxys_client_address(api: ApiServer) -> None:
+    async with meeting(api) as peer:
+        request = b'{"query": "{ __typename a: __schema { types { name } } }"}'
+        peer.send(
+            request_of(request, "X-Forwarded-For: 192.0.2.77")
+            + request_of(TINY, "X-Forwarded-For: 192.0.2.78")
         )
-        left = [int(re.findall(rb"remaining: (\d+)", (await peer.hear())[0])[0]) for _ in range(2)]
+        left = [int(re.findall(rb"remaining: (\d+)", (await peer.receive())[0])[0]) for _ in range(2)]
         assert left[0] < left[1]
 
 
 # --- how it comes ---
 
 
-async def test_requests_that_come_in_drops(place: Place) -> None:
-    async with meeting(place) as peer:
+async def test_requests_arriving_byte_by_byte(api: ApiServer) -> None:
+    async with meeting(api) as peer:
         for _ in range(2):
             for byte in request_of(TINY):
-                peer.say(bytes([byte]))
+                peer.send(bytes([byte]))
                 await asyncio.sleep(0)
-            assert (await peer.hear())[1] == TOLD
+            assert (await peer.receive())[1] == TOLD
 
 
-@pytest.mark.parametrize("pause", [0, PATIENCE_SECONDS / 5, PATIENCE_SECONDS * 3])
-async def test_a_body_that_comes_after_its_head(place: Place, pause: float) -> None:
-    async with meeting(place) as peer:
+@pytest.mark.parametrize("pause", [0, BODY_WAIT_SECONDS / 5, BODY_WAIT_SECONDS * 3])
+async def test_a_body_after_its_head(api: ApiServer, pause: float) -> None:
+    async with meeting(api) as peer:
         for _ in range(2):
             head, _, body = request_of(TINY).partition(b"\r\n\r\n")
             for part in (head + b"\r\n\r\n", body[:5], body[5:]):
-                peer.say(part)
+                peer.send(part)
                 await asyncio.sleep(pause)
-            assert (await peer.hear())[1] == TOLD
-            assert is_direct(place) is (pause < PATIENCE_SECONDS)
+            assert (await peer.receive())[1] == TOLD
+            assert is_direct(api) is (pause < BODY_WAIT_SECONDS)
 
 
-async def test_a_large_body_in_parts(place: Place) -> None:
-    async with meeting(place) as peer:
+async def test_a_large_body_in_parts(api: ApiServer) -> None:
+    async with meeting(api) as peer:
         body = b'{"query": "{ __typename }", "extensions": {"a": "%s"}}' % (b"a" * 150_000)
         whole = request_of(body)
         for start in range(0, len(whole), 40_000):
-            peer.say(whole[start : start + 40_000])
+            peer.send(whole[start : start + 40_000])
             await asyncio.sleep(0.001)
-        assert (await peer.hear())[1] == TOLD
+        assert (await peer.receive())[1] == TOLD
         too_much = request_of(b"a" * 10, "Content-Length: 200001")
-        peer.say(too_much)
+        peer.send(too_much)
         await asyncio.sleep(0.01)
-        peer.say(b"a" * 199_991)
-        assert (await peer.hear())[0].startswith(b"HTTP/1.1 413")
+        peer.send(b"a" * 199_991)
+        assert (await peer.receive())[0].startswith(b"HTTP/1.1 413")
 
 
-async def test_a_body_that_never_ends_is_408_and_one_that_is_cut_is_nobody_s(shared: World) -> None:
-    async with serving(shared.settings, body_timeout_ms=200) as place:
-        async with meeting(place) as peer:
-            peer.say(request_of(TINY[:10], f"Content-Length: {len(TINY)}"))
-            assert (await peer.hear())[0].startswith(b"HTTP/1.1 408")
-        async with meeting(place) as peer:
-            peer.say(request_of(TINY[:10], f"Content-Length: {len(TINY)}"))
+async def test_an_endless_body_is_408_and_a_cut_one_is_dropped(shared: World) -> None:
+    async with serve_in_process(shared.settings, body_timeout_ms=200) as api:
+        async with meeting(api) as peer:
+            peer.send(request_of(TINY[:10], f"Content-Length: {len(TINY)}"))
+            assert (await peer.receive())[0].startswith(b"HTTP/1.1 408")
+        async with meeting(api) as peer:
+            peer.send(request_of(TINY[:10], f"Content-Length: {len(TINY)}"))
             await peer.writer.drain()
-        await until(lambda: not place.server.server_state.connections)
-        assert not place.server.server_state.tasks
+        await wait_until(lambda: not api.server.server_state.connections)
+        assert not api.server.server_state.tasks
 
 
 @pytest.mark.parametrize("first", [READS, TINY])
-async def test_requests_in_a_row_are_answered_in_their_order(place: Place, first: bytes) -> None:
-    async with meeting(place) as peer:
+async def test_pipelined_requests_are_answered_in_order(api: ApiServer, first: bytes) -> None:
+    async with meeting(api) as peer:
         bodies = [first, *(b'{"query": "{ a%d: __typename }"}' % i for i in range(9)), READS, TINY]
-        peer.say(b"".join(request_of(body) for body in bodies))
-        told = [(await peer.hear())[1] for _ in bodies]
-        assert [b"collectives" in text for text in told] == [body == READS for body in bodies]
-        assert [text for text in told if b'"a' in text] == [b'{"data":{"a%d":"Query"}}' % i for i in range(9)]
+        peer.send(b"".join(request_of(body) for body in bodies))
+        results = [(await peer.receive())[1] for _ in bodies]
+        assert [b"collectives" in text for text in results] == [body == READS for body in bodies]
+        assert [text for text in results if b'"a' in text] == [
+            b'{"data":{"a%d":"Query"}}' % i for i in range(9)
+        ]
         # It is as good as before.
-        peer.say(request_of(TINY))
-        assert (await peer.hear())[1] == TOLD
-        assert is_direct(place)
+        peer.send(request_of(TINY))
+        assert (await peer.receive())[1] == TOLD
+        assert is_direct(api)
 
 
-async def test_a_client_that_ends_is_answered_and_closed(place: Place) -> None:
+async def test_a_half_closed_connection_is_answered_and_closed(api: ApiServer) -> None:
     for text in (request_of(TINY, "Connection: close"), request_of(TINY, version="1.0")):
-        async with meeting(place) as peer:
-            peer.say(text + request_of(READS))  # what comes behind it is not looked at
-            head, body = await peer.hear()
+        async with meeting(api) as peer:
+            peer.send(text + request_of(READS))  # what comes behind it is not looked at
+            head, body = await peer.receive()
             assert body == TOLD
             assert b"\r\nconnection: close\r\n" in head
             assert await peer.is_closed()
 
 
-async def test_who_waits_to_send_a_body_is_told_to(place: Place) -> None:
-    async with meeting(place) as peer:
+async def test_expect_100_continue_is_answered(api: ApiServer) -> None:
+    async with meeting(api) as peer:
         head, _, body = request_of(TINY, "Expect: 100-continue").partition(b"\r\n\r\n")
-        peer.say(head + b"\r\n\r\n")
-        assert (await peer.hear())[0].startswith(b"HTTP/1.1 100 ")
-        peer.say(body)
-        assert (await peer.hear())[1] == TOLD
+        peer.send(head + b"\r\n\r\n")
+        assert (await peer.receive())[0].startswith(b"HTTP/1.1 100 ")
+        peer.send(body)
+        assert (await peer.receive())[1] == TOLD
 
 
-async def test_what_is_no_http_is_400(place: Place) -> None:
-    async with meeting(place) as peer:
-        peer.say(request_of(TINY))
-        assert (await peer.hear())[1] == TOLD
-        peer.say(request_of(TINY) + b"what is this\r\n\r\n")
-        assert (await peer.hear())[0].startswith(b"HTTP/1.1 400")
+async def test_a_request_that_is_not_http_is_400(api: ApiServer) -> None:
+    async with meeting(api) as peer:
+        peer.send(request_of(TINY))
+        assert (await peer.receive())[1] == TOLD
+        peer.send(request_of(TINY) + b"what is this\r\n\r\n")
+        assert (await peer.receive())[0].startswith(b"HTTP/1.1 400")
         assert await peer.is_closed()
 
 
 # --- the end ---
 
 
-async def test_a_connection_that_rests_is_closed(shared: World) -> None:
-    async with serving(shared.settings) as place:
-        place.server.config.timeout_keep_alive = 1
-        async with meeting(place) as peer:
+async def test_an_idle_connection_is_closed(shared: World) -> None:
+    async with serve_in_process(shared.settings) as api:
+        api.server.config.timeout_keep_alive = 1
+        async with meeting(api) as peer:
             for _ in range(4):
-                peer.say(request_of(TINY))
-                assert (await peer.hear())[1] == TOLD
+                peer.send(request_of(TINY))
+                assert (await peer.receive())[1] == TOLD
                 await asyncio.sleep(0.4)
             assert await peer.is_closed()
 
 
-async def test_a_connection_at_work_does_not_rest(database: Database, world: World) -> None:
-    async with serving(world.settings, outbox_interval_ms=3_600_000) as place:
+async def test_a_busy_connection_is_not_idle(database: Database, world: World) -> None:
+    async with serve_in_process(world.settings, outbox_interval_ms=3_600_000) as api:
         await settled(database)
-        place.server.config.timeout_keep_alive = 1
-        async with meeting(place) as peer:
+        api.server.config.timeout_keep_alive = 1
+        async with meeting(api) as peer:
             for alone in (True, False):
                 async with locked(database, "collective"):
-                    peer.say(request_of(READS) if alone else request_of(TINY) * 2 + request_of(READS))
+                    peer.send(request_of(READS) if alone else request_of(TINY) * 2 + request_of(READS))
                     await asyncio.sleep(1.5)
-                told = [(await peer.hear())[1] for _ in range(1 if alone else 3)]
-                assert b"commonweal" in told[-1]
-            peer.say(request_of(TINY)[:20])
+                results = [(await peer.receive())[1] for _ in range(1 if alone else 3)]
+                assert b"commonweal" in results[-1]
+            peer.send(request_of(TINY)[:20])
             await asyncio.sleep(1.5)
-            peer.say(request_of(TINY)[20:])
-            assert (await peer.hear())[1] == TOLD
+            peer.send(request_of(TINY)[20:])
+            assert (await peer.receive())[1] == TOLD
             assert await peer.is_closed()
 
 
 @pytest.mark.parametrize("way", [(), (ROUNDABOUT,)])
-async def test_who_hangs_up_ends_the_statement(
+async def test_a_disconnect_cancels_the_statement(
     database: Database, world: World, way: tuple[str, ...]
 ) -> None:
-    async with serving(world.settings, outbox_interval_ms=3_600_000) as place:
+    async with serve_in_process(world.settings, outbox_interval_ms=3_600_000) as api:
         await settled(database)
         async with locked(database, "collective"):
-            async with meeting(place) as peer:
-                peer.say(request_of(READS, *way))
+            async with meeting(api) as peer:
+                peer.send(request_of(READS, *way))
                 await busy(database)
-                assert is_direct(place) is not bool(way)
+                assert is_direct(api) is not bool(way)
             await settled(database)
-        assert not place.server.server_state.tasks
-        async with meeting(place) as peer:
-            peer.say(request_of(READS))
-            assert b"commonweal" in (await peer.hear())[1]
+        assert not api.server.server_state.tasks
+        async with meeting(api) as peer:
+            peer.send(request_of(READS))
+            assert b"commonweal" in (await peer.receive())[1]
 
 
 @pytest.mark.parametrize("way", [(), (ROUNDABOUT,)])
-async def test_what_runs_at_the_end_is_answered(
+async def test_running_requests_are_answered_at_shutdown(
     database: Database, world: World, way: tuple[str, ...]
 ) -> None:
-    async with serving(world.settings, outbox_interval_ms=3_600_000) as place:
+    async with serve_in_process(world.settings, outbox_interval_ms=3_600_000) as api:
         await settled(database)
-        async with meeting(place) as peer, meeting(place) as slow, meeting(place) as resting:
-            slow.say(request_of(TINY[:10], *way, f"Content-Length: {len(TINY)}"))
+        async with meeting(api) as peer, meeting(api) as slow, meeting(api) as resting:
+            slow.send(request_of(TINY[:10], *way, f"Content-Length: {len(TINY)}"))
             async with locked(database, "collective"):
-                peer.say(request_of(READS, *way))
+                peer.send(request_of(READS, *way))
                 await busy(database)
-                place.server.should_exit = True
+                api.server.should_exit = True
                 assert await resting.is_closed()
-            head, body = await peer.hear()
+            head, body = await peer.receive()
             assert b"connection: close" in head
             assert b"commonweal" in body
-            slow.say(TINY[10:])
-            head, body = await slow.hear()
+            slow.send(TINY[10:])
+            head, body = await slow.receive()
             assert b"connection: close" in head
             assert body == TOLD
 
 
 @pytest.mark.parametrize("way", [(), (ROUNDABOUT,)])
-async def test_what_runs_for_too_long_at_the_end_is_given_up(
+async def test_requests_that_run_too_long_are_dropped_at_shutdown(
     database: Database, world: World, way: tuple[str, ...]
 ) -> None:
-    async with serving(world.settings, outbox_interval_ms=3_600_000) as place:
+    async with serve_in_process(world.settings, outbox_interval_ms=3_600_000) as api:
         await settled(database)
-        async with meeting(place) as peer, locked(database, "collective"):
-            peer.say(request_of(READS, *way))
+        async with meeting(api) as peer, locked(database, "collective"):
+            peer.send(request_of(READS, *way))
             await busy(database)
             # As uvicorn does when its patience is over.
-            (task,) = place.server.server_state.tasks
+            (task,) = api.server.server_state.tasks
             task.cancel()
-            head, body = await peer.hear()
+            head, body = await peer.receive()
             assert head.startswith(b"HTTP/1.1 500")
             assert body == b"Internal Server Error"
             assert await peer.is_closed()
@@ -374,23 +378,24 @@ async def test_what_runs_for_too_long_at_the_end_is_given_up(
 
 
 @pytest.mark.parametrize("way", [(), (ROUNDABOUT,)])
-async def test_who_reads_nothing_is_hung_up_on(shared: World, way: tuple[str, ...]) -> None:
-    async with serving(shared.settings, live_slow_seconds=1) as place, meeting(place) as peer:
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a read transport, too
+async def test_a_client_that_stops_reading_is_disconnected(shared: World, way: tuple[str, ...]) -> None:
+    async with serve_in_process(shared.settings, live_slow_seconds=1) as api, meeting(api) as peer:
+        transport: Any = peer.writer.transport  # a read transport, too
+        transport.pause_reading()
         for _ in range(400):  # more than the buffers of two sockets hold
-            peer.say(request_of(LONG, *way))
-        await until(lambda: not place.server.server_state.connections)
+            peer.send(request_of(LONG, *way))
+        await wait_until(lambda: not api.server.server_state.connections)
 
 
 async def busy(database: Database) -> None:
     """Wait until a statement runs."""
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(WAIT_SECONDS):
         while await idle(database):
             await asyncio.sleep(0.01)
 
 
 async def settled(database: Database) -> None:
     """Wait until none does."""
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(WAIT_SECONDS):
         while not await idle(database):
             await asyncio.sleep(0.01)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from schema.server.app import application
+from schema.server.app import create_application
 from tests.conftest import Database
 from tests.factories import World
 
@@ -14,44 +14,44 @@ from tests.factories import World
 async def browser(database: Database, world: World) -> AsyncIterator[httpx.AsyncClient]:
     """Return a client of the whole application, on the world's database."""
     assert world.settings == database.settings
-    app = application(database.settings)
+    app = create_application(database.settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield client
 
 
-async def test_the_mailed_link_confirms_an_address_once_and_only_by_its_button(
+async def test_the_mailed_link_verifies_an_address_once_and_only_by_its_button(
     browser: httpx.AsyncClient, world: World
 ) -> None:
-    await world.do("signUp", email="new@commonweal.test", name="New", password="long enough")
+    await world.mutate("signUp", email="new@commonweal.test", name="New", password="long enough")
     token = await world.scalar("SELECT payload->>'token' FROM outbox WHERE template = 'verify_email'")
 
-    shown = await browser.get("/verify", params={"token": token})
+    response = await browser.get("/verify", params={"token": token})
     unproved = await world.scalar("SELECT count(*) FROM credential WHERE verified_at IS NULL")
     confirmed = await browser.post("/verify", params={"token": token})
     again = await browser.post("/verify", params={"token": token})
 
-    assert (shown.status_code, unproved) == (200, 1)
+    assert (response.status_code, unproved) == (200, 1)
     assert confirmed.status_code == 200
     assert await world.scalar("SELECT count(*) FROM credential WHERE verified_at IS NULL") == 0
     assert again.status_code == 400
-    assert "not valid any more" in again.text
+    assert "no longer valid" in again.text
 
 
-async def test_the_link_page_shows_no_markup_of_the_token(browser: httpx.AsyncClient) -> None:
-    shown = await browser.get("/verify", params={"token": '"><script>alert(1)</script>'})
-    assert "<script" not in shown.text
+async def test_the_link_page_escapes_the_token(browser: httpx.AsyncClient) -> None:
+    response = await browser.get("/verify", params={"token": '"><script>alert(1)</script>'})
+    assert "<script" not in response.text
 
 
 async def test_metrics_count_operations(browser: httpx.AsyncClient) -> None:
     await browser.post("/graphql", json={"query": "{ __typename }"})
-    shown = (await browser.get("/metrics")).text
-    assert 'commonweal_operations_total{outcome="ok"}' in shown
-    assert "commonweal_mails_waiting 0.0" in shown
+    output = (await browser.get("/metrics")).text
+    assert 'commonweal_operations_total{outcome="ok"}' in output
+    assert "commonweal_mails_waiting 0.0" in output
 
 
-async def test_a_request_id_of_a_proxy_comes_back_and_a_strange_one_does_not(
+async def test_a_proxys_request_id_is_returned_and_an_invalid_one_is_not(
     browser: httpx.AsyncClient,
 ) -> None:
     body = {"query": "{ __typename }"}
@@ -64,7 +64,7 @@ async def test_a_request_id_of_a_proxy_comes_back_and_a_strange_one_does_not(
 @pytest.mark.parametrize(
     "address", ["/graphql", "/verify?token=a", "/reset?token=a", "/", "/graphql?query=%7Bme%7D"]
 )
-async def test_every_page_is_closed_to_other_sites(browser: httpx.AsyncClient, address: str) -> None:
+async def test_no_page_can_be_framed_by_other_sites(browser: httpx.AsyncClient, address: str) -> None:
     page = await browser.get(address, headers={"Accept": "text/html"}, follow_redirects=True)
     assert page.headers["content-type"].startswith("text/html")
     rules = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))

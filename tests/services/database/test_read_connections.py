@@ -17,61 +17,63 @@ from tests.conftest import Database
 
 @pytest.fixture
 async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
-    engine = database_engine.connect(replace(database.settings, pool_size=4))
+    engine = database_engine.create_pool(replace(database.settings, pool_size=4))
     yield engine
     await engine.dispose()
 
 
-async def test_what_is_given_back_is_taken_again(engine: AsyncEngine) -> None:
-    first = await read_connections.take(engine)
-    await first.give_back()
-    assert (await read_connections.take(engine)) is first
-    await first.give_back()
+async def test_a_released_connection_is_reused(engine: AsyncEngine) -> None:
+    first = await read_connections.acquire(engine)
+    await first.release()
+    assert (await read_connections.acquire(engine)) is first
+    await first.release()
 
 
-async def test_some_connections_are_left_to_others(engine: AsyncEngine) -> None:
-    taken = [await read_connections.take(engine) for _ in range(4 - read_connections.LEFT_TO_OTHERS)]
-    waiting = asyncio.create_task(read_connections.take(engine))
+async def test_some_connections_are_left_for_writers(engine: AsyncEngine) -> None:
+    taken = [await read_connections.acquire(engine) for _ in range(4 - read_connections.RESERVED_CONNECTIONS)]
+    waiting = asyncio.create_task(read_connections.acquire(engine))
     async with engine.connect() as one, engine.connect() as other:
         for connection in (one, other):
             await connection.execute(text("SELECT 1"))
     assert not waiting.done()
-    await taken[0].give_back()
+    await taken[0].release()
     assert (await waiting) is taken[0]
     for reader in taken:
-        await reader.give_back()
+        await reader.release()
 
 
-async def test_who_leaves_while_waiting_takes_nothing_along(engine: AsyncEngine) -> None:
-    taken = [await read_connections.take(engine) for _ in range(2)]
-    leaving, staying = [asyncio.create_task(read_connections.take(engine)) for _ in range(2)]
+async def test_a_cancelled_waiter_takes_no_connection(engine: AsyncEngine) -> None:
+    taken = [await read_connections.acquire(engine) for _ in range(2)]
+    leaving, staying = [asyncio.create_task(read_connections.acquire(engine)) for _ in range(2)]
     await asyncio.sleep(0)
-    given = asyncio.create_task(taken[0].give_back())
+    arguments = asyncio.create_task(taken[0].release())
     await asyncio.sleep(0)
     leaving.cancel()
-    await given
+    await arguments
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert (await asyncio.wait_for(staying, 5)) is taken[0]
     for reader in taken:
-        await reader.give_back()
+        await reader.release()
 
 
-async def test_a_wait_ends(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_for_a_connection_times_out(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(read_connections, "WAIT_SECONDS", 0.05)
-    taken = [await read_connections.take(engine) for _ in range(2)]
+    taken = [await read_connections.acquire(engine) for _ in range(2)]
     with pytest.raises(PoolTimeout):
-        await read_connections.take(engine)
+        await read_connections.acquire(engine)
     for reader in taken:
-        await reader.give_back()
-    again = await read_connections.take(engine)
+        await reader.release()
+    again = await read_connections.acquire(engine)
     assert again in taken
-    await again.give_back()
+    await again.release()
 
 
-async def test_a_broken_connection_takes_the_others_with_it(engine: AsyncEngine, database: Database) -> None:
-    first, second = [await read_connections.take(engine) for _ in range(2)]
-    await second.give_back()
+async def test_a_broken_connection_discards_the_idle_ones(engine: AsyncEngine, database: Database) -> None:
+    first, second = [await read_connections.acquire(engine) for _ in range(2)]
+    await second.release()
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         owner.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -79,58 +81,56 @@ async def test_a_broken_connection_takes_the_others_with_it(engine: AsyncEngine,
         )
     with pytest.raises(psycopg.OperationalError):
         await first.driver.execute("SELECT 1")
-    await first.give_back()
-    again = [await read_connections.take(engine) for _ in range(2)]
+    await first.release()
+    again = [await read_connections.acquire(engine) for _ in range(2)]
     assert not {first, second} & set(again)
     for reader in again:
         await reader.driver.execute("SELECT 1")
-        await reader.give_back()
+        await reader.release()
 
 
-async def test_what_is_in_a_transaction_is_nobody_elses(engine: AsyncEngine) -> None:
-    reader = await read_connections.take(engine)
+async def test_a_connection_in_a_transaction_is_not_shared(engine: AsyncEngine) -> None:
+    reader = await read_connections.acquire(engine)
     await reader.driver.execute("BEGIN")
-    await reader.give_back()
-    assert read_connections.at_hand(engine) == 0
-    other = await read_connections.take(engine)
+    await reader.release()
+    assert read_connections.idle_count(engine) == 0
+    other = await read_connections.acquire(engine)
     assert other.is_idle
-    await other.give_back()
+    await other.release()
 
 
-async def test_who_writes_is_not_kept_waiting_by_what_is_kept(engine: AsyncEngine) -> None:
-    session = database_engine.sessions(engine)()
-    taken = [await read_connections.take(engine) for _ in range(2)]
+async def test_idle_read_connections_do_not_block_writers(engine: AsyncEngine) -> None:
+    session = database_engine.session_factory(engine)()
+    taken = [await read_connections.acquire(engine) for _ in range(2)]
     for reader in taken:
-        await reader.give_back()
+        await reader.release()
     async with engine.connect(), engine.connect():
-        await read_connections.make_room(session)
-        assert read_connections.at_hand(engine) == 1
+        await read_connections.release_idle(session)
+        assert read_connections.idle_count(engine) == 1
         async with asyncio.timeout(5), engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
-            await read_connections.make_room(session)
-            assert read_connections.at_hand(engine) == 0
-    again = await read_connections.take(engine)
-    await again.give_back()
-    await read_connections.make_room(session)
-    assert read_connections.at_hand(engine) == 1, "there was room"
+            await read_connections.release_idle(session)
+            assert read_connections.idle_count(engine) == 0
+    again = await read_connections.acquire(engine)
+    await again.release()
+    await read_connections.release_idle(session)
+    assert read_connections.idle_count(engine) == 1, "there was room"
 
 
-async def test_a_small_pool_keeps_nothing(database: Database) -> None:
-    engine = database_engine.connect(replace(database.settings, pool_size=1))
+async def test_a_small_pool_keeps_no_idle_connections(database: Database) -> None:
+    engine = database_engine.create_pool(replace(database.settings, pool_size=1))
     for _ in range(3):
-        reader = await read_connections.take(engine)
-        await reader.give_back()
+        reader = await read_connections.acquire(engine)
+        await reader.release()
         async with engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
     await engine.dispose()
 
 
-async def test_an_engine_that_is_disposed_of_leaves_no_connection(
-    engine: AsyncEngine, database: Database
-) -> None:
-    taken = [await read_connections.take(engine) for _ in range(2)]
+async def test_a_disposed_engine_leaves_no_connection(engine: AsyncEngine, database: Database) -> None:
+    taken = [await read_connections.acquire(engine) for _ in range(2)]
     for reader in taken:
-        await reader.give_back()
+        await reader.release()
     await engine.dispose()
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         left = None
@@ -143,6 +143,6 @@ async def test_an_engine_that_is_disposed_of_leaves_no_connection(
                 break
             await asyncio.sleep(0.02)
         assert left == (0,)
-    reader = await read_connections.take(engine)
+    reader = await read_connections.acquire(engine)
     await reader.driver.execute("SELECT 1")
-    await reader.give_back()
+    await reader.release()

@@ -1,17 +1,16 @@
-"""The audit sees every promise broken: each is broken in turn, guards taken away, then undone."""
+"""Every check of the audit finds its violation: each is caused with the guards off, then rolled back."""
 
 from dataclasses import dataclass
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import CursorResult, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.database import engine as database_engine
 from services.ledger import audit
 from tests.conftest import Database
-from tests.donation_world import Scene, done
 from tests.factories import World
-from tests.ledger_history import Books, made
+from tests.ledger_history import Books, create_books
 
 FIRST_TWO = (
     "FROM (SELECT p.book_id, p.account_id, p.seq, p.transaction_id, lead(p.transaction_id) OVER w AS"
@@ -29,12 +28,12 @@ COPY = "SELECT (jsonb_populate_record(t, {})).* FROM transaction t WHERE id = :t
 
 @dataclass(frozen=True)
 class Damage:
-    """How to break a promise, and which others cannot help but break with it."""
+    """Statements that violate a check, and the other checks that they violate too."""
 
     statements: tuple[str, ...]
     count: int
     guard: str = ""
-    with_it: frozenset[str] = frozenset()
+    also_violated: frozenset[str] = frozenset()
 
 
 def _no_trigger(table: str) -> str:
@@ -43,7 +42,7 @@ def _no_trigger(table: str) -> str:
 
 DAMAGES = {
     "unbalancedTransactions": Damage(
-        # Two postings of one account change places between their transactions.
+        # Swap two postings of one account between their transactions.
         (
             "UPDATE posting p SET transaction_id = coalesce(x.next, x.previous) "
             f"{FIRST_TWO} WHERE p.book_id = x.book_id AND p.account_id = x.account_id"
@@ -55,7 +54,7 @@ DAMAGES = {
     "unbalancedBooks": Damage(
         (f"UPDATE ledger_account SET posted = posted + 1 {ACCOUNT.format('webpack')}",),
         1,
-        with_it=frozenset({"balanceMismatches"}),
+        also_violated=frozenset({"balanceMismatches"}),
     ),
     "balanceMismatches": Damage(
         (
@@ -76,7 +75,7 @@ DAMAGES = {
         _no_trigger("posting"),
     ),
     "currencyMismatches": Damage(
-        # An account that holds nothing now, so that no book is out of balance by it; two postings.
+        # An empty account with two postings, so that no book gets out of balance.
         (f"UPDATE ledger_account SET currency = 'EUR' {ACCOUNT.format('passing')}",),
         2,
         _no_trigger("ledger_account"),
@@ -90,7 +89,7 @@ DAMAGES = {
     "strayHolds": Damage(("UPDATE \"order\" SET status = 'REJECTED' WHERE id = :approved",), 1),
     "doubleEmissions": Damage(
         (
-            "UPDATE transaction SET kind = 'DONATION' WHERE order_id = :gift"
+            "UPDATE transaction SET kind = 'DONATION' WHERE order_id = :donation"
             " AND kind = 'PAYMENT_PROCESSOR_COVER'",
         ),
         1,
@@ -117,8 +116,8 @@ DAMAGES = {
     ),
 }
 
-# Other ways in which the same promises break.
-MORE = {
+# Other ways to violate the same checks.
+OTHER_DAMAGES = {
     "strayHolds: an approved expense without its hold": (
         "strayHolds",
         Damage(
@@ -137,7 +136,7 @@ MORE = {
                 + COPY.format("jsonb_build_object('id', gen_random_uuid(), 'order_id', :pending)"),
             ),
             1,
-            with_it=frozenset({"emptyTransactions"}),
+            also_violated=frozenset({"emptyTransactions"}),
         ),
     ),
     "emptyTransactions: a posting without a transaction": (
@@ -146,7 +145,7 @@ MORE = {
             ("DELETE FROM transaction WHERE order_id IS NULL OR id = :transferred",),
             1,
             _no_trigger("transaction"),
-            with_it=frozenset({"unsettledOrders"}),
+            also_violated=frozenset({"unsettledOrders"}),
         ),
     ),
     "currencyMismatches: a posting on no account": (
@@ -183,7 +182,7 @@ MORE = {
             (f"DELETE FROM posting p USING {OF_ACCOUNT.removeprefix('FROM ')} AND p.seq = 1",),
             1,
             _no_trigger("posting"),
-            with_it=frozenset({"unbalancedTransactions", "balanceMismatches", "runningBalanceBreaks"}),
+            also_violated=frozenset({"unbalancedTransactions", "balanceMismatches", "runningBalanceBreaks"}),
         ),
     ),
 }
@@ -191,77 +190,56 @@ MORE = {
 
 @pytest.fixture(scope="module")
 async def books(shared: World, shared_database: Database) -> Books:
-    """Return books that keep every promise; damage is undone."""
-    return await made(shared, shared_database)
+    """Return books without violations; each test rolls its damage back."""
+    return await create_books(shared, shared_database)
 
 
-async def broken(books: Books, damage: Damage) -> dict[str, int]:
-    """Do the damage as the owner, run the audit, undo all; return the checks that found something."""
-    engine = create_async_engine(database_engine.psycopg_url(books.database.owner_url))
+async def violations_after(books: Books, damage: Damage) -> dict[str, int]:
+    """Do the damage as the owner, run the audit and roll back; return the violations by check."""
+    engine = create_async_engine(database_engine.to_psycopg_url(books.database.owner_url))
     try:
-        async with database_engine.sessions(engine)() as session:
+        async with database_engine.session_factory(engine)() as session:
             for statement in filter(None, damage.guard.split("; ")):
                 await session.execute(text(statement))
             for statement in damage.statements:
                 result = await session.execute(text(statement), books.ids)
-                assert result.rowcount > 0, statement  # type: ignore[attr-defined]  # of a cursor
-            found = await audit.run(session)
+                assert isinstance(result, CursorResult)
+                assert result.rowcount > 0, statement
+            report = await audit.run_audit(session)
             await session.rollback()
     finally:
         await engine.dispose()
-    assert found.is_clean == (found.violations == 0)
-    return {check.name: check.violations for check in found.checks if check.violations}
+    assert report.is_clean == (report.violations == 0)
+    return {check.name: check.violations for check in report.checks if check.violations}
 
 
-def test_every_check_is_broken_here() -> None:
+def test_every_check_has_a_damage() -> None:
     assert DAMAGES.keys() == audit.CHECKS.keys()
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-async def test_the_audit_counts_what_is_broken(books: Books, name: str) -> None:
+async def test_the_audit_counts_the_violations_of_each_check(books: Books, name: str) -> None:
     damage = DAMAGES[name]
-    found = await broken(books, damage)
+    result = await violations_after(books, damage)
 
-    assert found.keys() == {name} | damage.with_it
-    assert found[name] == damage.count
-    await books.world.audit_is_clean()
+    assert result.keys() == {name} | damage.also_violated
+    assert result[name] == damage.count
+    await books.world.assert_clean_ledger()
 
 
-@pytest.mark.parametrize("name", MORE)
-async def test_the_audit_counts_other_ways_to_break_it(books: Books, name: str) -> None:
-    check, damage = MORE[name]
-    found = await broken(books, damage)
+@pytest.mark.parametrize("name", OTHER_DAMAGES)
+async def test_the_audit_counts_other_violations_of_a_check(books: Books, name: str) -> None:
+    check, damage = OTHER_DAMAGES[name]
+    result = await violations_after(books, damage)
 
-    assert found.keys() == {check} | damage.with_it
-    assert found[check] == damage.count
-    await books.world.audit_is_clean()
+    assert result.keys() == {check} | damage.also_violated
+    assert result[check] == damage.count
+    await books.world.assert_clean_ledger()
 
 
 async def test_undamaged_books_have_no_violation(books: Books) -> None:
-    assert await broken(books, Damage(("UPDATE refund_total SET amount = amount",), 0)) == {}
-
-
-async def test_anybody_reads_the_audit(world: World, database: Database) -> None:
-    scene = await Scene.create(world)
-    done(await scene.transfer("1.00"))
-    query = "{ ledgerAudit { isClean violations transactions postings at checks { name violations } } }"
-
-    clean = (await world.ask(query))["ledgerAudit"]
-    engine = create_async_engine(database_engine.psycopg_url(database.owner_url))
-    async with database_engine.sessions(engine)() as session, session.begin():
-        await session.execute(
-            text("UPDATE ledger_account SET seq = seq + 1 WHERE owner_id = :id"),
-            {"id": scene.babel.id},
-        )
-    await engine.dispose()
-    damaged = (await world.ask(query))["ledgerAudit"]
-
-    assert (clean["isClean"], clean["violations"]) == (True, 0)
-    assert (clean["transactions"], clean["postings"]) == (2, 4)
-    assert [c["name"] for c in clean["checks"]] == list(audit.CHECKS)
-    assert (damaged["isClean"], damaged["violations"]) == (False, 1)
-    assert {c["name"]: c["violations"] for c in damaged["checks"] if c["violations"]} == {"sequenceGaps": 1}
+    assert await violations_after(books, Damage(("UPDATE refund_total SET amount = amount",), 0)) == {}
 
 
 async def test_the_audit_of_an_empty_ledger_is_clean(world: World) -> None:
-    await world.audit_is_clean()
+    await world.assert_clean_ledger()

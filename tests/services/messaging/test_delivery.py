@@ -20,21 +20,21 @@ from tests.mail_world import (
     MailServer,
     Sessions,
     deliver,
-    eventually,
-    pass_time,
-    queue,
-    running,
+    load_undelivered,
+    make_all_due,
+    queue_mails,
+    run_mail_server,
     seconds_until_next,
-    waiting,
+    wait_until,
 )
 
 
 async def test_a_mail_is_delivered_once(sessions: Sessions, smtp: MailServer) -> None:
-    await queue(sessions, "ada", template="verify_email")
-    (row,) = await waiting(sessions)
-    with running(smtp):
+    await queue_mails(sessions, "ada", template="verify_email")
+    (row,) = await load_undelivered(sessions)
+    with run_mail_server(smtp):
         assert await deliver(sessions, smtp) == 1
-        await pass_time(sessions)
+        await make_all_due(sessions)
         assert await deliver(sessions, smtp) == 0
     (sent,) = smtp.mails
     assert smtp.envelopes[0].rcpt_tos == ["ada@example.org"]
@@ -49,17 +49,17 @@ async def test_a_mail_is_delivered_once(sessions: Sessions, smtp: MailServer) ->
     assert f"{URL}/verify?token=t0p-Secret" in lines
     assert "t0p-Secret" in lines
     async with sessions() as session:
-        done = await session.get_one(Outbox, row.id)
-    assert done.delivered_at is not None
-    assert (done.payload, done.attempts, done.last_error) == ({}, 1, None)
+        result = await session.get_one(Outbox, row.id)
+    assert result.delivered_at is not None
+    assert (result.payload, result.attempts, result.last_error) == ({}, 1, None)
 
 
-async def test_a_mailed_reset_leads_to_its_page_and_its_token_is_not_kept(
+async def test_a_mailed_reset_links_to_its_page_and_its_token_is_removed(
     sessions: Sessions, smtp: MailServer
 ) -> None:
-    await queue(sessions, "ada", template="password_reset")
-    (row,) = await waiting(sessions)
-    with running(smtp):
+    await queue_mails(sessions, "ada", template="password_reset")
+    (row,) = await load_undelivered(sessions)
+    with run_mail_server(smtp):
         assert await deliver(sessions, smtp) == 1
     lines = smtp.mails[0].get_content().splitlines()
     assert {f"{URL}/reset?token=t0p-Secret", "t0p-Secret"} <= set(lines)
@@ -67,35 +67,35 @@ async def test_a_mailed_reset_leads_to_its_page_and_its_token_is_not_kept(
         assert (await session.get_one(Outbox, row.id)).payload == {}
 
 
-async def test_a_server_that_is_away_is_tried_later(sessions: Sessions, smtp: MailServer) -> None:
-    await queue(sessions, "ada")
+async def test_an_unreachable_server_is_retried_later(sessions: Sessions, smtp: MailServer) -> None:
+    await queue_mails(sessions, "ada")
     for attempts, pause in [(1, 60), (2, 120), (3, 240)]:
         assert await deliver(sessions, smtp) == 0
         assert await deliver(sessions, smtp) == 0  # not due
-        (row,) = await waiting(sessions)
+        (row,) = await load_undelivered(sessions)
         assert row.attempts == attempts
         assert row.last_error is not None
         assert row.last_error.startswith("SMTPConnectError")
         assert pause - 5 < await seconds_until_next(sessions) <= pause * 1.1
-        await pass_time(sessions)
+        await make_all_due(sessions)
     async with sessions.begin() as session:
         await session.execute(update(Outbox).values(attempts=500))
     assert await deliver(sessions, smtp) == 0
     assert 6 * 3600 - 5 < await seconds_until_next(sessions) <= 6 * 3600 * 1.1
-    await pass_time(sessions)
-    with running(smtp):
+    await make_all_due(sessions)
+    with run_mail_server(smtp):
         assert await deliver(sessions, smtp) == 1
     assert len(smtp.mails) == 1
 
 
-async def test_a_refused_mail_waits_and_its_secret_is_not_kept(
+async def test_a_refused_mail_is_retried_and_its_secret_is_removed(
     sessions: Sessions, smtp: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await queue(sessions, "ada", template="verify_email")
+    await queue_mails(sessions, "ada", template="verify_email")
     smtp.refusal = "554 5.7.1 I do not like t0p-Secret " + "x" * 300
-    with running(smtp):
+    with run_mail_server(smtp):
         assert await deliver(sessions, smtp) == 0
-        (row,) = await waiting(sessions)
+        (row,) = await load_undelivered(sessions)
         assert row.last_error is not None
         assert "554" in row.last_error
         assert "t0p" not in row.last_error + caplog.text
@@ -103,47 +103,47 @@ async def test_a_refused_mail_waits_and_its_secret_is_not_kept(
         assert len(row.last_error) <= 200
         assert row.payload["token"] == "t0p-Secret"
         smtp.refusal = ""
-        await pass_time(sessions)
+        await make_all_due(sessions)
         assert await deliver(sessions, smtp) == 1
 
 
-async def test_a_bad_mail_keeps_no_other(sessions: Sessions, smtp: MailServer) -> None:
-    await queue(sessions, "ada", template="no_such_template")
-    await queue(sessions, "ada", template="invitation")  # lacks facts
-    await queue(sessions, "two\nlines", "a@b@c\r\n", "bob")
+async def test_a_bad_mail_does_not_block_others(sessions: Sessions, smtp: MailServer) -> None:
+    await queue_mails(sessions, "ada", template="no_such_template")
+    await queue_mails(sessions, "ada", template="invitation")  # lacks facts
+    await queue_mails(sessions, "two\nlines", "a@b@c\r\n", "bob")
     async with sessions.begin() as session:
-        await outbox.to_address(
+        await outbox.mail_address(
             session, address="eve@example.org>", template="address_in_use", payload={"name": "x"}
         )
-    with running(smtp):
+    with run_mail_server(smtp):
         assert await deliver(sessions, smtp) == 1
     assert [sent["To"] for sent in smtp.mails] == ["bob@example.org"]
-    errors = Counter(str(row.last_error) for row in await waiting(sessions))
+    errors = Counter(str(row.last_error) for row in await load_undelivered(sessions))
     assert errors["KeyError: 'no_such_template'"] == errors["KeyError: 'by'"] == 1
     assert errors["ValueError"] == 3
 
 
-async def test_an_address_is_one_address(sessions: Sessions, smtp: MailServer) -> None:
-    await queue(sessions, "ada,bob")
-    with running(smtp):
+async def test_an_address_cannot_contain_another(sessions: Sessions, smtp: MailServer) -> None:
+    await queue_mails(sessions, "ada,bob")
+    with run_mail_server(smtp):
         assert await deliver(sessions, smtp) == 1
     assert smtp.envelopes[0].rcpt_tos == ['"ada,bob"@example.org']
 
 
 async def test_several_deliverers_send_each_mail_once(sessions: Sessions, smtp: MailServer) -> None:
-    await queue(sessions, *(f"user{number}" for number in range(30)))
-    with running(smtp):
+    await queue_mails(sessions, *(f"user{number}" for number in range(30)))
+    with run_mail_server(smtp):
         counts = await asyncio.gather(*(deliver(sessions, smtp) for _ in range(4)))
     assert sum(counts) == 30
     assert sorted(counts)[-2] > 0  # they did work side by side
     assert len({sent["Message-ID"] for sent in smtp.mails}) == len(smtp.mails) == 30
 
 
-async def test_who_dies_while_sending_leaves_the_mail_to_the_next(
+async def test_a_mail_is_sent_by_another_process_if_its_sender_dies(
     sessions: Sessions, smtp: MailServer
 ) -> None:
-    await queue(sessions, "ada")
-    (row,) = await waiting(sessions)
+    await queue_mails(sessions, "ada")
+    (row,) = await load_undelivered(sessions)
     seen: list[EmailMessage] = []
     reached = asyncio.Event()
 
@@ -163,51 +163,51 @@ async def test_who_dies_while_sending_leaves_the_mail_to_the_next(
     dying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await dying
-    with running(smtp):
+    with run_mail_server(smtp):
         assert await deliver(sessions, smtp) == 0  # leased
         assert 290 < await seconds_until_next(sessions) <= 300
-        await pass_time(sessions)
+        await make_all_due(sessions)
         assert await deliver(sessions, smtp) == 1
     assert smtp.mails[0]["Message-ID"] == seen[0]["Message-ID"]
 
 
-async def test_a_stuck_send_is_given_up_within_its_lease(
+async def test_a_stuck_delivery_is_abandoned_within_its_lease(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert timedelta(seconds=delivery.SEND_SECONDS) < delivery.LEASE / 2
     monkeypatch.setattr(delivery, "SEND_SECONDS", 0.05)
-    await queue(sessions, "ada")
+    await queue_mails(sessions, "ada")
 
     async def hang(_message: EmailMessage) -> None:
         await asyncio.Event().wait()
 
     assert await delivery.deliver_due(sessions, send=hang, public_url=URL) == 0
-    (row,) = await waiting(sessions)
+    (row,) = await load_undelivered(sessions)
     assert row.last_error == "TimeoutError"
 
 
-async def test_the_loop_survives_everything_and_stops_promptly(
+async def test_the_loop_survives_errors_and_stops_promptly(
     sessions: Sessions, smtp: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await queue(sessions, "ada")
-    away = engine.connect(replace(Settings(), database_url="postgresql://nobody@/none?host=/nonexistent"))
-    flaky = engine.sessions(away)
+    await queue_mails(sessions, "ada")
+    away = engine.create_pool(replace(Settings(), database_url="postgresql://nobody@/none?host=/nonexistent"))
+    flaky = engine.session_factory(away)
     stop = asyncio.Event()
     names: list[str] = []
 
     async def write(session: AsyncSession) -> None:
         names.append(f"job{len(names)}")
-        await outbox.to_address(
+        await outbox.mail_address(
             session, address="j@example.org", template="address_in_use", payload={"name": names[-1]}
         )
         if len(names) == 2:
             raise ValueError("a fault")
 
-    with running(smtp):
+    with run_mail_server(smtp):
         loop = asyncio.create_task(delivery.run(flaky, smtp.settings, also=[write], stop=stop))
-        await eventually(lambda: "OperationalError" in caplog.text)
+        await wait_until(lambda: "OperationalError" in caplog.text)
         flaky.configure(bind=sessions.kw["bind"])
-        await eventually(lambda: len(smtp.mails) >= 3)
+        await wait_until(lambda: len(smtp.mails) >= 3)
         stop.set()
         await asyncio.wait_for(loop, 1)
     await away.dispose()
@@ -218,7 +218,7 @@ async def test_the_loop_survives_everything_and_stops_promptly(
     assert "a fault" in caplog.text
 
 
-async def test_a_stop_does_not_wait_for_a_job_that_hangs(
+async def test_stopping_does_not_wait_for_a_stuck_job(
     sessions: Sessions, smtp: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "GRACE_SECONDS", 0.05)

@@ -1,4 +1,4 @@
-"""What mails say: every template that is queued, with the facts that it gets."""
+"""Mail texts: every queued template renders with its values."""
 
 import ast
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from services.core.party import Party
 from services.messaging import delivery, outbox
 from services.messaging.templates import TEMPLATES
 from services.orders import base
-from tests.mail_world import URL, MailServer, Sessions, deliver, running
+from tests.mail_world import URL, MailServer, Sessions, deliver, run_mail_server
 
 SERVICES = Path(delivery.__file__).parents[1]
 EVIL = "Mallory\r\nBcc: victim@example.org\r\n\r\nfree money \u2028\u202ereversed"
@@ -30,44 +30,46 @@ def summary() -> dict[str, str]:
         from_id=new_id(),
         to_id=new_id(),
     )
-    return base.summary(order, to=Party(payee))
+    return base.mail_payload(order, to=Party(payee))
 
 
 def queued() -> Iterator[tuple[str, list[str]]]:
     """Yield each template that a service queues, with the facts that it gives."""
     for path in sorted(SERVICES.rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text())):
-            given = {k.arg: k.value for k in call.keywords} if isinstance(call, ast.Call) else {}
-            template = given.get("template")
+            arguments = {k.arg: k.value for k in call.keywords} if isinstance(call, ast.Call) else {}
+            template = arguments.get("template")
             if isinstance(template, ast.Constant):
-                names = facts(given.get("payload"))
-                yield str(template.value), wanted(str(template.value)) if names is None else names
+                names = facts(arguments.get("payload"))
+                yield str(template.value), template_fields(str(template.value)) if names is None else names
 
 
 def facts(payload: ast.expr | None) -> list[str] | None:
     """Return the names of the facts as far as they can be read off the source, else None."""
     if isinstance(payload, ast.Call):
-        is_order = ast.unparse(payload.func).endswith("summary") and payload.keywords[0].arg == "to"
+        is_order = ast.unparse(payload.func).endswith("mail_payload") and any(
+            keyword.arg == "to" for keyword in payload.keywords
+        )
         return list(summary()) if is_order else None
     if not isinstance(payload, ast.Dict):
         return None
     names: list[str] = []
     for key, value in zip(payload.keys, payload.values, strict=True):
-        found = facts(value) if key is None else [str(ast.literal_eval(key))]
-        if found is None:
+        result = facts(value) if key is None else [str(ast.literal_eval(key))]
+        if result is None:
             return None
-        names += found
+        names += result
     return names
 
 
-def wanted(template: str) -> list[str]:
+def template_fields(template: str) -> list[str]:
     """Return the names of the facts that a template asks for."""
     made_of = {"link": "token", "decision": "approved", "public_url": ""}
-    asked = {name for text in TEMPLATES[template] for _, name, _, _ in Formatter().parse(text) if name}
-    return sorted({made_of.get(name, name) for name in asked} - {""})
+    results = {name for text in TEMPLATES[template] for _, name, _, _ in Formatter().parse(text) if name}
+    return sorted({made_of.get(name, name) for name in results} - {""})
 
 
-def test_every_template_that_is_queued_is_known_and_no_other() -> None:
+def test_the_queued_templates_are_exactly_the_existing_ones() -> None:
     assert {template for template, _ in queued()} == set(TEMPLATES)
 
 
@@ -82,12 +84,12 @@ def test_every_template_renders(kind: str, names: list[str]) -> None:
     assert "\n\n\n" not in content
 
 
-async def test_names_write_no_headers(sessions: Sessions, smtp: MailServer) -> None:
+async def test_names_cannot_inject_headers(sessions: Sessions, smtp: MailServer) -> None:
     async with sessions.begin() as session:
         for kind, names in queued():
             payload = dict.fromkeys(names, EVIL)
-            await outbox.to_address(session, address="ada@example.org", template=kind, payload=payload)
-    with running(smtp):
+            await outbox.mail_address(session, address="ada@example.org", template=kind, payload=payload)
+    with run_mail_server(smtp):
         assert await deliver(sessions, smtp) == len(list(queued()))
     expected = "To Subject Date Message-ID Auto-Submitted X-Commonweal-Template From"
     framing = "MIME-Version Content-Type Content-Transfer-Encoding X-Peer X-MailFrom X-RcptTo"
@@ -100,18 +102,18 @@ async def test_names_write_no_headers(sessions: Sessions, smtp: MailServer) -> N
         assert "\u202e" not in content + sent["Subject"]
 
 
-def test_a_line_without_facts_is_left_out() -> None:
+def test_a_line_without_values_is_left_out() -> None:
     payload = {"collective": "Webpack", "host": "OSC", "approved": True, "reason": None}
     subject, content = delivery.render("host_decision", payload, public_url=URL)
-    assert subject == "OSC has accepted Webpack"
+    assert subject == "OSC has approved the application of Webpack"
     assert "Reason" not in content
     payload |= {"approved": False, "reason": "too far\naway"}
     subject, content = delivery.render("host_decision", payload, public_url=URL)
-    assert subject == "OSC has declined Webpack"
+    assert subject == "OSC has declined the application of Webpack"
     assert "Reason: too far away" in content
 
 
-def test_amounts_and_states_read_as_words() -> None:
+def test_amounts_and_statuses_are_formatted_for_readers() -> None:
     payload = {**summary(), "status": "REJECTED", "reason": "no receipt"}
     subject, content = delivery.render("order_closed", payload, public_url=URL)
     assert subject == "Expense of 25.00 USD: rejected"

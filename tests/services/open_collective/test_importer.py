@@ -1,4 +1,4 @@
-"""Importing Open Collective ledgers: a real one where it is at hand, files in parts, again and at once."""
+"""Imports of Open Collective ledgers: a real one if present, in parts, repeated and concurrent."""
 
 import asyncio
 import csv
@@ -12,23 +12,23 @@ from models import (
     Collective,
 )
 from services.core.errors import Problem
-from services.open_collective.importer import ImportReport, replay
+from services.open_collective.importer import ImportReport, import_ledger
 from tests.open_collective_files import (
     Sessions,
-    add_money,
-    after_each_row,
-    balances,
-    contents,
+    add_funds,
     cover,
-    every,
-    file,
-    gift,
+    create_organization,
+    digest_tables,
+    donation,
+    expect_import_problem,
     host_fee,
-    orders,
-    organization,
-    refused,
-    run,
-    transactions,
+    import_csv,
+    load_all,
+    load_balances,
+    load_orders,
+    load_transactions,
+    running_balances,
+    write_csv,
 )
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "opencollective-ledger-2017-2021.csv"
@@ -54,28 +54,28 @@ def beginning(path: Path, folder: Path, *, lines: int) -> Path:
 
 
 async def test_a_real_ledger_has_its_balance_after_each_row(hosted: Sessions, real: Path) -> None:
-    report = await run(hosted, real)
+    report = await import_csv(hosted, real)
 
     rows = cells(real)
     expected = [int(Decimal(row["balance"]) * 100) for row in rows]
     assert len(expected) == 476
-    assert await after_each_row(hosted, "webpack") == expected
+    assert await running_balances(hosted, "webpack") == expected
     assert expected[-1] == 468_988
     assert report.balance.value == Decimal("4689.88")
     assert (report.rows, report.orders, report.transactions, report.skipped) == (476, 352, 476, 0)
     assert report.counterparts == len({row["oppositeAccountSlug"] for row in rows}) - 1
-    held = await balances(hosted)
+    held = await load_balances(hosted)
     assert held["opensource", "CASH"] == -held["webpack", "BALANCE"] - held["opensource", "BALANCE"]
-    assert {str(t.at)[:19].replace(" ", "T") for t in await transactions(hosted)} == {
+    assert {str(t.at)[:19].replace(" ", "T") for t in await load_transactions(hosted)} == {
         row["datetime"] for row in rows
     }
 
 
-async def test_a_real_ledger_twice_changes_nothing(hosted: Sessions, real: Path) -> None:
-    await run(hosted, real)
-    before = await contents(hosted)
-    report = await run(hosted, real)
-    assert await contents(hosted) == before
+async def test_importing_a_real_ledger_twice_changes_nothing(hosted: Sessions, real: Path) -> None:
+    await import_csv(hosted, real)
+    before = await digest_tables(hosted)
+    report = await import_csv(hosted, real)
+    assert await digest_tables(hosted) == before
     assert (report.orders, report.transactions, report.counterparts, report.skipped) == (
         0,
         0,
@@ -85,51 +85,49 @@ async def test_a_real_ledger_twice_changes_nothing(hosted: Sessions, real: Path)
 
 
 @pytest.mark.parametrize("cut", [2, 261, 369, 476])
-async def test_a_real_ledger_in_two_parts_is_the_same_as_at_once(
+async def test_importing_a_real_ledger_in_two_parts_gives_the_same_result(
     hosted: Sessions, real: Path, tmp_path: Path, cut: int
 ) -> None:
     """Two cuts fall between the rows of a group: after its contribution, and after its fee."""
-    first = await run(hosted, beginning(real, tmp_path, lines=cut))
-    second = await run(hosted, real)
+    first = await import_csv(hosted, beginning(real, tmp_path, lines=cut))
+    second = await import_csv(hosted, real)
     assert first.rows == second.skipped
     assert first.transactions + second.transactions == 476
-    assert (await after_each_row(hosted, "webpack"))[-1] == 468_988
-    await balances(hosted)
+    assert (await running_balances(hosted, "webpack"))[-1] == 468_988
+    await load_balances(hosted)
 
 
-async def test_a_fee_that_comes_later_joins_its_order(hosted: Sessions, tmp_path: Path) -> None:
+async def test_a_later_fee_joins_its_order(hosted: Sessions, tmp_path: Path) -> None:
     rows = [
-        gift(shortGroup="one"),
+        donation(shortGroup="one"),
         host_fee(shortGroup="one"),
-        gift(),
+        donation(),
         cover("0.1", shortGroup="one"),
     ]
     for length in (1, 2, 3, 4):
-        report = await run(hosted, file(tmp_path, rows[:length]))
+        report = await import_csv(hosted, write_csv(tmp_path, rows[:length]))
         assert (report.transactions, report.skipped) == (1, length - 1)
-    assert len(await orders(hosted)) == 2
-    await balances(hosted)
+    assert len(await load_orders(hosted)) == 2
+    await load_balances(hosted)
 
 
-async def test_a_contribution_that_comes_after_its_fee_leaves_the_fee_where_it_is(
-    hosted: Sessions, tmp_path: Path
-) -> None:
-    rows = [gift(), host_fee(shortGroup="one"), gift("20", shortGroup="one")]
-    await run(hosted, file(tmp_path, rows[:2]))
-    path = file(tmp_path, rows)
-    await run(hosted, path)
-    before = await contents(hosted)
-    await run(hosted, path)
-    assert await contents(hosted) == before
-    assert [o.type for o in await orders(hosted)] == ["DONATION", "TRANSFER", "DONATION"]
-    await balances(hosted)
+async def test_a_contribution_after_its_fee_does_not_move_the_fee(hosted: Sessions, tmp_path: Path) -> None:
+    rows = [donation(), host_fee(shortGroup="one"), donation("20", shortGroup="one")]
+    await import_csv(hosted, write_csv(tmp_path, rows[:2]))
+    path = write_csv(tmp_path, rows)
+    await import_csv(hosted, path)
+    before = await digest_tables(hosted)
+    await import_csv(hosted, path)
+    assert await digest_tables(hosted) == before
+    assert [o.type for o in await load_orders(hosted)] == ["DONATION", "TRANSFER", "DONATION"]
+    await load_balances(hosted)
 
 
-async def test_a_later_file_may_begin_where_the_first_ended(hosted: Sessions, tmp_path: Path) -> None:
-    await run(hosted, file(tmp_path, [gift()]))
-    later = gift(balance="20", datetime="2020-06-01T00:00:00", shortGroup="new", shortId="new")
-    await run(hosted, file(tmp_path, [later]))
-    assert await after_each_row(hosted, "webpack") == [1000, 2000]
+async def test_a_later_file_may_start_where_the_first_ended(hosted: Sessions, tmp_path: Path) -> None:
+    await import_csv(hosted, write_csv(tmp_path, [donation()]))
+    later = donation(balance="20", datetime="2020-06-01T00:00:00", shortGroup="new", shortId="new")
+    await import_csv(hosted, write_csv(tmp_path, [later]))
+    assert await running_balances(hosted, "webpack") == [1000, 2000]
 
 
 @pytest.mark.parametrize(
@@ -150,76 +148,86 @@ async def test_a_file_that_differs_from_what_was_imported_is_refused(
     hosted: Sessions, tmp_path: Path, change: dict[str, str], column: str
 ) -> None:
     """With and without new rows; the changed row is the second, line 3."""
-    await run(hosted, file(tmp_path, [gift(), gift(), gift()]))
-    message = await refused(hosted, file(tmp_path, [gift(), gift() | change, gift()]))
+    await import_csv(hosted, write_csv(tmp_path, [donation(), donation(), donation()]))
+    message = await expect_import_problem(
+        hosted, write_csv(tmp_path, [donation(), donation() | change, donation()])
+    )
     assert message.startswith(f"Line 3, {column}: ")
-    await refused(hosted, file(tmp_path, [gift(), gift() | change, gift(), gift()]))
-
-
-async def test_a_shifted_balance_is_refused(hosted: Sessions, tmp_path: Path) -> None:
-    await run(hosted, file(tmp_path, [gift(), gift()]))
-    path = file(tmp_path, [gift(balance="15"), gift(balance="25")])
-    assert await refused(hosted, path) == ("Line 2, balance: the ledger has another balance after this row")
-
-
-async def test_the_last_group_with_another_row_is_refused(hosted: Sessions, tmp_path: Path) -> None:
-    await run(hosted, file(tmp_path, [gift(), gift(shortGroup="one")]))
-    again = gift(shortGroup="one", shortId="other", balance="30", datetime="2020-03-01T00:00:00")
-    message = await refused(hosted, file(tmp_path, [again]))
-    assert message.startswith("Line 2, shortGroup: ")
-
-
-async def test_history_is_not_put_before_what_is_there(hosted: Sessions, tmp_path: Path) -> None:
-    path = file(tmp_path, [gift(), gift()])
-    await run(hosted, path)
-    await add_money(hosted, "webpack", 500)
-    before = await contents(hosted)
-    report = await run(hosted, path)
-    assert (report.transactions, await contents(hosted)) == (0, before)
-    message = await refused(hosted, file(tmp_path, [gift(), gift(), gift()]))
-    assert message.startswith("Line 4, datetime: history cannot be put before what is there")
-
-
-async def test_a_collective_that_has_money_takes_no_history_that_starts_with_none(
-    hosted: Sessions, tmp_path: Path
-) -> None:
-    await run(hosted, file(tmp_path, [gift()]))
-    rows = [gift(shortGroup="new", datetime="2020-06-01T00:00:00")]
-    message = await refused(hosted, file(tmp_path, rows))
-    assert message == (
-        "Line 2, balance: before this row it is 10.00 here, 0.00 by this balance and netAmount"
+    await expect_import_problem(
+        hosted, write_csv(tmp_path, [donation(), donation() | change, donation(), donation()])
     )
 
 
-async def test_two_imports_at_once_do_it_once(hosted: Sessions, tmp_path: Path) -> None:
-    path = file(tmp_path, [gift(), host_fee(), gift()])
-    outcomes = await asyncio.gather(*(run(hosted, path) for _ in range(4)), return_exceptions=True)
+async def test_a_shifted_balance_is_refused(hosted: Sessions, tmp_path: Path) -> None:
+    await import_csv(hosted, write_csv(tmp_path, [donation(), donation()]))
+    path = write_csv(tmp_path, [donation(balance="15"), donation(balance="25")])
+    assert await expect_import_problem(hosted, path) == (
+        "Line 2, balance: the ledger has a different balance after this row"
+    )
+
+
+async def test_an_additional_row_in_the_last_group_is_refused(hosted: Sessions, tmp_path: Path) -> None:
+    await import_csv(hosted, write_csv(tmp_path, [donation(), donation(shortGroup="one")]))
+    again = donation(shortGroup="one", shortId="other", balance="30", datetime="2020-03-01T00:00:00")
+    message = await expect_import_problem(hosted, write_csv(tmp_path, [again]))
+    assert message.startswith("Line 2, shortGroup: ")
+
+
+async def test_history_before_existing_transactions_is_refused(hosted: Sessions, tmp_path: Path) -> None:
+    path = write_csv(tmp_path, [donation(), donation()])
+    await import_csv(hosted, path)
+    await add_funds(hosted, "webpack", 500)
+    before = await digest_tables(hosted)
+    report = await import_csv(hosted, path)
+    assert (report.transactions, await digest_tables(hosted)) == (0, before)
+    message = await expect_import_problem(hosted, write_csv(tmp_path, [donation(), donation(), donation()]))
+    assert message.startswith("Line 4, datetime: rows must not be earlier than")
+
+
+async def test_history_starting_at_zero_is_refused_for_a_funded_collective(
+    hosted: Sessions, tmp_path: Path
+) -> None:
+    await import_csv(hosted, write_csv(tmp_path, [donation()]))
+    rows = [donation(shortGroup="new", datetime="2020-06-01T00:00:00")]
+    message = await expect_import_problem(hosted, write_csv(tmp_path, rows))
+    assert message == (
+        "Line 2, balance: the account has 10.00 before this row, but this balance and netAmount imply 0.00"
+    )
+
+
+async def test_concurrent_imports_of_a_file_import_it_once(hosted: Sessions, tmp_path: Path) -> None:
+    path = write_csv(tmp_path, [donation(), host_fee(), donation()])
+    outcomes = await asyncio.gather(*(import_csv(hosted, path) for _ in range(4)), return_exceptions=True)
     assert all(isinstance(outcome, ImportReport | Problem) for outcome in outcomes)
-    done = [outcome for outcome in outcomes if isinstance(outcome, ImportReport)]
-    assert sum(report.transactions for report in done) == 3
-    assert await after_each_row(hosted, "webpack") == [1000, 900, 1900]
-    again = await asyncio.gather(*(run(hosted, path) for _ in range(4)))
+    results = [outcome for outcome in outcomes if isinstance(outcome, ImportReport)]
+    assert sum(report.transactions for report in results) == 3
+    assert await running_balances(hosted, "webpack") == [1000, 900, 1900]
+    again = await asyncio.gather(*(import_csv(hosted, path) for _ in range(4)))
     assert [report.skipped for report in again] == [3] * 4
 
 
-async def test_progress_is_told_row_by_row(hosted: Sessions, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    await run(hosted, file(tmp_path, [gift(), gift()]), progress=lambda done, of: told.append((done, of)))
-    assert told == [(1, 2), (2, 2)]
+async def test_progress_is_reported_row_by_row(hosted: Sessions, tmp_path: Path) -> None:
+    results: list[tuple[int, int]] = []
+    await import_csv(
+        hosted,
+        write_csv(tmp_path, [donation(), donation()]),
+        progress=lambda done, of: results.append((done, of)),
+    )
+    assert results == [(1, 2), (2, 2)]
 
 
-async def test_the_callers_own_work_survives_a_refusal(hosted: Sessions, tmp_path: Path) -> None:
+async def test_a_refused_import_keeps_the_callers_earlier_changes(hosted: Sessions, tmp_path: Path) -> None:
     async with hosted() as session:
-        await organization(session, "kept")
+        await create_organization(session, "kept")
         with pytest.raises(Problem):
-            await replay(
+            await import_ledger(
                 session,
-                path=file(tmp_path, [gift(), cover("1")]),
+                path=write_csv(tmp_path, [donation(), cover("1")]),
                 host_slug="opensource",
                 collective_slug="webpack",
             )
         await session.commit()
-    assert {row.slug for row in await every(hosted, Collective)} == {
+    assert {row.slug for row in await load_all(hosted, Collective)} == {
         "platform",
         "opensource",
         "kept",

@@ -17,23 +17,23 @@ from models.enums import (
 from services.core.errors import InvalidState, NotFound
 from tests.open_collective_files import (
     Sessions,
-    balances,
-    contents,
-    every,
-    file,
-    gift,
+    create_organization,
+    digest_tables,
+    donation,
+    expect_import_problem,
     host_fee,
-    organization,
-    refused,
-    run,
+    import_csv,
+    load_all,
+    load_balances,
+    write_csv,
 )
 
 
-async def test_no_slug_is_stolen(hosted: Sessions, tmp_path: Path) -> None:
+async def test_an_import_does_not_take_existing_slugs(hosted: Sessions, tmp_path: Path) -> None:
     async with hosted() as session:
-        taken = await organization(session, "taken")
-        await organization(session, "twice")
-        await organization(session, "twice-oc")
+        taken = await create_organization(session, "taken")
+        await create_organization(session, "twice")
+        await create_organization(session, "twice-oc")
         session.add(SlugRedirect(slug="earlier", collective_id=taken.id))
         await session.commit()
     names = [
@@ -47,12 +47,12 @@ async def test_no_slug_is_stolen(hosted: Sessions, tmp_path: Path) -> None:
         "l" * 80,
         "free",
     ]
-    path = file(tmp_path, [gift(oppositeAccountSlug=name) for name in names])
-    report = await run(hosted, path)
+    path = write_csv(tmp_path, [donation(oppositeAccountSlug=name) for name in names])
+    report = await import_csv(hosted, path)
     assert report.counterparts == len(names)
 
-    made = {row.name: row for row in await every(hosted, Collective) if row.type == "USER"}
-    slugs = {name: made[name].slug for name in names}
+    results = {row.name: row for row in await load_all(hosted, Collective) if row.type == "USER"}
+    slugs = {name: results[name].slug for name in names}
     assert slugs["taken"] == "taken-oc"
     assert slugs["twice"].startswith("twice-oc-")
     assert slugs["earlier"] == "earlier-oc"
@@ -61,23 +61,23 @@ async def test_no_slug_is_stolen(hosted: Sessions, tmp_path: Path) -> None:
     assert slugs["x"] == "x-oc"
     assert slugs["l" * 80].startswith("l" * 20)
     assert slugs["free"] == "free"
-    before = await contents(hosted)
-    await run(hosted, path)
-    assert await contents(hosted) == before
+    before = await digest_tables(hosted)
+    await import_csv(hosted, path)
+    assert await digest_tables(hosted) == before
 
 
-async def test_the_host_may_have_another_slug_in_the_file(hosted: Sessions, tmp_path: Path) -> None:
+async def test_the_host_may_have_a_different_slug_in_the_file(hosted: Sessions, tmp_path: Path) -> None:
     fee = host_fee(oppositeAccountSlug="osc")
-    await run(hosted, file(tmp_path, [gift(), fee]))
-    assert (await balances(hosted))["opensource", "BALANCE"] == 100
-    both = file(tmp_path, [gift(), fee, host_fee(oppositeAccountSlug="third")])
-    message = await refused(hosted, both, collective_slug="other")
-    assert message == "Line 4, oppositeAccountSlug: the host was 'osc'"
+    await import_csv(hosted, write_csv(tmp_path, [donation(), fee]))
+    assert (await load_balances(hosted))["opensource", "BALANCE"] == 100
+    both = write_csv(tmp_path, [donation(), fee, host_fee(oppositeAccountSlug="third")])
+    message = await expect_import_problem(hosted, both, collective_slug="other")
+    assert message == "Line 4, oppositeAccountSlug: earlier rows have the host 'osc'"
 
 
 async def test_a_renamed_collective_is_found_by_its_old_slug(hosted: Sessions, tmp_path: Path) -> None:
-    path = file(tmp_path, [gift()])
-    await run(hosted, path)
+    path = write_csv(tmp_path, [donation()])
+    await import_csv(hosted, path)
     async with hosted() as session:
         row = (
             await session.execute(select(Collective).where(col(Collective.slug) == "webpack"))
@@ -85,15 +85,15 @@ async def test_a_renamed_collective_is_found_by_its_old_slug(hosted: Sessions, t
         row.slug = "rspack"
         session.add_all([row, SlugRedirect(slug="webpack", collective_id=row.id)])
         await session.commit()
-    assert (await run(hosted, path)).skipped == 1
-    await refused(hosted, path, collective_slug="rspack")
+    assert (await import_csv(hosted, path)).skipped == 1
+    await expect_import_problem(hosted, path, collective_slug="rspack")
 
 
-async def test_a_host_or_collective_that_cannot_take_it_is_refused(hosted: Sessions, tmp_path: Path) -> None:
-    path = file(tmp_path, [gift()])
+async def test_an_unsuitable_host_or_collective_is_refused(hosted: Sessions, tmp_path: Path) -> None:
+    path = write_csv(tmp_path, [donation()])
     async with hosted() as session:
-        host = await organization(session, "elsewhere")
-        await organization(session, "closed", archived_at=now())
+        host = await create_organization(session, "elsewhere")
+        await create_organization(session, "closed", archived_at=now())
         common: dict[str, Any] = {"name": "x", "currency": "USD", "host_approved_at": now()}
         session.add_all(
             [
@@ -116,17 +116,17 @@ async def test_a_host_or_collective_that_cannot_take_it_is_refused(hosted: Sessi
             ]
         )
         await session.commit()
-    await refused(hosted, path, NotFound, host_slug="nobody")
-    await refused(hosted, path, NotFound, host_slug="no\x00body")
-    await refused(hosted, path, InvalidState, host_slug="closed")
+    await expect_import_problem(hosted, path, NotFound, host_slug="nobody")
+    await expect_import_problem(hosted, path, NotFound, host_slug="no\x00body")
+    await expect_import_problem(hosted, path, InvalidState, host_slug="closed")
     for slug in ("homeless", "person", "hosted"):
-        await refused(hosted, path, host_slug=slug)
-        await refused(hosted, path, collective_slug=slug)
-    await refused(hosted, path, host_slug="elsewhere", collective_slug="elsewhere")
-    await refused(hosted, path, host_slug="elsewhere", collective_slug="person")
-    await refused(hosted, path, host_slug="elsewhere", collective_slug="euros")
-    await refused(hosted, path, InvalidState, host_slug="elsewhere", collective_slug="gone")
+        await expect_import_problem(hosted, path, host_slug=slug)
+        await expect_import_problem(hosted, path, collective_slug=slug)
+    await expect_import_problem(hosted, path, host_slug="elsewhere", collective_slug="elsewhere")
+    await expect_import_problem(hosted, path, host_slug="elsewhere", collective_slug="person")
+    await expect_import_problem(hosted, path, host_slug="elsewhere", collective_slug="euros")
+    await expect_import_problem(hosted, path, InvalidState, host_slug="elsewhere", collective_slug="gone")
     for slug in ("", "admin", "No spaces", "a\x00b"):
-        await refused(hosted, path, collective_slug=slug)
-    report = await run(hosted, path, host_slug="Elsewhere", collective_slug="Hosted")
+        await expect_import_problem(hosted, path, collective_slug=slug)
+    report = await import_csv(hosted, path, host_slug="Elsewhere", collective_slug="Hosted")
     assert report.orders == 1

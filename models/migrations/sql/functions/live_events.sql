@@ -1,19 +1,12 @@
--- Live events: what changed, written in the transaction of the change, read by every server process.
+-- Live events: changes that subscribers are told about, written in the transaction of the change and read by
+-- every server process.
 --
--- ledger_post writes one for each transaction; these triggers write the others. The application's role reads
--- the table and prunes it by live_prune; it can neither forge an event nor hide one.
+-- ledger_post writes one for each transaction; these triggers write the others. The application's role may
+-- read the table and prune it with live_prune; it can neither forge an event nor hide one.
 
-CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON live_event
-FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-ALTER TABLE live_event ENABLE ALWAYS TRIGGER append_only;
+-- Orders: created, decided or otherwise changed. Balances include pending amounts, so both sides are named.
 
--- The mark before which nothing is kept.
-INSERT INTO live_event (kind, node_id, collective_ids)
-VALUES ('START', '00000000-0000-0000-0000-000000000000', '{}');
-
--- Orders: made, decided, or changed in any other way. A balance shows what waits, too: both sides are named.
-
-CREATE FUNCTION live_order() RETURNS trigger
+CREATE OR REPLACE FUNCTION live_order() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     INSERT INTO live_event (kind, node_id, collective_ids)
@@ -21,14 +14,14 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER live_order_made AFTER INSERT ON "order" REFERENCING NEW TABLE AS changed
+CREATE OR REPLACE TRIGGER live_order_made AFTER INSERT ON "order" REFERENCING NEW TABLE AS changed
 FOR EACH STATEMENT EXECUTE FUNCTION live_order();
-CREATE TRIGGER live_order_changed AFTER UPDATE ON "order" REFERENCING NEW TABLE AS changed
+CREATE OR REPLACE TRIGGER live_order_changed AFTER UPDATE ON "order" REFERENCING NEW TABLE AS changed
 FOR EACH STATEMENT EXECUTE FUNCTION live_order();
 
 -- Check-ins and check-outs.
 
-CREATE FUNCTION live_check_in() RETURNS trigger
+CREATE OR REPLACE FUNCTION live_check_in() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     INSERT INTO live_event (kind, node_id, collective_ids)
@@ -36,16 +29,16 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER live_checked_in AFTER INSERT ON attendance REFERENCING NEW TABLE AS changed
+CREATE OR REPLACE TRIGGER live_checked_in AFTER INSERT ON attendance REFERENCING NEW TABLE AS changed
 FOR EACH STATEMENT EXECUTE FUNCTION live_check_in();
-CREATE TRIGGER live_checked_out AFTER UPDATE ON attendance REFERENCING NEW TABLE AS changed
+CREATE OR REPLACE TRIGGER live_checked_out AFTER UPDATE ON attendance REFERENCING NEW TABLE AS changed
 FOR EACH STATEMENT EXECUTE FUNCTION live_check_in();
 
--- Deletes what is older than p_keep, 10,000 events at most, and leaves the last of them as the mark. One
--- caller at a time; the others return. What a dump of another server brought is numbered by that server's
--- transactions and would come up one day: it goes as well.
+-- Deletes events older than p_keep, at most 10,000 at a time, and leaves the last of them as the mark. One
+-- caller at a time; the others return at once. Events restored from another server's dump carry that server's
+-- transaction numbers, which would come up again one day: they are deleted as well.
 
-CREATE FUNCTION live_prune(p_keep interval) RETURNS void
+CREATE OR REPLACE FUNCTION live_prune(p_keep interval) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_xmin bigint := pg_snapshot_xmin(pg_current_snapshot())::text::bigint; v_mark record;
 BEGIN
@@ -67,6 +60,5 @@ BEGIN
     END IF;
 END $$;
 
-REVOKE ALL ON FUNCTION live_order(), live_check_in(), live_prune(interval) FROM PUBLIC;
-GRANT SELECT ON live_event TO commonweal_app;
+REVOKE ALL ON FUNCTION live_order(), live_check_in(), live_prune(interval) FROM PUBLIC, commonweal_app;
 GRANT EXECUTE ON FUNCTION live_prune(interval) TO commonweal_app;

@@ -1,0 +1,35 @@
+-- Append-only tables: history is added to, never changed.
+--
+-- The triggers fire for everyone, including the tables' owner and replication sessions (ENABLE ALWAYS).
+
+CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% refused: % is append-only', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation', CONSTRAINT = 'append_only', TABLE = TG_TABLE_NAME;
+END $$;
+
+DO $$
+DECLARE t text;
+BEGIN
+    -- Rows are never changed.
+    FOREACH t IN ARRAY ARRAY['transaction', 'posting', 'order_action', 'fx_rate', 'platform_policy',
+                             'idempotency', 'issuance_cap'] LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', t);
+        EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER append_only', t);
+    END LOOP;
+    -- Rows may change, but stay.
+    FOREACH t IN ARRAY ARRAY['collective', 'order', 'ledger_account', 'hold', 'refund_total', 'currency',
+                             'offer', 'receipt', 'redemption', 'attendance'] LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON %I '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', t);
+        EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER never_deleted', t);
+    END LOOP;
+END $$;
+
+-- live_prune deletes old events.
+CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON live_event
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE live_event ENABLE ALWAYS TRIGGER append_only;
+
+REVOKE ALL ON FUNCTION refuse_change() FROM PUBLIC, commonweal_app;

@@ -1,0 +1,180 @@
+-- Writing to the ledger.
+--
+-- ledger_post is the only writer of transactions and postings, and the only one that moves balances. The
+-- application's role may execute the functions of this file; it cannot write the ledger's tables itself.
+
+-- Posts a transaction -----------------------------------------------------------------------------------
+-- p_transaction: the row, without `xid` and `created_at`, and without `at` unless it is imported history.
+-- The five arrays are the legs: account keys, and amounts in minor units, credit positive. They are sorted by
+-- account key, so that no two calls can deadlock. Missing accounts are opened.
+-- p_release_order_id: releases that order's hold at the same time.
+-- Locks: the accounts of all legs, in key order (FOR NO KEY UPDATE). The time of the postings is read after
+-- that, so that it follows seq. The transaction itself is written first, to hold the lock of a busy account as
+-- briefly as possible; the last account is locked by its own update. The first call in a database
+-- transaction queues for that account by an advisory lock. Later calls, and calls after a hold or a lock, do
+-- not: their transaction may already hold a row that someone in the queue waits for. The setting
+-- commonweal.posting tells the two apart.
+-- A transaction with its own `at` is imported history: each of its postings has that time, or the time of its
+-- account's last posting if that is later.
+-- Returns the time of the postings.
+
+CREATE OR REPLACE FUNCTION ledger_post(
+    p_transaction transaction,
+    p_book uuid[], p_owner uuid[], p_currency text[], p_kind text[], p_amount bigint[],
+    p_release_order_id uuid DEFAULT NULL
+) RETURNS timestamptz
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    v_legs int := coalesce(cardinality(p_amount), 0);
+    v_own_time timestamptz := p_transaction.at;
+    -- The last account is locked by its own update, unless history is imported, a hold must be released first,
+    -- issuance must be checked after all locks, or the last two legs share an account, locked already.
+    v_last_at_once boolean := p_transaction.at IS NULL AND p_release_order_id IS NULL
+        AND p_kind[v_legs] <> 'ISSUANCE'
+        AND (p_book[v_legs], p_owner[v_legs], p_currency[v_legs], p_kind[v_legs])
+            IS DISTINCT FROM
+            (p_book[v_legs - 1], p_owner[v_legs - 1], p_currency[v_legs - 1], p_kind[v_legs - 1]);
+    v_account bigint[]; v_seq bigint[]; v_balance bigint[]; v_at timestamptz[];
+    v_id bigint; v_number bigint; v_posted bigint; v_last timestamptz;
+    v_now timestamptz := clock_timestamp();
+    v_is_first boolean := coalesce(current_setting('commonweal.posting', true), '') = '';
+BEGIN
+    IF v_legs = 0 THEN
+        RAISE EXCEPTION 'a transaction needs postings'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_has_postings';
+    END IF;
+    IF v_own_time > v_now THEN
+        RAISE EXCEPTION 'the ledger time is in the future'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_time_in_future';
+    END IF;
+    p_transaction.at := coalesce(v_own_time, v_now);
+    p_transaction.created_at := v_now;
+    p_transaction.xid := pg_current_xact_id()::text::bigint;
+    INSERT INTO transaction VALUES (p_transaction.*);
+    -- Before any lock, so that a busy account is not locked meanwhile.
+    INSERT INTO live_event (xid, kind, node_id, collective_ids)
+    VALUES (p_transaction.xid, 'TRANSACTION', p_transaction.id,
+            ARRAY[p_transaction.from_collective_id, p_transaction.to_collective_id] || p_owner);
+
+    FOR i IN 1..v_legs LOOP
+        IF i > 1 AND (p_book[i], p_owner[i], p_currency[i] COLLATE "C", p_kind[i] COLLATE "C")
+                   < (p_book[i-1], p_owner[i-1], p_currency[i-1] COLLATE "C", p_kind[i-1] COLLATE "C") THEN
+            RAISE EXCEPTION 'legs must be sorted by account'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_leg_order';
+        END IF;
+        LOOP
+            IF i < v_legs OR NOT v_last_at_once THEN
+                SELECT a.id, a.last_at INTO v_id, v_last FROM ledger_account a
+                WHERE a.book_id = p_book[i] AND a.owner_id = p_owner[i]
+                  AND a.currency = p_currency[i] AND a.kind = p_kind[i]
+                FOR NO KEY UPDATE;
+            ELSE
+                IF v_is_first THEN
+                    -- Each commit wakes everyone who waits for a row; an advisory lock wakes one.
+                    PERFORM pg_advisory_xact_lock(uuid_hash_extended(p_owner[i], 0));
+                END IF;
+                UPDATE ledger_account a SET posted = a.posted + p_amount[i], seq = a.seq + 1,
+                    last_at = greatest(clock_timestamp(), v_now, a.last_at + interval '1 microsecond')
+                WHERE a.book_id = p_book[i] AND a.owner_id = p_owner[i]
+                  AND a.currency = p_currency[i] AND a.kind = p_kind[i]
+                RETURNING a.id, a.last_at, a.posted, a.seq INTO v_id, v_last, v_posted, v_number;
+                v_balance[i] := v_posted; v_seq[i] := v_number;
+            END IF;
+            EXIT WHEN FOUND;
+            INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor)
+            VALUES (p_book[i], p_owner[i], p_currency[i], p_kind[i], CASE p_kind[i] WHEN 'BALANCE' THEN 0 END)
+            ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
+        END LOOP;
+        v_account[i] := v_id; v_at[i] := v_last;
+        v_now := greatest(
+            v_now, v_last + CASE WHEN v_seq[i] IS NULL THEN interval '1 microsecond' ELSE interval '0' END);
+    END LOOP;
+    IF NOT v_last_at_once THEN
+        v_now := greatest(clock_timestamp(), v_now);
+    END IF;
+    IF p_release_order_id IS NOT NULL THEN
+        PERFORM ledger_release(p_release_order_id);
+    END IF;
+    FOR i IN 1..v_legs LOOP
+        v_at[i] := CASE WHEN v_own_time IS NULL THEN v_now ELSE greatest(v_own_time, v_at[i]) END;
+        CONTINUE WHEN v_seq[i] IS NOT NULL;
+        UPDATE ledger_account a SET posted = a.posted + p_amount[i], seq = a.seq + 1, last_at = v_at[i]
+        WHERE a.book_id = p_book[i] AND a.id = v_account[i]
+        RETURNING a.posted, a.seq INTO v_posted, v_number;
+        v_balance[i] := v_posted; v_seq[i] := v_number;
+        IF p_kind[i] = 'ISSUANCE' AND p_amount[i] < 0 THEN
+            PERFORM issuance_guard(p_book[i], v_account[i], p_owner[i], v_posted, v_now);
+        END IF;
+    END LOOP;
+    PERFORM set_config('commonweal.posting', 'checked', true);
+    INSERT INTO posting (book_id, account_id, seq, transaction_id, currency, amount, balance_after, at)
+    SELECT u.book_id, u.account_id, u.seq, p_transaction.id, u.currency, u.amount, u.balance_after, u.at
+    FROM unnest(p_book, v_account, v_seq, p_currency, p_amount, v_balance, v_at)
+         AS u(book_id, account_id, seq, currency, amount, balance_after, at);
+    PERFORM set_config('commonweal.posting', 'touched', true);
+    RETURN v_now;
+END $$;
+
+-- Reserves part of a balance for an order; an order never has a second hold.
+-- Locks: the account. Raises the check "floor" if posted - held would fall below it.
+
+CREATE OR REPLACE FUNCTION ledger_hold(
+    p_order_id uuid, p_book_id uuid, p_owner_id uuid, p_currency text, p_amount bigint
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_account bigint;
+BEGIN
+    PERFORM set_config('commonweal.posting', 'touched', true);
+    INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor)
+    VALUES (p_book_id, p_owner_id, p_currency, 'BALANCE', 0)
+    ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
+    UPDATE ledger_account a SET held = a.held + p_amount
+    WHERE a.book_id = p_book_id AND a.owner_id = p_owner_id AND a.currency = p_currency AND a.kind = 'BALANCE'
+    RETURNING a.id INTO v_account;
+    INSERT INTO hold (order_id, book_id, account_id, amount)
+    VALUES (p_order_id, p_book_id, v_account, p_amount);
+END $$;
+
+-- Releases an order's hold, if it has an open one. Locks: the hold, then its account.
+
+CREATE OR REPLACE FUNCTION ledger_release(p_order_id uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_hold hold;
+BEGIN
+    PERFORM set_config('commonweal.posting', 'touched', true);
+    UPDATE hold h SET released_at = clock_timestamp()
+    WHERE h.order_id = p_order_id AND h.released_at IS NULL RETURNING h.* INTO v_hold;
+    IF FOUND THEN
+        UPDATE ledger_account a SET held = a.held - v_hold.amount
+        WHERE a.book_id = v_hold.book_id AND a.id = v_hold.account_id;
+    END IF;
+END $$;
+
+-- Locks the accounts of several calls that follow in the same database transaction, in key order. Accounts
+-- that do not exist yet are left to the call that opens them.
+
+CREATE OR REPLACE FUNCTION ledger_lock(p_book uuid[], p_owner uuid[], p_currency text[], p_kind text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    PERFORM set_config('commonweal.posting', 'touched', true);
+    PERFORM FROM ledger_account a WHERE (a.book_id, a.owner_id, a.currency, a.kind) IN (
+        SELECT * FROM unnest(p_book, p_owner, p_currency, p_kind))
+    ORDER BY a.book_id, a.owner_id, a.currency COLLATE "C", a.kind COLLATE "C" FOR NO KEY UPDATE;
+END $$;
+
+-- Opens an account without a posting, so that a newly hosted collective shows a balance of zero.
+
+CREATE OR REPLACE FUNCTION ledger_open(p_book_id uuid, p_owner_id uuid, p_currency text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor)
+    VALUES (p_book_id, p_owner_id, p_currency, 'BALANCE', 0)
+    ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
+$$;
+
+REVOKE ALL ON FUNCTION ledger_post(transaction, uuid[], uuid[], text[], text[], bigint[], uuid),
+    ledger_hold(uuid, uuid, uuid, text, bigint), ledger_release(uuid), ledger_open(uuid, uuid, text),
+    ledger_lock(uuid[], uuid[], text[], text[])
+    FROM PUBLIC, commonweal_app;
+GRANT EXECUTE ON FUNCTION ledger_post(transaction, uuid[], uuid[], text[], text[], bigint[], uuid),
+    ledger_hold(uuid, uuid, uuid, text, bigint), ledger_release(uuid), ledger_open(uuid, uuid, text),
+    ledger_lock(uuid[], uuid[], text[], text[])
+    TO commonweal_app;

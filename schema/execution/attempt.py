@@ -1,0 +1,195 @@
+"""One attempt at an operation, in one database transaction: the only place that commits."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from graphql import FieldNode, GraphQLError, OperationDefinitionNode, OperationType
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from strawberry.types import ExecutionResult
+
+from models.enums import Scope
+from resolvers.context import Context
+from resolvers.session_cookie import SessionCookie
+from schema.execution.operation import OperationResult, PreparedOperation, execute_operation
+from schema.observability import sql_trace
+from schema.types.errors import format_error, mask_error, to_response_error
+from services.access import actor, permissions
+from services.access.rate_limits import Charge
+from services.core.errors import Problem
+from services.core.settings import Settings
+from services.database.constraint_errors import RETRYABLE, sqlstate
+
+
+class RetryOperation(Exception):
+    """A serialization failure, deadlock or lost connection: run the operation again."""
+
+
+async def run_attempt(
+    prepared: PreparedOperation,
+    *,
+    sessions: async_sessionmaker[AsyncSession],
+    settings: Settings,
+    last: bool,
+    limit: asyncio.Timeout,
+    charge: Charge | None,
+) -> OperationResult:
+    """Run an operation once, in one transaction, and commit what it wrote.
+
+    Raises:
+        RetryOperation: another attempt may succeed.
+        FallBack: graphql-core must run the query.
+    """
+    context = create_context(prepared, sessions=sessions, settings=settings, charge=charge)
+    is_committing = False
+    try:
+        if prepared.request.token is not None:
+            await authenticate(context, prepared.request.token)
+            sql_trace.authorize(context.actor)
+        result = await _run(prepared, context, last=last)
+        if isinstance(result, OperationResult):
+            return result
+        is_committing = context.is_mutation
+        limit.reschedule(None)
+        await _commit(context)
+    except asyncio.CancelledError:
+        await context.abandon()
+        raise
+    except Problem as problem:
+        return OperationResult({"errors": [to_response_error(problem)]})
+    except DBAPIError as error:
+        # If the connection breaks during the commit, we cannot know whether the commit happened.
+        _raise_if_retryable(error, last=last or (is_committing and error.connection_invalidated))
+        return OperationResult({"data": None, "errors": [mask_error(error)]})
+    finally:
+        await context.close()
+    return _to_result(prepared, result)
+
+
+async def authenticate(context: Context, token: str) -> None:
+    """Load the viewer into the context.
+
+    Raises:
+        Unauthenticated: the token is invalid.
+        Forbidden: a query's token lacks the scope READ.
+    """
+    context.actor = await context.run(_load_actor, token=token)
+    if not context.is_mutation:
+        # A mutation's payload is covered by the mutation's own scope.
+        permissions.require_scope(context.actor, Scope.READ)
+
+
+async def _run(
+    prepared: PreparedOperation, context: Context, *, last: bool
+) -> ExecutionResult | OperationResult:
+    """Execute an operation; roll back a mutation that failed and return its final result.
+
+    Raises:
+        RetryOperation: another attempt may succeed.
+        FallBack: graphql-core must run the query.
+    """
+    result = await execute_operation(prepared, context)
+    errors = result.errors or []
+    error = _unexpected_error(errors)
+    if error is not None:
+        _raise_if_retryable(error, last=last)
+        if context.is_mutation:
+            await context.session.rollback()
+            return OperationResult({"data": None, "errors": [format_error(e) for e in errors]})
+    if len(context.commit_intents) > 1 or (context.is_mutation and result.data is None):
+        # A result without data must leave nothing behind, whatever its first fields wrote.
+        await context.session.rollback()
+        is_request_error = all(e.path is None for e in errors)
+        body: dict[str, Any] = {"errors": [format_error(e) for e in errors]}
+        if any(e.path for e in errors):
+            body = {"data": None} | body
+        return OperationResult(body, is_request_error=is_request_error)
+    return result
+
+
+def _to_result(prepared: PreparedOperation, result: ExecutionResult) -> OperationResult:
+    errors = result.errors or []
+    body: dict[str, Any] = {"data": result.data}
+    if errors:
+        body["errors"] = [format_error(error) for error in errors]
+    is_request_error = result.data is None and all(e.path is None for e in errors) and bool(errors)
+    if is_request_error:
+        del body["data"]
+    return OperationResult(
+        body,
+        is_request_error=is_request_error,
+        is_compiled=prepared.compiled is not None,
+        is_sql_json=prepared.json_read is not None,
+    )
+
+
+def create_context(
+    prepared: PreparedOperation,
+    *,
+    sessions: async_sessionmaker[AsyncSession],
+    settings: Settings,
+    charge: Charge | None,
+) -> Context:
+    """Return the context in which an operation's resolvers run."""
+    is_mutation = prepared.operation.operation is OperationType.MUTATION
+    return Context(
+        sessions=sessions,
+        settings=settings,
+        address=prepared.request.address,
+        document=prepared.document,
+        is_mutation=is_mutation,
+        root_field_count=_count_root_fields(prepared.operation) if is_mutation else 1,
+        charge=charge,
+        is_single=prepared.is_single,
+        columns=prepared.columns,
+        json_read=prepared.json_read,
+        session_cookie=prepared.request.session_cookie or SessionCookie(),
+    )
+
+
+async def _load_actor(session: AsyncSession, _: actor.Actor, *, token: str) -> actor.Actor:
+    return await actor.load(session, token=token)
+
+
+async def _commit(context: Context) -> None:
+    """Commit what a mutation wrote, unless it was a dry run."""
+    if context.is_mutation and context.commit_intents != {False}:
+        await _run_to_completion(context.session.commit())
+
+
+async def _run_to_completion(commit: Coroutine[Any, Any, None]) -> None:
+    """Finish a commit even if the operation is cancelled meanwhile, so that it never stops halfway."""
+    task = asyncio.ensure_future(commit)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _count_root_fields(operation: OperationDefinitionNode) -> int:
+    """Count the root fields; with a fragment among them, return 2, for "several"."""
+    selections = operation.selection_set.selections
+    return len(selections) if all(isinstance(s, FieldNode) for s in selections) else 2
+
+
+def _unexpected_error(errors: list[GraphQLError]) -> BaseException | None:
+    """Return the first cause that is no `Problem`: a fault of ours, or of the database."""
+    for error in errors:
+        cause = error.original_error
+        while isinstance(cause, GraphQLError):
+            cause = cause.original_error
+        if cause is not None and not isinstance(cause, Problem):
+            return cause
+    return None
+
+
+def _raise_if_retryable(error: BaseException, *, last: bool) -> None:
+    """Raise RetryOperation if another attempt may succeed; nothing has been committed."""
+    if (
+        not last
+        and isinstance(error, DBAPIError)
+        and (error.connection_invalidated or sqlstate(error) in RETRYABLE)
+    ):
+        raise RetryOperation

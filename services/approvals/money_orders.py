@@ -1,0 +1,145 @@
+"""Approval of orders that move money: contributions by bank transfer, and expenses."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models import Order
+from models.enums import OrderActionType, OrderStatus, PayoutMethodKind, TransactionKind
+from services.access.actor import Actor
+from services.access.collective_refs import require_collective
+from services.access.permissions import Action, Subject, require
+from services.core.errors import Invalid, SelfApproval
+from services.core.money import UncheckedAmount, convert, to_minor
+from services.ledger import exchange_rates, posting
+from services.messaging import outbox
+from services.orders.base import mail_payload
+from services.orders.history import add_actions, history_step
+from services.orders.settling import post_order, record_payment_effects
+from services.orders.sides import OrderSides
+from services.orders.transitions import change_status, wrong_status
+
+
+async def approve_contribution(
+    session: AsyncSession,
+    actor: Actor,
+    sides: OrderSides,
+    subject: Subject,
+    /,
+    *,
+    amount: UncheckedAmount | None,
+    reason: str | None,
+) -> Order:
+    """Approve a contribution that the host has received, and so pay it. Locks: ledger accounts."""
+    require(actor, Action.APPROVE_DONATION, subject)
+    approved_minor = _require_approvable(sides.order, amount, reason)
+    await _change_to_approved(session, actor, sides.order, approved_minor, reason, is_paid=True)
+    await _settle(session, actor, sides)
+    return sides.order
+
+
+async def approve_expense(
+    session: AsyncSession,
+    actor: Actor,
+    sides: OrderSides,
+    subject: Subject,
+    /,
+    *,
+    amount: UncheckedAmount | None,
+    reason: str | None,
+) -> Order:
+    """Approve an expense: hold its amount, or pay it at once into the payee's balance.
+
+    Locks: ledger accounts.
+
+    Raises:
+        SelfApproval: the actor created the expense or is an ADMIN of the payee.
+    """
+    order = sides.order
+    require(actor, Action.APPROVE_EXPENSE, subject)
+    if subject.created_by_actor or actor.is_admin(subject.payee):
+        raise SelfApproval(field="id")
+    approved_minor = _require_approvable(order, amount, reason)
+    is_paid = order.payout_method_kind == PayoutMethodKind.BALANCE
+    await _change_to_approved(session, actor, order, approved_minor, reason, is_paid=is_paid)
+    if is_paid:
+        await _settle(session, actor, sides)
+    else:
+        await _hold(session, sides)
+        await _notify_of_approval(session, actor, sides)
+    return order
+
+
+def _require_approvable(order: Order, amount: UncheckedAmount | None, reason: str | None) -> int:
+    """Require a pending order and, for another amount, a reason; return the amount."""
+    if order.status != OrderStatus.PENDING:
+        raise wrong_status(order, OrderStatus.PENDING)
+    if amount is None:
+        return order.amount
+    amount_minor = to_minor(amount, field="amount", currency=order.currency)
+    if amount_minor != order.amount and not reason:
+        raise Invalid("Enter a reason for changing the amount.", field="reason")
+    return amount_minor
+
+
+async def _change_to_approved(
+    session: AsyncSession,
+    actor: Actor,
+    order: Order,
+    approved_minor: int,
+    reason: str | None,
+    *,
+    is_paid: bool,
+) -> None:
+    """Change the status to APPROVED, or through it to PAID, with a step of history each."""
+    to_status = OrderStatus.PAID if is_paid else OrderStatus.APPROVED
+    await change_status(
+        session, order, from_status=OrderStatus.PENDING, to_status=to_status, approved_amount=approved_minor
+    )
+    steps = [
+        history_step(
+            order,
+            OrderActionType.APPROVE,
+            actor,
+            from_status=OrderStatus.PENDING,
+            to_status=OrderStatus.APPROVED,
+            reason=reason,
+        )
+    ]
+    if is_paid:
+        steps.append(history_step(order, OrderActionType.PAY, actor, from_status=OrderStatus.APPROVED))
+    await add_actions(session, steps)
+
+
+async def _settle(session: AsyncSession, actor: Actor, sides: OrderSides) -> None:
+    await post_order(session, actor, sides, TransactionKind(sides.order.type))
+    await record_payment_effects(session, actor, sides)
+
+
+async def _hold(session: AsyncSession, sides: OrderSides) -> None:
+    """Hold the approved amount of the payer's balance, converted at the present rate."""
+    order, payer = sides.order, sides.payer
+    assert payer.host is not None
+    pair = (order.currency, payer.currency)
+    quote = (await exchange_rates.load_quotes(session, [pair]))[pair]
+    await posting.place_hold(
+        session,
+        order_id=order.id,
+        book_id=payer.host.id,
+        owner_id=require_collective(payer).id,
+        currency=payer.currency,
+        amount_minor=convert(
+            order.approved_amount or order.amount, quote.rate, source=order.currency, target=payer.currency
+        ),
+    )
+
+
+async def _notify_of_approval(session: AsyncSession, actor: Actor, sides: OrderSides) -> None:
+    order, host = sides.order, sides.payer.host
+    assert host is not None
+    await outbox.mail_admins(
+        session,
+        collective_ids=[order.to_id, host.id],
+        template="expense_approved",
+        payload=mail_payload(order, to=sides.payee),
+        order_id=order.id,
+        except_id=actor.id,
+    )

@@ -1,0 +1,107 @@
+"""Payment of approved orders, for each type of order that has one."""
+
+from typing import NoReturn
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models import Order
+from models.enums import OrderActionType, OrderStatus, TransactionKind
+from services.access.actor import Actor
+from services.access.permissions import Action, Subject, require
+from services.core.errors import Invalid, InvalidState
+from services.core.money import UncheckedAmount, to_minor
+from services.offers import redemptions
+from services.orders import cash_outs
+from services.orders.history import add_actions, history_step
+from services.orders.settling import post_order, record_payment_effects
+from services.orders.sides import OrderSides
+from services.orders.transitions import change_status, wrong_status
+
+
+async def pay_expense(
+    session: AsyncSession,
+    actor: Actor,
+    sides: OrderSides,
+    subject: Subject,
+    /,
+    *,
+    processor_fee: UncheckedAmount | None,
+) -> Order:
+    """Record the payout of an approved expense."""
+    require(actor, Action.PAY_EXPENSE, subject)
+    return await _record_payout(session, actor, sides, processor_fee)
+
+
+async def pay_cash_out(
+    session: AsyncSession,
+    actor: Actor,
+    sides: OrderSides,
+    subject: Subject,
+    /,
+    *,
+    processor_fee: UncheckedAmount | None,
+) -> Order:
+    """Record the payout of an approved cash-out."""
+    cash_outs.require_may_pay(actor, sides.order, subject)
+    return await _record_payout(session, actor, sides, processor_fee)
+
+
+async def pay_redemption(
+    session: AsyncSession,
+    actor: Actor,
+    sides: OrderSides,
+    subject: Subject,
+    /,
+    *,
+    processor_fee: UncheckedAmount | None,
+) -> Order:
+    """Pay the dollars of an approved redemption.
+
+    Raises:
+        Invalid: there is a processor fee.
+    """
+    if _has_amount(processor_fee):
+        raise Invalid("A redemption is paid into a balance without a fee.", field="processorFee")
+    return await redemptions.pay(session, actor, sides, subject)
+
+
+async def refuse_hours(
+    _session: AsyncSession, actor: Actor, _sides: OrderSides, subject: Subject, /, **_arguments: object
+) -> NoReturn:
+    """Refuse the payment of hours, which are paid on approval."""
+    require(actor, Action.APPROVE_HOURS, subject)
+    raise InvalidState("Hours are paid when they are approved.", field="id")
+
+
+async def refuse_contribution(
+    _session: AsyncSession, actor: Actor, _sides: OrderSides, subject: Subject, /, **_arguments: object
+) -> NoReturn:
+    """Refuse the payment of a contribution, which is paid on approval."""
+    require(actor, Action.APPROVE_DONATION, subject)
+    raise InvalidState("This order is paid when it is approved.", field="id")
+
+
+async def _record_payout(
+    session: AsyncSession, actor: Actor, sides: OrderSides, processor_fee: UncheckedAmount | None
+) -> Order:
+    """Post an approved order as paid outside, and release its hold. Locks: ledger accounts."""
+    order, host = sides.order, sides.payer.host
+    if order.status != OrderStatus.APPROVED:
+        raise wrong_status(order, OrderStatus.APPROVED)
+    assert host is not None
+    fee_minor = 0
+    if processor_fee is not None and _has_amount(processor_fee):
+        fee_minor = to_minor(processor_fee, field="processorFee", currency=host.currency)
+    await change_status(session, order, from_status=OrderStatus.APPROVED, to_status=OrderStatus.PAID)
+    await add_actions(
+        session, [history_step(order, OrderActionType.PAY, actor, from_status=OrderStatus.APPROVED)]
+    )
+    await post_order(
+        session, actor, sides, TransactionKind(order.type), payout_fee_minor=fee_minor, release=True
+    )
+    await record_payment_effects(session, actor, sides)
+    return order
+
+
+def _has_amount(amount: UncheckedAmount | None) -> bool:
+    return amount is not None and not amount.value.is_zero()

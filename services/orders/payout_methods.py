@@ -1,0 +1,116 @@
+"""Payout methods: where payees want to be paid."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from models import Collective, PayoutMethod
+from models.enums import PayoutMethodKind
+from services.access import visibility
+from services.access.actor import Actor
+from services.access.collective_refs import CollectiveKey, require_collective, resolve_one
+from services.access.permissions import Action, Subject, require
+from services.core import public_ids, user_text
+from services.core.errors import Invalid, NotFound
+
+MAX_DETAILS = 20
+
+
+async def create_payout_method(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    collective: CollectiveKey,
+    kind: PayoutMethodKind,
+    name: str,
+    details: Any = None,
+) -> PayoutMethod:
+    """Add a payout method of a payee.
+
+    It never changes, so that a paid expense shows where it went.
+    """
+    row = require_collective(await resolve_one(session, actor, collective))
+    require(actor, Action.CREATE_PAYOUT_METHOD, Subject(collective=row))
+    assert actor.user is not None
+    if kind in {PayoutMethodKind.BALANCE, PayoutMethodKind.MANUAL}:
+        raise Invalid(f"{kind} needs no payout method. Choose another type.", field="type")
+    method = PayoutMethod(
+        owner_id=row.id,
+        kind=kind,
+        name=user_text.require_text(name, field="name"),
+        details=_clean_details({} if details is None else details),
+        created_by_id=actor.user.id,
+    )
+    session.add(method)
+    await session.flush()
+    return method
+
+
+def _clean_detail(value: Any) -> str:
+    field = "details"
+    if not isinstance(value, str):
+        raise Invalid("Enter details as an object of texts.", field=field)
+    return user_text.require_text(value, field=field)
+
+
+def _clean_details(details: Any) -> dict[str, str]:
+    field = "details"
+    if not isinstance(details, dict):
+        raise Invalid("Enter details as an object of texts.", field=field)
+    if len(details) > MAX_DETAILS:
+        raise Invalid(f"Enter at most {MAX_DETAILS} details.", field=field)
+    return {
+        user_text.require_text(key, field=field, max_length=60): _clean_detail(value)
+        for key, value in details.items()
+    }
+
+
+async def resolve_payout_method(
+    session: AsyncSession, *, named_as: str | None, payee: Collective
+) -> tuple[PayoutMethodKind, UUID | None]:
+    """Resolve a payout method: MANUAL (or None), BALANCE, or the id of one of the payee's.
+
+    Raises:
+        Invalid: none of these, or an id of another type.
+        NotFound: the payee has no such method.
+    """
+    field = "payoutMethod"
+    if named_as is None or named_as in {"MANUAL", "BALANCE"}:
+        return PayoutMethodKind(named_as or "MANUAL"), None
+    method_id = public_ids.decode("PayoutMethod", named_as, field=field)
+    statement = select(PayoutMethod).where(
+        col(PayoutMethod.id) == method_id,
+        col(PayoutMethod.owner_id) == payee.id,
+        col(PayoutMethod.archived_at).is_(None),
+    )
+    method = (await session.execute(statement)).scalar_one_or_none()
+    if method is None:
+        raise NotFound("The payee has no such payout method.", field=field)
+    return PayoutMethodKind(method.kind), method.id
+
+
+async def list_payout_methods(session: AsyncSession, actor: Actor, *, owner_id: UUID) -> list[PayoutMethod]:
+    """List a payee's active payout methods that the actor may see, oldest first."""
+    statement = (
+        select(PayoutMethod)
+        .where(
+            col(PayoutMethod.owner_id) == owner_id,
+            col(PayoutMethod.archived_at).is_(None),
+            visibility.payout_method_is_visible(actor),
+        )
+        .order_by(col(PayoutMethod.id))
+    )
+    return list((await session.execute(statement)).scalars())
+
+
+async def load_payout_methods(
+    session: AsyncSession, actor: Actor, *, row_ids: list[UUID]
+) -> dict[UUID, PayoutMethod]:
+    """Load the payout methods that the actor may see, including archived ones."""
+    statement = select(PayoutMethod).where(
+        col(PayoutMethod.id).in_(row_ids), visibility.payout_method_is_visible(actor)
+    )
+    return {row.id: row for row in (await session.execute(statement)).scalars()}

@@ -1,0 +1,102 @@
+"""Settling orders: the posting to the ledger, and the effects of a payment."""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.enums import (
+    CollectiveType,
+    FeesPayer,
+    MemberRole,
+    OrderType,
+    TransactionKind,
+)
+from services.access.actor import Actor
+from services.collectives import members
+from services.ledger import exchange_rates, posting, transaction_amounts
+from services.ledger.legs import posting_legs
+from services.ledger.transaction_amounts import FeeTerms
+from services.messaging import outbox
+from services.orders.base import mail_payload
+from services.orders.sides import OrderSides
+
+
+async def post_order(
+    session: AsyncSession,
+    actor: Actor,
+    sides: OrderSides,
+    kind: TransactionKind,
+    *,
+    payout_fee_minor: int = 0,
+    release: bool = False,
+    transaction_id: UUID | None = None,
+) -> None:
+    """Post the transaction of an order: its approved amount, at the present rates.
+
+    Locks: the ledger accounts.
+
+    Raises:
+        AmountTooSmall, FxRateUnavailable: the amount, or its exchange.
+        InsufficientFunds and others: from the database.
+    """
+    order, payer, payee, method = sides.order, sides.payer, sides.payee, sides.payment_method
+    platform_id = actor.platform_id
+    assert platform_id is not None
+    terms = transaction_amounts.applicable_fees(
+        FeeTerms(
+            processor_bps=method.fee_bps if method else 0,
+            processor_fixed_minor=method.fee_fixed_minor if method else 0,
+            platform_bps=order.platform_fee_bps,
+            host_bps=order.host_fee_bps or 0,
+            payout_fee_minor=payout_fee_minor,
+            fees_payer=FeesPayer(order.fees_payer or FeesPayer.PAYER),
+        ),
+        payer,
+        payee,
+        platform_id=platform_id,
+    )
+    quotes = await exchange_rates.load_quotes(
+        session, transaction_amounts.required_rates(order.currency, payer, payee)
+    )
+    amounts = transaction_amounts.compute_amounts(
+        order.approved_amount or order.amount,
+        order.currency,
+        payer,
+        payee,
+        terms=terms,
+        quotes=quotes,
+    )
+    await posting.post(
+        session,
+        row=posting.transaction_row(
+            amounts, payer, payee, kind=kind, order=order, transaction_id=transaction_id
+        ),
+        legs=posting_legs(amounts, payer, payee, platform_id=platform_id),
+        release_order_id=order.id if release else None,
+    )
+
+
+async def record_payment_effects(session: AsyncSession, actor: Actor, sides: OrderSides) -> None:
+    """Record the effects of a payment: the BACKER of a donation, and mails to both sides.
+
+    A user who donates gets a receipt even if they paid the order themselves.
+    """
+    order, payer = sides.order, sides.payer
+    if order.type == OrderType.DONATION and payer.collective is not None:
+        await members.add(session, order.to_id, payer.collective.id, MemberRole.BACKER)
+        if payer.collective.type == CollectiveType.USER:
+            await outbox.mail_users(
+                session,
+                user_ids=[payer.collective.id],
+                template="donation_confirmation",
+                payload=mail_payload(order, to=sides.payee),
+                order_id=order.id,
+            )
+    await outbox.mail_admins(
+        session,
+        collective_ids=[order.to_id],
+        template="money_received",
+        payload=mail_payload(order, to=sides.payee),
+        order_id=order.id,
+        except_id=actor.id,
+    )

@@ -1,0 +1,88 @@
+"""The payer and the payee of an order."""
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from models import Order, PaymentMethod
+from models.enums import (
+    CollectiveType,
+    OrderType,
+    PaymentMethodKind,
+    PayoutMethodKind,
+)
+from services.access.collective_refs import require_collective, require_open
+from services.core.errors import Invalid
+from services.core.party import Party
+from services.ledger import transaction_amounts
+
+
+@dataclass(frozen=True)
+class OrderSides:
+    """An order with the parties that settle it: one without a host pays or is paid outside the ledger."""
+
+    order: Order
+    payer: Party
+    payee: Party
+    payment_method: PaymentMethod | None = None
+
+
+def order_sides(
+    order: Order,
+    payer: Party,
+    payee: Party,
+    *,
+    platform_id: UUID | None,
+    payment_method: PaymentMethod | None = None,
+) -> OrderSides:
+    """Return the order with the parties that settle it; currents are in the platform's book."""
+    if order.currency == transaction_amounts.CURRENTS and platform_id is not None:
+        book = transaction_amounts.currents_book(platform_id)
+        return OrderSides(
+            order,
+            Party(payer.collective, book, order.currency),
+            Party(payee.collective, book, order.currency),
+            payment_method,
+        )
+    from_outside = order.type == OrderType.ADDED_FUNDS or (
+        order.type == OrderType.DONATION and order.payment_method_kind == PaymentMethodKind.MANUAL
+    )
+    if order.type == OrderType.CASH_OUT:
+        payer = replace(payer, balance_currency=order.currency)
+    to_outside = order.type == OrderType.CASH_OUT or (
+        order.type == OrderType.EXPENSE and order.payout_method_kind != PayoutMethodKind.BALANCE
+    )
+    origin = None if order.origin_unknown else payer.collective
+    return OrderSides(
+        order,
+        Party(origin) if from_outside else payer,
+        Party(payee.collective) if to_outside else payee,
+        payment_method,
+    )
+
+
+def require_valid_sides(payer: Party, payee: Party, *, same_allowed: bool = False) -> None:
+    """Require two different collectives that are open and can hold money.
+
+    Raises:
+        Invalid: they are the same, or one is an event.
+        InvalidState: one is archived.
+    """
+    for party, name in ((payer, "from"), (payee, "to")):
+        collective = require_collective(party)
+        require_open(collective, field=name)
+        if collective.type == CollectiveType.EVENT:
+            raise Invalid("An event holds no money. Choose its parent.", field=name)
+    if require_collective(payer).id == require_collective(payee).id and not same_allowed:
+        raise Invalid("Payer and payee must be different.", field="to")
+
+
+def receiving_fee_bps(payee: Party) -> int:
+    """Return the host fee for money that the payee receives: its own rate, or its host's."""
+    own_bps = require_collective(payee).host_fee_bps
+    host_bps = payee.host.host_fee_bps if payee.host else None
+    return own_bps if own_bps is not None else host_bps or 0
+
+
+def has_public_side(payer: Party, payee: Party) -> bool:
+    """True if at least one side is not a user."""
+    return any(require_collective(p).type != CollectiveType.USER for p in (payer, payee))

@@ -1,0 +1,78 @@
+"""SQL files: every statement is described, and PostgreSQL can plan it."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from models import new_id
+from services.core.sql_files import read_statements
+from tests.factories import World
+
+SERVICES = Path(__file__).parents[2] / "services"
+STATEMENTS = {
+    f"{path.parents[1].name}/{path.stem}.{name}": statement
+    for path in sorted(SERVICES.glob("*/sql/*.sql"))
+    for name, statement in read_statements(path).items()
+}
+ID = new_id()
+PARAMETERS: dict[str, Any] = {
+    "amount": 1,
+    "amounts": [1, -1],
+    "book": ID,
+    "book_id": ID,
+    "books": [ID, ID],
+    "capacity": 100.0,
+    "chunk": 5.0,
+    "count": 10,
+    "currencies": ["USD", "USD"],
+    "currency": "USD",
+    "first_amounts": [1],
+    "first_kinds": ["BALANCE"],
+    "first_owners": [ID],
+    "id": 0,
+    "keep": timedelta(hours=1),
+    "key": "user:1",
+    "kinds": ["ORDER"],
+    "need": 1.0,
+    "of_id": ID,
+    "order_id": ID,
+    "owner_id": ID,
+    "owners": [ID, ID],
+    "release": None,
+    "restore": 1.0,
+    "returned": 0.0,
+    "row": "{}",
+    "rows": "[]",
+    "second_amounts": [1],
+    "second_kinds": ["BALANCE"],
+    "second_owners": [ID],
+    "seconds": 60.0,
+    "token_hash": b"0" * 32,
+    "until_id": 0,
+    "until_xid": 10,
+    "xid": 0,
+}
+
+
+def test_statements_are_found_in_every_package() -> None:
+    assert {"access/rate_limits.lease_points", "live/event_log.events_after"} <= STATEMENTS.keys()
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_is_described_in_a_sentence(name: str) -> None:
+    description = STATEMENTS[name].description
+    assert description.endswith(".")
+    assert len(description.split()) >= 3
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+async def test_postgresql_plans_a_statement(shared: World, name: str) -> None:
+    sql = STATEMENTS[name].sql
+    names = re.findall(r"(?<!:):([a-z_]+)", sql)
+    async with shared.sessions() as session:
+        plan = await session.execute(text(f"EXPLAIN {sql}"), {key: PARAMETERS[key] for key in names})
+        assert plan.all()
