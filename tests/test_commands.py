@@ -143,7 +143,7 @@ def test_the_demo_is_refused_beside_data_and_in_production(
     assert run("demo") == 1
     assert "The database has data" in capsys.readouterr().err
     assert run("demo", production="1") == 1
-    assert "not for production" in capsys.readouterr().err
+    assert "cannot be loaded in production" in capsys.readouterr().err
     assert owner.execute("SELECT count(*) FROM collective").fetchone() == before
 
 

@@ -214,8 +214,9 @@ ADD_FUNDS = """mutation($i: AddFundsInput!) { addFunds(input: $i) {
 async def test_json_numbers_keep_their_digits(
     client: httpx.AsyncClient, shared: World, number: str, minor: str
 ) -> None:
+    query = " ".join(ADD_FUNDS.split())
     body = (
-        f'{{"query": "{ADD_FUNDS}", "variables": {{"i": {{"to": {{"slug": "commonweal"}}, "dryRun": true, '
+        f'{{"query": "{query}", "variables": {{"i": {{"to": {{"slug": "commonweal"}}, "dryRun": true, '
         f'"amount": {{"value": {number}, "currency": "USD"}}}}}}}}'
     )
     answer = await client.post("/graphql", content=body, headers=JSON | signed(shared.admin))
@@ -226,8 +227,9 @@ async def test_json_numbers_keep_their_digits(
 async def test_an_unusable_json_number_names_its_field(
     client: httpx.AsyncClient, shared: World, number: str
 ) -> None:
+    query = " ".join(ADD_FUNDS.split())
     body = (
-        f'{{"query": "{ADD_FUNDS}", "variables": {{"i": {{"to": {{"slug": "commonweal"}}, '
+        f'{{"query": "{query}", "variables": {{"i": {{"to": {{"slug": "commonweal"}}, '
         f'"amount": {{"value": {number}, "currency": "USD"}}}}}}}}'
     )
     answer = await client.post("/graphql", content=body, headers=JSON | signed(shared.admin))
