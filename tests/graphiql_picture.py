@@ -1,7 +1,7 @@
 """Take docs/graphiql.png, the README's picture of GraphiQL, from the demo world in a real browser.
 
-Run `python -m tests.graphiql_picture` after GraphiQL or the demo world has changed. It needs Chromium and a built
-GraphiQL (`make graphiql`).
+Run `python -m tests.graphiql_picture` after GraphiQL or the demo world has changed. It needs Chromium
+and a built GraphiQL (`make graphiql`).
 """
 
 import asyncio
@@ -46,7 +46,9 @@ async def _photograph(url: str) -> None:
         )
         tab = Tab.of(page)
         await page.goto(url)
-        await expect(page.locator(".graphiql-query-editor .view-lines")).to_contain_text("Me", timeout=WAIT_MS)
+        await expect(page.locator(".graphiql-query-editor .view-lines")).to_contain_text(
+            "Me", timeout=WAIT_MS
+        )
         await page.get_by_role("button", name="Show Last query").click()
         # One line, then formatted: over several lines, the editor would add closing brackets of its own.
         await tab.query("Webpack", QUERY)

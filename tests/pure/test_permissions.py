@@ -33,6 +33,11 @@ def test_the_committed_page_is_current() -> None:
     )
 
 
+def test_every_action_is_in_one_domain_of_the_page() -> None:
+    listed = [action for actions in permission_matrix.DOMAINS.values() for action in actions]
+    assert sorted(listed) == sorted(Action)
+
+
 def test_every_mutation_has_an_action_or_is_open_to_all() -> None:
     unruled = {EACH_AS.get(name, name) for name in mutation_fields() - OPEN_TO_ALL} - covered()
     assert unruled == set()
