@@ -224,8 +224,8 @@ def slowed(owner: psycopg.Connection[Any], seconds: float) -> None:
 def test_slow_statements_and_lock_waits_are_cancelled(
     database: Database, world: World, owner: psycopg.Connection[Any], start: Start
 ) -> None:
-    slowed(owner, 60)
     api = start(database, statement_timeout_ms=400, lock_timeout_ms=200)
+    slowed(owner, 60)
     started = time.monotonic()
     body = api.post(CURRENCIES)
     assert time.monotonic() - started < 5
@@ -244,8 +244,8 @@ def test_slow_statements_and_lock_waits_are_cancelled(
 def test_a_running_request_is_answered_before_the_process_stops(
     database: Database, owner: psycopg.Connection[Any], start: Start
 ) -> None:
-    slowed(owner, 1)
     api = start(database)
+    slowed(owner, 1)
     with ThreadPoolExecutor(1) as pool:
         request = pool.submit(api.query, CURRENCIES)
         until(lambda: owner.execute(RUNNING).fetchone() == (1,))

@@ -196,7 +196,7 @@ async def test_a_failed_sign_in_reveals_nothing(world: World, email: str, passwo
         {
             "code": "INVALID_INPUT",
             "path": ["input", "password"],
-            "message": "The email address or password is wrong",
+            "message": "The email address or password is wrong.",
         }
     ]
     assert await world.fingerprint() == before

@@ -141,7 +141,7 @@ async def sign_in_by_panel(tab: Tab, email: str, password: str = PASSWORD) -> No
 async def test_signing_in_and_out_in_the_panel(tab: Tab, context: BrowserContext) -> None:
     await sign_in_by_panel(tab, EMAIL, "wrong")
     panel = tab.page.locator(".commonweal-panel")
-    wrong = "The email address or password is wrong"
+    wrong = "The email address or password is wrong."
     await expect(panel.get_by_role("alert")).to_have_text(wrong, timeout=WAIT_MS)
     await sign_in_by_panel(tab, EMAIL)
     await expect(panel).to_contain_text("(xdamman)", timeout=WAIT_MS)

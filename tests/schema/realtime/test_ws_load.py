@@ -72,7 +72,7 @@ async def flooded(client: WebsocketClient) -> None:
 async def test_1013_for_a_client_that_stops_reading(api: ApiServer) -> None:
     async with connect_client(api) as other, connect_client(api, max_queue=1) as slow:
         await flooded(slow)
-        await wait_until(lambda: api.live.open == 1)
+        await wait_until(lambda: api.live.connection_count == 1)
         await other.subscribe(ME)
         assert await other.next() == {"me": None}
         assert (await slow.close_frame()) == (1013, "Too slow a reader")
@@ -81,7 +81,7 @@ async def test_1013_for_a_client_that_stops_reading(api: ApiServer) -> None:
 async def test_a_client_that_never_reads_again_is_disconnected(api: ApiServer) -> None:
     async with connect_client(api, sock=narrow(api.address), max_queue=1, close_timeout=0.1) as slow:
         await flooded(slow)
-        await wait_until(lambda: api.live.open == 0)
+        await wait_until(lambda: api.live.connection_count == 0)
         await wait_until(lambda: not api.server.server_state.connections)
 
 
@@ -98,7 +98,7 @@ async def test_an_unread_stream_is_disconnected(api: ApiServer) -> None:
             )
             with suppress(TimeoutError, OSError):  # nobody reads there any more
                 await asyncio.wait_for(loop.sock_sendall(stuck, head.encode() + body), 1)
-        await wait_until(lambda: api.live.open == 0 and not api.server.server_state.connections)
+        await wait_until(lambda: api.live.connection_count == 0 and not api.server.server_state.connections)
     finally:
         stuck.close()
 
@@ -113,7 +113,7 @@ async def test_endless_pings_use_bounded_memory(api: ApiServer) -> None:
                 await asyncio.sleep(0)
         (connection,) = api.server.server_state.connections
         assert connection.transport.get_write_buffer_size() < 10_000_000
-        await wait_until(lambda: api.live.open == 0 and not api.server.server_state.connections)
+        await wait_until(lambda: api.live.connection_count == 0 and not api.server.server_state.connections)
 
 
 def memory_bytes(pid: int) -> int:
