@@ -12,6 +12,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -24,6 +26,12 @@ from tests.factories import World
 
 statement_cache.verify_cached = True
 SERVERS = os.environ.get("COMMONWEAL_TEST_SERVER_URLS", "").split()
+
+# How long an example takes depends on the machine and on what else it does.
+hypothesis_settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("any machine")
 
 
 @dataclass(frozen=True)
