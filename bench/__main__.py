@@ -7,6 +7,7 @@ from bench import (
     approvals,
     balances,
     compare_servers,
+    documents,
     executors,
     feed,
     hours,
@@ -23,6 +24,7 @@ BENCHES: dict[str, Callable[[BenchCluster], None]] = {
     "feed": feed.run,
     "hours": hours.run,
     "statements": statement_counts.run,
+    "documents": documents.run,
     "executors": executors.run,
     "profile": profile.run,
     "servers": compare_servers.run,  # last: the first run needs the npm registry

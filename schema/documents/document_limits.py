@@ -3,7 +3,8 @@
 Limits on the text are checked before parsing, limits on the syntax tree before validation.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from graphql import (
     ArgumentNode,
@@ -12,7 +13,6 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
-    InlineFragmentNode,
     ListValueNode,
     ObjectFieldNode,
     ObjectValueNode,
@@ -24,6 +24,14 @@ from graphql import (
 )
 
 from schema.documents import token_count
+from schema.documents.response_key_pairs import (
+    MAX_EXPANDED,
+    TOO_MANY_FIELDS,
+    Exceeded,
+    check_pairs,
+    flatten_inline,
+    response_key,
+)
 
 CODE = "DOCUMENT_LIMIT_EXCEEDED"
 MAX_DEPTH = 12
@@ -40,22 +48,13 @@ MAX_SPREADS = 200
 MAX_VARIABLES = 100
 MAX_ENTRIES = 50
 """Arguments per field, or fields per input object."""
+MAX_VALUES = 100
+"""Values per list that is written in the document."""
 MAX_REPEATED = 10
 """Uses of one response key in a selection set; a rule compares each pair of them."""
-MAX_PAIRS = 1_500
-"""Pairs of fields with the same response key, over the whole document with fragments expanded."""
-_OBJECT_PAIR_WEIGHT = 4
-"""A pair of objects costs as much as so many pairs of leaves."""
-MAX_EXPANDED = 5_000
-"""Fields of a document with its fragments expanded."""
-_TOO_MANY_FIELDS = f"A document may have at most {MAX_EXPANDED} fields with its fragments expanded"
 ONE_PER_OPERATION = frozenset({"signIn", "signUp", "verifyEmail", "requestPasswordReset", "resetPassword"})
 """Mutations that try a secret or send a mail: one per operation, so that attempts are counted by request."""
 INTROSPECTION_FIELDS = frozenset({"__schema", "__type"})
-
-
-class _Exceeded(Exception):
-    """An exceeded limit, with its message."""
 
 
 def check_text(text: str) -> GraphQLError | None:
@@ -81,11 +80,12 @@ def check(document: DocumentNode) -> GraphQLError | None:
         if _has_cycle(parts):
             return None
         if sum(sum(part.spreads.values()) for part in (*mains, *parts.values())) > MAX_SPREADS:
-            raise _Exceeded(f"A document may spread fragments at most {MAX_SPREADS} times")  # noqa: TRY301 - as below
-        for main, operation in zip(mains, operations, strict=True):
-            _check_expanded(main, parts, is_mutation=operation.operation is OperationType.MUTATION)
-        _check_pairs(mains, parts)
-    except _Exceeded as exceeded:
+            raise Exceeded(f"A document may spread fragments at most {MAX_SPREADS} times")  # noqa: TRY301 - as below
+        _check_expanded(mains, operations, parts)
+        check_pairs(
+            [main.selections for main in mains], {name: part.selections for name, part in parts.items()}
+        )
+    except Exceeded as exceeded:
         return _refusal(str(exceeded))
     return None
 
@@ -102,7 +102,7 @@ def uses_introspection(document: DocumentNode) -> bool:
         isinstance(d, OperationDefinitionNode | FragmentDefinitionNode)
         and any(
             isinstance(f, FieldNode) and f.name.value in INTROSPECTION_FIELDS
-            for f in _flatten_inline(d.selection_set)
+            for f in flatten_inline(d.selection_set)
         )
         for d in document.definitions
     )
@@ -114,16 +114,16 @@ class _Definition:
     def __init__(self, node: OperationDefinitionNode | FragmentDefinitionNode) -> None:
         self.selections = node.selection_set
         if isinstance(node, OperationDefinitionNode) and len(node.variable_definitions or ()) > MAX_VARIABLES:
-            raise _Exceeded(f"An operation may have at most {MAX_VARIABLES} variables")
+            raise Exceeded(f"An operation may have at most {MAX_VARIABLES} variables")
         self.fields = 0
         self.depth = 0
         self.spreads: dict[str, int] = {}
         """Number of spreads by fragment."""
         self.reach: dict[str, int] = {}
         """Greatest depth at which each fragment is spread."""
-        self.roots = [f.name.value for f in _flatten_inline(node.selection_set) if isinstance(f, FieldNode)]
+        self.roots = [f.name.value for f in flatten_inline(node.selection_set) if isinstance(f, FieldNode)]
         self.root_spreads = [
-            s.name.value for s in _flatten_inline(node.selection_set) if isinstance(s, FragmentSpreadNode)
+            s.name.value for s in flatten_inline(node.selection_set) if isinstance(s, FragmentSpreadNode)
         ]
         _check_directives(node)
         is_meta = isinstance(node, FragmentDefinitionNode) and node.type_condition.name.value[:2] == "__"
@@ -133,9 +133,9 @@ class _Definition:
         """Measure a selection set; a `depth` of None is introspection, which has no depth limit."""
         aliases = 0
         names: dict[str, int] = {}
-        for count, node in enumerate(_flatten_inline(selections), 1):
+        for count, node in enumerate(flatten_inline(selections), 1):
             if count > MAX_SELECTIONS:
-                raise _Exceeded(f"A selection set may have at most {MAX_SELECTIONS} fields and fragments")
+                raise Exceeded(f"A selection set may have at most {MAX_SELECTIONS} fields and fragments")
             _check_directives(node)
             if isinstance(node, FragmentSpreadNode):
                 name = node.name.value
@@ -147,38 +147,26 @@ class _Definition:
             _check_entries(node.arguments or ())
             self.fields += 1
             aliases += node.alias is not None
-            key = _response_key(node)
+            key = response_key(node)
             names[key] = names.get(key, 0) + 1
             if aliases > MAX_ALIASES:
-                raise _Exceeded(f"A selection set may have at most {MAX_ALIASES} aliases")
+                raise Exceeded(f"A selection set may have at most {MAX_ALIASES} aliases")
             if names[key] > MAX_REPEATED:
-                raise _Exceeded(f"A selection set may use one response key at most {MAX_REPEATED} times")
+                raise Exceeded(f"A selection set may use one response key at most {MAX_REPEATED} times")
             inside = None if depth is None or node.name.value in INTROSPECTION_FIELDS else depth + 1
             self.depth = max(self.depth, inside or 0)
             if node.selection_set is not None:
                 self._walk(node.selection_set, inside)
 
 
-def _flatten_inline(selections: SelectionSetNode) -> Iterator[SelectionNode]:
-    """Yield the selections of a set, including those inside its inline fragments."""
-    for node in selections.selections:
-        yield node
-        if isinstance(node, InlineFragmentNode):
-            yield from _flatten_inline(node.selection_set)
-
-
-def _response_key(node: FieldNode) -> str:
-    return node.alias.value if node.alias is not None else node.name.value
-
-
 def _check_directives(node: SelectionNode | OperationDefinitionNode | FragmentDefinitionNode) -> None:
     if node.directives and len(node.directives) > MAX_DIRECTIVES_PER_NODE:
-        raise _Exceeded(f"A field or fragment may have at most {MAX_DIRECTIVES_PER_NODE} directives")
+        raise Exceeded(f"A field or fragment may have at most {MAX_DIRECTIVES_PER_NODE} directives")
 
 
 def _check_entries(entries: Sequence[ArgumentNode | ObjectFieldNode]) -> None:
     if len(entries) > MAX_ENTRIES:
-        raise _Exceeded(
+        raise Exceeded(
             f"A field may have at most {MAX_ENTRIES} arguments, and an input object as many fields"
         )
     for entry in entries:
@@ -188,6 +176,11 @@ def _check_entries(entries: Sequence[ArgumentNode | ObjectFieldNode]) -> None:
             if isinstance(value, ObjectValueNode):
                 _check_entries(value.fields)
             elif isinstance(value, ListValueNode):
+                if len(value.values) > MAX_VALUES:
+                    raise Exceeded(
+                        f"A list in a document may have at most {MAX_VALUES} values; longer ones belong in"
+                        " variables"
+                    )
                 values.extend(value.values)
 
 
@@ -205,94 +198,54 @@ def _has_cycle(parts: dict[str, _Definition]) -> bool:
     return any(enter(name, frozenset()) for name in parts)
 
 
-def _check_expanded(main: _Definition, parts: dict[str, _Definition], *, is_mutation: bool) -> None:
-    """Measure an operation with its fragments expanded, visiting each fragment once.
+class _Expanded(NamedTuple):
+    """The size of an operation or fragment with its fragments expanded."""
+
+    fields: int
+    depth: int
+    root_fields: int
+    once_fields: int
+    """Root fields of ONE_PER_OPERATION."""
+
+
+def _expand(part: _Definition, parts: dict[str, _Definition], expanded: dict[str, _Expanded]) -> _Expanded:
+    """Measure a definition with its fragments expanded; `expanded` holds the fragments measured so far."""
+    fields, depth = part.fields, part.depth
+    roots, once = len(part.roots), sum(name in ONE_PER_OPERATION for name in part.roots)
+    for name, times in part.spreads.items():
+        if (inner := parts.get(name)) is None:
+            continue  # a validation rule reports it
+        if (size := expanded.get(name)) is None:
+            size = expanded[name] = _expand(inner, parts, expanded)
+        fields += times * size.fields
+        depth = max(depth, part.reach[name] + size.depth)
+        if name in part.root_spreads:
+            roots += part.root_spreads.count(name) * size.root_fields
+            once += part.root_spreads.count(name) * size.once_fields
+    return _Expanded(fields, depth, roots, once)
+
+
+def _check_expanded(
+    mains: list[_Definition], operations: list[OperationDefinitionNode], parts: dict[str, _Definition]
+) -> None:
+    """Measure operations, and fragments that none may spread, visiting each fragment once.
 
     Raises:
-        _Exceeded: too deep, too many fields, or too many root fields.
+        Exceeded: too deep, too many fields, or too many root fields.
     """
-    by_fragment: dict[str, tuple[int, int, int, int]] = {}
-
-    def measure(part: _Definition) -> tuple[int, int, int, int]:
-        fields, depth = part.fields, part.depth
-        roots, once = len(part.roots), sum(name in ONE_PER_OPERATION for name in part.roots)
-        for name, times in part.spreads.items():
-            if (inner := parts.get(name)) is None:
-                continue  # a validation rule reports it
-            if name not in by_fragment:
-                by_fragment[name] = measure(inner)
-            fields += times * by_fragment[name][0]
-            depth = max(depth, part.reach[name] + by_fragment[name][1])
-            if name in part.root_spreads:
-                roots += part.root_spreads.count(name) * by_fragment[name][2]
-                once += part.root_spreads.count(name) * by_fragment[name][3]
-        return fields, depth, roots, once
-
-    fields, depth, roots, once = measure(main)
-    if roots > MAX_ROOT_FIELDS:
-        raise _Exceeded(f"An operation may have at most {MAX_ROOT_FIELDS} root fields")
-    if is_mutation and once > 1:
-        raise _Exceeded(f"An operation may have only one of {', '.join(sorted(ONE_PER_OPERATION))}")
-    if depth > MAX_DEPTH:
-        raise _Exceeded(f"An operation may be at most {MAX_DEPTH} fields deep")
-    if fields > MAX_EXPANDED:
-        raise _Exceeded(_TOO_MANY_FIELDS)
-
-
-class _PairCounter:
-    """Counts pairs of fields with one response key: a validation rule compares each pair."""
-
-    def __init__(self, parts: dict[str, _Definition]) -> None:
-        self.parts = parts
-        self.reached: set[str] = set()
-        self.fields = self.pairs = 0
-
-    def count(self, sets: list[SelectionSetNode]) -> None:
-        """Count the pairs in merged selection sets and in all their children.
-
-        Raises:
-            _Exceeded: too many.
-        """
-        for nodes in self._groups(sets).values():
-            self.fields += len(nodes)
-            inner = [n.selection_set for n in nodes if n.selection_set is not None]
-            self.pairs += len(nodes) * (len(nodes) - 1) // 2 * (_OBJECT_PAIR_WEIGHT if inner else 1)
-            if self.fields > MAX_EXPANDED:
-                raise _Exceeded(_TOO_MANY_FIELDS)
-            if self.pairs > MAX_PAIRS:
-                raise _Exceeded("The document uses the same response keys too often")
-            if inner:
-                self.count(inner)
-
-    def _groups(self, sets: list[SelectionSetNode]) -> dict[str, list[FieldNode]]:
-        groups: dict[str, list[FieldNode]] = {}
-        visited: set[str] = set()
-        waiting = list(sets)
-        while waiting:
-            for node in _flatten_inline(waiting.pop()):
-                if isinstance(node, FieldNode):
-                    groups.setdefault(_response_key(node), []).append(node)
-                elif isinstance(node, FragmentSpreadNode) and node.name.value not in visited:
-                    visited.add(node.name.value)
-                    if (part := self.parts.get(node.name.value)) is not None:
-                        waiting.append(part.selections)
-        self.reached |= visited
-        return groups
-
-
-def _check_pairs(mains: list[_Definition], parts: dict[str, _Definition]) -> None:
-    """Require that a document does not repeat response keys too often.
-
-    Raises:
-        _Exceeded: too many pairs, or fields.
-    """
-    pairs = _PairCounter(parts)
-    for main in mains:
-        pairs.count([main.selections])
-    for name, part in parts.items():
-        # The rule starts at fragments, too; those that operations spread are counted already.
-        if name not in pairs.reached:
-            pairs.count([part.selections])
+    expanded: dict[str, _Expanded] = {}
+    for main, operation in zip(mains, operations, strict=True):
+        size = _expand(main, parts, expanded)
+        if size.root_fields > MAX_ROOT_FIELDS:
+            raise Exceeded(f"An operation may have at most {MAX_ROOT_FIELDS} root fields")
+        if operation.operation is OperationType.MUTATION and size.once_fields > 1:
+            raise Exceeded(f"An operation may have only one of {', '.join(sorted(ONE_PER_OPERATION))}")
+        if size.depth > MAX_DEPTH:
+            raise Exceeded(f"An operation may be at most {MAX_DEPTH} fields deep")
+        if size.fields > MAX_EXPANDED:
+            raise Exceeded(TOO_MANY_FIELDS)
+    if any(_expand(part, parts, expanded).fields > MAX_EXPANDED for part in parts.values()):
+        raise Exceeded(TOO_MANY_FIELDS)
 
 
 def _refusal(message: str) -> GraphQLError:

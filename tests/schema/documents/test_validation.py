@@ -10,7 +10,8 @@ from graphql import DocumentNode, GraphQLError, TypeInfo, get_nullable_type, par
 from bench import queries
 from schema.build import schema
 from schema.documents import document_cache, document_limits, validation
-from tests.schema.documents.test_document_limits import GOOD, HOSTILE, many
+from tests.schema.documents.hostile_documents import HOSTILE, many
+from tests.schema.documents.test_document_limits import GOOD
 
 WRONG = (
     "{ nothing { more } me { slug { deeper } host } }",
