@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-pure check format lock graphiql bench help test-debian
+.PHONY: serve test test-pure check format lock graphiql bench help test-debian soak
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -34,6 +34,9 @@ test: check graphiql ## every check that CI makes
 
 test-pure: $(VENV)/.installed ## the tests that need no database; they take seconds
 	$(BIN)/python -m pytest tests/pure -q
+
+soak: $(VENV)/.installed ## an hour of random history under crashes, then its replay
+	COMMONWEAL_TEST_SECONDS=$${COMMONWEAL_TEST_SECONDS:-3600} $(BIN)/python -m pytest tests/history -rP
 
 format: $(VENV)/.installed ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from bench import (
     approvals,
+    audit,
     balances,
     compare_servers,
     documents,
@@ -23,6 +24,7 @@ BENCHES: dict[str, Callable[[BenchCluster], None]] = {
     "balances": balances.run,
     "feed": feed.run,
     "hours": hours.run,
+    "audit": audit.run,
     "statements": statement_counts.run,
     "documents": documents.run,
     "executors": executors.run,

@@ -3,7 +3,7 @@
 The postings go through `ledger_post`, so that the ledger passes its audit as if the server had written it.
 """
 
-from bench.postgres_cluster import BenchCluster, execute, scalar
+from bench.postgres_cluster import BenchCluster, execute, host_statements, scalar
 
 HOSTS = 4
 COLLECTIVES = 1_000
@@ -25,9 +25,10 @@ def _host_of(number: str) -> str:
 
 
 _FILL = (
-    "INSERT INTO collective (id, slug, type, name, currency, host_id, host_approved_at, host_fee_bps)"
-    f" SELECT {_id(_HOST, 'n')}, 'large-host-' || n, 'NONPROFIT', 'Large Host ' || n, 'USD',"
-    f" {_id(_HOST, 'n')}, now(), {_FEE_BPS} FROM generate_series(0, {HOSTS - 1}) n",
+    "INSERT INTO collective (id, slug, type, name, currency, host_fee_bps)"
+    f" SELECT {_id(_HOST, 'n')}, 'large-host-' || n, 'NONPROFIT', 'Large Host ' || n, 'USD', {_FEE_BPS}"
+    f" FROM generate_series(0, {HOSTS - 1}) n",
+    *host_statements("slug LIKE 'large-host-%'"),
     "INSERT INTO collective (id, slug, type, name, description, website, currency, host_id, host_approved_at,"
     " created_at)"
     f" SELECT {_id(_COLLECTIVE, 'n')}, 'large-' || n, 'COMMUNITY', 'Large ' || n,"

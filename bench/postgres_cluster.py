@@ -20,6 +20,17 @@ from services.database import migrations
 from services.ledger import audit
 
 
+def host_statements(where: str) -> tuple[str, str]:
+    """Return statements that make the collectives of a condition hosts that the platform has accepted."""
+    return (
+        "INSERT INTO host_application (id, collective_id, host_id, status, reason, created_by_id,"
+        " decided_by_id, created_at, decided_at)"
+        " SELECT uuidv7(), c.id, c.id, 'ACCEPTED', 'Benchmark', p.id, p.id, now(), now()"
+        f" FROM collective c, collective p WHERE p.is_platform AND c.{where}",
+        f"UPDATE collective SET host_id = id, host_approved_at = now() WHERE {where}",
+    )
+
+
 @dataclass(frozen=True)
 class BenchCluster:
     """A PostgreSQL server, and how long to measure on it."""

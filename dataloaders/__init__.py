@@ -36,13 +36,15 @@ from services.collectives.event_capacity import RegistrationCounts
 from services.collectives.members import MembersKey
 from services.core.pagination import Page, PageRequest
 from services.identity import email_addresses
-from services.ledger import balances
+from services.ledger import account_history, balances
 from services.ledger import queries as ledger_queries
+from services.ledger.account_history import AccountId, AccountStatement, Period
 from services.ledger.balances import Balance, Owner
 from services.ledger.queries import PostingLine
 from services.offers import offers, redemptions
 from services.offers.offers import OffersKey
-from services.orders import expenses, payment_methods, payout_methods, queries
+from services.orders import expenses, order_details, payment_methods, payout_methods, queries, settlements
+from services.orders.settlements import SettlementDetails
 from services.volunteering import check_in, issuers
 
 K = TypeVar("K", bound=Hashable)
@@ -128,14 +130,22 @@ class Loaders:
         lambda session, _, ids: redemptions.load_redemptions(session, order_ids=ids)
     )
     """Details of redemptions; the resolver first checks that the order concerns the viewer."""
+    settlement_of_order: LoaderField[UUID, SettlementDetails | None] = LoaderField(
+        lambda session, _, ids: settlements.load_settlements(session, order_ids=ids)
+    )
+    """Payments behind settlements; the resolver first checks that the order concerns the viewer."""
     order: LoaderField[UUID, Order | None] = LoaderField(
         lambda session, actor, ids: queries.load_orders(session, actor, row_ids=ids)
     )
     """Orders that the viewer may see."""
     actions_of_order: LoaderField[UUID, list[OrderAction]] = LoaderField(
-        lambda session, _, ids: queries.load_actions(session, order_ids=ids)
+        lambda session, actor, ids: order_details.load_actions(session, actor, order_ids=ids)
     )
     """Histories of visible orders, oldest step first."""
+    refunded_of_order: LoaderField[UUID, int] = LoaderField(
+        lambda session, _, ids: order_details.load_refunded_amounts(session, order_ids=ids)
+    )
+    """Refunded amounts of orders, in minor units."""
     items_of_order: LoaderField[UUID, list[OrderItem]] = LoaderField(
         lambda session, _, ids: expenses.load_items(session, order_ids=ids)
     )
@@ -160,6 +170,10 @@ class Loaders:
         lambda session, actor, ids: ledger_queries.load_postings(session, actor, transaction_ids=ids)
     )
     """Ledger postings of transactions, on accounts that the viewer may see."""
+    ledger_account: LoaderField[UUID, LedgerAccount | None] = LoaderField(
+        lambda session, actor, ids: account_history.load_accounts_by_number(session, actor, row_ids=ids)
+    )
+    """Ledger accounts that the viewer may see, by their number as a UUID."""
     refunds_of_transaction: LoaderField[UUID, list[Transaction]] = LoaderField(
         lambda session, actor, ids: queries.load_refunds(session, actor, transaction_ids=ids)
     )
@@ -219,6 +233,24 @@ class Loaders:
             ("ledger_accounts", kinds),
             lambda session, actor, ids: ledger_queries.load_accounts(
                 session, actor, book_ids=ids, kinds=kinds
+            ),
+        )
+
+    def account_postings(self, period: Period, page: PageRequest) -> Loader[AccountId, Page[PostingLine]]:
+        """Pages of the postings of ledger accounts; empty where the viewer may not see them."""
+        return self._loader_for(
+            ("account_postings", period, page),
+            lambda session, actor, keys: account_history.list_posting_pages(
+                session, actor, accounts=keys, period=period, page=page
+            ),
+        )
+
+    def account_statements(self, period: Period) -> Loader[AccountId, AccountStatement | None]:
+        """Statements of ledger accounts that the viewer may see."""
+        return self._loader_for(
+            ("account_statements", period),
+            lambda session, actor, keys: account_history.load_statements(
+                session, actor, accounts=keys, period=period
             ),
         )
 

@@ -1,13 +1,25 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, Column, Index, Text, text
+from sqlalchemy import ARRAY, CheckConstraint, Column, DateTime, Index, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from models.base import id_field, one_of, timestamp_field
+from models.base import id_field, now, one_of, timestamp_field
 from models.enums import CollectiveType, CreditPolicy, MemberRole, RequestStatus
+
+REQUEST_DAYS = 30
+"""Days after which a pending invitation or host application expires."""
+
+
+def _expiry_field() -> Any:
+    return Field(
+        default_factory=lambda: now() + timedelta(days=REQUEST_DAYS),
+        sa_type=DateTime(timezone=True),
+        nullable=False,
+        sa_column_kwargs={"server_default": text("now() + interval '30 days'")},
+    )
 
 
 class Collective(SQLModel, table=True):
@@ -25,6 +37,15 @@ class Collective(SQLModel, table=True):
         ),
         CheckConstraint("type <> 'EVENT' OR parent_id IS NOT NULL", name="event_has_parent"),
         CheckConstraint("ends_at > starts_at", name="event_ends_after_start"),
+        CheckConstraint("ends_at - starts_at <= interval '14 days'", name="event_duration"),
+        CheckConstraint(
+            "starts_at AT TIME ZONE 'UTC' >= created_at AT TIME ZONE 'UTC' - interval '1 year 1 day'",
+            name="event_not_long_ago",
+        ),
+        CheckConstraint(
+            "ends_at AT TIME ZONE 'UTC' <= updated_at AT TIME ZONE 'UTC' + interval '5 years 1 day'",
+            name="event_not_far_ahead",
+        ),
         CheckConstraint("capacity > 0", name="capacity_positive"),
         CheckConstraint("NOT is_platform OR type = 'NONPROFIT'", name="platform_is_nonprofit"),
         CheckConstraint("issuer_approved_at IS NULL OR type = 'NONPROFIT'", name="issuer_is_nonprofit"),
@@ -34,6 +55,14 @@ class Collective(SQLModel, table=True):
             name="merged_is_archived_user",
         ),
         one_of("credit_policy", CreditPolicy),
+        CheckConstraint("host_id <> id OR type IN ('NONPROFIT', 'BUSINESS')", name="host_is_organization"),
+        CheckConstraint(
+            "host_suspended_at IS NULL OR (host_id IS NOT NULL AND host_id = id AND NOT is_platform)",
+            name="suspended_is_host",
+        ),
+        CheckConstraint(
+            "(host_suspended_at IS NULL) = (host_suspension_reason IS NULL)", name="suspension_reason"
+        ),
         Index(
             "uq_collective_platform",
             "is_platform",
@@ -42,6 +71,11 @@ class Collective(SQLModel, table=True):
         ),
         Index("ix_collective_type_created_at", "type", "created_at", "id"),
         Index("ix_collective_parent_id", "parent_id", "starts_at", "id"),
+        Index(
+            "ix_collective_merged_into_id",
+            "merged_into_id",
+            postgresql_where=text("merged_into_id IS NOT NULL"),
+        ),
     )
 
     id: UUID = id_field()
@@ -88,6 +122,9 @@ class Collective(SQLModel, table=True):
     created_by_id: UUID | None = Field(default=None, foreign_key="collective.id")
     created_at: datetime = timestamp_field(default_now=True)
     updated_at: datetime = timestamp_field(default_now=True)
+    host_suspended_at: datetime | None = timestamp_field(nullable=True)
+    """When the platform stopped new money in this host's book."""
+    host_suspension_reason: str | None = Field(default=None, sa_type=Text)
 
 
 class SlugRedirect(SQLModel, table=True):
@@ -117,6 +154,12 @@ class Member(SQLModel, table=True):
         # In the order in which lists are paged: a page reads only the rows that it returns.
         Index("ix_member_member_id", "member_id", "since", "id", postgresql_where=text("until IS NULL")),
         Index(
+            "ix_member_former_admin",
+            "member_id",
+            "until",
+            postgresql_where=text("role = 'ADMIN' AND until IS NOT NULL"),
+        ),
+        Index(
             "ix_member_collective_id",
             "collective_id",
             "since",
@@ -135,11 +178,12 @@ class Member(SQLModel, table=True):
 
 
 class Invitation(SQLModel, table=True):
-    """An invitation to a role, and the invitee's answer."""
+    """An invitation to a role, and the invitee's answer; pending ones end at `expires_at`."""
 
     __table_args__ = (
         one_of("role", MemberRole),
         one_of("status", RequestStatus),
+        CheckConstraint("status <> 'ACCEPTED' OR answered_at <= expires_at", name="accepted_in_time"),
         Index(
             "uq_invitation_pending",
             "collective_id",
@@ -161,14 +205,19 @@ class Invitation(SQLModel, table=True):
     created_by_id: UUID = Field(foreign_key="collective.id")
     created_at: datetime = timestamp_field(default_now=True)
     answered_at: datetime | None = timestamp_field(nullable=True)
+    expires_at: datetime = _expiry_field()
 
 
 class HostApplication(SQLModel, table=True):
-    """A collective's application to a host to hold its money."""
+    """A collective's application to a host to hold its money, or to the platform to be a host itself.
+
+    To be a host itself, the collective is its own host.
+    """
 
     __tablename__ = "host_application"
     __table_args__ = (
         one_of("status", RequestStatus),
+        CheckConstraint("status <> 'ACCEPTED' OR decided_at <= expires_at", name="accepted_in_time"),
         Index(
             "uq_host_application_pending",
             "collective_id",
@@ -188,3 +237,4 @@ class HostApplication(SQLModel, table=True):
     decided_by_id: UUID | None = Field(default=None, foreign_key="collective.id")
     created_at: datetime = timestamp_field(default_now=True)
     decided_at: datetime | None = timestamp_field(nullable=True)
+    expires_at: datetime = _expiry_field()

@@ -54,6 +54,9 @@ class PlatformPolicy(SQLModel, table=True):
         CheckConstraint("master_weekly_limit_minor > 0", name="master_weekly_limit_positive"),
         CheckConstraint("signup_bonus_minor >= 0", name="signup_bonus_not_negative"),
         CheckConstraint("check_in_minutes >= 0", name="check_in_minutes_not_negative"),
+        CheckConstraint("platform_clearing_limit >= 0", name="clearing_limit_not_negative"),
+        CheckConstraint("max_event_hours_minor > 0", name="max_event_hours_positive"),
+        CheckConstraint("default_issuance_cap_minor > 0", name="default_issuance_cap_positive"),
     )
 
     id: UUID = id_field()
@@ -74,3 +77,15 @@ class PlatformPolicy(SQLModel, table=True):
     check_in_minutes: int = Field(default=60, sa_column_kwargs={"server_default": "60"})
     """Minutes before an event's start at which check-in opens."""
     created_by_id: UUID | None = Field(default=None, foreign_key="collective.id")
+    platform_clearing_limit: int = Field(
+        default=1000, sa_type=BigInteger, sa_column_kwargs={"server_default": "1000"}
+    )
+    """Whole units of a host's currency that the platform may owe the host unless the host sets a limit."""
+    max_event_hours_minor: int = Field(
+        default=72_000, sa_type=BigInteger, sa_column_kwargs={"server_default": "72000"}
+    )
+    """The most currents (minor units) that one attendance of an event credits."""
+    default_issuance_cap_minor: int = Field(
+        default=1_000_000, sa_type=BigInteger, sa_column_kwargs={"server_default": "1000000"}
+    )
+    """The most currents (minor units) that a nonprofit issues a month until the platform sets it a cap."""

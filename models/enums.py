@@ -60,6 +60,8 @@ class OrderType(StrEnum):
     """Payout of a user's balance."""
     BONUS = "BONUS"
     """Currents that the platform gives a new user, once."""
+    SETTLEMENT = "SETTLEMENT"
+    """Payment from host to host of what clearing between them owes, or of fees to the platform."""
 
 
 class OrderStatus(StrEnum):
@@ -88,6 +90,8 @@ class OrderActionType(StrEnum):
 
     CREATE = "CREATE"
     """The order was created."""
+    EDIT = "EDIT"
+    """The payee changed the expense, which is pending again."""
     APPROVE = "APPROVE"
     """The order was approved, possibly with a different amount."""
     REJECT = "REJECT"
@@ -100,6 +104,21 @@ class OrderActionType(StrEnum):
     """The order expired."""
     REFUND = "REFUND"
     """The order was refunded, in full or in part."""
+    CONFIRM = "CONFIRM"
+    """The giver confirmed funds that a host added in their name."""
+    DENY = "DENY"
+    """The giver denied funds that a host added in their name."""
+
+
+class GiverStatus(StrEnum):
+    """Answer of the giver in whose name a host added funds."""
+
+    WAITING = "WAITING"
+    """Not answered yet; the origin of the funds counts as unknown."""
+    CONFIRMED = "CONFIRMED"
+    """Confirmed: the order shows the giver."""
+    DENIED = "DENIED"
+    """Denied: the origin of the funds stays unknown."""
 
 
 class TransactionKind(StrEnum):
@@ -131,6 +150,26 @@ class TransactionKind(StrEnum):
     """Payment by the host of the processor fee kept from a refunded payment."""
     REFUND = "REFUND"
     """Full or partial refund: the mirror image of the original transaction."""
+    SETTLEMENT = "SETTLEMENT"
+    """Payment by a host of what it owed another one."""
+    PLATFORM_FEE_SETTLEMENT = "PLATFORM_FEE_SETTLEMENT"
+    """Payment to the platform of the fees that a host kept for it."""
+    OPENING_BALANCE = "OPENING_BALANCE"
+    """Balance at the start of imported history."""
+    HOST_MOVE = "HOST_MOVE"
+    """Balance that a collective took to its new host."""
+    TAX = "TAX"
+    """Tax that imported history keeps as a row of its own."""
+    PLATFORM_TIP = "PLATFORM_TIP"
+    """Tip for the platform that imported history keeps as a row of its own."""
+    PREPAID_PAYMENT_METHOD = "PREPAID_PAYMENT_METHOD"
+    """Imported history: money paid in advance, or given from it."""
+    HOST_FEE_SHARE = "HOST_FEE_SHARE"
+    """Imported history: the platform's share of a host's fees."""
+    HOST_FEE_SHARE_DEBT = "HOST_FEE_SHARE_DEBT"
+    """Imported history: such a share that the host owed."""
+    PAYMENT_PROCESSOR_FEE = "PAYMENT_PROCESSOR_FEE"
+    """Imported history: a processor's fee as a row of its own."""
 
 
 class LedgerAccountKind(StrEnum):
@@ -144,6 +183,8 @@ class LedgerAccountKind(StrEnum):
     """Currents that a nonprofit has issued."""
     EXCHANGE = "EXCHANGE"
     """The host's open position where a collective's currency differs from its own."""
+    CLEARING = "CLEARING"
+    """Debt to another host, its owner; negative if that host owes this one."""
 
 
 class CurrencyKind(StrEnum):
@@ -197,6 +238,10 @@ class RequestStatus(StrEnum):
     """Accepted by the recipient."""
     DECLINED = "DECLINED"
     """Declined by the recipient."""
+    WITHDRAWN = "WITHDRAWN"
+    """Withdrawn by the sender, or ended because a side was archived."""
+    EXPIRED = "EXPIRED"
+    """Not answered within 30 days."""
 
 
 class TokenKind(StrEnum):
@@ -270,6 +315,8 @@ class RedemptionCap(StrEnum):
     """The user's available balance."""
     WEEKLY_LIMIT = "WEEKLY_LIMIT"
     """The limit for master offers within seven days."""
+    RECEIVED_LATELY = "RECEIVED_LATELY"
+    """Currents received from others within seven days, which master offers do not take."""
 
 
 class Topic(StrEnum):

@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, Column, Double, LargeBinary, Text
+from sqlalchemy import ARRAY, CheckConstraint, Column, Double, Index, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
 from models.base import id_field, one_of, timestamp_field
@@ -84,4 +84,17 @@ class MergedEmail(SQLModel, table=True):
 
     email: str = Field(primary_key=True, sa_type=Text)
     user_id: UUID = Field(foreign_key="collective.id", index=True)
+    created_at: datetime = timestamp_field(default_now=True)
+
+
+class MergeConsent(SQLModel, table=True):
+    """A person's consent to merging one user into another. Append-only."""
+
+    __tablename__ = "merge_consent"
+    __table_args__ = (Index("ix_merge_consent_from_id", "from_id", "into_id"),)
+
+    id: UUID = id_field()
+    from_id: UUID = Field(foreign_key="collective.id")
+    into_id: UUID = Field(foreign_key="collective.id")
+    by_id: UUID = Field(foreign_key="collective.id")
     created_at: datetime = timestamp_field(default_now=True)

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from models.base import id_field, timestamp_field
+from models.base import id_field, new_id, timestamp_field
 from models.enums import LedgerAccountKind, TransactionKind
 
 
@@ -30,9 +30,11 @@ class LedgerAccount(SQLModel, table=True):
         PrimaryKeyConstraint("book_id", "id"),
         # Few, because each is parsed with every posting; the trigger ledger_account_guard checks inserts.
         CheckConstraint("held >= 0 AND seq >= 0", name="counts_not_negative"),
-        CheckConstraint("floor IS NULL OR posted - held >= floor", name="floor"),
+        CheckConstraint("kind = 'CLEARING' OR floor IS NULL OR posted - held >= floor", name="floor"),
+        CheckConstraint("kind <> 'CLEARING' OR posted >= floor", name="clearing_limit"),
         Index("uq_ledger_account_key", "book_id", "owner_id", "currency", "kind", unique=True),
         Index("ix_ledger_account_owner_id", "owner_id"),
+        Index("uq_ledger_account_id", "id", unique=True),
         # Free space on the page lets updates of a busy account skip all indexes.
         {"postgresql_with": {"fillfactor": "50"}},
     )
@@ -48,6 +50,8 @@ class LedgerAccount(SQLModel, table=True):
     last_at: datetime | None = timestamp_field(nullable=True)
     floor: int | None = Field(default=None, sa_type=BigInteger)
     """The lower bound of posted - held; null for no bound."""
+    credit_limit: int | None = Field(default=None, sa_type=BigInteger)
+    """For CLEARING: how much the book's host allows the owner to owe it."""
 
 
 class Transaction(SQLModel, table=True):
@@ -161,14 +165,20 @@ class Hold(SQLModel, table=True):
             name="fk_hold_account",
         ),
         Index("ix_hold_open", "book_id", "account_id", postgresql_where=text("released_at IS NULL")),
+        Index("uq_hold_open", "order_id", unique=True, postgresql_where=text("released_at IS NULL")),
     )
 
-    order_id: UUID = Field(primary_key=True, foreign_key="order.id")
+    order_id: UUID = Field(foreign_key="order.id")
     book_id: UUID
     account_id: int = Field(sa_type=BigInteger)
     amount: int = Field(sa_type=BigInteger)
     created_at: datetime = timestamp_field(default_now=True)
     released_at: datetime | None = timestamp_field(nullable=True)
+    id: UUID = Field(
+        default_factory=new_id,
+        primary_key=True,
+        sa_column_kwargs={"server_default": text("gen_random_uuid()")},
+    )
 
 
 class RefundTotal(SQLModel, table=True):

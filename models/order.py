@@ -9,6 +9,7 @@ from sqlmodel import Field, SQLModel
 from models.base import id_field, one_of, timestamp_field
 from models.enums import (
     FeesPayer,
+    GiverStatus,
     OrderActionType,
     OrderStatus,
     OrderType,
@@ -84,6 +85,19 @@ class Order(SQLModel, table=True):
         CheckConstraint(
             "type NOT IN ('HOURS', 'REDEMPTION', 'BONUS') OR policy_id IS NOT NULL", name="pins_policy"
         ),
+        one_of("giver_status", GiverStatus),
+        CheckConstraint(
+            "(claimed_giver_id IS NULL) = (giver_status IS NULL)"
+            " AND (claimed_giver_id IS NULL OR type = 'ADDED_FUNDS')",
+            name="giver_has_status",
+        ),
+        CheckConstraint("type <> 'EXPENSE' OR approved_amount <= amount", name="expense_at_most_requested"),
+        Index(
+            "ix_order_claimed_giver_id",
+            "claimed_giver_id",
+            "created_at",
+            postgresql_where=text("claimed_giver_id IS NOT NULL"),
+        ),
         Index("ix_order_from_id", "from_id", "created_at", "id"),
         Index("ix_order_to_id", "to_id", "created_at", "id"),
         Index("ix_order_created_at", "created_at", "id"),
@@ -155,6 +169,9 @@ class Order(SQLModel, table=True):
     expires_at: datetime | None = timestamp_field(nullable=True)
     created_at: datetime = timestamp_field(default_now=True)
     updated_at: datetime = timestamp_field(default_now=True)
+    claimed_giver_id: UUID | None = Field(default=None, foreign_key="collective.id")
+    """The giver in whose name a host added funds; `from` is the host until the giver confirms."""
+    giver_status: GiverStatus | None = Field(default=None, sa_type=Text)
 
 
 class OrderItem(SQLModel, table=True):

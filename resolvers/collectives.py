@@ -69,6 +69,11 @@ def read_legal_name(collective: models.Collective, info: Info) -> str | None:
     return collective.legal_name if visibility.can_read_private(info.context.actor, collective) else None
 
 
+def read_suspension_reason(host: models.Collective, info: Info) -> str | None:
+    """Return why a host was suspended, or None if the viewer may not read private fields."""
+    return host.host_suspension_reason if visibility.can_read_private(info.context.actor, host) else None
+
+
 def read_location(collective: models.Collective, info: Info) -> str | None:
     """Return the location, or None if it is a person's and the viewer may not read it."""
     return collective.location if visibility.can_read_location(info.context.actor, collective) else None

@@ -20,6 +20,7 @@ _LOADERS: dict[str, LoaderField[UUID, Any]] = {
     "Offer": Loaders.offer,
     "PaymentMethod": Loaders.payment_method,
     "PayoutMethod": Loaders.payout_method,
+    "LedgerAccount": Loaders.ledger_account,
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from uuid import UUID
 
 import models
+from models.enums import GiverStatus, OrderType
 from resolvers.context import Context, Info
 from resolvers.references import load_referenced
 from services.access import visibility
@@ -14,6 +15,7 @@ from services.core.money import Money
 from services.core.pagination import Page, PageRequest, Sort
 from services.orders import queries
 from services.orders.queries import OrderFilter, TransactionFilter
+from services.orders.settlements import SettlementDetails
 
 
 async def concerns_viewer(order: models.Order, context: Context) -> bool:
@@ -45,9 +47,44 @@ async def read_private_message(order: models.Order, info: Info) -> str | None:
     return order.private_message if await concerns_viewer(order, info.context) else None
 
 
+async def knows_claimed_giver(order: models.Order, context: Context) -> bool:
+    """Return True if the viewer is a reader of the giver whom a host named, or of that host."""
+    load = context.loaders.collective.load
+    if order.claimed_giver_id is None:
+        return False
+    payee = await load(order.to_id)
+    sides = [await load(order.claimed_giver_id), await load(payee.host_id) if payee else None]
+    return any(side is not None and visibility.can_read_private(context.actor, side) for side in sides)
+
+
+async def load_claimed_giver(order: models.Order, info: Info) -> models.Collective | None:
+    """Load the giver whom a host named, or None if the viewer may not know it."""
+    if order.claimed_giver_id is None or not await knows_claimed_giver(order, info.context):
+        return None
+    return await info.context.loaders.collective.load(order.claimed_giver_id)
+
+
+async def read_giver_status(order: models.Order, info: Info) -> GiverStatus | None:
+    """Return the answer of the giver whom a host named, or None if the viewer may not know it."""
+    return order.giver_status if await knows_claimed_giver(order, info.context) else None
+
+
+async def load_refunded_amounts(rows: Sequence[models.Order], info: Info) -> list[Money]:
+    """Load the refunded amounts of orders."""
+    amounts = await info.context.loaders.refunded_of_order.load_many([row.id for row in rows])
+    return [Money(amount_minor, row.currency) for amount_minor, row in zip(amounts, rows, strict=True)]
+
+
 async def read_receipts(order: models.Order, info: Info) -> list[str]:
     """Return the receipts, or none if the order does not concern the viewer."""
     return order.receipts if await concerns_viewer(order, info.context) else []
+
+
+async def load_settlement(order: models.Order, info: Info) -> SettlementDetails | None:
+    """Load the payment behind a settlement, or None if the order is none or does not concern the viewer."""
+    if order.type != OrderType.SETTLEMENT or not await concerns_viewer(order, info.context):
+        return None
+    return await info.context.loaders.settlement_of_order.load(order.id)
 
 
 async def load_amounts(
@@ -80,7 +117,7 @@ async def list_orders(
 ) -> Page[models.Order]:
     """List orders that the viewer may see: of everybody, or of one collective.
 
-    `refs` holds the collectives that the filter names: from, to, event, addressedTo.
+    `refs` holds the collectives that the filter names: from, to, event, addressedTo, claimedGiver.
     """
     ids = await _load_ids(info, refs)
     filters = replace(
@@ -89,6 +126,7 @@ async def list_orders(
         to_id=ids.get("to"),
         event_id=ids.get("event"),
         addressed_to_id=ids.get("addressedTo"),
+        claimed_giver_id=ids.get("claimedGiver"),
     )
     return await info.context.run(queries.list_orders, where=filters, page=page, sort=sort, of_id=of_id)
 

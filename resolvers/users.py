@@ -2,27 +2,25 @@
 
 from uuid import UUID
 
-import models
+from models import new_id
 from resolvers.commands import KeyedRequest, run_once
 from resolvers.context import Info
-from services.access.collective_refs import CollectiveKey, require_collective, resolve_one
+from services.access.collective_refs import CollectiveKey
+from services.collectives import merge_consents
 from services.collectives import merge_users as merge_service
-from services.core.errors import NotFound
+from services.collectives.merge_consents import MergeResult
 
 
 async def merge_users(
     info: Info, request: KeyedRequest, *, from_: CollectiveKey, into: CollectiveKey
-) -> models.Collective:
-    """Merge two accounts of the same person; return the account that remains."""
-    target = require_collective(await info.context.run(resolve_one, into, name="into"))
+) -> MergeResult:
+    """Consent to merging two accounts of a person, and merge them once the consents suffice."""
+    consent_id = new_id()
 
-    async def merge() -> models.Collective:
-        return await info.context.run(merge_service.merge, from_=from_, into=into)
+    async def merge() -> MergeResult:
+        return await info.context.run(merge_service.merge, consent_id=consent_id, from_=from_, into=into)
 
-    async def load_merged(user_id: UUID) -> models.Collective:
-        user = await info.context.loaders.collective.load(user_id)
-        if user is None:
-            raise NotFound("The user no longer exists.")
-        return user
+    async def load_result(earlier_id: UUID) -> MergeResult:
+        return await info.context.run(merge_consents.load_result, consent_id=earlier_id)
 
-    return await run_once(info, request, result_id=target.id, work=merge, replay=load_merged)
+    return await run_once(info, request, result_id=consent_id, work=merge, replay=load_result)

@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema.cli import commands
+from schema.cli import audit as audit_command
+from schema.cli import commands, history_commands
 from services.core import settings as environment
 from services.core.errors import ConfigurationError, Problem
 from services.core.settings import Settings
@@ -54,17 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     admin.add_argument("email")
     admin.set_defaults(run=lambda o, s: asyncio.run(commands.add_admin(s, o.email)))
 
-    importing = add("import", help="import another system's history")
-    sources = importing.add_subparsers(required=True, metavar="SOURCE")
-    source = sources.add_parser("open-collective", help='an Open Collective "separate transactions" export')
-    source.add_argument("file", type=Path)
-    source.add_argument("--host", required=True, help="slug of the host that held the money")
-    source.add_argument("--collective", required=True, help="slug of the collective; created if missing")
-    source.set_defaults(
-        run=lambda o, s: asyncio.run(
-            commands.import_open_collective(s, o.file, host=o.host, collective=o.collective)
-        )
-    )
+    _add_history(add)
 
     exporting = add("export", help="write data to a file")
     exports = exporting.add_subparsers(required=True, metavar="WHAT")
@@ -86,14 +77,63 @@ def _parser() -> argparse.ArgumentParser:
     refresh = fx_commands.add_parser("refresh", help="add the latest rates of the European Central Bank")
     refresh.set_defaults(run=lambda _, s: asyncio.run(commands.refresh_rates(s)))
 
-    audit = add("audit", help="check the ledger's promises; exit code 1 if one is violated")
-    audit.set_defaults(run=lambda _, s: asyncio.run(commands.audit(s)))
+    audit = add(
+        "audit",
+        help="check what was added to the ledger since the last audit",
+        description="Exit code 0: no violation; 1: a promise is violated; 3: another audit is running.",
+    )
+    audit.add_argument("--full", action="store_true", help="check everything again")
+    audit.add_argument("--json", action="store_true", help="print JSON, with a sentence for each check")
+    audit.set_defaults(run=lambda o, s: audit_command.audit(s, full=o.full, as_json=o.json))
 
     schema = add("schema", help="print the GraphQL schema")
     schema.add_argument("--check", action="store_true", help="compare it with the committed file")
     schema.add_argument("--write", action="store_true", help="write the committed file")
     schema.set_defaults(run=lambda o, _: commands.schema(check=o.check, write=o.write))
     return parser
+
+
+def _add_history(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands that bring an organization's history."""
+    importing = add("import", help="import another system's history")
+    sources = importing.add_subparsers(required=True, metavar="SOURCE")
+    source = sources.add_parser("open-collective", help='an Open Collective "separate transactions" export')
+    source.add_argument("file", type=Path)
+    source.add_argument("--host", required=True, help="slug of the host that held the money")
+    source.add_argument("--collective", help="slug of the collective; default: the slug in the file")
+    source.add_argument(
+        "--amounts-in", metavar="CURRENCY", help="currency of the file, if not the collective's"
+    )
+    source.add_argument("--strict", action="store_true", help="refuse a file that does not agree with itself")
+    source.set_defaults(
+        run=lambda o, s: asyncio.run(
+            history_commands.import_open_collective(
+                s, o.file, host=o.host, collective=o.collective, amounts_in=o.amounts_in, is_strict=o.strict
+            )
+        )
+    )
+
+    host = add("host", help="hosts, which hold the money of others")
+    create = host.add_subparsers(required=True, metavar="ACTION").add_parser(
+        "create", help="create a host that is approved at once"
+    )
+    create.add_argument("slug")
+    create.add_argument("--name", required=True)
+    create.add_argument("--currency", required=True, help="for example USD")
+    create.add_argument("--type", choices=["NONPROFIT", "BUSINESS"], default="NONPROFIT")
+    create.add_argument("--admin", metavar="EMAIL", help="address of its first ADMIN")
+    create.set_defaults(
+        run=lambda o, s: asyncio.run(
+            history_commands.create_host(
+                s,
+                slug=o.slug,
+                name=o.name,
+                currency=o.currency,
+                collective_type=o.type,
+                admin_email=o.admin,
+            )
+        )
+    )
 
 
 def _migrate(options: argparse.Namespace, settings: Settings) -> int:

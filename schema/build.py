@@ -11,14 +11,17 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from schema.mutations.check_in import CheckInMutations
+from schema.mutations.clearing import ClearingMutations
 from schema.mutations.collectives import CollectiveMutations
 from schema.mutations.event_registrations import EventRegistrationMutations
 from schema.mutations.events import EventMutations
 from schema.mutations.hosting import HostingMutations
+from schema.mutations.hosts import HostMutations
 from schema.mutations.hours import HoursMutations
 from schema.mutations.identity import IdentityMutations
 from schema.mutations.members import MemberMutations
 from schema.mutations.offers import OfferMutations
+from schema.mutations.order_answers import OrderAnswerMutations
 from schema.mutations.order_decisions import OrderDecisionMutations
 from schema.mutations.orders import OrderMutations
 from schema.mutations.platform import PlatformMutations
@@ -38,9 +41,12 @@ class Mutation(
     IdentityMutations,
     CollectiveMutations,
     HostingMutations,
+    HostMutations,
     MemberMutations,
     OrderMutations,
     OrderDecisionMutations,
+    OrderAnswerMutations,
+    ClearingMutations,
     UserMutations,
     PlatformMutations,
     HoursMutations,

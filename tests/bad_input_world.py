@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 
 from models import now
-from models.enums import MemberRole
+from models.enums import CollectiveType, MemberRole
 from tests.donation_world import DonationScene, expect_order
 from tests.factories import Person, World, money, ref
 
@@ -25,6 +25,10 @@ MONEY_MUTATIONS = (
     "payOrder",
     "cancelOrder",
     "refundOrder",
+    "updateExpense",
+    "confirmContribution",
+    "denyContribution",
+    "settleHosts",
 )
 
 
@@ -50,8 +54,10 @@ class BadInputScene:
         """Return a person who may run a mutation, or None for an anonymous one."""
         if mutation in {"signUp", "signIn", "verifyEmail", "requestPasswordReset", "resetPassword"}:
             return None
-        makers = {"approveOrder": self.base.giver, "approveOrders": self.base.giver}
-        return (makers | {"cancelOrder": self.base.payee}).get(mutation, self.boss)
+        giver, payee = self.base.giver, self.base.payee
+        makers = {"approveOrder": giver, "approveOrders": giver, "cancelOrder": payee}
+        makers |= dict.fromkeys(("updateExpense", "confirmContribution", "denyContribution"), payee)
+        return makers.get(mutation, self.boss)
 
     async def has_changed(self) -> bool:
         """Return True if anything was stored since the previous call."""
@@ -104,7 +110,16 @@ async def create_bad_input_scene(world: World) -> BadInputScene:
     pending, approved = await base.expense("3.00"), await base.expense("2.00")
     expect_order(await base.approve(approved))
     paid = expect_order(await base.donate("5.00"))
-    scene.ids |= {"pending": pending, "approved": approved, "paid": paid}
+    payload = await world.mutate(
+        "addFunds",
+        "order { id }",
+        by=boss,
+        to=ref(base.webpack),
+        amount=money("1.00"),
+        **{"from": ref(base.payee)},
+    )
+    claimed = expect_order(payload)
+    scene.ids |= {"pending": pending, "approved": approved, "paid": paid, "claimed": claimed}
     scene.inputs = await _good_inputs(scene)
     await scene.has_changed()
     return scene
@@ -133,6 +148,7 @@ async def _add_collectives(scene: BadInputScene) -> None:
     scene.ids["dear"] = await base.method(bps=10_000, fixed="1.00")
     donor = await world.community("donor", await world.host("elsewhere", base.holder), scene.boss)
     await world.fund(donor, "10.00", by=base.holder)
+    expect_order(await base.donate("2.00", to=donor))  # which the host now owes to the donor's host
 
 
 async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
@@ -146,6 +162,18 @@ async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
         host=ref(base.host),
     )
     await world.community("homeless", None, scene.boss)
+    nonprofit = CollectiveType.NONPROFIT
+    await world.community("would-be", None, scene.boss, collective_type=nonprofit)
+    asking = await world.community("asking", None, scene.boss, collective_type=nonprofit)
+    asked = await world.mutate("applyAsHost", "application { id }", by=scene.boss, collective=ref(asking))
+    invited = await world.mutate(
+        "inviteMember",
+        "invitation { id }",
+        by=scene.boss,
+        collective=webpack,
+        role="MEMBER",
+        email="invited@commonweal.test",
+    )
     starts, ends = now() + timedelta(days=1), now() + timedelta(days=2)
     return {
         "donate": {"from": webpack, "to": babel, "amount": five},
@@ -158,6 +186,9 @@ async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
         "payOrder": {"id": scene.ids["approved"]},
         "cancelOrder": {"id": scene.ids["pending"]},
         "refundOrder": {"id": scene.ids["paid"]},
+        "updateExpense": {"id": scene.ids["pending"], "amount": five},
+        "confirmContribution": {"id": scene.ids["claimed"]},
+        "denyContribution": {"id": scene.ids["claimed"], "reason": "not mine"},
         "createCollective": {"type": "COMMUNITY", "name": "New", "slug": "brand-new", "currency": "USD"},
         "updateCollective": {"collective": {"slug": "homeless"}},
         "archiveCollective": {"collective": {"slug": "homeless"}},
@@ -169,6 +200,14 @@ async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
         },
         "applyToHost": {"collective": {"slug": "homeless"}, "host": ref(base.host)},
         "decideHostApplication": {"id": payload["application"]["id"], "approve": False, "reason": "no"},
+        "withdrawHostApplication": {"id": payload["application"]["id"]},
+        "leaveHost": {"collective": {"slug": "yen"}, "reason": "moving on"},
+        "moveToHost": {"collective": {"slug": "euro"}, "host": {"slug": "elsewhere"}, "message": "please"},
+        "applyAsHost": {"collective": {"slug": "would-be"}, "message": "Please"},
+        "decideHost": {"id": asked["application"]["id"], "approve": False, "reason": "no"},
+        "suspendHost": {"host": ref(base.host), "reason": "a reason"},
+        "unarchiveCollective": {"collective": {"slug": "gone"}},
+        "withdrawInvitation": {"id": invited["invitation"]["id"]},
         "createPaymentMethod": {"host": ref(base.host), "name": "Card", "type": "BALANCE"},
         "createPayoutMethod": {
             "collective": webpack,
@@ -184,6 +223,13 @@ async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
         "createAccessToken": {"name": "ci", "scopes": ["COLLECTIVES"], "expiresAt": ends.isoformat()},
         "inviteMember": {"collective": webpack, "role": "MEMBER", "email": "new@commonweal.test"},
         "followCollective": {"collective": babel},
+        "setClearingLimit": {"host": ref(base.host), "counterpart": {"slug": "elsewhere"}, "amount": five},
+        "settleHosts": {
+            "from": ref(base.host),
+            "to": {"slug": "elsewhere"},
+            "amount": money("1.00"),
+            "reference": "x",
+        },
         "setFxRate": {"from": "USD", "to": "JPY", "rate": "150"},
         "setPlatformPolicy": {"platformFeeBps": 100},
     }

@@ -9,18 +9,38 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlmodel import col
 
-from models import Collective, Credential, FxRate, Member, PlatformPolicy, Token, new_id, now
-from models.enums import CollectiveType, LedgerAccountKind, MemberRole, TokenKind, TransactionKind
+from models import (
+    Collective,
+    Credential,
+    FxRate,
+    Member,
+    MergeConsent,
+    Order,
+    PlatformPolicy,
+    Token,
+    new_id,
+    now,
+)
+from models.enums import (
+    CollectiveType,
+    LedgerAccountKind,
+    MemberRole,
+    OrderStatus,
+    OrderType,
+    TokenKind,
+    TransactionKind,
+)
 from schema.execution import unit_of_work
 from services.access.actor import hash_token
-from services.collectives import collectives, platform_policy
+from services.collectives import host_setup, platform_policy
 from services.core import public_ids
 from services.core.party import Party
 from services.core.settings import Settings
-from services.ledger import audit, posting, transaction_amounts
+from services.ledger import audit, clearing, posting, transaction_amounts
 from services.ledger.legs import currents_legs
 
 
@@ -109,10 +129,26 @@ class World:
         async with self.sessions() as session, session.begin():
             session.add(row)
             await session.flush()
-            await collectives.become_host(session, row)
+            await host_setup.make_host(session, row)
+            await self._allow_clearing_with_all(session, row)
         if admin:
             await self.member(row, admin, MemberRole.ADMIN)
         return row
+
+    async def _allow_clearing_with_all(self, session: AsyncSession, host: Collective) -> None:
+        """Let the host and every other host owe each other more than any test pays."""
+        others = select(Collective).where(
+            col(Collective.host_id) == col(Collective.id), col(Collective.id) != host.id
+        )
+        for other in (await session.execute(others)).scalars():
+            for creditor, debtor in ((host, other), (other, host)):
+                await clearing.set_limit(
+                    session,
+                    host_id=creditor.id,
+                    counterpart_id=debtor.id,
+                    currency=creditor.currency,
+                    limit_minor=10**15,
+                )
 
     async def community(
         self,
@@ -157,7 +193,7 @@ class World:
                 base=base,
                 quote=quote,
                 rate=Decimal(rate),
-                source="test",
+                source="test" if "CUR" in (base, quote) else "ECB",
                 valid_from=now() - timedelta(days=days_ago),
             )
         )
@@ -165,6 +201,11 @@ class World:
     async def platform_fee(self, bps: int) -> None:
         """Set the platform's fee."""
         await self.add(PlatformPolicy(platform_fee_bps=bps, valid_from=now()))
+
+    async def consent_to_merge(self, from_: Person, into: Person) -> None:
+        """Record both persons' consents to merging the first into the second."""
+        for person in (from_, into):
+            await self.add(MergeConsent(from_id=from_.user.id, into_id=into.user.id, by_id=person.user.id))
 
     async def add(self, row: Any) -> None:
         """Store a row."""
@@ -188,13 +229,26 @@ class World:
         """Issue currents from the platform to each person."""
         amount_minor = int(Decimal(value) * 1000)
         book = Party(self.platform, self.platform)
+        async with self.sessions() as session:
+            policy = await platform_policy.load_policy(session)
         for person in people:
+            order = Order(
+                type=OrderType.BONUS,
+                status=OrderStatus.PENDING,
+                from_id=self.platform.id,
+                to_id=person.user.id,
+                currency=transaction_amounts.CURRENTS,
+                amount=amount_minor,
+                approved_amount=amount_minor,
+                policy_id=policy.id,
+                has_public_side=False,
+            )
             row = posting.transaction_row(
                 transaction_amounts.same_currency_amounts(amount_minor, transaction_amounts.CURRENTS),
                 book,
                 Party(person.user, self.platform),
-                kind=TransactionKind.HOURS,
-                order=None,
+                kind=TransactionKind.BONUS,
+                order=order,
             )
             legs = currents_legs(
                 book_id=self.platform.id,
@@ -204,7 +258,10 @@ class World:
                 kind_from=LedgerAccountKind.ISSUANCE,
             )
             async with self.sessions() as session, session.begin():
+                session.add(order)
+                await session.flush()
                 await posting.post(session, row=row, legs=legs)
+                order.status = OrderStatus.PAID
 
     async def execute(
         self, query: str, *, by: Person | str | None = None, **variables: Any

@@ -1,6 +1,7 @@
 """A ledger with transactions of every kind, for tests that attack it and expect no change."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -108,8 +109,8 @@ async def _add_closed_collectives(books: Books) -> tuple[Any, Any]:
     meetup = await world.community("meetup", None)
     async with world.sessions() as session, session.begin():
         meetup.type, meetup.parent_id = CollectiveType.EVENT, books.scene.webpack.id
-        meetup.starts_at = meetup.ends_at = now()
-        meetup.ends_at = meetup.starts_at.replace(year=meetup.starts_at.year + 1)
+        meetup.starts_at = now()
+        meetup.ends_at = meetup.starts_at + timedelta(hours=2)
         session.add(meetup)
     return gone, meetup
 

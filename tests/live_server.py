@@ -24,6 +24,20 @@ class LiveServer:
     log: Path
 
 
+def run_audit(database: Database) -> None:
+    """Audit a database's ledger by the command, which fails if it finds anything."""
+    audit = subprocess.run(
+        [sys.executable, "-m", "schema", "audit"],
+        check=False,
+        env=os.environ
+        | {"COMMONWEAL_DATABASE_URL": database.app_url, "COMMONWEAL_OWNER_DATABASE_URL": database.owner_url},
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+    )
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
 @contextmanager
 def run_server(
     database: Database, folder: Path, *, demo: bool = False, **settings: str

@@ -1,10 +1,14 @@
 """A business with offers, and a user with currents."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from models import Collective
-from models.enums import CollectiveType, MemberRole
+from models import Collective, Order, Redemption
+from models.enums import CollectiveType, MemberRole, OrderStatus, OrderType
+from services.collectives import platform_policy
+from services.core import public_ids
+from services.ledger import posting
 from tests.factories import Person, World, money, ref
 
 ORDER = """order { id type status amount { value currency } approvedAmount { value } offer { item isActive }
@@ -57,6 +61,46 @@ class OfferScene:
         return await self.world.mutate(
             "redeemOffer", f"{ORDER} caps", by=by or self.john, offer=offer, price=money(value), **more
         )
+
+    async def add_redemption(
+        self, offer: str, amount_minor: int = 500, *, at: datetime, is_master: bool = False
+    ) -> None:
+        """Store a pending redemption of john's, with its hold, as of an earlier time."""
+        async with self.world.sessions() as session, session.begin():
+            order = Order(
+                type=OrderType.REDEMPTION,
+                status=OrderStatus.PENDING,
+                created_by_id=self.john.user.id,
+                from_id=self.john.user.id,
+                to_id=self.cafe.id,
+                currency="CUR",
+                amount=amount_minor,
+                offer_id=public_ids.decode("Offer", offer, field="offer"),
+                policy_id=(await platform_policy.load_policy(session)).id,
+                has_public_side=False,
+                created_at=at,
+                updated_at=at,
+            )
+            session.add(order)
+            await session.flush()
+            await posting.place_hold(
+                session,
+                order_id=order.id,
+                book_id=self.world.platform.id,
+                owner_id=order.from_id,
+                currency=order.currency,
+                amount_minor=amount_minor,
+            )
+            row = Redemption(
+                order_id=order.id,
+                price_minor=2 * amount_minor,
+                currents_share_percent=100,
+                is_master=is_master,
+                usd_gross_minor=2 * amount_minor,
+                usd_fee_minor=0,
+                receipt_text="till",
+            )
+            session.add(row)
 
     async def decide(
         self, mutation: str, order_id: str, *, by: Person | None = None, **more: Any

@@ -28,6 +28,7 @@ from models.enums import (
     LedgerAccountKind,
     TransactionKind,
 )
+from services.collectives import host_setup
 from services.core.errors import Invalid, Problem
 from services.core.party import OUTSIDE, Party
 from services.ledger import audit, posting
@@ -124,33 +125,34 @@ async def create_organization(
     session: AsyncSession, slug: str, currency: str = "USD", **columns: Any
 ) -> Collective:
     """Store a nonprofit that hosts itself."""
+    archived_at = columns.pop("archived_at", None)
     row = Collective(slug=slug, type=CollectiveType.NONPROFIT, name=slug, currency=currency, **columns)
     session.add(row)
     await session.flush()
-    row.host_id, row.host_approved_at = row.id, now()
+    if row.is_platform:
+        row.host_id, row.host_approved_at = row.id, now()
+        await session.flush()
+    else:
+        await host_setup.make_host(session, row)
+    row.archived_at = archived_at
     await session.flush()
     return row
 
 
 async def import_csv(sessions: Sessions, path: Path, **names: Any) -> ImportReport:
-    """Import a file and commit."""
+    """Import a file."""
     chosen: dict[str, Any] = {"host_slug": "opensource", "collective_slug": "webpack"} | names
-    async with sessions() as session:
-        report = await import_ledger(session, path=path, **chosen)
-        await session.commit()
-    return report
+    return await import_ledger(sessions, path=path, **chosen)
 
 
 async def expect_import_problem(
     sessions: Sessions, path: Path, problem: type[Problem] = Invalid, **names: Any
 ) -> str:
-    """Return the message of a failing import; nothing may be stored although the caller commits."""
+    """Return the message of a failing import; nothing may be stored."""
     chosen: dict[str, Any] = {"host_slug": "opensource", "collective_slug": "webpack"} | names
     before = await digest_tables(sessions)
-    async with sessions() as session:
-        with pytest.raises(problem) as caught:
-            await import_ledger(session, path=path, **chosen)
-        await session.commit()
+    with pytest.raises(problem) as caught:
+        await import_ledger(sessions, path=path, **chosen)
     assert await digest_tables(sessions) == before
     return caught.value.message
 
@@ -204,7 +206,7 @@ async def running_balances(sessions: Sessions, slug: str) -> list[int]:
 
 
 async def add_funds(sessions: Sessions, slug: str, amount: int) -> None:
-    """Post added funds at the current time, as a running server would."""
+    """Post money from outside at the current time, without an order."""
     async with sessions() as session:
         row = (await session.execute(select(Collective).where(col(Collective.slug) == slug))).scalar_one()
         host = await session.get_one(Collective, row.host_id)
@@ -224,7 +226,9 @@ async def add_funds(sessions: Sessions, slug: str, amount: int) -> None:
         payee = Party(row, host)
         await posting.post(
             session,
-            row=posting.transaction_row(result, OUTSIDE, payee, kind=TransactionKind.ADDED_FUNDS, order=None),
+            row=posting.transaction_row(
+                result, OUTSIDE, payee, kind=TransactionKind.OPENING_BALANCE, order=None
+            ),
             legs=posting_legs(result, OUTSIDE, payee, platform_id=host.id),
         )
         await session.commit()

@@ -1,6 +1,7 @@
 """The command line: effects, output and errors."""
 
 import io
+import json
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,7 @@ from services.database import catalogue
 from services.ledger import ecb_rates
 from services.open_collective.csv_reader import REQUIRED_COLUMNS
 from tests.conftest import Database, MakeDatabase, Server, create_database, drop_database
+from tests.open_collective_files import donation, host_fee, write_csv
 
 Run = Callable[..., int]
 HEADER = "Date,USD,JPY,XXX,\n"
@@ -220,13 +222,33 @@ def test_the_exit_code_of_audit_tells_if_there_are_violations(
     capsys.readouterr()
     assert run("audit") == 0
     clean = capsys.readouterr().out
-    assert "0 transactions, 0 postings read" in clean
+    assert "0 transactions, 0 postings read: everything" in clean
     assert all(line.split()[0] == "0" for line in clean.splitlines())
     owner.execute("SET session_replication_role = replica")
     owner.execute("UPDATE ledger_account SET posted = 5, floor = NULL")
     assert run("audit") == 1
     assert any(int(line.split()[0]) > 0 for line in capsys.readouterr().out.splitlines()[:-1])
     owner.execute("UPDATE ledger_account SET posted = 0, floor = 0")
+    assert run("audit") == 0
+    assert "read: what was added since the last audit" in capsys.readouterr().out
+
+
+def test_audit_prints_json_with_a_sentence_for_each_check(
+    run: Run, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("migrate") == 0
+    capsys.readouterr()
+    assert run("audit", "--full", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["isClean"], result["isFull"], result["violations"]) == (True, True, 0)
+    assert result["lastFullAt"] == result["at"]
+    assert all(check["description"].endswith(".") for check in result["checks"])
+    owner.execute("BEGIN")
+    owner.execute("SELECT pg_advisory_xact_lock(7268)")
+    assert run("audit", "--json") == 3
+    assert "Another audit" in json.loads(capsys.readouterr().out)["error"]
+    assert run("audit") == 3
+    owner.execute("ROLLBACK")
     assert run("audit") == 0
 
 
@@ -243,6 +265,32 @@ def test_importing_a_broken_file_names_the_line(
     assert run("import", "open-collective", str(tmp_path / "none.csv"), *request) == 1
     assert "cannot be read" in capsys.readouterr().err
     assert owner.execute("SELECT count(*) FROM collective").fetchone() == before
+
+
+def test_an_import_into_a_host_made_from_the_command_line(
+    run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    create = ("host", "create", "opensource", "--name", "Open Source", "--currency", "usd")
+    assert run(*create, "--admin", "treasurer@example.org") == 0
+    assert "opensource holds money in USD" in capsys.readouterr().out
+    assert run(*create) == 1
+    assert "This slug is taken." in capsys.readouterr().err
+    assert run("host", "create", "cur", "--name", "Hours", "--currency", "CUR") == 1
+    rows = [donation(), host_fee(balance="8"), donation()]
+    path = write_csv(tmp_path, rows)
+    request = ("import", "open-collective", str(path), "--host", "opensource")
+    capsys.readouterr()
+    assert run(*request, "--strict") == 1
+    error = capsys.readouterr().err.splitlines()
+    assert "commonweal: Line 3, balance: not the sum of the rows up to this one" in error
+    assert run(*request) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "3 rows read; 0 transactions were imported before; created 3 orders, 3 transactions and 1 users",
+        "webpack: balance 19.00 USD",
+        "1 rows do not agree with the rest of the file or with the ledger:",
+        "  Line 3, balance: not the sum of the rows up to this one",
+    ]
+    assert run("audit") == 0
 
 
 def test_a_wrong_setting_or_command_is_named(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

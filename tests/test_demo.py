@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -12,6 +13,7 @@ from models.enums import OrderStatus
 from schema.demo import volunteers
 from schema.demo import world as demo_world
 from services.collectives import platform_policy
+from services.core import public_ids
 from services.core.errors import Conflict
 from services.database import engine as database_engine
 from tests.conftest import Database
@@ -133,6 +135,31 @@ async def test_the_worked_example_is_exact_to_the_cent(world: World) -> None:
 
 async def test_the_ledger_of_the_demo_is_clean(world: World) -> None:
     await world.assert_clean_ledger()
+
+
+async def test_every_balance_of_the_demo_is_the_sum_of_the_listed_postings(world: World) -> None:
+    token = (await world.query(SIGN_IN, i={"email": "admin@commonweal.test", "password": "oc"}))["signIn"]
+    query = """query($id: ID!, $after: String) { node(id: $id) { ... on LedgerAccount {
+        balance { minorUnits }
+        statement { openingBalance { minorUnits } closingBalance { minorUnits } postingCount }
+        postings(first: 100, after: $after) {
+            nodes { amount { minorUnits } } pageInfo { hasNextPage endCursor } } } } }"""
+    numbers = await rows(world, "SELECT id FROM ledger_account")
+    assert len(numbers) > 20
+    for (number,) in numbers:
+        amounts: list[int] = []
+        account_id, after, has_more = public_ids.encode("LedgerAccount", UUID(int=number)), None, True
+        account: dict[str, Any] = {}
+        while has_more:
+            account = (await world.query(query, by=token["session"]["token"], id=account_id, after=after))[
+                "node"
+            ]
+            after, has_more = (account["postings"]["pageInfo"][name] for name in ("endCursor", "hasNextPage"))
+            amounts += [int(p["amount"]["minorUnits"]) for p in account["postings"]["nodes"]]
+        statement = account["statement"]
+        opening, closing = (int(statement[f"{name}Balance"]["minorUnits"]) for name in ("opening", "closing"))
+        assert len(amounts) == int(statement["postingCount"])
+        assert opening + sum(amounts) == closing == int(account["balance"]["minorUnits"])
 
 
 async def test_no_demo_mail_is_queued_and_none_contains_a_token(world: World) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import uvicorn
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from tqdm import tqdm
 
 from schema import build
 from schema.build import sdl
@@ -27,9 +26,7 @@ from services.collectives import platform_policy
 from services.core.settings import Settings
 from services.database import catalogue, migrations
 from services.database import engine as database_engine
-from services.ledger import audit as ledger_audit
 from services.ledger import ecb_rates
-from services.open_collective import importer
 from services.volunteering import hours_csv
 
 SDL_FILE = Path(__file__).parents[1] / "schema.graphql"
@@ -88,20 +85,22 @@ class _AnnouncingServer:
 async def prepare_database(settings: Settings) -> None:
     """Migrate, create the platform, and load the bundled exchange rates."""
     await asyncio.to_thread(migrations.upgrade, settings.owner_database_url)
-    async with _session(settings) as session:
+    async with open_session(settings) as session:
         await database_engine.lock_preparation(session)
         await platform_policy.ensure_platform(session)
         await ecb_rates.import_rates(session, ecb_rates.read_packaged_history())
 
 
 @asynccontextmanager
-async def _session(settings: Settings) -> AsyncIterator[AsyncSession]:
-    async with _sessions(settings) as sessions, sessions() as session, session.begin():
+async def open_session(settings: Settings) -> AsyncIterator[AsyncSession]:
+    """Open a session whose changes are committed at the end."""
+    async with open_sessions(settings) as sessions, sessions() as session, session.begin():
         yield session
 
 
 @asynccontextmanager
-async def _sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
+async def open_sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
+    """Open a pool of connections of the application's role."""
     engine = database_engine.create_pool(settings)
     try:
         yield database_engine.session_factory(engine)
@@ -145,14 +144,14 @@ async def demo(settings: Settings) -> int:
     """Load the demo world."""
     with database_engine.provide_database(settings) as located:
         await prepare_database(located)
-        async with _sessions(located) as sessions:
+        async with open_sessions(located) as sessions:
             await world.load(sessions, located)
     print("The demo world is loaded; every password is `oc`")
     return 0
 
 
 async def _demo_if_empty(settings: Settings) -> None:
-    async with _sessions(settings) as sessions:
+    async with open_sessions(settings) as sessions:
         if await world.is_empty(sessions):
             print("Loading the demo world …", flush=True)
             await world.load(sessions, settings)
@@ -162,32 +161,9 @@ async def add_admin(settings: Settings, email: str) -> int:
     """Make a user an ADMIN of the platform."""
     with database_engine.provide_database(settings) as located:
         await prepare_database(located)
-        async with _session(located) as session:
+        async with open_session(located) as session:
             await platform_policy.add_admin(session, email=email)
     print(f"{email} is an ADMIN of the platform; signing up with this address claims the account")
-    return 0
-
-
-async def import_open_collective(settings: Settings, file: Path, *, host: str, collective: str) -> int:
-    """Import an Open Collective export, with a progress bar."""
-    with database_engine.provide_database(settings) as located:
-        await prepare_database(located)
-        bar = tqdm(unit=" rows", file=sys.stderr, desc=file.name, mininterval=0.2)
-
-        def progress(rows_done: int, rows_total: int) -> None:
-            bar.total = rows_total
-            bar.update(rows_done - bar.n)
-
-        async with _session(located) as session:
-            report = await importer.import_ledger(
-                session, path=file, host_slug=host, collective_slug=collective, progress=progress
-            )
-        bar.close()
-    print(
-        f"{report.rows} rows read, {report.skipped} already imported; created {report.orders} orders, "
-        f"{report.transactions} transactions and {report.counterparts} collectives; "
-        f"balance {report.balance.value} {report.balance.currency}"
-    )
     return 0
 
 
@@ -196,7 +172,7 @@ async def export_hours(
 ) -> int:
     """Write a nonprofit's approved hours as CSV to a file or to standard output."""
     with database_engine.provide_database(settings) as located:
-        async with _session(located) as session:
+        async with open_session(located) as session:
             row = require_collective(
                 await resolve_one(session, ANONYMOUS, CollectiveKey(slug=nonprofit), name="nonprofit")
             )
@@ -213,21 +189,10 @@ async def refresh_rates(settings: Settings) -> int:
     archive = await asyncio.to_thread(ecb_rates.download_history, settings.fx_url)
     with database_engine.provide_database(settings) as located:
         await prepare_database(located)
-        async with _session(located) as session:
+        async with open_session(located) as session:
             added = await ecb_rates.import_rates(session, archive, force=True)
     print(f"{added} rates added")
     return 0
-
-
-async def audit(settings: Settings) -> int:
-    """Audit the ledger; return 1 if any of its promises is violated."""
-    with database_engine.provide_database(settings) as located:
-        async with _session(located) as session:
-            report = await ledger_audit.run_audit(session)
-    for check in report.checks:
-        print(f"{check.violations:>8}  {check.name}")
-    print(f"{report.transactions} transactions, {report.postings} postings read")
-    return 0 if report.is_clean else 1
 
 
 def schema(*, check: bool, write: bool) -> int:

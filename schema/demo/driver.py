@@ -75,6 +75,16 @@ class Demo:
             currency=currency,
             isHost=is_host,
         )
+        if is_host:
+            await self.approve_host(slug)
+
+    async def approve_host(self, slug: str) -> None:
+        """Approve a collective's application to be a host, as the platform."""
+        data = await self.query("platform-admin", "{ applicationsAsHost { id collective { slug } } }")
+        application_id = next(
+            row["id"] for row in data["applicationsAsHost"] if row["collective"]["slug"] == slug
+        )
+        await self.mutate("platform-admin", "decideHost", "", id=application_id, approve=True)
 
     async def join_host(self, slug: str, host: str) -> None:
         """Apply to a host, which approves."""

@@ -111,6 +111,7 @@ async def _people(demo: Demo) -> None:
             )
             await demo.mutate(other, "respondToInvitation", "", id=invited["invitation"]["id"], accept=True)
         if nonprofit:
+            await demo.approve_host(slug)
             await demo.mutate("platform-admin", "decideIssuer", "", nonprofit=_of(slug), approve=True)
 
 
@@ -134,6 +135,8 @@ async def _projects(demo: Demo, progress: _Progress) -> None:
 
 async def _event(demo: Demo, progress: _Progress, nonprofit: str, name: str, location: str) -> None:
     days = progress.random.randrange(1, 60) * progress.random.choice((-1, 1))
+    if days < 0:
+        days = -(-days % 12 + 1)  # people are checked in at most 14 days after an event
     starts_at = progress.midnight + timedelta(days=days, hours=progress.random.randrange(12, 20))
     hours = progress.random.randrange(1, 4)
     ends_at = starts_at + timedelta(hours=hours)

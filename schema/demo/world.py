@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
 from models import Collective, now
-from schema.demo import volunteers
+from schema.demo import clearing, volunteers
 from schema.demo.driver import DOMAIN, Demo
 from services.approvals import decisions
 from services.collectives import platform_policy
@@ -38,7 +38,9 @@ async def load(sessions: async_sessionmaker[AsyncSession], settings: Settings) -
     async with sessions() as session, session.begin():
         await platform_policy.add_admin(session, email=f"admin@{DOMAIN}")
     await _people_and_collectives(demo)
+    await clearing.set_limits(demo)
     await _income(demo)
+    await clearing.settle(demo)
     await _expenses(demo)
     await _open_ends(demo, sessions)
     await volunteers.load(demo)

@@ -19,7 +19,7 @@ from services.access import actor, permissions
 from services.access.rate_limits import Charge
 from services.core.errors import Problem
 from services.core.settings import Settings
-from services.database.constraint_errors import RETRYABLE, sqlstate
+from services.database.constraint_errors import RETRYABLE, problem_for, sqlstate
 
 
 class RetryOperation(Exception):
@@ -61,7 +61,10 @@ async def run_attempt(
     except DBAPIError as error:
         # If the connection breaks during the commit, we cannot know whether the commit happened.
         _raise_if_retryable(error, last=last or (is_committing and error.connection_invalidated))
-        return OperationResult({"data": None, "errors": [mask_error(error)]})
+        # Some rules of the database are checked at the commit: no field is left to report a violation.
+        violation = problem_for(error) if is_committing else None
+        body = to_response_error(violation) if violation else mask_error(error)
+        return OperationResult({"data": None, "errors": [body]})
     finally:
         await context.close()
     return _to_result(prepared, result)

@@ -10,7 +10,6 @@ SMALL_COST = 10
 FREE_TYPES = frozenset({"Amount", "PageInfo", "MutationError", "UserError", "RateLimit"})
 """Objects that are parts of others and cost nothing; edges cost nothing either."""
 WEIGHTS = {
-    "Query.ledgerAudit": 1_000,
     "Query.communityStats": 50,
     "Query.leaderboard": 5,
     "Query.liabilityReport": 50,
@@ -24,8 +23,13 @@ LIST_SIZES = {
     "Query.currencies": 200,
     "Query.platformPolicies": 50,
     "Query.myInvitations": 50,
+    "Query.sentInvitations": 100,
+    "Query.sentHostApplications": 100,
+    "Query.applicationsAsHost": 100,
     "Query.myAccessTokens": 50,
     "LiabilityReport.outstanding": 100,
+    "LiabilityReport.clearing": 100,
+    "Query.clearing": 100,
     "Nonprofit.hoursReport": 100,
     "LedgerAudit.checks": 30,
 }

@@ -53,8 +53,8 @@ class CheckInMutations:
         description="Check a person in to an event and credit the hours from its parent, once: repeated "
         "calls return the same order, whatever their key. Allowed for admins of the event and "
         "of its parent, but not for themselves, from the policy's `checkInMinutes` before the "
-        "start on, and after the event. Errors: INVALID_STATE, SELF_APPROVAL, LIMIT_EXCEEDED, "
-        "CONFLICT."
+        "start on until 14 days after the event, or until its end under ACTUAL. "
+        "Errors: INVALID_STATE, SELF_APPROVAL, LIMIT_EXCEEDED, CONFLICT."
     )
     async def check_in(self, info: Info, input: CheckInInput) -> CheckInPayload:
         async def work() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from schema.types.collective import Collective
 from schema.types.enums import CollectiveType
 from schema.types.node import CollectiveRef, to_key
 from schema.types.scalars import CurrencyCode
-from services.collectives import collectives
+from services.collectives import archiving, collectives
 
 
 @strawberry.input(description="The collective to create.")
@@ -26,8 +26,8 @@ class CreateCollectiveInput:
     )
     is_host: bool = strawberry.field(
         default=False,
-        description="True if the NONPROFIT or BUSINESS holds its own money, and that of collectives it "
-        "accepts.",
+        description="True if the NONPROFIT or BUSINESS also applies to the platform to hold its own money "
+        "and that of others, as by `applyAsHost`. Until it is approved, no money can come to it.",
     )
 
 
@@ -92,6 +92,16 @@ class ArchiveCollectivePayload(Payload):
     collective: Collective | None = strawberry.field(default=None, description="The archived collective.")
 
 
+@strawberry.input(description="The archived collective to open again.")
+class UnarchiveCollectiveInput:
+    collective: CollectiveRef = strawberry.field(description="The archived collective.")
+
+
+@strawberry.type(description="The collective, open again.")
+class UnarchiveCollectivePayload(Payload):
+    collective: Collective | None = strawberry.field(default=None, description="The collective, open again.")
+
+
 _EDITABLE = (
     "name",
     "slug",
@@ -154,8 +164,10 @@ class CollectiveMutations:
         return await answer_payload(info, UpdateCollectivePayload, work)
 
     @strawberry.mutation(
-        description="Archive a collective; its history is kept. Allowed for its admins. Errors: "
-        "INVALID_STATE while a balance, a hold or an open order remains."
+        description="Archive a collective with its events; its history is kept. Its invitations and "
+        "applications end, registrations for coming events as well, and the sessions and tokens of a user. "
+        "Allowed for its admins. Errors: INVALID_STATE while a balance, a hold or an open order remains, or "
+        "for the last admin of an open collective."
     )
     async def archive_collective(
         self,
@@ -163,7 +175,22 @@ class CollectiveMutations:
         input: ArchiveCollectiveInput,
     ) -> ArchiveCollectivePayload:
         async def work() -> dict[str, Any]:
-            row = await info.context.run(collectives.archive, collective=to_key(input.collective))
+            row = await info.context.run(archiving.archive, collective=to_key(input.collective))
             return {"collective": row}
 
         return await answer_payload(info, ArchiveCollectivePayload, work)
+
+    @strawberry.mutation(
+        description="Open an archived collective again, with the events that were archived with it. What "
+        "ended stays ended. Allowed for its admins. Errors: INVALID_STATE."
+    )
+    async def unarchive_collective(
+        self,
+        info: Info,
+        input: UnarchiveCollectiveInput,
+    ) -> UnarchiveCollectivePayload:
+        async def work() -> dict[str, Any]:
+            row = await info.context.run(archiving.unarchive, collective=to_key(input.collective))
+            return {"collective": row}
+
+        return await answer_payload(info, UnarchiveCollectivePayload, work)

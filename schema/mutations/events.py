@@ -19,8 +19,12 @@ class CreateEventInput:
         description="The organizing collective. You must be an admin of it."
     )
     name: str = strawberry.field(description="Display name of the event.")
-    starts_at: datetime = strawberry.field(description="When the event starts.")
-    ends_at: datetime = strawberry.field(description="When the event ends.")
+    starts_at: datetime = strawberry.field(
+        description="When the event starts: at most a year ago, at most 5 years ahead."
+    )
+    ends_at: datetime = strawberry.field(
+        description="When the event ends: at most 14 days after its start, at most 5 years ahead."
+    )
     timezone: str | None = strawberry.field(
         default=None, description="IANA name of the event's time zone. Defaults to the parent's."
     )
@@ -139,7 +143,8 @@ class EventMutations:
     @strawberry.mutation(
         description="Change an event before it ends. Attendees are notified of a new time or location; a "
         "larger capacity promotes people from the waiting list. Allowed for admins of the "
-        "event and of its parent. Errors: INVALID_STATE."
+        "event and of its parent; once check-in has opened, times and credit policy only for "
+        "admins of the parent. What is credited stays. Errors: INVALID_STATE."
     )
     async def update_event(self, info: Info, input: UpdateEventInput) -> UpdateEventPayload:
         changes = {

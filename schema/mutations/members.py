@@ -44,6 +44,16 @@ class RespondToInvitationPayload(Payload):
     member: Member | None = strawberry.field(default=None, description="Your new role, if you accepted.")
 
 
+@strawberry.input(description="The invitation to withdraw.")
+class WithdrawInvitationInput:
+    id: strawberry.ID = strawberry.field(description="ID of the invitation.")
+
+
+@strawberry.type(description="The withdrawn invitation.")
+class WithdrawInvitationPayload(Payload):
+    invitation: Invitation | None = strawberry.field(default=None, description="The withdrawn invitation.")
+
+
 @strawberry.input(description="The role to end.")
 class RemoveMemberInput:
     id: strawberry.ID = strawberry.field(description="ID of the member, mem_…")
@@ -110,6 +120,22 @@ class MemberMutations:
             return {"invitation": invitation, "member": member}
 
         return await answer_payload(info, RespondToInvitationPayload, work)
+
+    @strawberry.mutation(
+        description="Withdraw a pending invitation. Allowed for admins of the collective that sent it. "
+        "Errors: INVALID_STATE."
+    )
+    async def withdraw_invitation(
+        self,
+        info: Info,
+        input: WithdrawInvitationInput,
+    ) -> WithdrawInvitationPayload:
+        async def work() -> dict[str, Any]:
+            invitation_id = public_ids.decode("Invitation", input.id, field="id")
+            row = await info.context.run(invitations.withdraw, invitation_id=invitation_id)
+            return {"invitation": row}
+
+        return await answer_payload(info, WithdrawInvitationPayload, work)
 
     @strawberry.mutation(
         description="End a role: your own, or anybody's if you are an admin. The last admin cannot leave. "

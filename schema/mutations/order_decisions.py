@@ -31,7 +31,8 @@ class ApproveOrderInput(MoneyInput):
     id: strawberry.ID = strawberry.field(description="ID of the order.")
     amount: AmountInput | None = strawberry.field(
         default=None,
-        description="Amount to approve, if it differs from the requested one. Requires a reason.",
+        description="Amount to approve, if it differs from the requested one. Requires a reason. At most the "
+        "requested amount of an expense.",
     )
     reason: str | None = strawberry.field(
         default=None, description="Note on the approval, or reason for the different amount."
@@ -79,7 +80,9 @@ class RejectOrderPayload(Payload):
 class PayOrderInput(MoneyInput):
     id: strawberry.ID = strawberry.field(description="ID of the order.")
     processor_fee: AmountInput | None = strawberry.field(
-        default=None, description="Fee of the payout, in the host's currency."
+        default=None,
+        description="Fee of the payout, in the host's currency: at most 10 % of the amount or 50 units, "
+        "whichever is more.",
     )
 
 
@@ -122,7 +125,8 @@ class OrderDecisionMutations:
         description="Approve an order. A donation by bank transfer becomes PAID; allowed for admins of "
         "the receiver's host, who have seen the money. An expense has its amount held, or "
         "becomes PAID if paid into the payee's balance; allowed for admins of the payer, "
-        "except its creator and its payee. Errors: INVALID_STATE, SELF_APPROVAL, "
+        "except its creator and everyone who was an admin of its payee since then, or of the "
+        "payer's host if the payer has no other admin. Errors: INVALID_STATE, SELF_APPROVAL, "
         "INSUFFICIENT_FUNDS."
     )
     async def approve_order(
@@ -139,7 +143,7 @@ class OrderDecisionMutations:
             )
 
         return await answer_order_payload(
-            info, ApproveOrderPayload, input, "approveOrder", work, order_id=_order_id_of(input.id)
+            info, ApproveOrderPayload, input, "approveOrder", work, order_id=order_id_of(input.id)
         )
 
     @strawberry.mutation(
@@ -173,7 +177,7 @@ class OrderDecisionMutations:
             return await info.context.run(decisions.reject, order_id=order_id, reason=input.reason)
 
         return await answer_order_payload(
-            info, RejectOrderPayload, input, "rejectOrder", work, order_id=_order_id_of(input.id)
+            info, RejectOrderPayload, input, "rejectOrder", work, order_id=order_id_of(input.id)
         )
 
     @strawberry.mutation(
@@ -187,7 +191,7 @@ class OrderDecisionMutations:
             )
 
         return await answer_order_payload(
-            info, PayOrderPayload, input, "payOrder", work, order_id=_order_id_of(input.id)
+            info, PayOrderPayload, input, "payOrder", work, order_id=order_id_of(input.id)
         )
 
     @strawberry.mutation(
@@ -203,14 +207,15 @@ class OrderDecisionMutations:
             return await info.context.run(decisions.cancel, order_id=order_id, reason=input.reason)
 
         return await answer_order_payload(
-            info, CancelOrderPayload, input, "cancelOrder", work, order_id=_order_id_of(input.id)
+            info, CancelOrderPayload, input, "cancelOrder", work, order_id=order_id_of(input.id)
         )
 
     @strawberry.mutation(
         description="Refund a paid order, in full or in part, at its original exchange rates. Donations "
         "and added funds: allowed for admins of the receiver's host, which covers what a "
         "processor keeps. Expenses: for admins of the payer's host. Transfers: for admins of "
-        "the receiver or its host. Errors: INVALID_STATE, INSUFFICIENT_FUNDS."
+        "the receiver or its host. Hours: for admins of the nonprofit. Redemptions and "
+        "cash-outs: for admins of the platform. Errors: INVALID_STATE, INSUFFICIENT_FUNDS."
     )
     async def refund_order(
         self,
@@ -230,7 +235,7 @@ class OrderDecisionMutations:
         return await answer_payload(info, RefundOrderPayload, work, dry_run=bool(input.dry_run))
 
 
-def _order_id_of(public_id: strawberry.ID) -> Callable[[], UUID]:
+def order_id_of(public_id: strawberry.ID) -> Callable[[], UUID]:
     """Return a function that decodes the ID, so that a malformed one becomes an error of the payload."""
     return lambda: public_ids.decode("Order", public_id, field="id")
 

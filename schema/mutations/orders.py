@@ -46,7 +46,10 @@ class AddFundsInput(MoneyInput):
     to: CollectiveRef = strawberry.field(description="The receiver. You must be an admin of its host.")
     amount: AmountInput = strawberry.field(description="Amount to add, in the receiver's currency.")
     from_: CollectiveRef | None = strawberry.field(
-        name="from", default=None, description="The giver. Omit if the origin is unknown."
+        name="from",
+        default=None,
+        description="The giver. Omit if the origin is unknown. A giver that you do not act for, and that can "
+        "be asked, has to confirm before anybody but your host sees it.",
     )
     description: str | None = strawberry.field(default=None, description="Purpose of the funds. Public.")
     host_fee_bps: int | None = strawberry.field(
@@ -62,7 +65,7 @@ class AddFundsPayload(Payload):
 @strawberry.input(description="A line of an expense.")
 class ExpenseItemInput:
     description: str = strawberry.field(description="Description of the line.")
-    amount: AmountInput = strawberry.field(description="Amount of the line, in the payee's currency.")
+    amount: AmountInput = strawberry.field(description="Amount of the line, in the currency of the bill.")
 
 
 @strawberry.input(description="A bill to be paid.")
@@ -73,7 +76,8 @@ class SubmitExpenseInput(MoneyInput):
     )
     amount: AmountInput | None = strawberry.field(
         default=None,
-        description="Amount of the bill, in the payee's currency. Can be left out if `items` are given.",
+        description="Amount of the bill, in the currency of the payee, the payer or the payer's host. Can be "
+        "left out if `items` are given.",
     )
     items: list[ExpenseItemInput] | None = strawberry.field(
         default=None, description="Lines of the bill, which add up to the amount."
@@ -137,8 +141,9 @@ class OrderMutations:
         return await answer_order_payload(info, DonatePayload, input, "donate", work)
 
     @strawberry.mutation(
-        description="Add money received outside the platform to a balance. Allowed for admins of the "
-        "receiver's host. Errors: AMOUNT_TOO_SMALL, FX_RATE_UNAVAILABLE."
+        description="Add money received outside the platform to a balance. The origin counts as unknown "
+        "until a giver whom you do not act for confirms. Allowed for admins of the receiver's "
+        "host. Errors: AMOUNT_TOO_SMALL, FX_RATE_UNAVAILABLE."
     )
     async def add_funds(self, info: Info, input: AddFundsInput) -> AddFundsPayload:
         async def work(order_id: UUID) -> models.Order:

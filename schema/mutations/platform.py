@@ -24,9 +24,12 @@ from services.volunteering import issuers
 class SetFxRateInput:
     from_: CurrencyCode = strawberry.field(name="from", description="Currency to convert from.")
     to: CurrencyCode = strawberry.field(description="Currency to convert to.")
-    rate: Decimal = strawberry.field(description="Units of `to` per unit of `from`.")
+    rate: Decimal = strawberry.field(
+        description="Units of `to` per unit of `from`: at most twice, and at least half, of each rate in "
+        "force within a day of its start."
+    )
     valid_from: datetime | None = strawberry.field(
-        default=None, description="When the rate takes effect. Defaults to now."
+        default=None, description="When the rate takes effect, not in the past. Defaults to now."
     )
 
 
@@ -60,6 +63,14 @@ class SetPlatformPolicyInput:
     check_in_minutes: int | None = strawberry.field(
         default=None,
         description="Minutes before its start at which an event's check-in opens, from 0 to 43200.",
+    )
+    max_event_hours: AmountInput | None = strawberry.field(
+        default=None, description="Maximum currents that one attendance of an event credits, in CUR."
+    )
+    default_issuance_cap: AmountInput | None = strawberry.field(
+        default=None,
+        description="Maximum currents that a nonprofit issues a month while the platform has set it no cap, "
+        "in CUR.",
     )
     valid_from: datetime | None = strawberry.field(
         default=None, description="When the policy takes effect, not in the past. Defaults to now."
@@ -125,7 +136,8 @@ class PlatformMutations:
 
     @strawberry.mutation(
         description="Set figures of the platform policy from a point in time on; existing orders keep "
-        "theirs. Allowed for platform admins. Errors: CONFLICT."
+        "theirs. A figure at most doubles or halves within a day; fees may also move by 500 basis points, "
+        "check-in by 60 minutes and the bonus by 1.000 CUR. Allowed for platform admins. Errors: CONFLICT."
     )
     async def set_platform_policy(
         self,
@@ -139,6 +151,8 @@ class PlatformMutations:
             check_in_minutes=input.check_in_minutes,
             master_weekly_limit=to_optional_unchecked(input.master_weekly_limit),
             signup_bonus=to_optional_unchecked(input.signup_bonus),
+            max_event_hours=to_optional_unchecked(input.max_event_hours),
+            default_issuance_cap=to_optional_unchecked(input.default_issuance_cap),
         )
 
         async def work() -> dict[str, Any]:

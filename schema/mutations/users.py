@@ -21,9 +21,15 @@ class MergeUsersInput(MoneyInput):
     into: CollectiveRef = strawberry.field(description="The account that remains.")
 
 
-@strawberry.type(description="The user that remains.")
+@strawberry.type(description="The user that remains, once the consents suffice.")
 class MergeUsersPayload(Payload):
-    user: User | None = strawberry.field(default=None, description="The user that remains.")
+    user: User | None = strawberry.field(
+        default=None, description="The user that remains. Null while another person has to consent."
+    )
+    is_merged: bool = strawberry.field(
+        default=False,
+        description="True once the accounts are merged, false while another person has to consent.",
+    )
 
 
 @strawberry.input(description="The topics on which to receive no mail.")
@@ -41,20 +47,22 @@ class MuteTopicsPayload(Payload):
 @strawberry.type
 class UserMutations:
     @strawberry.mutation(
-        description="Merge two accounts of the same person: balances, roles, invitations, email address "
-        "and slug of `from` move to `into`; `from` is archived with its history. Allowed for "
-        "platform admins. Errors: INVALID_STATE if `from` has an open order or a hold, or if "
-        "either account was merged before."
+        description="Consent to merging two accounts of the same person. Once both persons, or two "
+        "platform admins who are neither of them, have consented within seven days, balances, roles, "
+        "invitations, email address and slug of `from` move to `into`; `from` is archived with its history. "
+        "Allowed for either person and for platform admins. Errors: INVALID_STATE if `from` has an open "
+        "order or a hold, or if either account was merged before."
     )
     async def merge_users(self, info: Info, input: MergeUsersInput) -> MergeUsersPayload:
         async def work() -> dict[str, Any]:
-            user = await resolve.merge_users(
+            result = await resolve.merge_users(
                 info,
                 keyed_request("mergeUsers", input),
                 from_=to_key(input.from_),
                 into=to_key(input.into),
             )
-            return {"user": user}
+            user = result.user if result.is_merged else None
+            return {"user": user, "is_merged": result.is_merged}
 
         return await answer_payload(info, MergeUsersPayload, work, dry_run=bool(input.dry_run))
 

@@ -35,6 +35,7 @@ from services.access import rate_limits
 from services.approvals import decisions
 from services.core.settings import Settings
 from services.database.engine import create_pool, session_factory
+from services.ledger import audit_job
 from services.live import event_log
 from services.live.broadcaster import Broadcaster
 from services.messaging import delivery
@@ -75,9 +76,13 @@ def create_application(settings: Settings) -> Starlette:
             partial(event_log.delete_old_events, hours=settings.live_hours),
         ]
         jobs = asyncio.create_task(delivery.run(app.state.sessions, settings, also=also, stop=stop))
+        audits = asyncio.create_task(audit_job.run(settings, stop=stop))
         yield
         await app.state.subscriptions.stop()
         stop.set()
+        audits.cancel()  # a long audit begins again where this one did
+        with suppress(asyncio.CancelledError):
+            await audits
         with suppress(asyncio.CancelledError):
             await jobs
         await reading.dispose()

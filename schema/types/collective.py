@@ -270,6 +270,20 @@ class Organization(Collective):
     async def exchange_position(rows: Rows, info: Info) -> list[list[Money]]:
         return await resolve.list_exchange_positions(rows, info)
 
+    @computed("host_suspended_at", description="True if the platform stopped new money in this host's book.")
+    def is_host_suspended(root: Row) -> bool:
+        return root.host_suspended_at is not None
+
+    @computed(
+        "host_suspension_reason",
+        "type",
+        "id",
+        "parent_id",
+        description="Why the platform suspended this host. Visible to its admins and accountants.",
+    )
+    def host_suspension_reason(root: Row, info: Info) -> str | None:
+        return resolve.read_suspension_reason(root, info)
+
     @strawberry.field(
         description="Pending applications to this host. Visible to its admins; empty for others.",
         graphql_type=list[HostApplication],
@@ -326,7 +340,8 @@ class Nonprofit(Organization, Collective, HoursFields):
     issuance_caps = to_one(
         Loaders.issuance_caps,
         "id",
-        description="Issuance caps in force now, shortest period first.",
+        description="Issuance caps in force now, shortest period first: of an issuer for which the platform "
+        "has set none, the policy's.",
         graphql_type=list[IssuanceCap],
     )
 

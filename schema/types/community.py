@@ -8,6 +8,7 @@ import models
 from dataloaders import Loaders
 from resolvers.context import Info
 from schema.types import lazy
+from schema.types.clearing import ClearingDebt
 from schema.types.enums import LeaderboardBy, Period
 from schema.types.fields import to_one
 from schema.types.identity import PlatformPolicy
@@ -65,6 +66,9 @@ class LiabilityReport:
         description="Outstanding currents by issuer, largest amount first."
     )
     outstanding_total: Amount = strawberry.field(description="Sum of all outstanding currents.")
+    clearing: list[ClearingDebt] = strawberry.field(
+        description="Debts between hosts by age, by the creditor's slug, then the debtor's."
+    )
 
 
 @strawberry.type
@@ -100,8 +104,8 @@ class CommunityQueries:
         )
 
     @strawberry.field(
-        description="Amounts that the platform owes, and the dollars it has. Visible to the platform's "
-        "admins and accountants.",
+        description="Amounts that the platform owes, the dollars it has, and what hosts owe each other. "
+        "Visible to the platform's admins and accountants.",
         graphql_type=LiabilityReport | None,
     )
     async def liability_report(self, info: Info) -> community_service.LiabilityReport:

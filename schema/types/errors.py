@@ -9,8 +9,8 @@ from graphql import GraphQLError
 from sqlalchemy.exc import DBAPIError
 
 from schema.types.enums import ErrorCode
-from services.core.errors import Problem, TimedOut
-from services.database.constraint_errors import sqlstate
+from services.core.errors import Problem, TimedOut, Unavailable
+from services.database.constraint_errors import is_outage, sqlstate
 
 STATEMENT_TIMEOUT = "57014"
 log = logging.getLogger("commonweal.errors")
@@ -68,11 +68,18 @@ def mask_error(error: BaseException) -> dict[str, Any]:
     """Log an unexpected error under an id, and return the masked error for the client."""
     error_id = secrets.token_hex(8)
     log.error("fault %s", error_id, exc_info=error, extra={"error_id": error_id})
-    if isinstance(error, DBAPIError) and sqlstate(error) == STATEMENT_TIMEOUT:
-        timeout = to_response_error(TimedOut())
-        timeout["extensions"]["errorId"] = error_id
-        return timeout
+    problem = _find_known_cause(error)
+    if problem is not None:
+        known = to_response_error(problem)
+        known["extensions"]["errorId"] = error_id
+        return known
     return {
         "message": "Something went wrong on our side",
         "extensions": {"code": "INTERNAL_SERVER_ERROR", "errorId": error_id},
     }
+
+
+def _find_known_cause(error: BaseException) -> Problem | None:
+    if isinstance(error, DBAPIError) and sqlstate(error) == STATEMENT_TIMEOUT:
+        return TimedOut()
+    return Unavailable() if is_outage(error) else None

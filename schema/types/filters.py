@@ -36,7 +36,13 @@ def to_order_arguments(filter: OrderFilter | None) -> OrderArguments:
         created_from=filter.created_from,
         created_until=filter.created_until,
     )
-    refs = {"from": filter.from_, "to": filter.to, "event": filter.event, "addressedTo": filter.addressed_to}
+    refs = {
+        "from": filter.from_,
+        "to": filter.to,
+        "event": filter.event,
+        "addressedTo": filter.addressed_to,
+        "claimedGiver": filter.claimed_giver,
+    }
     return {"filters": conditions, "refs": {name: to_optional_key(ref) for name, ref in refs.items()}}
 
 

@@ -75,6 +75,20 @@ class PlatformPolicy:
     def signup_bonus(root: strawberry.Parent[models.PlatformPolicy]) -> Money:
         return Money(root.signup_bonus_minor, CURRENTS)
 
+    @computed(
+        description="Maximum currents that one attendance of an event credits.",
+        graphql_type=Amount,
+    )
+    def max_event_hours(root: strawberry.Parent[models.PlatformPolicy]) -> Money:
+        return Money(root.max_event_hours_minor, CURRENTS)
+
+    @computed(
+        description="Maximum currents that a nonprofit issues a month while the platform has set it no cap.",
+        graphql_type=Amount,
+    )
+    def default_issuance_cap(root: strawberry.Parent[models.PlatformPolicy]) -> Money:
+        return Money(root.default_issuance_cap_minor, CURRENTS)
+
     created_by = to_one(
         Loaders.collective,
         "created_by_id",

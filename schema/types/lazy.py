@@ -18,6 +18,7 @@ BALANCE = _lazy("Balance", "balance")
 ORDER = _lazy("Order", "order")
 TRANSACTION = _lazy("Transaction", "transaction")
 MEMBER = _lazy("Member", "member")
+POSTING_CONNECTION = _lazy("PostingConnection", "ledger")
 EVENT_CONNECTION = _lazy("EventConnection", "collective")
 
 

@@ -1,27 +1,82 @@
 """Ledger accounts, postings and the audit."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+from uuid import UUID
 
 import strawberry
 
 import models
 from dataloaders import Loaders
+from resolvers import ledger as resolve
+from resolvers.context import Info
 from schema.types import lazy
+from schema.types.connection import After, Connection, First, to_page_request
 from schema.types.enums import LedgerAccountKind
-from schema.types.fields import computed, to_one
+from schema.types.fields import batched, computed, to_one
 from schema.types.money import Amount
-from schema.types.node import is_row_of
+from schema.types.node import Node, is_row_of
 from schema.types.scalars import BigInt, CurrencyCode
+from services.core import public_ids
 from services.core.money import Money
+from services.ledger import account_history
+from services.ledger.account_history import Period
 from services.ledger.queries import PostingLine
+
+Rows: TypeAlias = list[models.LedgerAccount]
+Lines: TypeAlias = list[PostingLine]
+Statement: TypeAlias = strawberry.Parent[account_history.AccountStatement]
+
+From = Annotated[
+    datetime | None,
+    strawberry.argument(name="from", description="Only postings at or after this ledger time."),
+]
+Until = Annotated[datetime | None, strawberry.argument(description="Only postings before this ledger time.")]
+
+
+@strawberry.type(
+    description="Balances of a ledger account at the bounds of a period, and the sums of the postings "
+    "between. The opening balance, plus the credits, plus the debits, is the closing balance."
+)
+class AccountStatement:
+    is_type_of = is_row_of(account_history.AccountStatement)
+
+    @computed(description="Balance before the first posting of the period.", graphql_type=Amount)
+    def opening_balance(root: Statement) -> Money:
+        return root.opening
+
+    @computed(description="Balance after the last posting of the period.", graphql_type=Amount)
+    def closing_balance(root: Statement) -> Money:
+        return root.closing
+
+    @computed(description="Sum of the credits in the period; zero or positive.", graphql_type=Amount)
+    def credits(root: Statement) -> Money:
+        return root.credited
+
+    @computed(description="Sum of the debits in the period; zero or negative.", graphql_type=Amount)
+    def debits(root: Statement) -> Money:
+        return root.debited
+
+    @computed(description="Number of postings in the period.", graphql_type=BigInt)
+    def posting_count(root: Statement) -> int:
+        return root.postings
+
+
+def _account_id(root: strawberry.Parent[models.LedgerAccount]) -> str:
+    return public_ids.encode("LedgerAccount", UUID(int=root.id))
 
 
 @strawberry.type(description="One owner's account of one kind and currency in one host's book.")
-class LedgerAccount:
+class LedgerAccount(Node):
     is_type_of = is_row_of(models.LedgerAccount)
     kind: LedgerAccountKind = strawberry.field(description="Kind of the account.")
     currency: CurrencyCode = strawberry.field(description="Currency of the account.")
+
+    id: strawberry.ID = computed(
+        "id",
+        graphql_type=strawberry.ID,
+        description="Opaque ID, unique across all types. Its prefix names the type.",
+    )(_account_id)
 
     book = to_one(
         Loaders.collective,
@@ -41,6 +96,33 @@ class LedgerAccount:
     def balance(root: strawberry.Parent[models.LedgerAccount]) -> Money:
         return Money(root.posted, root.currency)
 
+    @batched(
+        description="Postings of the account, oldest first. Visible to admins and accountants of the owner "
+        "and of the book's host; empty for others. Errors: INVALID_INPUT.",
+        graphql_type=lazy.POSTING_CONNECTION,
+    )
+    async def postings(
+        rows: Rows,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        from_: From = None,
+        until: Until = None,
+    ) -> list[Any]:
+        period, page = Period(start=from_, end=until), to_page_request(first, after)
+        pages = await resolve.list_postings(rows, info, period=period, page=page)
+        return [PostingConnection(page=page) for page in pages]
+
+    @batched(
+        description="Opening and closing balance of a period, and the sums between. Visible to admins and "
+        "accountants of the owner and of the book's host; null for others. Errors: INVALID_INPUT.",
+        graphql_type=AccountStatement | None,
+    )
+    async def statement(
+        rows: Rows, info: Info, from_: From = None, until: Until = None
+    ) -> list[account_history.AccountStatement | None]:
+        return await resolve.load_statements(rows, info, period=Period(start=from_, end=until))
+
 
 @strawberry.type(description="One line of a double-entry record. Never changed.")
 class Posting:
@@ -50,6 +132,13 @@ class Posting:
         return isinstance(obj, PostingLine)
 
     account: LedgerAccount = strawberry.field(description="The account posted to.")
+
+    @batched(
+        description="Transaction that the posting belongs to. Null if you may not see it.",
+        graphql_type=lazy.nullable(lazy.TRANSACTION),
+    )
+    async def transaction(rows: Lines, info: Info) -> list[models.Transaction | None]:
+        return await resolve.load_transactions(rows, info)
 
     @computed(description="Amount posted; credit is positive.", graphql_type=Amount)
     def amount(root: strawberry.Parent[PostingLine]) -> Money:
@@ -70,6 +159,11 @@ class Posting:
         return root.posting.at
 
 
+@strawberry.type(description="A page of postings.")
+class PostingConnection(Connection[Posting]):
+    pass
+
+
 @strawberry.type(description="One invariant of the ledger, with the number of violations in the data.")
 class LedgerAuditCheck:
     name: str = strawberry.field(description="Name of the check.")
@@ -78,7 +172,7 @@ class LedgerAuditCheck:
 
 
 @strawberry.type(
-    description="All invariants of the ledger, checked against the data in one snapshot. Public."
+    description="Complete audit: all invariants of the ledger, checked in one snapshot of the data. Public."
 )
 class LedgerAudit:
     is_clean: bool = strawberry.field(description="True if there are no violations.")
@@ -86,4 +180,11 @@ class LedgerAudit:
     checks: list[LedgerAuditCheck] = strawberry.field(description="Results of all checks.")
     transactions: int = strawberry.field(description="Number of transactions read.")
     postings: int = strawberry.field(description="Number of postings read.")
-    at: datetime = strawberry.field(description="When the audit was run.")
+    at: datetime = strawberry.field(description="Time of the snapshot that was read.")
+    age_seconds: int = strawberry.field(description="Seconds since the snapshot that was read.")
+    is_full: bool = strawberry.field(
+        description="True if the whole ledger was read; false if only what was added since the last audit."
+    )
+    last_full_at: datetime | None = strawberry.field(
+        description="Time of the last audit of the whole ledger."
+    )

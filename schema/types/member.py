@@ -52,7 +52,12 @@ class Invitation(Node):
     message: str | None = strawberry.field(description="Message from the admin who sent the invitation.")
     status: RequestStatus = strawberry.field(description="Status of the invitation.")
     created_at: datetime = strawberry.field(description="When the invitation was sent.")
-    answered_at: datetime | None = strawberry.field(description="When the invitee answered.")
+    answered_at: datetime | None = strawberry.field(
+        description="When the invitee answered, or the invitation ended otherwise."
+    )
+    expires_at: datetime = strawberry.field(
+        description="When the invitation ends if it is still PENDING: 30 days after it was sent."
+    )
 
     collective = to_one(
         Loaders.collective,
@@ -70,7 +75,10 @@ class Invitation(Node):
         return await resolve.load_invitee(root, info)
 
 
-@strawberry.type(description="A collective's application to a host. Visible to the admins of both sides.")
+@strawberry.type(
+    description="A collective's application to a host, or to the platform to be a host itself. Visible to "
+    "the admins of both sides and of the platform."
+)
 class HostApplication(Node):
     is_type_of = is_row_of(models.HostApplication)
     id: strawberry.ID = id_field("HostApplication")
@@ -78,7 +86,12 @@ class HostApplication(Node):
     status: RequestStatus = strawberry.field(description="Status of the application.")
     reason: str | None = strawberry.field(description="Reason for declining, or a note on the decision.")
     created_at: datetime = strawberry.field(description="When the application was made.")
-    decided_at: datetime | None = strawberry.field(description="When the host decided.")
+    decided_at: datetime | None = strawberry.field(
+        description="When the host or the platform decided, or the application ended otherwise."
+    )
+    expires_at: datetime = strawberry.field(
+        description="When the application ends if it is still PENDING: 30 days after it was made."
+    )
 
     collective = to_one(
         Loaders.collective,
@@ -90,6 +103,6 @@ class HostApplication(Node):
     host = to_one(
         Loaders.collective,
         "host_id",
-        description="The host applied to.",
+        description="The host applied to; the applicant itself if it applies to be a host.",
         graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )

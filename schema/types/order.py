@@ -10,9 +10,11 @@ from resolvers import offers as resolve_offers
 from resolvers import orders as resolve
 from resolvers.context import Info
 from schema.types import lazy
+from schema.types.clearing import Settlement
 from schema.types.connection import Connection
 from schema.types.enums import (
     FeesPayer,
+    GiverStatus,
     OrderActionType,
     OrderStatus,
     OrderType,
@@ -27,6 +29,7 @@ from schema.types.node import CollectiveRef, Node, id_field, is_row_of
 from schema.types.offer import Offer
 from schema.types.payment_method import PaymentMethod, PayoutMethod
 from services.core.money import Money
+from services.orders.settlements import SettlementDetails
 
 Row = strawberry.Parent[models.Order]
 
@@ -133,6 +136,30 @@ class Order(Node):
         is_nullable=True,
     )
 
+    @batched(
+        "id",
+        "currency",
+        description="Refunded part of the order, in its currency. Zero without a refund.",
+        graphql_type=Amount,
+    )
+    async def refunded_amount(rows: list[models.Order], info: Info) -> list[Money]:
+        return await resolve.load_refunded_amounts(rows, info)
+
+    @strawberry.field(
+        description="The giver in whose name a host added the funds. Visible to admins and accountants of "
+        "that giver and of the host; null for others and if no giver was named.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
+    )
+    async def claimed_giver(root: Row, info: Info) -> models.Collective | None:
+        return await resolve.load_claimed_giver(root, info)
+
+    @strawberry.field(
+        description="Answer of the giver in whose name a host added the funds. Visible like `claimedGiver`.",
+        graphql_type=GiverStatus | None,
+    )
+    async def giver_status(root: Row, info: Info) -> str | None:
+        return await resolve.read_giver_status(root, info)
+
     event = to_one(
         Loaders.collective,
         "event_id",
@@ -215,6 +242,13 @@ class Order(Node):
         row = await resolve_offers.load_redemption(root, info)
         return row.receipt_text if row else None
 
+    @strawberry.field(
+        description="Bank payment behind a settlement between hosts. Visible to those involved in the order.",
+        graphql_type=Settlement | None,
+    )
+    async def settlement(root: Row, info: Info) -> SettlementDetails | None:
+        return await resolve.load_settlement(root, info)
+
     policy = to_one(
         Loaders.policy,
         "policy_id",
@@ -270,6 +304,11 @@ class OrderFilter:
     event: CollectiveRef | None = strawberry.field(default=None, description="Only hours of this event.")
     addressed_to: CollectiveRef | None = strawberry.field(
         default=None, description="Only hours that this user is asked to approve."
+    )
+    claimed_giver: CollectiveRef | None = strawberry.field(
+        default=None,
+        description="Only funds that a host added in the name of this giver. Those whose giver you may not "
+        "know are left out.",
     )
     offer: strawberry.ID | None = strawberry.field(
         default=None, description="Only redemptions of this offer."

@@ -12,6 +12,7 @@ from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
 from resolvers.context import Info
 from schema.types import lazy
+from schema.types.clearing import ClearingQueries
 from schema.types.collective import CollectiveConnection, User
 from schema.types.community import CommunityQueries
 from schema.types.connection import After, First, to_page_request
@@ -19,7 +20,7 @@ from schema.types.enums import CollectiveType
 from schema.types.filters import to_order_arguments, to_transaction_arguments
 from schema.types.identity import AccessToken, PlatformPolicy
 from schema.types.ledger import LedgerAudit
-from schema.types.member import Invitation
+from schema.types.member import HostApplication, Invitation
 from schema.types.money import Currency, FxRate
 from schema.types.node import CollectiveRef, Node, to_optional_key
 from schema.types.offer import OfferConnection, OfferFilter, to_offer_filter
@@ -28,7 +29,7 @@ from schema.types.rate_limit import RateLimitQueries
 from schema.types.scalars import CurrencyCode
 from schema.types.sort_orders import CollectiveSort, OfferSort, OrderSort, TransactionSort
 from schema.types.transaction import Transaction, TransactionConnection, TransactionFilter
-from services.collectives import directory, invitations
+from services.collectives import directory, host_approvals, hosting, invitations
 from services.collectives import platform_policy as policy_service
 from services.core import currencies
 from services.identity import access_tokens
@@ -57,7 +58,7 @@ class CollectiveFilter:
 @strawberry.type(
     description="The entry point of queries. Without a session or token, only public data is visible."
 )
-class Query(CommunityQueries, RateLimitQueries):
+class Query(CommunityQueries, ClearingQueries, RateLimitQueries):
     @strawberry.field(
         description="The signed-in user. Null if nobody is signed in.", graphql_type=User | None
     )
@@ -259,6 +260,30 @@ class Query(CommunityQueries, RateLimitQueries):
         return await info.context.run(invitations.list_invitations)
 
     @strawberry.field(
+        description="Pending invitations that you sent, or to collectives that you are an admin of: the "
+        "newest 100.",
+        graphql_type=list[Invitation],
+    )
+    async def sent_invitations(self, info: Info) -> list[models.Invitation]:
+        return await info.context.run(invitations.list_sent)
+
+    @strawberry.field(
+        description="Pending applications of collectives that you are an admin of, to hosts and to the "
+        "platform: the newest 100.",
+        graphql_type=list[HostApplication],
+    )
+    async def sent_host_applications(self, info: Info) -> list[models.HostApplication]:
+        return await info.context.run(hosting.list_sent)
+
+    @strawberry.field(
+        description="Pending applications to be a host, oldest first, at most 100. Visible to the "
+        "platform's admins; empty for others.",
+        graphql_type=list[HostApplication],
+    )
+    async def applications_as_host(self, info: Info) -> list[models.HostApplication]:
+        return await info.context.run(host_approvals.list_pending)
+
+    @strawberry.field(
         description="Your valid access tokens, newest first.",
         graphql_type=list[AccessToken],
     )
@@ -266,8 +291,9 @@ class Query(CommunityQueries, RateLimitQueries):
         return await info.context.run(access_tokens.list_access_tokens)
 
     @strawberry.field(
-        description="Audit of all ledger invariants against the data. Reads the whole ledger.",
-        graphql_type=LedgerAudit,
+        description="Last complete audit of all ledger invariants against the data; null before the first. "
+        "The server runs one every hour. Public.",
+        graphql_type=LedgerAudit | None,
     )
-    async def ledger_audit(self, info: Info) -> audit.LedgerAudit:
-        return await info.context.run_without_viewer(audit.run_audit)
+    async def ledger_audit(self, info: Info) -> audit.LedgerAudit | None:
+        return await info.context.run_without_viewer(audit.load_last_audit)

@@ -28,8 +28,9 @@ object of the action; for an order, it is the side the order was created for: th
 otherwise the payer. An ADMIN of a collective is also an ADMIN of its events. Users act for themselves as an
 ADMIN does.
 
-Users cannot approve an expense that they created, or that pays themselves or a collective they are ADMIN of:
-SELF_APPROVAL.
+Users cannot approve an expense that they created, or that pays themselves or a collective they have been
+ADMIN of since it was made: SELF_APPROVAL. Where every ADMIN of the deciding side is so excluded, an ADMIN of
+its host decides; where it has no other host, or that has no free ADMIN either, an ADMIN of the platform.
 """
 _SIGNED_IN = "any signed-in user"
 _LINE_LENGTH = 110
@@ -46,8 +47,10 @@ DOMAINS: dict[str, tuple[Action, ...]] = {
         Action.CREATE_COLLECTIVE,
         Action.UPDATE_COLLECTIVE,
         Action.ARCHIVE_COLLECTIVE,
+        Action.UNARCHIVE_COLLECTIVE,
         Action.INVITE_MEMBER,
         Action.RESPOND_TO_INVITATION,
+        Action.WITHDRAW_INVITATION,
         Action.REMOVE_MEMBER,
         Action.FOLLOW_COLLECTIVE,
         Action.UNFOLLOW_COLLECTIVE,
@@ -55,6 +58,12 @@ DOMAINS: dict[str, tuple[Action, ...]] = {
     "Hosting": (
         Action.APPLY_TO_HOST,
         Action.DECIDE_HOST_APPLICATION,
+        Action.WITHDRAW_HOST_APPLICATION,
+        Action.LEAVE_HOST,
+        Action.MOVE_TO_HOST,
+        Action.APPLY_AS_HOST,
+        Action.DECIDE_HOST,
+        Action.SUSPEND_HOST,
         Action.SET_HOST_FEE,
         Action.CREATE_PAYMENT_METHOD,
         Action.CREATE_PAYOUT_METHOD,
@@ -84,10 +93,16 @@ DOMAINS: dict[str, tuple[Action, ...]] = {
         Action.REJECT_DONATION,
         Action.REFUND_DONATION,
         Action.REFUND_TRANSFER,
+        Action.REFUND_CASH_OUT,
+        Action.REFUND_HOURS,
+        Action.REFUND_REDEMPTION,
         Action.CANCEL_ORDER,
     ),
     "Expenses": (
         Action.SUBMIT_EXPENSE,
+        Action.UPDATE_EXPENSE,
+        Action.CONFIRM_CONTRIBUTION,
+        Action.DENY_CONTRIBUTION,
         Action.APPROVE_EXPENSE,
         Action.REJECT_EXPENSE,
         Action.PAY_EXPENSE,
@@ -106,6 +121,13 @@ DOMAINS: dict[str, tuple[Action, ...]] = {
         Action.APPROVE_CASH_OUT,
         Action.REJECT_CASH_OUT,
         Action.PAY_CASH_OUT,
+    ),
+    "Clearing between hosts": (
+        Action.SET_CLEARING_LIMIT,
+        Action.SETTLE_HOSTS,
+        Action.APPROVE_SETTLEMENT,
+        Action.REJECT_SETTLEMENT,
+        Action.READ_CLEARING,
     ),
     "Platform": (
         Action.DECIDE_ISSUER,

@@ -16,18 +16,26 @@ from services.core.errors import Forbidden, Unauthenticated
 class Action(StrEnum):
     """An action that needs permission, named after its mutation and the type of order."""
 
-    CREATE_ACCESS_TOKEN = "createAccessToken"  # noqa: S105 - a mutation's name
-    REVOKE_ACCESS_TOKEN = "revokeAccessToken"  # noqa: S105 - a mutation's name
+    CREATE_ACCESS_TOKEN = "createAccessToken"
+    REVOKE_ACCESS_TOKEN = "revokeAccessToken"
     SIGN_OUT = "signOut"
     CREATE_COLLECTIVE = "createCollective"
     UPDATE_COLLECTIVE = "updateCollective"
     ARCHIVE_COLLECTIVE = "archiveCollective"
+    UNARCHIVE_COLLECTIVE = "unarchiveCollective"
     CREATE_EVENT = "createEvent"
     SET_HOST_FEE = "setHostFee"
     APPLY_TO_HOST = "applyToHost"
     DECIDE_HOST_APPLICATION = "decideHostApplication"
+    WITHDRAW_HOST_APPLICATION = "withdrawHostApplication"
+    LEAVE_HOST = "leaveHost"
+    MOVE_TO_HOST = "moveToHost"
+    APPLY_AS_HOST = "applyAsHost"
+    DECIDE_HOST = "decideHost"
+    SUSPEND_HOST = "suspendHost"
     INVITE_MEMBER = "inviteMember"
     RESPOND_TO_INVITATION = "respondToInvitation"
+    WITHDRAW_INVITATION = "withdrawInvitation"
     REMOVE_MEMBER = "removeMember"
     FOLLOW_COLLECTIVE = "followCollective"
     UNFOLLOW_COLLECTIVE = "unfollowCollective"
@@ -36,6 +44,9 @@ class Action(StrEnum):
     DONATE = "donate"
     ADD_FUNDS = "addFunds"
     SUBMIT_EXPENSE = "submitExpense"
+    UPDATE_EXPENSE = "updateExpense"
+    CONFIRM_CONTRIBUTION = "confirmContribution"
+    DENY_CONTRIBUTION = "denyContribution"
     TRANSFER_FUNDS = "transferFunds"
     APPROVE_DONATION = "approveOrder of a DONATION"
     APPROVE_EXPENSE = "approveOrder of an EXPENSE"
@@ -46,6 +57,9 @@ class Action(StrEnum):
     REFUND_DONATION = "refundOrder of a DONATION or ADDED_FUNDS"
     REFUND_EXPENSE = "refundOrder of an EXPENSE"
     REFUND_TRANSFER = "refundOrder of a TRANSFER"
+    REFUND_HOURS = "refundOrder of HOURS"
+    REFUND_REDEMPTION = "refundOrder of a REDEMPTION"
+    REFUND_CASH_OUT = "refundOrder of a CASH_OUT"
     LOG_HOURS = "logHours"
     APPROVE_HOURS = "approveOrder of HOURS"
     REJECT_HOURS = "rejectOrder of HOURS"
@@ -75,6 +89,11 @@ class Action(StrEnum):
     MUTE_TOPICS = "muteTopics"
     READ_HOURS = "hours of a nonprofit, and their export"
     READ_LIABILITY = "liabilityReport"
+    SET_CLEARING_LIMIT = "setClearingLimit"
+    SETTLE_HOSTS = "settleHosts"
+    APPROVE_SETTLEMENT = "approveOrder of a SETTLEMENT"
+    REJECT_SETTLEMENT = "rejectOrder of a SETTLEMENT"
+    READ_CLEARING = "clearing"
     SET_FX_RATE = "setFxRate"
     SET_PLATFORM_POLICY = "setPlatformPolicy"
 
@@ -90,6 +109,10 @@ class Subject:
     payer_host: Collective | None = None
     payee_host: Collective | None = None
     created_by_actor: bool = False
+    has_no_free_admin: bool = False
+    """True if every ADMIN of the deciding side has an interest in the order."""
+    has_no_free_host: bool = False
+    """True if that side has no other host, or every ADMIN of its host has an interest in the order, too."""
 
 
 Rule = Callable[[Actor, Subject], bool]
@@ -135,9 +158,29 @@ def admin_of_payee_host(actor: Actor, subject: Subject) -> bool:
     return _organization_admin(actor, subject.payee_host)
 
 
+def admin_of_payer_host_alone(actor: Actor, subject: Subject) -> bool:
+    """ADMIN of the host of the paying side, where the paying side has no ADMIN without an interest."""
+    return subject.has_no_free_admin and _organization_admin(actor, subject.payer_host)
+
+
+def admin_of_payee_host_alone(actor: Actor, subject: Subject) -> bool:
+    """ADMIN of the host of the receiving side, where that has no ADMIN without an interest."""
+    return subject.has_no_free_admin and _organization_admin(actor, subject.payee_host)
+
+
+def platform_admin_alone(actor: Actor, subject: Subject) -> bool:
+    """ADMIN of the platform, where the deciding side and its host have no ADMIN without an interest."""
+    return subject.has_no_free_admin and subject.has_no_free_host and actor.is_platform_admin
+
+
 def creator(actor: Actor, subject: Subject) -> bool:
     """Creator of the order."""
     return actor.user is not None and subject.created_by_actor
+
+
+def one_of_both_users(actor: Actor, subject: Subject) -> bool:
+    """Either of the two users."""
+    return actor.id is not None and actor.id in {s.id for s in (subject.payer, subject.payee) if s}
 
 
 def platform_admin(actor: Actor, _: Subject) -> bool:
@@ -166,12 +209,20 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.CREATE_COLLECTIVE: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.UPDATE_COLLECTIVE: (Scope.COLLECTIVES, (admin_of_collective, platform_admin)),
     Action.ARCHIVE_COLLECTIVE: (Scope.COLLECTIVES, (admin_of_collective, platform_admin)),
+    Action.UNARCHIVE_COLLECTIVE: (Scope.COLLECTIVES, (admin_of_collective, platform_admin)),
     Action.CREATE_EVENT: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.SET_HOST_FEE: (Scope.COLLECTIVES, (admin_of_host,)),
     Action.APPLY_TO_HOST: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.DECIDE_HOST_APPLICATION: (Scope.COLLECTIVES, (admin_of_host,)),
+    Action.WITHDRAW_HOST_APPLICATION: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.LEAVE_HOST: (Scope.COLLECTIVES, (admin_of_collective, admin_of_host)),
+    Action.MOVE_TO_HOST: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.APPLY_AS_HOST: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.DECIDE_HOST: (Scope.APPROVE, (platform_admin,)),
+    Action.SUSPEND_HOST: (Scope.APPROVE, (platform_admin,)),
     Action.INVITE_MEMBER: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.RESPOND_TO_INVITATION: (Scope.COLLECTIVES, (user_concerned,)),
+    Action.WITHDRAW_INVITATION: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.REMOVE_MEMBER: (Scope.COLLECTIVES, (admin_of_collective, user_concerned)),
     Action.FOLLOW_COLLECTIVE: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.UNFOLLOW_COLLECTIVE: (Scope.COLLECTIVES, (anyone_signed_in,)),
@@ -180,9 +231,15 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.DONATE: (Scope.ORDERS, (admin_of_payer,)),
     Action.ADD_FUNDS: (Scope.ORDERS, (admin_of_payee_host,)),
     Action.SUBMIT_EXPENSE: (Scope.ORDERS, (admin_of_payee, admin_of_payer)),
+    Action.UPDATE_EXPENSE: (Scope.ORDERS, (admin_of_payee,)),
+    Action.CONFIRM_CONTRIBUTION: (Scope.ORDERS, (admin_of_payer,)),
+    Action.DENY_CONTRIBUTION: (Scope.ORDERS, (admin_of_payer,)),
     Action.TRANSFER_FUNDS: (Scope.ORDERS, (admin_of_payer,)),
     Action.APPROVE_DONATION: (Scope.APPROVE, (admin_of_payee_host,)),
-    Action.APPROVE_EXPENSE: (Scope.APPROVE, (admin_of_payer,)),
+    Action.APPROVE_EXPENSE: (
+        Scope.APPROVE,
+        (admin_of_payer, admin_of_payer_host_alone, platform_admin_alone),
+    ),
     Action.REJECT_DONATION: (Scope.APPROVE, (admin_of_payee_host,)),
     Action.REJECT_EXPENSE: (Scope.APPROVE, (admin_of_payer, admin_of_payer_host)),
     Action.PAY_EXPENSE: (Scope.APPROVE, (admin_of_payer_host,)),
@@ -190,11 +247,17 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.REFUND_DONATION: (Scope.APPROVE, (admin_of_payee_host,)),
     Action.REFUND_EXPENSE: (Scope.APPROVE, (admin_of_payer_host,)),
     Action.REFUND_TRANSFER: (Scope.APPROVE, (admin_of_payee, admin_of_payee_host)),
+    Action.REFUND_HOURS: (Scope.APPROVE, (admin_of_payer,)),
+    Action.REFUND_REDEMPTION: (Scope.APPROVE, (platform_admin,)),
+    Action.REFUND_CASH_OUT: (Scope.APPROVE, (platform_admin,)),
     Action.LOG_HOURS: (Scope.ORDERS, (admin_of_payee, admin_of_payer)),
-    Action.APPROVE_HOURS: (Scope.APPROVE, (admin_of_payer,)),
+    Action.APPROVE_HOURS: (Scope.APPROVE, (admin_of_payer, admin_of_payer_host_alone, platform_admin_alone)),
     Action.REJECT_HOURS: (Scope.APPROVE, (admin_of_payer,)),
     Action.REDEEM_OFFER: (Scope.ORDERS, (anyone_signed_in,)),
-    Action.APPROVE_REDEMPTION: (Scope.APPROVE, (admin_of_payee,)),
+    Action.APPROVE_REDEMPTION: (
+        Scope.APPROVE,
+        (admin_of_payee, admin_of_payee_host_alone, platform_admin_alone),
+    ),
     Action.REJECT_REDEMPTION: (Scope.APPROVE, (admin_of_payee,)),
     Action.PAY_REDEMPTION: (Scope.APPROVE, (platform_admin,)),
     Action.CASH_OUT: (Scope.ORDERS, (anyone_signed_in,)),
@@ -215,10 +278,15 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.CHECK_OUT: (Scope.APPROVE, (admin_of_collective,)),
     Action.DECIDE_ISSUER: (Scope.APPROVE, (platform_admin,)),
     Action.SET_ISSUANCE_CAP: (Scope.APPROVE, (platform_admin,)),
-    Action.MERGE_USERS: (Scope.APPROVE, (platform_admin,)),
+    Action.MERGE_USERS: (Scope.APPROVE, (one_of_both_users, platform_admin)),
     Action.MUTE_TOPICS: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.READ_HOURS: (Scope.READ, (reader_of_collective, platform_reader)),
     Action.READ_LIABILITY: (Scope.READ, (platform_reader,)),
+    Action.SET_CLEARING_LIMIT: (Scope.APPROVE, (admin_of_host,)),
+    Action.SETTLE_HOSTS: (Scope.ORDERS, (admin_of_payer,)),
+    Action.APPROVE_SETTLEMENT: (Scope.APPROVE, (admin_of_payee,)),
+    Action.REJECT_SETTLEMENT: (Scope.APPROVE, (admin_of_payee,)),
+    Action.READ_CLEARING: (Scope.READ, (reader_of_collective, platform_reader)),
     Action.SET_FX_RATE: (Scope.APPROVE, (platform_admin,)),
     Action.SET_PLATFORM_POLICY: (Scope.APPROVE, (platform_admin,)),
 }

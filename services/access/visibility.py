@@ -111,7 +111,8 @@ def order_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
     """True for public orders and those that concern the actor.
 
     Public are expenses and approved, paid or refunded orders with a side that is not a person. An order
-    concerns its creator, its addressee, and the ADMINs and ACCOUNTANTs of both sides and of their hosts.
+    concerns its creator, its addressee, the giver whom a host named, and the ADMINs and ACCOUNTANTs of both
+    sides and of their hosts.
     """
     if actor.is_platform_accountant:
         return true()
@@ -127,8 +128,18 @@ def order_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
         table.addressed_to_id == _viewer_id(actor),
         _in_role_ids(table.from_id, actor, *READER_ROLES),
         _in_role_ids(table.to_id, actor, *READER_ROLES),
+        _in_role_ids(table.claimed_giver_id, actor, *READER_ROLES),
         _is_hosted_by_viewer(table.from_id, actor),
         _is_hosted_by_viewer(table.to_id, actor),
+    )
+
+
+def claimed_giver_is_visible(actor: Actor) -> ColumnElement[bool]:
+    """True for the readers of the giver whom a host named, and of that host."""
+    if actor.is_platform_accountant:
+        return true()
+    return or_(
+        _in_role_ids(Order.claimed_giver_id, actor, *READER_ROLES), _is_hosted_by_viewer(Order.to_id, actor)
     )
 
 
@@ -158,6 +169,19 @@ def ledger_account_is_visible(actor: Actor) -> ColumnElement[bool]:
         return true()
     return or_(
         col(Collective.type) != CollectiveType.USER,
+        _in_role_ids(LedgerAccount.owner_id, actor, *READER_ROLES),
+        _in_role_ids(LedgerAccount.book_id, actor, *READER_ROLES),
+    )
+
+
+def postings_are_visible(actor: Actor) -> ColumnElement[bool]:
+    """True for the ADMINs and ACCOUNTANTs of a ledger account's owner and of the book's host.
+
+    They may read the list of all its postings; others see postings with the transactions they may see.
+    """
+    if actor.is_platform_accountant:
+        return true()
+    return or_(
         _in_role_ids(LedgerAccount.owner_id, actor, *READER_ROLES),
         _in_role_ids(LedgerAccount.book_id, actor, *READER_ROLES),
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -45,6 +45,7 @@ async def load_approvable(
             col(Order.type) == OrderType.HOURS,
             col(Order.status) == OrderStatus.PENDING,
             visibility.order_is_visible(actor),
+            ~func.approval_excluded(literal_column('"order"'), actor.id),
         )
     )
     rows = {
@@ -53,9 +54,7 @@ async def load_approvable(
     return [
         rows[i]
         for i in order_ids
-        if i in rows
-        and rows[i].volunteer.id != actor.id
-        and is_permitted(actor, Action.APPROVE_HOURS, Subject(payer=rows[i].nonprofit))
+        if i in rows and is_permitted(actor, Action.APPROVE_HOURS, Subject(payer=rows[i].nonprofit))
     ]
 
 

@@ -23,6 +23,7 @@ from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, load_for_decision, wrong_status
+from services.volunteering import check_in_closing
 
 _EXPIRED_AT_ONCE = 500
 
@@ -147,7 +148,11 @@ async def _close(
 
 
 async def expire_due_orders(session: AsyncSession) -> int:
-    """Expire pending orders past their deadline and return their number; skips locked orders."""
+    """Expire pending orders past their deadline and return their number; skips locked orders.
+
+    First close the check-ins of events that have ended.
+    """
+    await check_in_closing.close_ended(session)
     due = (
         select(col(Order.id))
         .where(col(Order.status) == OrderStatus.PENDING, col(Order.expires_at) <= now())

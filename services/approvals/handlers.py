@@ -12,7 +12,7 @@ from services.access.permissions import Action, Subject
 from services.approvals import money_orders, payments
 from services.core.money import UncheckedAmount
 from services.offers import redemptions
-from services.orders import cash_outs
+from services.orders import cash_outs, settlements
 from services.orders.sides import OrderSides
 from services.volunteering import hours
 
@@ -100,6 +100,11 @@ HANDLERS: dict[OrderType, OrderHandler] = {
         pay=payments.pay_cash_out,
         reject_action=Action.REJECT_CASH_OUT,
         is_held_while_pending=True,
+    ),
+    OrderType.SETTLEMENT: OrderHandler(
+        approve=settlements.approve,
+        pay=payments.refuse_settlement,
+        reject_action=Action.REJECT_SETTLEMENT,
     ),
 }
 

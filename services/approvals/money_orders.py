@@ -7,10 +7,11 @@ from models.enums import OrderActionType, OrderStatus, PayoutMethodKind, Transac
 from services.access.actor import Actor
 from services.access.collective_refs import require_collective
 from services.access.permissions import Action, Subject, require
-from services.core.errors import Invalid, SelfApproval
+from services.core.errors import Invalid
 from services.core.money import UncheckedAmount, convert, to_minor
 from services.ledger import exchange_rates, posting
 from services.messaging import outbox
+from services.orders import approval_rights, expenses
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
 from services.orders.settling import post_order, record_payment_effects
@@ -28,8 +29,15 @@ async def approve_contribution(
     amount: UncheckedAmount | None,
     reason: str | None,
 ) -> Order:
-    """Approve a contribution that the host has received, and so pay it. Locks: ledger accounts."""
+    """Approve a contribution that the host has received, and so pay it.
+
+    Locks: ledger accounts.
+
+    Raises:
+        SelfApproval: the actor made it or acts for the giver, and the host has another ADMIN.
+    """
     require(actor, Action.APPROVE_DONATION, subject)
+    await approval_rights.require_disinterested(session, actor, sides.order)
     approved_minor = _require_approvable(sides.order, amount, reason)
     await _change_to_approved(session, actor, sides.order, approved_minor, reason, is_paid=True)
     await _settle(session, actor, sides)
@@ -51,13 +59,13 @@ async def approve_expense(
     Locks: ledger accounts.
 
     Raises:
-        SelfApproval: the actor created the expense or is an ADMIN of the payee.
+        SelfApproval: the actor created the expense, or was an ADMIN of the payee since then.
+        Invalid: more than the requested amount, or a part of what items add up to.
     """
     order = sides.order
-    require(actor, Action.APPROVE_EXPENSE, subject)
-    if subject.created_by_actor or actor.is_admin(subject.payee):
-        raise SelfApproval(field="id")
+    await approval_rights.require_may_approve(session, actor, order, subject, Action.APPROVE_EXPENSE)
     approved_minor = _require_approvable(order, amount, reason)
+    await _require_requested(session, order, approved_minor)
     is_paid = order.payout_method_kind == PayoutMethodKind.BALANCE
     await _change_to_approved(session, actor, order, approved_minor, reason, is_paid=is_paid)
     if is_paid:
@@ -78,6 +86,19 @@ def _require_approvable(order: Order, amount: UncheckedAmount | None, reason: st
     if amount_minor != order.amount and not reason:
         raise Invalid("Enter a reason for changing the amount.", field="reason")
     return amount_minor
+
+
+async def _require_requested(session: AsyncSession, order: Order, approved_minor: int) -> None:
+    if approved_minor > order.amount:
+        raise Invalid(
+            "Approve at most the requested amount. Only the payee can ask for more.", field="amount"
+        )
+    if approved_minor == order.amount:
+        return
+    if (await expenses.load_items(session, order_ids=[order.id]))[order.id]:
+        raise Invalid(
+            "The items must add up to the approved amount. Ask the payee to change them.", field="amount"
+        )
 
 
 async def _change_to_approved(

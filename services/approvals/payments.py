@@ -9,13 +9,14 @@ from models.enums import OrderActionType, OrderStatus, TransactionKind
 from services.access.actor import Actor
 from services.access.permissions import Action, Subject, require
 from services.core.errors import Invalid, InvalidState
-from services.core.money import UncheckedAmount, to_minor
+from services.core.money import UncheckedAmount
 from services.offers import redemptions
 from services.orders import cash_outs
 from services.orders.history import add_actions, history_step
+from services.orders.payout_fees import parse_payout_fee
 from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import OrderSides
-from services.orders.transitions import change_status, wrong_status
+from services.orders.transitions import change_status, require_second_payer, wrong_status
 
 
 async def pay_expense(
@@ -43,6 +44,7 @@ async def pay_cash_out(
 ) -> Order:
     """Record the payout of an approved cash-out."""
     cash_outs.require_may_pay(actor, sides.order, subject)
+    await require_second_payer(session, actor, sides.order)
     return await _record_payout(session, actor, sides, processor_fee)
 
 
@@ -81,6 +83,14 @@ async def refuse_contribution(
     raise InvalidState("This order is paid when it is approved.", field="id")
 
 
+async def refuse_settlement(
+    _session: AsyncSession, actor: Actor, _sides: OrderSides, subject: Subject, /, **_arguments: object
+) -> NoReturn:
+    """Refuse the payment of a settlement, which is paid on approval."""
+    require(actor, Action.APPROVE_SETTLEMENT, subject)
+    raise InvalidState("A settlement is paid when it is approved.", field="id")
+
+
 async def _record_payout(
     session: AsyncSession, actor: Actor, sides: OrderSides, processor_fee: UncheckedAmount | None
 ) -> Order:
@@ -89,9 +99,7 @@ async def _record_payout(
     if order.status != OrderStatus.APPROVED:
         raise wrong_status(order, OrderStatus.APPROVED)
     assert host is not None
-    fee_minor = 0
-    if processor_fee is not None and _has_amount(processor_fee):
-        fee_minor = to_minor(processor_fee, field="processorFee", currency=host.currency)
+    fee_minor = await parse_payout_fee(session, order, host, processor_fee)
     await change_status(session, order, from_status=OrderStatus.APPROVED, to_status=OrderStatus.PAID)
     await add_actions(
         session, [history_step(order, OrderActionType.PAY, actor, from_status=OrderStatus.APPROVED)]

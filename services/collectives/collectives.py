@@ -1,14 +1,14 @@
-"""Creating, editing and archiving collectives."""
+"""Creating and editing collectives."""
 
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, LedgerAccount, Member, Order, SlugRedirect, now
+from models import Collective, HostApplication, LedgerAccount, Member, Order, SlugRedirect, now
 from models.enums import CollectiveType, MemberRole, OrderStatus
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
@@ -38,7 +38,7 @@ async def create(
 ) -> Collective:
     """Create a community, nonprofit or business, with its creator as first ADMIN.
 
-    With `is_host`, a nonprofit or business holds its own money and can host others that apply to it.
+    With `is_host`, a nonprofit or business also applies to the platform to be a host; as `applyAsHost`.
 
     Raises:
         Invalid: another type, a community as host, or an unusable name, slug or currency.
@@ -65,10 +65,10 @@ async def create(
     await session.flush()
     session.add(build_first_admin(collective, actor.user))
     actor.grant(collective.id, MemberRole.ADMIN)
-    if is_host:
-        await become_host(session, collective)
     await session.flush()
     await _notify_platform(session, actor, collective)
+    if is_host:
+        await file_host_application(session, actor, collective)
     return collective
 
 
@@ -97,14 +97,59 @@ def build_first_admin(collective: Collective, user: Collective) -> Member:
     )
 
 
+async def file_host_application(
+    session: AsyncSession, actor: Actor, collective: Collective, *, message: str | None = None
+) -> HostApplication:
+    """Ask the platform to let an organization hold its own money and that of others.
+
+    Raises:
+        Conflict: from the database, if another application of it is pending.
+    """
+    assert actor.user is not None
+    application = HostApplication(
+        collective_id=collective.id,
+        host_id=collective.id,
+        created_by_id=actor.user.id,
+        message=user_text.clean_text(message, field="message"),
+    )
+    session.add(application)
+    await session.flush()
+    if actor.platform_id is not None:
+        await outbox.mail_admins(
+            session,
+            collective_ids=[actor.platform_id],
+            template="host_requested",
+            except_id=actor.id,
+            payload={"host": collective.name, "slug": collective.slug},
+        )
+    return application
+
+
 async def become_host(session: AsyncSession, collective: Collective) -> None:
-    """Make an organization the host of its own money, with its own ledger account."""
+    """Make an organization that the platform approved the host of its own money, with its own account."""
     collective.host_id, collective.host_approved_at = collective.id, now()
     session.add(Member(collective_id=collective.id, member_id=collective.id, role=MemberRole.HOST))
     await session.flush()
     await posting.open_balance_account(
         session, book_id=collective.id, owner_id=collective.id, currency=collective.currency
     )
+
+
+async def end_hosting(session: AsyncSession, collective: Collective) -> None:
+    """Take a collective from its host. Callers hold its lock and know that no money is there."""
+    await session.execute(
+        update(Member)
+        .where(
+            col(Member.collective_id) == collective.id,
+            col(Member.role) == MemberRole.HOST,
+            col(Member.until).is_(None),
+        )
+        .values(until=func.greatest(now(), col(Member.since)))
+        .execution_options(synchronize_session=False)
+    )
+    collective.host_id = collective.host_approved_at = collective.host_fee_bps = None
+    collective.updated_at = now()
+    await session.flush()
 
 
 async def _require_unused_slug(session: AsyncSession, slug: str) -> None:
@@ -228,17 +273,11 @@ async def _change_currency(session: AsyncSession, row: Collective, currency: str
             | (col(LedgerAccount.book_id) == row.id) & (col(LedgerAccount.seq) > 0)
         )
     )
-    has_open_order = select(
-        exists().where(
-            or_(col(Order.from_id) == row.id, col(Order.to_id) == row.id),
-            col(Order.status).in_(OPEN_STATUSES),
-        )
-    )
     if row.type == CollectiveType.EVENT:
         raise Invalid("An event uses its parent's currency.", field="currency")
     await lock(session, row.id)
     moved = (await session.execute(has_postings)).scalar_one()
-    if moved or (await session.execute(has_open_order)).scalar_one():
+    if moved or await has_open_order(session, row.id):
         raise InvalidState(
             "The currency cannot change after money has moved or while an order is open.",
             field="currency",
@@ -246,44 +285,11 @@ async def _change_currency(session: AsyncSession, row: Collective, currency: str
     row.currency = require_fiat(currency)
 
 
-async def archive(session: AsyncSession, actor: Actor, *, collective: CollectiveKey) -> Collective:
-    """Archive a collective and keep its history.
-
-    Locks: its row, so that no new order can be added.
-
-    Raises:
-        InvalidState: a balance, a hold or an open order remains, it hosts others, or it is the platform.
-    """
-    row = require_collective(await resolve_one(session, actor, collective))
-    require(actor, Action.ARCHIVE_COLLECTIVE, Subject(collective=row))
-    await lock(session, row.id)
-    field = "collective"
-    checks = select(
-        exists().where(
-            or_(col(LedgerAccount.owner_id) == row.id, col(LedgerAccount.book_id) == row.id),
-            or_(col(LedgerAccount.posted) != 0, col(LedgerAccount.held) != 0),
-        ),
-        exists().where(
-            or_(col(Order.from_id) == row.id, col(Order.to_id) == row.id),
-            col(Order.status).in_(OPEN_STATUSES),
-        ),
-        exists().where(
-            col(Collective.host_id) == row.id,
-            col(Collective.id) != row.id,
-            col(Collective.archived_at).is_(None),
-        ),
-    )
-    has_balance, has_open_order, has_hosted = (await session.execute(checks)).one()
-    if has_balance:
-        raise InvalidState("The collective still has a balance or a hold. Move its money first.", field=field)
-    if has_open_order:
-        raise InvalidState("The collective still has an open order. Settle or cancel it first.", field=field)
-    if has_hosted or row.is_platform:
-        raise InvalidState("The collective hosts other collectives and cannot be archived.", field=field)
-    row.archived_at = row.archived_at or now()
-    session.add(row)
-    await session.flush()
-    return row
+async def has_open_order(session: AsyncSession, collective_id: UUID) -> bool:
+    """Return True if an order from or to the collective is not settled yet."""
+    is_side = or_(col(Order.from_id) == collective_id, col(Order.to_id) == collective_id)
+    is_open = col(Order.status).in_(OPEN_STATUSES)
+    return bool((await session.execute(select(exists().where(is_side, is_open)))).scalar_one())
 
 
 async def lock(session: AsyncSession, collective_id: UUID) -> None:

@@ -15,7 +15,7 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
 from services.access.permissions import Action, Subject, require
-from services.collectives import collectives, event_capacity
+from services.collectives import collectives, event_capacity, event_times
 from services.collectives.event_capacity import EVENT_FIELD, REGISTRATION_ROLES
 from services.core import slugs, user_text
 from services.core.errors import Invalid, InvalidState
@@ -87,7 +87,7 @@ async def create(
         created_by_id=actor.user.id,
         coordinator_id=actor.user.id,
     )
-    _require_end_after_start(starts_at, ends_at)
+    event_times.require_times(starts_at, ends_at)
     if coordinator is not None:
         event.coordinator_id = await _require_coordinator(
             session, event, require_collective(parties["coordinator"])
@@ -101,12 +101,6 @@ async def create(
     if event.coordinator_id != actor.user.id:
         await event_notifications.notify_coordinator(session, event, by=actor.user)
     return event
-
-
-def _require_end_after_start(starts_at: datetime | None, ends_at: datetime | None) -> None:
-    assert starts_at is not None and ends_at is not None
-    if ends_at <= starts_at:
-        raise Invalid("The event must end after it starts.", field="endsAt")
 
 
 def _validate_capacity(value: int | None) -> int | None:
@@ -152,6 +146,7 @@ async def edit(
     Raises:
         InvalidState: the event is over, cancelled or archived.
         Invalid: a value that is not acceptable, or a capacity below the number of attendees.
+        Forbidden: once check-in has opened, an ADMIN of the event alone changes what attendance credits.
     """
     coordinator = changes.get("coordinator")
     refs = {"event": event} | ({"coordinator": coordinator} if coordinator else {})
@@ -163,7 +158,7 @@ async def edit(
     event_capacity.require_active(row)
     before = {name: getattr(row, name) for name in (*_ANNOUNCED_COLUMNS, "capacity", "coordinator_id")}
     new = {name: _validate_change(name, value) for name, value in changes.items()}
-    _require_end_after_start(new.get("starts_at", row.starts_at), new.get("ends_at", row.ends_at))
+    await event_times.require_may_reschedule(session, actor, row, new)
     if new.pop("coordinator", None) is not None:
         new["coordinator_id"] = await _require_coordinator(
             session, row, require_collective(parties["coordinator"])
@@ -268,9 +263,11 @@ class EventFilter:
 async def list_events(
     session: AsyncSession, actor: Actor, *, parent_id: UUID, filters: EventFilter, page: PageRequest
 ) -> Page[Collective]:
-    """List a page of a collective's events that the actor may see, by start."""
+    """List a page of a collective's events that the actor may see, by start; archived ones are left out."""
     statement = select(Collective).where(
-        col(Collective.parent_id) == parent_id, visibility.collective_is_visible(actor)
+        col(Collective.parent_id) == parent_id,
+        col(Collective.archived_at).is_(None),
+        visibility.collective_is_visible(actor),
     )
     if filters.starts_from is not None:
         statement = statement.where(col(Collective.starts_at) >= filters.starts_from)

@@ -3,23 +3,28 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select, true
+from sqlalchemy import ColumnElement, and_, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Collective, HostApplication, Member, now
+from models import Collective, HostApplication, new_id, now
 from models.enums import CollectiveType, MemberRole, RequestStatus, Scope
 from services.access.actor import Actor
-from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
+from services.access.collective_refs import (
+    CollectiveKey,
+    require_collective,
+    require_open,
+    resolve,
+)
 from services.access.permissions import Action, Subject, require, require_signed_in
-from services.collectives import collectives
+from services.collectives import moving
 from services.core import user_text
 from services.core.errors import Conflict, Invalid, InvalidState, NotFound
-from services.ledger import posting
 from services.messaging import outbox
 
 APPLICANTS = (CollectiveType.COMMUNITY, CollectiveType.NONPROFIT, CollectiveType.BUSINESS)
+MAX_LISTED = 100
 
 
 async def apply(
@@ -35,21 +40,63 @@ async def apply(
     Raises:
         Invalid: the host does not host itself, or the collective cannot be hosted.
         Conflict: the collective has a host, or a pending application.
-        InvalidState: either is archived.
+        InvalidState: either is archived, or the host is suspended.
     """
     parties = await resolve(session, actor, {"collective": collective, "host": host})
     applicant, holder = require_collective(parties["collective"]), require_collective(parties["host"])
     require(actor, Action.APPLY_TO_HOST, Subject(collective=applicant))
-    assert actor.user is not None
+    require_applicable(applicant, holder)
+    if applicant.host_id is not None:
+        raise Conflict(
+            "This collective already has a host. Use moveToHost to move to another.", field="collective"
+        )
+    return await file_application(
+        session,
+        actor,
+        applicant,
+        holder,
+        application_id=new_id(),
+        message=message,
+        template="host_application",
+    )
+
+
+def require_applicable(applicant: Collective, holder: Collective) -> None:
+    """Require that a collective can be hosted, and that the other one can host it.
+
+    Raises:
+        Invalid: the holder is no host, or the applicant cannot be hosted.
+        InvalidState: either is archived, or the host is suspended.
+    """
     require_open(applicant, field="collective")
     require_open(holder, field="host")
     if applicant.type not in APPLICANTS or applicant.is_platform:
         raise Invalid("This collective cannot be hosted.", field="collective")
     if holder.host_id != holder.id:
         raise Invalid("This collective is not a host. Choose a host.", field="host")
-    if applicant.host_id is not None:
-        raise Conflict("This collective already has a host.", field="collective")
+    if holder.host_suspended_at is not None:
+        raise InvalidState("This host is suspended. Choose another one.", field="host")
+
+
+async def file_application(
+    session: AsyncSession,
+    actor: Actor,
+    applicant: Collective,
+    holder: Collective,
+    *,
+    application_id: UUID,
+    message: str | None,
+    template: str,
+) -> HostApplication:
+    """Write an application and mail it to the host's ADMINs.
+
+    Raises:
+        Conflict: from the database, if another application of the collective is pending.
+    """
+    assert actor.user is not None
+    await expire_applications(session, collective_id=applicant.id)
     application = HostApplication(
+        id=application_id,
         collective_id=applicant.id,
         host_id=holder.id,
         created_by_id=actor.user.id,
@@ -60,7 +107,7 @@ async def apply(
     await outbox.mail_admins(
         session,
         collective_ids=[holder.id],
-        template="host_application",
+        template=template,
         except_id=actor.id,
         payload={"collective": applicant.name, "host": holder.name},
     )
@@ -75,21 +122,28 @@ async def decide(
     approve: bool,
     reason: str | None = None,
 ) -> HostApplication:
-    """Approve or decline an application, once. Locks: the application, then the collective.
+    """Approve or decline an application, once.
 
-    Approval sets the host, adds the HOST member and opens the collective's account.
+    Approval sets the host, adds the HOST member and opens the collective's account. A collective that has
+    another host moves with its balance. Locks: the application, then the collective, then ledger accounts.
 
     Raises:
         NotFound: there is no such application, or the actor may not see it.
-        InvalidState: it was decided before, or the collective or host is archived, or it has a host by now.
+        InvalidState: it was answered before or has expired, the collective or host is archived, the host is
+            suspended, the collective is a host by now, or it moves and has a hold or an open order.
         Invalid: declined without a reason.
+        LimitExceeded and others: a balance that cannot be moved; as `moving.move_balance`.
     """
     applicant, holder = aliased(Collective), aliased(Collective)
     statement = (
         select(HostApplication, applicant, holder)
         .join(applicant, col(HostApplication.collective_id) == applicant.id)
         .join(holder, col(HostApplication.host_id) == holder.id)
-        .where(col(HostApplication.id) == application_id, _application_is_visible(actor))
+        .where(
+            col(HostApplication.id) == application_id,
+            col(HostApplication.host_id) != col(HostApplication.collective_id),
+            application_is_visible(actor),
+        )
         .with_for_update(of=HostApplication)
     )
     match = (await session.execute(statement)).one_or_none()
@@ -98,16 +152,9 @@ async def decide(
         raise NotFound("There is no such application.", field="id")
     application, collective, host = match
     require(actor, Action.DECIDE_HOST_APPLICATION, Subject(collective=collective, host=host))
-    if application.status != RequestStatus.PENDING:
-        raise InvalidState("This application has been decided already.", field="id")
-    reason = user_text.clean_text(reason, field="reason")
-    if not approve and not reason:
-        raise Invalid("Enter a reason for declining.", field="reason")
-    application.status = RequestStatus.ACCEPTED if approve else RequestStatus.DECLINED
-    application.reason, application.decided_by_id = reason, actor.id
-    application.decided_at = now()
+    reason = record_decision(application, actor, approve=approve, reason=reason)
     if approve:
-        await _start_hosting(session, actor, collective, host)
+        await moving.start_hosting(session, actor, collective, host)
     await session.flush()
     await outbox.mail_admins(
         session,
@@ -119,28 +166,33 @@ async def decide(
     return application
 
 
-async def _start_hosting(
-    session: AsyncSession, actor: Actor, collective: Collective, host: Collective
-) -> None:
-    """Set the host, add the HOST member and open the account. Locks: the collective."""
-    await collectives.lock(session, collective.id)
-    await session.refresh(collective)
-    await session.refresh(host)
-    is_archived = collective.archived_at is not None or host.archived_at is not None
-    if is_archived or collective.host_id is not None:
-        raise InvalidState("The collective or its host is archived, or it already has a host.", field="id")
-    collective.host_id, collective.host_approved_at = host.id, now()
-    collective.updated_at = now()
-    session.add(
-        Member(collective_id=collective.id, member_id=host.id, role=MemberRole.HOST, created_by_id=actor.id)
-    )
-    await session.flush()
-    await posting.open_balance_account(
-        session, book_id=host.id, owner_id=collective.id, currency=collective.currency
-    )
+def record_decision(
+    application: HostApplication, actor: Actor, *, approve: bool, reason: str | None
+) -> str | None:
+    """Write the decision on a locked application, and return its reason.
+
+    Raises:
+        InvalidState: it was answered before, or has expired.
+        Invalid: declined without a reason.
+    """
+    _require_pending(application)
+    text = user_text.clean_text(reason, field="reason")
+    if not approve and not text:
+        raise Invalid("Enter a reason for declining.", field="reason")
+    application.status = RequestStatus.ACCEPTED if approve else RequestStatus.DECLINED
+    application.reason, application.decided_by_id = text, actor.id
+    application.decided_at = now()
+    return text
 
 
-def _application_is_visible(actor: Actor) -> ColumnElement[bool]:
+def _require_pending(application: HostApplication) -> None:
+    if application.status != RequestStatus.PENDING:
+        raise InvalidState("This application has been answered already.", field="id")
+    if application.expires_at <= now():
+        raise InvalidState("This application has expired. Apply again.", field="id")
+
+
+def application_is_visible(actor: Actor) -> ColumnElement[bool]:
     """True in SQL for the ADMINs of both sides and the platform's accountants."""
     if actor.is_platform_accountant:
         return true()
@@ -148,14 +200,31 @@ def _application_is_visible(actor: Actor) -> ColumnElement[bool]:
     return or_(col(HostApplication.collective_id).in_(ids), col(HostApplication.host_id).in_(ids))
 
 
+async def load_application(session: AsyncSession, actor: Actor, *, application_id: UUID) -> HostApplication:
+    """Load an application, as an earlier call with the same idempotency key left it.
+
+    Raises:
+        NotFound: the actor may not see it any more.
+    """
+    rows = await load_applications(session, actor, row_ids=[application_id])
+    if application_id not in rows:
+        raise NotFound("You no longer have access to the application.")
+    return rows[application_id]
+
+
 async def load_applications(
     session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
 ) -> dict[UUID, HostApplication]:
     """Load the applications that the actor may see."""
     statement = select(HostApplication).where(
-        col(HostApplication.id).in_(row_ids), _application_is_visible(actor)
+        col(HostApplication.id).in_(row_ids), application_is_visible(actor)
     )
     return {row.id: row for row in (await session.execute(statement)).scalars()}
+
+
+def is_pending() -> ColumnElement[bool]:
+    """True in SQL for applications that can still be answered."""
+    return and_(col(HostApplication.status) == RequestStatus.PENDING, col(HostApplication.expires_at) > now())
 
 
 async def list_pending(session: AsyncSession, actor: Actor, *, host_id: UUID) -> list[HostApplication]:
@@ -164,9 +233,63 @@ async def list_pending(session: AsyncSession, actor: Actor, *, host_id: UUID) ->
         select(HostApplication)
         .where(
             col(HostApplication.host_id) == host_id,
-            _application_is_visible(actor),
-            col(HostApplication.status) == RequestStatus.PENDING,
+            col(HostApplication.collective_id) != host_id,
+            application_is_visible(actor),
+            is_pending(),
         )
         .order_by(col(HostApplication.id))
     )
     return list((await session.execute(statement)).scalars())
+
+
+async def list_sent(session: AsyncSession, actor: Actor) -> list[HostApplication]:
+    """List the newest 100 pending applications of collectives that the actor is ADMIN of."""
+    statement = (
+        select(HostApplication)
+        .where(
+            col(HostApplication.collective_id).in_(actor.collective_ids_with_role(MemberRole.ADMIN)),
+            is_pending(),
+        )
+        .order_by(col(HostApplication.id).desc())
+        .limit(MAX_LISTED)
+    )
+    return list((await session.execute(statement)).scalars())
+
+
+async def withdraw(session: AsyncSession, actor: Actor, *, application_id: UUID) -> HostApplication:
+    """Withdraw a pending application of a collective, so that it can apply elsewhere. Locks: the application.
+
+    Raises:
+        NotFound: there is no such application, or the actor may not see it.
+        InvalidState: it was answered before, or has expired.
+    """
+    statement = (
+        select(HostApplication, Collective)
+        .join(Collective, col(HostApplication.collective_id) == Collective.id)
+        .where(col(HostApplication.id) == application_id, application_is_visible(actor))
+        .with_for_update(of=HostApplication)
+    )
+    match = (await session.execute(statement)).one_or_none()
+    if match is None:
+        require_signed_in(actor, scope=Scope.COLLECTIVES)
+        raise NotFound("There is no such application.", field="id")
+    application, applicant = match
+    require(actor, Action.WITHDRAW_HOST_APPLICATION, Subject(collective=applicant))
+    _require_pending(application)
+    application.status, application.decided_at = RequestStatus.WITHDRAWN, now()
+    await session.flush()
+    return application
+
+
+async def expire_applications(session: AsyncSession, *, collective_id: UUID) -> None:
+    """Close the applications of a collective whose time is over, so that it can apply again."""
+    await session.execute(
+        update(HostApplication)
+        .where(
+            col(HostApplication.collective_id) == collective_id,
+            col(HostApplication.status) == RequestStatus.PENDING,
+            col(HostApplication.expires_at) <= now(),
+        )
+        .values(status=RequestStatus.EXPIRED, decided_at=col(HostApplication.expires_at))
+        .execution_options(synchronize_session=False)
+    )

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import Collective, Invitation, Member, now
@@ -18,6 +19,8 @@ from services.core import user_text
 from services.core.errors import Conflict, Invalid, InvalidState, NotFound
 from services.identity.email_addresses import find_or_create_user
 from services.messaging import outbox
+
+MAX_LISTED = 100
 
 
 async def invite(
@@ -35,6 +38,7 @@ async def invite(
     Raises:
         Invalid: the role is not offered by invitation, or not exactly one of user and email is set.
         Conflict: the user has the role, or has a pending invitation to it.
+        InvalidState: the collective or the user is archived.
     """
     refs = {"collective": collective} | ({"user": user} if user else {})
     parties = await resolve(session, actor, refs)
@@ -54,7 +58,9 @@ async def invite(
         invitee = await find_or_create_user(session, email or "", field="email")
     if invitee.type != CollectiveType.USER:
         raise Invalid("Only users can be invited.", field="user")
+    require_open(invitee, field="user")
     await _require_role_free(session, row.id, invitee.id, role)
+    await _expire_invitations(session, row.id, invitee.id, role)
     invitation = Invitation(
         collective_id=row.id,
         user_id=invitee.id,
@@ -67,6 +73,24 @@ async def invite(
     await session.flush()
     await _mail_invitation(session, actor.user, row, invitee, role)
     return invitation
+
+
+async def _expire_invitations(
+    session: AsyncSession, collective_id: UUID, user_id: UUID, role: MemberRole
+) -> None:
+    """Close an invitation whose time is over, so that a new one can be sent."""
+    await session.execute(
+        update(Invitation)
+        .where(
+            col(Invitation.collective_id) == collective_id,
+            col(Invitation.user_id) == user_id,
+            col(Invitation.role) == role,
+            col(Invitation.status) == RequestStatus.PENDING,
+            col(Invitation.expires_at) <= now(),
+        )
+        .values(status=RequestStatus.EXPIRED, answered_at=col(Invitation.expires_at))
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def _require_role_free(
@@ -94,22 +118,13 @@ async def respond(
 
     Raises:
         NotFound: there is no such invitation, or the actor may not see it.
-        InvalidState: it was answered before.
+        InvalidState: it was answered or withdrawn before or has expired, or the collective is archived.
     """
-    statement = (
-        select(Invitation, Collective)
-        .join(Collective, col(Invitation.user_id) == Collective.id)
-        .where(col(Invitation.id) == invitation_id, visibility.invitation_is_visible(actor))
-        .with_for_update(of=Invitation)
-    )
-    match = (await session.execute(statement)).one_or_none()
-    if match is None:
-        require_signed_in(actor, scope=Scope.COLLECTIVES)
-        raise NotFound("There is no such invitation.", field="id")
-    invitation, invitee = match
+    invitation, collective, invitee = await _lock_invitation(session, actor, invitation_id)
     require(actor, Action.RESPOND_TO_INVITATION, Subject(collective=invitee))
-    if invitation.status != RequestStatus.PENDING:
-        raise InvalidState("This invitation has been answered already.", field="id")
+    _require_pending(invitation)
+    if accept:
+        require_open(collective, field="id")
     invitation.status = RequestStatus.ACCEPTED if accept else RequestStatus.DECLINED
     invitation.answered_at = now()
     member = None
@@ -123,13 +138,74 @@ async def respond(
     return invitation, member
 
 
+async def withdraw(session: AsyncSession, actor: Actor, *, invitation_id: UUID) -> Invitation:
+    """Withdraw a pending invitation of a collective. Locks: the invitation.
+
+    Raises:
+        NotFound: there is no such invitation, or the actor may not see it.
+        InvalidState: it was answered or withdrawn before, or has expired.
+    """
+    invitation, collective, _ = await _lock_invitation(session, actor, invitation_id)
+    require(actor, Action.WITHDRAW_INVITATION, Subject(collective=collective))
+    _require_pending(invitation)
+    invitation.status, invitation.answered_at = RequestStatus.WITHDRAWN, now()
+    await session.flush()
+    return invitation
+
+
+async def _lock_invitation(
+    session: AsyncSession, actor: Actor, invitation_id: UUID
+) -> tuple[Invitation, Collective, Collective]:
+    """Lock and load a visible invitation with its collective and its invitee."""
+    invitee = aliased(Collective)
+    statement = (
+        select(Invitation, Collective, invitee)
+        .join(Collective, col(Invitation.collective_id) == Collective.id)
+        .join(invitee, col(Invitation.user_id) == invitee.id)
+        .where(col(Invitation.id) == invitation_id, visibility.invitation_is_visible(actor))
+        .with_for_update(of=Invitation)
+    )
+    match = (await session.execute(statement)).one_or_none()
+    if match is None:
+        require_signed_in(actor, scope=Scope.COLLECTIVES)
+        raise NotFound("There is no such invitation.", field="id")
+    return match[0], match[1], match[2]
+
+
+def _require_pending(invitation: Invitation) -> None:
+    if invitation.status != RequestStatus.PENDING:
+        raise InvalidState("This invitation has been answered or withdrawn already.", field="id")
+    if invitation.expires_at <= now():
+        raise InvalidState("This invitation has expired. Ask for a new one.", field="id")
+
+
+def _is_pending() -> ColumnElement[bool]:
+    return and_(col(Invitation.status) == RequestStatus.PENDING, col(Invitation.expires_at) > now())
+
+
+async def list_sent(session: AsyncSession, actor: Actor) -> list[Invitation]:
+    """List the newest 100 pending invitations that the actor sent, or to collectives it is ADMIN of."""
+    administered = col(Invitation.collective_id).in_(actor.collective_ids_with_role(MemberRole.ADMIN))
+    statement = (
+        select(Invitation)
+        .where(
+            or_(administered, col(Invitation.created_by_id) == actor.id),
+            visibility.invitation_is_visible(actor),
+            _is_pending(),
+        )
+        .order_by(col(Invitation.id).desc())
+        .limit(MAX_LISTED)
+    )
+    return list((await session.execute(statement)).scalars())
+
+
 async def list_invitations(session: AsyncSession, actor: Actor) -> list[Invitation]:
     """List the actor's pending invitations, newest first."""
     statement = (
         select(Invitation)
         .where(
             col(Invitation.user_id) == actor.id,
-            col(Invitation.status) == RequestStatus.PENDING,
+            _is_pending(),
         )
         .order_by(col(Invitation.id).desc())
     )

@@ -32,6 +32,8 @@ from services.database import fetch
 INVITABLE = (MemberRole.ADMIN, MemberRole.MEMBER, MemberRole.ACCOUNTANT)
 """Roles that are offered by invitation."""
 ENDABLE = (*INVITABLE, MemberRole.FOLLOWER, *event_capacity.REGISTRATION_ROLES)
+EARNED = (MemberRole.BACKER, MemberRole.VOLUNTEER)
+"""Roles that a donation or hours earn, and that end when all of those are refunded."""
 OLDEST_FIRST = Sort("since", col(Member.since), col(Member.id), descending=False)
 
 
@@ -41,13 +43,26 @@ async def add(session: AsyncSession, collective_id: UUID, member_id: UUID, role:
 
 
 async def add_many(session: AsyncSession, memberships: Iterable[tuple[UUID, UUID, str]]) -> None:
-    """Add members by (collective, member, role), except existing ones; at most one statement."""
+    """Add members by (collective, member, role), except existing ones; at most one statement.
+
+    Locks: existing rows of earned roles, so that a refund of what earned them waits, or is waited for.
+    """
     rows = [
         {"id": new_id(), "collective_id": owner, "member_id": member, "role": role, "since": now()}
         for owner, member, role in sorted(memberships)
     ]
-    if rows:
-        await session.execute(insert(Member).values(rows).on_conflict_do_nothing())
+    if not rows:
+        return
+    statement = insert(Member).values(rows)
+    if all(row["role"] in EARNED for row in rows):
+        statement = statement.on_conflict_do_update(
+            index_elements=["collective_id", "member_id", "role"],
+            index_where=col(Member.until).is_(None),
+            set_={"until": None},
+        )
+    else:
+        statement = statement.on_conflict_do_nothing()
+    await session.execute(statement)
 
 
 async def load_open_member(

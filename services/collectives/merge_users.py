@@ -30,13 +30,15 @@ from models.enums import (
 )
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
-from services.access.permissions import Action, require
-from services.collectives import collectives, members
+from services.access.permissions import Action, Subject, require
+from services.collectives import collectives, members, merge_consents
+from services.collectives.merge_consents import MergeResult
 from services.core.errors import Invalid, InvalidState
 from services.identity import access_tokens, email_addresses
 from services.ledger import posting
 from services.ledger.legs import Leg, merge_legs
 from services.ledger.transaction_amounts import same_currency_amounts
+from services.messaging import outbox
 
 FROM, INTO = "from", "into"
 _UNSYNCED = {"synchronize_session": False}
@@ -51,12 +53,14 @@ class _Pair:
 
 
 async def merge(
-    session: AsyncSession, actor: Actor, *, from_: CollectiveKey, into: CollectiveKey
-) -> Collective:
-    """Move balances, roles, invitations, address and slug of `from` to `into`; return `into`.
+    session: AsyncSession, actor: Actor, *, consent_id: UUID, from_: CollectiveKey, into: CollectiveKey
+) -> MergeResult:
+    """Record the actor's consent to a merge and, once it suffices, move all of `from` to `into`.
 
-    `from` is archived with its history and can no longer sign in. Locks: the rows of both users in order
-    of their ids, then their ledger accounts.
+    A merge needs both persons, or two ADMINs of the platform who are neither of them, within seven days. Both
+    persons get a mail of the request, and another once it is done.
+    Balances, roles, invitations, address and slug move; `from` is archived with its history and can no longer
+    sign in. Locks: the rows of both users in order of their ids, then their ledger accounts.
 
     Raises:
         Invalid: one is not a user, or both are the same user.
@@ -64,19 +68,26 @@ async def merge(
         InsufficientFunds: raised by the database if `from` owes more than `into` has.
     """
     parties = await resolve(session, actor, {"from": from_, "into": into})
-    require(actor, Action.MERGE_USERS)
-    pair = await _lock_pair(
-        session, require_collective(parties["from"]).id, require_collective(parties["into"]).id
-    )
+    source, target = require_collective(parties["from"]), require_collective(parties["into"])
+    require(actor, Action.MERGE_USERS, Subject(payer=source, payee=target))
+    pair = await _lock_pair(session, source.id, target.id)
     _require_mergeable(pair)
     await _require_nothing_open(session, pair.source)
+    consents = await merge_consents.record_consent(
+        session, actor, consent_id=consent_id, from_id=pair.source.id, into_id=pair.target.id
+    )
+    if not consents.is_enough:
+        if not consents.is_repeated:
+            await _mail(session, pair, template="merge_requested", except_id=actor.id)
+        return MergeResult(pair.target, is_merged=False)
+    await _mail(session, pair, template="accounts_merged")
     await _move_balances(session, pair)
     await _move_roles(session, pair)
     await _move_invitations(session, pair)
     await _end_access(session, pair.source)
     await _move_address(session, pair)
     await _archive_source(session, pair)
-    return pair.target
+    return MergeResult(pair.target, is_merged=True)
 
 
 async def _lock_pair(session: AsyncSession, from_id: UUID, into_id: UUID) -> _Pair:
@@ -116,6 +127,17 @@ async def _require_nothing_open(session: AsyncSession, source: Collective) -> No
         raise InvalidState(f"{source.slug} still has an open order. Settle or cancel it first.", field=FROM)
     if has_hold:
         raise InvalidState(f"Part of {source.slug}'s balance is held. Release it first.", field=FROM)
+
+
+async def _mail(session: AsyncSession, pair: _Pair, *, template: str, except_id: UUID | None = None) -> None:
+    """Queue a mail to both persons, at the addresses that they have before the merge."""
+    await outbox.mail_users(
+        session,
+        user_ids=[pair.source.id, pair.target.id],
+        template=template,
+        payload={"source": pair.source.slug, "target": pair.target.slug},
+        except_id=except_id,
+    )
 
 
 async def _move_balances(session: AsyncSession, pair: _Pair) -> None:

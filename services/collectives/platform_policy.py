@@ -17,6 +17,7 @@ from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.collectives import collectives, members
 from services.core.errors import WHOLE_INPUT, Invalid
+from services.core.gradual_change import WINDOW, is_small_change, require_future
 from services.core.money import UncheckedAmount, to_minor, to_minor_or_zero
 from services.identity import authentication, email_addresses
 from services.ledger import exchange_rates
@@ -26,6 +27,17 @@ DEFAULT_SLUG = "commonweal"
 DOLLARS = "USD"
 RATE_PLACES, MAX_RATE_DIGITS = 6, 9
 MAX_CHECK_IN_MINUTES = 30 * 24 * 60
+_STEPS: dict[str, tuple[str, int]] = {
+    "platform_fee_bps": ("platformFeeBps", 500),
+    "redemption_fee_bps": ("redemptionFeeBps", 500),
+    "usd_per_current": ("usdPerCurrent", 0),
+    "check_in_minutes": ("checkInMinutes", 60),
+    "master_weekly_limit_minor": ("masterWeeklyLimit", 0),
+    "signup_bonus_minor": ("signupBonus", 1_000),
+    "max_event_hours_minor": ("maxEventHours", 0),
+    "default_issuance_cap_minor": ("defaultIssuanceCap", 0),
+}
+"""Input field of each column, and the step by which it may change beyond doubling; as in `policy_guard`."""
 
 
 async def ensure_platform(session: AsyncSession, *, currency: str = "USD") -> Collective:
@@ -94,6 +106,8 @@ class PolicyChanges:
     master_weekly_limit: UncheckedAmount | None = None
     signup_bonus: UncheckedAmount | None = None
     check_in_minutes: int | None = None
+    max_event_hours: UncheckedAmount | None = None
+    default_issuance_cap: UncheckedAmount | None = None
 
 
 async def set_policy(
@@ -105,7 +119,7 @@ async def set_policy(
     become an exchange rate, too. Locks: the platform, so that no concurrent change is lost.
 
     Raises:
-        Invalid: no value, one out of range, or a time in the past.
+        Invalid: no value, one out of range or no small change, or a time in the past.
         Conflict: an exchange rate of currents begins at exactly that time.
     """
     require(actor, Action.SET_PLATFORM_POLICY)
@@ -115,6 +129,7 @@ async def set_policy(
     await collectives.lock(session, actor.platform_id)
     starts_at = valid_from or now()
     previous = await load_policy(session, at=starts_at)
+    await _require_small_changes(session, changed, starts_at)
     kept = previous.model_dump(exclude={"id", "valid_from", "created_by_id"})
     row = PlatformPolicy(**{**kept, **changed}, valid_from=starts_at, created_by_id=actor.user.id)
     session.add(row)
@@ -125,14 +140,25 @@ async def set_policy(
     return row
 
 
-def require_future(valid_from: datetime | None) -> None:
-    """Require that a start time, if any, is not in the past.
-
-    Raises:
-        Invalid: it is in the past.
-    """
-    if valid_from is not None and valid_from < now():
-        raise Invalid("Choose a start that is not in the past.", field="validFrom")
+async def _require_small_changes(session: AsyncSession, changed: dict[str, Any], starts_at: datetime) -> None:
+    """Require values near all those in force within a day of their start, and near the next ones."""
+    later = await _load_next(session, starts_at)
+    statement = select(PlatformPolicy).where(
+        col(PlatformPolicy.valid_from) > starts_at - WINDOW,
+        col(PlatformPolicy.valid_from) < starts_at + WINDOW,
+    )
+    rows = [
+        *(await session.execute(statement)).scalars(),
+        await load_policy(session, at=starts_at),
+        *([later] if later else []),
+    ]
+    earlier = select(exists().where(col(PlatformPolicy.valid_from) <= starts_at - WINDOW))
+    if (await session.execute(earlier)).scalar_one():
+        rows.append(await load_policy(session, at=starts_at - WINDOW))
+    for name, value in changed.items():
+        field, step = _STEPS[name]
+        if not all(is_small_change(getattr(row, name), value, step=step) for row in rows):
+            raise Invalid("A value at most doubles or halves within a day.", field=field)
 
 
 def _validate_changes(changes: PolicyChanges) -> dict[str, Any]:
@@ -150,6 +176,14 @@ def _validate_changes(changes: PolicyChanges) -> dict[str, Any]:
     if changes.signup_bonus is not None:
         columns["signup_bonus_minor"] = to_minor_or_zero(
             changes.signup_bonus, field="signupBonus", currency=CURRENTS
+        )
+    if changes.max_event_hours is not None:
+        columns["max_event_hours_minor"] = to_minor(
+            changes.max_event_hours, field="maxEventHours", currency=CURRENTS
+        )
+    if changes.default_issuance_cap is not None:
+        columns["default_issuance_cap_minor"] = to_minor(
+            changes.default_issuance_cap, field="defaultIssuanceCap", currency=CURRENTS
         )
     changed = {name: value for name, value in columns.items() if value is not None}
     if not changed:
@@ -188,13 +222,7 @@ async def _publish_rate(session: AsyncSession, rate: Decimal, *, since: datetime
 
 async def _republish_later_rate(session: AsyncSession, row: PlatformPolicy, *, source: str) -> None:
     """Publish the rate of the next later policy again, so that it still applies from its start."""
-    statement = (
-        select(PlatformPolicy)
-        .where(col(PlatformPolicy.valid_from) > row.valid_from)
-        .order_by(col(PlatformPolicy.valid_from), col(PlatformPolicy.id).desc())
-        .limit(1)
-    )
-    later = (await session.execute(statement)).scalar_one_or_none()
+    later = await _load_next(session, row.valid_from)
     has_rate = exists().where(
         col(FxRate.base) == CURRENTS,
         col(FxRate.quote) == DOLLARS,
@@ -202,6 +230,18 @@ async def _republish_later_rate(session: AsyncSession, row: PlatformPolicy, *, s
     )
     if later is not None and not (await session.execute(select(has_rate))).scalar_one():
         await _publish_rate(session, later.usd_per_current, since=later.valid_from, source=source)
+
+
+async def _load_next(session: AsyncSession, after: datetime) -> PlatformPolicy | None:
+    """Load the next policy that begins after a time."""
+    statement = (
+        select(PlatformPolicy)
+        .where(col(PlatformPolicy.valid_from) > after)
+        .order_by(col(PlatformPolicy.valid_from), col(PlatformPolicy.id).desc())
+        .limit(1)
+    )
+    row: PlatformPolicy | None = (await session.execute(statement)).scalar_one_or_none()
+    return row
 
 
 async def load_policy(session: AsyncSession, *, at: datetime | None = None) -> PlatformPolicy:

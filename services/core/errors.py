@@ -35,6 +35,8 @@ class ErrorCode(StrEnum):
     """The operation costs more than a single operation may."""
     TIMEOUT = "TIMEOUT"
     """The operation took too long; nothing was stored."""
+    UNAVAILABLE = "UNAVAILABLE"
+    """The service cannot do this now, or cannot tell whether it did; use the same idempotency key again."""
     UNAUTHENTICATED = "UNAUTHENTICATED"
     """Sign in first, or the token is not valid."""
     FORBIDDEN = "FORBIDDEN"
@@ -129,6 +131,12 @@ class CostLimitExceeded(Problem):
     """The operation costs too much; ask for less at once."""
 
     code = ErrorCode.COST_LIMIT_EXCEEDED
+
+
+class Unavailable(Problem):
+    """The service is not available at present. Try again with the same idempotency key."""
+
+    code = ErrorCode.UNAVAILABLE
 
 
 class TimedOut(Problem):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import NamedTuple
 
 from models.iso4217 import CURRENCIES
@@ -10,8 +10,9 @@ from services.core.errors import Invalid
 
 MAX_MINOR = 2**63 - 1
 _MAX_EXPONENT = 20  # of ten; more does not fit into 64 bits in any currency
+_MAX_DIGITS = 60
 _DECIMALS = {code: facts[0] for code, facts in CURRENCIES.items()}
-_EXACT = Context(prec=60, rounding=ROUND_HALF_UP)
+_EXACT = Context(prec=_MAX_DIGITS, rounding=ROUND_HALF_UP)
 
 
 class Money(NamedTuple):
@@ -86,12 +87,11 @@ def to_minor(amount: UncheckedAmount, *, field: str, currency: str | None = None
         raise Invalid("The amount must be greater than zero.", field=field)
     if value.adjusted() > _MAX_EXPONENT:  # checked first, so that no huge power is computed
         raise Invalid("The amount is too large.", field=field)
+    if len(value.as_tuple().digits) > _MAX_DIGITS:  # more would be rounded
+        raise Invalid("The amount has too many digits.", field=field)
     decimals = exponent(amount.currency)
-    try:
-        scaled = value.scaleb(decimals, _EXACT)
-        amount_minor = scaled.to_integral_value(context=_EXACT)
-    except InvalidOperation:
-        raise Invalid("The amount has too many digits.", field=field) from None
+    scaled = value.scaleb(decimals, _EXACT)
+    amount_minor = scaled.to_integral_value(context=_EXACT)
     if amount_minor != scaled:
         raise Invalid(f"{amount.currency} has {decimals} decimal places.", field=field)
     if amount_minor > MAX_MINOR:

@@ -23,6 +23,7 @@ PREFIXES = {
     "AccessToken": "tok",
     "Receipt": "rcp",
     "Group": "grp",
+    "LedgerAccount": "acc",
 }
 
 

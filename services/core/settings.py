@@ -68,6 +68,9 @@ class Settings:
     compiled_queries: bool = _setting(
         default=True, doc="0 runs every query on graphql-core: slower, with the same results."
     )
+    audit_interval_minutes: int = _setting(
+        60, "Interval at which the server audits what was added to the ledger; 0 never does."
+    )
     live_interval_ms: int = _setting(
         100, "Interval at which the server looks for live events while anybody is subscribed."
     )

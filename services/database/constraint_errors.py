@@ -1,6 +1,7 @@
 """Problems for users, by the name of the database constraint that was violated."""
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.core.errors import (
     WHOLE_INPUT,
@@ -11,8 +12,10 @@ from services.core.errors import (
     LimitExceeded,
     Problem,
     SelfApproval,
+    Unavailable,
 )
 
+CLEARING_LIMIT = "ck_ledger_account_clearing_limit"
 PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]]] = {
     "ck_ledger_account_floor": (
         InsufficientFunds,
@@ -25,7 +28,24 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
         "id",
     ),
     "order_sides_open": (InvalidState, "The payer or the payee is archived.", "to"),
-    "pk_hold": (InvalidState, "The amount of this order has already been set aside.", "id"),
+    "transaction_sides_open": (InvalidState, "The payer or the payee is archived.", "id"),
+    "token_user_open": (InvalidState, "This account is archived.", WHOLE_INPUT),
+    "member_sides_open": (InvalidState, "The collective or its new member is archived.", WHOLE_INPUT),
+    "event_parent_open": (InvalidState, "The collective that runs the event is archived.", "parent"),
+    "host_approved": (
+        InvalidState,
+        "The platform has not approved the host, so no money can come to it or through it.",
+        WHOLE_INPUT,
+    ),
+    "host_application_accepted": (
+        InvalidState,
+        "The platform has not approved this host since it was suspended. Apply again.",
+        WHOLE_INPUT,
+    ),
+    "host_suspended": (InvalidState, "The host is suspended and takes no new money.", WHOLE_INPUT),
+    "transaction_host": (InvalidState, "A collective has left the host that held its money.", WHOLE_INPUT),
+    "order_hosted": (InvalidState, "The collective has no host that holds its money.", WHOLE_INPUT),
+    "uq_hold_open": (InvalidState, "The amount of this order has already been set aside.", "id"),
     "order_status_transition": (
         InvalidState,
         "The status of the order has changed; load it again.",
@@ -70,6 +90,25 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
         "The amount must be in the currency of the payee.",
         "amount.currency",
     ),
+    "expense_currency": (
+        Invalid,
+        "The amount must be in the currency of the payee, the payer or the payer's host; into the balance of"
+        " an organization or community, in its own.",
+        "amount.currency",
+    ),
+    "ck_order_expense_at_most_requested": (
+        Invalid,
+        "Approve at most the requested amount. Only the payee can ask for more.",
+        "amount",
+    ),
+    "expense_items_add_up": (Invalid, "The items must add up to the amount.", "amount"),
+    "payout_fee_limit": (
+        Invalid,
+        "The fee can be at most 10 % of the amount or 50.00, whichever is more.",
+        "processorFee",
+    ),
+    "giver_confirms": (InvalidState, "The giver has to confirm the funds.", "from"),
+    "order_terms": (InvalidState, "The order has changed; load it again.", "id"),
     "uq_order_bonus": (Conflict, "This user has already received the bonus.", "user"),
     "uq_offer_active_item": (Conflict, "The business already has an active offer of this item.", "item"),
     "redemption_offer_active": (InvalidState, "The offer is not active.", "offer"),
@@ -82,6 +121,29 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
         LimitExceeded,
         "The limit of master offers within seven days is reached.",
         "offer",
+    ),
+    "redemption_received_lately": (
+        LimitExceeded,
+        "Currents received within seven days do not count for master offers.",
+        "offer",
+    ),
+    "hours_credit": (LimitExceeded, "The hours exceed what can be credited.", WHOLE_INPUT),
+    "ck_collective_event_duration": (Invalid, "An event lasts at most 14 days.", "endsAt"),
+    "ck_collective_event_not_long_ago": (Invalid, "The event starts over a year ago.", "startsAt"),
+    "ck_collective_event_not_far_ahead": (Invalid, "The event ends over 5 years ahead.", "endsAt"),
+    "policy_not_backdated": (Invalid, "Choose a start that is not in the past.", "validFrom"),
+    "policy_small_change": (Invalid, "A value at most doubles or halves within a day.", WHOLE_INPUT),
+    "fx_rate_not_backdated": (Invalid, "Choose a start that is not in the past.", "validFrom"),
+    "fx_rate_small_change": (Invalid, "A rate at most doubles or halves within a day.", "rate"),
+    "paid_by_another": (
+        SelfApproval,
+        "You approved this order. Another ADMIN of the platform has to pay it.",
+        "id",
+    ),
+    "merge_confirmed": (
+        InvalidState,
+        "A merge needs both persons or two ADMINs of the platform.",
+        "from",
     ),
     "event_capacity": (LimitExceeded, "The event is full.", "event"),
     "issuer_approved": (
@@ -99,6 +161,34 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
         "The nonprofit has reached its limit of currents for this period.",
         "id",
     ),
+    CLEARING_LIMIT: (
+        LimitExceeded,
+        "The payer's host would owe the payee's host more than that allows."
+        " A settlement between the hosts helps.",
+        "amount",
+    ),
+    "settlement_of_hosts": (InvalidState, "A settlement is between two approved hosts.", "to"),
+    "settlement_exceeds_debt": (Invalid, "Settle at most what is owed.", "amount"),
+    "clearing_limit_valid": (Invalid, "A limit is zero or more, and between two hosts.", "amount"),
+    "settled_amount": (InvalidState, "The amount of a settled order never changes.", "id"),
+    "paid_order_has_transaction": (InvalidState, "The order has changed; load it again.", "id"),
+    "order_end_moves_back": (InvalidState, "The order has changed; load it again.", "id"),
+    "refund_figures": (InvalidState, "The refunds would exceed the original amount.", "amount"),
+    "collective_without_balance": (
+        InvalidState,
+        "Host and currency cannot change while there is a balance.",
+        WHOLE_INPUT,
+    ),
+    "issuer_open": (InvalidState, "The nonprofit is archived.", WHOLE_INPUT),
+    "host_approved_by_platform": (InvalidState, "Only an ADMIN of the platform approves a host.", "id"),
+    "request_status_transition": (InvalidState, "This request has already been answered.", "id"),
+    "ck_invitation_accepted_in_time": (InvalidState, "This invitation has expired.", "id"),
+    "ck_host_application_accepted_in_time": (InvalidState, "This application has expired.", "id"),
+    "ledger_clock_behind": (
+        Unavailable,
+        "The server's clock is behind the ledger. Try again once an operator has corrected it.",
+        WHOLE_INPUT,
+    ),
     "ledger_time_in_future": (
         Invalid,
         "The time of a transaction cannot be in the future.",
@@ -108,11 +198,34 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
 _NUMERIC_VALUE_OUT_OF_RANGE = "22003"
 _LOCK_NOT_AVAILABLE = "55P03"
 RETRYABLE = {"40001", "40P01"}
+_OUTAGES = ("08", "25006", "40", "53", "57P", "58")
+"""Beginnings of the SQLSTATE codes of a database that is away, read-only, overloaded or without space."""
 
 
 def sqlstate(error: DBAPIError) -> str | None:
     """Return the SQLSTATE code of an error."""
     return getattr(error.orig, "sqlstate", None)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Return True if the database cannot be reached, or cannot do now what it could do later.
+
+    What a lost connection was committing may be stored or not.
+    """
+    if isinstance(error, PoolTimeoutError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    state = sqlstate(error)
+    if state is None:
+        return error.connection_invalidated or isinstance(error, OperationalError)
+    return error.connection_invalidated or state.startswith(_OUTAGES)
+
+
+def constraint_name(error: DBAPIError) -> str | None:
+    """Return the name of the constraint that an error violates, if any."""
+    name: str | None = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    return name
 
 
 def problem_for(error: DBAPIError) -> Problem | None:
@@ -122,7 +235,7 @@ def problem_for(error: DBAPIError) -> Problem | None:
         return Invalid("The amount is too large.", field="amount")
     if state == _LOCK_NOT_AVAILABLE:
         return Conflict("Somebody else is changing this at the same time; try again.")
-    name = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    name = constraint_name(error)
     if name not in PROBLEM_BY_CONSTRAINT:
         return None
     problem_type, message, field = PROBLEM_BY_CONSTRAINT[name]

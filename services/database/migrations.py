@@ -43,6 +43,7 @@ def upgrade(owner_url: str) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         _apply_functions(connection)
+        _revoke_temporary_tables(connection)
 
 
 @contextmanager
@@ -98,4 +99,18 @@ def _apply_functions(connection: Connection) -> None:
                 " DO UPDATE SET sha256 = excluded.sha256, applied_at = excluded.applied_at"
             ),
             {"name": name, "sha256": sha256},
+        )
+
+
+def _revoke_temporary_tables(connection: Connection) -> None:
+    """Keep other roles from creating temporary tables, whose names could stand in for those of ours.
+
+    Functions and triggers do not see such tables in any case. Only the database's owner can revoke the right;
+    anyone else leaves it as it is.
+    """
+    if connection.scalar(text("SELECT has_database_privilege('commonweal_app', current_database(), 'TEMP')")):
+        connection.exec_driver_sql(
+            "DO $$ BEGIN"
+            " EXECUTE format('REVOKE TEMPORARY ON DATABASE %%I FROM PUBLIC', current_database());"
+            " EXCEPTION WHEN insufficient_privilege THEN NULL; END $$"
         )

@@ -15,7 +15,7 @@ from models.enums import CollectiveType, EmailTokenPurpose, TokenKind
 from services.access.actor import Actor, hash_token
 from services.access.permissions import Action, require
 from services.core import slugs
-from services.core.errors import Invalid, NotFound
+from services.core.errors import WHOLE_INPUT, Invalid, InvalidState, NotFound
 from services.core.money import require_currency
 from services.core.user_text import require_text
 from services.identity import email_addresses, passwords
@@ -261,7 +261,13 @@ async def _password_unchanged(session: AsyncSession, user_id: UUID, password_has
 
 
 async def start_session(session: AsyncSession, user: Collective, days: int) -> NewSession:
-    """Start a session of `days` days."""
+    """Start a session of `days` days.
+
+    Raises:
+        InvalidState: the user is archived.
+    """
+    if user.archived_at is not None:
+        raise InvalidState("This account is archived. Ask the platform to open it again.", field=WHOLE_INPUT)
     text, token = build_token(user.id, TokenKind.SESSION, now() + timedelta(days=days))
     session.add(token)
     await session.flush()

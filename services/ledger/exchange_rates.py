@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Context, Decimal
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, column, func, literal, select, text
+from sqlalchemy import ARRAY, Text, and_, column, func, literal, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -16,11 +16,13 @@ from models import FxRate, now
 from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.core.errors import Conflict, FxRateUnavailable, Invalid
+from services.core.gradual_change import WINDOW, is_small_change, require_future
 from services.core.money import require_currency
 
 MAX_RATE_AGE = timedelta(days=7)
 HUB = "EUR"
-_RATE = Context(prec=20)
+_MAX_DIGITS = 20
+_RATE = Context(prec=_MAX_DIGITS)
 _MAX_EXPONENT = 12
 """Rates lie between 1e-12 and 1e13."""
 
@@ -137,7 +139,8 @@ async def set_rate(
     """Add a rate of the platform's own, valid from `valid_from` or now.
 
     Raises:
-        Invalid: the rate is not above zero, or the currencies are unknown or the same.
+        Invalid: the rate is not above zero or no small change, the start is in the past, or the currencies
+            are unknown or the same.
         Conflict: there is a rate for this pair at this time.
     """
     require(actor, Action.SET_FX_RATE)
@@ -147,10 +150,46 @@ async def set_rate(
         raise Invalid("Choose two different currencies.", field="to")
     if not rate.is_finite() or rate <= 0 or abs(rate.adjusted()) > _MAX_EXPONENT:
         raise Invalid("Enter a rate greater than zero.", field="rate")
+    if len(rate.as_tuple().digits) > _MAX_DIGITS:
+        raise Invalid(f"A rate has at most {_MAX_DIGITS} digits.", field="rate")
+    require_future(valid_from)
     assert actor.user is not None
+    valid_from = valid_from or now()
+    await _require_small_change(session, base, target, rate, valid_from)
     return await add_rate(
-        session, base=base, target=target, rate=rate, valid_from=valid_from or now(), source=actor.user.slug
+        session, base=base, target=target, rate=rate, valid_from=valid_from, source=actor.user.slug
     )
+
+
+async def _require_small_change(
+    session: AsyncSession, base: str, target: str, rate: Decimal, valid_from: datetime
+) -> None:
+    """Require that a rate is near every one in force within a day of its start, and near the next one."""
+    times = [
+        valid_from - WINDOW,
+        *await _change_times(session, base, target, valid_from),
+        valid_from,
+    ]
+    for at in times:
+        quote = await find_quote(session, base=base, target=target, at=at)
+        if quote is not None and not is_small_change(quote.rate, rate):
+            message = f"A rate at most doubles or halves within a day. It is {quote.rate:f} on {at:%Y-%m-%d}."
+            raise Invalid(message, field="rate")
+
+
+async def _change_times(
+    session: AsyncSession, base: str, target: str, valid_from: datetime
+) -> list[datetime]:
+    """Load when the pair's rate changes within a day of a time, and when it changes next after it."""
+    changes_at = col(FxRate.valid_from)
+    either_way = or_(
+        and_(col(FxRate.base) == base, col(FxRate.quote) == target),
+        and_(col(FxRate.base) == target, col(FxRate.quote) == base),
+    )
+    following = select(func.min(changes_at)).where(either_way, changes_at > valid_from).scalar_subquery()
+    is_near = and_(changes_at > valid_from - WINDOW, changes_at < valid_from + WINDOW)
+    statement = select(changes_at).where(either_way, or_(is_near, changes_at == following)).distinct()
+    return sorted((await session.execute(statement)).scalars())
 
 
 async def add_rate(

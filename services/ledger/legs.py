@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from models import Collective
-from models.enums import LedgerAccountKind
+from models.enums import LedgerAccountKind, TransactionKind
 from services.core.party import Party
 from services.ledger.transaction_amounts import CURRENTS, TransactionAmounts, is_inside_one_host
 
@@ -28,50 +28,104 @@ def posting_legs(amounts: TransactionAmounts, payer: Party, payee: Party, *, pla
     """
     legs: list[Leg] = []
     if payer.host is not None:
-        legs += _payer_legs(amounts, payer)
+        legs += _payer_legs(amounts, payer, payee)
     if payee.host is not None:
         legs += _payee_legs(amounts, payer, payee, platform_id=platform_id)
     return merge_legs(legs)
 
 
-def _payer_legs(amounts: TransactionAmounts, payer: Party) -> list[Leg]:
+def _payer_legs(amounts: TransactionAmounts, payer: Party, payee: Party) -> list[Leg]:
+    """Return what the payer's balance gives, and what its host gives for it.
+
+    That is the same money inside one host, a debt to the payee's host, or cash to the outside.
+    """
     assert payer.host is not None and payer.collective is not None
     assert amounts.from_host_amount_minor is not None and amounts.from_collective_amount_minor is not None
-    book, own, currency = payer.host, payer.collective, payer.currency
-    host_minor, own_minor = amounts.from_host_amount_minor, amounts.from_collective_amount_minor
-    legs = [
-        _leg(book, own, currency, LedgerAccountKind.BALANCE, own_minor),
-        _leg(book, book, book.currency, LedgerAccountKind.CASH, -host_minor),
-    ]
-    if currency != book.currency:
+    book, own_minor = payer.host, amounts.from_collective_amount_minor
+    currency, paid_minor, legs = book.currency, -amounts.from_host_amount_minor, []
+    if payee.host is None:
+        legs = [_leg(book, book, currency, LedgerAccountKind.CASH, paid_minor)]
+    elif payee.host.id != book.id:
+        currency, paid_minor = payee.host.currency, amounts.gross_minor
+        legs = [_leg(book, payee.host, currency, LedgerAccountKind.CLEARING, paid_minor)]
+    if payer.currency != currency:
         legs += [
-            _leg(book, book, currency, LedgerAccountKind.EXCHANGE, -own_minor),
-            _leg(book, book, book.currency, LedgerAccountKind.EXCHANGE, host_minor),
+            _leg(book, book, payer.currency, LedgerAccountKind.EXCHANGE, -own_minor),
+            _leg(book, book, currency, LedgerAccountKind.EXCHANGE, -paid_minor),
         ]
-    return legs
+    return [_leg(book, payer.collective, payer.currency, LedgerAccountKind.BALANCE, own_minor), *legs]
 
 
 def _payee_legs(amounts: TransactionAmounts, payer: Party, payee: Party, *, platform_id: UUID) -> list[Leg]:
+    """Return where the payee's host gets the money from, the fees, and what arrives in the balance."""
     assert payee.host is not None and payee.collective is not None
-    book, own, currency = payee.host, payee.collective, payee.currency
-    net_minor = amounts.to_host_amount_minor - amounts.host_fee_minor
-    cash_minor = amounts.gross_minor - amounts.payment_processor_fee_minor
-    if is_inside_one_host(payer, payee):
-        # The payer releases exactly the cash that the payee takes: no cash moves.
-        assert amounts.from_host_amount_minor is not None
-        cash_minor = net_minor = -amounts.from_host_amount_minor
-    legs = [
-        _leg(book, book, book.currency, LedgerAccountKind.CASH, -cash_minor),
+    book, currency = payee.host, payee.currency
+    fee_legs = [
         Leg(book.id, platform_id, book.currency, LedgerAccountKind.BALANCE, amounts.platform_fee_minor),
         _leg(book, book, book.currency, LedgerAccountKind.BALANCE, amounts.host_fee_minor),
-        _leg(book, own, currency, LedgerAccountKind.BALANCE, amounts.to_collective_amount_minor),
     ]
+    fees_minor = amounts.platform_fee_minor + amounts.host_fee_minor
+    legs: list[Leg] = []
+    if is_inside_one_host(payer, payee):
+        assert amounts.from_host_amount_minor is not None
+        net_minor = -amounts.from_host_amount_minor - fees_minor
+    else:
+        legs = _receipt_legs(amounts, payer, book)
+        net_minor = amounts.gross_minor - amounts.payment_processor_fee_minor - fees_minor
+    arrived_minor = amounts.to_collective_amount_minor
     if currency != book.currency:
         legs += [
             _leg(book, book, book.currency, LedgerAccountKind.EXCHANGE, net_minor),
-            _leg(book, book, currency, LedgerAccountKind.EXCHANGE, -amounts.to_collective_amount_minor),
+            _leg(book, book, currency, LedgerAccountKind.EXCHANGE, -arrived_minor),
         ]
-    return legs
+    return [
+        *legs,
+        *fee_legs,
+        _leg(book, payee.collective, currency, LedgerAccountKind.BALANCE, arrived_minor),
+    ]
+
+
+def _receipt_legs(amounts: TransactionAmounts, payer: Party, book: Collective) -> list[Leg]:
+    """Return the cash that came from outside, or the debt of the payer's host and the processor's fee."""
+    fee_minor = amounts.payment_processor_fee_minor
+    if payer.host is None:
+        return [_leg(book, book, book.currency, LedgerAccountKind.CASH, fee_minor - amounts.gross_minor)]
+    return [
+        _leg(book, payer.host, book.currency, LedgerAccountKind.CLEARING, -amounts.gross_minor),
+        _leg(book, book, book.currency, LedgerAccountKind.CASH, fee_minor),
+    ]
+
+
+def settlement_legs(
+    amounts: TransactionAmounts, debtor: Collective, creditor: Collective, *, kind: TransactionKind
+) -> list[Leg]:
+    """Return the legs of a payment from host to host, of what clearing owes or of the platform's fees.
+
+    The bank of each moves; so does the debt in both books, or the balance that the platform has in each.
+    """
+    assert amounts.from_host_currency is not None and amounts.from_host_amount_minor is not None
+    currency, amount_minor = amounts.currency, amounts.amount_minor
+    paid_currency, paid_minor = amounts.from_host_currency, -amounts.from_host_amount_minor
+    legs = [
+        _leg(debtor, debtor, paid_currency, LedgerAccountKind.CASH, paid_minor),
+        _leg(creditor, creditor, currency, LedgerAccountKind.CASH, -amount_minor),
+    ]
+    if kind == TransactionKind.PLATFORM_FEE_SETTLEMENT:
+        legs += [
+            _leg(debtor, creditor, paid_currency, LedgerAccountKind.BALANCE, -paid_minor),
+            _leg(creditor, creditor, currency, LedgerAccountKind.BALANCE, amount_minor),
+        ]
+        return merge_legs(legs)
+    legs += [
+        _leg(debtor, creditor, currency, LedgerAccountKind.CLEARING, -amount_minor),
+        _leg(creditor, debtor, currency, LedgerAccountKind.CLEARING, amount_minor),
+    ]
+    if paid_currency != currency:
+        legs += [
+            _leg(debtor, debtor, currency, LedgerAccountKind.EXCHANGE, amount_minor),
+            _leg(debtor, debtor, paid_currency, LedgerAccountKind.EXCHANGE, -paid_minor),
+        ]
+    return merge_legs(legs)
 
 
 def currents_legs(

@@ -1,5 +1,6 @@
 """Writes to the ledger: its SQL functions are the only writers, and this module their only caller."""
 
+import itertools
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -123,6 +124,37 @@ async def post_many_currents(
             "second_owners": [leg.owner_id for leg in seconds],
             "second_kinds": [str(leg.kind) for leg in seconds],
             "second_amounts": [leg.amount_minor for leg in seconds],
+        },
+    )
+
+
+async def post_history(
+    session: AsyncSession, *, postings: Sequence[tuple[dict[str, Any], Sequence[Leg]]]
+) -> None:
+    """Post many transactions with their legs, in their order, with two statements in all.
+
+    Locks: all accounts first, in their order.
+
+    Raises:
+        AmountTooSmall: one of them has no legs.
+        Errors of the database, which do not tell which of them failed.
+    """
+    if not all(legs for _, legs in postings):
+        raise AmountTooSmall("An amount is too small to change any balance.", field="amount")
+    legs = [leg for _, each in postings for leg in each]
+    lasts = list(itertools.accumulate(len(each) for _, each in postings))
+    await lock_accounts(session, sorted(set(legs)))
+    await session.execute(
+        _SQL["post_history"],
+        {
+            "rows": orjson.dumps([row for row, _ in postings], default=str).decode(),
+            "firsts": [1, *(last + 1 for last in lasts[:-1])],
+            "lasts": lasts,
+            "books": [leg.book_id for leg in legs],
+            "owners": [leg.owner_id for leg in legs],
+            "currencies": [leg.currency for leg in legs],
+            "kinds": [str(leg.kind) for leg in legs],
+            "amounts": [leg.amount_minor for leg in legs],
         },
     )
 

@@ -21,6 +21,11 @@ class PostingLine:
     posting: Posting
     account: LedgerAccount
 
+    @property
+    def transaction_id(self) -> UUID:
+        """The transaction that the posting belongs to."""
+        return self.posting.transaction_id
+
 
 async def load_postings(
     session: AsyncSession, actor: Actor, *, transaction_ids: Sequence[UUID]

@@ -126,14 +126,12 @@ def compute_amounts(
     to_host_minor = gross_minor - processor_minor - platform_minor
     if to_host_minor - host_fee_minor <= 0:
         raise AmountTooSmall(field="amount")
-    net_minor = to_host_minor - host_fee_minor
-    unchanged = (
-        is_inside_one_host(payer, payee) and payer.collective is not None and payer.currency == currency
-    )
-    to_collective_minor = (
-        amount_minor
-        if unchanged
-        else convert_back(net_minor, quote.rate, source=currency, target=host_currency)
+    fees_minor = processor_minor + platform_minor + host_fee_minor
+    if terms.fees_payer is FeesPayer.PAYER:
+        fees_minor -= payout_minor
+    # Never by converting the rest back: without fees, exactly the amount arrives.
+    to_collective_minor = amount_minor - convert_back(
+        fees_minor, quote.rate, source=currency, target=host_currency
     )
     if to_collective_minor <= 0:
         raise AmountTooSmall(field="amount")

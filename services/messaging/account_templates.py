@@ -64,4 +64,26 @@ were revoked.
 If this was not you, somebody else can read your email. Secure your mailbox first, then reset your password.
 """,
     ),
+    "merge_requested": (
+        "Request to merge the account {source} into {target}",
+        """Hello,
+
+somebody has asked to merge the Commonweal account {source} into {target}. One of the two has this email
+address. Balances and roles of {source} would move to {target}, and {source} could no longer sign in.
+
+If both accounts are yours, sign in with the other one within seven days and ask for the same merge.
+
+If not, please tell the administrators of Commonweal. Without you, nothing is merged unless two of them agree.
+""",
+    ),
+    "accounts_merged": (
+        "The account {source} was merged into {target}",
+        """Hello,
+
+the Commonweal account {source} was merged into {target}. Its balances and roles are there now, and it can
+no longer sign in.
+
+If you did not expect this, please tell the administrators of Commonweal.
+""",
+    ),
 }

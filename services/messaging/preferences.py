@@ -15,6 +15,7 @@ from services.access.permissions import Action, require
 from services.messaging.account_templates import ACCOUNT_TEMPLATES
 from services.messaging.event_templates import EVENT_TEMPLATES
 from services.messaging.redemption_templates import REDEMPTION_TEMPLATES
+from services.messaging.settlement_templates import SETTLEMENT_TEMPLATES
 
 SECURITY_TEMPLATES = frozenset(ACCOUNT_TEMPLATES)
 """Mails that secure an account; they cannot be muted."""
@@ -25,11 +26,19 @@ TOPIC_BY_TEMPLATE: Mapping[str, Topic] = MappingProxyType(
         "invitation": Topic.MEMBERS,
         "organization_created": Topic.MEMBERS,
         "host_application": Topic.MEMBERS,
+        "host_move": Topic.MEMBERS,
+        "host_moved": Topic.MEMBERS,
         "host_decision": Topic.MEMBERS,
+        "host_requested": Topic.MEMBERS,
+        "host_approval": Topic.MEMBERS,
+        "host_suspended": Topic.MEMBERS,
+        "host_left": Topic.MEMBERS,
         "issuer_decision": Topic.MEMBERS,
         "donation_expected": Topic.MONEY,
         "donation_confirmation": Topic.MONEY,
         "money_received": Topic.MONEY,
+        "contribution_claimed": Topic.MONEY,
+        "contribution_answered": Topic.MONEY,
         "expense_submitted": Topic.MONEY,
         "expense_approved": Topic.MONEY,
         "order_closed": Topic.MONEY,
@@ -43,6 +52,7 @@ TOPIC_BY_TEMPLATE: Mapping[str, Topic] = MappingProxyType(
         "cash_out_approved": Topic.REDEMPTIONS,
         **dict.fromkeys(EVENT_TEMPLATES, Topic.EVENTS),
         **dict.fromkeys(REDEMPTION_TEMPLATES, Topic.REDEMPTIONS),
+        **dict.fromkeys(SETTLEMENT_TEMPLATES, Topic.MONEY),
     }
 )
 

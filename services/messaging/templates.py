@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 from services.messaging.account_templates import ACCOUNT_TEMPLATES
 from services.messaging.event_templates import EVENT_TEMPLATES
+from services.messaging.host_templates import HOST_TEMPLATES
 from services.messaging.redemption_templates import REDEMPTION_TEMPLATES
+from services.messaging.settlement_templates import SETTLEMENT_TEMPLATES
 
 MAX_VALUE_LENGTH = 500
 MAX_SUBJECT_LENGTH = 120
@@ -34,6 +36,7 @@ Description: {description}
 # Subject and text by template. A line whose values are all empty is left out.
 TEMPLATES: Mapping[str, tuple[str, str]] = {
     **ACCOUNT_TEMPLATES,
+    **HOST_TEMPLATES,
     "organization_created": (
         "New {type}: {name}",
         """Hello,
@@ -50,22 +53,6 @@ Slug: {slug}
 {by} has invited you to join {collective} as: {role}.
 
 Sign in with this email address to accept or decline.
-""",
-    ),
-    "host_application": (
-        "{collective} has applied to be hosted by {host}",
-        """Hello,
-
-{collective} has applied to be hosted by {host}. Please approve or decline the application.
-""",
-    ),
-    "host_decision": (
-        "{host} has {decision} the application of {collective}",
-        """Hello,
-
-{host} has {decision} the application of {collective}.
-
-Reason: {reason}
 """,
     ),
     "issuer_decision": (
@@ -96,6 +83,22 @@ thank you! Your donation to {{to}} is complete. Please keep this email as your r
         f"""Hello,
 
 good news: {{to}} has received {{amount}}.
+{_ORDER}""",
+    ),
+    "contribution_claimed": (
+        "Please confirm: {amount} for {to}",
+        f"""Hello,
+
+a host has added {{amount}} for {{to}} and says that it came from you. Please confirm or deny it. Until you
+confirm, nobody but that host sees your name with it.
+{_ORDER}""",
+    ),
+    "contribution_answered": (
+        "{amount} for {to}: {status} by the giver",
+        f"""Hello,
+
+the giver in whose name you added {{amount}} for {{to}} has answered: {{status}}.
+Reason: {{reason}}
 {_ORDER}""",
     ),
     "expense_submitted": (
@@ -189,6 +192,7 @@ an order ({{type}}) was refunded, in full or in part. Its history shows how much
     ),
     **EVENT_TEMPLATES,
     **REDEMPTION_TEMPLATES,
+    **SETTLEMENT_TEMPLATES,
 }
 
 

@@ -1,7 +1,7 @@
 """Quotes redemptions within their limits; dollars in cents, currents in thousandths."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -32,10 +32,12 @@ class RedemptionQuote:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Currents that a user can still spend; `week_left_minor` is None without a weekly limit."""
+    """Currents that a user can still spend; the last two are None except for master offers."""
 
     available_minor: int
     week_left_minor: int | None = None
+    own_minor: int | None = None
+    """Of the available currents, those not received from others within seven days."""
 
 
 def quote(
@@ -48,7 +50,7 @@ def quote(
 
     Raises:
         AmountTooSmall: the result is less than one minor unit of currents or dollars.
-        LimitExceeded: nothing is left of the weekly limit.
+        LimitExceeded: nothing is left of the weekly limit, or all currents were received lately.
         InsufficientFunds: no currents are available.
     """
     rate = policy.usd_per_current
@@ -62,10 +64,22 @@ def quote(
         raise LimitExceeded("You have reached the limit for master offers within seven days.", field="offer")
     if limits.available_minor < 1:
         raise InsufficientFunds("You have no currents available.", field=field)
+    if limits.own_minor is not None and limits.own_minor < 1:
+        raise LimitExceeded(
+            "You received your currents within the last seven days. Master offers do not take them yet.",
+            field="offer",
+        )
     limit_minor = {RedemptionCap.BALANCE: limits.available_minor}
+    if limits.own_minor is not None:
+        limit_minor[RedemptionCap.RECEIVED_LATELY] = limits.own_minor
     if limits.week_left_minor is not None:
         limit_minor[RedemptionCap.WEEKLY_LIMIT] = limits.week_left_minor
-    caps = tuple(cap for cap, most_minor in limit_minor.items() if most_minor < currents_minor)
+    caps = tuple(
+        cap
+        for cap in RedemptionCap
+        if limit_minor.get(cap, currents_minor) < currents_minor
+        and (cap is not RedemptionCap.RECEIVED_LATELY or limits.own_minor != limits.available_minor)
+    )
     if caps:
         currents_minor = min(limit_minor.values())
         gross_minor = convert(currents_minor, rate, source=CURRENTS, target=DOLLARS)
@@ -82,6 +96,20 @@ def quote(
 def _available_currents(platform_id: UUID, user_id: UUID) -> ScalarSelect[Any]:
     return (
         select(col(LedgerAccount.posted) - col(LedgerAccount.held))
+        .where(
+            col(LedgerAccount.book_id) == platform_id,
+            col(LedgerAccount.owner_id) == user_id,
+            col(LedgerAccount.currency) == CURRENTS,
+            col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
+        )
+        .scalar_subquery()
+    )
+
+
+def _received_lately(platform_id: UUID, user_id: UUID, since: datetime) -> ScalarSelect[Any]:
+    """Build the currents that a user received from others since a time; see the SQL function."""
+    return (
+        select(func.currents_received(col(LedgerAccount.book_id), col(LedgerAccount.id), since))
         .where(
             col(LedgerAccount.book_id) == platform_id,
             col(LedgerAccount.owner_id) == user_id,
@@ -129,16 +157,23 @@ async def current_limits(
         )
         .scalar_subquery()
     )
-    row = (
-        await session.execute(
-            select(_available_currents(platform_id, order.from_id), spent_this_week, redeemed_this_month)
-        )
-    ).one()
-    available_minor, spent_minor, redemptions = (int(figure or 0) for figure in row)
+    figures = [
+        _available_currents(platform_id, order.from_id),
+        spent_this_week,
+        redeemed_this_month,
+        _received_lately(platform_id, order.from_id, order.created_at - WEEK),
+    ]
+    row = (await session.execute(select(*figures))).one()
+    available_minor, spent_minor, redemptions, received_minor = (int(figure or 0) for figure in row)
     if offer.monthly_limit is not None and redemptions >= offer.monthly_limit:
         raise LimitExceeded("This offer has reached its limit for this month.", field="offer")
-    left_minor = policy.master_weekly_limit_minor - spent_minor if offer.is_master else None
-    return Limits(available_minor=available_minor, week_left_minor=left_minor)
+    if not offer.is_master:
+        return Limits(available_minor=available_minor)
+    return Limits(
+        available_minor=available_minor,
+        week_left_minor=policy.master_weekly_limit_minor - spent_minor,
+        own_minor=available_minor - received_minor,
+    )
 
 
 async def limits_when_pending(
@@ -154,8 +189,9 @@ async def limits_when_pending(
         .where(col(Hold.order_id) == order.id, col(Hold.released_at).is_(None))
         .scalar_subquery()
     )
-    free_minor, held_minor = (
-        await session.execute(select(_available_currents(platform_id, order.from_id), hold))
+    received = _received_lately(platform_id, order.from_id, order.created_at - WEEK)
+    free_minor, held_minor, received_minor = (
+        await session.execute(select(_available_currents(platform_id, order.from_id), hold, received))
     ).one()
     available_minor = int(free_minor or 0) + int(held_minor or 0)
     if not is_master:
@@ -176,5 +212,7 @@ async def limits_when_pending(
         sum(amount_minor for at, amount_minor in others if end - WEEK < at <= end) for end in ends
     )
     return Limits(
-        available_minor=available_minor, week_left_minor=policy.master_weekly_limit_minor - spent_minor
+        available_minor=available_minor,
+        week_left_minor=policy.master_weekly_limit_minor - spent_minor,
+        own_minor=available_minor - int(received_minor or 0),
     )

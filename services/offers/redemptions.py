@@ -25,9 +25,10 @@ from services.offers.redemption_quote import (
     limits_when_pending,
     quote,
 )
+from services.orders import approval_rights
 from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
-from services.orders.transitions import change_status, wrong_status
+from services.orders.transitions import change_status, require_second_payer, wrong_status
 
 
 def balance_leg(platform_id: UUID, owner_id: UUID, currency: str, amount_minor: int = 0) -> Leg:
@@ -56,10 +57,8 @@ async def approve(
         Invalid, AmountTooSmall, LimitExceeded, InsufficientFunds: the corrected price.
     """
     order, platform_id = sides.order, actor.platform_id
-    require(actor, Action.APPROVE_REDEMPTION, subject)
+    await approval_rights.require_may_approve(session, actor, order, subject, Action.APPROVE_REDEMPTION)
     assert platform_id is not None
-    if subject.created_by_actor or order.from_id == actor.id:
-        raise SelfApproval(field="id")
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)
     row = await load_redemption(session, order)
@@ -139,7 +138,7 @@ async def pay(session: AsyncSession, actor: Actor, sides: OrderSides, subject: S
     Locks: the order, then the dollars of both.
 
     Raises:
-        SelfApproval: the actor is the user who redeemed.
+        SelfApproval: the actor is the user who redeemed, or approved and another could pay.
         InvalidState: the order is not approved.
         InsufficientFunds: raised by the database if the platform lacks the gross; the order stays approved.
     """
@@ -150,6 +149,7 @@ async def pay(session: AsyncSession, actor: Actor, sides: OrderSides, subject: S
         raise SelfApproval(field="id")
     if order.status != OrderStatus.APPROVED:
         raise wrong_status(order, OrderStatus.APPROVED)
+    await require_second_payer(session, actor, order)
     row = await load_redemption(session, order)
     await change_status(session, order, from_status=OrderStatus.APPROVED, to_status=OrderStatus.PAID)
     await add_actions(

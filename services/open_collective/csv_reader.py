@@ -1,47 +1,45 @@
-"""Reads an Open Collective ledger: the "separate transactions" export of one account.
+"""Reads the rows of an Open Collective ledger: the "separate transactions" export of an account or a host.
 
 Every error names the column and the line of the file, where the header is line 1.
 """
 
-import codecs
-import csv
-import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Context, Decimal
 from enum import StrEnum
-from itertools import pairwise
 from pathlib import Path
 
 from models import now
 from services.core.errors import Invalid
 from services.core.money import MAX_MINOR, exponent
-
-# Open Collective sorts an account's rows by spans of 10 seconds, then by group and kind: within a span
-# a row may be earlier than the row before it.
-SLACK = timedelta(seconds=10)
+from services.open_collective.file_text import line_error, read_table
 
 REQUIRED_COLUMNS = (
     "datetime",
     "shortId",
     "shortGroup",
-    "type",
     "kind",
+    "amount",
+    "accountSlug",
+    "oppositeAccountSlug",
+)
+OPTIONAL_COLUMNS = (
+    "type",
     "isRefund",
     "isRefunded",
     "shortRefundId",
-    "amount",
     "paymentProcessorFee",
     "netAmount",
     "balance",
     "currency",
-    "accountSlug",
-    "oppositeAccountSlug",
+    "payoutMethodType",
+    "taxAmount",
 )
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?")
+# A third decimal place after a comma could as well be a thousand.
+_COMMA_NUMBER = re.compile(r"[+-]?[0-9]{1,30},[0-9]{1,2}")
 _ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _SLUG = re.compile(r"(?=.*[a-z0-9])[a-z0-9_-]{1,255}")
 _FLAGS = {"": False, "FALSE": False, "0": False, "TRUE": True, "1": True}
@@ -55,14 +53,24 @@ class Kind(StrEnum):
     ADDED_FUNDS = "ADDED_FUNDS"
     BALANCE_TRANSFER = "BALANCE_TRANSFER"
     EXPENSE = "EXPENSE"
+    PREPAID_PAYMENT_METHOD = "PREPAID_PAYMENT_METHOD"
     HOST_FEE = "HOST_FEE"
+    HOST_FEE_SHARE = "HOST_FEE_SHARE"
+    HOST_FEE_SHARE_DEBT = "HOST_FEE_SHARE_DEBT"
+    PLATFORM_FEE = "PLATFORM_FEE"
+    PLATFORM_TIP = "PLATFORM_TIP"
+    PLATFORM_TIP_DEBT = "PLATFORM_TIP_DEBT"
+    TAX = "TAX"
     PAYMENT_PROCESSOR_FEE = "PAYMENT_PROCESSOR_FEE"
+    PAYMENT_PROCESSOR_DISPUTE_FEE = "PAYMENT_PROCESSOR_DISPUTE_FEE"
     PAYMENT_PROCESSOR_COVER = "PAYMENT_PROCESSOR_COVER"
+    OPENING_BALANCE = "OPENING_BALANCE"
+    """Never in a file: the balance with which it begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row; amounts are in minor units of the collective's currency, with the file's signs."""
+    """One row; amounts are in minor units of the file's currency, with the file's signs."""
 
     line: int
     at: datetime
@@ -76,72 +84,58 @@ class Row:
     amount_minor: int
     fee_minor: int
     net_minor: int
-    balance_minor: int
+    balance_minor: int | None
+    """The account's balance after the row; None if the file does not tell."""
+    tax_minor: int
     account: str
     opposite: str
     payout_method: str
-
-
-def line_error(line: int, column: str, message: str) -> Invalid:
-    """Return the error about a cell or, with an empty column, about a line."""
-    position = f"Line {line}, {column}" if column else f"Line {line}"
-    return Invalid(f"{position}: {message}", field=f"file.{line}.{column}")
 
 
 def read_rows(path: Path, *, currency: str) -> list[Row]:
     """Read the rows of a file, in its order; amounts must be in `currency`.
 
     Raises:
-        Invalid: a malformed cell or line, or a row that does not continue the rows before it.
+        Invalid: a malformed cell or line, or a row that occurs twice.
     """
-    records = _parse_records(_read_text(path))
-    _, header = next(records, (1, []))
-    header = [name.strip() for name in header]
-    if not header:
-        raise line_error(1, "", "the file is empty")
-    for name in REQUIRED_COLUMNS:
-        if header.count(name) != 1:
-            reason = "in the header twice" if name in header else "missing from the header"
-            raise line_error(1, name, f"the column is {reason}")
+    table = read_table(path)
+    for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS):
+        if table.header.count(name) > 1:
+            raise line_error(1, name, "the column is in the header twice")
+        if name in REQUIRED_COLUMNS and name not in table.header:
+            raise line_error(1, name, "the column is missing from the header")
     rows: list[Row] = []
-    for line, record in records:
-        if len(record) != len(header):
-            column = header[len(record)] if len(record) < len(header) else ""
-            raise line_error(line, column, f"{len(record)} cells for {len(header)} columns")
-        rows.append(_Cells(line, dict(zip(header, record, strict=True)), currency).row())
+    for line, record in table.records:
+        if len(record) != len(table.header):
+            column = table.header[len(record)] if len(record) < len(table.header) else ""
+            raise line_error(line, column, f"{len(record)} cells for {len(table.header)} columns")
+        texts = dict(zip(table.header, record, strict=True))
+        rows.append(_Cells(line, texts, currency, table.separator).row())
     if not rows:
         raise line_error(2, "", "there are no rows")
-    _require_sequence(rows)
-    return rows
+    _require_distinct(rows)
+    return rows if "isRefund" in table.header else _infer_refunds(rows)
 
 
-def _read_text(path: Path) -> str:
-    try:
-        data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise Invalid(f"{path} cannot be read: {error.strerror}", field="file") from error
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise line_error(data.count(b"\n", 0, error.start) + 1, "", "the file is not UTF-8") from error
-    if "\x00" in text:
-        raise line_error(text.count("\n", 0, text.index("\x00")) + 1, "", "the file contains a NUL character")
-    return text
+def _infer_refunds(rows: list[Row]) -> list[Row]:
+    """Return the rows, of which those that mirror an earlier row are refunds."""
+    by_id = {(row.account, row.short_id, row.kind): row for row in rows}
+    return [
+        replace(row, is_refund=True)
+        if (other := by_id.get((row.account, row.refund_link, row.kind)))
+        and other.at < row.at
+        and other.is_credit != row.is_credit
+        else row
+        for row in rows
+    ]
 
 
-def _parse_records(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record with the line that it starts on, skipping blank lines."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            record = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise line_error(line, "", f"the file is not CSV: {error}") from error
-        if record:
-            yield line, record
+def _require_distinct(rows: list[Row]) -> None:
+    seen: dict[tuple[str, str, str], int] = {}
+    for row in rows:
+        first = seen.setdefault((row.account, row.group, row.short_id), row.line)
+        if first != row.line:
+            raise line_error(row.line, "shortId", f"{row.short_id!r} occurs in line {first}, too")
 
 
 @dataclass(frozen=True)
@@ -151,14 +145,18 @@ class _Cells:
     line: int
     texts: dict[str, str]
     currency: str
+    separator: str
 
     def row(self) -> Row:
-        if self._cell("currency") != self.currency:
-            raise self._error("currency", f"the collective's currency is {self.currency}")
-        if self._minor("taxAmount", blank=True):
-            raise self._error("taxAmount", "taxes cannot be imported")
+        if self._cell("currency") != self.currency and "currency" in self.texts:
+            raise self._error(
+                "currency",
+                f"the collective's currency is {self.currency}; for another one, use the option --amounts-in",
+            )
         self._flag("isRefunded", "REFUNDED")  # the refund itself tells what it refunds
         link = self._cell("shortRefundId")
+        amount_minor, fee_minor = self._minor("amount"), self._minor("paymentProcessorFee", blank=True)
+        is_told = bool(self._cell("netAmount"))
         return Row(
             line=self.line,
             at=self._time(),
@@ -168,10 +166,11 @@ class _Cells:
             is_credit=self._is_credit(),
             is_refund=self._flag("isRefund", "REFUND"),
             refund_link=self._matching("shortRefundId", _ID) if link else "",
-            amount_minor=self._minor("amount"),
-            fee_minor=self._minor("paymentProcessorFee", blank=True),
-            net_minor=self._minor("netAmount"),
-            balance_minor=self._minor("balance"),
+            amount_minor=amount_minor,
+            fee_minor=fee_minor,
+            net_minor=self._minor("netAmount") if is_told else amount_minor + fee_minor,
+            balance_minor=self._minor("balance") if self._cell("balance") else None,
+            tax_minor=self._minor("taxAmount", blank=True),
             account=self._matching("accountSlug", _SLUG),
             opposite=self._matching("oppositeAccountSlug", _SLUG),
             payout_method=self._cell("payoutMethodType"),
@@ -189,20 +188,19 @@ class _Cells:
         return self._cell(column)
 
     def _kind(self) -> Kind:
-        try:
-            return Kind(self._cell("kind"))
-        except ValueError:
-            supported = ", ".join(Kind)
-            raise self._error("kind", f"only these kinds can be imported: {supported}") from None
+        supported = [kind for kind in Kind if kind != Kind.OPENING_BALANCE]
+        if self._cell("kind") not in supported:
+            raise self._error("kind", f"only these kinds can be imported: {', '.join(supported)}")
+        return Kind(self._cell("kind"))
 
     def _is_credit(self) -> bool:
-        if self._cell("type") not in {"CREDIT", "DEBIT"}:
-            raise self._error("type", "this is neither CREDIT nor DEBIT")
-        is_credit = self._cell("type") == "CREDIT"
         amount = self._minor("amount")
-        if amount == 0 or (amount > 0) != is_credit:
+        told = self._cell("type") if "type" in self.texts else "CREDIT" if amount > 0 else "DEBIT"
+        if told not in {"CREDIT", "DEBIT"}:
+            raise self._error("type", "this is neither CREDIT nor DEBIT")
+        if amount == 0 or (amount > 0) != (told == "CREDIT"):
             raise self._error("amount", "a CREDIT must be positive, a DEBIT negative")
-        return is_credit
+        return amount > 0
 
     def _flag(self, column: str, word: str) -> bool:
         text = self._cell(column).upper()
@@ -226,7 +224,9 @@ class _Cells:
         text = self._cell(column)
         if blank and not text:
             return 0
-        if not _NUMBER.fullmatch(text):
+        if self.separator != "," and _COMMA_NUMBER.fullmatch(text):
+            text = text.replace(",", ".")
+        if not _NUMBER.fullmatch(text) or len(text) > _EXACT.prec:  # more digits would be rounded
             raise self._error(column, "this is not a number")
         amount_minor = Decimal(text).scaleb(exponent(self.currency), _EXACT)
         if amount_minor != amount_minor.to_integral_value():
@@ -235,19 +235,3 @@ class _Cells:
         if abs(amount_minor) > MAX_MINOR:
             raise self._error(column, "this is too large")
         return int(amount_minor)
-
-
-def _require_sequence(rows: list[Row]) -> None:
-    """Require rows of one account, each once, oldest first, with a continuous balance."""
-    latest, seen = rows[0].at, {(rows[0].group, rows[0].short_id)}
-    for previous, row in pairwise(rows):
-        if row.account != previous.account:
-            raise line_error(row.line, "accountSlug", f"the rows before are of {previous.account!r}")
-        if (row.group, row.short_id) in seen:
-            raise line_error(row.line, "shortId", f"{row.short_id!r} occurs in an earlier row")
-        if row.at <= latest - SLACK:
-            raise line_error(row.line, "datetime", "earlier than the row before: sort the oldest row first")
-        if previous.balance_minor + row.net_minor != row.balance_minor:
-            raise line_error(row.line, "balance", "not the previous balance plus this netAmount")
-        latest = max(latest, row.at)
-        seen.add((row.group, row.short_id))

@@ -1,8 +1,6 @@
 """Writes the orders of an imported ledger, with the file's times of payments and refunds."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -11,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Member, Order, OrderAction, Transaction, new_id
+from models import Member, Order, OrderAction, new_id
 from models.enums import (
     FeesPayer,
     MemberRole,
@@ -21,7 +19,8 @@ from models.enums import (
     PayoutMethodKind,
 )
 from services.core.party import OUTSIDE, Party
-from services.open_collective.csv_reader import Row, line_error
+from services.open_collective.csv_reader import Row
+from services.open_collective.file_text import line_error
 from services.open_collective.parties import Parties
 from services.open_collective.plan import Entry
 from services.orders.sides import has_public_side
@@ -29,71 +28,74 @@ from services.orders.sides import has_public_side
 _PAYOUTS = {"PAYPAL": PayoutMethodKind.PAYPAL, "BANK_ACCOUNT": PayoutMethodKind.BANK_ACCOUNT}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """The state of a running import."""
-
-    prefix: str
-    """Prefix of the import keys of its orders."""
-    parties: Parties
-    others: Mapping[str, Collective]
-    plan: Sequence[Entry]
-    ids: Mapping[Row, UUID]
-    orders: dict[str, Order]
-    """By import key: stored orders, and new ones once written."""
-    stored: Mapping[int, Transaction]
-    """By fingerprint."""
-    new: Sequence[Entry]
-
-    def sides(self, entry: Entry) -> tuple[Party, Party]:
-        """Return payer and payee; a counterpart's money is outside, except for the host's balance."""
-        own = Party(self.parties.collective, self.parties.host)
-        if entry.is_inside_book:
-            other = Party(self.parties.host, self.parties.host)
-        elif entry.is_origin_unknown:
-            other = OUTSIDE
-        else:
-            other = Party(self.others[entry.opposite] if entry.opposite else self.parties.host)
-        return (other, own) if entry.is_incoming else (own, other)
+def sides(entry: Entry, parties: Parties) -> tuple[Party, Party]:
+    """Return payer and payee; a counterpart's money is outside, unless it stays in the host's book."""
+    own = _balance(entry.row.account, parties)
+    if entry.partner is not None:
+        other = _balance(entry.partner, parties)
+    elif entry.is_inside_book:
+        other = Party(parties.host, parties.host)
+    elif entry.is_origin_unknown:
+        other = OUTSIDE
+    elif entry.opposite is not None:
+        other = Party(parties.counterparts[entry.row.account, entry.opposite])
+    else:
+        other = Party(parties.host)
+    return (other, own) if entry.is_incoming else (own, other)
 
 
-async def write_orders(session: AsyncSession, job: Job) -> int:
-    """Write new orders with their history, and apply new refunds; return how many are new."""
+def _balance(account: str, parties: Parties) -> Party:
+    return Party(parties.collectives[account], parties.host, balance_currency=parties.currency)
+
+
+async def write_orders(
+    session: AsyncSession, parties: Parties, entries: Sequence[Entry], orders: dict[str, Order]
+) -> int:
+    """Write the orders of new rows with their history, and apply refunds; return how many are new.
+
+    `orders` has the stored ones by import key, and gets the new ones.
+    """
     new_orders: dict[str, Order] = {}
     actions: list[OrderAction] = []
-    for entry in job.new:
+    for entry in entries:
         if entry.makes_order:
-            if entry.order_key in job.orders:
+            if entry.order_key in orders:
                 raise line_error(
                     entry.row.line, "shortGroup", "this group was imported before with another row"
                 )
-            order = job.orders[entry.order_key] = new_orders[entry.order_key] = _build_order(job, entry)
+            order = orders[entry.order_key] = new_orders[entry.order_key] = _build_order(parties, entry)
             actions += [
                 _build_action(order, entry, OrderActionType.CREATE, None, OrderStatus.PENDING),
                 _build_action(order, entry, OrderActionType.PAY, OrderStatus.PENDING, OrderStatus.PAID),
             ]
-    for entry, status in _find_refunds(job):
-        order = job.orders[entry.order_key]
-        actions.append(_build_action(order, entry, OrderActionType.REFUND, OrderStatus.PAID, status))
-        if entry.order_key in new_orders:
-            order.status, order.updated_at = status, max(order.updated_at, entry.row.at)
-        else:
-            await session.execute(
-                update(Order)
-                .where(col(Order.id) == order.id, col(Order.status) == OrderStatus.PAID)
-                .values(status=status, updated_at=max(order.updated_at, entry.row.at))
+        elif entry.leads_to is not None:
+            order = orders[entry.order_key]
+            actions.append(
+                _build_action(order, entry, OrderActionType.REFUND, OrderStatus.PAID, entry.leads_to)
             )
+            if entry.order_key in new_orders:
+                order.status, order.updated_at = entry.leads_to, max(order.updated_at, entry.row.at)
+            else:
+                await _update_status(session, order, entry.leads_to, entry.row.at)
     if new_orders:
         await session.execute(insert(Order), [order.model_dump() for order in new_orders.values()])
     if actions:
         await session.execute(insert(OrderAction), [action.model_dump() for action in actions])
-    await _add_backers(session, job)
+    await _add_backers(session, parties, entries)
     return len(new_orders)
 
 
-def _build_order(job: Job, entry: Entry) -> Order:
-    row, (payer, payee) = entry.row, job.sides(entry)
-    giver, taker = payer.collective or job.parties.host, payee.collective
+async def _update_status(session: AsyncSession, order: Order, status: OrderStatus, at: datetime) -> None:
+    await session.execute(
+        update(Order)
+        .where(col(Order.id) == order.id, col(Order.status) == OrderStatus.PAID)
+        .values(status=status, updated_at=max(order.updated_at, at))
+    )
+
+
+def _build_order(parties: Parties, entry: Entry) -> Order:
+    row, (payer, payee) = entry.row, sides(entry, parties)
+    giver, taker = payer.collective or parties.host, payee.collective
     assert taker is not None
     is_expense = entry.order_type == OrderType.EXPENSE
     return Order(
@@ -101,7 +103,7 @@ def _build_order(job: Job, entry: Entry) -> Order:
         status=OrderStatus.PAID,
         from_id=giver.id,
         to_id=taker.id,
-        currency=job.parties.currency,
+        currency=parties.currency,
         amount=abs(row.amount_minor),
         import_key=entry.order_key,
         description=f"Open Collective {row.group}",
@@ -139,39 +141,22 @@ def _build_action(
     )
 
 
-def _find_refunds(job: Job) -> list[tuple[Entry, OrderStatus]]:
-    """Return the new refunds of the orders' own rows, with the status that each leads to."""
-    own_rows = {entry.row for entry in job.plan if entry.makes_order}
-    new = {entry.row for entry in job.new}
-    refunded_minor: dict[Row, int] = defaultdict(int)
-    refunds = []
-    for entry in job.plan:
-        if (original := entry.original) is None or original not in own_rows:
-            continue
-        refunded_minor[original] += abs(entry.row.amount_minor)
-        is_whole = refunded_minor[original] == abs(original.amount_minor)
-        if entry.row in new:
-            refunds.append((entry, OrderStatus.REFUNDED if is_whole else OrderStatus.PAID))
-    return refunds
-
-
-async def _add_backers(session: AsyncSession, job: Job) -> None:
+async def _add_backers(session: AsyncSession, parties: Parties, entries: Iterable[Entry]) -> None:
     """Make every donor a BACKER since their first donation."""
-    since: dict[UUID, datetime] = {}
-    for entry in job.new:
-        giver = job.sides(entry)[0].collective
-        if entry.makes_order and entry.is_incoming and entry.order_type == OrderType.DONATION and giver:
-            since.setdefault(giver.id, entry.row.at)
+    since: dict[tuple[UUID, UUID], datetime] = {}
+    for entry in entries:
+        if not entry.makes_order or entry.order_type != OrderType.DONATION:
+            continue
+        giver, payee = (side.collective for side in sides(entry, parties))
+        if giver and payee and sides(entry, parties)[1].host is not None:
+            since.setdefault((payee.id, giver.id), entry.row.at)
     if since:
         await session.execute(
             upsert(Member).on_conflict_do_nothing(),
             [
                 Member(
-                    collective_id=job.parties.collective.id,
-                    member_id=giver_id,
-                    role=MemberRole.BACKER,
-                    since=at,
+                    collective_id=collective_id, member_id=giver_id, role=MemberRole.BACKER, since=at
                 ).model_dump()
-                for giver_id, at in since.items()
+                for (collective_id, giver_id), at in since.items()
             ],
         )

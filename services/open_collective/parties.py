@@ -1,11 +1,11 @@
 """Parties of an imported ledger: the host, the collective and a user for each counterpart."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import ARRAY, Text, Uuid, any_, insert, literal, or_, select
+from sqlalchemy import ARRAY, Text, Uuid, any_, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -17,19 +17,21 @@ from services.core.errors import Invalid, NotFound
 from services.ledger import posting
 
 _HOST, _OWN = "host", "collective"
+_IMPORTED_FROM = "importedFrom"
+"""Setting that keeps the prefix of the first import, as the collective's slug may change."""
 
 
 @dataclass(frozen=True)
 class Parties:
-    """The host and the collective whose history is imported; they share one currency."""
+    """The host and the collectives whose history is imported."""
 
     host: Collective
-    collective: Collective
-
-    @property
-    def currency(self) -> str:
-        """Currency of both."""
-        return self.host.currency
+    currency: str
+    """Currency of the file and of the balances that it tells of."""
+    collectives: Mapping[str, Collective]
+    """By account of the file."""
+    counterparts: Mapping[tuple[str, str], Collective]
+    """By account and the counterpart's slug in the file."""
 
 
 async def find_host(session: AsyncSession, *, slug: str) -> Collective:
@@ -53,23 +55,21 @@ async def find_collective(session: AsyncSession, *, slug: str, host: Collective)
     """Return the collective of this slug, locked, or None if there is none yet.
 
     Raises:
-        Invalid: the slug is not usable, another host holds its money, or it has another currency.
+        Invalid: the slug is not usable, or another host holds the collective's money.
         InvalidState: it is archived.
     """
+    if slug == host.slug:
+        return host
     slugs.check(slug, field=_OWN)
     collective = await _load_by_slug(session, slug, lock=True)
     if collective is None:
         return None
     require_open(collective, field=_OWN)
-    if collective.id == host.id or collective.type in {CollectiveType.USER, CollectiveType.EVENT}:
+    if collective.type in {CollectiveType.USER, CollectiveType.EVENT}:
         raise Invalid("Choose a community or organization that the host holds money for.", field=_OWN)
-    if collective.host_id != host.id or collective.host_approved_at is None:
+    is_imported = _IMPORTED_FROM in collective.settings
+    if collective.host_id != host.id or (collective.host_approved_at is None and not is_imported):
         raise Invalid(f"{slug} is not hosted by {host.slug}.", field=_OWN)
-    if collective.currency != host.currency:
-        raise Invalid(
-            f"{slug} uses {collective.currency}, its host {host.currency}. The file has no exchange rates.",
-            field=_OWN,
-        )
     return collective
 
 
@@ -90,15 +90,21 @@ async def _load_by_slug(session: AsyncSession, slug: str, *, lock: bool = False)
     return (await session.execute(statement)).scalar_one_or_none()
 
 
-async def create_collective(session: AsyncSession, *, slug: str, host: Collective) -> Collective:
-    """Create the community whose history is imported, hosted from the start."""
+async def create_collective(
+    session: AsyncSession, *, slug: str, host: Collective, currency: str, prefix: str
+) -> Collective:
+    """Create the community whose history is imported.
+
+    The host approves it when its history is complete: until then nobody can give to it, as a gift of today
+    would be followed by no history.
+    """
     collective = Collective(
         slug=slug,
         type=CollectiveType.COMMUNITY,
         name=slug.replace("-", " ").capitalize(),
-        currency=host.currency,
+        currency=currency,
         host_id=host.id,
-        host_approved_at=now(),
+        settings={_IMPORTED_FROM: prefix},
     )
     session.add(collective)
     await session.flush()
@@ -110,52 +116,79 @@ async def create_collective(session: AsyncSession, *, slug: str, host: Collectiv
     return collective
 
 
-async def find_or_create_counterparts(
-    session: AsyncSession, *, prefix: str, slugs_in_file: Sequence[str], currency: str
-) -> tuple[dict[str, Collective], int]:
-    """Return an unclaimed user for each slug in the file, and how many of them were created.
+def import_prefix(collective: Collective | None, *, slug: str) -> str:
+    """Return the prefix of the import keys of a collective's history."""
+    kept = collective.settings.get(_IMPORTED_FROM) if collective is not None else None
+    return kept if isinstance(kept, str) else f"open-collective:{slug}"
 
-    Their ids are derived from the file's slugs, so that a later run finds them even under other names.
-    Existing users are never matched by slug; they keep theirs.
+
+async def keep_prefix(session: AsyncSession, collective: Collective, *, prefix: str) -> None:
+    """Store the prefix with a collective that was not made by an import."""
+    if _IMPORTED_FROM not in collective.settings:
+        collective.settings = {**collective.settings, _IMPORTED_FROM: prefix}
+        session.add(collective)
+        await session.flush()
+
+
+async def complete(session: AsyncSession, *, slugs_here: Iterable[str], host: Collective) -> None:
+    """Let the host approve the collectives whose history is complete now."""
+    await session.execute(
+        update(Collective)
+        .where(
+            col(Collective.slug) == any_(literal(sorted(slugs_here), ARRAY(Text))),
+            col(Collective.host_id) == host.id,
+            col(Collective.host_approved_at).is_(None),
+        )
+        .values(host_approved_at=now())
+    )
+
+
+async def find_or_create_counterparts(
+    session: AsyncSession, *, named: Iterable[tuple[str, str]], currency: str
+) -> tuple[dict[tuple[str, str], Collective], int]:
+    """Return an unclaimed user for each prefix and slug in the file, and how many of them were created.
+
+    Their ids are derived from both, so that a later run finds them even under other names. Existing users are
+    never matched by slug; they keep theirs.
     """
-    ids = {slug: _counterpart_id(prefix, slug) for slug in slugs_in_file}
+    ids = {name: _counterpart_id(*name) for name in sorted(set(named))}
     existing = select(Collective).where(col(Collective.id) == any_(literal(list(ids.values()), ARRAY(Uuid))))
     by_id = {row.id: row for row in (await session.execute(existing)).scalars()}
-    missing = [slug for slug in slugs_in_file if ids[slug] not in by_id]
+    missing = {name: row_id for name, row_id in ids.items() if row_id not in by_id}
     if missing:
-        free = await _free_slugs(session, {slug: ids[slug] for slug in missing})
+        free = await _free_slugs(session, missing)
         created = [
             Collective(
-                id=ids[slug],
-                slug=free[slug],
+                id=row_id,
+                slug=free[row_id],
                 type=CollectiveType.USER,
                 name=slug,
                 currency=currency,
-                settings={"importedFrom": f"{prefix}:{slug}"},
+                settings={_IMPORTED_FROM: f"{prefix}:{slug}"},
             )
-            for slug in missing
+            for (prefix, slug), row_id in missing.items()
         ]
         await session.execute(insert(Collective), [row.model_dump() for row in created])
         by_id |= {row.id: row for row in created}
-    return {slug: by_id[ids[slug]] for slug in slugs_in_file}, len(missing)
+    return {name: by_id[row_id] for name, row_id in ids.items()}, len(missing)
 
 
 def _counterpart_id(prefix: str, slug: str) -> UUID:
     return uuid5(NAMESPACE_URL, f"{prefix}:account:{slug}")
 
 
-async def _free_slugs(session: AsyncSession, row_ids: dict[str, UUID]) -> dict[str, str]:
-    """Return a slug for each of the file's that nobody has or had, if possible the same one."""
-    choices = {slug: _slug_candidates(slug, row_id) for slug, row_id in row_ids.items()}
+async def _free_slugs(session: AsyncSession, row_ids: Mapping[tuple[str, str], UUID]) -> dict[UUID, str]:
+    """Return a slug for each user that nobody has or had, if possible the one in the file."""
+    choices = {row_id: _slug_candidates(slug, row_id) for (_, slug), row_id in row_ids.items()}
     candidates = literal(sorted({c for each in choices.values() for c in each}), ARRAY(Text))
     taken = set(slugs.RESERVED)
     for column in (Collective.slug, SlugRedirect.slug):
         rows = await session.execute(select(col(column)).where(col(column) == any_(candidates)))
         taken |= set(rows.scalars())
-    free: dict[str, str] = {}
-    for slug, each in choices.items():
-        free[slug] = next((choice for choice in each if choice not in taken), each[-1])
-        taken.add(free[slug])
+    free: dict[UUID, str] = {}
+    for row_id, each in choices.items():
+        free[row_id] = next((choice for choice in each if choice not in taken), each[-1])
+        taken.add(free[row_id])
     return free
 
 

@@ -15,7 +15,7 @@ from services.core.party import Party
 from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
-from services.orders import payout_methods
+from services.orders import approval_rights, payout_methods
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, creation_step, history_step, insert_order
 from services.orders.sides import OrderSides
@@ -104,16 +104,15 @@ async def approve(
     """Approve a cash-out of the requested amount, which is held already.
 
     Raises:
-        SelfApproval: the actor is the user.
-        Invalid: the amount differs from the requested one.
+        SelfApproval: the actor is the user, also by an account that was merged into theirs.
+        Invalid: the amount or its currency differs from the requested one.
     """
     order = sides.order
-    if actor.id == order.from_id:
-        raise SelfApproval(field="id")
+    await approval_rights.require_disinterested(session, actor, order)
     require(actor, Action.APPROVE_CASH_OUT, subject)
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)
-    if amount is not None and to_minor(amount, field="amount") != order.amount:
+    if amount is not None and to_minor(amount, field="amount", currency=order.currency) != order.amount:
         raise Invalid("A cash-out can only be approved with the requested amount.", field="amount")
     await change_status(
         session,

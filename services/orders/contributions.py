@@ -6,7 +6,14 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Order, PaymentMethod, now
-from models.enums import OrderActionType, OrderStatus, OrderType, PaymentMethodKind, TransactionKind
+from models.enums import (
+    GiverStatus,
+    OrderActionType,
+    OrderStatus,
+    OrderType,
+    PaymentMethodKind,
+    TransactionKind,
+)
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, resolve
 from services.access.permissions import Action, Subject, require
@@ -17,11 +24,17 @@ from services.core.money import UncheckedAmount, to_minor
 from services.core.party import Party
 from services.ledger import transaction_amounts
 from services.messaging import outbox
-from services.orders import payment_methods
+from services.orders import approval_rights, payment_methods
 from services.orders.base import DECISION_DAYS, mail_payload
 from services.orders.history import creation_step, history_step, insert_order
 from services.orders.settling import post_order, record_payment_effects
-from services.orders.sides import has_public_side, order_sides, receiving_fee_bps, require_valid_sides
+from services.orders.sides import (
+    has_public_side,
+    order_sides,
+    receiving_fee_bps,
+    require_open_book,
+    require_valid_sides,
+)
 
 
 async def donate(
@@ -103,13 +116,17 @@ async def add_funds(
     description: str | None = None,
     host_fee_bps: int | None = None,
 ) -> Order:
-    """Add money received outside to a balance; without `from_`, its origin is unknown."""
+    """Add money received outside to a balance; without `from_`, its origin is unknown.
+
+    A giver for whom the actor does not act is asked to confirm, and until then the origin counts as unknown.
+    """
     keys = {"to": to} | ({"from": from_} if from_ else {})
     parties = await resolve(session, actor, keys)
     payee = parties["to"]
     require(actor, Action.ADD_FUNDS, Subject(payee=payee.collective, payee_host=payee.host))
     _require_hosted(payee, "to")
-    payer = parties.get("from", Party(payee.host))
+    host = Party(payee.host)
+    payer = parties.get("from", host)
     order = _build_order(
         actor,
         OrderType.ADDED_FUNDS,
@@ -120,10 +137,26 @@ async def add_funds(
         description=description,
         host_fee_bps=host_fee_bps,
     )
-    order.origin_unknown = from_ is None
+    giver_id = require_collective(payer).id
+    is_claim = from_ is not None and await approval_rights.must_giver_confirm(
+        session, actor, giver_id=giver_id
+    )
+    if is_claim:
+        order.claimed_giver_id, order.giver_status = giver_id, GiverStatus.WAITING
+        order.from_id, payer = require_collective(host).id, host
+    order.origin_unknown = from_ is None or is_claim
     if order.origin_unknown:  # the host is not a side of the order
         order.has_public_side = has_public_side(payee, payee)
     await _create_paid_order(session, actor, order, (payer, payee))
+    if is_claim:
+        await outbox.mail_admins(
+            session,
+            collective_ids=[giver_id],
+            template="contribution_claimed",
+            payload=mail_payload(order, to=payee),
+            order_id=order.id,
+            except_id=actor.id,
+        )
     return order
 
 
@@ -170,6 +203,8 @@ def _build_order(
     }
     currency = transaction_amounts.CURRENTS if in_currents else to.currency
     _require_hosted(payee, "to", currency)
+    if not in_currents:
+        require_open_book(payee, field="to")
     amount_minor = to_minor(amount, field="amount", currency=currency)
     if host_fee_bps is not None and not 0 <= host_fee_bps <= WHOLE_BPS:
         raise Invalid("Enter a fee from 0 to 10000 basis points.", field="hostFeeBps")

@@ -10,18 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Order, OrderItem, now
-from models.enums import FeesPayer, OrderStatus, OrderType, PayoutMethodKind
+from models.enums import CollectiveType, FeesPayer, OrderStatus, OrderType, PayoutMethodKind
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, resolve
 from services.access.permissions import Action, Subject, require
 from services.core import user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.money import MAX_MINOR, UncheckedAmount, to_minor
+from services.core.party import Party
 from services.messaging import outbox
 from services.orders import payout_methods
 from services.orders.base import EXPENSE_DECISION_DAYS, mail_payload
 from services.orders.history import creation_step, insert_order
-from services.orders.sides import has_public_side, receiving_fee_bps, require_valid_sides
+from services.orders.sides import has_public_side, receiving_fee_bps, require_open_book, require_valid_sides
 
 MAX_ITEMS = 300
 MAX_RECEIPTS = 20
@@ -50,7 +51,9 @@ async def submit(
     private_message: str | None = None,
     receipts: Sequence[str] = (),
 ) -> Order:
-    """Ask `from_` to pay `to` one amount or the sum of several lines, in the payee's currency.
+    """Ask `from_` to pay `to` one amount or the sum of several lines, in one of three currencies.
+
+    These are the payee's, the payer's and that of the payer's host.
 
     Raises:
         Invalid: not exactly one of amount and items; an amount, a currency, a receipt.
@@ -69,8 +72,10 @@ async def submit(
         raise InvalidState(
             "The payee has no balance here. Choose another payout method.", field="payoutMethod"
         )
+    if kind is PayoutMethodKind.BALANCE:
+        require_open_book(payee, field="payoutMethod")
     recipient = require_collective(payee)
-    lines = _parse_lines(recipient.currency, amount, items, description)
+    lines = parse_lines(_choose_currency(payer, payee, kind, amount, items), amount, items, description)
     order = Order(
         id=order_id,
         type=OrderType.EXPENSE,
@@ -78,7 +83,7 @@ async def submit(
         created_by_id=actor.id,
         from_id=require_collective(payer).id,
         to_id=recipient.id,
-        currency=recipient.currency,
+        currency=_choose_currency(payer, payee, kind, amount, items),
         amount=sum(amount_minor for _, amount_minor in lines),
         payout_method_kind=kind,
         payout_method_id=method_id,
@@ -87,15 +92,13 @@ async def submit(
         host_fee_bps=receiving_fee_bps(payee) if kind is PayoutMethodKind.BALANCE and payee.host else None,
         description=user_text.clean_text(description, field="description"),
         private_message=user_text.clean_text(private_message, field="privateMessage"),
-        receipts=_clean_receipts(receipts),
+        receipts=clean_receipts(receipts),
         has_public_side=has_public_side(payer, payee),
         expires_at=now() + timedelta(days=EXPENSE_DECISION_DAYS),
     )
-    if order.amount > MAX_MINOR:
-        raise Invalid("The sum of the items is too large.", field="items")
     await insert_order(session, order, [creation_step(order)])
     if items:
-        await session.execute(insert(OrderItem).values(_item_rows(order, lines)))
+        await insert_items(session, order, lines)
     await outbox.mail_admins(
         session,
         collective_ids=[order.from_id],
@@ -107,12 +110,41 @@ async def submit(
     return order
 
 
-def _parse_lines(
+def _choose_currency(
+    payer: Party,
+    payee: Party,
+    kind: PayoutMethodKind,
+    amount: UncheckedAmount | None,
+    items: Sequence[ExpenseLine] | None,
+) -> str:
+    """Return the currency of a bill: that of its amount, if allowed, or else the payee's.
+
+    An organization or community is paid into its balance in its own currency alone; a user has a balance in
+    each currency.
+    """
+    first = amount or (items[0].amount if items else None)
+    recipient = require_collective(payee)
+    allowed = {recipient.currency}
+    if kind is not PayoutMethodKind.BALANCE or recipient.type == CollectiveType.USER:
+        assert payer.host is not None
+        allowed |= {payer.currency, payer.host.currency}
+    if first is not None and first.currency not in allowed:
+        field = "amount.currency" if amount is not None else "items.0.amount.currency"
+        raise Invalid(f"The amount must be in {' or '.join(sorted(allowed))}.", field=field)
+    return first.currency if first is not None else recipient.currency
+
+
+def parse_lines(
     currency: str,
     amount: UncheckedAmount | None,
     items: Sequence[ExpenseLine] | None,
     description: str | None,
 ) -> list[tuple[str, int]]:
+    """Return the description and minor units of each line; of an amount alone, one line.
+
+    Raises:
+        Invalid: not exactly one of amount and items; too many items; an amount, or their sum.
+    """
     if (amount is None) == (not items):
         raise Invalid("Enter either an amount or items.", field="amount")
     if amount is not None:
@@ -120,23 +152,33 @@ def _parse_lines(
     assert items is not None
     if len(items) > MAX_ITEMS:
         raise Invalid(f"Enter at most {MAX_ITEMS} items.", field="items")
-    return [
+    lines = [
         (
             user_text.require_text(item.description, field=f"items.{i}.description"),
             to_minor(item.amount, field=f"items.{i}.amount", currency=currency),
         )
         for i, item in enumerate(items)
     ]
+    if sum(amount_minor for _, amount_minor in lines) > MAX_MINOR:
+        raise Invalid("The sum of the items is too large.", field="items")
+    return lines
 
 
-def _item_rows(order: Order, lines: list[tuple[str, int]]) -> list[dict[str, object]]:
-    return [
+async def insert_items(session: AsyncSession, order: Order, lines: list[tuple[str, int]]) -> None:
+    """Insert the lines of an expense in one statement; the database requires that they add up."""
+    rows = [
         {"order_id": order.id, "position": i, "description": text, "amount": amount_minor}
         for i, (text, amount_minor) in enumerate(lines)
     ]
+    await session.execute(insert(OrderItem).values(rows))
 
 
-def _clean_receipts(receipts: Sequence[str]) -> list[str]:
+def clean_receipts(receipts: Sequence[str]) -> list[str]:
+    """Return the references to receipts, cleaned.
+
+    Raises:
+        Invalid: there are too many, or one is empty.
+    """
     field = "receipts"
     if len(receipts) > MAX_RECEIPTS:
         raise Invalid(f"Enter at most {MAX_RECEIPTS} receipts.", field=field)

@@ -9,7 +9,7 @@ from sqlmodel import col
 from models import Collective, PaymentMethod
 from models.enums import PaymentMethodKind
 from services.access.actor import Actor
-from services.access.collective_refs import CollectiveKey, require_collective, resolve_one
+from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
 from services.collectives.collectives import WHOLE_BPS
 from services.core import public_ids, user_text
@@ -32,6 +32,7 @@ async def create_payment_method(
     row = require_collective(party)
     require(actor, Action.CREATE_PAYMENT_METHOD, Subject(host=row))
     assert actor.user is not None
+    require_open(row, field="host")
     if row.host_id != row.id:
         raise Invalid("This collective is not a host. Choose a host.", field="host")
     if not 0 <= fee_bps <= WHOLE_BPS:

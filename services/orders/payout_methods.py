@@ -11,7 +11,7 @@ from models import Collective, PayoutMethod
 from models.enums import PayoutMethodKind
 from services.access import visibility
 from services.access.actor import Actor
-from services.access.collective_refs import CollectiveKey, require_collective, resolve_one
+from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
 from services.core import public_ids, user_text
 from services.core.errors import Invalid, NotFound
@@ -35,6 +35,7 @@ async def create_payout_method(
     row = require_collective(await resolve_one(session, actor, collective))
     require(actor, Action.CREATE_PAYOUT_METHOD, Subject(collective=row))
     assert actor.user is not None
+    require_open(row, field="collective")
     if kind in {PayoutMethodKind.BALANCE, PayoutMethodKind.MANUAL}:
         raise Invalid(f"{kind} needs no payout method. Choose another type.", field="type")
     method = PayoutMethod(

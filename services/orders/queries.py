@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Order, OrderAction, Transaction
+from models import Order, Transaction
 from models.enums import OrderStatus, OrderType, TransactionKind
 from services.access import visibility
 from services.access.actor import Actor
@@ -35,6 +35,7 @@ class OrderFilter:
     to_id: UUID | None = None
     event_id: UUID | None = None
     addressed_to_id: UUID | None = None
+    claimed_giver_id: UUID | None = None
     offer_id: UUID | None = None
     created_from: datetime | None = None
     created_until: datetime | None = None
@@ -59,16 +60,10 @@ def _order_conditions(where: OrderFilter) -> list[ColumnElement[bool]]:
         conditions.append(col(Order.type).in_(where.type))
     if where.status:
         conditions.append(col(Order.status).in_(where.status))
-    if where.from_id:
-        conditions.append(col(Order.from_id) == where.from_id)
-    if where.to_id:
-        conditions.append(col(Order.to_id) == where.to_id)
-    if where.event_id:
-        conditions.append(col(Order.event_id) == where.event_id)
-    if where.addressed_to_id:
-        conditions.append(col(Order.addressed_to_id) == where.addressed_to_id)
-    if where.offer_id:
-        conditions.append(col(Order.offer_id) == where.offer_id)
+    ids = ("from_id", "to_id", "event_id", "addressed_to_id", "claimed_giver_id", "offer_id")
+    conditions += [
+        getattr(Order, name) == row_id for name in ids if (row_id := getattr(where, name)) is not None
+    ]
     if where.created_from:
         conditions.append(col(Order.created_at) >= where.created_from)
     if where.created_until:
@@ -123,8 +118,14 @@ async def list_orders(
     sort: Sort = ORDERS_NEWEST,
     of_id: UUID | None = None,
 ) -> Page[Order]:
-    """List visible orders; with `of_id`, those with the collective as payer or payee."""
-    return await _list_page(session, actor, _ORDERS, _order_conditions(where), of_id, sort, page)
+    """List visible orders; with `of_id`, those with the collective as payer or payee.
+
+    With `claimed_giver_id`, only those of which the actor may know the giver.
+    """
+    conditions = _order_conditions(where)
+    if where.claimed_giver_id:
+        conditions.append(visibility.claimed_giver_is_visible(actor))
+    return await _list_page(session, actor, _ORDERS, conditions, of_id, sort, page)
 
 
 async def list_transactions(
@@ -256,16 +257,3 @@ async def _load_grouped(
     for row in (await session.execute(statement)).scalars():
         groups[getattr(row, column.key)].append(row)
     return groups
-
-
-async def load_actions(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[OrderAction]]:
-    """Load the history of visible orders, oldest step first."""
-    statement = (
-        select(OrderAction)
-        .where(col(OrderAction.order_id).in_(order_ids))
-        .order_by(col(OrderAction.order_id), col(OrderAction.at), col(OrderAction.id))
-    )
-    actions: dict[UUID, list[OrderAction]] = {key: [] for key in order_ids}
-    for row in (await session.execute(statement)).scalars():
-        actions[row.order_id].append(row)
-    return actions

@@ -17,16 +17,17 @@ from models.enums import (
     TransactionKind,
 )
 from services.access.actor import Actor
+from services.access.collective_refs import require_collective
 from services.access.permissions import Action, require
 from services.core import user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.money import UncheckedAmount, to_minor
 from services.core.party import OUTSIDE, Party
 from services.ledger import posting
-from services.ledger.legs import Leg, merge_legs, posting_legs
+from services.ledger.legs import Leg, currents_legs, merge_legs, posting_legs
 from services.ledger.transaction_amounts import TransactionAmounts, same_currency_amounts
 from services.messaging import outbox
-from services.orders import transitions
+from services.orders import approval_rights, earned_roles, transitions
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
 from services.orders.refund_amounts import is_host_receiver, negate_amounts, remaining_amounts, split_amounts
@@ -37,6 +38,9 @@ REFUNDABLE = {
     OrderType.ADDED_FUNDS: Action.REFUND_DONATION,
     OrderType.EXPENSE: Action.REFUND_EXPENSE,
     OrderType.TRANSFER: Action.REFUND_TRANSFER,
+    OrderType.HOURS: Action.REFUND_HOURS,
+    OrderType.REDEMPTION: Action.REFUND_REDEMPTION,
+    OrderType.CASH_OUT: Action.REFUND_CASH_OUT,
 }
 """The types of order that can be refunded, with the permission each needs."""
 
@@ -61,10 +65,11 @@ async def refund(
     """Refund an amount of a paid order, or all that remains, at the rates of the original.
 
     The host covers what a payment processor keeps with a transaction of its own, unless it returns the
-    money itself. Locks: the order, then ledger accounts.
+    money itself. Locks: the order, then both sides, then ledger accounts.
 
     Raises:
-        InvalidState: the order is not paid, or its type cannot be refunded.
+        InvalidState: the order is not paid, its type cannot be refunded, or a side is archived or has left
+            the host that held its money.
         Invalid: the amount is more than remains.
         InsufficientFunds: from the database, if the receiver has spent it.
     """
@@ -74,20 +79,28 @@ async def refund(
         require(actor, Action.REFUND_DONATION, subject)
         raise InvalidState(f"Orders of type {order.type} cannot be refunded.", field="id")
     require(actor, REFUNDABLE[OrderType(order.type)], subject)
+    if order.type in {OrderType.REDEMPTION, OrderType.CASH_OUT}:
+        await approval_rights.require_disinterested(session, actor, order)
     reason = user_text.clean_text(reason, field="reason")
-    original, earlier = await _lock_and_load(session, order)
+    original, earlier = await _lock_and_load(session, order, OrderType(order.type))
     remaining = remaining_amounts(original, earlier)
     part_minor = _requested_minor(order, remaining, amount)
     parties = await _original_parties(session, sides, original)
+    await transitions.lock_open_sides(session, parties)
     amounts = split_amounts(remaining, part_minor, original, host_pays_itself=is_host_receiver(parties))
     transaction_ids = await _post_refund(
         session, actor, order, parties, amounts, original, refund_id=refund_id
     )
+    if order.type == OrderType.REDEMPTION:
+        transaction_ids += await _refund_dollars(
+            session, actor, order, parties[0], (part_minor, remaining["amount"]), first_id=refund_id
+        )
     from_status = OrderStatus(order.status)
     if part_minor == remaining["amount"]:
         await transitions.change_status(
             session, order, from_status=from_status, to_status=OrderStatus.REFUNDED
         )
+        await earned_roles.end_unless_earned(session, order, parties)
     step = history_step(
         order,
         OrderActionType.REFUND,
@@ -108,8 +121,10 @@ async def refund(
     return RefundResult(order, transaction_ids)
 
 
-async def _lock_and_load(session: AsyncSession, order: Order) -> tuple[Transaction, Sequence[Transaction]]:
-    """Lock the order, then load the transaction that paid it and the earlier refunds of that."""
+async def _lock_and_load(
+    session: AsyncSession, order: Order, kind: OrderType | TransactionKind
+) -> tuple[Transaction, Sequence[Transaction]]:
+    """Lock the order, then load its transaction of this kind and the earlier refunds of that."""
     locked = await session.execute(
         select(col(Order.status)).where(col(Order.id) == order.id).with_for_update()
     )
@@ -119,7 +134,7 @@ async def _lock_and_load(session: AsyncSession, order: Order) -> tuple[Transacti
         select(Transaction)
         .where(
             col(Transaction.order_id) == order.id,
-            col(Transaction.kind).in_([order.type, TransactionKind.REFUND]),
+            col(Transaction.kind).in_([kind, TransactionKind.REFUND]),
         )
         .order_by(col(Transaction.at), col(Transaction.id))
     )
@@ -145,8 +160,14 @@ async def _original_parties(
     """Return payer and payee as of the original posting, with merged users replaced."""
     payer = await _follow_merges(session, sides.payer)
     payee = await _follow_merges(session, sides.payee)
+    for party, host_id in ((payer, original.from_host_id), (payee, original.to_host_id)):
+        if host_id is not None and (party.host is None or party.host.id != host_id):
+            raise InvalidState(
+                "A side of this order has left the host that held its money. Its hosts settle outside.",
+                field="id",
+            )
     return (
-        payer if original.from_host_id else Party(payer.collective),
+        payer if original.from_host_id else Party(payer.collective if original.from_collective_id else None),
         payee if original.to_host_id else Party(payee.collective),
     )
 
@@ -173,7 +194,7 @@ async def _post_refund(
     payer, payee = parties
     platform_id = actor.platform_id
     assert platform_id is not None
-    group_id = new_id()
+    group_id = refund_id if order.type == OrderType.REDEMPTION else new_id()
     row = posting.transaction_row(
         negate_amounts(amounts),
         payer,
@@ -185,7 +206,7 @@ async def _post_refund(
     )
     mirrored = [
         replace(leg, amount_minor=-leg.amount_minor)
-        for leg in posting_legs(amounts, payer, payee, platform_id=platform_id)
+        for leg in _original_legs(order, amounts, payer, payee, platform_id=platform_id)
     ]
     # The host of the payee covers the fees, or that of the payer if the payee was paid outside.
     host = payee.host or payer.host
@@ -197,6 +218,52 @@ async def _post_refund(
     if host is None or not cover:
         return [refund_id]
     return [refund_id, await _post_cover(session, order, host, fee_minor, legs=cover, group_id=group_id)]
+
+
+def _original_legs(
+    order: Order, amounts: TransactionAmounts, payer: Party, payee: Party, *, platform_id: UUID
+) -> list[Leg]:
+    """Return the legs that the original would have with these amounts; hours were issued."""
+    if order.type != OrderType.HOURS:
+        return posting_legs(amounts, payer, payee, platform_id=platform_id)
+    return currents_legs(
+        book_id=platform_id,
+        from_id=require_collective(payer).id,
+        to_id=require_collective(payee).id,
+        amount_minor=amounts.amount_minor,
+        kind_from=LedgerAccountKind.ISSUANCE,
+    )
+
+
+async def _refund_dollars(
+    session: AsyncSession,
+    actor: Actor,
+    order: Order,
+    user: Party,
+    part_of: tuple[int, int],
+    *,
+    first_id: UUID,
+) -> list[UUID]:
+    """Take back the dollars of a redemption in the proportion `part_of`; return the transaction, if any."""
+    original, earlier = await _lock_and_load(session, order, TransactionKind.REDEMPTION_PAYOUT)
+    remaining = remaining_amounts(original, earlier)
+    part_minor, whole_minor = part_of
+    dollars_minor = remaining["amount"] * part_minor // whole_minor
+    if not dollars_minor:
+        return []
+    platform = await session.get_one(Collective, actor.platform_id)
+    payer = Party(platform, platform, original.currency)
+    payee = Party(user.collective, platform, original.currency)
+    amounts = split_amounts(remaining, dollars_minor, original, host_pays_itself=False)
+    row = posting.transaction_row(
+        negate_amounts(amounts), payer, payee, kind=TransactionKind.REFUND, order=order, group_id=first_id
+    )
+    legs = posting_legs(amounts, payer, payee, platform_id=platform.id)
+    mirrored = [replace(leg, amount_minor=-leg.amount_minor) for leg in legs]
+    await posting.post(
+        session, row={**row, "refund_of_id": original.id, "has_public_side": False}, legs=mirrored
+    )
+    return [row["id"]]
 
 
 def _cover_legs(host: Collective | None, fee_minor: int) -> list[Leg]:

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.enums import (
@@ -13,7 +14,8 @@ from models.enums import (
 )
 from services.access.actor import Actor
 from services.collectives import members
-from services.ledger import exchange_rates, posting, transaction_amounts
+from services.database.constraint_errors import CLEARING_LIMIT, constraint_name
+from services.ledger import clearing, exchange_rates, posting, transaction_amounts
 from services.ledger.legs import posting_legs
 from services.ledger.transaction_amounts import FeeTerms
 from services.messaging import outbox
@@ -37,6 +39,7 @@ async def post_order(
 
     Raises:
         AmountTooSmall, FxRateUnavailable: the amount, or its exchange.
+        LimitExceeded: the payer's host would owe the payee's host more than that allows.
         InsufficientFunds and others: from the database.
     """
     order, payer, payee, method = sides.order, sides.payer, sides.payee, sides.payment_method
@@ -66,14 +69,19 @@ async def post_order(
         terms=terms,
         quotes=quotes,
     )
-    await posting.post(
-        session,
-        row=posting.transaction_row(
-            amounts, payer, payee, kind=kind, order=order, transaction_id=transaction_id
-        ),
-        legs=posting_legs(amounts, payer, payee, platform_id=platform_id),
-        release_order_id=order.id if release else None,
-    )
+    try:
+        await posting.post(
+            session,
+            row=posting.transaction_row(
+                amounts, payer, payee, kind=kind, order=order, transaction_id=transaction_id
+            ),
+            legs=posting_legs(amounts, payer, payee, platform_id=platform_id),
+            release_order_id=order.id if release else None,
+        )
+    except DBAPIError as error:
+        if constraint_name(error) != CLEARING_LIMIT or payer.host is None or payee.host is None:
+            raise
+        raise clearing.limit_exceeded(debtor=payer.host, creditor=payee.host) from error
 
 
 async def record_payment_effects(session: AsyncSession, actor: Actor, sides: OrderSides) -> None:

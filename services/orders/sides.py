@@ -11,7 +11,7 @@ from models.enums import (
     PayoutMethodKind,
 )
 from services.access.collective_refs import require_collective, require_open
-from services.core.errors import Invalid
+from services.core.errors import Invalid, InvalidState
 from services.core.party import Party
 from services.ledger import transaction_amounts
 
@@ -51,6 +51,12 @@ def order_sides(
     to_outside = order.type == OrderType.CASH_OUT or (
         order.type == OrderType.EXPENSE and order.payout_method_kind != PayoutMethodKind.BALANCE
     )
+    if (
+        order.type == OrderType.EXPENSE
+        and payee.collective is not None
+        and payee.collective.type == CollectiveType.USER
+    ):
+        payee = replace(payee, balance_currency=order.currency)  # a user has a balance in each currency
     origin = None if order.origin_unknown else payer.collective
     return OrderSides(
         order,
@@ -74,6 +80,16 @@ def require_valid_sides(payer: Party, payee: Party, *, same_allowed: bool = Fals
             raise Invalid("An event holds no money. Choose its parent.", field=name)
     if require_collective(payer).id == require_collective(payee).id and not same_allowed:
         raise Invalid("Payer and payee must be different.", field="to")
+
+
+def require_open_book(party: Party, *, field: str) -> None:
+    """Require that the host behind a balance takes new money.
+
+    Raises:
+        InvalidState: the host is suspended.
+    """
+    if party.host is not None and party.host.host_suspended_at is not None:
+        raise InvalidState(f"{party.host.slug} is suspended as a host and takes no new money.", field=field)
 
 
 def receiving_fee_bps(payee: Party) -> int:

@@ -24,7 +24,9 @@ from services.core.errors import Invalid, InvalidState, LimitExceeded, SelfAppro
 from services.core.pagination import Page, PageRequest, Sort
 from services.core.party import Party
 from services.identity import email_addresses
-from services.volunteering import hours, issuers
+from services.volunteering import check_in_closing, hours, issuers
+
+MAX_LATENESS = timedelta(days=14)
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ async def check_in(
     """Check a user in at an event and credit their hours from the event's parent, once.
 
     There is one order per attendee, regardless of how often, by whom and with which key this is called.
-    With FULL_EVENT the order is PAID at once for the whole event; with ACTUAL it is PENDING until check-out.
+    With FULL_EVENT the order is PAID at once for the whole event; with ACTUAL it is PENDING until check-out,
+    at the latest until the event ends. Neither credits more than the policy's `max_event_hours_minor`. The
+    user's check-ins at events that have ended are closed first.
     An unknown address is a walk-in and becomes an unclaimed user. Locks: the event, then those of crediting.
 
     Raises:
         SelfApproval: the actor checks themselves in.
-        InvalidState: too early, cancelled, or the parent may not issue currents.
+        InvalidState: too early, too late, cancelled, or the parent may not issue currents.
         LimitExceeded: the event is full; or, raised by the database, an issuance cap is reached.
         Conflict: the user has other hours at that time.
     """
@@ -69,6 +73,7 @@ async def check_in(
         rows = await event_capacity.load_registrations(session, row, user_ids=[person.id])
         return CheckInResult(await session.get_one(Order, earlier.order_id), rows.get(person.id))
     nonprofit = await _require_check_in_open(session, row)
+    await check_in_closing.close_ended(session, user_id=person.id)
     member = await _ensure_attendee(session, actor, row, person)
     order = await _credit_hours(session, actor, row, person, nonprofit=nonprofit, order_id=order_id)
     assert actor.id is not None
@@ -104,13 +109,13 @@ async def _resolve_person(
 
 
 async def _require_check_in_open(session: AsyncSession, event: Collective) -> Collective:
-    """Return the nonprofit that credits the hours, if check-in has opened; it never closes.
+    """Return the nonprofit that credits the hours, if check-in is open.
 
     Raises:
-        InvalidState: check-in has not opened, or the event or its parent credits no hours.
+        InvalidState: check-in has not opened or has closed, or the event or its parent credits no hours.
     """
     event_capacity.require_active(event, may_be_over=True)
-    assert event.parent_id is not None and event.starts_at is not None
+    assert event.parent_id is not None and event.starts_at is not None and event.ends_at is not None
     nonprofit = await session.get_one(Collective, event.parent_id)
     if nonprofit.type != CollectiveType.NONPROFIT:
         raise InvalidState("Only events of nonprofits credit hours.", field=EVENT_FIELD)
@@ -118,6 +123,12 @@ async def _require_check_in_open(session: AsyncSession, event: Collective) -> Co
     policy = await platform_policy.load_policy(session)
     if now() < event.starts_at - timedelta(minutes=policy.check_in_minutes):
         message = f"Check-in opens {policy.check_in_minutes} minutes before the event starts."
+        raise InvalidState(message, field=EVENT_FIELD)
+    if now() > event.ends_at + MAX_LATENESS:
+        message = f"Check people in at most {MAX_LATENESS.days} days after the event."
+        raise InvalidState(message, field=EVENT_FIELD)
+    if event.credit_policy == CreditPolicy.ACTUAL and event_capacity.is_over(event):
+        message = "The event is over. It credits the time from check-in to check-out."
         raise InvalidState(message, field=EVENT_FIELD)
     return nonprofit
 
@@ -155,7 +166,7 @@ async def _credit_hours(
     starts_at, ends_at = event.starts_at, event.ends_at
     is_actual = event.credit_policy == CreditPolicy.ACTUAL
     if is_actual:
-        starts_at, ends_at = now(), max(ends_at, now() + (ends_at - starts_at))
+        starts_at = min(now(), ends_at - timedelta(milliseconds=1))
     return await hours.record_vouched_hours(
         session,
         actor,
@@ -167,6 +178,7 @@ async def _credit_hours(
         event_id=event.id,
         description=event.name,
         pending=is_actual,
+        max_duration=event.ends_at - event.starts_at,
     )
 
 
@@ -175,8 +187,8 @@ async def check_out(
 ) -> Order:
     """Check an attendee out, once, and return the order that credits them.
 
-    A PENDING order is PAID now, for the time since check-in, but no longer than the event. Locks: the event,
-    then those of crediting.
+    A PENDING order is PAID now, for the time since check-in, but not after the event's end. Locks: the
+    event, then those of crediting.
 
     Raises:
         InvalidState: the user has not been checked in.
@@ -209,11 +221,9 @@ async def _pay_time_present(
     """Pay the time that an attendee was present, at most the event's duration."""
     assert event.starts_at is not None and event.ends_at is not None
     assert order.starts_at is not None
+    until = min(until, event.ends_at)
     duration = min(until - order.starts_at, event.ends_at - event.starts_at)
-    amount_minor = max(1, hours.to_currents_minor(duration))
-    return await hours.pay_actual_hours(
-        session, actor, order_id=order.id, amount_minor=amount_minor, ends_at=until
-    )
+    return await hours.pay_actual_hours(session, actor, order_id=order.id, duration=duration, ends_at=until)
 
 
 async def load_attendances(

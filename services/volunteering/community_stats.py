@@ -17,6 +17,8 @@ from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.core.errors import Invalid
 from services.core.money import Money
+from services.ledger import clearing
+from services.ledger.clearing import ClearingDebt
 from services.ledger.transaction_amounts import CURRENTS
 
 DOLLARS = "USD"
@@ -79,12 +81,13 @@ class IssuerLiability:
 
 @dataclass(frozen=True)
 class LiabilityReport:
-    """Dollars that the platform owes and has available, and currents outstanding."""
+    """Dollars that the platform owes and has available, currents outstanding, and debts between hosts."""
 
     owed: Money
     owed_count: int
     available: Money
     outstanding: list[IssuerLiability]
+    clearing: list[ClearingDebt]
 
     @property
     def outstanding_total(self) -> Money:
@@ -163,7 +166,7 @@ def _eligible(by: LeaderboardBy) -> list[ColumnElement[bool]]:
 
 
 async def report_liability(session: AsyncSession, actor: Actor) -> LiabilityReport:
-    """Report what is owed and outstanding, to the platform's accountants; two statements."""
+    """Report what is owed and outstanding, to the platform's accountants; three statements."""
     require(actor, Action.READ_LIABILITY)
     unpaid = (
         select(func.coalesce(func.sum(col(Redemption.usd_gross_minor)), 0), func.count())
@@ -198,4 +201,10 @@ async def report_liability(session: AsyncSession, actor: Actor) -> LiabilityRepo
         IssuerLiability(owner_id, Money(amount, CURRENTS))
         for owner_id, amount in (await session.execute(issued)).all()
     ]
-    return LiabilityReport(Money(int(owed), DOLLARS), int(count), Money(int(available), DOLLARS), outstanding)
+    return LiabilityReport(
+        Money(int(owed), DOLLARS),
+        int(count),
+        Money(int(available), DOLLARS),
+        outstanding,
+        await clearing.load_ageing(session),
+    )

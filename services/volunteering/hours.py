@@ -25,7 +25,7 @@ from models.enums import (
 )
 from services.access.actor import Actor
 from services.access.collective_refs import require_collective
-from services.access.permissions import Action, Subject, require
+from services.access.permissions import Action, Subject
 from services.collectives import members, platform_policy
 from services.core import user_text
 from services.core.errors import Conflict, Invalid, SelfApproval
@@ -33,6 +33,7 @@ from services.core.money import Money, UncheckedAmount, round_half_away, to_mino
 from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
+from services.orders import approval_rights
 from services.orders.history import add_actions, creation_step, history_step, insert_order
 from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, wrong_status
@@ -112,7 +113,9 @@ async def approve(
         LimitExceeded: raised by the database if an issuance cap is reached.
     """
     order = sides.order
-    require_may_approve(actor, order, subject)
+    if actor.id == order.to_id:  # before a missing role
+        raise SelfApproval(field="id")
+    await approval_rights.require_may_approve(session, actor, order, subject, Action.APPROVE_HOURS)
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)
     amount_minor = _require_approvable_minor(order, amount, reason)
@@ -120,17 +123,6 @@ async def approve(
     nonprofit, volunteer = require_collective(sides.payer), require_collective(sides.payee)
     await _add_volunteer(session, order, nonprofit=nonprofit, user=volunteer)
     return order
-
-
-def require_may_approve(actor: Actor, order: Order, subject: Subject) -> None:
-    """Require that the actor is an ADMIN of the nonprofit and not the volunteer.
-
-    Raises:
-        SelfApproval: the actor is the volunteer; this takes precedence over a missing role.
-    """
-    if actor.id == order.to_id:
-        raise SelfApproval(field="id")
-    require(actor, Action.APPROVE_HOURS, subject)
 
 
 def _require_approvable_minor(order: Order, amount: UncheckedAmount | None, reason: str | None) -> int:
@@ -206,10 +198,11 @@ async def record_vouched_hours(
     event_id: UUID | None,
     description: str | None,
     pending: bool = False,
+    max_duration: timedelta,
 ) -> Order:
     """Record hours that an ADMIN vouches for, PAID at once or `pending` a known end.
 
-    Callers check the permission.
+    They credit at most `max_duration` and the policy's `max_event_hours_minor`. Callers check the permission.
 
     Raises:
         Conflict: the user has other hours at that time; also raised by the database if calls race.
@@ -218,6 +211,7 @@ async def record_vouched_hours(
     issuers.require_issuer(nonprofit, field="event")
     if await _overlaps_other_hours(session, user, starts_at, ends_at):
         raise Conflict("The user already has hours at that time.", field="user")
+    policy = await platform_policy.load_policy(session)
     order = build_order(
         actor,
         order_id=order_id,
@@ -227,8 +221,9 @@ async def record_vouched_hours(
         ends_at=ends_at,
         event_id=event_id,
         description=description,
-        policy=await platform_policy.load_policy(session),
+        policy=policy,
     )
+    order.amount = max(1, min(order.amount, to_currents_minor(max_duration), policy.max_event_hours_minor))
     steps: Sequence[OrderAction] = [creation_step(order)]
     if not pending:
         order.status, order.approved_amount = OrderStatus.PAID, order.amount
@@ -254,11 +249,12 @@ async def _overlaps_other_hours(
 
 
 async def pay_actual_hours(
-    session: AsyncSession, actor: Actor, *, order_id: UUID, amount_minor: int, ends_at: datetime
+    session: AsyncSession, actor: Actor, *, order_id: UUID, duration: timedelta, ends_at: datetime
 ) -> Order:
-    """Pay hours recorded as `pending` at their actual amount, at least one minor unit.
+    """Pay hours recorded as `pending` for their actual duration, at least one minor unit.
 
-    The order ends at `ends_at`, but no later than recorded.
+    They credit no more than the order's policy allows an event. The order ends at `ends_at`, but no later
+    than recorded.
 
     Raises:
         InvalidState: the order is no longer pending.
@@ -270,7 +266,9 @@ async def pay_actual_hours(
     user = await session.get_one(Collective, order.to_id)
     assert order.ends_at is not None and order.starts_at is not None
     ends_at = min(order.ends_at, max(ends_at, order.starts_at + timedelta(milliseconds=1)))
-    await _pay_order(session, actor, order, amount_minor=max(1, amount_minor), reason=None, ends_at=ends_at)
+    policy = await session.get_one(PlatformPolicy, order.policy_id)
+    amount_minor = max(1, min(to_currents_minor(duration), policy.max_event_hours_minor))
+    await _pay_order(session, actor, order, amount_minor=amount_minor, reason=None, ends_at=ends_at)
     await _add_volunteer(session, order, nonprofit=nonprofit, user=user)
     return order
 

@@ -1,6 +1,6 @@
 """Issuers of currents: approved nonprofits and their caps, and the platform's bonus."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from services.access.permissions import Action, require
 from services.collectives import collectives, platform_policy
 from services.core import user_text
 from services.core.errors import Invalid, InvalidState, LimitExceeded
+from services.core.gradual_change import require_future
 from services.core.money import UncheckedAmount, to_minor_or_zero
 from services.database.constraint_errors import problem_for
 from services.identity import authentication
@@ -112,7 +113,7 @@ async def set_cap(
         Invalid: it is not a nonprofit, the amount is not in CUR, or the start is in the past.
     """
     row = await _require_nonprofit(session, actor, nonprofit, action=Action.SET_ISSUANCE_CAP)
-    platform_policy.require_future(valid_from)
+    require_future(valid_from)
     amount_minor = None
     if amount is not None:
         amount_minor = to_minor_or_zero(amount, field="amount", currency=CURRENTS)
@@ -129,7 +130,10 @@ async def set_cap(
 
 
 async def load_caps(session: AsyncSession, *, nonprofit_ids: Sequence[UUID]) -> dict[UUID, list[IssuanceCap]]:
-    """Load the present caps by nonprofit, the shortest period first; one statement. Public."""
+    """Load the present caps by nonprofit, the shortest period first. Public.
+
+    An issuer for which the platform has set no cap has the policy's. Three statements.
+    """
     statement = (
         select(IssuanceCap)
         .where(col(IssuanceCap.nonprofit_id).in_(nonprofit_ids), col(IssuanceCap.valid_from) <= now())
@@ -142,14 +146,39 @@ async def load_caps(session: AsyncSession, *, nonprofit_ids: Sequence[UUID]) -> 
         )
     )
     caps_by_nonprofit: dict[UUID, list[IssuanceCap]] = {row_id: [] for row_id in nonprofit_ids}
-    for cap in (await session.execute(statement)).scalars():
+    rows = (await session.execute(statement)).scalars().all()
+    for cap in rows:
         if cap.amount_minor is not None:
             caps_by_nonprofit[cap.nonprofit_id].append(cap)
+    uncapped_ids = set(nonprofit_ids) - {cap.nonprofit_id for cap in rows}
+    for cap in await _default_caps(session, nonprofit_ids=uncapped_ids):
+        caps_by_nonprofit[cap.nonprofit_id].append(cap)
     periods = list(CapPeriod)
     return {
         row_id: sorted(caps, key=lambda cap: periods.index(cap.period))
         for row_id, caps in caps_by_nonprofit.items()
     }
+
+
+async def _default_caps(session: AsyncSession, *, nonprofit_ids: Collection[UUID]) -> list[IssuanceCap]:
+    """Build the policy's cap of those nonprofits that may issue currents, except the platform."""
+    if not nonprofit_ids:
+        return []
+    issuers = select(col(Collective.id)).where(
+        col(Collective.id).in_(nonprofit_ids),
+        col(Collective.issuer_approved_at).is_not(None),
+        col(Collective.is_platform).is_(False),
+    )
+    policy = await platform_policy.load_policy(session)
+    return [
+        IssuanceCap(
+            nonprofit_id=row_id,
+            period=CapPeriod.MONTH,
+            amount_minor=policy.default_issuance_cap_minor,
+            valid_from=policy.valid_from,
+        )
+        for row_id in (await session.execute(issuers)).scalars()
+    ]
 
 
 async def claim_account(session: AsyncSession, actor: Actor, *, token: str, session_days: int) -> NewSession:

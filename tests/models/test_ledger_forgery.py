@@ -191,17 +191,40 @@ async def _paid(world: World) -> tuple[DonationScene, UUID, UUID]:
     return scene, order_id, original
 
 
+def _figures(scene: DonationScene, amount: int) -> dict[str, Any]:
+    """Return the sides of a payment by webpack to babel."""
+    return {
+        "from_collective_id": scene.webpack.id,
+        "to_collective_id": scene.babel.id,
+        "from_host_id": scene.host.id,
+        "from_host_currency": "USD",
+        "from_host_fx_rate": 1,
+        "from_host_amount": -amount,
+        "from_collective_currency": "USD",
+        "from_collective_fx_rate": 1,
+        "from_collective_amount": -amount,
+    }
+
+
 @pytest.mark.parametrize(("second", "fits"), [(-401, False), (-400, True)])
 async def test_concurrent_refunds_never_exceed_the_original(
     world: World, database: Database, second: int, *, fits: bool
 ) -> None:
     scene, order_id, original = await _paid(world)
+    await world.fund(scene.babel, "1.00", by=scene.holder)  # so that its balance refuses nothing
 
     def refund(connection: psycopg.Connection[Any], amount: int) -> None:
         book = scene.host.id
         post(
             connection,
-            transaction_values(amount, kind="REFUND", order_id=order_id, refund_of_id=original),
+            transaction_values(
+                amount,
+                kind="REFUND",
+                order_id=order_id,
+                refund_of_id=original,
+                **_figures(scene, amount),
+                to_host_id=book,
+            ),
             sorted(
                 [
                     Leg(book, scene.webpack.id, "USD", "BALANCE", -amount),
@@ -229,7 +252,7 @@ async def test_concurrent_refunds_never_exceed_the_original(
     assert refused_by == (None if fits else "ck_refund_total_at_most_the_original")
     refunded = await world.scalar("SELECT sum(refunded) FROM refund_total")
     assert refunded == (1000 if fits else 600)
-    assert await world.balance(scene.babel) == (1000 - refunded, 0)
+    assert await world.balance(scene.babel) == (1100 - refunded, 0)
     await world.assert_clean_ledger()
 
 
@@ -237,12 +260,14 @@ async def test_concurrent_transactions_pay_an_order_once(world: World, database:
     scene = await DonationScene.create(world)
     order_id = decode_order_id(await scene.expense("10.00"))
 
+    columns = _figures(scene, 1000) | {"to_collective_id": scene.payee.user.id}
+
     def pay(connection: psycopg.Connection[Any]) -> str | None:
         book = scene.host.id
         try:
             post(
                 connection,
-                transaction_values(1000, kind="EXPENSE", order_id=order_id),
+                transaction_values(1000, kind="EXPENSE", order_id=order_id, **columns),
                 sorted(
                     [
                         Leg(book, scene.webpack.id, "USD", "BALANCE", -1000),

@@ -112,19 +112,14 @@ async def test_the_application_changes_no_account(books: Books, column: str) -> 
     [
         "id",
         "type",
-        "amount",
         "currency",
-        "from_id",
         "to_id",
         "created_by_id",
         "created_at",
         "payment_method_id",
-        "payout_method_id",
         "fees_payer",
-        "host_fee_bps",
         "platform_fee_bps",
         "has_public_side",
-        "origin_unknown",
         "import_key",
     ],
 )
@@ -191,6 +186,7 @@ LEGAL = {
     ("APPROVED", "REJECTED"),
     ("APPROVED", "CANCELLED"),
     ("APPROVED", "FAILED"),
+    ("APPROVED", "PENDING"),  # of an expense that is edited
     ("PAID", "REFUNDED"),
 }
 PAIRS = [(before, after) for before in OrderStatus for after in OrderStatus if after != before]
@@ -244,7 +240,7 @@ async def test_no_order_has_an_archived_side_or_an_event(
         ({"amount": 0}, "ck_order_amount_positive"),
         ({"amount": -1}, "ck_order_amount_positive"),
         ({"approved_amount": 0}, "ck_order_approved_amount_positive"),
-        ({"currency": "XXQ"}, "order_currency"),
+        ({"currency": "XXQ"}, "expense_currency"),
         ({"status": "DONE"}, "ck_order_status_known"),
         ({"type": "GIFT"}, "ck_order_type_known"),
         ({"host_fee_bps": 10_001}, "ck_order_host_fee_bps_range"),

@@ -14,7 +14,7 @@ from tests.conftest import Database
 from tests.donation_world import expect_order
 from tests.factories import World, money, ref
 from tests.hours_world import HoursScene, yesterday
-from tests.ledger_sql import Leg, expect_refusal, post, transaction_values
+from tests.ledger_sql import expect_refusal
 
 # Copies a row with other columns, to insert what the application itself would never write.
 COPY = "INSERT INTO {table} SELECT (jsonb_populate_record(t, %s::jsonb)).* FROM {table} t WHERE {key} = %s"
@@ -150,19 +150,6 @@ def test_nobody_pays_themselves(economy: Economy, order: str) -> None:
         economy.ids[order],
         economy.ids["john"],
     )
-
-
-def test_nobody_issues_without_approval(economy: Economy) -> None:
-    platform, issuer = economy.world.platform.id, economy.ids["newcomers"]
-    lines = sorted(
-        [
-            Leg(platform, issuer, "CUR", "ISSUANCE", -1000),
-            Leg(platform, economy.ids["john"], "CUR", "BALANCE", 1000),
-        ]
-    )
-    row = transaction_values(1000, kind="HOURS", currency="CUR", host_currency="CUR")
-    with psycopg.connect(economy.database.app_url) as connection, expect_refusal("issuer_approved"):
-        post(connection, row, lines)
 
 
 @pytest.mark.parametrize(

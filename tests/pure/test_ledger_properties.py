@@ -210,7 +210,7 @@ def test_the_side_that_bears_a_payout_fee_pays_exactly_the_fee(moved: Movement) 
 @given(movements(), st.data())
 def test_partial_refunds_add_up_to_the_whole(moved: Movement, data: st.DataObject) -> None:
     result = moved.figures()
-    original = _stored(result, moved)
+    original = stored(result, moved)
     sides = (moved.payer, moved.payee)
     by_host = refund_amounts.is_host_receiver(sides)
     earlier: list[Transaction] = []
@@ -227,7 +227,7 @@ def test_partial_refunds_add_up_to_the_whole(moved: Movement, data: st.DataObjec
         legs = moved.legs(taken)
         assert set(_sums(legs).values()) <= {0}
         lines += [replace(leg, amount_minor=-leg.amount_minor) for leg in legs]
-        earlier.append(_stored(negated, moved, refund_of=original))
+        earlier.append(stored(negated, moved, refund_of=original))
 
     rest_of = refund_amounts.remaining_amounts(original, earlier)
     if by_host:
@@ -243,7 +243,7 @@ def test_partial_refunds_add_up_to_the_whole(moved: Movement, data: st.DataObjec
     assert balances == []
 
 
-def _stored(
+def stored(
     computed: TransactionAmounts, moved: Movement, *, refund_of: Transaction | None = None
 ) -> Transaction:
     return Transaction(

@@ -69,6 +69,11 @@ def test_a_formatted_amount_is_parsed_to_the_same_minor_units(amount_minor: int,
         ("0.001", "USD", "amount.value", "USD has 2 decimal places"),
         ("92233720368547758.08", "USD", "amount.value", "too large"),
         ("1e1000000", "USD", "amount.value", "too large"),
+        ("1." + "0" * 60 + "1", "USD", "amount.value", "too many digits"),
+        ("1." + "0" * 60, "USD", "amount.value", "too many digits"),
+        ("0." + "9" * 61, "USD", "amount.value", "too many digits"),
+        ("1." + "0" * 58 + "1", "USD", "amount.value", "USD has 2 decimal places"),
+        ("1e-1000000", "USD", "amount.value", "USD has 2 decimal places"),
     ],
 )
 def test_an_unusable_amount_names_its_field(value: str, code: str, field: str, message: str) -> None:

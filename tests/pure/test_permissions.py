@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
 OPEN_TO_ALL = {"signUp", "verifyEmail", "signIn", "requestPasswordReset", "resetPassword"}
 EACH_AS = {"approveOrders": "approveOrder"}
 """Bulk mutations, which are checked as the mutation of a single order."""
-READS = {Action.READ_HOURS, Action.READ_LIABILITY}
+READS = {Action.READ_HOURS, Action.READ_LIABILITY, Action.READ_CLEARING}
 """Actions that read restricted reports."""
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from models import HostApplication, Invitation, Token, now
 from models.enums import CollectiveType, MemberRole, TokenKind
 from services.access.actor import hash_token
-from tests.factories import Person, World, public_id, ref
+from tests.factories import Person, World, money, public_id, ref
 from tests.resolvers.matrix_cases import EVENT, GETTER, GIVER, SHOP, TEN, VIEWERS, WORKDAY, hours_input
 
 
@@ -23,8 +23,10 @@ async def populate(world: World) -> tuple[dict[str, Person], dict[str, str]]:
     await world.community("getter", payee_host, p["payee_admin"])
     ids: dict[str, str] = {}
     free, lonely = [await world.community(slug, None, p["admin"]) for slug in ("free", "lonely")]
+    leaver = await world.community("leaver", payer_host, p["admin"])
+    await create_closed(world, p)
     shop = await world.community("shop", None, p["admin"], collective_type=CollectiveType.BUSINESS)
-    for row in (giver, free, lonely, shop):
+    for row in (giver, free, lonely, leaver, shop):
         for name in ("follower", "backer", "member", "accountant", "co_admin"):
             role = MemberRole.ADMIN if name == "co_admin" else MemberRole(name.upper())
             ids.setdefault(name, public_id("Member", (await world.member(row, p[name], role)).id))
@@ -49,6 +51,14 @@ async def populate(world: World) -> tuple[dict[str, Person], dict[str, str]]:
     return p, ids
 
 
+async def create_closed(world: World, p: dict[str, Person]) -> None:
+    """Create an archived collective of the admins."""
+    closed = await world.community("closed", None, p["admin"])
+    await world.member(closed, p["co_admin"], MemberRole.ADMIN)
+    closed.archived_at = now()
+    await world.add(closed)
+
+
 async def create_hours_and_cash_outs(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
     """Log hours of the payee and of an admin, and request cash-outs of the payee."""
 
@@ -63,6 +73,11 @@ async def create_hours_and_cash_outs(world: World, p: dict[str, Person], ids: di
     ids["cash_out"] = await made("cashOut", "payee", amount=TEN)
     ids["approved_cash_out"] = await made("cashOut", "payee", amount=TEN)
     await made("approveOrder", "platform_admin", id=ids["approved_cash_out"])
+    ids["paid_hours"] = await made("logHours", "payee", **hours_input(3))
+    await made("approveOrder", "payer_host_admin", id=ids["paid_hours"])
+    ids["paid_cash_out"] = await made("cashOut", "payee", amount=TEN)
+    await made("approveOrder", "platform_admin", id=ids["paid_cash_out"])
+    await made("payOrder", "platform_admin", id=ids["paid_cash_out"])
 
 
 async def create_workday(world: World, p: dict[str, Person]) -> None:
@@ -102,6 +117,11 @@ async def create_requests(world: World, p: dict[str, Person], ids: dict[str, str
         host_id=await row_id("payer-host"),
         created_by_id=p["admin"].user.id,
     )
+    would_be = await world.community("would-be", None, p["admin"], collective_type=CollectiveType.NONPROFIT)
+    await world.member(would_be, p["co_admin"], MemberRole.ADMIN)
+    host_application = HostApplication(
+        collective_id=would_be.id, host_id=would_be.id, created_by_id=p["admin"].user.id
+    )
     token = Token(
         user_id=p["member"].user.id,
         kind=TokenKind.ACCESS,
@@ -112,8 +132,9 @@ async def create_requests(world: World, p: dict[str, Person], ids: dict[str, str
     )
     ids["invitation"] = public_id("Invitation", invitation.id)
     ids["application"] = public_id("HostApplication", application.id)
+    ids["host_application"] = public_id("HostApplication", host_application.id)
     ids["token"] = public_id("AccessToken", token.id)
-    for row in (invitation, application, token):
+    for row in (invitation, application, host_application, token):
         await world.add(row)
 
 
@@ -150,7 +171,12 @@ async def create_orders(world: World, p: dict[str, Person], ids: dict[str, str])
     await made("payOrder", "payer_host_admin", id=ids["paid_expense"])
     ids["paid_donation"] = await made("donate", "admin", **sides)
     ids["transfer"] = await made("transferFunds", "admin", **sides)
+    hosts: dict[str, Any] = {"from": {"slug": "payer-host"}, "to": {"slug": "payee-host"}}
+    ids["settlement"] = await made(
+        "settleHosts", "payer_host_admin", **hosts, amount=money("5.00"), reference="x"
+    )
     ids["funds"] = await made("addFunds", "payer_host_admin", to=GIVER, amount=TEN)
+    ids["claimed"] = await made("addFunds", "payer_host_admin", to=GIVER, amount=TEN, **{"from": GETTER})
 
 
 async def create_redemptions(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
@@ -171,3 +197,6 @@ async def create_redemptions(world: World, p: dict[str, Person], ids: dict[str, 
     ids["redemption"], ids["own_redemption"] = await redeemed("payee"), await redeemed("admin")
     ids["approved_redemption"] = await redeemed("payee")
     await world.mutate("approveOrder", by=p["admin"], id=ids["approved_redemption"])
+    ids["paid_redemption"] = await redeemed("payee")
+    await world.mutate("approveOrder", by=p["admin"], id=ids["paid_redemption"])
+    await world.mutate("payOrder", by=world.admin, id=ids["paid_redemption"])

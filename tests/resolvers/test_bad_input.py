@@ -44,6 +44,9 @@ AMOUNTS = {
     "approveOrder": "amount",
     "refundOrder": "amount",
     "payOrder": "processorFee",
+    "updateExpense": "amount",
+    "settleHosts": "amount",
+    "setClearingLimit": "amount",
     "createPaymentMethod": "feeFixed",
 }
 NUMBERS = (
@@ -88,8 +91,9 @@ async def test_an_invalid_amount_is_an_error_of_its_value_field(
     scene: BadInputScene, mutation: str, value: Any
 ) -> None:
     name = AMOUNTS[mutation]
-    if name != "amount" and str(value) in {"0", "-0"}:
-        pytest.skip("a fee may be zero")
+    may_be_zero = name != "amount" or mutation == "setClearingLimit"
+    if may_be_zero and str(value) in {"0", "-0"}:
+        pytest.skip("a fee or a limit may be zero")
     error = await scene.expect_problem(mutation, {name: {"value": value, "currency": "USD"}})
     assert (error["code"], error["path"]) == ("INVALID_INPUT", ["input", name, "value"])
 
@@ -105,7 +109,7 @@ async def test_an_amount_that_is_not_a_number_is_refused_before_anything_runs(
     assert "amount.value" in error["message"] or "path" in error
 
 
-@pytest.mark.parametrize("rate", ["0", "-1", "NaN", "sNaN", "Infinity", "1e400", "1e-400"])
+@pytest.mark.parametrize("rate", ["0", "-1", "NaN", "sNaN", "Infinity", "1e400", "1e-400", "0.9" + "0" * 20])
 async def test_an_invalid_rate_is_refused(scene: BadInputScene, rate: str) -> None:
     error = await scene.expect_problem("setFxRate", {"rate": rate})
     assert (error["code"], error["path"]) == ("INVALID_INPUT", ["input", "rate"])
@@ -163,6 +167,44 @@ PARTS: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ("updateCollective", {"collective": {"slug": "gone"}}, "INVALID_STATE", ["input", "collective"]),
     ("followCollective", {"collective": {"slug": "unknown"}}, "NOT_FOUND", ["input", "collective"]),
     ("applyToHost", {"host": {"slug": "webpack"}}, "INVALID_INPUT", ["input", "host"]),
+    *[
+        ("moveToHost", {name: {"slug": slug}}, code, ["input", name])
+        for name, slug, code in (
+            ("collective", "unknown", "NOT_FOUND"),
+            ("collective", "gone", "INVALID_STATE"),
+            ("collective", "homeless", "INVALID_STATE"),
+            ("collective", "EVENT", "INVALID_INPUT"),
+            ("collective", "opensource", "INVALID_INPUT"),
+            ("host", "unknown", "NOT_FOUND"),
+            ("host", "opensource", "INVALID_INPUT"),
+            ("host", "webpack", "INVALID_INPUT"),
+        )
+    ],
+    *[
+        (mutation, {name: {"slug": slug}}, code, ["input", name])
+        for mutation, names in (
+            ("settleHosts", ("from", "to")),
+            ("setClearingLimit", ("host", "counterpart")),
+        )
+        for name in names
+        for slug, code in (("unknown", "NOT_FOUND"), ("webpack", "INVALID_STATE"))
+    ],
+    *[
+        (mutation, {name: {"slug": slug}}, code, ["input", name])
+        for mutation, name, slugs in (
+            ("leaveHost", "collective", (("unknown", "NOT_FOUND"), ("opensource", "INVALID_INPUT"))),
+            ("applyAsHost", "collective", (("unknown", "NOT_FOUND"), ("webpack", "INVALID_INPUT"))),
+            ("suspendHost", "host", (("unknown", "NOT_FOUND"), ("webpack", "INVALID_INPUT"))),
+            ("unarchiveCollective", "collective", (("unknown", "NOT_FOUND"),)),
+        )
+        for slug, code in slugs
+    ],
+    ("settleHosts", {"amount": money("900.00")}, "INVALID_INPUT", ["input", "amount"]),
+    ("settleHosts", {"reference": " "}, "INVALID_INPUT", ["input", "reference"]),
+    ("settleHosts", {"reference": "x" * 141}, "INVALID_INPUT", ["input", "reference"]),
+    ("suspendHost", {"reason": " "}, "INVALID_INPUT", ["input", "reason"]),
+    ("updateExpense", {"amount": money("5.00"), "receipts": [""]}, "INVALID_INPUT", ["input", "receipts"]),
+    ("updateExpense", {"payoutMethod": "CASH"}, "INVALID_INPUT", ["input", "payoutMethod"]),
     ("createEvent", {"parent": {"slug": "EVENT"}}, "INVALID_INPUT", ["input", "parent"]),
     ("donate", {"from": {"slug": "donor"}, "paymentMethod": "DEAR"}, "AMOUNT_TOO_SMALL", ["input", "amount"]),
     ("addFunds", {"hostFeeBps": 10_000}, "AMOUNT_TOO_SMALL", ["input", "amount"]),
@@ -179,7 +221,16 @@ PARTS: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ],
     *[
         (mutation, {"id": public_id(kind, _NOBODY)}, code, ["input", "id"])
-        for mutation in ("approveOrder", "rejectOrder", "payOrder", "cancelOrder", "refundOrder")
+        for mutation in (
+            "approveOrder",
+            "rejectOrder",
+            "payOrder",
+            "cancelOrder",
+            "refundOrder",
+            "updateExpense",
+            "confirmContribution",
+            "denyContribution",
+        )
         for kind, code in (("Collective", "INVALID_INPUT"), ("Order", "NOT_FOUND"))
     ],
     *[
@@ -187,6 +238,9 @@ PARTS: list[tuple[str, dict[str, Any], str, list[str]]] = [
         for mutation, name in (
             ("approveOrder", "id"),
             ("decideHostApplication", "id"),
+            ("withdrawHostApplication", "id"),
+            ("decideHost", "id"),
+            ("withdrawInvitation", "id"),
             ("donate", "paymentMethod"),
             ("submitExpense", "payoutMethod"),
         )

@@ -1,14 +1,18 @@
 """The community's figures, leaderboards, and what the platform owes."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel import col
 
-from models import Collective, new_id, now
-from models.enums import LedgerAccountKind, MemberRole
+from models import Collective, Order, Transaction, new_id, now
+from models.enums import LedgerAccountKind, MemberRole, OrderStatus, OrderType
+from services.collectives import platform_policy
 from services.ledger import posting, transaction_amounts
 from services.ledger.legs import currents_legs
 from tests.donation_world import error_code, expect_order
@@ -16,6 +20,7 @@ from tests.factories import Person, World, money, ref
 from tests.hours_world import HoursScene, create_issuer, yesterday
 from tests.statement_counts import record_statements, without_control
 
+_DAYS = count()
 STATS = """query($p: Period) { communityStats(period: $p) {
     period issued { value currency } accepted { minorUnits } activeVolunteers } }"""
 BOARD = """query($by: LeaderboardBy!, $p: Period, $n: Int) { leaderboard(by: $by, period: $p, first: $n) {
@@ -46,11 +51,13 @@ async def issued(
 ) -> UUID:
     """Post currents for hours, or take them back, at a moment in the past; return the transaction."""
     platform_id, from_id, to_id = scene.world.platform.id, scene.nonprofit.id, to.user.id
+    order_id = await _order_of(scene, amount, to=to, refund_of=refund_of)
     row = {
         "id": new_id(),
         "group_id": new_id(),
         "kind": "REFUND" if refund_of else "HOURS",
         "refund_of_id": refund_of,
+        "order_id": order_id,
         "from_collective_id": from_id,
         "to_collective_id": to_id,
         "from_host_id": platform_id,
@@ -67,8 +74,35 @@ async def issued(
         kind_from=LedgerAccountKind.ISSUANCE,
     )
     async with scene.world.sessions() as session, session.begin():
+        paid = update(Order).where(col(Order.id) == order_id, col(Order.status) == OrderStatus.PENDING)
+        await session.execute(paid.values(status=OrderStatus.PAID, approved_amount=amount))
         await posting.post(session, row=row, legs=legs)
     return UUID(str(row["id"]))
+
+
+async def _order_of(scene: HoursScene, amount: int, *, to: Person, refund_of: UUID | None) -> UUID | None:
+    """Return the order of a transaction that is refunded, or insert one for hours on a day of their own."""
+    async with scene.world.sessions() as session, session.begin():
+        if refund_of is not None:
+            return (await session.get_one(Transaction, refund_of)).order_id
+        starts_at = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=next(_DAYS))
+        order = Order(
+            id=new_id(),
+            type=OrderType.HOURS,
+            status=OrderStatus.PENDING,
+            created_by_id=to.user.id,
+            from_id=scene.nonprofit.id,
+            to_id=to.user.id,
+            currency=transaction_amounts.CURRENTS,
+            amount=amount,
+            starts_at=starts_at,
+            ends_at=starts_at + timedelta(hours=24),
+            policy_id=(await platform_policy.load_policy(session)).id,
+            has_public_side=False,
+            platform_fee_bps=0,
+        )
+        session.add(order)
+        return order.id
 
 
 async def redeemed(scene: HoursScene, price: str = "20.00") -> str:
@@ -148,6 +182,7 @@ async def test_unclaimed_archived_and_merged_users_are_not_ranked_but_their_nonp
     for person in (walk_in, twin, scene.john):
         await issued(scene, 2000, to=person)
     arguments: dict[str, Any] = {"from": ref(twin), "into": ref(scene.mark)}
+    await world.consent_to_merge(twin, scene.mark)
     merged = await world.mutate("mergeUsers", by=world.admin, **arguments)
     assert merged["errors"] == []
     assert await board(world, "VOLUNTEER") == [(1, "john", 2000)]
@@ -218,7 +253,7 @@ async def test_the_platform_report_has_liabilities_and_outstanding_currents(
     query = {"owed": {"minorUnits": "1500", "currency": "USD"}, "owedCount": 2}
     with record_statements(engine) as statements:
         report = (await world.query(REPORT, by=world.admin))["liabilityReport"]
-    assert len(without_control(statements)) == 4  # the viewer, two of the report, the issuers
+    assert len(without_control(statements)) == 5  # the viewer, three of the report, the issuers
     assert report == query | {
         "available": {"minorUnits": "10000"},
         "outstanding": [

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from models import IssuanceCap, new_id, now
-from models.enums import CapPeriod, CollectiveType, LedgerAccountKind
+from models import IssuanceCap, Order, new_id, now
+from models.enums import CapPeriod, CollectiveType, LedgerAccountKind, OrderStatus, OrderType
+from services.collectives import platform_policy
 from services.ledger import posting, transaction_amounts
 from services.ledger.legs import currents_legs
 from tests.donation_world import error_code, expect_order
@@ -107,7 +108,7 @@ async def test_each_period_has_its_own_cap_and_zero_allows_nothing(world: World)
 
 async def test_currents_issued_before_the_period_do_not_count(world: World) -> None:
     scene = await HoursScene.create(world)
-    await issued(scene, 9000, days_ago=400)
+    await issued(scene, 9000, at=now() - timedelta(days=400))
     assert error_code(await cap(world, "3.000", period="YEAR")) is None
     assert error_code(await scene.approve(expect_order(await scene.log(3)))) is None
     assert (
@@ -117,19 +118,58 @@ async def test_currents_issued_before_the_period_do_not_count(world: World) -> N
     await world.assert_clean_ledger()
 
 
-async def issued(scene: HoursScene, amount: int, *, days_ago: int) -> None:
+async def test_currents_issued_at_the_first_instant_of_the_period_count(world: World) -> None:
+    scene = await HoursScene.create(world)
+    await issued(scene, 2000, at=datetime(now().year, 1, 1, tzinfo=UTC))
+    assert error_code(await cap(world, "3.000", period="YEAR")) is None
+    assert error_code(await scene.approve(expect_order(await scene.log(1)))) is None
+    more = expect_order(await scene.log(1, start=yesterday(14)))
+    assert error_code(await scene.approve(more)) == "LIMIT_EXCEEDED"
+
+
+async def test_a_nonprofit_has_the_policys_cap_until_the_platform_sets_another(world: World) -> None:
+    scene = await HoursScene.create(world)
+    month = now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    await issued(scene, 24_000, at=month - timedelta(seconds=1), days_ago=200)
+    for days in range(41):
+        await issued(scene, 24_000, at=month + timedelta(milliseconds=days), days_ago=20 + 2 * days)
+    await issued(scene, 15_000, at=month + timedelta(seconds=1), days_ago=15)
+    assert error_code(await scene.approve(expect_order(await scene.log(1)))) is None
+    order = expect_order(await scene.log(0.25, start=yesterday(14)))
+    assert error_code(await scene.approve(order)) == "LIMIT_EXCEEDED"
+    assert error_code(await cap(world, "2000", period="YEAR")) is None
+    assert error_code(await scene.approve(order)) is None
+    await world.assert_clean_ledger()
+
+
+async def issued(scene: HoursScene, amount: int, *, at: datetime, days_ago: int = 30) -> None:
     """Issue currents to the volunteer as history does: at a moment in the past."""
     platform_id, from_id, to_id = scene.world.platform.id, scene.nonprofit.id, scene.john.user.id
+    async with scene.world.sessions() as session:
+        policy_id = (await platform_policy.load_policy(session)).id
+    order = Order(
+        type=OrderType.HOURS,
+        status=OrderStatus.PENDING,
+        from_id=from_id,
+        to_id=to_id,
+        currency="CUR",
+        amount=amount,
+        policy_id=policy_id,
+        starts_at=now() - timedelta(days=days_ago) - timedelta(milliseconds=3600 * amount),
+        ends_at=now() - timedelta(days=days_ago),
+        has_public_side=False,
+    )
     row = {
         "id": new_id(),
         "group_id": new_id(),
+        "order_id": order.id,
         "kind": "HOURS",
         "from_collective_id": from_id,
         "to_collective_id": to_id,
         "from_host_id": platform_id,
         "to_host_id": platform_id,
         "has_public_side": False,
-        "at": (now() - timedelta(days=days_ago)).isoformat(),
+        "at": at.isoformat(),
         **transaction_amounts.same_currency_amounts(amount, transaction_amounts.CURRENTS).columns(),
     }
     legs = currents_legs(
@@ -140,7 +180,10 @@ async def issued(scene: HoursScene, amount: int, *, days_ago: int) -> None:
         kind_from=LedgerAccountKind.ISSUANCE,
     )
     async with scene.world.sessions() as session, session.begin():
+        session.add(order)
+        await session.flush()
         await posting.post(session, row=row, legs=legs)
+        order.status = OrderStatus.PAID
 
 
 async def test_a_cap_applies_from_the_time_it_is_set(world: World) -> None:
@@ -149,7 +192,8 @@ async def test_a_cap_applies_from_the_time_it_is_set(world: World) -> None:
     assert error_code(await cap(world, "0", validFrom=later.isoformat())) is None
     assert error_code(await scene.approve(expect_order(await scene.log(1)))) is None
     query = f'{{ collective(slug: "greatdeeds") {{ ... on Nonprofit {{ {CAPS} }} }} }}'
-    assert (await world.query(query))["collective"]["issuanceCaps"] == []
+    default = {"period": "MONTH", "amount": {"minorUnits": "1000000"}}
+    assert (await world.query(query))["collective"]["issuanceCaps"] == [default]
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,28 @@
-"""The ledger's audit as a query."""
+"""The ledger's last audit as a query."""
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.database import engine as database_engine
 from services.ledger import audit
+from services.ledger.audit_checks import CHECKS
 from tests.conftest import Database
 from tests.donation_world import DonationScene, expect_order
 from tests.factories import World
 
+QUERY = """{ ledgerAudit {
+  isClean violations transactions postings at ageSeconds isFull lastFullAt
+  checks { name description violations }
+} }"""
 
-async def test_anonymous_viewers_read_the_audit(world: World, database: Database) -> None:
+
+async def test_anonymous_viewers_read_the_last_audit(world: World, database: Database) -> None:
     scene = await DonationScene.create(world)
     expect_order(await scene.transfer("1.00"))
-    query = "{ ledgerAudit { isClean violations transactions postings at checks { name violations } } }"
 
-    clean = (await world.query(query))["ledgerAudit"]
+    assert (await world.query(QUERY))["ledgerAudit"] is None
+    await audit.audit_ledger(world.sessions)
+    clean = (await world.query(QUERY))["ledgerAudit"]
     engine = create_async_engine(database_engine.to_psycopg_url(database.owner_url))
     async with database_engine.session_factory(engine)() as session, session.begin():
         await session.execute(
@@ -23,10 +30,15 @@ async def test_anonymous_viewers_read_the_audit(world: World, database: Database
             {"id": scene.babel.id},
         )
     await engine.dispose()
-    damaged = (await world.query(query))["ledgerAudit"]
+    unchanged = (await world.query(QUERY))["ledgerAudit"]
+    await audit.audit_ledger(world.sessions)
+    damaged = (await world.query(QUERY))["ledgerAudit"]
 
-    assert (clean["isClean"], clean["violations"]) == (True, 0)
+    assert (clean["isClean"], clean["violations"], clean["isFull"]) == (True, 0, True)
     assert (clean["transactions"], clean["postings"]) == (2, 4)
-    assert [c["name"] for c in clean["checks"]] == list(audit.CHECKS)
-    assert (damaged["isClean"], damaged["violations"]) == (False, 1)
+    assert clean["lastFullAt"] == clean["at"] == damaged["lastFullAt"]
+    assert 0 <= clean["ageSeconds"] < 60
+    assert [(c["name"], c["description"]) for c in clean["checks"]] == list(CHECKS.items())
+    assert unchanged["at"] == clean["at"]
+    assert (damaged["isClean"], damaged["violations"], damaged["isFull"]) == (False, 1, False)
     assert {c["name"]: c["violations"] for c in damaged["checks"] if c["violations"]} == {"sequenceGaps": 1}

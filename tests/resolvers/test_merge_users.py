@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from models import Invitation, now
+from models import Invitation, MergeConsent, now
 from models.enums import CollectiveType, MemberRole
 from services.identity import email_addresses
 from tests.donation_world import error_code, expect_order
@@ -16,10 +18,19 @@ from tests.factories import Person, World, money, public_id, ref
 from tests.hours_world import HoursScene, yesterday
 from tests.statement_counts import record_statements, without_control
 
-USER = "user { id slug }"
+USER = "user { id slug } isMerged"
 
 
-async def merge(world: World, from_: Person, into: Person, *, by: Person | None = None, **more: Any) -> Any:
+async def merge(world: World, from_: Person, into: Person, **more: Any) -> Any:
+    """Merge with the consent of both persons."""
+    await world.consent_to_merge(from_, into)
+    return await merge_alone(world, from_, into, **more)
+
+
+async def merge_alone(
+    world: World, from_: Person, into: Person, *, by: Person | None = None, **more: Any
+) -> Any:
+    """Merge with the consent of a platform ADMIN alone, beside those given before."""
     arguments = {"from": ref(from_), "into": ref(into), **more}
     return await world.mutate("mergeUsers", USER, by=by or world.admin, **arguments)
 
@@ -141,9 +152,8 @@ async def test_the_merged_user_signs_in_no_more_and_nobody_signs_up_as_them(worl
     people = await world.scalar("SELECT count(*) FROM collective")
     await world.mutate("signUp", email=twin.email, name="Twin", password="long enough")
     assert await world.scalar("SELECT count(*) FROM collective") == people
-    assert await world.scalar("SELECT template FROM outbox WHERE recipient = :e", e=twin.email) == (
-        "address_in_use"
-    )
+    sent = "SELECT count(*) FROM outbox WHERE recipient = :e AND template = 'address_in_use'"
+    assert await world.scalar(sent, e=twin.email) == 1
 
 
 async def test_addresses_lead_through_a_chain_of_merges(world: World) -> None:
@@ -205,13 +215,61 @@ async def test_only_two_different_people_who_are_here_are_merged(world: World) -
     await expect_merge_problem(world, "INVALID_INPUT", "from", **{"from": ref(twin), "into": ref(ada)})
 
 
-@pytest.mark.parametrize("who", ["ada", None])
-async def test_only_a_platform_admin_merges(world: World, who: str | None) -> None:
+async def consents(world: World) -> int:
+    return int(await world.scalar("SELECT count(*) FROM merge_consent"))
+
+
+async def test_a_merge_needs_both_persons(world: World) -> None:
     ada, twin = await world.person("ada"), await world.person("twin")
+    for _ in range(2):
+        first = await merge_alone(world, twin, ada, by=ada)
+        assert first == {"user": None, "isMerged": False, "errors": []}
+    assert not (await merge_alone(world, ada, twin, by=twin))[
+        "isMerged"
+    ]  # the other way round is another merge
+    assert not (await merge_alone(world, twin, ada))["isMerged"]  # nor does an ADMIN stand in for a person
+    assert await sums(world, twin) == {} and await owner_of(world, twin.email) == "twin"
+    merged = await merge_alone(world, twin, ada, by=twin)
+    assert (merged["user"]["slug"], merged["isMerged"]) == ("ada", True)
+    assert await consents(world) == 5
+
+
+async def test_or_two_admins_of_the_platform_who_are_neither(world: World) -> None:
+    ada, twin, eve = [await world.person(name) for name in ("ada", "twin", "eve")]
+    await world.member(world.platform, eve, MemberRole.ADMIN)
+    await world.member(world.platform, ada, MemberRole.ADMIN)
+    for by in (world.admin, world.admin, ada):
+        assert not (await merge_alone(world, twin, ada, by=by))["isMerged"]
+    assert (await merge_alone(world, twin, ada, by=eve))["isMerged"]
+
+
+async def test_consents_end_and_the_database_wants_them_too(world: World) -> None:
+    ada, twin = await world.person("ada"), await world.person("twin")
+    for person in (ada, twin):
+        await world.add(
+            MergeConsent(
+                from_id=twin.user.id,
+                into_id=ada.user.id,
+                by_id=person.user.id,
+                created_at=now() - timedelta(days=8),
+            )
+        )
+    assert not (await merge_alone(world, twin, ada))["isMerged"]
+    with pytest.raises(DBAPIError, match="both persons or two ADMINs"):
+        async with world.sessions() as session, session.begin():
+            await session.execute(
+                text("UPDATE collective SET merged_into_id = :ada, archived_at = now() WHERE id = :twin"),
+                {"ada": ada.user.id, "twin": twin.user.id},
+            )
+
+
+@pytest.mark.parametrize("who", ["eve", None])
+async def test_only_both_persons_and_platform_admins_merge(world: World, who: str | None) -> None:
+    ada, twin, eve = [await world.person(name) for name in ("ada", "twin", "eve")]
     before = await world.fingerprint()
     body = await world.execute(
         "mutation($i: MergeUsersInput!) { mergeUsers(input: $i) { errors { code } } }",
-        by=ada if who else None,
+        by=eve if who else None,
         i={"from": ref(twin), "into": ref(ada)},
     )
     assert body["errors"][0]["extensions"]["code"] == ("FORBIDDEN" if who else "UNAUTHENTICATED")
@@ -223,17 +281,19 @@ async def test_a_repeated_key_answers_the_same_and_a_dry_run_stores_nothing(
 ) -> None:
     ada, twin = await world.person("ada"), await world.person("twin")
     await world.fund(twin.user, "1.00", by=world.admin)
+    await world.consent_to_merge(twin, ada)
     before = await world.fingerprint()
-    tried = await merge(world, twin, ada, dryRun=True)
+    tried = await merge_alone(world, twin, ada, dryRun=True)
     assert await world.fingerprint() == before
-    first = await merge(world, twin, ada, idempotencyKey="once")
+    first = await merge_alone(world, twin, ada, idempotencyKey="once")
     after = await world.fingerprint()
     with record_statements(engine) as statements:
-        again = await merge(world, twin, ada, idempotencyKey="once")
+        again = await merge_alone(world, twin, ada, idempotencyKey="once")
     assert tried == first == again
-    assert len(without_control(statements)) == 5
+    assert first["isMerged"]
+    assert len(without_control(statements)) == 6
     assert await world.fingerprint() == after
-    other = await merge(world, ada, twin, idempotencyKey="once")
+    other = await merge_alone(world, ada, twin, idempotencyKey="once")
     assert error_code(other) == "IDEMPOTENCY_CONFLICT"
 
 
@@ -242,6 +302,8 @@ async def test_of_two_merges_of_one_user_at_once_one_wins(world: World) -> None:
     twin, into = await world.person("twin"), [scene.john, scene.mark, scene.chris]
     await scene.earn("4.000", twin)
     source = {"id": public_id("Collective", twin.user.id)}
+    for who in into:
+        await world.consent_to_merge(twin, who)
     answers = await asyncio.gather(
         *(world.mutate("mergeUsers", USER, by=world.admin, into=ref(who), **{"from": source}) for who in into)
     )
@@ -257,6 +319,8 @@ async def test_a_merge_and_its_mirror_image_at_once_leave_one(world: World) -> N
     for person in (ada, twin):
         await world.fund(person.user, "1.00", by=world.admin)
     ids = [{"id": public_id("Collective", person.user.id)} for person in (ada, twin)]
+    await world.consent_to_merge(ada, twin)
+    await world.consent_to_merge(twin, ada)
     answers = await asyncio.gather(
         world.mutate("mergeUsers", USER, by=world.admin, **{"from": ids[0], "into": ids[1]}),
         world.mutate("mergeUsers", USER, by=world.admin, **{"from": ids[1], "into": ids[0]}),
@@ -271,6 +335,7 @@ async def test_new_orders_and_a_merge_at_once_leave_no_open_order_behind(world: 
     twin = await world.person("twin")
     source = {"id": public_id("Collective", twin.user.id)}
     arguments = {"from": source, "into": ref(scene.john)}
+    await world.consent_to_merge(twin, scene.john)
     answers = await asyncio.gather(
         *(scene.log(1, by=scene.chris, start=yesterday(hour), volunteer=source) for hour in (8, 10, 12)),
         world.mutate("mergeUsers", USER, by=world.admin, **arguments),

@@ -198,8 +198,39 @@ async def test_a_repeated_decision_queues_no_second_mail(world: World) -> None:
 async def test_a_merged_user_gets_no_mail(world: World) -> None:
     ada, twin = await world.person("ada"), await world.person("twin")
     arguments: dict[str, Any] = {"from": ref(twin), "into": ref(ada)}
+    await world.consent_to_merge(twin, ada)
     merged = await world.mutate("mergeUsers", by=world.admin, **arguments)
     assert merged["errors"] == []
     async with world.sessions() as session, session.begin():
         await outbox.mail_users(session, user_ids=[twin.user.id], template="money_received", payload=FACTS)
     assert await mailed(world, "money_received") == []
+
+
+async def test_both_persons_hear_of_a_merge(world: World) -> None:
+    ada, twin = await world.person("ada"), await world.person("twin")
+    arguments: dict[str, Any] = {"from": ref(twin), "into": ref(ada)}
+    for _ in range(2):  # a repeated request sends nothing
+        assert (await world.mutate("mergeUsers", by=twin, **arguments))["errors"] == []
+        assert await mailed(world, "merge_requested") == [ada.email]
+    dry = await world.mutate("mergeUsers", by=ada, **arguments, dryRun=True)
+    assert dry["errors"] == []
+    assert await mailed(world, "accounts_merged") == []
+    key = {"idempotencyKey": "merge"}
+    for _ in range(2):
+        assert (await world.mutate("mergeUsers", by=ada, **arguments, **key))["errors"] == []
+        assert sorted(await mailed(world, "accounts_merged")) == [ada.email, twin.email]
+    assert await mailed(world, "merge_requested") == [ada.email]
+
+
+async def test_both_persons_hear_of_a_merge_that_an_admin_asks_for(world: World) -> None:
+    ada, twin = await world.person("ada"), await world.person("twin")
+    arguments: dict[str, Any] = {"from": ref(twin), "into": ref(ada)}
+    assert (await world.mutate("mergeUsers", by=world.admin, **arguments))["errors"] == []
+    assert sorted(await mailed(world, "merge_requested")) == [ada.email, twin.email]
+    refused = await world.execute(
+        "mutation($i: MergeUsersInput!) { mergeUsers(input: $i) { isMerged } }",
+        by=await world.person("eve"),
+        i=arguments,
+    )
+    assert refused["errors"]
+    assert len(await mailed(world, "merge_requested")) == 2

@@ -181,7 +181,7 @@ SECRETS: dict[str, Secret] = {
         ),
     ),
     "balance of a person": Secret(
-        '"67700"',
+        '"67600"',
         "donor auditor",
         (
             *collective_paths("balances { posted { minorUnits } available { minorUnits } }"),
@@ -204,7 +204,7 @@ SECRETS: dict[str, Secret] = {
         (
             '{ collective(slug: "haven") { ... on Organization { '
             "ledgerAccounts { balance { minorUnits } } } } }",
-            f'{{ order(id: "<paid>") {{ transactions {{ {BALANCE} }} }} }}',
+            f'{{ order(id: "<raised>") {{ transactions {{ {BALANCE} }} }} }}',
             f"{{ transactions(first: 100) {{ nodes {{ {BALANCE} }} }} }}",
         ),
     ),
@@ -420,7 +420,8 @@ async def orders(hidden: Hidden) -> None:
     order, ids, platform = hidden.order, hidden.ids, hidden.world.admin
     hidden.people["platform_admin"] = platform
     ids["funds"] = await order("addFunds", "platform_admin", to={"slug": "donor"}, amount=money("777.00"))
-    await order("addFunds", "host_admin", to=CLUB, amount=money("1224.56"), hostFeeBps=0)
+    raised = await order("addFunds", "host_admin", to=CLUB, amount=money("1224.56"), hostFeeBps=0)
+    ids["raised"] = raised
     donor: dict[str, Any] = {"from": {"slug": "donor"}, "to": CLUB}
     ids["donation"] = await order("donate", "donor", **donor, amount=money("1.00"), paymentMethod="MANUAL")
     parties: dict[str, Any] = {"from": {"slug": "donor"}, "to": {"slug": "friend"}}
@@ -433,7 +434,7 @@ async def orders(hidden: Hidden) -> None:
         "donate", "donor", **donor, amount=money("10.00"), privateMessage="SECRET-message"
     )
     await order("refundOrder", "friend", id=ids["transfer"], amount=money("0.31"))
-    await order("refundOrder", "host_admin", id=ids["paid"], amount=money("10.00"), reason="SECRET-refund")
+    await order("refundOrder", "host_admin", id=ids["paid"], amount=money("9.00"), reason="SECRET-refund")
     query = """{ order(id: "<transfer>") { transactions { id } }
         collective(slug: "club") { members(role: BACKER) { nodes { id } } } }"""
     data = await hidden.world.query(hidden.filled(query), by=hidden.people["donor"])

@@ -67,8 +67,9 @@ async def test_webpack_donates_100_euros_to_wwcodeberlin(world: World) -> None:
         for p in postings
     } == {
         ("opensource", "webpack", "BALANCE", "USD", -11481),
-        ("opensource", "opensource", "CASH", "USD", 11481),
-        ("wwcode", "wwcode", "CASH", "USD", -11118),
+        ("opensource", "wwcode", "CLEARING", "USD", 11481),
+        ("wwcode", "opensource", "CLEARING", "USD", -11481),
+        ("wwcode", "wwcode", "CASH", "USD", 363),
         ("wwcode", "commonweal", "BALANCE", "USD", 574),
         ("wwcode", "wwcode", "BALANCE", "USD", 574),
         ("wwcode", "wwcode", "EXCHANGE", "USD", 9970),

@@ -74,7 +74,7 @@ type Query {
   transactions(filter: TransactionFilter, first: Int, after: String): TransactionConnection!
   currencies: [Currency!]!
   fxRate(from: CurrencyCode!, to: CurrencyCode!, at: DateTime): FxRate
-  ledgerAudit: LedgerAudit!
+  ledgerAudit: LedgerAudit
 }
 """
 COLLECTIVE = """ implements Node {
@@ -116,6 +116,11 @@ MUTATIONS = {
         "application: HostApplication",
     ),
     "decideHostApplication": ("id: ID! approve: Boolean! reason: String", "application: HostApplication"),
+    "applyAsHost": ("collective: CollectiveRef! message: String", "application: HostApplication"),
+    "decideHost": ("id: ID! approve: Boolean! reason: String", "application: HostApplication"),
+    "suspendHost": ("host: CollectiveRef! reason: String!", "collective: Collective"),
+    "leaveHost": ("collective: CollectiveRef! reason: String", "collective: Collective"),
+    "unarchiveCollective": ("collective: CollectiveRef!", "collective: Collective"),
     "inviteMember": (
         "collective: CollectiveRef! role: MemberRole! user: CollectiveRef email: String message: String",
         "invitation: Invitation",

@@ -16,7 +16,7 @@ from schemathesis.core.result import Ok
 from schemathesis.graphql import nodes
 
 from tests import live_server
-from tests.conftest import MakeDatabase
+from tests.conftest import Database, MakeDatabase
 
 EXAMPLES = 6
 """Documents for each root field and viewer."""
@@ -44,6 +44,7 @@ class Api:
 
     url: str
     log: Path
+    database: Database
     tokens: dict[str, str] = field(default_factory=dict)
     """Tokens of the viewers, created first because random sign-ins lock accounts for a while."""
 
@@ -75,8 +76,9 @@ class Api:
 def api(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """Return a server, and register strategies for values from its data."""
     folder = tmp_path_factory.mktemp("schemathesis")
-    with live_server.run_server(make_database(), folder, demo=True) as server:
-        api = Api(server.url, server.log)
+    database = make_database()
+    with live_server.run_server(database, folder, demo=True) as server:
+        api = Api(server.url, server.log, database)
         api.tokens.update({viewer: api.token(name) for viewer, name in VIEWERS.items()})
         _register(api.query(IDS))
         yield api
@@ -169,5 +171,6 @@ def test_random_documents_cause_no_internal_error_and_no_leak(api: Api, viewer: 
     assert results == {}
     assert asked >= EXAMPLES * 50
     assert [line for line in api.log.read_text().splitlines() if '"level":"ERROR"' in line] == []
+    live_server.run_audit(api.database)
     audit = api.query(AUDIT)["ledgerAudit"]
     assert [check for check in audit["checks"] if check["violations"]] == []

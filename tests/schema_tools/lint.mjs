@@ -20,6 +20,8 @@ const EXCEPTED = [
   ["no-typename-prefix", 'Field "member" starts with the name of the parent type "Member"'],
   // An attendance is named by its event and its user, and found through the event alone.
   ["relay-edge-types", "Edge type's field `node` must implement `Node` interface", "type AttendanceEdge "],
+  // A posting is found by its account and its seq.
+  ["relay-edge-types", "Edge type's field `node` must implement `Node` interface", "type PostingEdge "],
   // A mutation that fails at the top undoes all others of its operation, so none of them has an answer.
   ["require-nullable-result-in-root", /^Unexpected non-null result type "\w+Payload" in type "Mutation"$/],
   // Fixed by the design: a list is there, though it may be empty, and so are the figures of all.

@@ -8,8 +8,9 @@ const VALUES = {
     "Amount", "Balance", "FxRate", "HoursSum", "IssuanceCap", "PlatformPolicy", // figures at a moment
     "Currency", // its code identifies it
     "CommunityStats", "IssuerLiability", "LeaderboardEntry", "LiabilityReport", "WaitingHours", // reports
-    "LedgerAccount", "LedgerAudit", "LedgerAuditCheck", "Posting", // the book's lines, by account and seq
-    "Attendance", "OrderAction", "OrderItem", // parts of an event or an order
+    "AccountStatement", "Clearing", "ClearingDebt", // reports on accounts
+    "LedgerAudit", "LedgerAuditCheck", "Posting", // the book's lines, by account and seq
+    "Attendance", "OrderAction", "OrderItem", "Settlement", // parts of an event or an order
     "BalanceChanged", "EventCheckIn", "OrderChanged", "TransactionPosted", // what happened, and where in the order
     "MutationError", "PageInfo", "RateLimit", "Session", // of one answer
   ],

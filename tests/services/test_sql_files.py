@@ -28,20 +28,34 @@ PARAMETERS: dict[str, Any] = {
     "capacity": 100.0,
     "chunk": 5.0,
     "count": 10,
+    "counterpart_id": ID,
+    "creditor_id": ID,
     "currencies": ["USD", "USD"],
     "currency": "USD",
+    "debtor_id": ID,
+    "collective_id": ID,
     "first_amounts": [1],
     "first_kinds": ["BALANCE"],
     "first_owners": [ID],
+    "firsts": [1],
+    "lasts": [2],
+    "from_id": ID,
+    "full": False,
+    "giver_id": ID,
+    "host_id": ID,
     "id": 0,
     "keep": timedelta(hours=1),
     "key": "user:1",
     "kinds": ["ORDER"],
+    "late": [ID],
+    "limit_minor": 1,
     "need": 1.0,
     "of_id": ID,
     "order_id": ID,
     "owner_id": ID,
     "owners": [ID, ID],
+    "person_id": ID,
+    "platform_id": ID,
     "release": None,
     "restore": 1.0,
     "returned": 0.0,
@@ -72,7 +86,7 @@ def test_a_statement_is_described_in_a_sentence(name: str) -> None:
 @pytest.mark.parametrize("name", STATEMENTS)
 async def test_postgresql_plans_a_statement(shared: World, name: str) -> None:
     sql = STATEMENTS[name].sql
-    names = re.findall(r"(?<!:):([a-z_]+)", sql)
+    names = re.findall(r"(?<![:\w]):([a-z_]+)", sql)
     async with shared.sessions() as session:
         plan = await session.execute(text(f"EXPLAIN {sql}"), {key: PARAMETERS[key] for key in names})
         assert plan.all()

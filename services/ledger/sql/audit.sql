@@ -1,147 +1,253 @@
--- Every promise of the ledger as one statement that counts its violations.
+-- The audit's statements. Each returns one row: a count of violations for each check that it makes (see
+-- services/ledger/audit_checks.py), or a total. Parameters: full, whether everything is read; from_id, the least
+-- id of a transaction or order step recorded since the last run; platform_id, the owner of the platform's fees.
+-- An account's postings up to its row in audited_account have been checked by an earlier run.
+-- LATERAL with OFFSET 0 keeps the planner to an index look-up for each new row: it does not know how few they are,
+-- and would read whole tables.
 
--- unbalancedTransactions --
--- Postings that do not sum to zero per transaction, book and currency.
-SELECT count(*)
-FROM (
-    SELECT FROM posting
-    GROUP BY transaction_id, book_id, currency
-    HAVING sum(amount) <> 0
-) x
+-- accounts --
+-- Checks of the accounts' rows alone, of which there are few.
+SELECT
+    (SELECT count(*) FROM (
+        SELECT FROM ledger_account GROUP BY book_id, currency HAVING sum(posted) <> 0
+    ) x) AS "unbalancedBooks",
+    (SELECT count(*) FROM ledger_account WHERE posted - held < floor) AS overdrafts,
+    (
+        SELECT count(*)
+        FROM ledger_account a
+        LEFT JOIN (
+            SELECT book_id, account_id, sum(amount) AS total FROM hold WHERE released_at IS NULL GROUP BY 1, 2
+        ) h ON h.book_id = a.book_id AND h.account_id = a.id
+        WHERE a.held <> coalesce(h.total, 0)
+    ) AS "holdMismatches",
+    (SELECT count(*) FROM (
+        SELECT FROM ledger_account
+        WHERE kind = 'CLEARING'
+        GROUP BY least(book_id, owner_id), greatest(book_id, owner_id), currency
+        HAVING sum(posted) <> 0
+    ) x) AS "clearingMismatches",
+    (
+        SELECT count(*) FROM ledger_account WHERE last_at > clock_timestamp() + interval '1 minute'
+    ) AS "futureTimes"
 
--- unbalancedBooks --
--- Books and currencies whose accounts do not sum to zero: cash held is not what is owed.
-SELECT count(*)
-FROM (
-    SELECT FROM ledger_account
-    GROUP BY book_id, currency
-    HAVING sum(posted) <> 0
-) x
-
--- balanceMismatches --
--- Accounts whose balance is not the sum of their postings.
-SELECT count(*)
+-- postings --
+-- Walk each account's new postings in their order, beginning with the last one that was checked.
+SELECT
+    count(*) FILTER (
+        WHERE a.seq - s.seq + (s.seq > 0)::int <> p.total OR p.first <> greatest(s.seq, 1) OR p.last <> a.seq
+    ) AS "sequenceGaps",
+    count(*) FILTER (WHERE a.posted <> s.balance + p.amount) AS "balanceMismatches",
+    coalesce(sum(p.breaks), 0)::bigint AS "runningBalanceBreaks",
+    coalesce(sum(p.reversals), 0)::bigint AS "timeReversals",
+    count(*) FILTER (WHERE a.last_at <> p.last_at) AS "lastTimeMismatches",
+    coalesce(sum(p.foreign_currency), 0)::bigint AS "currencyMismatches",
+    coalesce(sum(p.added), 0)::bigint AS postings
 FROM ledger_account a
-LEFT JOIN (
-    SELECT book_id, account_id, sum(amount) AS total FROM posting GROUP BY 1, 2
-) p ON p.book_id = a.book_id AND p.account_id = a.id
-WHERE a.posted <> coalesce(p.total, 0)
-
--- sequenceGaps --
--- Accounts whose postings are not numbered 1 to seq without a gap.
-SELECT count(*)
-FROM ledger_account a
-LEFT JOIN (
-    SELECT book_id, account_id, count(*) AS n, max(seq) AS last, min(seq) AS first FROM posting GROUP BY 1, 2
-) p ON p.book_id = a.book_id AND p.account_id = a.id
-WHERE a.seq <> coalesce(p.n, 0) OR a.seq <> coalesce(p.last, 0) OR coalesce(p.first, 1) <> 1
-
--- runningBalanceBreaks --
--- Postings whose balance is not the previous balance plus their amount.
-SELECT count(*)
-FROM (
+LEFT JOIN audited_account c ON c.book_id = a.book_id AND c.account_id = a.id AND NOT CAST(:full AS boolean)
+CROSS JOIN LATERAL (SELECT coalesce(c.seq, 0) AS seq, coalesce(c.balance, 0) AS balance) s
+CROSS JOIN LATERAL (
     SELECT
-        amount,
-        balance_after,
-        lag(balance_after, 1, 0::bigint) OVER (PARTITION BY book_id, account_id ORDER BY seq) AS before
-    FROM posting
-) x
-WHERE before + amount <> balance_after
+        count(*) AS total,
+        count(*) FILTER (WHERE q.seq > s.seq) AS added,
+        min(q.seq) AS first,
+        max(q.seq) AS last,
+        coalesce(sum(q.amount) FILTER (WHERE q.seq > s.seq), 0) AS amount,
+        max(q.at) FILTER (WHERE q.seq = a.seq) AS last_at,
+        count(*) FILTER (
+            WHERE CASE WHEN q.seq = s.seq THEN s.balance ELSE coalesce(q.before, 0) + q.amount END
+            <> q.balance_after
+        ) AS breaks,
+        count(*) FILTER (WHERE q.at < q.at_before) AS reversals,
+        count(*) FILTER (WHERE q.currency <> a.currency) AS foreign_currency
+    FROM (
+        SELECT
+            seq, amount, balance_after, at, currency,
+            lag(balance_after) OVER w AS before,
+            lag(at) OVER w AS at_before
+        FROM posting
+        WHERE book_id = a.book_id AND account_id = a.id AND seq >= s.seq
+        WINDOW w AS (ORDER BY seq)
+    ) q
+) p
 
--- timeReversals --
--- Postings whose ledger time is earlier than that of the previous posting.
-SELECT count(*)
-FROM (
-    SELECT at, lag(at) OVER (PARTITION BY book_id, account_id ORDER BY seq) AS before FROM posting
-) x
-WHERE at < before
-
--- currencyMismatches --
--- Postings in another currency than their account's, or on no account.
-SELECT count(*)
+-- orphans --
+-- Read all postings for those without a transaction.
+SELECT count(DISTINCT p.transaction_id) AS "emptyTransactions"
 FROM posting p
-LEFT JOIN ledger_account a ON a.book_id = p.book_id AND a.id = p.account_id
-WHERE a.currency IS DISTINCT FROM p.currency
+WHERE NOT EXISTS (SELECT FROM transaction t WHERE t.id = p.transaction_id)
 
--- overdrafts --
--- Accounts whose balance less holds is below their floor.
-SELECT count(*) FROM ledger_account WHERE posted - held < floor
-
--- holdMismatches --
--- Accounts whose held amount is not the sum of their open holds.
-SELECT count(*)
+-- new_orphans --
+-- Read the new postings for those without a transaction.
+SELECT count(DISTINCT p.transaction_id) AS "emptyTransactions"
 FROM ledger_account a
-LEFT JOIN (
-    SELECT book_id, account_id, sum(amount) AS total FROM hold WHERE released_at IS NULL GROUP BY 1, 2
-) h ON h.book_id = a.book_id AND h.account_id = a.id
-WHERE a.held <> coalesce(h.total, 0)
+LEFT JOIN audited_account s ON s.book_id = a.book_id AND s.account_id = a.id
+CROSS JOIN LATERAL (
+    SELECT transaction_id
+    FROM posting
+    WHERE book_id = a.book_id AND account_id = a.id AND seq > coalesce(s.seq, 0)
+    OFFSET 0
+) p
+WHERE NOT EXISTS (SELECT FROM transaction t WHERE t.id = p.transaction_id OFFSET 0)
 
--- strayHolds --
--- Open holds of orders that need none, and orders that need a hold and have none: approved expenses,
--- pending redemptions, unpaid cash-outs.
-SELECT count(*)
-FROM "order" o
-FULL JOIN (SELECT order_id FROM hold WHERE released_at IS NULL) h ON h.order_id = o.id
-WHERE (
-    (o.status = 'APPROVED' AND o.type IN ('EXPENSE', 'CASH_OUT'))
-    OR (o.status = 'PENDING' AND o.type IN ('REDEMPTION', 'CASH_OUT'))
-) <> (h.order_id IS NOT NULL)
+-- late --
+-- The transactions of new postings with an id from before the last run: a clock was late, or a commit.
+SELECT array_agg(DISTINCT p.transaction_id) AS ids
+FROM ledger_account a
+LEFT JOIN audited_account s ON s.book_id = a.book_id AND s.account_id = a.id
+CROSS JOIN LATERAL (
+    SELECT transaction_id
+    FROM posting
+    WHERE book_id = a.book_id AND account_id = a.id AND seq > coalesce(s.seq, 0)
+    OFFSET 0
+) p
+WHERE p.transaction_id < :from_id
 
--- doubleEmissions --
--- Orders with two transactions of the same kind.
-SELECT count(*)
+-- transactions --
+-- Check each transaction by itself and against its postings and its order.
+SELECT
+    count(*) AS transactions,
+    coalesce(sum(p.unbalanced), 0)::bigint AS "unbalancedTransactions",
+    count(*) FILTER (WHERE p.first_at IS NULL) AS "emptyTransactions",
+    coalesce(sum(p.strays), 0)::bigint AS "currencyMismatches",
+    count(*) FILTER (
+        WHERE p.first_at < t.at
+            -- Without its own time, a transaction has that of its postings; before version 0002 it had the time
+            -- of its creation.
+            OR (t.at > t.created_at AND o.import_key IS NULL AND t.order_id IS NOT NULL AND p.last_at <> t.at)
+    ) AS "transactionTimes",
+    count(*) FILTER (WHERE abs(t.to_collective_amount) > abs(t.amount)) AS "toCollectiveAboveAmount",
+    count(*) FILTER (
+        WHERE t.fx_rate <= 0
+            OR t.to_host_amount <> t.gross - t.payment_processor_fee - t.platform_fee
+            OR (t.currency = t.host_currency AND t.to_collective_amount <> t.to_host_amount - t.host_fee)
+            OR (t.amount > 0) <> (t.refund_of_id IS NULL)
+            OR least(
+                sign(t.amount) * t.payment_processor_fee,
+                sign(t.amount) * t.platform_fee,
+                sign(t.amount) * t.host_fee,
+                sign(t.amount) * t.to_collective_amount
+            ) < 0
+    ) AS "unsoundFigures",
+    count(*) FILTER (
+        WHERE t.refund_of_id IS NULL AND t.kind <> 'PAYMENT_PROCESSOR_COVER' AND t.order_id IS NOT NULL
+            AND EXISTS (
+                SELECT FROM transaction d
+                WHERE d.order_id = t.order_id AND d.kind = t.kind AND d.refund_of_id IS NULL
+                    AND d.id <> t.id AND (d.id < t.id OR t.id < :from_id)
+            )
+    ) AS "doubleEmissions",
+    count(DISTINCT t.order_id) FILTER (
+        WHERE t.order_id IS NOT NULL
+            AND NOT coalesce(
+                o.status IN ('PAID', 'REFUNDED') OR (o.status = 'APPROVED' AND o.type = 'REDEMPTION'), false
+            )
+    ) AS "unsettledOrders",
+    count(*) FILTER (
+        WHERE (
+            t.order_id IS NULL AND coalesce(r.kind, t.kind) NOT IN (
+                'MERGE', 'HOST_FEE', 'OPENING_BALANCE', 'HOST_MOVE', 'TAX', 'PLATFORM_TIP'
+            )
+        ) OR (
+            t.refund_of_id IS NULL AND o.type = t.kind AND o.import_key IS NULL
+            AND (o.currency, coalesce(o.approved_amount, o.amount)) IS DISTINCT FROM (t.currency, t.amount)
+        )
+    ) AS "orderMismatches",
+    coalesce(sum(
+        (t.from_collective_id IS NOT NULL
+            AND NOT EXISTS (SELECT FROM collective x WHERE x.id = t.from_collective_id))::int
+        + (t.to_collective_id IS NOT NULL
+            AND NOT EXISTS (SELECT FROM collective x WHERE x.id = t.to_collective_id))::int
+        + (t.from_host_id IS NOT NULL AND NOT EXISTS (SELECT FROM collective x WHERE x.id = t.from_host_id))::int
+        + (t.to_host_id IS NOT NULL AND NOT EXISTS (SELECT FROM collective x WHERE x.id = t.to_host_id))::int
+    ), 0)::bigint AS "danglingParties"
+FROM transaction t
+LEFT JOIN LATERAL (SELECT * FROM "order" WHERE id = t.order_id OFFSET 0) o ON true
+LEFT JOIN LATERAL (SELECT kind FROM transaction WHERE id = t.refund_of_id OFFSET 0) r ON true
+CROSS JOIN LATERAL (
+    SELECT
+        min(g.first_at) AS first_at,
+        max(g.last_at) AS last_at,
+        sum(g.strays) AS strays,
+        count(*) FILTER (WHERE g.total <> 0) AS unbalanced
+    FROM (
+        SELECT
+            min(q.at) AS first_at,
+            max(q.at) AS last_at,
+            sum(q.amount) AS total,
+            count(*) FILTER (
+                WHERE NOT EXISTS (SELECT FROM ledger_account a WHERE a.book_id = q.book_id AND a.id = q.account_id)
+            ) AS strays
+        FROM posting q
+        WHERE q.transaction_id = t.id
+        GROUP BY q.book_id, q.currency
+    ) g
+) p
+WHERE t.id >= :from_id OR t.id = ANY(CAST(:late AS uuid[]))
+
+-- figures --
+-- Compare the postings of each transaction with those that follow from its figures.
+SELECT count(*) AS "figuresNotPosted"
+FROM transaction t
+LEFT JOIN LATERAL (SELECT kind FROM transaction WHERE id = t.refund_of_id OFFSET 0) r ON true
+WHERE (t.id >= :from_id OR t.id = ANY(CAST(:late AS uuid[])))
+    AND EXISTS (
+        SELECT
+        FROM (
+            SELECT y.book_id, y.owner_id, y.currency, y.kind, y.amount
+            FROM transaction_legs(t, coalesce(r.kind, t.kind), CAST(:platform_id AS uuid)) y
+            UNION ALL
+            SELECT a.book_id, a.owner_id, q.currency, a.kind, -q.amount
+            FROM posting q
+            JOIN ledger_account a ON a.book_id = q.book_id AND a.id = q.account_id
+            WHERE q.transaction_id = t.id
+        ) x
+        GROUP BY x.book_id, x.owner_id, x.currency, x.kind
+        HAVING sum(x.amount) <> 0
+    )
+
+-- refunds --
+-- Compare the totals of refunds with the refunds, and with what they refund.
+SELECT count(*) AS "overRefunds"
 FROM (
-    SELECT FROM transaction
-    WHERE refund_of_id IS NULL AND kind <> 'PAYMENT_PROCESSOR_COVER' AND order_id IS NOT NULL
-    GROUP BY order_id, kind
-    HAVING count(*) > 1
+    SELECT refund_of_id AS id
+    FROM transaction
+    WHERE refund_of_id IS NOT NULL AND (id >= :from_id OR id = ANY(CAST(:late AS uuid[])))
+    UNION
+    SELECT transaction_id FROM refund_total WHERE CAST(:full AS boolean)
 ) x
-
--- unsettledOrders --
--- Paid or refunded orders and approved redemptions without a transaction, and other orders with one.
-SELECT count(*)
-FROM "order" o
-WHERE (o.status IN ('PAID', 'REFUNDED') OR o.status = 'APPROVED' AND o.type = 'REDEMPTION')
-    <> EXISTS (SELECT FROM transaction t WHERE t.order_id = o.id)
-
--- overRefunds --
--- Transactions refunded beyond their amount, or whose refund total is not that of the refunds.
-SELECT count(*)
-FROM (
-    SELECT refund_of_id, -sum(amount) AS total FROM transaction WHERE refund_of_id IS NOT NULL GROUP BY 1
-) r
-FULL JOIN refund_total s ON s.transaction_id = r.refund_of_id
-LEFT JOIN transaction t ON t.id = coalesce(r.refund_of_id, s.transaction_id)
+CROSS JOIN LATERAL (SELECT -sum(amount) AS total FROM transaction WHERE refund_of_id = x.id) r
+LEFT JOIN refund_total s ON s.transaction_id = x.id
+LEFT JOIN transaction t ON t.id = x.id
 WHERE r.total IS DISTINCT FROM s.refunded OR s.amount IS DISTINCT FROM t.amount OR r.total > t.amount
 
--- unsoundFigures --
--- Transactions whose parts do not add up to the whole, or have the wrong sign.
-SELECT count(*)
-FROM transaction
-WHERE fx_rate <= 0
-    OR to_host_amount <> gross - payment_processor_fee - platform_fee
-    OR (currency = host_currency AND to_collective_amount <> to_host_amount - host_fee)
-    OR (amount > 0) <> (refund_of_id IS NULL)
-    OR least(
-        sign(amount) * payment_processor_fee,
-        sign(amount) * platform_fee,
-        sign(amount) * host_fee,
-        sign(amount) * to_collective_amount
-    ) < 0
+-- orders --
+-- Check the open orders, and those settled since the last run.
+SELECT
+    (
+        SELECT count(*)
+        FROM (SELECT id, status, type FROM "order" WHERE status IN ('PENDING', 'APPROVED')) o
+        FULL JOIN (SELECT order_id FROM hold WHERE released_at IS NULL) h ON h.order_id = o.id
+        WHERE coalesce(
+            (o.status = 'APPROVED' AND o.type IN ('EXPENSE', 'CASH_OUT'))
+            OR (o.status = 'PENDING' AND o.type IN ('REDEMPTION', 'CASH_OUT')),
+            false
+        ) <> (h.order_id IS NOT NULL)
+    ) AS "strayHolds",
+    (
+        SELECT count(*)
+        FROM (
+            SELECT DISTINCT order_id AS id FROM order_action WHERE id >= :from_id AND NOT CAST(:full AS boolean)
+            UNION ALL
+            SELECT id FROM "order" WHERE CAST(:full AS boolean)
+        ) x
+        CROSS JOIN LATERAL (SELECT status, type FROM "order" WHERE id = x.id OFFSET 0) o
+        WHERE (o.status IN ('PAID', 'REFUNDED') OR (o.status = 'APPROVED' AND o.type = 'REDEMPTION'))
+            AND NOT EXISTS (SELECT FROM transaction t WHERE t.order_id = x.id OFFSET 0)
+    ) AS "paidWithoutTransaction"
 
--- emptyTransactions --
--- Transactions without postings, and postings without a transaction.
-SELECT count(*)
-FROM transaction t
-FULL JOIN (SELECT DISTINCT transaction_id FROM posting) p ON p.transaction_id = t.id
-WHERE t.id IS NULL OR p.transaction_id IS NULL
-
--- danglingParties --
--- Transactions that name a collective that does not exist.
-SELECT count(*)
-FROM transaction t
-CROSS JOIN LATERAL unnest(
-    ARRAY[t.from_collective_id, t.to_collective_id, t.from_host_id, t.to_host_id]
-) AS party (id)
-LEFT JOIN collective c ON c.id = party.id
-WHERE party.id IS NOT NULL AND c.id IS NULL
+-- mark --
+-- Remember how far each account has been checked. Runs in the snapshot that was checked.
+INSERT INTO audited_account AS c (book_id, account_id, seq, balance)
+SELECT book_id, id, seq, posted FROM ledger_account WHERE seq > 0
+ON CONFLICT (book_id, account_id) DO UPDATE SET seq = excluded.seq, balance = excluded.balance
+WHERE (c.seq, c.balance) <> (excluded.seq, excluded.balance)

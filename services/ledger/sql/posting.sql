@@ -34,6 +34,24 @@ FROM ROWS FROM (
     unnest(CAST(:second_amounts AS bigint[]))
 ) WITH ORDINALITY AS r (row, o1, k1, a1, o2, k2, a2, n)
 
+-- post_history --
+-- Write transactions in the order of the rows. Each has the legs from its first to its last, counted over all.
+SELECT count(
+    ledger_post(
+        jsonb_populate_record(NULL::transaction, r.row),
+        (CAST(:books AS uuid[]))[r.first:r.last],
+        (CAST(:owners AS uuid[]))[r.first:r.last],
+        (CAST(:currencies AS text[]))[r.first:r.last],
+        (CAST(:kinds AS text[]))[r.first:r.last],
+        (CAST(:amounts AS bigint[]))[r.first:r.last]
+    )
+)
+FROM ROWS FROM (
+    jsonb_array_elements(CAST(:rows AS jsonb)),
+    unnest(CAST(:firsts AS int[])),
+    unnest(CAST(:lasts AS int[]))
+) AS r (row, first, last)
+
 -- lock --
 -- Lock the named accounts in the order of their keys.
 SELECT ledger_lock(

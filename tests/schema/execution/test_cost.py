@@ -74,7 +74,7 @@ def plan_of(query: str, name: str | None = None) -> cost.CostPlan:
             1 + 20 * 2,
         ),
         ("{ a: transactions(first: 1) { nodes { id } } b: transactions(first: 2) { nodes { id } } }", {}, 5),
-        ("{ ledgerAudit { isClean } }", {}, 1_000),
+        ("{ ledgerAudit { isClean } }", {}, 1),
         ("{ __schema { types { name } } }", {}, 100),
         ("mutation { signOut { errors { code } } }", {}, 10 + 1),
         ('mutation { signIn(input: {email: "a", password: "b"}) { errors { code } } }', {}, 50 + 1),
@@ -189,7 +189,7 @@ async def test_no_result_costs_more_than_its_operation(world: World) -> None:
     root = schema()._schema.query_type
     assert root is not None
     ran = 0
-    for _ in range(120):
+    for _ in range(240):
         query = "{ " + selections(chance, root, 4) + " }"
         prepared = document_cache.prepare(query)
         if prepared.errors:

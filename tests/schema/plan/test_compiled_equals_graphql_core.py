@@ -38,6 +38,10 @@ ASKED = """query($deep: Boolean!) {
     collectives(first: 100, filter: {isArchived: null}) {
         totalCount pageInfo { hasNextPage endCursor } nodes {
         __typename ...on Event { startsAt isCancelled registrationCount } ...whole
+        ...on Organization { ledgerAccounts { id kind currency balance { value } owner { slug }
+            statement(from: "2020-01-01T00:00:00Z") { ...figures } postings(first: 2) { totalCount pageInfo {
+                hasNextPage endCursor } edges { cursor
+                node { seq amount { value } transaction { id } } } } } }
         balances { currency posted { minorUnits value exponent } available { value } pending { value } }
         members(first: 3, role: [ADMIN, MEMBER]) { edges { cursor node { role since member { id name } } } }
         parent { slug host { slug } } host { ...whole }
@@ -45,9 +49,12 @@ ASKED = """query($deep: Boolean!) {
         orders(first: 5) @skip(if: $deep) { nodes { id privateMessage actions { amount { value } reason } } }
     } }
     transactions(first: 50) { edges { node { ...moved order { id status items { amount { value } } } } } }
+    ledgerAudit { isClean isFull postings checks { name description violations } }
     me { id email mutedTopics memberOf { totalCount nodes { collective { slug } } } }
 }
 fragment whole on Collective { id slug type name legalName location tags createdAt isArchived }
+fragment figures on AccountStatement { openingBalance { value } closingBalance { value } credits { value }
+    debits { value currency } postingCount }
 fragment moved on Transaction { id kind group createdAt fxRate amount { value currency minorUnits }
     fromCollective { ...whole } toCollective { slug } fromHost { slug }
     toHost { slug } toHostAmount { value } }"""

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.database import engine as database_engine
 from services.ledger import audit
+from services.ledger.audit_checks import CHECKS
 from tests.conftest import Database
 from tests.factories import World
 from tests.ledger_history import Books, create_books
@@ -50,6 +51,7 @@ DAMAGES = {
         ),
         2,
         _no_trigger("posting"),
+        also_violated=frozenset({"figuresNotPosted", "transactionTimes"}),
     ),
     "unbalancedBooks": Damage(
         (f"UPDATE ledger_account SET posted = posted + 1 {ACCOUNT.format('webpack')}",),
@@ -73,6 +75,15 @@ DAMAGES = {
         (f"UPDATE posting p SET at = p.at - interval '1 year' {OF_ACCOUNT} AND p.seq = 2",),
         1,
         _no_trigger("posting"),
+        also_violated=frozenset({"transactionTimes"}),
+    ),
+    "lastTimeMismatches": Damage(
+        (f"UPDATE ledger_account SET last_at = last_at - interval '1 hour' {ACCOUNT.format('webpack')}",), 1
+    ),
+    "futureTimes": Damage(
+        (f"UPDATE ledger_account SET last_at = now() + interval '2 minutes' {ACCOUNT.format('webpack')}",),
+        1,
+        also_violated=frozenset({"lastTimeMismatches"}),
     ),
     "currencyMismatches": Damage(
         # An empty account with two postings, so that no book gets out of balance.
@@ -94,13 +105,45 @@ DAMAGES = {
         ),
         1,
         _no_trigger("transaction") + "; DROP INDEX uq_transaction_order_kind",
+        also_violated=frozenset({"orderMismatches"}),
     ),
-    "unsettledOrders": Damage(("UPDATE \"order\" SET status = 'PAID' WHERE id = :pending",), 1),
+    "unsettledOrders": Damage(
+        ("UPDATE \"order\" SET status = 'REJECTED' WHERE id = :donation",), 1, _no_trigger("order")
+    ),
+    "paidWithoutTransaction": Damage(("UPDATE \"order\" SET status = 'PAID' WHERE id = :pending",), 1),
+    "orderMismatches": Damage(
+        ('UPDATE "order" SET approved_amount = 1 WHERE id = :donation',), 1, _no_trigger("order")
+    ),
+    "clearingMismatches": Damage(
+        (
+            "INSERT INTO ledger_account (book_id, owner_id, currency, kind, posted)"
+            " VALUES (:opensource, :webpack, 'JPY', 'CLEARING', 5)",
+        ),
+        1,
+        also_violated=frozenset({"unbalancedBooks", "balanceMismatches"}),
+    ),
+    "figuresNotPosted": Damage(
+        ("UPDATE transaction SET to_collective_id = :passing WHERE id = :transferred",),
+        1,
+        _no_trigger("transaction"),
+    ),
+    "toCollectiveAboveAmount": Damage(
+        ("UPDATE transaction SET to_collective_amount = amount + 1 WHERE id = :transferred",),
+        1,
+        _no_trigger("transaction"),
+        also_violated=frozenset({"unsoundFigures", "figuresNotPosted"}),
+    ),
+    "transactionTimes": Damage(
+        ("UPDATE transaction SET at = at + interval '1 second' WHERE id = :transferred",),
+        1,
+        _no_trigger("transaction"),
+    ),
     "overRefunds": Damage(("UPDATE refund_total SET refunded = refunded + 1",), 1),
     "unsoundFigures": Damage(
         ("UPDATE transaction SET host_fee = host_fee + 1 WHERE id = :transferred",),
         1,
         _no_trigger("transaction"),
+        also_violated=frozenset({"figuresNotPosted"}),
     ),
     "emptyTransactions": Damage(
         (
@@ -108,11 +151,13 @@ DAMAGES = {
             + COPY.format("jsonb_build_object('id', gen_random_uuid(), 'order_id', NULL)"),
         ),
         1,
+        also_violated=frozenset({"orderMismatches", "figuresNotPosted"}),
     ),
     "danglingParties": Damage(
         ("UPDATE transaction SET to_collective_id = gen_random_uuid() WHERE id = :transferred",),
         1,
         _no_trigger("transaction"),
+        also_violated=frozenset({"figuresNotPosted"}),
     ),
 }
 
@@ -136,7 +181,7 @@ OTHER_DAMAGES = {
                 + COPY.format("jsonb_build_object('id', gen_random_uuid(), 'order_id', :pending)"),
             ),
             1,
-            also_violated=frozenset({"emptyTransactions"}),
+            also_violated=frozenset({"emptyTransactions", "figuresNotPosted"}),
         ),
     ),
     "emptyTransactions: a posting without a transaction": (
@@ -145,7 +190,7 @@ OTHER_DAMAGES = {
             ("DELETE FROM transaction WHERE order_id IS NULL OR id = :transferred",),
             1,
             _no_trigger("transaction"),
-            also_violated=frozenset({"unsettledOrders"}),
+            also_violated=frozenset({"paidWithoutTransaction"}),
         ),
     ),
     "currencyMismatches: a posting on no account": (
@@ -154,6 +199,7 @@ OTHER_DAMAGES = {
             (f"DELETE FROM ledger_account {ACCOUNT.format('passing')}",),
             2,
             _no_trigger("ledger_account"),
+            also_violated=frozenset({"figuresNotPosted"}),
         ),
     ),
     "overRefunds: more than the whole": (
@@ -182,7 +228,29 @@ OTHER_DAMAGES = {
             (f"DELETE FROM posting p USING {OF_ACCOUNT.removeprefix('FROM ')} AND p.seq = 1",),
             1,
             _no_trigger("posting"),
-            also_violated=frozenset({"unbalancedTransactions", "balanceMismatches", "runningBalanceBreaks"}),
+            also_violated=frozenset(
+                {"unbalancedTransactions", "balanceMismatches", "runningBalanceBreaks", "figuresNotPosted"}
+            ),
+        ),
+    ),
+    "transactionTimes: earlier than its postings": (
+        "transactionTimes",
+        Damage(
+            (
+                "UPDATE transaction SET at = at - interval '1 second',"
+                " created_at = created_at - interval '1 hour' WHERE id = :transferred",
+            ),
+            1,
+            _no_trigger("transaction"),
+        ),
+    ),
+    "orderMismatches: without its order": (
+        "orderMismatches",
+        Damage(
+            ("UPDATE transaction SET order_id = NULL WHERE id = :transferred",),
+            1,
+            _no_trigger("transaction"),
+            also_violated=frozenset({"paidWithoutTransaction"}),
         ),
     ),
 }
@@ -214,7 +282,7 @@ async def violations_after(books: Books, damage: Damage) -> dict[str, int]:
 
 
 def test_every_check_has_a_damage() -> None:
-    assert DAMAGES.keys() == audit.CHECKS.keys()
+    assert DAMAGES.keys() == CHECKS.keys()
 
 
 @pytest.mark.parametrize("name", DAMAGES)

@@ -31,7 +31,7 @@ async def session(world: World) -> AsyncIterator[AsyncSession]:
 async def add(world: World, base: str, quote: str, rate: str, *, days_ago: float = 0) -> FxRate:
     """Store a rate and return its row."""
     row = FxRate(
-        base=base, quote=quote, rate=Decimal(rate), source="test", valid_from=now() - timedelta(days=days_ago)
+        base=base, quote=quote, rate=Decimal(rate), source="ECB", valid_from=now() - timedelta(days=days_ago)
     )
     await world.add(row)
     return row
@@ -45,7 +45,7 @@ async def rate(session: AsyncSession, base: str, target: str, *, at: datetime | 
 async def test_a_direct_rate_is_used_unchanged_with_its_row(world: World, session: AsyncSession) -> None:
     row = await add(world, "USD", "JPY", "149.25")
     (result,) = (await exchange_rates.load_quotes(session, [("USD", "JPY")])).values()
-    assert (result.rate, result.rate_id, result.source) == (Decimal("149.25"), row.id, "test")
+    assert (result.rate, result.rate_id, result.source) == (Decimal("149.25"), row.id, "ECB")
 
 
 async def test_the_inverse_is_used_if_there_is_no_direct_rate(world: World, session: AsyncSession) -> None:

@@ -90,7 +90,7 @@ async def test_names_cannot_inject_headers(sessions: Sessions, smtp: MailServer)
             payload = dict.fromkeys(names, EVIL)
             await outbox.mail_address(session, address="ada@example.org", template=kind, payload=payload)
     with run_mail_server(smtp):
-        assert await deliver(sessions, smtp) == len(list(queued()))
+        assert sum([await deliver(sessions, smtp) for _ in range(3)]) == len(list(queued()))
     expected = "To Subject Date Message-ID Auto-Submitted X-Commonweal-Template From"
     framing = "MIME-Version Content-Type Content-Transfer-Encoding X-Peer X-MailFrom X-RcptTo"
     for envelope, sent in zip(smtp.envelopes, smtp.mails, strict=True):

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from services.core.errors import Problem
+from services.open_collective.csv_reader import REQUIRED_COLUMNS
 from tests.open_collective_files import (
-    COLUMNS,
     Sessions,
     csv_row,
     donation,
@@ -21,7 +21,7 @@ from tests.open_collective_files import (
 )
 
 BROKEN_CELLS = [
-    ({"kind": "PLATFORM_TIP"}, "kind"),
+    ({"kind": "OPENING_BALANCE"}, "kind"),
     ({"kind": "contribution"}, "kind"),
     ({"kind": ""}, "kind"),
     ({"type": "BOTH"}, "type"),
@@ -47,11 +47,9 @@ BROKEN_CELLS = [
     ({"netAmount": "11"}, "netAmount"),
     ({"netAmount": "-1"}, "netAmount"),
     ({"balance": "sNaN"}, "balance"),
-    ({"balance": "20.01"}, "balance"),
     ({"balance": "1.234"}, "balance"),
     ({"currency": "EUR"}, "currency"),
     ({"currency": ""}, "currency"),
-    ({"taxAmount": "-1"}, "taxAmount"),
     ({"accountSlug": "another"}, "accountSlug"),
     ({"accountSlug": ""}, "accountSlug"),
     ({"oppositeAccountSlug": ""}, "oppositeAccountSlug"),
@@ -65,15 +63,11 @@ BROKEN_CELLS = [
     ({"datetime": "2020-02-30T00:00:00"}, "datetime"),
     ({"datetime": "0001-01-01T00:00:00+14:00"}, "datetime"),
     ({"datetime": "2999-01-01T00:00:00"}, "datetime"),
-    ({"datetime": "2020-01-03T11:59:50"}, "datetime"),
     ({"shortId": ""}, "shortId"),
     ({"shortId": "id2", "shortGroup": "group2"}, "shortId"),
     ({"shortGroup": "a b"}, "shortGroup"),
     ({"isRefund": "perhaps"}, "isRefund"),
     ({"isRefunded": "perhaps"}, "isRefunded"),
-    ({"isRefund": "REFUND"}, "shortRefundId"),
-    ({"isRefund": "REFUND", "shortRefundId": "nothing"}, "shortRefundId"),
-    ({"isRefund": "REFUND", "shortRefundId": "id3"}, "shortRefundId"),
     ({"isRefund": "REFUND", "shortRefundId": "id2"}, "shortRefundId"),
     ({"shortRefundId": "no id"}, "shortRefundId"),
 ]
@@ -99,7 +93,6 @@ BROKEN_ROWS = [
     (csv_row("EXPENSE", "-5", oppositeAccountSlug="webpack"), "oppositeAccountSlug"),
     (returned("CONTRIBUTION", "-10.01", "id2"), "amount"),
     (returned("CONTRIBUTION", "-10", "id2", oppositeAccountSlug="x"), "shortRefundId"),
-    (returned("EXPENSE", "-10", "id2"), "shortRefundId"),
     (returned("CONTRIBUTION", "-10", "id2", fee="-0.3"), "paymentProcessorFee"),
     (csv_row("EXPENSE", "-10.01"), "amount"),
 ]
@@ -113,26 +106,20 @@ async def test_an_implausible_row_is_named_and_nothing_is_stored(
     assert message.split(": ")[0] == f"Line 3, {column}"
 
 
-async def test_the_first_balance_is_checked_too(hosted: Sessions, tmp_path: Path) -> None:
-    message = await expect_import_problem(hosted, write_csv(tmp_path, [donation(balance="11")]))
-    assert message.startswith("Line 2, balance: ")
-
-
-async def test_a_refund_of_a_refund_is_refused(hosted: Sessions, tmp_path: Path) -> None:
+async def test_a_refund_of_a_refund_is_not_taken_for_one(hosted: Sessions, tmp_path: Path) -> None:
     rows = [donation(), returned("CONTRIBUTION", "-10", "id2"), returned("CONTRIBUTION", "10", "id3")]
-    message = await expect_import_problem(hosted, write_csv(tmp_path, rows))
-    assert message.startswith("Line 4, shortRefundId: ")
+    message = await expect_import_problem(hosted, write_csv(tmp_path, rows), is_strict=True)
+    assert message == "Line 4, shortRefundId: the file does not have what this row refunds"
 
 
-@pytest.mark.parametrize("column", COLUMNS[:15])
+@pytest.mark.parametrize("column", [*REQUIRED_COLUMNS, "balance", "isRefund"])
 async def test_a_missing_or_duplicate_column_is_named(hosted: Sessions, tmp_path: Path, column: str) -> None:
     path = write_csv(tmp_path, [donation()])
     good = path.read_text()
     path.write_text(good.replace(f"{column},", "other,", 1))
-    assert (
-        await expect_import_problem(hosted, path)
-        == f"Line 1, {column}: the column is missing from the header"
-    )
+    if column in REQUIRED_COLUMNS:
+        message = await expect_import_problem(hosted, path)
+        assert message == f"Line 1, {column}: the column is missing from the header"
     path.write_text(good.replace("taxAmount", column, 1))
     assert await expect_import_problem(hosted, path) == f"Line 1, {column}: the column is in the header twice"
 

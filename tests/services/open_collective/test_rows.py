@@ -84,6 +84,7 @@ async def test_the_collective_and_its_counterparts_are_created(hosted: Sessions,
     assert giver.settings == {"importedFrom": "open-collective:webpack:giver"}
     members = {(m.collective_id, m.member_id, m.role): m.since for m in await load_all(hosted, Member)}
     assert set(members) == {
+        (host.id, host.id, MemberRole.HOST),
         (own.id, host.id, MemberRole.HOST),
         (own.id, giver.id, MemberRole.BACKER),
     }
@@ -118,15 +119,16 @@ async def test_a_host_fee_may_precede_its_contribution_by_a_second(hosted: Sessi
     ]
     path = write_csv(tmp_path, rows)
     await import_csv(hosted, path)
-    assert await running_balances(hosted, "webpack") == [1000, 900, 1900, 2900, 2800]
+    assert await running_balances(hosted, "webpack") == [1000, 2000, 1900, 2900, 2800]
     assert [order.type for order in await load_orders(hosted)] == ["DONATION"] * 3
     at = [transaction.at.second for transaction in await load_transactions(hosted)]
-    assert at == [0, 0, 1, 8, 9]
+    assert at == [0, 1, 1, 9, 9]
     await load_balances(hosted)
 
 
-async def test_rows_with_the_same_time_keep_the_order_of_the_file(hosted: Sessions, tmp_path: Path) -> None:
-    rows = [donation(str(n), datetime="2020-02-01T10:00:00") for n in range(1, 30)]
+async def test_rows_with_the_same_time_are_ordered_by_group(hosted: Sessions, tmp_path: Path) -> None:
+    place = {"datetime": "2020-02-01T10:00:00"}
+    rows = [donation(str(n), shortGroup=f"g{n:02}", **place) for n in reversed(range(1, 30))]
     await import_csv(hosted, write_csv(tmp_path, rows))
     assert [t.amount for t in await load_transactions(hosted)] == [100 * n for n in range(1, 30)]
 
@@ -216,7 +218,7 @@ async def test_a_processor_fee_of_its_own_is_a_bill_of_the_processor(
     )
 
     gave, billed, kept = await load_transactions(hosted)
-    assert [t.kind for t in (gave, billed, kept)] == ["DONATION", "EXPENSE", "HOST_FEE"]
+    assert [t.kind for t in (gave, billed, kept)] == ["DONATION", "PAYMENT_PROCESSOR_FEE", "HOST_FEE"]
     assert gave.group_id == billed.group_id == kept.group_id
     assert gave.order_id == kept.order_id != billed.order_id
     assert {order.import_key for order in await load_orders(hosted)} == {

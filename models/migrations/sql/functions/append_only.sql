@@ -2,7 +2,8 @@
 --
 -- The triggers fire for everyone, including the tables' owner and replication sessions (ENABLE ALWAYS).
 
-CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION '% refused: % is append-only', TG_OP, TG_TABLE_NAME
         USING ERRCODE = 'restrict_violation', CONSTRAINT = 'append_only', TABLE = TG_TABLE_NAME;
@@ -13,7 +14,7 @@ DECLARE t text;
 BEGIN
     -- Rows are never changed.
     FOREACH t IN ARRAY ARRAY['transaction', 'posting', 'order_action', 'fx_rate', 'platform_policy',
-                             'idempotency', 'issuance_cap'] LOOP
+                             'idempotency', 'issuance_cap', 'merge_consent', 'audit_run', 'settlement'] LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I '
                        'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', t);
         EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER append_only', t);

@@ -3,13 +3,14 @@
 -- Accounts ----------------------------------------------------------------------------------------------
 -- An account's identity never changes, and its kind is a known one.
 
-CREATE OR REPLACE FUNCTION ledger_account_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ledger_account_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         RAISE EXCEPTION 'an account keeps its book, owner, currency and kind'
             USING ERRCODE = 'restrict_violation', CONSTRAINT = 'append_only';
     END IF;
-    IF NEW.kind NOT IN ('BALANCE', 'CASH', 'ISSUANCE', 'EXCHANGE') THEN
+    IF NEW.kind NOT IN ('BALANCE', 'CASH', 'ISSUANCE', 'EXCHANGE', 'CLEARING') THEN
         RAISE EXCEPTION 'unknown kind of account'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_ledger_account_kind_known';
     END IF;
@@ -20,20 +21,36 @@ CREATE OR REPLACE TRIGGER ledger_account_guard BEFORE INSERT OR UPDATE OF book_i
 ON ledger_account FOR EACH ROW EXECUTE FUNCTION ledger_account_guard();
 ALTER TABLE ledger_account ENABLE ALWAYS TRIGGER ledger_account_guard;
 
+-- What a counterpart owes may be more than its limit if that was lowered: the floor follows every payment up to
+-- the limit.
+
+CREATE OR REPLACE FUNCTION clearing_floor() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    NEW.floor := least(-NEW.credit_limit, NEW.posted);
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE TRIGGER clearing_floor BEFORE UPDATE OF posted ON ledger_account
+FOR EACH ROW WHEN (NEW.kind = 'CLEARING' AND NEW.posted > OLD.posted) EXECUTE FUNCTION clearing_floor();
+ALTER TABLE ledger_account ENABLE ALWAYS TRIGGER clearing_floor;
+
 -- Postings ----------------------------------------------------------------------------------------------
 -- Fires once per statement, over all rows that it added. Each statement must balance by itself, per
 -- transaction, book and currency. Each row must have its account's currency and continue its account (seq,
 -- running balance, time). Nothing may be added to a transaction of an earlier database transaction.
 -- Loops over single look-ups: measured at half the cost of one joined query, most of which is set-up when
 -- there are two rows.
--- ledger_post sets commonweal.posting to 'checked' to skip reading again what it has just computed under its
--- locks. This is no loophole: a role without INSERT gains nothing by the setting, and a trigger cannot stop
--- the owner of the tables, only protect it from mistakes.
+-- ledger_post sets commonweal.posting to the id of its transaction to skip reading again what it has just
+-- computed under its locks. This is no loophole: a role without INSERT gains nothing by the setting, a setting
+-- left behind covers no other transaction, and a trigger cannot stop the owner of the tables, only protect it
+-- from mistakes.
 
 CREATE OR REPLACE FUNCTION posting_guard() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    v_checked boolean := coalesce(current_setting('commonweal.posting', true) = 'checked', false);
+    v_setting text := current_setting('commonweal.posting', true);
+    v_checked boolean := false;
     p record; v_transaction uuid; v_book uuid; v_currency text; v_sum bigint := 0; v_xid bigint;
     v_account_currency text; v_posted bigint; v_seq bigint; v_before bigint; v_at timestamptz;
 BEGIN
@@ -41,6 +58,9 @@ BEGIN
              FROM added ORDER BY transaction_id, book_id, currency LOOP
         IF v_transaction IS DISTINCT FROM p.transaction_id OR v_book <> p.book_id OR v_currency <> p.currency THEN
             EXIT WHEN v_sum <> 0;
+            IF v_transaction IS DISTINCT FROM p.transaction_id THEN
+                v_checked := coalesce(v_setting = p.transaction_id::text, false);
+            END IF;
             IF NOT v_checked AND v_transaction IS DISTINCT FROM p.transaction_id THEN
                 SELECT t.xid INTO v_xid FROM public.transaction t WHERE t.id = p.transaction_id;
                 IF v_xid IS DISTINCT FROM pg_current_xact_id()::text::bigint THEN
@@ -91,12 +111,15 @@ ALTER TABLE posting ENABLE ALWAYS TRIGGER posting_guard;
 -- The amounts of a transaction are consistent, and refunds never exceed the original. A trigger prepares its
 -- expressions once per session; CHECK constraints are parsed anew with each statement.
 
-CREATE OR REPLACE FUNCTION transaction_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION transaction_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_wrong text;
 BEGIN
     IF NEW.kind NOT IN ('DONATION', 'ADDED_FUNDS', 'EXPENSE', 'TRANSFER', 'HOURS', 'REDEMPTION',
                         'REDEMPTION_PAYOUT', 'CASH_OUT', 'BONUS', 'MERGE', 'HOST_FEE', 'PAYMENT_PROCESSOR_COVER',
-                        'REFUND') THEN
+                        'REFUND', 'SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT', 'OPENING_BALANCE', 'HOST_MOVE', 'TAX',
+                        'PLATFORM_TIP', 'PREPAID_PAYMENT_METHOD', 'HOST_FEE_SHARE', 'HOST_FEE_SHARE_DEBT',
+                        'PAYMENT_PROCESSOR_FEE') THEN
         v_wrong := 'kind_known';
     ELSIF (NEW.refund_of_id IS NOT NULL) <> (NEW.kind = 'REFUND') THEN
         v_wrong := 'refund_kind';
@@ -106,6 +129,8 @@ BEGIN
         v_wrong := 'to_host_amount';
     ELSIF NEW.currency = NEW.host_currency AND NEW.to_collective_amount <> NEW.to_host_amount - NEW.host_fee THEN
         v_wrong := 'to_collective_amount';
+    ELSIF abs(NEW.to_collective_amount) > abs(NEW.amount) THEN
+        v_wrong := 'to_collective_at_most_amount';
     ELSIF NEW.refund_of_id IS NULL
         AND (NEW.amount <= 0 OR NEW.payment_processor_fee < 0 OR NEW.platform_fee < 0 OR NEW.host_fee < 0
              OR NEW.to_collective_amount < 0)
@@ -124,7 +149,8 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- Adds a refund to its original's total, which a CHECK limits to the original amount.
+-- Adds a refund to its original's total, which a CHECK limits to the original amount. No side gets back more than
+-- it gave, and all refunds of the whole amount give it back wholly. Imported refunds have the figures of their file.
 
 CREATE OR REPLACE FUNCTION count_refund(p_refund transaction) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -137,6 +163,25 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'a refund needs an original of the same order and currency that is not itself a refund'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'refund_of_original';
+    END IF;
+    -- The row of refund_total is locked by now: no other refund of this original is being written.
+    PERFORM FROM transaction t
+    CROSS JOIN LATERAL (
+        SELECT t.amount + coalesce(sum(r.amount), 0) + p_refund.amount AS amount,
+               t.gross + coalesce(sum(r.gross), 0) + p_refund.gross AS gross,
+               -coalesce(t.from_host_amount + coalesce(sum(r.from_host_amount), 0) + p_refund.from_host_amount, 0)
+                   AS from_host,
+               -coalesce(t.from_collective_amount + coalesce(sum(r.from_collective_amount), 0)
+                         + p_refund.from_collective_amount, 0) AS from_collective
+        FROM transaction r WHERE r.refund_of_id = t.id) AS rest
+    WHERE t.id = p_refund.refund_of_id
+      AND (least(rest.gross, rest.from_host, rest.from_collective) < 0
+           OR rest.amount = 0 AND greatest(rest.gross, rest.from_host, rest.from_collective) > 0
+           OR (t.from_host_id, t.to_host_id) IS DISTINCT FROM (p_refund.from_host_id, p_refund.to_host_id))
+      AND NOT EXISTS (SELECT FROM "order" o WHERE o.id = t.order_id AND o.import_key IS NOT NULL);
+    IF FOUND THEN
+        RAISE EXCEPTION 'refunds give back what each side gave, and no more'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'refund_figures';
     END IF;
 END $$;
 
@@ -159,9 +204,17 @@ BEGIN
         RAISE EXCEPTION 'only an approved nonprofit may issue currents'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'issuer_approved';
     END IF;
-    FOR v_cap IN SELECT DISTINCT ON (c.period) c.period, c.amount_minor FROM issuance_cap c
-                 WHERE c.nonprofit_id = p_nonprofit AND c.valid_from <= p_now
-                 ORDER BY c.period, c.valid_from DESC, c.id DESC LOOP
+    FOR v_cap IN (SELECT DISTINCT ON (c.period) c.period, c.amount_minor FROM issuance_cap c
+                  WHERE c.nonprofit_id = p_nonprofit AND c.valid_from <= p_now
+                  ORDER BY c.period, c.valid_from DESC, c.id DESC)
+                 UNION ALL
+                 -- A nonprofit for which the platform has set no cap has the policy's.
+                 (SELECT 'MONTH', y.default_issuance_cap_minor FROM platform_policy y
+                  WHERE y.valid_from <= p_now
+                    AND NOT EXISTS (SELECT FROM issuance_cap c
+                                    WHERE c.nonprofit_id = p_nonprofit AND c.valid_from <= p_now)
+                    AND NOT EXISTS (SELECT FROM collective c WHERE c.id = p_nonprofit AND c.is_platform)
+                  ORDER BY y.valid_from DESC, y.id DESC LIMIT 1) LOOP
         CONTINUE WHEN v_cap.amount_minor IS NULL;
         SELECT q.balance_after INTO v_before FROM posting q
         WHERE q.book_id = p_book AND q.account_id = p_account
@@ -174,5 +227,5 @@ BEGIN
     END LOOP;
 END $$;
 
-REVOKE ALL ON FUNCTION ledger_account_guard(), posting_guard(), transaction_guard(), count_refund(transaction),
+REVOKE ALL ON FUNCTION ledger_account_guard(), clearing_floor(), posting_guard(), transaction_guard(), count_refund(transaction),
     issuance_guard(uuid, bigint, uuid, bigint, timestamptz) FROM PUBLIC, commonweal_app;

@@ -3,19 +3,43 @@
 -- ledger_post is the only writer of transactions and postings, and the only one that moves balances. The
 -- application's role may execute the functions of this file; it cannot write the ledger's tables itself.
 
+-- Opens an account if it is not open yet: a balance cannot fall below zero, clearing not below what the book's
+-- host allows its counterpart to owe.
+
+CREATE OR REPLACE FUNCTION open_account(p_book_id uuid, p_owner_id uuid, p_currency text, p_kind text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_limit bigint;
+BEGIN
+    IF p_kind = 'CLEARING' THEN
+        SELECT p.platform_clearing_limit * 10 ^ u.exponent INTO v_limit
+        FROM collective owner, collective book, currency u, platform_policy p
+        WHERE owner.id = p_owner_id AND owner.is_platform AND book.id = p_book_id
+          AND book.currency = p_currency AND u.code = p_currency AND p.valid_from <= now()
+        ORDER BY p.valid_from DESC, p.id DESC LIMIT 1;
+        v_limit := coalesce(v_limit, 0);
+    END IF;
+    INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor, credit_limit)
+    VALUES (p_book_id, p_owner_id, p_currency, p_kind,
+            CASE p_kind WHEN 'BALANCE' THEN 0 WHEN 'CLEARING' THEN -v_limit END, v_limit)
+    ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
+END $$;
+
 -- Posts a transaction -----------------------------------------------------------------------------------
 -- p_transaction: the row, without `xid` and `created_at`, and without `at` unless it is imported history.
 -- The five arrays are the legs: account keys, and amounts in minor units, credit positive. They are sorted by
 -- account key, so that no two calls can deadlock. Missing accounts are opened.
 -- p_release_order_id: releases that order's hold at the same time.
 -- Locks: the accounts of all legs, in key order (FOR NO KEY UPDATE). The time of the postings is read after
--- that, so that it follows seq. The transaction itself is written first, to hold the lock of a busy account as
--- briefly as possible; the last account is locked by its own update. The first call in a database
+-- that, so that it follows seq; the transaction is written last, with the time of its postings, so that a
+-- balance as of that time contains it. The last account is locked by its own update. The first call in a database
 -- transaction queues for that account by an advisory lock. Later calls, and calls after a hold or a lock, do
 -- not: their transaction may already hold a row that someone in the queue waits for. The setting
 -- commonweal.posting tells the two apart.
--- A transaction with its own `at` is imported history: each of its postings has that time, or the time of its
--- account's last posting if that is later.
+-- A transaction with its own `at` is imported history. Its time is that one, or the time of the last posting of
+-- its sides' balances if that is later; each of its postings has that time, or the time of its account's last
+-- posting if that is later.
+-- An account whose last posting is more than a minute ahead of the clock takes no posting: the clock jumped.
+-- The legs must be those that follow from the figures (transaction_legs), and the figures those of the order.
 -- Returns the time of the postings.
 
 CREATE OR REPLACE FUNCTION ledger_post(
@@ -38,6 +62,7 @@ DECLARE
     v_id bigint; v_number bigint; v_posted bigint; v_last timestamptz;
     v_now timestamptz := clock_timestamp();
     v_is_first boolean := coalesce(current_setting('commonweal.posting', true), '') = '';
+    v_time timestamptz := p_transaction.at;
 BEGIN
     IF v_legs = 0 THEN
         RAISE EXCEPTION 'a transaction needs postings'
@@ -47,11 +72,10 @@ BEGIN
         RAISE EXCEPTION 'the ledger time is in the future'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_time_in_future';
     END IF;
-    p_transaction.at := coalesce(v_own_time, v_now);
     p_transaction.created_at := v_now;
     p_transaction.xid := pg_current_xact_id()::text::bigint;
-    INSERT INTO transaction VALUES (p_transaction.*);
     -- Before any lock, so that a busy account is not locked meanwhile.
+    PERFORM require_legs_of_figures(p_transaction, p_book, p_owner, p_currency, p_kind, p_amount);
     INSERT INTO live_event (xid, kind, node_id, collective_ids)
     VALUES (p_transaction.xid, 'TRANSACTION', p_transaction.id,
             ARRAY[p_transaction.from_collective_id, p_transaction.to_collective_id] || p_owner);
@@ -81,11 +105,18 @@ BEGIN
                 v_balance[i] := v_posted; v_seq[i] := v_number;
             END IF;
             EXIT WHEN FOUND;
-            INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor)
-            VALUES (p_book[i], p_owner[i], p_currency[i], p_kind[i], CASE p_kind[i] WHEN 'BALANCE' THEN 0 END)
-            ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
+            PERFORM open_account(p_book[i], p_owner[i], p_currency[i], p_kind[i]);
         END LOOP;
+        IF v_last > clock_timestamp() + interval '1 minute' THEN
+            RAISE EXCEPTION 'the last posting of an account is ahead of the clock'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_clock_behind';
+        END IF;
         v_account[i] := v_id; v_at[i] := v_last;
+        -- The host's own balance changes with the history of every collective: its time says nothing of one.
+        IF p_kind[i] = 'BALANCE' AND p_owner[i] <> p_book[i]
+           AND p_owner[i] IN (p_transaction.from_collective_id, p_transaction.to_collective_id) THEN
+            v_time := greatest(v_time, v_last);
+        END IF;
         v_now := greatest(
             v_now, v_last + CASE WHEN v_seq[i] IS NULL THEN interval '1 microsecond' ELSE interval '0' END);
     END LOOP;
@@ -96,17 +127,25 @@ BEGIN
         PERFORM ledger_release(p_release_order_id);
     END IF;
     FOR i IN 1..v_legs LOOP
-        v_at[i] := CASE WHEN v_own_time IS NULL THEN v_now ELSE greatest(v_own_time, v_at[i]) END;
-        CONTINUE WHEN v_seq[i] IS NOT NULL;
-        UPDATE ledger_account a SET posted = a.posted + p_amount[i], seq = a.seq + 1, last_at = v_at[i]
-        WHERE a.book_id = p_book[i] AND a.id = v_account[i]
-        RETURNING a.posted, a.seq INTO v_posted, v_number;
-        v_balance[i] := v_posted; v_seq[i] := v_number;
+        v_at[i] := CASE WHEN v_own_time IS NULL THEN v_now ELSE greatest(v_time, v_at[i]) END;
+        IF v_seq[i] IS NULL THEN
+            UPDATE ledger_account a SET posted = a.posted + p_amount[i], seq = a.seq + 1, last_at = v_at[i]
+            WHERE a.book_id = p_book[i] AND a.id = v_account[i]
+            RETURNING a.posted, a.seq INTO v_posted, v_number;
+            v_balance[i] := v_posted; v_seq[i] := v_number;
+        END IF;
         IF p_kind[i] = 'ISSUANCE' AND p_amount[i] < 0 THEN
-            PERFORM issuance_guard(p_book[i], v_account[i], p_owner[i], v_posted, v_now);
+            PERFORM issuance_guard(p_book[i], v_account[i], p_owner[i], v_balance[i], v_now);
+        END IF;
+        -- The last way to be owed by a host is a payment: nobody settles more than is owed.
+        IF p_transaction.kind = 'SETTLEMENT' AND p_kind[i] = 'CLEARING' AND p_amount[i] < 0 AND v_balance[i] < 0 THEN
+            RAISE EXCEPTION 'a settlement pays at most what is owed'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'settlement_exceeds_debt';
         END IF;
     END LOOP;
-    PERFORM set_config('commonweal.posting', 'checked', true);
+    p_transaction.at := CASE WHEN v_own_time IS NULL THEN v_now ELSE v_time END;
+    INSERT INTO transaction VALUES (p_transaction.*);
+    PERFORM set_config('commonweal.posting', p_transaction.id::text, true);
     INSERT INTO posting (book_id, account_id, seq, transaction_id, currency, amount, balance_after, at)
     SELECT u.book_id, u.account_id, u.seq, p_transaction.id, u.currency, u.amount, u.balance_after, u.at
     FROM unnest(p_book, v_account, v_seq, p_currency, p_amount, v_balance, v_at)
@@ -124,9 +163,7 @@ CREATE OR REPLACE FUNCTION ledger_hold(
 DECLARE v_account bigint;
 BEGIN
     PERFORM set_config('commonweal.posting', 'touched', true);
-    INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor)
-    VALUES (p_book_id, p_owner_id, p_currency, 'BALANCE', 0)
-    ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
+    PERFORM open_account(p_book_id, p_owner_id, p_currency, 'BALANCE');
     UPDATE ledger_account a SET held = a.held + p_amount
     WHERE a.book_id = p_book_id AND a.owner_id = p_owner_id AND a.currency = p_currency AND a.kind = 'BALANCE'
     RETURNING a.id INTO v_account;
@@ -165,16 +202,32 @@ END $$;
 
 CREATE OR REPLACE FUNCTION ledger_open(p_book_id uuid, p_owner_id uuid, p_currency text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor)
-    VALUES (p_book_id, p_owner_id, p_currency, 'BALANCE', 0)
-    ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
+    SELECT open_account(p_book_id, p_owner_id, p_currency, 'BALANCE');
 $$;
+
+-- Sets how much a host allows its counterpart to owe it in one currency, in minor units. A limit below what is
+-- owed lets what is owed stand, and nothing more.
+-- Locks: the account.
+
+CREATE OR REPLACE FUNCTION ledger_set_clearing_limit(
+    p_host_id uuid, p_counterpart_id uuid, p_currency text, p_limit bigint
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF p_limit < 0 OR p_host_id = p_counterpart_id THEN
+        RAISE EXCEPTION 'a clearing limit is zero or more, and between two hosts'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_limit_valid';
+    END IF;
+    PERFORM open_account(p_host_id, p_counterpart_id, p_currency, 'CLEARING');
+    UPDATE ledger_account a SET credit_limit = p_limit, floor = least(-p_limit, a.posted)
+    WHERE a.book_id = p_host_id AND a.owner_id = p_counterpart_id AND a.currency = p_currency AND a.kind = 'CLEARING';
+END $$;
 
 REVOKE ALL ON FUNCTION ledger_post(transaction, uuid[], uuid[], text[], text[], bigint[], uuid),
     ledger_hold(uuid, uuid, uuid, text, bigint), ledger_release(uuid), ledger_open(uuid, uuid, text),
-    ledger_lock(uuid[], uuid[], text[], text[])
+    ledger_lock(uuid[], uuid[], text[], text[]), open_account(uuid, uuid, text, text),
+    ledger_set_clearing_limit(uuid, uuid, text, bigint)
     FROM PUBLIC, commonweal_app;
 GRANT EXECUTE ON FUNCTION ledger_post(transaction, uuid[], uuid[], text[], text[], bigint[], uuid),
     ledger_hold(uuid, uuid, uuid, text, bigint), ledger_release(uuid), ledger_open(uuid, uuid, text),
-    ledger_lock(uuid[], uuid[], text[], text[])
+    ledger_lock(uuid[], uuid[], text[], text[]), ledger_set_clearing_limit(uuid, uuid, text, bigint)
     TO commonweal_app;

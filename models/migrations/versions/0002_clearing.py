@@ -1,0 +1,15 @@
+"""Clearing between hosts."""
+
+from alembic import op
+
+from models.migrations.sql_files import execute_files
+
+revision = "0002_clearing"
+down_revision = "0001_schema"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply the SQL of this revision."""
+    execute_files(op.get_bind(), f"{revision}.sql")

@@ -1,0 +1,107 @@
+"""Clearing between hosts, and settlements."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import strawberry
+
+from dataloaders import Loaders
+from models.settlement import SettlementSubject
+from resolvers.context import Info
+from schema.types import lazy
+from schema.types.enums import publish_enum
+from schema.types.fields import to_one
+from schema.types.money import Amount
+from schema.types.node import CollectiveRef, to_key
+from services.ledger import clearing as clearing_service
+from services.orders import settlements
+
+publish_enum(SettlementSubject)
+
+
+@strawberry.type(
+    description="Clearing between a host and one counterpart in one currency: what they owe each other for "
+    "payments between their books, until they settle."
+)
+class Clearing:
+    owed: Amount = strawberry.field(description="Amount that the counterpart owes the host.")
+    owes: Amount = strawberry.field(description="Amount that the host owes the counterpart.")
+    limit: Amount = strawberry.field(
+        description="Maximum that the host allows the counterpart to owe it. Zero in the counterpart's own "
+        "currency, in which it owes nothing."
+    )
+    counterpart_limit: Amount = strawberry.field(
+        description="Maximum that the counterpart allows the host to owe it. Zero in the host's own currency "
+        "if that is another one."
+    )
+    oldest_unsettled_at: datetime | None = strawberry.field(
+        description="Time of the oldest payment that is not settled; the oldest are settled first. Null if "
+        "nothing is owed."
+    )
+
+    @staticmethod
+    def is_type_of(obj: Any, _: Any) -> bool:
+        """True for clearing between two hosts."""
+        return isinstance(obj, clearing_service.Clearing)
+
+    counterpart = to_one(
+        Loaders.collective, "counterpart_id", description="The other host.", graphql_type=lazy.COLLECTIVE
+    )
+
+
+@strawberry.type(description="Debt of one host to another, by the age of the payments that are not settled.")
+class ClearingDebt:
+    amount: Amount = strawberry.field(description="Amount owed, in the creditor's currency.")
+    days_0_to_30: Amount = strawberry.field(
+        name="days0To30", description="Part of it that is at most 30 days old."
+    )
+    days_31_to_60: Amount = strawberry.field(
+        name="days31To60", description="Part of it that is 31 to 60 days old."
+    )
+    days_61_to_90: Amount = strawberry.field(
+        name="days61To90", description="Part of it that is 61 to 90 days old."
+    )
+    older: Amount = strawberry.field(description="Part of it that is more than 90 days old.")
+
+    @staticmethod
+    def is_type_of(obj: Any, _: Any) -> bool:
+        """True for debts between hosts."""
+        return isinstance(obj, clearing_service.ClearingDebt)
+
+    debtor = to_one(
+        Loaders.collective, "debtor_id", description="The host that owes.", graphql_type=lazy.COLLECTIVE
+    )
+    creditor = to_one(
+        Loaders.collective, "creditor_id", description="The host that is owed.", graphql_type=lazy.COLLECTIVE
+    )
+
+
+@strawberry.type(description="The bank payment behind an order of type SETTLEMENT.")
+class Settlement:
+    reference: str = strawberry.field(description="Bank reference by which the creditor finds the payment.")
+    paid: Amount = strawberry.field(
+        description="Amount that the debtor's bank paid, in the debtor's currency."
+    )
+    covers: SettlementSubject = strawberry.field(description="Debt that the settlement pays.")
+
+    @staticmethod
+    def is_type_of(obj: Any, _: Any) -> bool:
+        """True for payments behind settlements."""
+        return isinstance(obj, settlements.SettlementDetails)
+
+
+@strawberry.type
+class ClearingQueries:
+    @strawberry.field(
+        description="Debts between a host and its counterparts, by the counterpart's slug. Visible to "
+        "the host's admins and accountants, and to the platform's. Errors: NOT_FOUND.",
+        graphql_type=list[Clearing] | None,
+    )
+    async def clearing(
+        self,
+        info: Info,
+        host: Annotated[
+            CollectiveRef, strawberry.argument(description="The host whose debts and claims are listed.")
+        ],
+    ) -> list[clearing_service.Clearing]:
+        return await info.context.run(clearing_service.list_clearing, host=to_key(host))

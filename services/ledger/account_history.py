@@ -1,0 +1,228 @@
+"""The history of ledger accounts: their postings, and their statements for a period.
+
+Both are visible to the ADMINs and ACCOUNTANTs of the account's owner and of the book's host; for anybody else
+they are empty, even if the account's balance is public.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, literal, select, true, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+from sqlmodel import col
+
+from models import Collective, LedgerAccount, Posting
+from services.access import visibility
+from services.access.actor import Actor
+from services.core import pagination
+from services.core.errors import Invalid
+from services.core.money import Money
+from services.core.pagination import Page, PageRequest, Sort
+from services.ledger.queries import PostingLine
+
+AccountId: TypeAlias = tuple[UUID, int]
+"""The key of an account: its book, and its number."""
+_MAX_SEQ = 2**63 - 1
+_BOUND = aliased(Posting)
+"""The posting at a bound of a period."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """A period of ledger time: `start` is inclusive, `end` is exclusive; None is without bound."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Check the order.
+
+        Raises:
+            Invalid: the end is not after the start.
+        """
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise Invalid("until must be later than from.", field="until")
+
+
+@dataclass(frozen=True)
+class AccountStatement:
+    """An account's balances at the bounds of a period, and the sums of the postings between; minor units."""
+
+    currency: str
+    period: Period
+    opening_minor: int
+    closing_minor: int
+    credited_minor: int
+    debited_minor: int
+    postings: int
+
+    @property
+    def opening(self) -> Money:
+        """The balance before the period."""
+        return Money(self.opening_minor, self.currency)
+
+    @property
+    def closing(self) -> Money:
+        """The balance at the end of the period."""
+        return Money(self.closing_minor, self.currency)
+
+    @property
+    def credited(self) -> Money:
+        """The sum of the credits; positive."""
+        return Money(self.credited_minor, self.currency)
+
+    @property
+    def debited(self) -> Money:
+        """The sum of the debits; negative."""
+        return Money(self.debited_minor, self.currency)
+
+
+def _parse_seq(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value <= _MAX_SEQ:
+        raise ValueError(value)
+    return value
+
+
+@dataclass(frozen=True)
+class _SeqSort(Sort):
+    """The order of an account's postings: by seq."""
+
+    def keyset_values(self, row: PostingLine) -> tuple[int, UUID]:
+        return row.posting.seq, row.posting.transaction_id
+
+
+_BY_SEQ = _SeqSort("seq", col(Posting.seq), col(Posting.transaction_id), descending=False, parse=_parse_seq)
+
+
+async def load_accounts_by_number(
+    session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
+) -> dict[UUID, LedgerAccount]:
+    """Load the visible accounts whose numbers these ids hold."""
+    numbers = {row_id.int: row_id for row_id in row_ids if row_id.int <= _MAX_SEQ}
+    statement = (
+        select(LedgerAccount)
+        .join(Collective, col(LedgerAccount.owner_id) == Collective.id)
+        .where(col(LedgerAccount.id).in_(numbers), visibility.ledger_account_is_visible(actor))
+    )
+    return {numbers[row.id]: row for row in (await session.execute(statement)).scalars()}
+
+
+async def list_posting_pages(
+    session: AsyncSession, actor: Actor, *, accounts: Sequence[AccountId], period: Period, page: PageRequest
+) -> dict[AccountId, Page[PostingLine]]:
+    """List a page of the postings of each account, in one statement. Order: by seq.
+
+    Raises:
+        Invalid: the cursor is not one of this list.
+    """
+    after = 0 if page.after is None else pagination.decode_cursor(page.after, _BY_SEQ)[0]
+    inner = (
+        _postings_in(period)
+        .where(col(Posting.seq) > literal(after, BigInteger))
+        .order_by(col(Posting.seq))
+        .limit(page.first + 1)
+        .lateral("page")
+    )
+    row = aliased(Posting, inner)
+    statement = (
+        select(row, LedgerAccount)
+        .select_from(LedgerAccount)
+        .join(inner, onclause=true())
+        .where(_has_key(accounts), visibility.postings_are_visible(actor))
+        .order_by(col(row.seq))
+    )
+    lines: dict[AccountId, list[PostingLine]] = {key: [] for key in accounts}
+    for posting, account in (await session.execute(statement)).all():
+        lines[account.book_id, account.id].append(PostingLine(posting, account))
+    return {
+        key: pagination.to_page(its, partial(_query_postings, actor, key, period), sort=_BY_SEQ, page=page)
+        for key, its in lines.items()
+    }
+
+
+async def load_statements(
+    session: AsyncSession, actor: Actor, *, accounts: Sequence[AccountId], period: Period
+) -> dict[AccountId, AccountStatement]:
+    """Load the statement of each account for one period, in one statement; none that the actor may not see.
+
+    The balances at the bounds are one look-up each; the sums read the postings between.
+    """
+    amount = col(Posting.amount)
+    between = (
+        _postings_in(period)
+        .with_only_columns(
+            func.coalesce(func.sum(amount).filter(amount > 0), 0).label("credited"),
+            func.coalesce(func.sum(amount).filter(amount < 0), 0).label("debited"),
+            func.count().label("postings"),
+        )
+        .lateral("between")
+    )
+    opening = literal(0) if period.start is None else _balance_before(period.start)
+    closing = col(LedgerAccount.posted) if period.end is None else _balance_before(period.end)
+    statement = (
+        select(LedgerAccount, opening, closing, between.c.credited, between.c.debited, between.c.postings)
+        .select_from(LedgerAccount)
+        .join(between, onclause=true())
+        .where(_has_key(accounts), visibility.postings_are_visible(actor))
+    )
+    return {
+        (account.book_id, account.id): AccountStatement(account.currency, period, *map(int, figures))
+        for account, *figures in (await session.execute(statement)).all()
+    }
+
+
+def _has_key(accounts: Sequence[AccountId]) -> Any:
+    return tuple_(col(LedgerAccount.book_id), col(LedgerAccount.id)).in_(list(accounts))
+
+
+def _query_postings(actor: Actor, key: AccountId, period: Period) -> Select[Any]:
+    """Select all postings of one account in a period, as far as the actor may see them."""
+    inner = _postings_in(period).lateral("its")
+    return (
+        select(inner.c.seq)
+        .select_from(LedgerAccount)
+        .join(inner, onclause=true())
+        .where(_has_key([key]), visibility.postings_are_visible(actor))
+    )
+
+
+def _postings_in(period: Period) -> Select[Any]:
+    """Select the postings in a period of the account of the enclosing statement.
+
+    Time follows seq, so the bounds become numbers, and a page is one range of the primary key.
+    """
+    seq, at = col(_BOUND.seq), col(_BOUND.at)
+    statement = select(Posting).where(_is_of_account(Posting)).correlate(LedgerAccount)
+    if period.start is not None:
+        first = _bound(seq).where(at >= period.start).order_by(at, seq).limit(1)
+        statement = statement.where(col(Posting.seq) >= first.scalar_subquery())
+    if period.end is not None:
+        last = _bound(seq).where(at < period.end).order_by(at.desc(), seq.desc()).limit(1)
+        statement = statement.where(col(Posting.seq) <= last.scalar_subquery())
+    return statement
+
+
+def _balance_before(end: datetime) -> Any:
+    """Select the balance after the account's last posting before a time."""
+    last = (
+        _bound(col(_BOUND.balance_after))
+        .where(col(_BOUND.at) < end)
+        .order_by(col(_BOUND.at).desc(), col(_BOUND.seq).desc())
+        .limit(1)
+    )
+    return func.coalesce(last.scalar_subquery(), 0)
+
+
+def _bound(column: Any) -> Select[Any]:
+    return select(column).where(_is_of_account(_BOUND)).correlate(LedgerAccount)
+
+
+def _is_of_account(table: Any) -> ColumnElement[bool]:
+    return and_(
+        col(table.book_id) == col(LedgerAccount.book_id), col(table.account_id) == col(LedgerAccount.id)
+    )

@@ -1,0 +1,174 @@
+"""Clearing: what hosts owe each other for payments between their books."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models import Collective
+from services.access.actor import Actor
+from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
+from services.access.permissions import Action, Subject, require
+from services.core.errors import Invalid, InvalidState, LimitExceeded
+from services.core.money import Money, UncheckedAmount, to_minor_or_zero
+from services.core.party import Party
+from services.core.sql_files import read_clauses
+
+_SQL = read_clauses(Path(__file__).parent / "sql" / "clearing.sql")
+
+
+@dataclass(frozen=True)
+class Clearing:
+    """What a host and one counterpart owe each other in one currency."""
+
+    counterpart_id: UUID
+    owed: Money
+    owes: Money
+    limit: Money
+    counterpart_limit: Money
+    oldest_unsettled_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ClearingDebt:
+    """What one host owes another, by the age of what is not settled."""
+
+    debtor_id: UUID
+    creditor_id: UUID
+    amount: Money
+    days_0_to_30: Money
+    days_31_to_60: Money
+    days_61_to_90: Money
+    older: Money
+
+
+def limit_exceeded(*, debtor: Collective, creditor: Collective, field: str = "amount") -> LimitExceeded:
+    """Return the problem of a payment that would take clearing beyond the creditor's limit."""
+    return LimitExceeded(
+        f"{debtor.slug} would owe {creditor.slug} more than {creditor.slug} allows."
+        f" {debtor.slug} can settle what it owes (settleHosts),"
+        f" or {creditor.slug} can raise its limit (setClearingLimit).",
+        field=field,
+    )
+
+
+def require_host(party: Party, *, field: str) -> Collective:
+    """Require an approved host, and return it.
+
+    Raises:
+        InvalidState: the collective is none.
+    """
+    collective = require_collective(party)
+    if party.host is None or party.host.id != collective.id:
+        raise InvalidState(f"{collective.slug} is not an approved host.", field=field)
+    return collective
+
+
+async def set_clearing_limit(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    host: CollectiveKey,
+    counterpart: CollectiveKey,
+    amount: UncheckedAmount,
+) -> Clearing:
+    """Set how much a counterpart may owe a host at most, in the host's currency; zero for nothing.
+
+    Locks: the host's clearing account.
+
+    Raises:
+        Invalid: the two are one, or the amount or its currency.
+        InvalidState: one of them is not an approved host, or is archived.
+    """
+    parties = await resolve(session, actor, {"host": host, "counterpart": counterpart})
+    require(actor, Action.SET_CLEARING_LIMIT, Subject(host=parties["host"].collective))
+    creditor, debtor = (require_host(parties[name], field=name) for name in ("host", "counterpart"))
+    for collective, field in ((creditor, "host"), (debtor, "counterpart")):
+        require_open(collective, field=field)
+    if creditor.id == debtor.id:
+        raise Invalid("A host owes itself nothing. Choose another counterpart.", field="counterpart")
+    limit_minor = to_minor_or_zero(amount, field="amount", currency=creditor.currency)
+    await set_limit(
+        session,
+        host_id=creditor.id,
+        counterpart_id=debtor.id,
+        currency=creditor.currency,
+        limit_minor=limit_minor,
+    )
+    rows = await _load(session, host_id=creditor.id, counterpart_id=debtor.id)
+    return next(row for row in rows if row.owed.currency == creditor.currency)
+
+
+async def set_limit(
+    session: AsyncSession, *, host_id: UUID, counterpart_id: UUID, currency: str, limit_minor: int
+) -> None:
+    """Let a counterpart owe a host up to `limit_minor` of the currency; no permission is checked.
+
+    A limit below what is owed lets that stand, and nothing more. Locks: the host's clearing account.
+    """
+    await session.execute(
+        _SQL["set_limit"],
+        {
+            "host_id": host_id,
+            "counterpart_id": counterpart_id,
+            "currency": currency,
+            "limit_minor": limit_minor,
+        },
+    )
+
+
+async def list_clearing(session: AsyncSession, actor: Actor, *, host: CollectiveKey) -> list[Clearing]:
+    """List what a host and its counterparts owe each other, by the counterpart's slug and the currency."""
+    collective = require_collective((await resolve(session, actor, {"host": host}))["host"])
+    require(actor, Action.READ_CLEARING, Subject(collective=collective))
+    return await _load(session, host_id=collective.id, counterpart_id=None)
+
+
+async def _load(session: AsyncSession, *, host_id: UUID, counterpart_id: UUID | None) -> list[Clearing]:
+    rows = await session.execute(_SQL["list"], {"host_id": host_id, "counterpart_id": counterpart_id})
+    return [_to_clearing(row) for row in rows]
+
+
+def _to_clearing(row: Any) -> Clearing:
+    currency = row.currency
+    return Clearing(
+        row.counterpart_id,
+        owed=Money(max(-row.posted, 0), currency),
+        owes=Money(max(row.posted, 0), currency),
+        limit=Money(row.limit_minor, currency),
+        counterpart_limit=Money(row.counterpart_limit_minor, currency),
+        oldest_unsettled_at=row.oldest_at,
+    )
+
+
+async def load_owed(session: AsyncSession, *, debtor: Collective, creditor: Collective) -> int:
+    """Return what a host owes another, in minor units of the creditor's currency."""
+    keys = {"debtor_id": debtor.id, "creditor_id": creditor.id, "currency": creditor.currency}
+    return int(await session.scalar(_SQL["owed"], keys) or 0)
+
+
+async def load_platform_fees(session: AsyncSession, *, debtor: Collective, platform: Collective) -> int:
+    """Return what a host keeps for the platform, in minor units of the host's currency."""
+    keys = {"debtor_id": debtor.id, "platform_id": platform.id, "currency": debtor.currency}
+    return int(await session.scalar(_SQL["platform_fees"], keys) or 0)
+
+
+async def load_ageing(session: AsyncSession) -> list[ClearingDebt]:
+    """Load what hosts owe each other by its age, in one statement; no permission is checked.
+
+    The oldest debts count as settled first. Order: by the creditor's slug, then the debtor's.
+    """
+    return [
+        ClearingDebt(
+            row.debtor_id,
+            row.creditor_id,
+            *(
+                Money(int(minor), row.currency)
+                for minor in (row.owed, row.days_0_to_30, row.days_31_to_60, row.days_61_to_90, row.older)
+            ),
+        )
+        for row in await session.execute(_SQL["ageing"])
+    ]

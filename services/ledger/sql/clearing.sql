@@ -1,0 +1,89 @@
+-- What hosts owe each other. An account of kind CLEARING is in the book of one host, owned by its counterpart; its
+-- balance is positive where the host owes, negative where it is owed. The oldest debts are settled first: what
+-- is left is the newest postings that add up to the balance.
+
+-- set_limit --
+-- Set what a host allows its counterpart to owe it.
+SELECT ledger_set_clearing_limit(:host_id, :counterpart_id, :currency, :limit_minor)
+
+-- owed --
+-- What a debtor owes a creditor, in the creditor's currency.
+SELECT greatest(-a.posted, 0)
+FROM ledger_account a
+WHERE a.book_id = :creditor_id AND a.owner_id = :debtor_id AND a.currency = :currency AND a.kind = 'CLEARING'
+
+-- platform_fees --
+-- What a host keeps for the platform in its own currency.
+SELECT a.posted - a.held
+FROM ledger_account a
+WHERE a.book_id = :debtor_id AND a.owner_id = :platform_id AND a.currency = :currency AND a.kind = 'BALANCE'
+
+-- list --
+-- A host's clearing accounts; with a counterpart, only its.
+SELECT
+    a.owner_id AS counterpart_id,
+    a.currency,
+    a.posted,
+    coalesce(a.credit_limit, 0) AS limit_minor,
+    coalesce(m.credit_limit, 0) AS counterpart_limit_minor,
+    d.oldest_at
+FROM ledger_account a
+JOIN collective c ON c.id = a.owner_id
+LEFT JOIN ledger_account m
+    ON m.book_id = a.owner_id AND m.owner_id = a.book_id AND m.currency = a.currency AND m.kind = 'CLEARING'
+CROSS JOIN LATERAL (
+    SELECT min(q.at) AS oldest_at
+    FROM (
+        SELECT
+            p.at,
+            coalesce(sum(abs(p.amount)) OVER (
+                ORDER BY p.seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ), 0) AS newer
+        FROM posting p
+        WHERE p.book_id = a.book_id AND p.account_id = a.id AND sign(p.amount) = sign(a.posted)
+    ) q
+    WHERE q.newer < abs(a.posted)
+) d
+WHERE a.book_id = :host_id AND a.kind = 'CLEARING'
+    AND (CAST(:counterpart_id AS uuid) IS NULL OR a.owner_id = :counterpart_id)
+ORDER BY c.slug COLLATE "C", a.currency COLLATE "C"
+
+-- ageing --
+-- What is owed between hosts, by the age in days of what is not settled.
+SELECT
+    a.book_id AS creditor_id,
+    a.owner_id AS debtor_id,
+    a.currency,
+    -a.posted AS owed,
+    d.days_0_to_30,
+    d.days_31_to_60,
+    d.days_61_to_90,
+    d.older
+FROM ledger_account a
+JOIN collective creditor ON creditor.id = a.book_id
+JOIN collective debtor ON debtor.id = a.owner_id
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(sum(q.open) FILTER (WHERE q.days < 31), 0)::bigint AS days_0_to_30,
+        coalesce(sum(q.open) FILTER (WHERE q.days >= 31 AND q.days < 61), 0)::bigint AS days_31_to_60,
+        coalesce(sum(q.open) FILTER (WHERE q.days >= 61 AND q.days < 91), 0)::bigint AS days_61_to_90,
+        coalesce(sum(q.open) FILTER (WHERE q.days >= 91), 0)::bigint AS older
+    FROM (
+        SELECT
+            extract(EPOCH FROM now() - n.at) / 86400 AS days,
+            least(-n.amount, -a.posted - n.newer) AS open
+        FROM (
+            SELECT
+                p.at,
+                p.amount,
+                coalesce(sum(-p.amount) OVER (
+                    ORDER BY p.seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ), 0) AS newer
+            FROM posting p
+            WHERE p.book_id = a.book_id AND p.account_id = a.id AND p.amount < 0
+        ) n
+        WHERE n.newer < -a.posted
+    ) q
+) d
+WHERE a.kind = 'CLEARING' AND a.posted < 0
+ORDER BY creditor.slug COLLATE "C", debtor.slug COLLATE "C", a.currency COLLATE "C"

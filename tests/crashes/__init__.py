@@ -1,0 +1,1 @@
+"""Crashes of the database under a running server."""

@@ -1,0 +1,31 @@
+"""Rules that the database checks at the commit, when no field is left to report a violation."""
+
+from typing import Any
+
+import pytest
+
+from tests.factories import World, ref
+
+
+async def test_a_rule_broken_at_the_commit_is_a_problem_and_no_fault(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: Any, **__: Any) -> None:
+        return None
+
+    monkeypatch.setattr("services.collectives.leaving._require_settled", nothing)
+    ada, holder = await world.person("ada"), await world.person("holder")
+    host = await world.host("first", holder)
+    club = await world.community("club", host, ada)
+    await world.fund(club, "5.00", by=holder)
+    before = await world.fingerprint()
+    body = await world.execute(
+        "mutation($i: LeaveHostInput!) { leaveHost(input: $i) { collective { slug } errors { code } } }",
+        by=ada,
+        i={"collective": ref(club)},
+    )
+    (error,) = body["errors"]
+    assert body["data"] is None
+    assert error["extensions"]["code"] == "INVALID_STATE"
+    assert error["message"] == "Host and currency cannot change while there is a balance."
+    assert await world.fingerprint() == before

@@ -1,0 +1,59 @@
+"""Every guard of the database has a message for users, or a reason why no user meets it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from models.migrations import sql_files
+from services.core.errors import Problem
+from services.database.constraint_errors import PROBLEM_BY_CONSTRAINT
+
+_RAISED = re.compile(r"CONSTRAINT = '(\w+)'")
+_BUG = "the server's own arithmetic of a transaction; another is a bug, and reported as one"
+UNREACHABLE = {
+    "append_only": "no statement of the server changes history, and its role has no right to",
+    "ck_ledger_account_kind_known": _BUG,
+    "ck_transaction_": _BUG,
+    "fx_rate_source": "the source of a rate that a person sets is the person",
+    "hold_of_open_order": "a hold is released by what changes the status of its order, in one transaction",
+    "hours_within_time": "the amount of hours is computed from their times",
+    "ledger_leg_order": _BUG,
+    "order_imported_settled": "the importer alone writes import keys, for settled orders of money",
+    "platform_fixed": "no mutation changes which collective is the platform",
+    "posting_balanced": _BUG,
+    "posting_continues_account": _BUG,
+    "posting_currency": _BUG,
+    "posting_of_new_transaction": _BUG,
+    "refund_of_original": "a refund takes the order and the currency of its original",
+    "transaction_figures": _BUG,
+    "transaction_has_postings": "refused before, as AMOUNT_TOO_SMALL",
+    "transaction_legs": _BUG,
+    "transaction_order": _BUG,
+}
+"""Guards against faults of the server itself, with the reason why no request of a user meets them."""
+
+
+def _sql() -> str:
+    return "".join(path.read_text() for path in sorted(Path(sql_files.SQL_FOLDER).rglob("*.sql")))
+
+
+def test_each_guard_is_a_problem_for_users_or_unreachable() -> None:
+    raised = set(_RAISED.findall(_sql()))
+    assert len(raised) > 50
+    assert raised == (set(PROBLEM_BY_CONSTRAINT) & raised) | set(UNREACHABLE)
+    assert not set(PROBLEM_BY_CONSTRAINT) & set(UNREACHABLE)
+
+
+def test_each_problem_names_a_constraint_of_the_database() -> None:
+    sql = _sql()
+    assert [name for name in PROBLEM_BY_CONSTRAINT if not re.search(rf"\b{name}\b", sql)] == []
+
+
+@pytest.mark.parametrize("name", PROBLEM_BY_CONSTRAINT)
+def test_each_problem_is_a_sentence_without_the_words_of_the_database(name: str) -> None:
+    problem_type, message, _ = PROBLEM_BY_CONSTRAINT[name]
+    assert issubclass(problem_type, Problem)
+    assert message[0].isupper()
+    assert message.endswith(".")
+    assert not re.search(r"constraint|trigger|violat|row", message)
