@@ -125,7 +125,7 @@ def listening(process: subprocess.Popen[str], log: Path) -> Api:
         assert process.stdout is not None
         reading = pool.submit(lambda: next((line for line in process.stdout or () if MARK in line), ""))
         try:
-            line = reading.result(SECONDS)
+            line = reading.result(live_server.START_SECONDS)
         except TimeoutError:
             process.kill()
             raise
