@@ -73,13 +73,11 @@ async def _require_settled(session: AsyncSession, row: Collective, events: list[
             or_(col(LedgerAccount.owner_id) == row.id, col(LedgerAccount.book_id) == row.id),
             or_(col(LedgerAccount.posted) != 0, col(LedgerAccount.held) != 0),
         ),
-        exists().where(
-            or_(
-                col(Order.from_id) == row.id,
-                col(Order.to_id) == row.id,
-                col(Order.event_id).in_(event_ids),
+        or_(
+            collectives.open_order_exists(row.id),
+            exists().where(
+                col(Order.event_id).in_(event_ids), col(Order.status).in_(collectives.OPEN_STATUSES)
             ),
-            col(Order.status).in_(collectives.OPEN_STATUSES),
         ),
         exists().where(
             col(Collective.host_id) == row.id,

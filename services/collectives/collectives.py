@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy import Exists, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -287,9 +287,13 @@ async def _change_currency(session: AsyncSession, row: Collective, currency: str
 
 async def has_open_order(session: AsyncSession, collective_id: UUID) -> bool:
     """Return True if an order from or to the collective is not settled yet."""
+    return bool((await session.execute(select(open_order_exists(collective_id)))).scalar_one())
+
+
+def open_order_exists(collective_id: UUID) -> Exists:
+    """True in SQL if an order from or to the collective is not settled yet."""
     is_side = or_(col(Order.from_id) == collective_id, col(Order.to_id) == collective_id)
-    is_open = col(Order.status).in_(OPEN_STATUSES)
-    return bool((await session.execute(select(exists().where(is_side, is_open)))).scalar_one())
+    return exists().where(is_side, col(Order.status).in_(OPEN_STATUSES))
 
 
 async def lock(session: AsyncSession, collective_id: UUID) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, HostApplication, LedgerAccount, Order
+from models import Collective, HostApplication, LedgerAccount
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, resolve, resolve_one
 from services.access.permissions import Action, Subject, require
@@ -91,10 +91,7 @@ async def _require_settled(session: AsyncSession, row: Collective) -> None:
             col(LedgerAccount.currency) != CURRENTS,
             or_(col(LedgerAccount.posted) != 0, col(LedgerAccount.held) != 0),
         ),
-        exists().where(
-            or_(col(Order.from_id) == row.id, col(Order.to_id) == row.id),
-            col(Order.status).in_(collectives.OPEN_STATUSES),
-        ),
+        collectives.open_order_exists(row.id),
     )
     has_balance, has_open_order = (await session.execute(checks)).one()
     if has_balance:

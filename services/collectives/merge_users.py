@@ -17,7 +17,6 @@ from models import (
     LedgerAccount,
     Member,
     MergedEmail,
-    Order,
     SlugRedirect,
     new_id,
     now,
@@ -117,10 +116,7 @@ async def _require_nothing_open(session: AsyncSession, source: Collective) -> No
     """Require that a user has no hold and no open order; the lock keeps new orders out."""
     checks = select(
         exists().where(col(LedgerAccount.owner_id) == source.id, col(LedgerAccount.held) != 0),
-        exists().where(
-            or_(col(Order.from_id) == source.id, col(Order.to_id) == source.id),
-            col(Order.status).in_(collectives.OPEN_STATUSES),
-        ),
+        collectives.open_order_exists(source.id),
     )
     has_hold, has_open_order = (await session.execute(checks)).one()
     if has_open_order:

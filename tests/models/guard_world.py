@@ -145,8 +145,10 @@ class GuardWorld:
             "from_host_id": self.ids[book],
             "to_host_id": self.ids[book],
             "from_host_currency": "USD",
+            "from_host_fx_rate": 1,
             "from_host_amount": amount,
             "from_collective_currency": "USD",
+            "from_collective_fx_rate": 1,
             "from_collective_amount": amount,
         }
 
@@ -168,6 +170,12 @@ class GuardWorld:
             to_collective_id=self.ids["volunteer"],
             from_host_id=self.ids[platform],
             to_host_id=self.ids[platform],
+            from_host_currency="CUR",
+            from_host_fx_rate=1,
+            from_host_amount=-amount,
+            from_collective_currency="CUR",
+            from_collective_fx_rate=1,
+            from_collective_amount=-amount,
             **own_time,
         )
 

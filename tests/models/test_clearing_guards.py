@@ -55,8 +55,10 @@ def settle(
         "kind": "SETTLEMENT",
         "from_host_currency": "USD",
         "from_host_amount": -amount,
+        "from_host_fx_rate": 1,
         "from_collective_currency": "USD",
         "from_collective_amount": -amount,
+        "from_collective_fx_rate": 1,
     }
     columns |= {name: world.ids.get(value, value) for name, value in wrong.items()}
     legs = [

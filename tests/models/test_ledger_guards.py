@@ -47,8 +47,10 @@ def inside(books: Books, amount: int, *, from_: str = "webpack", to: str = "babe
         "to_host_id": host,
         "from_host_currency": "USD",
         "from_host_amount": -amount,
+        "from_host_fx_rate": 1,
         "from_collective_currency": "USD",
         "from_collective_amount": -amount,
+        "from_collective_fx_rate": 1,
     }
 
 

@@ -23,6 +23,8 @@ _GROUPS = {
     "settled": SETTLED,
     "clearing": CLEARING,
     "legs": (f"{_MODELS}/test_legs_of_figures.py",),
+    "side": (f"{_MODELS}/test_paying_side.py",),
+    "terms": (f"{_MODELS}/test_order_terms.py",),
     "amounts": ("tests/pure/test_transaction_amounts.py", "tests/pure/test_ledger_properties.py"),
     "transitions": ("tests/services/orders/test_transitions.py",),
     "flow": ("tests/resolvers/test_orders_flow.py",),

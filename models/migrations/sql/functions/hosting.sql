@@ -278,8 +278,8 @@ CREATE OR REPLACE TRIGGER token_open_guard BEFORE INSERT ON token
 FOR EACH ROW EXECUTE FUNCTION token_open_guard();
 ALTER TABLE token ENABLE ALWAYS TRIGGER token_open_guard;
 
-REVOKE ALL ON FUNCTION order_step_open_guard(), token_open_guard(), book_state(uuid), require_open_book(uuid), lock_book(uuid), account_book_guard(),
-    transaction_book_guard(), order_sides_hosted(), collective_host_guard(), host_approval_guard(),
-    self_hosting_guard(),
-    request_status_guard(), event_parent_guard(), member_open_guard() FROM PUBLIC, commonweal_app;
+REVOKE ALL ON FUNCTION order_step_open_guard(), token_open_guard(), book_state(uuid), require_open_book(uuid),
+    lock_book(uuid), account_book_guard(), transaction_book_guard(), order_sides_hosted(), collective_host_guard(),
+    host_approval_guard(), self_hosting_guard(), request_status_guard(), event_parent_guard(), member_open_guard()
+    FROM PUBLIC, commonweal_app;
 GRANT EXECUTE ON FUNCTION lock_book(uuid) TO commonweal_app;

@@ -138,6 +138,11 @@ BEGIN
         AND (NEW.amount >= 0 OR NEW.payment_processor_fee > 0 OR NEW.platform_fee > 0 OR NEW.host_fee > 0
              OR NEW.to_collective_amount > 0) THEN
         v_wrong := 'signs';
+    ELSIF NEW.from_host_id IS NOT NULL AND num_nulls(
+              NEW.from_host_currency, NEW.from_host_fx_rate, NEW.from_host_amount,
+              NEW.from_collective_currency, NEW.from_collective_fx_rate, NEW.from_collective_amount) > 0 THEN
+        -- What is unknown has no leg: currents or money would arrive that nobody gave.
+        v_wrong := 'paying_side';
     END IF;
     IF v_wrong IS NOT NULL THEN
         RAISE EXCEPTION 'the amounts of a transaction are inconsistent: %', v_wrong

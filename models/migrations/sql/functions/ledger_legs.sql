@@ -114,18 +114,20 @@ DECLARE
     v_fee bigint := t.gross - converted(t.amount, t.fx_rate, t.currency, t.host_currency);
     v_fees bigint := t.payment_processor_fee + t.platform_fee + t.host_fee;
 BEGIN
+    -- What cannot be computed is refused, too: IS NOT TRUE.
     IF v_fee <> 0 AND (t.to_host_id IS NOT NULL OR v_fee <> t.payment_processor_fee)
        OR t.to_host_id IS NOT NULL AND t.currency <> t.host_currency
-          AND abs(t.amount - t.to_collective_amount
-                  - (SELECT round(v_fees * 10::numeric ^ (u.exponent - h.exponent) / t.fx_rate)
-                     FROM currency u, currency h WHERE u.code = t.currency AND h.code = t.host_currency)) > 1
+          AND (abs(t.amount - t.to_collective_amount
+                   - (SELECT round(v_fees * 10::numeric ^ (u.exponent - h.exponent) / t.fx_rate)
+                      FROM currency u, currency h WHERE u.code = t.currency AND h.code = t.host_currency))
+               <= 1) IS NOT TRUE
        OR t.from_host_id IS NOT NULL AND (
           t.from_host_amount IS DISTINCT FROM
               -v_fee - converted(t.amount, t.from_host_fx_rate, t.currency, t.from_host_currency)
-          OR abs(t.from_collective_amount
-                 + converted(t.amount, t.from_collective_fx_rate, t.currency, t.from_collective_currency)
-                 + converted(v_fee, t.from_collective_fx_rate / t.from_host_fx_rate, t.from_host_currency,
-                             t.from_collective_currency)) > (v_fee <> 0)::int) THEN
+          OR (abs(t.from_collective_amount
+                  + converted(t.amount, t.from_collective_fx_rate, t.currency, t.from_collective_currency)
+                  + converted(v_fee, t.from_collective_fx_rate / t.from_host_fx_rate, t.from_host_currency,
+                              t.from_collective_currency)) <= (v_fee <> 0)::int) IS NOT TRUE) THEN
         RAISE EXCEPTION 'the figures of a transaction must follow from its amount and rates'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_figures';
     END IF;
