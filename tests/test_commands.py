@@ -244,7 +244,7 @@ def test_audit_prints_json_with_a_sentence_for_each_check(
     assert result["lastFullAt"] == result["at"]
     assert all(check["description"].endswith(".") for check in result["checks"])
     owner.execute("BEGIN")
-    owner.execute("SELECT pg_advisory_xact_lock(7268)")
+    owner.execute("SELECT pg_advisory_xact_lock(7269)")
     assert run("audit", "--json") == 3
     assert "Another audit" in json.loads(capsys.readouterr().out)["error"]
     assert run("audit") == 3

@@ -99,3 +99,14 @@ def test_no_file_contains_a_todo() -> None:
 def test_no_secret_or_built_file_is_tracked() -> None:
     built = re.compile(r"(__pycache__|\.pyc$|(^|/)\.env|\.pem$|(^|/)dist/|node_modules|\.venv)")
     assert [path.name for path in tracked() if built.search(str(path.relative_to(ROOT)))] == []
+
+
+def test_each_advisory_lock_has_a_number_of_its_own() -> None:
+    taken = [
+        number
+        for place, line in lines()
+        if place.startswith(("models/migrations/sql/", "services/"))
+        for number in re.findall(r"(?:advisory\w*\(|^_LOCK = )(\d{4})\b", line)
+    ]
+    listed = re.findall(r"^\| (\d{4})\b", (ROOT / "docs" / "migrations.md").read_text(), re.MULTILINE)
+    assert sorted(taken) == sorted(listed)

@@ -16,17 +16,19 @@ from services.core.sql_files import read_clauses
 from services.ledger.audit_checks import CHECKS
 
 _STATEMENTS = read_clauses(Path(__file__).parent / "sql" / "audit.sql")
-_LOCK = 7268
+_LOCK = 7269
 """Key of the advisory lock that lets one audit run at a time."""
 _OVERLAP = timedelta(minutes=10)
 """Ids made earlier than this before a run are those of transactions that are found by their postings."""
 _NO_ID = uuid.UUID(int=0)
-_NO_LIMITS = (
-    "statement_timeout",
-    "lock_timeout",
-    "idle_in_transaction_session_timeout",
-    "max_parallel_workers_per_gather",
-)
+_SET_LIMITS = text("""
+    SELECT set_config('statement_timeout', '0', true),
+           set_config('lock_timeout', '0', true),
+           set_config('idle_in_transaction_session_timeout', '0', true),
+           set_config('max_parallel_workers_per_gather', '0', true),
+           -- Sorts what is counted, instead of all that is read.
+           set_config('enable_presorted_aggregate', 'off', true)
+""")
 
 
 class AuditIsRunning(Conflict):
@@ -139,19 +141,17 @@ async def audit_ledger(sessions: async_sessionmaker[AsyncSession], *, full: bool
         run = _to_run(counts, last=last, since=since, started_at=started_at)
         snapshot = (await reading.execute(select(func.pg_export_snapshot()))).scalar_one()
         async with sessions() as writing, writing.begin():
-            await _begin(writing, "REPEATABLE READ")
-            await writing.execute(text(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
+            await _begin(writing, "REPEATABLE READ", snapshot=snapshot)
             await _store(writing, run)
     return LedgerAudit.from_row(run)
 
 
-async def _begin(session: AsyncSession, isolation: str) -> None:
+async def _begin(session: AsyncSession, isolation: str, *, snapshot: str | None = None) -> None:
     """Begin a transaction of this isolation, without the pool's time limits and on one processor."""
     await session.execute(text(f"SET TRANSACTION ISOLATION LEVEL {isolation}"))
-    for setting in _NO_LIMITS:
-        await session.execute(text(f"SET LOCAL {setting} = 0"))
-    # Sorts what is counted, instead of all that is read.
-    await session.execute(text("SET LOCAL enable_presorted_aggregate = off"))
+    if snapshot is not None:
+        await session.execute(text(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))  # before any query
+    await session.execute(_SET_LIMITS)
 
 
 async def _store(session: AsyncSession, run: AuditRun) -> None:

@@ -126,7 +126,7 @@ async def test_a_transaction_whose_id_is_old_is_found_by_its_postings(
 async def test_a_second_run_is_told_that_one_is_running(world: World, sessions: Sessions) -> None:
     await DonationScene.create(world)
     async with sessions() as other, other.begin():
-        await other.execute(text("SELECT pg_advisory_xact_lock(7268)"))
+        await other.execute(text("SELECT pg_advisory_xact_lock(7269)"))
         with pytest.raises(audit.AuditIsRunning):
             await audit.audit_ledger(sessions)
     assert (await audit.audit_ledger(sessions)).is_clean

@@ -14,7 +14,7 @@ CREATE OR REPLACE FUNCTION policy_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE p record;
 BEGIN
-    PERFORM pg_advisory_xact_lock(7267);
+    PERFORM pg_advisory_xact_lock(7270);
     IF NOT EXISTS (SELECT FROM platform_policy) THEN
         RETURN NEW;
     END IF;
@@ -62,7 +62,7 @@ BEGIN
         END IF;
         RETURN NEW;
     END IF;
-    PERFORM pg_advisory_xact_lock(7268, hashtext(v_key));
+    PERFORM pg_advisory_xact_lock(7271, hashtext(v_key));
     IF NEW.valid_from < now() - interval '1 minute' THEN
         RAISE EXCEPTION 'a rate takes effect in the future'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'fx_rate_not_backdated';

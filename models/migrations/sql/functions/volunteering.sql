@@ -128,7 +128,7 @@ ALTER TABLE member ENABLE ALWAYS TRIGGER event_capacity_guard;
 CREATE OR REPLACE FUNCTION hours_take_turns() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(uuid_hash_extended(NEW.to_id, 1));
+    PERFORM pg_advisory_xact_lock(uuid_hash_extended(NEW.to_id, 2));
     RETURN NEW;
 END $$;
 
