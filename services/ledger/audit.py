@@ -22,12 +22,12 @@ _OVERLAP = timedelta(minutes=10)
 """Ids made earlier than this before a run are those of transactions that are found by their postings."""
 _NO_ID = uuid.UUID(int=0)
 _SET_LIMITS = text("""
-    SELECT set_config('statement_timeout', '0', true),
-           set_config('lock_timeout', '0', true),
-           set_config('idle_in_transaction_session_timeout', '0', true),
-           set_config('max_parallel_workers_per_gather', '0', true),
-           -- Sorts what is counted, instead of all that is read.
-           set_config('enable_presorted_aggregate', 'off', true)
+    SELECT set_config(name, CASE name WHEN 'enable_presorted_aggregate' THEN 'off' ELSE '0' END, true)
+    FROM pg_catalog.pg_settings
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
+                   'max_parallel_workers_per_gather',
+                   -- Off sorts what is counted instead of all that is read; PostgreSQL 15 lacks it.
+                   'enable_presorted_aggregate')
 """)
 
 
