@@ -43,9 +43,9 @@ INSERT INTO order_action (id, order_id, type, actor_id, to_status, amount, at)
 SELECT uuidv7(), id, 'CREATE', created_by_id, 'PENDING', amount, created_at FROM created"""
 _PENDING = "SELECT id FROM \"order\" WHERE status = 'PENDING' ORDER BY md5(id::text)"
 _APPROVED = """
-SELECT to_jsonb(x.t) - '{at,created_at,xid,order_id}'::text[] AS row, array_agg(book_id) AS books,
-    array_agg(owner_id) AS owners, array_agg(currency) AS currencies, array_agg(kind) AS kinds,
-    array_agg(amount) AS amounts
+SELECT to_jsonb(x.t) - '{at,created_at,xid,order_id}'::text[] || '{"kind": "MERGE"}' AS row,
+    array_agg(book_id) AS books, array_agg(owner_id) AS owners, array_agg(currency) AS currencies,
+    array_agg(kind) AS kinds, array_agg(amount) AS amounts
 FROM (
     SELECT t, a.book_id, a.owner_id, a.currency, a.kind, p.amount
     FROM transaction t JOIN posting p ON p.transaction_id = t.id
@@ -175,7 +175,7 @@ async def _approve(http: Connection, order_id: UUID) -> None:
 
 
 async def _poster(cluster: BenchCluster, stack: AsyncExitStack, number: int) -> Work:
-    """Return a function that posts an approved donation's transaction again, without its order."""
+    """Return a function that posts an approved donation's amounts again, as a kind that needs no order."""
     connection = await stack.enter_async_context(
         await psycopg.AsyncConnection.connect(
             cluster.database_url(_DATABASE, role=APP_ROLE), autocommit=True, prepare_threshold=0

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from bench import markdown_tables
-from bench.postgres_cluster import BenchCluster, execute, recreate_database, require_clean
+from bench.postgres_cluster import BenchCluster, execute, host_statements, recreate_database, require_clean
 from models import Collective, new_id, now
 from services.access.actor import ANONYMOUS
 from services.database import engine as database_engine
@@ -68,8 +68,10 @@ def _fill(cluster: BenchCluster, account: _LongAccount) -> None:
     execute(
         cluster,
         _DATABASE,
+        "INSERT INTO collective (id, slug, type, name, currency) VALUES"
+        f" ('{host}', 'host-{size}', 'NONPROFIT', 'Host', 'USD')",
+        *host_statements(f"id = '{host}'"),
         "INSERT INTO collective (id, slug, type, name, currency, host_id, host_approved_at) VALUES"
-        f" ('{host}', 'host-{size}', 'NONPROFIT', 'Host', 'USD', '{host}', now()),"
         f" ('{own}', 'long-{size}', 'COMMUNITY', 'Long', 'USD', '{host}', now())",
         "INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor) VALUES"
         f" ('{host}', '{host}', 'USD', 'CASH', NULL), ('{host}', '{own}', 'USD', 'BALANCE', 0)",

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench import markdown_tables
-from bench.postgres_cluster import BenchCluster, execute, pgbench, recreate_database, require_clean, scalar
+from bench.postgres_cluster import (
+    BenchCluster,
+    execute,
+    host_statements,
+    pgbench,
+    recreate_database,
+    require_clean,
+    scalar,
+)
 from services.database.engine import APP_ROLE
 
 ACCOUNTS = 100_000
@@ -20,6 +28,7 @@ _HOT = f"'00000000-0000-7000-8000-{ACCOUNTS:012d}'::uuid"
 _FILL = (
     "INSERT INTO collective (id, slug, type, name, currency)"
     f" VALUES ('{_BOOK}', 'bench-book', 'NONPROFIT', 'Book', 'USD')",
+    *host_statements(f"id = '{_BOOK}'"),
     "INSERT INTO collective (id, slug, type, name, currency, host_id, host_approved_at)"
     f" SELECT {_OWNER.format('n')}, 'bench-' || n, 'COMMUNITY', 'Bench ' || n, 'USD', '{_BOOK}', now()"
     f" FROM generate_series(1, {ACCOUNTS}) n",
@@ -34,7 +43,7 @@ _AMOUNT = ":amount::bigint"
 _COLUMNS = {
     "id": "uuidv7()",
     "group_id": "uuidv7()",
-    "kind": "'TRANSFER'",
+    "kind": "'MERGE'",  # needs no order
     "from_collective_id": "{payer}",
     "to_collective_id": "{payee}",
     "from_host_id": f"'{_BOOK}'",

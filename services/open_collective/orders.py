@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import insert, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -19,6 +18,7 @@ from models.enums import (
     PayoutMethodKind,
 )
 from services.core.party import OUTSIDE, Party
+from services.database.insert_rows import insert_rows
 from services.open_collective.csv_reader import Row
 from services.open_collective.file_text import line_error
 from services.open_collective.parties import Parties
@@ -77,10 +77,8 @@ async def write_orders(
                 order.status, order.updated_at = entry.leads_to, max(order.updated_at, entry.row.at)
             else:
                 await _update_status(session, order, entry.leads_to, entry.row.at)
-    if new_orders:
-        await session.execute(insert(Order), [order.model_dump() for order in new_orders.values()])
-    if actions:
-        await session.execute(insert(OrderAction), [action.model_dump() for action in actions])
+    await insert_rows(session, list(new_orders.values()))
+    await insert_rows(session, actions)
     await _add_backers(session, parties, entries)
     return len(new_orders)
 
@@ -150,13 +148,8 @@ async def _add_backers(session: AsyncSession, parties: Parties, entries: Iterabl
         giver, payee = (side.collective for side in sides(entry, parties))
         if giver and payee and sides(entry, parties)[1].host is not None:
             since.setdefault((payee.id, giver.id), entry.row.at)
-    if since:
-        await session.execute(
-            upsert(Member).on_conflict_do_nothing(),
-            [
-                Member(
-                    collective_id=collective_id, member_id=giver_id, role=MemberRole.BACKER, since=at
-                ).model_dump()
-                for (collective_id, giver_id), at in since.items()
-            ],
-        )
+    backers = [
+        Member(collective_id=collective_id, member_id=giver_id, role=MemberRole.BACKER, since=at)
+        for (collective_id, giver_id), at in since.items()
+    ]
+    await insert_rows(session, backers, skip_existing=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import ARRAY, Text, Uuid, any_, insert, literal, or_, select, update
+from sqlalchemy import ARRAY, Text, Uuid, any_, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -14,6 +14,7 @@ from models.enums import CollectiveType, MemberRole
 from services.access.collective_refs import require_open
 from services.core import slugs
 from services.core.errors import Invalid, NotFound
+from services.database.insert_rows import insert_rows
 from services.ledger import posting
 
 _HOST, _OWN = "host", "collective"
@@ -168,7 +169,7 @@ async def find_or_create_counterparts(
             )
             for (prefix, slug), row_id in missing.items()
         ]
-        await session.execute(insert(Collective), [row.model_dump() for row in created])
+        await insert_rows(session, created)
         by_id |= {row.id: row for row in created}
     return {name: by_id[row_id] for name, row_id in ids.items()}, len(missing)
 

@@ -1,0 +1,37 @@
+"""Inserts many rows with one statement."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Text, bindparam, cast, func, inspect, literal_column, select
+from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import SQLModel
+
+
+async def insert_rows(
+    session: AsyncSession, rows: Sequence[SQLModel], *, skip_existing: bool = False
+) -> None:
+    """Insert rows of one table, in their order, with all their columns.
+
+    The rows travel as one JSON value, so that the statement is the same for any number of them. The session
+    does not hold them afterwards. With `skip_existing`, a row that a unique constraint refuses is left out.
+    """
+    if not rows:
+        return
+    values = [row.model_dump() for row in rows]
+    data = orjson.dumps(values, default=str).decode()
+    await session.execute(_statement(type(rows[0]), skip_existing), {"rows": data})
+
+
+@cache
+def _statement(model: type[SQLModel], skip_existing: bool) -> Insert:
+    table: Any = inspect(model).local_table
+    names = [column.name for column in table.columns]
+    of_table: ColumnElement[Any] = literal_column(f'NULL::"{table.name}"')
+    data = cast(bindparam("rows", type_=Text), JSONB)
+    source = func.jsonb_populate_recordset(of_table, data).table_valued(*names)
+    statement = insert(table).from_select(names, select(*source.c), include_defaults=False)
+    return statement.on_conflict_do_nothing() if skip_existing else statement
