@@ -49,7 +49,12 @@ lock: $(VENV)/.installed ## resolve the dependencies again (needs `uv` on the pa
 bench: $(VENV)/.installed ## measure; prints the tables of docs/bench.md
 	$(BIN)/python -m bench
 
-test-debian: $(VENV)/.installed ## the suite again, on Debian's PostgreSQL 15
+# Random documents, pages, packages and names are the same on every PostgreSQL; their tests are in `make test`.
+NOT_OF_POSTGRESQL := tests/pure tests/schema/documents tests/schema/graphiql tests/schema/http \
+	tests/schema/test_schema_quality.py tests/schema/test_schemathesis.py tests/schema/test_clients.py \
+	tests/schema/realtime/test_ws_load.py tests/test_architecture.py tests/test_layout.py \
+	tests/test_names.py tests/test_readme.py
+
+test-debian: $(VENV)/.installed ## what sends SQL, tested again on Debian's PostgreSQL 15
 	$(BIN)/python -m tests.debian_server $(BIN)/python -m pytest -n 2 --dist loadfile \
-		--ignore tests/schema/graphiql/test_graphiql.py --ignore tests/schema/test_schema_quality.py \
-		--ignore tests/schema/test_clients.py --ignore tests/schema/http/test_origins_in_browser.py
+		$(addprefix --ignore ,$(NOT_OF_POSTGRESQL))

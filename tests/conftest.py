@@ -117,8 +117,8 @@ def make_database(server: Server, template: str) -> Iterator[MakeDatabase]:
         return database
 
     yield make
-    if not SERVERS:
-        return  # the server stops and takes its databases with it
+    if not SERVERS or os.environ.get("COMMONWEAL_TEST_KEEP_DATABASES"):
+        return  # the server stops and takes its databases with it: to drop thousands takes minutes
     for name in names:
         drop_database(server, name)
 

@@ -28,9 +28,8 @@ def main(command: list[str]) -> int:
         return 0
     with ExitStack() as stack:
         urls = [stack.enter_context(_server()) for _ in range(WORKERS)]
-        return subprocess.run(
-            command, check=False, env={**os.environ, "COMMONWEAL_TEST_SERVER_URLS": " ".join(urls)}
-        ).returncode
+        settings = {"COMMONWEAL_TEST_SERVER_URLS": " ".join(urls), "COMMONWEAL_TEST_KEEP_DATABASES": "1"}
+        return subprocess.run(command, check=False, env={**os.environ, **settings}).returncode
 
 
 @contextmanager
@@ -59,7 +58,7 @@ def _server() -> Iterator[str]:
         try:
             yield f"postgresql://postgres@/postgres?host={folder}"
         finally:
-            run("pg_ctl", "-w", "-m", "fast", "stop")
+            run("pg_ctl", "-w", "-m", "immediate", "stop")  # nothing of it is kept
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
