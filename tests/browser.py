@@ -59,7 +59,7 @@ def serve_in_thread(app: ASGIApp, listeners: Sequence[socket.socket]) -> Iterato
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": list(listeners)}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not server.started:
         assert thread.is_alive(), "the server ended while starting"
         assert time.monotonic() < deadline, "the server did not start"

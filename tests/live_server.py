@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.conftest import Database
 
 READY_LINE = "Commonweal: GraphiQL and the API at "
-START_SECONDS = 90
+START_SECONDS = 180
 """Time limit of a start, including the demo."""
 
 

@@ -21,6 +21,7 @@ from schema.server.app import create_application
 from services.core.settings import Settings
 
 WAIT_SECONDS = 30
+START_SECONDS = 180
 """Longest wait of a test for an expected event."""
 POSITION = "{ livePosition }"
 
@@ -171,7 +172,7 @@ async def run_process(settings: Settings, log: Path, **changed: Any) -> AsyncIte
         )
     try:
         assert running.stdout is not None
-        async with asyncio.timeout(2 * WAIT_SECONDS):
+        async with asyncio.timeout(START_SECONDS):
             while (line := (await running.stdout.readline()).decode()) and "http://" not in line:
                 pass
         assert line, f"see {log}"

@@ -22,7 +22,7 @@ from tests import live_server
 from tests.conftest import Database, Server, create_database, drop_database
 from tests.factories import Person, World
 
-SECONDS = 30
+SECONDS = 90
 MARK = "Commonweal: GraphiQL and the API at "
 ADD_FUNDS = """mutation($i: AddFundsInput!) {
     addFunds(input: $i) { order { id status } errors { code message path } } }"""
@@ -229,7 +229,7 @@ def test_slow_statements_and_lock_waits_are_cancelled(
     slowed(owner, 60)
     started = time.monotonic()
     body = api.post(CURRENCIES)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # a statement would take 60
     (error,) = body["errors"]
     assert error["extensions"]["code"] == "TIMEOUT"
     assert error["extensions"]["errorId"] in api.log.read_text()
@@ -340,5 +340,5 @@ def test_a_wrong_mail_setting_or_port_stops_the_start_with_its_name(
     ]
     processes = [launch(**settings) for settings, _ in wrong]
     for number, (process, (_, name)) in enumerate(zip(processes, wrong, strict=True)):
-        assert process.wait(SECONDS) != 0
+        assert process.wait(live_server.START_SECONDS) != 0
         assert name in (tmp_path / f"{number}.log").read_text()

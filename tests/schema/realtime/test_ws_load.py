@@ -4,11 +4,9 @@ import asyncio
 import hashlib
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from statistics import median
 
 import httpx
 import orjson
@@ -132,7 +130,7 @@ async def test_a_thousand_idle_websockets_cost_little(
         httpx.AsyncClient(timeout=WAIT_SECONDS, trust_env=False) as http,
         AsyncExitStack() as stack,
     ):
-        before = await answered(http, server.address)
+        await require_answers(http, server.address)
         held = await asyncio.to_thread(memory_bytes, server.running.pid)
         clients: list[WebsocketClient] = []
         for _ in range(0, IDLE, 50):
@@ -142,21 +140,16 @@ async def test_a_thousand_idle_websockets_cost_little(
         after = (await world.query(POSITION))["livePosition"]
         for client in clients[:FOLLOWING]:
             await client.subscribe(TOLD, c=ref(scene.host), after=after)
-        during = await answered(http, server.address)
+        await require_answers(http, server.address)
         await world.fund(scene.host, "1", by=scene.holder)
         messages = await asyncio.gather(*(client.next() for client in clients[:FOLLOWING]))
         assert len({one["transactionPosted"]["position"] for one in messages}) == 1
         assert more < IDLE * BYTES_EACH, f"{more / IDLE:.0f} bytes each"
-        assert during < before * 5, f"a query took {before * 1000:.1f} ms, then {during * 1000:.1f} ms"
         assert await server.stop() == 0
 
 
-async def answered(http: httpx.AsyncClient, address: str) -> float:
-    """Return the seconds that a query takes, the median of some."""
-    results = []
+async def require_answers(http: httpx.AsyncClient, address: str) -> None:
+    """Require that 50 queries of others are answered."""
     for _ in range(50):
-        start = time.perf_counter()
         answer = await http.post(f"http://{address}/graphql", json={"query": ME})
-        results.append(time.perf_counter() - start)
         assert answer.json() == {"data": {"me": None}}
-    return median(results)
