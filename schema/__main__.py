@@ -2,9 +2,11 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -16,10 +18,30 @@ from services.core import settings as environment
 from services.core.errors import ConfigurationError, Problem
 from services.core.settings import Settings
 
+_INTERRUPTED, _OUTPUT_CLOSED = 130, 141
+_EPILOG = """examples:
+  commonweal serve --demo                         try it, with a database of its own and a demo world
+  commonweal migrate                              bring the database to this version
+  commonweal admin ada@example.org                make a user an ADMIN of the platform
+  commonweal host create opensource --name "Open Source" --currency USD
+  commonweal import open-collective ledger.csv --host opensource
+  commonweal export hours --nonprofit food-bank --from 2026-01-01 --until 2026-12-31 hours.csv
+  commonweal audit                                check the ledger
+
+exit codes:
+  0 done; 1 refused or failed, with the reason on one line; 2 wrong arguments; 3 another audit is running;
+  130 interrupted; 141 the reader of the output has closed it
+
+Settings are environment variables that begin with COMMONWEAL_; docs/settings.md lists them."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.run is None:
+        parser.print_help()
+        return 0
     try:
         settings = environment.load()
         run: Callable[..., int] = options.run
@@ -27,17 +49,28 @@ def main(arguments: list[str] | None = None) -> int:
     except (Problem, ConfigurationError) as problem:
         print(f"commonweal: {problem}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Who reads the output has seen enough. Nothing is left to be written when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _OUTPUT_CLOSED
     except (OSError, psycopg.Error, SQLAlchemyError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()
         print(f"commonweal: {reason[0] if reason else type(error).__name__}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="commonweal", description=__doc__)
-    add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
+    parser = argparse.ArgumentParser(
+        prog="commonweal",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"commonweal {version('commonweal')}")
+    parser.set_defaults(run=None)
+    add = parser.add_subparsers(metavar="COMMAND").add_parser
 
     serve = add("serve", help="run the server; without a database URL, on an embedded database")
     serve.add_argument("--demo", action="store_true", help="load the demo world if the database is empty")
@@ -61,10 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     exports = exporting.add_subparsers(required=True, metavar="WHAT")
     hours = exports.add_parser("hours", help="a nonprofit's approved hours as CSV")
     hours.add_argument("--nonprofit", required=True, help="slug of the nonprofit")
-    hours.add_argument("--from", dest="first_day", required=True, type=date.fromisoformat, help="YYYY-MM-DD")
-    hours.add_argument(
-        "--until", dest="last_day", required=True, type=date.fromisoformat, help="YYYY-MM-DD, inclusive"
-    )
+    hours.add_argument("--from", dest="first_day", required=True, type=_day, help="YYYY-MM-DD")
+    hours.add_argument("--until", dest="last_day", required=True, type=_day, help="YYYY-MM-DD, inclusive")
     hours.add_argument("file", nargs="?", type=Path, help="output file; default: standard output")
     hours.set_defaults(
         run=lambda o, s: asyncio.run(
@@ -91,6 +122,13 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument("--write", action="store_true", help="write the committed file")
     schema.set_defaults(run=lambda o, _: commands.schema(check=o.check, write=o.write))
     return parser
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day, such as 2026-01-31") from None
 
 
 def _add_history(add: Callable[..., argparse.ArgumentParser]) -> None:

@@ -2,12 +2,14 @@
 
 import io
 import json
+import socket
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -296,7 +298,7 @@ def test_an_import_into_a_host_made_from_the_command_line(
 def test_a_wrong_setting_or_command_is_named(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("migrate", pool_size="many") == 1
     assert "COMMONWEAL_POOL_SIZE" in capsys.readouterr().err
-    for arguments in ([], ["nothing"], ["import"], ["fx"]):
+    for arguments in (["nothing"], ["import"], ["fx"]):
         with pytest.raises(SystemExit) as left:
             main(arguments)
         assert left.value.code == 2
@@ -317,3 +319,50 @@ def test_the_schema_is_printed_and_compared_by_a_process_of_its_own() -> None:
     )
     assert printed.stdout.startswith(("directive", '"""'))
     assert "type Mutation" in printed.stdout
+
+
+def test_the_command_alone_prints_help_with_examples_and_exit_codes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("usage: commonweal", "examples:", "exit codes:", "serve"))
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"commonweal {version('commonweal')}\n"
+
+
+def test_a_wrong_day_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "hours", "--nonprofit", "x", "--from", "2026-13-01", "--until", "2026-12-31"])
+    assert ended.value.code == 2
+    assert "'2026-13-01' is no day, such as 2026-01-31" in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_told_in_one_line_before_anything_starts(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run("serve", port=str(port)) == 1
+    error = capsys.readouterr().err
+    assert f"COMMONWEAL_PORT {port} cannot be listened on" in error
+    assert error.count("\n") == 1
+
+
+def test_a_file_in_place_of_the_data_folder_is_told(
+    run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "data").write_text("")
+    assert run("audit", database_url="", owner_database_url="", data_dir=str(tmp_path / "data")) == 1
+    assert "COMMONWEAL_DATA_DIR must be a folder" in capsys.readouterr().err
+
+
+def test_a_reader_who_has_seen_enough_gets_no_error() -> None:
+    program = f"{sys.executable} -m schema schema | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["/bin/bash", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode in {0, 141}, done.stderr) == (True, "")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from services.core import setting_checks
 from services.core.errors import ConfigurationError
 
 
@@ -89,13 +90,12 @@ class Settings:
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
 
     def __post_init__(self) -> None:
-        """Check the settings that must be positive or have a fixed set of values.
+        """Check each value.
 
         Raises:
             ConfigurationError: a setting has an invalid value.
         """
-        if self.introspection not in {"on", "authenticated", "off"}:
-            raise ConfigurationError("COMMONWEAL_INTROSPECTION must be on, authenticated or off")
+        setting_checks.check_values(vars(self))
         for name in (
             "execution_timeout_ms",
             "body_timeout_ms",
@@ -118,8 +118,9 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Load the settings from environment variables.
 
     Raises:
-        ConfigurationError: a value is invalid; the message names the variable.
+        ConfigurationError: a value is invalid or a variable is no setting; the message names the variable.
     """
+    setting_checks.require_known(environ, [f"COMMONWEAL_{entry.name.upper()}" for entry in fields(Settings)])
     values: dict[str, Any] = {}
     for entry in fields(Settings):
         name = f"COMMONWEAL_{entry.name.upper()}"

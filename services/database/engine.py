@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from services.core.errors import ConfigurationError
 from services.core.settings import Settings
 
 APP_ROLE = "commonweal_app"
@@ -59,7 +60,10 @@ def run_embedded_postgres(data_dir: Path) -> Iterator[Path]:
         )
 
         data_dir = data_dir.expanduser().resolve()
-        data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise ConfigurationError(f"COMMONWEAL_DATA_DIR must be a folder, not {data_dir}") from None
         server = get_server(data_dir / "postgresql", start=False)
         server.ensure_pgdata_inited()
         configuration = server.pgdata / "postgresql.conf"

@@ -1,0 +1,75 @@
+"""Checks of settings before anything starts: what a value may be, and what a misspelt name meant."""
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from services.core.errors import ConfigurationError
+
+PREFIX = "COMMONWEAL_"
+_TEST_PREFIX = "COMMONWEAL_TEST_"
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_CHOICES = {"introspection": ("on", "authenticated", "off"), "log_level": _LOG_LEVELS}
+_SCHEMES = {
+    "database_url": ("postgresql", "postgres"),
+    "owner_database_url": ("postgresql", "postgres"),
+    "smtp_url": ("smtp", "smtps"),
+    "public_url": ("https", "http"),
+    "fx_url": ("https", "http"),
+}
+_WITHOUT_HOST = {"database_url", "owner_database_url"}
+"""libpq takes the host from a parameter, or the default."""
+_MAX_PORT = 65_535
+
+
+def require_known(names: Iterable[str], known: Collection[str]) -> None:
+    """Require that each variable with our prefix is a setting: a misspelt one would have no effect.
+
+    Raises:
+        ConfigurationError: one is not; the message suggests the nearest setting.
+    """
+    for name in sorted(names):
+        if name.startswith(PREFIX) and not name.startswith(_TEST_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            advice = f"did you mean {near[0]}?" if near else "docs/settings.md lists all settings."
+            raise ConfigurationError(f"{name} is not a setting: {advice}")
+
+
+def check_values(values: Mapping[str, Any]) -> None:
+    """Require that values are possible, by name of the field.
+
+    Raises:
+        ConfigurationError: one is not; the message names the variable, the value and what is right.
+    """
+    for name, value in values.items():
+        if name in _CHOICES and value not in _CHOICES[name]:
+            *first, last = _CHOICES[name]
+            _refuse(name, value, f"{', '.join(first)} or {last}")
+        if name in _SCHEMES and value:
+            _check_url(name, value)
+        if name == "port" and not 0 <= value <= _MAX_PORT:
+            _refuse(name, value, f"a port from 0 to {_MAX_PORT}")
+        if isinstance(value, int) and value < 0:
+            _refuse(name, value, "a number that is not negative")
+
+
+def _check_url(name: str, value: str) -> None:
+    """Check a URL's scheme, host and port; a database's may name several hosts with ports, or none."""
+    schemes, is_database = _SCHEMES[name], name in _WITHOUT_HOST
+    try:
+        parts = urlsplit(value)
+        is_right = parts.scheme in schemes and (is_database or bool(parts.hostname and parts.port != 0))
+    except ValueError:
+        is_right = False
+    if not is_right:
+        _refuse(
+            name, value, f"a URL that begins with {schemes[0]}://{'' if is_database else ' and names a host'}"
+        )
+
+
+def _refuse(name: str, value: object, right: str) -> NoReturn:
+    text = str(value)
+    if "@" in text:
+        text = f"…@{text.rpartition('@')[2]}"  # never print a password
+    raise ConfigurationError(f"{PREFIX}{name.upper()} must be {right}, not {text!r}")
