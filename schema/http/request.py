@@ -159,7 +159,22 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-_EXACT_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+class _ExactNumber(Decimal):
+    """A number with a fraction, which graphql-core can show in its errors."""
+
+    def __inspect__(self) -> str:
+        return str(self)
+
+
+def _parse_number(text: str) -> int | Decimal:
+    """Parse a number that has a fraction or exponent; one without a fraction is an Int to GraphQL."""
+    number = _ExactNumber(text)
+    is_whole = number.adjusted() <= _INT_DIGITS and number == number.to_integral_value()
+    return int(number) if is_whole else number
+
+
+_INT_DIGITS = 18
+_EXACT_DECODER = json.JSONDecoder(parse_float=_parse_number, parse_constant=_refuse_constant)
 
 
 def parse_params(document: Any) -> GraphQLParams:

@@ -237,6 +237,24 @@ async def test_an_unusable_json_number_names_its_field(
     assert error == {"code": "INVALID_INPUT", "path": ["input", "amount", "value"]}
 
 
+PAGE = "query($n: Int) { collectives(first: $n) { nodes { slug } } }"
+
+
+@pytest.mark.parametrize("number", ["1.0", "1e0", "10E-1"])
+async def test_a_number_without_a_fraction_is_an_int(client: httpx.AsyncClient, number: str) -> None:
+    body = f'{{"query": "{PAGE}", "variables": {{"n": {number}}}}}'
+    answer = await client.post("/graphql", content=body, headers=JSON)
+    assert len(answer.json()["data"]["collectives"]["nodes"]) == 1
+
+
+@pytest.mark.parametrize("number", ["1.5", "1e400000000", "3.0e9", "1e-400"])
+async def test_a_number_that_is_no_int_is_shown_in_the_error(client: httpx.AsyncClient, number: str) -> None:
+    body = f'{{"query": "{PAGE}", "variables": {{"n": {number}}}}}'
+    (error,) = (await client.post("/graphql", content=body, headers=JSON)).json()["errors"]
+    assert "Int cannot represent" in error["message"]
+    assert "instance" not in error["message"]
+
+
 HALF = "\\ud800"
 APPROVE = "mutation($i: ApproveOrdersInput!) { approveOrders(input: $i) { results { id errors { code } } } }"
 HALVES = {
