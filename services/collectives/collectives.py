@@ -2,7 +2,6 @@
 
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Exists, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,6 +14,7 @@ from services.access.collective_refs import CollectiveKey, require_collective, r
 from services.access.permissions import Action, Subject, require
 from services.core import slugs, user_text
 from services.core.errors import Conflict, Invalid, InvalidState
+from services.core.time_zones import find_time_zone
 from services.identity.authentication import require_fiat
 from services.ledger import posting
 from services.messaging import outbox
@@ -161,15 +161,15 @@ async def _require_unused_slug(session: AsyncSession, slug: str) -> None:
 
 
 def require_timezone(name: str) -> str:
-    """Return a time zone's name, such as `Europe/Berlin`.
+    """Return a time zone's present name, such as `Europe/Berlin`.
 
     Raises:
         Invalid: there is no such time zone.
     """
-    try:
-        return ZoneInfo(name).key
-    except (KeyError, ValueError, OSError):
-        raise Invalid("Enter a time zone such as Europe/Berlin.", field="timezone") from None
+    found = find_time_zone(name)
+    if found is None:
+        raise Invalid("Enter a time zone such as Europe/Berlin.", field="timezone")
+    return found
 
 
 async def edit(

@@ -179,6 +179,7 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
         "Host and currency cannot change while there is a balance.",
         WHOLE_INPUT,
     ),
+    "time_zone_known": (Invalid, "The database does not know this time zone. Choose another.", "timezone"),
     "issuer_open": (InvalidState, "The nonprofit is archived.", WHOLE_INPUT),
     "host_approved_by_platform": (InvalidState, "Only an ADMIN of the platform approves a host.", "id"),
     "request_status_transition": (InvalidState, "This request has already been answered.", "id"),

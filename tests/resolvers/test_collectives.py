@@ -175,6 +175,7 @@ async def test_fields_are_set_and_cleared_and_omitted_ones_stay(world: World) ->
         ({"currency": None}, "currency"),
         ({"currency": "CUR"}, "currency"),
         ({"timezone": "Mars/Olympus"}, "timezone"),
+        ({"timezone": "localtime"}, "timezone"),
         ({"timezone": "../etc/passwd"}, "timezone"),
         ({"timezone": "\x07"}, "timezone"),
         ({"tags": [""]}, "tags"),
@@ -221,6 +222,15 @@ async def test_the_currency_does_not_change_under_an_open_order(world: World) ->
     await world.mutate("approveOrder", by=holder, id=payload["order"]["id"])
     assert await world.balance(club) == (10000, 0)
     await world.assert_clean_ledger()
+
+
+async def test_an_older_name_of_a_time_zone_is_stored_by_the_present_one(world: World) -> None:
+    ada, holder = await world.person("ada"), await world.person("holder")
+    club = await world.community("club", await world.host("host", holder), ada)
+    payload = await world.mutate(
+        "updateCollective", "collective { timezone }", by=ada, collective=ref(club), timezone="Asia/Calcutta"
+    )
+    assert payload == {"collective": {"timezone": "Asia/Kolkata"}, "errors": []}
 
 
 async def test_an_event_inherits_and_holds_members_but_no_money(world: World) -> None:

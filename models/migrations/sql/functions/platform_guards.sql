@@ -139,3 +139,25 @@ ALTER TABLE collective ENABLE ALWAYS TRIGGER merge_guard;
 
 REVOKE ALL ON FUNCTION is_small_change(numeric, numeric, numeric), policy_guard(), fx_rate_guard(),
     second_payer_guard(), merge_guard() FROM PUBLIC, commonweal_app;
+
+-- Refuses a time zone that PostgreSQL does not know, which would fail every list that computes with it, and
+-- abbreviations and rules, which it understands but the time zone database does not name.
+
+CREATE OR REPLACE FUNCTION time_zone_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF NEW.timezone !~ '^(UTC|[A-Za-z]+/[A-Za-z0-9_+/-]+|[A-Z]{3}[0-9][A-Z]{3})$' THEN
+        RAISE EXCEPTION 'no time zone has this name' USING ERRCODE = 'check_violation', CONSTRAINT = 'time_zone_known';
+    END IF;
+    PERFORM now() AT TIME ZONE NEW.timezone;
+    RETURN NEW;
+EXCEPTION WHEN invalid_parameter_value THEN
+    RAISE EXCEPTION 'no time zone has this name' USING ERRCODE = 'check_violation', CONSTRAINT = 'time_zone_known';
+END $$;
+
+DROP TRIGGER IF EXISTS time_zone_guard ON collective;
+CREATE TRIGGER time_zone_guard BEFORE INSERT OR UPDATE OF timezone ON collective
+FOR EACH ROW WHEN (NEW.timezone IS NOT NULL) EXECUTE FUNCTION time_zone_guard();
+ALTER TABLE collective ENABLE ALWAYS TRIGGER time_zone_guard;
+
+REVOKE ALL ON FUNCTION time_zone_guard() FROM PUBLIC, commonweal_app;
