@@ -23,7 +23,8 @@ CHECKS: dict[str, str] = {
     "overRefunds": "Transactions refunded beyond their amount, or whose refund total is not that of "
     "the refunds.",
     "figuresNotPosted": "Transactions whose postings are not those that follow from their figures.",
-    "unsoundFigures": "Transactions whose parts do not add up to the whole, or have the wrong sign.",
+    "unsoundFigures": "Transactions whose parts do not add up to the whole, have the wrong sign or do not "
+    "follow from the amount and the rates, or whose paying side is incomplete.",
     "toCollectiveAboveAmount": "Transactions that give the collective more than their amount.",
     "transactionTimes": "Transactions whose time is not that of their postings; imported ones may be "
     "earlier.",

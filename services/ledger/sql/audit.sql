@@ -127,6 +127,22 @@ SELECT
                 sign(t.amount) * t.host_fee,
                 sign(t.amount) * t.to_collective_amount
             ) < 0
+            OR (t.from_host_id IS NOT NULL AND num_nulls(
+                t.from_host_currency, t.from_host_fx_rate, t.from_host_amount,
+                t.from_collective_currency, t.from_collective_fx_rate, t.from_collective_amount
+            ) > 0)
+            -- What the payer gives beyond the amount is the fee of its payout. A settlement's figures are those of
+            -- its order, and imported ones those of their file.
+            OR (
+                t.order_id IS NOT NULL AND t.refund_of_id IS NULL AND o.import_key IS NULL
+                AND t.kind NOT IN ('SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT')
+                AND (
+                    (f.fee <> 0 AND (t.to_host_id IS NOT NULL OR f.fee <> t.payment_processor_fee))
+                    OR t.from_host_amount <> -f.fee - CASE
+                        WHEN t.currency = t.from_host_currency THEN t.amount
+                        ELSE converted(t.amount, t.from_host_fx_rate, t.currency, t.from_host_currency) END
+                )
+            )
     ) AS "unsoundFigures",
     count(*) FILTER (
         WHERE t.refund_of_id IS NULL AND t.kind <> 'PAYMENT_PROCESSOR_COVER' AND t.order_id IS NOT NULL
@@ -163,6 +179,10 @@ SELECT
 FROM transaction t
 LEFT JOIN LATERAL (SELECT * FROM "order" WHERE id = t.order_id OFFSET 0) o ON true
 LEFT JOIN LATERAL (SELECT kind FROM transaction WHERE id = t.refund_of_id OFFSET 0) r ON true
+CROSS JOIN LATERAL (
+    SELECT t.gross - CASE WHEN t.currency = t.host_currency THEN t.amount
+                     ELSE converted(t.amount, t.fx_rate, t.currency, t.host_currency) END AS fee
+) f
 CROSS JOIN LATERAL (
     SELECT
         min(g.first_at) AS first_at,

@@ -184,6 +184,34 @@ OTHER_DAMAGES = {
             also_violated=frozenset({"emptyTransactions", "figuresNotPosted"}),
         ),
     ),
+    "unsoundFigures: a payer that gives more than the amount": (
+        "unsoundFigures",
+        Damage(
+            ("UPDATE transaction SET from_host_amount = from_host_amount - 1 WHERE id = :transferred",),
+            1,
+            _no_trigger("transaction"),
+        ),
+    ),
+    "unsoundFigures: a paying side without its rate": (
+        "unsoundFigures",
+        Damage(
+            ("UPDATE transaction SET from_host_fx_rate = NULL WHERE id = :transferred",),
+            1,
+            _no_trigger("transaction"),
+        ),
+    ),
+    "unsoundFigures: a gross that is not the amount at its rate": (
+        "unsoundFigures",
+        Damage(
+            (
+                "UPDATE transaction SET gross = gross + 1, to_host_amount = to_host_amount + 1,"
+                " host_fee = host_fee + 1 WHERE id = :transferred",
+            ),
+            1,
+            _no_trigger("transaction"),
+            also_violated=frozenset({"figuresNotPosted"}),
+        ),
+    ),
     "emptyTransactions: a posting without a transaction": (
         "emptyTransactions",
         Damage(

@@ -191,5 +191,6 @@ REVOKE ALL ON FUNCTION transaction_legs(transaction, text, uuid), converted(bigi
     require_figures_of_amount(transaction),
     require_legs_of_figures(transaction, uuid[], uuid[], text[], text[], bigint[])
     FROM PUBLIC, commonweal_app;
--- The audit compares postings with figures.
-GRANT EXECUTE ON FUNCTION transaction_legs(transaction, text, uuid) TO commonweal_app;
+-- The audit compares postings with figures, and figures with rates.
+GRANT EXECUTE ON FUNCTION transaction_legs(transaction, text, uuid), converted(bigint, numeric, text, text)
+    TO commonweal_app;
