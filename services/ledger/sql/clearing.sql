@@ -32,17 +32,16 @@ JOIN collective c ON c.id = a.owner_id
 LEFT JOIN ledger_account m
     ON m.book_id = a.owner_id AND m.owner_id = a.book_id AND m.currency = a.currency AND m.kind = 'CLEARING'
 CROSS JOIN LATERAL (
-    SELECT min(q.at) AS oldest_at
-    FROM (
-        SELECT
-            p.at,
-            coalesce(sum(abs(p.amount)) OVER (
-                ORDER BY p.seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-            ), 0) AS newer
-        FROM posting p
-        WHERE p.book_id = a.book_id AND p.account_id = a.id AND sign(p.amount) = sign(a.posted)
-    ) q
-    WHERE q.newer < abs(a.posted)
+    -- From the newest posting back, until they add up to the balance.
+    WITH RECURSIVE walk AS (
+        SELECT a.seq + 1 AS seq, CAST(NULL AS timestamptz) AS at, 0::numeric AS amount, 0::numeric AS newer
+        UNION ALL
+        SELECT p.seq, p.at, CASE WHEN sign(p.amount) = sign(a.posted) THEN abs(p.amount) ELSE 0 END, w.newer + w.amount
+        FROM walk w
+        JOIN posting p ON p.book_id = a.book_id AND p.account_id = a.id AND p.seq = w.seq - 1
+        WHERE w.newer + w.amount < abs(a.posted)
+    )
+    SELECT min(w.at) AS oldest_at FROM walk w WHERE w.amount > 0
 ) d
 WHERE a.book_id = :host_id AND a.kind = 'CLEARING'
     AND (CAST(:counterpart_id AS uuid) IS NULL OR a.owner_id = :counterpart_id)
@@ -63,26 +62,23 @@ FROM ledger_account a
 JOIN collective creditor ON creditor.id = a.book_id
 JOIN collective debtor ON debtor.id = a.owner_id
 CROSS JOIN LATERAL (
+    WITH RECURSIVE walk AS (
+        SELECT a.seq + 1 AS seq, CAST(NULL AS timestamptz) AS at, 0::numeric AS amount, 0::numeric AS newer
+        UNION ALL
+        SELECT p.seq, p.at, greatest(-p.amount, 0), w.newer + w.amount
+        FROM walk w
+        JOIN posting p ON p.book_id = a.book_id AND p.account_id = a.id AND p.seq = w.seq - 1
+        WHERE w.newer + w.amount < abs(a.posted)
+    )
     SELECT
         coalesce(sum(q.open) FILTER (WHERE q.days < 31), 0)::bigint AS days_0_to_30,
         coalesce(sum(q.open) FILTER (WHERE q.days >= 31 AND q.days < 61), 0)::bigint AS days_31_to_60,
         coalesce(sum(q.open) FILTER (WHERE q.days >= 61 AND q.days < 91), 0)::bigint AS days_61_to_90,
         coalesce(sum(q.open) FILTER (WHERE q.days >= 91), 0)::bigint AS older
     FROM (
-        SELECT
-            extract(EPOCH FROM now() - n.at) / 86400 AS days,
-            least(-n.amount, -a.posted - n.newer) AS open
-        FROM (
-            SELECT
-                p.at,
-                p.amount,
-                coalesce(sum(-p.amount) OVER (
-                    ORDER BY p.seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-                ), 0) AS newer
-            FROM posting p
-            WHERE p.book_id = a.book_id AND p.account_id = a.id AND p.amount < 0
-        ) n
-        WHERE n.newer < -a.posted
+        SELECT extract(EPOCH FROM now() - w.at) / 86400 AS days, least(w.amount, -a.posted - w.newer) AS open
+        FROM walk w
+        WHERE w.amount > 0
     ) q
 ) d
 WHERE a.kind = 'CLEARING' AND a.posted < 0
