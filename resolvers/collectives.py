@@ -14,7 +14,7 @@ from services.collectives import directory, hosting
 from services.collectives import events as event_services
 from services.collectives.event_capacity import RegistrationCounts
 from services.collectives.members import MembersKey
-from services.core.errors import Invalid, NotFound
+from services.core.errors import Invalid
 from services.core.money import Money, require_currency
 from services.core.pagination import Page, PageRequest, Sort
 from services.ledger.balances import Balance, Owner
@@ -86,8 +86,8 @@ async def load_balances(rows: Rows, info: Info, *, as_of: datetime | None) -> li
 
 async def load_balance_in(
     rows: Rows, info: Info, *, currency: str, as_of: datetime | None
-) -> list[Balance | NotFound]:
-    """Load the balance of each collective in one currency: zero if it has none, NotFound if it is hidden.
+) -> list[Balance | None]:
+    """Load the balance of each collective in one currency: zero if it has none, None if it is hidden.
 
     Raises:
         Invalid: the currency is unknown.
@@ -95,9 +95,9 @@ async def load_balance_in(
     require_currency(currency, field="currency")
     zero = Balance(currency, as_of or models.now(), 0, 0, 0)
 
-    def pick(row: models.Collective, balances: list[Balance]) -> Balance | NotFound:
+    def pick(row: models.Collective, balances: list[Balance]) -> Balance | None:
         if not balances and row.type != CollectiveType.EVENT:
-            return NotFound("You may not see this balance.")
+            return None
         return next((b for b in balances if b.currency == currency), zero)
 
     return [

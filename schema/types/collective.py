@@ -30,7 +30,6 @@ from schema.types.payment_method import PaymentMethod, PayoutMethod
 from schema.types.scalars import CurrencyCode
 from schema.types.transaction import TransactionConnection, TransactionFilter
 from services.collectives.events import EventFilter
-from services.core.errors import NotFound
 from services.core.money import Money
 from services.ledger.balances import Balance as BalanceRow
 from services.sql_json.shape import BalanceField, Host, Members
@@ -170,8 +169,8 @@ class Collective(Node):
         "parent_id",
         shape=BalanceField(""),
         description="Balance of the collective in one currency. A person's balance is visible to "
-        "themselves and their host. Errors: NOT_FOUND if you may not see it.",
-        graphql_type=Balance,
+        "themselves and their host; null for others.",
+        graphql_type=Balance | None,
     )
     async def balance(
         rows: Rows,
@@ -180,7 +179,7 @@ class Collective(Node):
             CurrencyCode, strawberry.argument(description="Currency of the requested balance.")
         ],
         as_of: AsOf = None,
-    ) -> list[BalanceRow | NotFound]:
+    ) -> list[BalanceRow | None]:
         return await resolve.load_balance_in(rows, info, currency=currency, as_of=as_of)
 
     @strawberry.field(

@@ -169,7 +169,7 @@ class _SelectBuilder:
         line = balances.balance_query(literal_column(row["id"], Uuid), currency).lateral(self.name())
         exists = row.c.id.is_not(None)
         self.joins.append((line, exists & visibility.balance_is_visible(self.actor, row.c)))
-        self.costs.append(f"({row['id']} IS NOT NULL)::integer")
+        self.costs.append(f"({line.name}.currency IS NOT NULL)::integer")
         balance_json = self.object(value.parts, _RowSource(line.name, line.c))
         return [sql_case(f"{line.name}.currency IS NULL", null, balance_json)]
 

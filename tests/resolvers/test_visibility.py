@@ -514,3 +514,15 @@ EVERYTHING = """{
 async def test_a_visible_object_can_be_read_completely(hidden: Hidden, viewer: str) -> None:
     _, codes = await hidden.answer(EVERYTHING, viewer)
     assert codes == set()
+
+
+async def test_an_unseen_balance_is_null_and_takes_nothing_else_with_it(world: World) -> None:
+    ada, holder = await world.person("ada"), await world.person("holder")
+    await world.community("club", await world.host("host", holder), ada)
+    query = """{ collectives(first: 50) { nodes {
+        slug type balance(currency: "USD") { available { value } } } } }"""
+    rows = (await world.query(query))["collectives"]["nodes"]
+    assert {row["slug"] for row in rows} >= {"ada", "club", "host"}
+    assert all((row["balance"] is None) == (row["type"] == "USER") for row in rows)
+    own = (await world.query(query, by=ada))["collectives"]["nodes"]
+    assert next(row["balance"] for row in own if row["slug"] == "ada") == {"available": {"value": "0.00"}}

@@ -83,7 +83,7 @@ COLLECTIVE = """ implements Node {
   members(role: [MemberRole!], first: Int, after: String): MemberConnection!
   memberOf(role: [MemberRole!], first: Int, after: String): MemberConnection!
   balances(asOf: DateTime): [Balance!]!
-  balance(currency: CurrencyCode!, asOf: DateTime): Balance!
+  balance(currency: CurrencyCode!, asOf: DateTime): Balance
   orders(filter: OrderFilter, first: Int, after: String): OrderConnection!
   transactions(filter: TransactionFilter, first: Int, after: String): TransactionConnection!
   events(first: Int, after: String): EventConnection!
