@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-pure check format lock graphiql bench help test-debian soak
+.PHONY: serve test test-pure check format lock graphiql bench help test-debian soak supply sbom
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -45,6 +45,14 @@ format: $(VENV)/.installed ## format and fix what can be fixed
 lock: $(VENV)/.installed ## resolve the dependencies again (needs `uv` on the path)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --group dev pyproject.toml requirements.in -o requirements.lock
+
+supply: $(VENV)/.installed ## check the locked packages against known vulnerabilities, where the data can be reached
+	$(BIN)/python -m tests.supply
+
+sbom: $(VENV)/.installed ## list what a release consists of (CycloneDX), in dist/
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+		--of JSON -o dist/commonweal.cdx.json
 
 bench: $(VENV)/.installed ## measure; prints the tables of docs/bench.md
 	$(BIN)/python -m bench

@@ -9,6 +9,7 @@ from bench import (
     balances,
     compare_servers,
     documents,
+    doors,
     executors,
     feed,
     hours,
@@ -31,6 +32,7 @@ BENCHES: dict[str, Callable[[BenchCluster], None]] = {
     "documents": documents.run,
     "executors": executors.run,
     "profile": profile.run,
+    "doors": doors.run,
     "servers": compare_servers.run,  # last: the first run needs the npm registry
 }
 

@@ -58,10 +58,10 @@ def run_server(
         "COMMONWEAL_DATA_DIR": str(cluster.folder / "server"),
         "COMMONWEAL_DATABASE_URL": settings.database_url,
         "COMMONWEAL_OWNER_DATABASE_URL": settings.owner_database_url,
-        **(environ or {}),
         # Points are still counted, but they never run out.
         "COMMONWEAL_RATE_CAPACITY": "1000000000",
         "COMMONWEAL_RATE_RESTORE_PER_SECOND": "1000000000",
+        **(environ or {}),
     }
     with (
         (cluster.folder / "server.log").open("ab") as log,

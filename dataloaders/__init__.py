@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from dataloaders.batching import BatchedCall, Loader
 from models import (
+    Act,
+    Approval,
     Attendance,
     Collective,
     IssuanceCap,
@@ -30,6 +32,7 @@ from models import (
     Transaction,
 )
 from models.enums import LedgerAccountKind
+from services.access import act_log
 from services.access.actor import Actor
 from services.collectives import directory, event_capacity, members, platform_policy
 from services.collectives.event_capacity import RegistrationCounts
@@ -43,8 +46,17 @@ from services.ledger.balances import Balance, Owner
 from services.ledger.queries import PostingLine
 from services.offers import offers, redemptions
 from services.offers.offers import OffersKey
-from services.orders import expenses, order_details, payment_methods, payout_methods, queries, settlements
+from services.orders import (
+    expenses,
+    order_details,
+    payment_methods,
+    payout_methods,
+    queries,
+    settlements,
+    two_people,
+)
 from services.orders.settlements import SettlementDetails
+from services.orders.two_people import ApprovalNeeds
 from services.volunteering import check_in, issuers
 
 K = TypeVar("K", bound=Hashable)
@@ -142,6 +154,14 @@ class Loaders:
         lambda session, actor, ids: order_details.load_actions(session, actor, order_ids=ids)
     )
     """Histories of visible orders, oldest step first."""
+    approvals_of_order: LoaderField[UUID, list[Approval]] = LoaderField(
+        lambda session, _, ids: two_people.load_approvals(session, order_ids=ids)
+    )
+    """Approvals of visible orders that two people approve, the first one first."""
+    approval_needs: LoaderField[UUID, ApprovalNeeds | None] = LoaderField(
+        lambda session, _, ids: two_people.load_needs(session, order_ids=ids)
+    )
+    """How many approvals visible orders need and miss."""
     refunded_of_order: LoaderField[UUID, int] = LoaderField(
         lambda session, _, ids: order_details.load_refunded_amounts(session, order_ids=ids)
     )
@@ -192,6 +212,15 @@ class Loaders:
             ("members", key),
             lambda session, actor, ids: members.list_member_pages(
                 session, actor, collective_ids=ids, key=key
+            ),
+        )
+
+    def acts(self, page: PageRequest, *, is_security: bool) -> Loader[UUID, Page[Act]]:
+        """Pages of the audit log by collective; the resolver first checks that the viewer may read it."""
+        return self._loader_for(
+            ("acts", page, is_security),
+            lambda session, actor, ids: act_log.list_pages(
+                session, actor, collective_ids=ids, page=page, is_security=is_security
             ),
         )
 

@@ -1,36 +1,61 @@
 """All tables: importing this package completes the metadata."""
 
+from models.access_paths import Device, EmailChange, Identity, ProviderSignIn
+from models.act import Act, ActSubject
+from models.approval import Approval, ApprovalPolicy
 from models.attendance import Attendance
 from models.audit import AuditedAccount, AuditRun
 from models.base import metadata, new_id, now
 from models.collective import Collective, HostApplication, Invitation, Member, SlugRedirect
 from models.currency import Currency, FxRate, PlatformPolicy
-from models.identity import Credential, EmailToken, MergeConsent, MergedEmail, RateBucket, Throttle, Token
+from models.factors import Challenge, FactorRequirement, Passkey, RecoveryCode, TotpFactor
+from models.identity import (
+    Credential,
+    EmailToken,
+    MergeConsent,
+    MergedEmail,
+    RateBucket,
+    Suspension,
+    Throttle,
+    Token,
+)
 from models.issuance import IssuanceCap
 from models.ledger import Hold, LedgerAccount, Posting, RefundTotal, Transaction
 from models.live_event import LiveEvent
 from models.offer import Offer, Receipt, Redemption
 from models.order import Idempotency, Order, OrderAction, OrderItem, PaymentMethod, PayoutMethod
-from models.outbox import Outbox
+from models.outbox import MailStop, Outbox
+from models.personal import DataExport
 from models.preferences import MutedTopic
 from models.settlement import Settlement
 
 __all__ = [
+    "Act",
+    "ActSubject",
+    "Approval",
+    "ApprovalPolicy",
     "Attendance",
     "AuditRun",
     "AuditedAccount",
+    "Challenge",
     "Collective",
     "Credential",
     "Currency",
+    "DataExport",
+    "Device",
+    "EmailChange",
     "EmailToken",
+    "FactorRequirement",
     "FxRate",
     "Hold",
     "HostApplication",
     "Idempotency",
+    "Identity",
     "Invitation",
     "IssuanceCap",
     "LedgerAccount",
     "LiveEvent",
+    "MailStop",
     "Member",
     "MergeConsent",
     "MergedEmail",
@@ -40,18 +65,23 @@ __all__ = [
     "OrderAction",
     "OrderItem",
     "Outbox",
+    "Passkey",
     "PaymentMethod",
     "PayoutMethod",
     "PlatformPolicy",
     "Posting",
+    "ProviderSignIn",
     "RateBucket",
     "Receipt",
+    "RecoveryCode",
     "Redemption",
     "RefundTotal",
     "Settlement",
     "SlugRedirect",
+    "Suspension",
     "Throttle",
     "Token",
+    "TotpFactor",
     "Transaction",
     "metadata",
     "new_id",

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from models.base import id_field, now, one_of, timestamp_field
-from models.enums import CollectiveType, CreditPolicy, MemberRole, RequestStatus
+from models.enums import CollectiveType, CreditPolicy, MemberRole, NamedBy, RequestStatus
 
 REQUEST_DAYS = 30
 """Days after which a pending invitation or host application expires."""
@@ -54,6 +54,9 @@ class Collective(SQLModel, table=True):
             "merged_into_id IS NULL OR (type = 'USER' AND archived_at IS NOT NULL AND merged_into_id <> id)",
             name="merged_is_archived_user",
         ),
+        CheckConstraint(
+            "erased_at IS NULL OR (type = 'USER' AND archived_at IS NOT NULL)", name="erased_is_archived_user"
+        ),
         one_of("credit_policy", CreditPolicy),
         CheckConstraint("host_id <> id OR type IN ('NONPROFIT', 'BUSINESS')", name="host_is_organization"),
         CheckConstraint(
@@ -68,6 +71,12 @@ class Collective(SQLModel, table=True):
             "is_platform",
             unique=True,
             postgresql_where=text("is_platform"),
+        ),
+        Index("ix_collective_erased_at", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
+        Index(
+            "ix_collective_unclaimed",
+            "created_at",
+            postgresql_where=text("type = 'USER' AND claimed_at IS NULL AND archived_at IS NULL"),
         ),
         Index("ix_collective_type_created_at", "type", "created_at", "id"),
         Index("ix_collective_parent_id", "parent_id", "starts_at", "id"),
@@ -125,6 +134,8 @@ class Collective(SQLModel, table=True):
     host_suspended_at: datetime | None = timestamp_field(nullable=True)
     """When the platform stopped new money in this host's book."""
     host_suspension_reason: str | None = Field(default=None, sa_type=Text)
+    erased_at: datetime | None = timestamp_field(nullable=True)
+    """When the person was erased; a pseudonym stands in the name."""
 
 
 class SlugRedirect(SQLModel, table=True):
@@ -142,6 +153,10 @@ class Member(SQLModel, table=True):
 
     __table_args__ = (
         one_of("role", MemberRole),
+        one_of("named_by", NamedBy),
+        CheckConstraint(
+            "named_by IS NULL OR role IN ('ATTENDEE', 'WAITING', 'VOLUNTEER')", name="named_by_role"
+        ),
         CheckConstraint("until >= since", name="until_after_since"),
         Index(
             "uq_member_open",
@@ -175,6 +190,8 @@ class Member(SQLModel, table=True):
     since: datetime = timestamp_field(default_now=True)
     until: datetime | None = timestamp_field(nullable=True)
     created_by_id: UUID | None = Field(default=None, foreign_key="collective.id")
+    named_by: NamedBy | None = Field(default=None, sa_type=Text)
+    """How somebody else named the member, who has not agreed yet; null once they agreed."""
 
 
 class Invitation(SQLModel, table=True):
@@ -189,6 +206,7 @@ class Invitation(SQLModel, table=True):
             "collective_id",
             "user_id",
             "role",
+            "by_email",
             unique=True,
             postgresql_where=text("status = 'PENDING'"),
         ),

@@ -57,6 +57,7 @@ class PlatformPolicy(SQLModel, table=True):
         CheckConstraint("platform_clearing_limit >= 0", name="clearing_limit_not_negative"),
         CheckConstraint("max_event_hours_minor > 0", name="max_event_hours_positive"),
         CheckConstraint("default_issuance_cap_minor > 0", name="default_issuance_cap_positive"),
+        CheckConstraint("confirm_above_minor >= 0", name="confirm_above_not_negative"),
     )
 
     id: UUID = id_field()
@@ -89,3 +90,7 @@ class PlatformPolicy(SQLModel, table=True):
         default=1_000_000, sa_type=BigInteger, sa_column_kwargs={"server_default": "1000000"}
     )
     """The most currents (minor units) that a nonprofit issues a month until the platform sets it a cap."""
+    confirm_above_minor: int = Field(
+        default=10_000, sa_type=BigInteger, sa_column_kwargs={"server_default": "10000"}
+    )
+    """Cents of US dollars above which moving money needs a session that was confirmed lately."""

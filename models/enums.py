@@ -229,6 +229,15 @@ class FeesPayer(StrEnum):
     """The payee, out of the amount."""
 
 
+class NamedBy(StrEnum):
+    """How somebody else gave a person a role that the person has not agreed to."""
+
+    REFERENCE = "REFERENCE"
+    """By the person's public name, or by letting them in."""
+    ADDRESS = "ADDRESS"
+    """By their email address: whoever knows it does not learn whose it is."""
+
+
 class RequestStatus(StrEnum):
     """Status of an invitation or a host application."""
 
@@ -260,6 +269,32 @@ class EmailTokenPurpose(StrEnum):
     """Proves that the reader owns the address."""
     RESET = "RESET"
     """Lets the reader set a new password."""
+
+
+class Proof(StrEnum):
+    """A way in which a person shows who they are."""
+
+    PASSWORD = "PASSWORD"
+    """The password, where the account has no second factor."""
+    TOTP = "TOTP"
+    """A code of an authenticator app."""
+    PASSKEY = "PASSKEY"
+    """A passkey or security key."""
+    RECOVERY_CODE = "RECOVERY_CODE"
+    """One of the recovery codes, each of which works once."""
+
+
+class ChallengePurpose(StrEnum):
+    """What a challenge is answered for."""
+
+    SIGN_IN = "SIGN_IN"
+    """The second step of a sign-in."""
+    PASSKEY_SIGN_IN = "PASSKEY_SIGN_IN"
+    """A sign-in with a passkey, by whoever has it."""
+    PASSKEY_REGISTRATION = "PASSKEY_REGISTRATION"
+    """A new passkey."""
+    PASSKEY_CONFIRMATION = "PASSKEY_CONFIRMATION"
+    """A factor of a person who is known already."""
 
 
 class Scope(StrEnum):
@@ -332,3 +367,75 @@ class Topic(StrEnum):
     """Offers, redemptions and cash-outs."""
     MEMBERS = "MEMBERS"
     """Invitations and host applications."""
+
+
+class ActChange(StrEnum):
+    """Kind of change that an act made."""
+
+    ADDED = "ADDED"
+    """It was added; of a policy or rate, as the next version."""
+    CHANGED = "CHANGED"
+    """It was changed."""
+    REMOVED = "REMOVED"
+    """It was removed."""
+
+
+class ActKind(StrEnum):
+    """Kind of object that an act of the audit log changed."""
+
+    COLLECTIVE = "COLLECTIVE"
+    """A community, nonprofit or business: its profile, slug, host, fee or state."""
+    EVENT = "EVENT"
+    """An event: its profile, times or state."""
+    USER = "USER"
+    """A person's profile or account."""
+    MEMBER = "MEMBER"
+    """A role that somebody holds; roles that orders earn are in the history of the orders."""
+    INVITATION = "INVITATION"
+    """An invitation of a person to a role."""
+    EMAIL_INVITATION = "EMAIL_INVITATION"
+    """An invitation of an email address to a role."""
+    HOST_APPLICATION = "HOST_APPLICATION"
+    """An application to a host, or to be one."""
+    PAYMENT_METHOD = "PAYMENT_METHOD"
+    """A payment method of a host."""
+    PAYOUT_METHOD = "PAYOUT_METHOD"
+    """A payout method."""
+    OFFER = "OFFER"
+    """An offer of a business."""
+    PLATFORM_POLICY = "PLATFORM_POLICY"
+    """The platform's terms."""
+    APPROVAL_POLICY = "APPROVAL_POLICY"
+    """The amount above which two people approve."""
+    EXCHANGE_RATE = "EXCHANGE_RATE"
+    """An exchange rate that the platform set."""
+    ISSUANCE_CAP = "ISSUANCE_CAP"
+    """The cap of what a nonprofit issues."""
+    CLEARING_LIMIT = "CLEARING_LIMIT"
+    """The limit of what a host allows another to owe it."""
+    SUSPENSION = "SUSPENSION"
+    """The suspension of a person."""
+    MERGE_CONSENT = "MERGE_CONSENT"
+    """A consent to merging two people."""
+    MUTED_TOPIC = "MUTED_TOPIC"
+    """A topic of mails that a person muted."""
+    SESSION = "SESSION"
+    """A session: signing in, confirming it, and its end."""
+    ACCESS_TOKEN = "ACCESS_TOKEN"
+    """An access token."""
+    CREDENTIAL = "CREDENTIAL"
+    """A person's email address or password."""
+    EMAIL_CHANGE = "EMAIL_CHANGE"
+    """A change of a person's email address: asked for, confirmed, undone or over."""
+    IDENTITY = "IDENTITY"
+    """An identity at another provider, used to sign in."""
+    AUTHENTICATOR_APP = "AUTHENTICATOR_APP"
+    """An authenticator app as second factor."""
+    RECOVERY_CODE = "RECOVERY_CODE"
+    """Recovery codes: new ones, or the use of one."""
+    PASSKEY = "PASSKEY"
+    """A passkey of a person."""
+    FACTOR_REQUIREMENT = "FACTOR_REQUIREMENT"
+    """The requirement that a collective's ADMINs have a second factor."""
+    DATA_EXPORT = "DATA_EXPORT"
+    """A copy of a person's data that was asked for."""

@@ -1,11 +1,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, Column, Double, Index, LargeBinary, Text
+from sqlalchemy import ARRAY, CheckConstraint, Column, Double, ForeignKey, Index, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
 from models.base import id_field, one_of, timestamp_field
-from models.enums import EmailTokenPurpose, TokenKind
+from models.enums import EmailTokenPurpose, Proof, TokenKind
 
 
 class Credential(SQLModel, table=True):
@@ -29,8 +29,6 @@ class EmailToken(SQLModel, table=True):
     token_hash: bytes = Field(primary_key=True, sa_type=LargeBinary)
     user_id: UUID = Field(foreign_key="collective.id", index=True)
     purpose: EmailTokenPurpose = Field(sa_type=Text)
-    password_hash: str | None = Field(default=None, sa_type=Text)
-    """Hash of the password chosen at sign-up; applied once the address is verified."""
     name: str | None = Field(default=None, sa_type=Text)
     """The name chosen at sign-up; applied once the address is verified."""
     created_at: datetime = timestamp_field(default_now=True)
@@ -41,7 +39,13 @@ class EmailToken(SQLModel, table=True):
 class Token(SQLModel, table=True):
     """A bearer token, stored as its SHA-256."""
 
-    __table_args__ = (one_of("kind", TokenKind),)
+    __table_args__ = (
+        one_of("kind", TokenKind),
+        CheckConstraint("factor IN ('TOTP', 'PASSKEY', 'RECOVERY_CODE')", name="factor_known"),
+        CheckConstraint("parent_id IS NULL OR kind = 'ACCESS' AND parent_id <> id", name="parent"),
+        Index("ix_token_device_id", "device_id", postgresql_where=text("device_id IS NOT NULL")),
+        Index("ix_token_parent_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+    )
 
     id: UUID = id_field()
     user_id: UUID = Field(foreign_key="collective.id", index=True)
@@ -54,10 +58,47 @@ class Token(SQLModel, table=True):
     created_at: datetime = timestamp_field(default_now=True)
     expires_at: datetime = timestamp_field()
     revoked_at: datetime | None = timestamp_field(nullable=True)
+    last_used_at: datetime = timestamp_field(default_now=True)
+    """To the hour, so that not every request writes."""
+    device: str | None = Field(default=None, sa_type=Text)
+    """What the browser or program called itself at sign-in."""
+    network: str | None = Field(default=None, sa_type=Text)
+    """The network address of the sign-in; for IPv6 its /64 network."""
+    confirmed_at: datetime = timestamp_field(default_now=True)
+    """When the person last showed who they are."""
+    factor: Proof | None = Field(default=None, sa_type=Text)
+    """The second factor of the sign-in, or the passkey."""
+    device_id: UUID | None = Field(
+        default=None, sa_column=Column(ForeignKey("device.id", ondelete="SET NULL"), nullable=True)
+    )
+    """The browser of a session, if it is known by its cookie."""
+    parent_id: UUID | None = Field(default=None, foreign_key="token.id")
+    """The access token with which this one was made, and with which it ends."""
+
+
+class Suspension(SQLModel, table=True):
+    """The time during which a user is shut out; open until the platform reinstates them."""
+
+    __table_args__ = (
+        CheckConstraint("reason <> ''", name="reason"),
+        CheckConstraint("by_id <> user_id AND ended_by_id <> user_id", name="by_another"),
+        CheckConstraint("(ended_at IS NULL) = (ended_by_id IS NULL)", name="ended"),
+        Index("uq_suspension_open", "user_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+    )
+
+    id: UUID = id_field()
+    user_id: UUID = Field(foreign_key="collective.id")
+    by_id: UUID = Field(foreign_key="collective.id")
+    reason: str = Field(sa_type=Text)
+    created_at: datetime = timestamp_field(default_now=True)
+    ended_at: datetime | None = timestamp_field(nullable=True)
+    ended_by_id: UUID | None = Field(default=None, foreign_key="collective.id")
 
 
 class Throttle(SQLModel, table=True):
     """The number of attempts per key in the current time window."""
+
+    __table_args__ = (Index("ix_throttle_window_ends_at", "window_ends_at"),)
 
     key: str = Field(primary_key=True, sa_type=Text)
     attempts: int

@@ -55,6 +55,8 @@ class Receipt(SQLModel, table=True):
     size_bytes: int
     sha256: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = timestamp_field(default_now=True)
+    erased_at: datetime | None = timestamp_field(nullable=True)
+    """When the file was deleted, because its owner was erased."""
 
 
 class Redemption(SQLModel, table=True):

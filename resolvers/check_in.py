@@ -18,12 +18,18 @@ async def check_in(
     event: CollectiveKey,
     user: CollectiveKey | None,
     email: str | None,
+    is_trial: bool,
 ) -> CheckInResult:
     """Check a person in to an event; repeated calls return the same order."""
 
     async def work(order_id: UUID) -> CheckInResult:
         return await info.context.run(
-            check_in_service.check_in, order_id=order_id, event=event, user=user, email=email
+            check_in_service.check_in,
+            order_id=order_id,
+            event=event,
+            user=user,
+            email=email,
+            is_trial=is_trial,
         )
 
     result_id = new_id()

@@ -17,6 +17,7 @@ from services.collectives.members import MembersKey
 from services.core.errors import Invalid
 from services.core.money import Money, require_currency
 from services.core.pagination import Page, PageRequest, Sort
+from services.identity import email_changes, identities
 from services.ledger.balances import Balance, Owner
 from services.messaging import preferences
 from services.orders import payment_methods as payment_method_services
@@ -55,6 +56,20 @@ async def load_email(user: models.Collective, info: Info) -> str | None:
     if not visibility.can_read_private(info.context.actor, user):
         return None
     return await info.context.loaders.email.load(user.id)
+
+
+async def load_pending_email(user: models.Collective, info: Info) -> str | None:
+    """Load the new address that waits for a user's proof; None for any other viewer."""
+    if not visibility.can_read_preferences(info.context.actor, user):
+        return None
+    return await info.context.run(email_changes.load_pending_email)
+
+
+async def list_identities(user: models.Collective, info: Info) -> list[models.Identity]:
+    """List a user's identities at other providers; none for any other viewer."""
+    if not visibility.can_read_preferences(info.context.actor, user):
+        return []
+    return await info.context.run(identities.list_own)
 
 
 async def list_muted_topics(user: models.Collective, info: Info) -> list[Topic]:

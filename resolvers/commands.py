@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError
 
 from resolvers.context import Context, Info
-from services.core.errors import AccessDenied, Invalid, Problem, Unauthenticated
+from services.core.errors import AccessDenied, Busy, Invalid, Problem, Unauthenticated
 from services.database.constraint_errors import problem_for
 from services.orders import idempotency
 
@@ -20,13 +20,14 @@ async def run_command(info: Info, work: Callable[[], Awaitable[T]], *, dry_run: 
 
     Raises:
         AccessDenied: nobody is signed in, or the actor lacks permission; a top-level error.
+        Busy: too many others wait for the same; a top-level error, too.
     """
     context = info.context
     _note_commit_intent(context, dry_run=dry_run)
     try:
         async with context.undone_on_error(whole=context.root_field_count == 1):
             return await work()
-    except AccessDenied:
+    except (AccessDenied, Busy):
         raise
     except Problem as problem:
         return problem

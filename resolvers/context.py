@@ -15,12 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
 from resolvers.session_cookie import SessionCookie
+from services.access import act_origin
+from services.access.act_origin import ActOrigin
 from services.access.actor import ANONYMOUS, Actor
 from services.access.rate_limits import Charge
 from services.core.settings import Settings
 from services.database import fetch, read_connections
 from services.database.read_connections import ReadConnection
 from services.live.broadcaster import Broadcaster
+from services.messaging import budgets
+from services.messaging.budgets import MailOrigin
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -38,10 +42,14 @@ class Context:
     settings: Settings
     address: str = ""
     """The network address of the client."""
+    device: str = ""
+    """What the client's browser or program calls itself."""
     document: DocumentNode | None = None
     """The executed document, parsed and validated."""
     actor: Actor = ANONYMOUS
     is_mutation: bool = False
+    mutation: str = ""
+    """The names of the fields at the root of a mutation, with commas."""
     root_field_count: int = 1
     """The number of fields at the root of a mutation; more than one are undone one by one."""
     token: str | None = None
@@ -118,6 +126,9 @@ class Context:
             self._running_task = asyncio.current_task()
             try:
                 await self._begin()
+                if self.is_mutation:
+                    origin = MailOrigin(self.actor.id, self.address, self.settings)
+                    budgets.set_origin(self.session, origin)
                 return await service(self.session, self.actor, *args, **kwargs)
             finally:
                 self._running_task = None
@@ -147,6 +158,14 @@ class Context:
         if self.is_mutation:
             await read_connections.release_idle(self.session)
             await self.session.connection(execution_options={"isolation_level": "READ COMMITTED"})
+            act_origin.attach(self.session, ActOrigin(self.mutation, self.address))
+            if self.actor.id is not None:  # a further transaction of a viewer who is known by now
+                await act_origin.name_person(
+                    self.session,
+                    self.actor.id,
+                    token_id=self.actor.token_id,
+                    token_kind="SESSION" if self.actor.scopes is None else "ACCESS",
+                )
         else:
             self._read_connection = await fetch.begin_read(
                 self.session, is_single=self.is_single, columns=self.columns, json_read=self.json_read
@@ -172,6 +191,19 @@ class Context:
             log.info("a broken connection was dropped")
         finally:
             self._read_connection = None
+
+    async def release(self) -> bool:
+        """Return the connection before waiting for something else; return False if that is not possible.
+
+        Only before the operation's first write: what was read is kept, what follows reads afresh.
+        """
+        if self.root_field_count > 1:
+            return False
+        async with self._session_lock:
+            if self._has_begun:
+                await self.session.commit()
+                self._has_begun = False
+        return True
 
     async def in_own_transaction(
         self,
@@ -205,6 +237,7 @@ class Context:
         except BaseException:
             async with self._session_lock:
                 await savepoint.rollback()
+                act_origin.forget_name(self.session)
             raise
         async with self._session_lock:
             await savepoint.commit()

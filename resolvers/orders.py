@@ -57,6 +57,13 @@ async def knows_claimed_giver(order: models.Order, context: Context) -> bool:
     return any(side is not None and visibility.can_read_private(context.actor, side) for side in sides)
 
 
+async def load_addressee(order: models.Order, info: Info) -> models.Collective | None:
+    """Load the user asked to approve hours, or None if the viewer may not know whose address was named."""
+    if order.addressed_to_id is None or not visibility.can_see_addressee(info.context.actor, order):
+        return None
+    return await info.context.loaders.collective.load(order.addressed_to_id)
+
+
 async def load_claimed_giver(order: models.Order, info: Info) -> models.Collective | None:
     """Load the giver whom a host named, or None if the viewer may not know it."""
     if order.claimed_giver_id is None or not await knows_claimed_giver(order, info.context):

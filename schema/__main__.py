@@ -88,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     admin.add_argument("email")
     admin.set_defaults(run=lambda o, s: asyncio.run(commands.add_admin(s, o.email)))
 
+    factors = add("remove-factors", help="remove the second factors of a user who has lost them all")
+    factors.add_argument("email")
+    factors.set_defaults(run=lambda o, s: asyncio.run(commands.remove_factors(s, o.email)))
+
     _add_history(add)
 
     exporting = add("export", help="write data to a file")

@@ -5,16 +5,26 @@ from functools import cache
 from typing import Any
 
 import strawberry
-from graphql import GraphQLError, GraphQLInputObjectType, GraphQLResolveInfo, get_named_type
+from graphql import (
+    GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    get_named_type,
+)
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
+from schema.mutations.accounts import AccountMutations
+from schema.mutations.approval_policies import ApprovalPolicyMutations
 from schema.mutations.check_in import CheckInMutations
 from schema.mutations.clearing import ClearingMutations
 from schema.mutations.collectives import CollectiveMutations
+from schema.mutations.email_changes import EmailChangeMutations
 from schema.mutations.event_registrations import EventRegistrationMutations
 from schema.mutations.events import EventMutations
+from schema.mutations.factors import FactorMutations
 from schema.mutations.hosting import HostingMutations
 from schema.mutations.hosts import HostMutations
 from schema.mutations.hours import HoursMutations
@@ -24,7 +34,10 @@ from schema.mutations.offers import OfferMutations
 from schema.mutations.order_answers import OrderAnswerMutations
 from schema.mutations.order_decisions import OrderDecisionMutations
 from schema.mutations.orders import OrderMutations
+from schema.mutations.passkeys import PasskeyMutations
+from schema.mutations.personal import PersonalMutations
 from schema.mutations.platform import PlatformMutations
+from schema.mutations.provider_sign_ins import ProviderSignInMutations
 from schema.mutations.users import UserMutations
 from schema.types.collective import Business, Community, Event, Nonprofit, User
 from schema.types.errors import MutationError
@@ -38,7 +51,14 @@ from schema.types.subscription import Subscription
     "error rolls back all fields."
 )
 class Mutation(
+    AccountMutations,
+    PersonalMutations,
+    ApprovalPolicyMutations,
     IdentityMutations,
+    EmailChangeMutations,
+    ProviderSignInMutations,
+    FactorMutations,
+    PasskeyMutations,
     CollectiveMutations,
     HostingMutations,
     HostMutations,
@@ -79,6 +99,7 @@ class _Schema(strawberry.Schema):
         super().__init__(*arguments, **settings)
         mutation = self._schema.mutation_type
         assert mutation is not None
+        self.mutation_root = mutation
         for field in mutation.fields.values():
             for argument in field.args.values():
                 # A mutation takes a single input, described by its type.
@@ -115,6 +136,13 @@ def schema() -> strawberry.Schema:
         extensions=[_UseParsedDocument],
         config=StrawberryConfig(scalar_map=SCALARS),
     )
+
+
+def mutation_root() -> GraphQLObjectType:
+    """Return the root type of mutations."""
+    built = schema()
+    assert isinstance(built, _Schema)
+    return built.mutation_root
 
 
 _ONE_OF = "directive @oneOf on INPUT_OBJECT"

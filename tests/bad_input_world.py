@@ -14,6 +14,21 @@ from tests.factories import Person, World, money, ref
 
 LARGEST_USD = "92233720368547758.07"
 """The largest amount of US dollars whose cents fit into 64 bits."""
+OPEN_TO_ALL = {
+    "signUp",
+    "verifyEmail",
+    "signIn",
+    "requestPasswordReset",
+    "resetPassword",
+    "confirmEmailChange",
+    "undoEmailChange",
+    "beginProviderSignIn",
+    "completeProviderSignIn",
+    "linkProvedIdentity",
+    "completeSignIn",
+    "beginPasskeySignIn",
+    "signInWithPasskey",
+}
 MONEY_MUTATIONS = (
     "donate",
     "transferFunds",
@@ -52,7 +67,7 @@ class BadInputScene:
 
     def by(self, mutation: str) -> Person | None:
         """Return a person who may run a mutation, or None for an anonymous one."""
-        if mutation in {"signUp", "signIn", "verifyEmail", "requestPasswordReset", "resetPassword"}:
+        if mutation in OPEN_TO_ALL:
             return None
         giver, payee = self.base.giver, self.base.payee
         makers = {"approveOrder": giver, "approveOrders": giver, "cancelOrder": payee}
@@ -213,11 +228,32 @@ async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
             "collective": webpack,
             "name": "Bank",
             "type": "BANK_ACCOUNT",
-            "details": {"iban": "x"},
+            "details": {"account": "x"},
         },
-        "signUp": {"email": "new@commonweal.test", "name": "New", "password": "long enough"},
+        "signUp": {"email": "new@commonweal.test", "name": "New"},
         "signIn": {"email": "boss@commonweal.test", "password": "long enough"},
-        "verifyEmail": {"token": "not one"},
+        "verifyEmail": {"token": "not one", "password": "long enough"},
+        "changePassword": {"currentPassword": "long enough", "newPassword": "longer still"},
+        "endSession": {"id": "not one"},
+        "eraseMe": {"slug": "not mine"},
+        "completeSignIn": {"challenge": "none", "code": "123456"},
+        "confirmSession": {"password": "long enough"},
+        "activateTotp": {"code": "123456"},
+        "beginPasskeySignIn": {"challenge": "none"},
+        "signInWithPasskey": {"credential": "none"},
+        "registerPasskey": {"credential": "none", "name": "Phone"},
+        "renamePasskey": {"id": "not one", "name": "Phone"},
+        "removePasskey": {"id": "not one"},
+        "requireSecondFactor": {"collective": webpack, "isRequired": False},
+        "changeEmail": {"email": "fresh@commonweal.test"},
+        "confirmEmailChange": {"token": "not one"},
+        "undoEmailChange": {"token": "not one"},
+        "beginProviderSignIn": {"provider": "none"},
+        "completeProviderSignIn": {"provider": "none", "state": "none", "code": "none"},
+        "linkProvedIdentity": {"provider": "none", "state": "none", "password": "none"},
+        "unlinkIdentity": {"id": "not one"},
+        "suspendUser": {"user": ref(base.payee), "reason": "a reason"},
+        "reinstateUser": {"user": ref(base.payee)},
         "requestPasswordReset": {"email": "new@commonweal.test"},
         "resetPassword": {"token": "not one", "password": "long enough"},
         "createAccessToken": {"name": "ci", "scopes": ["COLLECTIVES"], "expiresAt": ends.isoformat()},
@@ -230,6 +266,7 @@ async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
             "amount": money("1.00"),
             "reference": "x",
         },
+        "setApprovalPolicy": {"collective": webpack, "amount": five},
         "setFxRate": {"from": "USD", "to": "JPY", "rate": "150"},
         "setPlatformPolicy": {"platformFeeBps": 100},
     }

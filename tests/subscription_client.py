@@ -137,12 +137,12 @@ class WebsocketClient:
 
 @asynccontextmanager
 async def connect_client(
-    api: ApiServer | str, token: str | None = None, *, init: bool = True, **more: Any
+    api: ApiServer | str, token: str | None = None, *, init: bool = True, scheme: str = "ws", **more: Any
 ) -> AsyncIterator[WebsocketClient]:
     """Connect, and initialise the connection unless `init` is false."""
     address = api if isinstance(api, str) else api.address
     options: dict[str, Any] = {"subprotocols": [Subprotocol(SUBPROTOCOL)], "max_size": 2**24, "proxy": None}
-    async with connect(f"ws://{address}/graphql", **(options | more)) as socket:
+    async with connect(f"{scheme}://{address}/graphql", **(options | more)) as socket:
         client = WebsocketClient(socket)
         if init:
             await client.init(token)

@@ -47,5 +47,5 @@ def test_every_setting_is_documented() -> None:
 
 def test_every_command_of_the_readme_exists() -> None:
     source = (ROOT / "schema" / "__main__.py").read_text()
-    for command in re.findall(r"^    commonweal (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE):
+    for command in re.findall(r"^    commonweal ([\w-]+)", (ROOT / "README.md").read_text(), re.MULTILINE):
         assert re.search(rf'add\(\s*"{command}"', source), command

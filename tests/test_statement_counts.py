@@ -110,7 +110,7 @@ async def test_each_money_mutation_takes_at_most_10_statements(world: World, eng
     for result in (funds, expense, approval, payment, donation):
         assert 0 < len(result) <= MAX_FOR_MUTATION, result
     assert len(own) == len(donation) + 1  # the receipt of a user who gives
-    assert sum("outbox" in line for line in expense) == 1  # the mail is among them
+    assert sum("mail_queue" in line for line in expense) == 1  # the mail is among them
     assert sum("idempotency" in line for line in funds) == 1
     await world.assert_clean_ledger()
 

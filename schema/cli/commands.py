@@ -28,6 +28,7 @@ from services.core.errors import ConfigurationError
 from services.core.settings import Settings
 from services.database import catalogue, migrations
 from services.database import engine as database_engine
+from services.identity import lost_factors
 from services.ledger import ecb_rates
 from services.volunteering import hours_csv
 
@@ -189,6 +190,15 @@ async def add_admin(settings: Settings, email: str) -> int:
         async with open_session(located) as session:
             await platform_policy.add_admin(session, email=email)
     print(f"{email} is an ADMIN of the platform; signing up with this address claims the account")
+    return 0
+
+
+async def remove_factors(settings: Settings, email: str) -> int:
+    """Remove the second factors of a user who has lost them all."""
+    with database_engine.provide_database(settings) as located:
+        async with open_session(located) as session:
+            user = await lost_factors.remove_factors(session, email=email)
+    print(f"{user.slug} signs in with the password alone; every session has ended")
     return 0
 
 

@@ -10,7 +10,8 @@ from models import Outbox, now
 from schema.execution import unit_of_work
 from services.core.errors import Invalid
 from services.core.settings import Settings
-from services.identity import authentication, passwords
+from services.identity import authentication, passwords, sessions
+from services.identity.sessions import Origin
 
 PASSWORD = "oc"  # noqa: S105 - the demo's users are for anybody, and never in production
 DOMAIN = "commonweal.test"
@@ -51,7 +52,7 @@ class Demo:
             )
             user.name, user.slug, user.claimed_at = name, slug, now()
             credential.verified_at, credential.password_hash = now(), await self._hash_password()
-            started = await authentication.start_session(session, user, self._settings.session_days)
+            started = await sessions.start_session(session, user, Origin(self._settings.session_days))
         self._tokens[slug] = started.token
 
     async def _hash_password(self) -> str:

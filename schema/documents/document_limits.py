@@ -52,7 +52,20 @@ MAX_VALUES = 100
 """Values per list that is written in the document."""
 MAX_REPEATED = 10
 """Uses of one response key in a selection set; a rule compares each pair of them."""
-ONE_PER_OPERATION = frozenset({"signIn", "signUp", "verifyEmail", "requestPasswordReset", "resetPassword"})
+ONE_PER_OPERATION = frozenset(
+    {
+        "signIn",
+        "signUp",
+        "verifyEmail",
+        "requestPasswordReset",
+        "resetPassword",
+        "changePassword",
+        "changeEmail",
+        "beginProviderSignIn",
+        "completeProviderSignIn",
+        "linkProvedIdentity",
+    }
+)
 """Mutations that try a secret or send a mail: one per operation, so that attempts are counted by request."""
 INTROSPECTION_FIELDS = frozenset({"__schema", "__type"})
 
@@ -79,8 +92,7 @@ def check(document: DocumentNode) -> GraphQLError | None:
         mains = [_Definition(operation) for operation in operations]
         if _has_cycle(parts):
             return None
-        if sum(sum(part.spreads.values()) for part in (*mains, *parts.values())) > MAX_SPREADS:
-            raise Exceeded(f"A document may spread fragments at most {MAX_SPREADS} times")  # noqa: TRY301 - as below
+        _check_spreads([*mains, *parts.values()])
         _check_expanded(mains, operations, parts)
         check_pairs(
             [main.selections for main in mains], {name: part.selections for name, part in parts.items()}
@@ -223,6 +235,11 @@ def _expand(part: _Definition, parts: dict[str, _Definition], expanded: dict[str
             roots += part.root_spreads.count(name) * size.root_fields
             once += part.root_spreads.count(name) * size.once_fields
     return _Expanded(fields, depth, roots, once)
+
+
+def _check_spreads(definitions: list[_Definition]) -> None:
+    if sum(sum(each.spreads.values()) for each in definitions) > MAX_SPREADS:
+        raise Exceeded(f"A document may spread fragments at most {MAX_SPREADS} times")
 
 
 def _check_expanded(

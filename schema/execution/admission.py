@@ -9,6 +9,7 @@ from graphql import GraphQLError, OperationDefinitionNode, OperationType, get_op
 from schema.documents import document_cache
 from schema.documents.document_cache import CachedDocument
 from schema.documents.text_check import find_unstorable
+from schema.execution import input_lists
 from schema.execution.cost_meter import Meter
 from schema.execution.operation import (
     OperationRequest,
@@ -19,7 +20,7 @@ from schema.execution.operation import (
 from schema.observability import sql_trace
 from schema.types.errors import format_error, to_response_error
 from services.access.rate_limits import InsufficientPoints
-from services.core.errors import Problem
+from services.core.errors import CostLimitExceeded, Problem
 
 
 async def admit(
@@ -57,11 +58,21 @@ async def _admit(
         await meter.charge_refusal()
         return OperationResult({"errors": list(cached.errors)}, is_request_error=True)
     operation = get_operation_ast(cached.document, request.operation_name)
+    try:
+        items = _count_input_items(request, cached, operation)
+    except Problem:
+        await meter.charge_refusal(points=1)
+        raise
     refusal = _check_operation(request, cached, operation, is_streamed=is_streamed)
     if refusal is not None or operation is None:
         await meter.charge_refusal(points=1)
         return refusal or OperationResult({}, is_request_error=True)
-    await meter.reserve(cached, operation, request.variables)
+    await meter.reserve(cached, operation, request.variables, input_items=items)
+    if is_streamed and meter.requested > meter.settings.live_max_cost:
+        raise CostLimitExceeded(
+            f"Each answer may cost {meter.requested} points, and one of a subscription at most "
+            f"{meter.settings.live_max_cost}: ask for shorter lists"
+        )
     return prepare_operation(request, cached, operation, meter.settings)
 
 
@@ -76,6 +87,19 @@ async def is_subscription(request: OperationRequest, meter: Meter) -> bool:
         return False
     operation = get_operation_ast(cached.document, request.operation_name)
     return operation is not None and operation.operation is OperationType.SUBSCRIPTION
+
+
+def _count_input_items(
+    request: OperationRequest, cached: CachedDocument, operation: OperationDefinitionNode | None
+) -> int:
+    """Count the values in the lists of the input.
+
+    Raises:
+        Invalid: a list is too long.
+    """
+    if operation is None or not operation.variable_definitions:
+        return 0
+    return input_lists.count_items(operation, request.variables or {}, cached.variable_paths)
 
 
 def _check_operation(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from graphql import FieldNode, GraphQLError, OperationDefinitionNode, OperationType
@@ -12,14 +13,17 @@ from strawberry.types import ExecutionResult
 from models.enums import Scope
 from resolvers.context import Context
 from resolvers.session_cookie import SessionCookie
+from schema.execution import token_reads
 from schema.execution.operation import OperationResult, PreparedOperation, execute_operation
 from schema.observability import sql_trace
 from schema.types.errors import format_error, mask_error, to_response_error
 from services.access import actor, permissions
 from services.access.rate_limits import Charge
-from services.core.errors import Problem
+from services.core.errors import Busy, Problem
 from services.core.settings import Settings
 from services.database.constraint_errors import RETRYABLE, problem_for, sqlstate
+
+MAX_NAMES_LENGTH = 200
 
 
 class RetryOperation(Exception):
@@ -46,6 +50,8 @@ async def run_attempt(
     try:
         if prepared.request.token is not None:
             await authenticate(context, prepared.request.token)
+            if context.is_mutation:
+                token_reads.require_readable(prepared.document, prepared.operation, context.actor)
             sql_trace.authorize(context.actor)
         result = await _run(prepared, context, last=last)
         if isinstance(result, OperationResult):
@@ -67,7 +73,16 @@ async def run_attempt(
         return OperationResult({"data": None, "errors": [body]})
     finally:
         await context.close()
+        await _touch_token(context)  # with no other connection in hand
     return _to_result(prepared, result)
+
+
+async def _touch_token(context: Context) -> None:
+    """Note now and then that the viewer's session is in use; how the operation went does not matter."""
+    viewer = context.actor
+    if viewer.is_touch_due and viewer.token_id is not None:
+        with suppress(DBAPIError):
+            await context.in_own_transaction(actor.touch, token_id=viewer.token_id)
 
 
 async def authenticate(context: Context, token: str) -> None:
@@ -79,7 +94,7 @@ async def authenticate(context: Context, token: str) -> None:
     """
     context.actor = await context.run(_load_actor, token=token)
     if not context.is_mutation:
-        # A mutation's payload is covered by the mutation's own scope.
+        # A mutation has a scope of its own; what its payload may show is checked by `token_reads`.
         permissions.require_scope(context.actor, Scope.READ)
 
 
@@ -107,7 +122,9 @@ async def _run(
         body: dict[str, Any] = {"errors": [format_error(e) for e in errors]}
         if any(e.path for e in errors):
             body = {"data": None} | body
-        return OperationResult(body, is_request_error=is_request_error)
+        return OperationResult(
+            body, is_request_error=is_request_error, retry_after_seconds=_retry_after_seconds(errors)
+        )
     return result
 
 
@@ -124,6 +141,15 @@ def _to_result(prepared: PreparedOperation, result: ExecutionResult) -> Operatio
         is_request_error=is_request_error,
         is_compiled=prepared.compiled is not None,
         is_sql_json=prepared.json_read is not None,
+        retry_after_seconds=_retry_after_seconds(errors),
+    )
+
+
+def _retry_after_seconds(errors: list[GraphQLError]) -> int | None:
+    """Return how long a client that was turned away is to wait, or None."""
+    return max(
+        (e.original_error.retry_after_seconds for e in errors if isinstance(e.original_error, Busy)),
+        default=None,
     )
 
 
@@ -140,8 +166,10 @@ def create_context(
         sessions=sessions,
         settings=settings,
         address=prepared.request.address,
+        device=prepared.request.device,
         document=prepared.document,
         is_mutation=is_mutation,
+        mutation=_name_root_fields(prepared.operation) if is_mutation else "",
         root_field_count=_count_root_fields(prepared.operation) if is_mutation else 1,
         charge=charge,
         is_single=prepared.is_single,
@@ -175,6 +203,12 @@ def _count_root_fields(operation: OperationDefinitionNode) -> int:
     """Count the root fields; with a fragment among them, return 2, for "several"."""
     selections = operation.selection_set.selections
     return len(selections) if all(isinstance(s, FieldNode) for s in selections) else 2
+
+
+def _name_root_fields(operation: OperationDefinitionNode) -> str:
+    """Return the names of the root fields, as the audit log shows them; those of fragments are left out."""
+    names = {s.name.value: None for s in operation.selection_set.selections if isinstance(s, FieldNode)}
+    return ",".join(names)[:MAX_NAMES_LENGTH]
 
 
 def _unexpected_error(errors: list[GraphQLError]) -> BaseException | None:

@@ -43,6 +43,7 @@ from schema.execution.cost_weights import (
     TOTAL_COUNT_COST,
     WEIGHTS,
 )
+from schema.execution.input_lists import check_arguments
 from services.core.pagination import DEFAULT_SIZE, MAX_SIZE
 from services.sql_json.rows import JsonRow
 
@@ -195,6 +196,7 @@ class _CostPlanner:
         self, nodes: list[tuple[Composite, FieldNode]], page: Size | None, parent_field: FieldNode | None
     ) -> CostNode | None:
         parts = [(parent, node, parent.fields[node.name.value]) for parent, node in nodes]
+        check_arguments(parts)
         weight = max(_weight(parent, node, definition) for parent, node, definition in parts)
         named = [get_named_type(definition.type) for _, _, definition in parts]
         sets: TypedSelections = [

@@ -1,5 +1,6 @@
 """The point meter: reserve an operation's cost, refund what it did not use, and report both."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from graphql import OperationDefinitionNode, OperationType
 from schema.documents.document_cache import CachedDocument
 from schema.execution import cost
 from schema.execution.cost_weights import SMALL_COST
+from schema.execution.input_lists import ITEMS_PER_POINT
 from services.access import rate_limits
 from services.access.rate_limits import Buckets, Charge
 from services.core.errors import CostLimitExceeded, Forbidden, Unauthenticated
@@ -63,9 +65,14 @@ class Meter:
         self.keep_all()
 
     async def reserve(
-        self, cached: CachedDocument, operation: OperationDefinitionNode, variables: Mapping[str, Any] | None
+        self,
+        cached: CachedDocument,
+        operation: OperationDefinitionNode,
+        variables: Mapping[str, Any] | None,
+        *,
+        input_items: int = 0,
     ) -> None:
-        """Reserve the most points that an operation may cost, before it runs.
+        """Reserve the most points that an operation with so many values in lists may cost, before it runs.
 
         Raises:
             CostLimitExceeded: it may cost more than any operation is allowed to.
@@ -78,6 +85,7 @@ class Meter:
         is_query = operation.operation is OperationType.QUERY
         if not cached.cost_plans or (is_query and self.settings.compiled_queries and not cached.programs):
             self._reading_cost = cached.characters // CHARACTERS_PER_POINT
+        self._reading_cost += input_items // ITEMS_PER_POINT
         self.plan = cost.plan_cost(cached, operation)
         self.requested = self.plan.requested_cost(variables)
         if self.requested > self.settings.max_cost:
@@ -117,6 +125,25 @@ class Meter:
                 "restoreRate": self.charge.restore_per_second,
             }
         return extension
+
+    async def reserve_answers(self, count: int) -> None:
+        """Reserve points of further answers of a subscription; waits while the bucket has too few.
+
+        Nothing is lost meanwhile: the events that arrive are read again from the database.
+        """
+        while True:
+            self.actual = None
+            try:
+                await self._reserve_points(count * self.requested)
+            except rate_limits.InsufficientPoints as refused:
+                await asyncio.sleep(refused.retry_after_seconds)
+            else:
+                return
+
+    def refund_answers(self, actual: int) -> None:
+        """Refund what further answers did not use."""
+        if self.charge is not None:
+            self.charge.refund_unused(actual)
 
     async def _reserve_points(self, points: int) -> None:
         if self.buckets is not None and self._key is not None:

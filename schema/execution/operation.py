@@ -28,6 +28,8 @@ class OperationRequest:
     operation_name: str | None = None
     token: str | None = None
     address: str = ""
+    device: str = ""
+    """What the browser or program calls itself."""
     reports_cost: bool = False
     """True if the result carries `extensions.cost`; a query of `rateLimit` always gets it."""
     is_read_only: bool = False
@@ -54,7 +56,7 @@ class OperationResult:
     charge: Charge | None = None
     """The points charged, where they are counted."""
     retry_after_seconds: int | None = None
-    """Seconds until the bucket holds enough points; None if it did."""
+    """Seconds until the bucket holds enough points, or there is room; None if it was not turned away."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from schema.http.raw_request import RawRequest, from_scope
 from schema.http.request import BadRequest, parse_bearer
 from services.access import actor
 from services.access.actor import Actor
+from services.access.rate_limits import InsufficientPoints
 from services.core.errors import ErrorCode, Problem
 
 ORIGIN_NOT_ALLOWED = "ORIGIN_NOT_ALLOWED"
@@ -94,6 +95,8 @@ def problem_response(
     )
     body = {"errors": [{"message": problem.message, "extensions": extensions}]}
     response = Response(orjson.dumps(body), status or default_status, media_type="application/json")
+    if isinstance(problem, InsufficientPoints):
+        response.headers["Retry-After"] = str(problem.retry_after_seconds)
     if response.status_code == STATUS_BY_CODE[ErrorCode.UNAUTHENTICATED]:
         clear_stale_cookie(from_scope(connection.scope), response)
     return response

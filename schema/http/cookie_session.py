@@ -36,8 +36,11 @@ class CookieSession:
                 authentication.clear_stale_cookie(self.request, response)
         elif self.cookie.token is not None:
             cookies.set_token(response, self.cookie, self.request.settings)
+            cookies.set_device(response, self.cookie, self.request.settings)
         elif self.cookie.has_ended and self.credentials.is_cookie:
             cookies.clear(response, self.request.settings)
+        if result.body.get("data") is not None and self.cookie.browser is not None:
+            cookies.set_browser(response, self.cookie, self.request.settings)
 
 
 def begin(request: RawRequest) -> CookieSession:
@@ -46,8 +49,21 @@ def begin(request: RawRequest) -> CookieSession:
     Raises:
         BadRequest: as `authentication.credentials_of`.
     """
-    cookie = SessionCookie(is_requested=cookies.REQUEST_HEADER in request.headers)
-    return CookieSession(request, authentication.credentials_of(request), cookie)
+    return CookieSession(
+        request,
+        authentication.credentials_of(request),
+        read_cookies(request, is_requested=cookies.REQUEST_HEADER in request.headers),
+    )
+
+
+def read_cookies(request: RawRequest, *, is_requested: bool) -> SessionCookie:
+    """Read the cookies of a request whose new session is kept in a cookie if that is requested."""
+    return SessionCookie(
+        is_requested=is_requested,
+        old_token=cookies.read_token(request),
+        old_device=cookies.read_device(request),
+        old_browser=cookies.read_browser(request),
+    )
 
 
 def _is_unauthenticated(result: OperationResult) -> bool:

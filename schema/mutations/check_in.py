@@ -21,7 +21,9 @@ class CheckInInput(MoneyInput):
         default=None, description="The user to check in. Give either this or `email`."
     )
     email: str | None = strawberry.field(
-        default=None, description="Email address of the person, who need not have an account yet."
+        default=None,
+        description="Email address of the person, who need not have an account yet. A dry run takes every "
+        "address for unknown.",
     )
 
 
@@ -64,6 +66,7 @@ class CheckInMutations:
                 event=to_key(input.event),
                 user=to_optional_key(input.user),
                 email=input.email,
+                is_trial=bool(input.dry_run),
             )
             return {"order": result.order, "member": result.member}
 

@@ -121,7 +121,7 @@ _EDITABLE = (
 class CollectiveMutations:
     @strawberry.mutation(
         description="Create a community, nonprofit or business. Allowed for every user. Errors: CONFLICT "
-        "if the slug is taken."
+        "if the slug is taken, RATE_LIMITED after 20 within a day."
     )
     async def create_collective(
         self,
@@ -137,6 +137,7 @@ class CollectiveMutations:
                 currency=input.currency,
                 description=input.description,
                 is_host=input.is_host,
+                per_day=info.context.settings.collectives_per_day,
             )
             return {"collective": row}
 

@@ -7,6 +7,7 @@ import strawberry
 from resolvers.context import Info
 from schema.mutations.payload import ERRORS, Payload, answer_payload
 from schema.types.collective import Event
+from schema.types.enums import MemberRole
 from schema.types.errors import UserError, to_user_error
 from schema.types.member import Member
 from schema.types.node import CollectiveRef, to_key
@@ -61,8 +62,12 @@ class InviteToEventInput:
 @strawberry.type(description="The outcome for one of the people invited.")
 class InviteToEventResult:
     email: str | None = strawberry.field(description="The email address as given. Null for a user.")
+    role: MemberRole | None = strawberry.field(
+        description="Role given to the person: ATTENDEE, or WAITING if the event is full. Null on an error."
+    )
     member: Member | None = strawberry.field(
-        description="The person's role: ATTENDEE, or WAITING if the event is full."
+        description="Membership of a user named in `users`. Null for an email address: its owner is shown to "
+        "nobody before they agree."
     )
     errors: list[UserError] = strawberry.field(description=ERRORS)
 
@@ -90,14 +95,16 @@ class SendEventMessagePayload(Payload):
 def _to_result(guest: GuestResult) -> InviteToEventResult:
     errors: list[UserError] = [to_user_error(guest.problem)] if guest.problem else []
     member: Any = guest.member
-    return InviteToEventResult(email=guest.email, member=member, errors=errors)
+    role = MemberRole(guest.role) if guest.role else None
+    return InviteToEventResult(email=guest.email, role=role, member=member, errors=errors)
 
 
 @strawberry.type
 class EventRegistrationMutations:
     @strawberry.mutation(
         description="Register for an event. If it is full, you join the waiting list and are promoted "
-        "when a seat becomes free. Registering again succeeds without effect. Errors: "
+        "when a seat becomes free. If somebody else registered you, this agrees to it: only then do "
+        "others see you among the attendees. Registering again succeeds without effect. Errors: "
         "INVALID_STATE if the event is over or cancelled."
     )
     async def register_for_event(
@@ -128,9 +135,10 @@ class EventRegistrationMutations:
         return await answer_payload(info, CancelRegistrationPayload, work)
 
     @strawberry.mutation(
-        description="Register other people for an event; if one fails, the others still succeed. Allowed "
-        "for admins of the event and of its parent. Errors: INVALID_STATE if the event is "
-        "over or cancelled."
+        description="Register other people for an event; if one fails, the others still succeed. Others see "
+        "them only once they agree, by registering themselves or signing up. Allowed for admins of the event "
+        "and of its parent. Errors: INVALID_STATE if the event is over or cancelled, RATE_LIMITED beyond the "
+        "invitations of a day."
     )
     async def invite_to_event(
         self,

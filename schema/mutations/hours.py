@@ -100,6 +100,7 @@ class HoursMutations:
                 event=to_optional_key(input.event),
                 coordinator_email=input.coordinator_email,
                 volunteer=to_optional_key(input.volunteer),
+                is_trial=bool(input.dry_run),
             )
 
         return await answer_order_payload(info, LogHoursPayload, input, "logHours", work)

@@ -8,19 +8,20 @@ import strawberry
 from resolvers import identity as resolve
 from resolvers.context import Info
 from schema.mutations.payload import Payload, answer_payload
+from schema.mutations.session_payload import CHALLENGE, to_session_payload
 from schema.types.collective import User
 from schema.types.enums import Scope
+from schema.types.factors import SignInChallenge
 from schema.types.identity import AccessToken, Session
 from schema.types.scalars import CurrencyCode
 from services.core import public_ids
-from services.identity import access_tokens, authentication
+from services.identity import access_tokens
 
 
 @strawberry.input(description="The user to create.")
 class SignUpInput:
     email: str = strawberry.field(description="Your email address, which is verified by mail.")
     name: str = strawberry.field(description="Your display name. Public.")
-    password: str = strawberry.field(description="Password of 8 to 200 characters.")
     currency: CurrencyCode | None = strawberry.field(
         default=None, description="Currency in which you are paid. Defaults to USD."
     )
@@ -38,12 +39,16 @@ class SignUpPayload(Payload):
 @strawberry.input(description="The proof that an email address is yours.")
 class VerifyEmailInput:
     token: str = strawberry.field(description="Token from the mail. Valid once, for 7 days.")
+    password: str = strawberry.field(
+        description="Password of your choice, 8 to 200 characters; the most common ones are refused."
+    )
 
 
 @strawberry.type(description="The verified user, signed in.")
 class VerifyEmailPayload(Payload):
     user: User | None = strawberry.field(default=None, description="The verified user.")
     session: Session | None = strawberry.field(default=None, description="The new session.")
+    challenge: SignInChallenge | None = strawberry.field(default=None, description=CHALLENGE)
 
 
 @strawberry.input(description="The credentials of a user.")
@@ -56,6 +61,7 @@ class SignInInput:
 class SignInPayload(Payload):
     user: User | None = strawberry.field(default=None, description="The signed-in user.")
     session: Session | None = strawberry.field(default=None, description="The new session.")
+    challenge: SignInChallenge | None = strawberry.field(default=None, description=CHALLENGE)
 
 
 @strawberry.input(description="The account whose password was forgotten.")
@@ -71,13 +77,16 @@ class RequestPasswordResetPayload(Payload):
 @strawberry.input(description="The new password of an account.")
 class ResetPasswordInput:
     token: str = strawberry.field(description="Token from the mail. Valid once, for 2 hours.")
-    password: str = strawberry.field(description="New password of 8 to 200 characters.")
+    password: str = strawberry.field(
+        description="New password of 8 to 200 characters; the most common ones are refused."
+    )
 
 
 @strawberry.type(description="The signed-in user and the session.")
 class ResetPasswordPayload(Payload):
     user: User | None = strawberry.field(default=None, description="The signed-in user.")
     session: Session | None = strawberry.field(default=None, description="The new session.")
+    challenge: SignInChallenge | None = strawberry.field(default=None, description=CHALLENGE)
 
 
 @strawberry.type(description="The user who was signed out.")
@@ -110,47 +119,42 @@ class RevokeAccessTokenPayload(Payload):
     access_token: AccessToken | None = strawberry.field(default=None, description="The revoked access token.")
 
 
-def _to_session_payload(info: Info, session: authentication.NewSession) -> dict[str, Any]:
-    """Return the fields of a payload; the token is left out if a cookie keeps it."""
-    is_in_cookie = info.context.session_cookie.keep(session.token, session.expires_at)
-    token = "" if is_in_cookie else session.token
-    return {"user": session.user, "session": Session(token=token, expires_at=session.expires_at)}
-
-
 @strawberry.type
 class IdentityMutations:
     @strawberry.mutation(
         description="Create a user, who is stored under the given name once the mailed token is used. The "
         "response is identical for known and unknown email addresses; the mail differs. "
-        "Errors: RATE_LIMITED after 5 mails to an email address, or 20 requested from a "
+        "Errors: INVALID_INPUT, RATE_LIMITED after 5 mails to an email address, or 100 requested from a "
         "network address, within an hour."
     )
     async def sign_up(self, info: Info, input: SignUpInput) -> SignUpPayload:
         async def work() -> dict[str, Any]:
-            user = await resolve.sign_up(
-                info, email=input.email, name=input.name, password=input.password, currency=input.currency
-            )
+            user = await resolve.sign_up(info, email=input.email, name=input.name, currency=input.currency)
             return {"user": user}
 
         return await answer_payload(info, SignUpPayload, work, for_anybody=True)
 
     @strawberry.mutation(
-        description="Verify an email address with the mailed token; claims the account and signs in. "
-        "Errors: NOT_FOUND."
+        description="Verify an email address with the mailed token and choose the password; claims the "
+        "account and signs in. Every other mailed link of the account ends. Errors: INVALID_INPUT, NOT_FOUND."
     )
     async def verify_email(self, info: Info, input: VerifyEmailInput) -> VerifyEmailPayload:
         async def work() -> dict[str, Any]:
-            return _to_session_payload(info, await resolve.verify_email(info, token=input.token))
+            return await to_session_payload(
+                info, await resolve.verify_email(info, token=input.token, password=input.password)
+            )
 
         return await answer_payload(info, VerifyEmailPayload, work, for_anybody=True)
 
     @strawberry.mutation(
-        description="Sign in with email address and password. Errors: INVALID_INPUT, RATE_LIMITED after "
-        "10 attempts on an account, or 100 from a network address, within 15 minutes."
+        description="Sign in with email address and password. An account with a second factor gets a "
+        "challenge for `completeSignIn` instead of a session. Errors: INVALID_INPUT, INVALID_STATE, "
+        "RATE_LIMITED after 10 failures on an account from a network address, or 100 on an account or from "
+        "an address in all, within 15 minutes."
     )
     async def sign_in(self, info: Info, input: SignInInput) -> SignInPayload:
         async def work() -> dict[str, Any]:
-            return _to_session_payload(
+            return await to_session_payload(
                 info, await resolve.sign_in(info, email=input.email, password=input.password)
             )
 
@@ -159,7 +163,7 @@ class IdentityMutations:
     @strawberry.mutation(
         description="Mail a token for a new password, if the email address is verified. The response is "
         "identical for known and unknown email addresses. Errors: RATE_LIMITED after 5 mails "
-        "to an email address, or 20 requested from a network address, within an hour."
+        "to an email address, or 100 requested from a network address, within an hour."
     )
     async def request_password_reset(
         self,
@@ -174,11 +178,11 @@ class IdentityMutations:
 
     @strawberry.mutation(
         description="Set a new password with the mailed token. Ends all sessions and access tokens of the "
-        "user, and signs in. Errors: INVALID_INPUT, NOT_FOUND."
+        "user, and signs in, with a second factor if there is one. Errors: INVALID_INPUT, NOT_FOUND."
     )
     async def reset_password(self, info: Info, input: ResetPasswordInput) -> ResetPasswordPayload:
         async def work() -> dict[str, Any]:
-            return _to_session_payload(
+            return await to_session_payload(
                 info, await resolve.reset_password(info, token=input.token, password=input.password)
             )
 

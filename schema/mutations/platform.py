@@ -72,6 +72,11 @@ class SetPlatformPolicyInput:
         description="Maximum currents that a nonprofit issues a month while the platform has set it no cap, "
         "in CUR.",
     )
+    confirm_above: AmountInput | None = strawberry.field(
+        default=None,
+        description="Amount in USD above which approving and giving money need a session confirmed within "
+        "10 minutes.",
+    )
     valid_from: datetime | None = strawberry.field(
         default=None, description="When the policy takes effect, not in the past. Defaults to now."
     )
@@ -137,7 +142,8 @@ class PlatformMutations:
     @strawberry.mutation(
         description="Set figures of the platform policy from a point in time on; existing orders keep "
         "theirs. A figure at most doubles or halves within a day; fees may also move by 500 basis points, "
-        "check-in by 60 minutes and the bonus by 1.000 CUR. Allowed for platform admins. Errors: CONFLICT."
+        "check-in by 60 minutes, the bonus by 1.000 CUR and `confirmAbove` by 100.00 USD. "
+        "Allowed for platform admins. Errors: CONFLICT."
     )
     async def set_platform_policy(
         self,
@@ -153,6 +159,7 @@ class PlatformMutations:
             signup_bonus=to_optional_unchecked(input.signup_bonus),
             max_event_hours=to_optional_unchecked(input.max_event_hours),
             default_issuance_cap=to_optional_unchecked(input.default_issuance_cap),
+            confirm_above=to_optional_unchecked(input.confirm_above),
         )
 
         async def work() -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Server metrics in the Prometheus format, served at /metrics."""
 
+import math
+import secrets
+import time
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
@@ -10,12 +13,18 @@ from prometheus_client.registry import Collector
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.requests import Request
 from starlette.responses import Response
+
+from services.core import networks
 
 CONNECTIONS = Gauge("commonweal_database_connections_in_use", "Connections taken from the pool.")
 LIVE_CONNECTIONS = Gauge("commonweal_live_connections", "Websockets and streams of events that are open.")
 MAILS_WAITING = Gauge("commonweal_mails_waiting", "Mails in the outbox that are not delivered.")
+COUNT_SECONDS = 10.0
+"""How long a count of the mails that wait is remembered."""
+_PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 _BUCKET_BOUNDS = Histogram.DEFAULT_BUCKETS
 
 
@@ -27,6 +36,7 @@ class _Tally(Collector):
         self.documents = {"read": 0, "remembered": 0}
         self.by_bound = [0] * len(_BUCKET_BOUNDS)
         self.seconds = 0.0
+        self.mails_counted_at = -math.inf
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
@@ -65,13 +75,37 @@ def record_document(*, is_cached: bool) -> None:
 
 
 async def serve_metrics(request: Request) -> Response:
-    """Serve all metrics; without a database, those that need none."""
+    """Serve all metrics to those who may read them; without a database, those that need none."""
     state = request.app.state
+    if not _may_read(request):
+        return Response("Not Found", 404, media_type="text/plain")
     CONNECTIONS.set(state.engine.pool.checkedout())
+    if time.monotonic() >= _tally.mails_counted_at + COUNT_SECONDS:
+        _tally.mails_counted_at = time.monotonic()
+        await _count_mails(state.sessions)
+    return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _count_mails(sessions: async_sessionmaker[AsyncSession]) -> None:
     try:
-        async with state.sessions() as session:
-            waiting = await session.execute(text("SELECT count(*) FROM outbox WHERE delivered_at IS NULL"))
+        async with sessions() as session:
+            waiting = await session.execute(
+                text("SELECT count(*) FROM outbox WHERE delivered_at IS NULL AND failed_at IS NULL")
+            )
             MAILS_WAITING.set(waiting.scalar_one())
     except (DBAPIError, PoolTimeout, OSError):
         MAILS_WAITING.set(float("nan"))
-    return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _may_read(request: Request) -> bool:
+    """Return True for the token of the settings, or without one for programs on this machine.
+
+    A request that a proxy passes on is a stranger's, wherever the proxy runs.
+    """
+    expected: str = request.app.state.settings.metrics_token
+    if expected:
+        sent = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+        return secrets.compare_digest(sent, expected.encode())
+    is_proxied = any(name in request.headers for name in _PROXY_HEADERS)
+    address = networks.parse_address(request.client.host) if request.client else None
+    return address is not None and address.is_loopback and not is_proxied

@@ -21,14 +21,17 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from resolvers.context import Context
 from resolvers.subscriptions import EventPayload, EventSource
 from schema.build import schema
+from schema.documents import suggestions
 from schema.execution import admission, unit_of_work
 from schema.execution.cost_meter import Meter
 from schema.execution.unit_of_work import OperationRequest, OperationResult
 from schema.observability import metrics
+from schema.realtime.shared_answers import Answers, SharedAnswers, affordable_batches, cost_of
 from schema.types.errors import format_error, mask_error, to_response_error
 from services.access import actor
 from services.access.rate_limits import Buckets
 from services.core.errors import Problem
+from services.core.networks import normalize_address
 from services.core.settings import Settings
 from services.live.broadcaster import DATABASE_ERRORS, Broadcaster, ServerStopping
 from services.live.event_log import Event
@@ -59,11 +62,12 @@ class SubscriptionRunner:
         )
         self._connections: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._answers = SharedAnswers()
         self._snapshot_slots = asyncio.Semaphore(max(1, settings.pool_size // 2))
 
     def open_connection(self, address: str) -> bool:
-        """Register a connection of an address; return False if there are too many."""
-        limits = self.settings
+        """Register a connection of an address, for IPv6 of its network; return False beyond a limit."""
+        limits, address = self.settings, normalize_address(address)
         if (
             self.connection_count >= limits.live_connections
             or self._connections[address] >= limits.live_connections_per_address
@@ -80,7 +84,7 @@ class SubscriptionRunner:
 
     def close_connection(self, address: str) -> None:
         """Unregister a connection that `open_connection` registered."""
-        self._connections[address] -= 1
+        self._connections[normalize_address(address)] -= 1
         self._connections += Counter()  # drops addresses with a count of zero
         metrics.LIVE_CONNECTIONS.dec()
 
@@ -116,17 +120,17 @@ class SubscriptionRunner:
             metrics.record_operation(time.perf_counter() - started, has_errors="errors" in result.body)
             yield result
             return
-        # Starting a subscription costs as much as the same query; its events are free.
+        # Starting a subscription costs as much as the same query, and so does each answer.
         prepared = await admission.admit(request, meter, is_streamed=True)
         if isinstance(prepared, OperationResult):
             yield prepared
             return
-        async with aclosing(self._stream(request, prepared.document)) as results:
+        async with aclosing(self._stream(request, prepared.document, meter)) as results:
             async for result in results:
                 yield result
 
     async def _stream(
-        self, request: OperationRequest, document: DocumentNode
+        self, request: OperationRequest, document: DocumentNode, meter: Meter
     ) -> AsyncGenerator[OperationResult, None]:
         try:
             opened = await self._run_to_completion(self._open_source(request, document))
@@ -139,14 +143,14 @@ class SubscriptionRunner:
         if isinstance(opened, OperationResult):
             yield opened
             return
-        executor, source = opened
+        source = opened[1]
         previous: EventPayload | None = None
         try:
-            async for events in source:
-                batch = self._results_of(request, document, executor, source, events, previous)
-                results, previous = await self._run_to_completion(batch)
-                for result in results:
-                    yield result
+            async for batch in source:
+                async for payload, result in self._answer(request, document, opened, batch, meter):
+                    if not payload.repeats(previous):
+                        yield result
+                    previous = payload
         except ServerStopping:
             raise
         except Problem as problem:
@@ -155,6 +159,26 @@ class SubscriptionRunner:
             yield OperationResult({"errors": [mask_error(error)]}, is_request_error=True)
         finally:
             source.subscriber.close()
+
+    async def _answer(
+        self,
+        request: OperationRequest,
+        document: DocumentNode,
+        opened: tuple[AnyExecutor, EventSource],
+        batch: list[Event],
+        meter: Meter,
+    ) -> AsyncGenerator[tuple[EventPayload, OperationResult], None]:
+        """Yield the answers to events; each is charged before it is computed."""
+        for events in affordable_batches(batch, meter):
+            await meter.reserve_answers(len(events))
+
+            def compute(events: list[Event] = events) -> Coroutine[Any, Any, Answers]:
+                return self._run_to_completion(self._compute_answers(request, document, *opened, events))
+
+            shared = await self._answers.get(request, events, compute)
+            meter.refund_answers(cost_of(shared, meter))
+            for answer in shared.answers:
+                yield answer
 
     async def _run_to_completion(self, work: Coroutine[Any, Any, T]) -> T:
         """Finish the work even if its consumer leaves, because a session in use must not be closed."""
@@ -174,44 +198,50 @@ class SubscriptionRunner:
         async with self._snapshot_slots, self._snapshot(request, document) as context:
             executor = _build_executor(request, document, context)
             if isinstance(executor, list):
-                return _error_result(executor)
+                return self._refusal(executor)
             stream = create_source_event_stream(executor)
             source: Any = await stream if executor.is_awaitable(stream) else stream
         if isinstance(source, ExecutionResult):
-            return _error_result(source.errors or [])
+            return self._refusal(source.errors or [])
         return executor, cast("EventSource", source)
 
-    async def _results_of(
+    async def _compute_answers(
         self,
         request: OperationRequest,
         document: DocumentNode,
         executor: AnyExecutor,
         source: EventSource,
         events: list[Event],
-        previous: EventPayload | None,
-    ) -> tuple[list[OperationResult], EventPayload | None]:
-        """Return the results of the events that the viewer may see, all from one snapshot.
+    ) -> Answers:
+        """Return the answers to the events that the viewer may see, all from one snapshot.
 
-        Retries while the database is unavailable. Also returns the payload sent last.
+        Retries while the database is unavailable.
         """
         while True:
             try:
                 async with self._snapshot_slots, self._snapshot(request, document) as context:
-                    return await _visible_results(executor, context, source, events, previous)
+                    answers = await _visible_answers(executor, context, source, events)
+                if self.settings.are_suggestions_hidden:
+                    for _, result in answers:
+                        suggestions.hide(result.body.get("errors", ()))
             except DATABASE_ERRORS as error:
                 if self.broadcaster.is_stopped:
                     raise ServerStopping from None
                 log.warning("live events wait for the database: %s", type(error).__name__)
                 await asyncio.sleep(PAUSE_SECONDS)
+            else:
+                return answers
+
+    def _refusal(self, errors: list[GraphQLError]) -> OperationResult:
+        formatted = [format_error(error) for error in errors]
+        if self.settings.are_suggestions_hidden:
+            suggestions.hide(formatted)
+        return OperationResult({"errors": formatted}, is_request_error=True)
 
     def _snapshot(self, request: OperationRequest, document: DocumentNode) -> Any:
         return unit_of_work.snapshot(
             request, document, sessions=self.sessions, settings=self.settings, live=self.broadcaster
         )
-
-
-def _error_result(errors: list[GraphQLError]) -> OperationResult:
-    return OperationResult({"errors": [format_error(error) for error in errors]}, is_request_error=True)
 
 
 def _build_executor(
@@ -227,24 +257,19 @@ def _build_executor(
     )
 
 
-async def _visible_results(
-    executor: AnyExecutor,
-    context: Context,
-    source: EventSource,
-    events: list[Event],
-    previous: EventPayload | None,
-) -> tuple[list[OperationResult], EventPayload | None]:
+async def _visible_answers(
+    executor: AnyExecutor, context: Context, source: EventSource, events: list[Event]
+) -> Answers:
     # Wait for all of them even if one fails: they share the session.
     loads = (source.load_event(context, event) for event in events)
     payloads = await asyncio.gather(*loads, return_exceptions=True)
-    results = []
+    answers: Answers = []
     for payload in payloads:
         if isinstance(payload, BaseException):
             raise payload
-        if payload is not None and not payload.repeats(previous):
-            results.append(await _execute_event(executor, context, payload))
-            previous = payload
-    return results, previous
+        if payload is not None and not (answers and payload.repeats(answers[-1][0])):
+            answers.append((payload, await _execute_event(executor, context, payload)))
+    return answers
 
 
 def _close_abandoned(task: asyncio.Task[Any]) -> None:

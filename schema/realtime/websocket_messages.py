@@ -12,6 +12,8 @@ SUBPROTOCOL = "graphql-transport-ws"
 MAX_BYTES = http_request.MAX_BODY_BYTES + 1_000
 MAX_ID_LENGTH = 100
 
+POLICY = 1008
+"""The client sends too much."""
 GOING_AWAY = 1012
 """The server is shutting down; reconnect."""
 TRY_LATER = 1013

@@ -1,6 +1,7 @@
 """The ASGI application: its routes, and the state that lives as long as the server."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -13,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.applications import Starlette
 from starlette.datastructures import State
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
@@ -22,24 +23,34 @@ from schema import graphiql
 from schema.documents.persisted_documents import PersistedDocuments
 from schema.http import origins
 from schema.http.cors import Cors
+from schema.http.gate import Gate
+from schema.http.metering import metered
 from schema.observability import sql_trace
 from schema.observability.metrics import serve_metrics
 from schema.realtime import websocket
 from schema.realtime.subscription_runner import SubscriptionRunner
-from schema.server import hours_csv
+from schema.server import hours_csv, provider_pages
+from schema.server.email_change_pages import confirm_email, undo_email
 from schema.server.endpoint import COMPRESS_FROM_BYTES, Gzip, asgi_endpoint
+from schema.server.personal_data import download_my_data
 from schema.server.receipt_files import download, upload
 from schema.server.reset_password_page import reset
+from schema.server.sign_in_page import sign_in_page
+from schema.server.stop_mail_page import stop_mail
 from schema.server.verify_email_page import verify
 from services.access import rate_limits
 from services.approvals import decisions
+from services.collectives import erasure
 from services.core.settings import Settings
 from services.database.engine import create_pool, session_factory
+from services.identity import challenges, oidc_providers
 from services.ledger import audit_job
 from services.live import event_log
 from services.live.broadcaster import Broadcaster
-from services.messaging import delivery
+from services.messaging import delivery, stops
+from services.orders import personal_exports
 
+READY_SECONDS = 0.2
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 """Methods the endpoint answers itself, all but GET and POST with 405."""
 
@@ -48,10 +59,14 @@ def create_application(settings: Settings) -> Starlette:
     """Create the application for the database in the settings.
 
     Raises:
-        ConfigurationError: the manifest of trusted documents or the list of allowed origins is invalid.
+        ConfigurationError: the manifest of trusted documents, or the list of allowed origins, of trusted
+            proxies or of sign-in providers is invalid.
     """
     persisted_documents = PersistedDocuments(settings)
     allowed_origins = origins.parse_origins(settings.allowed_origins)
+    oidc_providers.parse(
+        settings.oidc_providers
+    )  # a wrong setting fails at startup, not at the first sign-in
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -74,6 +89,12 @@ def create_application(settings: Settings) -> Starlette:
             decisions.expire_due_orders,
             partial(rate_limits.delete_full_buckets, settings=settings),
             partial(event_log.delete_old_events, hours=settings.live_hours),
+            challenges.delete_expired,
+            stops.forget_ended_counts,
+            partial(personal_exports.make_next, folder=settings.data_dir / "exports"),
+            partial(personal_exports.delete_expired, folder=settings.data_dir / "exports"),
+            delivery.hourly(partial(erasure.delete_erased_files, folder=settings.data_dir / "receipts")),
+            delivery.hourly(partial(erasure.erase_unclaimed, days=settings.unclaimed_days)),
         ]
         jobs = asyncio.create_task(delivery.run(app.state.sessions, settings, also=also, stop=stop))
         audits = asyncio.create_task(audit_job.run(settings, stop=stop))
@@ -89,6 +110,7 @@ def create_application(settings: Settings) -> Starlette:
         await engine.dispose()
 
     return _Application(
+        Gate(settings),
         lifespan=lifespan,
         middleware=[Middleware(Cors, allowed_origins)] if allowed_origins else [],
         routes=[
@@ -98,10 +120,16 @@ def create_application(settings: Settings) -> Starlette:
             Route("/readyz", check_ready),
             Route("/metrics", serve_metrics),
             Route("/export/hours.csv", hours_csv.download_hours, methods=["GET"]),
+            Route("/export/my-data/{id}", download_my_data, methods=["GET"]),
             Route("/receipts", upload, methods=["POST"]),
             Route("/receipts/{id}", download, methods=["GET"]),
-            Route("/verify", verify, methods=["GET", "POST"]),
-            Route("/reset", reset, methods=["GET", "POST"]),
+            Route("/verify", metered(verify), methods=["GET", "POST"]),
+            Route("/reset", metered(reset), methods=["GET", "POST"]),
+            Route("/sign-in", sign_in_page, methods=["GET"]),
+            Route("/confirm-email", metered(confirm_email), methods=["GET", "POST"]),
+            Route("/undo-email", metered(undo_email), methods=["GET", "POST"]),
+            Route("/stop", metered(stop_mail), methods=["GET", "POST"]),
+            *provider_pages.ROUTES,
             Route("/", lambda _: RedirectResponse("/graphql")),
             *graphiql.static_routes(),
         ],
@@ -118,12 +146,28 @@ class _AppState(State):
 class _Application(Starlette):
     """The application; plain GraphQL requests bypass the router and its middleware."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, gate: Gate, **options: Any) -> None:
         super().__init__(**options)
         self.state = _AppState()
+        self.state.gate = gate
+        self.state.ready_until = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, websocket or lifespan."""
+        """Serve a lifespan, or a request or websocket that the gate admits."""
+        if scope["type"] == "lifespan":
+            await super().__call__(scope, receive, send)
+            return
+        gate: Gate = self.state.gate
+        refusal = gate.admit(scope)
+        try:
+            if refusal is not None:
+                await refusal(scope, receive, gate.with_headers(send))
+            else:
+                await self._serve(scope, receive, gate.with_headers(send))
+        except ClientDisconnect:
+            pass  # whoever leaves in the middle of a body is nobody's fault
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_plain = scope["type"] == "http" and scope["path"] == "/graphql" and not self.user_middleware
         if not is_plain:
             await super().__call__(scope, receive, send)
@@ -142,10 +186,13 @@ async def check_alive(_: Request) -> Response:
 
 
 async def check_ready(request: Request) -> Response:
-    """Report whether the database answers."""
+    """Report whether the database answers; a yes is remembered for a moment."""
+    state = request.app.state
     try:
-        async with request.app.state.sessions() as session:
-            await session.execute(text("SELECT 1"))
+        if time.monotonic() >= state.ready_until:
+            async with state.sessions() as session:
+                await session.execute(text("SELECT 1"))
+            state.ready_until = time.monotonic() + READY_SECONDS
     except (DBAPIError, PoolTimeout, OSError):
         return JSONResponse({"status": "the database does not answer"}, status_code=503)
     return JSONResponse({"status": "ok"})

@@ -141,6 +141,7 @@ def _operation_request(
         token=session.credentials.token,
         session_cookie=session.cookie,
         address=request.address,
+        device=request.headers.get("user-agent", ""),
         is_read_only=request.method == "GET",
         accepts_json_rows=True,
         reports_cost=http_request.COST_HEADER in request.headers,

@@ -7,7 +7,7 @@ from datetime import date
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from schema.http import authentication
+from schema.http import authentication, metering
 from schema.http.request import BadRequest
 from services.access.collective_refs import CollectiveKey
 from services.core.errors import Invalid, Problem
@@ -22,6 +22,7 @@ async def download_hours(request: Request) -> Response:
     stack = AsyncExitStack()
     try:
         first_day, last_day = _parse_day(request, "from"), _parse_day(request, "until")
+        await metering.charge(request, metering.EXPORT_POINTS)
         session = await stack.enter_async_context(request.app.state.sessions())
         actor = await authentication.load_actor(request, session)
         slug = request.query_params.get("nonprofit", "")

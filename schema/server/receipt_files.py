@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 
 from models import Receipt
-from schema.http import authentication
+from schema.http import authentication, metering
 from schema.http.request import BadRequest
 from schema.types.errors import mask_error
 from services.core import public_ids
@@ -30,7 +30,8 @@ async def upload(request: Request) -> Response:
     """Store the body, a file of the type in Content-Type, as the user's receipt.
 
     For users with a session or a token of scope ORDERS, at most 100 times a day: 201 with id, contentType and
-    sizeBytes. 413 above 15 MB, 415 for types other than JPEG, PNG, WebP and PDF.
+    sizeBytes. 413 above 15 MB, and beyond COMMONWEAL_UPLOAD_QUOTA_MB in all; 415 for types other than JPEG,
+    PNG, WebP and PDF.
     """
     return await _respond(request, _store)
 
@@ -42,6 +43,7 @@ async def download(request: Request) -> Response:
 
 async def _respond(request: Request, handler: Callable[[Request], Awaitable[Response]]) -> Response:
     try:
+        await metering.charge(request, metering.FILE_POINTS)
         return await handler(request)
     except ClientDisconnect:
         return Response(status_code=400)
@@ -57,7 +59,7 @@ async def _respond(request: Request, handler: Callable[[Request], Awaitable[Resp
 
 
 def _status(problem: Problem | BadRequest) -> int | None:
-    if isinstance(problem, receipts.TooLarge):
+    if isinstance(problem, receipts.TooLarge | receipts.QuotaExceeded):
         return 413
     if isinstance(problem, receipts.WrongType):
         return 415
@@ -75,7 +77,10 @@ async def _store(request: Request) -> Response:
     file = await receipts.receive_upload(_body(request), content_type=_content_type(request), folder=folder)
     try:
         async with state.sessions() as session, session.begin():
-            row: Receipt = await receipts.store_upload(session, actor, upload=file, folder=folder)
+            quota_bytes = state.settings.upload_quota_mb * 1_000_000
+            row: Receipt = await receipts.store_upload(
+                session, actor, upload=file, folder=folder, quota_bytes=quota_bytes
+            )
     finally:
         file.path.unlink(missing_ok=True)
     body = {

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from schema.http import content_negotiation, raw_request
+from schema.http.gate import Gate
 from schema.http.raw_request import RawHeaders, RawRequest
 from schema.http.request import MAX_BODY_BYTES
 from schema.server import endpoint
@@ -140,7 +141,7 @@ class GraphQLHttpProtocol(WriteTimeout, HttpToolsProtocol):
         if self.state is None or self.url != PATH or not is_first or self.parser.get_method() != b"POST":
             return None
         if self._head is None or self._head.raw != self.headers:
-            self._head = _parse_head(self.headers)
+            self._head = _parse_head(self.headers, self.state.gate)
         if not self._head.is_plain or self.parser.get_http_version() != "1.1":
             return None
         return _Exchange(self._head, keep_alive=self.parser.should_keep_alive())
@@ -197,7 +198,12 @@ class GraphQLHttpProtocol(WriteTimeout, HttpToolsProtocol):
         return response
 
     def _write(self, exchange: _Exchange, response: Response) -> None:
-        headers = [*self.server_state.default_headers, *response.raw_headers]
+        assert self.state is not None
+        headers = [
+            *self.server_state.default_headers,
+            *self.state.gate.response_headers,
+            *response.raw_headers,
+        ]
         if not exchange.keep_alive:
             headers.append((b"connection", b"close"))
         lines = [b"%b: %b\r\n" % header for header in headers]
@@ -208,12 +214,14 @@ class GraphQLHttpProtocol(WriteTimeout, HttpToolsProtocol):
         self.on_response_complete()
 
 
-def _parse_head(raw: RawHeaders) -> _ParsedHead:
+def _parse_head(raw: RawHeaders, gate: Gate) -> _ParsedHead:
     headers = raw_request.headers_by_name(raw)
     is_plain = (
         _ASGI_ONLY_HEADERS.isdisjoint(headers)
         and 0 < int(headers.get("content-length", "0")) <= MAX_BODY_BYTES
         and content_negotiation.EVENTS not in headers.get("accept", "").lower()
+        and gate.serves_host(headers.get("host", ""))
+        and sum([name == b"host" for name, _ in raw]) <= 1
     )
     return _ParsedHead(raw, headers, raw_request.count_header_bytes(raw), is_plain)
 

@@ -1,25 +1,27 @@
 """The server process: uvicorn with write timeouts and a clean shutdown of subscriptions."""
 
+import resource
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import State
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from schema.realtime import websocket_messages
-from schema.server.socket_protocol import GraphQLHttpProtocol
-from schema.server.write_timeout import WriteTimeout
+from schema.server.connection_table import ConnectionTable
+from schema.server.limited_protocol import LimitedHttpProtocol, ReadingLimits
+from schema.server.websocket_protocol import LimitedWebSocket
 from services.core.settings import Settings
 
 PING_SECONDS = 20.0
 GRACE_SECONDS = 10
-CLOSE_WAIT_SECONDS = 2.0
-"""Time for the close frame to reach a slow reader."""
+SPARE_FILES = 500
+"""Open files beside connections: the database's, the log, receipts."""
 
 
 def create_server(application: Starlette, settings: Settings) -> uvicorn.Server:
     """Create a server for the application."""
+    _raise_file_limit(settings.connections + settings.live_connections)
     return Server(
         uvicorn.Config(
             application,
@@ -28,10 +30,18 @@ def create_server(application: Starlette, settings: Settings) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            proxy_headers=False,  # the application's gate reads them
             http=_configure(
-                GraphQLHttpProtocol, slow_seconds=settings.live_slow_seconds, state=_direct_state(application)
+                LimitedHttpProtocol,
+                slow_seconds=settings.live_slow_seconds,
+                state=_direct_state(application),
+                limits=_reading_limits(application, settings),
             ),
-            ws=_configure(_WebSocket, slow_seconds=settings.live_slow_seconds),
+            ws=_configure(
+                LimitedWebSocket,
+                slow_seconds=settings.live_slow_seconds,
+                frames_per_second=settings.live_frames_per_second,
+            ),
             ws_max_size=websocket_messages.MAX_BYTES,
             ws_ping_interval=PING_SECONDS,
             ws_ping_timeout=PING_SECONDS,
@@ -56,38 +66,27 @@ def _configure(protocol: Any, **attributes: Any) -> Any:
     return type(protocol.__name__, (protocol,), attributes)
 
 
+def _reading_limits(application: Starlette, settings: Settings) -> ReadingLimits:
+    return ReadingLimits(
+        head_seconds=settings.head_timeout_ms / 1000,
+        body_seconds=settings.body_timeout_ms / 1000,
+        connections=ConnectionTable(
+            limit=settings.connections,
+            network_limit=settings.connections_per_address,
+            is_exempt=application.state.gate.is_proxy,
+        ),
+    )
+
+
+def _raise_file_limit(connections: int) -> None:
+    """Raise the process's limit of open files as far as its connections need, or as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        highest = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, highest), hard))
+
+
 def _direct_state(application: Starlette) -> State | None:
     # Middleware (CORS) must see every response, so nothing may bypass it.
     return None if application.user_middleware else application.state
-
-
-class _WebSocket(WriteTimeout, WebSocketsSansIOProtocol):
-    """Close the connection of a client that stops reading."""
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        # Stop reading from a client that does not read: answers to its pings would pile up.
-        self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if not self.read_paused and not self.transport.is_closing():
-            self.transport.resume_reading()
-
-    def _abort_slow_client(self) -> None:
-        """Queue a close frame, and abort once it is answered or after a short wait."""
-        if self.transport.is_closing() or self.close_sent or not self.handshake_complete:
-            self.transport.abort()
-            return
-        code, reason = websocket_messages.TRY_LATER, "Too slow a reader"
-        self.conn.send_close(code, reason)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        self.stop_keepalive()
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
-        self.disconnected = True
-        self.writable.set()  # wakes pending senders, so that they see the end
-        # Read and drop what still arrives: closing a socket with unread bytes resets it and loses the frame.
-        self.read_paused = False
-        self.transport.resume_reading()
-        self.close_timer = self.loop.call_later(CLOSE_WAIT_SECONDS, self.transport.abort)

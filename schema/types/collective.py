@@ -7,11 +7,15 @@ import strawberry
 
 import models
 from dataloaders import Loaders
+from resolvers import acts as resolve_acts
+from resolvers import approvals as resolve_approvals
 from resolvers import collectives as resolve
 from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
 from resolvers.context import Info
 from schema.types import lazy
+from schema.types.act import ActConnection
+from schema.types.approval import ApprovalPolicy
 from schema.types.balance import Balance
 from schema.types.connection import After, Connection, First, to_page_request
 from schema.types.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
@@ -21,6 +25,7 @@ from schema.types.filters import to_order_arguments, to_transaction_arguments
 from schema.types.hours import HoursFields
 from schema.types.issuer import IssuanceCap
 from schema.types.ledger import LedgerAccount
+from schema.types.linked_identity import LinkedIdentity
 from schema.types.member import HostApplication, MemberConnection
 from schema.types.money import Amount
 from schema.types.node import Node, id_field, is_row_of
@@ -233,6 +238,30 @@ class Collective(Node):
         page = await resolve.list_events(root, info, filters=event_filter, page=to_page_request(first, after))
         return EventConnection(page=page)
 
+    @batched(
+        "id",
+        "type",
+        "host_id",
+        "parent_id",
+        description="Acts that are no orders and concern the collective, newest first: roles, host, fees, "
+        "slugs, settings, policies and limits. Visible to its admins and its host's, and to the platform's; "
+        "null for others.",
+        graphql_type=ActConnection | None,
+    )
+    async def audit_log(
+        rows: Rows, info: Info, first: First = None, after: After = None
+    ) -> list[ActConnection | None]:
+        pages = await resolve_acts.list_of_collectives(rows, info, page=to_page_request(first, after))
+        return [ActConnection(page=page) if page else None for page in pages]
+
+    @strawberry.field(
+        description="Policies of approval by two people that the collective set, newest first, at most 100. "
+        "Visible to its admins and accountants; empty for others.",
+        graphql_type=list[ApprovalPolicy],
+    )
+    async def approval_policies(root: Row, info: Info) -> list[models.ApprovalPolicy]:
+        return await resolve_approvals.list_policies(root, info)
+
     @strawberry.field(
         description="Payout methods of the collective. Visible to its admins and accountants; empty for "
         "others.",
@@ -306,12 +335,40 @@ class User(Collective):
         return await resolve.load_email(root, info)
 
     @strawberry.field(
+        description="New email address that waits for its proof; see `changeEmail`. Visible only to the "
+        "user themselves."
+    )
+    async def pending_email(root: Row, info: Info) -> str | None:
+        return await resolve.load_pending_email(root, info)
+
+    @strawberry.field(
+        description="Identities at other providers that sign the user in. Visible only to "
+        "themselves in a session; empty for others.",
+        graphql_type=list[LinkedIdentity],
+    )
+    async def identities(root: Row, info: Info) -> list[models.Identity]:
+        return await resolve.list_identities(root, info)
+
+    @strawberry.field(
         description="Topics on which the user receives no mail. Visible only to themselves; empty for "
         "others.",
         graphql_type=list[Topic],
     )
     async def muted_topics(root: Row, info: Info) -> list[Topic]:
         return await resolve.list_muted_topics(root, info)
+
+    @batched(
+        "id",
+        description="Acts on the user's own account, newest first: sign-ins, sessions, access tokens, "
+        "password, email address and second factors. Visible only to themselves, in a session; null for "
+        "others and for access tokens.",
+        graphql_type=ActConnection | None,
+    )
+    async def security_log(
+        rows: Rows, info: Info, first: First = None, after: After = None
+    ) -> list[ActConnection | None]:
+        pages = await resolve_acts.list_security(rows, info, page=to_page_request(first, after))
+        return [ActConnection(page=page) if page else None for page in pages]
 
     @computed(
         "claimed_at",

@@ -9,7 +9,7 @@ from graphql import GraphQLError
 from sqlalchemy.exc import DBAPIError
 
 from schema.types.enums import ErrorCode
-from services.core.errors import Problem, TimedOut, Unavailable
+from services.core.errors import ConfirmationRequired, Problem, TimedOut, Unavailable
 from services.database.constraint_errors import is_outage, sqlstate
 
 STATEMENT_TIMEOUT = "57014"
@@ -39,10 +39,17 @@ def to_user_error(problem: Problem) -> MutationError:
 
 def to_response_error(problem: Problem) -> dict[str, Any]:
     """Convert a problem to a top-level error."""
+    return {"message": problem.message, "extensions": _extensions(problem)}
+
+
+def _extensions(problem: Problem) -> dict[str, Any]:
+    """Return the code of a problem, the path of its field, and what a client can do about it."""
     extensions: dict[str, Any] = {"code": ErrorCode(problem.code)}
     if problem.path:
         extensions["path"] = list(problem.path)
-    return {"message": problem.message, "extensions": extensions}
+    if isinstance(problem, ConfirmationRequired):
+        extensions["ways"] = problem.ways
+    return extensions
 
 
 def format_error(error: GraphQLError) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def format_error(error: GraphQLError) -> dict[str, Any]:
     if isinstance(cause, Problem):
         body = error.formatted
         body["message"] = cause.message
-        body["extensions"] = {"code": cause.code, **({"path": cause.path} if cause.path else {})}
+        body["extensions"] = _extensions(cause)
         return dict(body)
     if cause is None or isinstance(cause, GraphQLError):
         body = error.formatted

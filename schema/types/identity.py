@@ -2,7 +2,8 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
+from uuid import UUID
 
 import strawberry
 
@@ -13,6 +14,7 @@ from schema.types.enums import Scope
 from schema.types.fields import computed, to_one
 from schema.types.money import Amount
 from schema.types.node import Node, id_field, is_row_of
+from services.core import public_ids
 from services.core.money import Money
 from services.ledger.transaction_amounts import CURRENTS
 
@@ -25,6 +27,36 @@ class Session:
         "that scripts cannot read."
     )
     expires_at: datetime = strawberry.field(description="When the session expires.")
+
+
+@strawberry.type(description="A session in which you are signed in. Visible only to its user.")
+class ActiveSession:
+    id: strawberry.ID = strawberry.field(description="ID of the session, for `endSession`.")
+    device: str | None = strawberry.field(
+        description="Name that the browser or program gave itself at sign-in. Null if it gave none."
+    )
+    network: str | None = strawberry.field(
+        description="Network address of the sign-in, for IPv6 its /64 network. Null if it is unknown."
+    )
+    created_at: datetime = strawberry.field(description="When you signed in.")
+    last_used_at: datetime = strawberry.field(
+        description="When the session was last used, to the hour. It ends 14 days later."
+    )
+    expires_at: datetime = strawberry.field(description="When the session ends, even if it is used.")
+    is_current: bool = strawberry.field(description="True for the session of this request.")
+
+    @classmethod
+    def from_row(cls, row: models.Token, *, current_id: UUID | None) -> Self:
+        """Return the session of a row."""
+        return cls(
+            id=strawberry.ID(public_ids.encode("Session", row.id)),
+            device=row.device,
+            network=row.network,
+            created_at=row.created_at,
+            last_used_at=row.last_used_at,
+            expires_at=row.expires_at,
+            is_current=row.id == current_id,
+        )
 
 
 @strawberry.type(description="An access token for programs. Visible only to the user who created it.")
@@ -88,6 +120,14 @@ class PlatformPolicy:
     )
     def default_issuance_cap(root: strawberry.Parent[models.PlatformPolicy]) -> Money:
         return Money(root.default_issuance_cap_minor, CURRENTS)
+
+    @computed(
+        description="Amount in USD above which approving and giving money need a session confirmed within "
+        "10 minutes.",
+        graphql_type=Amount,
+    )
+    def confirm_above(root: strawberry.Parent[models.PlatformPolicy]) -> Money:
+        return Money(root.confirm_above_minor, "USD")
 
     created_by = to_one(
         Loaders.collective,

@@ -6,10 +6,12 @@ import strawberry
 
 import models
 from dataloaders import Loaders
+from resolvers import approvals as resolve_approvals
 from resolvers import offers as resolve_offers
 from resolvers import orders as resolve
 from resolvers.context import Info
 from schema.types import lazy
+from schema.types.approval import Approval
 from schema.types.clearing import Settlement
 from schema.types.connection import Connection
 from schema.types.enums import (
@@ -101,12 +103,13 @@ class Order(Node):
     starts_at: datetime | None = strawberry.field(description="When the volunteered hours began.")
     ends_at: datetime | None = strawberry.field(description="When the volunteered hours ended.")
 
-    addressed_to = to_one(
-        Loaders.collective,
-        "addressed_to_id",
-        description="The user asked to approve the hours. Null if every admin is asked.",
+    @strawberry.field(
+        description="The user asked to approve the hours. Visible to that user and to the nonprofit's admins "
+        "and accountants; null for others, and if every admin is asked.",
         graphql_type=lazy.nullable(lazy.USER),
     )
+    async def addressed_to(root: Row, info: Info) -> models.Collective | None:
+        return await resolve.load_addressee(root, info)
 
     created_by = to_one(
         Loaders.collective,
@@ -270,6 +273,31 @@ class Order(Node):
     @strawberry.field(description="Message to those involved in the order. Null for others.")
     async def private_message(root: Row, info: Info) -> str | None:
         return await resolve.read_private_message(root, info)
+
+    approvals = to_one(
+        Loaders.approvals_of_order,
+        "id",
+        description="Approvals so far of an order that two people have to approve, the first one first. An "
+        "edit of the order ends them.",
+        graphql_type=list[Approval],
+    )
+
+    @batched(
+        "id",
+        description="Number of people who have to approve the order under the policies in force: 1 or 2.",
+        graphql_type=int,
+    )
+    async def approvals_needed(rows: list[models.Order], info: Info) -> list[int]:
+        return [needs.needed for needs in await resolve_approvals.load_needs(rows, info)]
+
+    @batched(
+        "id",
+        description="Number of approvals that a pending order still misses. Whoever logged hours for a "
+        "volunteer counts as one of two. Zero once it is decided.",
+        graphql_type=int,
+    )
+    async def approvals_missing(rows: list[models.Order], info: Info) -> list[int]:
+        return [needs.missing for needs in await resolve_approvals.load_needs(rows, info)]
 
     actions = to_one(
         Loaders.actions_of_order,

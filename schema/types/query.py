@@ -12,14 +12,17 @@ from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
 from resolvers.context import Info
 from schema.types import lazy
+from schema.types.act import AuditLogQueries
 from schema.types.clearing import ClearingQueries
 from schema.types.collective import CollectiveConnection, User
 from schema.types.community import CommunityQueries
 from schema.types.connection import After, First, to_page_request
 from schema.types.enums import CollectiveType
+from schema.types.factors import FactorQueries
 from schema.types.filters import to_order_arguments, to_transaction_arguments
-from schema.types.identity import AccessToken, PlatformPolicy
+from schema.types.identity import AccessToken, ActiveSession, PlatformPolicy
 from schema.types.ledger import LedgerAudit
+from schema.types.linked_identity import SignInProviderQueries
 from schema.types.member import HostApplication, Invitation
 from schema.types.money import Currency, FxRate
 from schema.types.node import CollectiveRef, Node, to_optional_key
@@ -33,6 +36,7 @@ from services.collectives import directory, host_approvals, hosting, invitations
 from services.collectives import platform_policy as policy_service
 from services.core import currencies
 from services.identity import access_tokens
+from services.identity import sessions as session_service
 from services.ledger import audit, exchange_rates
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="ID of the object.")]
@@ -58,7 +62,14 @@ class CollectiveFilter:
 @strawberry.type(
     description="The entry point of queries. Without a session or token, only public data is visible."
 )
-class Query(CommunityQueries, ClearingQueries, RateLimitQueries):
+class Query(
+    AuditLogQueries,
+    CommunityQueries,
+    ClearingQueries,
+    FactorQueries,
+    RateLimitQueries,
+    SignInProviderQueries,
+):
     @strawberry.field(
         description="The signed-in user. Null if nobody is signed in.", graphql_type=User | None
     )
@@ -282,6 +293,15 @@ class Query(CommunityQueries, ClearingQueries, RateLimitQueries):
     )
     async def applications_as_host(self, info: Info) -> list[models.HostApplication]:
         return await info.context.run(host_approvals.list_pending)
+
+    @strawberry.field(
+        description="The sessions in which you are signed in, the one used last first. For access tokens "
+        "empty.",
+    )
+    async def sessions(self, info: Info) -> list[ActiveSession]:
+        rows = await info.context.run(session_service.list_sessions)
+        current_id = info.context.actor.token_id
+        return [ActiveSession.from_row(row, current_id=current_id) for row in rows]
 
     @strawberry.field(
         description="Your valid access tokens, newest first.",

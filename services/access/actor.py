@@ -1,18 +1,19 @@
 """The actor of an operation: the user of a bearer token, with the user's open roles."""
 
 import hashlib
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import ScalarSelect, Select, bindparam, func, select, true
+from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Collective, Member, PlatformPolicy, Token, now
-from models.enums import CollectiveType, MemberRole, TokenKind
+from models.enums import CollectiveType, MemberRole, Proof, TokenKind
+from services.access import act_origin, factors
 from services.core.errors import Unauthenticated
 
 
@@ -24,10 +25,18 @@ class Actor:
     token_id: UUID | None = None
     expires_at: datetime | None = None
     """Expiry of the token."""
+    is_touch_due: bool = False
+    """True if the use of the token is to be noted."""
     scopes: frozenset[str] | None = None
     """Scopes of an access token; None for a session, which allows everything."""
     roles: dict[UUID, frozenset[str]] = field(default_factory=dict)
     """Open roles by collective."""
+    dormant_ids: frozenset[UUID] = frozenset()
+    """Collectives of which the user is an ADMIN who lacks the second factor that they require."""
+    confirmed_at: datetime | None = None
+    """When the user last showed, in this session, who they are."""
+    ways: tuple[Proof, ...] = (Proof.PASSWORD,)
+    """The ways in which the user can show it again."""
     platform_id: UUID | None = None
     platform_fee_bps: int = 0
 
@@ -57,6 +66,12 @@ class Actor:
     def is_admin(self, collective: Collective | None) -> bool:
         """True if the user may act for the collective."""
         return self.has_role_in(collective, MemberRole.ADMIN)
+
+    @property
+    def with_dormant_roles(self) -> Self:
+        """The same user with the second factor that some collectives require."""
+        roles = {i: self.roles.get(i, frozenset()) | {MemberRole.ADMIN} for i in self.dormant_ids}
+        return replace(self, roles=self.roles | roles, dormant_ids=frozenset())
 
     def grant(self, collective_id: UUID, role: MemberRole) -> None:
         """Add a role that this operation gave the user, so that fields resolved later see it."""
@@ -92,6 +107,8 @@ class Actor:
 
 
 ANONYMOUS = Actor()
+IDLE_END = timedelta(days=14)
+TOUCH_EVERY = timedelta(hours=1)
 
 
 def hash_token(token: str) -> bytes:
@@ -110,56 +127,96 @@ def select_platform_fee_bps() -> ScalarSelect[int]:
     )
 
 
+def is_valid_token() -> list[ColumnElement[bool]]:
+    """Build the conditions of a token that works: a session that nobody used for 14 days does not."""
+    return [
+        col(Token.revoked_at).is_(None),
+        col(Token.expires_at) > func.now(),
+        or_(col(Token.kind) != TokenKind.SESSION, col(Token.last_used_at) > func.now() - IDLE_END),
+    ]
+
+
+async def touch(session: AsyncSession, *, token_id: UUID) -> None:
+    """Note that a token is used, unless another request has just done so."""
+    await session.execute(
+        update(Token)
+        .where(col(Token.id) == token_id, col(Token.last_used_at) < func.now() - TOUCH_EVERY)
+        .values(last_used_at=func.now())
+    )
+
+
 def _select_by_token() -> Select[Any]:
     open_roles = (
         select(
             func.array_agg(aggregate_order_by(col(Member.collective_id), col(Member.id))).label("ids"),
             func.array_agg(aggregate_order_by(col(Member.role), col(Member.id))).label("roles"),
+            func.array_agg(col(Member.collective_id)).filter(factors.needs_factor()).label("requiring"),
         )
         .where(col(Member.member_id) == Collective.id, col(Member.until).is_(None))
         .lateral()
     )
     platform = select(col(Collective.id)).where(col(Collective.is_platform)).correlate(None).scalar_subquery()
     return (
-        select(Collective, Token, open_roles.c.ids, open_roles.c.roles, platform, select_platform_fee_bps())
+        select(
+            Collective,
+            Token,
+            open_roles.c.ids,
+            open_roles.c.roles,
+            open_roles.c.requiring,
+            factors.has_totp(col(Collective.id)),
+            factors.has_passkey(col(Collective.id)),
+            platform,
+            select_platform_fee_bps(),
+        )
         .join(Token, col(Token.user_id) == Collective.id)
         .join(open_roles, onclause=true())
-        .where(
-            col(Token.token_hash) == bindparam("token_hash"),
-            col(Token.revoked_at).is_(None),
-            col(Token.expires_at) > bindparam("now"),
-        )
+        .where(col(Token.token_hash) == bindparam("token_hash"), *is_valid_token())
     )
 
 
 # Built once at import: every signed-in request runs it, and building it took longer than running it.
 _ACTOR_BY_TOKEN = _select_by_token()
+_ACTOR_NAMED_BY_TOKEN = _ACTOR_BY_TOKEN.add_columns(
+    act_origin.naming(col(Collective.id), token_id=col(Token.id), token_kind=col(Token.kind))
+)
 
 
 async def load(session: AsyncSession, *, token: str) -> Actor:
-    """Load the actor of a bearer token, in one statement.
+    """Load the actor of a bearer token, in one statement, which names the actor of a mutation's acts, too.
 
     Raises:
         Unauthenticated: the token is unknown, expired or revoked.
     """
-    result = await session.execute(_ACTOR_BY_TOKEN, {"token_hash": hash_token(token), "now": now()})
-    row = result.one_or_none()
+    statement = _ACTOR_BY_TOKEN
+    parameters: dict[str, Any] = {"token_hash": hash_token(token)}
+    if (origin := act_origin.find(session)) is not None:
+        statement, parameters = _ACTOR_NAMED_BY_TOKEN, parameters | origin.parameters
+    row = (await session.execute(statement, parameters)).one_or_none()
     if row is None:
         raise Unauthenticated("The token is not valid; sign in again.")
-    user, token_row, ids, roles, platform_id, fee_bps = row
+    user, token_row, ids, roles, requiring, totp, passkey, platform_id, fee_bps, *_ = row
+    dormant_ids = frozenset() if totp or passkey else frozenset(requiring or ())
     return Actor(
         user=user,
         token_id=token_row.id,
         expires_at=token_row.expires_at,
+        is_touch_due=token_row.last_used_at < now() - TOUCH_EVERY,
         scopes=None if token_row.kind == TokenKind.SESSION else frozenset(token_row.scopes),
-        roles=_group_roles(ids or [], roles or []),
+        roles=_group_roles(ids or [], roles or [], dormant_ids),
+        dormant_ids=dormant_ids,
+        confirmed_at=token_row.confirmed_at,
+        ways=factors.list_ways(totp=totp, passkey=passkey),
         platform_id=platform_id,
         platform_fee_bps=fee_bps or 0,
     )
 
 
-def _group_roles(ids: list[UUID], roles: list[str]) -> dict[UUID, frozenset[str]]:
+def _group_roles(
+    ids: list[UUID], roles: list[str], dormant_ids: frozenset[UUID]
+) -> dict[UUID, frozenset[str]]:
+    """Return the roles by collective; an ADMIN without the required factor reads as an ACCOUNTANT does."""
     roles_by_id: dict[UUID, set[str]] = {}
     for collective_id, role in zip(ids, roles, strict=True):
-        roles_by_id.setdefault(collective_id, set()).add(role)
+        is_dormant = role == MemberRole.ADMIN and collective_id in dormant_ids
+        roles_by_id.setdefault(collective_id, set()).add(MemberRole.ACCOUNTANT if is_dormant else role)
     return {collective_id: frozenset(names) for collective_id, names in roles_by_id.items()}

@@ -3,66 +3,150 @@
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import case
+from sqlalchemy import case, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Throttle, now
+from services.core.networks import normalize_address
 
 SIGN_IN_WINDOW = timedelta(minutes=15)
-SIGN_INS_PER_ACCOUNT = 10
-SIGN_INS_PER_ADDRESS = 100
+SIGN_INS_PER_PAIR = 10
+"""Failures on one account from one network address."""
+SIGN_INS_PER_ACCOUNT = 100
+"""Failures on one account from all addresses from which it never signed in."""
 DAY = timedelta(days=1)
+FACTORS_PER_WINDOW = 10
+FACTORS_PER_DAY = 30
 UPLOADS_PER_DAY = 100
+EXPORTS_PER_DAY = 3
 NOMINATIONS_PER_USER = 10
 NOMINATIONS_PER_ACCOUNT = 3
 MESSAGES_PER_DAY = 50
 SIGN_UP_WINDOW = timedelta(hours=1)
 SIGN_UPS_PER_ACCOUNT = 5
-SIGN_UPS_PER_ADDRESS = 20
 
 
-async def consume_sign_in_attempt(session: AsyncSession, *, email: str, address: str) -> bool:
-    """Count a sign-in attempt; return False if a limit is exceeded.
+async def consume_sign_in_attempt(
+    session: AsyncSession, *, email: str, address: str, is_known: bool, per_address: int
+) -> bool:
+    """Count a sign-in attempt; return False if a limit is exceeded. A success is to be forgotten.
 
-    The limits are 10 attempts per account and 100 per address within 15 minutes. The caller commits whether
-    or not the sign-in succeeds.
+    Counted before the password is checked, so that many at once cannot pass. The limits hold for 15 minutes:
+    10 for the account from this network address, and 100 for the account and `per_address` for the network
+    address in all. Where the account has signed in before (`is_known`), others' failures do not count. The
+    email address must be normalized. The caller commits whether or not the sign-in succeeds.
     """
-    account = email.strip().lower().replace("\x00", "")[:254]
-    account_key, address_key = f"sign-in:account:{account}", f"sign-in:address:{address}"
-    attempts = await _consume(session, [account_key, address_key], window=SIGN_IN_WINDOW)
-    return attempts[account_key] <= SIGN_INS_PER_ACCOUNT and attempts[address_key] <= SIGN_INS_PER_ADDRESS
+    pair, account, network = _sign_in_keys(email, address)
+    keys = [pair] if is_known else [pair, account, network]
+    attempts = await _consume(session, keys, window=SIGN_IN_WINDOW)
+    return (
+        attempts[pair] <= SIGN_INS_PER_PAIR
+        and attempts.get(account, 0) <= SIGN_INS_PER_ACCOUNT
+        and attempts.get(network, 0) <= per_address
+    )
 
 
-async def consume_sign_up_attempt(session: AsyncSession, *, email: str, address: str) -> bool:
+async def forget_sign_in_attempt(session: AsyncSession, *, email: str, address: str, is_known: bool) -> None:
+    """Forget the failures of an account that has now signed in from an address, and this attempt."""
+    pair, account, network = _sign_in_keys(email, address)
+    left = func.greatest(col(Throttle.attempts) - 1, 0)
+    for key in sorted([pair] if is_known else [pair, account, network]):
+        statement = update(Throttle).where(col(Throttle.key) == key)
+        await session.execute(statement.values(attempts=0 if key == pair else left))
+
+
+async def consume_factor_attempt(session: AsyncSession, *, user_id: UUID) -> bool:
+    """Count a code that somebody enters for a user; return False if a limit is exceeded.
+
+    The limits are 10 codes within 15 minutes and 30 within a day, from all addresses: whoever enters codes
+    knows the password. Counted before the code is checked; a right one is to be forgotten.
+    """
+    quick, daily = _factor_keys(user_id)
+    attempts = await _consume(session, [quick], window=SIGN_IN_WINDOW)
+    attempts |= await _consume(session, [daily], window=DAY)
+    return attempts[quick] <= FACTORS_PER_WINDOW and attempts[daily] <= FACTORS_PER_DAY
+
+
+async def forget_factor_attempts(session: AsyncSession, *, user_id: UUID) -> None:
+    """Forget the codes of a user who has now entered a right one."""
+    for key in _factor_keys(user_id):
+        await session.execute(update(Throttle).where(col(Throttle.key) == key).values(attempts=0))
+
+
+async def consume_passkey_challenge(session: AsyncSession, *, address: str, per_address: int) -> bool:
+    """Count a sign-in by passkey that is begun; return False after `per_address` within 15 minutes."""
+    key = f"passkey:{normalize_address(address)}"
+    return (await _consume(session, [key], window=SIGN_IN_WINDOW))[key] <= per_address
+
+
+def _factor_keys(user_id: UUID) -> tuple[str, str]:
+    return f"factor:{user_id}", f"factor-day:{user_id}"
+
+
+def _sign_in_keys(email: str, address: str) -> tuple[str, str, str]:
+    network = normalize_address(address)
+    return f"sign-in:{email}:{network}", f"sign-in:account:{email}", f"sign-in:address:{network}"
+
+
+async def consume_sign_up_attempt(
+    session: AsyncSession, *, email: str, address: str, per_address: int
+) -> bool:
     """Count a requested sign-up mail; return False if a limit is exceeded.
 
-    The limits are 5 mails per email address and 20 per network address within an hour. An empty network
-    address stands for this process and is not counted. The email address must be normalized. The caller
-    commits whether or not the sign-up succeeds.
+    The limits are 5 mails per email address and `per_address` per network address within an hour. An empty
+    network address stands for this process and is not counted. The email address must be normalized. The
+    caller commits whether or not the sign-up succeeds.
     """
-    return await _consume_mail(session, "sign-up", email=email, address=address)
+    return await _consume_mail(session, "sign-up", email=email, address=address, per_address=per_address)
 
 
-async def consume_password_reset_attempt(session: AsyncSession, *, email: str, address: str) -> bool:
+async def consume_password_reset_attempt(
+    session: AsyncSession, *, email: str, address: str, per_address: int
+) -> bool:
     """Count a password-reset mail: same limits as `consume_sign_up_attempt`, counted separately."""
-    return await _consume_mail(session, "password-reset", email=email, address=address)
+    return await _consume_mail(
+        session, "password-reset", email=email, address=address, per_address=per_address
+    )
 
 
-async def _consume_mail(session: AsyncSession, purpose: str, *, email: str, address: str) -> bool:
-    account_key, address_key = f"{purpose}:account:{email}", f"{purpose}:address:{address}"
+async def consume_email_change_attempt(
+    session: AsyncSession, *, user_id: UUID | None, email: str, address: str, per_address: int
+) -> bool:
+    """Count a change of address: same limits as `consume_sign_up_attempt`, and 5 by a user."""
+    purpose = "email-change"
+    by_user = await _consume(session, [f"{purpose}:user:{user_id}"], window=SIGN_UP_WINDOW)
+    is_allowed = await _consume_mail(session, purpose, email=email, address=address, per_address=per_address)
+    return is_allowed and max(by_user.values()) <= SIGN_UPS_PER_ACCOUNT
+
+
+async def _consume_mail(
+    session: AsyncSession, purpose: str, *, email: str, address: str, per_address: int
+) -> bool:
+    account_key = f"{purpose}:account:{email}"
+    address_key = f"{purpose}:address:{normalize_address(address)}"
     keys = [account_key, address_key] if address else [account_key]
     attempts = await _consume(session, keys, window=SIGN_UP_WINDOW)
-    return (
-        attempts[account_key] <= SIGN_UPS_PER_ACCOUNT and attempts.get(address_key, 0) <= SIGN_UPS_PER_ADDRESS
-    )
+    return attempts[account_key] <= SIGN_UPS_PER_ACCOUNT and attempts.get(address_key, 0) <= per_address
 
 
 async def consume_upload(session: AsyncSession, *, user_id: UUID) -> bool:
     """Count a file uploaded by a user; return False after 100 within a day."""
     key = f"upload:{user_id}"
     return (await _consume(session, [key], window=DAY))[key] <= UPLOADS_PER_DAY
+
+
+async def consume_creation(session: AsyncSession, *, user_id: UUID, per_day: int) -> bool:
+    """Count a collective that a user creates; return False after `per_day` within a day."""
+    key = f"creation:{user_id}"
+    return (await _consume(session, [key], window=DAY))[key] <= per_day
+
+
+async def consume_export(session: AsyncSession, *, user_id: UUID) -> bool:
+    """Count a copy of personal data that a user asks for; return False after 3 within a day."""
+    key = f"export:{user_id}"
+    return (await _consume(session, [key], window=DAY))[key] <= EXPORTS_PER_DAY
 
 
 async def consume_nomination(session: AsyncSession, *, user_id: UUID, email: str) -> bool:

@@ -5,12 +5,19 @@ The page `docs/permissions.md` is generated from it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
-from models import Collective
+from models import Collective, now
 from models.enums import CollectiveType, MemberRole, Scope
 from services.access.actor import Actor
-from services.core.errors import Forbidden, Unauthenticated
+from services.core.errors import (
+    CONFIRMED_MINUTES,
+    ConfirmationRequired,
+    Forbidden,
+    SecondFactorRequired,
+    Unauthenticated,
+)
 
 
 class Action(StrEnum):
@@ -19,6 +26,12 @@ class Action(StrEnum):
     CREATE_ACCESS_TOKEN = "createAccessToken"
     REVOKE_ACCESS_TOKEN = "revokeAccessToken"
     SIGN_OUT = "signOut"
+    CHANGE_PASSWORD = "changePassword"
+    CHANGE_EMAIL = "changeEmail"
+    LINK_IDENTITY = "beginProviderSignIn of an identity to link"
+    UNLINK_IDENTITY = "unlinkIdentity"
+    END_SESSION = "endSession"
+    END_OTHER_SESSIONS = "endOtherSessions"
     CREATE_COLLECTIVE = "createCollective"
     UPDATE_COLLECTIVE = "updateCollective"
     ARCHIVE_COLLECTIVE = "archiveCollective"
@@ -86,6 +99,8 @@ class Action(StrEnum):
     DECIDE_ISSUER = "decideIssuer"
     SET_ISSUANCE_CAP = "setIssuanceCap"
     MERGE_USERS = "mergeUsers"
+    SUSPEND_USER = "suspendUser"
+    REINSTATE_USER = "reinstateUser"
     MUTE_TOPICS = "muteTopics"
     READ_HOURS = "hours of a nonprofit, and their export"
     READ_LIABILITY = "liabilityReport"
@@ -94,8 +109,24 @@ class Action(StrEnum):
     APPROVE_SETTLEMENT = "approveOrder of a SETTLEMENT"
     REJECT_SETTLEMENT = "rejectOrder of a SETTLEMENT"
     READ_CLEARING = "clearing"
+    SET_APPROVAL_POLICY = "setApprovalPolicy"
+    READ_AUDIT_LOG = "auditLog of a collective"
+    READ_WHOLE_AUDIT_LOG = "auditLog"
     SET_FX_RATE = "setFxRate"
     SET_PLATFORM_POLICY = "setPlatformPolicy"
+    CONFIRM_SESSION = "confirmSession"
+    BEGIN_PASSKEY_CONFIRMATION = "beginPasskeyConfirmation"
+    ENROLL_TOTP = "enrollTotp"
+    ACTIVATE_TOTP = "activateTotp"
+    DISABLE_TOTP = "disableTotp"
+    RENEW_RECOVERY_CODES = "renewRecoveryCodes"
+    BEGIN_PASSKEY_REGISTRATION = "beginPasskeyRegistration"
+    REGISTER_PASSKEY = "registerPasskey"
+    RENAME_PASSKEY = "renamePasskey"
+    REMOVE_PASSKEY = "removePasskey"
+    REQUIRE_SECOND_FACTOR = "requireSecondFactor"
+    EXPORT_MY_DATA = "exportMyData"
+    ERASE_ME = "eraseMe"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +237,12 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.CREATE_ACCESS_TOKEN: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.REVOKE_ACCESS_TOKEN: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.SIGN_OUT: (Scope.READ, (anyone_signed_in,)),
+    Action.CHANGE_PASSWORD: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.CHANGE_EMAIL: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.LINK_IDENTITY: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.UNLINK_IDENTITY: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.END_SESSION: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.END_OTHER_SESSIONS: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.CREATE_COLLECTIVE: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.UPDATE_COLLECTIVE: (Scope.COLLECTIVES, (admin_of_collective, platform_admin)),
     Action.ARCHIVE_COLLECTIVE: (Scope.COLLECTIVES, (admin_of_collective, platform_admin)),
@@ -278,6 +315,8 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.CHECK_OUT: (Scope.APPROVE, (admin_of_collective,)),
     Action.DECIDE_ISSUER: (Scope.APPROVE, (platform_admin,)),
     Action.SET_ISSUANCE_CAP: (Scope.APPROVE, (platform_admin,)),
+    Action.SUSPEND_USER: (Scope.APPROVE, (platform_admin,)),
+    Action.REINSTATE_USER: (Scope.APPROVE, (platform_admin,)),
     Action.MERGE_USERS: (Scope.APPROVE, (one_of_both_users, platform_admin)),
     Action.MUTE_TOPICS: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.READ_HOURS: (Scope.READ, (reader_of_collective, platform_reader)),
@@ -287,14 +326,128 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.APPROVE_SETTLEMENT: (Scope.APPROVE, (admin_of_payee,)),
     Action.REJECT_SETTLEMENT: (Scope.APPROVE, (admin_of_payee,)),
     Action.READ_CLEARING: (Scope.READ, (reader_of_collective, platform_reader)),
+    Action.SET_APPROVAL_POLICY: (Scope.APPROVE, (admin_of_collective,)),
+    Action.READ_AUDIT_LOG: (Scope.READ, (admin_of_collective, admin_of_host, platform_admin)),
+    Action.READ_WHOLE_AUDIT_LOG: (Scope.READ, (platform_admin,)),
     Action.SET_FX_RATE: (Scope.APPROVE, (platform_admin,)),
     Action.SET_PLATFORM_POLICY: (Scope.APPROVE, (platform_admin,)),
+    Action.CONFIRM_SESSION: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.BEGIN_PASSKEY_CONFIRMATION: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.ENROLL_TOTP: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.ACTIVATE_TOTP: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.DISABLE_TOTP: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.RENEW_RECOVERY_CODES: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.BEGIN_PASSKEY_REGISTRATION: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.REGISTER_PASSKEY: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.RENAME_PASSKEY: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.REMOVE_PASSKEY: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.REQUIRE_SECOND_FACTOR: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.EXPORT_MY_DATA: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.ERASE_ME: (Scope.COLLECTIVES, (anyone_signed_in,)),
 }
+
+SESSION_ONLY = frozenset(
+    {
+        Action.CHANGE_PASSWORD,
+        Action.CHANGE_EMAIL,
+        Action.LINK_IDENTITY,
+        Action.UNLINK_IDENTITY,
+        Action.END_SESSION,
+        Action.END_OTHER_SESSIONS,
+        Action.MERGE_USERS,
+        Action.CONFIRM_SESSION,
+        Action.BEGIN_PASSKEY_CONFIRMATION,
+        Action.ENROLL_TOTP,
+        Action.ACTIVATE_TOTP,
+        Action.DISABLE_TOTP,
+        Action.RENEW_RECOVERY_CODES,
+        Action.BEGIN_PASSKEY_REGISTRATION,
+        Action.REGISTER_PASSKEY,
+        Action.RENAME_PASSKEY,
+        Action.REMOVE_PASSKEY,
+        Action.REQUIRE_SECOND_FACTOR,
+        Action.EXPORT_MY_DATA,
+        Action.ERASE_ME,
+    }
+)
+"""Actions on a person's own keys: only that person in a session, no access token whatever its scopes."""
+
+CONFIRMED = frozenset(
+    {
+        # a person's own keys
+        Action.CREATE_ACCESS_TOKEN,
+        Action.CHANGE_EMAIL,
+        Action.LINK_IDENTITY,
+        Action.UNLINK_IDENTITY,
+        Action.ENROLL_TOTP,
+        Action.DISABLE_TOTP,
+        Action.RENEW_RECOVERY_CODES,
+        Action.BEGIN_PASSKEY_REGISTRATION,
+        Action.REMOVE_PASSKEY,
+        Action.EXPORT_MY_DATA,
+        Action.ERASE_ME,
+        # roles, and who may hold them
+        Action.INVITE_MEMBER,
+        Action.REMOVE_MEMBER,
+        Action.REQUIRE_SECOND_FACTOR,
+        # where money goes
+        Action.CREATE_PAYMENT_METHOD,
+        Action.CREATE_PAYOUT_METHOD,
+        Action.PAY_EXPENSE,
+        Action.PAY_REDEMPTION,
+        Action.PAY_CASH_OUT,
+        Action.REFUND_DONATION,
+        Action.REFUND_EXPENSE,
+        Action.REFUND_TRANSFER,
+        Action.REFUND_HOURS,
+        Action.REFUND_REDEMPTION,
+        Action.REFUND_CASH_OUT,
+        # hosts
+        Action.ADD_FUNDS,
+        Action.SET_HOST_FEE,
+        Action.DECIDE_HOST_APPLICATION,
+        Action.LEAVE_HOST,
+        Action.MOVE_TO_HOST,
+        Action.SET_CLEARING_LIMIT,
+        Action.SET_APPROVAL_POLICY,
+        Action.SETTLE_HOSTS,
+        Action.APPROVE_SETTLEMENT,
+        # the platform
+        Action.APPROVE_CASH_OUT,
+        Action.DECIDE_HOST,
+        Action.SUSPEND_HOST,
+        Action.DECIDE_ISSUER,
+        Action.SET_ISSUANCE_CAP,
+        Action.SET_FX_RATE,
+        Action.SET_PLATFORM_POLICY,
+        Action.FEATURE_OFFER,
+        Action.SUSPEND_USER,
+        Action.REINSTATE_USER,
+        Action.MERGE_USERS,
+    }
+)
+"""Actions that need a session confirmed lately. What an access token may do, its scopes say."""
+
+CONFIRMED_ABOVE = frozenset(
+    {
+        Action.DONATE,
+        Action.TRANSFER_FUNDS,
+        Action.APPROVE_DONATION,
+        Action.APPROVE_EXPENSE,
+        Action.APPROVE_HOURS,
+        Action.APPROVE_REDEMPTION,
+    }
+)
+"""Actions that need one above the amount of the platform's policy; see `orders.confirmed_amounts`."""
+
+CONFIRMED_FOR = timedelta(minutes=CONFIRMED_MINUTES)
 
 
 def is_permitted(actor: Actor, action: Action, subject: Subject) -> bool:
     """True if the token has the action's scope and at least one rule allows the actor."""
     scope, rules = RULES[action]
+    if actor.scopes is not None and action in SESSION_ONLY:
+        return False
     if actor.scopes is not None and scope not in actor.scopes:
         return False
     return any(rule(actor, subject) for rule in rules)
@@ -305,13 +458,39 @@ def require(actor: Actor, action: Action, subject: Subject | None = None) -> Non
 
     Raises:
         Unauthenticated: nobody is signed in.
-        Forbidden: the token lacks the scope, or no rule allows the user.
+        Forbidden: the token lacks the scope, no token may do it, or no rule allows the user.
+        SecondFactorRequired: the user is an ADMIN without the second factor that the collective requires.
+        ConfirmationRequired: the session was not confirmed lately.
     """
     scope, rules = RULES[action]
     require_signed_in(actor, scope=scope)
-    if not any(rule(actor, subject or Subject()) for rule in rules):
+    if action in SESSION_ONLY:
+        require_session(actor, action.value)
+    about = subject or Subject()
+    if not any(rule(actor, about) for rule in rules):
+        if actor.dormant_ids and any(rule(actor.with_dormant_roles, about) for rule in rules):
+            raise SecondFactorRequired
         allowed = "; ".join((rule.__doc__ or "").rstrip(".") for rule in rules)
         raise Forbidden(f"{action.value} is reserved for: {allowed}.")
+    if action in CONFIRMED:
+        require_confirmed(actor)
+
+
+def is_confirmed(actor: Actor) -> bool:
+    """True if the session was confirmed within the last 10 minutes, or an access token asks."""
+    if actor.scopes is not None:
+        return True
+    return actor.confirmed_at is not None and actor.confirmed_at > now() - CONFIRMED_FOR
+
+
+def require_confirmed(actor: Actor) -> None:
+    """Require a session that was confirmed within the last 10 minutes; access tokens have scopes instead.
+
+    Raises:
+        ConfirmationRequired: it was not; the problem names the ways to confirm it.
+    """
+    if not is_confirmed(actor):
+        raise ConfirmationRequired(ways=actor.ways)
 
 
 def require_signed_in(actor: Actor, *, scope: Scope | None = None) -> None:
@@ -325,6 +504,16 @@ def require_signed_in(actor: Actor, *, scope: Scope | None = None) -> None:
         raise Unauthenticated
     if scope is not None:
         require_scope(actor, scope)
+
+
+def require_session(actor: Actor, act: str) -> None:
+    """Require that a person in a session asks, not a program with an access token.
+
+    Raises:
+        Forbidden: an access token asks.
+    """
+    if actor.scopes is not None:
+        raise Forbidden(f"{act} is reserved for people who are signed in; no access token may do it.")
 
 
 def require_scope(actor: Actor, scope: Scope) -> None:

@@ -10,8 +10,6 @@ import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from uuid import UUID
 
@@ -21,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from services.access import actor
 from services.core.errors import RateLimited
+from services.core.networks import normalize_address
 from services.core.settings import Settings
 from services.core.sql_files import read_clauses
 
@@ -230,17 +229,3 @@ async def delete_full_buckets(session: AsyncSession, *, settings: Settings) -> N
     """Delete the buckets that are full again."""
     seconds = LEASE_SECONDS + settings.rate_capacity / settings.rate_restore_per_second
     await session.execute(_SQL["delete_full_buckets"], {"seconds": seconds})
-
-
-@lru_cache(maxsize=MAX_LEASES)
-def normalize_address(address: str) -> str:
-    """Return the address to limit: for IPv6 the /64 network, which one customer owns."""
-    try:
-        ip = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:100]
-    if not isinstance(ip, IPv6Address):
-        return str(ip)
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return str(IPv6Address(int(ip) >> 64 << 64))

@@ -20,7 +20,7 @@ from models import (
     Redemption,
     Transaction,
 )
-from models.enums import CollectiveType, MemberRole, OrderStatus, OrderType, RequestStatus
+from models.enums import CollectiveType, MemberRole, NamedBy, OrderStatus, OrderType, RequestStatus
 from services.access.actor import Actor
 
 READER_ROLES = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
@@ -134,6 +134,20 @@ def order_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
     )
 
 
+def addressee_is_visible(actor: Actor) -> ColumnElement[bool]:
+    """True for the addressee of an order of hours and the readers of its nonprofit.
+
+    Not for the volunteer, who named an address and does not learn whose it is.
+    """
+    if actor.is_platform_accountant:
+        return true()
+    if actor.user is None:
+        return false()
+    return or_(
+        col(Order.addressed_to_id) == _viewer_id(actor), _in_role_ids(Order.from_id, actor, *READER_ROLES)
+    )
+
+
 def claimed_giver_is_visible(actor: Actor) -> ColumnElement[bool]:
     """True for the readers of the giver whom a host named, and of that host."""
     if actor.is_platform_accountant:
@@ -188,13 +202,24 @@ def postings_are_visible(actor: Actor) -> ColumnElement[bool]:
 
 
 def member_is_visible(actor: Actor) -> ColumnElement[bool]:
-    """True unless a follower or waiting; then for the member and the collective's readers."""
+    """True unless a follower, waiting, or named by others; then for the member and the collective's readers.
+
+    The readers do not see people named by their address either: they would learn whose it is.
+    """
     if actor.is_platform_accountant:
         return true()
     return or_(
-        col(Member.role).not_in((MemberRole.FOLLOWER, MemberRole.WAITING)),
-        _in_role_ids(Member.collective_id, actor, *READER_ROLES),
-        _is_event_of_roles(Member.collective_id, actor, *READER_ROLES),
+        and_(
+            col(Member.role).not_in((MemberRole.FOLLOWER, MemberRole.WAITING)),
+            col(Member.named_by).is_(None),
+        ),
+        and_(
+            or_(
+                _in_role_ids(Member.collective_id, actor, *READER_ROLES),
+                _is_event_of_roles(Member.collective_id, actor, *READER_ROLES),
+            ),
+            col(Member.named_by).is_distinct_from(NamedBy.ADDRESS),
+        ),
         _in_role_ids(Member.member_id, actor, *READER_ROLES),
     )
 
@@ -292,6 +317,15 @@ def can_read_location(actor: Actor, collective: Collective) -> bool:
 def can_read_preferences(actor: Actor, user: Collective) -> bool:
     """True for users themselves."""
     return actor.id == user.id
+
+
+def can_see_addressee(actor: Actor, order: Order) -> bool:
+    """True if the actor can see who is asked to approve hours; as `addressee_is_visible`."""
+    return (
+        actor.is_platform_accountant
+        or (actor.id is not None and actor.id == order.addressed_to_id)
+        or not actor.roles.get(order.from_id, frozenset()).isdisjoint(READER_ROLES)
+    )
 
 
 def can_see_invitee(actor: Actor, invitation: Invitation) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, literal_column, select, update
+from sqlalchemy import func, literal_column, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -17,8 +17,9 @@ from services.access.permissions import Action, Subject, is_permitted
 from services.collectives import members
 from services.ledger import posting
 from services.messaging import outbox
+from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.history import add_actions
-from services.volunteering.hours import approval_steps, mail_payload
+from services.volunteering.hours import approval_steps, mail_payload, unagreed_volunteer
 
 _NONPROFIT = aliased(Collective, name="nonprofit")
 
@@ -46,6 +47,8 @@ async def load_approvable(
             col(Order.status) == OrderStatus.PENDING,
             visibility.order_is_visible(actor),
             ~func.approval_excluded(literal_column('"order"'), actor.id),
+            # Those that two people approve are approved one by one.
+            func.coalesce(func.single_approval_limit(literal_column('"order"')) >= col(Order.amount), true()),
         )
     )
     rows = {
@@ -83,7 +86,11 @@ async def approve(session: AsyncSession, actor: Actor, *, hours: Sequence[Approv
         for order in orders
     ]
     await posting.post_many_currents(session, postings=postings)
-    await members.add_many(session, {(o.from_id, o.to_id, MemberRole.VOLUNTEER) for o in orders})
+    await members.add_many(
+        session,
+        {(o.from_id, o.to_id, MemberRole.VOLUNTEER) for o in orders},
+        named_by={o.to_id: unagreed_volunteer(o) for o in sorted(orders, key=_is_own_request)},
+    )
     mails = [
         (
             each.volunteer.id,
@@ -93,6 +100,7 @@ async def approve(session: AsyncSession, actor: Actor, *, hours: Sequence[Approv
         for each in hours
     ]
     await outbox.mail_each(session, template="hours_approved", mails=mails)
+    await require_confirmed_above(session, actor, *orders)
     return orders
 
 
@@ -107,3 +115,7 @@ async def _mark_paid(session: AsyncSession, orders: Sequence[Order]) -> None:
     for order in orders:
         session.expunge(order)
         order.status, order.updated_at, order.approved_amount = OrderStatus.PAID, updated_at, order.amount
+
+
+def _is_own_request(order: Order) -> bool:
+    return order.created_by_id == order.to_id

@@ -20,6 +20,7 @@ from services.core.money import UncheckedAmount
 from services.ledger import posting
 from services.messaging import outbox
 from services.orders.base import mail_payload
+from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, load_for_decision, wrong_status
@@ -46,11 +47,14 @@ async def approve(
         SelfApproval: the actor is the payee, or acts for it, or created the expense.
         InvalidState: the order is not pending.
         InsufficientFunds: from the database.
+        ConfirmationRequired: more than the policy's amount, in a session that was not confirmed lately.
     """
     sides, subject = await load_for_decision(session, actor, order_id=order_id)
     reason = user_text.clean_text(reason, field="reason")
     handler = handler_of(sides.order)
-    return await handler.approve(session, actor, sides, subject, amount=amount, reason=reason)
+    order = await handler.approve(session, actor, sides, subject, amount=amount, reason=reason)
+    await require_confirmed_above(session, actor, order)
+    return order
 
 
 async def pay(

@@ -11,7 +11,7 @@ from services.core.errors import Invalid
 from services.core.money import UncheckedAmount, convert, to_minor
 from services.ledger import exchange_rates, posting
 from services.messaging import outbox
-from services.orders import approval_rights, expenses
+from services.orders import approval_rights, expenses, two_people
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
 from services.orders.settling import post_order, record_payment_effects
@@ -37,11 +37,23 @@ async def approve_contribution(
         SelfApproval: the actor made it or acts for the giver, and the host has another ADMIN.
     """
     require(actor, Action.APPROVE_DONATION, subject)
-    await approval_rights.require_disinterested(session, actor, sides.order)
-    approved_minor = _require_approvable(sides.order, amount, reason)
-    await _change_to_approved(session, actor, sides.order, approved_minor, reason, is_paid=True)
+    order = sides.order
+    single_limit = await approval_rights.require_disinterested(session, actor, order)
+    approved_minor = _require_approvable(order, amount, reason)
+    decision = await two_people.decide(
+        session,
+        actor,
+        order,
+        amount_minor=approved_minor,
+        is_amount_given=amount is not None,
+        single_limit=single_limit,
+        reason=reason,
+    )
+    if not decision.is_final:
+        return order
+    await _change_to_approved(session, actor, order, decision.amount_minor, reason, is_paid=True)
     await _settle(session, actor, sides)
-    return sides.order
+    return order
 
 
 async def approve_expense(
@@ -63,11 +75,24 @@ async def approve_expense(
         Invalid: more than the requested amount, or a part of what items add up to.
     """
     order = sides.order
-    await approval_rights.require_may_approve(session, actor, order, subject, Action.APPROVE_EXPENSE)
+    single_limit = await approval_rights.require_may_approve(
+        session, actor, order, subject, Action.APPROVE_EXPENSE
+    )
     approved_minor = _require_approvable(order, amount, reason)
     await _require_requested(session, order, approved_minor)
     is_paid = order.payout_method_kind == PayoutMethodKind.BALANCE
-    await _change_to_approved(session, actor, order, approved_minor, reason, is_paid=is_paid)
+    decision = await two_people.decide(
+        session,
+        actor,
+        order,
+        amount_minor=approved_minor,
+        is_amount_given=amount is not None,
+        single_limit=single_limit,
+        reason=reason,
+    )
+    if not decision.is_final:
+        return order
+    await _change_to_approved(session, actor, order, decision.amount_minor, reason, is_paid=is_paid)
     if is_paid:
         await _settle(session, actor, sides)
     else:

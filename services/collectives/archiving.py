@@ -12,7 +12,7 @@ from models import Attendance, Collective, HostApplication, Invitation, LedgerAc
 from models.enums import CollectiveType, MemberRole, RequestStatus
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
-from services.access.permissions import Action, Subject, require
+from services.access.permissions import Action, Subject, require, require_session
 from services.collectives import collectives
 from services.collectives.event_capacity import REGISTRATION_ROLES
 from services.core.errors import InvalidState
@@ -31,11 +31,14 @@ async def archive(session: AsyncSession, actor: Actor, *, collective: Collective
     so that no order, refund or registration can be added.
 
     Raises:
+        Forbidden: an access token archives a user, whose sessions would end.
         InvalidState: a balance, a hold or an open order remains, it hosts others, it is the platform, or the
             user is the last ADMIN of an open collective.
     """
     row = require_collective(await resolve_one(session, actor, collective))
     require(actor, Action.ARCHIVE_COLLECTIVE, Subject(collective=row))
+    if row.type == CollectiveType.USER:
+        require_session(actor, "Archiving a person")
     await collectives.lock(session, row.id)
     await session.refresh(row)
     if row.archived_at is not None:

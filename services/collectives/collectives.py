@@ -9,12 +9,14 @@ from sqlmodel import col
 
 from models import Collective, HostApplication, LedgerAccount, Member, Order, SlugRedirect, now
 from models.enums import CollectiveType, MemberRole, OrderStatus
+from services.access import attempt_limits
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
 from services.core import slugs, user_text
-from services.core.errors import Conflict, Invalid, InvalidState
+from services.core.errors import Conflict, Invalid, InvalidState, RateLimited
 from services.core.time_zones import find_time_zone
+from services.core.web_addresses import clean_url
 from services.identity.authentication import require_fiat
 from services.ledger import posting
 from services.messaging import outbox
@@ -35,6 +37,7 @@ async def create(
     currency: str,
     description: str | None = None,
     is_host: bool = False,
+    per_day: int,
 ) -> Collective:
     """Create a community, nonprofit or business, with its creator as first ADMIN.
 
@@ -43,6 +46,7 @@ async def create(
     Raises:
         Invalid: another type, a community as host, or an unusable name, slug or currency.
         Conflict: the slug is taken.
+        RateLimited: the actor has created `per_day` within a day.
     """
     require(actor, Action.CREATE_COLLECTIVE)
     assert actor.user is not None
@@ -53,10 +57,12 @@ async def create(
             "A community cannot be a host. Choose NONPROFIT or BUSINESS, or leave out isHost.", field="isHost"
         )
     await _require_unused_slug(session, slugs.check(slug, field="slug"))
+    if not await attempt_limits.consume_creation(session, user_id=actor.user.id, per_day=per_day):
+        raise RateLimited("You have created too many collectives within a day. Try again tomorrow.", field=())
     collective = Collective(
         type=collective_type,
         slug=slug,
-        name=user_text.require_text(name, field="name"),
+        name=user_text.require_name(name, field="name"),
         currency=require_fiat(currency),
         created_by_id=actor.user.id,
         description=user_text.clean_text(description, field="description"),
@@ -226,9 +232,11 @@ def _validate_change(key: str, value: Any) -> Any:
     field = _to_camel_case(key)
     match key:
         case "name":
-            return user_text.require_text(value, field=field)
+            return user_text.require_name(value, field=field)
         case "timezone":
             return require_timezone(value) if value else None
+        case "website" | "image_url":
+            return clean_url(value, field=field)
         case "tags":
             return _validate_tags(value or [], field)
         case "slug" | "currency":
@@ -240,7 +248,7 @@ def _validate_change(key: str, value: Any) -> Any:
 def _validate_tags(tags: list[str], field: str) -> list[str]:
     if len(tags) > MAX_TAGS:
         raise Invalid(f"Enter at most {MAX_TAGS} tags.", field=field)
-    return [user_text.require_text(tag, field=field, max_length=40) for tag in tags]
+    return [user_text.require_name(tag, field=field, max_length=40) for tag in tags]
 
 
 def _to_camel_case(name: str) -> str:

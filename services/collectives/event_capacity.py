@@ -1,7 +1,8 @@
 """Event capacity: attendees and the waiting list. Callers hold a lock on the event's row."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select
@@ -9,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Attendance, Collective, Member, now
-from models.enums import CollectiveType, MemberRole
+from models.enums import CollectiveType, MemberRole, NamedBy
 from services.access.collective_refs import require_open
 from services.core.errors import Invalid, InvalidState, NotFound
 from services.messaging import event_notifications
@@ -89,11 +90,17 @@ async def count_registrations(session: AsyncSession, event: Collective) -> tuple
 
 
 async def register_users(
-    session: AsyncSession, event: Collective, *, user_ids: Sequence[UUID], by_id: UUID | None
+    session: AsyncSession,
+    event: Collective,
+    *,
+    user_ids: Sequence[UUID],
+    by_id: UUID | None,
+    named_by: Mapping[UUID, NamedBy] = MappingProxyType({}),
 ) -> dict[UUID, Member]:
     """Register users in their order: ATTENDEE while places are free, then WAITING.
 
-    None of them may be registered yet. Those on the waiting list get free places first. Needs the lock.
+    None of them may be registered yet. `named_by` holds those who have not agreed. Those on the waiting list
+    get free places first. Needs the lock.
     """
     if not user_ids:
         return {}
@@ -104,10 +111,10 @@ async def register_users(
             await promote_waiting(session, event)
             attending, waiting = await count_registrations(session, event)
         room = max(0, event.capacity - attending - waiting)
-    rows = {
-        user_id: _new_member(event, user_id, MemberRole.ATTENDEE if i < room else MemberRole.WAITING, by_id)
-        for i, user_id in enumerate(user_ids)
-    }
+    rows = {}
+    for i, user_id in enumerate(user_ids):
+        role = MemberRole.ATTENDEE if i < room else MemberRole.WAITING
+        rows[user_id] = _new_member(event, user_id, role, by_id, named_by.get(user_id))
     session.add_all(rows.values())
     await session.flush()
     return rows
@@ -162,13 +169,18 @@ async def promote_waiting(session: AsyncSession, event: Collective) -> None:
         return
     for row in rows:
         row.until = max(now(), row.since)
-        session.add(_new_member(event, row.member_id, MemberRole.ATTENDEE, row.created_by_id))
+        attendee = _new_member(event, row.member_id, MemberRole.ATTENDEE, row.created_by_id, row.named_by)
+        session.add(attendee)
     await session.flush()
     await event_notifications.notify_promotion(session, event, user_ids=[row.member_id for row in rows])
 
 
-def _new_member(event: Collective, user_id: UUID, role: MemberRole, by_id: UUID | None) -> Member:
-    return Member(collective_id=event.id, member_id=user_id, role=role, created_by_id=by_id)
+def _new_member(
+    event: Collective, user_id: UUID, role: MemberRole, by_id: UUID | None, named_by: NamedBy | None
+) -> Member:
+    return Member(
+        collective_id=event.id, member_id=user_id, role=role, created_by_id=by_id, named_by=named_by
+    )
 
 
 async def require_not_checked_in(session: AsyncSession, event_id: UUID, user_id: UUID, *, field: str) -> None:

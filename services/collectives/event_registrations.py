@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Collective, Member
-from models.enums import CollectiveType, MemberRole
+from models.enums import CollectiveType, MemberRole, NamedBy
 from services.access import attempt_limits
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, resolve_many, resolve_one
@@ -28,8 +28,8 @@ async def register(
 ) -> Member:
     """Register the actor as ATTENDEE, or as WAITING if the event is full, unless registered.
 
-    The coordinator is notified with the message, and the actor gets a confirmation. Locks: the event, so
-    that exactly one of several callers gets the last place.
+    Whoever was registered by somebody else agrees to that. The coordinator is notified with the message, and
+    the actor gets a confirmation. Locks: the event, so that one of several callers gets the last place.
 
     Raises:
         InvalidState: the event is over, cancelled or archived.
@@ -44,6 +44,8 @@ async def register(
     user_id = actor.user.id
     registrations = await event_capacity.load_registrations(session, row, user_ids=[user_id])
     if registrations:
+        registrations[user_id].named_by = None
+        await session.flush()
         return registrations[user_id]
     member = (await event_capacity.register_users(session, row, user_ids=[user_id], by_id=user_id))[user_id]
     actor.grant(row.id, MemberRole(member.role))
@@ -76,11 +78,13 @@ async def withdraw(session: AsyncSession, actor: Actor, *, event: CollectiveKey)
 
 @dataclass(frozen=True)
 class GuestResult:
-    """The result for one guest: a member row or a problem."""
+    """The result for one guest: a role or a problem."""
 
     email: str | None
     """The address as entered; None for a guest named as a user."""
+    role: MemberRole | None = None
     member: Member | None = None
+    """None for an address, too: whoever knows it does not learn whose it is."""
     problem: Problem | None = None
 
 
@@ -104,7 +108,8 @@ async def invite(
     """Register 1 to 100 guests, those by address before those by name, in their order.
 
     An unknown address becomes an unclaimed user. When the event is full, guests join the waiting list. A
-    guest who fails does not affect the others. Newly registered guests get a mail. Locks: the event.
+    guest who fails does not affect the others. Newly registered guests get a mail, and nobody else sees them
+    until they agree: by registering themselves, or by signing up. Locks: the event.
 
     Raises:
         Invalid: no guests, or too many.
@@ -114,6 +119,7 @@ async def invite(
     event_capacity.require_event(row)
     require(actor, Action.INVITE_TO_EVENT, Subject(collective=row))
     assert actor.user is not None
+    emails = email_addresses.split_list(emails[: MAX_GUESTS + 1])
     if not 1 <= len(emails) + len(users) <= MAX_GUESTS:
         raise Invalid(f"Invite 1 to {MAX_GUESTS} people.", field="emails")
     note = user_text.clean_text(message, field="message", max_length=MAX_MESSAGE_LENGTH)
@@ -123,7 +129,9 @@ async def invite(
     users_by_id = {guest.user.id: guest.user for guest in guests if isinstance(guest.user, Collective)}
     rows = await event_capacity.load_registrations(session, row, user_ids=list(users_by_id))
     new_ids = [user_id for user_id in users_by_id if user_id not in rows]
-    new = await event_capacity.register_users(session, row, user_ids=new_ids, by_id=actor.id)
+    new = await event_capacity.register_users(
+        session, row, user_ids=new_ids, by_id=actor.id, named_by=_name_guests(guests, actor)
+    )
     if send_mail:
         invitees = [(users_by_id[user_id], member.role) for user_id, member in new.items()]
         await event_notifications.notify_guests(session, row, by=actor.user, guests=invitees, message=note)
@@ -164,14 +172,27 @@ def _check_guest(user: Collective, name: str, index: int) -> Collective | Proble
     if user.type != CollectiveType.USER:
         return Invalid("Only users can attend events.", field=field)
     if user.archived_at is not None:
-        return InvalidState(f"{user.slug} is archived.", field=field)
+        by_address = name == "emails"
+        message = "Nobody can be registered by this address." if by_address else f"{user.slug} is archived."
+        return InvalidState(message, field=field)
     return user
+
+
+def _name_guests(guests: Sequence[_Guest], actor: Actor) -> dict[UUID, NamedBy]:
+    """Return how each guest but the actor was named; by reference if in both ways."""
+    named: dict[UUID, NamedBy] = {}
+    for guest in guests:  # addresses come first
+        if isinstance(guest.user, Collective) and guest.user.id != actor.id:
+            named[guest.user.id] = NamedBy.REFERENCE if guest.email is None else NamedBy.ADDRESS
+    return named
 
 
 def _guest_result(guest: _Guest, rows: dict[UUID, Member]) -> GuestResult:
     if isinstance(guest.user, Problem):
         return GuestResult(guest.email, problem=guest.user)
-    return GuestResult(guest.email, member=rows[guest.user.id])
+    row = rows[guest.user.id]
+    member = row if guest.email is None else None
+    return GuestResult(guest.email, role=MemberRole(row.role), member=member)
 
 
 async def send_message(

@@ -72,7 +72,7 @@ async def create(
         raise Invalid("Choose an organization or community as the parent.", field="parent")
     event = Collective(
         type=CollectiveType.EVENT,
-        name=user_text.require_text(name, field="name"),
+        name=user_text.require_name(name, field="name"),
         slug="",
         parent_id=owner.id,
         currency=owner.currency,
@@ -179,7 +179,7 @@ def _validate_change(name: str, value: Any) -> Any:
         raise Invalid("This field cannot be removed.", field=_REQUIRED_FIELDS[name])
     match name:
         case "name":
-            return user_text.require_text(value, field="name")
+            return user_text.require_name(value, field="name")
         case "timezone":
             return collectives.require_timezone(value)
         case "capacity":

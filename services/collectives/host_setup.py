@@ -41,7 +41,7 @@ async def create_host(
     host = Collective(
         type=collective_type,
         slug=slug,
-        name=user_text.require_text(name, field="name"),
+        name=user_text.require_name(name, field="name"),
         currency=require_fiat(currency),
     )
     session.add(host)

@@ -13,7 +13,7 @@ from models.enums import CollectiveType, MemberRole, RequestStatus, Scope
 from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
-from services.access.permissions import Action, Subject, require, require_signed_in
+from services.access.permissions import Action, Subject, require, require_session, require_signed_in
 from services.collectives import members
 from services.core import user_text
 from services.core.errors import Conflict, Invalid, InvalidState, NotFound
@@ -35,9 +35,12 @@ async def invite(
 ) -> Invitation:
     """Offer a role to a user or an address; an unknown address becomes an unclaimed user.
 
+    Nothing tells whoever knows an address whose it is: not even that its owner has the role already.
+
     Raises:
+        Forbidden: an access token appoints an ADMIN or ACCOUNTANT.
         Invalid: the role is not offered by invitation, or not exactly one of user and email is set.
-        Conflict: the user has the role, or has a pending invitation to it.
+        Conflict: the user has the role, or has a pending invitation to it, sent in the same way.
         InvalidState: the collective or the user is archived.
     """
     refs = {"collective": collective} | ({"user": user} if user else {})
@@ -50,6 +53,7 @@ async def invite(
         raise Invalid("A user cannot have members. Choose another collective.", field="collective")
     if role not in members.INVITABLE:
         raise Invalid(f"The role {role} is not offered by invitation.", field="role")
+    _require_may_appoint(actor, role)
     if (user is None) == (email is None):
         raise Invalid("Enter either a user or an email address.", field="user")
     if user is not None:
@@ -58,8 +62,11 @@ async def invite(
         invitee = await find_or_create_user(session, email or "", field="email")
     if invitee.type != CollectiveType.USER:
         raise Invalid("Only users can be invited.", field="user")
-    require_open(invitee, field="user")
-    await _require_role_free(session, row.id, invitee.id, role)
+    if user is not None:
+        require_open(invitee, field="user")
+        await _require_role_free(session, row.id, invitee.id, role)
+    elif invitee.archived_at is not None:
+        raise InvalidState("Nobody can be invited by this address.", field="email")
     await _expire_invitations(session, row.id, invitee.id, role)
     invitation = Invitation(
         collective_id=row.id,
@@ -73,6 +80,16 @@ async def invite(
     await session.flush()
     await _mail_invitation(session, actor.user, row, invitee, role)
     return invitation
+
+
+def _require_may_appoint(actor: Actor, role: str) -> None:
+    """Require a person, not a program, for the roles that decide or read private finance.
+
+    Raises:
+        Forbidden: an access token asks for one of them.
+    """
+    if role in members.GIVEN_BY_PEOPLE:
+        require_session(actor, f"Appointing an {role}")
 
 
 async def _expire_invitations(
@@ -124,6 +141,7 @@ async def respond(
     require(actor, Action.RESPOND_TO_INVITATION, Subject(collective=invitee))
     _require_pending(invitation)
     if accept:
+        _require_may_appoint(actor, invitation.role)
         require_open(collective, field="id")
     invitation.status = RequestStatus.ACCEPTED if accept else RequestStatus.DECLINED
     invitation.answered_at = now()

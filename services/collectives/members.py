@@ -1,12 +1,13 @@
 """Members of collectives: adding, removing, following and listing them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, column, func, inspect, literal_column, select, true, update
+from sqlalchemy import Select, Uuid, case, column, func, inspect, literal_column, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -22,7 +23,7 @@ from services.access.collective_refs import (
     require_open,
     resolve_one,
 )
-from services.access.permissions import Action, Subject, require, require_signed_in
+from services.access.permissions import Action, Subject, require, require_session, require_signed_in
 from services.collectives import collectives, event_capacity
 from services.core import pagination
 from services.core.errors import InvalidState, NotFound
@@ -31,24 +32,41 @@ from services.database import fetch
 
 INVITABLE = (MemberRole.ADMIN, MemberRole.MEMBER, MemberRole.ACCOUNTANT)
 """Roles that are offered by invitation."""
+GIVEN_BY_PEOPLE = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
+"""Roles that decide or read private finance: no access token gives, accepts or ends one."""
 ENDABLE = (*INVITABLE, MemberRole.FOLLOWER, *event_capacity.REGISTRATION_ROLES)
 EARNED = (MemberRole.BACKER, MemberRole.VOLUNTEER)
 """Roles that a donation or hours earn, and that end when all of those are refunded."""
 OLDEST_FIRST = Sort("since", col(Member.since), col(Member.id), descending=False)
 
 
-async def add(session: AsyncSession, collective_id: UUID, member_id: UUID, role: str) -> None:
-    """Add a member unless they have the role already; one statement."""
-    await add_many(session, [(collective_id, member_id, role)])
+async def add(
+    session: AsyncSession, collective_id: UUID, member_id: UUID, role: str, *, named_by: Any = None
+) -> None:
+    """Add a member unless they have the role already; one statement. `named_by` as in `add_many`."""
+    await add_many(session, [(collective_id, member_id, role)], named_by={member_id: named_by})
 
 
-async def add_many(session: AsyncSession, memberships: Iterable[tuple[UUID, UUID, str]]) -> None:
+async def add_many(
+    session: AsyncSession,
+    memberships: Iterable[tuple[UUID, UUID, str]],
+    *,
+    named_by: Mapping[UUID, Any] = MappingProxyType({}),
+) -> None:
     """Add members by (collective, member, role), except existing ones; at most one statement.
 
+    `named_by` holds, by member, how those were named who have not agreed, or an expression for that.
     Locks: existing rows of earned roles, so that a refund of what earned them waits, or is waited for.
     """
     rows = [
-        {"id": new_id(), "collective_id": owner, "member_id": member, "role": role, "since": now()}
+        {
+            "id": new_id(),
+            "collective_id": owner,
+            "member_id": member,
+            "role": role,
+            "since": now(),
+            "named_by": named_by.get(member),
+        }
         for owner, member, role in sorted(memberships)
     ]
     if not rows:
@@ -58,7 +76,10 @@ async def add_many(session: AsyncSession, memberships: Iterable[tuple[UUID, UUID
         statement = statement.on_conflict_do_update(
             index_elements=["collective_id", "member_id", "role"],
             index_where=col(Member.until).is_(None),
-            set_={"until": None},
+            set_={
+                "until": None,
+                "named_by": case((statement.excluded.named_by.is_(None), None), else_=col(Member.named_by)),
+            },
         )
     else:
         statement = statement.on_conflict_do_nothing()
@@ -84,6 +105,7 @@ async def remove(session: AsyncSession, actor: Actor, *, member_id: UUID) -> Mem
     Locks: the collective.
 
     Raises:
+        Forbidden: an access token ends the role of an ADMIN or ACCOUNTANT.
         NotFound: there is no such open row, or the actor may not see it.
         InvalidState: the role cannot be ended by hand, it is the last ADMIN, or the attendee was checked in.
     """
@@ -100,6 +122,8 @@ async def remove(session: AsyncSession, actor: Actor, *, member_id: UUID) -> Mem
     await _require_may_remove(session, actor, member, person)
     if member.role not in ENDABLE:
         raise InvalidState(f"The role {member.role} cannot be ended by hand.", field="id")
+    if member.role in GIVEN_BY_PEOPLE:
+        require_session(actor, f"Ending the role {member.role}")
     await collectives.lock(session, member.collective_id)
     if member.role == MemberRole.ADMIN:
         admins = (

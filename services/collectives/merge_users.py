@@ -12,7 +12,6 @@ from sqlmodel import col
 from models import (
     Collective,
     Credential,
-    EmailToken,
     Invitation,
     LedgerAccount,
     Member,
@@ -33,7 +32,7 @@ from services.access.permissions import Action, Subject, require
 from services.collectives import collectives, members, merge_consents
 from services.collectives.merge_consents import MergeResult
 from services.core.errors import Invalid, InvalidState
-from services.identity import access_tokens, email_addresses
+from services.identity import access_tokens, email_addresses, email_tokens, identities
 from services.ledger import posting
 from services.ledger.legs import Leg, merge_legs
 from services.ledger.transaction_amounts import same_currency_amounts
@@ -237,11 +236,8 @@ async def _move_invitations(session: AsyncSession, pair: _Pair) -> None:
 async def _end_access(session: AsyncSession, source: Collective) -> None:
     """Revoke a user's sessions and tokens, including mailed tokens that verify its address."""
     await access_tokens.revoke_all_tokens(session, user_id=source.id)
-    await session.execute(
-        update(EmailToken)
-        .where(col(EmailToken.user_id) == source.id, col(EmailToken.used_at).is_(None))
-        .values(used_at=now())
-    )
+    await email_tokens.end_all(session, user_id=source.id)
+    await identities.forget_all(session, user_id=source.id)
 
 
 async def _move_address(session: AsyncSession, pair: _Pair) -> None:

@@ -36,6 +36,7 @@ _STEPS: dict[str, tuple[str, int]] = {
     "signup_bonus_minor": ("signupBonus", 1_000),
     "max_event_hours_minor": ("maxEventHours", 0),
     "default_issuance_cap_minor": ("defaultIssuanceCap", 0),
+    "confirm_above_minor": ("confirmAbove", 10_000),
 }
 """Input field of each column, and the step by which it may change beyond doubling; as in `policy_guard`."""
 
@@ -108,6 +109,7 @@ class PolicyChanges:
     check_in_minutes: int | None = None
     max_event_hours: UncheckedAmount | None = None
     default_issuance_cap: UncheckedAmount | None = None
+    confirm_above: UncheckedAmount | None = None
 
 
 async def set_policy(
@@ -184,6 +186,10 @@ def _validate_changes(changes: PolicyChanges) -> dict[str, Any]:
     if changes.default_issuance_cap is not None:
         columns["default_issuance_cap_minor"] = to_minor(
             changes.default_issuance_cap, field="defaultIssuanceCap", currency=CURRENTS
+        )
+    if changes.confirm_above is not None:
+        columns["confirm_above_minor"] = to_minor_or_zero(
+            changes.confirm_above, field="confirmAbove", currency=DOLLARS
         )
     changed = {name: value for name, value in columns.items() if value is not None}
     if not changed:

@@ -1,7 +1,10 @@
 """Errors that reach a user, one family. A class's docstring is its default message."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
+CONFIRMED_MINUTES = 10
+"""Minutes for which a session stays confirmed."""
 WHOLE_INPUT: tuple[str, ...] = ()
 """The `field` of a problem that is about the input as a whole."""
 
@@ -41,6 +44,10 @@ class ErrorCode(StrEnum):
     """Sign in first, or the token is not valid."""
     FORBIDDEN = "FORBIDDEN"
     """You do not have permission for this operation."""
+    CONFIRMATION_REQUIRED = "CONFIRMATION_REQUIRED"
+    """Confirm your session with `confirmSession` in one of the ways in `ways`, then try again."""
+    SECOND_FACTOR_REQUIRED = "SECOND_FACTOR_REQUIRED"
+    """The collective requires a second factor of its ADMINs; add one to your account."""
 
 
 class ConfigurationError(Exception):
@@ -127,6 +134,15 @@ class RateLimited(Problem):
     code = ErrorCode.RATE_LIMITED
 
 
+class Busy(RateLimited):
+    """Too many people are signing in just now; try again in a few seconds."""
+
+    def __init__(self, *, retry_after_seconds: int) -> None:
+        """Keep the time to wait. Always a top-level error, with HTTP status 429."""
+        super().__init__()
+        self.retry_after_seconds = retry_after_seconds
+
+
 class CostLimitExceeded(Problem):
     """The operation costs too much; ask for less at once."""
 
@@ -155,6 +171,26 @@ class Unauthenticated(AccessDenied):
     """Sign in first."""
 
     code = ErrorCode.UNAUTHENTICATED
+
+
+class ConfirmationRequired(AccessDenied):
+    """Show again who you are."""
+
+    code = ErrorCode.CONFIRMATION_REQUIRED
+
+    def __init__(self, *, ways: Sequence[str]) -> None:
+        """Keep the ways in which the user can confirm the session."""
+        super().__init__(
+            f"Show again who you are, as this session was not confirmed within the last "
+            f"{CONFIRMED_MINUTES} minutes: by `confirmSession` ({', '.join(ways)}), or by signing in."
+        )
+        self.ways = list(ways)
+
+
+class SecondFactorRequired(AccessDenied):
+    """This collective requires a second factor of its ADMINs. Add one to your account first."""
+
+    code = ErrorCode.SECOND_FACTOR_REQUIRED
 
 
 class Forbidden(AccessDenied):

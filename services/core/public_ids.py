@@ -21,9 +21,14 @@ PREFIXES = {
     "PaymentMethod": "pay",
     "PayoutMethod": "out",
     "AccessToken": "tok",
+    "Session": "ses",
+    "Passkey": "key",
+    "LinkedIdentity": "idn",
     "Receipt": "rcp",
+    "DataExport": "exp",
     "Group": "grp",
     "LedgerAccount": "acc",
+    "Act": "act",
 }
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from services.core import setting_checks
 from services.core.errors import ConfigurationError
 
+MIN_KEY_LENGTH = 32
+
 
 def _setting(default: Any, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc})
@@ -48,7 +50,9 @@ class Settings:
         "on", "Who can query the schema itself: on (everyone), authenticated or off."
     )
     hide_suggestions: bool = _setting(
-        default=False, doc="1 turns off “Did you mean …?”; COMMONWEAL_PRODUCTION turns it off, too."
+        default=False,
+        doc="1 turns off “Did you mean …?”; COMMONWEAL_PRODUCTION and COMMONWEAL_INTROSPECTION other than on "
+        "turn it off, too.",
     )
     public_url: str = _setting("", "Address for links in mails; empty uses http://HOST:PORT.")
     allowed_origins: str = _setting(
@@ -60,8 +64,40 @@ class Settings:
         "", "smtp://user:password@host:port or smtps://…; empty prints mails to the log."
     )
     mail_from: str = _setting("Commonweal <noreply@localhost>", "Sender of mails.")
+    upload_quota_mb: int = _setting(500, "Megabytes of files that one user may keep here in all.")
+    collectives_per_day: int = _setting(20, "Collectives that one user may create within a day.")
+    unclaimed_days: int = _setting(
+        730, "Days after which people are erased whom others named and who never came."
+    )
     outbox_interval_ms: int = _setting(1_000, "Interval at which the server looks for mails to send.")
     session_days: int = _setting(30, "Days until a sign-in expires.")
+    oidc_providers: str = _setting(
+        "",
+        "JSON list of OpenID providers for signing in: objects with name, label, issuer, client_id and "
+        "client_secret; empty offers none.",
+    )
+    sign_in_failures_per_address: int = _setting(
+        100, "Failed sign-ins per network address within 15 minutes; for IPv6 of its /64 network."
+    )
+    sign_up_mails_per_address: int = _setting(
+        100, "Mails per network address within an hour that sign-ups request, and as many for resets."
+    )
+    mail_invitations_per_sender: int = _setting(
+        200, "Mails that a user's invitations send within a day, to whomever they name."
+    )
+    mail_invitations_per_network: int = _setting(
+        500, "The same for each network address; for IPv6 for each /64 network."
+    )
+    mail_messages_per_sender: int = _setting(
+        5_000, "Mails that a user's messages about events send within a day."
+    )
+    mail_messages_per_network: int = _setting(10_000, "The same for each network address.")
+    mail_per_stranger: int = _setting(
+        3, "Mails within a day to an address that never signed up, whoever sends them."
+    )
+    mail_notices_per_recipient: int = _setting(
+        300, "Mails within a day that tell a user about what others did; further ones are dropped."
+    )
     trusted_documents: str = _setting(
         "", "JSON manifest of trusted documents, {id: text}, or a folder of manifests; empty for none."
     )
@@ -82,6 +118,46 @@ class Settings:
     )
     live_init_seconds: int = _setting(10, "Seconds a websocket may take to send connection_init.")
     live_slow_seconds: int = _setting(10, "Disconnect a client that reads nothing for this long.")
+    live_frames_per_second: int = _setting(
+        100, "Close a websocket that sends more frames, beyond a burst of ten seconds' worth."
+    )
+    live_max_cost: int = _setting(1_000, "Maximum cost of one answer of a subscription in points.")
+    head_timeout_ms: int = _setting(
+        10_000, "Close a connection whose request line and headers take longer than this to arrive."
+    )
+    connections: int = _setting(
+        4_000, "Maximum number of other connections per server process; an idle one makes room for a new one."
+    )
+    connections_per_address: int = _setting(
+        200, "The same for each network address that is no trusted proxy's; for IPv6 for each /64 network."
+    )
+    trusted_proxies: str = _setting(
+        "127.0.0.1, ::1",
+        "Networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, such as "
+        "10.0.0.0/8; separated by commas.",
+    )
+    allowed_hosts: str = _setting(
+        "",
+        "Host names served beside those of COMMONWEAL_PUBLIC_URL and COMMONWEAL_HOST; separated by commas, "
+        "* for any. IP addresses and names without a dot are always served.",
+    )
+    hsts_seconds: int = _setting(
+        31_536_000,
+        "Time for which browsers use HTTPS alone if COMMONWEAL_PUBLIC_URL is https://…; 0 for none.",
+    )
+    secret_key: str = _setting(
+        "",
+        "Key of at least 32 characters that encrypts the secrets of authenticator apps; empty stores them as "
+        "they are. Several are separated by commas: the first encrypts, all decrypt.",
+    )
+    passkey_domain: str = _setting(
+        "",
+        "Domain of passkeys, such as example.org; empty uses the host of COMMONWEAL_PUBLIC_URL. Passkeys of "
+        "another domain stop working.",
+    )
+    metrics_token: str = _setting(
+        "", "Bearer token for /metrics; empty serves it to programs on this machine only."
+    )
     production: bool = _setting(default=False, doc="1 refuses the demo world and never logs a mailed token.")
     fx_url: str = _setting(
         "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-hist.zip",
@@ -99,19 +175,44 @@ class Settings:
         for name in (
             "execution_timeout_ms",
             "body_timeout_ms",
+            "head_timeout_ms",
+            "connections",
+            "connections_per_address",
+            "live_frames_per_second",
+            "live_max_cost",
             "max_cost",
             "rate_capacity",
             "rate_restore_per_second",
+            "sign_in_failures_per_address",
+            "sign_up_mails_per_address",
+            "mail_invitations_per_sender",
+            "mail_invitations_per_network",
+            "mail_messages_per_sender",
+            "mail_messages_per_network",
+            "mail_per_stranger",
+            "mail_notices_per_recipient",
+            "unclaimed_days",
+            "upload_quota_mb",
+            "collectives_per_day",
         ):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"COMMONWEAL_{name.upper()} must be at least 1")
+        if any(len(key) < MIN_KEY_LENGTH for key in self.secret_keys):
+            raise ConfigurationError(
+                f"Each key in COMMONWEAL_SECRET_KEY must have at least {MIN_KEY_LENGTH} characters"
+            )
         if self.max_cost > self.rate_capacity:
             raise ConfigurationError("COMMONWEAL_MAX_COST must be at most COMMONWEAL_RATE_CAPACITY")
 
     @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The keys of `secret_key`, the one that encrypts first."""
+        return tuple(key.strip() for key in self.secret_key.split(",") if key.strip())
+
+    @property
     def are_suggestions_hidden(self) -> bool:
         """True if error messages suggest no names of the schema."""
-        return self.hide_suggestions or self.production
+        return self.hide_suggestions or self.production or self.introspection != "on"
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -14,7 +14,8 @@ from models.enums import Scope, TokenKind
 from services.access.actor import Actor, hash_token
 from services.access.permissions import Action, require
 from services.core.errors import Invalid, NotFound
-from services.core.user_text import require_text
+from services.core.user_text import require_name
+from services.identity import challenges
 
 
 def build_token(user_id: UUID, kind: TokenKind, expires_at: datetime, **columns: Any) -> tuple[str, Token]:
@@ -35,13 +36,15 @@ async def create_access_token(
 ) -> tuple[str, Token]:
     """Create an access token with at most the caller's scopes; its text is not stored.
 
+    One that is made with another token ends with it.
+
     Raises:
         Invalid: no name, no scope, a scope that the caller's own token lacks, or an expiry that is not
             within 366 days or after the caller's own token's.
     """
     require(actor, Action.CREATE_ACCESS_TOKEN)
     assert actor.user is not None
-    token_name = require_text(name, field="name")
+    token_name = require_name(name, field="name")
     if not scopes:
         raise Invalid("Choose at least one scope.", field="scopes")
     if actor.scopes is not None and not actor.scopes.issuperset(scopes):
@@ -51,7 +54,12 @@ async def create_access_token(
     if not now() < expires_at <= now() + timedelta(days=366):
         raise Invalid("Choose an expiry within the next year.", field="expiresAt")
     text, token = build_token(
-        actor.user.id, TokenKind.ACCESS, expires_at, name=token_name, scopes=sorted(set(scopes))
+        actor.user.id,
+        TokenKind.ACCESS,
+        expires_at,
+        name=token_name,
+        scopes=sorted(set(scopes)),
+        parent_id=actor.token_id if actor.scopes is not None else None,
     )
     session.add(token)
     await session.flush()
@@ -59,10 +67,12 @@ async def create_access_token(
 
 
 async def revoke_access_token(session: AsyncSession, actor: Actor, *, token_id: UUID) -> Token:
-    """Revoke one of the user's own access tokens; no change if it is revoked already.
+    """Revoke one of the user's own access tokens and those made with it; no change if it is revoked already.
+
+    An access token revokes no others than itself and those made with it.
 
     Raises:
-        NotFound: the user has no such token.
+        NotFound: the user has no such token, or the caller's token may not revoke it.
     """
     require(actor, Action.REVOKE_ACCESS_TOKEN)
     token = (
@@ -71,6 +81,7 @@ async def revoke_access_token(session: AsyncSession, actor: Actor, *, token_id: 
                 col(Token.id) == token_id,
                 col(Token.user_id) == actor.id,
                 col(Token.kind) == TokenKind.ACCESS,
+                *([col(Token.id).in_(_select_family(actor.token_id))] if actor.scopes is not None else []),
             )
         )
     ).scalar_one_or_none()
@@ -81,11 +92,20 @@ async def revoke_access_token(session: AsyncSession, actor: Actor, *, token_id: 
     return token
 
 
-async def revoke_all_tokens(session: AsyncSession, *, user_id: UUID) -> None:
-    """Revoke all sessions and access tokens of a user."""
+def _select_family(token_id: UUID | None) -> Select[UUID]:
+    """Select the ids of a token and of all that were made with it, at any remove."""
+    family = select(col(Token.id).label("id")).where(col(Token.id) == token_id).cte("family", recursive=True)
+    children = select(col(Token.id)).join(family, col(Token.parent_id) == family.c.id)
+    return select(family.union(children).c.id)
+
+
+async def revoke_all_tokens(session: AsyncSession, *, user_id: UUID, except_id: UUID | None = None) -> None:
+    """Revoke all sessions, begun sign-ins and access tokens of a user, but not the one of `except_id`."""
+    await challenges.end_all(session, user_id=user_id)
+    is_other = col(Token.id) != except_id if except_id else true()
     await session.execute(
         update(Token)
-        .where(col(Token.user_id) == user_id, col(Token.revoked_at).is_(None))
+        .where(col(Token.user_id) == user_id, col(Token.revoked_at).is_(None), is_other)
         .values(revoked_at=now())
     )
 

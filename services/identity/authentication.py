@@ -2,24 +2,26 @@
 
 import secrets
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Credential, EmailToken, SlugRedirect, Token, now
+from models import Collective, Credential, Device, EmailToken, Token, now
 from models.enums import CollectiveType, EmailTokenPurpose, TokenKind
 from services.access.actor import Actor, hash_token
 from services.access.permissions import Action, require
 from services.core import slugs
-from services.core.errors import WHOLE_INPUT, Invalid, InvalidState, NotFound
+from services.core.errors import WHOLE_INPUT, Invalid, InvalidState
 from services.core.money import require_currency
-from services.core.user_text import require_text
-from services.identity import email_addresses, passwords
-from services.identity.access_tokens import build_token
+from services.core.networks import normalize_address
+from services.core.user_text import require_name
+from services.identity import email_addresses, email_tokens, sessions
+from services.identity.claiming import claim_user
+from services.identity.sessions import NewSession, Origin
 from services.messaging import outbox
 
 VERIFY_DAYS = 7
@@ -27,38 +29,31 @@ PLACEHOLDER_NAME = "New member"
 
 
 @dataclass(frozen=True)
-class NewSession:
-    """A user and the token of their new session; the token is not stored and returned once."""
+class Candidate:
+    """The user who may be signing in, and the hash to verify the password against."""
 
-    user: Collective
-    token: str
-    expires_at: datetime
-    is_claimed_now: bool = False
-    """True if this claimed the user's account."""
+    user_id: UUID | None
+    password_hash: str | None
+    is_known: bool = False
+    """True if the user has signed in from this network address, or with this browser, before."""
 
 
 async def sign_up(
-    session: AsyncSession,
-    actor: Actor,
-    *,
-    email: str,
-    name: str,
-    password: str,
-    currency: str | None = None,
+    session: AsyncSession, actor: Actor, *, email: str, name: str, currency: str | None = None
 ) -> Collective:
     """Mail a verification token; a new address gets a user who cannot sign in before using it.
 
-    The chosen name and password are kept with the token: until then the stored user has a neutral name and
-    slug. The result is a decoy that is not stored, whether the address is new, unclaimed or in use (its
-    owner gets a mail about that): callers cannot learn which addresses have accounts.
+    The chosen name is kept with the token: until then the stored user has a neutral name and slug. The
+    password is chosen with the token, so that nobody else's can come with it. The result is a decoy that is
+    not stored, whether the address is new, unclaimed or in use (its owner gets a mail about that): callers
+    cannot learn which addresses have accounts.
 
     Raises:
-        Invalid: the address, name, password or currency.
+        Invalid: the address, name or currency.
     """
     del actor
     address = email_addresses.require_email(email, field="email")
-    chosen_name = require_text(name, field="name")
-    secret = await passwords.hash_password(passwords.require_password(password))
+    chosen_name = require_name(name, field="name")
     if currency is not None:
         require_fiat(currency)
     user, is_proved = await _find_or_create_user(session, address, currency=currency)
@@ -67,7 +62,7 @@ async def sign_up(
             session, address=address, template="address_in_use", payload={"name": user.name}
         )
     else:
-        await _mail_verification(session, user.id, address, name=chosen_name, password_hash=secret)
+        await _mail_verification(session, user.id, address, name=chosen_name)
     await session.flush()
     return await _build_user(session, chosen_name, currency)
 
@@ -145,10 +140,8 @@ async def _lock_by_email(session: AsyncSession, email: str) -> tuple[Collective,
     return (row[0], row[1]) if row else None
 
 
-async def _mail_verification(
-    session: AsyncSession, user_id: UUID, address: str, *, name: str, password_hash: str
-) -> None:
-    """Mail a token that keeps the chosen name and password until the address is verified."""
+async def _mail_verification(session: AsyncSession, user_id: UUID, address: str, *, name: str) -> None:
+    """Mail a token that keeps the chosen name until the address is verified."""
     token = secrets.token_urlsafe(32)
     session.add(
         EmailToken(
@@ -157,7 +150,6 @@ async def _mail_verification(
             purpose=EmailTokenPurpose.VERIFY,
             expires_at=now() + timedelta(days=VERIFY_DAYS),
             name=name,
-            password_hash=password_hash,
         )
     )
     await outbox.mail_address(
@@ -165,91 +157,100 @@ async def _mail_verification(
     )
 
 
-async def verify_email(session: AsyncSession, actor: Actor, *, token: str, session_days: int) -> NewSession:
-    """Verify an address with the mailed token, once, and start a session.
+async def verify_email(
+    session: AsyncSession, actor: Actor, *, token: str, password_hash: str, origin: Origin
+) -> NewSession:
+    """Verify an address with the mailed token, once, set the password and start a session.
 
-    This claims the user's account. Claiming is confirmed by mail. Locks: the user.
+    This claims the user's account. Every other mailed token of the user ends, and an address that is proved
+    takes none. Claiming is confirmed by mail. Locks: the user's credential, then the user.
 
     Raises:
         NotFound: the token is unknown, used or expired.
     """
     del actor
-    used = await session.execute(
-        update(EmailToken)
-        .where(
-            col(EmailToken.token_hash) == hash_token(token),
-            col(EmailToken.purpose) == EmailTokenPurpose.VERIFY,
-            col(EmailToken.used_at).is_(None),
-            col(EmailToken.expires_at) > now(),
-        )
-        .values(used_at=now())
-        .returning(col(EmailToken.user_id), col(EmailToken.name), col(EmailToken.password_hash))
-    )
-    email_token = used.one_or_none()
-    if email_token is None:
-        raise NotFound("This link is no longer valid. Sign up again for a new one.", field="token")
-    user: Collective = (
-        await session.execute(
-            select(Collective).where(col(Collective.id) == email_token.user_id).with_for_update()
-        )
-    ).scalar_one()
-    is_new = user.claimed_at is None
-    if is_new and email_token.name is not None:
-        _apply_chosen_name(session, user, email_token.name)
-    user.claimed_at = user.claimed_at or now()
-    user.updated_at = now()
-    verified = await session.execute(
-        update(Credential)
-        .where(col(Credential.user_id) == user.id)
-        .values(
-            verified_at=func.coalesce(col(Credential.verified_at), now()),
-            password_hash=func.coalesce(email_token.password_hash, col(Credential.password_hash)),
-        )
-        .returning(col(Credential.email))
-    )
-    if is_new:
-        await outbox.mail_address(
-            session, address=verified.scalar_one(), template="email_confirmed", payload={"name": user.name}
-        )
-    return replace(await start_session(session, user, session_days), is_claimed_now=is_new)
+    claim = await email_tokens.claim(session, token, EmailTokenPurpose.VERIFY)
+    if claim.credential.verified_at is not None:
+        raise email_tokens.no_such_link()
+    claim.credential.password_hash = password_hash
+    user, is_new = await claim_user(session, claim.credential, name=claim.name)
+    return replace(await sessions.start_session(session, user, origin), is_claimed_now=is_new)
 
 
-def _apply_chosen_name(session: AsyncSession, user: Collective, name: str) -> None:
-    """Set the chosen name, and a matching slug unless the user has a slug of their own choice."""
-    if slugs.is_suggested(user.slug, name=user.name):
-        session.add(SlugRedirect(slug=user.slug, collective_id=user.id))
-        user.slug = slugs.suggest(name, suffix=secrets.token_hex(3))
-    user.name = name
-
-
-async def sign_in(
-    session: AsyncSession, actor: Actor, *, email: str, password: str, session_days: int
+async def claim_proved_address(
+    session: AsyncSession, *, address: str, name: str | None, origin: Origin
 ) -> NewSession:
-    """Check the password and start a session. Callers limit the attempts first.
+    """Claim the user of an address that a provider has verified, new or not, and start a session.
+
+    There is no password yet. Mailed tokens of the user end. Locks: the user's credential, then the user.
 
     Raises:
-        Invalid: the address or password is wrong, or the address is unverified; it does not say which.
+        InvalidState: the address has been verified meanwhile.
+    """
+    match = await _lock_by_email(session, address)
+    user, credential = match or await create_user(session, email=address, name=PLACEHOLDER_NAME)
+    if credential.verified_at is not None:
+        raise InvalidState("This email address has just been signed up. Start again.", field=WHOLE_INPUT)
+    await email_tokens.end_all(session, user_id=user.id)
+    credential.password_hash = None
+    user, is_new = await claim_user(session, credential, name=name)
+    return replace(await sessions.start_session(session, user, origin), is_claimed_now=is_new)
+
+
+async def load_candidate(
+    session: AsyncSession, *, email: str, address: str, device_key: str | None = None
+) -> Candidate:
+    """Load what a sign-in is checked against; for an unknown or unverified address, too."""
+    has_device = exists().where(
+        col(Device.user_id) == Credential.user_id, col(Device.key_hash) == hash_token(device_key or "")
+    )
+    statement = select(
+        col(Credential.user_id),
+        col(Credential.password_hash),
+        exists().where(
+            col(Token.user_id) == Credential.user_id,
+            col(Token.kind) == TokenKind.SESSION,
+            col(Token.network) == normalize_address(address),
+        ),
+        has_device,
+    ).where(col(Credential.email) == email, col(Credential.verified_at).is_not(None))
+    row = (await session.execute(statement)).one_or_none()
+    return (
+        Candidate(None, None)
+        if row is None
+        else Candidate(row[0], row[1], is_known=(row[2] and bool(address)) or row[3])
+    )
+
+
+async def sign_in(session: AsyncSession, actor: Actor, *, candidate: Candidate, origin: Origin) -> NewSession:
+    """Start a session for a user whose password was verified. A device that is new is told by mail.
+
+    Raises:
+        Invalid: the password has changed meanwhile.
+        InvalidState: the user is archived or suspended.
     """
     del actor
-    statement = (
-        select(Collective, Credential)
-        .join(Credential, col(Credential.user_id) == Collective.id)
-        .where(
-            col(Credential.email) == email.strip().lower().replace("\x00", ""),
-            col(Credential.verified_at).is_not(None),
-        )
-    )
-    row = (await session.execute(statement)).one_or_none()
-    stored = row[1].password_hash if row else None
-    matches = await passwords.verify_password(stored or passwords.DUMMY_HASH, password)
-    if (
-        row is None
-        or stored is None
-        or not matches
-        or not await _password_unchanged(session, row[0].id, stored)
-    ):
-        raise Invalid("The email address or password is wrong.", field="password")
-    return await start_session(session, row[0], session_days)
+    user_id = await require_unchanged(session, candidate)
+    user = (await session.execute(select(Collective).where(col(Collective.id) == user_id))).scalar_one()
+    return await sessions.start_reported_session(session, user, origin)
+
+
+def wrong_password() -> Invalid:
+    """Return the problem of a failed sign-in, which does not say what was wrong."""
+    return Invalid("The email address or password is wrong.", field="password")
+
+
+async def require_unchanged(session: AsyncSession, candidate: Candidate) -> UUID:
+    """Return the user whose password was verified, if it is still the same. Locks: the credential, shared.
+
+    Raises:
+        Invalid: it is not.
+    """
+    if candidate.user_id is None or candidate.password_hash is None:
+        raise wrong_password()
+    if not await _password_unchanged(session, candidate.user_id, candidate.password_hash):
+        raise wrong_password()
+    return candidate.user_id
 
 
 async def _password_unchanged(session: AsyncSession, user_id: UUID, password_hash: str) -> bool:
@@ -258,20 +259,6 @@ async def _password_unchanged(session: AsyncSession, user_id: UUID, password_has
         col(Credential.user_id) == user_id, col(Credential.password_hash) == password_hash
     )
     return (await session.execute(statement.with_for_update(read=True))).scalar_one_or_none() is not None
-
-
-async def start_session(session: AsyncSession, user: Collective, days: int) -> NewSession:
-    """Start a session of `days` days.
-
-    Raises:
-        InvalidState: the user is archived.
-    """
-    if user.archived_at is not None:
-        raise InvalidState("This account is archived. Ask the platform to open it again.", field=WHOLE_INPUT)
-    text, token = build_token(user.id, TokenKind.SESSION, now() + timedelta(days=days))
-    session.add(token)
-    await session.flush()
-    return NewSession(user, text, token.expires_at)
 
 
 async def sign_out(session: AsyncSession, actor: Actor) -> None:

@@ -1,34 +1,91 @@
 """Email addresses and their users; an unknown address can become an unclaimed user."""
 
+import re
 import secrets
+import unicodedata
 from collections.abc import Sequence
+from email.headerregistry import Address
+from email.utils import getaddresses
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, union_all
+import idna
+from sqlalchemy import ColumnElement, select, union
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Credential, MergedEmail, now
+from models import Collective, Credential, EmailChange, MergedEmail, now
 from models.enums import CollectiveType
 from services.core import slugs
 from services.core.errors import Invalid
 from services.core.user_text import require_text
 
 PLACEHOLDER_NAME = "Invited member"
+MAX_LENGTH, MAX_NAME_BYTES, MAX_ENTRY_LENGTH = 254, 64, 20_000
+_FORBIDDEN = re.compile(
+    r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff()<>\[\]:;,\\\\\"@]"
+)
 
 
 def require_email(email: str, *, field: str) -> str:
-    """Return an email address in lower case.
+    """Return the one spelling under which an email address is stored, found, limited and written to.
+
+    It is composed (NFC) and in lower case, and its domain is the ASCII form that mail servers use: addresses
+    that lead to one mailbox are one. `Name <a@b>` is understood.
 
     Raises:
-        Invalid: this is not an email address.
+        Invalid: this is not one email address that mail can reach.
     """
-    address = require_text(email, field=field, max_length=254).lower()
-    name, at, domain = address.rpartition("@")
-    if not (name and at and "." in domain.strip(".")) or any(c.isspace() for c in address):
+    text = require_text(email, field=field, max_length=MAX_LENGTH + 200)
+    address = _canonical_address(_without_name(text))
+    if address is None or len(address) > MAX_LENGTH:
         raise Invalid("Enter an email address.", field=field)
     return address
+
+
+def canonical_guess(email: str) -> str:
+    """Return the stored spelling of an address; a text that is none in a form that no address has."""
+    try:
+        return require_email(email, field="email")
+    except Invalid:
+        return f"invalid:{email.strip().lower()[:MAX_LENGTH]}".encode("ascii", "backslashreplace").decode()
+
+
+def split_list(emails: Sequence[str]) -> list[str]:
+    """Split the entries of a list that hold several addresses, as copied from a mail program."""
+    return [part for entry in emails for part in _split_entry(entry)]
+
+
+def _split_entry(entry: str) -> list[str]:
+    """Split `Name <a@b>, "Last, First" <c@d>; e@f` into its addresses; keep an entry that is no such list."""
+    if not re.search(r"[,;\n]", entry) or len(entry) > MAX_ENTRY_LENGTH:
+        return [entry]
+    found = [address for _, address in getaddresses([re.sub(r"[;\r\n]+", ",", entry)])]
+    addresses = [address for address in found if address]
+    return addresses if addresses and all("@" in address for address in addresses) else [entry]
+
+
+def _without_name(text: str) -> str:
+    """Return the address of `Name <a@b>`; any other text as it is."""
+    match = re.fullmatch(r"(?:\"[^\"]*\"|[^<>\",;]*)<([^<>]+)>", text)
+    return match.group(1).strip() if match else text
+
+
+def _canonical_address(text: str) -> str | None:
+    name, _, domain = unicodedata.normalize("NFC", text).lower().rpartition("@")
+    if not name or len(name.encode()) > MAX_NAME_BYTES or _FORBIDDEN.search(name):
+        return None
+    if name.startswith(".") or name.endswith(".") or ".." in name:
+        return None
+    try:
+        ascii_domain = idna.encode(domain, uts46=True, transitional=False).decode()
+        Address(addr_spec=f"x@{ascii_domain}")
+    except (idna.IDNAError, UnicodeError, ValueError, IndexError):
+        return None
+    if "." not in ascii_domain or ascii_domain.endswith(".") or ascii_domain.rpartition(".")[2].isdigit():
+        return None
+    return f"{name}@{ascii_domain}"
 
 
 async def load_emails(session: AsyncSession, *, user_ids: list[UUID]) -> dict[UUID, str]:
@@ -40,22 +97,31 @@ async def load_emails(session: AsyncSession, *, user_ids: list[UUID]) -> dict[UU
 
 
 async def find_user(session: AsyncSession, address: str) -> Collective | None:
-    """Find the user of a lower-case address, or None; follows merges like `find_users`."""
+    """Find the user of an address as `require_email` returns it, or None; follows merges."""
     return (await find_users(session, [address])).get(address)
 
 
 async def find_users(session: AsyncSession, addresses: Sequence[str]) -> dict[str, Collective]:
-    """Find the users of lower-case addresses, by address; one statement.
+    """Find the users of addresses as `require_email` returns them, by address; one statement.
 
-    The address of a merged user leads to the user they were merged into.
+    The address of a merged user leads to the user they were merged into, and one that a user has changed
+    leads to them while they can take it back.
     """
-    tables = (Credential, MergedEmail)
-    owners = union_all(
+    given_up = (
+        col(EmailChange.confirmed_at).is_not(None),
+        col(EmailChange.undone_at).is_(None),
+        col(EmailChange.ended_at).is_(None),
+        col(EmailChange.undo_until) > now(),
+    )
+    sources: list[tuple[Any, Any, tuple[ColumnElement[bool], ...]]] = [
+        (col(Credential.email), col(Credential.user_id), ()),
+        (col(MergedEmail.email), col(MergedEmail.user_id), ()),
+        (col(EmailChange.old_email), col(EmailChange.user_id), given_up),
+    ]
+    owners = union(
         *(
-            select(col(table.email).label("email"), col(table.user_id).label("user_id")).where(
-                col(table.email).in_(addresses)
-            )
-            for table in tables
+            select(email.label("email"), user_id.label("user_id")).where(email.in_(addresses), *conditions)
+            for email, user_id, conditions in sources
         )
     ).subquery()
     chain = (
@@ -84,6 +150,20 @@ async def find_or_create_user(session: AsyncSession, email: str, *, field: str) 
     """
     address = require_email(email, field=field)
     return (await find_or_create_users(session, [address]))[address]
+
+
+async def create_stand_in(session: AsyncSession, email: str, *, field: str) -> Collective:
+    """Create a user who stands for whoever has an address, in a dry run, which must not tell who that is.
+
+    Raises:
+        Invalid: this is not an email address.
+    """
+    require_email(email, field=field)
+    platform = select(col(Collective.id)).where(col(Collective.is_platform))
+    user = _new_unclaimed_user((await session.execute(platform)).scalar_one_or_none())
+    session.add(user)
+    await session.flush()
+    return user
 
 
 async def find_or_create_users(session: AsyncSession, addresses: Sequence[str]) -> dict[str, Collective]:

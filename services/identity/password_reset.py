@@ -1,30 +1,22 @@
-"""Password reset with a mailed token."""
+"""New passwords: with a mailed token, or by a user who is signed in."""
 
 import secrets
-from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, DateTime, LargeBinary, Text, insert, literal, select, update
+from sqlalchemy import DateTime, LargeBinary, Text, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Collective, Credential, EmailToken, now
 from models.enums import EmailTokenPurpose
 from services.access.actor import Actor, hash_token
-from services.core.errors import NotFound
-from services.identity import access_tokens, passwords
-from services.identity.authentication import NewSession, start_session
+from services.access.permissions import Action, require
+from services.core.errors import InvalidState
+from services.identity import access_tokens, email_tokens
+from services.identity.sessions import NewSession, Origin, start_session
 from services.messaging import outbox
 
 RESET_HOURS = 2
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """The user and locked credential whose password is reset."""
-
-    user: Collective
-    credential: Credential
 
 
 async def request_reset(session: AsyncSession, actor: Actor, *, email: str) -> None:
@@ -50,7 +42,7 @@ async def request_reset(session: AsyncSession, actor: Actor, *, email: str) -> N
 
 
 async def reset(
-    session: AsyncSession, actor: Actor, *, token: str, password: str, session_days: int
+    session: AsyncSession, actor: Actor, *, token: str, password_hash: str, origin: Origin
 ) -> NewSession:
     """Set a new password with the mailed token, once; end all sessions and start a new one.
 
@@ -58,55 +50,50 @@ async def reset(
     password. The user is notified by mail. Locks: the credential, so that two resets of a user queue.
 
     Raises:
-        Invalid: the password is too short or too long.
         NotFound: the token is unknown, used, expired, or has another purpose.
     """
     del actor
-    passwords.require_password(password)
-    claim = await _claim_token(session, token)
-    secret = await passwords.hash_password(password)
-    await session.execute(
-        update(Credential).where(col(Credential.user_id) == claim.user.id).values(password_hash=secret)
-    )
+    claim = await email_tokens.claim(session, token, EmailTokenPurpose.RESET)
+    claim.credential.password_hash = password_hash
     await access_tokens.revoke_all_tokens(session, user_id=claim.user.id)
+    await _report_change(session, claim.user, claim.credential)
+    return await start_session(session, claim.user, origin)
+
+
+async def load_own_hash(session: AsyncSession, actor: Actor) -> str | None:
+    """Load the hash of the viewer's password, which a change is checked against.
+
+    Raises:
+        Forbidden: an access token asks.
+    """
+    require(actor, Action.CHANGE_PASSWORD)
+    statement = select(col(Credential.password_hash)).where(col(Credential.user_id) == actor.id)
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def change(session: AsyncSession, actor: Actor, *, old_hash: str, password_hash: str) -> Collective:
+    """Change the password; end all other sessions, access tokens and mailed tokens of the user.
+
+    The user is notified by mail. Locks: the credential.
+
+    Raises:
+        InvalidState: the password changed while the old one was verified.
+    """
+    require(actor, Action.CHANGE_PASSWORD)
+    assert actor.user is not None
+    statement = select(Credential).where(col(Credential.user_id) == actor.id).with_for_update()
+    credential = (await session.execute(statement.execution_options(populate_existing=True))).scalar_one()
+    if credential.password_hash != old_hash:
+        raise InvalidState("Your password has just been changed. Try again.", field="currentPassword")
+    credential.password_hash = password_hash
+    await access_tokens.revoke_all_tokens(session, user_id=actor.user.id, except_id=actor.token_id)
+    await email_tokens.end_all(session, user_id=actor.user.id)
+    await _report_change(session, actor.user, credential)
+    return actor.user
+
+
+async def _report_change(session: AsyncSession, user: Collective, credential: Credential) -> None:
     await outbox.mail_address(
-        session,
-        address=claim.credential.email,
-        template="password_changed",
-        payload={"name": claim.user.name},
+        session, address=credential.email, template="password_changed", payload={"name": user.name}
     )
-    return await start_session(session, claim.user, session_days)
-
-
-async def _claim_token(session: AsyncSession, token: str) -> _Claim:
-    """Mark the token and all others of its user as used; lock the user's credential."""
-    invalid_link = NotFound("This link is no longer valid. Request a new one.", field="token")
-    digest = hash_token(token)
-    statement = (
-        select(Collective, Credential)
-        .join(Credential, col(Credential.user_id) == Collective.id)
-        .join(EmailToken, col(EmailToken.user_id) == Collective.id)
-        .where(col(EmailToken.token_hash) == digest, *_token_conditions())
-        .with_for_update(of=Credential)
-    )
-    match = (await session.execute(statement)).one_or_none()
-    if match is None:
-        raise invalid_link
-    claim = _Claim(*match)
-    used = await session.execute(
-        update(EmailToken)
-        .where(col(EmailToken.user_id) == claim.user.id, col(EmailToken.used_at).is_(None))
-        .values(used_at=now())
-        .returning(col(EmailToken.token_hash))
-    )
-    if digest not in used.scalars().all():  # used by another reset while this one waited for the lock
-        raise invalid_link
-    return claim
-
-
-def _token_conditions() -> list[ColumnElement[bool]]:
-    return [
-        col(EmailToken.purpose) == EmailTokenPurpose.RESET,
-        col(EmailToken.used_at).is_(None),
-        col(EmailToken.expires_at) > now(),
-    ]
+    await session.flush()

@@ -22,9 +22,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Token, now
+from models import Token
 from models.enums import LiveKind
-from services.access.actor import Actor
+from services.access.actor import Actor, is_valid_token
 from services.core.errors import Invalid, InvalidState
 from services.core.sql_files import read_clauses
 
@@ -215,9 +215,7 @@ async def require_kept(session: AsyncSession, start: ResumePoint) -> None:
 async def load_valid_token_hashes(session: AsyncSession, *, hashes: Collection[bytes]) -> set[bytes]:
     """Load which of the hashes are those of tokens that are neither revoked nor expired."""
     result = await session.execute(
-        select(col(Token.token_hash)).where(
-            col(Token.token_hash).in_(hashes), col(Token.revoked_at).is_(None), col(Token.expires_at) > now()
-        )
+        select(col(Token.token_hash)).where(col(Token.token_hash).in_(hashes), *is_valid_token())
     )
     return set(result.scalars())
 

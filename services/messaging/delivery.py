@@ -9,6 +9,7 @@ It has the same Message-ID, so that the receiver can drop the duplicate.
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -20,7 +21,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, true, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
@@ -28,10 +29,13 @@ from sqlmodel import col
 from models import Outbox, now
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
+from services.messaging import failures, stops
+from services.messaging.failures import MAX_ERROR_LENGTH, Failure
 from services.messaging.templates import render, to_one_line
 
 __all__ = ["Job", "Send", "deliver_due", "make_sender", "render", "run"]
 
+LANES = (0, 1)
 LEASE = timedelta(minutes=5)
 SEND_SECONDS = 60
 """Limit for one mail; well below the lease, so that no other process sends it meanwhile."""
@@ -41,7 +45,7 @@ MAX_RETRY_SECONDS = 6 * 60 * 60
 GRACE_SECONDS = 5
 """For the mail being sent when the server stops."""
 MAX_LOOP_PAUSE_SECONDS = 10
-MAX_ERROR_LENGTH = 200
+HOUR_SECONDS = 3600
 TEMPLATE_HEADER = "X-Commonweal-Template"
 _PORTS = {"smtp": 25, "smtps": 465}
 
@@ -58,8 +62,9 @@ async def deliver_due(
     public_url: str,
     batch: int = 50,
     stop: asyncio.Event | None = None,
+    lane: int | None = None,
 ) -> int:
-    """Send at most `batch` mails, the longest due first; return how many were delivered.
+    """Send at most `batch` mails of a lane, or of all, the longest due first; return how many were delivered.
 
     A background job with its own sessions. Besides the unit of work and the command line it is the only
     code that commits, because each claim and outcome must last whatever happens to the next mail. A mail
@@ -70,21 +75,32 @@ async def deliver_due(
     for _ in range(batch):
         if stop is not None and stop.is_set():
             break
-        mail = await _claim(sessions)
-        if mail is None:
+        claimed = await _claim(sessions, lane)
+        if claimed is None:
             break
-        error = await _try_send(mail, send, public_url)
+        mail, stop_token = claimed
+        error = await _try_send(mail, send, partial(_build_message, mail, public_url, stop_token))
         await _record_outcome(sessions, mail, error)
         delivered += error is None
     return delivered
 
 
-async def _claim(sessions: async_sessionmaker[AsyncSession]) -> Outbox | None:
-    """Lease one due mail. Locks its row, skipping rows that another process has locked."""
+async def _claim(
+    sessions: async_sessionmaker[AsyncSession], lane: int | None
+) -> tuple[Outbox, str | None] | None:
+    """Lease one due mail, with the token that stops mails to a stranger.
+
+    Mails that secure an account come first. Locks the mail's row, skipping rows locked by others.
+    """
     due = (
         select(col(Outbox.id))
-        .where(col(Outbox.delivered_at).is_(None), col(Outbox.next_attempt_at) <= func.now())
-        .order_by(col(Outbox.next_attempt_at), col(Outbox.id))
+        .where(
+            col(Outbox.delivered_at).is_(None),
+            col(Outbox.failed_at).is_(None),
+            col(Outbox.next_attempt_at) <= func.now(),
+            col(Outbox.lane) == lane if lane is not None else true(),
+        )
+        .order_by(col(Outbox.lane), col(Outbox.next_attempt_at), col(Outbox.id))
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
@@ -97,14 +113,17 @@ async def _claim(sessions: async_sessionmaker[AsyncSession]) -> Outbox | None:
         .execution_options(synchronize_session=False)
     )
     async with sessions.begin() as session:
-        return (await session.execute(lease)).scalar_one_or_none()
+        mail = (await session.execute(lease)).scalar_one_or_none()
+        if mail is None:
+            return None
+        return mail, await stops.load_token(session, mail.recipient) if mail.is_to_stranger else None
 
 
-async def _try_send(mail: Outbox, send: Send, public_url: str) -> str | None:
-    """Send one mail; return a description of the error, or None."""
+async def _try_send(mail: Outbox, send: Send, build: Callable[[], EmailMessage]) -> Failure | None:
+    """Send one mail; return the failure, or None."""
     try:
         async with asyncio.timeout(SEND_SECONDS):
-            await send(_build_message(mail, public_url))
+            await send(build())
     except Exception as error:  # noqa: BLE001 - one bad mail must not stop the others
         log.warning(
             "mail %s (%s) to %s failed at attempt %s: %s",
@@ -114,14 +133,14 @@ async def _try_send(mail: Outbox, send: Send, public_url: str) -> str | None:
             mail.attempts,
             type(error).__name__,
         )
-        return _describe_error(error, secret=str(mail.payload.get("token", "")))
+        return failures.describe(error, secret=str(mail.payload.get("token", "")))
     return None
 
 
 async def _record_outcome(
-    sessions: async_sessionmaker[AsyncSession], mail: Outbox, error: str | None
+    sessions: async_sessionmaker[AsyncSession], mail: Outbox, error: Failure | None
 ) -> None:
-    """Mark a mail as delivered, or schedule its next attempt."""
+    """Mark a mail as delivered or as refused for good, or schedule its next attempt."""
     outcome = update(Outbox).where(col(Outbox.id) == mail.id)
     values: dict[str, Any]
     if error is None:
@@ -131,7 +150,13 @@ async def _record_outcome(
     else:
         # If this attempt outlived its lease, another one runs or has delivered the mail.
         outcome = outcome.where(col(Outbox.attempts) == mail.attempts, col(Outbox.delivered_at).is_(None))
-        values = {"last_error": error, "next_attempt_at": func.now() + _retry_delay(mail.attempts)}
+        values = {"last_error": error.text}
+        if error.is_permanent:
+            values["failed_at"] = func.now()
+            if "token" in mail.payload:
+                values["payload"] = {}
+        else:
+            values["next_attempt_at"] = func.now() + _retry_delay(mail.attempts)
     async with sessions.begin() as session:
         await session.execute(outcome.values(**values).execution_options(synchronize_session=False))
 
@@ -142,7 +167,7 @@ def _retry_delay(attempts: int) -> timedelta:
     return timedelta(seconds=min(doubled, MAX_RETRY_SECONDS) * jitter)
 
 
-def _build_message(mail: Outbox, public_url: str) -> EmailMessage:
+def _build_message(mail: Outbox, public_url: str, stop_token: str | None) -> EmailMessage:
     """Build the mail without its From header, which the `Send` of `make_sender` adds."""
     subject, text = render(mail.template, mail.payload, public_url=public_url)
     message = EmailMessage()
@@ -153,6 +178,11 @@ def _build_message(mail: Outbox, public_url: str) -> EmailMessage:
     message["Message-ID"] = f"<{mail.id}@{host}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic replies
     message[TEMPLATE_HEADER] = mail.template
+    if stop_token is not None:
+        url = stops.stop_url(public_url, stop_token)
+        message["List-Unsubscribe"] = f"<{url}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
+        text = f"{text}\nYou have no account here. To get no more such mails, open this link:\n{url}\n"
     message.set_content(text, cte="quoted-printable")  # accepted by any mail server, with lines of any length
     return message
 
@@ -165,18 +195,6 @@ def _parse_recipient(recipient: str) -> Address:
 
 def _domain_of(recipient: str) -> str:
     return to_one_line(recipient.rpartition("@")[2], max_length=MAX_ERROR_LENGTH)
-
-
-def _describe_error(error: Exception, *, secret: str) -> str:
-    """Describe an error for the operator, without the token that a mail server may quote."""
-    text = ""
-    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
-        text = str(error.code)
-    elif isinstance(error, aiosmtplib.SMTPException | OSError | KeyError):
-        text = str(error)
-    if secret:
-        text = text.replace(secret, "…")
-    return to_one_line(f"{type(error).__name__}: {text}".rstrip(": "), max_length=MAX_ERROR_LENGTH)
 
 
 def make_sender(settings: Settings) -> Send:
@@ -255,8 +273,10 @@ async def run(
     """
     public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
     deliver = partial(deliver_due, sessions, send=make_sender(settings), public_url=public_url, stop=stop)
+    # Each lane has a loop of its own: no flood and no slow mail delays a reset.
+    lanes = [partial(deliver, lane=lane) for lane in LANES]
     jobs: list[Callable[[], Awaitable[object]]]
-    jobs = [deliver, *(partial(_run_in_session, sessions, job) for job in also)]
+    jobs = [*lanes, *(partial(_run_in_session, sessions, job) for job in also)]
     pause = settings.outbox_interval_ms / 1000
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_repeat(job, pause, stop)) for job in jobs]
@@ -264,6 +284,19 @@ async def run(
         _, late = await asyncio.wait(tasks, timeout=GRACE_SECONDS)
         for task in late:
             task.cancel()
+
+
+def hourly(job: Job) -> Job:
+    """Return a job that runs at most once an hour in this process, and again at once if it fails."""
+    due = 0.0
+
+    async def run_if_due(session: AsyncSession) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            await job(session)
+            due = time.monotonic() + HOUR_SECONDS
+
+    return run_if_due
 
 
 async def _run_in_session(sessions: async_sessionmaker[AsyncSession], job: Job) -> None:

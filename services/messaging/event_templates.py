@@ -78,7 +78,8 @@ If you can no longer attend, please cancel your registration.
 {_EVENT}
 {{message}}
 
-If you cannot attend, please sign in and cancel your registration.
+If you would like to come, please sign in and register: until then, nobody sees that you are registered.
+If you cannot attend, please cancel your registration.
 """,
     ),
     "invite_volunteer_event_new": (

@@ -1,4 +1,4 @@
-"""Queues mails in the transaction of the event they report; delivery comes later."""
+"""Queues mails in the transaction of the event they report, within the budgets; delivery comes later."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Select,
+    Text,
     Uuid,
     cast,
     column,
     func,
-    insert,
     literal,
     null,
     or_,
@@ -23,16 +23,27 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Credential, Member, MutedTopic, Outbox
+from models import Credential, Member, MutedTopic
 from models.enums import MemberRole
+from services.messaging import budgets
+from services.messaging.budgets import MailBudgetExceeded
 from services.messaging.preferences import find_topic
 
 
 async def mail_address(
     session: AsyncSession, *, address: str, template: str, payload: Mapping[str, Any]
 ) -> None:
-    """Queue one mail to an address."""
-    session.add(Outbox(template=template, recipient=address, payload=dict(payload)))
+    """Queue one mail to an address.
+
+    Raises:
+        MailBudgetExceeded: the sender or the network may send no more mails of this kind.
+    """
+    mail = select(
+        literal(address).label("recipient"),
+        cast(dict(payload), JSONB).label("payload"),
+        cast(null(), Uuid).label("order_id"),
+    )
+    await _queue(session, mail, template=template)
 
 
 async def mail_admins(
@@ -68,7 +79,7 @@ async def mail_admins(
         )
         .distinct()
     )
-    await _queue(session, people, template=template, payload=payload, order_id=order_id)
+    await _queue_each(session, people, template=template, payload=payload, order_id=order_id)
 
 
 async def mail_users(
@@ -88,7 +99,7 @@ async def mail_users(
     people = select(col(Credential.email)).where(
         col(Credential.user_id).in_(user_ids), _has_not_muted(template, payload), _is_not_user(except_id)
     )
-    await _queue(session, people, template=template, payload=payload, order_id=order_id)
+    await _queue_each(session, people, template=template, payload=payload, order_id=order_id)
 
 
 async def mail_each(
@@ -108,22 +119,12 @@ async def mail_each(
         .render_derived(name="mail")
     )
     source = (
-        select(
-            func.gen_random_uuid(),
-            literal(template),
-            col(Credential.email),
-            mail.c.payload,
-            mail.c.order_id,
-        )
+        select(col(Credential.email).label("recipient"), mail.c.payload, mail.c.order_id)
         .select_from(mail)
         .join(Credential, col(Credential.user_id) == mail.c.user_id)
         .where(_has_not_muted(template))
     )
-    await session.execute(
-        insert(Outbox).from_select(
-            ["id", "template", "recipient", "payload", "order_id"], source, include_defaults=False
-        )
-    )
+    await _queue(session, source, template=template)
 
 
 def _has_not_muted(template: str, payload: Mapping[str, Any] | None = None) -> ColumnElement[bool]:
@@ -141,7 +142,7 @@ def _is_not_user(user_id: UUID | None) -> ColumnElement[bool]:
     return col(Credential.user_id) != user_id if user_id else true()
 
 
-async def _queue(
+async def _queue_each(
     session: AsyncSession,
     addresses: Select[str],
     *,
@@ -149,16 +150,33 @@ async def _queue(
     payload: Mapping[str, Any],
     order_id: UUID | None,
 ) -> None:
+    """Queue the same mail to each address."""
     people = addresses.subquery()
-    source = select(
-        func.gen_random_uuid(),
-        literal(template),
-        people.c.email,
-        cast(dict(payload), JSONB),
-        cast(literal(order_id), Uuid) if order_id else cast(null(), Uuid),
+    mails = select(
+        people.c.email.label("recipient"),
+        cast(dict(payload), JSONB).label("payload"),
+        (cast(literal(order_id), Uuid) if order_id else cast(null(), Uuid)).label("order_id"),
     )
-    await session.execute(
-        insert(Outbox).from_select(
-            ["id", "template", "recipient", "payload", "order_id"], source, include_defaults=False
-        )
+    await _queue(session, mails, template=template)
+
+
+async def _queue(session: AsyncSession, mails: Select[Any], *, template: str) -> None:
+    """Queue mails by recipient, payload and order, within the budgets; the only way into the outbox."""
+    parameters = budgets.mail_parameters(session, template)
+    mail = mails.subquery()
+    wait = await session.execute(
+        select(
+            func.mail_queue(
+                literal(template, Text),
+                literal(parameters["kind"], Text),
+                func.array_agg(mail.c.recipient),
+                func.array_agg(mail.c.payload),
+                func.array_agg(mail.c.order_id),
+                literal(parameters["sender"], Uuid),
+                literal(parameters["network"], Text),
+                literal(parameters["limits"], JSONB),
+            )
+        ).select_from(mail)
     )
+    if (seconds := wait.scalar_one()) > 0:
+        raise MailBudgetExceeded(retry_after_seconds=seconds)

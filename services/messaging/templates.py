@@ -17,6 +17,13 @@ MAX_SUBJECT_LENGTH = 120
 MAX_MESSAGE_LENGTH = 2000
 _JOINERS = "\u200c\u200d"
 """Joiners: not printable themselves, but whole scripts and many emoji need them."""
+_PAGES = {
+    "password_reset": "reset",
+    "email_change_undone": "reset",
+    "email_change_confirm": "confirm-email",
+    "email_changed": "undo-email",
+}
+"""The page that takes a mail's token; `verify` for any other mail."""
 _ENUM_KEYS = frozenset({"type", "status", "role"})
 
 _ORDER = """
@@ -203,7 +210,7 @@ def render(template: str, payload: Mapping[str, Any], *, public_url: str) -> tup
         KeyError: there is no such template, or the payload lacks a value that it needs.
     """
     subject, text = TEMPLATES[template]
-    page = "reset" if template == "password_reset" else "verify"
+    page = _PAGES.get(template, "verify")
     values = _template_values(payload, public_url=public_url.rstrip("/"), page=page)
     lines = [line.format_map(values) for line in text.splitlines() if _has_content(line, values)]
     body = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()

@@ -114,7 +114,7 @@ def _validate_field(name: str, value: Any) -> Any:
     """Return a column's new value, cleaned and validated."""
     match name:
         case "item":
-            return user_text.require_text(value, field="item")
+            return user_text.require_name(value, field="item")
         case "description":
             return user_text.clean_text(value, field="description", max_length=MAX_DESCRIPTION_LENGTH) or None
         case "currents_share_percent":

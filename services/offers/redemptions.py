@@ -25,7 +25,7 @@ from services.offers.redemption_quote import (
     limits_when_pending,
     quote,
 )
-from services.orders import approval_rights
+from services.orders import approval_rights, two_people
 from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, require_second_payer, wrong_status
@@ -57,7 +57,9 @@ async def approve(
         Invalid, AmountTooSmall, LimitExceeded, InsufficientFunds: the corrected price.
     """
     order, platform_id = sides.order, actor.platform_id
-    await approval_rights.require_may_approve(session, actor, order, subject, Action.APPROVE_REDEMPTION)
+    single_limit = await approval_rights.require_may_approve(
+        session, actor, order, subject, Action.APPROVE_REDEMPTION
+    )
     assert platform_id is not None
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)
@@ -77,6 +79,17 @@ async def approve(
             "usd_fee_minor": quoted.fee_minor,
             "caps": [*quoted.caps],
         }
+    decision = await two_people.decide(
+        session,
+        actor,
+        order,
+        amount_minor=currents_minor,
+        is_amount_given=True,
+        single_limit=single_limit,
+        reason=reason,
+    )
+    if not decision.is_final:
+        return order
     await change_status(
         session,
         order,

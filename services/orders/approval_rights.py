@@ -18,8 +18,8 @@ _SQL = read_clauses(Path(__file__).parent / "sql" / "approval_rights.sql")
 
 async def require_may_approve(
     session: AsyncSession, actor: Actor, order: Order, subject: Subject, action: Action
-) -> None:
-    """Require that the actor may approve the order and has no interest in it.
+) -> int | None:
+    """Require that the actor may approve the order and has no interest in it; return what one may approve.
 
     An ADMIN of the host may approve where every ADMIN of the deciding collective has an interest, and an
     ADMIN of the platform where the same is true of the host, or there is no other.
@@ -42,7 +42,7 @@ async def require_may_approve(
             and (other_host is None or not await _has_free_admin(session, order, other_host)),
         )
     require(actor, action, subject)
-    await require_disinterested(session, actor, order)
+    return await require_disinterested(session, actor, order)
 
 
 async def _has_free_admin(session: AsyncSession, order: Order, collective: Collective) -> bool:
@@ -51,14 +51,19 @@ async def _has_free_admin(session: AsyncSession, order: Order, collective: Colle
     return bool(await session.scalar(_SQL["has_free_admin"], keys))
 
 
-async def require_disinterested(session: AsyncSession, actor: Actor, order: Order) -> None:
+async def require_disinterested(session: AsyncSession, actor: Actor, order: Order) -> int | None:
     """Require that the actor has no interest in the approval of the order, now or since it was made.
+
+    Return the largest amount that one person may approve, in minor units of the order's currency, or None.
 
     Raises:
         SelfApproval: the actor has one.
     """
-    if await session.scalar(_SQL["is_excluded"], {"order_id": order.id, "person_id": actor.id}):
+    row = (await session.execute(_SQL["is_excluded"], {"order_id": order.id, "person_id": actor.id})).one()
+    if row.is_excluded:
         raise SelfApproval(field="id")
+    single_limit: int | None = row.single_limit
+    return single_limit
 
 
 async def must_giver_confirm(session: AsyncSession, actor: Actor, *, giver_id: UUID) -> bool:

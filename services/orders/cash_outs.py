@@ -15,7 +15,7 @@ from services.core.party import Party
 from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
-from services.orders import approval_rights, payout_methods
+from services.orders import approval_rights, payout_methods, two_people
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, creation_step, history_step, insert_order
 from services.orders.sides import OrderSides
@@ -108,12 +108,23 @@ async def approve(
         Invalid: the amount or its currency differs from the requested one.
     """
     order = sides.order
-    await approval_rights.require_disinterested(session, actor, order)
+    single_limit = await approval_rights.require_disinterested(session, actor, order)
     require(actor, Action.APPROVE_CASH_OUT, subject)
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)
     if amount is not None and to_minor(amount, field="amount", currency=order.currency) != order.amount:
         raise Invalid("A cash-out can only be approved with the requested amount.", field="amount")
+    decision = await two_people.decide(
+        session,
+        actor,
+        order,
+        amount_minor=order.amount,
+        is_amount_given=amount is not None,
+        single_limit=single_limit,
+        reason=reason,
+    )
+    if not decision.is_final:
+        return order
     await change_status(
         session,
         order,

@@ -26,6 +26,7 @@ from services.ledger import transaction_amounts
 from services.messaging import outbox
 from services.orders import approval_rights, payment_methods
 from services.orders.base import DECISION_DAYS, mail_payload
+from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.history import creation_step, history_step, insert_order
 from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import (
@@ -83,6 +84,7 @@ async def donate(
         return order
     _require_hosted(payer, "from", order.currency)
     await _create_paid_order(session, actor, order, (payer, payee), method=method)
+    await require_confirmed_above(session, actor, order)
     return order
 
 
@@ -179,6 +181,7 @@ async def transfer(
         actor, OrderType.TRANSFER, payer, payee, amount, order_id=order_id, description=description
     )
     await _create_paid_order(session, actor, order, (payer, payee))
+    await require_confirmed_above(session, actor, order)
     return order
 
 

@@ -45,7 +45,7 @@ async def create_payment_method(
     method = PaymentMethod(
         host_id=row.id,
         kind=kind,
-        name=user_text.require_text(name, field="name"),
+        name=user_text.require_name(name, field="name"),
         fee_bps=fee_bps,
         fee_fixed_minor=fixed,
         created_by_id=actor.user.id,

@@ -15,6 +15,7 @@ from services.access.collective_refs import CollectiveKey, require_collective, r
 from services.access.permissions import Action, Subject, require
 from services.core import public_ids, user_text
 from services.core.errors import Invalid, NotFound
+from services.orders.bank_details import check_bank_details
 
 MAX_DETAILS = 20
 
@@ -30,7 +31,7 @@ async def create_payout_method(
 ) -> PayoutMethod:
     """Add a payout method of a payee.
 
-    It never changes, so that a paid expense shows where it went.
+    It never changes, so that a paid expense shows where it went. Raises Invalid for a wrong IBAN or BIC.
     """
     row = require_collective(await resolve_one(session, actor, collective))
     require(actor, Action.CREATE_PAYOUT_METHOD, Subject(collective=row))
@@ -41,8 +42,8 @@ async def create_payout_method(
     method = PayoutMethod(
         owner_id=row.id,
         kind=kind,
-        name=user_text.require_text(name, field="name"),
-        details=_clean_details({} if details is None else details),
+        name=user_text.require_name(name, field="name"),
+        details=check_bank_details(_clean_details({} if details is None else details)),
         created_by_id=actor.user.id,
     )
     session.add(method)

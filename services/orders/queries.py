@@ -120,9 +120,11 @@ async def list_orders(
 ) -> Page[Order]:
     """List visible orders; with `of_id`, those with the collective as payer or payee.
 
-    With `claimed_giver_id`, only those of which the actor may know the giver.
+    With `claimed_giver_id` or `addressed_to_id`, only those of which the actor may know that person.
     """
     conditions = _order_conditions(where)
+    if where.addressed_to_id:
+        conditions.append(visibility.addressee_is_visible(actor))
     if where.claimed_giver_id:
         conditions.append(visibility.claimed_giver_is_visible(actor))
     return await _list_page(session, actor, _ORDERS, conditions, of_id, sort, page)

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Receipt
+from models import Collective, Receipt
 from models.enums import Scope
 from services.access import attempt_limits, visibility
 from services.access.actor import Actor
 from services.access.permissions import require_scope
 from services.core import public_ids
-from services.core.errors import Invalid, NotFound, Unauthenticated
+from services.core.errors import Invalid, LimitExceeded, NotFound, Unauthenticated
 
 MAX_BYTES = 15 * 1024 * 1024
 FILE_EXTENSIONS = {
@@ -36,6 +36,10 @@ _HEADER_BYTES = 12
 
 class TooLarge(Invalid):
     """The receipt is too large: at most 15 MB are allowed."""
+
+
+class QuotaExceeded(LimitExceeded):
+    """You have uploaded as much as one person may keep here."""
 
 
 class WrongType(Invalid):
@@ -123,13 +127,19 @@ def _require_matching_content(head: bytes, content_type: str) -> None:
         raise WrongType("The file does not match its Content-Type.")
 
 
-async def store_upload(session: AsyncSession, actor: Actor, *, upload: Upload, folder: Path) -> Receipt:
-    """Store an upload as the actor's.
+async def store_upload(
+    session: AsyncSession, actor: Actor, *, upload: Upload, folder: Path, quota_bytes: int
+) -> Receipt:
+    """Store an upload as the actor's, whose receipts may have `quota_bytes` in all.
 
     The same bytes are stored once, however often they are uploaded. They are in place before the row is
-    committed, so that no row lacks its bytes.
+    committed, so that no row lacks its bytes. Locks: the actor, so that two uploads at once are both counted.
+
+    Raises:
+        QuotaExceeded: there is no room for it.
     """
     assert actor.user is not None
+    await _require_room(session, actor.user.id, size_bytes=upload.size_bytes, quota_bytes=quota_bytes)
     row = Receipt(
         owner_id=actor.user.id,
         content_type=upload.content_type,
@@ -142,6 +152,16 @@ async def store_upload(session: AsyncSession, actor: Actor, *, upload: Upload, f
     path.parent.mkdir(parents=True, exist_ok=True)
     upload.path.replace(path)
     return row
+
+
+async def _require_room(session: AsyncSession, user_id: UUID, *, size_bytes: int, quota_bytes: int) -> None:
+    own = select(col(Collective.id)).where(col(Collective.id) == user_id)
+    await session.execute(own.with_for_update(key_share=True))
+    used = select(func.coalesce(func.sum(col(Receipt.size_bytes)), 0)).where(
+        col(Receipt.owner_id) == user_id, col(Receipt.erased_at).is_(None)
+    )
+    if (await session.execute(used)).scalar_one() + size_bytes > quota_bytes:
+        raise QuotaExceeded
 
 
 def receipt_path(receipt: Receipt, *, folder: Path) -> Path:
@@ -158,7 +178,9 @@ async def find_receipt(session: AsyncSession, actor: Actor, *, receipt_id: UUID)
     """
     require_scope(actor, Scope.READ)
     is_visible = visibility.receipt_is_visible(actor, public_ids.encode("Receipt", receipt_id))
-    statement = select(Receipt).where(col(Receipt.id) == receipt_id, is_visible)
+    statement = select(Receipt).where(
+        col(Receipt.id) == receipt_id, col(Receipt.erased_at).is_(None), is_visible
+    )
     return (await session.execute(statement)).scalar_one_or_none()
 
 

@@ -27,7 +27,7 @@ from services.ledger.clearing import require_host
 from services.ledger.legs import settlement_legs
 from services.ledger.transaction_amounts import TransactionAmounts, same_currency_amounts
 from services.messaging import outbox
-from services.orders import approval_rights
+from services.orders import approval_rights, two_people
 from services.orders.base import DECISION_DAYS, mail_payload
 from services.orders.history import add_actions, creation_step, history_step, insert_order
 from services.orders.sides import OrderSides, require_valid_sides
@@ -156,7 +156,7 @@ async def approve(
     """
     order = sides.order
     require(actor, Action.APPROVE_SETTLEMENT, subject)
-    await approval_rights.require_disinterested(session, actor, order)
+    single_limit = await approval_rights.require_disinterested(session, actor, order)
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)
     if amount is not None and to_minor(amount, field="amount", currency=order.currency) != order.amount:
@@ -164,6 +164,17 @@ async def approve(
             "A settlement is approved with its amount. Reject it if another amount has arrived.",
             field="amount",
         )
+    decision = await two_people.decide(
+        session,
+        actor,
+        order,
+        amount_minor=order.amount,
+        is_amount_given=amount is not None,
+        single_limit=single_limit,
+        reason=reason,
+    )
+    if not decision.is_final:
+        return order
     debtor, creditor = require_collective(sides.payer), require_collective(sides.payee)
     row = await session.get_one(Settlement, order.id)
     await _require_owed(session, row, order.amount, debtor=debtor, creditor=creditor)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import Attendance, Collective, Member, Order, now
-from models.enums import CollectiveType, CreditPolicy, MemberRole, OrderStatus
+from models.enums import CollectiveType, CreditPolicy, MemberRole, NamedBy, OrderStatus
 from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
@@ -45,6 +45,7 @@ async def check_in(
     event: CollectiveKey,
     user: CollectiveKey | None = None,
     email: str | None = None,
+    is_trial: bool = False,
 ) -> CheckInResult:
     """Check a user in at an event and credit their hours from the event's parent, once.
 
@@ -52,7 +53,8 @@ async def check_in(
     With FULL_EVENT the order is PAID at once for the whole event; with ACTUAL it is PENDING until check-out,
     at the latest until the event ends. Neither credits more than the policy's `max_event_hours_minor`. The
     user's check-ins at events that have ended are closed first.
-    An unknown address is a walk-in and becomes an unclaimed user. Locks: the event, then those of crediting.
+    An unknown address is a walk-in and becomes an unclaimed user. A dry run (`is_trial`) takes every address
+    for unknown: it must not tell whose it is. Locks: the event, then those of crediting.
 
     Raises:
         SelfApproval: the actor checks themselves in.
@@ -67,7 +69,7 @@ async def check_in(
     event_capacity.require_event(row)
     require(actor, Action.CHECK_IN, Subject(collective=row))
     row = await event_capacity.lock_event(session, row)
-    person = await _resolve_person(session, actor, user=parties.get("user"), email=email)
+    person = await _resolve_person(session, actor, user=parties.get("user"), email=email, is_trial=is_trial)
     earlier = await event_capacity.load_attendance(session, row.id, person.id)
     if earlier is not None:
         rows = await event_capacity.load_registrations(session, row, user_ids=[person.id])
@@ -91,18 +93,22 @@ async def check_in(
 
 
 async def _resolve_person(
-    session: AsyncSession, actor: Actor, *, user: Party | None, email: str | None
+    session: AsyncSession, actor: Actor, *, user: Party | None, email: str | None, is_trial: bool
 ) -> Collective:
     """Return the user to check in; an unknown address becomes an unclaimed user."""
     field = "user" if user else "email"
-    person = (
-        require_collective(user)
-        if user
-        else await email_addresses.find_or_create_user(session, email or "", field=field)
-    )
+    if user:
+        person = require_collective(user)
+    elif is_trial:
+        person = await email_addresses.create_stand_in(session, email or "", field=field)
+    else:
+        person = await email_addresses.find_or_create_user(session, email or "", field=field)
     if person.type != CollectiveType.USER:
         raise Invalid("Only users can attend events.", field=field)
-    require_open(person, field=field)
+    if user:
+        require_open(person, field=field)
+    elif person.archived_at is not None:
+        raise InvalidState("Nobody can be checked in by this address.", field=field)
     if person.id == actor.id:
         raise SelfApproval("You cannot check yourself in or out. Ask another ADMIN.", field=field)
     return person
@@ -139,14 +145,22 @@ async def _ensure_attendee(
     """Return the user's ATTENDEE row, adding it if missing; it ends a WAITING row."""
     row = (await event_capacity.load_registrations(session, event, user_ids=[person.id])).get(person.id)
     if row is not None and row.role == MemberRole.ATTENDEE:
+        if row.named_by is not None:
+            row.named_by = NamedBy.REFERENCE  # who lets people in sees who they are
+            await session.flush()
         return row
     attending, _ = await event_capacity.count_registrations(session, event)
     if event.capacity is not None and attending >= event.capacity:
         raise LimitExceeded("The event is full.", field=EVENT_FIELD)
     if row is not None:
         row.until = max(now(), row.since)
+    has_agreed = row is not None and row.named_by is None
     member = Member(
-        collective_id=event.id, member_id=person.id, role=MemberRole.ATTENDEE, created_by_id=actor.id
+        collective_id=event.id,
+        member_id=person.id,
+        role=MemberRole.ATTENDEE,
+        created_by_id=actor.id,
+        named_by=None if has_agreed else NamedBy.REFERENCE,
     )
     session.add(member)
     await session.flush()

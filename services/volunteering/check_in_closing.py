@@ -24,8 +24,10 @@ _CLOSED_AT_ONCE = 100
 async def close_ended(session: AsyncSession, *, user_id: UUID | None = None) -> int:
     """Pay pending check-ins of ended events, of a user or of all, and return their number.
 
-    Hours that cannot be paid, as when the nonprofit has reached its issuance cap, expire, so that they never
-    block another check-in. Locks: the orders, skipping locked ones, then those of crediting.
+    Those that two people approve stay pending. Hours that cannot be paid, as when the nonprofit has reached
+    its issuance cap, expire, so that they never block another check-in.
+
+    Locks: the orders, skipping locked ones, then those of crediting.
     """
     ended = (
         select(Order, Attendance, Collective)
@@ -34,6 +36,7 @@ async def close_ended(session: AsyncSession, *, user_id: UUID | None = None) -> 
         .where(
             col(Order.status) == OrderStatus.PENDING,
             col(Order.type) == OrderType.HOURS,
+            col(Attendance.checked_out_at).is_(None),  # else they wait for a second ADMIN
             col(Collective.ends_at) <= now(),
         )
         .order_by(col(Order.id))

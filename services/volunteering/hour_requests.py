@@ -49,8 +49,11 @@ async def log_hours(
     event: CollectiveKey | None = None,
     coordinator_email: str | None = None,
     volunteer: CollectiveKey | None = None,
+    is_trial: bool = False,
 ) -> Order:
     """Log hours and ask a nonprofit to approve them; a named coordinator is asked first.
+
+    A dry run (`is_trial`) takes the coordinator's address for unknown: it must not tell whose it is.
 
     Raises:
         Invalid: the times, the event or the coordinator.
@@ -59,7 +62,9 @@ async def log_hours(
     """
     request = await _resolve_request(session, actor, nonprofit=nonprofit, volunteer=volunteer, event=event)
     require_loggable_times(starts_at, ends_at, zone=request.nonprofit.timezone or "UTC")
-    coordinator_id = await _find_or_create_coordinator(session, request, coordinator_email)
+    coordinator_id = await _find_or_create_coordinator(
+        session, actor, request, coordinator_email, is_trial=is_trial
+    )
     policy = await platform_policy.load_policy(session)
     order = build_order(
         actor,
@@ -128,19 +133,23 @@ def require_loggable_times(starts_at: datetime, ends_at: datetime, *, zone: str)
 
 
 async def _find_or_create_coordinator(
-    session: AsyncSession, request: _HourRequest, email: str | None
+    session: AsyncSession, actor: Actor, request: _HourRequest, email: str | None, *, is_trial: bool
 ) -> UUID | None:
     """Return the id of the coordinator, if any; an unknown address becomes an unclaimed user."""
     if email is None:
         return None
     field = "coordinatorEmail"
     address = email_addresses.require_email(email, field=field)
+    if is_trial:
+        return (await email_addresses.create_stand_in(session, address, field=field)).id
     coordinator = await email_addresses.find_user(session, address)
     if coordinator is None:
         coordinator, _ = await authentication.create_user(session, email=address, name="Invited coordinator")
-    if coordinator.id == request.volunteer.id:
-        raise Invalid("Choose a coordinator other than the volunteer.", field=field)
-    return coordinator.id
+    if coordinator.id != request.volunteer.id:
+        return coordinator.id
+    if request.volunteer.id != actor.id:
+        return None  # an error would tell an ADMIN whose address it is
+    raise Invalid("Choose a coordinator other than the volunteer.", field=field)
 
 
 async def _notify_approvers(session: AsyncSession, actor: Actor, order: Order, request: _HourRequest) -> None:

@@ -10,14 +10,16 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import exists, select
+from sqlalchemy import Text, case, cast, exists, func, literal, literal_column, null, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Order, OrderAction, PlatformPolicy
+from models import Collective, Member, Order, OrderAction, PlatformPolicy
 from models.enums import (
     LedgerAccountKind,
     MemberRole,
+    NamedBy,
     OrderActionType,
     OrderStatus,
     OrderType,
@@ -33,13 +35,15 @@ from services.core.money import Money, UncheckedAmount, round_half_away, to_mino
 from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
-from services.orders import approval_rights
+from services.orders import approval_rights, two_people
 from services.orders.history import add_actions, creation_step, history_step, insert_order
 from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, wrong_status
 from services.volunteering import issuers
 
 MAX_DAY_MINOR = 24_000
+_LIMITED_BY = {"id", "type", "from_id", "to_id", "currency", "starts_at"}
+"""Columns on which depends how much one person may approve."""
 _MICROSECONDS_PER_MINOR = 3_600_000
 """An hour is 1.000 CUR: a minor unit is 3.6 seconds."""
 
@@ -115,11 +119,24 @@ async def approve(
     order = sides.order
     if actor.id == order.to_id:  # before a missing role
         raise SelfApproval(field="id")
-    await approval_rights.require_may_approve(session, actor, order, subject, Action.APPROVE_HOURS)
+    single_limit = await approval_rights.require_may_approve(
+        session, actor, order, subject, Action.APPROVE_HOURS
+    )
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)
     amount_minor = _require_approvable_minor(order, amount, reason)
-    await _pay_order(session, actor, order, amount_minor=amount_minor, reason=reason)
+    decision = await two_people.decide(
+        session,
+        actor,
+        order,
+        amount_minor=amount_minor,
+        is_amount_given=amount is not None,
+        single_limit=single_limit,
+        reason=reason,
+    )
+    if not decision.is_final:
+        return order
+    await _pay_order(session, actor, order, amount_minor=decision.amount_minor, reason=reason)
     nonprofit, volunteer = require_collective(sides.payer), require_collective(sides.payee)
     await _add_volunteer(session, order, nonprofit=nonprofit, user=volunteer)
     return order
@@ -202,15 +219,14 @@ async def record_vouched_hours(
 ) -> Order:
     """Record hours that an ADMIN vouches for, PAID at once or `pending` a known end.
 
-    They credit at most `max_duration` and the policy's `max_event_hours_minor`. Callers check the permission.
+    What one person may not approve alone is pending, too, and waits for a second ADMIN. They credit at most
+    `max_duration` and the policy's `max_event_hours_minor`. Callers check the permission.
 
     Raises:
         Conflict: the user has other hours at that time; also raised by the database if calls race.
         LimitExceeded: raised by the database if an issuance cap is reached.
     """
     issuers.require_issuer(nonprofit, field="event")
-    if await _overlaps_other_hours(session, user, starts_at, ends_at):
-        raise Conflict("The user already has hours at that time.", field="user")
     policy = await platform_policy.load_policy(session)
     order = build_order(
         actor,
@@ -224,6 +240,10 @@ async def record_vouched_hours(
         policy=policy,
     )
     order.amount = max(1, min(order.amount, to_currents_minor(max_duration), policy.max_event_hours_minor))
+    overlaps, single_limit = await _check_new_hours(session, order)
+    if overlaps:
+        raise Conflict("The user already has hours at that time.", field="user")
+    pending = pending or (single_limit is not None and order.amount > single_limit)
     steps: Sequence[OrderAction] = [creation_step(order)]
     if not pending:
         order.status, order.approved_amount = OrderStatus.PAID, order.amount
@@ -235,17 +255,19 @@ async def record_vouched_hours(
     return order
 
 
-async def _overlaps_other_hours(
-    session: AsyncSession, user: Collective, starts_at: datetime, ends_at: datetime
-) -> bool:
+async def _check_new_hours(session: AsyncSession, order: Order) -> tuple[bool, int | None]:
+    """Return True if a new order overlaps other hours of its volunteer, and what one person may approve."""
     others = exists().where(
-        col(Order.to_id) == user.id,
+        col(Order.to_id) == order.to_id,
         col(Order.type) == OrderType.HOURS,
         col(Order.status).in_([OrderStatus.PENDING, OrderStatus.PAID]),
-        col(Order.starts_at) < ends_at,
-        col(Order.ends_at) > starts_at,
+        col(Order.starts_at) < order.ends_at,
+        col(Order.ends_at) > order.starts_at,
     )
-    return bool((await session.execute(select(others))).scalar_one())
+    columns = order.model_dump(mode="json", include=_LIMITED_BY)
+    new = func.jsonb_populate_record(literal_column('NULL::"order"'), cast(columns, JSONB))
+    row = (await session.execute(select(others, func.single_approval_limit(new)))).one()
+    return row[0], row[1]
 
 
 async def pay_actual_hours(
@@ -253,7 +275,8 @@ async def pay_actual_hours(
 ) -> Order:
     """Pay hours recorded as `pending` for their actual duration, at least one minor unit.
 
-    They credit no more than the order's policy allows an event. The order ends at `ends_at`, but no later
+    They credit no more than the order's policy allows an event. What needs a second ADMIN stays pending. The
+    order ends at `ends_at`, but no later
     than recorded.
 
     Raises:
@@ -268,16 +291,37 @@ async def pay_actual_hours(
     ends_at = min(order.ends_at, max(ends_at, order.starts_at + timedelta(milliseconds=1)))
     policy = await session.get_one(PlatformPolicy, order.policy_id)
     amount_minor = max(1, min(to_currents_minor(duration), policy.max_event_hours_minor))
+    if not await two_people.vouch(session, actor, order, amount_minor=amount_minor):
+        return order
     await _pay_order(session, actor, order, amount_minor=amount_minor, reason=None, ends_at=ends_at)
     await _add_volunteer(session, order, nonprofit=nonprofit, user=user)
     return order
+
+
+def unagreed_volunteer(order: Order) -> Any:
+    """Return how a volunteer was named who has not agreed to be one, or an expression for that.
+
+    Volunteers agree by logging the hours themselves, or by registering for the event.
+    """
+    if order.created_by_id == order.to_id:
+        return None
+    has_agreed = exists().where(
+        col(Member.collective_id) == order.event_id,
+        col(Member.member_id) == order.to_id,
+        col(Member.role) == MemberRole.ATTENDEE,
+        col(Member.until).is_(None),
+        col(Member.named_by).is_(None),
+    )
+    return case((has_agreed, null()), else_=literal(NamedBy.REFERENCE.value, Text))
 
 
 async def _add_volunteer(
     session: AsyncSession, order: Order, *, nonprofit: Collective, user: Collective
 ) -> None:
     """Make a credited user a VOLUNTEER of the nonprofit, and notify them."""
-    await members.add(session, order.from_id, order.to_id, MemberRole.VOLUNTEER)
+    await members.add(
+        session, order.from_id, order.to_id, MemberRole.VOLUNTEER, named_by=unagreed_volunteer(order)
+    )
     await outbox.mail_users(
         session,
         user_ids=[user.id],

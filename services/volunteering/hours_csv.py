@@ -17,6 +17,7 @@ from models.enums import OrderActionType, OrderStatus, OrderType
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, resolve_one
 from services.access.permissions import Action, Subject, require
+from services.core import spreadsheet_cells
 from services.core.errors import Invalid
 from services.core.money import Money
 
@@ -34,7 +35,8 @@ COLUMNS = (
     "Duration",
 )
 NO_RECORDS = "No records found for the selected dates"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(9000, 1, 1)
+"""Bounds of the period; no zone moves them out of the calendar."""
 
 
 async def require_exportable(session: AsyncSession, actor: Actor, *, nonprofit: CollectiveKey) -> Collective:
@@ -58,8 +60,11 @@ async def stream_lines(
     grow with their number.
 
     Raises:
-        Invalid: the last day is before the first.
+        Invalid: the last day is before the first, or one is outside the bounds.
     """
+    for name, day in (("from", first_day), ("until", last_day)):
+        if not FIRST_DAY <= day <= LAST_DAY:
+            raise Invalid(f"Give a day from {FIRST_DAY} to {LAST_DAY}.", field=name)
     if last_day < first_day:
         raise Invalid("The last day must not be before the first.", field="until")
     zone = ZoneInfo(nonprofit.timezone or "UTC")
@@ -125,7 +130,5 @@ def _format_cells(row: Any, zone: ZoneInfo) -> list[str]:
 def _format_line(cells: Any) -> str:
     """Format a line of CSV; cells that a spreadsheet would run as formulas are marked as text."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow(
-        [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells]
-    )
+    csv.writer(buffer, lineterminator="\r\n").writerow([spreadsheet_cells.as_text(cell) for cell in cells])
     return buffer.getvalue()

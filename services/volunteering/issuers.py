@@ -29,8 +29,10 @@ from services.core.errors import Invalid, InvalidState, LimitExceeded
 from services.core.gradual_change import require_future
 from services.core.money import UncheckedAmount, to_minor_or_zero
 from services.database.constraint_errors import problem_for
-from services.identity import authentication
-from services.identity.authentication import NewSession
+from services.identity import authentication, identities
+from services.identity.oidc_client import Claims
+from services.identity.oidc_providers import Provider
+from services.identity.sessions import NewSession, Origin
 from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
@@ -181,18 +183,57 @@ async def _default_caps(session: AsyncSession, *, nonprofit_ids: Collection[UUID
     ]
 
 
-async def claim_account(session: AsyncSession, actor: Actor, *, token: str, session_days: int) -> NewSession:
+async def claim_account(
+    session: AsyncSession, actor: Actor, *, token: str, password_hash: str, origin: Origin
+) -> NewSession:
     """Verify an address by `authentication.verify_email`; a newly claimed user gets the bonus.
 
     Raises:
         NotFound: the token is unknown, used or expired.
     """
-    started = await authentication.verify_email(session, actor, token=token, session_days=session_days)
+    started = await authentication.verify_email(
+        session, actor, token=token, password_hash=password_hash, origin=origin
+    )
+    await _welcome(session, started)
+    return started
+
+
+async def claim_with_identity(
+    session: AsyncSession, actor: Actor, *, address: str, claims: Claims, provider: Provider, origin: Origin
+) -> NewSession:
+    """Sign up by `authentication.claim_proved_address`, with the identity that proved the address.
+
+    Raises:
+        InvalidState: the address has been verified meanwhile.
+    """
+    del actor
+    started = await authentication.claim_proved_address(
+        session, address=address, name=_name_of(claims), origin=origin
+    )
+    await identities.link(
+        session,
+        started.user,
+        issuer=claims.issuer,
+        subject=claims.subject,
+        email=claims.email,
+        provider=provider.label,
+    )
+    await _welcome(session, started)
+    return started
+
+
+def _name_of(claims: Claims) -> str | None:
+    try:
+        return user_text.require_name(claims.name, field="name")
+    except Invalid:
+        return None
+
+
+async def _welcome(session: AsyncSession, started: NewSession) -> None:
     if started.is_claimed_now:
         await give_bonus(
             session, user=started.user, platform_id=await platform_policy.load_platform_id(session)
         )
-    return started
 
 
 async def give_bonus(session: AsyncSession, *, user: Collective, platform_id: UUID) -> Order | None:

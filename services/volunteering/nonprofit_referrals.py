@@ -25,7 +25,7 @@ async def invite_nonprofit(
     volunteer = actor.user
     assert volunteer is not None
     payload = {
-        "nonprofit": user_text.require_text(name, field="newNonprofit.name"),
+        "nonprofit": user_text.require_name(name, field="newNonprofit.name"),
         "name": volunteer.name,
         "email": email_addresses.require_email(email, field="newNonprofit.email"),
         "description": user_text.clean_text(description, field="description") or "",

@@ -60,6 +60,8 @@ SCOPES = {
     "approveOrder approveOrders rejectOrder payOrder refundOrder setFxRate setPlatformPolicy": "APPROVE",
     "checkIn checkOut": "APPROVE",
     "decideIssuer setIssuanceCap setClearingLimit mergeUsers decideHost suspendHost": "APPROVE",
+    "setApprovalPolicy": "APPROVE",
+    "suspendUser reinstateUser": "APPROVE",
     "signOut": "READ",
 }
 ONE_TIME_MUTATIONS = {
@@ -72,6 +74,8 @@ ONE_TIME_MUTATIONS = {
     "applyAsHost",
     "decideHost",
     "suspendHost",
+    "suspendUser",
+    "reinstateUser",
     "withdrawInvitation",
     "inviteMember",
     "respondToInvitation",
@@ -80,6 +84,28 @@ ONE_TIME_MUTATIONS = {
     "cancelRegistration",
 }
 """Mutations that work only once, so that each viewer gets its own database."""
+NO_TOKEN = {
+    "exportMyData",
+    "eraseMe",
+    "changePassword",
+    "changeEmail",
+    "unlinkIdentity",
+    "endSession",
+    "endOtherSessions",
+    "mergeUsers",
+    "confirmSession",
+    "beginPasskeyConfirmation",
+    "enrollTotp",
+    "activateTotp",
+    "disableTotp",
+    "renewRecoveryCodes",
+    "beginPasskeyRegistration",
+    "registerPasskey",
+    "renamePasskey",
+    "removePasskey",
+    "requireSecondFactor",
+}
+"""Mutations for people alone, whatever the scopes of a token."""
 ADMINS = "admin co_admin"
 PLATFORM = "platform_admin platform_accountant"
 # Who sees a pending donation: its maker, admins and accountants of both sides and their hosts, the platform.
@@ -96,6 +122,8 @@ class Case:
     allowed: str
     seen_by: str = SIGNED_IN
     special: dict[str, str] = field(default_factory=dict)
+    by_token: str = "OK"
+    """What a token with the mutation's scope gets for an allowed viewer; see `NO_TOKEN`."""
 
     def expected(self, viewer: str) -> str:
         """Return the expected error code, or OK."""
@@ -126,10 +154,15 @@ def hours_input(days: int) -> dict[str, Any]:
     return {"nonprofit": {"slug": "payer-host"}, "startsAt": begun.isoformat(), "endsAt": ended.isoformat()}
 
 
+def _for_everybody(code: str) -> dict[str, str]:
+    """Return the code for all who are signed in."""
+    return dict.fromkeys(set(VIEWERS) - {"anonymous"}, code)
+
+
 # fmt: off
 CASES: dict[str, Case] = {
     "createAccessToken": Case({"name": "x", "scopes": ["COLLECTIVES"], "expiresAt": SOON}, SIGNED_IN),
-    "revokeAccessToken": Case({"id": "<token>"}, "member", "member"),
+    "revokeAccessToken": Case({"id": "<token>"}, "member", "member", by_token="NOT_FOUND"),
     "signOut": Case(None, SIGNED_IN),
     "createCollective": Case({"type": "NONPROFIT", "name": "New", "slug": "<slug>", "currency": "EUR",
         "isHost": True}, SIGNED_IN),
@@ -181,7 +214,9 @@ CASES: dict[str, Case] = {
         ADMINS),
     "createPayoutMethod of a user": Case({"collective": {"slug": "payee"}, "name": "x", "type": "OTHER",
         "details": {}}, "payee"),
-    "inviteMember": Case({"collective": GIVER, "role": "ADMIN", "user": {"slug": "stranger"}}, ADMINS),
+    "inviteMember as an ADMIN": Case({"collective": GIVER, "role": "ADMIN", "user": {"slug": "stranger"}},
+        ADMINS, by_token="FORBIDDEN"),
+    "inviteMember": Case({"collective": GIVER, "role": "MEMBER", "user": {"slug": "stranger"}}, ADMINS),
     "inviteMember to a private event": Case({"collective": EVENT, "role": "MEMBER",
         "user": {"slug": "stranger"}}, ADMINS, f"{ADMINS} accountant {PLATFORM}"),
     "respondToInvitation": Case({"id": "<invitation>", "accept": True}, "invitee",
@@ -272,14 +307,54 @@ CASES: dict[str, Case] = {
     "rejectOrder of a pending settlement": Case({"id": "<settlement>", "reason": "x"}, "payee_host_admin",
         SEE_SETTLEMENT),
     "cancelOrder of a pending settlement": Case({"id": "<settlement>"}, "payer_host_admin", SEE_SETTLEMENT),
+    "setApprovalPolicy": Case({"collective": GIVER, "amount": TEN}, ADMINS),
     "setFxRate": Case({"from": "USD", "to": "EUR", "rate": "0.9"}, "platform_admin"),
     "setPlatformPolicy": Case({"platformFeeBps": 100}, "platform_admin"),
     "decideIssuer": Case({"nonprofit": {"slug": "payer-host"}, "approve": True}, "platform_admin"),
     "setIssuanceCap": Case({"nonprofit": {"slug": "payer-host"}, "period": "WEEK",
         "amount": money("100", "CUR")}, "platform_admin"),
+    "changePassword": Case({"currentPassword": "not this one", "newPassword": "longer still"}, "",
+        special=dict.fromkeys(set(VIEWERS) - {"anonymous"}, "INVALID_INPUT")),
+    "endSession": Case({"id": "<session>"}, "",
+        special=dict.fromkeys(set(VIEWERS) - {"anonymous"}, "NOT_FOUND")),
+    "endOtherSessions": Case(None, SIGNED_IN),
+    "exportMyData": Case(None, SIGNED_IN),
+    "eraseMe": Case({"slug": "somebody-else"}, "",
+        special=dict.fromkeys(set(VIEWERS) - {"anonymous"}, "INVALID_INPUT")),
+    "changeEmail": Case({"email": "<email>"}, SIGNED_IN),
+    "unlinkIdentity": Case({"id": "<identity>"}, "",
+        special=dict.fromkeys(set(VIEWERS) - {"anonymous"}, "NOT_FOUND")),
+    "confirmSession": Case({"password": "not this one"}, "", special=_for_everybody("INVALID_INPUT")),
+    "beginPasskeyConfirmation": Case(None, SIGNED_IN),
+    "enrollTotp": Case(None, SIGNED_IN),
+    "activateTotp": Case({"code": "123456"}, "", special=_for_everybody("INVALID_STATE")),
+    "disableTotp": Case(None, "", special=_for_everybody("INVALID_STATE")),
+    "renewRecoveryCodes": Case(None, "", special=_for_everybody("INVALID_STATE")),
+    "beginPasskeyRegistration": Case(None, SIGNED_IN),
+    "registerPasskey": Case({"credential": "none", "name": "x"}, "", special=_for_everybody("INVALID_INPUT")),
+    "renamePasskey": Case({"id": "<passkey>", "name": "x"}, "", special=_for_everybody("NOT_FOUND")),
+    "removePasskey": Case({"id": "<passkey>"}, "", special=_for_everybody("NOT_FOUND")),
+    "requireSecondFactor": Case({"collective": GIVER, "isRequired": True}, "",
+        special=dict.fromkeys(ADMINS.split(), "INVALID_STATE")),
+    "suspendUser": Case({"user": {"slug": "stranger"}, "reason": "x"}, "platform_admin"),
+    "reinstateUser of a suspended user": Case({"user": {"slug": "suspended"}}, "platform_admin"),
     "mergeUsers": Case({"from": {"slug": "stranger"}, "into": {"slug": "follower"}},
         "stranger follower platform_admin"),
     "muteTopics": Case({"topics": ["MONEY"]}, SIGNED_IN),
 }
 # fmt: on
-OPEN_TO_ALL = {"signUp", "verifyEmail", "signIn", "requestPasswordReset", "resetPassword"}
+OPEN_TO_ALL = {
+    "signUp",
+    "verifyEmail",
+    "signIn",
+    "requestPasswordReset",
+    "resetPassword",
+    "confirmEmailChange",
+    "undoEmailChange",
+    "beginProviderSignIn",
+    "completeProviderSignIn",
+    "linkProvedIdentity",
+    "completeSignIn",
+    "beginPasskeySignIn",
+    "signInWithPasskey",
+}

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from models import HostApplication, Invitation, Token, now
+from models import HostApplication, Invitation, Suspension, Token, now
 from models.enums import CollectiveType, MemberRole, TokenKind
 from services.access.actor import hash_token
 from tests.factories import Person, World, money, public_id, ref
@@ -134,6 +134,11 @@ async def create_requests(world: World, p: dict[str, Person], ids: dict[str, str
     ids["application"] = public_id("HostApplication", application.id)
     ids["host_application"] = public_id("HostApplication", host_application.id)
     ids["token"] = public_id("AccessToken", token.id)
+    ids["session"] = public_id("Session", token.id)
+    ids["passkey"] = public_id("Passkey", token.id)
+    ids["identity"] = public_id("LinkedIdentity", token.id)
+    suspended = await world.person("suspended")
+    await world.add(Suspension(user_id=suspended.user.id, by_id=world.admin.user.id, reason="x"))
     for row in (invitation, application, host_application, token):
         await world.add(row)
 

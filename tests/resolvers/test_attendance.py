@@ -59,6 +59,7 @@ async def test_check_in_credits_the_whole_event_from_its_parent_at_once(scene: E
     assert (await scene.currents(ann), await scene.issued(scene.nonprofit)) == (2500, 2500)
     data = await scene.world.query(
         "query($s: String!) { collective(slug: $s) { memberOf { nodes { role collective { slug } } } } }",
+        by=scene.chris,  # not for others: she has not agreed
         s=ann.slug,
     )
     rows = [(m["role"], m["collective"]) for m in data["collective"]["memberOf"]["nodes"]]

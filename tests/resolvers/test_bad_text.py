@@ -50,9 +50,9 @@ TEXTS = {
     "leaveHost": ("reason",),
     "createPaymentMethod": ("name",),
     "createPayoutMethod": ("name",),
-    "signUp": ("name", "email", "password", "currency"),
+    "signUp": ("name", "email", "currency"),
     "signIn": ("email", "password"),
-    "verifyEmail": ("token",),
+    "verifyEmail": ("token", "password"),
     "requestPasswordReset": ("email",),
     "resetPassword": ("token", "password"),
     "createAccessToken": ("name",),
@@ -169,12 +169,12 @@ CURSORS = (
 @pytest.mark.parametrize("cursor", CURSORS)
 async def test_a_malformed_cursor_is_refused(scene: BadInputScene, cursor: str) -> None:
     error = await scene.expect_query_error(AFTER["collectives"], s=cursor)
-    assert (error["code"], error["path"]) == ("INVALID_INPUT", ("after",))
+    assert (error["code"], error["path"]) == ("INVALID_INPUT", ["after"])
 
 
 async def test_a_forged_cursor_with_a_nul_is_refused(scene: BadInputScene) -> None:
     error = await scene.expect_query_error(BY_NAME, s=_cursor("name", "a\x00b", SOME))
-    assert (error["code"], error["path"]) == ("INVALID_INPUT", ("after",))
+    assert (error["code"], error["path"]) == ("INVALID_INPUT", ["after"])
 
 
 @pytest.mark.parametrize("first", [0, -1, 101, 2**31 - 1])
@@ -186,7 +186,7 @@ async def test_a_page_outside_1_to_100_is_refused(scene: BadInputScene, field: s
     closing = "}" if "{" in field else ""
     query = f"query($n: Int) {{ {field}(first: $n) {{ nodes {{ id }} }} {closing} }}"
     error = await scene.expect_query_error(query, n=first)
-    assert (error["code"], error["path"]) == ("INVALID_INPUT", ("first",))
+    assert (error["code"], error["path"]) == ("INVALID_INPUT", ["first"])
 
 
 @pytest.mark.parametrize("first", [2**31, 1.5, "20", True])
@@ -200,7 +200,7 @@ async def test_a_page_size_that_is_not_an_int_is_refused(scene: BadInputScene, f
 async def test_more_than_100_ids_are_refused(scene: BadInputScene, count: int) -> None:
     request = [public_id("Order", new_id())] * count
     error = await scene.expect_query_error("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=request)
-    assert (error["code"], error["path"]) == ("INVALID_INPUT", ("ids",))
+    assert (error["code"], error["path"]) == ("INVALID_INPUT", ["ids"])
 
 
 async def test_no_ids_return_no_nodes_and_unknown_ones_return_null(scene: BadInputScene) -> None:
@@ -242,7 +242,7 @@ async def test_a_collective_is_queried_by_exactly_one_of_slug_and_id(
     scene: BadInputScene, arguments: str
 ) -> None:
     error = await scene.expect_query_error(f"{{ collective{arguments} {{ id }} }}")
-    assert (error["code"], error["path"]) == ("INVALID_INPUT", ("slug",))
+    assert (error["code"], error["path"]) == ("INVALID_INPUT", ["slug"])
 
 
 MOMENTS = (

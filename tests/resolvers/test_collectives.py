@@ -1,6 +1,7 @@
 """Creating, changing, renaming and archiving collectives and events."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -174,6 +175,12 @@ async def test_fields_are_set_and_cleared_and_omitted_ones_stay(world: World) ->
         ({"slug": "a"}, "slug"),
         ({"currency": None}, "currency"),
         ({"currency": "CUR"}, "currency"),
+        ({"website": "javascript:alert(1)"}, "website"),
+        ({"website": "http://x y"}, "website"),
+        ({"website": "https://user:pw@example.org"}, "website"),
+        ({"website": "example.org"}, "website"),
+        ({"imageUrl": "data:image/png;base64,AA"}, "imageUrl"),
+        ({"imageUrl": "https://"}, "imageUrl"),
         ({"timezone": "Mars/Olympus"}, "timezone"),
         ({"timezone": "localtime"}, "timezone"),
         ({"timezone": "../etc/passwd"}, "timezone"),
@@ -400,3 +407,16 @@ async def test_the_next_field_of_an_operation_can_use_a_new_collective(
     )
     assert body.get("errors") is None
     assert body["data"]["updateCollective"] == {"errors": [], "collective": {"description": "Ours"}}
+
+
+async def test_a_user_creates_few_collectives_a_day(world: World) -> None:
+    world.settings = replace(world.settings, collectives_per_day=2)
+    ada, bob = await world.person("ada"), await world.person("bob")
+    taken = await world.mutate("createCollective", by=ada, **CLUB | {"slug": "Not a slug"})
+    assert error_codes(taken) == [("INVALID_INPUT", ["input", "slug"])]  # what fails does not count
+    answers = await asyncio.gather(
+        *(world.mutate("createCollective", by=ada, **CLUB | {"slug": f"club-{i}"}) for i in range(4))
+    )
+    codes = sorted(error["code"] for answer in answers for error in answer["errors"])
+    assert codes == ["RATE_LIMITED", "RATE_LIMITED"]
+    assert error_codes(await world.mutate("createCollective", by=bob, **CLUB)) == []

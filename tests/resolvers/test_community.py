@@ -171,7 +171,7 @@ async def test_equal_amounts_share_a_rank_and_are_sorted_by_slug(scene: HoursSce
     for first in (0, 101):
         query = f"{{ leaderboard(by: VOLUNTEER, first: {first}) {{ rank }} }}"
         (error,) = (await world.execute(query))["errors"]
-        assert (error["extensions"]["code"], error["extensions"]["path"]) == ("INVALID_INPUT", ("first",))
+        assert (error["extensions"]["code"], error["extensions"]["path"]) == ("INVALID_INPUT", ["first"])
 
 
 async def test_unclaimed_archived_and_merged_users_are_not_ranked_but_their_nonprofit_is(

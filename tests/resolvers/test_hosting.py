@@ -293,10 +293,13 @@ async def test_a_payout_method_is_visible_to_its_payee_only(world: World) -> Non
         collective=ref(eve),
         name="Bank",
         type="BANK_ACCOUNT",
-        details={"iban": "DE00", "holder": "Eve"},
+        details={"iban": "de89 3704 0044 0532 0130 00", "holder": "Eve"},
     )
     method = payload["payoutMethod"]
-    assert (method["type"], method["details"]) == ("BANK_ACCOUNT", {"iban": "DE00", "holder": "Eve"})
+    assert (method["type"], method["details"]) == (
+        "BANK_ACCOUNT",
+        {"iban": "DE89370400440532013000", "holder": "Eve"},
+    )
     bill: dict[str, Any] = {"from": ref(club), "amount": money("1.00"), "payoutMethod": method["id"]}
     result = await world.mutate("submitExpense", "order { payoutMethodType }", by=eve, to=ref(eve), **bill)
     assert result["order"] == {"payoutMethodType": "BANK_ACCOUNT"}
@@ -314,6 +317,9 @@ async def test_a_payout_method_is_visible_to_its_payee_only(world: World) -> Non
         ({"details": {str(i): "x" for i in range(21)}}, "details"),
         ({"details": {"": "x"}}, "details"),
         ({"details": {"iban": ""}}, "details"),
+        ({"details": {"iban": "not an iban"}}, "details"),
+        ({"details": {"IBAN": "DE89370400440532013001"}}, "details"),
+        ({"details": {"bic": "DEUT"}}, "details"),
         ({"details": {"iban": "x" * 201}}, "details"),
         ({"details": {"iban": "\x07"}}, "details"),
         ({"details": ["iban"]}, "details"),
@@ -327,7 +333,7 @@ async def test_an_invalid_payout_method_is_refused(world: World, given: dict[str
         "collective": ref(eve),
         "name": "Bank",
         "type": "OTHER",
-        "details": {"iban": "DE00"},
+        "details": {"iban": "DE89370400440532013000"},
     } | given
     before = await world.fingerprint()
     body = await world.execute(

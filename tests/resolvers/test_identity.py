@@ -17,7 +17,7 @@ from tests.conftest import Database
 from tests.factories import Person, World, ref
 
 PASSWORD = "correct horse"
-ADA = {"email": "ada@example.org", "name": "Ada", "password": PASSWORD}
+ADA = {"email": "ada@example.org", "name": "Ada"}
 USER = "user { id slug name currency type isClaimed host { slug } email members { totalCount } }"
 SESSION = "user { id slug isClaimed } session { token expiresAt }"
 
@@ -36,7 +36,7 @@ async def joined(world: World, **arguments: str) -> tuple[str, str]:
     """Sign up and prove the address; return the user's id and session token."""
     await world.mutate("signUp", "user { id }", **(ADA | arguments))
     token = (await mailed(world))[-1]["token"]
-    payload = await world.mutate("verifyEmail", SESSION, token=token)
+    payload = await world.mutate("verifyEmail", SESSION, token=token, password=PASSWORD)
     assert payload["errors"] == []
     return payload["user"]["id"], payload["session"]["token"]
 
@@ -62,7 +62,7 @@ async def test_sign_up_then_verify_then_sign_in_then_sign_out(world: World) -> N
     (mail,) = await mailed(world)
     assert mail["to"] == "ada@example.org"
 
-    proved = await world.mutate("verifyEmail", SESSION, token=mail["token"])
+    proved = await world.mutate("verifyEmail", SESSION, token=mail["token"], password=PASSWORD)
     assert proved["errors"] == []
     assert proved["user"]["isClaimed"]
     assert await mailed(world, "email_confirmed") == [{"to": "ada@example.org", "name": "Ada"}]
@@ -92,8 +92,15 @@ async def test_sign_up_then_verify_then_sign_in_then_sign_out(world: World) -> N
         ({"email": "ada\x07@example.org"}, "email"),
         ({"name": "  "}, "name"),
         ({"name": "x" * 201}, "name"),
-        ({"password": "short"}, "password"),
-        ({"password": "x" * (MAX_PASSWORD_LENGTH + 1)}, "password"),
+        ({"name": "\u200b"}, "name"),
+        ({"name": "\u202e \u3164"}, "name"),
+        ({"email": "bob@example..org"}, "email"),
+        ({"email": "bob@@example.org"}, "email"),
+        ({"email": ".bob@example.org"}, "email"),
+        ({"email": "a@x.org,b@y.org"}, "email"),
+        ({"email": "<a@x.org> <b@y.org>"}, "email"),
+        ({"email": "bob@192.0.2.1"}, "email"),
+        ({"email": "bob@-example.org"}, "email"),
         ({"currency": "XYZ"}, "currency"),
         ({"currency": "CUR"}, "currency"),
     ],
@@ -106,12 +113,31 @@ async def test_an_invalid_sign_up_stores_nothing(world: World, given: dict[str, 
     assert await world.fingerprint() == before
 
 
-async def test_verifying_an_address_discards_a_password_set_by_another_person(world: World) -> None:
-    await world.mutate("signUp", "user { id }", **ADA)
-    (mail,) = await mailed(world)
-    await world.mutate("signUp", "user { id }", **(ADA | {"password": "the intruder's"}))
-    await world.mutate("verifyEmail", SESSION, token=mail["token"])
+async def test_the_password_is_chosen_after_the_click_and_proving_ends_all_other_links(world: World) -> None:
+    for name in ("Ada", "An intruder"):
+        await world.mutate("signUp", "user { id }", **(ADA | {"name": name}))
+    first, second = await mailed(world)
+    for weak in ("short", "password", "Password!", "12345678", "x" * (MAX_PASSWORD_LENGTH + 1)):
+        before = await world.fingerprint()
+        refused = await world.mutate("verifyEmail", SESSION, token=first["token"], password=weak)
+        assert [(e["code"], e["path"]) for e in refused["errors"]] == [
+            ("INVALID_INPUT", ["input", "password"])
+        ]
+        assert await world.fingerprint() == before
+    await world.mutate("verifyEmail", SESSION, token=first["token"], password=PASSWORD)
+    late = await world.mutate("verifyEmail", SESSION, token=second["token"], password="the intruder's")
+    assert [e["code"] for e in late["errors"]] == ["NOT_FOUND"]
     assert await sign_in(world, password="the intruder's") == "INVALID_INPUT"
+    assert await sign_in(world) != "INVALID_INPUT"
+
+
+async def test_a_proved_address_takes_no_link(world: World, database: Database) -> None:
+    await joined(world)
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        owner.execute("UPDATE email_token SET used_at = NULL")
+    (mail,) = await mailed(world)
+    late = await world.mutate("verifyEmail", SESSION, token=mail["token"], password="the intruder's")
+    assert [e["code"] for e in late["errors"]] == ["NOT_FOUND"]
     assert await sign_in(world) != "INVALID_INPUT"
 
 
@@ -120,7 +146,7 @@ async def test_a_mailed_token_works_once(world: World) -> None:
     (mail,) = await mailed(world)
     before = await world.fingerprint()
     for token in (mail["token"], "unknown", "", "\x07", session):
-        payload = await world.mutate("verifyEmail", SESSION, token=token)
+        payload = await world.mutate("verifyEmail", SESSION, token=token, password=PASSWORD)
         assert (payload["user"], payload["session"]) == (None, None)
         assert [e["code"] for e in payload["errors"]] == ["NOT_FOUND"]
     assert await world.fingerprint() == before
@@ -133,7 +159,7 @@ async def test_a_mailed_token_expires(world: World, database: Database) -> None:
         (left,) = owner.execute("SELECT expires_at - now() FROM email_token").fetchone() or ()
         assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
         owner.execute("UPDATE email_token SET expires_at = now() - interval '1 second'")
-    payload = await world.mutate("verifyEmail", SESSION, token=mail["token"])
+    payload = await world.mutate("verifyEmail", SESSION, token=mail["token"], password=PASSWORD)
     assert [e["code"] for e in payload["errors"]] == ["NOT_FOUND"]
     assert await sign_in(world) == "INVALID_INPUT"
 
@@ -202,45 +228,93 @@ async def test_a_failed_sign_in_reveals_nothing(world: World, email: str, passwo
     assert await world.fingerprint() == before
 
 
-async def set_attempts(world: World, attempts: int, key: str = "sign-in:account:ada@example.org") -> None:
+PAIR, ACCOUNT = "sign-in:ada@example.org:192.0.2.1", "sign-in:account:ada@example.org"
+NETWORK = "sign-in:address:192.0.2.1"
+
+
+async def set_attempts(world: World, attempts: int, key: str) -> None:
     async with world.sessions() as session, session.begin():
         statement = text("UPDATE throttle SET attempts = :attempts WHERE key = :key")
         await session.execute(statement, {"attempts": attempts, "key": key})
 
 
-async def test_after_ten_attempts_even_the_right_password_is_refused(
+async def attempts(world: World, key: str) -> int:
+    value: int = await world.scalar("SELECT coalesce(max(attempts), 0) FROM throttle WHERE key = :k", k=key)
+    return value
+
+
+async def sign_in_from(
+    world: World, address: str, *, password: str = PASSWORD, email: str = "ada@example.org", device: str = "A"
+) -> str:
+    request = unit_of_work.OperationRequest(
+        query="mutation($i: SignInInput!) { signIn(input: $i) { session { token } errors { code } } }",
+        variables={"i": {"email": email, "password": password}},
+        address=address,
+        device=device,
+    )
+    body = (await unit_of_work.execute(request, sessions=world.sessions, settings=world.settings)).body
+    errors = body["data"]["signIn"]["errors"]
+    return str(errors[0]["code"]) if errors else "OK"
+
+
+async def test_only_failures_count_and_a_success_forgets_them(world: World) -> None:
+    await joined(world)
+    for _ in range(2):
+        assert await sign_in_from(world, "192.0.2.1", password="wrong", email="ADA@example.org") == (
+            "INVALID_INPUT"
+        )
+    assert [await attempts(world, key) for key in (PAIR, ACCOUNT, NETWORK)] == [2, 2, 2]
+    assert await sign_in_from(world, "192.0.2.1") == "OK"
+    assert [await attempts(world, key) for key in (PAIR, ACCOUNT, NETWORK)] == [0, 2, 2]
+    for _ in range(3):
+        assert await sign_in_from(world, "192.0.2.1") == "OK"
+    assert [await attempts(world, key) for key in (PAIR, ACCOUNT, NETWORK)] == [0, 2, 2]
+
+
+async def test_after_ten_failures_from_an_address_even_the_right_password_is_refused(
     world: World, database: Database
 ) -> None:
     await joined(world)
-    kept = "SELECT attempts FROM throttle WHERE key = 'sign-in:account:ada@example.org'"
-    for tried in (1, attempt_limits.SIGN_INS_PER_ACCOUNT):
-        assert await sign_in(world, password="wrong", email="ADA@example.org") == "INVALID_INPUT"
-        assert await world.scalar(kept) == tried
-        await set_attempts(world, attempt_limits.SIGN_INS_PER_ACCOUNT - 1 if tried == 1 else tried)
+    assert await sign_in_from(world, "192.0.2.1", password="wrong") == "INVALID_INPUT"
+    await set_attempts(world, attempt_limits.SIGN_INS_PER_PAIR, PAIR)
     before = await world.fingerprint()
-    assert await sign_in(world) == "RATE_LIMITED"
+    assert await sign_in_from(world, "192.0.2.1") == "RATE_LIMITED"
     assert await world.fingerprint() == before
-    assert await sign_in(world, email="other@example.org") == "INVALID_INPUT"
+    assert await sign_in_from(world, "192.0.2.2") == "OK"
+    assert await sign_in_from(world, "192.0.2.1", email="other@example.org") == "INVALID_INPUT"
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         owner.execute("UPDATE throttle SET window_ends_at = now() - interval '1 second'")
-    assert await sign_in(world) != "RATE_LIMITED"
-    assert await world.scalar(kept) == 1
+    assert await sign_in_from(world, "192.0.2.1") == "OK"
 
 
-async def test_attempts_are_counted_by_network_address(world: World) -> None:
-    async def one(address: str, email: str) -> str:
-        field = f'signIn(input: {{ email: "{email}", password: "x" }}) {{ errors {{ code }} }}'
-        request = unit_of_work.OperationRequest(query=f"mutation {{ {field} }}", address=address)
-        body = (await unit_of_work.execute(request, sessions=world.sessions, settings=world.settings)).body
-        return str(body["data"]["signIn"]["errors"][0]["code"])
+async def test_strangers_lock_nobody_out_where_they_have_signed_in_before(world: World) -> None:
+    await joined(world)
+    assert await sign_in_from(world, "192.0.2.9") == "OK"
+    assert await sign_in_from(world, "192.0.2.1", password="wrong") == "INVALID_INPUT"
+    await set_attempts(world, attempt_limits.SIGN_INS_PER_ACCOUNT, ACCOUNT)
+    assert await sign_in_from(world, "192.0.2.2") == "RATE_LIMITED"
+    assert await sign_in_from(world, "192.0.2.9") == "OK"
 
-    async def tried(address: str) -> list[str]:
-        return [await one(address, f"u{i}@example.org") for i in range(3)]
 
-    assert await tried("192.0.2.1") == ["INVALID_INPUT"] * 3
-    await set_attempts(world, attempt_limits.SIGN_INS_PER_ADDRESS - 2, key="sign-in:address:192.0.2.1")
-    assert await tried("192.0.2.1") == ["INVALID_INPUT"] * 2 + ["RATE_LIMITED"]
-    assert await tried("192.0.2.2") == ["INVALID_INPUT"] * 3
+async def test_failures_are_counted_by_network_address(world: World) -> None:
+    assert await sign_in_from(world, "192.0.2.1", email="u@example.org") == "INVALID_INPUT"
+    await set_attempts(world, world.settings.sign_in_failures_per_address - 1, NETWORK)
+    tried = [await sign_in_from(world, "192.0.2.1", email=f"u{i}@example.org") for i in range(2)]
+    assert tried == ["INVALID_INPUT", "RATE_LIMITED"]
+    assert await sign_in_from(world, "192.0.2.2", email="u@example.org") == "INVALID_INPUT"
+
+
+async def test_a_new_device_is_told_by_mail(world: World) -> None:
+    await joined(world)
+    for address, device in (
+        ("192.0.2.1", "A"),
+        ("192.0.2.1", "A"),
+        ("192.0.2.1", "B\r\nC"),
+        ("192.0.2.2", "A"),
+    ):
+        assert await sign_in_from(world, address, device=device) == "OK"
+    told = [(mail["device"], mail["network"]) for mail in await mailed(world, "new_device")]
+    assert told == [("A", "192.0.2.1"), ("B C", "192.0.2.1"), ("A", "192.0.2.2")]
 
 
 async def everything_stored(database: Database) -> str:
@@ -321,8 +395,8 @@ async def test_an_invalid_access_token_stores_nothing(world: World, given: dict[
 
 async def test_an_access_token_cannot_create_a_stronger_or_longer_one(world: World) -> None:
     ada = await world.person("ada")
-    own = (await access_token(world, ada, scopes=["COLLECTIVES"]))["token"]
-    for scope in set(Scope) - {Scope.COLLECTIVES}:
+    own = (await access_token(world, ada, scopes=["COLLECTIVES", "READ"]))["token"]
+    for scope in set(Scope) - {Scope.COLLECTIVES, Scope.READ}:
         created = await access_token(world, own, scopes=["COLLECTIVES", scope])
         assert [e["path"] for e in created["errors"]] == [["input", "scopes"]]
     later = (now() + timedelta(days=300)).isoformat()

@@ -133,7 +133,7 @@ async def test_an_operation_with_a_dry_run_stores_nothing(
     )
     results = [*body.get("errors", [])]
     extensions = [error["extensions"] for error in results]
-    assert [(e["code"], e["path"]) for e in extensions] == [("INVALID_INPUT", ("input", "dryRun"))]
+    assert [(e["code"], e["path"]) for e in extensions] == [("INVALID_INPUT", ["input", "dryRun"])]
     assert await world.fingerprint() == before
 
 

@@ -393,7 +393,7 @@ async def requests(hidden: Hidden) -> None:
         collective={"slug": "friend"},
         name="Bank",
         type="BANK_ACCOUNT",
-        details={"iban": "SECRET-iban"},
+        details={"account": "SECRET-iban"},
     )
     ids["payout"] = created["payoutMethod"]["id"]
     created = await did(

@@ -91,8 +91,8 @@ COLLECTIVE = """ implements Node {
 """
 MONEY = "idempotencyKey: String dryRun: Boolean = false"
 MUTATIONS = {
-    "signUp": ("email: String! name: String! password: String!", "user: User"),
-    "verifyEmail": ("token: String!", "user: User session: Session"),
+    "signUp": ("email: String! name: String!", "user: User"),
+    "verifyEmail": ("token: String! password: String!", "user: User session: Session"),
     "signIn": ("email: String! password: String!", "user: User session: Session"),
     "signOut": ("", ""),
     "createAccessToken": (

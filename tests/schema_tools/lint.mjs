@@ -18,6 +18,10 @@ const EXCEPTED = [
   ["no-typename-prefix", 'Field "events" starts with the name of the parent type "Event"'],
   // Fixed by the design: of a Member row, who belongs to the collective.
   ["no-typename-prefix", 'Field "member" starts with the name of the parent type "Member"'],
+  // Who acted: the field's standard word.
+  ["no-typename-prefix", 'Field "actor" starts with the name of the parent type "Act"'],
+  // An act is found through its log alone.
+  ["relay-edge-types", "Edge type's field `node` must implement `Node` interface", "type ActEdge "],
   // An attendance is named by its event and its user, and found through the event alone.
   ["relay-edge-types", "Edge type's field `node` must implement `Node` interface", "type AttendanceEdge "],
   // A posting is found by its account and its seq.

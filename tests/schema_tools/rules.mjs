@@ -12,7 +12,11 @@ const VALUES = {
     "LedgerAudit", "LedgerAuditCheck", "Posting", // the book's lines, by account and seq
     "Attendance", "OrderAction", "OrderItem", "Settlement", // parts of an event or an order
     "BalanceChanged", "EventCheckIn", "OrderChanged", "TransactionPosted", // what happened, and where in the order
-    "MutationError", "PageInfo", "RateLimit", "Session", // of one answer
+    "MutationError", "PageInfo", "RateLimit", "Session", "SignInChallenge", // of one answer
+    "SecondFactors", // a person's own, of which there is one
+    "ActValue", "Approval", // parts of an act or an order
+    "ApprovalPolicy", // of one collective, by its currency
+    "SignInProvider", // its name identifies it
   ],
   suffixes: ["Connection", "Edge", "Payload", "Result"],
 };

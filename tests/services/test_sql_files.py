@@ -52,6 +52,7 @@ PARAMETERS: dict[str, Any] = {
     "need": 1.0,
     "of_id": ID,
     "order_id": ID,
+    "order_ids": [ID],
     "owner_id": ID,
     "owners": [ID, ID],
     "person_id": ID,

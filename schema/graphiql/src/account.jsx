@@ -6,7 +6,7 @@ import { useValue, viewer } from "./state.js";
 
 const ME = "query Viewer { me { slug name } }";
 const SIGN_IN = `mutation SignIn($input: SignInInput!) {
-  signIn(input: $input) { user { slug name } errors { message } }
+  signIn(input: $input) { user { slug name } challenge { ways } errors { message } }
 }`;
 const SIGN_OUT = "mutation SignOut { signOut { errors { message } } }";
 
@@ -24,6 +24,10 @@ async function signIn(input) {
   const { signIn: done } = await perform(SIGN_IN, { input }, { "Commonweal-Cookie": "1" });
   if (done.errors.length > 0) {
     throw new Error(done.errors[0].message);
+  }
+  if (done.challenge) {
+    window.location.assign("sign-in"); // that page knows second factors
+    return;
   }
   viewer.set(done.user);
 }

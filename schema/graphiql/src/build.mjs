@@ -1,5 +1,5 @@
-// Bundles GraphiQL into the folder given as argument: index.html, and under assets/ everything it
-// loads, each file named after a hash of its content, so that browsers may keep it for ever.
+// Bundles GraphiQL and the sign-in page into the folder given as argument: their HTML, and under assets/
+// everything they load, each file named after a hash of its content, so that browsers may keep it for ever.
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 
@@ -60,10 +60,15 @@ const page = await build({
   define: { ...common.define, WORKERS: JSON.stringify(workerFiles) },
 });
 const main = entries(page)["src/main.jsx"];
+const signIn = entries(
+  await build({ ...common, entryPoints: ["src/sign-in.js"], format: "esm" }),
+)["src/sign-in.js"];
 const icon = Object.keys(page.metafile.outputs).find((file) => /\/icon-[^/]*\.svg$/.test(file));
 
-// Relative to /graphql, where the page is served.
-const addresses = { script: main.file, style: basename(main.cssBundle), icon: basename(icon) };
-const template = await readFile("src/index.html", "utf8");
-const html = template.replace(/%(\w+)%/g, (_, name) => `graphiql/assets/${addresses[name]}`);
-await writeFile(join(out, "index.html"), html);
+// Relative to /graphql and /sign-in, where the pages are served.
+for (const [name, entry] of [["index.html", main], ["sign-in.html", signIn]]) {
+  const addresses = { script: entry.file, style: basename(entry.cssBundle), icon: basename(icon) };
+  const template = await readFile(`src/${name}`, "utf8");
+  const html = template.replace(/%(\w+)%/g, (_, key) => `graphiql/assets/${addresses[key]}`);
+  await writeFile(join(out, name), html);
+}

@@ -1,8 +1,10 @@
 -- Questions about who may decide an order; the functions are in models/migrations/sql/functions/order_guards.sql.
 
 -- is_excluded --
--- True if the person has an interest in the order and so may not approve it.
-SELECT approval_excluded(o, CAST(:person_id AS uuid)) FROM "order" AS o WHERE o.id = :order_id
+-- True if the person has an interest in the order and so may not approve it; and the largest amount that one person
+-- may approve, if there is a limit.
+SELECT approval_excluded(o, CAST(:person_id AS uuid)) AS is_excluded, single_approval_limit(o) AS single_limit
+FROM "order" AS o WHERE o.id = :order_id
 
 -- has_free_admin --
 -- True if the collective that decides the order has an ADMIN who may.

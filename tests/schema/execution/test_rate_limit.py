@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.access import rate_limits
 from services.access.rate_limits import Buckets, InsufficientPoints
+from services.core import networks
 from services.core.settings import Settings
 from services.database import engine as database_engine
 from tests.conftest import Database
@@ -147,7 +148,7 @@ async def test_the_number_of_remembered_addresses_is_bounded(
     ],
 )
 def test_ipv6_addresses_are_counted_by_network(address: str, network: str) -> None:
-    assert rate_limits.normalize_address(address) == network
+    assert networks.normalize_address(address) == network
 
 
 # --- over HTTP ---
@@ -285,6 +286,13 @@ async def test_hidden_suggestions_do_not_appear_in_errors(world: World, query: s
     assert "Did you mean" not in hidden
     assert "errors" in orjson.loads(hidden)
     assert "Did you mean" in output or query == "{ leaderboard(by: VOLUNTER) { rank } }"
+
+
+@pytest.mark.parametrize("introspection", ["off", "authenticated"])
+async def test_without_introspection_nothing_is_suggested(world: World, introspection: str) -> None:
+    async with serving(replace(world.settings, introspection=introspection)) as client:
+        for query in GUESSES:
+            assert "Did you mean" not in (await post(client, {"query": query})).text
 
 
 async def test_suggestions_for_variables_are_hidden_too(world: World) -> None:

@@ -83,8 +83,8 @@ async def kept(
 
 
 def the_cookie(answer: httpx.Response) -> Morsel[str]:
-    """Return the only cookie that an answer sets."""
-    (header,) = answer.headers.get_list("set-cookie")
+    """Return the only session cookie that an answer sets."""
+    (header,) = [header for header in answer.headers.get_list("set-cookie") if NAME in header]
     (morsel,) = SimpleCookie(header).values()
     return morsel
 

@@ -45,6 +45,9 @@ SELDOM = {
     "paymentMethods",
     "hoursToApprove",
     "hoursReport",
+    "approvalPolicies",
+    "identities",
+    "pendingEmail",
 }
 """Fields of a single collective that lists do not select."""
 

@@ -81,7 +81,9 @@ async def test_the_file_has_the_approved_hours_of_the_period(
     ]
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\uff1d1+1", ";=1+1", "\u200b=1", '"=1', "\uff20A"]
+)
 async def test_cells_are_never_formulas(client: httpx.AsyncClient, scene: HoursScene, text: str) -> None:
     await scene.approve(expect_order(await scene.log(1, description=text)))
     (_, line) = await rows(client, scene)
@@ -140,4 +142,17 @@ async def test_the_command_line_writes_the_same_file(
 def test_the_export_command_exists(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["export", "hours", "--nonprofit", "greatdeeds", "--from", "soon", "--until", "2026-01-01"])
-    assert "invalid fromisoformat value: 'soon'" in capsys.readouterr().err
+    assert "'soon' is no day, such as 2026-01-31" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "field"),
+    [("2024-01-01", "9999-12-31", "until"), ("0001-01-01", "2024-01-01", "from")],
+)
+async def test_days_at_the_ends_of_the_calendar_are_refused(
+    client: httpx.AsyncClient, scene: HoursScene, first: str, last: str, field: str
+) -> None:
+    parameters = export_parameters(scene) | {"from": first, "until": last}
+    response = await client.get(URL, params=parameters, headers=bearer(scene.chris))
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["extensions"] == {"code": "INVALID_INPUT", "path": [field]}

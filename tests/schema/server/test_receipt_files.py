@@ -1,5 +1,6 @@
 """Receipts over HTTP: accepted files, storage, and permissions to download."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -247,3 +248,16 @@ async def test_an_expense_receipt_is_visible_to_the_payer_and_its_host(
     assert await seen_by(client, receipt, people) == {"payee", "platform"}
     await scene.expense("5.00", receipts=[receipt])
     assert await seen_by(client, receipt, people) == {"payee", "payer", "host", "platform"}
+
+
+async def test_a_user_keeps_no_more_than_the_quota(world: World, tmp_path: Path) -> None:
+    """Counted under a lock: of many at once, as many are kept as there is room for."""
+    ann, bob = await world.person("ann"), await world.person("bob")
+    content = PNG + b"x" * (400_000 - len(PNG))
+    async with serving(replace(world.settings, data_dir=tmp_path, upload_quota_mb=1)) as client:
+        answers = await asyncio.gather(*(sent(client, ann, content) for _ in range(5)))
+        assert sorted(answer.status_code for answer in answers) == [201, 201, 413, 413, 413]
+        (refused, *_) = [answer for answer in answers if answer.status_code == 413]
+        assert the_code(refused) == "LIMIT_EXCEEDED"
+        assert (await sent(client, bob, content)).status_code == 201
+    assert not [path for path in stored(tmp_path) if path.name.startswith("incoming-")]

@@ -24,15 +24,17 @@ async def browser(database: Database, world: World) -> AsyncIterator[httpx.Async
 async def test_the_mailed_link_verifies_an_address_once_and_only_by_its_button(
     browser: httpx.AsyncClient, world: World
 ) -> None:
-    await world.mutate("signUp", email="new@commonweal.test", name="New", password="long enough")
+    await world.mutate("signUp", email="new@commonweal.test", name="New")
     token = await world.scalar("SELECT payload->>'token' FROM outbox WHERE template = 'verify_email'")
 
     response = await browser.get("/verify", params={"token": token})
     unproved = await world.scalar("SELECT count(*) FROM credential WHERE verified_at IS NULL")
-    confirmed = await browser.post("/verify", params={"token": token})
-    again = await browser.post("/verify", params={"token": token})
+    form = {"password": "a long enough phrase"}
+    without = await browser.post("/verify", params={"token": token})
+    confirmed = await browser.post("/verify", params={"token": token}, data=form)
+    again = await browser.post("/verify", params={"token": token}, data=form)
 
-    assert (response.status_code, unproved) == (200, 1)
+    assert (response.status_code, without.status_code, unproved) == (200, 400, 1)
     assert confirmed.status_code == 200
     assert await world.scalar("SELECT count(*) FROM credential WHERE verified_at IS NULL") == 0
     assert again.status_code == 400

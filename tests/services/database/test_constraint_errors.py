@@ -12,7 +12,9 @@ from services.database.constraint_errors import PROBLEM_BY_CONSTRAINT
 _RAISED = re.compile(r"CONSTRAINT = '(\w+)'")
 _BUG = "the server's own arithmetic of a transaction; another is a bug, and reported as one"
 UNREACHABLE = {
+    "act_by_trigger": "the application's role has no right to write the audit log",
     "append_only": "no statement of the server changes history, and its role has no right to",
+    "approval_kept": "the application's role has no right to change or delete approvals",
     "ck_ledger_account_kind_known": _BUG,
     "ck_transaction_": _BUG,
     "fx_rate_source": "the source of a rate that a person sets is the person",
@@ -20,6 +22,7 @@ UNREACHABLE = {
     "hours_within_time": "the amount of hours is computed from their times",
     "ledger_leg_order": _BUG,
     "order_imported_settled": "the importer alone writes import keys, for settled orders of money",
+    "token_revoked_for_good": "no statement of the server takes an end of a session back",
     "platform_fixed": "no mutation changes which collective is the platform",
     "posting_balanced": _BUG,
     "posting_continues_account": _BUG,

@@ -92,12 +92,12 @@ async def test_a_refused_mail_is_retried_and_its_secret_is_removed(
     sessions: Sessions, smtp: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await queue_mails(sessions, "ada", template="verify_email")
-    smtp.refusal = "554 5.7.1 I do not like t0p-Secret " + "x" * 300
+    smtp.refusal = "450 4.7.1 I do not like t0p-Secret " + "x" * 300
     with run_mail_server(smtp):
         assert await deliver(sessions, smtp) == 0
         (row,) = await load_undelivered(sessions)
         assert row.last_error is not None
-        assert "554" in row.last_error
+        assert "450" in row.last_error
         logged = "".join(r.getMessage() for r in caplog.records if r.name.startswith("commonweal"))
         assert "failed at attempt 1" in logged
         assert "t0p" not in row.last_error + logged
@@ -107,6 +107,21 @@ async def test_a_refused_mail_is_retried_and_its_secret_is_removed(
         smtp.refusal = ""
         await make_all_due(sessions)
         assert await deliver(sessions, smtp) == 1
+
+
+async def test_a_mail_that_is_refused_for_good_is_tried_no_more(sessions: Sessions, smtp: MailServer) -> None:
+    await queue_mails(sessions, "ada", template="verify_email")
+    smtp.refusal = "554 5.1.1 No such mailbox"
+    with run_mail_server(smtp):
+        assert await deliver(sessions, smtp) == 0
+        (row,) = await load_undelivered(sessions)
+        assert row.failed_at is not None
+        assert row.last_error is not None
+        assert "554" in row.last_error
+        assert row.payload == {}
+        smtp.refusal = ""
+        await make_all_due(sessions)
+        assert await deliver(sessions, smtp) == 0
 
 
 async def test_a_bad_mail_does_not_block_others(sessions: Sessions, smtp: MailServer) -> None:

@@ -136,6 +136,10 @@ ALTER TABLE "order" ENABLE ALWAYS TRIGGER order_end_guard;
 CREATE OR REPLACE FUNCTION order_terms_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
+    IF NEW.description IS NULL AND NEW.private_message IS NULL AND NEW.status = OLD.status AND is_erasing()
+       AND to_jsonb(OLD) - '{description,private_message}'::text[] = to_jsonb(NEW) - '{description,private_message}'::text[] THEN
+        RETURN NEW;
+    END IF;
     IF (OLD.id, OLD.type, OLD.to_id, OLD.currency, OLD.created_by_id, OLD.created_at, OLD.claimed_giver_id)
        IS DISTINCT FROM
        (NEW.id, NEW.type, NEW.to_id, NEW.currency, NEW.created_by_id, NEW.created_at, NEW.claimed_giver_id)
@@ -175,6 +179,9 @@ ALTER TABLE "order" ENABLE ALWAYS TRIGGER order_terms_guard;
 CREATE OR REPLACE FUNCTION order_item_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND is_erasing() THEN
+        RETURN NULL;
+    END IF;
     IF EXISTS (SELECT FROM (SELECT DISTINCT c.order_id FROM changed c) c JOIN "order" o ON o.id = c.order_id
                WHERE (o.type <> 'EXPENSE' OR o.status <> 'PENDING') AND o.import_key IS NULL
                   OR o.amount <> (SELECT coalesce(sum(i.amount), o.amount) FROM order_item i
@@ -258,7 +265,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
     END, false)
 $$;
 
--- True if the collective, which decides the order, has an ADMIN without an interest in it.
+-- True if the collective, which decides the order, has an ADMIN without an interest in it; where two people have to
+-- approve it, one who has not approved it yet.
 
 CREATE OR REPLACE FUNCTION has_free_admin(p_order "order", p_collective uuid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
@@ -266,7 +274,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
         SELECT FROM collective c
         WHERE (c.id = p_collective OR c.id IN (SELECT m.member_id FROM member m WHERE m.collective_id = p_collective
                                                AND m.role = 'ADMIN' AND m.until IS NULL))
-          AND c.type = 'USER' AND c.archived_at IS NULL AND NOT has_interest(p_order, c.id))
+          AND c.type = 'USER' AND c.archived_at IS NULL AND NOT has_interest(p_order, c.id)
+          AND (p_order.amount > single_approval_limit(p_order) AND c.id IN (SELECT approvers(p_order))) IS NOT TRUE)
 $$;
 
 -- True if the person may not approve the order. A host's only ADMINs may confirm the receipt of their own gift
@@ -279,13 +288,20 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
              OR has_free_admin(p_order, (SELECT c.host_id FROM collective c WHERE c.id = p_order.to_id)))
 $$;
 
--- Nobody approves an order in which they have an interest, or pays or refunds money to themselves.
+-- Nobody approves an order in which they have an interest, or pays or refunds money to themselves. Nobody at all,
+-- which is the server, decides only what comes from a file, is a bonus, or is an attendance whose event has ended:
+-- a comparison with nobody is neither true nor false, and would let everything pass.
 
 CREATE OR REPLACE FUNCTION approval_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE o "order";
 BEGIN
     SELECT x.* INTO o FROM "order" x WHERE x.id = NEW.order_id;
+    IF NEW.actor_id IS NULL AND o.import_key IS NULL AND o.type <> 'BONUS'
+       AND (NEW.type = 'REFUND' OR NOT EXISTS (SELECT FROM attendance a WHERE a.order_id = o.id)) THEN
+        RAISE EXCEPTION 'an order is approved, paid and refunded by somebody'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'decided_by_somebody';
+    END IF;
     IF NEW.type = 'APPROVE' AND approval_excluded(o, NEW.actor_id)
        OR NEW.type <> 'APPROVE' AND o.type IN ('REDEMPTION', 'CASH_OUT') AND has_interest(o, NEW.actor_id) THEN
         RAISE EXCEPTION 'nobody may approve an order that they created for themselves'

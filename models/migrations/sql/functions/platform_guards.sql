@@ -36,6 +36,7 @@ BEGIN
                 AND is_small_change(p.check_in_minutes, NEW.check_in_minutes, 60)
                 AND is_small_change(p.max_event_hours_minor, NEW.max_event_hours_minor)
                 AND is_small_change(p.default_issuance_cap_minor, NEW.default_issuance_cap_minor)
+                AND is_small_change(p.confirm_above_minor, NEW.confirm_above_minor, 10000)
                 AND is_small_change(p.platform_clearing_limit, NEW.platform_clearing_limit, 1000)) THEN
             RAISE EXCEPTION 'a figure of a policy at most doubles or halves within a day'
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'policy_small_change';
@@ -88,29 +89,6 @@ CREATE OR REPLACE TRIGGER fx_rate_guard BEFORE INSERT ON fx_rate
 FOR EACH ROW EXECUTE FUNCTION fx_rate_guard();
 ALTER TABLE fx_rate ENABLE ALWAYS TRIGGER fx_rate_guard;
 
--- A cash-out or redemption is not paid by who approved it while another ADMIN of the platform could.
-
-CREATE OR REPLACE FUNCTION second_payer_guard() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-BEGIN
-    IF EXISTS (SELECT FROM "order" o JOIN order_action a ON a.order_id = o.id
-               WHERE o.id = NEW.order_id AND o.type IN ('CASH_OUT', 'REDEMPTION')
-                 AND a.type = 'APPROVE' AND a.actor_id = NEW.actor_id
-                 AND EXISTS (SELECT FROM collective p JOIN member m ON m.collective_id = p.id
-                             JOIN collective u ON u.id = m.member_id
-                             WHERE p.is_platform AND m.role = 'ADMIN' AND m.until IS NULL
-                               AND u.claimed_at IS NOT NULL AND u.archived_at IS NULL
-                               AND m.member_id NOT IN (NEW.actor_id, o.from_id))) THEN
-        RAISE EXCEPTION 'approving and paying are two people where two could'
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'paid_by_another';
-    END IF;
-    RETURN NEW;
-END $$;
-
-CREATE OR REPLACE TRIGGER second_payer_guard BEFORE INSERT ON order_action
-FOR EACH ROW WHEN (NEW.type = 'PAY' AND NEW.actor_id IS NOT NULL) EXECUTE FUNCTION second_payer_guard();
-ALTER TABLE order_action ENABLE ALWAYS TRIGGER second_payer_guard;
-
 -- Users are merged with the consent, within seven days, of both persons or of two ADMINs of the platform who are
 -- neither of them.
 
@@ -138,7 +116,7 @@ FOR EACH ROW WHEN (OLD.merged_into_id IS DISTINCT FROM NEW.merged_into_id) EXECU
 ALTER TABLE collective ENABLE ALWAYS TRIGGER merge_guard;
 
 REVOKE ALL ON FUNCTION is_small_change(numeric, numeric, numeric), policy_guard(), fx_rate_guard(),
-    second_payer_guard(), merge_guard() FROM PUBLIC, commonweal_app;
+    merge_guard() FROM PUBLIC, commonweal_app;
 
 -- Refuses a time zone that PostgreSQL does not know, which would fail every list that computes with it, and
 -- abbreviations and rules, which it understands but the time zone database does not name.

@@ -1,0 +1,98 @@
+-- The one way into the outbox: every mail is counted, and those who stopped it get none.
+
+-- Count `p_by` more under a key; return the seconds until its window ends if that exceeds the limit, else 0.
+CREATE OR REPLACE FUNCTION mail_count(p_key text, p_by integer, p_limit integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE row record;
+BEGIN
+    INSERT INTO throttle AS t (key, attempts, window_ends_at) VALUES (p_key, p_by, now() + interval '1 day')
+    ON CONFLICT (key) DO UPDATE SET
+        attempts = CASE WHEN t.window_ends_at <= now() THEN p_by ELSE t.attempts + p_by END,
+        window_ends_at = CASE WHEN t.window_ends_at <= now() THEN excluded.window_ends_at ELSE t.window_ends_at END
+    RETURNING t.attempts, t.window_ends_at INTO row;
+    IF row.attempts <= p_limit THEN
+        RETURN 0;
+    END IF;
+    RETURN greatest(1, ceil(extract(epoch FROM row.window_ends_at - now())))::integer;
+END $$;
+
+-- Queue a mail for each recipient, within the budgets of its kind; nothing, and the seconds to wait, if the
+-- sender or the network is over budget. Recipients over budget, or who stopped mail, get none in silence.
+-- `p_limits` holds the budgets of a day: sender, network, pair, recipient, stranger. The rows of `throttle` are
+-- locked until commit, so that two at once cannot exceed a budget: sender, network, then recipients in order.
+-- Notices to people with an account are counted in the outbox instead, so that busy recipients hold up nobody;
+-- as many more as are queued at the same moment may pass.
+CREATE OR REPLACE FUNCTION mail_queue(
+    p_template text, p_kind text, p_recipients text[], p_payloads jsonb[], p_orders uuid[],
+    p_sender uuid, p_network text, p_limits jsonb
+) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    mail record;
+    wait integer;
+    is_chosen boolean := p_kind IN ('INVITATION', 'MESSAGE');
+BEGIN
+    IF p_recipients IS NULL THEN
+        RETURN 0;
+    END IF;
+    IF is_chosen AND p_sender IS NOT NULL THEN
+        wait := mail_count('mail:' || p_kind || ':sender:' || p_sender, cardinality(p_recipients), (p_limits->>'sender')::integer);
+        IF wait > 0 THEN RETURN wait; END IF;
+        IF p_network <> '' THEN
+            wait := mail_count('mail:' || p_kind || ':network:' || p_network, cardinality(p_recipients), (p_limits->>'network')::integer);
+            IF wait > 0 THEN RETURN wait; END IF;
+        END IF;
+    END IF;
+    FOR mail IN
+        SELECT m.recipient, m.payload, m.order_id, encode(sha256(convert_to(m.recipient, 'UTF8')), 'hex') AS hash,
+               NOT EXISTS (SELECT FROM credential c WHERE c.email = m.recipient AND c.verified_at IS NOT NULL) AS is_stranger
+        FROM unnest(p_recipients, p_payloads, p_orders) AS m (recipient, payload, order_id)
+        ORDER BY m.recipient
+    LOOP
+        IF mail.is_stranger THEN
+            INSERT INTO mail_stop (address, token)
+            VALUES (mail.recipient, replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''))
+            ON CONFLICT DO NOTHING;
+        END IF;
+        IF p_kind <> 'ACCOUNT' THEN
+            CONTINUE WHEN NOT mail_is_due(mail.recipient, mail.hash, mail.is_stranger, is_chosen, p_kind, p_sender, p_limits);
+        END IF;
+        INSERT INTO outbox (id, template, recipient, payload, order_id, lane, sender_id, is_to_stranger)
+        VALUES (gen_random_uuid(), p_template, mail.recipient, mail.payload, mail.order_id,
+                CASE p_kind WHEN 'ACCOUNT' THEN 0 ELSE 1 END, p_sender, mail.is_stranger);
+    END LOOP;
+    RETURN 0;
+END $$;
+
+-- True if a recipient gets one more mail of the kind, from the sender.
+CREATE OR REPLACE FUNCTION mail_is_due(
+    p_recipient text, p_hash text, p_is_stranger boolean, p_is_chosen boolean, p_kind text, p_sender uuid, p_limits jsonb
+) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE recent record;
+BEGIN
+    IF p_is_stranger THEN
+        IF EXISTS (SELECT FROM mail_stop s WHERE s.address = p_recipient AND s.stopped_at IS NOT NULL) THEN
+            RETURN false;
+        END IF;
+        IF mail_count('mail:stranger:' || p_hash, 1, (p_limits->>'stranger')::integer) > 0 THEN
+            RETURN false;
+        END IF;
+    END IF;
+    IF p_is_chosen THEN
+        RETURN mail_count('mail:' || p_kind || ':to:' || p_hash, 1, (p_limits->>'recipient')::integer) = 0
+           AND (p_sender IS NULL
+                OR mail_count('mail:' || p_kind || ':pair:' || p_sender || ':' || p_hash, 1, (p_limits->>'pair')::integer) = 0);
+    END IF;
+    SELECT count(*) AS all_, count(*) FILTER (WHERE o.sender_id = p_sender) AS of_sender INTO recent
+    FROM (SELECT sender_id FROM outbox
+          WHERE recipient = p_recipient AND created_at > now() - interval '1 day' AND lane = 1
+          LIMIT (p_limits->>'recipient')::integer) o;
+    RETURN recent.all_ < (p_limits->>'recipient')::integer
+       AND (p_sender IS NULL OR recent.of_sender < (p_limits->>'pair')::integer);
+END $$;
+
+REVOKE ALL ON FUNCTION mail_count(text, integer, integer),
+    mail_is_due(text, text, boolean, boolean, text, uuid, jsonb),
+    mail_queue(text, text, text[], jsonb[], uuid[], uuid, text, jsonb) FROM PUBLIC, commonweal_app;
+GRANT EXECUTE ON FUNCTION mail_queue(text, text, text[], jsonb[], uuid[], uuid, text, jsonb) TO commonweal_app;

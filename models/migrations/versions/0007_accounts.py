@@ -1,0 +1,15 @@
+"""Accounts, sign-ins and sessions."""
+
+from alembic import op
+
+from models.migrations.sql_files import execute_files
+
+revision = "0007_accounts"
+down_revision = "0006_audit"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply the SQL of this revision."""
+    execute_files(op.get_bind(), f"{revision}.sql")

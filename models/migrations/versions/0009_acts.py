@@ -1,0 +1,15 @@
+"""The log of acts that are no Orders."""
+
+from alembic import op
+
+from models.migrations.sql_files import execute_files
+
+revision = "0009_acts"
+down_revision = "0008_factors"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply the SQL of this revision."""
+    execute_files(op.get_bind(), f"{revision}.sql")

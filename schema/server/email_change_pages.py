@@ -1,0 +1,49 @@
+"""The pages behind the mailed links that confirm or undo a change of address: one button each.
+
+Nothing happens before the button is pressed, because mail scanners follow links, too.
+"""
+
+from html import escape
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schema.server.verify_email_page import MAX_TOKEN_LENGTH, answer_form, render_page
+
+_CONFIRM = (
+    "mutation Confirm($i: ConfirmEmailChangeInput!) { confirmEmailChange(input: $i) { errors { message } } }"
+)
+_UNDO = "mutation Undo($i: UndoEmailChangeInput!) { undoEmailChange(input: $i) { errors { message } } }"
+
+
+async def confirm_email(request: Request) -> Response:
+    """Show the button that confirms a new address; on a POST, change it."""
+    return await _serve(
+        request,
+        _CONFIRM,
+        text="You are about to make this the email address of your account.",
+        button="Confirm the new address",
+        done="Thank you: your address is changed.",
+    )
+
+
+async def undo_email(request: Request) -> Response:
+    """Show the button that undoes a change of address; on a POST, undo it."""
+    return await _serve(
+        request,
+        _UNDO,
+        text="You are about to take your old email address back. This signs out every device.",
+        button="Take my address back",
+        done="Your address is restored. We have mailed you a link for a new password: please use it now.",
+    )
+
+
+async def _serve(request: Request, mutation: str, *, text: str, button: str, done: str) -> Response:
+    token = request.query_params.get("token", "")[:MAX_TOKEN_LENGTH]
+    form = (
+        f'<form method="post" action="?token={escape(token, quote=True)}">'
+        f"<p>{text}</p><button>{button}</button></form>"
+    )
+    if request.method != "POST":
+        return render_page(form)
+    return await answer_form(request, mutation, token=token, form=form, done=done, with_password=False)

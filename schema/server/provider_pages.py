@@ -1,0 +1,214 @@
+"""The pages of a sign-in with another provider: to the provider, back from it, and what is then missing.
+
+Each runs a mutation of the API, so rules, limits and the audit log are the same as for any client.
+"""
+
+from html import escape
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from resolvers.session_cookie import SessionCookie
+from schema.execution import unit_of_work
+from schema.execution.unit_of_work import OperationResult
+from schema.http import authentication, cookie_session
+from schema.http.authentication import Credentials
+from schema.http.cookie_session import CookieSession
+from schema.http.raw_request import from_scope
+from schema.http.request import BadRequest
+from schema.server.verify_email_page import read_form, render_page
+
+_FIELDS = "user { id } next challenge { token ways } errors { message }"
+_BEGIN = (
+    "mutation B($i: BeginProviderSignInInput!) { beginProviderSignIn(input: $i) { url errors { message } } }"
+)
+_COMPLETE = (
+    "mutation C($i: CompleteProviderSignInInput!) { completeProviderSignIn(input: $i) {"
+    f" {_FIELDS} isLinked emailToLink }} }}"
+)
+_LINK = f"mutation L($i: LinkProvedIdentityInput!) {{ linkProvedIdentity(input: $i) {{ {_FIELDS} }} }}"
+_FACTOR = (
+    "mutation F($i: CompleteSignInInput!) { completeSignIn(input: $i) { user { id } errors { message } } }"
+)
+_AGAIN = "continue"
+"""Parameter of the second request for the provider's redirect, which comes from our own page."""
+MAX_PARAMETER = 4000
+CODE_DIGITS = 6
+
+
+async def go_to_provider(request: Request) -> Response:
+    """Send the browser to the provider's page."""
+    query = request.query_params
+    variables = {
+        "provider": request.path_params["name"],
+        "next": query.get("next"),
+        "link": query.get("link") == "1",
+    }
+    credentials = Credentials()
+    try:
+        if variables["link"]:
+            credentials = authentication.credentials_of(from_scope(request.scope))
+    except BadRequest as refused:
+        return render_page(f"<p>{escape(refused.message)}</p>", status=refused.status)
+    page = _Page(request, credentials)
+    payload, problem = await page.run(_BEGIN, variables)
+    return page.finish(problem or _redirect(str(payload["url"])))
+
+
+async def come_back(request: Request) -> Response:
+    """Complete the sign-in with the provider's answer, or ask for what is missing.
+
+    The provider's redirect comes from another site, so browsers send no session cookie with it and would
+    send none with the next page either. Our own page asks again.
+    """
+    query = request.query_params
+    if _AGAIN not in query or request.method != "GET":
+        again = urlencode([*query.multi_items(), (_AGAIN, "1")])
+        return render_page(
+            f'<meta http-equiv="refresh" content="0; url={escape(f"?{again}", quote=True)}">'
+            f'<p><a href="{escape(f"?{again}", quote=True)}">Continue</a></p>'
+        )
+    if "error" in query or "code" not in query:
+        return render_page("<p>The provider has not signed you in.</p>", status=400)
+    page = _Page(request)
+    variables = {
+        "provider": request.path_params["name"],
+        "state": query.get("state", "")[:MAX_PARAMETER],
+        "code": query["code"][:MAX_PARAMETER],
+        "issuer": query.get("iss"),
+    }
+    payload, problem = await page.run(_COMPLETE, variables)
+    if problem is None and payload["emailToLink"] is not None:
+        problem = render_page(_password_form(variables["state"], payload["emailToLink"]))
+    return page.finish(problem or _go_on(payload))
+
+
+async def link(request: Request) -> Response:
+    """Link the proved identity by the password in a form."""
+    page = _Page(request)
+    state = request.query_params.get("state", "")[:MAX_PARAMETER]
+    form = await read_form(request)
+    variables = {
+        "provider": request.path_params["name"],
+        "state": state,
+        "password": form.get("password", ""),
+    }
+    payload, problem = await page.run(_LINK, variables, form=_password_form(state, form.get("email", "")))
+    return page.finish(problem or _go_on(payload))
+
+
+async def show_factor(request: Request) -> Response:
+    """Complete the sign-in by the second factor in a form."""
+    page = _Page(request)
+    form = await read_form(request)
+    challenge, code, next_path = (
+        form.get("challenge", ""),
+        form.get("code", "").strip(),
+        form.get("next", "/"),
+    )
+    is_app = len("".join(code.split())) == CODE_DIGITS
+    variables = {"challenge": challenge, ("code" if is_app else "recoveryCode"): code}
+    _, problem = await page.run(_FACTOR, variables, form=_factor_form(challenge, next_path))
+    return page.finish(problem or _redirect(next_path if _is_own(next_path) else "/"))
+
+
+class _Page:
+    """One request for a page, and the cookies that its mutation sets."""
+
+    def __init__(self, request: Request, credentials: Credentials | None = None) -> None:
+        """Read the cookies."""
+        raw = from_scope(request.scope)
+        self._request = request
+        self._cookie: SessionCookie = cookie_session.read_cookies(raw, is_requested=True)
+        self._session = CookieSession(raw, credentials or Credentials(), self._cookie)
+        self._result = OperationResult({})
+
+    async def run(
+        self, mutation: str, variables: dict[str, Any], *, form: str = ""
+    ) -> tuple[dict[str, Any], Response | None]:
+        """Run a mutation; return its payload, and the page of its problem if it has one."""
+        request, state = self._request, self._request.app.state
+        operation = unit_of_work.OperationRequest(
+            query=mutation,
+            variables={"i": variables},
+            token=self._session.credentials.token,
+            address=request.client.host if request.client else "",
+            device=request.headers.get("user-agent", ""),
+            session_cookie=self._cookie,
+        )
+        self._result = await unit_of_work.execute(
+            operation, sessions=state.sessions, settings=state.settings, buckets=state.buckets
+        )
+        (payload,) = (self._result.body.get("data") or {"": None}).values()
+        if payload is not None and payload["errors"] == []:
+            return payload, None
+        errors = payload["errors"] if payload is not None else self._result.body.get("errors", [])
+        message = " ".join(error["message"] for error in errors) or "Something went wrong."
+        wait = self._result.retry_after_seconds
+        page = render_page(f"<p>{escape(message)}</p>{form}", status=429 if wait else 400)
+        if wait:
+            page.headers["Retry-After"] = str(wait)
+        return {}, page
+
+    def finish(self, response: Response) -> Response:
+        """Return a response with the cookies that the mutation set."""
+        self._session.write_cookie(response, self._result)
+        return response
+
+
+def _go_on(payload: dict[str, Any]) -> Response:
+    """Send the browser to where it was going, or ask for the second factor first."""
+    next_path = payload["next"] or "/"
+    if payload["challenge"] is not None:
+        needed = payload["challenge"]
+        by_passkey = _passkey_link(needed) if "PASSKEY" in needed["ways"] else ""
+        return render_page(_factor_form(needed["token"], next_path) + by_passkey)
+    return _redirect(next_path)
+
+
+def _redirect(url: str) -> Response:
+    headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    return RedirectResponse(url, status_code=303, headers=headers)
+
+
+def _is_own(path: str) -> bool:
+    return path.startswith("/") and not path.startswith(("//", "/\\"))
+
+
+def _password_form(state: str, email: str) -> str:
+    address, place = escape(email, quote=True), escape(f"link?{urlencode({'state': state})}", quote=True)
+    return (
+        f'<form method="post" action="{place}"><p>You have an account here already: {address}. To sign in '
+        "to it this way from now on, enter its password once.</p>"
+        f'<input type="hidden" name="email" value="{address}">'
+        '<p><label>Password: <input type="password" name="password" autocomplete="current-password" required>'
+        "</label></p><button>Link and sign in</button></form>"
+    )
+
+
+def _factor_form(challenge: str, next_path: str) -> str:
+    return (
+        '<form method="post" action="factor"><p>Your account has a second factor.</p>'
+        f'<input type="hidden" name="challenge" value="{escape(challenge, quote=True)}">'
+        f'<input type="hidden" name="next" value="{escape(next_path, quote=True)}">'
+        "<p><label>Code of your authenticator app, or a recovery code: "
+        '<input name="code" autocomplete="one-time-code" required></label></p>'
+        "<button>Sign in</button></form>"
+    )
+
+
+def _passkey_link(challenge: dict[str, Any]) -> str:
+    """Return a link to the page that can ask for a passkey; what follows the # stays in the browser."""
+    given = urlencode({"challenge": challenge["token"], "ways": ",".join(challenge["ways"])})
+    return f'<p><a href="/sign-in#{escape(given, quote=True)}">Use a passkey</a></p>'
+
+
+ROUTES = [
+    Route("/sign-in/oidc/{name}", go_to_provider, methods=["GET"]),
+    Route("/sign-in/oidc/{name}/callback", come_back, methods=["GET"]),
+    Route("/sign-in/oidc/{name}/link", link, methods=["POST"]),
+    Route("/sign-in/oidc/{name}/factor", show_factor, methods=["POST"]),
+]

@@ -1,0 +1,64 @@
+"""Approval by two people: policies, and who has approved an order."""
+
+from datetime import datetime
+
+import strawberry
+
+import models
+from dataloaders import Loaders
+from resolvers import approvals as resolve
+from resolvers.context import Info
+from schema.types import lazy
+from schema.types.fields import batched, computed, to_one
+from schema.types.money import Amount
+from schema.types.node import is_row_of
+from services.core.money import Money
+
+Row = strawberry.Parent[models.ApprovalPolicy]
+
+
+@strawberry.type(
+    description="The amount above which two people approve. Policies of the collective whose admins decide, "
+    "of its host and of the platform count, each the one set last of those in force, at the moment of the "
+    "last approval. Visible to the collective's admins and accountants."
+)
+class ApprovalPolicy:
+    is_type_of = is_row_of(models.ApprovalPolicy)
+    valid_from: datetime = strawberry.field(
+        description="When the policy takes effect: at once if it is stricter, a day later if it is laxer."
+    )
+    created_at: datetime = strawberry.field(description="When the policy was set.")
+
+    @computed(
+        "amount_minor",
+        "currency",
+        description="Largest amount that one person approves; in other currencies its value at the newest "
+        "exchange rates. Null if the policy ends.",
+        graphql_type=Amount | None,
+    )
+    def amount(root: Row) -> Money | None:
+        return None if root.amount_minor is None else Money(root.amount_minor, root.currency)
+
+    created_by = to_one(
+        Loaders.collective,
+        "created_by_id",
+        description="The admin who set the policy.",
+        graphql_type=lazy.nullable(lazy.USER),
+    )
+
+
+@strawberry.type(description="One person's approval of an order that two people have to approve.")
+class Approval:
+    is_type_of = is_row_of(models.Approval)
+    created_at: datetime = strawberry.field(description="When the person approved.")
+
+    @batched(description="Approved amount, in the order's currency.", graphql_type=Amount | None)
+    async def amount(rows: list[models.Approval], info: Info) -> list[Money | None]:
+        return await resolve.load_amounts(rows, info)
+
+    approver = to_one(
+        Loaders.collective,
+        "approver_id",
+        description="The admin who approved.",
+        graphql_type=lazy.nullable(lazy.USER),
+    )

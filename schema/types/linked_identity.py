@@ -1,0 +1,53 @@
+"""Sign-in with other providers: those that are offered, and a user's identities there."""
+
+from datetime import datetime
+from typing import Self
+
+import strawberry
+
+import models
+from resolvers.context import Info
+from schema.types.fields import computed
+from schema.types.node import id_field, is_row_of
+from services.identity import oidc_providers
+from services.identity.oidc_providers import Provider
+
+_PATH = "/sign-in/oidc/"
+
+
+@strawberry.type(description="An identity at another provider. Visible only to the user whom it signs in.")
+class LinkedIdentity:
+    is_type_of = is_row_of(models.Identity)
+    id: strawberry.ID = id_field("LinkedIdentity")
+    issuer: str = strawberry.field(description="URL that names the provider.")
+    email: str | None = strawberry.field(description="Email address that the provider gave, if any.")
+    created_at: datetime = strawberry.field(description="When the identity was linked.")
+    last_used_at: datetime = strawberry.field(description="When the identity was last used to sign in.")
+
+    @computed("issuer", description="Name of the provider. Null if it is no longer offered.")
+    def provider(root: strawberry.Parent[models.Identity], info: Info) -> str | None:
+        offered = oidc_providers.parse(info.context.settings.oidc_providers)
+        return next((provider.name for provider in offered if provider.issuer == root.issuer), None)
+
+
+@strawberry.type(description="A provider that people can use to sign in.")
+class SignInProvider:
+    name: str = strawberry.field(description="Name of the provider, as in its path.")
+    label: str = strawberry.field(description="Name to show to people.")
+    path: str = strawberry.field(
+        description="Path to open in the browser to sign in. It takes `next`, a path of this server to go "
+        "to afterwards, and `link=1`, which links the identity to the signed-in user instead."
+    )
+
+    @classmethod
+    def from_provider(cls, provider: Provider) -> Self:
+        """Return a provider of the settings, without its secret."""
+        return cls(name=provider.name, label=provider.label, path=f"{_PATH}{provider.name}")
+
+
+@strawberry.type
+class SignInProviderQueries:
+    @strawberry.field(description="Providers that people can use to sign in. Public.")
+    def sign_in_providers(self, info: Info) -> list[SignInProvider]:
+        offered = oidc_providers.parse(info.context.settings.oidc_providers)
+        return [SignInProvider.from_provider(provider) for provider in offered]

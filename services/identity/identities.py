@@ -1,0 +1,100 @@
+"""A user's identities at other providers: finding, linking and unlinking them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from models import Collective, Credential, Identity, new_id, now
+from services.access import act_origin
+from services.access.actor import Actor
+from services.access.permissions import Action, require
+from services.core.errors import Conflict, InvalidState, NotFound
+from services.messaging import outbox
+
+
+async def find_user(session: AsyncSession, *, issuer: str, subject: str) -> Collective | None:
+    """Find the user whom an identity signs in, and note that it is used; None if it is linked to nobody."""
+    used = await session.execute(
+        update(Identity)
+        .where(col(Identity.issuer) == issuer, col(Identity.subject) == subject)
+        .values(last_used_at=now())
+        .returning(col(Identity.user_id))
+    )
+    user_id = used.scalar_one_or_none()
+    if user_id is None:
+        return None
+    user: Collective = (
+        await session.execute(select(Collective).where(col(Collective.id) == user_id))
+    ).scalar_one()
+    return user
+
+
+async def link(
+    session: AsyncSession, user: Collective, *, issuer: str, subject: str, email: str | None, provider: str
+) -> None:
+    """Link an identity to a user and tell them by mail; no change if it is linked to them already.
+
+    Raises:
+        Conflict: it is linked to another user.
+    """
+    await act_origin.name_person(session, user.id)
+    values = {"id": new_id(), "user_id": user.id, "issuer": issuer, "subject": subject, "email": email}
+    added = insert(Identity).values(**values).on_conflict_do_nothing(index_elements=["issuer", "subject"])
+    if (await session.execute(added.returning(col(Identity.id)))).scalar_one_or_none() is not None:
+        payload = {"name": user.name, "provider": provider, "email": email}
+        await outbox.mail_users(session, user_ids=[user.id], template="identity_linked", payload=payload)
+        return
+    owner = select(col(Identity.user_id)).where(
+        col(Identity.issuer) == issuer, col(Identity.subject) == subject
+    )
+    if (await session.execute(owner)).scalar_one_or_none() != user.id:
+        raise Conflict("This identity is linked to another account.", field=())
+
+
+async def unlink(session: AsyncSession, actor: Actor, *, identity_id: UUID) -> Identity:
+    """Unlink one of the actor's own identities. Locks: the credential.
+
+    Raises:
+        NotFound: the actor has no such identity.
+        InvalidState: it is their last way to sign in.
+    """
+    require(actor, Action.UNLINK_IDENTITY)
+    credential = (
+        await session.execute(
+            select(col(Credential.password_hash)).where(col(Credential.user_id) == actor.id).with_for_update()
+        )
+    ).scalar_one_or_none()
+    own = select(Identity).where(col(Identity.user_id) == actor.id)
+    row = (await session.execute(own.where(col(Identity.id) == identity_id))).scalar_one_or_none()
+    if row is None:
+        raise NotFound("You have no such identity.", field="id")
+    count = await session.execute(select(func.count()).select_from(own.subquery()))
+    if credential is None and count.scalar_one() == 1:
+        raise InvalidState(
+            "This is your only way to sign in. Choose a password first: request a password reset.", field="id"
+        )
+    session.expunge(row)
+    await session.execute(delete(Identity).where(col(Identity.id) == identity_id))
+    return row
+
+
+async def list_own(session: AsyncSession, actor: Actor) -> list[Identity]:
+    """List the actor's identities, the oldest first; none for an access token."""
+    if actor.scopes is not None:
+        return []
+    statement = select(Identity).where(col(Identity.user_id) == actor.id).order_by(col(Identity.id))
+    rows: Sequence[Identity] = (await session.execute(statement)).scalars().all()
+    return list(rows)
+
+
+async def forget_all(session: AsyncSession, *, user_id: UUID, since: datetime | None = None) -> None:
+    """Unlink every identity of a user, or those that were linked since a moment."""
+    conditions: list[ColumnElement[bool]] = [col(Identity.user_id) == user_id]
+    if since is not None:
+        conditions.append(col(Identity.created_at) >= since)
+    await session.execute(delete(Identity).where(*conditions))

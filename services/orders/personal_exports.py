@@ -1,0 +1,279 @@
+"""Copies of what the database holds of a person: a zip of JSON and CSV, made by a job, for 24 hours."""
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Select,
+    Table,
+    Uuid,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import SQLModel, col
+
+from models import Credential, DataExport, LedgerAccount, Order, Receipt, now
+from services.access import attempt_limits
+from services.access.actor import Actor
+from services.access.permissions import Action, require
+from services.core import public_ids
+from services.core.errors import Conflict, RateLimited
+from services.core.spreadsheet_cells import as_text
+from services.messaging import outbox
+from services.orders.receipts import FILE_EXTENSIONS, receipt_path
+
+KEPT_FOR = timedelta(hours=24)
+SECRET_COLUMNS = frozenset({"password_hash", "token"})
+"""Texts that open something. Secrets in bytes, hashes above all, are left out by their type."""
+NOT_PERSONAL = frozenset(
+    {
+        # The installation's own.
+        *("currency", "fx_rate", "audit_run", "audited_account", "live_event", "rate_bucket", "throttle"),
+        # Figures of others' or of whole collectives, which those who run them export there.
+        *("refund_total", "settlement"),
+    }
+)
+"""Tables without anything of a person beside what other tables say."""
+_ACTS = frozenset(
+    {
+        "created_by_id",
+        "decided_by_id",
+        "by_id",
+        "ended_by_id",
+        "checked_in_by_id",
+        "approver_id",
+        "coordinator_id",
+    }
+)
+"""Columns that say who acted on a row of others."""
+_OF_ACTS = frozenset(
+    {"id", "type", "status", "at", "created_at", "description", "private_message", "message", "reason"}
+)
+"""Columns of a row of others that are shown to who made it: their own texts, and when. No more: a row may say
+whose an address is."""
+_HIDDEN = {"order": frozenset({"addressed_to_id", "claimed_giver_id"})}
+"""Columns that are shown to others alone: the volunteer named an address, the host a giver."""
+_BY_ADDRESS = {"outbox": "recipient", "mail_stop": "address"}
+_OF_PARTIES = {
+    "transaction": ("from_collective_id", "to_collective_id"),
+    "act": ("actor_id", "collective_id", "other_id"),
+    "act_subject": ("collective_id",),
+    "idempotency": ("actor_id",),
+}
+"""Columns that name a person without a foreign key."""
+_OF_ORDERS = ("order_item", "order_action", "redemption", "hold")
+
+
+async def request(session: AsyncSession, actor: Actor) -> DataExport:
+    """Ask for a copy of what the database holds of the actor; a mail tells when it is ready.
+
+    Raises:
+        Conflict: one is being made already.
+        RateLimited: three were asked for within a day.
+    """
+    require(actor, Action.EXPORT_MY_DATA)
+    assert actor.user is not None
+    waiting = select(DataExport).where(
+        col(DataExport.user_id) == actor.id, col(DataExport.finished_at).is_(None)
+    )
+    if (await session.execute(waiting)).scalar_one_or_none() is not None:
+        raise Conflict("Your data are being collected already. A mail tells when they are ready.", field=())
+    if not await attempt_limits.consume_export(session, user_id=actor.user.id):
+        raise RateLimited("Too many exports. Try again tomorrow.", field=())
+    row = DataExport(user_id=actor.user.id)
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def make_next(session: AsyncSession, *, folder: Path) -> None:
+    """Make one copy that was asked for, if any, and mail its link. Locks: the request."""
+    statement = (
+        select(DataExport)
+        .where(col(DataExport.finished_at).is_(None))
+        .order_by(col(DataExport.created_at))
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    row = (await session.execute(statement)).scalar_one_or_none()
+    if row is None:
+        return
+    path = export_path(row, folder=folder)
+    partial = path.with_suffix(".part")
+    with _open_archive(partial) as archive:
+        await _write_tables(session, archive, user_id=row.user_id)
+        await _write_files(session, archive, user_id=row.user_id, receipts=folder.parent / "receipts")
+    _keep(partial, path)
+    row.finished_at = now()
+    row.expires_at = row.finished_at + KEPT_FOR
+    await session.flush()
+    await outbox.mail_users(
+        session,
+        user_ids=[row.user_id],
+        template="data_export",
+        payload={"id": public_ids.encode("DataExport", row.id)},
+    )
+
+
+def _open_archive(path: Path) -> zipfile.ZipFile:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED)
+
+
+def _keep(partial: Path, path: Path) -> None:
+    """Give a complete file its name."""
+    partial.replace(path)
+
+
+async def find(session: AsyncSession, actor: Actor, *, export_id: UUID) -> DataExport | None:
+    """Find a copy that the actor may fetch, in a session of their own, and note that it was fetched."""
+    if actor.user is None or actor.scopes is not None:
+        return None
+    statement = (
+        update(DataExport)
+        .where(
+            col(DataExport.id) == export_id,
+            col(DataExport.user_id) == actor.id,
+            col(DataExport.expires_at) > func.now(),
+            col(DataExport.removed_at).is_(None),
+        )
+        .values(downloaded_at=func.coalesce(col(DataExport.downloaded_at), func.now()))
+        .returning(DataExport)
+        .execution_options(synchronize_session=False)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def delete_expired(session: AsyncSession, *, folder: Path) -> None:
+    """Delete the files of copies whose time is over, and of people who were erased."""
+    statement = (
+        update(DataExport)
+        .where(col(DataExport.removed_at).is_(None), col(DataExport.expires_at) <= func.now())
+        .values(removed_at=func.now())
+        .returning(DataExport)
+        .execution_options(synchronize_session=False)
+    )
+    for row in (await session.execute(statement)).scalars():
+        export_path(row, folder=folder).unlink(missing_ok=True)
+
+
+def export_path(row: DataExport, *, folder: Path) -> Path:
+    """Return the path of a copy's file."""
+    return folder / f"{row.id.hex}.zip"
+
+
+def tables() -> list[Table]:
+    """Return the tables that a copy holds rows of."""
+    return [table for table in SQLModel.metadata.sorted_tables if table.name not in NOT_PERSONAL]
+
+
+def names_people(table: Table) -> bool:
+    """True if it is known how rows of the table name a person."""
+    known = {*_BY_ADDRESS, *_OF_PARTIES, *_OF_ORDERS, "collective", "posting"}
+    return table.name in known or bool(_keys_of_people(table))
+
+
+def _condition(table: Table, user_id: UUID) -> ColumnElement[bool]:
+    """Return the condition of the rows of a table that name a person."""
+    if table.name in _BY_ADDRESS:
+        addresses = select(col(Credential.email)).where(col(Credential.user_id) == user_id)
+        return table.c[_BY_ADDRESS[table.name]].in_(addresses)
+    if table.name == "collective":
+        return (table.c.id == user_id) | (table.c.merged_into_id == user_id)
+    if table.name == "posting":
+        owned = select(col(LedgerAccount.id)).where(col(LedgerAccount.owner_id) == user_id)
+        return table.c.account_id.in_(owned)
+    names = _OF_PARTIES.get(table.name) or [name for name in _keys_of_people(table) if name not in _ACTS]
+    conditions = [table.c[name] == literal(user_id, Uuid) for name in names]
+    if table.name in _OF_ORDERS:
+        own = select(col(Order.id)).where(
+            or_(
+                col(Order.from_id) == user_id,
+                col(Order.to_id) == user_id,
+                col(Order.created_by_id) == user_id,
+            )
+        )
+        conditions.append(table.c.order_id.in_(own))
+    return or_(false(), *conditions)
+
+
+def _keys_of_people(table: Table) -> list[str]:
+    return [key.parent.name for key in table.foreign_keys if key.column.table.name == "collective"]
+
+
+def _statements(table: Table, user_id: UUID) -> dict[str, Select[Any]]:
+    """Return the reads of a table by the name of the file: the person's rows, and rows that they made."""
+    columns = [
+        c
+        for c in table.c
+        if not isinstance(c.type, LargeBinary)
+        and c.name not in SECRET_COLUMNS | _HIDDEN.get(table.name, frozenset())
+    ]
+    reads: dict[str, Select[Any]] = {table.name: select(*columns).where(_condition(table, user_id))}
+    acts = [name for name in _keys_of_people(table) if name in _ACTS]
+    if acts:
+        shown = [c for c in columns if c.name in _OF_ACTS or c.name in acts]
+        made = or_(*(table.c[name] == literal(user_id, Uuid) for name in acts))
+        reads[f"{table.name}_by_you"] = select(*shown).where(made, ~_condition(table, user_id))
+    return reads
+
+
+async def _write_tables(session: AsyncSession, archive: zipfile.ZipFile, *, user_id: UUID) -> None:
+    """Write a JSON and a CSV file for each table with rows that name the person."""
+    for table in tables():
+        for name, statement in _statements(table, user_id).items():
+            rows = [_without_token(dict(row)) for row in (await session.execute(statement)).mappings()]
+            if rows:
+                text = json.dumps(rows, default=str, ensure_ascii=False, indent=1)
+                archive.writestr(f"json/{name}.json", text)
+                archive.writestr(f"csv/{name}.csv", f"\ufeff{_to_csv(list(rows[0]), rows)}")
+
+
+def _without_token(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without the token of a mail that waits."""
+    if isinstance(payload := row.get("payload"), dict):
+        row["payload"] = {key: value for key, value in payload.items() if key != "token"}
+    return row
+
+
+def _to_csv(names: list[str], rows: Iterable[dict[str, Any]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_cell(row[name]) for name in names])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict | list):
+        return as_text(json.dumps(value, default=str, ensure_ascii=False))
+    return as_text(value) if isinstance(value, str) else str(value)
+
+
+async def _write_files(
+    session: AsyncSession, archive: zipfile.ZipFile, *, user_id: UUID, receipts: Path
+) -> None:
+    """Write the files that the person uploaded."""
+    statement = select(Receipt).where(col(Receipt.owner_id) == user_id, col(Receipt.erased_at).is_(None))
+    for receipt in (await session.execute(statement)).scalars():
+        path = receipt_path(receipt, folder=receipts)
+        if path.is_file():
+            name = public_ids.encode("Receipt", receipt.id) + FILE_EXTENSIONS[receipt.content_type]
+            archive.write(path, f"files/{name}")

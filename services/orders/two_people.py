@@ -1,0 +1,148 @@
+"""Approval by two people: above the amount of a policy, and for many hours of who never signed in.
+
+The first approval is kept, the second decides the order. What counts is the policy at that moment.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Uuid, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from models import Approval, Order
+from models.enums import OrderActionType, OrderStatus
+from services.access.actor import Actor
+from services.core.errors import Invalid, InvalidState, SelfApproval
+from services.core.money import Money
+from services.core.sql_files import read_clauses
+from services.orders.history import add_actions, history_step
+
+_SQL = read_clauses(Path(__file__).parent / "sql" / "two_people.sql")
+_NEEDS = _SQL["needs"].bindparams(bindparam("order_ids", type_=ARRAY(Uuid)))
+PEOPLE = 2
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The outcome of an approval: the amount, and whether it decides the order or waits for a second."""
+
+    amount_minor: int
+    is_final: bool
+
+
+@dataclass(frozen=True)
+class ApprovalNeeds:
+    """How many people have to approve an order, and how many are missing."""
+
+    needed: int = 1
+    missing: int = 0
+
+
+async def decide(
+    session: AsyncSession,
+    actor: Actor,
+    order: Order,
+    *,
+    amount_minor: int,
+    is_amount_given: bool,
+    single_limit: int | None,
+    reason: str | None,
+) -> Decision:
+    """Keep a first approval above what one person may approve, or let the second decide the order.
+
+    `single_limit` is in minor units of the order's currency; below it, no statement is sent. A second person
+    who gives no amount approves that of the first. Locks: the order, so that of two first approvals at once
+    one is the second.
+
+    Raises:
+        SelfApproval: the actor has approved the order already, or logged these hours.
+        Invalid: another amount than that of the first approval.
+        InvalidState: the order has changed meanwhile.
+    """
+    if single_limit is None or max(amount_minor, order.amount) <= single_limit:
+        return Decision(amount_minor, is_final=True)
+    await session.execute(select(col(Order.id)).where(col(Order.id) == order.id).with_for_update())
+    keys = {"order_id": order.id, "person_id": actor.id}
+    row = (await session.execute(_SQL["approvals"], keys)).one()
+    if (row.status, row.updated_at) != (order.status, order.updated_at):
+        raise InvalidState("The order has changed. Load it again.", field="id")
+    if row.amount is not None and not is_amount_given:
+        amount_minor = row.amount
+    if row.single_limit is None or amount_minor <= row.single_limit:
+        return Decision(amount_minor, is_final=True)
+    _require_second(order, row.people, row.person_id, row.single_limit)
+    if row.amount not in {None, amount_minor}:
+        agreed = Money(row.amount, order.currency)
+        raise Invalid(
+            f"The first approval is of {agreed.text} {agreed.currency}. Approve that amount, or reject it.",
+            field="amount",
+        )
+    await _add_approval(session, actor, order, amount_minor)
+    if len(row.people) + 1 >= PEOPLE:
+        return Decision(amount_minor, is_final=True)
+    step = history_step(
+        order,
+        OrderActionType.APPROVE,
+        actor,
+        from_status=OrderStatus.PENDING,
+        amount_minor=amount_minor,
+        reason=reason,
+    )
+    await add_actions(session, [step])
+    return Decision(amount_minor, is_final=False)
+
+
+async def vouch(session: AsyncSession, actor: Actor, order: Order, *, amount_minor: int) -> bool:
+    """Return True if hours that were attended may be paid now; above the limit, keep who vouches for them.
+
+    The server vouches for nobody. Whoever checks in and out is one person. Callers hold the order's lock, or
+    its event's.
+    """
+    single_limit = await session.scalar(_SQL["single_limit"], {"order_id": order.id})
+    if single_limit is None or amount_minor <= single_limit:
+        return True
+    if actor.id is None:
+        return False
+    await _add_approval(session, actor, order, amount_minor)
+    row = (await session.execute(_SQL["approvals"], {"order_id": order.id, "person_id": actor.id})).one()
+    return len(row.people) >= PEOPLE
+
+
+async def _add_approval(session: AsyncSession, actor: Actor, order: Order, amount_minor: int) -> None:
+    assert actor.id is not None
+    session.add(Approval(order_id=order.id, approver_id=actor.id, amount=amount_minor))
+    await session.flush()
+
+
+def _require_second(order: Order, people: Sequence[UUID], person_id: UUID, single_limit: int) -> None:
+    """Require that somebody else stands for the order, if anybody does."""
+    if person_id not in people:
+        return
+    limit = Money(single_limit, order.currency)
+    raise SelfApproval(
+        "You have approved this order already, or logged these hours. Above "
+        f"{limit.text} {limit.currency}, a second ADMIN has to approve.",
+        field="id",
+    )
+
+
+async def load_needs(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, ApprovalNeeds]:
+    """Load how many approvals orders need and miss under the policies in force, in one statement."""
+    rows = await session.execute(_NEEDS, {"order_ids": list(order_ids)})
+    return {row.id: ApprovalNeeds(row.needed, row.missing) for row in rows}
+
+
+async def load_approvals(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[Approval]]:
+    """Load the approvals of orders that count, the first one first, in one statement."""
+    statement = (
+        select(Approval)
+        .where(col(Approval.order_id).in_(order_ids), col(Approval.voided_at).is_(None))
+        .order_by(col(Approval.created_at), col(Approval.id))
+    )
+    approvals: dict[UUID, list[Approval]] = {order_id: [] for order_id in order_ids}
+    for row in (await session.execute(statement)).scalars():
+        approvals[row.order_id].append(row)
+    return approvals
