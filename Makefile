@@ -58,7 +58,9 @@ bench: $(VENV)/.installed ## measure; prints the tables of docs/bench.md
 	$(BIN)/python -m bench
 
 # Random documents, pages, packages and names are the same on every PostgreSQL; their tests are in `make test`.
-NOT_OF_POSTGRESQL := tests/pure tests/schema/documents tests/schema/graphiql tests/schema/http \
+NOT_OF_POSTGRESQL := tests/pure tests/schema/documents tests/schema/graphiql \
+	tests/schema/http/test_cors.py tests/schema/http/test_gate.py tests/schema/http/test_http_audit.py \
+	tests/schema/http/test_http_protocol.py tests/schema/http/test_origins_in_browser.py \
 	tests/schema/test_schema_quality.py tests/schema/test_schemathesis.py tests/schema/test_clients.py \
 	tests/schema/realtime/test_ws_load.py tests/test_architecture.py tests/test_layout.py \
 	tests/test_names.py tests/test_readme.py

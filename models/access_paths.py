@@ -42,8 +42,6 @@ class EmailChange(SQLModel, table=True):
     token_hash: bytes = Field(unique=True, sa_type=LargeBinary)
     session_id: UUID | None = Field(default=None, foreign_key="token.id")
     """The session that asked, which goes on when the change is confirmed."""
-    password_digest: bytes | None = Field(default=None, sa_type=LargeBinary)
-    """SHA-256 of the password's hash when the change was asked for."""
     created_at: datetime = timestamp_field(default_now=True)
     expires_at: datetime = timestamp_field()
     ended_at: datetime | None = timestamp_field(nullable=True)

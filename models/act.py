@@ -33,6 +33,7 @@ class Act(SQLModel, table=True):
         one_of("change", ActChange),
         CheckConstraint("actor_id IS NOT NULL OR token_id IS NULL", name="token_of_actor"),
         Index("ix_act_at", "at", "id"),
+        Index("ix_act_network", "actor_id", postgresql_where=text("network IS NOT NULL")),
     )
 
     id: UUID = Field(

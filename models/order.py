@@ -195,6 +195,7 @@ class OrderAction(SQLModel, table=True):
         one_of("from_status", OrderStatus),
         one_of("to_status", OrderStatus),
         Index("ix_order_action_order_id", "order_id", "at", "id"),
+        Index("ix_order_action_reason", "actor_id", postgresql_where=text("reason IS NOT NULL")),
     )
 
     id: UUID = id_field()

@@ -35,6 +35,11 @@ async def list_security(rows: Rows, info: Info, *, page: PageRequest) -> list[Pa
 
 
 def can_read_origin(act: models.Act, info: Info) -> bool:
-    """Return True if the viewer may know from where an act was made: the person, or the platform's ADMINs."""
+    """Return True if the viewer may know from where an act was made.
+
+    The person who made it may, and the platform's ADMINs; none of them by an access token.
+    """
     viewer = info.context.actor
-    return viewer.id is not None and (act.actor_id == viewer.id or viewer.is_platform_admin)
+    if viewer.id is None or viewer.scopes is not None:
+        return False
+    return act.actor_id == viewer.id or viewer.is_platform_admin

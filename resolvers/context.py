@@ -213,6 +213,8 @@ class Context:
     ) -> T:
         """Call a service in a transaction of its own, which is committed even if the operation fails."""
         async with self.sessions() as session, session.begin():
+            if self.is_mutation:
+                act_origin.attach(session, ActOrigin(self.mutation, self.address))
             return await service(session, *args, **kwargs)
 
     @asynccontextmanager

@@ -30,10 +30,14 @@ async def request_change(info: Info, *, email: str) -> Collective:
 
 
 async def confirm_change(info: Info, *, token: str) -> Collective:
-    """Change the address; a viewer whose session ends with it is none for the fields that follow."""
-    user = await info.context.run(email_changes.confirm_change, token=token)
-    _forget_viewer(info, user)
-    return user
+    """Change the address; the fields that follow have no viewer if their session ends with it.
+
+    The session that asked for the change goes on.
+    """
+    confirmed = await info.context.run(email_changes.confirm_change, token=token)
+    if info.context.actor.token_id != confirmed.session_id:
+        _forget_viewer(info, confirmed.user)
+    return confirmed.user
 
 
 async def undo_change(info: Info, *, token: str) -> Collective:

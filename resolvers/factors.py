@@ -65,13 +65,11 @@ async def begin_passkey_sign_in(info: Info, *, challenge: str | None) -> str:
     """Return the options for a sign-in by passkey, counted for each network address.
 
     Raises:
+        NotFound: the sign-in to complete is over.
         RateLimited: too many from the network address.
     """
     context = info.context
-    if challenge is not None:
-        user_id = await _apart(context, challenges.find_user, token=challenge)
-        if user_id is None:
-            raise second_factor.no_such_sign_in()
+    user_id = await _require_sign_in(context, challenge) if challenge is not None else None
     if not await _apart(
         context,
         attempt_limits.consume_passkey_challenge,
@@ -80,7 +78,7 @@ async def begin_passkey_sign_in(info: Info, *, challenge: str | None) -> str:
     ):
         raise RateLimited("Too many attempts. Try again in 15 minutes.", field="challenge")
     party = RelyingParty.of(context.settings)
-    return await context.run(second_factor.begin_passkey_sign_in, token=challenge, party=party)
+    return await context.run(second_factor.begin_passkey_sign_in, user_id=user_id, party=party)
 
 
 async def sign_in_with_passkey(info: Info, *, credential: str) -> NewSession:
@@ -106,9 +104,7 @@ async def complete_sign_in(
     """
     context = info.context
     second_factor.require_one(code=code, recoveryCode=recovery_code, passkey=passkey)
-    user_id = await _apart(context, challenges.find_user, token=challenge)
-    if user_id is None:
-        raise second_factor.no_such_sign_in()
+    user_id = await _require_sign_in(context, challenge)
     given = await _receive(context, user_id, code=code, recovery_code=recovery_code, passkey=passkey)
     started = await context.run(
         second_factor.complete_sign_in,
@@ -142,11 +138,11 @@ async def confirm_session(
     second_factor.require_one(password=password, code=code, recoveryCode=recovery_code, passkey=passkey)
     if password is not None:
         own_hash = await context.run(second_factor.load_own_hash)
-        counted = await require_own_password(
-            context, password_hash=own_hash, password=password, field="password"
-        )
+        await require_own_password(context, password_hash=own_hash, password=password, field="password")
         row = await context.run(second_factor.confirm, given=None, verifier=_verifier(context))
-        await context.run_without_viewer(counted.forget)
+        await context.run_without_viewer(
+            attempt_limits.forget_own_password_attempts, user_id=context.actor.id
+        )
     else:
         user_id = context.actor.id
         given = await _receive(context, user_id, code=code, recovery_code=recovery_code, passkey=passkey)
@@ -154,6 +150,18 @@ async def confirm_session(
         await _forget(context, user_id, given)
     context.actor = replace(context.actor, confirmed_at=now())
     return row
+
+
+async def _require_sign_in(context: Context, challenge: str) -> UUID:
+    """Find whose sign-in a challenge continues.
+
+    Raises:
+        NotFound: it is over.
+    """
+    user_id = await _apart(context, challenges.find_user, token=challenge)
+    if user_id is None:
+        raise second_factor.no_such_sign_in()
+    return user_id
 
 
 async def _receive(

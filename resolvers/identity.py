@@ -177,7 +177,7 @@ async def _hash_for_link(context: Context, token: str, password: str, purpose: E
 
 
 async def change_password(info: Info, *, current_password: str, new_password: str) -> Collective:
-    """Change the viewer's password; a wrong present one counts like a failed sign-in.
+    """Change the viewer's password; a wrong present one counts.
 
     Raises:
         RateLimited: too many failures.
@@ -186,32 +186,40 @@ async def change_password(info: Info, *, current_password: str, new_password: st
     context = info.context
     passwords.require_password(new_password, field="newPassword")
     old_hash = await context.run(password_reset.load_own_hash)
-    counted = await require_own_password(
+    await require_own_password(
         context, password_hash=old_hash, password=current_password, field="currentPassword"
     )
     assert old_hash is not None
     secret = await passwords.hash_password(new_password)
     user = await context.run(password_reset.change, old_hash=old_hash, password_hash=secret)
-    await context.run_without_viewer(counted.forget)
+    await context.run_without_viewer(attempt_limits.forget_own_password_attempts, user_id=user.id)
     return user
 
 
 async def require_own_password(
     context: Context, *, password_hash: str | None, password: str, field: str
-) -> PasswordAttempt:
-    """Require the viewer's password, which was loaded before; a wrong one counts like a failed sign-in.
+) -> None:
+    """Require the viewer's password, which was loaded before; a wrong one counts, from whatever network.
+
+    The caller has the failures forgotten once what it does has worked.
 
     Raises:
         RateLimited: too many failures.
         Busy: too many others are signing in.
         Invalid: it is wrong.
     """
+    user_id = context.actor.id
+    assert user_id is not None
     await let_go(context)
-    counted = PasswordAttempt(f"user:{context.actor.id}", context.address, is_known=True)
-    await _count_attempt(context, counted)
-    if password_hash is None or not await passwords.verify_password(password_hash, password):
+    if not await context.in_own_transaction(attempt_limits.consume_own_password_attempt, user_id=user_id):
+        raise RateLimited("Too many wrong passwords. Try again later, or sign in again.", field=field)
+    try:
+        is_right = password_hash is not None and await passwords.verify_password(password_hash, password)
+    except Busy:
+        await context.in_own_transaction(attempt_limits.take_back_own_password_attempt, user_id=user_id)
+        raise
+    if not is_right:
         raise Invalid("This is not your present password.", field=field)
-    return counted
 
 
 async def keep_session(info: Info, started: NewSession) -> bool:

@@ -1,17 +1,21 @@
 """Sign-ins with other providers. No database connection is held while a provider is asked."""
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from models import Identity
 from resolvers.context import Context, Info
 from resolvers.identity import origin_of, require_password_of
 from services.access.permissions import Action, require
+from services.core import slow_modules
 from services.core.errors import WHOLE_INPUT, Invalid, NotFound
 from services.identity import authentication, identities, oidc_providers, provider_sign_ins
-from services.identity.oidc_client import CodeRequest, client_of
-from services.identity.oidc_providers import Provider
+from services.identity.oidc_providers import CodeRequest, Provider
 from services.identity.provider_sign_ins import Outcome
 from services.volunteering import issuers
+
+if TYPE_CHECKING:
+    from services.identity.oidc_client import ProviderClient
 
 CALLBACK = "/sign-in/oidc/{name}/callback"
 
@@ -28,7 +32,7 @@ async def begin_sign_in(info: Info, *, provider: str, next_path: str | None, lin
     if link:
         require(context.actor, Action.LINK_IDENTITY)
     await _require_alone(context)
-    client = client_of(chosen)
+    client = await _load_client(chosen)
     browser_key = context.session_cookie.keep_browser()
     state = await context.in_own_transaction(
         provider_sign_ins.begin_sign_in,
@@ -56,7 +60,8 @@ async def complete(info: Info, *, provider: str, state: str, code: str, issuer: 
         provider_sign_ins.use, provider=chosen, state=state, browser_key=browser_key
     )
     request = _code_request(context, chosen, browser_key or "", state)
-    claims = await client_of(chosen).redeem(request, code=code, issuer=issuer)
+    client = await _load_client(chosen)
+    claims = await client.redeem(request, code=code, issuer=issuer)
     origin = origin_of(context)
     outcome = await context.run(
         provider_sign_ins.finish, provider=chosen, state=state, claims=claims, origin=origin
@@ -103,6 +108,13 @@ async def link_account(info: Info, *, provider: str, state: str, password: str) 
 async def unlink(info: Info, *, identity_id: UUID) -> Identity:
     """Unlink one of the viewer's identities."""
     return await info.context.run(identities.unlink, identity_id=identity_id)
+
+
+async def _load_client(provider: Provider) -> "ProviderClient":
+    """Return the client of a provider; most servers never load it."""
+    module = await slow_modules.load("services.identity.oidc_client")
+    client: ProviderClient = module.client_of(provider)
+    return client
 
 
 async def _require_alone(context: Context) -> None:

@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -19,12 +19,11 @@ from schema import build
 from schema.build import sdl
 from schema.demo import world
 from schema.observability import logs
-from schema.server import uvicorn_server
+from schema.server import listeners, uvicorn_server
 from schema.server.app import create_application
 from services.access.actor import ANONYMOUS
 from services.access.collective_refs import CollectiveKey, require_collective, resolve_one
 from services.collectives import platform_policy
-from services.core.errors import ConfigurationError
 from services.core.settings import Settings
 from services.database import catalogue, migrations
 from services.database import engine as database_engine
@@ -39,43 +38,22 @@ log = logging.getLogger("commonweal")
 def serve(settings: Settings, *, demo: bool) -> int:
     """Start the embedded database if needed, migrate, load the demo world if requested, and serve."""
     logs.configure(settings.log_level)
-    with _bind(settings) as listener, database_engine.provide_database(settings) as located:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(each) for each in listeners.bind(settings)]
+        located = stack.enter_context(database_engine.provide_database(settings))
         asyncio.run(prepare_database(located))
         catalogue.require_current(located.database_url)
         if demo:
             asyncio.run(_demo_if_empty(located))
-        _run(located, listener)
+        _run(located, sockets)
     return 0
 
 
-def _bind(settings: Settings) -> socket.socket:
-    """Take the port before anything else starts; it listens once the server is ready.
-
-    Raises:
-        ConfigurationError: another program has it, or the address is not one of this machine.
-    """
-    try:
-        family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        raise ConfigurationError(
-            f"COMMONWEAL_HOST {settings.host} and COMMONWEAL_PORT {settings.port} cannot be listened on:"
-            f" {error.strerror}. Choose another port, or stop what uses it."
-        ) from None
-    return listener
-
-
-def _run(settings: Settings, listener: socket.socket) -> None:
+def _run(settings: Settings, sockets: list[socket.socket]) -> None:
     # uvicorn raises the signal again after its shutdown, when the embedded database has yet to stop.
     signal.signal(signal.SIGTERM, lambda *_: None)
     server = uvicorn_server.create_server(create_application(settings), settings)
-    announcing = _AnnouncingServer(server, listener)
+    announcing = _AnnouncingServer(server, sockets)
     _tune_garbage_collector()
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(announcing.serve())
@@ -95,11 +73,11 @@ def _tune_garbage_collector() -> None:
 class _AnnouncingServer:
     """A server that prints its address once it listens."""
 
-    def __init__(self, server: uvicorn.Server, listener: socket.socket) -> None:
-        self._server, self._listener = server, listener
+    def __init__(self, server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        self._server, self._sockets = server, sockets
 
     async def serve(self) -> None:
-        running = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        running = asyncio.create_task(self._server.serve(sockets=self._sockets))
         while not self._server.started and not running.done():  # noqa: ASYNC110 - uvicorn has no event
             await asyncio.sleep(0.02)
         if self._server.started:

@@ -64,6 +64,8 @@ ONE_PER_OPERATION = frozenset(
         "beginProviderSignIn",
         "completeProviderSignIn",
         "linkProvedIdentity",
+        "completeSignIn",
+        "confirmSession",
     }
 )
 """Mutations that try a secret or send a mail: one per operation, so that attempts are counted by request."""

@@ -24,7 +24,8 @@ STATUS_BY_CODE = {
     ErrorCode.RATE_LIMITED: 429,
 }
 """HTTP status of a file request by its problem; 400 for any other code."""
-_OWN_SITES = frozenset({"same-origin", "none"})
+OWN_SITES = frozenset({"same-origin", "none"})
+"""Values of Sec-Fetch-Site of what the person or a page of ours asks for."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _require_origin(request: RawRequest) -> None:
     headers, settings = request.headers, request.settings
     origin = headers.get("origin")
     # Browsers leave Origin out of a GET, but name the site in Sec-Fetch-Site; programs send neither.
-    may_be_own = origin is not None or headers.get("sec-fetch-site", "none").lower() in _OWN_SITES
+    may_be_own = origin is not None or headers.get("sec-fetch-site", "none").lower() in OWN_SITES
     host = headers.get("host", "")
     if may_be_own and origins.is_allowed(settings, origin=origin, host=host, scheme=request.scheme):
         return

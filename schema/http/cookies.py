@@ -1,4 +1,6 @@
-"""The cookie that holds a browser's session: read, set and clear it."""
+"""The cookies of a browser: its session, the device it is known by, and a sign-in under way."""
+
+from typing import Literal
 
 from starlette.responses import Response
 
@@ -16,30 +18,24 @@ DEVICE_SECONDS = 400 * 86_400
 BROWSER_SECONDS = int(VALID_FOR.total_seconds())
 
 
+_SESSION, _DEVICE, _BROWSER = "commonweal_session", "commonweal_device", "commonweal_sign_in"
+
+
 def read_token(request: RawRequest) -> str | None:
     """Return the token in a request's cookie, if there is one."""
-    return request.cookies.get(_name(request.settings)) or None if "cookie" in request.headers else None
+    return _read(request, _SESSION) or None
 
 
 def set_token(response: Response, cookie: SessionCookie, settings: Settings) -> None:
     """Set the cookie to the token of a new session."""
     assert cookie.token is not None and cookie.expires_at is not None
     seconds = int((cookie.expires_at - now()).total_seconds())
-    response.set_cookie(
-        _name(settings),
-        cookie.token,
-        max_age=seconds,
-        path="/",
-        secure=is_secure(settings),
-        httponly=True,
-        samesite="strict",
-    )
+    _set(response, settings, _SESSION, cookie.token, seconds=seconds, same_site="strict")
 
 
 def read_device(request: RawRequest) -> str | None:
     """Return the key in a request's device cookie, if it is well formed."""
-    key = request.cookies.get(_device_name(request.settings)) if "cookie" in request.headers else None
-    return key if devices.is_key(key) else None
+    return _read_key(request, _DEVICE)
 
 
 def set_device(response: Response, cookie: SessionCookie, settings: Settings) -> None:
@@ -48,54 +44,55 @@ def set_device(response: Response, cookie: SessionCookie, settings: Settings) ->
     It signs nobody in, so it may come along when another page leads here, as a sign-in provider does.
     """
     if cookie.device is not None:
-        response.set_cookie(
-            _device_name(settings),
-            cookie.device,
-            max_age=DEVICE_SECONDS,
-            path="/",
-            secure=is_secure(settings),
-            httponly=True,
-            samesite="lax",
-        )
+        _set(response, settings, _DEVICE, cookie.device, seconds=DEVICE_SECONDS, same_site="lax")
 
 
 def read_browser(request: RawRequest) -> str | None:
     """Return the key that binds sign-ins under way to the browser, if its cookie is well formed."""
-    key = request.cookies.get(_browser_name(request.settings)) if "cookie" in request.headers else None
-    return key if devices.is_key(key) else None
+    return _read_key(request, _BROWSER)
 
 
 def set_browser(response: Response, cookie: SessionCookie, settings: Settings) -> None:
     """Keep that key for as long as a sign-in may take; it has to come along from the provider's page."""
     if cookie.browser is not None:
-        response.set_cookie(
-            _browser_name(settings),
-            cookie.browser,
-            max_age=BROWSER_SECONDS,
-            path="/",
-            secure=is_secure(settings),
-            httponly=True,
-            samesite="lax",
-        )
+        _set(response, settings, _BROWSER, cookie.browser, seconds=BROWSER_SECONDS, same_site="lax")
 
 
 def clear(response: Response, settings: Settings) -> None:
-    """Tell the browser to delete the cookie."""
+    """Tell the browser to delete the session's cookie."""
     response.delete_cookie(
-        _name(settings), path="/", secure=is_secure(settings), httponly=True, samesite="strict"
+        host_name(settings, _SESSION), path="/", secure=is_secure(settings), httponly=True, samesite="strict"
     )
 
 
-def _browser_name(settings: Settings) -> str:
-    return host_name(settings, "commonweal_sign_in")
+def _read(request: RawRequest, name: str) -> str | None:
+    # Most requests have no cookie, and nothing is parsed for them.
+    return request.cookies.get(host_name(request.settings, name)) if "cookie" in request.headers else None
 
 
-def _device_name(settings: Settings) -> str:
-    return host_name(settings, "commonweal_device")
+def _read_key(request: RawRequest, name: str) -> str | None:
+    key = _read(request, name)
+    return key if devices.is_key(key) else None
 
 
-def _name(settings: Settings) -> str:
-    return host_name(settings, "commonweal_session")
+def _set(
+    response: Response,
+    settings: Settings,
+    name: str,
+    value: str,
+    *,
+    seconds: int,
+    same_site: Literal["lax", "strict"],
+) -> None:
+    response.set_cookie(
+        host_name(settings, name),
+        value,
+        max_age=seconds,
+        path="/",
+        secure=is_secure(settings),
+        httponly=True,
+        samesite=same_site,
+    )
 
 
 def host_name(settings: Settings, name: str) -> str:

@@ -48,7 +48,7 @@ from services.ledger import audit_job
 from services.live import event_log
 from services.live.broadcaster import Broadcaster
 from services.messaging import delivery, stops
-from services.orders import personal_exports
+from services.orders import erased_files, personal_exports
 
 READY_SECONDS = 0.2
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
@@ -93,7 +93,7 @@ def create_application(settings: Settings) -> Starlette:
             stops.forget_ended_counts,
             partial(personal_exports.make_next, folder=settings.data_dir / "exports"),
             partial(personal_exports.delete_expired, folder=settings.data_dir / "exports"),
-            delivery.hourly(partial(erasure.delete_erased_files, folder=settings.data_dir / "receipts")),
+            delivery.hourly(partial(erased_files.delete_erased_files, folder=settings.data_dir / "receipts")),
             delivery.hourly(partial(erasure.erase_unclaimed, days=settings.unclaimed_days)),
         ]
         jobs = asyncio.create_task(delivery.run(app.state.sessions, settings, also=also, stop=stop))

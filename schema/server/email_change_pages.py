@@ -8,7 +8,8 @@ from html import escape
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schema.server.verify_email_page import MAX_TOKEN_LENGTH, answer_form, render_page
+from schema.server.plain_pages import MAX_TOKEN_LENGTH, render_page
+from schema.server.verify_email_page import answer_form
 
 _CONFIRM = (
     "mutation Confirm($i: ConfirmEmailChangeInput!) { confirmEmailChange(input: $i) { errors { message } } }"

@@ -3,6 +3,7 @@
 Each runs a mutation of the API, so rules, limits and the audit log are the same as for any client.
 """
 
+from hmac import compare_digest
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -19,7 +20,9 @@ from schema.http.authentication import Credentials
 from schema.http.cookie_session import CookieSession
 from schema.http.raw_request import from_scope
 from schema.http.request import BadRequest
-from schema.server.verify_email_page import read_form, render_page
+from schema.server.plain_pages import ask_again, read_form, read_payload, render_page
+from services.core.errors import Invalid
+from services.identity import oidc_providers, provider_sign_ins
 
 _FIELDS = "user { id } next challenge { token ways } errors { message }"
 _BEGIN = (
@@ -33,8 +36,6 @@ _LINK = f"mutation L($i: LinkProvedIdentityInput!) {{ linkProvedIdentity(input: 
 _FACTOR = (
     "mutation F($i: CompleteSignInInput!) { completeSignIn(input: $i) { user { id } errors { message } } }"
 )
-_AGAIN = "continue"
-"""Parameter of the second request for the provider's redirect, which comes from our own page."""
 MAX_PARAMETER = 4000
 CODE_DIGITS = 6
 
@@ -61,16 +62,11 @@ async def go_to_provider(request: Request) -> Response:
 async def come_back(request: Request) -> Response:
     """Complete the sign-in with the provider's answer, or ask for what is missing.
 
-    The provider's redirect comes from another site, so browsers send no session cookie with it and would
-    send none with the next page either. Our own page asks again.
+    The provider's redirect comes from another site, so our own page asks again.
     """
+    if (page_of_ours := ask_again(request)) is not None:
+        return page_of_ours
     query = request.query_params
-    if _AGAIN not in query or request.method != "GET":
-        again = urlencode([*query.multi_items(), (_AGAIN, "1")])
-        return render_page(
-            f'<meta http-equiv="refresh" content="0; url={escape(f"?{again}", quote=True)}">'
-            f'<p><a href="{escape(f"?{again}", quote=True)}">Continue</a></p>'
-        )
     if "error" in query or "code" not in query:
         return render_page("<p>The provider has not signed you in.</p>", status=400)
     page = _Page(request)
@@ -83,7 +79,7 @@ async def come_back(request: Request) -> Response:
     payload, problem = await page.run(_COMPLETE, variables)
     if problem is None and payload["emailToLink"] is not None:
         problem = render_page(_password_form(variables["state"], payload["emailToLink"]))
-    return page.finish(problem or _go_on(payload))
+    return page.finish(problem or page.go_on(payload))
 
 
 async def link(request: Request) -> Response:
@@ -97,22 +93,24 @@ async def link(request: Request) -> Response:
         "password": form.get("password", ""),
     }
     payload, problem = await page.run(_LINK, variables, form=_password_form(state, form.get("email", "")))
-    return page.finish(problem or _go_on(payload))
+    return page.finish(problem or page.go_on(payload))
 
 
 async def show_factor(request: Request) -> Response:
-    """Complete the sign-in by the second factor in a form."""
+    """Complete the sign-in by the second factor, in a form that this server has given to this browser.
+
+    A form of somebody else's page could sign its visitor in as somebody else.
+    """
     page = _Page(request)
     form = await read_form(request)
-    challenge, code, next_path = (
-        form.get("challenge", ""),
-        form.get("code", "").strip(),
-        form.get("next", "/"),
-    )
+    challenge, code, next_path = form.get("challenge", ""), form.get("code", "").strip(), form.get("next", "")
+    if not page.has_given(challenge, seal=form.get("seal", "")):
+        return render_page("<p>This sign-in was begun in another browser. Start again.</p>", status=400)
     is_app = len("".join(code.split())) == CODE_DIGITS
     variables = {"challenge": challenge, ("code" if is_app else "recoveryCode"): code}
-    _, problem = await page.run(_FACTOR, variables, form=_factor_form(challenge, next_path))
-    return page.finish(problem or _redirect(next_path if _is_own(next_path) else "/"))
+    again = _factor_form(challenge, next_path, form["seal"])
+    _, problem = await page.run(_FACTOR, variables, form=again)
+    return page.finish(problem or _redirect(_own_path(next_path)))
 
 
 class _Page:
@@ -122,6 +120,7 @@ class _Page:
         """Read the cookies."""
         raw = from_scope(request.scope)
         self._request = request
+        self._provider: str = request.path_params["name"]
         self._cookie: SessionCookie = cookie_session.read_cookies(raw, is_requested=True)
         self._session = CookieSession(raw, credentials or Credentials(), self._cookie)
         self._result = OperationResult({})
@@ -142,16 +141,27 @@ class _Page:
         self._result = await unit_of_work.execute(
             operation, sessions=state.sessions, settings=state.settings, buckets=state.buckets
         )
-        (payload,) = (self._result.body.get("data") or {"": None}).values()
-        if payload is not None and payload["errors"] == []:
-            return payload, None
-        errors = payload["errors"] if payload is not None else self._result.body.get("errors", [])
-        message = " ".join(error["message"] for error in errors) or "Something went wrong."
-        wait = self._result.retry_after_seconds
-        page = render_page(f"<p>{escape(message)}</p>{form}", status=429 if wait else 400)
-        if wait:
-            page.headers["Retry-After"] = str(wait)
-        return {}, page
+        return read_payload(self._result, form=form)
+
+    def go_on(self, payload: dict[str, Any]) -> Response:
+        """Send the browser to where it was going, or ask for the second factor first."""
+        next_path = payload["next"] or "/"
+        needed = payload["challenge"]
+        if needed is None:
+            return _redirect(next_path)
+        seal = self._seal(needed["token"], self._cookie.keep_browser())
+        by_passkey = _passkey_link(needed) if "PASSKEY" in needed["ways"] else ""
+        return render_page(_factor_form(needed["token"], next_path, seal) + by_passkey)
+
+    def has_given(self, challenge: str, *, seal: str) -> bool:
+        """True if this browser was asked for this second factor, after a sign-in with this provider."""
+        key, settings = self._cookie.old_browser, self._request.app.state.settings
+        if key is None or oidc_providers.find(settings.oidc_providers, self._provider) is None:
+            return False
+        return compare_digest(seal.encode(), self._seal(challenge, key).encode())
+
+    def _seal(self, challenge: str, browser_key: str) -> str:
+        return provider_sign_ins.seal_challenge(challenge, provider=self._provider, browser_key=browser_key)
 
     def finish(self, response: Response) -> Response:
         """Return a response with the cookies that the mutation set."""
@@ -159,23 +169,16 @@ class _Page:
         return response
 
 
-def _go_on(payload: dict[str, Any]) -> Response:
-    """Send the browser to where it was going, or ask for the second factor first."""
-    next_path = payload["next"] or "/"
-    if payload["challenge"] is not None:
-        needed = payload["challenge"]
-        by_passkey = _passkey_link(needed) if "PASSKEY" in needed["ways"] else ""
-        return render_page(_factor_form(needed["token"], next_path) + by_passkey)
-    return _redirect(next_path)
-
-
 def _redirect(url: str) -> Response:
     headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     return RedirectResponse(url, status_code=303, headers=headers)
 
 
-def _is_own(path: str) -> bool:
-    return path.startswith("/") and not path.startswith(("//", "/\\"))
+def _own_path(path: str) -> str:
+    try:
+        return provider_sign_ins.require_own_path(path)
+    except Invalid:
+        return "/"
 
 
 def _password_form(state: str, email: str) -> str:
@@ -189,10 +192,11 @@ def _password_form(state: str, email: str) -> str:
     )
 
 
-def _factor_form(challenge: str, next_path: str) -> str:
+def _factor_form(challenge: str, next_path: str, seal: str) -> str:
     return (
         '<form method="post" action="factor"><p>Your account has a second factor.</p>'
         f'<input type="hidden" name="challenge" value="{escape(challenge, quote=True)}">'
+        f'<input type="hidden" name="seal" value="{escape(seal, quote=True)}">'
         f'<input type="hidden" name="next" value="{escape(next_path, quote=True)}">'
         "<p><label>Code of your authenticator app, or a recovery code: "
         '<input name="code" autocomplete="one-time-code" required></label></p>'

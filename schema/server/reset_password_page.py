@@ -3,7 +3,8 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schema.server.verify_email_page import MAX_TOKEN_LENGTH, answer_form, password_form, render_page
+from schema.server.plain_pages import MAX_TOKEN_LENGTH, render_page
+from schema.server.verify_email_page import answer_form, password_form
 
 _MUTATION = "mutation Reset($i: ResetPasswordInput!) { resetPassword(input: $i) { errors { message } } }"
 

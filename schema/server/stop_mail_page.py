@@ -9,7 +9,7 @@ from html import escape
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schema.server.verify_email_page import MAX_TOKEN_LENGTH, render_page
+from schema.server.plain_pages import MAX_TOKEN_LENGTH, render_page
 from services.core.errors import NotFound
 from services.messaging import stops
 

@@ -4,25 +4,15 @@ Nothing happens before the form is sent, because mail scanners follow links, too
 """
 
 from html import escape
-from urllib.parse import parse_qs
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
-from schema import graphiql
 from schema.execution import unit_of_work
+from schema.server.plain_pages import MAX_TOKEN_LENGTH, read_form, read_payload, render_page
 from services.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 
 _MUTATION = "mutation Verify($i: VerifyEmailInput!) { verifyEmail(input: $i) { errors { message } } }"
-_HEADERS = graphiql.SECURITY_HEADERS | {
-    "Content-Security-Policy": (
-        "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "Cache-Control": "no-store",
-}
-MAX_TOKEN_LENGTH = 200
-MAX_BODY_BYTES = 10_000
-"""Four times the size of the longest password, whatever its characters."""
 
 
 async def verify(request: Request) -> Response:
@@ -56,15 +46,8 @@ async def answer_form(
         device=request.headers.get("user-agent", ""),
     )
     result = await unit_of_work.execute(operation, sessions=state.sessions, settings=state.settings)
-    (payload,) = (result.body.get("data") or {"": None}).values()
-    if payload is not None and payload["errors"] == []:
-        return render_page(f"<p>{escape(done)}</p>")
-    errors = payload["errors"] if payload is not None else result.body.get("errors", [])
-    message = " ".join(error["message"] for error in errors) or "Something went wrong."
-    page = render_page(f"<p>{escape(message)}</p>{form}", status=429 if result.retry_after_seconds else 400)
-    if result.retry_after_seconds:
-        page.headers["Retry-After"] = str(result.retry_after_seconds)
-    return page
+    _, problem = read_payload(result, form=form)
+    return problem or render_page(f"<p>{escape(done)}</p>")
 
 
 def password_form(token: str, *, title: str, button: str) -> str:
@@ -77,23 +60,3 @@ def password_form(token: str, *, title: str, button: str) -> str:
         'autocomplete="new-password" required></label></p>'
         f"<button>{button}</button></form>"
     )
-
-
-async def read_form(request: Request) -> dict[str, str]:
-    """Return the fields of a form, the first value of each; none if the form is too long or no form."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return {}
-    try:
-        fields = parse_qs(body.decode("latin-1"), max_num_fields=10)
-    except ValueError:
-        return {}
-    return {name: values[0] for name, values in fields.items()}
-
-
-def render_page(body: str, *, status: int = 200) -> HTMLResponse:
-    """Return a page that runs no script, loads nothing and sends no referrer."""
-    text = f'<!doctype html><html lang="en"><title>Commonweal</title><h1>Commonweal</h1>{body}</html>'
-    return HTMLResponse(text, status_code=status, headers=_HEADERS)

@@ -75,7 +75,7 @@ class Act:
         "network",
         "actor_id",
         description="Network address that the act was made from, for IPv6 its /64 network. Visible to the "
-        "person who made it and to the platform's admins.",
+        "person who made it and to the platform's admins, in a session; access tokens do not read it.",
     )
     def network(root: Row, info: Info) -> str | None:
         return root.network if resolve.can_read_origin(root, info) else None
@@ -168,7 +168,7 @@ class AuditLogQueries:
 
     @strawberry.field(
         description="All acts that are no orders, newest first. Visible to the platform's admins; null for "
-        "others.",
+        "others. Access tokens read none on people's accounts.",
         graphql_type=ActConnection | None,
     )
     async def audit_log(self, info: Info, first: First = None, after: After = None) -> ActConnection | None:

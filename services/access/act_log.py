@@ -20,15 +20,19 @@ ALL_NEWEST_FIRST = Sort("at", col(Act.at), col(Act.id))
 
 
 async def list_all(session: AsyncSession, actor: Actor, *, page: PageRequest) -> Page[Act] | None:
-    """List a page of all acts, newest first; None for all but the platform's ADMINs."""
+    """List a page of all acts, newest first; None for all but the platform's ADMINs.
+
+    An access token reads no acts on people's accounts.
+    """
     if not is_permitted(actor, Action.READ_WHOLE_AUDIT_LOG, Subject()):
         return None
-    return await pagination.list_page(session, select(Act), sort=ALL_NEWEST_FIRST, page=page)
+    statement = select(Act) if actor.scopes is None else select(Act).where(~col(Act.is_security))
+    return await pagination.list_page(session, statement, sort=ALL_NEWEST_FIRST, page=page)
 
 
 async def list_pages(
     session: AsyncSession,
-    _: Actor,
+    actor: Actor,
     *,
     collective_ids: Sequence[UUID],
     page: PageRequest,
@@ -36,16 +40,15 @@ async def list_pages(
 ) -> dict[UUID, Page[Act]]:
     """List a page of the acts that concern each collective, newest first; one statement.
 
-    Callers have checked that the actor may read them.
+    Callers have checked that the actor may read them. An access token reads no acts on people's accounts.
     """
+    of_collective = partial(_subjects, is_security=is_security, by_token=actor.scopes is not None)
     parent = (
         func.unnest(literal(list(collective_ids), ARRAY(Uuid)))
         .table_valued(column("id", Uuid))
         .render_derived(name="parent")
     )
-    inner = pagination.apply_keyset(
-        _subjects(parent.c.id, is_security=is_security), sort=NEWEST_FIRST, page=page
-    ).lateral("page")
+    inner = pagination.apply_keyset(of_collective(parent.c.id), sort=NEWEST_FIRST, page=page).lateral("page")
     statement = (
         select(Act, inner.c.collective_id)
         .select_from(parent)
@@ -59,7 +62,7 @@ async def list_pages(
     return {
         collective_id: pagination.to_page(
             its,
-            partial(_subjects, collective_id, is_security=is_security),
+            partial(of_collective, collective_id),
             sort=ALL_NEWEST_FIRST,
             page=page,
         )
@@ -67,6 +70,8 @@ async def list_pages(
     }
 
 
-def _subjects(collective_id: Any, *, is_security: bool) -> Select[Any]:
+def _subjects(collective_id: Any, *, is_security: bool, by_token: bool) -> Select[Any]:
     statement = select(ActSubject).where(col(ActSubject.collective_id) == collective_id)
+    if by_token:
+        statement = statement.where(~col(ActSubject.is_security))
     return statement.where(col(ActSubject.is_security)) if is_security else statement

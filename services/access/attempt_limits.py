@@ -17,8 +17,9 @@ SIGN_INS_PER_PAIR = 10
 SIGN_INS_PER_ACCOUNT = 100
 """Failures on one account from all addresses from which it never signed in."""
 DAY = timedelta(days=1)
-FACTORS_PER_WINDOW = 10
-FACTORS_PER_DAY = 30
+GUESSES_PER_WINDOW = 10
+GUESSES_PER_DAY = 30
+"""Codes, or present passwords, entered for one user from all network addresses."""
 UPLOADS_PER_DAY = 100
 EXPORTS_PER_DAY = 3
 NOMINATIONS_PER_USER = 10
@@ -63,26 +64,54 @@ async def consume_factor_attempt(session: AsyncSession, *, user_id: UUID) -> boo
     The limits are 10 codes within 15 minutes and 30 within a day, from all addresses: whoever enters codes
     knows the password. Counted before the code is checked; a right one is to be forgotten.
     """
-    quick, daily = _factor_keys(user_id)
-    attempts = await _consume(session, [quick], window=SIGN_IN_WINDOW)
-    attempts |= await _consume(session, [daily], window=DAY)
-    return attempts[quick] <= FACTORS_PER_WINDOW and attempts[daily] <= FACTORS_PER_DAY
+    return await _consume_guess(session, "factor", user_id)
 
 
 async def forget_factor_attempts(session: AsyncSession, *, user_id: UUID) -> None:
     """Forget the codes of a user who has now entered a right one."""
-    for key in _factor_keys(user_id):
+    await _forget_guesses(session, "factor", user_id)
+
+
+async def consume_own_password_attempt(session: AsyncSession, *, user_id: UUID) -> bool:
+    """Count a password that somebody in a session enters as the present one: same limits as for codes.
+
+    Counted apart from sign-ins, so that whoever has got hold of a session keeps nobody from signing in.
+    """
+    return await _consume_guess(session, "own-password", user_id)
+
+
+async def forget_own_password_attempts(session: AsyncSession, *, user_id: UUID) -> None:
+    """Forget the passwords that a user entered before the right one."""
+    await _forget_guesses(session, "own-password", user_id)
+
+
+async def take_back_own_password_attempt(session: AsyncSession, *, user_id: UUID) -> None:
+    """Count a password no longer: it was not checked."""
+    left = func.greatest(col(Throttle.attempts) - 1, 0)
+    for key in _guess_keys("own-password", user_id):
+        await session.execute(update(Throttle).where(col(Throttle.key) == key).values(attempts=left))
+
+
+async def _consume_guess(session: AsyncSession, purpose: str, user_id: UUID) -> bool:
+    quick, daily = _guess_keys(purpose, user_id)
+    attempts = await _consume(session, [quick], window=SIGN_IN_WINDOW)
+    attempts |= await _consume(session, [daily], window=DAY)
+    return attempts[quick] <= GUESSES_PER_WINDOW and attempts[daily] <= GUESSES_PER_DAY
+
+
+async def _forget_guesses(session: AsyncSession, purpose: str, user_id: UUID) -> None:
+    for key in _guess_keys(purpose, user_id):
         await session.execute(update(Throttle).where(col(Throttle.key) == key).values(attempts=0))
+
+
+def _guess_keys(purpose: str, user_id: UUID) -> tuple[str, str]:
+    return f"{purpose}:{user_id}", f"{purpose}-day:{user_id}"
 
 
 async def consume_passkey_challenge(session: AsyncSession, *, address: str, per_address: int) -> bool:
     """Count a sign-in by passkey that is begun; return False after `per_address` within 15 minutes."""
     key = f"passkey:{normalize_address(address)}"
     return (await _consume(session, [key], window=SIGN_IN_WINDOW))[key] <= per_address
-
-
-def _factor_keys(user_id: UUID) -> tuple[str, str]:
-    return f"factor:{user_id}", f"factor-day:{user_id}"
 
 
 def _sign_in_keys(email: str, address: str) -> tuple[str, str, str]:

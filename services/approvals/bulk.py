@@ -38,7 +38,9 @@ async def approve_orders(
 ) -> list[ApprovalResult]:
     """Approve orders one by one, in the order given; hours together, if none of them fails.
 
-    Locks: all orders first, in the order of their ids, so that two such calls cannot deadlock.
+    Locks: all orders first, in the order of their ids, then the turns of volunteers who never signed in, in
+    the order of theirs, so that two such calls cannot deadlock over these. Over the accounts of orders that
+    are approved one by one they can; one of the two is then repeated.
 
     Raises:
         Invalid: no order, more than 100, or one twice.

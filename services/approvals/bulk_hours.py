@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, literal_column, select, true, update
+from sqlalchemy import exists, func, literal_column, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Collective, Order, now
+from models import Attendance, Collective, Order, now
 from models.enums import LedgerAccountKind, MemberRole, OrderStatus, OrderType, TransactionKind
 from services.access import visibility
 from services.access.actor import Actor
@@ -47,7 +47,9 @@ async def load_approvable(
             col(Order.status) == OrderStatus.PENDING,
             visibility.order_is_visible(actor),
             ~func.approval_excluded(literal_column('"order"'), actor.id),
-            # Those that two people approve are approved one by one.
+            # Those that two people approve are approved one by one, and so are attendances, whose time may
+            # have been shortened by a check-out.
+            ~exists().where(col(Attendance.order_id) == col(Order.id)),
             func.coalesce(func.single_approval_limit(literal_column('"order"')) >= col(Order.amount), true()),
         )
     )

@@ -16,7 +16,7 @@ from services.orders.history import add_actions, history_step
 from services.orders.payout_fees import parse_payout_fee
 from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import OrderSides
-from services.orders.transitions import change_status, require_second_payer, wrong_status
+from services.orders.transitions import change_status, wrong_status
 
 
 async def pay_expense(
@@ -28,7 +28,11 @@ async def pay_expense(
     *,
     processor_fee: UncheckedAmount | None,
 ) -> Order:
-    """Record the payout of an approved expense."""
+    """Record the payout of an approved expense.
+
+    Raises:
+        SelfApproval: raised by the database if the actor approved it, and another ADMIN could pay it.
+    """
     require(actor, Action.PAY_EXPENSE, subject)
     return await _record_payout(session, actor, sides, processor_fee)
 
@@ -42,9 +46,12 @@ async def pay_cash_out(
     *,
     processor_fee: UncheckedAmount | None,
 ) -> Order:
-    """Record the payout of an approved cash-out."""
+    """Record the payout of an approved cash-out.
+
+    Raises:
+        SelfApproval: raised by the database if the actor approved it, and another ADMIN could pay it.
+    """
     cash_outs.require_may_pay(actor, sides.order, subject)
-    await require_second_payer(session, actor, sides.order)
     return await _record_payout(session, actor, sides, processor_fee)
 
 

@@ -16,7 +16,7 @@ from services.access.permissions import Action, Subject, require, require_sessio
 from services.collectives import collectives
 from services.collectives.event_capacity import REGISTRATION_ROLES
 from services.core.errors import InvalidState
-from services.identity import access_tokens
+from services.identity import access_tokens, email_tokens
 from services.messaging import event_notifications
 
 _FIELD = "collective"
@@ -27,8 +27,9 @@ async def archive(session: AsyncSession, actor: Actor, *, collective: Collective
     """Archive a collective with its events, and keep its history.
 
     Its pending invitations and host applications end, and so do registrations for events that are not over;
-    their users get a mail. A user's sessions and access tokens end. Locks: the collective, then its events,
-    so that no order, refund or registration can be added.
+    their users get a mail. A user's sessions, access tokens and mailed links end, and so does a change of
+    address that waits. Locks: the collective, then its events, so that no order, refund or registration can
+    be added.
 
     Raises:
         Forbidden: an access token archives a user, whose sessions would end.
@@ -48,6 +49,7 @@ async def archive(session: AsyncSession, actor: Actor, *, collective: Collective
     if row.type == CollectiveType.USER:
         await _require_other_admins(session, row)
         await access_tokens.revoke_all_tokens(session, user_id=row.id)
+        await email_tokens.end_all(session, user_id=row.id)
     row.archived_at = now()
     for event in events:
         event.archived_at = row.archived_at

@@ -1,15 +1,13 @@
 """Erasing people: at their own wish, and those who were only named and never came."""
 
 from datetime import timedelta
-from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import Select, exists, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Attendance, Collective, Credential, LedgerAccount, Member, Order, Receipt, now
+from models import Attendance, Collective, Credential, LedgerAccount, Member, Order, now
 from models.enums import CollectiveType, MemberRole
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey
@@ -18,8 +16,6 @@ from services.collectives import archiving
 from services.core.errors import WHOLE_INPUT, Invalid, InvalidState
 
 BATCH = 100
-_SETTLING = timedelta(minutes=10)
-"""A file that is younger may belong to an upload that is not committed yet."""
 
 
 async def erase_me(session: AsyncSession, actor: Actor, *, slug: str) -> str:
@@ -97,30 +93,3 @@ def _select_forgotten(days: int) -> Select[UUID]:
         .limit(BATCH)
         .with_for_update(skip_locked=True)
     )
-
-
-async def delete_erased_files(session: AsyncSession, *, folder: Path) -> None:
-    """Delete the receipts of erased people, unless somebody else uploaded the same bytes."""
-    other, keeper = aliased(Receipt), aliased(Collective)
-    statement = (
-        select(
-            Receipt,
-            exists().where(
-                col(other.sha256) == Receipt.sha256,
-                col(other.owner_id).in_(select(col(keeper.id)).where(col(keeper.erased_at).is_(None))),
-            ),
-        )
-        .join(Collective, col(Collective.id) == Receipt.owner_id)
-        .where(
-            col(Collective.erased_at).is_not(None),
-            col(Collective.erased_at) < func.now() - _SETTLING,
-            col(Receipt.erased_at).is_(None),
-        )
-        .limit(BATCH)
-    )
-    for receipt, is_shared in (await session.execute(statement)).all():
-        if not is_shared:
-            name = receipt.sha256.hex()
-            (folder / name[:2] / name).unlink(missing_ok=True)
-        receipt.erased_at = now()
-    await session.flush()

@@ -23,6 +23,7 @@ from models import (
 from models.enums import (
     CollectiveType,
     LedgerAccountKind,
+    Proof,
     RequestStatus,
     TransactionKind,
 )
@@ -32,7 +33,7 @@ from services.access.permissions import Action, Subject, require
 from services.collectives import collectives, members, merge_consents
 from services.collectives.merge_consents import MergeResult
 from services.core.errors import Invalid, InvalidState
-from services.identity import access_tokens, email_addresses, email_tokens, identities
+from services.identity import access_tokens, challenges, email_addresses, email_tokens, identities
 from services.ledger import posting
 from services.ledger.legs import Leg, merge_legs
 from services.ledger.transaction_amounts import same_currency_amounts
@@ -62,7 +63,8 @@ async def merge(
 
     Raises:
         Invalid: one is not a user, or both are the same user.
-        InvalidState: one was merged before, `into` is archived, or `from` has an open order or a hold.
+        InvalidState: one was merged before, `into` is archived, or `from` has an open order or a hold; or
+            `into` has no address, and `from` has a second factor.
         InsufficientFunds: raised by the database if `from` owes more than `into` has.
     """
     parties = await resolve(session, actor, {"from": from_, "into": into})
@@ -241,7 +243,11 @@ async def _end_access(session: AsyncSession, source: Collective) -> None:
 
 
 async def _move_address(session: AsyncSession, pair: _Pair) -> None:
-    """Make the address of `from` lead to `into`; move the credentials if `into` has none."""
+    """Make the address of `from` lead to `into`; move the credentials if `into` has none.
+
+    Raises:
+        InvalidState: the credentials would move without the second factor of `from`.
+    """
     source, target = pair.source, pair.target
     of_source = col(Credential.user_id) == source.id
     emails = await email_addresses.load_emails(session, user_ids=[source.id, target.id])
@@ -251,6 +257,9 @@ async def _move_address(session: AsyncSession, pair: _Pair) -> None:
         await session.execute(
             update(Credential).where(of_source).values(user_id=target.id), execution_options=_UNSYNCED
         )
+        # The credential is locked by now: no factor is added meanwhile.
+        if await challenges.load_ways(session, user_id=source.id) != (Proof.PASSWORD,):
+            raise InvalidState("Merge the other way round: this account has a second factor.", field=FROM)
         target.claimed_at = target.claimed_at or source.claimed_at
         return
     await session.execute(delete(Credential).where(of_source), execution_options=_UNSYNCED)

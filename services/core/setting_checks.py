@@ -5,21 +5,23 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from services.core.errors import ConfigurationError
 
 PREFIX = "COMMONWEAL_"
 _TEST_PREFIX = "COMMONWEAL_TEST_"
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _CHOICES = {"introspection": ("on", "authenticated", "off"), "log_level": _LOG_LEVELS}
+_DATABASE = ("postgresql", "postgres", "postgresql+psycopg")
 _SCHEMES = {
-    "database_url": ("postgresql", "postgres"),
-    "owner_database_url": ("postgresql", "postgres"),
+    "database_url": _DATABASE,
+    "owner_database_url": _DATABASE,
     "smtp_url": ("smtp", "smtps"),
     "public_url": ("https", "http"),
     "fx_url": ("https", "http"),
 }
-_WITHOUT_HOST = {"database_url", "owner_database_url"}
-"""libpq takes the host from a parameter, or the default."""
 _MAX_PORT = 65_535
 
 
@@ -55,21 +57,31 @@ def check_values(values: Mapping[str, Any]) -> None:
 
 
 def _check_url(name: str, value: str) -> None:
-    """Check a URL's scheme, host and port; a database's may name several hosts with ports, or none."""
-    schemes, is_database = _SCHEMES[name], name in _WITHOUT_HOST
+    """Check a URL's scheme, host and port. It is never shown: it may hold a password.
+
+    A database's URL may name no host: libpq takes it from a parameter, or the default.
+    """
+    schemes = _SCHEMES[name]
+    is_database = schemes is _DATABASE
+    right = f"a URL that begins with {schemes[0]}://"
+    right += "; several hosts are ?host=a:5432&host=b:5432" if is_database else " and names a host"
     try:
-        parts = urlsplit(value)
-        is_right = parts.scheme in schemes and (is_database or bool(parts.hostname and parts.port != 0))
-    except ValueError:
+        is_right = _is_database_url(value) if is_database else _is_url(value, schemes)
+    except (ValueError, ArgumentError):
         is_right = False
     if not is_right:
-        _refuse(
-            name, value, f"a URL that begins with {schemes[0]}://{'' if is_database else ' and names a host'}"
-        )
+        raise ConfigurationError(f"{PREFIX}{name.upper()} must be {right}")
+
+
+def _is_url(value: str, schemes: Collection[str]) -> bool:
+    parts = urlsplit(value)
+    return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+
+
+def _is_database_url(value: str) -> bool:
+    url = make_url(value)
+    return url.drivername in _DATABASE and "," not in (url.host or "")
 
 
 def _refuse(name: str, value: object, right: str) -> NoReturn:
-    text = str(value)
-    if "@" in text:
-        text = f"…@{text.rpartition('@')[2]}"  # never print a password
-    raise ConfigurationError(f"{PREFIX}{name.upper()} must be {right}, not {text!r}")
+    raise ConfigurationError(f"{PREFIX}{name.upper()} must be {right}, not {str(value)!r}")

@@ -20,6 +20,7 @@ from models.enums import CollectiveType
 from services.core import slugs
 from services.core.errors import Invalid
 from services.core.user_text import require_text
+from services.identity.email_change_states import can_be_undone
 
 PLACEHOLDER_NAME = "Invited member"
 MAX_LENGTH, MAX_NAME_BYTES, MAX_ENTRY_LENGTH = 254, 64, 20_000
@@ -107,16 +108,10 @@ async def find_users(session: AsyncSession, addresses: Sequence[str]) -> dict[st
     The address of a merged user leads to the user they were merged into, and one that a user has changed
     leads to them while they can take it back.
     """
-    given_up = (
-        col(EmailChange.confirmed_at).is_not(None),
-        col(EmailChange.undone_at).is_(None),
-        col(EmailChange.ended_at).is_(None),
-        col(EmailChange.undo_until) > now(),
-    )
     sources: list[tuple[Any, Any, tuple[ColumnElement[bool], ...]]] = [
         (col(Credential.email), col(Credential.user_id), ()),
         (col(MergedEmail.email), col(MergedEmail.user_id), ()),
-        (col(EmailChange.old_email), col(EmailChange.user_id), given_up),
+        (col(EmailChange.old_email), col(EmailChange.user_id), can_be_undone()),
     ]
     owners = union(
         *(

@@ -3,7 +3,6 @@
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +26,14 @@ from services.access import act_origin
 from services.access.actor import Actor, hash_token
 from services.access.permissions import Action, require
 from services.core.errors import Conflict, Invalid
-from services.identity import access_tokens, email_addresses, email_tokens, identities
+from services.identity import (
+    access_tokens,
+    credentials,
+    email_addresses,
+    email_change_states,
+    email_tokens,
+    identities,
+)
 from services.identity.password_reset import RESET_HOURS
 from services.messaging import outbox
 
@@ -45,6 +51,14 @@ class _Locked:
     credential: Credential
 
 
+@dataclass(frozen=True)
+class Confirmed:
+    """The user whose address was changed, and the one session of theirs that goes on."""
+
+    user: Collective
+    session_id: UUID | None
+
+
 async def request_change(session: AsyncSession, actor: Actor, *, email: str) -> Collective:
     """Mail a link to the new address and tell the old one; a change that waits already is replaced.
 
@@ -57,10 +71,11 @@ async def request_change(session: AsyncSession, actor: Actor, *, email: str) -> 
     require(actor, Action.CHANGE_EMAIL)
     assert actor.user is not None
     address = email_addresses.require_email(email, field="email")
-    credential = await _lock_credential(session, actor.user.id)
+    credential = await credentials.lock(session, user_id=actor.user.id)
+    assert credential is not None
     if credential.email == address:
         raise Invalid("This is your email address already.", field="email")
-    await _end_waiting(session, actor.user.id)
+    await email_change_states.end_waiting(session, user_id=actor.user.id)
     token = secrets.token_urlsafe(32)
     session.add(
         EmailChange(
@@ -69,7 +84,6 @@ async def request_change(session: AsyncSession, actor: Actor, *, email: str) -> 
             new_email=address,
             token_hash=hash_token(token),
             session_id=actor.token_id,
-            password_digest=_digest(credential.password_hash),
             expires_at=now() + timedelta(days=CONFIRM_DAYS),
         )
     )
@@ -88,7 +102,7 @@ async def _report_request(session: AsyncSession, user: Collective, *, old: str, 
     await outbox.mail_address(session, address=old, template="email_change_requested", payload=payload)
 
 
-async def confirm_change(session: AsyncSession, actor: Actor, *, token: str) -> Collective:
+async def confirm_change(session: AsyncSession, actor: Actor, *, token: str) -> Confirmed:
     """Change the address with the token mailed to the new one, once.
 
     Every session but the one that asked, every access token and every mailed link of the user ends: a link
@@ -99,13 +113,8 @@ async def confirm_change(session: AsyncSession, actor: Actor, *, token: str) -> 
         Conflict: the address has become another user's meanwhile.
     """
     del actor
-    is_waiting = (
-        col(EmailChange.token_hash) == hash_token(token),
-        col(EmailChange.confirmed_at).is_(None),
-        col(EmailChange.ended_at).is_(None),
-        col(EmailChange.expires_at) > now(),
-    )
-    found = await _lock_change(session, *is_waiting)
+    is_meant = col(EmailChange.token_hash) == hash_token(token)
+    found = await _lock_change(session, is_meant, *email_change_states.can_be_confirmed())
     change, user = found.change, found.user
     if await _is_anothers(session, change.new_email, user.id):
         raise Conflict("This email address belongs to another account.", field="token")
@@ -123,23 +132,26 @@ async def confirm_change(session: AsyncSession, actor: Actor, *, token: str) -> 
     await outbox.mail_address(
         session, address=change.new_email, template="email_change_done", payload=payload
     )
-    return user
+    return Confirmed(user, change.session_id)
 
 
 async def undo_change(session: AsyncSession, actor: Actor, *, token: str) -> Collective:
     """Give a user their old address back, within 7 days and once; every session ends.
 
-    Later changes end with this one, so that nobody outruns it by changing the address again. What was added
-    since it was asked for ends, too: identities of other providers, second factors, known devices, and a
-    password that was changed. A link for a new password is mailed to the address. Locks: the credential.
+    Later changes end with this one, so that nobody outruns it by changing the address again. So does the
+    password, which whoever changed the address may know; a link for a new one is mailed to the address. What
+    was added since the change was asked for ends, too: identities of other providers, second factors and
+    known devices. Locks: the credential.
 
     Raises:
         NotFound: the token is unknown or used, or the 7 days are over.
     """
     del actor
-    found = await _lock_change(session, *_can_be_undone(), col(EmailChange.undo_hash) == hash_token(token))
+    is_meant = col(EmailChange.undo_hash) == hash_token(token)
+    found = await _lock_change(session, is_meant, *email_change_states.can_be_undone())
     change, user, credential = found.change, found.user, found.credential
     given_up, credential.email = credential.email, change.old_email
+    credential.password_hash = None
     change.undone_at = now()
     await session.flush()
     await session.execute(
@@ -152,8 +164,6 @@ async def undo_change(session: AsyncSession, actor: Actor, *, token: str) -> Col
         )
         .values(ended_at=now())
     )
-    if _digest(credential.password_hash) != change.password_digest:
-        credential.password_hash = None
     await identities.forget_all(session, user_id=user.id, since=change.created_at)
     for table in _FACTORS:
         is_younger = col(table.created_at) >= change.created_at
@@ -185,30 +195,10 @@ async def _report_undoing(session: AsyncSession, user: Collective, *, restored: 
 async def load_pending_email(session: AsyncSession, actor: Actor) -> str | None:
     """Load the actor's new address that waits for its proof, if there is one."""
     statement = select(col(EmailChange.new_email)).where(
-        col(EmailChange.user_id) == actor.id,
-        col(EmailChange.confirmed_at).is_(None),
-        col(EmailChange.ended_at).is_(None),
-        col(EmailChange.expires_at) > now(),
+        col(EmailChange.user_id) == actor.id, *email_change_states.can_be_confirmed()
     )
     address: str | None = (await session.execute(statement)).scalar_one_or_none()
     return address
-
-
-def _can_be_undone() -> list[ColumnElement[bool]]:
-    return [
-        col(EmailChange.confirmed_at).is_not(None),
-        col(EmailChange.undone_at).is_(None),
-        col(EmailChange.ended_at).is_(None),
-        col(EmailChange.undo_until) > now(),
-    ]
-
-
-async def _lock_credential(session: AsyncSession, user_id: UUID) -> Credential:
-    statement = select(Credential).where(col(Credential.user_id) == user_id).with_for_update()
-    row: Credential = (
-        await session.execute(statement.execution_options(populate_existing=True))
-    ).scalar_one()
-    return row
 
 
 async def _lock_change(session: AsyncSession, *conditions: ColumnElement[bool]) -> _Locked:
@@ -220,10 +210,7 @@ async def _lock_change(session: AsyncSession, *conditions: ColumnElement[bool]) 
     owner = (await session.execute(select(col(EmailChange.user_id)).where(*conditions))).scalar_one_or_none()
     if owner is None:
         raise email_tokens.no_such_link()
-    statement = select(Credential).where(col(Credential.user_id) == owner).with_for_update()
-    credential = (
-        await session.execute(statement.execution_options(populate_existing=True))
-    ).scalar_one_or_none()
+    credential = await credentials.lock(session, user_id=owner)
     again = (
         select(EmailChange, Collective)
         .join(Collective, col(Collective.id) == EmailChange.user_id)
@@ -237,22 +224,6 @@ async def _lock_change(session: AsyncSession, *conditions: ColumnElement[bool]) 
     return _Locked(match[0], match[1], credential)
 
 
-async def _end_waiting(session: AsyncSession, user_id: UUID) -> None:
-    await session.execute(
-        update(EmailChange)
-        .where(
-            col(EmailChange.user_id) == user_id,
-            col(EmailChange.confirmed_at).is_(None),
-            col(EmailChange.ended_at).is_(None),
-        )
-        .values(ended_at=now())
-    )
-
-
 async def _is_anothers(session: AsyncSession, address: str, user_id: UUID) -> bool:
     owner = await email_addresses.find_user(session, address)
     return owner is not None and owner.id != user_id
-
-
-def _digest(password_hash: str | None) -> bytes | None:
-    return sha256(password_hash.encode()).digest() if password_hash else None

@@ -8,11 +8,12 @@ from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Credential, EmailChange, EmailToken, now
+from models import Collective, Credential, EmailToken, now
 from models.enums import EmailTokenPurpose
 from services.access import act_origin
 from services.access.actor import hash_token
 from services.core.errors import NotFound
+from services.identity import email_change_states
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,7 @@ async def end_all(session: AsyncSession, *, user_id: UUID) -> Sequence[bytes]:
 
     Links that undo a change of address go on: they save the account from whoever holds the new address.
     """
-    await session.execute(
-        update(EmailChange)
-        .where(
-            col(EmailChange.user_id) == user_id,
-            col(EmailChange.confirmed_at).is_(None),
-            col(EmailChange.ended_at).is_(None),
-        )
-        .values(ended_at=now())
-    )
+    await email_change_states.end_waiting(session, user_id=user_id)
     used = await session.execute(
         update(EmailToken)
         .where(col(EmailToken.user_id) == user_id, col(EmailToken.used_at).is_(None))

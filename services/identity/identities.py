@@ -9,11 +9,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Credential, Identity, new_id, now
+from models import Collective, Identity, new_id, now
 from services.access import act_origin
 from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.core.errors import Conflict, InvalidState, NotFound
+from services.identity import credentials
 from services.messaging import outbox
 
 
@@ -64,17 +65,14 @@ async def unlink(session: AsyncSession, actor: Actor, *, identity_id: UUID) -> I
         InvalidState: it is their last way to sign in.
     """
     require(actor, Action.UNLINK_IDENTITY)
-    credential = (
-        await session.execute(
-            select(col(Credential.password_hash)).where(col(Credential.user_id) == actor.id).with_for_update()
-        )
-    ).scalar_one_or_none()
+    credential = await credentials.lock(session, user_id=actor.id)
     own = select(Identity).where(col(Identity.user_id) == actor.id)
     row = (await session.execute(own.where(col(Identity.id) == identity_id))).scalar_one_or_none()
     if row is None:
         raise NotFound("You have no such identity.", field="id")
     count = await session.execute(select(func.count()).select_from(own.subquery()))
-    if credential is None and count.scalar_one() == 1:
+    has_password = credential is not None and credential.password_hash is not None
+    if not has_password and count.scalar_one() == 1:
         raise InvalidState(
             "This is your only way to sign in. Choose a password first: request a password reset.", field="id"
         )

@@ -6,7 +6,14 @@ from sqlmodel import col
 
 from models import Collective, Passkey, TotpFactor
 from services.core.errors import NotFound
-from services.identity import access_tokens, challenges, email_addresses, factor_mails, recovery_codes
+from services.identity import (
+    access_tokens,
+    challenges,
+    credentials,
+    email_addresses,
+    factor_mails,
+    recovery_codes,
+)
 
 
 async def remove_factors(session: AsyncSession, *, email: str) -> Collective:
@@ -22,7 +29,7 @@ async def remove_factors(session: AsyncSession, *, email: str) -> Collective:
     user = await email_addresses.find_user(session, email_addresses.require_email(email, field="email"))
     if user is None:
         raise NotFound(f"No user has the address {email}.", field="email")
-    await factor_mails.lock_user(session, user.id)
+    await credentials.lock(session, user_id=user.id)
     await session.execute(delete(TotpFactor).where(col(TotpFactor.user_id) == user.id))
     await session.execute(delete(Passkey).where(col(Passkey.user_id) == user.id))
     await recovery_codes.end_all(session, user_id=user.id)

@@ -21,7 +21,7 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 
 from services.core.errors import WHOLE_INPUT, InvalidState
-from services.identity.oidc_providers import Provider, is_safe_url
+from services.identity.oidc_providers import Claims, CodeRequest, Provider, is_safe_url
 
 MAX_BYTES = 256 * 1024
 TOTAL_SECONDS = 6.0
@@ -30,7 +30,7 @@ KEYS_AGAIN_SECONDS = 60
 """A key that is not known is looked for at most this often."""
 LEEWAY_SECONDS = 60
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Signatures with the provider's private key: none, and none with a secret that we know, too."""
+"""Signatures by the provider's private key alone: neither `none`, nor one made with the client secret."""
 SCOPES = "openid email profile"
 MAX_SUBJECT = 255
 _OK = 200
@@ -42,26 +42,6 @@ class ProviderFailed(InvalidState):
     def __init__(self, message: str) -> None:
         """Keep what did not work."""
         super().__init__(message, field=WHOLE_INPUT)
-
-
-@dataclass(frozen=True)
-class Claims:
-    """What a provider says of a person."""
-
-    issuer: str
-    subject: str
-    name: str
-    email: str | None
-    is_email_verified: bool
-
-
-@dataclass(frozen=True)
-class CodeRequest:
-    """The secrets of one sign-in: sent as hashes first, and proved when the code is redeemed."""
-
-    redirect_uri: str
-    nonce: str
-    verifier: str
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The OpenID providers of the settings: where people may sign in with another account."""
+"""The OpenID providers of the settings: where people may sign in with another account, and with what."""
 
 import json
 import re
@@ -27,6 +27,26 @@ class Provider:
     client_id: str
     client_secret: str = field(repr=False)
     """Empty for a public client, which PKCE alone protects."""
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a provider says of a person."""
+
+    issuer: str
+    subject: str
+    name: str
+    email: str | None
+    is_email_verified: bool
+
+
+@dataclass(frozen=True)
+class CodeRequest:
+    """The secrets of one sign-in: sent as hashes first, and proved when the code is redeemed."""
+
+    redirect_uri: str
+    nonce: str
+    verifier: str
 
 
 @lru_cache(maxsize=8)

@@ -1,46 +1,31 @@
 """Passkeys: keys of a person's devices, which sign a challenge of this installation alone."""
 
 import json
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import webauthn
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from webauthn.helpers import base64url_to_bytes
-from webauthn.helpers.exceptions import WebAuthnException
-from webauthn.helpers.structs import (
-    AuthenticatorSelectionCriteria,
-    PublicKeyCredentialDescriptor,
-    ResidentKeyRequirement,
-    UserVerificationRequirement,
-)
 
 from models import Credential, Passkey
 from models.enums import ChallengePurpose, Proof
 from services.access.actor import Actor
 from services.access.permissions import Action, require
+from services.core import slow_modules
 from services.core.errors import WHOLE_INPUT, Invalid, LimitExceeded, NotFound
 from services.core.user_text import require_name
-from services.identity import challenges, factor_mails, recovery_codes
+from services.identity import challenges, credentials, factor_mails, recovery_codes
 from services.identity.relying_party import RelyingParty
 
 MAX_PASSKEYS = 20
 MAX_CREDENTIAL_LENGTH = 20_000
 KIND = "a passkey"
-_MALFORMED = (
-    WebAuthnException,
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-)
-"""What the library raises for what is no answer of a browser."""
+_PROTOCOL = "services.identity.passkey_protocol"
+_MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
+"""What reading raises for what is no answer of a browser."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +50,17 @@ def parse_answer(text: str, *, field: str) -> Answer:
         if len(text) > MAX_CREDENTIAL_LENGTH:
             raise ValueError
         credential = json.loads(text)
-        client_data = json.loads(base64url_to_bytes(credential["response"]["clientDataJSON"]))
-        credential_id = base64url_to_bytes(credential["rawId"])
-        answer = Answer(credential, credential_id, base64url_to_bytes(client_data["challenge"]), field)
+        client_data = json.loads(_decode(credential["response"]["clientDataJSON"]))
+        credential_id = _decode(credential["rawId"])
+        answer = Answer(credential, credential_id, _decode(client_data["challenge"]), field)
     except _MALFORMED:
         raise Invalid("This is not what a browser answers for a passkey.", field=field) from None
     return answer
+
+
+def _decode(text: str) -> bytes:
+    """Decode base64url without its padding, as browsers send it."""
+    return urlsafe_b64decode(f"{text}===")
 
 
 async def take_challenge(
@@ -98,22 +88,18 @@ async def begin_registration(session: AsyncSession, actor: Actor, *, party: Rely
     if len(known) >= MAX_PASSKEYS:
         raise LimitExceeded(f"You have {MAX_PASSKEYS} passkeys. Remove one first.", field=WHOLE_INPUT)
     statement = select(col(Credential.email)).where(col(Credential.user_id) == actor.user.id)
-    options = webauthn.generate_registration_options(
-        rp_id=party.domain,
-        rp_name="Commonweal",
-        user_id=actor.user.id.bytes,
-        user_name=(await session.execute(statement)).scalar_one(),
-        user_display_name=actor.user.name,
+    protocol = await slow_modules.load(_PROTOCOL)
+    options: str = protocol.registration_options(
+        party=party,
+        user_id=actor.user.id,
+        email=(await session.execute(statement)).scalar_one(),
+        name=actor.user.name,
         challenge=await challenges.issue(
             session, purpose=ChallengePurpose.PASSKEY_REGISTRATION, user_id=actor.user.id
         ),
-        authenticator_selection=AuthenticatorSelectionCriteria(
-            resident_key=ResidentKeyRequirement.PREFERRED,
-            user_verification=UserVerificationRequirement.PREFERRED,
-        ),
-        exclude_credentials=[PublicKeyCredentialDescriptor(id=row.credential_id) for row in known],
+        known=[row.credential_id for row in known],
     )
-    return webauthn.options_to_json(options)
+    return options
 
 
 async def register(
@@ -129,22 +115,20 @@ async def register(
     require(actor, Action.REGISTER_PASSKEY)
     assert actor.user is not None
     label = require_name(name, field="name")
-    try:
-        verified = webauthn.verify_registration_response(
-            credential=answer.credential,
-            expected_challenge=answer.challenge,
-            expected_rp_id=party.domain,
-            expected_origin=list(party.origins),
-        )
-    except _MALFORMED as problem:
-        raise _refused(answer) from problem
-    await factor_mails.lock_user(session, actor.user.id)
+    protocol = await slow_modules.load(_PROTOCOL)
+    verified: tuple[bytes, bytes, int] | None = protocol.verify_registration(
+        answer.credential, challenge=answer.challenge, party=party
+    )
+    if verified is None:
+        raise _refused(answer)
+    credential_id, public_key, sign_count = verified
+    await credentials.lock(session, user_id=actor.user.id)
     passkey = Passkey(
         user_id=actor.user.id,
         name=label,
-        credential_id=verified.credential_id,
-        public_key=verified.credential_public_key,
-        sign_count=verified.sign_count,
+        credential_id=credential_id,
+        public_key=public_key,
+        sign_count=sign_count,
     )
     session.add(passkey)
     await session.flush()
@@ -157,15 +141,14 @@ async def request_options(
 ) -> str:
     """Return the options, as JSON, with which a browser signs with a passkey: one of the user's, or any."""
     known = [] if user_id is None else await _list(session, user_id)
-    options = webauthn.generate_authentication_options(
-        rp_id=party.domain,
+    protocol = await slow_modules.load(_PROTOCOL)
+    options: str = protocol.authentication_options(
+        party=party,
         challenge=await challenges.issue(session, purpose=purpose, user_id=user_id),
-        allow_credentials=[PublicKeyCredentialDescriptor(id=row.credential_id) for row in known],
-        user_verification=(
-            UserVerificationRequirement.REQUIRED if user_id is None else UserVerificationRequirement.PREFERRED
-        ),
+        known=[row.credential_id for row in known],
+        must_verify=user_id is None,
     )
-    return webauthn.options_to_json(options)
+    return options
 
 
 async def verify(
@@ -185,22 +168,21 @@ async def verify(
     ).scalar_one_or_none()
     if row is None or user_id not in {None, row.user_id}:
         raise Invalid("This passkey is not known here.", field=answer.field)
-    try:
-        verified = webauthn.verify_authentication_response(
-            credential=answer.credential,
-            expected_challenge=answer.challenge,
-            expected_rp_id=party.domain,
-            expected_origin=list(party.origins),
-            credential_public_key=row.public_key,
-            credential_current_sign_count=row.sign_count,
-            require_user_verification=user_id is None,
-        )
-    except _MALFORMED as problem:
-        raise _refused(answer) from problem
+    protocol = await slow_modules.load(_PROTOCOL)
+    new_count: int | None = protocol.verify_authentication(
+        answer.credential,
+        challenge=answer.challenge,
+        party=party,
+        public_key=row.public_key,
+        sign_count=row.sign_count,
+        must_verify=user_id is None,
+    )
+    if new_count is None:
+        raise _refused(answer)
     await session.execute(
         update(Passkey)
         .where(col(Passkey.id) == row.id)
-        .values(sign_count=verified.new_sign_count, last_used_at=func.now())
+        .values(sign_count=new_count, last_used_at=func.now())
         .execution_options(synchronize_session=False)
     )
     return row
@@ -248,7 +230,7 @@ async def remove(session: AsyncSession, actor: Actor, *, passkey_id: UUID) -> Pa
     """
     require(actor, Action.REMOVE_PASSKEY)
     assert actor.user is not None
-    await factor_mails.lock_user(session, actor.user.id)
+    await credentials.lock(session, user_id=actor.user.id)
     row = await _require_own(session, actor, passkey_id)
     await session.execute(
         delete(Passkey).where(col(Passkey.id) == row.id).execution_options(synchronize_session=False)

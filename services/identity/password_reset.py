@@ -12,7 +12,7 @@ from models.enums import EmailTokenPurpose
 from services.access.actor import Actor, hash_token
 from services.access.permissions import Action, require
 from services.core.errors import InvalidState
-from services.identity import access_tokens, email_tokens
+from services.identity import access_tokens, credentials, email_tokens
 from services.identity.sessions import NewSession, Origin, start_session
 from services.messaging import outbox
 
@@ -81,9 +81,8 @@ async def change(session: AsyncSession, actor: Actor, *, old_hash: str, password
     """
     require(actor, Action.CHANGE_PASSWORD)
     assert actor.user is not None
-    statement = select(Credential).where(col(Credential.user_id) == actor.id).with_for_update()
-    credential = (await session.execute(statement.execution_options(populate_existing=True))).scalar_one()
-    if credential.password_hash != old_hash:
+    credential = await credentials.lock(session, user_id=actor.user.id)
+    if credential is None or credential.password_hash != old_hash:
         raise InvalidState("Your password has just been changed. Try again.", field="currentPassword")
     credential.password_hash = password_hash
     await access_tokens.revoke_all_tokens(session, user_id=actor.user.id, except_id=actor.token_id)

@@ -17,8 +17,7 @@ from services.access.actor import Actor, hash_token, is_valid_token
 from services.access.permissions import Action, require
 from services.core.errors import WHOLE_INPUT, Invalid, InvalidState, NotFound
 from services.identity import email_addresses, identities, sessions
-from services.identity.oidc_client import Claims, CodeRequest
-from services.identity.oidc_providers import Provider
+from services.identity.oidc_providers import Claims, CodeRequest, Provider
 from services.identity.sessions import NewSession, Origin
 
 VALID_FOR = timedelta(minutes=10)
@@ -40,19 +39,23 @@ class Outcome:
     """The verified address of an account that is linked once its password is given."""
 
 
-def new_browser_key() -> str:
-    """Return the key that binds sign-ins under way to a browser."""
-    return secrets.token_urlsafe(32)
-
-
 def derive_secrets(*, browser_key: str, state: str, redirect_uri: str) -> CodeRequest:
     """Derive a sign-in's nonce and PKCE verifier, which only the browser that began it can repeat."""
+    return CodeRequest(
+        redirect_uri,
+        nonce=_derive("nonce", browser_key, state),
+        verifier=_derive("verifier", browser_key, state),
+    )
 
-    def derive(purpose: str) -> str:
-        digest = sha256(f"{purpose}:{browser_key}:{state}".encode()).digest()
-        return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
-    return CodeRequest(redirect_uri, nonce=derive("nonce"), verifier=derive("verifier"))
+def seal_challenge(challenge: str, *, provider: str, browser_key: str) -> str:
+    """Derive what shows that a browser was asked for a second factor, after a sign-in with a provider."""
+    return _derive(f"factor:{provider}", browser_key, challenge)
+
+
+def _derive(purpose: str, browser_key: str, what: str) -> str:
+    digest = sha256(f"{purpose}:{browser_key}:{what}".encode()).digest()
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def require_own_path(path: str | None) -> str:

@@ -12,7 +12,7 @@ from models import RecoveryCode, now
 from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.core.errors import WHOLE_INPUT, InvalidState
-from services.identity import challenges, factor_mails
+from services.identity import challenges, credentials, factor_mails
 
 CODES = 10
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -35,7 +35,7 @@ async def renew(session: AsyncSession, actor: Actor) -> list[str]:
     """
     require(actor, Action.RENEW_RECOVERY_CODES)
     assert actor.user is not None
-    await factor_mails.lock_user(session, actor.user.id)
+    await credentials.lock(session, user_id=actor.user.id)
     if len(await challenges.load_ways(session, user_id=actor.user.id)) == 1:
         raise InvalidState("Add a second factor first.", field=WHOLE_INPUT)
     await end_all(session, user_id=actor.user.id)

@@ -10,6 +10,7 @@ from sqlmodel import col
 
 from models import Collective, Credential, Token
 from models.enums import ChallengePurpose, Proof
+from services.access import act_origin
 from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.core.errors import WHOLE_INPUT, Invalid, NotFound, Unauthenticated
@@ -58,6 +59,7 @@ async def check(session: AsyncSession, *, user_id: UUID, given: Given, verifier:
     Raises:
         Invalid: it is wrong, was used before, or is another user's.
     """
+    await act_origin.name_person(session, user_id)
     if given.passkey is not None:
         await passkeys.verify(session, answer=given.passkey, user_id=user_id, party=verifier.party)
         return Proof.PASSKEY
@@ -167,21 +169,9 @@ async def begin_confirmation(session: AsyncSession, actor: Actor, *, party: Rely
 
 
 async def begin_passkey_sign_in(
-    session: AsyncSession, actor: Actor, *, token: str | None, party: RelyingParty
+    session: AsyncSession, actor: Actor, *, user_id: UUID | None, party: RelyingParty
 ) -> str:
-    """Return the options, as JSON, with which a browser signs in by a passkey, or completes a sign-in.
-
-    Raises:
-        NotFound: the sign-in to complete is over.
-    """
+    """Return the options, as JSON, to sign in by a passkey, or to complete a user's sign-in by one."""
     del actor
-    if token is None:
-        return await passkeys.request_options(
-            session, purpose=ChallengePurpose.PASSKEY_SIGN_IN, user_id=None, party=party
-        )
-    user_id = await challenges.find_user(session, token=token)
-    if user_id is None:
-        raise no_such_sign_in()
-    return await passkeys.request_options(
-        session, purpose=ChallengePurpose.PASSKEY_CONFIRMATION, user_id=user_id, party=party
-    )
+    purpose = ChallengePurpose.PASSKEY_CONFIRMATION if user_id else ChallengePurpose.PASSKEY_SIGN_IN
+    return await passkeys.request_options(session, purpose=purpose, user_id=user_id, party=party)

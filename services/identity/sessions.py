@@ -10,13 +10,13 @@ from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Credential, Token, now
+from models import Collective, Token, now
 from models.enums import Proof, TokenKind
 from services.access import act_origin
 from services.access.actor import Actor, hash_token, is_valid_token
 from services.access.permissions import Action, require
 from services.core.errors import WHOLE_INPUT, InvalidState, NotFound, Unauthenticated
-from services.identity import devices
+from services.identity import credentials, devices
 from services.identity.access_tokens import build_token
 from services.identity.challenges import FactorChallenge, ask_for_factor
 from services.messaging import outbox
@@ -172,9 +172,7 @@ async def end_session_of_token(session: AsyncSession, *, token: str) -> None:
 
 async def _lock_own_session(session: AsyncSession, actor: Actor) -> None:
     """Let one request at a time end sessions of a user, so that two cannot end each other."""
-    await session.execute(
-        select(col(Credential.user_id)).where(col(Credential.user_id) == actor.id).with_for_update()
-    )
+    await credentials.lock(session, user_id=actor.id)
     statement = select(exists().where(col(Token.id) == actor.token_id, col(Token.revoked_at).is_(None)))
     if not (await session.execute(statement)).scalar_one():
         raise Unauthenticated("Your session has ended; sign in again.")

@@ -17,7 +17,7 @@ from models.enums import Proof
 from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.core.errors import WHOLE_INPUT, Invalid, InvalidState
-from services.identity import challenges, factor_mails, recovery_codes
+from services.identity import challenges, credentials, factor_mails, recovery_codes
 from services.identity.sealed_secrets import open_sealed, seal
 
 ISSUER = "Commonweal"
@@ -93,7 +93,7 @@ async def require_pending(session: AsyncSession, actor: Actor) -> TotpFactor:
     """
     require(actor, Action.ACTIVATE_TOTP)
     assert actor.user is not None
-    await factor_mails.lock_user(session, actor.user.id)
+    await credentials.lock(session, user_id=actor.user.id)
     factor = await _load(session, actor.user.id)
     if factor is None or factor.activated_at is not None:
         raise InvalidState("Ask for the secret of an authenticator app first.", field=WHOLE_INPUT)
@@ -111,7 +111,7 @@ async def disable(session: AsyncSession, actor: Actor) -> None:
     """
     require(actor, Action.DISABLE_TOTP)
     assert actor.user is not None
-    await factor_mails.lock_user(session, actor.user.id)
+    await credentials.lock(session, user_id=actor.user.id)
     removed = await session.execute(
         delete(TotpFactor)
         .where(col(TotpFactor.user_id) == actor.user.id, col(TotpFactor.activated_at).is_not(None))

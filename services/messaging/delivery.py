@@ -182,7 +182,10 @@ def _build_message(mail: Outbox, public_url: str, stop_token: str | None) -> Ema
         url = stops.stop_url(public_url, stop_token)
         message["List-Unsubscribe"] = f"<{url}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
-        text = f"{text}\nYou have no account here. To get no more such mails, open this link:\n{url}\n"
+        text = (
+            f"{text}\nYou have no account here. To get no mails about what others do here,"
+            f" open this link:\n{url}\n"
+        )
     message.set_content(text, cte="quoted-printable")  # accepted by any mail server, with lines of any length
     return message
 
@@ -287,14 +290,14 @@ async def run(
 
 
 def hourly(job: Job) -> Job:
-    """Return a job that runs at most once an hour in this process, and again at once if it fails."""
+    """Return a job that runs once an hour in this process, and at once again if it fails or has done some."""
     due = 0.0
 
     async def run_if_due(session: AsyncSession) -> None:
         nonlocal due
         if time.monotonic() >= due:
-            await job(session)
-            due = time.monotonic() + HOUR_SECONDS
+            has_more = await job(session)
+            due = 0.0 if has_more else time.monotonic() + HOUR_SECONDS
 
     return run_if_due
 

@@ -28,7 +28,7 @@ from services.offers.redemption_quote import (
 from services.orders import approval_rights, two_people
 from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
-from services.orders.transitions import change_status, require_second_payer, wrong_status
+from services.orders.transitions import change_status, wrong_status
 
 
 def balance_leg(platform_id: UUID, owner_id: UUID, currency: str, amount_minor: int = 0) -> Leg:
@@ -151,7 +151,8 @@ async def pay(session: AsyncSession, actor: Actor, sides: OrderSides, subject: S
     Locks: the order, then the dollars of both.
 
     Raises:
-        SelfApproval: the actor is the user who redeemed, or approved and another could pay.
+        SelfApproval: the actor is the user who redeemed; or, raised by the database, approved and another
+            ADMIN could pay.
         InvalidState: the order is not approved.
         InsufficientFunds: raised by the database if the platform lacks the gross; the order stays approved.
     """
@@ -162,7 +163,6 @@ async def pay(session: AsyncSession, actor: Actor, sides: OrderSides, subject: S
         raise SelfApproval(field="id")
     if order.status != OrderStatus.APPROVED:
         raise wrong_status(order, OrderStatus.APPROVED)
-    await require_second_payer(session, actor, order)
     row = await load_redemption(session, order)
     await change_status(session, order, from_status=OrderStatus.APPROVED, to_status=OrderStatus.PAID)
     await add_actions(

@@ -1,10 +1,11 @@
 """Copies of what the database holds of a person: a zip of JSON and CSV, made by a job, for 24 hours."""
 
+import asyncio
 import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Select,
     Table,
     Uuid,
+    case,
     false,
     func,
     literal,
@@ -67,6 +69,8 @@ _OF_ACTS = frozenset(
 whose an address is."""
 _HIDDEN = {"order": frozenset({"addressed_to_id", "claimed_giver_id"})}
 """Columns that are shown to others alone: the volunteer named an address, the host a giver."""
+_OF_THE_ACTOR = {"act": frozenset({"network", "token_id", "token_kind", "database_role"})}
+"""Columns that are shown to who acted: from where, and in which session."""
 _BY_ADDRESS = {"outbox": "recipient", "mail_stop": "address"}
 _OF_PARTIES = {
     "transaction": ("from_collective_id", "to_collective_id"),
@@ -105,7 +109,7 @@ async def make_next(session: AsyncSession, *, folder: Path) -> None:
     statement = (
         select(DataExport)
         .where(col(DataExport.finished_at).is_(None))
-        .order_by(col(DataExport.created_at))
+        .order_by(func.random())  # one that fails each time holds up no other
         .limit(1)
         .with_for_update(skip_locked=True)
     )
@@ -116,7 +120,8 @@ async def make_next(session: AsyncSession, *, folder: Path) -> None:
     partial = path.with_suffix(".part")
     with _open_archive(partial) as archive:
         await _write_tables(session, archive, user_id=row.user_id)
-        await _write_files(session, archive, user_id=row.user_id, receipts=folder.parent / "receipts")
+        files = await _find_files(session, user_id=row.user_id, receipts=folder.parent / "receipts")
+        await asyncio.to_thread(_write_files, archive, files)
     _keep(partial, path)
     row.finished_at = now()
     row.expires_at = row.finished_at + KEPT_FOR
@@ -218,7 +223,9 @@ def _keys_of_people(table: Table) -> list[str]:
 def _statements(table: Table, user_id: UUID) -> dict[str, Select[Any]]:
     """Return the reads of a table by the name of the file: the person's rows, and rows that they made."""
     columns = [
-        c
+        case((table.c.actor_id == literal(user_id, Uuid), c)).label(c.name)
+        if c.name in _OF_THE_ACTOR.get(table.name, ())
+        else c
         for c in table.c
         if not isinstance(c.type, LargeBinary)
         and c.name not in SECRET_COLUMNS | _HIDDEN.get(table.name, frozenset())
@@ -238,9 +245,13 @@ async def _write_tables(session: AsyncSession, archive: zipfile.ZipFile, *, user
         for name, statement in _statements(table, user_id).items():
             rows = [_without_token(dict(row)) for row in (await session.execute(statement)).mappings()]
             if rows:
-                text = json.dumps(rows, default=str, ensure_ascii=False, indent=1)
-                archive.writestr(f"json/{name}.json", text)
-                archive.writestr(f"csv/{name}.csv", f"\ufeff{_to_csv(list(rows[0]), rows)}")
+                await asyncio.to_thread(_write_rows, archive, name, rows)
+
+
+def _write_rows(archive: zipfile.ZipFile, name: str, rows: list[dict[str, Any]]) -> None:
+    text = json.dumps(rows, default=str, ensure_ascii=False, indent=1)
+    archive.writestr(f"json/{name}.json", text)
+    archive.writestr(f"csv/{name}.csv", f"\ufeff{_to_csv(list(rows[0]), rows)}")
 
 
 def _without_token(row: dict[str, Any]) -> dict[str, Any]:
@@ -267,13 +278,19 @@ def _cell(value: Any) -> str:
     return as_text(value) if isinstance(value, str) else str(value)
 
 
-async def _write_files(
-    session: AsyncSession, archive: zipfile.ZipFile, *, user_id: UUID, receipts: Path
-) -> None:
-    """Write the files that the person uploaded."""
+async def _find_files(session: AsyncSession, *, user_id: UUID, receipts: Path) -> dict[str, Path]:
+    """Return the files that the person uploaded, by their names in the copy."""
     statement = select(Receipt).where(col(Receipt.owner_id) == user_id, col(Receipt.erased_at).is_(None))
-    for receipt in (await session.execute(statement)).scalars():
-        path = receipt_path(receipt, folder=receipts)
+    return {
+        public_ids.encode("Receipt", row.id) + FILE_EXTENSIONS[row.content_type]: receipt_path(
+            row, folder=receipts
+        )
+        for row in (await session.execute(statement)).scalars()
+    }
+
+
+def _write_files(archive: zipfile.ZipFile, files: Mapping[str, Path]) -> None:
+    """Write the uploaded files as they are: pictures and PDFs are compressed already."""
+    for name, path in files.items():
         if path.is_file():
-            name = public_ids.encode("Receipt", receipt.id) + FILE_EXTENSIONS[receipt.content_type]
-            archive.write(path, f"files/{name}")
+            archive.write(path, f"files/{name}", zipfile.ZIP_STORED)

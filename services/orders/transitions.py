@@ -4,23 +4,25 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, exists, select, update
+from sqlalchemy import ARRAY, Uuid, and_, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Collective, Member, Order, OrderAction, PaymentMethod, now
-from models.enums import MemberRole, OrderActionType, OrderStatus
+from models import Collective, Order, PaymentMethod, now
+from models.enums import OrderStatus, OrderType
 from services.access import visibility
 from services.access.actor import Actor
 from services.access.permissions import Subject
-from services.core.errors import InvalidState, NotFound, SelfApproval
+from services.core.errors import InvalidState, NotFound
 from services.core.party import Party
 from services.orders.sides import OrderSides, order_sides
 
 # Built once at import: creating an alias copies every column, which cost more than the query.
 _PAYER, _PAYEE = aliased(Collective, name="payer"), aliased(Collective, name="payee")
 _PAYER_HOST, _PAYEE_HOST = aliased(Collective, name="payer_host"), aliased(Collective, name="payee_host")
+_TURN = 2
+"""Seed of the advisory lock of a volunteer's turn, as in the database's `hours_take_turns`."""
 
 
 async def load_for_decision(
@@ -61,42 +63,32 @@ async def load_for_decision(
     return sides, subject
 
 
-async def lock_orders(session: AsyncSession, _: Actor, *, order_ids: Sequence[UUID]) -> None:
-    """Lock orders in the order of their ids, before any account, so that no two calls deadlock."""
-    await session.execute(
-        select(col(Order.id)).where(col(Order.id).in_(order_ids)).order_by(col(Order.id)).with_for_update()
-    )
+async def lock_orders(session: AsyncSession, actor: Actor, *, order_ids: Sequence[UUID]) -> None:
+    """Lock orders in the order of their ids, then the turns of volunteers, both before any account.
 
-
-async def require_second_payer(session: AsyncSession, actor: Actor, order: Order) -> None:
-    """Require that the payer did not approve the order, if another ADMIN of the platform could pay it.
-
-    Raises:
-        SelfApproval: the actor approved it.
+    So two calls that lock several orders never wait for each other's orders or turns in a circle.
     """
-    has_approved = exists().where(
-        col(OrderAction.order_id) == order.id,
-        col(OrderAction.type) == OrderActionType.APPROVE,
-        col(OrderAction.actor_id) == actor.id,
+    needs_turn = and_(col(Order.type) == OrderType.HOURS, col(Collective.claimed_at).is_(None))
+    statement = (
+        select(col(Order.to_id), needs_turn)
+        .join(Collective, col(Order.to_id) == Collective.id)
+        .where(col(Order.id).in_(order_ids))
+        .order_by(col(Order.id))
+        .with_for_update(of=Order)
     )
-    admin = aliased(Collective, name="admin")
-    has_other = (
-        select(col(Member.id))
-        .join(admin, admin.id == col(Member.member_id))  # type: ignore[arg-type]  # SQLModel
-        .where(
-            col(Member.collective_id) == actor.platform_id,
-            col(Member.role) == MemberRole.ADMIN,
-            col(Member.until).is_(None),
-            col(Member.member_id).not_in([actor.id, order.from_id]),
-            col(admin.claimed_at).is_not(None),
-            col(admin.archived_at).is_(None),
-        )
-        .exists()
-    )
-    if (await session.execute(select(and_(has_approved, has_other)))).scalar_one():
-        raise SelfApproval(
-            "You approved this order. Another ADMIN of the platform has to pay it.", field="id"
-        )
+    rows = (await session.execute(statement)).all()
+    await take_turns(session, actor, volunteer_ids={to_id for to_id, needs in rows if needs})
+
+
+async def take_turns(session: AsyncSession, _: Actor, *, volunteer_ids: set[UUID]) -> None:
+    """Take the turns of volunteers, as new hours do, in the order of their ids and before any account.
+
+    Hours of a volunteer who never signed in take one by themselves when they are approved. In a transaction
+    that approves several orders, that would be after the accounts of the earlier ones.
+    """
+    if volunteer_ids:
+        ids = func.unnest(literal(sorted(volunteer_ids), ARRAY(Uuid))).table_valued("id").render_derived()
+        await session.execute(select(func.pg_advisory_xact_lock(func.uuid_hash_extended(ids.c.id, _TURN))))
 
 
 async def lock_open_sides(session: AsyncSession, parties: Sequence[Party]) -> None:

@@ -1,6 +1,7 @@
 """Approval by two people: above the amount of a policy, and for many hours of who never signed in.
 
-The first approval is kept, the second decides the order. What counts is the policy at that moment.
+The first approval is kept, the second decides the order. What counts is the policy at that moment, and
+whether the first person could still approve.
 """
 
 from collections.abc import Sequence
@@ -51,11 +52,12 @@ async def decide(
     single_limit: int | None,
     reason: str | None,
 ) -> Decision:
-    """Keep a first approval above what one person may approve, or let the second decide the order.
+    """Decide an order by this approval, or keep it as the first of the two that the order needs.
 
-    `single_limit` is in minor units of the order's currency; below it, no statement is sent. A second person
-    who gives no amount approves that of the first. Locks: the order, so that of two first approvals at once
-    one is the second.
+    `single_limit` is the largest amount that one person may approve, in minor units of the order's currency.
+    Up to it this approval decides, without a statement. Above it the first approval is kept and the second
+    decides; a second person who gives no amount approves that of the first. Locks: the order, so that two
+    people who approve at once are not both the first.
 
     Raises:
         SelfApproval: the actor has approved the order already, or logged these hours.
@@ -80,8 +82,9 @@ async def decide(
             f"The first approval is of {agreed.text} {agreed.currency}. Approve that amount, or reject it.",
             field="amount",
         )
-    await _add_approval(session, actor, order, amount_minor)
-    if len(row.people) + 1 >= PEOPLE:
+    if row.person_id not in row.people:
+        await _add_approval(session, actor, order, amount_minor)
+    if len({*row.people, row.person_id}) >= PEOPLE:
         return Decision(amount_minor, is_final=True)
     step = history_step(
         order,
@@ -118,8 +121,8 @@ async def _add_approval(session: AsyncSession, actor: Actor, order: Order, amoun
 
 
 def _require_second(order: Order, people: Sequence[UUID], person_id: UUID, single_limit: int) -> None:
-    """Require that somebody else stands for the order, if anybody does."""
-    if person_id not in people:
+    """Refuse a person who stands for the order already, unless two people do since one of them is back."""
+    if person_id not in people or len(people) >= PEOPLE:
         return
     limit = Money(single_limit, order.currency)
     raise SelfApproval(
@@ -136,7 +139,7 @@ async def load_needs(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dic
 
 
 async def load_approvals(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[Approval]]:
-    """Load the approvals of orders that count, the first one first, in one statement."""
+    """Load the approvals of orders that no edit has ended, the first one first, in one statement."""
     statement = (
         select(Approval)
         .where(col(Approval.order_id).in_(order_ids), col(Approval.voided_at).is_(None))

@@ -24,7 +24,7 @@ from services.core.errors import Invalid, InvalidState, LimitExceeded, SelfAppro
 from services.core.pagination import Page, PageRequest, Sort
 from services.core.party import Party
 from services.identity import email_addresses
-from services.volunteering import check_in_closing, hours, issuers
+from services.volunteering import check_in_closing, issuers, vouched_hours
 
 MAX_LATENESS = timedelta(days=14)
 
@@ -181,7 +181,7 @@ async def _credit_hours(
     is_actual = event.credit_policy == CreditPolicy.ACTUAL
     if is_actual:
         starts_at = min(now(), ends_at - timedelta(milliseconds=1))
-    return await hours.record_vouched_hours(
+    return await vouched_hours.record_vouched_hours(
         session,
         actor,
         order_id=order_id,
@@ -201,8 +201,8 @@ async def check_out(
 ) -> Order:
     """Check an attendee out, once, and return the order that credits them.
 
-    A PENDING order is PAID now, for the time since check-in, but not after the event's end. Locks: the
-    event, then those of crediting.
+    A PENDING order is PAID now, for the time since check-in until the event's end at most, or with FULL_EVENT
+    for the whole event; it stays PENDING while a second ADMIN is missing. Locks: the event, then crediting's.
 
     Raises:
         InvalidState: the user has not been checked in.
@@ -232,12 +232,13 @@ async def check_out(
 async def _pay_time_present(
     session: AsyncSession, actor: Actor, event: Collective, order: Order, *, until: datetime
 ) -> Order:
-    """Pay the time that an attendee was present, at most the event's duration."""
-    assert event.starts_at is not None and event.ends_at is not None
-    assert order.starts_at is not None
-    until = min(until, event.ends_at)
+    """Pay the time that an attendee was present, at most the event's duration; FULL_EVENT pays all of it."""
+    assert event.starts_at is not None and event.ends_at is not None and order.starts_at is not None
+    until = event.ends_at if event.credit_policy == CreditPolicy.FULL_EVENT else min(until, event.ends_at)
     duration = min(until - order.starts_at, event.ends_at - event.starts_at)
-    return await hours.pay_actual_hours(session, actor, order_id=order.id, duration=duration, ends_at=until)
+    return await vouched_hours.pay_actual_hours(
+        session, actor, order_id=order.id, duration=duration, ends_at=until
+    )
 
 
 async def load_attendances(

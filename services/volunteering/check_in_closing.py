@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import Attendance, Collective, Order, now
@@ -15,10 +16,11 @@ from services.collectives import platform_policy
 from services.core.errors import Problem
 from services.database.constraint_errors import problem_for
 from services.orders.history import add_actions, history_step
-from services.orders.transitions import change_status
-from services.volunteering import hours
+from services.orders.transitions import change_status, take_turns
+from services.volunteering import vouched_hours
 
 _CLOSED_AT_ONCE = 100
+_VOLUNTEER = aliased(Collective, name="volunteer")
 
 
 async def close_ended(session: AsyncSession, *, user_id: UUID | None = None) -> int:
@@ -27,12 +29,13 @@ async def close_ended(session: AsyncSession, *, user_id: UUID | None = None) -> 
     Those that two people approve stay pending. Hours that cannot be paid, as when the nonprofit has reached
     its issuance cap, expire, so that they never block another check-in.
 
-    Locks: the orders, skipping locked ones, then those of crediting.
+    Locks: the orders, skipping locked ones, then turns of volunteers, then those of crediting.
     """
     ended = (
-        select(Order, Attendance, Collective)
+        select(Order, Attendance, Collective, col(_VOLUNTEER.claimed_at).is_(None))
         .join(Attendance, col(Attendance.order_id) == Order.id)
         .join(Collective, col(Attendance.event_id) == Collective.id)
+        .join(_VOLUNTEER, col(Order.to_id) == _VOLUNTEER.id)
         .where(
             col(Order.status) == OrderStatus.PENDING,
             col(Order.type) == OrderType.HOURS,
@@ -49,7 +52,10 @@ async def close_ended(session: AsyncSession, *, user_id: UUID | None = None) -> 
     if not rows:
         return 0
     server = Actor(platform_id=await platform_policy.load_platform_id(session))
-    for order, attendance, event in rows:
+    # A check-in that closes others inserts an order of the same user, and that takes the turn in any case.
+    ids = {order.to_id for order, _, _, is_unclaimed in rows if is_unclaimed or user_id is not None}
+    await take_turns(session, server, volunteer_ids=ids)
+    for order, attendance, event, _ in rows:
         assert event.ends_at is not None
         attendance.checked_out_at = max(event.ends_at, attendance.checked_in_at)
         await session.flush()
@@ -64,7 +70,7 @@ async def _close(session: AsyncSession, server: Actor, order: Order, event: Coll
     order_id = order.id
     try:
         async with session.begin_nested():
-            await hours.pay_actual_hours(
+            await vouched_hours.pay_actual_hours(
                 session,
                 server,
                 order_id=order_id,

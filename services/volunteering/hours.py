@@ -3,15 +3,13 @@
 An approval issues one current per hour from the nonprofit's ISSUANCE account, not from its balance.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Text, case, cast, exists, func, literal, literal_column, null, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Text, case, exists, literal, null
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -28,22 +26,19 @@ from models.enums import (
 from services.access.actor import Actor
 from services.access.collective_refs import require_collective
 from services.access.permissions import Action, Subject
-from services.collectives import members, platform_policy
+from services.collectives import members
 from services.core import user_text
-from services.core.errors import Conflict, Invalid, SelfApproval
+from services.core.errors import Invalid, SelfApproval
 from services.core.money import Money, UncheckedAmount, round_half_away, to_minor
 from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
 from services.orders import approval_rights, two_people
-from services.orders.history import add_actions, creation_step, history_step, insert_order
+from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, wrong_status
-from services.volunteering import issuers
 
 MAX_DAY_MINOR = 24_000
-_LIMITED_BY = {"id", "type", "from_id", "to_id", "currency", "starts_at"}
-"""Columns on which depends how much one person may approve."""
 _MICROSECONDS_PER_MINOR = 3_600_000
 """An hour is 1.000 CUR: a minor unit is 3.6 seconds."""
 
@@ -136,25 +131,32 @@ async def approve(
     )
     if not decision.is_final:
         return order
-    await _pay_order(session, actor, order, amount_minor=decision.amount_minor, reason=reason)
+    await pay_order(session, actor, order, amount_minor=decision.amount_minor, reason=reason)
     nonprofit, volunteer = require_collective(sides.payer), require_collective(sides.payee)
-    await _add_volunteer(session, order, nonprofit=nonprofit, user=volunteer)
+    await add_volunteer(session, order, nonprofit=nonprofit, user=volunteer)
     return order
 
 
 def _require_approvable_minor(order: Order, amount: UncheckedAmount | None, reason: str | None) -> int:
     """Require a reason for another amount, and at most a day's hours; return the amount."""
+    asked_minor = _asked_minor(order)
     if amount is None:
-        return order.amount
+        return asked_minor
     amount_minor = to_minor(amount, field="amount", currency=CURRENTS)
-    if amount_minor != order.amount and not reason:
+    if amount_minor != asked_minor and not reason:
         raise Invalid("Enter a reason for changing the amount.", field="reason")
     if amount_minor > max(MAX_DAY_MINOR, order.amount):
         raise Invalid("Enter at most 24 hours.", field="amount")
     return amount_minor
 
 
-async def _pay_order(
+def _asked_minor(order: Order) -> int:
+    """Return the amount asked for; a check-out has shortened the time, but not the amount of the order."""
+    assert order.starts_at is not None and order.ends_at is not None
+    return min(order.amount, max(1, to_currents_minor(order.ends_at - order.starts_at)))
+
+
+async def pay_order(
     session: AsyncSession,
     actor: Actor,
     order: Order,
@@ -203,101 +205,6 @@ async def issue_currents(session: AsyncSession, actor: Actor, order: Order) -> N
     )
 
 
-async def record_vouched_hours(
-    session: AsyncSession,
-    actor: Actor,
-    *,
-    order_id: UUID,
-    nonprofit: Collective,
-    user: Collective,
-    starts_at: datetime,
-    ends_at: datetime,
-    event_id: UUID | None,
-    description: str | None,
-    pending: bool = False,
-    max_duration: timedelta,
-) -> Order:
-    """Record hours that an ADMIN vouches for, PAID at once or `pending` a known end.
-
-    What one person may not approve alone is pending, too, and waits for a second ADMIN. They credit at most
-    `max_duration` and the policy's `max_event_hours_minor`. Callers check the permission.
-
-    Raises:
-        Conflict: the user has other hours at that time; also raised by the database if calls race.
-        LimitExceeded: raised by the database if an issuance cap is reached.
-    """
-    issuers.require_issuer(nonprofit, field="event")
-    policy = await platform_policy.load_policy(session)
-    order = build_order(
-        actor,
-        order_id=order_id,
-        nonprofit=nonprofit,
-        user=user,
-        starts_at=starts_at,
-        ends_at=ends_at,
-        event_id=event_id,
-        description=description,
-        policy=policy,
-    )
-    order.amount = max(1, min(order.amount, to_currents_minor(max_duration), policy.max_event_hours_minor))
-    overlaps, single_limit = await _check_new_hours(session, order)
-    if overlaps:
-        raise Conflict("The user already has hours at that time.", field="user")
-    pending = pending or (single_limit is not None and order.amount > single_limit)
-    steps: Sequence[OrderAction] = [creation_step(order)]
-    if not pending:
-        order.status, order.approved_amount = OrderStatus.PAID, order.amount
-        steps = [*steps, *approval_steps(actor, order, reason=None)]
-    await insert_order(session, order, steps)
-    if not pending:
-        await issue_currents(session, actor, order)
-        await _add_volunteer(session, order, nonprofit=nonprofit, user=user)
-    return order
-
-
-async def _check_new_hours(session: AsyncSession, order: Order) -> tuple[bool, int | None]:
-    """Return True if a new order overlaps other hours of its volunteer, and what one person may approve."""
-    others = exists().where(
-        col(Order.to_id) == order.to_id,
-        col(Order.type) == OrderType.HOURS,
-        col(Order.status).in_([OrderStatus.PENDING, OrderStatus.PAID]),
-        col(Order.starts_at) < order.ends_at,
-        col(Order.ends_at) > order.starts_at,
-    )
-    columns = order.model_dump(mode="json", include=_LIMITED_BY)
-    new = func.jsonb_populate_record(literal_column('NULL::"order"'), cast(columns, JSONB))
-    row = (await session.execute(select(others, func.single_approval_limit(new)))).one()
-    return row[0], row[1]
-
-
-async def pay_actual_hours(
-    session: AsyncSession, actor: Actor, *, order_id: UUID, duration: timedelta, ends_at: datetime
-) -> Order:
-    """Pay hours recorded as `pending` for their actual duration, at least one minor unit.
-
-    They credit no more than the order's policy allows an event. What needs a second ADMIN stays pending. The
-    order ends at `ends_at`, but no later
-    than recorded.
-
-    Raises:
-        InvalidState: the order is no longer pending.
-    """
-    order = await session.get_one(Order, order_id)
-    if order.status != OrderStatus.PENDING:
-        raise wrong_status(order, OrderStatus.PENDING)
-    nonprofit = await session.get_one(Collective, order.from_id)
-    user = await session.get_one(Collective, order.to_id)
-    assert order.ends_at is not None and order.starts_at is not None
-    ends_at = min(order.ends_at, max(ends_at, order.starts_at + timedelta(milliseconds=1)))
-    policy = await session.get_one(PlatformPolicy, order.policy_id)
-    amount_minor = max(1, min(to_currents_minor(duration), policy.max_event_hours_minor))
-    if not await two_people.vouch(session, actor, order, amount_minor=amount_minor):
-        return order
-    await _pay_order(session, actor, order, amount_minor=amount_minor, reason=None, ends_at=ends_at)
-    await _add_volunteer(session, order, nonprofit=nonprofit, user=user)
-    return order
-
-
 def unagreed_volunteer(order: Order) -> Any:
     """Return how a volunteer was named who has not agreed to be one, or an expression for that.
 
@@ -315,7 +222,7 @@ def unagreed_volunteer(order: Order) -> Any:
     return case((has_agreed, null()), else_=literal(NamedBy.REFERENCE.value, Text))
 
 
-async def _add_volunteer(
+async def add_volunteer(
     session: AsyncSession, order: Order, *, nonprofit: Collective, user: Collective
 ) -> None:
     """Make a credited user a VOLUNTEER of the nonprofit, and notify them."""

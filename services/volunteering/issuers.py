@@ -30,8 +30,7 @@ from services.core.gradual_change import require_future
 from services.core.money import UncheckedAmount, to_minor_or_zero
 from services.database.constraint_errors import problem_for
 from services.identity import authentication, identities
-from services.identity.oidc_client import Claims
-from services.identity.oidc_providers import Provider
+from services.identity.oidc_providers import Claims, Provider
 from services.identity.sessions import NewSession, Origin
 from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS

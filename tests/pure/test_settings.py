@@ -14,6 +14,10 @@ from services.core.errors import ConfigurationError
         ("PORT", "many", "int"),
         ("DATABASE_URL", "mysql://u:secret@h/x", "postgresql://"),
         ("OWNER_DATABASE_URL", "h/x", "postgresql://"),
+        ("DATABASE_URL", "host=db password=secret dbname=x", "postgresql://"),
+        ("DATABASE_URL", "mysql://h/x?user=a&password=secret", "postgresql://"),
+        ("DATABASE_URL", "postgresql://u@a:5432,b:5433/x", "?host=a:5432&host=b:5432"),
+        ("DATABASE_URL", "postgresql://a,b/x", "?host=a:5432&host=b:5432"),
         ("SMTP_URL", "foo", "smtp://"),
         ("SMTP_URL", "smtp://", "names a host"),
         ("SMTP_URL", "smtp://u:secret@h:port", "smtp://"),
@@ -37,7 +41,14 @@ def test_a_value_that_cannot_be_is_told_with_its_name(name: str, value: str, tol
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://h/x", "postgresql:///x?host=/run/postgresql", "postgresql://u@a:5432,b:5433/x"]
+    "url",
+    [
+        "postgresql://h/x",
+        "postgresql://u:p@[::1]:5432/x",
+        "postgresql+psycopg://h/x",
+        "postgresql:///x?host=/run/postgresql",
+        "postgresql:///x?host=a:5432&host=b:5433",
+    ],
 )
 def test_addresses_of_databases_may_name_no_host_or_several(url: str) -> None:
     assert settings.load({"COMMONWEAL_DATABASE_URL": url}).database_url == url

@@ -137,6 +137,11 @@ async def test_the_database_alone_keeps_an_archived_collective_closed(world: Wor
             " (gen_random_uuid(), :bob, 'SESSION', 'x', '{}', now() + interval '1 h')",
             "an archived user cannot sign in",
         ),
+        (
+            "INSERT INTO challenge (challenge_hash, purpose, user_id, expires_at) VALUES"
+            " ('x', 'SIGN_IN', :bob, now() + interval '1 h')",
+            "an archived user cannot sign in",
+        ),
     ):
         values = {name: row_id for name, row_id in ids.items() if f":{name}" in statement}
         async with world.sessions() as session:

@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from models.enums import Scope
+from schema.execution import unit_of_work
 from services.access.permissions import CONFIRMED, CONFIRMED_ABOVE, RULES, Action, platform_admin
+from services.core.errors import Busy
+from services.identity import passwords
 from tests.donation_world import DonationScene
 from tests.factor_world import (
     PASSWORD,
@@ -119,6 +122,49 @@ async def test_wrong_passwords_are_counted(world: World) -> None:
         for i in range(11)
     ]
     assert codes == ["INVALID_INPUT"] * 10 + ["RATE_LIMITED"]
+
+
+async def test_wrong_passwords_are_counted_from_all_networks_and_apart_from_sign_ins(world: World) -> None:
+    ada = await world.person("ada")
+    await with_password(world, ada)
+
+    async def confirmed(password: str, network: int) -> list[str]:
+        request = unit_of_work.OperationRequest(
+            query="mutation($i: ConfirmSessionInput!) { confirmSession(input: $i) { errors { code } } }",
+            variables={"i": {"password": password}},
+            token=ada.token,
+            address=f"192.0.2.{network}",
+        )
+        answer = await unit_of_work.execute(request, sessions=world.sessions, settings=world.settings)
+        return [error["code"] for error in answer.body["data"]["confirmSession"]["errors"]]
+
+    assert await confirmed("wrong", 100) == ["INVALID_INPUT"]
+    assert await confirmed(PASSWORD, 101) == []  # forgets the one before
+    codes = [await confirmed(f"wrong {network}", network) for network in range(11)]
+    assert codes == [["INVALID_INPUT"]] * 10 + [["RATE_LIMITED"]]
+    arguments = {"currentPassword": PASSWORD, "newPassword": "another long one"}
+    refused = await world.mutate("changePassword", by=ada, **arguments)
+    assert error_codes(refused) == [("RATE_LIMITED", ["input", "currentPassword"])]
+    assert (await world.mutate("signIn", by=None, email=ada.email, password=PASSWORD))["errors"] == []
+
+
+async def test_who_is_refused_because_others_sign_in_has_not_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await world.person("ada")
+    await with_password(world, ada)
+
+    async def busy(*_: object) -> bool:
+        raise Busy(retry_after_seconds=1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(passwords, "verify_password", busy)
+        await world.execute(
+            "mutation($i: ConfirmSessionInput!) { confirmSession(input: $i) { errors { code } } }",
+            by=ada,
+            i={"password": PASSWORD},
+        )
+    assert await world.scalar("SELECT max(attempts) FROM throttle WHERE key LIKE 'own-password%'") == 0
 
 
 async def test_an_account_without_a_password_confirms_by_signing_in(world: World) -> None:

@@ -14,7 +14,8 @@ from models import Invitation, MergeConsent, now
 from models.enums import CollectiveType, MemberRole
 from services.identity import email_addresses
 from tests.donation_world import error_code, expect_order
-from tests.factories import Person, World, money, public_id, ref
+from tests.factor_world import with_app
+from tests.factories import Person, World, error_codes, money, public_id, ref
 from tests.hours_world import HoursScene, yesterday
 from tests.statement_counts import record_statements, without_control
 
@@ -177,6 +178,18 @@ async def test_who_has_no_address_takes_the_other_ones_over(world: World) -> Non
     assert await world.scalar("SELECT count(*) FROM merged_email") == 0
     claimed = "SELECT claimed_at IS NOT NULL FROM collective WHERE id = :id"
     assert await world.scalar(claimed, id=imported.user.id)
+
+
+async def test_a_password_does_not_move_without_its_second_factor(world: World) -> None:
+    twin, imported = await world.person("twin"), await world.person("imported", claimed=False)
+    await with_app(world, twin)
+    async with world.sessions() as session, session.begin():
+        await session.execute(text("DELETE FROM credential WHERE user_id = :id"), {"id": imported.user.id})
+    payload = await merge(world, twin, imported)
+    assert error_codes(payload) == [("INVALID_STATE", ["input", "from"])]
+    assert await owner_of(world, twin.email) == "twin"
+    assert (await merge(world, imported, twin))["errors"] == []
+    assert await owner_of(world, twin.email) == "twin"
 
 
 async def test_open_orders_and_holds_of_the_first_stand_in_the_way_those_of_the_second_do_not(

@@ -13,6 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from models import now
 from models.enums import MemberRole
 from services.collectives import erasure
+from services.messaging import outbox
+from services.orders import erased_files
 from tests.factories import Person, World, money, ref
 
 NAME = "Beatrix-Quimby"
@@ -127,6 +129,37 @@ async def test_nothing_of_the_person_is_left(world: World, bea: Person) -> None:
     names = {side["name"] for node in shown["transactions"]["nodes"] for side in node.values() if side}
     assert payload["pseudonym"] in names
     assert payload["pseudonym"] not in {node["member"]["name"] for node in shown["members"]["nodes"]}
+
+
+async def test_what_is_of_others_with_the_same_name_or_a_longer_address_stays(
+    world: World, bea: Person
+) -> None:
+    async with world.sessions() as session, session.begin():
+        for key in (f"sign-in:account:{bea.email}", f"sign-in:account:x{bea.email}"):
+            await session.execute(
+                text("INSERT INTO throttle (key, attempts, window_ends_at) VALUES (:k, 1, now() + '1 h')"),
+                {"k": key},
+            )
+        payload = {"name": bea.user.name, "by": "x", "collective": "x", "role": "ADMIN"}
+        await outbox.mail_address(
+            session, address="namesake@example.org", template="invitation", payload=payload
+        )
+    assert (await erase(world, bea))["errors"] == []
+    kept = await world.scalar("SELECT string_agg(key, ' ') FROM throttle WHERE key LIKE 'sign-in:account:%'")
+    assert kept == f"sign-in:account:x{bea.email}"
+    greeted = "SELECT payload ->> 'name' FROM outbox WHERE recipient = 'namesake@example.org'"
+    assert await world.scalar(greeted) == bea.user.name
+
+
+async def test_the_text_of_an_application_is_not_in_the_log(world: World, bea: Person) -> None:
+    chris = await world.person("chris")
+    host = await world.host("lighthouse", chris)
+    club = await world.community("club", None, bea)
+    applied = await world.mutate(
+        "applyToHost", by=bea, collective=ref(club), host=ref(host), message="Call Beatrix on 0176"
+    )
+    assert applied["errors"] == []
+    assert await traces(world, "0176") == {("host_application", "message")}
 
 
 async def test_sessions_end_and_the_address_is_free_again(world: World, bea: Person) -> None:
@@ -279,7 +312,7 @@ async def test_the_files_of_an_erased_person_go_unless_they_are_somebody_elses_t
             )
         )
     async with world.sessions() as session, session.begin():
-        await erasure.delete_erased_files(session, folder=tmp_path)
+        await erased_files.delete_erased_files(session, folder=tmp_path)
     assert stored(tmp_path) == ["bb" * 32]
 
 

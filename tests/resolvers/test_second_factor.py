@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from models import Member
@@ -117,6 +118,49 @@ async def test_a_recovery_code_works_once(world: World) -> None:
     old = await complete(world, await begin(world, ada), recoveryCode=codes[1])
     assert old == [("INVALID_INPUT", ["input", "recoveryCode"])]
     assert isinstance(await complete(world, await begin(world, ada), recoveryCode=renewed[0]), str)
+
+
+async def test_the_log_names_who_used_a_recovery_code_and_how(world: World) -> None:
+    ada = await world.person("ada")
+    await with_password(world, ada)
+    _, codes = await with_app(world, ada)
+    await complete(world, await begin(world, ada), recoveryCode=codes[0])
+    used = await world.scalar(
+        "SELECT mutation || ' by ' || c.slug FROM act a JOIN collective c ON c.id = a.actor_id"
+        " WHERE a.kind = 'RECOVERY_CODE' AND a.change = 'CHANGED'"
+    )
+    assert used == "completeSignIn by ada"
+
+
+async def test_a_suspended_person_is_refused_before_the_second_step(world: World) -> None:
+    ada = await world.person("ada")
+    await with_password(world, ada)
+    await with_app(world, ada)
+    await world.mutate("suspendUser", by=world.admin, user=ref(ada), reason="A test")
+    before = await world.scalar("SELECT count(*) FROM challenge")
+    payload = await world.mutate("signIn", "challenge { token }", email=ada.email, password=PASSWORD)
+    assert (payload["challenge"], [error["code"] for error in payload["errors"]]) == (None, ["INVALID_STATE"])
+    assert await world.scalar("SELECT count(*) FROM challenge") == before
+
+
+async def test_a_sign_in_while_its_person_is_archived_is_refused(world: World) -> None:
+    ada = await world.person("ada")
+    await with_password(world, ada)
+    await with_app(world, ada)
+    before = await world.scalar("SELECT count(*) FROM challenge")
+    async with world.sessions() as session, session.begin():
+        lock = text("SELECT FROM collective WHERE id = :id FOR UPDATE")
+        await session.execute(lock, {"id": ada.user.id})
+        begun = asyncio.create_task(
+            world.mutate("signIn", "challenge { token }", email=ada.email, password=PASSWORD)
+        )
+        await asyncio.wait([begun], timeout=1)
+        assert not begun.done()
+        archive = text("UPDATE collective SET archived_at = now() WHERE id = :id")
+        await session.execute(archive, {"id": ada.user.id})
+    payload = await begun
+    assert (payload["challenge"], [error["code"] for error in payload["errors"]]) == (None, ["INVALID_STATE"])
+    assert await world.scalar("SELECT count(*) FROM challenge") == before
 
 
 async def test_codes_cannot_be_guessed_but_a_recovery_code_still_works(world: World) -> None:

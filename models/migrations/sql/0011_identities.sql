@@ -7,7 +7,6 @@ CREATE TABLE email_change (
     new_email text NOT NULL,
     token_hash bytea NOT NULL CONSTRAINT uq_email_change_token_hash UNIQUE,
     session_id uuid CONSTRAINT fk_email_change_session_id REFERENCES token (id),
-    password_digest bytea,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL,
     ended_at timestamptz,

@@ -12,6 +12,10 @@ CREATE INDEX ix_collective_unclaimed ON collective (created_at)
 ALTER TABLE receipt ADD COLUMN erased_at timestamptz;
 GRANT UPDATE (erased_at) ON receipt TO commonweal_app;
 
+-- What erasing a person looks for in histories.
+CREATE INDEX ix_act_network ON act (actor_id) WHERE network IS NOT NULL;
+CREATE INDEX ix_order_action_reason ON order_action (actor_id) WHERE reason IS NOT NULL;
+
 CREATE TABLE data_export (
     id uuid CONSTRAINT pk_data_export PRIMARY KEY,
     user_id uuid NOT NULL CONSTRAINT fk_data_export_user_id_collective REFERENCES collective (id),

@@ -2,9 +2,11 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import httpx
@@ -71,6 +73,36 @@ async def test_the_copy_holds_what_the_database_holds(
         assert secret not in everything
 
 
+async def test_the_copy_does_not_say_from_where_others_acted(
+    world: World, client: httpx.AsyncClient, bea: Person, tmp_path: Path
+) -> None:
+    chris = await world.person("chris")
+    club = await world.community("club", None, chris)
+    invited = await world.mutate("inviteMember", by=chris, collective=ref(club), user=ref(bea), role="MEMBER")
+    assert invited["errors"] == []
+    assert await ask(world, bea) == []
+    answer = await client.get(await make(world, tmp_path, bea), headers=signed(bea))
+    acts = json.loads(zipfile.ZipFile(io.BytesIO(answer.content)).read("json/act.json"))
+    of_others = [act for act in acts if act["actor_id"] == str(chris.user.id)]
+    assert of_others
+    origin = ("network", "token_id", "token_kind", "database_role")
+    assert {act[name] for act in of_others for name in origin} == {None}
+    assert any(act["database_role"] for act in acts if act["actor_id"] == str(bea.user.id))
+
+
+async def test_the_copies_of_an_erased_person_go_and_none_is_made(
+    world: World, bea: Person, tmp_path: Path
+) -> None:
+    assert await ask(world, bea) == []
+    await make(world, tmp_path, bea)
+    assert await ask(world, bea) == []
+    assert (await world.mutate("eraseMe", by=bea, slug=bea.slug))["errors"] == []
+    async with world.sessions() as session, session.begin():
+        await personal_exports.make_next(session, folder=tmp_path / "exports")
+        await personal_exports.delete_expired(session, folder=tmp_path / "exports")
+    assert list((tmp_path / "exports").iterdir()) == []
+
+
 async def test_nobody_else_and_no_token_gets_it(
     world: World, client: httpx.AsyncClient, bea: Person, tmp_path: Path
 ) -> None:
@@ -81,6 +113,25 @@ async def test_nobody_else_and_no_token_gets_it(
         assert (await client.get(path, headers=headers)).status_code == 404
     assert await world.scalar("SELECT count(*) FROM data_export WHERE downloaded_at IS NOT NULL") == 0
     assert (await client.get("/export/my-data/nothing", headers=signed(bea))).status_code == 404
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_the_link_works_from_a_mail_that_is_read_in_a_browser(
+    world: World, client: httpx.AsyncClient, bea: Person, tmp_path: Path, site: str
+) -> None:
+    await ask(world, bea)
+    path = await make(world, tmp_path, bea)
+    page = await client.get(path, headers={"Sec-Fetch-Site": site})  # as browsers do, without the cookie
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    again = re.search(r'url=([^"]*)"', page.text)
+    assert again is not None
+    own = {"Sec-Fetch-Site": "same-origin", "Cookie": f"commonweal_session={bea.token}"}
+    answer = await client.get(path + unescape(again.group(1)), headers=own)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    stranger = await client.get(path + unescape(again.group(1)), headers={"Sec-Fetch-Site": site})
+    assert stranger.status_code == 404  # and no page that asks for ever
+    program = await client.get(path, headers=signed(bea) | {"Sec-Fetch-Site": site})
+    assert program.status_code == 200
 
 
 async def test_it_is_gone_after_a_day(

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from html import unescape
@@ -203,13 +205,56 @@ async def test_a_second_factor_is_asked_for_after_the_provider_too(
     for right in (code_of(secret, seconds=30), codes[0]):
         page = await signed_in(browser, acme, "ada", path=f"{BEGIN}?next=/x")
         assert (page.status_code, await me(browser)) == (200, None)
-        fields = dict(re.findall(r'name="(challenge|next)" value="([^"]*)"', page.text))
+        fields = hidden_fields(page.text)
         assert (await browser.post(place, data=fields | {"code": "wrong-code"})).status_code == 400
         assert await me(browser) is None
         done = await browser.post(place, data=fields | {"code": right, "next": "//evil.example"})
         assert (done.status_code, done.headers["location"]) == (303, "/")
         assert (await me(browser))["slug"] == "ada"
         browser.cookies.clear()
+
+
+def hidden_fields(page: str) -> dict[str, str]:
+    return {name: unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', page)}
+
+
+async def test_a_form_of_another_page_signs_nobody_in(
+    world: World, browser: httpx.AsyncClient, acme: OidcProvider
+) -> None:
+    eve = await world.person("eve")
+    await world.add(Identity(user_id=eve.user.id, issuer=acme.issuer, subject="eve"))
+    _, codes = await with_app(world, eve)
+    form = hidden_fields((await signed_in(browser, acme, "eve")).text) | {"code": codes[0]}
+    async with serving(world.settings) as victim:
+        for has_begun in (False, True):
+            if has_begun:
+                await begun(victim)
+            answer = await victim.post(f"{BEGIN}/factor", data=form)
+            assert (answer.status_code, await me(victim)) == (400, None)
+            assert "another browser" in answer.text
+    for place in ("/sign-in/oidc/other/factor", "/sign-in/oidc/nothing/factor"):
+        assert (await browser.post(place, data=form)).status_code == 400
+    assert (await browser.post(f"{BEGIN}/factor", data=form | {"seal": "é"})).status_code == 400
+    assert await me(browser) is None
+    assert (await browser.post(f"{BEGIN}/factor", data=form)).status_code == 303
+    assert (await me(browser))["slug"] == "eve"
+
+
+async def test_the_key_of_the_browser_outlives_the_second_factor(
+    world: World, browser: httpx.AsyncClient, acme: OidcProvider
+) -> None:
+    ada = await world.person("ada")
+    await world.add(Identity(user_id=ada.user.id, issuer=acme.issuer, subject="ada"))
+    await with_app(world, ada)
+    page = await signed_in(browser, acme, "ada")
+    assert "commonweal_sign_in=" in page.headers["set-cookie"]
+
+
+def test_a_server_starts_without_what_providers_and_passkeys_need() -> None:
+    slow = ["httpx", "authlib", "joserfc", "webauthn"]
+    program = f"import sys, schema.server.app; print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 async def test_a_passkey_is_shown_on_the_page_that_can_ask_for_it(

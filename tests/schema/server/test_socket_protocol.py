@@ -241,7 +241,7 @@ async def test_an_endless_body_is_408_and_a_cut_one_is_dropped(shared: World) ->
             peer.send(request_of(TINY[:10], f"Content-Length: {len(TINY)}"))
             await peer.writer.drain()
         await wait_until(lambda: not api.server.server_state.connections)
-        assert not api.server.server_state.tasks
+        await wait_until(lambda: not api.server.server_state.tasks)
 
 
 @pytest.mark.parametrize("first", [READS, TINY])
@@ -332,7 +332,7 @@ async def test_a_disconnect_cancels_the_statement(
                 await busy(database)
                 assert is_direct(api) is not bool(way)
             await settled(database)
-        assert not api.server.server_state.tasks
+        await wait_until(lambda: not api.server.server_state.tasks)
         async with meeting(api) as peer:
             peer.send(request_of(READS))
             assert b"commonweal" in (await peer.receive())[1]

@@ -108,6 +108,8 @@ async def test_a_stopped_address_gets_only_what_it_asks_for(world: World, client
     for template in ("invitation", "nonprofit_nominated", "coordinator_messaged", "order_closed"):
         await queue(world, victim, template)
     assert await waiting(world, victim) == []
+    await queue(world, victim, "email_change_confirm")  # which somebody else asks for
+    assert await waiting(world, victim) == []
     payload = await world.mutate("signUp", email=victim, name="Vic")
     assert payload["errors"] == []
     assert await waiting(world, victim) == ["verify_email"]

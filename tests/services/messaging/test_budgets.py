@@ -104,6 +104,22 @@ async def test_a_known_person_gets_few_invitations_of_one_sender(world: World, s
     assert await received(sessions) == {"bea": 3}
 
 
+async def test_what_one_sender_may_not_send_uses_up_nothing_that_others_share(
+    world: World, sessions: Sessions
+) -> None:
+    senders = [await world.person(f"sender{number}") for number in range(2)]
+    bea = await world.person("bea")
+    for sender, times in zip(senders, (30, 1), strict=True):
+        for _ in range(times):
+            async with sessions() as session, session.begin():
+                budgets.set_origin(session, MailOrigin(sender.user.id))
+                await outbox.mail_users(
+                    session, user_ids=[bea.user.id], template="invitation", payload=INVITATION
+                )
+            await send(sessions, "stranger", by=sender.user.id)
+    assert await received(sessions) == {"bea": 4, "stranger": 3}
+
+
 async def test_notices_beyond_a_days_are_dropped_and_never_refuse_the_act(
     world: World, sessions: Sessions
 ) -> None:

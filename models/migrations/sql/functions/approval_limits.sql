@@ -66,8 +66,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
             greatest(0, 8000 - coalesce((
                 SELECT sum(w.approved_amount) FROM "order" w
                 WHERE w.to_id = p_order.to_id AND w.type = 'HOURS' AND w.status = 'PAID' AND w.id <> p_order.id
-                  AND date_trunc('week', w.starts_at AT TIME ZONE 'UTC')
-                      = date_trunc('week', p_order.starts_at AT TIME ZONE 'UTC')), 0))::bigint END)
+                  AND w.starts_at >= date_trunc('week', p_order.starts_at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+                  AND w.starts_at < (date_trunc('week', p_order.starts_at AT TIME ZONE 'UTC') + interval '7 days')
+                                    AT TIME ZONE 'UTC'), 0))::bigint END)
 $$;
 
 -- The account that is left of a person, after merges.
@@ -80,17 +81,87 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT up.id FROM up WHERE up.into_id IS NULL
 $$;
 
--- The people who stand for an order: those who approved it as it is, and who logged hours for somebody else.
+-- Who may decide ----------------------------------------------------------------------------------------
+
+-- A person's own id, and those of the accounts that were merged into it.
+
+CREATE OR REPLACE FUNCTION person_ids(p_person uuid) RETURNS SETOF uuid
+LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+    WITH RECURSIVE ids (id) AS (
+        SELECT p_person UNION SELECT c.id FROM ids JOIN collective c ON c.merged_into_id = ids.id)
+    SELECT ids.id FROM ids
+$$;
+
+-- True if the person is the collective, or was an ADMIN of it or of its parent at any time since then.
+
+CREATE OR REPLACE FUNCTION acted_for(p_person uuid, p_collective uuid, p_since timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM person_ids(p_person) p (id) JOIN collective c ON c.id = p_collective
+        WHERE p.id = c.id
+           OR EXISTS (SELECT FROM member m WHERE m.member_id = p.id AND m.role = 'ADMIN'
+                      AND m.until IS NULL AND m.collective_id IN (c.id, c.parent_id))
+           OR EXISTS (SELECT FROM member m WHERE m.member_id = p.id AND m.role = 'ADMIN'
+                      AND m.until >= p_since AND m.collective_id IN (c.id, c.parent_id)))
+$$;
+
+-- True if the person has an interest in the approval of the order: the person made or acted for its beneficiary
+-- at any time since. Whoever requests hours for a volunteer has none.
+
+CREATE OR REPLACE FUNCTION has_interest(p_order "order", p_person uuid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT coalesce(CASE p_order.type
+        WHEN 'HOURS' THEN p_order.to_id IN (SELECT person_ids(p_person))
+        WHEN 'EXPENSE' THEN p_order.created_by_id IN (SELECT person_ids(p_person))
+                            OR acted_for(p_person, p_order.to_id, p_order.created_at)
+        WHEN 'SETTLEMENT' THEN p_order.created_by_id IN (SELECT person_ids(p_person))
+                               OR acted_for(p_person, p_order.from_id, p_order.created_at)
+        WHEN 'DONATION' THEN p_order.created_by_id IN (SELECT person_ids(p_person))
+                             OR acted_for(p_person, p_order.from_id, p_order.created_at)
+        ELSE p_order.type IN ('REDEMPTION', 'CASH_OUT') AND p_order.from_id IN (SELECT person_ids(p_person))
+    END, false)
+$$;
+
+-- True if the person is a user who can sign in: signed up, neither archived nor suspended.
+
+CREATE OR REPLACE FUNCTION can_act(p_person uuid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM collective u
+        WHERE u.id = p_person AND u.type = 'USER' AND u.claimed_at IS NOT NULL AND u.archived_at IS NULL
+          AND NOT EXISTS (SELECT FROM suspension s WHERE s.user_id = u.id AND s.ended_at IS NULL))
+$$;
+
+-- True if the person can act and is an ADMIN of the collective that decides the order, of its host, of the platform
+-- or, for hours, of the event.
+
+CREATE OR REPLACE FUNCTION is_approving_admin(p_order "order", p_person uuid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT can_act(p_person) AND EXISTS (
+        SELECT FROM collective d JOIN member m ON m.member_id = p_person AND m.role = 'ADMIN' AND m.until IS NULL
+            AND m.collective_id IN (d.id, d.host_id, p_order.event_id, (SELECT p.id FROM collective p WHERE p.is_platform))
+        WHERE d.id = deciding_collective(p_order))
+$$;
+
+-- The people who stand for an order: those who approved it as it is and still could, and who logged hours for
+-- somebody else. Nobody stands for an order while suspended, or after losing the role or gaining an interest. The
+-- ADMINs of a host may have one in a gift or a settlement.
 
 CREATE OR REPLACE FUNCTION approvers(p_order "order") RETURNS SETOF uuid
 LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT remaining_person(a.approver_id) FROM approval a WHERE a.order_id = p_order.id AND a.voided_at IS NULL
+    SELECT r.id FROM approval a CROSS JOIN LATERAL remaining_person(a.approver_id) r (id)
+    WHERE a.order_id = p_order.id AND a.voided_at IS NULL AND is_approving_admin(p_order, r.id)
+      AND (p_order.type IN ('DONATION', 'SETTLEMENT') OR NOT has_interest(p_order, r.id))
     UNION
-    SELECT remaining_person(p_order.created_by_id)
-    WHERE p_order.type = 'HOURS' AND remaining_person(p_order.created_by_id) <> remaining_person(p_order.to_id)
+    SELECT r.id FROM remaining_person(p_order.created_by_id) r (id)
+    WHERE p_order.type = 'HOURS' AND r.id <> remaining_person(p_order.to_id) AND can_act(r.id)
 $$;
 
 REVOKE ALL ON FUNCTION pair_rate(text, text), convert_limit(bigint, text, text), deciding_collective("order"),
-    single_approval_limit("order"), remaining_person(uuid), approvers("order") FROM PUBLIC, commonweal_app;
+    single_approval_limit("order"), remaining_person(uuid), person_ids(uuid), acted_for(uuid, uuid, timestamptz),
+    has_interest("order", uuid), can_act(uuid), is_approving_admin("order", uuid), approvers("order")
+    FROM PUBLIC, commonweal_app;
 GRANT EXECUTE ON FUNCTION pair_rate(text, text), convert_limit(bigint, text, text), deciding_collective("order"),
-    single_approval_limit("order"), remaining_person(uuid), approvers("order") TO commonweal_app;
+    single_approval_limit("order"), remaining_person(uuid), person_ids(uuid), acted_for(uuid, uuid, timestamptz),
+    has_interest("order", uuid), can_act(uuid), is_approving_admin("order", uuid), approvers("order")
+    TO commonweal_app;

@@ -260,25 +260,7 @@ WHEN (NEW.status <> OLD.status AND NEW.status IN ('APPROVED', 'PAID') AND NEW.im
 EXECUTE FUNCTION order_step_open_guard();
 ALTER TABLE "order" ENABLE ALWAYS TRIGGER order_step_open_guard;
 
--- An archived user gets no session and no access token.
-
-CREATE OR REPLACE FUNCTION token_open_guard() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-DECLARE v_archived_at timestamptz;
-BEGIN
-    SELECT c.archived_at INTO v_archived_at FROM collective c WHERE c.id = NEW.user_id FOR KEY SHARE;
-    IF v_archived_at IS NOT NULL THEN
-        RAISE EXCEPTION 'an archived user cannot sign in'
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'token_user_open';
-    END IF;
-    RETURN NEW;
-END $$;
-
-CREATE OR REPLACE TRIGGER token_open_guard BEFORE INSERT ON token
-FOR EACH ROW EXECUTE FUNCTION token_open_guard();
-ALTER TABLE token ENABLE ALWAYS TRIGGER token_open_guard;
-
-REVOKE ALL ON FUNCTION order_step_open_guard(), token_open_guard(), book_state(uuid), require_open_book(uuid),
+REVOKE ALL ON FUNCTION order_step_open_guard(), book_state(uuid), require_open_book(uuid),
     lock_book(uuid), account_book_guard(), transaction_book_guard(), order_sides_hosted(), collective_host_guard(),
     host_approval_guard(), self_hosting_guard(), request_status_guard(), event_parent_guard(), member_open_guard()
     FROM PUBLIC, commonweal_app;

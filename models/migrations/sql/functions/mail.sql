@@ -54,6 +54,8 @@ BEGIN
             VALUES (mail.recipient, replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''))
             ON CONFLICT DO NOTHING;
         END IF;
+        -- Somebody else asks for it, unlike the other mails about an account.
+        CONTINUE WHEN p_template = 'email_change_confirm' AND mail.is_stranger AND mail_is_stopped(mail.recipient);
         IF p_kind <> 'ACCOUNT' THEN
             CONTINUE WHEN NOT mail_is_due(mail.recipient, mail.hash, mail.is_stranger, is_chosen, p_kind, p_sender, p_limits);
         END IF;
@@ -64,6 +66,12 @@ BEGIN
     RETURN 0;
 END $$;
 
+-- True if the address has asked for no more mails.
+CREATE OR REPLACE FUNCTION mail_is_stopped(p_address text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM mail_stop s WHERE s.address = p_address AND s.stopped_at IS NOT NULL)
+$$;
+
 -- True if a recipient gets one more mail of the kind, from the sender.
 CREATE OR REPLACE FUNCTION mail_is_due(
     p_recipient text, p_hash text, p_is_stranger boolean, p_is_chosen boolean, p_kind text, p_sender uuid, p_limits jsonb
@@ -71,28 +79,32 @@ CREATE OR REPLACE FUNCTION mail_is_due(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE recent record;
 BEGIN
-    IF p_is_stranger THEN
-        IF EXISTS (SELECT FROM mail_stop s WHERE s.address = p_recipient AND s.stopped_at IS NOT NULL) THEN
-            RETURN false;
-        END IF;
-        IF mail_count('mail:stranger:' || p_hash, 1, (p_limits->>'stranger')::integer) > 0 THEN
-            RETURN false;
-        END IF;
+    IF p_is_stranger AND mail_is_stopped(p_recipient) THEN
+        RETURN false;
     END IF;
     IF p_is_chosen THEN
-        RETURN mail_count('mail:' || p_kind || ':to:' || p_hash, 1, (p_limits->>'recipient')::integer) = 0
-           AND (p_sender IS NULL
-                OR mail_count('mail:' || p_kind || ':pair:' || p_sender || ':' || p_hash, 1, (p_limits->>'pair')::integer) = 0);
+        -- The pair first, in a statement of its own: what it refuses uses up nothing that others share.
+        IF p_sender IS NOT NULL AND mail_count('mail:' || p_kind || ':pair:' || p_sender || ':' || p_hash, 1,
+                                               (p_limits->>'pair')::integer) > 0 THEN
+            RETURN false;
+        END IF;
+        IF mail_count('mail:' || p_kind || ':to:' || p_hash, 1, (p_limits->>'recipient')::integer) > 0 THEN
+            RETURN false;
+        END IF;
+    ELSE
+        SELECT count(*) AS all_, count(*) FILTER (WHERE o.sender_id = p_sender) AS of_sender INTO recent
+        FROM (SELECT sender_id FROM outbox
+              WHERE recipient = p_recipient AND created_at > now() - interval '1 day' AND lane = 1
+              LIMIT (p_limits->>'recipient')::integer) o;
+        IF recent.all_ >= (p_limits->>'recipient')::integer
+           OR p_sender IS NOT NULL AND recent.of_sender >= (p_limits->>'pair')::integer THEN
+            RETURN false;
+        END IF;
     END IF;
-    SELECT count(*) AS all_, count(*) FILTER (WHERE o.sender_id = p_sender) AS of_sender INTO recent
-    FROM (SELECT sender_id FROM outbox
-          WHERE recipient = p_recipient AND created_at > now() - interval '1 day' AND lane = 1
-          LIMIT (p_limits->>'recipient')::integer) o;
-    RETURN recent.all_ < (p_limits->>'recipient')::integer
-       AND (p_sender IS NULL OR recent.of_sender < (p_limits->>'pair')::integer);
+    RETURN NOT p_is_stranger OR mail_count('mail:stranger:' || p_hash, 1, (p_limits->>'stranger')::integer) = 0;
 END $$;
 
 REVOKE ALL ON FUNCTION mail_count(text, integer, integer),
-    mail_is_due(text, text, boolean, boolean, text, uuid, jsonb),
+    mail_is_stopped(text), mail_is_due(text, text, boolean, boolean, text, uuid, jsonb),
     mail_queue(text, text, text[], jsonb[], uuid[], uuid, text, jsonb) FROM PUBLIC, commonweal_app;
 GRANT EXECUTE ON FUNCTION mail_queue(text, text, text[], jsonb[], uuid[], uuid, text, jsonb) TO commonweal_app;

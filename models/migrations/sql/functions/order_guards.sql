@@ -226,47 +226,8 @@ ALTER TABLE transaction ENABLE ALWAYS TRIGGER payout_fee_guard;
 
 -- Who decides -------------------------------------------------------------------------------------------
 
--- A person's own id, and those of the accounts that were merged into it.
-
-CREATE OR REPLACE FUNCTION person_ids(p_person uuid) RETURNS SETOF uuid
-LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
-    WITH RECURSIVE ids (id) AS (
-        SELECT p_person UNION SELECT c.id FROM ids JOIN collective c ON c.merged_into_id = ids.id)
-    SELECT ids.id FROM ids
-$$;
-
--- True if the person is the collective, or was an ADMIN of it or of its parent at any time since then.
-
-CREATE OR REPLACE FUNCTION acted_for(p_person uuid, p_collective uuid, p_since timestamptz) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT EXISTS (
-        SELECT FROM person_ids(p_person) p (id) JOIN collective c ON c.id = p_collective
-        WHERE p.id = c.id
-           OR EXISTS (SELECT FROM member m WHERE m.member_id = p.id AND m.role = 'ADMIN'
-                      AND m.until IS NULL AND m.collective_id IN (c.id, c.parent_id))
-           OR EXISTS (SELECT FROM member m WHERE m.member_id = p.id AND m.role = 'ADMIN'
-                      AND m.until >= p_since AND m.collective_id IN (c.id, c.parent_id)))
-$$;
-
--- True if the person has an interest in the approval of the order: the person made or acted for its beneficiary
--- at any time since. Whoever requests hours for a volunteer has none.
-
-CREATE OR REPLACE FUNCTION has_interest(p_order "order", p_person uuid) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT coalesce(CASE p_order.type
-        WHEN 'HOURS' THEN p_order.to_id IN (SELECT person_ids(p_person))
-        WHEN 'EXPENSE' THEN p_order.created_by_id IN (SELECT person_ids(p_person))
-                            OR acted_for(p_person, p_order.to_id, p_order.created_at)
-        WHEN 'SETTLEMENT' THEN p_order.created_by_id IN (SELECT person_ids(p_person))
-                               OR acted_for(p_person, p_order.from_id, p_order.created_at)
-        WHEN 'DONATION' THEN p_order.created_by_id IN (SELECT person_ids(p_person))
-                             OR acted_for(p_person, p_order.from_id, p_order.created_at)
-        ELSE p_order.type IN ('REDEMPTION', 'CASH_OUT') AND p_order.from_id IN (SELECT person_ids(p_person))
-    END, false)
-$$;
-
--- True if the collective, which decides the order, has an ADMIN without an interest in it; where two people have to
--- approve it, one who has not approved it yet.
+-- True if the collective, which decides the order, has an ADMIN who can act and has no interest in it; where two
+-- people have to approve it, one who has not approved it yet.
 
 CREATE OR REPLACE FUNCTION has_free_admin(p_order "order", p_collective uuid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
@@ -274,7 +235,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
         SELECT FROM collective c
         WHERE (c.id = p_collective OR c.id IN (SELECT m.member_id FROM member m WHERE m.collective_id = p_collective
                                                AND m.role = 'ADMIN' AND m.until IS NULL))
-          AND c.type = 'USER' AND c.archived_at IS NULL AND NOT has_interest(p_order, c.id)
+          AND can_act(c.id) AND NOT has_interest(p_order, c.id)
           AND (p_order.amount > single_approval_limit(p_order) AND c.id IN (SELECT approvers(p_order))) IS NOT TRUE)
 $$;
 
@@ -316,9 +277,7 @@ ALTER TABLE order_action ENABLE ALWAYS TRIGGER approval_guard;
 
 REVOKE ALL ON FUNCTION order_status_guard(), order_sides_guard(), order_end_guard(), order_terms_guard(),
     order_item_guard(), payout_fee_guard(), approval_guard(), order_currency_allowed("order"),
-    giver_must_confirm(uuid, uuid), person_ids(uuid), acted_for(uuid, uuid, timestamptz),
-    has_interest("order", uuid), has_free_admin("order", uuid), approval_excluded("order", uuid)
+    giver_must_confirm(uuid, uuid), has_free_admin("order", uuid), approval_excluded("order", uuid)
     FROM PUBLIC, commonweal_app;
-GRANT EXECUTE ON FUNCTION order_currency_allowed("order"), giver_must_confirm(uuid, uuid), person_ids(uuid),
-    acted_for(uuid, uuid, timestamptz), has_interest("order", uuid), has_free_admin("order", uuid),
-    approval_excluded("order", uuid) TO commonweal_app;
+GRANT EXECUTE ON FUNCTION order_currency_allowed("order"), giver_must_confirm(uuid, uuid),
+    has_free_admin("order", uuid), approval_excluded("order", uuid) TO commonweal_app;

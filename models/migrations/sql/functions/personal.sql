@@ -58,16 +58,20 @@ BEGIN
 
     -- Mails to them go, and their name goes from those to others.
     DELETE FROM outbox WHERE recipient = ANY (v_addresses);
+    -- `name` greets the recipient, who may have the same name; `role` is no name.
     UPDATE outbox o SET payload = (
         SELECT jsonb_object_agg(e.key, CASE
             WHEN o.sender_id = ANY (v_ids) AND e.key IN ('message', 'reason', 'description') THEN to_jsonb(''::text)
-            WHEN e.value #>> '{}' = ANY (v_words) THEN to_jsonb(p_name) ELSE e.value END)
+            WHEN e.value #>> '{}' = ANY (v_words) AND e.key NOT IN ('name', 'role') THEN to_jsonb(p_name)
+            ELSE e.value END)
         FROM jsonb_each(o.payload) e)
     WHERE o.payload <> '{}'
       AND (o.sender_id = ANY (v_ids)
-           OR EXISTS (SELECT FROM jsonb_each_text(o.payload) e WHERE e.value = ANY (v_words)));
+           OR EXISTS (SELECT FROM jsonb_each_text(o.payload) e
+                      WHERE e.value = ANY (v_words) AND e.key NOT IN ('name', 'role')));
     DELETE FROM mail_stop WHERE address = ANY (v_addresses) AND stopped_at IS NULL;
-    DELETE FROM throttle t WHERE EXISTS (SELECT FROM unnest(v_addresses) a WHERE position(a IN t.key) > 0);
+    -- Parts of a key stand between colons, and no address has one.
+    DELETE FROM throttle t WHERE string_to_array(t.key, ':') && v_addresses;
 
     -- Keys.
     DELETE FROM email_token WHERE user_id = ANY (v_ids);
@@ -81,6 +85,10 @@ BEGIN
     UPDATE token SET revoked_at = coalesce(revoked_at, now()), name = NULL, device = NULL, network = NULL, device_id = NULL
     WHERE user_id = ANY (v_ids);
     DELETE FROM device WHERE user_id = ANY (v_ids);
+    -- Copies of their data: no new one is made, and the hourly job deletes the files of those that were.
+    UPDATE data_export SET finished_at = coalesce(finished_at, now()), expires_at = coalesce(finished_at, now()),
+        downloaded_at = NULL
+    WHERE user_id = ANY (v_ids) AND removed_at IS NULL;
     DELETE FROM credential WHERE user_id = ANY (v_ids);
     DELETE FROM merged_email WHERE user_id = ANY (v_ids);
     DELETE FROM muted_topic WHERE user_id = ANY (v_ids);
@@ -109,7 +117,8 @@ BEGIN
     WHERE c.id = ANY (v_ids);
     -- Of the log stays who did what, and when; not how they called their devices and keys, nor from where they acted.
     UPDATE act SET old_values = '{}', new_values = '{}'
-    WHERE collective_id = ANY (v_ids) AND kind IN ('SESSION', 'ACCESS_TOKEN', 'PASSKEY', 'SUSPENSION', 'USER');
+    WHERE id IN (SELECT s.act_id FROM act_subject s WHERE s.collective_id = ANY (v_ids))
+      AND collective_id = ANY (v_ids) AND kind IN ('SESSION', 'ACCESS_TOKEN', 'PASSKEY', 'SUSPENSION', 'USER');
     UPDATE act SET network = NULL WHERE actor_id = ANY (v_ids) AND network IS NOT NULL;
     PERFORM set_config('commonweal.erasing', '', true);
 END $$;

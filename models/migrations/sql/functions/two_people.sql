@@ -26,11 +26,7 @@ BEGIN
         RAISE EXCEPTION 'nobody may approve an order that they created for themselves'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'approved_by_another';
     END IF;
-    IF NOT EXISTS (
-        SELECT FROM collective d JOIN member m ON m.role = 'ADMIN' AND m.until IS NULL
-            AND m.collective_id IN (d.id, d.host_id, o.event_id, (SELECT p.id FROM collective p WHERE p.is_platform))
-        JOIN collective u ON u.id = m.member_id AND u.type = 'USER' AND u.claimed_at IS NOT NULL AND u.archived_at IS NULL
-        WHERE d.id = deciding_collective(o) AND u.id = NEW.approver_id) THEN
+    IF NOT is_approving_admin(o, NEW.approver_id) THEN
         RAISE EXCEPTION 'an order is approved by an ADMIN'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'approval_by_admin';
     END IF;
@@ -43,14 +39,18 @@ CREATE OR REPLACE TRIGGER approval_row_guard BEFORE INSERT OR UPDATE ON approval
 FOR EACH ROW EXECUTE FUNCTION approval_row_guard();
 ALTER TABLE approval ENABLE ALWAYS TRIGGER approval_row_guard;
 
--- Above the limit an order is approved only once two people stand for it. What is paid as it is made has one.
+-- An amount above what one person may approve is approved only once two people stand for it. An order that is paid
+-- in the moment it is made has one person alone, so above that amount it is refused. How much one person may approve
+-- of a volunteer who never signed in depends on the hours of the week that are paid already: approvals of such hours
+-- take turns, with each other and with new hours. Callers that approve several orders take all these turns first.
 
 CREATE OR REPLACE FUNCTION two_people_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_amount bigint := coalesce(NEW.approved_amount, NEW.amount);
 BEGIN
-    IF NEW.type = 'HOURS' AND TG_OP = 'UPDATE' THEN
-        PERFORM pg_advisory_xact_lock(uuid_hash_extended(NEW.to_id, 2));  -- as for new hours
+    IF NEW.type = 'HOURS' AND TG_OP = 'UPDATE'
+       AND EXISTS (SELECT FROM collective c WHERE c.id = NEW.to_id AND c.claimed_at IS NULL) THEN
+        PERFORM pg_advisory_xact_lock(uuid_hash_extended(NEW.to_id, 2));  -- as hours_take_turns
     END IF;
     IF v_amount > single_approval_limit(NEW) AND (SELECT count(*) FROM approvers(NEW)) < 2 THEN
         RAISE EXCEPTION 'two people have to approve this amount'
@@ -120,8 +120,9 @@ CREATE OR REPLACE TRIGGER approval_policy_guard BEFORE INSERT ON approval_policy
 FOR EACH ROW EXECUTE FUNCTION approval_policy_guard();
 ALTER TABLE approval_policy ENABLE ALWAYS TRIGGER approval_policy_guard;
 
--- Approving and paying are two people where two could: the collective that pays has another ADMIN who signed up,
--- has no interest in the order and has not approved it. What is paid with its approval has one decision alone.
+-- True if the person approved the order and so has to leave its payment to somebody else: the payer's host, or for
+-- cash-outs and redemptions the platform, has another ADMIN who can act, has no interest in the order and has not
+-- approved it. Orders that their approval pays at once have no payment of their own.
 
 CREATE OR REPLACE FUNCTION needs_another_payer(p_order "order", p_person uuid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
@@ -130,14 +131,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
         AND EXISTS (SELECT FROM order_action a WHERE a.order_id = p_order.id AND a.type = 'APPROVE'
                     AND a.actor_id IN (SELECT person_ids(p_person)))
         AND EXISTS (
-            SELECT FROM member m JOIN collective u ON u.id = m.member_id
+            SELECT FROM member m
             WHERE m.collective_id = CASE p_order.type
                       WHEN 'EXPENSE' THEN (SELECT c.host_id FROM collective c WHERE c.id = p_order.from_id)
                       ELSE (SELECT c.id FROM collective c WHERE c.is_platform) END
-              AND m.role = 'ADMIN' AND m.until IS NULL AND u.claimed_at IS NOT NULL AND u.archived_at IS NULL
-              AND u.id <> p_person AND NOT has_interest(p_order, u.id)
+              AND m.role = 'ADMIN' AND m.until IS NULL AND m.member_id <> p_person AND can_act(m.member_id)
+              AND NOT has_interest(p_order, m.member_id)
               AND NOT EXISTS (SELECT FROM order_action a WHERE a.order_id = p_order.id AND a.type = 'APPROVE'
-                              AND a.actor_id = u.id))
+                              AND a.actor_id IN (SELECT person_ids(m.member_id))))
 $$;
 
 CREATE OR REPLACE FUNCTION second_payer_guard() RETURNS trigger
@@ -158,4 +159,3 @@ ALTER TABLE order_action ENABLE ALWAYS TRIGGER second_payer_guard;
 
 REVOKE ALL ON FUNCTION approval_row_guard(), two_people_guard(), end_approvals(), live_approval(),
     approval_policy_guard(), needs_another_payer("order", uuid), second_payer_guard() FROM PUBLIC, commonweal_app;
-GRANT EXECUTE ON FUNCTION needs_another_payer("order", uuid) TO commonweal_app;
