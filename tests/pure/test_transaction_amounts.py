@@ -65,6 +65,30 @@ def test_fees_that_leave_nothing_are_refused() -> None:
     assert caught.value.path == ("amount",)
 
 
+def test_fees_that_leave_nothing_to_the_host_alone_are_refused() -> None:
+    """1,000 won are 0.71 dollars; fees of 0.71 dollars are 994 won, which would leave the collective 6."""
+    rates = quotes(KRWUSD="0.000714285714") | {
+        ("KRW", "KRW"): Quote("KRW", "KRW", Decimal(1), None, None, "")
+    }
+    in_won = Party(collective(31, "KRW"), DOLLAR_HOST)
+    left = compute_amounts(
+        1_000, "KRW", OUTSIDE, in_won, terms=FeeTerms(processor_fixed_minor=70), quotes=rates
+    )
+    assert (left.to_host_amount_minor, left.to_collective_amount_minor) == (1, 20)
+    with pytest.raises(AmountTooSmall):
+        compute_amounts(1_000, "KRW", OUTSIDE, in_won, terms=FeeTerms(processor_fixed_minor=71), quotes=rates)
+
+
+def test_fees_that_leave_nothing_to_the_collective_alone_are_refused() -> None:
+    """A yen is 0.62 dollars here; fees of 0.40 dollars are a yen, which would leave the host 0.22."""
+    rates = quotes(JPYUSD="0.62") | {("JPY", "JPY"): Quote("JPY", "JPY", Decimal(1), None, None, "")}
+    in_yen = Party(collective(32, "JPY"), DOLLAR_HOST)
+    left = compute_amounts(2, "JPY", OUTSIDE, in_yen, terms=FeeTerms(processor_fixed_minor=40), quotes=rates)
+    assert (left.to_host_amount_minor, left.to_collective_amount_minor) == (84, 1)
+    with pytest.raises(AmountTooSmall):
+        compute_amounts(1, "JPY", OUTSIDE, in_yen, terms=FeeTerms(processor_fixed_minor=40), quotes=rates)
+
+
 def test_an_amount_that_does_not_fit_into_64_bits_is_refused() -> None:
     assert amounts_from_outside(MAX_MINOR, FeeTerms()).gross_minor == MAX_MINOR
     with pytest.raises(Invalid, match="too large"):
