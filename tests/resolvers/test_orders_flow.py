@@ -269,6 +269,26 @@ async def test_closing_an_expense_releases_its_hold(
     await scene.world.assert_clean_ledger()
 
 
+@pytest.mark.parametrize(
+    ("mutation", "who"), [("payOrder", "giver"), ("rejectOrder", "payee"), ("cancelOrder", "giver")]
+)
+async def test_who_may_see_an_expense_may_not_do_everything_with_it(
+    scene: DonationScene, mutation: str, who: str
+) -> None:
+    order_id = await scene.expense("10.00")
+    expect_order(await scene.approve(order_id))
+    before = await scene.world.fingerprint()
+    more = {"reason": "no"} if mutation == "rejectOrder" else {}
+    type_ = mutation[0].upper() + mutation[1:]
+    body = await scene.world.execute(
+        f"mutation($i: {type_}Input!) {{ {mutation}(input: $i) {{ order {{ id }} }} }}",
+        by=getattr(scene, who),
+        i={"id": order_id, **more},
+    )
+    assert [error["extensions"]["code"] for error in body["errors"]] == ["FORBIDDEN"]
+    assert await scene.world.fingerprint() == before
+
+
 async def _in(scene: DonationScene, state: str) -> str:
     """Return an expense in a state."""
     order_id = await scene.expense("10.00")
