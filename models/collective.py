@@ -72,6 +72,18 @@ class Collective(SQLModel, table=True):
             unique=True,
             postgresql_where=text("is_platform"),
         ),
+        CheckConstraint("tags_differ(tags)", name="tags_differ"),
+        Index(
+            "ix_collective_folded_tags",
+            text("fold_tags(tags)"),
+            postgresql_using="gin",
+            postgresql_where=text("tags <> '{}'"),
+        ),
+        Index(
+            "ix_collective_search",
+            text("collective_words(name, slug, description, tags)"),
+            postgresql_using="gin",
+        ),
         Index("ix_collective_erased_at", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
         Index(
             "ix_collective_unclaimed",

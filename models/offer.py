@@ -22,6 +22,7 @@ class Offer(SQLModel, table=True):
             unique=True,
             postgresql_where=text("is_active"),
         ),
+        Index("ix_offer_search", text("offer_words(item, description)"), postgresql_using="gin"),
         Index("ix_offer_created_at", "created_at", "id"),
         Index("ix_offer_business_id", "business_id", "created_at", "id"),
     )

@@ -7,11 +7,13 @@ CREDENTIAL_COST = 50
 INTROSPECTION_COST = 100
 SMALL_COST = 10
 """Results that may cost no more than this are not counted: they cost what was requested."""
-FREE_TYPES = frozenset({"Amount", "PageInfo", "MutationError", "UserError", "RateLimit"})
+FREE_TYPES = frozenset({"Amount", "PageInfo", "MutationError", "UserError", "RateLimit", "HighlightPart"})
 """Objects that are parts of others and cost nothing; edges cost nothing either."""
 WEIGHTS = {
     "Query.communityStats": 50,
     "Query.leaderboard": 5,
+    "Query.search": 20,
+    "Query.tags": 5,
     "Query.liabilityReport": 50,
     "Nonprofit.hoursReport": 5,
 }
@@ -32,6 +34,7 @@ LIST_SIZES = {
     "Query.clearing": 100,
     "Nonprofit.hoursReport": 100,
     "LedgerAudit.checks": 30,
+    "SearchResult.highlights": 3,
 }
 ARGUMENT_LISTS = {
     "Query.nodes": (("ids",),),

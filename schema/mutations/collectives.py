@@ -65,7 +65,8 @@ class UpdateCollectiveInput:
         default=strawberry.UNSET, description="URL of the collective's picture."
     )
     tags: list[str] | None = strawberry.field(
-        default=strawberry.UNSET, description="Search tags, at most 20."
+        default=strawberry.UNSET,
+        description="Search tags, at most 20. Of tags that differ in case or accents only, the first stays.",
     )
     currency: CurrencyCode | None = strawberry.field(
         default=strawberry.UNSET, description="Main currency. Can be changed only before any money has moved."

@@ -72,7 +72,9 @@ class Collective(Node):
     website: str | None = strawberry.field(description="URL of the collective's website.")
     timezone: str | None = strawberry.field(description="IANA name of the collective's time zone.")
     image_url: str | None = strawberry.field(description="URL of the collective's picture.")
-    tags: list[str] = strawberry.field(description="Search tags of the collective.")
+    tags: list[str] = strawberry.field(
+        description="Search tags of the collective, which differ in more than case and accents."
+    )
     currency: CurrencyCode = strawberry.field(description="Main currency of the collective's money.")
     host_fee_bps: int | None = strawberry.field(
         description="Host fee charged to this collective, in basis points. Null if the host's own rate "

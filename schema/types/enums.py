@@ -28,6 +28,7 @@ from models.enums import (
     TransactionKind,
 )
 from services.core.errors import ErrorCode
+from services.search.search import SearchField, SearchType
 from services.volunteering.community_stats import LeaderboardBy, Period
 
 __all__ = [
@@ -50,6 +51,8 @@ __all__ = [
     "RedemptionCap",
     "RequestStatus",
     "Scope",
+    "SearchField",
+    "SearchType",
     "Topic",
     "TransactionKind",
 ]
@@ -93,6 +96,8 @@ for _enum in (
     RequestStatus,
     Proof,
     Scope,
+    SearchField,
+    SearchType,
     ErrorCode,
     CapPeriod,
     LeaderboardBy,

@@ -89,7 +89,9 @@ class OfferFilter:
         "visible to the business.",
     )
     search: str | None = strawberry.field(
-        default=None, description="Part of the item or of the business's name, at most 100 characters."
+        default=None,
+        description="Words that the item or description has, or the business's name, or that begin words "
+        "there. Accents, case and order do not matter. At most 100 characters.",
     )
 
 

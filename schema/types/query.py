@@ -30,6 +30,7 @@ from schema.types.offer import OfferConnection, OfferFilter, to_offer_filter
 from schema.types.order import Order, OrderConnection, OrderFilter
 from schema.types.rate_limit import RateLimitQueries
 from schema.types.scalars import CurrencyCode
+from schema.types.search import SearchQueries
 from schema.types.sort_orders import CollectiveSort, OfferSort, OrderSort, TransactionSort
 from schema.types.transaction import Transaction, TransactionConnection, TransactionFilter
 from services.collectives import directory, host_approvals, hosting, invitations
@@ -51,9 +52,13 @@ class CollectiveFilter:
         default=None, description="Only collectives with this host."
     )
     search: str | None = strawberry.field(
-        default=None, description="Part of the name, or beginning of the slug."
+        default=None,
+        description="Words that the name, slug, tags or description have, or that begin words there. "
+        "Accents, case and order do not matter. At most 100 characters.",
     )
-    tag: str | None = strawberry.field(default=None, description="Only collectives with this tag.")
+    tag: str | None = strawberry.field(
+        default=None, description="Only collectives with this tag, whatever its case and accents."
+    )
     is_archived: bool | None = strawberry.field(
         default=False, description="True for archived collectives, false for all others. Null for both."
     )
@@ -68,6 +73,7 @@ class Query(
     ClearingQueries,
     FactorQueries,
     RateLimitQueries,
+    SearchQueries,
     SignInProviderQueries,
 ):
     @strawberry.field(

@@ -15,6 +15,7 @@ from services.access.collective_refs import CollectiveKey, require_collective, r
 from services.access.permissions import Action, Subject, require
 from services.core import slugs, user_text
 from services.core.errors import Conflict, Invalid, InvalidState, RateLimited
+from services.core.text_folding import fold_text
 from services.core.time_zones import find_time_zone
 from services.core.web_addresses import clean_url
 from services.identity.authentication import require_fiat
@@ -248,7 +249,9 @@ def _validate_change(key: str, value: Any) -> Any:
 def _validate_tags(tags: list[str], field: str) -> list[str]:
     if len(tags) > MAX_TAGS:
         raise Invalid(f"Enter at most {MAX_TAGS} tags.", field=field)
-    return [user_text.require_name(tag, field=field, max_length=40) for tag in tags]
+    # Tags are one whatever their case and accents; the database requires it, too.
+    names = [user_text.require_name(tag, field=field, max_length=40) for tag in tags]
+    return list({fold_text(name): name for name in reversed(names)}.values())[::-1]
 
 
 def _to_camel_case(name: str) -> str:

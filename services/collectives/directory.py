@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Text, bindparam, cast, or_, select
+from sqlalchemy import ARRAY, Select, Text, bindparam, cast, func, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -34,25 +35,66 @@ class CollectiveFilter:
     is_archived: bool | None = False
 
 
-def _query_listed(actor: Actor, filters: CollectiveFilter) -> Select[Collective]:
+def query_listed(actor: Actor, filters: CollectiveFilter) -> Select[Collective]:
+    """Select the collectives that the actor may see in lists."""
     statement = select(Collective).where(visibility.collective_is_listed(actor))
     if filters.type:
         statement = statement.where(col(Collective.type).in_(filters.type))
     if filters.host_id is not None:
         statement = statement.where(col(Collective.host_id) == filters.host_id)
     if filters.tag is not None:
-        tags = cast([filters.tag], ARRAY(Text))
-        statement = statement.where(col(Collective.tags).op("@>")(tags))
+        # The condition on `tags` makes the partial index usable.
+        folded_tags = func.fold_tags(col(Collective.tags), type_=ARRAY(Text))
+        statement = statement.where(
+            folded_tags.op("@>")(func.fold_tags(cast([filters.tag], ARRAY(Text)))),
+            col(Collective.tags) != literal_column("'{}'"),
+        )
     if filters.is_archived is not None:
         archived = col(Collective.archived_at)
         statement = statement.where(archived.is_not(None) if filters.is_archived else archived.is_(None))
     if filters.search:
         text = user_text.clean_text(filters.search, field="filter.search", max_length=100) or ""
-        statement = statement.where(
-            col(Collective.name).icontains(text, autoescape=True)
-            | col(Collective.slug).startswith(text.lower(), autoescape=True)
-        )
+        statement = statement.where(words_of(Collective).op("@@")(search_query(text)))
     return statement
+
+
+def words_of(table: Any) -> Any:
+    """Build the words by which a search finds a collective; an index holds them."""
+    return func.collective_words(table.name, table.slug, table.description, table.tags)
+
+
+def search_query(text: str, *, operator: Literal["&", "|"] = "&", weight: Literal["", "A"] = "") -> Any:
+    """Build the query for rows with words that begin with each word of a text, or with any of them.
+
+    With the weight A, the words must be in the name. A text without words finds nothing.
+    """
+    return func.search_query(text, f" {operator} ", weight)
+
+
+@dataclass(frozen=True)
+class TagCount:
+    """A tag, in its most frequent spelling, and how many collectives have it."""
+
+    name: str
+    count: int
+
+
+async def list_tags(session: AsyncSession, actor: Actor, *, limit: int) -> list[TagCount]:
+    """List the most frequent tags of the collectives that the actor may see; one statement."""
+    listed = (
+        query_listed(actor, CollectiveFilter())
+        .where(col(Collective.tags) != literal_column("'{}'"))
+        .with_only_columns(func.unnest(Collective.tags).label("tag"))
+        .subquery()
+    )
+    folded = func.fold_text(listed.c.tag)
+    statement = (
+        select(func.mode().within_group(listed.c.tag), func.count())
+        .group_by(folded)
+        .order_by(func.count().desc(), folded)
+        .limit(limit)
+    )
+    return [TagCount(name, count) for name, count in (await session.execute(statement)).all()]
 
 
 async def list_collectives(
@@ -66,11 +108,11 @@ async def list_collectives(
             actor,
             name=name,
             table=Collective,
-            statement=lambda: _query_listed(actor, filters),
+            statement=lambda: query_listed(actor, filters),
             sort=sort,
             page=page,
         )
-    return await pagination.list_page(session, _query_listed(actor, filters), sort=sort, page=page)
+    return await pagination.list_page(session, query_listed(actor, filters), sort=sort, page=page)
 
 
 async def load_collectives(

@@ -30,6 +30,7 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
     ),
     "order_sides_open": (InvalidState, "The payer or the payee is archived.", "to"),
     "transaction_sides_open": (InvalidState, "The payer or the payee is archived.", "id"),
+    "ck_collective_tags_differ": (Invalid, "Two tags differ in case or accents only.", "tags"),
     "token_user_not_archived": (
         InvalidState,
         "This account is archived. Ask the platform to open it again.",

@@ -18,6 +18,7 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
+from services.collectives import directory
 from services.core import pagination, user_text
 from services.core.errors import Invalid, InvalidState, NotFound
 from services.core.pagination import Page, PageRequest, Sort
@@ -187,7 +188,8 @@ async def _store(session: AsyncSession, offer: Offer) -> Offer:
     return offer
 
 
-def _query_offers(actor: Actor, filters: OfferFilter) -> Select[Offer]:
+def query_offers(actor: Actor, filters: OfferFilter) -> Select[Offer]:
+    """Select the visible offers of businesses that are not archived."""
     statement = (
         select(Offer)
         .join(Collective, col(Offer.business_id) == Collective.id)
@@ -204,18 +206,26 @@ def _query_offers(actor: Actor, filters: OfferFilter) -> Select[Offer]:
             statement = statement.where(col(flag).is_(value))
     if filters.search:
         text = user_text.clean_text(filters.search, field="filter.search", max_length=100) or ""
+        businesses = select(col(Collective.id)).where(
+            directory.words_of(Collective).op("@@")(directory.search_query(text, weight="A"))
+        )
         statement = statement.where(
-            col(Offer.item).icontains(text, autoescape=True)
-            | col(Collective.name).icontains(text, autoescape=True)
+            words_of(Offer).op("@@")(directory.search_query(text))
+            | col(Offer.business_id).in_(businesses.correlate(None))
         )
     return statement
+
+
+def words_of(table: Any) -> Any:
+    """Build the words by which a search finds an offer; an index holds them."""
+    return func.offer_words(table.item, table.description)
 
 
 async def list_offers(
     session: AsyncSession, actor: Actor, *, filters: OfferFilter, sort: Sort = NEWEST, page: PageRequest
 ) -> Page[Offer]:
     """List a page of the visible offers of businesses that are not archived; one statement."""
-    return await pagination.list_page(session, _query_offers(actor, filters), sort=sort, page=page)
+    return await pagination.list_page(session, query_offers(actor, filters), sort=sort, page=page)
 
 
 @dataclass(frozen=True)
@@ -235,7 +245,7 @@ async def list_offer_pages(
         .table_valued(column("id", Uuid))
         .render_derived(name="parent")
     )
-    visible = _query_offers(actor, OfferFilter(is_active=key.is_active))
+    visible = query_offers(actor, OfferFilter(is_active=key.is_active))
     inner = pagination.apply_keyset(
         visible.where(col(Offer.business_id) == parent.c.id), sort=NEWEST, page=key.page
     ).lateral("page")
