@@ -7,7 +7,7 @@ from datetime import datetime
 import models
 from models.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
 from resolvers.context import Info
-from resolvers.references import load_one_referenced
+from resolvers.references import FILTER, load_one_referenced
 from services.access import visibility
 from services.access.collective_refs import CollectiveKey
 from services.collectives import directory, hosting
@@ -208,7 +208,7 @@ async def list_collectives(
 ) -> Page[models.Collective]:
     """List collectives that the viewer may see."""
     if host is not None:
-        referenced = await load_one_referenced(info, host, name="host")
+        referenced = await load_one_referenced(info, host, name="host", within=FILTER)
         filters = replace(filters, host_id=referenced.id)
     return await info.context.run(directory.list_collectives, filters=filters, sort=sort, page=page)
 

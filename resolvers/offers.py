@@ -6,7 +6,7 @@ from dataclasses import replace
 import models
 from resolvers.context import Info
 from resolvers.orders import concerns_viewer
-from resolvers.references import load_one_referenced
+from resolvers.references import FILTER, load_one_referenced
 from services.access.collective_refs import CollectiveKey
 from services.core.money import Money
 from services.core.pagination import Page, PageRequest, Sort
@@ -20,7 +20,7 @@ async def list_offers(
 ) -> Page[models.Offer]:
     """List offers that the viewer may see."""
     if business is not None:
-        seller = await load_one_referenced(info, business, name="business")
+        seller = await load_one_referenced(info, business, name="business", within=FILTER)
         filters = replace(filters, business_id=seller.id)
     return await info.context.run(offers.list_offers, filters=filters, sort=sort, page=page)
 

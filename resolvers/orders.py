@@ -7,7 +7,7 @@ from uuid import UUID
 import models
 from models.enums import GiverStatus, OrderType
 from resolvers.context import Context, Info
-from resolvers.references import load_referenced
+from resolvers.references import FILTER, load_referenced
 from services.access import visibility
 from services.access.collective_refs import CollectiveKey
 from services.core.errors import NotFound
@@ -155,4 +155,4 @@ async def list_transactions(
 
 
 async def _load_ids(info: Info, refs: dict[str, CollectiveKey | None]) -> dict[str, UUID]:
-    return {name: row.id for name, row in (await load_referenced(info, refs)).items()}
+    return {name: row.id for name, row in (await load_referenced(info, refs, within=FILTER)).items()}

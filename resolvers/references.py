@@ -6,26 +6,28 @@ import models
 from resolvers.context import Info
 from services.access.collective_refs import CollectiveKey, require_collective, resolve
 
-_PREFIX = "input"
-"""Clients know the errors of these references under `input`, as those of a mutation's references."""
+FILTER = "filter."
+"""Prefix of the names of a filter's fields in errors."""
 
 
 async def load_referenced(
-    info: Info, keys: Mapping[str, CollectiveKey | None]
+    info: Info, keys: Mapping[str, CollectiveKey | None], *, within: str = ""
 ) -> dict[str, models.Collective]:
-    """Load the collectives that arguments or filter fields name, by the field; one statement or none.
+    """Load the collectives that arguments name, or the fields `within` one; one statement or none.
 
     Raises:
         Invalid: an id is of another type.
         NotFound: there is none that the viewer may see.
     """
-    refs = {f"{_PREFIX}.{name}": key for name, key in keys.items() if key is not None}
+    refs = {f"{within}{name}": key for name, key in keys.items() if key is not None}
     if not refs:
         return {}
     parties = await info.context.run(resolve, refs=refs)
-    return {name.removeprefix(f"{_PREFIX}."): require_collective(party) for name, party in parties.items()}
+    return {name.removeprefix(within): require_collective(party) for name, party in parties.items()}
 
 
-async def load_one_referenced(info: Info, key: CollectiveKey, *, name: str) -> models.Collective:
-    """Load the collective that the argument or filter field `name` names, as `load_referenced`."""
-    return (await load_referenced(info, {name: key}))[name]
+async def load_one_referenced(
+    info: Info, key: CollectiveKey, *, name: str, within: str = ""
+) -> models.Collective:
+    """Load the collective that one argument or filter field names, as `load_referenced`."""
+    return (await load_referenced(info, {name: key}, within=within))[name]

@@ -245,14 +245,18 @@ class _CostPlanner:
         return LIST_SIZES.get(name, DEFAULT_LIST_SIZE)
 
     def _page_size(self, node: FieldNode, definition: GraphQLField) -> Size:
+        """Return the larger of `first` and `last`; a page with both is refused later."""
         default = definition.args["first"].default_value
         default = default if isinstance(default, int) else DEFAULT_SIZE
-        value = next((a.value for a in node.arguments or () if a.name.value == "first"), None)
-        if not isinstance(value, VariableNode):
-            return _clamp_page_size(value_from_ast_untyped(value), default) if value is not None else default
-        name = value.name.value
-        fallback = self.defaults.get(name)
-        return lambda variables: _clamp_page_size(variables.get(name, fallback), default)
+        values = [a.value for a in node.arguments or () if a.name.value in {"first", "last"}]
+        names = [value.name.value for value in values if isinstance(value, VariableNode)]
+        constants = [value_from_ast_untyped(v) for v in values if not isinstance(v, VariableNode)]
+        if not names:
+            return _clamp_page_size(constants, default)
+        fallbacks = self.defaults
+        return lambda variables: _clamp_page_size(
+            [*constants, *(variables.get(name, fallbacks.get(name)) for name in names)], default
+        )
 
     def _argument_length(self, node: FieldNode, paths: tuple[tuple[str, ...], ...]) -> Size:
         arguments = {a.name.value: a.value for a in node.arguments or ()}
@@ -282,13 +286,15 @@ def _weight(parent: Composite, node: FieldNode, definition: GraphQLField) -> int
     return 0 if named.name in FREE_TYPES or named.name.endswith("Edge") else 1
 
 
-def _clamp_page_size(value: object, default: int) -> int:
+def _clamp_page_size(values: list[object], default: int) -> int:
     """Return a page's size within its bounds; a size outside them is refused later, so it costs no more."""
-    if value is None or value is Undefined:
+    sizes = [value for value in values if value is not None and value is not Undefined]
+    if not sizes:
         return default
-    if isinstance(value, int) and not isinstance(value, bool):
-        return min(max(value, 0), MAX_SIZE)
-    return MAX_SIZE
+    return max(
+        min(max(size, 0), MAX_SIZE) if isinstance(size, int) and not isinstance(size, bool) else MAX_SIZE
+        for size in sizes
+    )
 
 
 def _max_size(sizes: list[Size]) -> Size:

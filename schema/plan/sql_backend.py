@@ -22,7 +22,7 @@ from schema.plan.collect_fields import NotCompilable
 from schema.plan.python_backend import Compiler
 from schema.plan.run_state import coerce_arguments
 from schema.plan.sql_plan import SqlPlan, column_shape, shared_shape, type_values
-from schema.types.connection import to_page_request
+from schema.types.connection import PAGE_ARGUMENTS, to_page_request
 from schema.types.fields import SHAPE, TABLE
 from services.collectives.members import MembersKey
 from services.core.errors import Problem
@@ -251,9 +251,9 @@ class _SqlPlanner:
         self.join_count += 1
 
         def to_members_key(arguments: dict[str, Any]) -> MembersKey:
-            page = to_page_request(arguments.get("first"), arguments.get("after"))
-            if page.after is not None:
-                raise NotCompilable("after")
+            page = to_page_request(*(arguments.get(name) for name in PAGE_ARGUMENTS))
+            if page.cursor is not None or page.is_backward:
+                raise NotCompilable("another page than the first")
             return MembersKey(value.is_of_members, tuple(arguments.get("role") or ()), page)
 
         return replace(value, name=self._parameter(definition, nodes, to_members_key), lists=tuple(lists))

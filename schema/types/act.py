@@ -13,7 +13,7 @@ from models.enums import ActChange, ActKind, TokenKind
 from resolvers import acts as resolve
 from resolvers.context import Info
 from schema.types import lazy
-from schema.types.connection import After, Connection, First, to_page_request
+from schema.types.connection import After, Before, Connection, First, Last, to_page_request
 from schema.types.enums import publish_enum
 from schema.types.fields import computed, to_one
 from schema.types.node import is_row_of
@@ -171,6 +171,8 @@ class AuditLogQueries:
         "others. Access tokens read none on people's accounts.",
         graphql_type=ActConnection | None,
     )
-    async def audit_log(self, info: Info, first: First = None, after: After = None) -> ActConnection | None:
-        page = await info.context.run(act_log.list_all, page=to_page_request(first, after))
+    async def audit_log(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> ActConnection | None:
+        page = await info.context.run(act_log.list_all, page=to_page_request(first, after, last, before))
         return ActConnection(page=page) if page else None

@@ -17,7 +17,7 @@ from schema.types import lazy
 from schema.types.act import ActConnection
 from schema.types.approval import ApprovalPolicy
 from schema.types.balance import Balance
-from schema.types.connection import After, Connection, First, to_page_request
+from schema.types.connection import After, Before, Connection, First, Last, to_page_request
 from schema.types.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
 from schema.types.event import EventFields
 from schema.types.fields import batched, computed, to_one
@@ -133,12 +133,18 @@ class Collective(Node):
         shape=Members("", ()),
         description="Members of the collective, oldest first. Followers and people on a waiting list are "
         "visible to its admins.",
-        graphql_type=MemberConnection,
+        graphql_type=MemberConnection | None,
     )
     async def members(
-        rows: Rows, info: Info, role: Roles = None, first: First = None, after: After = None
+        rows: Rows,
+        info: Info,
+        role: Roles = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> list[MemberConnection]:
-        page = to_page_request(first, after)
+        page = to_page_request(first, after, last, before)
         pages = await resolve.list_members(rows, info, of_members=True, roles=role, page=page)
         return [MemberConnection(page=page) for page in pages]
 
@@ -146,12 +152,18 @@ class Collective(Node):
         "id",
         shape=Members("", (), is_of_members=False),
         description="Memberships that the collective holds elsewhere, oldest first.",
-        graphql_type=MemberConnection,
+        graphql_type=MemberConnection | None,
     )
     async def member_of(
-        rows: Rows, info: Info, role: Roles = None, first: First = None, after: After = None
+        rows: Rows,
+        info: Info,
+        role: Roles = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> list[MemberConnection]:
-        page = to_page_request(first, after)
+        page = to_page_request(first, after, last, before)
         pages = await resolve.list_members(rows, info, of_members=False, roles=role, page=page)
         return [MemberConnection(page=page) for page in pages]
 
@@ -190,7 +202,8 @@ class Collective(Node):
         return await resolve.load_balance_in(rows, info, currency=currency, as_of=as_of)
 
     @strawberry.field(
-        description="Orders that the collective pays or receives, newest first.", graphql_type=OrderConnection
+        description="Orders that the collective pays or receives, newest first.",
+        graphql_type=OrderConnection | None,
     )
     async def orders(
         root: Row,
@@ -200,15 +213,20 @@ class Collective(Node):
         ] = None,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> OrderConnection:
         page = await resolve_orders.list_orders(
-            info, **to_order_arguments(filter), page=to_page_request(first, after), of_id=root.id
+            info,
+            **to_order_arguments(filter),
+            page=to_page_request(first, after, last, before),
+            of_id=root.id,
         )
         return OrderConnection(page=page)
 
     @strawberry.field(
         description="Transactions that the collective pays or receives, newest first.",
-        graphql_type=TransactionConnection,
+        graphql_type=TransactionConnection | None,
     )
     async def transactions(
         root: Row,
@@ -218,14 +236,20 @@ class Collective(Node):
         ] = None,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> TransactionConnection:
         page = await resolve_orders.list_transactions(
-            info, **to_transaction_arguments(filter), page=to_page_request(first, after), of_id=root.id
+            info,
+            **to_transaction_arguments(filter),
+            page=to_page_request(first, after, last, before),
+            of_id=root.id,
         )
         return TransactionConnection(page=page)
 
     @strawberry.field(
-        description="Events of the collective, by start time.", graphql_type=lazy.EVENT_CONNECTION
+        description="Events of the collective, by start time.",
+        graphql_type=lazy.nullable(lazy.EVENT_CONNECTION),
     )
     async def events(
         root: Row,
@@ -235,9 +259,13 @@ class Collective(Node):
         is_cancelled: IsCancelled = None,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> "EventConnection":
         event_filter = EventFilter(starts_from=from_, starts_until=until, is_cancelled=is_cancelled)
-        page = await resolve.list_events(root, info, filters=event_filter, page=to_page_request(first, after))
+        page = await resolve.list_events(
+            root, info, filters=event_filter, page=to_page_request(first, after, last, before)
+        )
         return EventConnection(page=page)
 
     @batched(
@@ -251,9 +279,16 @@ class Collective(Node):
         graphql_type=ActConnection | None,
     )
     async def audit_log(
-        rows: Rows, info: Info, first: First = None, after: After = None
+        rows: Rows,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> list[ActConnection | None]:
-        pages = await resolve_acts.list_of_collectives(rows, info, page=to_page_request(first, after))
+        pages = await resolve_acts.list_of_collectives(
+            rows, info, page=to_page_request(first, after, last, before)
+        )
         return [ActConnection(page=page) if page else None for page in pages]
 
     @strawberry.field(
@@ -367,9 +402,14 @@ class User(Collective):
         graphql_type=ActConnection | None,
     )
     async def security_log(
-        rows: Rows, info: Info, first: First = None, after: After = None
+        rows: Rows,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> list[ActConnection | None]:
-        pages = await resolve_acts.list_security(rows, info, page=to_page_request(first, after))
+        pages = await resolve_acts.list_security(rows, info, page=to_page_request(first, after, last, before))
         return [ActConnection(page=page) if page else None for page in pages]
 
     @computed(
@@ -408,7 +448,7 @@ class Nonprofit(Organization, Collective, HoursFields):
 class Business(Organization, Collective):
     is_type_of = is_row_of(models.Collective, CollectiveType.BUSINESS)
 
-    @batched("id", description="Offers of the business, newest first.", graphql_type=OfferConnection)
+    @batched("id", description="Offers of the business, newest first.", graphql_type=OfferConnection | None)
     async def offers(
         rows: Rows,
         info: Info,
@@ -421,8 +461,10 @@ class Business(Organization, Collective):
         ] = True,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> list[OfferConnection]:
-        page = to_page_request(first, after)
+        page = to_page_request(first, after, last, before)
         pages = await resolve_offers.list_offers_of_businesses(rows, info, is_active=is_active, page=page)
         return [OfferConnection(page=page) for page in pages]
 

@@ -1,4 +1,7 @@
-"""Relay connections on top of keyset pages."""
+"""Relay connections on top of keyset pages.
+
+Every field that returns one is nullable: a refused argument takes that field alone with it.
+"""
 
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -18,6 +21,23 @@ After = Annotated[
     str | None,
     strawberry.argument(description="Cursor to continue after: the `cursor` of an edge, or `endCursor`."),
 ]
+Last = Annotated[
+    int | None,
+    strawberry.argument(
+        description="Number of items at the end of the list, or before `before`, from 1 to 100: to page "
+        "backward, in place of `first`."
+    ),
+]
+Before = Annotated[
+    str | None,
+    strawberry.argument(
+        description="Cursor to end before: the `cursor` of an edge, or `startCursor`. Not with `first` or "
+        "`after`."
+    ),
+]
+
+PAGE_ARGUMENTS = ("first", "after", "last", "before")
+"""The arguments of a connection, in the order of `to_page_request`."""
 
 
 @strawberry.type(description="Position of a page in its list.")
@@ -38,18 +58,22 @@ def to_page_info(page: Page[Any]) -> PageInfo:
     )
 
 
-def to_page_request(first: int | None, after: str | None) -> PageRequest:
+def to_page_request(
+    first: int | None, after: str | None, last: int | None, before: str | None
+) -> PageRequest:
     """Return the page request for the arguments of a connection.
 
     Raises:
-        Invalid: a size outside 1 to 100.
+        Invalid: a size outside 1 to 100, or arguments of both directions.
     """
-    return pagination.to_page_request(first, after)
+    return pagination.to_page_request(first, after, last, before)
 
 
 @strawberry.type(description="An item of a list, with its cursor.")
 class Edge(Generic[NodeT]):
-    cursor: str = strawberry.field(description="Position of the item in its list, for use as `after`.")
+    cursor: str = strawberry.field(
+        description="Position of the item in its list, for use as `after` or `before`."
+    )
     node: NodeT = strawberry.field(description="The item at this edge.")
 
 

@@ -9,7 +9,7 @@ from dataloaders import Loaders
 from resolvers import collectives as resolve
 from resolvers.context import Info
 from schema.types import lazy
-from schema.types.connection import After, Connection, First, to_page_request
+from schema.types.connection import After, Before, Connection, First, Last, to_page_request
 from schema.types.fields import batched, computed, to_one
 from schema.types.node import is_row_of
 
@@ -86,10 +86,15 @@ class EventFields:
         "id",
         description="Attendances at the event, by check-in time. Visible to admins of the event and of "
         "its parent; empty for others.",
-        graphql_type=AttendanceConnection,
+        graphql_type=AttendanceConnection | None,
     )
     async def attendances(
-        rows: Rows, info: Info, first: First = None, after: After = None
+        rows: Rows,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> list[AttendanceConnection]:
-        pages = await resolve.list_attendances(rows, info, page=to_page_request(first, after))
+        pages = await resolve.list_attendances(rows, info, page=to_page_request(first, after, last, before))
         return [AttendanceConnection(page=page) for page in pages]

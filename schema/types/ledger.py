@@ -11,7 +11,7 @@ from dataloaders import Loaders
 from resolvers import ledger as resolve
 from resolvers.context import Info
 from schema.types import lazy
-from schema.types.connection import After, Connection, First, to_page_request
+from schema.types.connection import After, Before, Connection, First, Last, to_page_request
 from schema.types.enums import LedgerAccountKind
 from schema.types.fields import batched, computed, to_one
 from schema.types.money import Amount
@@ -99,17 +99,19 @@ class LedgerAccount(Node):
     @batched(
         description="Postings of the account, oldest first. Visible to admins and accountants of the owner "
         "and of the book's host; empty for others. Errors: INVALID_INPUT.",
-        graphql_type=lazy.POSTING_CONNECTION,
+        graphql_type=lazy.nullable(lazy.POSTING_CONNECTION),
     )
     async def postings(
         rows: Rows,
         info: Info,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
         from_: From = None,
         until: Until = None,
     ) -> list[Any]:
-        period, page = Period(start=from_, end=until), to_page_request(first, after)
+        period, page = Period(start=from_, end=until), to_page_request(first, after, last, before)
         pages = await resolve.list_postings(rows, info, period=period, page=page)
         return [PostingConnection(page=page) for page in pages]
 

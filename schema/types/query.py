@@ -16,7 +16,7 @@ from schema.types.act import AuditLogQueries
 from schema.types.clearing import ClearingQueries
 from schema.types.collective import CollectiveConnection, User
 from schema.types.community import CommunityQueries
-from schema.types.connection import After, First, to_page_request
+from schema.types.connection import After, Before, First, Last, to_page_request
 from schema.types.enums import CollectiveType
 from schema.types.factors import FactorQueries
 from schema.types.filters import to_order_arguments, to_transaction_arguments
@@ -119,7 +119,7 @@ class Query(
 
     @strawberry.field(
         description="Collectives that you may see, by default newest first.",
-        graphql_type=CollectiveConnection,
+        graphql_type=CollectiveConnection | None,
     )
     async def collectives(
         self,
@@ -132,6 +132,8 @@ class Query(
         ] = CollectiveSort.CREATED_AT_DESC,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> CollectiveConnection:
         filter_input = filter or CollectiveFilter()
         conditions = directory.CollectiveFilter(
@@ -145,7 +147,7 @@ class Query(
             filters=conditions,
             host=to_optional_key(filter_input.host),
             sort=CollectiveSort.to_sort(order_by),
-            page=to_page_request(first, after),
+            page=to_page_request(first, after, last, before),
         )
         return CollectiveConnection(page=page)
 
@@ -157,7 +159,7 @@ class Query(
         order: models.Order | None = await nodes.load_of_type(info, object_type="Order", public_id=id)
         return order
 
-    @strawberry.field(description="Orders that you may see.", graphql_type=OrderConnection)
+    @strawberry.field(description="Orders that you may see.", graphql_type=OrderConnection | None)
     async def orders(
         self,
         info: Info,
@@ -169,11 +171,13 @@ class Query(
         ] = OrderSort.CREATED_AT_DESC,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> OrderConnection:
         page = await resolve_orders.list_orders(
             info,
             **to_order_arguments(filter),
-            page=to_page_request(first, after),
+            page=to_page_request(first, after, last, before),
             sort=OrderSort.to_sort(order_by),
         )
         return OrderConnection(page=page)
@@ -188,7 +192,7 @@ class Query(
         )
         return transaction
 
-    @strawberry.field(description="Transactions that you may see.", graphql_type=TransactionConnection)
+    @strawberry.field(description="Transactions that you may see.", graphql_type=TransactionConnection | None)
     async def transactions(
         self,
         info: Info,
@@ -200,18 +204,20 @@ class Query(
         ] = TransactionSort.CREATED_AT_DESC,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> TransactionConnection:
         page = await resolve_orders.list_transactions(
             info,
             **to_transaction_arguments(filter),
-            page=to_page_request(first, after),
+            page=to_page_request(first, after, last, before),
             sort=TransactionSort.to_sort(order_by),
         )
         return TransactionConnection(page=page)
 
     @strawberry.field(
         description="Offers of businesses. Those of archived businesses are not listed.",
-        graphql_type=OfferConnection,
+        graphql_type=OfferConnection | None,
     )
     async def offers(
         self,
@@ -224,6 +230,8 @@ class Query(
         ] = OfferSort.CREATED_AT_DESC,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> OfferConnection:
         conditions, business = to_offer_filter(filter)
         page = await resolve_offers.list_offers(
@@ -231,7 +239,7 @@ class Query(
             filters=conditions,
             business=business,
             sort=OfferSort.to_sort(order_by),
-            page=to_page_request(first, after),
+            page=to_page_request(first, after, last, before),
         )
         return OfferConnection(page=page)
 

@@ -6,7 +6,7 @@ import strawberry
 
 from resolvers import search as resolve
 from resolvers.context import Info
-from schema.types.connection import After, Connection, First, to_page_request
+from schema.types.connection import After, Before, Connection, First, Last, to_page_request
 from schema.types.enums import SearchField, SearchType
 from schema.types.fields import batched
 from schema.types.node import Node, is_row_of
@@ -65,7 +65,7 @@ class SearchQueries:
         "words of the query, best match first. A word finds longer ones that begin with it; accents, case "
         "and order do not matter. If nothing has all words, what has some of them. At most 500 "
         "collectives and 500 offers. Only what you may see is found.",
-        graphql_type=SearchResultConnection,
+        graphql_type=SearchResultConnection | None,
     )
     async def search(
         self,
@@ -78,8 +78,12 @@ class SearchQueries:
         ] = None,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> SearchResultConnection:
-        page = await resolve.find(info, query=query, types=types or [], page=to_page_request(first, after))
+        page = await resolve.find(
+            info, query=query, types=types or [], page=to_page_request(first, after, last, before)
+        )
         return SearchResultConnection(page=page)
 
     @strawberry.field(

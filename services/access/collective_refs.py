@@ -12,6 +12,7 @@ from sqlmodel import col
 from models import Collective, SlugRedirect
 from services.access import visibility
 from services.access.actor import Actor
+from services.access.slug_suggestions import describe_missing
 from services.core import public_ids
 from services.core.errors import Invalid, InvalidState, NotFound, Problem
 from services.core.party import Party
@@ -36,13 +37,14 @@ async def resolve(session: AsyncSession, actor: Actor, refs: Mapping[str, Collec
 
     Raises:
         Invalid: an id is malformed or of another type, or a slug is empty.
-        NotFound: a collective does not exist, or the actor may not see it.
+        NotFound: a collective does not exist, or the actor may not see it; with a similar slug, if any.
     """
     keys = {name: ref_key(name, ref) for name, ref in refs.items()}
     parties = await _load_visible(session, actor, list(keys.values()))
     missing = [name for name, key in keys.items() if key not in parties]
     if missing:
-        raise NotFound("There is no such collective.", field=missing[0])
+        message = await describe_missing(session, actor, key=keys[missing[0]])
+        raise NotFound(message, field=missing[0])
     return {name: parties[key] for name, key in keys.items()}
 
 

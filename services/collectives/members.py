@@ -267,7 +267,7 @@ async def list_member_pages(
     for member in await fetch.fetch_rows(
         session,
         actor,
-        name=("members", key.of_members, key.roles, key.page.after is None),
+        name=("members", key.of_members, key.roles, *pagination.keyset_name(key.page)),
         table=Member,
         build=build,
         collective_ids=list(collective_ids),

@@ -35,10 +35,32 @@ class Sort:
 
 @dataclass(frozen=True, kw_only=True)
 class PageRequest:
-    """The part of a list to read: at most `first` rows after a cursor."""
+    """The part of a list to read: at most `first` rows after a cursor, or the `last` ones before it."""
 
     first: int = DEFAULT_SIZE
     after: str | None = None
+    last: int | None = None
+    before: str | None = None
+
+    @property
+    def is_backward(self) -> bool:
+        """True if the part ends where it is said to, rather than begins there."""
+        return self.last is not None
+
+    @property
+    def size(self) -> int:
+        """Largest number of rows."""
+        return self.first if self.last is None else self.last
+
+    @property
+    def cursor(self) -> str | None:
+        """The cursor after which the part begins, or before which it ends."""
+        return self.after if self.last is None else self.before
+
+    @property
+    def cursor_field(self) -> str:
+        """The argument that holds the cursor."""
+        return "after" if self.last is None else "before"
 
 
 @dataclass(frozen=True)
@@ -67,16 +89,27 @@ class Page(Generic[RowT]):
         return encode_cursor(self.sort, self.rows[-1]) if self.rows else None
 
 
-def to_page_request(first: int | None, after: str | None) -> PageRequest:
-    """Check the arguments of a page, with the default size if `first` is None.
+def to_page_request(
+    first: int | None, after: str | None, last: int | None = None, before: str | None = None
+) -> PageRequest:
+    """Check the arguments of a page, with the default size if none is given.
 
     Raises:
-        Invalid: `first` is not from 1 to 100.
+        Invalid: a size is not from 1 to 100, or arguments of both directions are given.
     """
-    size = DEFAULT_SIZE if first is None else first
+    is_backward = last is not None or before is not None
+    if is_backward and (first is not None or after is not None):
+        field = "first" if first is not None else "after"
+        raise Invalid(
+            "Pass first and after to page forward, or last and before to page backward.", field=field
+        )
+    size = last if is_backward else first
+    if size is None:
+        size = DEFAULT_SIZE
     if not 1 <= size <= MAX_SIZE:
-        raise Invalid(f"first must be from 1 to {MAX_SIZE}.", field="first")
-    return PageRequest(first=size, after=after)
+        name = "last" if is_backward else "first"
+        raise Invalid(f"{name} must be from 1 to {MAX_SIZE}.", field=name)
+    return PageRequest(last=size, before=before) if is_backward else PageRequest(first=size, after=after)
 
 
 async def list_page(
@@ -88,21 +121,27 @@ async def list_page(
         Invalid: the cursor is not one of this list.
     """
     rows = list((await session.execute(apply_keyset(statement, sort=sort, page=page))).scalars().all())
+    if page.is_backward:
+        rows.reverse()
     return to_page(rows, lambda: statement, sort=sort, page=page)
 
 
 def apply_keyset(statement: Select[RowT], *, sort: Sort, page: PageRequest) -> Select[RowT]:
-    """Sort a statement, start it after the cursor, and limit it to the page's size plus one."""
+    """Sort a statement, start it at the cursor, and limit it to the page's size plus one.
+
+    Order: that of `sort`, or if the page is read backward, the reverse.
+    """
     columns = (sort.key, sort.id)
-    if page.after is not None:
-        value, row_id = decode_cursor(page.after, sort)
+    is_descending = sort.descending != page.is_backward
+    if page.cursor is not None:
+        value, row_id = decode_cursor(page.cursor, sort, field=page.cursor_field)
         position = tuple_(*columns)
         cursor = tuple_(
             bindparam("after_key", value, type_=sort.key.type), bindparam("after_id", row_id, type_=Uuid)
         )
-        statement = statement.where(position < cursor if sort.descending else position > cursor)
-    ordered = statement.order_by(*(c.desc() if sort.descending else c.asc() for c in columns))
-    return ordered.limit(bindparam("page_limit", page.first + 1, type_=Integer))
+        statement = statement.where(position < cursor if is_descending else position > cursor)
+    ordered = statement.order_by(*(c.desc() if is_descending else c.asc() for c in columns))
+    return ordered.limit(bindparam("page_limit", page.size + 1, type_=Integer))
 
 
 def keyset_parameters(sort: Sort, page: PageRequest) -> dict[str, Any]:
@@ -111,20 +150,38 @@ def keyset_parameters(sort: Sort, page: PageRequest) -> dict[str, Any]:
     Raises:
         Invalid: the cursor is not one of this list.
     """
-    parameters: dict[str, Any] = {"page_limit": page.first + 1}
-    if page.after is not None:
-        parameters["after_key"], parameters["after_id"] = decode_cursor(page.after, sort)
+    parameters: dict[str, Any] = {"page_limit": page.size + 1}
+    if page.cursor is not None:
+        key, row_id = decode_cursor(page.cursor, sort, field=page.cursor_field)
+        parameters |= {"after_key": key, "after_id": row_id}
     return parameters
+
+
+def keyset_name(page: PageRequest) -> tuple[bool, bool]:
+    """Return what distinguishes the texts of statements to which `apply_keyset` was applied."""
+    return page.cursor is None, page.is_backward
 
 
 def to_page(
     rows: list[RowT], full_query: Callable[[], Select[Any]], *, sort: Sort, page: PageRequest
 ) -> Page[RowT]:
-    """Build a page from the rows of a statement to which `apply_keyset` was applied."""
+    """Build a page from the rows of a statement to which `apply_keyset` was applied, in the order of `sort`.
+
+    One row more than the page's size shows that the list goes on: at the end, or backward at the beginning.
+    """
+    has_more = len(rows) > page.size
+    if page.is_backward:
+        return Page(
+            rows=rows[-page.size :],
+            sort=sort,
+            has_next_page=page.before is not None,
+            has_previous_page=has_more,
+            full_query=full_query,
+        )
     return Page(
-        rows=rows[: page.first],
+        rows=rows[: page.size],
         sort=sort,
-        has_next_page=len(rows) > page.first,
+        has_next_page=has_more,
         has_previous_page=page.after is not None,
         full_query=full_query,
     )
@@ -154,13 +211,13 @@ def encode_cursor(sort: Sort, row: Any) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([sort.name, text, row_id.hex])).decode()
 
 
-def decode_cursor(cursor: str, sort: Sort) -> tuple[Any, UUID]:
+def decode_cursor(cursor: str, sort: Sort, *, field: str = "after") -> tuple[Any, UUID]:
     """Return the sort values in a cursor.
 
     Raises:
         Invalid: the text is not a cursor of this sort.
     """
-    problem = Invalid("Pass a cursor of this list, in the same sort order.", field="after")
+    problem = Invalid("Pass a cursor of this list, in the same sort order.", field=field)
     try:
         name, value, row_id = orjson.loads(base64.urlsafe_b64decode(cursor.encode()))
         key, key_id = sort.parse(value), UUID(row_id)

@@ -183,7 +183,8 @@ async def fetch_page(
         Invalid: the cursor is not one of this list.
     """
     json_read: JsonRead | None = session.info.get(JSON_READ)
-    page_name, values = (name, sort.name, page.after is None), pagination.keyset_parameters(sort, page)
+    page_name = (name, sort.name, *pagination.keyset_name(page))
+    values = pagination.keyset_parameters(sort, page)
     if json_read is not None and json_read.table is table:
         # A literal limit, not a parameter: PostgreSQL plans for the number of rows that it knows.
         size = values.pop("page_limit") - (1 if json_read.as_one_text else 0)
@@ -208,6 +209,8 @@ async def fetch_page(
             build=lambda: pagination.apply_keyset(statement(), sort=sort, page=page),
             **values,
         )
+        if page.is_backward:
+            rows.reverse()
     return pagination.to_page(rows, statement, sort=sort, page=page)
 
 

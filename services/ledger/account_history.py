@@ -120,14 +120,13 @@ async def list_posting_pages(
     Raises:
         Invalid: the cursor is not one of this list.
     """
-    after = 0 if page.after is None else pagination.decode_cursor(page.after, _BY_SEQ)[0]
-    inner = (
-        _postings_in(period)
-        .where(col(Posting.seq) > literal(after, BigInteger))
-        .order_by(col(Posting.seq))
-        .limit(page.first + 1)
-        .lateral("page")
-    )
+    seq = col(Posting.seq)
+    within = _postings_in(period).order_by(seq.desc() if page.is_backward else seq).limit(page.size + 1)
+    if page.cursor is not None:
+        found, _ = pagination.decode_cursor(page.cursor, _BY_SEQ, field=page.cursor_field)
+        position = literal(found, BigInteger)
+        within = within.where(seq < position if page.is_backward else seq > position)
+    inner = within.lateral("page")
     row = aliased(Posting, inner)
     statement = (
         select(row, LedgerAccount)

@@ -192,9 +192,12 @@ async def _list_either_side(
     ).subquery()
     merged = aliased(table, union)
     key, row_id = getattr(merged, sort.key.key), merged.id
-    order = (key.desc(), row_id.desc()) if sort.descending else (key.asc(), row_id.asc())
-    statement = select(merged).order_by(*order).limit(page.first + 1)
+    is_descending = sort.descending != page.is_backward
+    order = (key.desc(), row_id.desc()) if is_descending else (key.asc(), row_id.asc())
+    statement = select(merged).order_by(*order).limit(page.size + 1)
     rows = list((await session.execute(statement)).scalars().all())
+    if page.is_backward:
+        rows.reverse()
     query = select(table).where(or_(first == of_id, second == of_id), *conditions)
     return pagination.to_page(rows, lambda: query, sort=sort, page=page)
 

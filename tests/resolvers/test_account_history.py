@@ -15,12 +15,13 @@ from tests.factories import Person, World
 FIGURES = (
     "openingBalance { minorUnits } closingBalance { minorUnits } credits { minorUnits } debits { minorUnits }"
 )
-HISTORY = f"""query($account: ID!, $first: Int, $after: String, $from: DateTime, $until: DateTime) {{
+HISTORY = f"""query($account: ID!, $first: Int, $after: String, $last: Int,
+    $before: String, $from: DateTime, $until: DateTime) {{
     node(id: $account) {{ ... on LedgerAccount {{
         id balance {{ minorUnits }} owner {{ slug }}
         statement(from: $from, until: $until) {{ {FIGURES} postingCount }}
-        postings(first: $first, after: $after, from: $from, until: $until) {{
-            totalCount pageInfo {{ hasNextPage endCursor }}
+        postings(first: $first, after: $after, last: $last, before: $before, from: $from, until: $until) {{
+            totalCount pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }}
             nodes {{ seq at amount {{ minorUnits }} transaction {{ id kind }} account {{ id }} }}
         }}
     }} }}
@@ -78,6 +79,13 @@ async def test_postings_are_read_in_pages_by_seq(world: World, scene: DonationSc
     assert second["postings"]["pageInfo"]["hasNextPage"] is False
     assert [p["transaction"]["kind"] for p in second["postings"]["nodes"]] == ["TRANSFER"] * 2
     assert {p["account"]["id"] for p in second["postings"]["nodes"]} == {account}
+    end = await history(world, account, by=scene.giver, last=1)
+    start = await history(
+        world, account, by=scene.giver, last=3, before=end["postings"]["pageInfo"]["startCursor"]
+    )
+    assert amounts(start) + amounts(end) == [10_000, -100, -200, -300]
+    pages = [node["postings"]["pageInfo"] for node in (start, end)]
+    assert [(p["hasPreviousPage"], p["hasNextPage"]) for p in pages] == [(False, True), (True, False)]
 
 
 async def test_a_statement_is_exact_at_its_bounds(world: World, scene: DonationScene) -> None:

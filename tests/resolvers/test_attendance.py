@@ -337,8 +337,10 @@ async def test_the_issuance_cap_applies_to_check_ins(scene: EventScene) -> None:
 
 
 async def attendances(scene: EventScene, event: dict[str, Any], by: Person | None, **page: Any) -> Any:
-    query = """query($s: String!, $first: Int, $after: String) { collective(slug: $s) { ... on Event {
-        attendances(first: $first, after: $after) { totalCount pageInfo { hasNextPage endCursor } nodes {
+    query = """query($s: String!, $first: Int, $after: String, $last: Int, $before: String) {
+        collective(slug: $s) { ... on Event {
+        attendances(first: $first, after: $after, last: $last, before: $before) {
+            totalCount pageInfo { hasNextPage hasPreviousPage startCursor endCursor } nodes {
             checkedInAt checkedOutAt user { slug } order { amount { value } } } } } } }"""
     data = await scene.world.query(query, by=by, s=event["slug"], **page)
     return data["collective"]["attendances"]
@@ -354,6 +356,10 @@ async def test_the_events_admins_see_the_attendance(scene: EventScene) -> None:
     rest = await attendances(scene, event, scene.chris, first=2, after=first["pageInfo"]["endCursor"])
     assert (first["totalCount"], first["pageInfo"]["hasNextPage"]) == (3, True)
     nodes = first["nodes"] + rest["nodes"]
+    end = await attendances(scene, event, scene.chris, last=2)
+    start = await attendances(scene, event, scene.chris, last=2, before=end["pageInfo"]["startCursor"])
+    assert start["nodes"] + end["nodes"] == nodes
+    assert (start["pageInfo"]["hasPreviousPage"], end["pageInfo"]["hasPreviousPage"]) == (False, True)
     assert [row["user"] for row in nodes] == [ref(person) for person in people]
     assert [row["checkedOutAt"] is not None for row in nodes] == [True, False, False]
     assert {row["order"]["amount"]["value"] for row in nodes} == {"2.000"}

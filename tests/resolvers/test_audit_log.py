@@ -88,6 +88,12 @@ async def test_a_page_continues_after_the_last(world: World, club: tuple[Collect
             break
         after = page["pageInfo"]["endCursor"]
     assert seen == whole["nodes"]
+    backward = LOG.replace("$first: Int, $after", "$last: Int, $before").replace(
+        "first: $first, after: $after", "last: $last, before: $before"
+    )
+    cursor = whole["edges"][-1]["cursor"]
+    data = await world.query(backward, by=chair, s=row.slug, last=2, before=cursor)
+    assert data["collective"]["auditLog"]["nodes"] == whole["nodes"][-3:-1]
 
 
 async def test_pages_of_many_collectives_take_as_many_statements_as_of_one(

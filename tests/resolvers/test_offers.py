@@ -243,6 +243,9 @@ async def test_pages_have_no_gaps(scene: OfferScene, order: str) -> None:
         if not page["pageInfo"]["hasNextPage"]:
             break
     assert seen == whole
+    backward = LIST.replace("first: $n, after: $a", "last: $n, before: $a")
+    end = (await world.query(backward, o=order, n=5))["offers"]
+    assert [offer["item"] for offer in end["nodes"]] == whole[2:]
     assert sorted(whole) == [f"Item {i}" for i in range(7)]
     if order == "FEATURED_FIRST":
         assert whole == [f"Item {i}" for i in (4, 1, 6, 5, 3, 2, 0)]
@@ -273,6 +276,8 @@ async def test_a_business_shows_its_offers(scene: OfferScene) -> None:
     offers = (await world.query(query, a=True))["collective"]["offers"]
     assert [o["item"] for o in offers["nodes"]] == ["Cake", "Tea"]
     assert (offers["totalCount"], offers["pageInfo"]) == (2, {"hasNextPage": False})
+    end = (await world.query(query.replace("first: 2", "last: 1"), a=True))["collective"]["offers"]
+    assert [o["item"] for o in end["nodes"]] == ["Tea"]
     offers = (await world.query(query, by=scene.mark, a=None))["collective"]["offers"]
     assert (offers["totalCount"], offers["pageInfo"]) == (3, {"hasNextPage": True})
 

@@ -157,20 +157,23 @@ LISTS = {
 }
 
 
-async def page(crowd: Crowd, name: str, first: int, after: str | None = None) -> dict[str, Any]:
+async def page(
+    crowd: Crowd, name: str, size: int, cursor: str | None = None, *, backward: bool = False
+) -> dict[str, Any]:
     """Return a page of a list, and check that it agrees with itself."""
     head, _, key, _ = LISTS[name]
     fields = f"edges {{ cursor node {{ id key: {key} }} }} nodes {{ id }} totalCount pageInfo {{ hasNextPage "
     fields += "hasPreviousPage startCursor endCursor }"
-    query = f"query($n: Int, $c: String) {{ {head}first: $n, after: $c) {{ {fields} }} }}"
-    data = await crowd.world.query(query + " }" * head.count(") {"), by=crowd.world.admin, n=first, c=after)
+    arguments = "last: $n, before: $c" if backward else "first: $n, after: $c"
+    query = f"query($n: Int, $c: String) {{ {head}{arguments}) {{ {fields} }} }}"
+    data = await crowd.world.query(query + " }" * head.count(") {"), by=crowd.world.admin, n=size, c=cursor)
     result: dict[str, Any] = next(iter(data.values()))
     if "edges" not in result:
         result = next(iter(result.values()))
     assert [edge["node"]["id"] for edge in result["edges"]] == [node["id"] for node in result["nodes"]]
     info, cursors = result["pageInfo"], [edge["cursor"] for edge in result["edges"]]
     assert (info["startCursor"], info["endCursor"]) == (cursors[0], cursors[-1])
-    assert info["hasPreviousPage"] == (after is not None)
+    assert info["hasNextPage" if backward else "hasPreviousPage"] == (cursor is not None)
     return result
 
 
@@ -194,6 +197,49 @@ async def test_pages_contain_each_row_once_and_in_order(crowd: Crowd, name: str,
     assert {row_id for _, row_id in rows} >= crowd.expected[kind]
     again = await page(crowd, name, 1, result["edges"][0]["cursor"]) if len(result["edges"]) > 1 else None
     assert again is None or again["nodes"] == result["nodes"][1:2]
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("size", [100, 37])
+async def test_pages_read_backward_contain_the_same_rows(crowd: Crowd, name: str, size: int) -> None:
+    whole, after = [], None
+    while True:
+        result = await page(crowd, name, 100, after)
+        whole += [node["id"] for node in result["nodes"]]
+        after = result["pageInfo"]["endCursor"]
+        if not result["pageInfo"]["hasNextPage"]:
+            break
+    rows: list[str] = []
+    before = None
+    while True:
+        result = await page(crowd, name, size, before, backward=True)
+        rows[:0] = [node["id"] for node in result["nodes"]]
+        assert result["totalCount"] == len(whole)
+        before = result["pageInfo"]["startCursor"]
+        if not result["pageInfo"]["hasPreviousPage"]:
+            break
+        assert len(result["edges"]) == size
+    assert rows == whole
+    assert (await page(crowd, name, 2))["nodes"] == [{"id": row_id} for row_id in whole[:2]]
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_pages_of_both_directions_are_refused(crowd: Crowd, name: str) -> None:
+    head, _, _, _ = LISTS[name]
+    cursor = (await page(crowd, name, 1))["pageInfo"]["endCursor"]
+    for arguments, name_of_bad in (
+        ("first: 1, last: 1", "first"),
+        ("first: 1, before: $c", "first"),
+        ("after: $c, last: 1", "after"),
+        ("after: $c, before: $c", "after"),
+        ("last: 0", "last"),
+        ("last: 101, before: $c", "last"),
+        ('last: 1, before: "x"', "before"),
+    ):
+        query = f"query($c: String) {{ x: __typename {head}{arguments}) {{ nodes {{ id }} }} }}"
+        body = await crowd.world.execute(query + " }" * head.count(") {"), c=cursor)
+        (error,) = body["errors"]
+        assert (error["extensions"]["code"], error["extensions"]["path"]) == ("INVALID_INPUT", [name_of_bad])
 
 
 @pytest.mark.parametrize("name", LISTS)

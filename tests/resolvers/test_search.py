@@ -104,6 +104,10 @@ async def test_the_best_match_comes_first_and_pages_have_no_gaps(world: World) -
         if not page["pageInfo"]["hasNextPage"]:
             break
     assert seen == whole
+    backward = SEARCH.replace("first: $n, after: $a", "last: $n, before: $a")
+    end = (await world.query(backward, q="help", n=3))["search"]
+    assert [node["item"]["slug"] for node in end["nodes"]] == whole[1:]
+    assert end["pageInfo"]["hasPreviousPage"] is True
     assert await found(world, "help neighbours") == ["in-name"]  # all words, where something has them
     assert set(await found(world, "neighbours unheard")) == {"in-name"}  # else some of them
 

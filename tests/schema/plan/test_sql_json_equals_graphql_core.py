@@ -84,6 +84,8 @@ ROOTS = [
     ("transactions", "Transaction", "first: {n}"),
     ("transactions", "Transaction", "first: {n}, orderBy: CREATED_AT_ASC"),
     ("orders", "Order", "first: {n}"),
+    ("orders", "Order", "last: {n}"),
+    ("collectives", "Collective", "last: {n}, orderBy: NAME_ASC"),
 ]
 
 
@@ -224,6 +226,14 @@ def test_consecutive_pages_are_sql_json(populated: PopulatedWorld) -> None:
         after, is_more = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
     assert result == whole
     assert len(result) > 4
+    backward = """query($before: String) { transactions(last: 4, before: $before) {
+        nodes { id } pageInfo { hasPreviousPage startCursor } } }"""
+    result, before, is_more = [], None, True
+    while is_more:
+        page = run_as_sql_json(populated, backward, before=before)["transactions"]
+        result[:0] = page["nodes"]
+        before, is_more = page["pageInfo"]["startCursor"], page["pageInfo"]["hasPreviousPage"]
+    assert result == whole
     last = run_as_sql_json(populated, query, after=after)["transactions"]
     assert last == {"nodes": [], "pageInfo": {"hasNextPage": False, "endCursor": None}}
     assert run_as_sql_json(
@@ -247,6 +257,8 @@ def test_consecutive_pages_are_sql_json(populated: PopulatedWorld) -> None:
             {"c": "XXX"},
         ),
         ("query($a: String) { collectives { nodes { members(after: $a) { nodes { id } } } } }", {"a": "x"}),
+        ("query($n: Int) { collectives { nodes { members(last: $n) { nodes { id } } } } }", {"n": 2}),
+        ("{ collectives { nodes { members(first: 1, last: 1) { nodes { id } } } } }", {}),
     ],
 )
 def test_unsupported_queries_fall_back(
