@@ -11,9 +11,11 @@ from services.search import search
 from services.search.search import Hit, SearchType
 
 
-async def find(info: Info, *, query: str, types: Sequence[SearchType], page: PageRequest) -> Page[Hit]:
+async def search_everything(
+    info: Info, *, query: str, types: Sequence[SearchType], page: PageRequest
+) -> Page[Hit]:
     """Find what the viewer may see."""
-    return await info.context.run(search.find, query=query, types=types, page=page)
+    return await info.context.run(search.search_everything, query=query, types=types, page=page)
 
 
 async def load_found(hits: Sequence[Hit], info: Info) -> list[Any]:

@@ -81,7 +81,7 @@ class SearchQueries:
         last: Last = None,
         before: Before = None,
     ) -> SearchResultConnection:
-        page = await resolve.find(
+        page = await resolve.search_everything(
             info, query=query, types=types or [], page=to_page_request(first, after, last, before)
         )
         return SearchResultConnection(page=page)

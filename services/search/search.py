@@ -35,9 +35,9 @@ class SearchType(StrEnum):
     COMMUNITY = "COMMUNITY"
     """Groups without a legal entity of their own."""
     NONPROFIT = "NONPROFIT"
-    """Nonprofit organizations."""
+    """Nonprofit organizations, hosts among them."""
     BUSINESS = "BUSINESS"
-    """Commercial organizations."""
+    """Commercial organizations with or without offers."""
     EVENT = "EVENT"
     """Events of other collectives."""
     OFFER = "OFFER"
@@ -77,7 +77,7 @@ class Hit:
     highlights: list[Highlight]
 
 
-async def find(
+async def search_everything(
     session: AsyncSession, actor: Actor, *, query: str, types: Sequence[SearchType], page: PageRequest
 ) -> Page[Hit]:
     """Find what the actor may see and has all words of the query, the best match first; one statement.

@@ -17,7 +17,7 @@ declare function execute<Result, Variables>(
 export async function feed(after: string | null): Promise<string[]> {
   const { collective } = await execute(FeedDocument, { slug: "webpack", first: 20, after });
   if (!collective) return [];
-  return collective.transactions.edges.map(({ node }) => {
+  return (collective.transactions?.edges ?? []).map(({ node }) => {
     const line: string = `${node.createdAt} ${node.amount.value} ${node.amount.currency}`;
     // @ts-expect-error: money comes in exact strings, never in numbers
     const wrong: number = node.amount.minorUnits;
@@ -33,7 +33,7 @@ export function kindOf(collective: CollectiveHeadFragment): string {
     case "Event":
       return `until ${collective.endsAt}`;
     case "Business":
-      return collective.offers.nodes.map(({ item }) => item).join(", ");
+      return collective.offers?.nodes.map(({ item }) => item).join(", ") ?? "";
     default:
       // @ts-expect-error: others than events have no end
       return collective.endsAt;

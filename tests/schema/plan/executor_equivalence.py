@@ -96,7 +96,7 @@ def create_populated_world(server: Server, template: str) -> Iterator[PopulatedW
                 slugs = [
                     r.slug for r in await session.execute(text("SELECT slug FROM collective ORDER BY slug"))
                 ]
-            viewers = {"anonymous": None} | {v: people[v] for v in VIEWERS[1:]}
+            viewers = {"anonymous": None} | {v: people[v] for v in (*VIEWERS[1:], "stranger")}
             return PopulatedWorld(runner, world, viewers, results, slugs)
 
         yield runner.run(create())
