@@ -9,6 +9,7 @@ from resolvers.context import Info
 from schema.mutations.event_registrations import MESSAGE_LENGTH
 from schema.mutations.payload import Payload, answer_payload
 from schema.types.collective import Event
+from schema.types.enums import CreditPolicy
 from schema.types.node import CollectiveRef, to_key, to_optional_key
 from services.collectives import events
 
@@ -36,8 +37,13 @@ class CreateEventInput:
     capacity: int | None = strawberry.field(
         default=None, description="Maximum number of attendees. Null if unlimited."
     )
+    hours_credit: CreditPolicy | None = strawberry.field(
+        default=None, description="Hours credited to attendees. Defaults to the whole event."
+    )
     credit_policy: str | None = strawberry.field(
-        default=None, description="Hours credited to attendees: FULL_EVENT (the default) or ACTUAL."
+        default=None,
+        deprecation_reason="2026-11-28: Use hoursCredit; removal 2027-06-01",
+        description="Hours credited to attendees: FULL_EVENT (the default) or ACTUAL.",
     )
     coordinator: CollectiveRef | None = strawberry.field(
         default=None, description="Contact person for attendees, an admin of the parent. Defaults to you."
@@ -72,8 +78,12 @@ class UpdateEventInput:
         default=strawberry.UNSET,
         description="Maximum number of attendees, not below the number registered. Null if unlimited.",
     )
+    hours_credit: CreditPolicy | None = strawberry.field(
+        default=strawberry.UNSET, description="Hours credited to people checked in from now on."
+    )
     credit_policy: str | None = strawberry.field(
         default=strawberry.UNSET,
+        deprecation_reason="2026-11-28: Use hoursCredit; removal 2027-06-01",
         description="Hours credited to people checked in from now on: FULL_EVENT or ACTUAL.",
     )
     coordinator: CollectiveRef | None = strawberry.field(
@@ -133,7 +143,7 @@ class EventMutations:
                 description=input.description,
                 is_public=input.is_public,
                 capacity=input.capacity,
-                credit_policy=input.credit_policy,
+                credit_policy=input.hours_credit or input.credit_policy,
                 coordinator=to_optional_key(input.coordinator),
             )
             return {"event": row}
@@ -150,6 +160,8 @@ class EventMutations:
         changes = {
             name: value for name in _EDITABLE if (value := getattr(input, name)) is not strawberry.UNSET
         }
+        if input.hours_credit is not strawberry.UNSET:
+            changes["credit_policy"] = input.hours_credit
         if "coordinator" in changes:
             changes["coordinator"] = to_optional_key(input.coordinator)
 

@@ -13,6 +13,7 @@ from schema.mutations.payload import MoneyInput, Payload, answer_order_payload, 
 from schema.types.money import AmountInput, to_unchecked
 from schema.types.node import CollectiveRef, to_optional_key
 from schema.types.order import Order
+from schema.types.payment_method import PayoutMethodRef, to_method_name
 from services.orders import cash_outs
 
 
@@ -65,8 +66,15 @@ class LogHoursPayload(Payload):
 @strawberry.input(description="An amount of your balance to be paid out.")
 class CashOutInput(MoneyInput):
     amount: AmountInput = strawberry.field(description="Amount of money; currents cannot be cashed out.")
+    pay_to: PayoutMethodRef | None = strawberry.field(
+        default=None,
+        description="Way of being paid: in a way agreed elsewhere, the default, or by one of your payout "
+        "methods.",
+    )
     payout_method: str | None = strawberry.field(
-        default=None, description="MANUAL (the default), or the ID of one of your payout methods."
+        default=None,
+        deprecation_reason="2026-11-28: Use payTo; removal 2027-06-01",
+        description="MANUAL (the default), or the ID of one of your payout methods.",
     )
     description: str | None = strawberry.field(default=None, description="Note on the cash-out.")
 
@@ -115,7 +123,7 @@ class HoursMutations:
                 cash_outs.request,
                 order_id=order_id,
                 amount=to_unchecked(input.amount),
-                payout_method=input.payout_method,
+                payout_method=to_method_name(input.pay_to, field="payTo", text=input.payout_method),
                 description=input.description,
             )
 

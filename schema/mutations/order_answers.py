@@ -11,6 +11,7 @@ from schema.mutations.orders import ExpenseItemInput
 from schema.mutations.payload import MoneyInput, Payload, answer_order_payload
 from schema.types.money import AmountInput, to_optional_unchecked, to_unchecked
 from schema.types.order import Order
+from schema.types.payment_method import PayoutMethodRef, to_method_name
 from services.orders import claimed_givers, expense_edits, expenses
 
 
@@ -23,8 +24,15 @@ class UpdateExpenseInput(MoneyInput):
     items: list[ExpenseItemInput] | None = strawberry.field(
         default=None, description="New lines of the bill, which add up to the amount."
     )
+    pay_to: PayoutMethodRef | None = strawberry.field(
+        default=None,
+        description="Way of being paid: outside the platform, into the payee's balance, or by a payout "
+        "method.",
+    )
     payout_method: str | None = strawberry.field(
-        default=None, description="MANUAL, BALANCE, or the ID of a payout method of the payee."
+        default=None,
+        deprecation_reason="2026-11-28: Use payTo; removal 2027-06-01",
+        description="MANUAL, BALANCE, or the ID of a payout method of the payee.",
     )
     description: str | None = strawberry.field(default=None, description="Purpose of the expense. Public.")
     receipts: list[str] | None = strawberry.field(
@@ -79,7 +87,7 @@ class OrderAnswerMutations:
                 order_id=order_id,
                 amount=to_optional_unchecked(input.amount),
                 items=lines,
-                payout_method=input.payout_method,
+                payout_method=to_method_name(input.pay_to, field="payTo", text=input.payout_method),
                 description=input.description,
                 receipts=input.receipts,
             )

@@ -12,6 +12,7 @@ from schema.types.enums import FeesPayer
 from schema.types.money import AmountInput, to_optional_unchecked, to_unchecked
 from schema.types.node import CollectiveRef, to_key, to_optional_key
 from schema.types.order import Order
+from schema.types.payment_method import PaymentMethodRef, PayoutMethodRef, to_method_name
 from services.orders import contributions, expenses
 
 
@@ -22,8 +23,14 @@ class DonateInput(MoneyInput):
     )
     to: CollectiveRef = strawberry.field(description="The receiver, which must have a host.")
     amount: AmountInput = strawberry.field(description="Amount to give, in the receiver's currency.")
+    pay_with: PaymentMethodRef | None = strawberry.field(
+        default=None,
+        description="Way of paying: from the balance, by bank transfer, or by a payment method. Defaults to "
+        "the balance.",
+    )
     payment_method: str | None = strawberry.field(
         default=None,
+        deprecation_reason="2026-11-28: Use payWith; removal 2027-06-01",
         description="BALANCE (the default), MANUAL for a bank transfer, or the ID of a payment method.",
     )
     description: str | None = strawberry.field(default=None, description="Purpose of the donation. Public.")
@@ -82,8 +89,14 @@ class SubmitExpenseInput(MoneyInput):
     items: list[ExpenseItemInput] | None = strawberry.field(
         default=None, description="Lines of the bill, which add up to the amount."
     )
+    pay_to: PayoutMethodRef | None = strawberry.field(
+        default=None,
+        description="Way of being paid: outside the platform, into the payee's balance, or by a payout "
+        "method. Defaults to outside the platform.",
+    )
     payout_method: str | None = strawberry.field(
         default=None,
+        deprecation_reason="2026-11-28: Use payTo; removal 2027-06-01",
         description="MANUAL (the default), BALANCE to be paid into the payee's balance, or the ID of a "
         "payout method.",
     )
@@ -132,7 +145,7 @@ class OrderMutations:
                 from_=to_key(input.from_),
                 to=to_key(input.to),
                 amount=to_unchecked(input.amount),
-                payment_method=input.payment_method,
+                payment_method=to_method_name(input.pay_with, field="payWith", text=input.payment_method),
                 description=input.description,
                 expires_at=input.expires_at,
                 private_message=input.private_message,
@@ -180,7 +193,7 @@ class OrderMutations:
                 to=to_key(input.to),
                 amount=to_optional_unchecked(input.amount),
                 items=lines or None,
-                payout_method=input.payout_method,
+                payout_method=to_method_name(input.pay_to, field="payTo", text=input.payout_method),
                 fees_payer=input.fees_payer,
                 description=input.description,
                 private_message=input.private_message,

@@ -10,6 +10,7 @@ from strawberry.types.enum import EnumValue
 from models.enums import (
     CapPeriod,
     CollectiveType,
+    CreditPolicy,
     CurrencyKind,
     FeesPayer,
     GiverStatus,
@@ -34,6 +35,7 @@ from services.volunteering.community_stats import LeaderboardBy, Period
 __all__ = [
     "CapPeriod",
     "CollectiveType",
+    "CreditPolicy",
     "CurrencyKind",
     "ErrorCode",
     "FeesPayer",
@@ -83,6 +85,7 @@ def publish_enum(vocabulary: type[Enum], name: str | None = None) -> None:
 
 for _enum in (
     CollectiveType,
+    CreditPolicy,
     MemberRole,
     OrderType,
     OrderStatus,

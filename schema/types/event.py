@@ -10,6 +10,7 @@ from resolvers import collectives as resolve
 from resolvers.context import Info
 from schema.types import lazy
 from schema.types.connection import After, Before, Connection, First, Last, to_page_request
+from schema.types.enums import CreditPolicy
 from schema.types.fields import batched, computed, to_one
 from schema.types.node import is_row_of
 
@@ -58,8 +59,14 @@ class EventFields:
         description="True if everybody can see the event; false if only its members and its parent's "
         "admins can."
     )
+
+    @computed("credit_policy", description="Hours credited to attendees.")
+    def hours_credit(root: Row) -> CreditPolicy | None:
+        return CreditPolicy(root.credit_policy) if root.credit_policy else None
+
     credit_policy: str | None = strawberry.field(
-        description="Hours credited to attendees: FULL_EVENT or ACTUAL."
+        deprecation_reason="2026-11-28: Use hoursCredit; removal 2027-06-01",
+        description="Hours credited to attendees: FULL_EVENT or ACTUAL.",
     )
     cancelled_at: datetime | None = strawberry.field(description="When the event was cancelled.")
 

@@ -14,7 +14,9 @@ from schema.types.fields import batched, to_one
 from schema.types.money import Amount
 from schema.types.node import Node, id_field, is_row_of
 from schema.types.scalars import Json
+from services.core.errors import Invalid
 from services.core.money import Money
+from services.orders.method_names import MethodName
 
 
 @strawberry.type(description="A way to pay the collectives of a host, with its fees. Public.")
@@ -52,3 +54,41 @@ class PayoutMethod(Node):
     name: str = strawberry.field(description="Name chosen by the payee.")
     details: Json = strawberry.field(description="Private account details for the payout.")
     created_at: datetime = strawberry.field(description="When the payout method was added.")
+
+
+@strawberry.input(one_of=True, description="A reference to a way of paying, by its type or by its ID.")
+class PaymentMethodRef:
+    kind: PaymentMethodKind | None = strawberry.field(
+        name="type", default=strawberry.UNSET, description="A way of paying that every host has."
+    )
+    id: strawberry.ID | None = strawberry.field(
+        default=strawberry.UNSET, description="ID of a payment method of the receiver's host."
+    )
+
+
+@strawberry.input(one_of=True, description="A reference to a way of being paid, by its type or by its ID.")
+class PayoutMethodRef:
+    kind: PayoutMethodKind | None = strawberry.field(
+        name="type",
+        default=strawberry.UNSET,
+        description="A way of being paid that needs no details: MANUAL, or where money moves on the "
+        "platform, BALANCE.",
+    )
+    id: strawberry.ID | None = strawberry.field(
+        default=strawberry.UNSET, description="ID of a payout method of the payee."
+    )
+
+
+def to_method_name(
+    ref: PaymentMethodRef | PayoutMethodRef | None, *, field: str, text: str | None
+) -> MethodName | str | None:
+    """Convert a reference in `field`, or the deprecated text in its place, for the services.
+
+    Raises:
+        Invalid: both are given.
+    """
+    if ref is None:
+        return text
+    if text is not None:
+        raise Invalid(f"Pass {field} alone; it replaces the deprecated field.", field=field)
+    return MethodName(ref.id, f"{field}.id") if ref.id else MethodName(str(ref.kind), f"{field}.type")

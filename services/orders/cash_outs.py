@@ -18,6 +18,7 @@ from services.messaging import outbox
 from services.orders import approval_rights, payout_methods, two_people
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, creation_step, history_step, insert_order
+from services.orders.method_names import MethodName
 from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, wrong_status
 
@@ -28,7 +29,7 @@ async def request(
     *,
     order_id: UUID,
     amount: UncheckedAmount,
-    payout_method: str | None = None,
+    payout_method: MethodName | str | None = None,
     description: str | None = None,
 ) -> Order:
     """Request an amount of the actor's own balance, which is held from now on.

@@ -28,6 +28,7 @@ from services.orders import approval_rights, payment_methods
 from services.orders.base import DECISION_DAYS, mail_payload
 from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.history import creation_step, history_step, insert_order
+from services.orders.method_names import MethodName
 from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import (
     has_public_side,
@@ -46,7 +47,7 @@ async def donate(
     from_: CollectiveKey,
     to: CollectiveKey,
     amount: UncheckedAmount,
-    payment_method: str | None = None,
+    payment_method: MethodName | str | None = None,
     description: str | None = None,
     private_message: str | None = None,
     expires_at: datetime | None = None,

@@ -23,6 +23,7 @@ from services.orders import payout_methods
 from services.orders.base import mail_payload
 from services.orders.expenses import ExpenseLine, clean_receipts, insert_items, parse_lines
 from services.orders.history import add_actions, history_step
+from services.orders.method_names import MethodName
 from services.orders.sides import OrderSides, receiving_fee_bps
 from services.orders.transitions import change_status, load_for_decision, wrong_status
 
@@ -36,7 +37,7 @@ async def update_expense(
     order_id: UUID,
     amount: UncheckedAmount | None = None,
     items: Sequence[ExpenseLine] | None = None,
-    payout_method: str | None = None,
+    payout_method: MethodName | str | None = None,
     description: str | None = None,
     receipts: Sequence[str] | None = None,
 ) -> Order:
@@ -90,7 +91,7 @@ def _recipient(sides: OrderSides, subject: Subject) -> Party:
 
 
 async def _parse_terms(
-    session: AsyncSession, order: Order, payee: Party, payout_method: str | None
+    session: AsyncSession, order: Order, payee: Party, payout_method: MethodName | str | None
 ) -> dict[str, Any]:
     """Return the columns that another payout method changes.
 

@@ -22,6 +22,7 @@ from services.messaging import outbox
 from services.orders import payout_methods
 from services.orders.base import EXPENSE_DECISION_DAYS, mail_payload
 from services.orders.history import creation_step, insert_order
+from services.orders.method_names import MethodName
 from services.orders.sides import has_public_side, receiving_fee_bps, require_open_book, require_valid_sides
 
 MAX_ITEMS = 300
@@ -45,7 +46,7 @@ async def submit(
     to: CollectiveKey,
     amount: UncheckedAmount | None = None,
     items: Sequence[ExpenseLine] | None = None,
-    payout_method: str | None = None,
+    payout_method: MethodName | str | None = None,
     fees_payer: FeesPayer = FeesPayer.PAYER,
     description: str | None = None,
     private_message: str | None = None,

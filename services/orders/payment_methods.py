@@ -15,6 +15,7 @@ from services.collectives.collectives import WHOLE_BPS
 from services.core import public_ids, user_text
 from services.core.errors import Invalid, NotFound
 from services.core.money import UncheckedAmount, to_minor
+from services.orders.method_names import MethodName, split_name
 
 
 async def create_payment_method(
@@ -56,7 +57,7 @@ async def create_payment_method(
 
 
 async def resolve_payment_method(
-    session: AsyncSession, *, named_as: str | None, to_host: Collective | None
+    session: AsyncSession, *, named_as: MethodName | str | None, to_host: Collective | None
 ) -> tuple[PaymentMethodKind, PaymentMethod | None]:
     """Resolve a payment method: BALANCE (or None), MANUAL, or the id of one of the host's.
 
@@ -64,10 +65,10 @@ async def resolve_payment_method(
         Invalid: none of these, or an id of another type.
         NotFound: the host has no such method.
     """
-    field = "paymentMethod"
-    if named_as is None or named_as in PaymentMethodKind.__members__:
-        return PaymentMethodKind(named_as or "BALANCE"), None
-    method_id = public_ids.decode("PaymentMethod", named_as, field=field)
+    name, field = split_name(named_as, field="paymentMethod")
+    if name is None or name in PaymentMethodKind.__members__:
+        return PaymentMethodKind(name or "BALANCE"), None
+    method_id = public_ids.decode("PaymentMethod", name, field=field)
     statement = select(PaymentMethod).where(
         col(PaymentMethod.id) == method_id,
         col(PaymentMethod.host_id) == (to_host.id if to_host else None),

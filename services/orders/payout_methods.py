@@ -16,6 +16,7 @@ from services.access.permissions import Action, Subject, require
 from services.core import public_ids, user_text
 from services.core.errors import Invalid, NotFound
 from services.orders.bank_details import check_bank_details
+from services.orders.method_names import MethodName, split_name
 
 MAX_DETAILS = 20
 
@@ -71,7 +72,7 @@ def _clean_details(details: Any) -> dict[str, str]:
 
 
 async def resolve_payout_method(
-    session: AsyncSession, *, named_as: str | None, payee: Collective
+    session: AsyncSession, *, named_as: MethodName | str | None, payee: Collective
 ) -> tuple[PayoutMethodKind, UUID | None]:
     """Resolve a payout method: MANUAL (or None), BALANCE, or the id of one of the payee's.
 
@@ -79,10 +80,12 @@ async def resolve_payout_method(
         Invalid: none of these, or an id of another type.
         NotFound: the payee has no such method.
     """
-    field = "payoutMethod"
-    if named_as is None or named_as in {"MANUAL", "BALANCE"}:
-        return PayoutMethodKind(named_as or "MANUAL"), None
-    method_id = public_ids.decode("PayoutMethod", named_as, field=field)
+    name, field = split_name(named_as, field="payoutMethod")
+    if name is None or name in {"MANUAL", "BALANCE"}:
+        return PayoutMethodKind(name or "MANUAL"), None
+    if name in PayoutMethodKind.__members__:
+        raise Invalid(f"Name the {name} by the ID of a payout method.", field=field)
+    method_id = public_ids.decode("PayoutMethod", name, field=field)
     statement = select(PayoutMethod).where(
         col(PayoutMethod.id) == method_id,
         col(PayoutMethod.owner_id) == payee.id,

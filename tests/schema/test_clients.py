@@ -62,6 +62,43 @@ def test_each_snippet_of_the_clients_page_runs(url: str, language: str, code: st
     assert printed == "Webpack\n"
 
 
+REFUSED = """
+import { CombinedGraphQLErrors } from "@apollo/client/errors";
+import { CombinedError } from "@urql/core";
+const errors = [{ message: "No", extensions: { code: "FORBIDDEN" } }];
+const payload = { errors: [{ code: "INVALID_INPUT", message: "Bad", path: ["input", "to"] }] };
+const results = [
+  { data: { donate: payload } },
+  { error: new CombinedGraphQLErrors({ errors }) },
+  { error: new CombinedError({ graphQLErrors: errors }) },
+  { data: { donate: { errors: [] } } },
+];
+for (const result of results)
+  console.log(refusals(result, "donate").map(({ code, path }) => [code, path?.join(".")].join(" ")).join());
+try {
+  refusals({ error: new CombinedError({ networkError: new Error("away") }) }, "donate");
+} catch (error) {
+  console.log(error.message);
+}
+"""
+
+
+def test_the_pages_function_collects_refusals_of_both_clients() -> None:
+    (function,) = re.findall(
+        r"```javascript\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL
+    )
+    printed = node_runner.run_script(
+        node_runner.require_node(), "--input-type=module", "--eval", function + REFUSED
+    )
+    assert printed.splitlines() == [
+        "INVALID_INPUT input.to",
+        "FORBIDDEN ",
+        "FORBIDDEN ",
+        "",
+        "[Network] away",
+    ]
+
+
 SIGN_IN = """mutation SignIn($input: SignInInput!) {
     signIn(input: $input) { session { token } errors { code } } }"""
 FEED = """query Feed($slug: String!) {

@@ -67,11 +67,11 @@ type Query {
   collective(slug: String, id: ID): Collective
   collectives(
     filter: CollectiveFilter, orderBy: CollectiveSort, first: Int, after: String
-  ): CollectiveConnection!
+  ): CollectiveConnection
   order(id: ID!): Order
-  orders(filter: OrderFilter, first: Int, after: String): OrderConnection!
+  orders(filter: OrderFilter, first: Int, after: String): OrderConnection
   transaction(id: ID!): Transaction
-  transactions(filter: TransactionFilter, first: Int, after: String): TransactionConnection!
+  transactions(filter: TransactionFilter, first: Int, after: String): TransactionConnection
   currencies: [Currency!]!
   fxRate(from: CurrencyCode!, to: CurrencyCode!, at: DateTime): FxRate
   ledgerAudit: LedgerAudit
@@ -80,13 +80,13 @@ type Query {
 COLLECTIVE = """ implements Node {
   id: ID! slug: String! type: CollectiveType! name: String! description: String currency: CurrencyCode!
   host: Collective parent: Collective createdAt: DateTime! updatedAt: DateTime! isArchived: Boolean!
-  members(role: [MemberRole!], first: Int, after: String): MemberConnection!
-  memberOf(role: [MemberRole!], first: Int, after: String): MemberConnection!
+  members(role: [MemberRole!], first: Int, after: String): MemberConnection
+  memberOf(role: [MemberRole!], first: Int, after: String): MemberConnection
   balances(asOf: DateTime): [Balance!]!
   balance(currency: CurrencyCode!, asOf: DateTime): Balance
-  orders(filter: OrderFilter, first: Int, after: String): OrderConnection!
-  transactions(filter: TransactionFilter, first: Int, after: String): TransactionConnection!
-  events(first: Int, after: String): EventConnection!
+  orders(filter: OrderFilter, first: Int, after: String): OrderConnection
+  transactions(filter: TransactionFilter, first: Int, after: String): TransactionConnection
+  events(first: Int, after: String): EventConnection
 }
 """
 MONEY = "idempotencyKey: String dryRun: Boolean = false"
