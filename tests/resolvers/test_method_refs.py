@@ -89,7 +89,7 @@ async def test_refusals_name_the_field(scene: DonationScene) -> None:
         (await give(scene, payWith={"type": "MANUAL"}, paymentMethod="MANUAL"), "INVALID_INPUT", "payWith"),
         (await give(scene, payWith={"id": "x"}), "INVALID_INPUT", "payWith.id"),
         (await give(scene, payWith={"id": method}), "INVALID_INPUT", "payWith.id"),
-        (await give(scene, paymentMethod=unknown), "INVALID_INPUT", "paymentMethod"),
+        (await give(scene, paymentMethod=unknown), "NOT_FOUND", "paymentMethod"),
         (await bill(scene, payTo={"type": "PAYPAL"}), "INVALID_INPUT", "payTo.type"),
         (await bill(scene, payTo={"id": method}, payoutMethod=method), "INVALID_INPUT", "payTo"),
     ):
