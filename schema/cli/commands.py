@@ -2,15 +2,17 @@
 
 import asyncio
 import gc
+import io
 import logging
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import date
 from pathlib import Path
+from typing import TextIO
 
 import uvicorn
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -189,12 +191,25 @@ async def export_hours(
             row = require_collective(
                 await resolve_one(session, ANONYMOUS, CollectiveKey(slug=nonprofit), name="nonprofit")
             )
-            with file.open("w", newline="") if file else nullcontext(sys.stdout) as out:
-                async for line in hours_csv.stream_lines(
-                    session, nonprofit=row, first_day=days[0], last_day=days[1]
-                ):
+            lines = hours_csv.stream_lines(session, nonprofit=row, first_day=days[0], last_day=days[1])
+            head = await anext(lines)  # a refusal leaves a file as it is
+            with _open_output(file) as out:
+                out.write(head)
+                async for line in lines:
                     out.write(line)
     return 0
+
+
+@contextmanager
+def _open_output(file: Path | None) -> Iterator[TextIO]:
+    """Open a file, or standard output, for text as it is: UTF-8, and ends of lines as written."""
+    if file is not None:
+        with file.open("w", encoding="utf-8", newline="") as out:
+            yield out
+        return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="")
+    yield sys.stdout
 
 
 async def refresh_rates(settings: Settings) -> int:

@@ -1,12 +1,11 @@
 """Copies of what the database holds of a person: a zip of JSON and CSV, made by a job, for 24 hours."""
 
 import asyncio
-import csv
-import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -34,7 +33,7 @@ from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.core import public_ids
 from services.core.errors import Conflict, RateLimited
-from services.core.spreadsheet_cells import as_text
+from services.core.spreadsheet_cells import BYTE_ORDER_MARK, Cell, format_line
 from services.messaging import outbox
 from services.orders.receipts import FILE_EXTENSIONS, receipt_path
 
@@ -251,7 +250,8 @@ async def _write_tables(session: AsyncSession, archive: zipfile.ZipFile, *, user
 def _write_rows(archive: zipfile.ZipFile, name: str, rows: list[dict[str, Any]]) -> None:
     text = json.dumps(rows, default=str, ensure_ascii=False, indent=1)
     archive.writestr(f"json/{name}.json", text)
-    archive.writestr(f"csv/{name}.csv", f"\ufeff{_to_csv(list(rows[0]), rows)}")
+    lines = [format_line(rows[0]), *(format_line(map(_to_cell, row.values())) for row in rows)]
+    archive.writestr(f"csv/{name}.csv", BYTE_ORDER_MARK + "".join(lines))
 
 
 def _without_token(row: dict[str, Any]) -> dict[str, Any]:
@@ -261,21 +261,10 @@ def _without_token(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _to_csv(names: list[str], rows: Iterable[dict[str, Any]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([_cell(row[name]) for name in names])
-    return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
+def _to_cell(value: Any) -> Cell:
     if isinstance(value, dict | list):
-        return as_text(json.dumps(value, default=str, ensure_ascii=False))
-    return as_text(value) if isinstance(value, str) else str(value)
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return value if isinstance(value, int | Decimal | None) else str(value)
 
 
 async def _find_files(session: AsyncSession, *, user_id: UUID, receipts: Path) -> dict[str, Path]:

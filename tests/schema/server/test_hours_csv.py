@@ -1,20 +1,25 @@
 """The file of approved hours: over HTTP and from the command line."""
 
+import codecs
 import csv
 import io
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
+from models.enums import MemberRole
 from schema.__main__ import main
 from schema.cli import commands
 from schema.server.app import create_application
-from services.volunteering.hours_csv import COLUMNS, NO_RECORDS
+from services.core.errors import Invalid
+from services.volunteering.hours_csv import COLUMNS, NONPROFIT_COLUMN
 from tests.donation_world import expect_order
-from tests.factories import World
+from tests.factories import World, ref
 from tests.hours_world import HoursScene, yesterday
 
 URL = "/export/hours.csv"
@@ -48,7 +53,8 @@ async def rows(client: httpx.AsyncClient, scene: HoursScene, **more: str) -> lis
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"].startswith("attachment")
-    return list(csv.reader(io.StringIO(answer.text)))
+    assert answer.content.startswith(codecs.BOM_UTF8)
+    return list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
 
 
 async def test_the_file_has_the_approved_hours_of_the_period(
@@ -90,6 +96,38 @@ async def test_cells_are_never_formulas(client: httpx.AsyncClient, scene: HoursS
     assert line[2] == f"'{text}"
 
 
+async def test_polars_reads_the_file_as_it_was_written(client: httpx.AsyncClient, scene: HoursScene) -> None:
+    texts = ['Caf\u00e9 "M\u00fcller", 1; 2', "two\nlines", "\u6771\u4eac", "=1+1"]
+    for i, text in enumerate(texts):
+        await scene.approve(expect_order(await scene.log(0.5, start=yesterday(8 + i), description=text)))
+    answer = await client.get(URL, params=export_parameters(scene), headers=bearer(scene.chris))
+    assert answer.content.count(b"\r\n") == len(texts) + 1
+    frame = pl.read_csv(answer.content)
+    assert tuple(frame.columns) == COLUMNS
+    assert frame["Description"].to_list() == [*texts[:-1], "'=1+1"]
+    assert frame["Entry"].to_list() == [1, 2, 3, 4]
+    assert frame["Duration"].sum() == 2.0
+
+
+async def test_a_communitys_file_has_the_hours_of_its_people_without_addresses(
+    client: httpx.AsyncClient, scene: HoursScene
+) -> None:
+    world = scene.world
+    club = await world.community("club", None, scene.mark)
+    await world.member(club, scene.john, MemberRole.MEMBER)
+    jane = await world.person("jane")
+    await world.mutate("followCollective", by=jane, collective=ref(club))
+    await scene.approve(expect_order(await scene.log(1)))
+    await scene.approve(expect_order(await scene.log(1, by=jane)))
+    parameters = export_parameters(scene) | {"nonprofit": "club"}
+    answer = await client.get(URL, params=parameters, headers=bearer(scene.mark))
+    head, line = csv.reader(io.StringIO(answer.content.decode("utf-8-sig"), newline=""))
+    assert tuple(head) == (*COLUMNS, NONPROFIT_COLUMN)
+    row = dict(zip(head, line, strict=True))
+    assert (row["Last"] or row["First"], row["Email"], row["Duration"]) == (scene.john.user.name, "", "1.000")
+    assert row["Nonprofit"] == scene.nonprofit.name
+
+
 async def test_days_are_the_nonprofits_own(client: httpx.AsyncClient, scene: HoursScene) -> None:
     await scene.world.mutate(
         "updateCollective", by=scene.chris, collective={"slug": "greatdeeds"}, timezone="Pacific/Auckland"
@@ -101,7 +139,7 @@ async def test_days_are_the_nonprofits_own(client: httpx.AsyncClient, scene: Hou
 
 
 async def test_a_file_without_hours_has_only_a_header(client: httpx.AsyncClient, scene: HoursScene) -> None:
-    assert (await rows(client, scene))[1:] == [[NO_RECORDS]]
+    assert (await rows(client, scene))[1:] == []
 
 
 @pytest.mark.parametrize(
@@ -137,6 +175,17 @@ async def test_the_command_line_writes_the_same_file(
     )
     answer = await client.get(URL, params=export_parameters(scene), headers=bearer(scene.chris))
     assert file.read_bytes() == answer.content
+
+
+async def test_a_refused_export_leaves_the_file_as_it_is(scene: HoursScene, tmp_path: Path) -> None:
+    file = tmp_path / "hours.csv"
+    file.write_text("of last year")
+    day = yesterday(8).date()
+    with pytest.raises(Invalid, match="must not be before"):
+        await commands.export_hours(
+            scene.world.settings, nonprofit="greatdeeds", days=(day, day - timedelta(days=1)), file=file
+        )
+    assert file.read_text() == "of last year"
 
 
 def test_the_export_command_exists(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 """A copy of a person's data: made by a job, mailed as a link, for that person alone and for a day."""
 
+import codecs
+import csv
 import io
 import json
 import re
@@ -65,6 +67,11 @@ async def test_the_copy_holds_what_the_database_holds(
     credential = json.loads(archive.read("json/credential.json"))
     assert [row["email"] for row in credential] == [bea.email]
     assert archive.read("csv/credential.csv").decode("utf-8-sig").splitlines()[0].startswith("user_id,email")
+    for name in [name for name in names if name.startswith("csv/")]:
+        content = archive.read(name)
+        assert content.startswith(codecs.BOM_UTF8)
+        read = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+        assert len(read) == len(json.loads(archive.read(f"json/{name[4:-4]}.json")))
     assert {"json/collective.json", "json/member.json", "json/token.json", "json/act.json"} <= set(names)
     assert [archive.read(name) for name in names if name.startswith("files/")] == [PNG]
     everything = b"".join(archive.read(name) for name in names if name.startswith("json/")).decode()
