@@ -17,9 +17,10 @@ from services.access.collective_refs import CollectiveKey, require_collective, r
 from services.access.permissions import Action, Subject, require
 from services.collectives import collectives, event_capacity, event_times
 from services.collectives.event_capacity import EVENT_FIELD, REGISTRATION_ROLES
-from services.core import slugs, user_text
+from services.core import user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.pagination import Page, PageRequest, Sort, list_page
+from services.identity import free_slugs
 from services.messaging import event_notifications
 
 CREDIT_POLICIES = tuple(CreditPolicy)
@@ -92,7 +93,7 @@ async def create(
         event.coordinator_id = await _require_coordinator(
             session, event, require_collective(parties["coordinator"])
         )
-    event.slug = slugs.suggest(event.name, suffix=event.id.hex[-6:])
+    event.slug = await free_slugs.choose(session, name=event.name)
     session.add(event)
     await session.flush()
     session.add(collectives.build_first_admin(event, actor.user))

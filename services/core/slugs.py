@@ -1,7 +1,8 @@
 """Slugs: the public names of collectives in URLs."""
 
 import re
-import unicodedata
+
+from anyascii import anyascii
 
 from services.core.errors import Invalid
 
@@ -110,11 +111,25 @@ def check(slug: str, *, field: str) -> str:
     return slug
 
 
+def is_usable(slug: str) -> bool:
+    """True if `check` accepts the slug."""
+    return (
+        _FORM.fullmatch(slug) is not None and MIN_LENGTH <= len(slug) <= MAX_LENGTH and slug not in RESERVED
+    )
+
+
+def derive(name: str) -> str:
+    """Derive a plain slug from a name in any script; it may be reserved, too short or empty."""
+    return _shorten(re.sub(r"[^a-z0-9]+", "-", anyascii(name).lower()), MAX_LENGTH)
+
+
 def suggest(name: str, *, suffix: str) -> str:
     """Derive a slug from a name; the suffix makes it unique."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: MAX_LENGTH - len(suffix) - 1].strip("-")
-    return f"{stem or 'someone'}-{suffix}"
+    return f"{_shorten(derive(name), MAX_LENGTH - len(suffix) - 1) or 'someone'}-{suffix}"
+
+
+def _shorten(slug: str, length: int) -> str:
+    return slug.strip("-")[:length].strip("-")
 
 
 def is_suggested(slug: str, *, name: str) -> bool:

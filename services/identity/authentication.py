@@ -19,7 +19,7 @@ from services.core.errors import WHOLE_INPUT, Invalid, InvalidState
 from services.core.money import require_currency
 from services.core.networks import normalize_address
 from services.core.user_text import require_name
-from services.identity import email_addresses, email_tokens, sessions
+from services.identity import email_addresses, email_tokens, free_slugs, sessions
 from services.identity.claiming import claim_user
 from services.identity.sessions import NewSession, Origin
 from services.messaging import outbox
@@ -64,7 +64,8 @@ async def sign_up(
     else:
         await _mail_verification(session, user.id, address, name=chosen_name)
     await session.flush()
-    return await _build_user(session, chosen_name, currency)
+    slug = await free_slugs.choose(session, name=chosen_name)
+    return await _build_user(session, chosen_name, slug, currency)
 
 
 async def _find_or_create_user(
@@ -95,12 +96,12 @@ def require_fiat(currency: str) -> str:
     return code
 
 
-async def _build_user(session: AsyncSession, name: str, currency: str | None) -> Collective:
+async def _build_user(session: AsyncSession, name: str, slug: str, currency: str | None) -> Collective:
     """Build a new user whose money the platform holds; it is not stored."""
     statement = select(col(Collective.id)).where(col(Collective.is_platform))
     platform_id = (await session.execute(statement)).scalar_one_or_none()
     return Collective(
-        slug=slugs.suggest(name, suffix=secrets.token_hex(3)),
+        slug=slug,
         type=CollectiveType.USER,
         name=name,
         currency=currency or "USD",
@@ -112,12 +113,12 @@ async def _build_user(session: AsyncSession, name: str, currency: str | None) ->
 async def create_user(
     session: AsyncSession, *, email: str, name: str, currency: str | None = None
 ) -> tuple[Collective, Credential]:
-    """Create an unclaimed user whose money the platform holds.
+    """Create an unclaimed user whose money the platform holds; the name is neutral, and the slug random.
 
     If another transaction has just created a user of the address, return that one. Locks: the credential.
     """
-    user = await _build_user(session, name, currency)
-    user.slug = slugs.suggest(name, suffix=secrets.token_hex(6))
+    slug = slugs.suggest(name, suffix=secrets.token_hex(6))
+    user = await _build_user(session, name, slug, currency)
     async with session.begin_nested() as savepoint:
         session.add(user)
         await session.flush()

@@ -1,6 +1,5 @@
 """Claiming: a user becomes a person's own account once the address is proved."""
 
-import secrets
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -9,6 +8,7 @@ from sqlmodel import col
 
 from models import Collective, Credential, Member, SlugRedirect, now
 from services.core import slugs
+from services.identity import free_slugs
 from services.messaging import outbox
 
 
@@ -28,7 +28,7 @@ async def claim_user(
     if is_new:
         await _agree_to_roles(session, user.id)
     if is_new and name is not None:
-        _apply_chosen_name(session, user, name)
+        await _apply_chosen_name(session, user, name)
     user.claimed_at = user.claimed_at or now()
     user.updated_at = credential.verified_at = now()
     if is_new:
@@ -51,9 +51,9 @@ async def _agree_to_roles(session: AsyncSession, user_id: UUID) -> None:
     )
 
 
-def _apply_chosen_name(session: AsyncSession, user: Collective, name: str) -> None:
+async def _apply_chosen_name(session: AsyncSession, user: Collective, name: str) -> None:
     """Set the chosen name, and a matching slug unless the user has a slug of their own choice."""
     if slugs.is_suggested(user.slug, name=user.name):
         session.add(SlugRedirect(slug=user.slug, collective_id=user.id))
-        user.slug = slugs.suggest(name, suffix=secrets.token_hex(3))
+        user.slug = await free_slugs.choose(session, name=name)
     user.name = name

@@ -1,6 +1,5 @@
 """Parties of an imported ledger: the host, the collective and a user for each counterpart."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -195,7 +194,7 @@ async def _free_slugs(session: AsyncSession, row_ids: Mapping[tuple[str, str], U
 
 def _slug_candidates(slug: str, row_id: UUID) -> list[str]:
     """Return slugs to try, simplest first; the last one is certainly free."""
-    stem = re.sub(r"[^a-z0-9]+", "-", slug).strip("-")
+    stem = slugs.derive(slug)
     short = stem[: slugs.MAX_LENGTH - 36].strip("-")
     plain = [stem, f"{stem}-oc"]
     return [choice for choice in plain if slugs.MIN_LENGTH <= len(choice) <= slugs.MAX_LENGTH] + [

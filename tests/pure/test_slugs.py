@@ -33,12 +33,13 @@ def test_reserved_slugs_are_refused_by_name(slug: str) -> None:
     [
         ("Ada Lovelace", "ada-lovelace-0a1b2c"),
         ("  \u00c9milie du Ch\u00e2telet! ", "emilie-du-chatelet-0a1b2c"),
-        ("\u6771\u4eac", "someone-0a1b2c"),
+        ("\u6771\u4eac", "dongjing-0a1b2c"),
+        ("!?", "someone-0a1b2c"),
         ("", "someone-0a1b2c"),
         ("a" * 100, "a" * 57 + "-0a1b2c"),
     ],
 )
-def test_a_suggestion_keeps_the_ascii_letters_of_a_name(name: str, slug: str) -> None:
+def test_a_suggestion_is_a_transliterated_name_with_a_suffix(name: str, slug: str) -> None:
     assert slugs.suggest(name, suffix="0a1b2c") == slug
 
 
@@ -53,3 +54,30 @@ def test_a_chosen_slug_is_not_a_suggestion() -> None:
     assert not slugs.is_suggested("ada-lovelace", name="Ada Lovelace")
     assert not slugs.is_suggested("ada-0a1b2c", name="Ada Lovelace")
     assert not slugs.is_suggested("ada-lovelace-zzzzzz", name="Ada Lovelace")
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Mia Example", "mia-example"),
+        ("Zo\u00eb M\u00fcller", "zoe-muller"),
+        ("Zoe\u0308 Mu\u0308ller", "zoe-muller"),
+        ("\u0110\u1eb7ng Stra\u00dfe", "dang-strasse"),
+        ("\u0418\u0432\u0430\u043d \u041f\u0435\u0442\u0440\u043e\u0432", "ivan-petrov"),
+        ("\u0395\u03bb\u03ad\u03bd\u03b7", "eleni"),
+        ("\uae40\ucca0\uc218", "gimcheolsu"),
+        ("\uff21\uff24\uff21", "ada"),
+        ("events", "events"),
+        ("x" * 70, "x" * 64),
+        ("!?", ""),
+    ],
+)
+def test_a_plain_slug_is_derived_from_a_name_in_any_script(name: str, slug: str) -> None:
+    assert slugs.derive(name) == slug
+    assert slugs.is_usable(slug) == (slug not in {"events", ""})
+
+
+@given(st.text(max_size=200))
+def test_a_derived_slug_is_usable_or_reserved_or_short(name: str) -> None:
+    slug = slugs.derive(name)
+    assert slugs.is_usable(slug) or slug in slugs.RESERVED or len(slug) < slugs.MIN_LENGTH

@@ -1,5 +1,6 @@
 """Events: making, editing, calling off, coming, waiting, inviting and writing; who hears of it."""
 
+import asyncio
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -48,6 +49,19 @@ async def test_the_creator_coordinates_an_event_unless_another_admin_is_named(
     )
     assert payload["event"]["coordinator"] == ref(kim)
     assert await scene.mails("change_event_coordinator") == ["kim"]
+
+
+async def test_events_made_at_once_get_slugs_from_their_name_and_one_the_plain_one(
+    scene: EventScene,
+) -> None:
+    plain = f"fete-d-ete{scene.suffix}"
+    events = await asyncio.gather(
+        *(scene.event(name=f"F\u00eate d\u2019\u00e9t\u00e9 {scene.suffix}") for _ in range(4))
+    )
+    slugs = sorted(event["slug"] for event in events)
+    assert slugs[0] == plain
+    assert all(slug.startswith(f"{plain}-") for slug in slugs[1:])
+    assert len({*slugs}) == 4
 
 
 async def test_a_coordinator_is_an_admin(scene: EventScene) -> None:

@@ -95,7 +95,7 @@ async def test_no_response_reveals_if_an_address_is_registered(world: World) -> 
             read = await world.query(READ, by=viewer, i=answer["id"], s=answer["slug"])
             assert read == {"node": None, "collective": None}
     assert len({answer.pop("id") for answer in (*answers.values(), *again.values())}) == 10
-    assert all(answer.pop("slug").startswith("ada-") for answer in (*answers.values(), *again.values()))
+    assert all(answer.pop("slug") == "ada" for answer in (*answers.values(), *again.values()))
     assert all(answer == answers["new"] for answer in (*answers.values(), *again.values()))
     assert answers["new"]["host"] == {"slug": "commonweal"}
 
@@ -121,7 +121,7 @@ async def test_a_sign_up_is_not_visible_before_the_address_is_verified(world: Wo
     assert neutral.startswith("new-member-")
     user = await verified(world)
     assert (user["name"], user["currency"], user["isClaimed"]) == ("Ada Lovelace", "EUR", True)
-    assert user["slug"].startswith("ada-lovelace-")
+    assert user["slug"] == "ada-lovelace"
     data = await world.query("query($s: String!) { collective(slug: $s) { id slug } }", s=neutral)
     assert data["collective"] == {"id": user["id"], "slug": user["slug"]}
 
@@ -129,7 +129,20 @@ async def test_a_sign_up_is_not_visible_before_the_address_is_verified(world: Wo
 async def test_an_invited_user_gets_a_slug_from_the_chosen_name(world: World) -> None:
     await invited(world, ADA["email"])
     await signed_up(world)
-    assert (await verified(world))["slug"].startswith("ada-")
+    assert (await verified(world))["slug"] == "ada"
+
+
+async def test_only_a_taken_slug_gets_a_tail(world: World) -> None:
+    holder = await world.person("holder")
+    await world.community("ada", None, holder)
+    await world.mutate("updateCollective", by=holder, collective={"slug": "ada"}, slug="lovelace")
+    for name, slug in (("Ada", "ada-"), ("Lovelace", "lovelace-"), ("Admin", "admin-"), ("\u6771", "dong")):
+        email = f"{slug}x@example.org"
+        answer = await signed_up(world, email=email, name=name)
+        user = await verified(world, email)
+        for chosen in (answer["slug"], user["slug"]):
+            assert chosen.startswith(slug)
+            assert len(chosen) == len(slug) + (6 if slug.endswith("-") else 0)
 
 
 async def test_a_chosen_slug_stays(world: World) -> None:
