@@ -15,8 +15,8 @@ from sqlalchemy import make_url
 
 from services.collectives import platform_policy
 from services.core.settings import Settings
+from services.database import embedded_postgres, migrations
 from services.database import engine as database_engine
-from services.database import migrations
 from services.ledger import audit
 
 
@@ -78,7 +78,7 @@ def start_cluster(
     """Start a PostgreSQL with the configuration that `commonweal serve` uses; stop it at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="cwbench", ignore_cleanup_errors=True) as folder,
-        database_engine.run_embedded_postgres(Path(folder)) as socket_dir,
+        embedded_postgres.run_embedded_postgres(Path(folder)) as socket_dir,
     ):
         url = f"postgresql://postgres@/postgres?host={socket_dir}"
         cluster = BenchCluster(url, Path(folder), is_quick, rounds, seconds)

@@ -8,6 +8,7 @@ from models.audit import AuditedAccount, AuditRun
 from models.base import metadata, new_id, now
 from models.collective import Collective, HostApplication, Invitation, Member, SlugRedirect
 from models.currency import Currency, FxRate, PlatformPolicy
+from models.demo_load import DemoLoad
 from models.factors import Challenge, FactorRequirement, Passkey, RecoveryCode, TotpFactor
 from models.identity import (
     Credential,
@@ -42,6 +43,7 @@ __all__ = [
     "Credential",
     "Currency",
     "DataExport",
+    "DemoLoad",
     "Device",
     "EmailChange",
     "EmailToken",

@@ -13,7 +13,7 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from schema.cli import audit as audit_command
-from schema.cli import commands, history_commands
+from schema.cli import commands, demo_loading, history_commands, serving
 from services.core import settings as environment
 from services.core.errors import ConfigurationError, Problem
 from services.core.settings import Settings
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = add("serve", help="run the server; without a database URL, on an embedded database")
     serve.add_argument("--demo", action="store_true", help="load the demo world if the database is empty")
-    serve.set_defaults(run=lambda o, s: commands.serve(s, demo=o.demo))
+    serve.set_defaults(run=lambda o, s: serving.serve(s, demo=o.demo))
 
     migrate = add("migrate", help="migrate the database to the latest version")
     migrate.add_argument("--check", action="store_true", help="only name its differences from this version")
@@ -82,11 +82,17 @@ def _parser() -> argparse.ArgumentParser:
     migrate.set_defaults(run=_migrate)
 
     demo = add("demo", help="load the demo world into an empty database")
-    demo.set_defaults(run=lambda _, s: asyncio.run(commands.demo(s)))
+    demo.set_defaults(run=lambda _, s: demo_loading.load(s))
 
-    admin = add("admin", help="make the user with this email address an ADMIN of the platform")
+    admin = add(
+        "admin",
+        help="make the user with this address an ADMIN of the platform; print a first link",
+    )
     admin.add_argument("email")
-    admin.set_defaults(run=lambda o, s: asyncio.run(commands.add_admin(s, o.email)))
+    admin.add_argument(
+        "--link", action="store_true", help="print a link for a new password, too, if there is one already"
+    )
+    admin.set_defaults(run=lambda o, s: asyncio.run(commands.add_admin(s, o.email, renews_password=o.link)))
 
     factors = add("remove-factors", help="remove the second factors of a user who has lost them all")
     factors.add_argument("email")

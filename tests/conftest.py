@@ -20,8 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from models import new_id
 from services.core.settings import Settings
+from services.database import embedded_postgres, migrations, statement_cache
 from services.database import engine as database_engine
-from services.database import migrations, statement_cache
 from tests.factories import World
 
 statement_cache.verify_cached = True
@@ -56,7 +56,7 @@ def server() -> Iterator[Server]:
         return
     with (
         tempfile.TemporaryDirectory(prefix="cw", ignore_cleanup_errors=True) as folder,
-        database_engine.run_embedded_postgres(Path(folder)) as socket_dir,
+        embedded_postgres.run_embedded_postgres(Path(folder)) as socket_dir,
     ):
         url = f"postgresql://postgres@/postgres?host={socket_dir}"
         with psycopg.connect(url, autocommit=True) as connection:

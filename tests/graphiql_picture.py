@@ -10,7 +10,8 @@ from pathlib import Path
 
 from playwright.async_api import async_playwright, expect
 
-from services.database.engine import create_database, run_embedded_postgres
+from services.database.embedded_postgres import run_embedded_postgres
+from services.database.engine import create_database
 from tests.browser import CHROMIUM_FLAGS, WAIT_MS, Tab, find_chromium
 from tests.conftest import Database
 from tests.live_server import run_server

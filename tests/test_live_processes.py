@@ -10,8 +10,8 @@ from websockets.exceptions import ConnectionClosed
 
 from models import Collective, FxRate, now
 from services.core.settings import Settings
+from services.database import embedded_postgres, migrations
 from services.database import engine as database_engine
-from services.database import migrations
 from tests.donation_world import DonationScene
 from tests.factories import World, ref
 from tests.subscription_client import POSITION, WebsocketClient, connect_client, run_process, serve_in_process
@@ -99,7 +99,7 @@ async def last_words(client: WebsocketClient, after: str) -> tuple[int, list[str
 async def test_subscriptions_continue_after_a_database_restart(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with ExitStack() as stack:
-        socket_dir = stack.enter_context(database_engine.run_embedded_postgres(folder))
+        socket_dir = stack.enter_context(embedded_postgres.run_embedded_postgres(folder))
         url = f"postgresql://{{}}@/commonweal?host={socket_dir}"
         database_engine.create_database(f"postgresql://postgres@/postgres?host={socket_dir}", "commonweal")
         settings = Settings(
@@ -116,7 +116,7 @@ async def test_subscriptions_continue_after_a_database_restart(tmp_path: Path) -
             assert (await told(client))[0] == "1.00"
             stack.pop_all().close()
             assert await client.is_silent()
-            assert stack.enter_context(database_engine.run_embedded_postgres(folder)) == socket_dir
+            assert stack.enter_context(embedded_postgres.run_embedded_postgres(folder)) == socket_dir
             await scene.world.fund(scene.webpack, "2", by=scene.holder)
             await scene.world.fund(scene.webpack, "3", by=scene.holder)
             assert [(await told(client))[0] for _ in range(2)] == ["2.00", "3.00"]

@@ -1,91 +1,31 @@
 """The commands of the command line; each runs in a database transaction of its own."""
 
 import asyncio
-import gc
 import io
 import logging
-import signal
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TextIO
 
-import uvicorn
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from schema import build
 from schema.build import sdl
-from schema.demo import world
-from schema.observability import logs
-from schema.server import listeners, uvicorn_server
-from schema.server.app import create_application
 from services.access.actor import ANONYMOUS
 from services.access.collective_refs import CollectiveKey, require_collective, resolve_one
 from services.collectives import platform_policy
 from services.core.settings import Settings
-from services.database import catalogue, migrations
+from services.database import catalogue, embedded_postgres, migrations
 from services.database import engine as database_engine
-from services.identity import lost_factors
+from services.identity import lost_factors, operator_links
 from services.ledger import ecb_rates
 from services.volunteering import hours_csv
 
 SDL_FILE = Path(__file__).parents[1] / "schema.graphql"
 log = logging.getLogger("commonweal")
-
-
-def serve(settings: Settings, *, demo: bool) -> int:
-    """Start the embedded database if needed, migrate, load the demo world if requested, and serve."""
-    logs.configure(settings.log_level)
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(each) for each in listeners.bind(settings)]
-        located = stack.enter_context(database_engine.provide_database(settings))
-        asyncio.run(prepare_database(located))
-        catalogue.require_current(located.database_url)
-        if demo:
-            asyncio.run(_demo_if_empty(located))
-        _run(located, sockets)
-    return 0
-
-
-def _run(settings: Settings, sockets: list[socket.socket]) -> None:
-    # uvicorn raises the signal again after its shutdown, when the embedded database has yet to stop.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    server = uvicorn_server.create_server(create_application(settings), settings)
-    announcing = _AnnouncingServer(server, sockets)
-    _tune_garbage_collector()
-    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(announcing.serve())
-
-
-def _tune_garbage_collector() -> None:
-    """Exclude long-lived objects from garbage collection, and collect less often.
-
-    Collecting the schema and the modules takes a tenth of a second, during which every request waits.
-    """
-    build.schema()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 20)
-
-
-class _AnnouncingServer:
-    """A server that prints its address once it listens."""
-
-    def __init__(self, server: uvicorn.Server, sockets: list[socket.socket]) -> None:
-        self._server, self._sockets = server, sockets
-
-    async def serve(self) -> None:
-        running = asyncio.create_task(self._server.serve(sockets=self._sockets))
-        while not self._server.started and not running.done():  # noqa: ASYNC110 - uvicorn has no event
-            await asyncio.sleep(0.02)
-        if self._server.started:
-            host, port = self._server.servers[0].sockets[0].getsockname()[:2]
-            print(f"Commonweal: GraphiQL and the API at http://{host}:{port}/graphql", flush=True)
-        await running
 
 
 async def prepare_database(settings: Settings) -> None:
@@ -129,7 +69,7 @@ def write_catalogue() -> int:
     """Write the committed catalogue from a new database on a temporary server."""
     with (
         tempfile.TemporaryDirectory(prefix="cw", ignore_cleanup_errors=True) as folder,
-        database_engine.run_embedded_postgres(Path(folder)) as socket_dir,
+        embedded_postgres.run_embedded_postgres(Path(folder)) as socket_dir,
     ):
         url = f"postgresql://postgres@/postgres?host={socket_dir}"
         migrations.upgrade(url)
@@ -146,30 +86,24 @@ async def migrate(settings: Settings) -> int:
     return 0
 
 
-async def demo(settings: Settings) -> int:
-    """Load the demo world."""
-    with database_engine.provide_database(settings) as located:
-        await prepare_database(located)
-        async with open_sessions(located) as sessions:
-            await world.load(sessions, located)
-    print("The demo world is loaded; every password is `oc`")
-    return 0
-
-
-async def _demo_if_empty(settings: Settings) -> None:
-    async with open_sessions(settings) as sessions:
-        if await world.is_empty(sessions):
-            print("Loading the demo world …", flush=True)
-            await world.load(sessions, settings)
-
-
-async def add_admin(settings: Settings, email: str) -> int:
-    """Make a user an ADMIN of the platform."""
+async def add_admin(settings: Settings, email: str, *, renews_password: bool) -> int:
+    """Make a user an ADMIN of the platform; print a link for who cannot sign in yet."""
     with database_engine.provide_database(settings) as located:
         await prepare_database(located)
         async with open_session(located) as session:
-            await platform_policy.add_admin(session, email=email)
-    print(f"{email} is an ADMIN of the platform; signing up with this address claims the account")
+            user_id = await platform_policy.add_admin(session, email=email)
+            link = await operator_links.create_link(
+                session,
+                user_id=user_id,
+                public_url=settings.public_url or f"http://{settings.host}:{settings.port}",
+                renews_password=renews_password,
+            )
+    print(f"{email} is an ADMIN of the platform")
+    if link is not None:
+        print(
+            f"This link works once, within {operator_links.LINK_HOURS} hours, while the server runs;"
+            f" it asks for a password:\n{link}"
+        )
     return 0
 
 

@@ -1,5 +1,6 @@
 """The driver of the demo world: it acts as the demo's users through the public API."""
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import select
@@ -20,8 +21,13 @@ DOMAIN = "commonweal.test"
 class Demo:
     """Runs the demo's operations as its users, through the public API."""
 
-    def __init__(self, sessions: async_sessionmaker[AsyncSession], settings: Settings) -> None:
-        self._sessions, self._settings = sessions, settings
+    def __init__(
+        self,
+        sessions: async_sessionmaker[AsyncSession],
+        settings: Settings,
+        on_operation: Callable[[], None],
+    ) -> None:
+        self._sessions, self._settings, self._on_operation = sessions, settings, on_operation
         self._tokens: dict[str, str] = {}
         self._password_hash: str | None = None
 
@@ -42,6 +48,7 @@ class Demo:
         payload = (result.body.get("data") or {}).get(mutation)
         if payload is None or payload["errors"]:
             raise Invalid(f"The demo world failed at {mutation}: {result.body}")
+        self._on_operation()
         return payload
 
     async def create_user(self, email: str, name: str, slug: str, *, currency: str = "USD") -> None:

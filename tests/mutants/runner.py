@@ -18,8 +18,7 @@ import pytest
 from psycopg import sql
 
 from models.migrations import sql_files
-from services.database import engine as database_engine
-from services.database import migrations
+from services.database import embedded_postgres, migrations
 from tests.mutants.mutant import Mutant
 from tests.mutants.sql_mutants import find
 
@@ -46,7 +45,7 @@ def database_server() -> Iterator[str]:
     """Start one PostgreSQL for all runs and yield its URL."""
     with (
         tempfile.TemporaryDirectory(prefix="cwm", ignore_cleanup_errors=True) as folder,
-        database_engine.run_embedded_postgres(Path(folder)) as socket_dir,
+        embedded_postgres.run_embedded_postgres(Path(folder)) as socket_dir,
     ):
         url = f"postgresql://postgres@/postgres?host={socket_dir}"
         with psycopg.connect(url, autocommit=True) as connection:
