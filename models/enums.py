@@ -308,6 +308,8 @@ class Scope(StrEnum):
     """Create orders and move money."""
     APPROVE = "APPROVE"
     """Approve, reject, pay and refund orders."""
+    CALENDAR = "CALENDAR"
+    """Subscribe to a calendar of the user's events at `/my-calendar.ics`, and nothing else."""
 
 
 class CreditPolicy(StrEnum):

@@ -14,7 +14,12 @@ from schema.http import request as http_request
 from schema.http.authentication import ORIGIN_NOT_ALLOWED
 from schema.observability import sql_trace
 
-METHODS = {"/graphql": ("GET", "POST"), "/receipts": ("POST",), "/export/hours.csv": ("GET",)}
+METHODS = {
+    "/graphql": ("GET", "POST"),
+    "/receipts": ("POST",),
+    "/export/hours.csv": ("GET",),
+    "/export/attendees.csv": ("GET",),
+}
 """Methods by path. All other paths are for the server's own pages only."""
 RECEIPT_PREFIX = "/receipts/"
 ALLOWED_HEADERS = (

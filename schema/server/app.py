@@ -29,7 +29,7 @@ from schema.observability import sql_trace
 from schema.observability.metrics import serve_metrics
 from schema.realtime import websocket
 from schema.realtime.subscription_runner import SubscriptionRunner
-from schema.server import hours_csv, provider_pages
+from schema.server import event_files, hours_csv, provider_pages
 from schema.server.email_change_pages import confirm_email, undo_email
 from schema.server.endpoint import COMPRESS_FROM_BYTES, Gzip, asgi_endpoint
 from schema.server.personal_data import download_my_data
@@ -120,6 +120,9 @@ def create_application(settings: Settings) -> Starlette:
             Route("/readyz", check_ready),
             Route("/metrics", serve_metrics),
             Route("/export/hours.csv", hours_csv.download_hours, methods=["GET"]),
+            Route("/export/attendees.csv", event_files.download_attendees, methods=["GET"]),
+            Route("/calendar/{slug}.ics", event_files.serve_public_calendar, methods=["GET"]),
+            Route("/my-calendar.ics", event_files.serve_own_calendar, methods=["GET"]),
             Route("/export/my-data/{id}", download_my_data, methods=["GET"]),
             Route("/receipts", upload, methods=["POST"]),
             Route("/receipts/{id}", download, methods=["GET"]),

@@ -1,16 +1,17 @@
 """Download of a nonprofit's approved hours as CSV."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import date
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from schema.http import authentication, metering
-from schema.http.request import BadRequest
+from schema.http import authentication
+from schema.server.csv_download import stream_csv
+from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey
-from services.core.errors import Invalid, Problem
+from services.core.errors import Invalid
 from services.volunteering import hours_csv
 
 
@@ -19,39 +20,18 @@ async def download_hours(request: Request) -> Response:
 
     For its ADMINs and ACCOUNTANTs, with a session or a token of scope READ.
     """
-    stack = AsyncExitStack()
     try:
         first_day, last_day = _parse_day(request, "from"), _parse_day(request, "until")
-        await metering.charge(request, metering.EXPORT_POINTS)
-        session = await stack.enter_async_context(request.app.state.sessions())
-        actor = await authentication.load_actor(request, session)
-        slug = request.query_params.get("nonprofit", "")
-        nonprofit = await hours_csv.require_exportable(session, actor, nonprofit=CollectiveKey(slug=slug))
-        lines = hours_csv.stream_lines(session, nonprofit=nonprofit, first_day=first_day, last_day=last_day)
-        head = await anext(lines)
-    except (Problem, BadRequest) as problem:
-        await stack.aclose()
+    except Invalid as problem:
         return authentication.problem_response(request, problem)
-    except BaseException:
-        await stack.aclose()
-        raise
-    name = f"hours-{nonprofit.slug}-{first_day}-{last_day}.csv"
-    return StreamingResponse(
-        _stream_lines(head, lines, stack),
-        media_type="text/csv; charset=utf-8",
-        headers={
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-        },
-    )
 
+    async def open_file(session: AsyncSession, actor: Actor) -> tuple[str, AsyncIterator[str]]:
+        key = CollectiveKey(slug=request.query_params.get("nonprofit", ""))
+        nonprofit = await hours_csv.require_exportable(session, actor, nonprofit=key)
+        lines = hours_csv.stream_lines(session, nonprofit=nonprofit, first_day=first_day, last_day=last_day)
+        return f"hours-{nonprofit.slug}-{first_day}-{last_day}.csv", lines
 
-async def _stream_lines(head: str, lines: AsyncIterator[str], stack: AsyncExitStack) -> AsyncIterator[str]:
-    async with stack:
-        yield head
-        async for line in lines:
-            yield line
+    return await stream_csv(request, open_file)
 
 
 def _parse_day(request: Request, name: str) -> date:

@@ -117,6 +117,8 @@ DOMAINS: dict[str, tuple[Action, ...]] = {
         Action.CANCEL_REGISTRATION,
         Action.INVITE_TO_EVENT,
         Action.SEND_EVENT_MESSAGE,
+        Action.READ_ATTENDEES,
+        Action.READ_CALENDAR,
         Action.CHECK_IN,
         Action.CHECK_OUT,
     ),

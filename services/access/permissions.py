@@ -94,6 +94,8 @@ class Action(StrEnum):
     CANCEL_REGISTRATION = "cancelRegistration"
     INVITE_TO_EVENT = "inviteToEvent"
     SEND_EVENT_MESSAGE = "sendEventMessage"
+    READ_ATTENDEES = "attendees of an event as CSV"
+    READ_CALENDAR = "calendar of one's own events"
     CHECK_IN = "checkIn"
     CHECK_OUT = "checkOut"
     DECIDE_ISSUER = "decideIssuer"
@@ -311,6 +313,8 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.CANCEL_REGISTRATION: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.INVITE_TO_EVENT: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.SEND_EVENT_MESSAGE: (Scope.COLLECTIVES, (anyone_signed_in,)),
+    Action.READ_ATTENDEES: (Scope.READ, (admin_of_collective,)),
+    Action.READ_CALENDAR: (Scope.CALENDAR, (anyone_signed_in,)),
     Action.CHECK_IN: (Scope.APPROVE, (admin_of_collective,)),
     Action.CHECK_OUT: (Scope.APPROVE, (admin_of_collective,)),
     Action.DECIDE_ISSUER: (Scope.APPROVE, (platform_admin,)),

@@ -29,7 +29,7 @@ from sqlmodel import col
 from models import Outbox, now
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
-from services.messaging import failures, stops
+from services.messaging import calendar_files, failures, stops
 from services.messaging.failures import MAX_ERROR_LENGTH, Failure
 from services.messaging.templates import render, to_one_line
 
@@ -187,6 +187,14 @@ def _build_message(mail: Outbox, public_url: str, stop_token: str | None) -> Ema
             f" open this link:\n{url}\n"
         )
     message.set_content(text, cte="quoted-printable")  # accepted by any mail server, with lines of any length
+    if "calendar" in mail.payload:
+        entry = calendar_files.from_payload(mail.payload["calendar"])
+        message.add_attachment(
+            calendar_files.render([entry]).decode(),
+            subtype="calendar",
+            cte="base64",
+            filename="event.ics",
+        )
     return message
 
 
@@ -255,7 +263,9 @@ async def _send_by_smtp(message: EmailMessage, *, mail_from: Address, **server: 
 
 
 async def _log_mail(message: EmailMessage) -> None:
-    log.info("mail to %s: %s\n%s", message["To"], message["Subject"], message.get_content())
+    text = message.get_body(("plain",))
+    assert text is not None
+    log.info("mail to %s: %s\n%s", message["To"], message["Subject"], text.get_content())
 
 
 async def _log_envelope(message: EmailMessage) -> None:

@@ -1,6 +1,7 @@
 """Mails about events. Each is one statement for any number of recipients, unless stated."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -10,7 +11,7 @@ from sqlmodel import col
 
 from models import Collective, Member
 from models.enums import MemberRole
-from services.messaging import outbox
+from services.messaging import calendar_files, outbox
 
 WAITING_NOTE = (
     "All places are taken. You are on the waiting list, and we will let you know when you get a place."
@@ -41,6 +42,12 @@ def contact_ids(event: Collective) -> list[UUID]:
     return [user_id] if user_id else []
 
 
+def _calendar(event: Collective, *, role: str = MemberRole.ATTENDEE) -> dict[str, Any]:
+    """Return what the mail's calendar file says."""
+    status = calendar_files.TENTATIVE if role == MemberRole.WAITING else calendar_files.CONFIRMED
+    return calendar_files.to_payload(calendar_files.describe(event, status=status))
+
+
 def _waiting_note(role: str) -> str:
     return WAITING_NOTE if role == MemberRole.WAITING else ""
 
@@ -68,7 +75,12 @@ async def notify_change(session: AsyncSession, event: Collective, *, by_id: UUID
         user_ids=query_attendees(event),
         template="edit_event",
         except_id=by_id,
-        payload={"event": event.name, "when": format_times(event), "location": event.location or ""},
+        payload={
+            "event": event.name,
+            "when": format_times(event),
+            "location": event.location or "",
+            "calendar": _calendar(event),
+        },
     )
 
 
@@ -86,7 +98,12 @@ async def notify_cancellation(
         user_ids=user_ids,
         template="event_cancelled",
         except_id=by_id,
-        payload={"event": event.name, "when": format_times(event), "reason": reason or ""},
+        payload={
+            "event": event.name,
+            "when": format_times(event),
+            "reason": reason or "",
+            "calendar": _calendar(event),
+        },
     )
 
 
@@ -116,6 +133,7 @@ async def notify_registration(
             "when": format_times(event),
             "location": event.location or "",
             "note": _waiting_note(role),
+            "calendar": _calendar(event, role=role),
         },
     )
 
@@ -126,7 +144,12 @@ async def notify_promotion(session: AsyncSession, event: Collective, *, user_ids
         session,
         user_ids=user_ids,
         template="event_place_free",
-        payload={"event": event.name, "when": format_times(event), "location": event.location or ""},
+        payload={
+            "event": event.name,
+            "when": format_times(event),
+            "location": event.location or "",
+            "calendar": _calendar(event),
+        },
     )
 
 
@@ -158,6 +181,7 @@ async def notify_guests(
                     "when": format_times(event),
                     "location": event.location or "",
                     "note": _waiting_note(role),
+                    "calendar": _calendar(event, role=role),
                     "message": message or "",
                 },
             )
@@ -173,6 +197,7 @@ async def notify_guests(
                     "when": format_times(event),
                     "location": event.location or "",
                     "note": _waiting_note(role),
+                    "calendar": _calendar(event, role=role),
                     "message": message or "",
                 },
             )

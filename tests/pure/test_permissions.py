@@ -29,6 +29,7 @@ EACH_AS = {"approveOrders": "approveOrder"}
 """Bulk mutations, which are checked as the mutation of a single order."""
 READS = {
     Action.READ_HOURS,
+    Action.READ_ATTENDEES,
     Action.READ_LIABILITY,
     Action.READ_CLEARING,
     Action.READ_AUDIT_LOG,
@@ -44,7 +45,7 @@ def mutation_fields() -> set[str]:
 
 
 def covered() -> set[str]:
-    return {action.partition(" of ")[0] for action in Action if action not in READS}
+    return {action.partition(" of ")[0] for action in Action if action not in READS | {Action.READ_CALENDAR}}
 
 
 def test_the_committed_page_is_current() -> None:
@@ -73,6 +74,7 @@ def test_every_action_has_documented_rules_and_only_reads_have_the_read_scope() 
     for action, (scope, rules) in RULES.items():
         assert rules, action
         assert all(rule.__doc__ for rule in rules), action
+        assert (scope is Scope.CALENDAR) == (action is Action.READ_CALENDAR)
         assert (scope is Scope.READ) == (action in READS | {Action.SIGN_OUT})
 
 
