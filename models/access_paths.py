@@ -32,6 +32,7 @@ class EmailChange(SQLModel, table=True):
             unique=True,
             postgresql_where=text("confirmed_at IS NULL AND ended_at IS NULL"),
         ),
+        Index("ix_email_change_session_id", "session_id", postgresql_where=text("session_id IS NOT NULL")),
         Index("ix_email_change_old_email", "old_email", postgresql_where=text("confirmed_at IS NOT NULL")),
     )
 
@@ -93,6 +94,9 @@ class ProviderSignIn(SQLModel, table=True):
         CheckConstraint(r"next_path ~ '^/([^/\\]|$)'", name="next_path"),
         CheckConstraint("used_at <= expires_at", name="used_in_time"),
         CheckConstraint("subject IS NULL OR used_at IS NOT NULL", name="proved"),
+        Index(
+            "ix_provider_sign_in_session_id", "session_id", postgresql_where=text("session_id IS NOT NULL")
+        ),
     )
 
     state_hash: bytes = Field(primary_key=True, sa_type=LargeBinary)

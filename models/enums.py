@@ -382,6 +382,21 @@ class ActChange(StrEnum):
     """It was removed."""
 
 
+class JobStatus(StrEnum):
+    """State of a job of the worker."""
+
+    QUEUED = "QUEUED"
+    """Waits for a worker, or for its time."""
+    RUNNING = "RUNNING"
+    """A worker is doing it."""
+    SUCCEEDED = "SUCCEEDED"
+    """Done without an error."""
+    FAILED = "FAILED"
+    """Its last attempt failed; `retryJob` allows another."""
+    CANCELLED = "CANCELLED"
+    """Broken off, and not needed any more: its next turn took its place."""
+
+
 class ActKind(StrEnum):
     """Kind of object that an act of the audit log changed."""
 

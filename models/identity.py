@@ -32,7 +32,7 @@ class EmailToken(SQLModel, table=True):
     name: str | None = Field(default=None, sa_type=Text)
     """The name chosen at sign-up; applied once the address is verified."""
     created_at: datetime = timestamp_field(default_now=True)
-    expires_at: datetime = timestamp_field()
+    expires_at: datetime = timestamp_field(index=True)
     used_at: datetime | None = timestamp_field(nullable=True)
 
 
@@ -44,6 +44,7 @@ class Token(SQLModel, table=True):
         CheckConstraint("factor IN ('TOTP', 'PASSKEY', 'RECOVERY_CODE')", name="factor_known"),
         CheckConstraint("parent_id IS NULL OR kind = 'ACCESS' AND parent_id <> id", name="parent"),
         Index("ix_token_device_id", "device_id", postgresql_where=text("device_id IS NOT NULL")),
+        Index("ix_token_revoked_at", "revoked_at", postgresql_where=text("revoked_at IS NOT NULL")),
         Index("ix_token_parent_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
     )
 
@@ -56,7 +57,7 @@ class Token(SQLModel, table=True):
         default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}")
     )
     created_at: datetime = timestamp_field(default_now=True)
-    expires_at: datetime = timestamp_field()
+    expires_at: datetime = timestamp_field(index=True)
     revoked_at: datetime | None = timestamp_field(nullable=True)
     last_used_at: datetime = timestamp_field(default_now=True)
     """To the hour, so that not every request writes."""

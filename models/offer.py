@@ -54,7 +54,7 @@ class Receipt(SQLModel, table=True):
     owner_id: UUID = Field(foreign_key="collective.id", index=True)
     content_type: str = Field(sa_type=Text)
     size_bytes: int
-    sha256: bytes = Field(sa_type=LargeBinary)
+    sha256: bytes = Field(sa_type=LargeBinary, index=True)
     created_at: datetime = timestamp_field(default_now=True)
     erased_at: datetime | None = timestamp_field(nullable=True)
     """When the file was deleted, because its owner was erased."""

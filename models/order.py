@@ -218,4 +218,4 @@ class Idempotency(SQLModel, table=True):
     request_hash: bytes = Field(sa_type=LargeBinary)
     """SHA-256 of the mutation's name and input."""
     result_id: UUID
-    created_at: datetime = timestamp_field(default_now=True)
+    created_at: datetime = timestamp_field(default_now=True, index=True)

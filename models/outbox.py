@@ -17,6 +17,17 @@ class Outbox(SQLModel, table=True):
         CheckConstraint("lane IN (0, 1)", name="lane_known"),
         Index("ix_outbox_recipient", "recipient", "created_at"),
         Index(
+            "ix_outbox_ended",
+            "created_at",
+            postgresql_where=text("delivered_at IS NOT NULL OR failed_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_outbox_waiting",
+            "lane",
+            "created_at",
+            postgresql_where=text("delivered_at IS NULL AND failed_at IS NULL"),
+        ),
+        Index(
             "ix_outbox_due",
             "lane",
             "next_attempt_at",

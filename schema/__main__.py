@@ -21,6 +21,7 @@ from services.core.settings import Settings
 _INTERRUPTED, _OUTPUT_CLOSED = 130, 141
 _EPILOG = """examples:
   commonweal serve --demo                         try it, with a database of its own and a demo world
+  commonweal worker                               send mails and run jobs apart from the servers
   commonweal migrate                              bring the database to this version
   commonweal admin ada@example.org                make a user an ADMIN of the platform
   commonweal host create opensource --name "Open Source" --currency USD
@@ -75,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     serve = add("serve", help="run the server; without a database URL, on an embedded database")
     serve.add_argument("--demo", action="store_true", help="load the demo world if the database is empty")
     serve.set_defaults(run=lambda o, s: serving.serve(s, demo=o.demo))
+
+    worker = add("worker", help="send mails and run jobs, beside servers with COMMONWEAL_WORKER=none")
+    worker.set_defaults(run=lambda _, __: serving.work())
 
     migrate = add("migrate", help="migrate the database to the latest version")
     migrate.add_argument("--check", action="store_true", help="only name its differences from this version")

@@ -29,6 +29,7 @@ from schema.mutations.hosting import HostingMutations
 from schema.mutations.hosts import HostMutations
 from schema.mutations.hours import HoursMutations
 from schema.mutations.identity import IdentityMutations
+from schema.mutations.jobs import JobMutations
 from schema.mutations.members import MemberMutations
 from schema.mutations.offers import OfferMutations
 from schema.mutations.order_answers import OrderAnswerMutations
@@ -55,6 +56,7 @@ class Mutation(
     PersonalMutations,
     ApprovalPolicyMutations,
     IdentityMutations,
+    JobMutations,
     EmailChangeMutations,
     ProviderSignInMutations,
     FactorMutations,

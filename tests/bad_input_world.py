@@ -254,6 +254,7 @@ async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
         "unlinkIdentity": {"id": "not one"},
         "suspendUser": {"user": ref(base.payee), "reason": "a reason"},
         "reinstateUser": {"user": ref(base.payee)},
+        "retryJob": {"id": "not one"},
         "requestPasswordReset": {"email": "new@commonweal.test"},
         "resetPassword": {"token": "not one", "password": "long enough"},
         "createAccessToken": {"name": "ci", "scopes": ["COLLECTIVES"], "expiresAt": ends.isoformat()},

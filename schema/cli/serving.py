@@ -2,15 +2,19 @@
 
 import asyncio
 import gc
+import os
 import signal
 import socket
+import sys
 from contextlib import ExitStack
+from dataclasses import replace
+from typing import NoReturn
 
 import uvicorn
 from starlette.applications import Starlette
 
 from schema import build
-from schema.cli import commands, demo_loading
+from schema.cli import commands, demo_loading, worker_child
 from schema.cli.progress import Steps
 from schema.observability import logs
 from schema.server import listeners, uvicorn_server
@@ -46,7 +50,7 @@ def _run(application: Starlette, settings: Settings, sockets: list[socket.socket
     # uvicorn raises the signal again after its shutdown, when the embedded database has yet to stop.
     signal.signal(signal.SIGTERM, lambda *_: None)
     server = uvicorn_server.create_server(application, settings)
-    announcing = _AnnouncingServer(server, sockets)
+    announcing = _AnnouncingServer(server, sockets, settings)
     _tune_garbage_collector()
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(announcing.serve())
@@ -64,10 +68,10 @@ def _tune_garbage_collector() -> None:
 
 
 class _AnnouncingServer:
-    """A server that prints its address once it listens."""
+    """A server that prints its address once it listens, with a worker beside it."""
 
-    def __init__(self, server: uvicorn.Server, sockets: list[socket.socket]) -> None:
-        self._server, self._sockets = server, sockets
+    def __init__(self, server: uvicorn.Server, sockets: list[socket.socket], settings: Settings) -> None:
+        self._server, self._sockets, self._settings = server, sockets, settings
 
     async def serve(self) -> None:
         running = asyncio.create_task(self._server.serve(sockets=self._sockets))
@@ -76,4 +80,11 @@ class _AnnouncingServer:
         if self._server.started:
             host, port = self._server.servers[0].sockets[0].getsockname()[:2]
             print(f"Commonweal: GraphiQL and the API at http://{host}:{port}/graphql", flush=True)
+            async with worker_child.run_worker(replace(self._settings, port=port)):
+                await asyncio.wait([running])
         await running
+
+
+def work() -> NoReturn:
+    """Become a worker's process, which needs none of what this one has loaded."""
+    os.execv(sys.executable, [sys.executable, "-m", "schema.cli.worker"])

@@ -10,7 +10,6 @@ from itertools import accumulate
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -18,12 +17,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.core import networks
+from services.jobs import work_counts
 
 CONNECTIONS = Gauge("commonweal_database_connections_in_use", "Connections taken from the pool.")
 LIVE_CONNECTIONS = Gauge("commonweal_live_connections", "Websockets and streams of events that are open.")
 MAILS_WAITING = Gauge("commonweal_mails_waiting", "Mails in the outbox that are not delivered.")
+MAILS_AGE = Gauge(
+    "commonweal_mails_oldest_waiting_seconds", "Age of the oldest mail that is not delivered.", ["lane"]
+)
+JOBS = Gauge("commonweal_jobs", "Jobs that wait, run or failed, as far as they are kept.", ["status"])
+JOBS_AGE = Gauge("commonweal_jobs_oldest_waiting_seconds", "Time for which a job has been due.")
+WORKERS = Gauge("commonweal_workers", "Workers with a heartbeat within 30 seconds.")
+WORKERS_AGE = Gauge("commonweal_worker_heartbeat_age_seconds", "Age of the last heartbeat of any worker.")
 COUNT_SECONDS = 10.0
-"""How long a count of the mails that wait is remembered."""
+"""How long a count of what waits is remembered."""
 _PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 _BUCKET_BOUNDS = Histogram.DEFAULT_BUCKETS
 
@@ -36,7 +43,7 @@ class _Tally(Collector):
         self.documents = {"read": 0, "remembered": 0}
         self.by_bound = [0] * len(_BUCKET_BOUNDS)
         self.seconds = 0.0
-        self.mails_counted_at = -math.inf
+        self.counted_at = -math.inf
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
@@ -80,21 +87,26 @@ async def serve_metrics(request: Request) -> Response:
     if not _may_read(request):
         return Response("Not Found", 404, media_type="text/plain")
     CONNECTIONS.set(state.engine.pool.checkedout())
-    if time.monotonic() >= _tally.mails_counted_at + COUNT_SECONDS:
-        _tally.mails_counted_at = time.monotonic()
-        await _count_mails(state.sessions)
+    if time.monotonic() >= _tally.counted_at + COUNT_SECONDS:
+        _tally.counted_at = time.monotonic()
+        await _count_work(state.sessions)
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _count_mails(sessions: async_sessionmaker[AsyncSession]) -> None:
+async def _count_work(sessions: async_sessionmaker[AsyncSession]) -> None:
     try:
         async with sessions() as session:
-            waiting = await session.execute(
-                text("SELECT count(*) FROM outbox WHERE delivered_at IS NULL AND failed_at IS NULL")
-            )
-            MAILS_WAITING.set(waiting.scalar_one())
+            work = await work_counts.load(session)
     except (DBAPIError, PoolTimeout, OSError):
-        MAILS_WAITING.set(float("nan"))
+        work = work_counts.UNKNOWN
+    MAILS_WAITING.set(work.mails_waiting)
+    for lane, seconds in work.mails_age_seconds.items():
+        MAILS_AGE.labels(lane).set(seconds)
+    for status, count in work.jobs.items():
+        JOBS.labels(status).set(count)
+    JOBS_AGE.set(work.jobs_age_seconds)
+    WORKERS.set(work.workers)
+    WORKERS_AGE.set(work.heartbeat_age_seconds)
 
 
 def _may_read(request: Request) -> bool:

@@ -3,9 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from sqlalchemy import text
@@ -39,16 +38,12 @@ from schema.server.sign_in_page import sign_in_page
 from schema.server.stop_mail_page import stop_mail
 from schema.server.verify_email_page import verify
 from services.access import rate_limits
-from services.approvals import decisions
-from services.collectives import erasure
+from services.core import slow_modules
 from services.core.settings import Settings
 from services.database.engine import create_pool, session_factory
-from services.identity import challenges, oidc_providers
-from services.ledger import audit_job
-from services.live import event_log
+from services.identity import oidc_providers
 from services.live.broadcaster import Broadcaster
-from services.messaging import delivery, stops
-from services.orders import erased_files, personal_exports
+from services.messaging import delivery
 
 READY_SECONDS = 0.2
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
@@ -84,28 +79,9 @@ def create_application(settings: Settings) -> Starlette:
             app.state.sessions, settings, broadcaster, app.state.buckets
         )
         delivery.make_sender(settings)  # a wrong SMTP setting fails at startup, not at the first mail
-        stop = asyncio.Event()
-        also: list[delivery.Job] = [
-            decisions.expire_due_orders,
-            partial(rate_limits.delete_full_buckets, settings=settings),
-            partial(event_log.delete_old_events, hours=settings.live_hours),
-            challenges.delete_expired,
-            stops.forget_ended_counts,
-            partial(personal_exports.make_next, folder=settings.data_dir / "exports"),
-            partial(personal_exports.delete_expired, folder=settings.data_dir / "exports"),
-            delivery.hourly(partial(erased_files.delete_erased_files, folder=settings.data_dir / "receipts")),
-            delivery.hourly(partial(erasure.erase_unclaimed, days=settings.unclaimed_days)),
-        ]
-        jobs = asyncio.create_task(delivery.run(app.state.sessions, settings, also=also, stop=stop))
-        audits = asyncio.create_task(audit_job.run(settings, stop=stop))
-        yield
-        await app.state.subscriptions.stop()
-        stop.set()
-        audits.cancel()  # a long audit begins again where this one did
-        with suppress(asyncio.CancelledError):
-            await audits
-        with suppress(asyncio.CancelledError):
-            await jobs
+        async with _working_inline(settings):
+            yield
+            await app.state.subscriptions.stop()
         await reading.dispose()
         await engine.dispose()
 
@@ -137,6 +113,22 @@ def create_application(settings: Settings) -> Starlette:
             *graphiql.static_routes(),
         ],
     )
+
+
+@asynccontextmanager
+async def _working_inline(settings: Settings) -> AsyncIterator[None]:
+    """Run a worker in this process, if the settings say so."""
+    if settings.worker != "inline":
+        yield
+        return
+    worker = await slow_modules.load("services.jobs.worker")
+    stop = asyncio.Event()
+    working = asyncio.create_task(worker.run(settings, stop=stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await working
 
 
 class _AppState(State):

@@ -21,6 +21,7 @@ from schema.types.enums import CollectiveType
 from schema.types.factors import FactorQueries
 from schema.types.filters import to_order_arguments, to_transaction_arguments
 from schema.types.identity import AccessToken, ActiveSession, PlatformPolicy
+from schema.types.job import JobQueries
 from schema.types.ledger import LedgerAudit
 from schema.types.linked_identity import SignInProviderQueries
 from schema.types.member import HostApplication, Invitation
@@ -72,6 +73,7 @@ class Query(
     CommunityQueries,
     ClearingQueries,
     FactorQueries,
+    JobQueries,
     RateLimitQueries,
     SearchQueries,
     SignInProviderQueries,

@@ -183,6 +183,8 @@ DOMAINS: dict[str, tuple[Action, ...]] = {
         Action.SET_FX_RATE,
         Action.SET_PLATFORM_POLICY,
         Action.READ_LIABILITY,
+        Action.READ_JOBS,
+        Action.RETRY_JOB,
     ),
 }
 """Every action by domain, in the order of the page."""

@@ -114,6 +114,8 @@ class Action(StrEnum):
     SET_APPROVAL_POLICY = "setApprovalPolicy"
     READ_AUDIT_LOG = "auditLog of a collective"
     READ_WHOLE_AUDIT_LOG = "auditLog"
+    READ_JOBS = "jobs"
+    RETRY_JOB = "retryJob"
     SET_FX_RATE = "setFxRate"
     SET_PLATFORM_POLICY = "setPlatformPolicy"
     CONFIRM_SESSION = "confirmSession"
@@ -333,6 +335,8 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.SET_APPROVAL_POLICY: (Scope.APPROVE, (admin_of_collective,)),
     Action.READ_AUDIT_LOG: (Scope.READ, (admin_of_collective, admin_of_host, platform_admin)),
     Action.READ_WHOLE_AUDIT_LOG: (Scope.READ, (platform_admin,)),
+    Action.READ_JOBS: (Scope.READ, (platform_admin,)),
+    Action.RETRY_JOB: (Scope.APPROVE, (platform_admin,)),
     Action.SET_FX_RATE: (Scope.APPROVE, (platform_admin,)),
     Action.SET_PLATFORM_POLICY: (Scope.APPROVE, (platform_admin,)),
     Action.CONFIRM_SESSION: (Scope.COLLECTIVES, (anyone_signed_in,)),

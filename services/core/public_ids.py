@@ -29,6 +29,7 @@ PREFIXES = {
     "Group": "grp",
     "LedgerAccount": "acc",
     "Act": "act",
+    "Job": "job",
 }
 
 

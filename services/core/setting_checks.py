@@ -13,7 +13,19 @@ from services.core.errors import ConfigurationError
 PREFIX = "COMMONWEAL_"
 _TEST_PREFIX = "COMMONWEAL_TEST_"
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_CHOICES = {"introspection": ("on", "authenticated", "off"), "log_level": _LOG_LEVELS}
+_CHOICES = {
+    "introspection": ("on", "authenticated", "off"),
+    "log_level": _LOG_LEVELS,
+    "worker": ("child", "inline", "none"),
+}
+_SHORTEST_DAYS = {
+    "keep_mails_days": 2,
+    "keep_idempotency_keys_days": 7,
+    "keep_tokens_days": 1,
+    "keep_jobs_days": 1,
+    "keep_orphaned_files_days": 1,
+}
+"""What the database or the server still needs, whatever the settings say."""
 _DATABASE = ("postgresql", "postgres", "postgresql+psycopg")
 _SCHEMES = {
     "database_url": _DATABASE,
@@ -54,6 +66,17 @@ def check_values(values: Mapping[str, Any]) -> None:
             _refuse(name, value, f"a port from 0 to {_MAX_PORT}")
         if isinstance(value, int) and value < 0:
             _refuse(name, value, "a number that is not negative")
+
+
+def check_retention(values: Mapping[str, Any]) -> None:
+    """Require that nothing is deleted that is still needed.
+
+    Raises:
+        ConfigurationError: a time is too short; the message names the variable and the shortest.
+    """
+    for name, shortest in _SHORTEST_DAYS.items():
+        if values[name] < shortest:
+            raise ConfigurationError(f"{PREFIX}{name.upper()} must be at least {shortest}")
 
 
 def _check_url(name: str, value: str) -> None:

@@ -69,7 +69,12 @@ class Settings:
     unclaimed_days: int = _setting(
         730, "Days after which people are erased whom others named and who never came."
     )
-    outbox_interval_ms: int = _setting(1_000, "Interval at which the server looks for mails to send.")
+    worker: str = _setting(
+        "child",
+        "Where mails are sent and jobs run: child (a process that each server starts), inline (the server's "
+        "own process) or none (`commonweal worker`, started apart).",
+    )
+    outbox_interval_ms: int = _setting(1_000, "Interval at which a worker looks for mails to send.")
     session_days: int = _setting(30, "Days until a sign-in expires.")
     oidc_providers: str = _setting(
         "",
@@ -106,12 +111,32 @@ class Settings:
         default=True, doc="0 runs every query on graphql-core: slower, with the same results."
     )
     audit_interval_minutes: int = _setting(
-        60, "Interval at which the server audits what was added to the ledger; 0 never does."
+        60, "Interval at which a worker audits what was added to the ledger; 0 never does."
     )
     live_interval_ms: int = _setting(
         100, "Interval at which the server looks for live events while anybody is subscribed."
     )
     live_hours: int = _setting(24, "Hours that live events are kept for subscribers who reconnect.")
+    keep_mails_days: int = _setting(
+        90,
+        "Days after which mails that were delivered or given up are deleted, counted from their request; "
+        "at least 2.",
+    )
+    keep_idempotency_keys_days: int = _setting(
+        90, "Days for which a mutation sent again with its idempotency key is not done again; at least 7."
+    )
+    keep_tokens_days: int = _setting(
+        90, "Days after which sessions and access tokens that ended are deleted; at least 1."
+    )
+    keep_mailed_links_days: int = _setting(30, "Days after which mailed links that expired are deleted.")
+    keep_challenges_days: int = _setting(
+        1, "Days after which sign-ins and passkeys' challenges that nobody finished are deleted."
+    )
+    keep_throttles_days: int = _setting(1, "Days after which counters of attempts that ended are deleted.")
+    keep_jobs_days: int = _setting(14, "Days after which jobs that ended are deleted; at least 1.")
+    keep_orphaned_files_days: int = _setting(
+        7, "Days after which uploaded files that belong to nothing are deleted; at least 1."
+    )
     live_connections: int = _setting(2_000, "Maximum number of live connections per server process.")
     live_connections_per_address: int = _setting(
         100, "Maximum number of live connections per network address."
@@ -172,6 +197,7 @@ class Settings:
             ConfigurationError: a setting has an invalid value.
         """
         setting_checks.check_values(vars(self))
+        setting_checks.check_retention(vars(self))
         for name in (
             "execution_timeout_ms",
             "body_timeout_ms",

@@ -61,11 +61,6 @@ async def _store(
     return expires_at
 
 
-async def delete_expired(session: AsyncSession) -> None:
-    """Delete the challenges that nobody answered in time."""
-    await session.execute(delete(Challenge).where(col(Challenge.expires_at) < func.now()))
-
-
 async def find_user(session: AsyncSession, *, token: str) -> UUID | None:
     """Find whose sign-in a token continues; it stays valid."""
     statement = select(col(Challenge.user_id)).where(

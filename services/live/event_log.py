@@ -225,6 +225,13 @@ async def delete_old_events(session: AsyncSession, *, hours: int) -> None:
     await session.execute(_SQL["delete_old_events"], {"keep": timedelta(hours=hours)})
 
 
+async def has_old_events(session: AsyncSession, *, hours: int) -> bool:
+    """Return True if events older than this are left."""
+    return bool(
+        (await session.execute(_SQL["has_old_events"], {"keep": timedelta(hours=hours)})).scalar_one()
+    )
+
+
 def _event(row: Sequence[Any]) -> Event:
     xid, row_id, kind, node_id, collective_ids = row
     return Event(Position(xid, row_id), kind, node_id, tuple(collective_ids))

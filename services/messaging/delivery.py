@@ -1,4 +1,4 @@
-"""Delivers the mails of the outbox at least once, from any number of server processes.
+"""Delivers the mails of the outbox at least once, from any number of processes.
 
 A mail is claimed by a lease, a later `next_attempt_at`, in a transaction that ends before the mail server is
 contacted: however slow that server is, no connection stays in a transaction and no row stays locked. If a
@@ -9,8 +9,7 @@ It has the same Message-ID, so that the receiver can drop the duplicate.
 import asyncio
 import logging
 import random
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from email.errors import MessageError
@@ -33,7 +32,7 @@ from services.messaging import calendar_files, failures, stops
 from services.messaging.failures import MAX_ERROR_LENGTH, Failure
 from services.messaging.templates import render, to_one_line
 
-__all__ = ["Job", "Send", "deliver_due", "make_sender", "render", "run"]
+__all__ = ["Send", "deliver_due", "make_sender", "render", "run"]
 
 LANES = (0, 1)
 LEASE = timedelta(minutes=5)
@@ -45,12 +44,10 @@ MAX_RETRY_SECONDS = 6 * 60 * 60
 GRACE_SECONDS = 5
 """For the mail being sent when the server stops."""
 MAX_LOOP_PAUSE_SECONDS = 10
-HOUR_SECONDS = 3600
 TEMPLATE_HEADER = "X-Commonweal-Template"
 _PORTS = {"smtp": 25, "smtps": 465}
 
 Send = Callable[[EmailMessage], Awaitable[None]]
-Job = Callable[[AsyncSession], Awaitable[object]]
 
 log = logging.getLogger("commonweal.mail")
 
@@ -272,58 +269,27 @@ async def _log_envelope(message: EmailMessage) -> None:
     log.info("mail %s to %s not sent", message[TEMPLATE_HEADER], _domain_of(str(message["To"])))
 
 
-async def run(
-    sessions: async_sessionmaker[AsyncSession],
-    settings: Settings,
-    *,
-    also: Sequence[Job] = (),
-    stop: asyncio.Event,
-) -> None:
-    """Deliver mails and run the other jobs repeatedly until `stop` is set.
-
-    Each job of `also` gets its own session, which is committed. Jobs run concurrently, so that a slow mail
-    server holds up nothing else. A job that fails is logged and runs again.
-    """
+async def run(sessions: async_sessionmaker[AsyncSession], settings: Settings, *, stop: asyncio.Event) -> None:
+    """Deliver mails until `stop` is set; what fails is logged and done again."""
     public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
     deliver = partial(deliver_due, sessions, send=make_sender(settings), public_url=public_url, stop=stop)
-    # Each lane has a loop of its own: no flood and no slow mail delays a reset.
-    lanes = [partial(deliver, lane=lane) for lane in LANES]
-    jobs: list[Callable[[], Awaitable[object]]]
-    jobs = [*lanes, *(partial(_run_in_session, sessions, job) for job in also)]
     pause = settings.outbox_interval_ms / 1000
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_repeat(job, pause, stop)) for job in jobs]
+        # Each lane has a loop of its own: no flood and no slow mail delays a reset.
+        lanes = [group.create_task(_repeat(partial(deliver, lane=lane), pause, stop)) for lane in LANES]
         await stop.wait()
-        _, late = await asyncio.wait(tasks, timeout=GRACE_SECONDS)
+        _, late = await asyncio.wait(lanes, timeout=GRACE_SECONDS)
         for task in late:
             task.cancel()
 
 
-def hourly(job: Job) -> Job:
-    """Return a job that runs once an hour in this process, and at once again if it fails or has done some."""
-    due = 0.0
-
-    async def run_if_due(session: AsyncSession) -> None:
-        nonlocal due
-        if time.monotonic() >= due:
-            has_more = await job(session)
-            due = 0.0 if has_more else time.monotonic() + HOUR_SECONDS
-
-    return run_if_due
-
-
-async def _run_in_session(sessions: async_sessionmaker[AsyncSession], job: Job) -> None:
-    async with sessions.begin() as session:
-        await job(session)
-
-
-async def _repeat(job: Callable[[], Awaitable[object]], pause: float, stop: asyncio.Event) -> None:
+async def _repeat(deliver: Callable[[], Awaitable[object]], pause: float, stop: asyncio.Event) -> None:
     wait = pause
     while not stop.is_set():
         try:
-            await job()
+            await deliver()
             wait = pause
-        except Exception as error:  # noqa: BLE001 - a failing job is retried forever
+        except Exception as error:  # noqa: BLE001 - failing deliveries are retried forever
             _log_failure(error)
             wait = min(wait * 2, max(pause, MAX_LOOP_PAUSE_SECONDS))
         with suppress(TimeoutError):
@@ -333,6 +299,6 @@ async def _repeat(job: Callable[[], Awaitable[object]], pause: float, stop: asyn
 def _log_failure(error: Exception) -> None:
     """Log an error with its traceback; one line if the database or network is unavailable."""
     if isinstance(error, OperationalError | OSError):
-        log.warning("background job failed: %s", type(error).__name__)
+        log.warning("mails could not be read: %s", type(error).__name__)
     else:
-        log.error("background job failed", exc_info=error)
+        log.error("mails could not be read", exc_info=error)

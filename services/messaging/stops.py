@@ -2,14 +2,12 @@
 
 from urllib.parse import quote
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import MailStop, Outbox, Throttle
+from models import MailStop, Outbox
 from services.core.errors import NotFound
-
-_EXPIRED_AT_ONCE = 1_000
 
 
 async def load_token(session: AsyncSession, address: str) -> str | None:
@@ -52,14 +50,3 @@ async def stop(session: AsyncSession, *, token: str) -> None:
         .values(failed_at=func.now(), last_error="stopped by the recipient", payload={})
         .execution_options(synchronize_session=False)
     )
-
-
-async def forget_ended_counts(session: AsyncSession) -> None:
-    """Delete counters whose time has ended, some at a time; skips those in use."""
-    ended = (
-        select(col(Throttle.key))
-        .where(col(Throttle.window_ends_at) < func.now())
-        .limit(_EXPIRED_AT_ONCE)
-        .with_for_update(skip_locked=True)
-    )
-    await session.execute(delete(Throttle).where(col(Throttle.key).in_(ended)))

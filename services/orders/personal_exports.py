@@ -34,10 +34,13 @@ from services.access.permissions import Action, require
 from services.core import public_ids
 from services.core.errors import Conflict, RateLimited
 from services.core.spreadsheet_cells import BYTE_ORDER_MARK, Cell, format_line
+from services.database import job_queue
 from services.messaging import outbox
 from services.orders.receipts import FILE_EXTENSIONS, receipt_path
 
 KEPT_FOR = timedelta(hours=24)
+JOB = "make_export"
+"""Name of the job that makes a copy; its argument is `export_id`."""
 SECRET_COLUMNS = frozenset({"password_hash", "token"})
 """Texts that open something. Secrets in bytes, hashes above all, are left out by their type."""
 NOT_PERSONAL = frozenset(
@@ -109,16 +112,15 @@ async def request(session: AsyncSession, actor: Actor) -> DataExport:
     row = DataExport(user_id=actor.user.id)
     session.add(row)
     await session.flush()
+    await job_queue.add_job(session, name=JOB, arguments={"export_id": str(row.id)})
     return row
 
 
-async def make_next(session: AsyncSession, *, folder: Path) -> None:
-    """Make one copy that was asked for, if any, and mail its link. Locks: the request."""
+async def make(session: AsyncSession, *, export_id: UUID, folder: Path) -> None:
+    """Make a copy that was asked for and mail its link, unless that is done. Locks: the request."""
     statement = (
         select(DataExport)
-        .where(col(DataExport.finished_at).is_(None))
-        .order_by(func.random())  # one that fails each time holds up no other
-        .limit(1)
+        .where(col(DataExport.id) == export_id, col(DataExport.finished_at).is_(None))
         .with_for_update(skip_locked=True)
     )
     row = (await session.execute(statement)).scalar_one_or_none()

@@ -34,6 +34,7 @@ READS = {
     Action.READ_CLEARING,
     Action.READ_AUDIT_LOG,
     Action.READ_WHOLE_AUDIT_LOG,
+    Action.READ_JOBS,
 }
 """Actions that read restricted reports."""
 

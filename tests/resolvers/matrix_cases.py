@@ -61,7 +61,7 @@ SCOPES = {
     "checkIn checkOut": "APPROVE",
     "decideIssuer setIssuanceCap setClearingLimit mergeUsers decideHost suspendHost": "APPROVE",
     "setApprovalPolicy": "APPROVE",
-    "suspendUser reinstateUser": "APPROVE",
+    "suspendUser reinstateUser retryJob": "APPROVE",
     "signOut": "READ",
 }
 ONE_TIME_MUTATIONS = {
@@ -76,6 +76,7 @@ ONE_TIME_MUTATIONS = {
     "suspendHost",
     "suspendUser",
     "reinstateUser",
+    "retryJob",
     "withdrawInvitation",
     "inviteMember",
     "respondToInvitation",
@@ -338,6 +339,7 @@ CASES: dict[str, Case] = {
         special=dict.fromkeys(ADMINS.split(), "INVALID_STATE")),
     "suspendUser": Case({"user": {"slug": "stranger"}, "reason": "x"}, "platform_admin"),
     "reinstateUser of a suspended user": Case({"user": {"slug": "suspended"}}, "platform_admin"),
+    "retryJob of a failed job": Case({"id": "<job>"}, "platform_admin"),
     "mergeUsers": Case({"from": {"slug": "stranger"}, "into": {"slug": "follower"}},
         "stranger follower platform_admin"),
     "muteTopics": Case({"topics": ["MONEY"]}, SIGNED_IN),

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 
@@ -9,6 +10,7 @@ from models import HostApplication, Invitation, Suspension, Token, now
 from models.enums import CollectiveType, MemberRole, TokenKind
 from services.access.actor import hash_token
 from tests.factories import Person, World, money, public_id, ref
+from tests.job_world import add_failed_job
 from tests.resolvers.matrix_cases import EVENT, GETTER, GIVER, SHOP, TEN, VIEWERS, WORKDAY, hours_input
 
 
@@ -137,6 +139,7 @@ async def create_requests(world: World, p: dict[str, Person], ids: dict[str, str
     ids["session"] = public_id("Session", token.id)
     ids["passkey"] = public_id("Passkey", token.id)
     ids["identity"] = public_id("LinkedIdentity", token.id)
+    ids["job"] = public_id("Job", UUID(int=await add_failed_job(world.sessions)))
     suspended = await world.person("suspended")
     await world.add(Suspension(user_id=suspended.user.id, by_id=world.admin.user.id, reason="x"))
     for row in (invitation, application, host_application, token):

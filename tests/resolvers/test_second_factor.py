@@ -13,8 +13,9 @@ from models import Member
 from models.enums import MemberRole
 from services.core.errors import ConfigurationError, NotFound, Unavailable
 from services.core.settings import Settings
-from services.identity import challenges, lost_factors
+from services.identity import lost_factors
 from services.identity.sealed_secrets import open_sealed, seal
+from services.jobs import retention
 from tests.conftest import Database
 from tests.factor_world import (
     PASSWORD,
@@ -197,8 +198,7 @@ async def test_a_challenge_is_of_one_person_and_short_lived(world: World, owner:
     assert await complete(world, token, code=code_of(secret)) == OVER
     assert await complete(world, "cwc_none", code=code_of(secret)) == OVER
     await begin(world, ada)
-    async with world.sessions() as session, session.begin():
-        await challenges.delete_expired(session)
+    await retention.prune_rows(world.sessions, kind="CHALLENGES", days=0)
     assert await world.scalar("SELECT count(*) FROM challenge") == 1
 
 

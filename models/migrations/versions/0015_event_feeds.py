@@ -5,7 +5,7 @@ from alembic import op
 from models.migrations.sql_files import execute_files
 
 revision = "0015_event_feeds"
-down_revision = "0013_personal"
+down_revision = "0014_jobs"
 branch_labels = None
 depends_on = None
 

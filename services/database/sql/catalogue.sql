@@ -1,27 +1,30 @@
--- Everything in the public schema that migrations create, as (object, property, definition): tables with their
--- columns, constraints, indexes, triggers and rights; functions; types; the schema itself. Run with
--- search_path = public, on which names in definitions depend.
+-- Everything in the schemas public and jobs that migrations create, as (object, property, definition): tables with
+-- their columns, constraints, indexes, triggers and rights; functions; types; the schemas themselves. Names of objects
+-- in public stand alone. Run with search_path = public, on which names in definitions depend.
 --
 -- Left out, because they are not of the migrations: objects of extensions, the owner's rights, and what
 -- PostgreSQL creates along with something else (row types, sequences of identity columns, constructors of
 -- ranges, the indexes behind constraints, from version 18 on the constraints behind NOT NULL).
 
-WITH own AS (
+WITH space AS (
+    SELECT n.*, CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END AS prefix
+    FROM pg_namespace n WHERE n.nspname IN ('public', 'jobs')
+),
+own AS (
     SELECT d.classid, d.objid FROM pg_depend d WHERE d.deptype IN ('e', 'i')
 ),
 relation AS (
     SELECT c.oid, c.relname, c.relacl, c.relowner, c.reloptions, c.relpersistence,
         CASE c.relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHEN 'f' THEN 'foreign table '
-             WHEN 'S' THEN 'sequence ' ELSE 'table ' END || c.relname AS object
-    FROM pg_class c
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+             WHEN 'S' THEN 'sequence ' ELSE 'table ' END || s.prefix || c.relname AS object
+    FROM pg_class c JOIN space s ON s.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
       AND NOT EXISTS (SELECT FROM own WHERE own.classid = 'pg_class'::regclass AND own.objid = c.oid)
 ),
 routine AS (
-    SELECT p.*, format('function %s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)) AS object
-    FROM pg_proc p
-    WHERE p.pronamespace = 'public'::regnamespace
-      AND NOT EXISTS (SELECT FROM own WHERE own.classid = 'pg_proc'::regclass AND own.objid = p.oid)
+    SELECT p.*, format('function %s%s(%s)', s.prefix, p.proname, pg_get_function_identity_arguments(p.oid)) AS object
+    FROM pg_proc p JOIN space s ON s.oid = p.pronamespace
+    WHERE NOT EXISTS (SELECT FROM own WHERE own.classid = 'pg_proc'::regclass AND own.objid = p.oid)
 ),
 granted AS (
     SELECT r.object, '' AS part, r.relowner AS owner, a.grantee, a.privilege_type, a.is_grantable
@@ -33,8 +36,8 @@ granted AS (
     SELECT p.object, '', p.proowner, a.grantee, a.privilege_type, a.is_grantable
     FROM routine p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
     UNION ALL
-    SELECT 'schema public', '', n.nspowner, a.grantee, a.privilege_type, a.is_grantable
-    FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'public'
+    SELECT 'schema ' || n.nspname, '', n.nspowner, a.grantee, a.privilege_type, a.is_grantable
+    FROM space n, aclexplode(n.nspacl) a
 )
 SELECT 'schema public' AS object, 'revision' AS property, v.version_num AS definition, 0 AS position
 FROM alembic_version v
@@ -78,10 +81,9 @@ FROM routine p JOIN pg_language l ON l.oid = p.prolang
 UNION ALL SELECT p.object, 'body', 'sha256 ' || encode(sha256(convert_to(p.prosrc, 'UTF8')), 'hex'), 1
 FROM routine p
 
-UNION ALL SELECT 'type ' || t.typname, 'range', 'of ' || format_type(r.rngsubtype, NULL), 0
-FROM pg_type t JOIN pg_range r ON r.rngtypid = t.oid
-WHERE t.typnamespace = 'public'::regnamespace
-  AND NOT EXISTS (SELECT FROM own WHERE own.classid = 'pg_type'::regclass AND own.objid = t.oid)
+UNION ALL SELECT 'type ' || s.prefix || t.typname, 'range', 'of ' || format_type(r.rngsubtype, NULL), 0
+FROM pg_type t JOIN pg_range r ON r.rngtypid = t.oid JOIN space s ON s.oid = t.typnamespace
+WHERE NOT EXISTS (SELECT FROM own WHERE own.classid = 'pg_type'::regclass AND own.objid = t.oid)
 
 UNION ALL SELECT g.object,
     'right' || g.part || ' of ' || CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee) END,

@@ -42,3 +42,8 @@ LIMIT 1
 -- delete_old_events --
 -- Delete some thousands of events older than an interval; does nothing while another caller does it.
 SELECT live_prune(:keep)
+
+-- has_old_events --
+-- Tell whether events older than an interval are left, beside the mark.
+SELECT EXISTS (SELECT FROM (SELECT at FROM live_event ORDER BY xid, id OFFSET 1 LIMIT 1) AS second
+    WHERE second.at < now() - CAST(:keep AS interval))

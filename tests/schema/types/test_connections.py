@@ -51,6 +51,11 @@ async def test_metrics_count_operations(browser: httpx.AsyncClient) -> None:
     output = (await browser.get("/metrics")).text
     assert 'commonweal_operations_total{outcome="ok"}' in output
     assert "commonweal_mails_waiting 0.0" in output
+    assert 'commonweal_mails_oldest_waiting_seconds{lane="account"} 0.0' in output
+    assert 'commonweal_jobs{status="failed"} 0.0' in output
+    assert "commonweal_jobs_oldest_waiting_seconds 0.0" in output
+    assert "commonweal_workers 0.0" in output
+    assert "commonweal_worker_heartbeat_age_seconds +Inf" in output
 
 
 async def test_a_proxys_request_id_is_returned_and_an_invalid_one_is_not(

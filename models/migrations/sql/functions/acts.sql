@@ -161,7 +161,9 @@ BEGIN
         FOR t, v_condition IN VALUES
             -- Every posting updates an account: its trigger looks at changes of the limit alone.
             (CASE r.kind WHEN 'CLEARING_LIMIT' THEN 'UPDATE OF credit_limit' ELSE 'INSERT OR UPDATE' END, r.condition),
-            ('DELETE', replace(r.condition, 'NEW.', 'OLD.')) LOOP
+            -- What of keys ended long ago goes in silence.
+            ('DELETE', replace(r.condition, 'NEW.', 'OLD.') || CASE r.of
+                WHEN 'token' THEN ' AND OLD.revoked_at IS NULL AND OLD.expires_at > now()' ELSE '' END) LOOP
             EXECUTE format('CREATE OR REPLACE TRIGGER %1$I AFTER %2$s ON %3$I FOR EACH ROW WHEN (%4$s) '
                            'EXECUTE FUNCTION log_act(%5$L, %6$L, %7$L, %8$L, %9$L, %10$L, %11$L, %12$L, %13$L)',
                            'act_' || lower(r.kind) || CASE t WHEN 'DELETE' THEN '_end' ELSE '' END, t, r.of,

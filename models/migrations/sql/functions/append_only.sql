@@ -17,8 +17,8 @@ DECLARE t text;
 BEGIN
     -- Rows are never changed.
     FOREACH t IN ARRAY ARRAY['transaction', 'posting', 'order_action', 'fx_rate', 'platform_policy',
-                             'idempotency', 'issuance_cap', 'merge_consent', 'audit_run', 'settlement', 'act',
-                             'act_subject', 'approval_policy'] LOOP
+                             'issuance_cap', 'merge_consent', 'audit_run', 'settlement', 'act', 'act_subject',
+                             'approval_policy'] LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I '
                        'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', t);
         EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER append_only', t);
@@ -32,9 +32,12 @@ BEGIN
     END LOOP;
 END $$;
 
--- live_prune deletes old events.
+-- live_prune deletes old events, retention_prune old keys.
 CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON live_event
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE live_event ENABLE ALWAYS TRIGGER append_only;
+CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON idempotency
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE idempotency ENABLE ALWAYS TRIGGER append_only;
 
 REVOKE ALL ON FUNCTION refuse_change() FROM PUBLIC, commonweal_app;

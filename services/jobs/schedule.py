@@ -1,0 +1,115 @@
+"""The jobs of a worker: what each does, and when. Their names are those that `jobs` shows."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from services.access import rate_limits
+from services.approvals import decisions
+from services.collectives import erasure
+from services.core.settings import Settings
+from services.jobs import retention
+from services.ledger import audit_job
+from services.live import event_log
+from services.orders import erased_files, personal_exports
+from services.volunteering import check_in_closing
+
+MAX_ROUNDS = 100
+"""Batches of a job that may find more in the next; what is left waits for its next run."""
+
+Sessions: TypeAlias = async_sessionmaker[AsyncSession]
+Work: TypeAlias = Callable[..., Awaitable[object]]
+
+
+@dataclass(frozen=True)
+class PeriodicJob:
+    """A job that runs at the times of a cron expression, once for all workers."""
+
+    name: str
+    cron: str
+    work: Callable[[], Awaitable[object]]
+
+
+EVERY_MINUTE, EVERY_FIVE_MINUTES = "* * * * *", "*/5 * * * *"
+OFTEN_MINUTES = 10
+"""Audits at a shorter interval than this are looked for every minute."""
+
+
+def list_periodic(sessions: Sessions, settings: Settings) -> list[PeriodicJob]:
+    """Return the jobs that run by the clock. The hourly ones have minutes of their own."""
+    rounds = partial(_run_rounds, sessions)
+    exports, receipts = settings.data_dir / "exports", settings.data_dir / "receipts"
+    prunings = retention.list_prunings(sessions, settings)
+    return [
+        PeriodicJob("close_check_ins", EVERY_MINUTE, partial(rounds, check_in_closing.close_ended)),
+        PeriodicJob("expire_orders", EVERY_MINUTE, partial(rounds, decisions.expire_due_orders)),
+        PeriodicJob(
+            "prune_live_events", EVERY_MINUTE, partial(_prune_events, sessions, hours=settings.live_hours)
+        ),
+        PeriodicJob(
+            "prune_rate_limits",
+            EVERY_FIVE_MINUTES,
+            partial(_run_once, sessions, partial(rate_limits.delete_full_buckets, settings=settings)),
+        ),
+        PeriodicJob(
+            "delete_exports",
+            EVERY_FIVE_MINUTES,
+            partial(_run_once, sessions, partial(personal_exports.delete_expired, folder=exports)),
+        ),
+        PeriodicJob(
+            "audit_ledger",
+            EVERY_MINUTE if settings.audit_interval_minutes < OFTEN_MINUTES else EVERY_FIVE_MINUTES,
+            partial(audit_job.run_if_due, settings),
+        ),
+        PeriodicJob(
+            "delete_erased_files",
+            "7 * * * *",
+            partial(rounds, partial(erased_files.delete_erased_files, folder=receipts)),
+        ),
+        PeriodicJob(
+            "erase_unclaimed",
+            "17 * * * *",
+            partial(rounds, partial(erasure.erase_unclaimed, days=settings.unclaimed_days)),
+        ),
+        *(
+            PeriodicJob(name, f"{27 + 3 * number} * * * *", work)
+            for number, (name, work) in enumerate(prunings.items())
+        ),
+    ]
+
+
+def list_requested(sessions: Sessions, settings: Settings) -> dict[str, Work]:
+    """Return the jobs that others queue, by name; their arguments are those of the queue."""
+    return {personal_exports.JOB: partial(_make_export, sessions, folder=settings.data_dir / "exports")}
+
+
+async def _make_export(sessions: Sessions, *, folder: Path, export_id: str) -> None:
+    async with sessions.begin() as session:
+        await personal_exports.make(session, export_id=UUID(export_id), folder=folder)
+
+
+async def _run_once(sessions: Sessions, job: Callable[[AsyncSession], Awaitable[object]]) -> None:
+    async with sessions.begin() as session:
+        await job(session)
+
+
+async def _run_rounds(sessions: Sessions, job: Callable[[AsyncSession], Awaitable[int]]) -> None:
+    """Run a job in transactions of its own until it finds nothing."""
+    for _ in range(MAX_ROUNDS):
+        async with sessions.begin() as session:
+            if not await job(session):
+                return
+
+
+async def _prune_events(sessions: Sessions, *, hours: int) -> None:
+    for _ in range(MAX_ROUNDS):
+        async with sessions.begin() as session:
+            await event_log.delete_old_events(session, hours=hours)
+        async with sessions.begin() as session:
+            if not await event_log.has_old_events(session, hours=hours):
+                return
