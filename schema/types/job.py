@@ -7,7 +7,7 @@ import strawberry
 
 from models.enums import JobStatus
 from resolvers.context import Info
-from schema.types.connection import After, Connection, First, to_page_request
+from schema.types.connection import After, Before, Connection, First, Last, to_page_request
 from schema.types.enums import publish_enum
 from schema.types.fields import computed
 from services.core import public_ids
@@ -68,6 +68,9 @@ class JobQueries:
         ] = None,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> JobConnection | None:
-        page = await info.context.run(listing.list_jobs, status=status, page=to_page_request(first, after))
+        request = to_page_request(first, after, last, before)
+        page = await info.context.run(listing.list_jobs, status=status, page=request)
         return JobConnection(page=page) if page else None

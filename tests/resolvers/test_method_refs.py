@@ -65,7 +65,7 @@ async def test_a_donation_names_how_it_is_paid(scene: DonationScene) -> None:
 
 
 async def test_a_payee_names_how_to_be_paid(scene: DonationScene) -> None:
-    method = await method_of(scene)
+    method, payload = await method_of(scene), {}
     for named in ({"payTo": {"id": method}}, {"payoutMethod": method}):
         payload = await bill(scene, **named)
         assert (payload["errors"], payload["order"]["payoutMethod"]["id"]) == ([], method)
@@ -108,7 +108,7 @@ async def test_a_reference_is_one_of_both(scene: DonationScene, ref_of: dict[str
 async def test_an_event_says_what_it_credits(scene: DonationScene) -> None:
     times = {"startsAt": "2030-01-01T10:00Z", "endsAt": "2030-01-01T12:00Z"}
     fields = "event { id creditPolicy hoursCredit }"
-    common = {"parent": ref(scene.webpack), "name": "Ball", **times}
+    common, event = {"parent": ref(scene.webpack), "name": "Ball", **times}, {}
     for named, credit in (
         ({}, "FULL_EVENT"),
         ({"hoursCredit": "ACTUAL"}, "ACTUAL"),

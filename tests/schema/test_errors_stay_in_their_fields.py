@@ -41,7 +41,7 @@ def argument_value(argument: GraphQLArgument) -> str:
     """Return a value for a required argument."""
     named: Any = get_named_type(argument.type)
     if isinstance(named, GraphQLEnumType):
-        return next(iter(named.values))
+        return str(next(iter(named.values)))
     if isinstance(named, GraphQLInputObjectType):
         return '{slug: "private-event"}'
     return {

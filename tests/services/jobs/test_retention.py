@@ -129,8 +129,13 @@ async def test_the_database_keeps_what_is_needed_whatever_is_asked(world: World,
 )
 def test_a_setting_that_is_too_short_stops_the_start(name: str, shortest: float) -> None:
     with pytest.raises(ConfigurationError, match=f"COMMONWEAL_{name.upper()} must be at least"):
-        replace(Settings(), **{name: int(shortest) - 1})
-    assert replace(Settings(), **{name: int(shortest)})
+        _settings_with(name, int(shortest) - 1)
+    assert getattr(_settings_with(name, int(shortest)), name) == int(shortest)
+
+
+def _settings_with(name: str, days: int) -> Settings:
+    change: dict[str, Any] = {name: days}
+    return replace(Settings(), **change)
 
 
 async def test_mails_that_wait_and_keys_in_use_stay(world: World) -> None:
