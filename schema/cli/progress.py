@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
@@ -31,6 +32,6 @@ class Steps:
                 bar.update(ticks - bar.n)
 
 
-def _advance(bar: "tqdm[None]") -> None:
+def _advance(bar: Any) -> None:
     if bar.total is not None and bar.n < bar.total:
         bar.update()

@@ -116,6 +116,9 @@ async def lock_preparation(session: AsyncSession) -> None:
     """Lock the preparation of the database until the transaction ends; wait without limit."""
     await session.execute(text("SET LOCAL statement_timeout = 0"))
     await session.execute(text("SET LOCAL lock_timeout = 0"))
+    await session.execute(
+        text("SET LOCAL idle_in_transaction_session_timeout = 0")
+    )  # rates take long to read
     await session.execute(text("SELECT pg_advisory_xact_lock(7267)"))
 
 

@@ -60,7 +60,8 @@ def render(entries: Iterable[Entry], *, name: str | None = None) -> bytes:
         calendar.add("x-published-ttl", "PT1H")
     for entry in entries:
         calendar.add_component(_build_event(entry))
-    return calendar.to_ical()
+    content: bytes = calendar.to_ical()
+    return content
 
 
 def _build_event(entry: Entry) -> Event:
