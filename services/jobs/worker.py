@@ -12,8 +12,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
+import psycopg
 from procrastinate import App, BaseRetryStrategy, PsycopgConnector, RetryDecision
-from procrastinate.exceptions import ConnectorException, JobAborted
+from procrastinate.exceptions import ConnectorException, JobAborted, ProcrastinateException
 from procrastinate.jobs import Job, Status
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -74,7 +75,7 @@ async def _run_jobs(sessions: Sessions, settings: Settings, *, stop: asyncio.Eve
             async with app.open_async():
                 pause = 1.0
                 await _work(app, sessions, stop)
-        except Exception as error:  # noqa: BLE001 - a worker outlives whatever happens to its database
+        except (ProcrastinateException, psycopg.Error, OSError) as error:
             log.warning("jobs wait for the database: %s", type(error).__name__)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
