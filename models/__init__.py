@@ -24,6 +24,7 @@ from models.issuance import IssuanceCap
 from models.ledger import Hold, LedgerAccount, Posting, RefundTotal, Transaction
 from models.live_event import LiveEvent
 from models.offer import Offer, Receipt, Redemption
+from models.operation import BackupRun
 from models.order import Idempotency, Order, OrderAction, OrderItem, PaymentMethod, PayoutMethod
 from models.outbox import MailStop, Outbox
 from models.personal import DataExport
@@ -38,6 +39,7 @@ __all__ = [
     "Attendance",
     "AuditRun",
     "AuditedAccount",
+    "BackupRun",
     "Challenge",
     "Collective",
     "Credential",

@@ -90,6 +90,7 @@ class Collective(SQLModel, table=True):
             "created_at",
             postgresql_where=text("type = 'USER' AND claimed_at IS NULL AND archived_at IS NULL"),
         ),
+        Index("ix_collective_name", "name", "id"),
         Index("ix_collective_type_created_at", "type", "created_at", "id"),
         Index("ix_collective_parent_id", "parent_id", "starts_at", "id"),
         Index(

@@ -101,6 +101,15 @@ class Order(SQLModel, table=True):
         Index("ix_order_from_id", "from_id", "created_at", "id"),
         Index("ix_order_to_id", "to_id", "created_at", "id"),
         Index("ix_order_created_at", "created_at", "id"),
+        Index("ix_order_type", "type", "created_at", "id"),
+        Index("ix_order_status", "status", "created_at", "id"),
+        Index(
+            "ix_order_addressed_to_id",
+            "addressed_to_id",
+            "created_at",
+            "id",
+            postgresql_where=text("addressed_to_id IS NOT NULL"),
+        ),
         Index(
             "ix_order_open_from_id",
             "from_id",

@@ -13,7 +13,7 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from schema.cli import audit as audit_command
-from schema.cli import commands, demo_loading, history_commands, serving
+from schema.cli import commands, demo_loading, history_commands, operation_commands, serving
 from services.core import settings as environment
 from services.core.errors import ConfigurationError, Problem
 from services.core.settings import Settings
@@ -28,10 +28,12 @@ _EPILOG = """examples:
   commonweal import open-collective ledger.csv --host opensource
   commonweal export hours --nonprofit food-bank --from 2026-01-01 --until 2026-12-31 hours.csv
   commonweal audit                                check the ledger
+  commonweal backup monday.backup                 write everything to a file
+  commonweal doctor                               check the installation
 
 exit codes:
   0 done; 1 refused or failed, with the reason on one line; 2 wrong arguments; 3 another audit is running;
-  130 interrupted; 141 the reader of the output has closed it
+  4 warnings only (doctor); 130 interrupted; 141 the reader of the output has closed it
 
 Settings are environment variables that begin with COMMONWEAL_; docs/settings.md lists them."""
 
@@ -75,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = add("serve", help="run the server; without a database URL, on an embedded database")
     serve.add_argument("--demo", action="store_true", help="load the demo world if the database is empty")
-    serve.set_defaults(run=lambda o, s: serving.serve(s, demo=o.demo))
+    serve.add_argument("--no-migrate", action="store_true", help="leave the database as it is")
+    serve.set_defaults(run=lambda o, s: serving.serve(s, demo=o.demo, migrate_first=not o.no_migrate))
 
     worker = add("worker", help="send mails and run jobs, beside servers with COMMONWEAL_WORKER=none")
     worker.set_defaults(run=lambda _, __: serving.work())
@@ -131,11 +134,48 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--json", action="store_true", help="print JSON, with a sentence for each check")
     audit.set_defaults(run=lambda o, s: audit_command.audit(s, full=o.full, as_json=o.json))
 
+    _add_operation(add)
+
     schema = add("schema", help="print the GraphQL schema")
     schema.add_argument("--check", action="store_true", help="compare it with the committed file")
     schema.add_argument("--write", action="store_true", help="write the committed file")
     schema.set_defaults(run=lambda o, _: commands.schema(check=o.check, write=o.write))
     return parser
+
+
+def _add_operation(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands that operate an installation."""
+    backup = add("backup", help="write the database and the uploaded files to a new file")
+    backup.add_argument("file", nargs="?", type=Path, help="default: commonweal-TIME.backup")
+    backup.set_defaults(run=lambda o, s: operation_commands.backup(s, file=o.file, as_json=o.json))
+
+    restore = add(
+        "restore",
+        help="restore a backup into an empty database, and verify it",
+        description="Exit code 0: restored and sound; 1: refused, failed, or not sound.",
+    )
+    restore.add_argument("file", type=Path)
+    restore.set_defaults(run=lambda o, s: operation_commands.restore_backup(s, file=o.file, as_json=o.json))
+
+    verify = add(
+        "verify",
+        help="verify the ledger, the uploaded files and the guards, or a backup",
+        description="Exit code 0: all is sound; 1: something is not; 3: an audit is running.",
+    )
+    verify.add_argument("file", nargs="?", type=Path, help="a backup to read as a whole instead")
+    verify.add_argument("--full", action="store_true", help="audit the whole ledger again")
+    verify.set_defaults(
+        run=lambda o, s: operation_commands.verify_installation(s, file=o.file, full=o.full, as_json=o.json)
+    )
+
+    doctor = add(
+        "doctor",
+        help="check settings, roles, versions, clocks, disk, mail, and the last backup and audit",
+        description="Exit code 0: all is well; 1: something is wrong; 4: there are warnings only.",
+    )
+    doctor.set_defaults(run=lambda o, s: operation_commands.doctor(s, as_json=o.json))
+    for command in (backup, restore, verify, doctor):
+        command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _day(text: str) -> date:

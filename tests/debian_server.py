@@ -27,13 +27,14 @@ def main(command: list[str]) -> int:
         sys.stdout.write("SKIPPED LOUDLY: Debian's PostgreSQL 15 is not installed\n")
         return 0
     with ExitStack() as stack:
-        urls = [stack.enter_context(_server()) for _ in range(WORKERS)]
+        urls = [stack.enter_context(run_server()) for _ in range(WORKERS)]
         settings = {"COMMONWEAL_TEST_SERVER_URLS": " ".join(urls), "COMMONWEAL_TEST_KEEP_DATABASES": "1"}
         return subprocess.run(command, check=False, env={**os.environ, **settings}).returncode
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def run_server() -> Iterator[str]:
+    """Run a server under a temporary folder; yield the owner's URL."""
     folder = Path(tempfile.mkdtemp(prefix="cw15"))
     # PostgreSQL does not run as root: Debian's package brings a user for it.
     user = "postgres" if os.geteuid() == 0 else None

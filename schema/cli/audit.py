@@ -22,7 +22,7 @@ def audit(settings: Settings, *, full: bool, as_json: bool) -> int:
         except AuditIsRunning as problem:
             print(_to_json({"error": problem.message}) if as_json else f"commonweal: {problem}")
             return ALREADY_RUNNING
-    print(_to_json(_to_dict(result)) if as_json else _to_text(result))
+    print(_to_json(to_dict(result)) if as_json else _to_text(result))
     return CLEAN if result.is_clean else VIOLATED
 
 
@@ -42,7 +42,8 @@ def _to_text(result: LedgerAudit) -> str:
     )
 
 
-def _to_dict(result: LedgerAudit) -> dict[str, Any]:
+def to_dict(result: LedgerAudit) -> dict[str, Any]:
+    """Return a result as it is printed as JSON."""
     return {
         "isClean": result.is_clean,
         "isFull": result.is_full,

@@ -18,7 +18,7 @@ from services.access.actor import ANONYMOUS
 from services.access.collective_refs import CollectiveKey, require_collective, resolve_one
 from services.collectives import platform_policy
 from services.core.settings import Settings
-from services.database import catalogue, embedded_postgres, migrations
+from services.database import catalogue, embedded_postgres, login_settings, migrations
 from services.database import engine as database_engine
 from services.identity import lost_factors, operator_links
 from services.ledger import ecb_rates
@@ -31,6 +31,7 @@ log = logging.getLogger("commonweal")
 async def prepare_database(settings: Settings) -> None:
     """Migrate, create the platform, and load the bundled exchange rates."""
     await asyncio.to_thread(migrations.upgrade, settings.owner_database_url)
+    await asyncio.to_thread(login_settings.apply_settings, settings)
     async with open_session(settings) as session:
         await database_engine.lock_preparation(session)
         await platform_policy.ensure_platform(session)

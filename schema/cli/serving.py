@@ -24,8 +24,11 @@ from services.database import catalogue
 from services.database import engine as database_engine
 
 
-def serve(settings: Settings, *, demo: bool) -> int:
-    """Start the embedded database if needed, migrate, load the demo world if requested, and serve."""
+def serve(settings: Settings, *, demo: bool, migrate_first: bool = True) -> int:
+    """Start the embedded database if needed, migrate, load the demo world if requested, and serve.
+
+    Without `migrate_first` it needs no rights of an owner; the database must be of this version.
+    """
     logs.configure(settings.log_level)
     steps = Steps(4 if demo else 3)
     with ExitStack() as stack:
@@ -33,7 +36,8 @@ def serve(settings: Settings, *, demo: bool) -> int:
         with steps.step("Starting the database"):
             located = stack.enter_context(database_engine.provide_database(settings))
         with steps.step("Preparing the tables and exchange rates"):
-            asyncio.run(commands.prepare_database(located))
+            if migrate_first:
+                asyncio.run(commands.prepare_database(located))
             catalogue.require_current(located.database_url)
         if demo:
             demo_loading.load_if_empty(settings, located, steps)

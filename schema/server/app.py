@@ -146,6 +146,7 @@ class _Application(Starlette):
         self.state = _AppState()
         self.state.gate = gate
         self.state.ready_until = 0.0
+        self.state.is_draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a lifespan, or a request or websocket that the gate admits."""
@@ -181,8 +182,10 @@ async def check_alive(_: Request) -> Response:
 
 
 async def check_ready(request: Request) -> Response:
-    """Report whether the database answers; a yes is remembered for a moment."""
+    """Report whether the database answers and the server stays; a yes is remembered for a moment."""
     state = request.app.state
+    if state.is_draining:
+        return JSONResponse({"status": "the server is about to stop"}, status_code=503)
     try:
         if time.monotonic() >= state.ready_until:
             async with state.sessions() as session:

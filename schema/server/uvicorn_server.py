@@ -1,5 +1,6 @@
 """The server process: uvicorn with write timeouts and a clean shutdown of subscriptions."""
 
+import asyncio
 import resource
 from typing import Any
 
@@ -15,6 +16,7 @@ from services.core.settings import Settings
 
 PING_SECONDS = 20.0
 GRACE_SECONDS = 10
+DRAIN_STEP_SECONDS = 0.1
 SPARE_FILES = 500
 """Open files beside connections: the database's, the log, receipts."""
 
@@ -22,7 +24,7 @@ SPARE_FILES = 500
 def create_server(application: Starlette, settings: Settings) -> uvicorn.Server:
     """Create a server for the application."""
     _raise_file_limit(settings.connections + settings.live_connections)
-    return Server(
+    server = Server(
         uvicorn.Config(
             application,
             host=settings.host,
@@ -48,17 +50,32 @@ def create_server(application: Starlette, settings: Settings) -> uvicorn.Server:
             ws_per_message_deflate=False,  # saves memory per connection, and leaks no secret by length
         )
     )
+    server.drain_seconds = settings.drain_seconds
+    return server
 
 
 class Server(uvicorn.Server):
-    """A server that ends subscriptions before it waits for running requests."""
+    """A server that says it is leaving, then ends subscriptions before it waits for running requests."""
+
+    drain_seconds: float = 0
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
-        """Stop the subscriptions, then the server."""
+        """Answer 503 at /readyz and serve on for a moment, then stop the subscriptions and the server."""
+        await self._drain()
         subscriptions = getattr(getattr(self.config.app, "state", None), "subscriptions", None)
         if subscriptions is not None:
             await subscriptions.stop()
         await super().shutdown(sockets)
+
+    async def _drain(self) -> None:
+        """Let balancers notice; a second signal ends it at once."""
+        state = getattr(self.config.app, "state", None)
+        if state is not None:
+            state.is_draining = True
+        for _ in range(int(self.drain_seconds / DRAIN_STEP_SECONDS)):
+            if self.force_exit:
+                return
+            await asyncio.sleep(DRAIN_STEP_SECONDS)
 
 
 def _configure(protocol: Any, **attributes: Any) -> Any:

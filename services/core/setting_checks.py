@@ -5,9 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
+from services.core import database_urls
 from services.core.errors import ConfigurationError
 
 PREFIX = "COMMONWEAL_"
@@ -16,6 +14,7 @@ _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _CHOICES = {
     "introspection": ("on", "authenticated", "off"),
     "log_level": _LOG_LEVELS,
+    "pooler": ("none", "transaction"),
     "worker": ("child", "inline", "none"),
 }
 _SHORTEST_DAYS = {
@@ -26,7 +25,7 @@ _SHORTEST_DAYS = {
     "keep_orphaned_files_days": 1,
 }
 """What the database or the server still needs, whatever the settings say."""
-_DATABASE = ("postgresql", "postgres", "postgresql+psycopg")
+_DATABASE = database_urls.SCHEMES
 _SCHEMES = {
     "database_url": _DATABASE,
     "owner_database_url": _DATABASE,
@@ -87,10 +86,10 @@ def _check_url(name: str, value: str) -> None:
     schemes = _SCHEMES[name]
     is_database = schemes is _DATABASE
     right = f"a URL that begins with {schemes[0]}://"
-    right += "; several hosts are ?host=a:5432&host=b:5432" if is_database else " and names a host"
+    right += "; several hosts are a:5432,b:5432" if is_database else " and names a host"
     try:
-        is_right = _is_database_url(value) if is_database else _is_url(value, schemes)
-    except (ValueError, ArgumentError):
+        is_right = database_urls.parse(value) is not None if is_database else _is_url(value, schemes)
+    except (ValueError, ConfigurationError):
         is_right = False
     if not is_right:
         raise ConfigurationError(f"{PREFIX}{name.upper()} must be {right}")
@@ -99,11 +98,6 @@ def _check_url(name: str, value: str) -> None:
 def _is_url(value: str, schemes: Collection[str]) -> bool:
     parts = urlsplit(value)
     return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-
-
-def _is_database_url(value: str) -> bool:
-    url = make_url(value)
-    return url.drivername in _DATABASE and "," not in (url.host or "")
 
 
 def _refuse(name: str, value: object, right: str) -> NoReturn:

@@ -34,6 +34,11 @@ class Settings:
     owner_database_url: str = _setting(
         "", "URL for the role that owns and migrates the tables; empty uses COMMONWEAL_DATABASE_URL."
     )
+    pooler: str = _setting(
+        "none",
+        "transaction if COMMONWEAL_DATABASE_URL leads to a pooler in transaction mode, such as PgBouncer: no "
+        "statement is prepared, and the role's settings come from the server.",
+    )
     pool_size: int = _setting(8, "Database connections per server process; two more read live events.")
     statement_timeout_ms: int = _setting(15_000, "Cancel a statement that runs longer than this.")
     lock_timeout_ms: int = _setting(5_000, "Fail a statement that waits longer than this for a lock.")
@@ -187,6 +192,9 @@ class Settings:
     fx_url: str = _setting(
         "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-hist.zip",
         "Address from which `commonweal fx refresh` reads the European Central Bank's history.",
+    )
+    drain_seconds: int = _setting(
+        0, "Seconds after SIGTERM for which /readyz answers 503 and requests are still served."
     )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
 

@@ -16,8 +16,9 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from models.migrations.sql_files import SQL_FOLDER
+from services.core.database_urls import to_psycopg_url
 from services.core.errors import ConfigurationError
-from services.database.engine import APP_ROLE, to_psycopg_url
+from services.database.engine import APP_ROLE
 
 CATALOGUE_FILE = SQL_FOLDER.parent / "catalogue.txt"
 _QUERY = (Path(__file__).parent / "sql" / "catalogue.sql").read_text()
@@ -54,9 +55,10 @@ def load_catalogue(database_url: str) -> Catalogue:
         ConfigurationError: if the database was never migrated.
     """
     # Names in definitions are qualified or not depending on the search path.
-    engine = create_engine(to_psycopg_url(database_url), connect_args={"options": "-c search_path=public"})
+    engine = create_engine(to_psycopg_url(database_url))
     try:
         with engine.connect() as connection:
+            connection.execute(text("SET LOCAL search_path = public"))
             rows = connection.execute(text(_QUERY)).all()
     except ProgrammingError as error:
         if isinstance(error.orig, psycopg.errors.UndefinedTable):

@@ -1,7 +1,7 @@
 """The database server, the pool of connections to it, and sessions. Nothing here commits."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -9,15 +9,24 @@ from functools import partial
 import orjson
 import psycopg
 from psycopg import errors, sql
-from sqlalchemy import text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from services.core.database_urls import parse, to_psycopg_url
 from services.core.settings import Settings
+from services.database import connection_checks
 from services.database.embedded_postgres import run_embedded_postgres
 
 APP_ROLE = "commonweal_app"
 EMBEDDED_NAME = "commonweal"
+NETWORK_LIMITS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""libpq's limits in seconds, the last in milliseconds: a host that is silent for about ten is gone."""
 log = logging.getLogger(__name__)
 
 
@@ -43,7 +52,7 @@ def provide_database(settings: Settings) -> Iterator[Settings]:
 
 def maintenance_url(located: Settings) -> str:
     """Return the owner's URL of the embedded server's other database, which is never dropped."""
-    url = make_url(located.owner_database_url).set(database="postgres")
+    url = to_psycopg_url(located.owner_database_url).set(drivername="postgresql", database="postgres")
     return url.render_as_string(hide_password=False)
 
 
@@ -73,24 +82,14 @@ def create_database(server_url: str, name: str, *, template: str = "template1") 
                 )
 
 
-def to_psycopg_url(url: str) -> URL:
-    """Return the URL with psycopg as its driver."""
-    return make_url(url).set(drivername="postgresql+psycopg")
-
-
 def create_pool(settings: Settings) -> AsyncEngine:
     """Create a pool of connections with the role and time limits of the application.
 
-    A broken connection empties the pool; the unit of work runs the operation that met it again.
+    A broken connection empties the pool; the unit of work runs the operation that met it again. Each new
+    connection is checked, and refused with WrongConnection if a pooler has dropped what it must have.
     """
-    options = {
-        "role": APP_ROLE,
-        "timezone": "UTC",
-        "statement_timeout": settings.statement_timeout_ms,
-        "lock_timeout": settings.lock_timeout_ms,
-        "idle_in_transaction_session_timeout": settings.statement_timeout_ms * 2,
-    }
-    return create_async_engine(
+    is_pooled = settings.pooler == "transaction"
+    engine = create_async_engine(
         to_psycopg_url(settings.database_url),
         pool_size=settings.pool_size,
         max_overflow=0,
@@ -100,11 +99,35 @@ def create_pool(settings: Settings) -> AsyncEngine:
         json_serializer=_dump_json,
         json_deserializer=orjson.loads,
         connect_args={
-            "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
-            "prepare_threshold": 2,
-            "connect_timeout": 5,
+            **_network_limits(settings.database_url),
+            # A pooler refuses or drops `options`; names of statements would be another client's.
+            "prepare_threshold": None if is_pooled else 2,
+            **({} if is_pooled else {"options": _to_options(session_settings(settings))}),
         },
     )
+    event.listen(engine.sync_engine, "connect", connection_checks.require_right)
+    return engine
+
+
+def session_settings(settings: Settings) -> dict[str, str]:
+    """Return what each connection of the application must have set, by PostgreSQL's names."""
+    return {
+        "role": APP_ROLE,
+        "timezone": "UTC",
+        "statement_timeout": str(settings.statement_timeout_ms),
+        "lock_timeout": str(settings.lock_timeout_ms),
+        "idle_in_transaction_session_timeout": str(settings.statement_timeout_ms * 2),
+    }
+
+
+def _to_options(values: Mapping[str, str]) -> str:
+    return " ".join(f"-c {name}={value}" for name, value in values.items())
+
+
+def _network_limits(url: str) -> dict[str, int]:
+    """Return libpq's parameters that notice a silent host; what the URL says itself is left as it is."""
+    given = parse(url)
+    return {name: value for name, value in NETWORK_LIMITS.items() if name not in given}
 
 
 def session_factory(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:

@@ -18,9 +18,9 @@ from sqlalchemy import create_engine
 import models
 from models.iso4217 import CURRENCIES
 from models.migrations import sql_files
+from services.core import database_urls
 from services.core.errors import ConfigurationError
 from services.database import catalogue, migrations
-from services.database import engine as database_engine
 from tests.conftest import Database, Server, create_database, drop_database
 
 UPGRADE = "import sys; from services.database import migrations; migrations.upgrade(sys.argv[1])"
@@ -40,7 +40,7 @@ def empty(server: Server) -> Iterator[str]:
 
 def alembic_upgrade(url: str, revision: str) -> None:
     """Apply the revisions up to this one, without functions and triggers."""
-    engine = create_engine(database_engine.to_psycopg_url(url))
+    engine = create_engine(database_urls.to_psycopg_url(url))
     with engine.begin() as connection:
         config = migrations.alembic_config(url)
         config.attributes["connection"] = connection
@@ -67,7 +67,7 @@ def released_files() -> list[tuple[str, str]]:
 
 
 def test_the_models_and_the_migrations_agree(database: Database) -> None:
-    engine = create_engine(database_engine.to_psycopg_url(database.owner_url))
+    engine = create_engine(database_urls.to_psycopg_url(database.owner_url))
     with engine.connect() as connection:
         config = migrations.alembic_config(database.owner_url)
         config.attributes["connection"] = connection

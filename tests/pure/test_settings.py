@@ -16,8 +16,10 @@ from services.core.errors import ConfigurationError
         ("OWNER_DATABASE_URL", "h/x", "postgresql://"),
         ("DATABASE_URL", "host=db password=secret dbname=x", "postgresql://"),
         ("DATABASE_URL", "mysql://h/x?user=a&password=secret", "postgresql://"),
-        ("DATABASE_URL", "postgresql://u@a:5432,b:5433/x", "?host=a:5432&host=b:5432"),
-        ("DATABASE_URL", "postgresql://a,b/x", "?host=a:5432&host=b:5432"),
+        ("DATABASE_URL", "postgresql://u:secret@a:x,b:5433/x", "a:5432,b:5432"),
+        ("DATABASE_URL", "postgresql://u:secret@a,b/x?port=99999", "a:5432,b:5432"),
+        ("DATABASE_URL", "postgresql://u:secret@a/x?sslmod=require", "postgresql://"),
+        ("POOLER", "session", "none or transaction"),
         ("SMTP_URL", "foo", "smtp://"),
         ("SMTP_URL", "smtp://", "names a host"),
         ("SMTP_URL", "smtp://u:secret@h:port", "smtp://"),
@@ -48,6 +50,8 @@ def test_a_value_that_cannot_be_is_told_with_its_name(name: str, value: str, tol
         "postgresql+psycopg://h/x",
         "postgresql:///x?host=/run/postgresql",
         "postgresql:///x?host=a:5432&host=b:5433",
+        "postgresql://u:p@a:5432,b:5433/x?target_session_attrs=read-write",
+        "postgresql://a,b/x",
     ],
 )
 def test_addresses_of_databases_may_name_no_host_or_several(url: str) -> None:

@@ -3,6 +3,7 @@
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from services.core import database_urls
 from services.database import engine as database_engine
 from services.ledger import audit
 from services.ledger.audit_checks import CHECKS
@@ -23,7 +24,7 @@ async def test_anonymous_viewers_read_the_last_audit(world: World, database: Dat
     assert (await world.query(QUERY))["ledgerAudit"] is None
     await audit.audit_ledger(world.sessions)
     clean = (await world.query(QUERY))["ledgerAudit"]
-    engine = create_async_engine(database_engine.to_psycopg_url(database.owner_url))
+    engine = create_async_engine(database_urls.to_psycopg_url(database.owner_url))
     async with database_engine.session_factory(engine)() as session, session.begin():
         await session.execute(
             text("UPDATE ledger_account SET seq = seq + 1 WHERE owner_id = :id"),

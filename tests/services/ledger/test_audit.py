@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import CursorResult, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from services.core import database_urls
 from services.database import engine as database_engine
 from services.ledger import audit
 from services.ledger.audit_checks import CHECKS
@@ -292,7 +293,7 @@ async def books(shared: World, shared_database: Database) -> Books:
 
 async def violations_after(books: Books, damage: Damage) -> dict[str, int]:
     """Do the damage as the owner, run the audit and roll back; return the violations by check."""
-    engine = create_async_engine(database_engine.to_psycopg_url(books.database.owner_url))
+    engine = create_async_engine(database_urls.to_psycopg_url(books.database.owner_url))
     try:
         async with database_engine.session_factory(engine)() as session:
             for statement in filter(None, damage.guard.split("; ")):

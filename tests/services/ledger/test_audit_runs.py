@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from models import now
+from services.core import database_urls
 from services.core.settings import Settings
 from services.database import engine as database_engine
 from services.ledger import audit, audit_job
@@ -30,7 +31,7 @@ async def sessions(database: Database) -> AsyncIterator[Sessions]:
 
 async def as_owner(database: Database, *statements: str) -> None:
     """Execute statements as the owner of the tables, without triggers."""
-    engine = create_async_engine(database_engine.to_psycopg_url(database.owner_url))
+    engine = create_async_engine(database_urls.to_psycopg_url(database.owner_url))
     async with engine.begin() as connection:
         for statement in statements:
             await connection.execute(text(statement))

@@ -1,0 +1,103 @@
+"""Backups: the whole database and the uploaded files in one file."""
+
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import psycopg
+
+from models import now
+from services.core import database_urls
+from services.core.errors import ConfigurationError
+from services.core.settings import Settings
+from services.operation import archives, postgres_tools
+from services.operation.archives import Manifest
+
+RECEIPTS = "receipts"
+"""Folder of uploaded files in COMMONWEAL_DATA_DIR. Copies of personal data in `exports` are made anew."""
+_VERSION_UNIT = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backup:
+    """A backup that was made."""
+
+    path: Path
+    size_bytes: int
+    files: int
+    revision: str
+    made_at: datetime
+
+
+def make_backup(settings: Settings, path: Path) -> Backup:
+    """Write the database and the uploaded files to a new file, and note in the database that it was done.
+
+    One snapshot of the database; servers go on working. Files are copied after it, and a file is in its place
+    before its row is committed, so none is missing.
+
+    Raises:
+        ConfigurationError: the database is empty, the file exists, or pg_dump is missing or fails.
+    """
+    made_at = now()
+    with closing(psycopg.connect(database_urls.to_conninfo(settings.owner_database_url))) as connection:
+        revision, server_major = read_revision(connection), connection.info.server_version // _VERSION_UNIT
+    if revision is None:
+        raise ConfigurationError("The database is empty: there is nothing to back up")
+    tools = postgres_tools.choose(postgres_tools.find_all(), server_major=server_major)
+    with (
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".backup-") as name,
+        archives.write_archive(path) as add,
+    ):
+        folder = Path(name)
+        dump = folder / archives.DUMP
+        tools.run(
+            "pg_dump",
+            *("--format=custom", "--no-owner", "--no-unlogged-table-data"),
+            f"--file={dump}",
+            url=settings.owner_database_url,
+        )
+        entries = {archives.DUMP: add(archives.DUMP, dump)}
+        files = sorted((settings.data_dir / RECEIPTS).glob("??/*"))
+        for file in files:
+            entry = f"{archives.FILES}{file.parent.name}/{file.name}"
+            entries[entry] = add(entry, file)
+        manifest = Manifest(
+            version=version("commonweal"),
+            revision=revision,
+            postgresql=server_major,
+            tools=tools.major,
+            made_at=made_at.isoformat(),
+            entries=entries,
+        )
+        archives.write_manifest(add, manifest, folder=folder)
+    backup = Backup(
+        path=path,
+        size_bytes=path.stat().st_size,
+        files=len(files),
+        revision=revision,
+        made_at=made_at,
+    )
+    _note(settings, backup)
+    return backup
+
+
+def read_revision(connection: psycopg.Connection[tuple[object, ...]]) -> str | None:
+    """Return the revision of a database, or None if it was never migrated."""
+    with connection.transaction():
+        found = connection.execute("SELECT to_regclass('public.alembic_version')").fetchone()
+        if found is None or found[0] is None:
+            return None
+        row = connection.execute("SELECT version_num FROM public.alembic_version").fetchone()
+    return None if row is None else str(row[0])
+
+
+def _note(settings: Settings, backup: Backup) -> None:
+    """Store when a backup was made, for `commonweal doctor` and the metrics."""
+    with psycopg.connect(database_urls.to_conninfo(settings.owner_database_url)) as connection:
+        connection.execute(
+            "INSERT INTO backup_run (started_at, finished_at, size_bytes, files) VALUES (%s, %s, %s, %s)",
+            [backup.made_at, now(), backup.size_bytes, backup.files],
+        )

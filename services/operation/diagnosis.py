@@ -1,0 +1,244 @@
+"""What an operator should know of an installation: each finding has a name, a state and a sentence."""
+
+import asyncio
+import os
+import shutil
+import smtplib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.rows import dict_row
+from sqlalchemy import text
+
+from models import now
+from services.core import database_urls
+from services.core.errors import ConfigurationError
+from services.core.settings import Settings
+from services.database import catalogue
+from services.database import engine as database_engine
+from services.operation import postgres_tools
+
+MIN_SERVER_MAJOR = 15
+_VERSION_UNIT = 10_000
+_MAIL_SECONDS = 5
+_CLOCK_WARNING, _CLOCK_WRONG = timedelta(seconds=2), timedelta(minutes=1)
+_DISK_WARNING_BYTES, _DISK_WRONG_BYTES = 2_000_000_000, 200_000_000
+_BACKUP_AGE, _MAIL_AGE = timedelta(days=2), timedelta(hours=1)
+_FACTS = """
+    SELECT clock_timestamp() AS clock, pg_is_in_recovery() AS is_standby,
+        current_setting('server_version_num')::int AS version, current_setting('fsync') AS fsync,
+        current_setting('full_page_writes') AS full_page_writes,
+        (SELECT max(last_at) FROM public.ledger_account) AS last_posting_at,
+        (SELECT max(finished_at) FROM public.backup_run) AS last_backup_at,
+        (SELECT count(*) FROM public.outbox WHERE failed_at > now() - interval '1 day') AS failed_mails,
+        (SELECT min(next_attempt_at) FROM public.outbox WHERE delivered_at IS NULL AND failed_at IS NULL)
+            AS oldest_mail_at,
+        (SELECT r.started_at FROM public.audit_run r ORDER BY r.id DESC LIMIT 1) AS last_audit_at,
+        (SELECT r.violations FROM public.audit_run r ORDER BY r.id DESC LIMIT 1) AS violations
+"""
+
+
+class State(Enum):
+    """How serious a finding is."""
+
+    GOOD = "GOOD"
+    WARNING = "WARNING"
+    WRONG = "WRONG"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    state: State
+    message: str
+
+
+def diagnose(settings: Settings, *, is_embedded: bool) -> list[Finding]:
+    """Look at settings, database, roles, clocks, disk, mail, and the last backup and audit."""
+    findings = [*_check_settings(settings, is_embedded=is_embedded), *_check_disk(settings)]
+    findings.append(_check_mail_server(settings))
+    try:
+        facts = _read_facts(settings.database_url)
+    except (psycopg.Error, OSError) as error:
+        place = database_urls.describe(settings.database_url)
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return [*findings, Finding("database", State.WRONG, f"{place} does not answer: {reason}")]
+    findings += [
+        *_check_server(facts, settings),
+        _attempt("connections", lambda: _check_connections(settings)),
+        _attempt("guards", lambda: _check_catalogue(settings)),
+        _attempt("programs", lambda: _check_programs(facts)),
+        *_check_clocks(facts),
+        *_check_mails(facts),
+        _check_backup(facts),
+        _check_audit(facts, settings),
+    ]
+    return findings
+
+
+def _read_facts(url: str) -> dict[str, Any]:
+    conninfo = database_urls.to_conninfo(url, **database_engine.NETWORK_LIMITS)
+    with closing(psycopg.connect(conninfo, row_factory=dict_row)) as connection:
+        row = connection.execute(_FACTS).fetchone()
+    assert row is not None
+    return row
+
+
+def _attempt(name: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except (ConfigurationError, psycopg.Error) as error:
+        return Finding(name, State.WRONG, str(error).strip())
+
+
+def _check_settings(settings: Settings, *, is_embedded: bool) -> Iterator[Finding]:
+    warnings = []
+    if not settings.secret_key:
+        warnings.append(
+            "COMMONWEAL_SECRET_KEY is empty: secrets of authenticator apps are stored as they are"
+        )
+    if settings.production and not settings.public_url.startswith("https://"):
+        warnings.append("COMMONWEAL_PUBLIC_URL is not https://…: links in mails lead nowhere safe")
+    if settings.production and is_embedded:
+        warnings.append("the embedded database serves one machine, and nobody else looks after it")
+    if settings.owner_database_url == settings.database_url and not is_embedded:
+        warnings.append("COMMONWEAL_DATABASE_URL is the owner's: a login of its own can do less")
+    if warnings:
+        yield Finding("settings", State.WARNING, "; ".join(warnings))
+    else:
+        yield Finding("settings", State.GOOD, "valid")
+
+
+def _check_disk(settings: Settings) -> Iterator[Finding]:
+    folder = settings.data_dir
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        yield Finding(
+            "disk", State.WARNING, f"{folder} is no folder that can be written: no file can be uploaded"
+        )
+        return
+    free_bytes = shutil.disk_usage(folder).free
+    state = State.GOOD
+    if free_bytes < _DISK_WARNING_BYTES:
+        state = State.WRONG if free_bytes < _DISK_WRONG_BYTES else State.WARNING
+    yield Finding("disk", state, f"{free_bytes // 1_000_000} MB are free in {folder}")
+
+
+def _check_mail_server(settings: Settings) -> Finding:
+    if not settings.smtp_url:
+        state = State.WARNING if settings.production else State.GOOD
+        return Finding("mail", state, "COMMONWEAL_SMTP_URL is empty: mails are logged, not sent")
+    parts = urlsplit(settings.smtp_url)
+    kind = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
+    try:
+        with kind(parts.hostname or "", parts.port or 0, timeout=_MAIL_SECONDS) as server:
+            server.noop()
+    except (OSError, smtplib.SMTPException) as error:
+        return Finding("mail", State.WRONG, f"{parts.hostname} does not answer: {type(error).__name__}")
+    return Finding("mail", State.GOOD, f"{parts.hostname} answers")
+
+
+def _check_server(facts: dict[str, Any], settings: Settings) -> Iterator[Finding]:
+    major = facts["version"] // _VERSION_UNIT
+    place = database_urls.describe(settings.database_url)
+    wrong = [f"PostgreSQL {major} is older than {MIN_SERVER_MAJOR}"] if major < MIN_SERVER_MAJOR else []
+    if facts["is_standby"]:
+        wrong.append("it is a standby, which takes no writes")
+    wrong += [
+        f"{name} is off: a crash can lose money"
+        for name in ("fsync", "full_page_writes")
+        if facts[name] == "off"
+    ]
+    state = State.WRONG if wrong else State.GOOD
+    yield Finding("database", state, f"{place}: " + ("; ".join(wrong) or f"PostgreSQL {major}"))
+
+
+def _check_connections(settings: Settings) -> Finding:
+    asyncio.run(_connect(settings))
+    mode = "through a pooler" if settings.pooler != "none" else "without a pooler"
+    return Finding("connections", State.GOOD, f"role, time zone and time limits are set, {mode}")
+
+
+async def _connect(settings: Settings) -> None:
+    engine = database_engine.create_pool(replace(settings, pool_size=1))
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+    finally:
+        await engine.dispose()
+
+
+def _check_catalogue(settings: Settings) -> Finding:
+    differences = catalogue.find_differences(settings.database_url)
+    severe = [each.description for each in differences if not each.is_tolerable]
+    if severe:
+        more = f" and {len(severe) - 1} more" if severe[1:] else ""
+        return Finding("guards", State.WRONG, f"{severe[0]}{more}; `commonweal migrate --check` lists all")
+    if differences:
+        return Finding(
+            "guards", State.GOOD, f"as this version expects them, with {len(differences)} additions"
+        )
+    return Finding("guards", State.GOOD, "as this version expects them")
+
+
+def _check_programs(facts: dict[str, Any]) -> Finding:
+    tools = postgres_tools.choose(postgres_tools.find_all(), server_major=facts["version"] // _VERSION_UNIT)
+    return Finding("programs", State.GOOD, f"pg_dump and pg_restore {tools.major} in {tools.folder}")
+
+
+def _check_clocks(facts: dict[str, Any]) -> Iterator[Finding]:
+    offset = abs(facts["clock"] - now())
+    state = State.GOOD
+    if offset > _CLOCK_WARNING:
+        state = State.WRONG if offset > _CLOCK_WRONG else State.WARNING
+    yield Finding(
+        "clock", state, f"the database's differs by {offset.total_seconds():.1f} s from this machine's"
+    )
+    last = facts["last_posting_at"]
+    if last is not None and last > facts["clock"] + _CLOCK_WRONG:
+        yield Finding(
+            "ledger clock",
+            State.WRONG,
+            f"the last posting is of {last.isoformat()}, in the future: the database's clock was ahead then,"
+            " and balances of now lack it",
+        )
+
+
+def _check_mails(facts: dict[str, Any]) -> Iterator[Finding]:
+    if facts["failed_mails"]:
+        yield Finding(
+            "outbox", State.WARNING, f"{facts['failed_mails']} mails failed for good since yesterday"
+        )
+    oldest: datetime | None = facts["oldest_mail_at"]
+    if oldest is not None and facts["clock"] - oldest > _MAIL_AGE:
+        yield Finding(
+            "outbox", State.WRONG, f"a mail has been due since {oldest.isoformat()}: does a server run?"
+        )
+
+
+def _check_backup(facts: dict[str, Any]) -> Finding:
+    last: datetime | None = facts["last_backup_at"]
+    if last is None:
+        return Finding("backup", State.WARNING, "`commonweal backup` was never run on this database")
+    state = State.WARNING if facts["clock"] - last > _BACKUP_AGE else State.GOOD
+    return Finding("backup", state, f"the last one is of {last.isoformat()}")
+
+
+def _check_audit(facts: dict[str, Any], settings: Settings) -> Finding:
+    last: datetime | None = facts["last_audit_at"]
+    if last is None:
+        return Finding("audit", State.WARNING, "the ledger was never audited: run `commonweal audit`")
+    if facts["violations"]:
+        return Finding(
+            "audit", State.WRONG, f"{facts['violations']} violations; `commonweal audit` names them"
+        )
+    interval = timedelta(minutes=settings.audit_interval_minutes) or timedelta(days=1)
+    state = State.WARNING if facts["clock"] - last > 3 * interval else State.GOOD
+    return Finding("audit", state, f"no violation on {last.isoformat()}")
