@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -27,6 +29,8 @@ from services.messaging import budgets
 from services.messaging.budgets import MailOrigin
 
 log = logging.getLogger(__name__)
+GRACE_SECONDS = 0.5
+"""How long a database may take to roll back or cancel before its connection is cut."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -74,6 +78,9 @@ class Context:
     _calls: set[asyncio.Future[Any]] = field(default_factory=set)
     _running_task: asyncio.Task[Any] | None = None
     _is_abandoned: bool = False
+    is_cut: bool = False
+    """True if the database was silent for so long that the connection was cut."""
+    _driver: Any = None
 
     @cached_property
     def session(self) -> AsyncSession:
@@ -142,8 +149,30 @@ class Context:
         task = self._running_task
         if task is not None and task is not asyncio.current_task() and not task.cancelling():
             task.cancel()
-        async with self._session_lock:
-            pass
+        with self.cut_after(GRACE_SECONDS):
+            async with self._session_lock:
+                pass
+
+    @contextmanager
+    def cut_after(self, seconds: float) -> Iterator[None]:
+        """Cut the connection if the block takes longer: whatever the database does, the block ends.
+
+        The database is not asked to cancel anything: a commit goes on, or was never received.
+        """
+        timer = asyncio.get_running_loop().call_later(seconds, self._cut)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        """Shut the socket, so that whoever waits for an answer learns that none will come."""
+        self.is_cut = True
+        if self._driver is not None and not self._driver.closed:
+            with suppress(OSError), socket.socket(fileno=os.dup(self._driver.fileno())) as connection:
+                connection.shutdown(socket.SHUT_RDWR)
+        if self._is_abandoned and self._running_task is not None:
+            self._running_task.cancel()  # it may be waiting for an answer to its request to cancel
 
     async def wait_idle(self) -> None:
         """Wait until nothing uses the session: an operation that ended early may have left calls behind."""
@@ -157,7 +186,10 @@ class Context:
             return
         if self.is_mutation:
             await read_connections.release_idle(self.session)
-            await self.session.connection(execution_options={"isolation_level": "READ COMMITTED"})
+            connection = await self.session.connection(
+                execution_options={"isolation_level": "READ COMMITTED"}
+            )
+            self._driver = (await connection.get_raw_connection()).driver_connection
             act_origin.attach(self.session, ActOrigin(self.mutation, self.address))
             if self.actor.id is not None:  # a further transaction of a viewer who is known by now
                 await act_origin.name_person(
@@ -170,6 +202,7 @@ class Context:
             self._read_connection = await fetch.begin_read(
                 self.session, is_single=self.is_single, columns=self.columns, json_read=self.json_read
             )
+            self._driver = self._read_connection.driver
         self._has_begun = True
 
     async def close(self) -> None:
@@ -181,16 +214,20 @@ class Context:
         if "session" not in vars(self):
             return
         try:
-            try:
-                if self.session.in_transaction():
-                    await self.session.close()
-            finally:
-                if self._read_connection is not None:
-                    await fetch.end_read(self._read_connection)
+            with self.cut_after(GRACE_SECONDS):
+                await self._return_connection()
         except DBAPIError:
             log.info("a broken connection was dropped")
         finally:
-            self._read_connection = None
+            self._read_connection = self._driver = None
+
+    async def _return_connection(self) -> None:
+        try:
+            if self.session.in_transaction():
+                await self.session.close()
+        finally:
+            if self._read_connection is not None:
+                await fetch.end_read(self._read_connection)
 
     async def release(self) -> bool:
         """Return the connection before waiting for something else; return False if that is not possible.

@@ -58,7 +58,8 @@ async def run_attempt(
             return result
         is_committing = context.is_mutation
         limit.reschedule(None)
-        await _commit(context)
+        with context.cut_after(settings.commit_timeout_ms / 1000):
+            await _commit(context)
     except asyncio.CancelledError:
         await context.abandon()
         raise
@@ -70,6 +71,8 @@ async def run_attempt(
         # Some rules of the database are checked at the commit: no field is left to report a violation.
         violation = problem_for(error) if is_committing else None
         body = to_response_error(violation) if violation else mask_error(error)
+        if is_committing and error.connection_invalidated:
+            body["extensions"]["inDoubt"] = True  # the same idempotency key settles it
         return OperationResult({"data": None, "errors": [body]})
     finally:
         await context.close()
@@ -80,6 +83,8 @@ async def run_attempt(
 async def _touch_token(context: Context) -> None:
     """Note now and then that the viewer's session is in use; how the operation went does not matter."""
     viewer = context.actor
+    if context.is_cut:
+        return
     if viewer.is_touch_due and viewer.token_id is not None:
         with suppress(DBAPIError):
             await context.in_own_transaction(actor.touch, token_id=viewer.token_id)

@@ -36,13 +36,16 @@ async def execute(
     buckets: Buckets | None = None,
 ) -> OperationResult:
     """Run a query or mutation within its time limit and, if there are `buckets`, its point limit."""
+    ends_at = asyncio.get_running_loop().time() + settings.execution_timeout_ms / 1000
     meter = Meter(settings, buckets, request.token, request.address)
     prepared = await admission.admit(request, meter)
     if isinstance(prepared, OperationResult):
         return prepared
     result = await _run_without_database(prepared, sessions=sessions, settings=settings, charge=meter.charge)
     if result is None:
-        result = await _run_with_deadline(prepared, meter, sessions=sessions, settings=settings)
+        result = await _run_with_deadline(
+            prepared, meter, ends_at=ends_at, sessions=sessions, settings=settings
+        )
     meter.refund_unused(result.body.get("data"))
     if settings.are_suggestions_hidden:
         suggestions.hide(result.body.get("errors", ()))
@@ -101,6 +104,7 @@ async def _run_with_deadline(
     prepared: PreparedOperation,
     meter: Meter,
     *,
+    ends_at: float,
     sessions: async_sessionmaker[AsyncSession],
     settings: Settings,
 ) -> OperationResult:
@@ -110,8 +114,7 @@ async def _run_with_deadline(
     out or is cancelled is charged in full.
     """
     try:
-        async with asyncio.timeout(settings.execution_timeout_ms / 1000) as limit:
-            ends_at = limit.when()
+        async with asyncio.timeout_at(ends_at) as limit:
             for attempt in range(ATTEMPTS):
                 try:
                     if attempt > 0:

@@ -16,6 +16,7 @@ from services.core.errors import ErrorCode
 _VARY = (b"vary", b"Accept, Authorization, Cookie")
 _NO_STORE = (b"cache-control", b"no-store")
 _REVALIDATE = (b"cache-control", b"private, max-age=0, must-revalidate")
+_RETRY_SOON = (b"retry-after", b"1")
 _BEARER = (b"www-authenticate", b"Bearer")
 _TYPES = {
     media_type: (b"content-type", f"{media_type}; charset=utf-8".encode())
@@ -47,6 +48,8 @@ def operation_response(result: OperationResult, media_type: str) -> GraphQLRespo
         response_headers.append(_BEARER)
     if result.is_wrong_method:
         response_headers.append((b"allow", b"POST"))
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response_headers.append(_RETRY_SOON)
     return GraphQLResponse(_encode_body(result), status, response_headers + _rate_limit_headers(result))
 
 
@@ -123,6 +126,8 @@ def _http_status(result: OperationResult, media_type: str) -> int:
     if result.retry_after_seconds is not None:
         return 429
     codes = {e.get("extensions", {}).get("code") for e in result.body["errors"]}
+    if ErrorCode.UNAVAILABLE in codes and result.body.get("data") is None:
+        return 503
     if ErrorCode.UNAUTHENTICATED in codes and "data" not in result.body:
         return 401
     return 400 if result.is_request_error and media_type == content_negotiation.GRAPHQL else 200

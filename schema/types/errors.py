@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import time
 from typing import Any
 
 import strawberry
@@ -72,10 +73,16 @@ def format_error(error: GraphQLError) -> dict[str, Any]:
 
 
 def mask_error(error: BaseException) -> dict[str, Any]:
-    """Log an unexpected error under an id, and return the masked error for the client."""
+    """Log an unexpected error under an id, and return the masked error for the client.
+
+    While the database is away each request fails: that is one line a second, without a trace.
+    """
     error_id = secrets.token_hex(8)
-    log.error("fault %s", error_id, exc_info=error, extra={"error_id": error_id})
     problem = _find_known_cause(error)
+    if isinstance(problem, Unavailable):
+        _log_outage(error)
+    else:
+        log.error("fault %s", error_id, exc_info=error, extra={"error_id": error_id})
     if problem is not None:
         known = to_response_error(problem)
         known["extensions"]["errorId"] = error_id
@@ -84,6 +91,23 @@ def mask_error(error: BaseException) -> dict[str, Any]:
         "message": "Something went wrong on our side",
         "extensions": {"code": "INTERNAL_SERVER_ERROR", "errorId": error_id},
     }
+
+
+class _Outages:
+    """When an outage was logged last, and how many errors followed it."""
+
+    next_at = 0.0
+    unlogged = 0
+
+
+def _log_outage(error: BaseException) -> None:
+    if time.monotonic() < _Outages.next_at:
+        _Outages.unlogged += 1
+        return
+    state = sqlstate(error) if isinstance(error, DBAPIError) else None
+    fields = {"sqlstate": state, "alike": _Outages.unlogged}
+    log.error("the database is away: %s", type(error).__name__, extra=fields)
+    _Outages.next_at, _Outages.unlogged = time.monotonic() + 1, 0
 
 
 def _find_known_cause(error: BaseException) -> Problem | None:

@@ -9,8 +9,10 @@ import logging
 import math
 import time
 from collections import OrderedDict
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
@@ -26,6 +28,8 @@ from services.core.sql_files import read_clauses
 LEASE_SECONDS = 10
 CHUNKS_PER_BUCKET = 20
 """A process leases at most a full bucket divided by this number beyond what an operation needs."""
+SILENT_SECONDS = 5
+"""Time after which a database that does not answer is taken to be away."""
 PAUSE_SECONDS = 0.1
 """Time for which an empty bucket is not queried again."""
 MAX_LEASES = 10_000
@@ -33,6 +37,7 @@ MAX_LEASES = 10_000
 
 _SQL = read_clauses(Path(__file__).parent / "sql" / "rate_limits.sql")
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass
@@ -108,6 +113,7 @@ class Buckets:
         self._sessions = sessions
         self._leases: OrderedDict[str, _Lease] = OrderedDict()
         self._users: OrderedDict[bytes, tuple[UUID, float]] = OrderedDict()
+        self._late: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -173,9 +179,7 @@ class Buckets:
     async def _load_user_id(self, token_hash: bytes) -> tuple[UUID, float] | None:
         """Load and cache the user of a valid token, with the time until which the cache holds it."""
         try:
-            async with self._sessions() as session:
-                result = await session.execute(_SQL["user_of_token"], {"token_hash": token_hash})
-                user_id = result.scalar_one_or_none()
+            user_id = await self._wait_briefly(self._read_user_id(token_hash))
         except (DBAPIError, PoolTimeout, OSError):
             return None
         if user_id is None:
@@ -185,6 +189,33 @@ class Buckets:
         if len(self._users) > MAX_LEASES:
             self._users.popitem(last=False)
         return cached
+
+    async def _read_user_id(self, token_hash: bytes) -> UUID | None:
+        async with self._sessions() as session:
+            result = await session.execute(_SQL["user_of_token"], {"token_hash": token_hash})
+            user_id: UUID | None = result.scalar_one_or_none()
+            return user_id
+
+    async def _wait_briefly(self, reading: Coroutine[Any, Any, T]) -> T:
+        """Wait for an answer of the database, but not for one that is silent: requests wait behind it.
+
+        What is late ends by itself; to cancel it would wait for the database again.
+
+        Raises:
+            TimeoutError: of SQLAlchemy; the answer did not come in time.
+        """
+        task = asyncio.ensure_future(reading)
+        self._late.add(task)
+        task.add_done_callback(self._forget)
+        done, _ = await asyncio.wait({task}, timeout=SILENT_SECONDS)
+        if not done:
+            raise PoolTimeout("The database does not answer")
+        return task.result()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()  # read, so that nobody complains that it was not
 
     async def _renew(self, lease: _Lease, cost: int) -> None:
         """Return the unused points of a lease and lease new ones.
@@ -215,14 +246,18 @@ class Buckets:
         }
         for is_last in (False, True):  # the first error of a broken connection empties the pool
             try:
-                async with self._sessions.begin() as session:
-                    level, granted = (await session.execute(_SQL["lease_points"], parameters)).one()
-                    return level, granted
+                return await self._wait_briefly(self._lease_in_database(parameters))
             except (DBAPIError, PoolTimeout, OSError) as error:
-                if is_last:
+                if is_last or isinstance(error, PoolTimeout):
                     log.warning("Cannot read the rate-limit buckets: %s", type(error).__name__)
+                    break
         await asyncio.sleep(PAUSE_SECONDS)
         return 0.0, max(float(need), self.chunk * PAUSE_SECONDS)
+
+    async def _lease_in_database(self, parameters: dict[str, Any]) -> tuple[float, float]:
+        async with self._sessions.begin() as session:
+            level, granted = (await session.execute(_SQL["lease_points"], parameters)).one()
+            return level, granted
 
 
 async def delete_full_buckets(session: AsyncSession, *, settings: Settings) -> None:

@@ -45,6 +45,9 @@ class Settings:
     execution_timeout_ms: int = _setting(
         20_000, "Stop an operation that runs longer than this; nothing of it is stored."
     )
+    commit_timeout_ms: int = _setting(
+        10_000, "Cut the connection if a commit takes longer; the answer says that it is in doubt."
+    )
     body_timeout_ms: int = _setting(10_000, "Refuse a request whose body takes longer than this to arrive.")
     max_cost: int = _setting(
         10_000, "Maximum cost of one operation in points; each requested object costs one."
@@ -208,6 +211,7 @@ class Settings:
         setting_checks.check_retention(vars(self))
         for name in (
             "execution_timeout_ms",
+            "commit_timeout_ms",
             "body_timeout_ms",
             "head_timeout_ms",
             "connections",

@@ -49,6 +49,21 @@ class OwnCluster:
             assert time.monotonic() < ends, "backends have outlived their postmaster"
             time.sleep(0.05)
 
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Stop every process of the server, as a lost host looks; they go on after the block."""
+        with psycopg.connect(self.url) as connection:
+            pids = [pid for (pid,) in connection.execute("SELECT pid FROM pg_stat_activity")]
+            pids.remove(connection.info.backend_pid)
+        pids.insert(0, self._postmaster_pid())
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def wait_until_up(self) -> None:
         """Wait until the watch has started it once more, from what is on the disk."""
         ends = time.monotonic() + _START_SECONDS

@@ -118,6 +118,7 @@ async def test_a_backend_that_ends_at_its_commit_leaves_the_service_unavailable(
     call = donation(scene, **key)
     body = await scene.world.execute(call.body["query"], by=scene.giver, **call.body["variables"])
     assert [error["extensions"]["code"] for error in body["errors"]] == ["UNAVAILABLE"]
+    assert [error["extensions"]["inDoubt"] for error in body["errors"]] == [True]
     assert await scene.world.scalar(DONATED) == 0
 
     for _ in range(2 if key else 1):
