@@ -18,6 +18,7 @@ from models import (
     Approval,
     Attendance,
     Collective,
+    Goal,
     IssuanceCap,
     LedgerAccount,
     Member,
@@ -29,12 +30,13 @@ from models import (
     PayoutMethod,
     PlatformPolicy,
     Redemption,
+    Tier,
     Transaction,
 )
 from models.enums import LedgerAccountKind
 from services.access import act_log
 from services.access.actor import Actor
-from services.collectives import directory, event_capacity, members, platform_policy
+from services.collectives import directory, event_capacity, goals, members, platform_policy, tiers
 from services.collectives.event_capacity import RegistrationCounts
 from services.collectives.members import MembersKey
 from services.core.pagination import Page, PageRequest
@@ -134,6 +136,26 @@ class Loaders:
         lambda session, _, ids: offers.load_offers_of_orders(session, row_ids=ids)
     )
     """Offers that visible orders redeem, active or not."""
+    tier: LoaderField[UUID, Tier | None] = LoaderField(
+        lambda session, actor, ids: tiers.load_tiers(session, actor, row_ids=ids)
+    )
+    """Tiers that the viewer may see."""
+    tier_of_order: LoaderField[UUID, Tier | None] = LoaderField(
+        lambda session, actor, ids: tiers.load_tiers_of_orders(session, actor, row_ids=ids)
+    )
+    """Tiers of visible orders, archived or not."""
+    tiers_of_collective: LoaderField[UUID, list[Tier]] = LoaderField(
+        lambda session, _, ids: tiers.list_tiers(session, collective_ids=ids)
+    )
+    """Open tiers of visible collectives."""
+    raised_in_tier: LoaderField[UUID, int | None] = LoaderField(
+        lambda session, _, ids: tiers.load_raised(session, tier_ids=ids)
+    )
+    """What gifts in tiers amount to, less refunds."""
+    goals_of_collective: LoaderField[UUID, list[Goal]] = LoaderField(
+        lambda session, _, ids: goals.list_goals(session, collective_ids=ids)
+    )
+    """Goals of visible collectives."""
     redemptions_this_month: LoaderField[UUID, int] = LoaderField(
         lambda session, _, ids: offers.count_redemptions_this_month(session, offer_ids=ids)
     )

@@ -30,6 +30,7 @@ from models.outbox import MailStop, Outbox
 from models.personal import DataExport
 from models.preferences import MutedTopic
 from models.settlement import Settlement
+from models.tier import Goal, Tier
 
 __all__ = [
     "Act",
@@ -51,6 +52,7 @@ __all__ = [
     "EmailToken",
     "FactorRequirement",
     "FxRate",
+    "Goal",
     "Hold",
     "HostApplication",
     "Idempotency",
@@ -84,6 +86,7 @@ __all__ = [
     "SlugRedirect",
     "Suspension",
     "Throttle",
+    "Tier",
     "Token",
     "TotpFactor",
     "Transaction",

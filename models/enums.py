@@ -397,6 +397,37 @@ class JobStatus(StrEnum):
     """Broken off, and not needed any more: its next turn took its place."""
 
 
+class TierType(StrEnum):
+    """Kind of what a tier gives in return."""
+
+    DONATION = "DONATION"
+    """Nothing but thanks."""
+    MEMBERSHIP = "MEMBERSHIP"
+    """Membership in the collective."""
+    TICKET = "TICKET"
+    """A ticket; that of an event registers the giver."""
+    PRODUCT = "PRODUCT"
+    """A product of the collective."""
+
+
+class TierPricing(StrEnum):
+    """Side that chooses the amount of a gift in a tier."""
+
+    FIXED = "FIXED"
+    """The collective: each costs the same."""
+    FLEXIBLE = "FLEXIBLE"
+    """The giver, from a minimum on."""
+
+
+class GoalKind(StrEnum):
+    """Kind of amount that a goal counts."""
+
+    BALANCE = "BALANCE"
+    """Present balance in the currency of the goal."""
+    RAISED = "RAISED"
+    """All gifts and added funds so far, before fees and less refunds."""
+
+
 class ActKind(StrEnum):
     """Kind of object that an act of the audit log changed."""
 
@@ -420,6 +451,10 @@ class ActKind(StrEnum):
     """A payout method."""
     OFFER = "OFFER"
     """An offer of a business."""
+    TIER = "TIER"
+    """A tier of a collective or event."""
+    GOAL = "GOAL"
+    """A goal of a collective."""
     PLATFORM_POLICY = "PLATFORM_POLICY"
     """The platform's terms."""
     APPROVAL_POLICY = "APPROVAL_POLICY"

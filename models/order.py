@@ -130,6 +130,11 @@ class Order(SQLModel, table=True):
         Index("ix_order_offer_id", "offer_id", "created_at", postgresql_where=text("offer_id IS NOT NULL")),
         Index("uq_order_bonus", "to_id", unique=True, postgresql_where=text("type = 'BONUS'")),
         Index("ix_order_expires_at", "expires_at", postgresql_where=text("status = 'PENDING'")),
+        CheckConstraint(
+            "(tier_id IS NULL) = (quantity IS NULL) AND quantity BETWEEN 1 AND 1000", name="tier_has_quantity"
+        ),
+        CheckConstraint("tier_id IS NULL OR type = 'DONATION'", name="tier_of_donation"),
+        Index("ix_order_tier_id", "tier_id", "from_id", postgresql_where=text("tier_id IS NOT NULL")),
         Index(
             "uq_order_import_key",
             "import_key",
@@ -181,6 +186,9 @@ class Order(SQLModel, table=True):
     claimed_giver_id: UUID | None = Field(default=None, foreign_key="collective.id")
     """The giver in whose name a host added funds; `from` is the host until the giver confirms."""
     giver_status: GiverStatus | None = Field(default=None, sa_type=Text)
+    tier_id: UUID | None = Field(default=None, foreign_key="tier.id")
+    quantity: int | None = None
+    """The number of tickets or other things that a donation in a tier pays for."""
 
 
 class OrderItem(SQLModel, table=True):

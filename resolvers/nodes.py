@@ -18,6 +18,7 @@ _LOADERS: dict[str, LoaderField[UUID, Any]] = {
     "Transaction": Loaders.transaction,
     "Member": Loaders.member,
     "Offer": Loaders.offer,
+    "Tier": Loaders.tier,
     "PaymentMethod": Loaders.payment_method,
     "PayoutMethod": Loaders.payout_method,
     "LedgerAccount": Loaders.ledger_account,

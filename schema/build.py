@@ -39,6 +39,7 @@ from schema.mutations.passkeys import PasskeyMutations
 from schema.mutations.personal import PersonalMutations
 from schema.mutations.platform import PlatformMutations
 from schema.mutations.provider_sign_ins import ProviderSignInMutations
+from schema.mutations.tiers import TierMutations
 from schema.mutations.users import UserMutations
 from schema.types.collective import Business, Community, Event, Nonprofit, User
 from schema.types.errors import MutationError
@@ -73,6 +74,7 @@ class Mutation(
     PlatformMutations,
     HoursMutations,
     OfferMutations,
+    TierMutations,
     EventMutations,
     EventRegistrationMutations,
     CheckInMutations,

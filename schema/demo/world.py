@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
 from models import Collective, DemoLoad, now
-from schema.demo import clearing, volunteers
+from schema.demo import clearing, tiers, volunteers
 from schema.demo.driver import DOMAIN, Demo
 from services.approvals import decisions
 from services.collectives import platform_policy
@@ -66,6 +66,7 @@ async def load(
     await _people_and_collectives(demo)
     await clearing.set_limits(demo)
     await _income(demo)
+    await tiers.load(demo)
     await clearing.settle(demo)
     await _expenses(demo)
     await _open_ends(demo, sessions)

@@ -21,7 +21,10 @@ TOTAL_COUNT_COST = 5
 """Counting a whole list."""
 DEFAULT_LIST_SIZE = 10
 """Assumed size of a list that no argument bounds and `LIST_SIZES` does not name."""
+_COLLECTIVES = ("Collective", "Organization", "User", "Community", "Nonprofit", "Business", "Event")
 LIST_SIZES = {
+    **{f"{name}.tiers": 30 for name in _COLLECTIVES},
+    **{f"{name}.goals": 2 for name in _COLLECTIVES},
     "Query.currencies": 200,
     "Query.platformPolicies": 50,
     "Query.myInvitations": 50,

@@ -13,7 +13,8 @@ from schema.types.money import AmountInput, to_optional_unchecked, to_unchecked
 from schema.types.node import CollectiveRef, to_key, to_optional_key
 from schema.types.order import Order
 from schema.types.payment_method import PaymentMethodRef, PayoutMethodRef, to_method_name
-from services.orders import contributions, expenses
+from services.core import public_ids
+from services.orders import contributions, donations, expenses
 
 
 @strawberry.input(description="Money to give to a hosted collective.")
@@ -22,7 +23,15 @@ class DonateInput(MoneyInput):
         name="from", description="The giver: you, or a collective that you are an admin of."
     )
     to: CollectiveRef = strawberry.field(description="The receiver, which must have a host.")
-    amount: AmountInput = strawberry.field(description="Amount to give, in the receiver's currency.")
+    amount: AmountInput = strawberry.field(
+        description="Amount to give, in the receiver's currency. In a tier, its price times `quantity`."
+    )
+    tier: strawberry.ID | None = strawberry.field(
+        default=None, description="Tier of the receiver, or of one of its events, to give in: tie_…"
+    )
+    quantity: int | None = strawberry.field(
+        default=None, description="Number of tickets or other things to pay for, 1 to 1000. Defaults to 1."
+    )
     pay_with: PaymentMethodRef | None = strawberry.field(
         default=None,
         description="Way of paying: from the balance, by bank transfer, or by a payment method. Defaults to "
@@ -39,7 +48,8 @@ class DonateInput(MoneyInput):
     )
     expires_at: datetime | None = strawberry.field(
         default=None,
-        description="When to stop waiting for a bank transfer. Defaults to 60 days from now, the maximum.",
+        description="When to stop waiting for a bank transfer. Defaults to 60 days from now, the maximum; in "
+        "a tier, to 48 hours.",
     )
 
 
@@ -135,16 +145,19 @@ class OrderMutations:
     @strawberry.mutation(
         description="Give money to a collective. A donation from a balance is PAID at once; one by bank "
         "transfer is PENDING until the host approves its receipt. Allowed for admins of the "
-        "giver. Errors: INSUFFICIENT_FUNDS, AMOUNT_TOO_SMALL, FX_RATE_UNAVAILABLE."
+        "giver. Errors: INSUFFICIENT_FUNDS, AMOUNT_TOO_SMALL, FX_RATE_UNAVAILABLE, LIMIT_EXCEEDED if the "
+        "tier is sold out."
     )
     async def donate(self, info: Info, input: DonateInput) -> DonatePayload:
         async def work(order_id: UUID) -> models.Order:
             return await info.context.run(
-                contributions.donate,
+                donations.donate,
                 order_id=order_id,
                 from_=to_key(input.from_),
                 to=to_key(input.to),
                 amount=to_unchecked(input.amount),
+                tier_id=public_ids.decode("Tier", input.tier, field="tier") if input.tier else None,
+                quantity=input.quantity,
                 payment_method=to_method_name(input.pay_with, field="payWith", text=input.payment_method),
                 description=input.description,
                 expires_at=input.expires_at,

@@ -33,6 +33,7 @@ from schema.types.offer import OfferConnection
 from schema.types.order import OrderConnection, OrderFilter
 from schema.types.payment_method import PaymentMethod, PayoutMethod
 from schema.types.scalars import CurrencyCode
+from schema.types.tier import Goal, Tier
 from schema.types.transaction import TransactionConnection, TransactionFilter
 from services.collectives.events import EventFilter
 from services.core.money import Money
@@ -126,6 +127,20 @@ class Collective(Node):
         "parent_id",
         description="The parent collective. Every event has one.",
         graphql_type=lazy.nullable(lazy.COLLECTIVE),
+    )
+
+    tiers = to_one(
+        Loaders.tiers_of_collective,
+        "id",
+        description="Open tiers of the collective or event, in the order that its admins chose. At most 30.",
+        graphql_type=list[Tier],
+    )
+
+    goals = to_one(
+        Loaders.goals_of_collective,
+        "id",
+        description="Goals of the collective, at most one of each kind. Visible to everybody.",
+        graphql_type=list[Goal],
     )
 
     @batched(

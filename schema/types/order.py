@@ -30,6 +30,7 @@ from schema.types.money import Amount, amount_field
 from schema.types.node import CollectiveRef, Node, id_field, is_row_of
 from schema.types.offer import Offer
 from schema.types.payment_method import PaymentMethod, PayoutMethod
+from schema.types.tier import Tier
 from services.core.money import Money
 from services.orders.settlements import SettlementDetails
 
@@ -191,6 +192,16 @@ class Order(Node):
         graphql_type=Offer | None,
     )
 
+    tier = to_one(
+        Loaders.tier_of_order,
+        "tier_id",
+        description="The tier that a donation pays for. Null for others, and if its event may not be seen.",
+        graphql_type=Tier | None,
+    )
+    quantity: int | None = strawberry.field(
+        description="Number of tickets or other things that a donation in a tier pays for."
+    )
+
     @strawberry.field(
         description="Price of a redemption's purchase, as stated by the user. Visible to those involved "
         "in the order.",
@@ -329,7 +340,9 @@ class OrderFilter:
         name="from", default=None, description="Only orders of this payer."
     )
     to: CollectiveRef | None = strawberry.field(default=None, description="Only orders of this payee.")
-    event: CollectiveRef | None = strawberry.field(default=None, description="Only hours of this event.")
+    event: CollectiveRef | None = strawberry.field(
+        default=None, description="Only hours and tickets of this event."
+    )
     addressed_to: CollectiveRef | None = strawberry.field(
         default=None, description="Only hours that this user is asked to approve."
     )
@@ -341,6 +354,7 @@ class OrderFilter:
     offer: strawberry.ID | None = strawberry.field(
         default=None, description="Only redemptions of this offer."
     )
+    tier: strawberry.ID | None = strawberry.field(default=None, description="Only donations in this tier.")
     created_from: datetime | None = strawberry.field(
         default=None, description="Only orders created at or after this time."
     )

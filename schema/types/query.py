@@ -17,6 +17,7 @@ from schema.types.clearing import ClearingQueries
 from schema.types.collective import CollectiveConnection, User
 from schema.types.community import CommunityQueries
 from schema.types.connection import After, Before, First, Last, to_page_request
+from schema.types.donation_quote import DonationQuoteQueries
 from schema.types.enums import CollectiveType
 from schema.types.factors import FactorQueries
 from schema.types.filters import to_order_arguments, to_transaction_arguments
@@ -72,6 +73,7 @@ class Query(
     AuditLogQueries,
     CommunityQueries,
     ClearingQueries,
+    DonationQuoteQueries,
     FactorQueries,
     JobQueries,
     RateLimitQueries,

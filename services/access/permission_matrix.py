@@ -128,6 +128,12 @@ DOMAINS: dict[str, tuple[Action, ...]] = {
         Action.REJECT_HOURS,
         Action.READ_HOURS,
     ),
+    "Tiers and goals": (
+        Action.CREATE_TIER,
+        Action.UPDATE_TIER,
+        Action.ARCHIVE_TIER,
+        Action.SET_GOAL,
+    ),
     "Donations and transfers": (
         Action.DONATE,
         Action.ADD_FUNDS,

@@ -88,6 +88,10 @@ class Action(StrEnum):
     UPDATE_OFFER = "updateOffer"
     DEACTIVATE_OFFER = "deactivateOffer"
     FEATURE_OFFER = "featureOffer"
+    CREATE_TIER = "createTier"
+    UPDATE_TIER = "updateTier"
+    ARCHIVE_TIER = "archiveTier"
+    SET_GOAL = "setGoal"
     UPDATE_EVENT = "updateEvent"
     CANCEL_EVENT = "cancelEvent"
     REGISTER_FOR_EVENT = "registerForEvent"
@@ -309,6 +313,10 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.UPDATE_OFFER: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.DEACTIVATE_OFFER: (Scope.COLLECTIVES, (admin_of_collective, platform_admin)),
     Action.FEATURE_OFFER: (Scope.COLLECTIVES, (platform_admin,)),
+    Action.CREATE_TIER: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.UPDATE_TIER: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.ARCHIVE_TIER: (Scope.COLLECTIVES, (admin_of_collective, platform_admin)),
+    Action.SET_GOAL: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.UPDATE_EVENT: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.CANCEL_EVENT: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.REGISTER_FOR_EVENT: (Scope.COLLECTIVES, (anyone_signed_in,)),

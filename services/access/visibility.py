@@ -18,6 +18,7 @@ from models import (
     PayoutMethod,
     Receipt,
     Redemption,
+    Tier,
     Transaction,
 )
 from models.enums import CollectiveType, MemberRole, NamedBy, OrderStatus, OrderType, RequestStatus
@@ -255,6 +256,24 @@ def offer_is_visible(actor: Actor) -> ColumnElement[bool]:
     return or_(
         and_(col(Offer.is_active), col(Collective.archived_at).is_(None)),
         _in_role_ids(Offer.business_id, actor, *READER_ROLES),
+    )
+
+
+def tier_is_visible(actor: Actor) -> ColumnElement[bool]:
+    """True for open tiers of open collectives that the actor may see, and for the readers of the collective.
+
+    The statement must join Tier to Collective on collective_id.
+    """
+    if actor.is_platform_accountant:
+        return true()
+    return or_(
+        and_(
+            col(Tier.archived_at).is_(None),
+            col(Collective.archived_at).is_(None),
+            collective_is_visible(actor),
+        ),
+        _in_role_ids(Tier.collective_id, actor, *READER_ROLES),
+        _is_event_of_roles(Tier.collective_id, actor, *READER_ROLES),
     )
 
 

@@ -16,6 +16,7 @@ PREFIXES = {
     "Order": "ord",
     "Transaction": "txn",
     "Offer": "off",
+    "Tier": "tie",
     "Invitation": "inv",
     "HostApplication": "app",
     "PaymentMethod": "pay",

@@ -1,17 +1,15 @@
-"""Contributions of money or currents: donations, funds that a host adds, and transfers."""
+"""Contributions of money or currents: added funds, transfers, and what donations share with them."""
 
-from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models import Order, PaymentMethod, now
+from models import Order, PaymentMethod
 from models.enums import (
     GiverStatus,
     OrderActionType,
     OrderStatus,
     OrderType,
-    PaymentMethodKind,
     TransactionKind,
 )
 from services.access.actor import Actor
@@ -24,11 +22,10 @@ from services.core.money import UncheckedAmount, to_minor
 from services.core.party import Party
 from services.ledger import transaction_amounts
 from services.messaging import outbox
-from services.orders import approval_rights, payment_methods
-from services.orders.base import DECISION_DAYS, mail_payload
+from services.orders import approval_rights
+from services.orders.base import mail_payload
 from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.history import creation_step, history_step, insert_order
-from services.orders.method_names import MethodName
 from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import (
     has_public_side,
@@ -37,75 +34,6 @@ from services.orders.sides import (
     require_open_book,
     require_valid_sides,
 )
-
-
-async def donate(
-    session: AsyncSession,
-    actor: Actor,
-    *,
-    order_id: UUID,
-    from_: CollectiveKey,
-    to: CollectiveKey,
-    amount: UncheckedAmount,
-    payment_method: MethodName | str | None = None,
-    description: str | None = None,
-    private_message: str | None = None,
-    expires_at: datetime | None = None,
-) -> Order:
-    """Donate to a hosted collective: from a balance, or by a transfer that its host approves.
-
-    Raises:
-        Invalid: the amount, its currency, or a side that holds no money.
-        InsufficientFunds: from the database, if the balance is too small.
-    """
-    parties = await resolve(session, actor, {"from": from_, "to": to})
-    payer, payee = parties["from"], parties["to"]
-    require(actor, Action.DONATE, Subject(payer=payer.collective, payee=payee.collective))
-    kind, method = await payment_methods.resolve_payment_method(
-        session, named_as=payment_method, to_host=payee.host
-    )
-    if amount.currency == transaction_amounts.CURRENTS and (method or kind is not PaymentMethodKind.BALANCE):
-        raise Invalid("Currents can only be paid from a balance.", field="paymentMethod")
-    order = _build_order(
-        actor,
-        OrderType.DONATION,
-        payer,
-        payee,
-        amount,
-        order_id=order_id,
-        description=description,
-        private_message=private_message,
-    )
-    order.payment_method_kind = kind
-    order.payment_method_id = method.id if method else None
-    if kind is PaymentMethodKind.MANUAL:
-        order.expires_at = _check_expiry(expires_at)
-        await insert_order(session, order, [creation_step(order)])
-        await _notify_host(session, actor, order, payee)
-        return order
-    _require_hosted(payer, "from", order.currency)
-    await _create_paid_order(session, actor, order, (payer, payee), method=method)
-    await require_confirmed_above(session, actor, order)
-    return order
-
-
-def _check_expiry(expires_at: datetime | None) -> datetime:
-    latest = now() + timedelta(days=DECISION_DAYS)
-    if expires_at is not None and not now() < expires_at <= latest:
-        raise Invalid(f"Choose a time within the next {DECISION_DAYS} days.", field="expiresAt")
-    return expires_at or latest
-
-
-async def _notify_host(session: AsyncSession, actor: Actor, order: Order, payee: Party) -> None:
-    assert payee.host is not None
-    await outbox.mail_admins(
-        session,
-        collective_ids=[payee.host.id],
-        template="donation_expected",
-        payload=mail_payload(order, to=payee),
-        order_id=order.id,
-        except_id=actor.id,
-    )
 
 
 async def add_funds(
@@ -127,10 +55,10 @@ async def add_funds(
     parties = await resolve(session, actor, keys)
     payee = parties["to"]
     require(actor, Action.ADD_FUNDS, Subject(payee=payee.collective, payee_host=payee.host))
-    _require_hosted(payee, "to")
+    require_hosted(payee, "to")
     host = Party(payee.host)
     payer = parties.get("from", host)
-    order = _build_order(
+    order = build_order(
         actor,
         OrderType.ADDED_FUNDS,
         payer,
@@ -150,7 +78,7 @@ async def add_funds(
     order.origin_unknown = from_ is None or is_claim
     if order.origin_unknown:  # the host is not a side of the order
         order.has_public_side = has_public_side(payee, payee)
-    await _create_paid_order(session, actor, order, (payer, payee))
+    await create_paid_order(session, actor, order, (payer, payee))
     if is_claim:
         await outbox.mail_admins(
             session,
@@ -177,16 +105,16 @@ async def transfer(
     parties = await resolve(session, actor, {"from": from_, "to": to})
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.TRANSFER_FUNDS, Subject(payer=payer.collective, payee=payee.collective))
-    _require_hosted(payer, "from", amount.currency)
-    order = _build_order(
+    require_hosted(payer, "from", amount.currency)
+    order = build_order(
         actor, OrderType.TRANSFER, payer, payee, amount, order_id=order_id, description=description
     )
-    await _create_paid_order(session, actor, order, (payer, payee))
+    await create_paid_order(session, actor, order, (payer, payee))
     await require_confirmed_above(session, actor, order)
     return order
 
 
-def _build_order(
+def build_order(
     actor: Actor,
     kind: OrderType,
     payer: Party,
@@ -206,7 +134,7 @@ def _build_order(
         OrderType.TRANSFER,
     }
     currency = transaction_amounts.CURRENTS if in_currents else to.currency
-    _require_hosted(payee, "to", currency)
+    require_hosted(payee, "to", currency)
     if not in_currents:
         require_open_book(payee, field="to")
     amount_minor = to_minor(amount, field="amount", currency=currency)
@@ -229,7 +157,7 @@ def _build_order(
     )
 
 
-async def _create_paid_order(
+async def create_paid_order(
     session: AsyncSession,
     actor: Actor,
     order: Order,
@@ -247,7 +175,7 @@ async def _create_paid_order(
     await record_payment_effects(session, actor, sides)
 
 
-def _require_hosted(party: Party, name: str, currency: str | None = None) -> None:
+def require_hosted(party: Party, name: str, currency: str | None = None) -> None:
     """Require that a host holds the party's money; currents are always in the platform's book."""
     if party.host is None and currency != transaction_amounts.CURRENTS:
         raise InvalidState(f"{require_collective(party).slug} has no host that holds its money.", field=name)

@@ -37,6 +37,7 @@ class OrderFilter:
     addressed_to_id: UUID | None = None
     claimed_giver_id: UUID | None = None
     offer_id: UUID | None = None
+    tier_id: UUID | None = None
     created_from: datetime | None = None
     created_until: datetime | None = None
 
@@ -60,7 +61,7 @@ def _order_conditions(where: OrderFilter) -> list[ColumnElement[bool]]:
         conditions.append(col(Order.type).in_(where.type))
     if where.status:
         conditions.append(col(Order.status).in_(where.status))
-    ids = ("from_id", "to_id", "event_id", "addressed_to_id", "claimed_giver_id", "offer_id")
+    ids = ("from_id", "to_id", "event_id", "addressed_to_id", "claimed_giver_id", "offer_id", "tier_id")
     conditions += [
         getattr(Order, name) == row_id for name in ids if (row_id := getattr(where, name)) is not None
     ]

@@ -19,6 +19,7 @@ from models.enums import (
 from services.access.actor import Actor
 from services.access.collective_refs import require_collective
 from services.access.permissions import Action, require
+from services.collectives import tiers
 from services.core import user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.money import UncheckedAmount, to_minor
@@ -27,7 +28,7 @@ from services.ledger import posting
 from services.ledger.legs import Leg, currents_legs, merge_legs, posting_legs
 from services.ledger.transaction_amounts import TransactionAmounts, same_currency_amounts
 from services.messaging import outbox
-from services.orders import approval_rights, earned_roles, transitions
+from services.orders import approval_rights, earned_roles, tier_choices, transitions
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
 from services.orders.refund_amounts import is_host_receiver, negate_amounts, remaining_amounts, split_amounts
@@ -87,6 +88,8 @@ async def refund(
     part_minor = _requested_minor(order, remaining, amount)
     parties = await _original_parties(session, sides, original)
     await transitions.lock_open_sides(session, parties)
+    if order.tier_id is not None:
+        await tiers.lock(session, order.tier_id)
     amounts = split_amounts(remaining, part_minor, original, host_pays_itself=is_host_receiver(parties))
     transaction_ids = await _post_refund(
         session, actor, order, parties, amounts, original, refund_id=refund_id
@@ -101,6 +104,7 @@ async def refund(
             session, order, from_status=from_status, to_status=OrderStatus.REFUNDED
         )
         await earned_roles.end_unless_earned(session, order, parties)
+        await tier_choices.end_registration(session, order, parties[0])
     step = history_step(
         order,
         OrderActionType.REFUND,

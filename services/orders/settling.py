@@ -17,8 +17,9 @@ from services.collectives import members
 from services.database.constraint_errors import CLEARING_LIMIT, constraint_name
 from services.ledger import clearing, exchange_rates, posting, transaction_amounts
 from services.ledger.legs import posting_legs
-from services.ledger.transaction_amounts import FeeTerms
+from services.ledger.transaction_amounts import FeeTerms, TransactionAmounts
 from services.messaging import outbox
+from services.orders import tier_choices
 from services.orders.base import mail_payload
 from services.orders.sides import OrderSides
 
@@ -42,32 +43,11 @@ async def post_order(
         LimitExceeded: the payer's host would owe the payee's host more than that allows.
         InsufficientFunds and others: from the database.
     """
-    order, payer, payee, method = sides.order, sides.payer, sides.payee, sides.payment_method
+    order, payer, payee = sides.order, sides.payer, sides.payee
     platform_id = actor.platform_id
     assert platform_id is not None
-    terms = transaction_amounts.applicable_fees(
-        FeeTerms(
-            processor_bps=method.fee_bps if method else 0,
-            processor_fixed_minor=method.fee_fixed_minor if method else 0,
-            platform_bps=order.platform_fee_bps,
-            host_bps=order.host_fee_bps or 0,
-            payout_fee_minor=payout_fee_minor,
-            fees_payer=FeesPayer(order.fees_payer or FeesPayer.PAYER),
-        ),
-        payer,
-        payee,
-        platform_id=platform_id,
-    )
-    quotes = await exchange_rates.load_quotes(
-        session, transaction_amounts.required_rates(order.currency, payer, payee)
-    )
-    amounts = transaction_amounts.compute_amounts(
-        order.approved_amount or order.amount,
-        order.currency,
-        payer,
-        payee,
-        terms=terms,
-        quotes=quotes,
+    amounts = await compute_figures(
+        session, sides, platform_id=platform_id, payout_fee_minor=payout_fee_minor
     )
     try:
         await posting.post(
@@ -84,6 +64,41 @@ async def post_order(
         raise clearing.limit_exceeded(debtor=payer.host, creditor=payee.host) from error
 
 
+async def compute_figures(
+    session: AsyncSession, sides: OrderSides, *, platform_id: UUID, payout_fee_minor: int = 0
+) -> TransactionAmounts:
+    """Compute the figures of an order's transaction at the present rates; quotes and postings share them.
+
+    Raises:
+        AmountTooSmall, FxRateUnavailable: the amount, or its exchange.
+    """
+    order, payer, payee, method = sides.order, sides.payer, sides.payee, sides.payment_method
+    terms = transaction_amounts.applicable_fees(
+        FeeTerms(
+            processor_bps=method.fee_bps if method else 0,
+            processor_fixed_minor=method.fee_fixed_minor if method else 0,
+            platform_bps=order.platform_fee_bps,
+            host_bps=order.host_fee_bps or 0,
+            payout_fee_minor=payout_fee_minor,
+            fees_payer=FeesPayer(order.fees_payer or FeesPayer.PAYER),
+        ),
+        payer,
+        payee,
+        platform_id=platform_id,
+    )
+    quotes = await exchange_rates.load_quotes(
+        session, transaction_amounts.required_rates(order.currency, payer, payee)
+    )
+    return transaction_amounts.compute_amounts(
+        order.approved_amount or order.amount,
+        order.currency,
+        payer,
+        payee,
+        terms=terms,
+        quotes=quotes,
+    )
+
+
 async def record_payment_effects(session: AsyncSession, actor: Actor, sides: OrderSides) -> None:
     """Record the effects of a payment: the BACKER of a donation, and mails to both sides.
 
@@ -92,6 +107,7 @@ async def record_payment_effects(session: AsyncSession, actor: Actor, sides: Ord
     order, payer = sides.order, sides.payer
     if order.type == OrderType.DONATION and payer.collective is not None:
         await members.add(session, order.to_id, payer.collective.id, MemberRole.BACKER)
+        await tier_choices.register_holder(session, order)
         if payer.collective.type == CollectiveType.USER:
             await outbox.mail_users(
                 session,

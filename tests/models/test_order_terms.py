@@ -20,6 +20,8 @@ CHANGES: dict[str, Any] = {
     "receipts": ["Another receipt"],
     "host_fee_bps": 9,
     "origin_unknown": True,
+    "tier_id": new_id(),
+    "quantity": 2,
 }
 
 

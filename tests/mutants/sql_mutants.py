@@ -22,6 +22,7 @@ _GROUPS = {
     "rights": RIGHTS,
     "settled": SETTLED,
     "clearing": CLEARING,
+    "tiers": (f"{_MODELS}/test_tier_guards.py",),
     "legs": (f"{_MODELS}/test_legs_of_figures.py",),
     "side": (f"{_MODELS}/test_paying_side.py",),
     "terms": (f"{_MODELS}/test_order_terms.py",),
@@ -63,7 +64,7 @@ _PATHS = {
     "ledger_posting": ("ledger_post", "ledger_hold", "ledger_release", "ledger_lock", "open_account"),
     "volunteering": ("redemption_guard", "event_capacity_guard"),
 }
-_KEPT = ("issuance_cap", "offer", "receipt", "redemption", "attendance", "transaction", "posting")
+_KEPT = ("issuance_cap", "tier", "offer", "receipt", "redemption", "attendance", "transaction", "posting")
 
 
 def read_edits(file: str) -> dict[str, tuple[str, str, str, tuple[str, ...]]]:

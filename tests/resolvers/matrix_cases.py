@@ -66,6 +66,7 @@ SCOPES = {
 }
 ONE_TIME_MUTATIONS = {
     "deactivateOffer",
+    "archiveTier",
     "archiveCollective",
     "applyToHost",
     "unarchiveCollective",
@@ -268,6 +269,10 @@ CASES: dict[str, Case] = {
     "refundOrder of a paid redemption": Case({"id": "<paid_redemption>"}, "platform_admin", SEE_PURCHASE),
     "refundOrder of a paid cash-out": Case({"id": "<paid_cash_out>"}, "platform_admin",
         f"payee {PLATFORM}"),
+    "createTier": Case({"collective": GIVER, "type": "TICKET", "name": "x", "amount": TEN}, ADMINS),
+    "updateTier": Case({"id": "<tier>", "name": "<slug>"}, ADMINS),
+    "archiveTier": Case({"id": "<tier>"}, f"{ADMINS} platform_admin"),
+    "setGoal": Case({"collective": GIVER, "kind": "RAISED", "amount": TEN}, ADMINS),
     "createOffer": Case({"business": SHOP, "item": "<slug>", "currentsSharePercent": 5}, ADMINS),
     "updateOffer": Case({"id": "<offer>", "description": "x"}, ADMINS),
     "deactivateOffer": Case({"id": "<offer>"}, f"{ADMINS} platform_admin"),

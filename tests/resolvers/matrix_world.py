@@ -37,6 +37,10 @@ async def populate(world: World) -> tuple[dict[str, Person], dict[str, str]]:
     await create_orders(world, p, ids)
     await create_redemptions(world, p, ids)
     payload = await world.mutate(
+        "createTier", "tier { id }", by=p["admin"], collective=GIVER, type="MEMBERSHIP", name="x", amount=TEN
+    )
+    ids["tier"] = payload["tier"]["id"]
+    payload = await world.mutate(
         "createEvent",
         "event { id }",
         by=p["co_admin"],

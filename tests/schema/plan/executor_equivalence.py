@@ -32,6 +32,7 @@ KINDS = {
     "Order": '"order"',
     "Transaction": "transaction",
     "Offer": "offer",
+    "Tier": "tier",
     "PaymentMethod": "payment_method",
     "Invitation": "invitation",
 }

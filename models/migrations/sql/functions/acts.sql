@@ -125,6 +125,11 @@ BEGIN
          '', '{kind}', 'true'),
         ('offer', 'OFFER', 'business_id', '', '{item,description,currents_share_percent,monthly_limit,is_master,'
          'is_active,is_featured}', '{}', '', '{}', '', '{item}', 'true'),
+        -- How many are sold is in the orders' history.
+        ('tier', 'TIER', 'collective_id', '', '{type,name,description,pricing,currency,amount_minor,minimum_minor,'
+         'presets_minor,capacity,max_per_person,goal_minor,opens_at,closes_at,position,archived_at}', '{}', '', '{}', '',
+         '{name}', 'true'),
+        ('goal', 'GOAL', 'collective_id', '', '{kind,currency,amount_minor,ended_at}', '{}', '', '{}', '', '{kind}', 'true'),
         ('platform_policy', 'PLATFORM_POLICY', 'PLATFORM', '', '{*}', '{}', '', '{*}', '', '{}', 'true'),
         ('approval_policy', 'APPROVAL_POLICY', 'collective_id', '', '{currency,amount_minor,valid_from}', '{}', '',
          '{collective_id}', '', '{}', 'true'),

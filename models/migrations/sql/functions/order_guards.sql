@@ -140,9 +140,11 @@ BEGIN
        AND to_jsonb(OLD) - '{description,private_message}'::text[] = to_jsonb(NEW) - '{description,private_message}'::text[] THEN
         RETURN NEW;
     END IF;
-    IF (OLD.id, OLD.type, OLD.to_id, OLD.currency, OLD.created_by_id, OLD.created_at, OLD.claimed_giver_id)
+    IF (OLD.id, OLD.type, OLD.to_id, OLD.currency, OLD.created_by_id, OLD.created_at, OLD.claimed_giver_id,
+        OLD.tier_id, OLD.quantity)
        IS DISTINCT FROM
-       (NEW.id, NEW.type, NEW.to_id, NEW.currency, NEW.created_by_id, NEW.created_at, NEW.claimed_giver_id)
+       (NEW.id, NEW.type, NEW.to_id, NEW.currency, NEW.created_by_id, NEW.created_at, NEW.claimed_giver_id,
+        NEW.tier_id, NEW.quantity)
        OR (OLD.from_id, OLD.origin_unknown, OLD.giver_status)
           IS DISTINCT FROM (NEW.from_id, NEW.origin_unknown, NEW.giver_status)
        -- Most orders have no status of a giver: NOT of an unknown is unknown, and would let the change pass.

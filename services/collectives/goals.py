@@ -1,0 +1,106 @@
+"""Goals: what a collective wants to hold or to raise."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from models import Collective, Goal, LedgerAccount, RefundTotal, Transaction, now
+from models.enums import CollectiveType, GoalKind, LedgerAccountKind, TransactionKind
+from services.access.actor import Actor
+from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
+from services.access.permissions import Action, Subject, require
+from services.core.errors import Invalid
+from services.core.money import UncheckedAmount, to_minor
+
+
+async def set_goal(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    collective: CollectiveKey,
+    kind: GoalKind,
+    amount: UncheckedAmount | None,
+) -> Collective:
+    """Set the collective's goal of a kind, in its currency, or end it without an amount.
+
+    Locks: the collective, so that one of several callers sets the goal after the other.
+
+    Raises:
+        Invalid: a person or an event, or the amount.
+        InvalidState: the collective is archived.
+    """
+    row = require_collective(await resolve_one(session, actor, collective))
+    require(actor, Action.SET_GOAL, Subject(collective=row))
+    assert actor.user is not None
+    if row.type in {CollectiveType.USER, CollectiveType.EVENT}:
+        raise Invalid("Choose a community, nonprofit or business.", field="collective")
+    await session.refresh(row, with_for_update={"key_share": True})
+    require_open(row, field="collective")
+    minor = None if amount is None else to_minor(amount, field="amount", currency=row.currency)
+    await session.execute(
+        update(Goal)
+        .where(col(Goal.collective_id) == row.id, col(Goal.kind) == kind, col(Goal.ended_at).is_(None))
+        .values(ended_at=now())
+        .execution_options(synchronize_session=False)
+    )
+    if minor is not None:
+        goal = Goal(
+            collective_id=row.id,
+            kind=kind,
+            currency=row.currency,
+            amount_minor=minor,
+            created_by_id=actor.user.id,
+        )
+        session.add(goal)
+        await session.flush()
+    return row
+
+
+async def list_goals(session: AsyncSession, *, collective_ids: Sequence[UUID]) -> dict[UUID, list[Goal]]:
+    """List the goals of visible collectives, by kind; one statement."""
+    statement = (
+        select(Goal)
+        .where(col(Goal.collective_id).in_(collective_ids), col(Goal.ended_at).is_(None))
+        .order_by(col(Goal.collective_id), col(Goal.kind))
+    )
+    goals: dict[UUID, list[Goal]] = {key: [] for key in collective_ids}
+    for row in (await session.execute(statement)).scalars():
+        goals[row.collective_id].append(row)
+    return goals
+
+
+async def load_reached(session: AsyncSession, *, goals: Sequence[Goal]) -> dict[UUID, int]:
+    """Load how much of each goal is there, by its id. Units: minor, of the goal's currency."""
+    held = (
+        select(func.coalesce(func.sum(col(LedgerAccount.posted)), 0))
+        .where(
+            col(LedgerAccount.owner_id) == Goal.collective_id,
+            col(LedgerAccount.currency) == Goal.currency,
+            col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
+        )
+        .correlate(Goal)
+        .scalar_subquery()
+    )
+    raised = (
+        select(
+            func.coalesce(func.sum(col(Transaction.amount) - func.coalesce(col(RefundTotal.refunded), 0)), 0)
+        )
+        .outerjoin(RefundTotal, col(RefundTotal.transaction_id) == Transaction.id)
+        .where(
+            col(Transaction.to_collective_id) == Goal.collective_id,
+            col(Transaction.currency) == Goal.currency,
+            col(Transaction.kind).in_([TransactionKind.DONATION, TransactionKind.ADDED_FUNDS]),
+        )
+        .correlate(Goal)
+        .scalar_subquery()
+    )
+    reached: dict[UUID, int] = {}
+    for kind, total in ((GoalKind.BALANCE, held), (GoalKind.RAISED, raised)):
+        ids = [goal.id for goal in goals if goal.kind == kind]
+        if ids:
+            rows = await session.execute(select(col(Goal.id), total).where(col(Goal.id).in_(ids)))
+            reached |= {goal_id: int(value) for goal_id, value in rows}
+    return reached

@@ -1,0 +1,105 @@
+"""Donations: from a balance, or by a transfer that the payee's host approves."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models import Order, now
+from models.enums import OrderType, PaymentMethodKind
+from services.access.actor import Actor
+from services.access.collective_refs import CollectiveKey, resolve
+from services.access.permissions import Action, Subject, require
+from services.core.errors import Invalid
+from services.core.money import UncheckedAmount
+from services.core.party import Party
+from services.ledger import transaction_amounts
+from services.messaging import outbox
+from services.orders import payment_methods, tier_choices
+from services.orders.base import DECISION_DAYS, mail_payload
+from services.orders.confirmed_amounts import require_confirmed_above
+from services.orders.contributions import build_order, create_paid_order, require_hosted
+from services.orders.history import creation_step, insert_order
+from services.orders.method_names import MethodName
+
+PLACE_KEPT_FOR = timedelta(hours=48)
+"""How long a donation by bank transfer keeps its places in a tier, unless it says otherwise."""
+
+
+async def donate(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    order_id: UUID,
+    from_: CollectiveKey,
+    to: CollectiveKey,
+    amount: UncheckedAmount,
+    tier_id: UUID | None = None,
+    quantity: int | None = None,
+    payment_method: MethodName | str | None = None,
+    description: str | None = None,
+    private_message: str | None = None,
+    expires_at: datetime | None = None,
+) -> Order:
+    """Donate to a hosted collective: from a balance, or by a transfer that its host approves.
+
+    A donation in a tier pays for `quantity` of what it sells.
+
+    Raises:
+        Invalid: the amount, its currency, the tier's price, or a side that holds no money.
+        InvalidState: the tier is closed.
+        LimitExceeded: from the database, if the tier is sold out, or the payer has as many as allowed.
+        InsufficientFunds: from the database, if the balance is too small.
+    """
+    parties = await resolve(session, actor, {"from": from_, "to": to})
+    payer, payee = parties["from"], parties["to"]
+    require(actor, Action.DONATE, Subject(payer=payer.collective, payee=payee.collective))
+    choice = await tier_choices.choose(session, actor, payee, tier_id=tier_id, quantity=quantity)
+    amount = tier_choices.amount_of(choice, amount)
+    kind, method = await payment_methods.resolve_payment_method(
+        session, named_as=payment_method, to_host=payee.host
+    )
+    if amount.currency == transaction_amounts.CURRENTS and (method or kind is not PaymentMethodKind.BALANCE):
+        raise Invalid("Currents can only be paid from a balance.", field="paymentMethod")
+    order = build_order(
+        actor,
+        OrderType.DONATION,
+        payer,
+        payee,
+        amount,
+        order_id=order_id,
+        description=description,
+        private_message=private_message,
+    )
+    tier_choices.apply(order, choice)
+    order.payment_method_kind = kind
+    order.payment_method_id = method.id if method else None
+    if kind is PaymentMethodKind.MANUAL:
+        order.expires_at = _check_expiry(expires_at, holds_place=order.tier_id is not None)
+        await insert_order(session, order, [creation_step(order)])
+        await _notify_host(session, actor, order, payee)
+        return order
+    require_hosted(payer, "from", order.currency)
+    await create_paid_order(session, actor, order, (payer, payee), method=method)
+    await require_confirmed_above(session, actor, order)
+    return order
+
+
+def _check_expiry(expires_at: datetime | None, *, holds_place: bool) -> datetime:
+    """Return the given time, or the default: soon, if the order keeps a place from others."""
+    latest = now() + timedelta(days=DECISION_DAYS)
+    if expires_at is not None and not now() < expires_at <= latest:
+        raise Invalid(f"Choose a time within the next {DECISION_DAYS} days.", field="expiresAt")
+    return expires_at or (now() + PLACE_KEPT_FOR if holds_place else latest)
+
+
+async def _notify_host(session: AsyncSession, actor: Actor, order: Order, payee: Party) -> None:
+    assert payee.host is not None
+    await outbox.mail_admins(
+        session,
+        collective_ids=[payee.host.id],
+        template="donation_expected",
+        payload=mail_payload(order, to=payee),
+        order_id=order.id,
+        except_id=actor.id,
+    )
