@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from models.base import id_field, now, one_of, timestamp_field
-from models.enums import CollectiveType, CreditPolicy, MemberRole, NamedBy, RequestStatus
+from models.enums import CollectiveType, CreditPolicy, Locale, MemberRole, NamedBy, RequestStatus
 
 REQUEST_DAYS = 30
 """Days after which a pending invitation or host application expires."""
@@ -58,6 +58,8 @@ class Collective(SQLModel, table=True):
             "erased_at IS NULL OR (type = 'USER' AND archived_at IS NOT NULL)", name="erased_is_archived_user"
         ),
         one_of("credit_policy", CreditPolicy),
+        one_of("locale", Locale),
+        CheckConstraint("locale IS NULL OR type = 'USER'", name="locale_of_user"),
         CheckConstraint("host_id <> id OR type IN ('NONPROFIT', 'BUSINESS')", name="host_is_organization"),
         CheckConstraint(
             "host_suspended_at IS NULL OR (host_id IS NOT NULL AND host_id = id AND NOT is_platform)",
@@ -109,6 +111,8 @@ class Collective(SQLModel, table=True):
     website: str | None = Field(default=None, sa_type=Text)
     location: str | None = Field(default=None, sa_type=Text)
     timezone: str | None = Field(default=None, sa_type=Text)
+    locale: Locale | None = Field(default=None, sa_type=Text)
+    """The language that a user chose."""
     image_url: str | None = Field(default=None, sa_type=Text)
     tags: list[str] = Field(
         default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}")

@@ -3,6 +3,19 @@
 from enum import StrEnum
 
 
+class Locale(StrEnum):
+    """A language of mails and pages."""
+
+    EN = "EN"
+    """English."""
+    DE = "DE"
+    """German."""
+    FR = "FR"
+    """French."""
+    ES = "ES"
+    """Spanish."""
+
+
 class CollectiveType(StrEnum):
     """Kind of entity that a collective is."""
 

@@ -5,19 +5,24 @@ from sqlalchemy import ARRAY, CheckConstraint, Column, Double, ForeignKey, Index
 from sqlmodel import Field, SQLModel
 
 from models.base import id_field, one_of, timestamp_field
-from models.enums import EmailTokenPurpose, Proof, TokenKind
+from models.enums import EmailTokenPurpose, Locale, Proof, TokenKind
 
 
 class Credential(SQLModel, table=True):
     """A user's sign-in data, kept out of the collective table so that no public query can reach it."""
 
-    __table_args__ = (CheckConstraint("email = lower(email)", name="email_lower"),)
+    __table_args__ = (
+        CheckConstraint("email = lower(email)", name="email_lower"),
+        one_of("browser_locale", Locale),
+    )
 
     user_id: UUID = Field(primary_key=True, foreign_key="collective.id")
     email: str = Field(sa_type=Text, unique=True)
     password_hash: str | None = Field(default=None, sa_type=Text)
     """An argon2id hash with its parameters; null until a password is set."""
     verified_at: datetime | None = timestamp_field(nullable=True)
+    browser_locale: Locale | None = Field(default=None, sa_type=Text)
+    """The language that the person's browser asked for; for those who chose none."""
 
 
 class EmailToken(SQLModel, table=True):

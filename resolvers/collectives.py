@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import models
-from models.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
+from models.enums import CollectiveType, LedgerAccountKind, Locale, MemberRole, Topic
 from resolvers.context import Info
 from resolvers.references import FILTER, load_one_referenced
 from services.access import visibility
@@ -77,6 +77,11 @@ async def list_muted_topics(user: models.Collective, info: Info) -> list[Topic]:
     if not visibility.can_read_preferences(info.context.actor, user):
         return []
     return await info.context.run(preferences.list_muted_topics)
+
+
+def read_locale(user: models.Collective, info: Info) -> Locale | None:
+    """Return the language that a user chose; None for any other viewer."""
+    return user.locale if visibility.can_read_preferences(info.context.actor, user) else None
 
 
 def read_legal_name(collective: models.Collective, info: Info) -> str | None:

@@ -21,6 +21,7 @@ from services.access import act_origin
 from services.access.act_origin import ActOrigin
 from services.access.actor import ANONYMOUS, Actor
 from services.access.rate_limits import Charge
+from services.core.languages import choose
 from services.core.settings import Settings
 from services.database import fetch, read_connections
 from services.database.read_connections import ReadConnection
@@ -47,6 +48,8 @@ class Context:
     address: str = ""
     """The network address of the client."""
     device: str = ""
+    language: str = ""
+    """What the request accepts, in the words of its header Accept-Language."""
     """What the client's browser or program calls itself."""
     document: DocumentNode | None = None
     """The executed document, parsed and validated."""
@@ -134,7 +137,7 @@ class Context:
             try:
                 await self._begin()
                 if self.is_mutation:
-                    origin = MailOrigin(self.actor.id, self.address, self.settings)
+                    origin = MailOrigin(self.actor.id, self.address, self.settings, choose(self.language))
                     budgets.set_origin(self.session, origin)
                 return await service(self.session, self.actor, *args, **kwargs)
             finally:

@@ -17,6 +17,7 @@ from sqlmodel import col
 from models import Outbox
 from services.core.settings import Settings
 from services.messaging import delivery, outbox
+from services.messaging.links import Links
 
 Sessions = async_sessionmaker[AsyncSession]
 URL = "https://commonweal.example"
@@ -86,7 +87,7 @@ async def make_all_due(sessions: Sessions) -> None:
 
 
 async def deliver(sessions: Sessions, smtp: MailServer) -> int:
-    return await delivery.deliver_due(sessions, send=delivery.make_sender(smtp.settings), public_url=URL)
+    return await delivery.deliver_due(sessions, send=delivery.make_sender(smtp.settings), links=Links(URL))
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:

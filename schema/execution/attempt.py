@@ -172,6 +172,7 @@ def create_context(
         settings=settings,
         address=prepared.request.address,
         device=prepared.request.device,
+        language=prepared.request.language,
         document=prepared.document,
         is_mutation=is_mutation,
         mutation=_name_root_fields(prepared.operation) if is_mutation else "",

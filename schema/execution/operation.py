@@ -30,6 +30,8 @@ class OperationRequest:
     address: str = ""
     device: str = ""
     """What the browser or program calls itself."""
+    language: str = ""
+    """What the request accepts, in the words of its header Accept-Language."""
     reports_cost: bool = False
     """True if the result carries `extensions.cost`; a query of `rateLimit` always gets it."""
     is_read_only: bool = False

@@ -65,11 +65,12 @@ def main() -> int:
 def inputs_hash() -> str:
     """Hash the names and contents of all source files of the page."""
     sources = [HERE / name for name in (".npmrc", "build.py", "package.json", "package-lock.json")]
+    sources.append(HERE.parent / "server" / "pages.css")
     sources += sorted(path for path in (HERE / "src").rglob("*") if path.is_file())
     digest = hashlib.sha256()
     for path in sources:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(HERE).as_posix()} {content}\n".encode())
+        digest.update(f"{path.relative_to(HERE.parent).as_posix()} {content}\n".encode())
     return digest.hexdigest()
 
 

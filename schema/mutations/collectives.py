@@ -7,7 +7,7 @@ import strawberry
 from resolvers.context import Info
 from schema.mutations.payload import Payload, answer_payload
 from schema.types.collective import Collective
-from schema.types.enums import CollectiveType
+from schema.types.enums import CollectiveType, Locale
 from schema.types.node import CollectiveRef, to_key
 from schema.types.scalars import CurrencyCode
 from services.collectives import archiving, collectives
@@ -61,6 +61,10 @@ class UpdateCollectiveInput:
     timezone: str | None = strawberry.field(
         default=strawberry.UNSET, description="IANA name of the time zone. For an event, use `updateEvent`."
     )
+    locale: Locale | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Language of a user's mails. Null for the one that their browser asks for.",
+    )
     image_url: str | None = strawberry.field(
         default=strawberry.UNSET, description="URL of the collective's picture."
     )
@@ -111,6 +115,7 @@ _EDITABLE = (
     "website",
     "location",
     "timezone",
+    "locale",
     "image_url",
     "tags",
     "currency",

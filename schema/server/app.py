@@ -32,6 +32,7 @@ from schema.server import event_files, hours_csv, provider_pages
 from schema.server.email_change_pages import confirm_email, undo_email
 from schema.server.endpoint import COMPRESS_FROM_BYTES, Gzip, asgi_endpoint
 from schema.server.personal_data import download_my_data
+from schema.server.plain_pages import page_style
 from schema.server.receipt_files import download, upload
 from schema.server.reset_password_page import reset
 from schema.server.sign_in_page import sign_in_page
@@ -102,6 +103,7 @@ def create_application(settings: Settings) -> Starlette:
             Route("/export/my-data/{id}", download_my_data, methods=["GET"]),
             Route("/receipts", upload, methods=["POST"]),
             Route("/receipts/{id}", download, methods=["GET"]),
+            Route("/pages.css", page_style, methods=["GET"]),
             Route("/verify", metered(verify), methods=["GET", "POST"]),
             Route("/reset", metered(reset), methods=["GET", "POST"]),
             Route("/sign-in", sign_in_page, methods=["GET"]),

@@ -142,6 +142,7 @@ def _operation_request(
         session_cookie=session.cookie,
         address=request.address,
         device=request.headers.get("user-agent", ""),
+        language=request.headers.get("accept-language", ""),
         is_read_only=request.method == "GET",
         accepts_json_rows=True,
         reports_cost=http_request.COST_HEADER in request.headers,

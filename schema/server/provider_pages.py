@@ -20,7 +20,7 @@ from schema.http.authentication import Credentials
 from schema.http.cookie_session import CookieSession
 from schema.http.raw_request import from_scope
 from schema.http.request import BadRequest
-from schema.server.plain_pages import ask_again, read_form, read_payload, render_page
+from schema.server.plain_pages import Say, ask_again, read_form, read_payload, render_page, speaker
 from services.core.errors import Invalid
 from services.identity import oidc_providers, provider_sign_ins
 
@@ -53,7 +53,7 @@ async def go_to_provider(request: Request) -> Response:
         if variables["link"]:
             credentials = authentication.credentials_of(from_scope(request.scope))
     except BadRequest as refused:
-        return render_page(f"<p>{escape(refused.message)}</p>", status=refused.status)
+        return _problem(request, refused.message, status=refused.status)
     page = _Page(request, credentials)
     payload, problem = await page.run(_BEGIN, variables)
     return page.finish(problem or _redirect(str(payload["url"])))
@@ -68,7 +68,7 @@ async def come_back(request: Request) -> Response:
         return page_of_ours
     query = request.query_params
     if "error" in query or "code" not in query:
-        return render_page("<p>The provider has not signed you in.</p>", status=400)
+        return _problem(request, speaker(request)("The provider has not signed you in."))
     page = _Page(request)
     variables = {
         "provider": request.path_params["name"],
@@ -78,7 +78,9 @@ async def come_back(request: Request) -> Response:
     }
     payload, problem = await page.run(_COMPLETE, variables)
     if problem is None and payload["emailToLink"] is not None:
-        problem = render_page(_password_form(variables["state"], payload["emailToLink"]))
+        say = speaker(request)
+        form = _password_form(say, variables["state"], payload["emailToLink"])
+        problem = render_page(request, say("Sign in"), form, is_form=True)
     return page.finish(problem or page.go_on(payload))
 
 
@@ -92,7 +94,8 @@ async def link(request: Request) -> Response:
         "state": state,
         "password": form.get("password", ""),
     }
-    payload, problem = await page.run(_LINK, variables, form=_password_form(state, form.get("email", "")))
+    again = _password_form(speaker(request), state, form.get("email", ""))
+    payload, problem = await page.run(_LINK, variables, form=again)
     return page.finish(problem or page.go_on(payload))
 
 
@@ -105,10 +108,10 @@ async def show_factor(request: Request) -> Response:
     form = await read_form(request)
     challenge, code, next_path = form.get("challenge", ""), form.get("code", "").strip(), form.get("next", "")
     if not page.has_given(challenge, seal=form.get("seal", "")):
-        return render_page("<p>This sign-in was begun in another browser. Start again.</p>", status=400)
+        return _problem(request, speaker(request)("This sign-in was begun in another browser. Start again."))
     is_app = len("".join(code.split())) == CODE_DIGITS
     variables = {"challenge": challenge, ("code" if is_app else "recoveryCode"): code}
-    again = _factor_form(challenge, next_path, form["seal"])
+    again = _factor_form(speaker(request), challenge, next_path, form["seal"])
     _, problem = await page.run(_FACTOR, variables, form=again)
     return page.finish(problem or _redirect(_own_path(next_path)))
 
@@ -136,12 +139,13 @@ class _Page:
             token=self._session.credentials.token,
             address=request.client.host if request.client else "",
             device=request.headers.get("user-agent", ""),
+            language=request.headers.get("accept-language", ""),
             session_cookie=self._cookie,
         )
         self._result = await unit_of_work.execute(
             operation, sessions=state.sessions, settings=state.settings, buckets=state.buckets
         )
-        return read_payload(self._result, form=form)
+        return read_payload(request, self._result, title=speaker(request)("Sign in"), form=form)
 
     def go_on(self, payload: dict[str, Any]) -> Response:
         """Send the browser to where it was going, or ask for the second factor first."""
@@ -150,8 +154,10 @@ class _Page:
         if needed is None:
             return _redirect(next_path)
         seal = self._seal(needed["token"], self._cookie.keep_browser())
-        by_passkey = _passkey_link(needed) if "PASSKEY" in needed["ways"] else ""
-        return render_page(_factor_form(needed["token"], next_path, seal) + by_passkey)
+        say = speaker(self._request)
+        by_passkey = _passkey_link(say, needed) if "PASSKEY" in needed["ways"] else ""
+        form = _factor_form(say, needed["token"], next_path, seal)
+        return render_page(self._request, say("Sign in"), form + by_passkey, is_form=True)
 
     def has_given(self, challenge: str, *, seal: str) -> bool:
         """True if this browser was asked for this second factor, after a sign-in with this provider."""
@@ -181,33 +187,44 @@ def _own_path(path: str) -> str:
         return "/"
 
 
-def _password_form(state: str, email: str) -> str:
+def _problem(request: Request, message: str, *, status: int = 400) -> Response:
+    body = f'<p role="alert">{escape(message)}</p>'
+    return render_page(request, speaker(request)("Sign in"), body, status=status)
+
+
+def _password_form(say: Say, state: str, email: str) -> str:
     address, place = escape(email, quote=True), escape(f"link?{urlencode({'state': state})}", quote=True)
+    intro = escape(
+        say(
+            "You have an account here already: {email}. To sign in to it this way from now on, enter its "
+            "password once."
+        )
+    )
     return (
-        f'<form method="post" action="{place}"><p>You have an account here already: {address}. To sign in '
-        "to it this way from now on, enter its password once.</p>"
+        f'<form method="post" action="{place}"><p>{intro.format(email=address)}</p>'
         f'<input type="hidden" name="email" value="{address}">'
-        '<p><label>Password: <input type="password" name="password" autocomplete="current-password" required>'
-        "</label></p><button>Link and sign in</button></form>"
+        f"<label>{escape(say('Password'))} "
+        '<input type="password" name="password" autocomplete="current-password" required></label>'
+        f"<button>{escape(say('Link and sign in'))}</button></form>"
     )
 
 
-def _factor_form(challenge: str, next_path: str, seal: str) -> str:
+def _factor_form(say: Say, challenge: str, next_path: str, seal: str) -> str:
+    label = say("Code of your authenticator app, or a recovery code")
     return (
-        '<form method="post" action="factor"><p>Your account has a second factor.</p>'
+        f'<form method="post" action="factor"><p>{escape(say("Your account has a second factor."))}</p>'
         f'<input type="hidden" name="challenge" value="{escape(challenge, quote=True)}">'
         f'<input type="hidden" name="seal" value="{escape(seal, quote=True)}">'
         f'<input type="hidden" name="next" value="{escape(next_path, quote=True)}">'
-        "<p><label>Code of your authenticator app, or a recovery code: "
-        '<input name="code" autocomplete="one-time-code" required></label></p>'
-        "<button>Sign in</button></form>"
+        f'<label>{escape(label)} <input name="code" autocomplete="one-time-code" required></label>'
+        f"<button>{escape(say('Sign in'))}</button></form>"
     )
 
 
-def _passkey_link(challenge: dict[str, Any]) -> str:
+def _passkey_link(say: Say, challenge: dict[str, Any]) -> str:
     """Return a link to the page that can ask for a passkey; what follows the # stays in the browser."""
     given = urlencode({"challenge": challenge["token"], "ways": ",".join(challenge["ways"])})
-    return f'<p><a href="/sign-in#{escape(given, quote=True)}">Use a passkey</a></p>'
+    return f'<p><a href="/sign-in#{escape(given, quote=True)}">{escape(say("Use a passkey"))}</a></p>'
 
 
 ROUTES = [

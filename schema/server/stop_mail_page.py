@@ -9,7 +9,7 @@ from html import escape
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schema.server.plain_pages import MAX_TOKEN_LENGTH, render_page
+from schema.server.plain_pages import MAX_TOKEN_LENGTH, Say, render_page, speaker
 from services.core.errors import NotFound
 from services.messaging import stops
 
@@ -17,21 +17,24 @@ from services.messaging import stops
 async def stop_mail(request: Request) -> Response:
     """Show the form that stops mails; on a POST, stop them."""
     token = request.query_params.get("token", "")[:MAX_TOKEN_LENGTH]
+    say = speaker(request)
+    title = say("Stop these mails")
     if request.method != "POST":
-        return render_page(_stop_form(token))
+        return render_page(request, title, _stop_form(say, token), is_form=True)
     try:
         async with request.app.state.sessions() as session, session.begin():
             await stops.stop(session, token=token)
     except NotFound as problem:
-        return render_page(f"<p>{escape(problem.message)}</p>", status=404)
-    return render_page(
-        "<p>You will get no more such mails. Mails that you ask for yourself, to sign up, still arrive.</p>"
-    )
+        body = f'<p role="alert">{escape(say(problem.message))}</p>'
+        return render_page(request, title, body, status=404)
+    done = say("You will get no more such mails. Mails that you ask for yourself, to sign up, still arrive.")
+    return render_page(request, title, f'<p role="status">{escape(done)}</p>')
 
 
-def _stop_form(token: str) -> str:
+def _stop_form(say: Say, token: str) -> str:
+    question = say("Do you want no more mails at this address about what others do on Commonweal?")
     return (
         f'<form method="post" action="?token={escape(token, quote=True)}">'
-        "<p>Do you want no more mails at this address about what others do on Commonweal?</p>"
-        "<button>Stop these mails</button></form>"
+        f"<p>{escape(question)}</p>"
+        f"<button>{escape(say('Stop these mails'))}</button></form>"
     )

@@ -18,7 +18,7 @@ from schema.types.act import ActConnection
 from schema.types.approval import ApprovalPolicy
 from schema.types.balance import Balance
 from schema.types.connection import After, Before, Connection, First, Last, to_page_request
-from schema.types.enums import CollectiveType, LedgerAccountKind, MemberRole, Topic
+from schema.types.enums import CollectiveType, LedgerAccountKind, Locale, MemberRole, Topic
 from schema.types.event import EventFields
 from schema.types.fields import batched, computed, to_one
 from schema.types.filters import to_order_arguments, to_transaction_arguments
@@ -392,6 +392,16 @@ class User(Collective):
     )
     async def pending_email(root: Row, info: Info) -> str | None:
         return await resolve.load_pending_email(root, info)
+
+    @computed(
+        "locale",
+        "id",
+        description="Language that the user chose for mails. Visible only to themselves; null if they chose "
+        "none.",
+        graphql_type=Locale | None,
+    )
+    def locale(root: Row, info: Info) -> Locale | None:
+        return resolve.read_locale(root, info)
 
     @strawberry.field(
         description="Identities at other providers that sign the user in. Visible only to "

@@ -16,6 +16,7 @@ from models.enums import (
     GiverStatus,
     GoalKind,
     LedgerAccountKind,
+    Locale,
     MemberRole,
     OrderActionType,
     OrderStatus,
@@ -46,6 +47,7 @@ __all__ = [
     "GoalKind",
     "LeaderboardBy",
     "LedgerAccountKind",
+    "Locale",
     "MemberRole",
     "OrderActionType",
     "OrderStatus",
@@ -115,6 +117,7 @@ for _enum in (
     LeaderboardBy,
     Period,
     Topic,
+    Locale,
 ):
     publish_enum(_enum)
 publish_enum(PaymentMethodKind, "PaymentMethodType")

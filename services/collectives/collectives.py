@@ -199,6 +199,8 @@ async def edit(
         require(actor, Action.UPDATE_COLLECTIVE, Subject(collective=row))
     if row.type == CollectiveType.EVENT:
         _refuse_event_place(own)
+    if row.type != CollectiveType.USER and own.get("locale") is not None:
+        raise Invalid("Only a user chooses a language for mails and pages.", field="locale")
     if "host_fee_bps" in changes:
         require(actor, Action.SET_HOST_FEE, Subject(collective=row, host=party.host))
         row.host_fee_bps = _validate_host_fee_bps(changes["host_fee_bps"])
@@ -243,7 +245,7 @@ def _validate_change(key: str, value: Any) -> Any:
         case "slug" | "currency":
             return _require_value(value, field)
         case _:
-            return user_text.clean_text(value, field=field)
+            return value if key == "locale" else user_text.clean_text(value, field=field)
 
 
 def _validate_tags(tags: list[str], field: str) -> list[str]:

@@ -31,8 +31,10 @@ _SCHEMES = {
     "owner_database_url": _DATABASE,
     "smtp_url": ("smtp", "smtps"),
     "public_url": ("https", "http"),
+    "site_url": ("https", "http"),
     "fx_url": ("https", "http"),
 }
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MAX_PORT = 65_535
 
 
@@ -61,6 +63,8 @@ def check_values(values: Mapping[str, Any]) -> None:
             _refuse(name, value, f"{', '.join(first)} or {last}")
         if name in _SCHEMES and value:
             _check_url(name, value)
+        if name.startswith("link_") and value:
+            _check_link(name, value)
         if name == "port" and not 0 <= value <= _MAX_PORT:
             _refuse(name, value, f"a port from 0 to {_MAX_PORT}")
         if isinstance(value, int) and value < 0:
@@ -93,6 +97,18 @@ def _check_url(name: str, value: str) -> None:
         is_right = False
     if not is_right:
         raise ConfigurationError(f"{PREFIX}{name.upper()} must be {right}")
+
+
+def _check_link(name: str, value: str) -> None:
+    """Check the address of a page that mails lead to: the token in it is a key, so nobody may listen."""
+    try:
+        parts = urlsplit(value)
+        is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+        is_right = is_safe and _is_url(value, ("https", "http")) and "{token}" not in parts.netloc
+    except ValueError:
+        is_right = False
+    if not is_right or value.count("{token}") != 1 or "{" in value.replace("{token}", ""):
+        _refuse(name, value, "https://… (http:// for localhost only) with {token} once in its path")
 
 
 def _is_url(value: str, schemes: Collection[str]) -> bool:

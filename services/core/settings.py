@@ -62,7 +62,19 @@ class Settings:
         doc="1 turns off “Did you mean …?”; COMMONWEAL_PRODUCTION and COMMONWEAL_INTROSPECTION other than on "
         "turn it off, too.",
     )
-    public_url: str = _setting("", "Address for links in mails; empty uses http://HOST:PORT.")
+    public_url: str = _setting("", "Address of this server, for links in mails; empty uses http://HOST:PORT.")
+    site_url: str = _setting(
+        "", "Address of the site that people use, to which mails and pages lead on; empty for this server's."
+    )
+    link_verify: str = _setting(
+        "",
+        "Address in mails of the page that confirms a sign-up, with {token} in it, such as "
+        "https://app.example.org/verify?token={token}; empty uses this server's page.",
+    )
+    link_reset: str = _setting("", "The same for the page that sets a new password.")
+    link_confirm_email: str = _setting("", "The same for the page that confirms a new address.")
+    link_undo_email: str = _setting("", "The same for the page that takes an old address back.")
+    link_stop: str = _setting("", "The same for the page that stops mails to people without an account.")
     allowed_origins: str = _setting(
         "",
         "Origins whose pages may use the API as a signed-in user, such as https://app.example.org; "

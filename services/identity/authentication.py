@@ -22,7 +22,7 @@ from services.core.user_text import require_name
 from services.identity import email_addresses, email_tokens, free_slugs, sessions
 from services.identity.claiming import claim_user
 from services.identity.sessions import NewSession, Origin
-from services.messaging import outbox
+from services.messaging import outbox, reader_languages
 
 VERIFY_DAYS = 7
 PLACEHOLDER_NAME = "New member"
@@ -57,6 +57,7 @@ async def sign_up(
     if currency is not None:
         require_fiat(currency)
     user, is_proved = await _find_or_create_user(session, address, currency=currency)
+    await reader_languages.note_browser(session, user.id, is_proved=False)
     if is_proved:
         await outbox.mail_address(
             session, address=address, template="address_in_use", payload={"name": user.name}

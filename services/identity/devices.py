@@ -100,8 +100,3 @@ async def load_acquaintance(
     )
     has_signed_in, has_devices, knows_program = (await session.execute(statement)).one()
     return Acquaintance(has_signed_in, has_devices, knows_program)
-
-
-def describe_time() -> str:
-    """Return the present time as mails say it."""
-    return f"{now():%d %B %Y, %H:%M} UTC"

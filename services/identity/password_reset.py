@@ -14,7 +14,7 @@ from services.access.permissions import Action, require
 from services.core.errors import InvalidState
 from services.identity import access_tokens, credentials, email_tokens
 from services.identity.sessions import NewSession, Origin, start_session
-from services.messaging import outbox
+from services.messaging import outbox, reader_languages
 
 RESET_HOURS = 2
 
@@ -38,6 +38,7 @@ async def request_reset(session: AsyncSession, actor: Actor, *, email: str) -> N
     )
     columns = ["user_id", "token_hash", "purpose", "expires_at"]
     await session.execute(insert(EmailToken).from_select(columns, row, include_defaults=False))
+    await reader_languages.note_browser(session, owner, is_proved=False)
     await outbox.mail_users(session, user_ids=owner, template="password_reset", payload={"token": token})
 
 

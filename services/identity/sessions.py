@@ -19,7 +19,7 @@ from services.core.errors import WHOLE_INPUT, InvalidState, NotFound, Unauthenti
 from services.identity import credentials, devices
 from services.identity.access_tokens import build_token
 from services.identity.challenges import FactorChallenge, ask_for_factor
-from services.messaging import outbox
+from services.messaging import outbox, reader_languages
 
 MAX_DEVICE_LENGTH = 200
 
@@ -83,6 +83,7 @@ async def start_session(
     )
     session.add(token)
     await session.flush()
+    await reader_languages.note_browser(session, user.id, is_proved=True)
     return NewSession(user, text, token.expires_at, is_first_of_device=device.is_first if device else None)
 
 
@@ -101,7 +102,7 @@ async def start_reported_session(
             "name": user.name,
             "device": name,
             "network": origin.network,
-            "time": devices.describe_time(),
+            "time": {"at": now().isoformat(), "zone": user.timezone or "UTC"},
         }
         await outbox.mail_users(session, user_ids=[user.id], template="new_device", payload=payload)
     return started

@@ -214,7 +214,7 @@ If this was not you, somebody else has your codes. Reset your password, sign in 
 
 the copy of your Commonweal data that you asked for is ready. Sign in, then open this link within 24 hours:
 
-{public_url}/export/my-data/{id}
+{export_link}
 
 It works for nobody else. If you did not ask for it, somebody else uses your account: change your password.
 """,

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.enums import Locale
 from services.core.errors import RateLimited
 from services.core.networks import normalize_address
 from services.core.settings import Settings
@@ -76,6 +77,8 @@ class MailOrigin:
     sender_id: UUID | None = None
     address: str = ""
     settings: Settings = field(default_factory=Settings)
+    locale: Locale | None = None
+    """The language that the sender's browser asks for."""
 
 
 def find_kind(template: str) -> MailKind:
@@ -88,9 +91,15 @@ def set_origin(session: AsyncSession, origin: MailOrigin) -> None:
     session.info[_SESSION_KEY] = origin
 
 
+def origin_of(session: AsyncSession) -> MailOrigin:
+    """Return the origin of the mails that the session queues."""
+    origin: MailOrigin = session.info.get(_SESSION_KEY) or _NOBODY
+    return origin
+
+
 def mail_parameters(session: AsyncSession, template: str) -> dict[str, Any]:
     """Return what `mail_queue` is told of a template's mails beside the recipients."""
-    origin: MailOrigin = session.info.get(_SESSION_KEY) or _NOBODY
+    origin = origin_of(session)
     kind = find_kind(template)
     return {
         "kind": kind.value,

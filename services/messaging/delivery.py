@@ -25,12 +25,15 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
-from models import Outbox, now
+from models import Outbox
+from models.enums import Locale
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
-from services.messaging import calendar_files, failures, stops
+from services.messaging import failures, reader_languages, stops
 from services.messaging.failures import MAX_ERROR_LENGTH, Failure
-from services.messaging.templates import render, to_one_line
+from services.messaging.links import Links
+from services.messaging.mime_messages import TEMPLATE_HEADER, build_message, read_text
+from services.messaging.rendering import render, to_one_line
 
 __all__ = ["Send", "deliver_due", "make_sender", "render", "run"]
 
@@ -44,7 +47,6 @@ MAX_RETRY_SECONDS = 6 * 60 * 60
 GRACE_SECONDS = 5
 """For the mail being sent when the server stops."""
 MAX_LOOP_PAUSE_SECONDS = 10
-TEMPLATE_HEADER = "X-Commonweal-Template"
 _PORTS = {"smtp": 25, "smtps": 465}
 
 Send = Callable[[EmailMessage], Awaitable[None]]
@@ -56,7 +58,7 @@ async def deliver_due(
     sessions: async_sessionmaker[AsyncSession],
     *,
     send: Send,
-    public_url: str,
+    links: Links,
     batch: int = 50,
     stop: asyncio.Event | None = None,
     lane: int | None = None,
@@ -75,8 +77,9 @@ async def deliver_due(
         claimed = await _claim(sessions, lane)
         if claimed is None:
             break
-        mail, stop_token = claimed
-        error = await _try_send(mail, send, partial(_build_message, mail, public_url, stop_token))
+        mail, locale, stop_token = claimed
+        build = partial(build_message, mail, links, locale=locale, stop_token=stop_token)
+        error = await _try_send(mail, send, build)
         await _record_outcome(sessions, mail, error)
         delivered += error is None
     return delivered
@@ -84,8 +87,8 @@ async def deliver_due(
 
 async def _claim(
     sessions: async_sessionmaker[AsyncSession], lane: int | None
-) -> tuple[Outbox, str | None] | None:
-    """Lease one due mail, with the token that stops mails to a stranger.
+) -> tuple[Outbox, Locale, str | None] | None:
+    """Lease one due mail, with its reader's language and the token that stops mails to a stranger.
 
     Mails that secure an account come first. Locks the mail's row, skipping rows locked by others.
     """
@@ -113,7 +116,9 @@ async def _claim(
         mail = (await session.execute(lease)).scalar_one_or_none()
         if mail is None:
             return None
-        return mail, await stops.load_token(session, mail.recipient) if mail.is_to_stranger else None
+        locale = await reader_languages.load_locale(session, mail)
+        stop_token = await stops.load_token(session, mail.recipient) if mail.is_to_stranger else None
+        return mail, locale, stop_token
 
 
 async def _try_send(mail: Outbox, send: Send, build: Callable[[], EmailMessage]) -> Failure | None:
@@ -162,43 +167,6 @@ def _retry_delay(attempts: int) -> timedelta:
     doubled = FIRST_RETRY_SECONDS * 2 ** min(attempts - 1, 20)
     jitter = random.uniform(1, 1.1)  # noqa: S311 - spreads retries, no secret
     return timedelta(seconds=min(doubled, MAX_RETRY_SECONDS) * jitter)
-
-
-def _build_message(mail: Outbox, public_url: str, stop_token: str | None) -> EmailMessage:
-    """Build the mail without its From header, which the `Send` of `make_sender` adds."""
-    subject, text = render(mail.template, mail.payload, public_url=public_url)
-    message = EmailMessage()
-    message["To"] = _parse_recipient(mail.recipient)
-    message["Subject"] = subject
-    message["Date"] = now()
-    host = (urlsplit(public_url).hostname or "localhost").replace(":", ".")  # colons: IPv6
-    message["Message-ID"] = f"<{mail.id}@{host}>"
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic replies
-    message[TEMPLATE_HEADER] = mail.template
-    if stop_token is not None:
-        url = stops.stop_url(public_url, stop_token)
-        message["List-Unsubscribe"] = f"<{url}>"
-        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
-        text = (
-            f"{text}\nYou have no account here. To get no mails about what others do here,"
-            f" open this link:\n{url}\n"
-        )
-    message.set_content(text, cte="quoted-printable")  # accepted by any mail server, with lines of any length
-    if "calendar" in mail.payload:
-        entry = calendar_files.from_payload(mail.payload["calendar"])
-        message.add_attachment(
-            calendar_files.render([entry]).decode(),
-            subtype="calendar",
-            cte="base64",
-            filename="event.ics",
-        )
-    return message
-
-
-def _parse_recipient(recipient: str) -> Address:
-    """Parse exactly one address: a comma or bracket in the name must not add a recipient."""
-    name, _, domain = recipient.rpartition("@")
-    return Address(username=name, domain=Address(addr_spec=f"x@{domain}").domain)
 
 
 def _domain_of(recipient: str) -> str:
@@ -260,9 +228,7 @@ async def _send_by_smtp(message: EmailMessage, *, mail_from: Address, **server: 
 
 
 async def _log_mail(message: EmailMessage) -> None:
-    text = message.get_body(("plain",))
-    assert text is not None
-    log.info("mail to %s: %s\n%s", message["To"], message["Subject"], text.get_content())
+    log.info("mail to %s: %s\n%s", message["To"], message["Subject"], read_text(message))
 
 
 async def _log_envelope(message: EmailMessage) -> None:
@@ -271,8 +237,7 @@ async def _log_envelope(message: EmailMessage) -> None:
 
 async def run(sessions: async_sessionmaker[AsyncSession], settings: Settings, *, stop: asyncio.Event) -> None:
     """Deliver mails until `stop` is set; what fails is logged and done again."""
-    public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
-    deliver = partial(deliver_due, sessions, send=make_sender(settings), public_url=public_url, stop=stop)
+    deliver = partial(deliver_due, sessions, send=make_sender(settings), links=Links.of(settings), stop=stop)
     pause = settings.outbox_interval_ms / 1000
     async with asyncio.TaskGroup() as group:
         # Each lane has a loop of its own: no flood and no slow mail delays a reset.

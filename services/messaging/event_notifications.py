@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,19 +11,14 @@ from sqlmodel import col
 from models import Collective, Member
 from models.enums import MemberRole
 from services.messaging import calendar_files, outbox
-
-WAITING_NOTE = (
-    "All places are taken. You are on the waiting list, and we will let you know when you get a place."
-)
+from services.messaging.rendering import WAITING_NOTE
 
 
-def format_times(event: Collective) -> str:
-    """Format an event's times for mails, in its own time zone."""
+def describe_times(event: Collective) -> dict[str, str]:
+    """Return an event's times and time zone as mails take them; each reader gets them in their language."""
     assert event.starts_at is not None and event.ends_at is not None
     zone = event.timezone or "UTC"
-    starts, ends = (at.astimezone(ZoneInfo(zone)) for at in (event.starts_at, event.ends_at))
-    until = f"{ends:%H:%M}" if starts.date() == ends.date() else f"{ends:%Y-%m-%d %H:%M}"
-    return f"{starts:%Y-%m-%d %H:%M} to {until} ({zone})"
+    return {"at": event.starts_at.isoformat(), "until": event.ends_at.isoformat(), "zone": zone}
 
 
 def query_attendees(event: Collective) -> Select[UUID]:
@@ -62,7 +56,7 @@ async def notify_coordinator(session: AsyncSession, event: Collective, *, by: Co
         payload={
             "event": event.name,
             "by": by.name,
-            "when": format_times(event),
+            "when": describe_times(event),
             "location": event.location or "",
         },
     )
@@ -77,7 +71,7 @@ async def notify_change(session: AsyncSession, event: Collective, *, by_id: UUID
         except_id=by_id,
         payload={
             "event": event.name,
-            "when": format_times(event),
+            "when": describe_times(event),
             "location": event.location or "",
             "calendar": _calendar(event),
         },
@@ -100,7 +94,7 @@ async def notify_cancellation(
         except_id=by_id,
         payload={
             "event": event.name,
-            "when": format_times(event),
+            "when": describe_times(event),
             "reason": reason or "",
             "calendar": _calendar(event),
         },
@@ -119,7 +113,7 @@ async def notify_registration(
         payload={
             "event": event.name,
             "name": user.name,
-            "when": format_times(event),
+            "when": describe_times(event),
             "message": message or "",
         },
     )
@@ -130,7 +124,7 @@ async def notify_registration(
         payload={
             "event": event.name,
             "name": user.name,
-            "when": format_times(event),
+            "when": describe_times(event),
             "location": event.location or "",
             "note": _waiting_note(role),
             "calendar": _calendar(event, role=role),
@@ -146,7 +140,7 @@ async def notify_promotion(session: AsyncSession, event: Collective, *, user_ids
         template="event_place_free",
         payload={
             "event": event.name,
-            "when": format_times(event),
+            "when": describe_times(event),
             "location": event.location or "",
             "calendar": _calendar(event),
         },
@@ -178,7 +172,7 @@ async def notify_guests(
                 payload={
                     "event": event.name,
                     "by": by.name,
-                    "when": format_times(event),
+                    "when": describe_times(event),
                     "location": event.location or "",
                     "note": _waiting_note(role),
                     "calendar": _calendar(event, role=role),
@@ -194,7 +188,7 @@ async def notify_guests(
                 payload={
                     "event": event.name,
                     "by": by.name,
-                    "when": format_times(event),
+                    "when": describe_times(event),
                     "location": event.location or "",
                     "note": _waiting_note(role),
                     "calendar": _calendar(event, role=role),

@@ -5,7 +5,7 @@ from email.errors import MessageError
 
 import aiosmtplib
 
-from services.messaging.templates import to_one_line
+from services.messaging.rendering import to_one_line
 
 MAX_ERROR_LENGTH = 200
 PERMANENT_CODES = range(500, 600)

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from models.enums import MemberRole
-from services.messaging.templates import render
+from services.messaging.links import Links
+from services.messaging.rendering import render
 from tests.donation_world import error_code, expect_order, expect_status
 from tests.factories import Person, World, money
 from tests.offer_world import OfferScene
@@ -214,10 +215,10 @@ async def test_each_step_mails_the_people_concerned(scene: OfferScene) -> None:
         ("redemption_paid", scene.john.email),
     }
     for template, _, payload in rows:
-        subject, body = render(template, payload, public_url="http://here")
+        subject, body, _ = render(template, payload, links=Links("http://here"))
         assert "0.250 CUR" in subject + body
     paid = next(payload for template, _, payload in rows if template == "redemption_paid")
-    assert "4.50 USD" in render("redemption_paid", paid, public_url="")[0]
+    assert "4.50 USD" in render("redemption_paid", paid, links=Links(""))[0]
 
 
 FIELDS = """status price { value } approvedPrice { value } payout { value } payoutFee { value } caps place

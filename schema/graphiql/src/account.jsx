@@ -40,7 +40,7 @@ async function signOut() {
   }
 }
 
-function Form({ act }) {
+function Form({ act, isBusy }) {
   const submit = (event) => {
     event.preventDefault();
     act(() => signIn(Object.fromEntries(new FormData(event.target))));
@@ -55,7 +55,9 @@ function Form({ act }) {
         Password
         <input name="password" type="password" autoComplete="current-password" required />
       </label>
-      <Button type="submit">Sign in</Button>
+      <Button type="submit" disabled={isBusy}>
+        {isBusy ? "Signing in …" : "Sign in"}
+      </Button>
     </form>
   );
 }
@@ -63,29 +65,34 @@ function Form({ act }) {
 function Account() {
   const user = useValue(viewer);
   const [problem, setProblem] = useState("");
+  const [isBusy, setBusy] = useState(false);
   useEffect(() => void look(), []);
   const act = async (work) => {
+    setBusy(true);
+    setProblem("");
     try {
       await work();
-      setProblem("");
     } catch (error) {
       setProblem(error.message);
+    } finally {
+      setBusy(false);
     }
   };
   return (
-    <section className="commonweal-panel">
+    <section className="commonweal-panel" aria-busy={isBusy}>
       <h2>Account</h2>
+      {user === undefined && <p role="status">Looking who you are …</p>}
       {user && (
         <>
           <p>
             Signed in as <b>{user.name}</b> ({user.slug}).
           </p>
-          <Button type="button" onClick={() => act(signOut)}>
-            Sign out
+          <Button type="button" disabled={isBusy} onClick={() => act(signOut)}>
+            {isBusy ? "Signing out …" : "Sign out"}
           </Button>
         </>
       )}
-      {user === null && <Form act={act} />}
+      {user === null && <Form act={act} isBusy={isBusy} />}
       {problem && <p role="alert">{problem}</p>}
       <p className="commonweal-note">
         The browser keeps the session in a cookie. A token in the Headers tab goes before it.

@@ -2,6 +2,9 @@ import { lastAnswer, shownSql, useValue } from "./state.js";
 
 const rounded = (number) => new Intl.NumberFormat("en", { maximumFractionDigits: 1 }).format(number);
 
+/** Shows line ends, and a space for each other character that controls a terminal or the direction of text. */
+const readable = (text) => text.replace(/[^\P{C}\n]+/gu, " ");
+
 function Facts({ rows }) {
   return (
     <dl className="commonweal-facts">
@@ -67,7 +70,7 @@ function Sql({ answer }) {
             {statements.map(({ statement, ms }, index) => (
               <li key={index}>
                 <span>{ms === null ? "failed" : `${rounded(ms)} ms`}</span>
-                <pre>{statement}</pre>
+                <pre>{readable(statement)}</pre>
               </li>
             ))}
           </ol>

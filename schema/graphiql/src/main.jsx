@@ -8,18 +8,27 @@ import { createRoot } from "react-dom/client";
 
 import { accountPlugin } from "./account.jsx";
 import { costPlugin } from "./cost.jsx";
-import { EXAMPLES, HEADERS } from "./examples.js";
+import { HEADERS, linked, SECTIONS } from "./examples.js";
+import { examplesPlugin } from "./examples.jsx";
 import { fetcher } from "./fetcher.js";
 import icon from "./icon.svg";
 import "./page.css";
+
+const given = linked();
+const first = SECTIONS[0].examples[0];
+// The panel of a first visit; later ones open as the page was left.
+const isFirstVisit = localStorage.getItem("graphiql:visiblePlugin") === null;
 
 createRoot(document.getElementById("graphiql")).render(
   <GraphiQL
     fetcher={fetcher}
     defaultHeaders={HEADERS}
-    defaultTabs={EXAMPLES}
+    defaultTabs={[given ?? { query: first.query }]}
+    initialQuery={given?.query}
+    initialVariables={given?.variables}
+    visiblePlugin={isFirstVisit ? examplesPlugin : undefined}
     defaultEditorToolsVisibility="headers"
-    plugins={[HISTORY_PLUGIN, explorerPlugin(), accountPlugin, costPlugin]}
+    plugins={[examplesPlugin, HISTORY_PLUGIN, explorerPlugin(), accountPlugin, costPlugin]}
   >
     <GraphiQL.Logo>
       <span className="commonweal-logo">

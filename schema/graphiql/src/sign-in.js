@@ -1,7 +1,13 @@
 // The sign-in page: password, second factor and passkeys, over the same API that everybody uses.
 import { startAuthentication, startRegistration } from "@simplewebauthn/browser";
 
+import "../../server/pages.css";
 import "./sign-in.css";
+
+const texts = JSON.parse(document.documentElement.dataset.texts);
+/** Says an English text in the reader's language, with values in the place of its {names}. */
+const say = (text, values = {}) =>
+  (texts[text] ?? text).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 
 const find = (selector) => document.querySelector(selector);
 const sections = ["#sign-in", "#factor", "#account"].map(find);
@@ -45,18 +51,31 @@ function show(section) {
   section.querySelector("h2").focus();
 }
 
+let running = 0;
+
+/** Says that work is going on, so that nobody presses a button twice. */
+function setBusy(change) {
+  running += change;
+  find("main").setAttribute("aria-busy", String(running > 0));
+  find("#working").textContent = running > 0 ? say("One moment …") : "";
+  document.querySelectorAll("main button").forEach((button) => (button.disabled = running > 0));
+}
+
 /** Runs what a person asked for; says what went wrong, and asks to confirm where that is needed. */
 async function attempt(work) {
   find("#problem").textContent = "";
   find("#done").textContent = "";
+  setBusy(1);
   try {
     await work();
   } catch (problem) {
     if (problem.code === CONFIRM) {
       showFactor(problem.ways, undefined, () => attempt(work));
     } else {
-      find("#problem").textContent = problem.message;
+      find("#problem").textContent = say(problem.message);
     }
+  } finally {
+    setBusy(-1);
   }
 }
 
@@ -142,13 +161,13 @@ function element(name, text) {
 
 function passkeyItem({ id, name }) {
   const item = element("li", `${name} `);
-  const button = element("button", "Remove");
+  const button = element("button", say("Remove"));
   button.type = "button";
-  button.setAttribute("aria-label", `Remove the passkey ${name}`);
+  button.setAttribute("aria-label", say("Remove the passkey {name}", { name }));
   button.addEventListener("click", () =>
     attempt(async () => {
       await act("removePasskey", "passkey { id }", { id });
-      await showAccount("The passkey is removed.");
+      await showAccount(say("The passkey is removed."));
     }),
   );
   item.append(button);
@@ -167,8 +186,8 @@ async function showAccount(done = "") {
   find("#passkeys").replaceChildren(...passkeys.map(passkeyItem));
   const hasApp = Boolean(secondFactors?.totpSince);
   find("#app").textContent = hasApp
-    ? `In use. Recovery codes left: ${secondFactors.recoveryCodesLeft}.`
-    : "Not set up.";
+    ? say("In use. Recovery codes left: {count}.", { count: secondFactors.recoveryCodesLeft })
+    : say("Not set up.");
   find("[data-act=enroll]").hidden = hasApp;
   find("[data-act=disable]").hidden = !hasApp;
   find("#activate").hidden = true;
@@ -181,7 +200,7 @@ on("#add-passkey", "submit", async ({ name }) => {
   const answer = await startRegistration({ optionsJSON: JSON.parse(options) });
   const credential = JSON.stringify(answer);
   const { recoveryCodes } = await act("registerPasskey", "recoveryCodes", { credential, name });
-  await showAccount("The passkey is added.");
+  await showAccount(say("The passkey is added."));
   showCodes(recoveryCodes);
 });
 
@@ -195,13 +214,13 @@ on("[data-act=enroll]", "click", async () => {
 
 on("#activate", "submit", async ({ code }) => {
   const { recoveryCodes } = await act("activateTotp", "recoveryCodes", { code });
-  await showAccount("The authenticator app is your second factor.");
+  await showAccount(say("The authenticator app is your second factor."));
   showCodes(recoveryCodes);
 });
 
 on("[data-act=disable]", "click", async () => {
   await act("disableTotp", "");
-  await showAccount("The authenticator app is removed.");
+  await showAccount(say("The authenticator app is removed."));
 });
 
 on("[data-act=sign-out]", "click", async () => {
@@ -224,7 +243,7 @@ function takeOver() {
 async function offerProviders() {
   const { signInProviders } = await ask("{ signInProviders { label path } }");
   const links = signInProviders.map(({ label, path }) => {
-    const link = element("a", `Sign in with ${label}`);
+    const link = element("a", say("Sign in with {label}", { label }));
     link.href = `${path}?next=/sign-in`;
     return link;
   });

@@ -13,6 +13,7 @@ from models import Outbox
 from services.core.settings import Settings
 from services.messaging import budgets, delivery, outbox
 from services.messaging.budgets import MailBudgetExceeded, MailOrigin
+from services.messaging.links import Links
 from tests.event_world import EventScene
 from tests.factories import World
 from tests.mail_world import URL, MailServer, Sessions, run_mail_server
@@ -179,7 +180,7 @@ async def test_no_flood_delays_a_reset(sessions: Sessions, smtp: MailServer) -> 
         async with sessions() as session, session.begin():
             await session.execute(text('UPDATE outbox SET payload = \'{"token": "t"}\' WHERE lane = 0'))
         sender = delivery.make_sender(smtp.settings)
-        assert await delivery.deliver_due(sessions, send=sender, public_url=URL, batch=1) == 1
+        assert await delivery.deliver_due(sessions, send=sender, links=Links(URL), batch=1) == 1
     assert smtp.envelopes[0].rcpt_tos == ["ada@example.org"]
     async with sessions() as session:
         lanes = (
@@ -199,9 +200,9 @@ async def test_a_slow_mail_holds_up_no_reset(sessions: Sessions) -> None:
             arrived.set()
 
     await send(sessions, "slow")
-    slow = asyncio.create_task(delivery.deliver_due(sessions, send=send_slowly, public_url=URL, lane=1))
+    slow = asyncio.create_task(delivery.deliver_due(sessions, send=send_slowly, links=Links(URL), lane=1))
     await send(sessions, "ada", template="address_in_use")
-    fast = asyncio.create_task(delivery.deliver_due(sessions, send=send_slowly, public_url=URL, lane=0))
+    fast = asyncio.create_task(delivery.deliver_due(sessions, send=send_slowly, links=Links(URL), lane=0))
     await asyncio.wait_for(arrived.wait(), 10)
     hanging.set()
     assert (await slow, await fast) == (1, 1)

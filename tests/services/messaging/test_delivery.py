@@ -14,6 +14,8 @@ from models import Outbox
 from services.core.settings import Settings
 from services.database import engine
 from services.messaging import delivery, outbox
+from services.messaging.links import Links
+from services.messaging.mime_messages import read_text
 from tests.mail_world import (
     URL,
     MailServer,
@@ -44,7 +46,7 @@ async def test_a_mail_is_delivered_once(sessions: Sessions, smtp: MailServer) ->
     assert sent["Message-ID"] == f"<{row.id}@commonweal.example>"
     assert sent["Auto-Submitted"] == "auto-generated"
     assert sent["Date"]
-    lines = sent.get_content().splitlines()
+    lines = read_text(sent).splitlines()
     assert f"{URL}/verify?token=t0p-Secret" in lines
     assert "t0p-Secret" in lines
     async with sessions() as session:
@@ -60,7 +62,7 @@ async def test_a_mailed_reset_links_to_its_page_and_its_token_is_removed(
     (row,) = await load_undelivered(sessions)
     with run_mail_server(smtp):
         assert await deliver(sessions, smtp) == 1
-    lines = smtp.mails[0].get_content().splitlines()
+    lines = read_text(smtp.mails[0]).splitlines()
     assert {f"{URL}/reset?token=t0p-Secret", "t0p-Secret"} <= set(lines)
     async with sessions() as session:
         assert (await session.get_one(Outbox, row.id)).payload == {}
@@ -168,7 +170,7 @@ async def test_a_mail_is_sent_by_another_process_if_its_sender_dies(
         reached.set()
         await asyncio.Event().wait()
 
-    dying = asyncio.create_task(delivery.deliver_due(sessions, send=hang, public_url=URL))
+    dying = asyncio.create_task(delivery.deliver_due(sessions, send=hang, links=Links(URL)))
     await asyncio.wait_for(reached.wait(), 5)
     async with sessions.begin() as session:  # neither a lock nor an open transaction meanwhile
         locked = select(Outbox).where(col(Outbox.id) == row.id).with_for_update(nowait=True)
@@ -197,7 +199,7 @@ async def test_a_stuck_delivery_is_abandoned_within_its_lease(
     async def hang(_message: EmailMessage) -> None:
         await asyncio.Event().wait()
 
-    assert await delivery.deliver_due(sessions, send=hang, public_url=URL) == 0
+    assert await delivery.deliver_due(sessions, send=hang, links=Links(URL)) == 0
     (row,) = await load_undelivered(sessions)
     assert row.last_error == "TimeoutError"
 
@@ -217,7 +219,7 @@ async def test_the_loop_survives_errors_and_stops_promptly(
         stop.set()
         await asyncio.wait_for(loop, 1)
     await away.dispose()
-    assert "Hello ada" in smtp.mails[0].get_content()
+    assert "Hello ada" in read_text(smtp.mails[0])
 
 
 async def test_stopping_does_not_wait_for_a_stuck_mail(

@@ -10,6 +10,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
 from services.messaging import delivery
+from services.messaging.links import Links
 from tests.mail_world import (
     URL,
     MailServer,
@@ -29,7 +30,7 @@ async def test_without_a_mail_server_mails_are_logged(
         caplog.clear()
         await queue_mails(sessions, "ada", template="verify_email")
         send = delivery.make_sender(Settings(production=production))
-        assert await delivery.deliver_due(sessions, send=send, public_url=URL) == 1
+        assert await delivery.deliver_due(sessions, send=send, links=Links(URL)) == 1
         assert ("t0p-Secret" in caplog.text) is not production
         assert ("ada@" in caplog.text) is not production
         assert "example.org" in caplog.text
@@ -49,7 +50,7 @@ async def test_the_url_holds_user_and_password(sessions: Sessions, smtp: MailSer
         for login, delivered in [("u%40x:wrong@", 0), ("u%40x:p%2Fw@", 1)]:
             settings = Settings(smtp_url=f"smtp://{login}127.0.0.1:{smtp.port}")
             send = delivery.make_sender(settings)
-            assert await delivery.deliver_due(sessions, send=send, public_url=URL) == delivered
+            assert await delivery.deliver_due(sessions, send=send, links=Links(URL)) == delivered
             if not delivered:
                 (row,) = await load_undelivered(sessions)
                 assert row.last_error == "SMTPAuthenticationError: 535"

@@ -13,6 +13,8 @@ from models import Collective, Order, new_id
 from models.enums import CollectiveType, OrderStatus, OrderType
 from services.core.party import Party
 from services.messaging import delivery, outbox
+from services.messaging.links import Links
+from services.messaging.mime_messages import read_text
 from services.messaging.templates import TEMPLATES
 from services.orders import base
 from tests.mail_world import URL, MailServer, Sessions, deliver, run_mail_server
@@ -65,7 +67,7 @@ def facts(payload: ast.expr | None) -> list[str] | None:
 
 def template_fields(template: str) -> list[str]:
     """Return the names of the facts that a template asks for."""
-    made_of = {"link": "token", "decision": "approved", "public_url": ""}
+    made_of = {"link": "token", "decision": "approved", "public_url": "", "export_link": "id"}
     results = {name for text in TEMPLATES[template] for _, name, _, _ in Formatter().parse(text) if name}
     return sorted({made_of.get(name, name) for name in results} - {""})
 
@@ -77,7 +79,7 @@ def test_the_queued_templates_are_exactly_the_existing_ones() -> None:
 @pytest.mark.parametrize(("kind", "names"), list(queued()))
 def test_every_template_renders(kind: str, names: list[str]) -> None:
     payload: dict[str, Any] = {name: f"the {name}" for name in names}
-    subject, content = delivery.render(kind, payload, public_url=f"{URL}/")
+    subject, content, _ = delivery.render(kind, payload, links=Links(f"{URL}/"))
     assert subject == subject.strip()
     assert len(content) > 80
     assert content.endswith(f"-- \nCommonweal\n{URL}\n")
@@ -94,32 +96,32 @@ async def test_names_cannot_inject_headers(sessions: Sessions, smtp: MailServer)
     with run_mail_server(smtp):
         assert sum([await deliver(sessions, smtp) for _ in range(3)]) == len(list(queued()))
     expected = "To Subject Date Message-ID Auto-Submitted X-Commonweal-Template From"
-    expected += " List-Unsubscribe List-Unsubscribe-Post"
+    expected += " List-Unsubscribe List-Unsubscribe-Post Content-Language"
     framing = "MIME-Version Content-Type Content-Transfer-Encoding X-Peer X-MailFrom X-RcptTo"
     for envelope, sent in zip(smtp.envelopes, smtp.mails, strict=True):
         (recipient,) = envelope.rcpt_tos
         assert re.fullmatch(r"ada\d+@example\.org", recipient)
         assert set(expected.split()) <= set(sent.keys()) <= set(f"{expected} {framing}".split())
         assert len(sent["Subject"]) <= 120
-        content = sent.get_content()
+        content = read_text(sent)
         assert not any(line.startswith(("Bcc", "free")) for line in content.splitlines())
         assert "\u202e" not in content + sent["Subject"]
 
 
 def test_a_line_without_values_is_left_out() -> None:
     payload = {"collective": "Webpack", "host": "OSC", "approved": True, "reason": None}
-    subject, content = delivery.render("host_decision", payload, public_url=URL)
+    subject, content, _ = delivery.render("host_decision", payload, links=Links(URL))
     assert subject == "OSC has approved the application of Webpack"
     assert "Reason" not in content
     payload |= {"approved": False, "reason": "too far\naway"}
-    subject, content = delivery.render("host_decision", payload, public_url=URL)
+    subject, content, _ = delivery.render("host_decision", payload, links=Links(URL))
     assert subject == "OSC has declined the application of Webpack"
     assert "Reason: too far away" in content
 
 
 def test_amounts_and_statuses_are_formatted_for_readers() -> None:
     payload = {**summary(), "status": "REJECTED", "reason": "no receipt"}
-    subject, content = delivery.render("order_closed", payload, public_url=URL)
+    subject, content, _ = delivery.render("order_closed", payload, links=Links(URL))
     assert subject == "Expense of 25.00 USD: rejected"
     assert "this order (expense) is closed: rejected." in content
     assert "Description" not in content

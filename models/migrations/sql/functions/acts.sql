@@ -107,7 +107,7 @@ BEGIN
          '{}', '', '{}', '', '{}', $c$NEW.type = 'EVENT'$c$),
         ('collective', 'USER', 'id', 'merged_into_id',
          '{timezone,currency,host_id,host_approved_at,settings,merged_into_id,claimed_at,archived_at}',
-         '{slug,name,legal_name,description,website,location,image_url,tags}',
+         '{slug,name,legal_name,description,website,location,image_url,tags,locale}',
          'SECURITY', '{}', '', '{}', $c$NEW.type = 'USER'$c$),
         ('member', 'MEMBER', 'collective_id', 'member_id', '{role,until}', '{}', '', '{}', '', '{role}',
          -- Whom an address belongs to is not known before that person agrees.

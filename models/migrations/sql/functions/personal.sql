@@ -112,7 +112,7 @@ BEGIN
     DELETE FROM slug_redirect WHERE collective_id = ANY (v_ids);
     UPDATE collective c SET
         name = p_name, slug = CASE WHEN c.id = p_id THEN p_slug ELSE 'erased-' || replace(c.id::text, '-', '') END,
-        legal_name = NULL, description = NULL, website = NULL, location = NULL, timezone = NULL, image_url = NULL,
+        legal_name = NULL, description = NULL, website = NULL, location = NULL, timezone = NULL, locale = NULL, image_url = NULL,
         tags = '{}', settings = '{}', erased_at = now(), updated_at = now()
     WHERE c.id = ANY (v_ids);
     -- Of the log stays who did what, and when; not how they called their devices and keys, nor from where they acted.

@@ -1,0 +1,15 @@
+"""Languages of people, for mails and pages."""
+
+from alembic import op
+
+from models.migrations.sql_files import execute_files
+
+revision = "0017_locale"
+down_revision = "0016_search"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply the SQL of this revision."""
+    execute_files(op.get_bind(), f"{revision}.sql")

@@ -1,0 +1,21 @@
+"""What the mutations behind our pages may complain of, so that it is translated there."""
+
+from services.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
+
+PROBLEMS = (
+    f"Enter a password of {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters.",
+    "Many people use this password, so it is tried first. Choose another.",
+    "This link is no longer valid. Request a new one.",
+    "This link is not valid.",
+    "This email address belongs to another account.",
+    "The email address or password is wrong.",
+    "This account is archived. Ask the platform to open it again.",
+    "This sign-in is over. Begin again with your password.",
+    "Your session has ended; sign in again.",
+    "The provider has not verified an email address of yours. Verify one there, or sign up here.",
+    "Another provider has answered. Start the sign-in again.",
+    "The provider has not accepted the code. Start the sign-in again.",
+    "The provider's answer is not valid. Start the sign-in again.",
+    "The provider cannot be reached. Try again later.",
+    "The provider has refused the sign-in. Start again.",
+)

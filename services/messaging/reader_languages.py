@@ -1,0 +1,50 @@
+"""The language in which a person reads mails: their choice, or else what their browser asked for."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, literal, null, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from models import Collective, Credential, Outbox
+from models.enums import Locale
+from services.messaging import budgets
+
+
+async def note_browser(session: AsyncSession, user_id: UUID | Select[UUID], *, is_proved: bool) -> None:
+    """Note the language that the request's browser asks for, if it asks for one of ours.
+
+    Unless it `is_proved` that the user sends the request, what was noted before is kept.
+    """
+    locale = budgets.origin_of(session).locale
+    if locale is None:
+        return
+    owner = user_id if isinstance(user_id, UUID) else user_id.scalar_subquery()
+    can_change: ColumnElement[bool] = col(Credential.browser_locale).is_(None)
+    if is_proved:
+        can_change = or_(can_change, col(Credential.browser_locale) != locale.value)
+    await session.execute(
+        update(Credential)
+        .where(col(Credential.user_id) == owner, can_change)
+        .values(browser_locale=locale.value)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def load_locale(session: AsyncSession, mail: Outbox) -> Locale:
+    """Load the language of a mail's reader; for one who is not known here, that of the sender."""
+    of_reader = _select_locale().where(col(Credential.email) == mail.recipient).scalar_subquery()
+    of_sender: ColumnElement[Any] = null()
+    if mail.sender_id is not None:
+        of_sender = _select_locale().where(col(Credential.user_id) == mail.sender_id).scalar_subquery()
+    chosen = func.coalesce(of_reader, of_sender, literal(Locale.EN.value))
+    return Locale((await session.execute(select(chosen))).scalar_one())
+
+
+def _select_locale() -> Select[str]:
+    return (
+        select(func.coalesce(col(Collective.locale), col(Credential.browser_locale)))
+        .select_from(Credential)
+        .join(Collective, col(Collective.id) == col(Credential.user_id))
+    )
