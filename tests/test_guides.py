@@ -74,7 +74,7 @@ class Reader:
     async def _run(self, command: str) -> int:
         words = shlex.split(command)
         if not words or words[0] != "curl":
-load(dict([words[0].split("=", 1)]))  # a setting that is accepted
+            load(dict([words[0].split("=", 1)]))  # a setting that is accepted
             return 0
         headers, url, content = {}, "", b""
         rest = iter(words[1:])
@@ -138,7 +138,7 @@ async def reader(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     choir = await world.community("choir", osc, mia)
     await world.fund(choir, "1000.00", by=hanna)
     # The server delivers no mail here: a delivered one no longer has its token.
-    settings = replace(world.settings, outbox_interval_ms=3_600_000)
+    settings = replace(world.settings, outbox_interval_ms=3_600_000, execution_timeout_ms=120_000)
     async with serving(settings) as client:
         yield Reader(world, client, {"hanna": hanna.token, "mia": mia.token, "noor": noor.token})
 

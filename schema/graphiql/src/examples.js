@@ -98,7 +98,6 @@ mutation SubmitExpense($input: SubmitExpenseInput!) {
         input: {
           from: { slug: "webpack" },
           to: { slug: "xdamman" },
-          amount: { value: "12.50", currency: "USD" },
           items: [{ description: "Stickers", amount: { value: "12.50", currency: "USD" } }],
           dryRun: true,
         },
@@ -126,7 +125,7 @@ query MyHistory($first: Int!) {
         type
         status
         amount { value currency }
-        actions { type createdAt by { slug } }
+        actions { type at actor { slug } }
       }
     }
   }
@@ -206,8 +205,8 @@ subscription Balances($slug: String!) {
       query("Books", "For admins of a host: the accounts of its book.", `
 query Books($slug: String!) {
   collective(slug: $slug) {
-    ledgerAccounts(first: 20) {
-      nodes { kind currency owner { slug } balance { value } }
+    ... on Organization {
+      ledgerAccounts { kind currency owner { slug } balance { value } }
     }
   }
 }`, { slug: "commonweal" }),
