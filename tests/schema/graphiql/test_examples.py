@@ -1,4 +1,4 @@
-"""GraphiQL at a first visit: its examples run, its links open, sign-in tells that it works, axe is content."""
+"""GraphiQL at a first visit: examples run, links open, sign-in tells that it works, and axe is content."""
 
 import asyncio
 import json
