@@ -5,7 +5,7 @@ from alembic import op
 from models.migrations.sql_files import execute_files
 
 revision = "0018_tiers"
-down_revision = "0016_search"
+down_revision = "0017_locale"
 branch_labels = None
 depends_on = None
 

@@ -4,8 +4,8 @@ from alembic import op
 
 from models.migrations.sql_files import execute_files
 
-revision = "0023_operate"
-down_revision = "0016_search"
+revision = "0019_operate"
+down_revision = "0018_tiers"
 branch_labels = None
 depends_on = None
 
