@@ -54,8 +54,11 @@ async def _compiled(
     program = plan.compile_query(prepared, operation, values)
     assert program is not None
     context.columns, context.is_single = program.columns, program.is_single or is_sql_json
-    context.json_read = plan.prepare_json_read(program, values) if is_sql_json else None
-    return encode_json({"data": await plan.run(program, values, context)})
+    if not is_sql_json:
+        return encode_json({"data": await plan.run(program, values, context)})
+    read = plan.prepare_json_read(program, values)
+    assert read is not None
+    return encode_json({"data": await plan.run_json(read, context)})
 
 
 EXECUTORS: dict[str, Executor] = {

@@ -73,8 +73,6 @@ class Context:
     """True if the operation is one statement, which is a snapshot by itself."""
     columns: Mapping[Any, frozenset[str]] | None = None
     """The columns that a query selects, by table; every column of a table that is not in it."""
-    json_read: fetch.JsonRead | None = None
-    """The read that PostgreSQL answers as JSON, if the query has one."""
     _read_connection: ReadConnection | None = None
     _session_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _has_begun: bool = False
@@ -203,7 +201,7 @@ class Context:
                 )
         else:
             self._read_connection = await fetch.begin_read(
-                self.session, is_single=self.is_single, columns=self.columns, json_read=self.json_read
+                self.session, is_single=self.is_single, columns=self.columns
             )
             self._driver = self._read_connection.driver
         self._has_begun = True

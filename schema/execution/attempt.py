@@ -180,7 +180,6 @@ def create_context(
         charge=charge,
         is_single=prepared.is_single,
         columns=prepared.columns,
-        json_read=prepared.json_read,
         session_cookie=prepared.request.session_cookie or SessionCookie(),
     )
 

@@ -31,7 +31,8 @@ from graphql import (
 from schema.build import schema
 from schema.documents.document_cache import CachedDocument
 from schema.documents.document_limits import INTROSPECTION_FIELDS, ONE_PER_OPERATION
-from schema.execution.cost_weights import (
+from schema.execution.input_lists import check_arguments
+from schema.plan.cost_weights import (
     ARGUMENT_LISTS,
     CREDENTIAL_COST,
     DEFAULT_LIST_SIZE,
@@ -43,9 +44,8 @@ from schema.execution.cost_weights import (
     TOTAL_COUNT_COST,
     WEIGHTS,
 )
-from schema.execution.input_lists import check_arguments
 from services.core.pagination import DEFAULT_SIZE, MAX_SIZE
-from services.sql_json.rows import JsonRow
+from services.sql_json.rows import JsonText
 
 Variables = Mapping[str, Any]
 Size = int | Callable[[Variables], int]
@@ -118,7 +118,7 @@ def _count_cost(parents: list[Any], children: dict[str, CostNode]) -> int:
             values = [item for items in values for item in items if item is not None]
         if values:
             total += node.weight * len(values)
-            if values[0].__class__ is JsonRow:
+            if values[0].__class__ is JsonText:
                 total += sum(item.cost for item in values)
             elif node.children:
                 total += _count_cost(values, node.children)

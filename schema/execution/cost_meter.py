@@ -9,8 +9,8 @@ from graphql import OperationDefinitionNode, OperationType
 
 from schema.documents.document_cache import CachedDocument
 from schema.execution import cost
-from schema.execution.cost_weights import SMALL_COST
 from schema.execution.input_lists import ITEMS_PER_POINT
+from schema.plan.cost_weights import SMALL_COST
 from services.access import rate_limits
 from services.access.rate_limits import Buckets, Charge
 from services.core.errors import CostLimitExceeded, Forbidden, Unauthenticated

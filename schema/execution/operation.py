@@ -16,7 +16,7 @@ from schema.build import schema
 from schema.documents import document_cache
 from services.access.rate_limits import Charge
 from services.core.settings import Settings
-from services.sql_json.rows import JsonRead, JsonRow
+from services.sql_json.rows import JsonRead, JsonText
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,7 +119,7 @@ def encode_json(body: Mapping[str, Any]) -> bytes:
 
 
 def _encode_value(value: Any) -> Any:
-    return orjson.Fragment(value.text) if isinstance(value, JsonRow) else str(value)
+    return orjson.Fragment(value.text) if isinstance(value, JsonText) else str(value)
 
 
 async def execute_operation(prepared: PreparedOperation, context: Context) -> ExecutionResult:
@@ -128,6 +128,8 @@ async def execute_operation(prepared: PreparedOperation, context: Context) -> Ex
     Raises:
         FallBack: graphql-core must run the query, from a new snapshot.
     """
+    if prepared.json_read is not None:
+        return ExecutionResult(data=await plan.run_json(prepared.json_read, context), errors=None)
     if prepared.compiled is not None:
         return ExecutionResult(data=await plan.run(*prepared.compiled, context), errors=None)
     return await schema().execute(

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from schema.execution.cost_weights import CREDENTIAL_COST
 from schema.http import authentication
 from schema.http.raw_request import from_scope
+from schema.plan.cost_weights import CREDENTIAL_COST
 from services.access.rate_limits import Buckets, InsufficientPoints
 
 Page = Callable[[Request], Awaitable[Response]]

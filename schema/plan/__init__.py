@@ -11,6 +11,15 @@ from schema.plan.compiled_query import (
     compile_query,
     prepare_json_read,
     run,
+    run_json,
 )
 
-__all__ = ["CompiledQuery", "FallBack", "coerce_variables", "compile_query", "prepare_json_read", "run"]
+__all__ = [
+    "CompiledQuery",
+    "FallBack",
+    "coerce_variables",
+    "compile_query",
+    "prepare_json_read",
+    "run",
+    "run_json",
+]

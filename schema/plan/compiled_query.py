@@ -24,9 +24,10 @@ from schema.plan.python_backend import Compiler
 from schema.plan.run_state import RunState
 from schema.plan.sql_plan import SqlPlan
 from services.core.errors import Problem
-from services.sql_json.rows import JsonRead
+from services.sql_json.rows import JsonRead, read_json
+from services.sql_json.shape import SqlJsonUnavailable
 
-__all__ = ["CompiledQuery", "FallBack", "compile_query", "prepare_json_read", "run"]
+__all__ = ["CompiledQuery", "FallBack", "compile_query", "prepare_json_read", "run", "run_json"]
 
 _SINGLE_STATEMENT_FIELDS = {
     "collective",
@@ -53,8 +54,8 @@ class CompiledQuery:
     """The columns read of each table; tables not listed are read whole."""
     is_single: bool
     """True if a single statement reads everything."""
-    sql_plan: SqlPlan | None
-    """The plan by which PostgreSQL writes the JSON in one statement, if it can."""
+    sql_plan: SqlPlan | str
+    """The plan by which PostgreSQL writes the JSON in one statement, or the reason why it cannot."""
 
 
 def compile_query(
@@ -104,16 +105,9 @@ def _compile(
     except (NotCompilable, RecursionError):
         return None
     columns = {table: names for table, names in compiler.columns.items() if names is not None}
-    is_single = _is_single_statement(operation)
-    return CompiledQuery(
-        graphql_schema,
-        fragments,
-        operation,
-        stage,
-        columns,
-        compiler.relations == 1 and is_single,
-        sql_backend.plan_sql(compiler, operation) if is_single and cached.was_seen else None,
-    )
+    sql_plan = sql_backend.plan_sql(compiler, operation) if cached.was_seen else "seen once"
+    is_single = compiler.relations == 1 and _is_single_statement(operation)
+    return CompiledQuery(graphql_schema, fragments, operation, stage, columns, is_single, sql_plan)
 
 
 def _is_single_statement(operation: OperationDefinitionNode) -> bool:
@@ -149,12 +143,24 @@ async def run(query: CompiledQuery, variables: VariableValues, context: Context)
 
 def prepare_json_read(query: CompiledQuery, variables: VariableValues) -> JsonRead | None:
     """Return the statement by which PostgreSQL writes the JSON, if it can with these variables."""
-    if query.sql_plan is None:
+    if isinstance(query.sql_plan, str):
         return None
     try:
-        return JsonRead(query.sql_plan.bind(variables))
-    except (Problem, NotCompilable):
+        return query.sql_plan.bind(variables)
+    except (Problem, NotCompilable, SqlJsonUnavailable):
         return None  # the Python backend reports the error
+
+
+async def run_json(read: JsonRead, context: Context) -> dict[str, Any]:
+    """Run a query that PostgreSQL answers as JSON.
+
+    Raises:
+        FallBack: there is an error to report; graphql-core must run the query, from a new snapshot.
+    """
+    try:
+        return await context.run(read_json, read=read)
+    except SqlJsonUnavailable as error:
+        raise FallBack from error
 
 
 def coerce_variables(operation: OperationDefinitionNode, values: Mapping[str, Any]) -> VariableValues:

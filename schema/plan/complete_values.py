@@ -11,7 +11,6 @@ from schema.plan import field_access
 from schema.plan.collect_fields import NotCompilable
 from schema.plan.leaf_source import FallBack
 from schema.plan.run_state import RunState
-from services.sql_json.rows import JsonRow
 
 Rows = Sequence[Any]
 Groups = list[dict[int, Any]]
@@ -121,8 +120,6 @@ def _single_type(stage: Stage) -> Stage:
 def _complete_types(
     stages: Sequence[Stage], group: Callable[[Rows], Groups], values: Rows, state: RunState
 ) -> list[Any]:
-    if state.context.json_read is not None:
-        return _pass_json_rows(values)
     groups = group(values)
     completed = [
         stage.run(list(rows.values()), state) if rows else ()
@@ -134,8 +131,6 @@ def _complete_types(
 async def _complete_types_async(
     stages: Sequence[Stage], group: Callable[[Rows], Groups], values: Rows, state: RunState
 ) -> list[Any]:
-    if state.context.json_read is not None:
-        return _pass_json_rows(values)
     groups = group(values)
     completed: list[Any] = [()] * len(stages)
     async_indexes = []
@@ -149,13 +144,6 @@ async def _complete_types_async(
     ):
         completed[i] = answers
     return _in_input_order(values, groups, completed)
-
-
-def _pass_json_rows(values: Rows) -> list[Any]:
-    """Return rows that PostgreSQL wrote as JSON; one statement has read everything."""
-    if any(value.__class__ is not JsonRow and value is not None for value in values):
-        raise FallBack("not a JSON row")
-    return list(values)
 
 
 def _in_input_order(values: Rows, groups: Groups, completed: Sequence[Sequence[Any]]) -> list[Any]:

@@ -1,6 +1,6 @@
-"""The SQL backend: compile a selection into one SELECT that returns JSON, if every field supports it."""
+"""The SQL backend: plan one statement that returns the answer to a query as JSON, if every field can."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,25 +14,25 @@ from graphql import (
     SelectionSetNode,
     get_named_type,
     is_abstract_type,
+    is_list_type,
 )
 from strawberry.types.arguments import convert_arguments
 
-from schema.plan import collect_fields, field_access
+from schema.plan import collect_fields, field_access, sql_lists
 from schema.plan.collect_fields import NotCompilable
 from schema.plan.python_backend import Compiler
 from schema.plan.run_state import coerce_arguments
 from schema.plan.sql_plan import SqlPlan, column_shape, shared_shape, type_values
-from schema.types.connection import PAGE_ARGUMENTS, to_page_request
 from schema.types.fields import SHAPE, TABLE
-from services.collectives.members import MembersKey
 from services.core.errors import Problem
 from services.core.money import require_currency
 from services.sql_json import shape
-from services.sql_json.shape import Parts, Value
+from services.sql_json.arguments import ListArguments
+from services.sql_json.shape import Parts, SqlJsonUnavailable, Value, Variants
 
 SelectionSets = Sequence[SelectionSetNode]
-MAX_JOINS = 16
-"""Joined tables: with more, PostgreSQL would spend too long on their order."""
+MAX_TABLES = 64
+"""Joined tables and lists of a statement: PostgreSQL plans it anew on each connection."""
 _BALANCE_AMOUNTS = {"posted", "held", "available", "pending"}
 _AMOUNT_PARTS: dict[str, shape.AmountPart] = {
     "value": "value",
@@ -42,119 +42,137 @@ _AMOUNT_PARTS: dict[str, shape.AmountPart] = {
 }
 
 
-def plan_sql(compiler: Compiler, operation: OperationDefinitionNode) -> SqlPlan | None:
-    """Plan how PostgreSQL writes the single root field of a query as JSON; None if it cannot."""
-    planner = _SqlPlanner(compiler)
+def plan_sql(compiler: Compiler, operation: OperationDefinitionNode) -> SqlPlan | str:
+    """Plan how PostgreSQL writes the answer to a query as JSON, or return the reason why it cannot."""
+    planner = SqlPlanner(compiler)
+    query = compiler.schema.query_type
+    assert query is not None
     try:
-        query = compiler.schema.query_type
-        assert query is not None
-        (nodes,) = planner.fields(query, [operation.selection_set]).values()
-        return planner.root(query.fields[nodes[0].name.value], nodes)
-    except (NotCompilable, Problem):
-        return None  # the Python backend runs it, or reports the error
+        roots = tuple(
+            (key, planner.root(query, nodes))
+            for key, nodes in planner.fields(query, [operation.selection_set]).items()
+        )
+    except (NotCompilable, Problem, SqlJsonUnavailable) as reason:
+        return str(reason)  # the Python backend runs it, or reports the error
+    if not planner.table_count:
+        return "no rows"
+    return SqlPlan(shared_shape(roots), planner.parameters)
 
 
 @dataclass
-class _SqlPlanner:
+class SqlPlanner:
     """Builds the shape of one query, and the parameters that its arguments become."""
 
     compiler: Compiler
     parameters: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
-    join_count: int = 0
-    _parts_by_selection: dict[Any, tuple[Parts, int]] = field(default_factory=dict)
-    """Parts by types and selections, with the number of their joins."""
+    table_count: int = 0
+    _variants_by_selection: dict[Any, tuple[Variants, int]] = field(default_factory=dict)
+    """Variants by types and selections, with the number of their tables."""
+    _names: dict[Any, str] = field(default_factory=dict)
+    """Names of the parameters by field."""
 
-    def root(self, definition: GraphQLField, nodes: list[FieldNode]) -> SqlPlan:
-        object_type = get_named_type(definition.type)
-        as_one_text, needs_cursors = False, True
-        parts: Parts
-        if object_type.name.endswith("Connection"):
-            as_one_text, needs_cursors, parts, object_types = self._connection(object_type, nodes)
+    def root(self, query: GraphQLObjectType, nodes: list[FieldNode]) -> shape.Root:
+        """Return the shape of a field at the query's root."""
+        name = nodes[0].name.value
+        if name == "__typename":
+            return shape.Constant(f'"{query.name}"')
+        if (definition := query.fields.get(name)) is None:
+            raise NotCompilable(name)
+        declared = getattr(field_access.resolver_of(field_access.declaration_of(definition)), SHAPE, None)
+        if not isinstance(declared, shape.Selects):
+            raise NotCompilable(f"Query.{name}")
+        self.add_table()
+        if get_named_type(definition.type).name.endswith("Connection") or is_list_type(definition.type):
+            return sql_lists.plan_list(self, declared, definition, nodes)
+        return self._row_root(declared, definition, nodes)
+
+    def _row_root(
+        self, declared: shape.Selects, definition: GraphQLField, nodes: list[FieldNode]
+    ) -> shape.Row:
+        sets = selection_sets(nodes)
+        options: tuple[tuple[str, Any, Variants], ...]
+        if declared.options:
+            options = tuple(self._options(declared.options, sets))
         else:
-            object_types = self._row_types(definition.type)
-            parts = self._parts(object_types, _selection_sets(nodes))
-        table = getattr(object_types[0].is_type_of, TABLE, None)
-        if table is None:
-            raise NotCompilable(object_type.name)
-        return SqlPlan(shared_shape(table, parts, as_one_text, needs_cursors), self.parameters)
+            options = (("", *self.row(definition.type, sets)),)
+        names = {name for name, *_ in options}
+
+        def to_arguments(arguments: dict[str, Any]) -> ListArguments:
+            given = declared.arguments(arguments)
+            if given.option not in names:
+                raise NotCompilable(given.option)
+            return given
+
+        return shape.Row(self.parameter(definition, nodes, to_arguments), options)
+
+    def _options(self, names: Sequence[str], sets: SelectionSets) -> Iterator[tuple[str, Any, Variants]]:
+        """Yield the types that a row may have, as far as PostgreSQL can write them."""
+        for name in names:
+            before = self.table_count
+            try:
+                yield name, *self.row(self.compiler.schema.type_map[name], sets)  # type: ignore[misc,arg-type]  # an output type
+            except (NotCompilable, Problem):
+                continue
+            finally:
+                self.table_count = before
 
     def fields(self, object_type: GraphQLObjectType, sets: SelectionSets) -> dict[str, list[FieldNode]]:
-        nodes_by_key = collect_fields.collect(
+        """Return the fields of a selection by response key."""
+        return collect_fields.collect(
             self.compiler.schema,
             object_type,
             sets,
             fragments=self.compiler.fragments,
             conditions=self.compiler.conditions,
         )
-        if not nodes_by_key:
-            raise NotCompilable("an empty selection")
-        return nodes_by_key
 
-    def _connection(
-        self, object_type: Any, nodes: list[FieldNode]
-    ) -> tuple[bool, bool, Parts, Sequence[GraphQLObjectType]]:
-        """Return if rows are one text, if cursors are needed, the parts of rows, and their types."""
-        as_one_text, needs_cursors, node_selections = True, False, []
-        for children in self.fields(object_type, _selection_sets(nodes)).values():
-            name = children[0].name.value
-            if name == "nodes":
-                node_selections.append((object_type.fields["nodes"].type, _selection_sets(children)))
-            elif name == "edges":
-                as_one_text = False
-                edge: Any = get_named_type(object_type.fields["edges"].type)
-                for edge_children in self.fields(edge, _selection_sets(children)).values():
-                    needs_cursors |= edge_children[0].name.value == "cursor"
-                    if edge_children[0].name.value == "node":
-                        node_selections.append((edge.fields["node"].type, _selection_sets(edge_children)))
-            elif name == "pageInfo":
-                as_one_text, needs_cursors = False, True
-            elif name != "__typename":
-                raise NotCompilable(name)
-        if not node_selections:
-            raise NotCompilable("no rows")
-        object_types = self._row_types(node_selections[0][0])
-        # Each row is written once, so `nodes` and `edges` must select the same parts.
-        parts = {self._parts(object_types, sets) for _, sets in node_selections}
-        if len(parts) > 1:
-            raise NotCompilable("nodes and edges with different selections")
-        return as_one_text, needs_cursors, parts.pop(), object_types
+    def add_table(self) -> None:
+        """Count a table of the statement."""
+        self.table_count += 1
+        if self.table_count > MAX_TABLES:
+            raise NotCompilable("too many tables")
 
-    def _row_types(self, output_type: GraphQLOutputType) -> Sequence[GraphQLObjectType]:
-        """Return the types that a row may have: all types of its table."""
+    def row_type(self, output_type: GraphQLOutputType) -> tuple[Any, Sequence[GraphQLObjectType]]:
+        """Return the table of a row, and the types that the row may have."""
         named: Any = get_named_type(output_type)
-        if is_abstract_type(named):
-            object_types = self.compiler.schema.get_possible_types(named)
-            if named.name != "Collective":
-                raise NotCompilable(named.name)
-            return object_types
-        if getattr(named.is_type_of, TABLE, None) is None or type_values(named):
+        object_types = self.compiler.schema.get_possible_types(named) if is_abstract_type(named) else [named]
+        tables = {getattr(object_type.is_type_of, TABLE, None) for object_type in object_types}
+        if len(tables) != 1 or not hasattr(table := tables.pop(), "__table__"):
             raise NotCompilable(named.name)
-        return [named]
+        return table, object_types
 
-    def _parts(self, object_types: Sequence[GraphQLObjectType], sets: SelectionSets) -> Parts:
-        """Return the parts of rows, which must be the same for all types."""
+    def row(self, output_type: GraphQLOutputType, sets: SelectionSets) -> tuple[Any, Variants]:
+        """Return the table of a row, and what is written of the row by its type."""
+        named: Any = get_named_type(output_type)
+        table, object_types = self.row_type(output_type)
         # All five types of a row share their children; without this, work would grow fivefold per level.
-        key = (*(object_type.name for object_type in object_types), *map(id, sets))
-        if (entry := self._parts_by_selection.get(key)) is None:
-            joins_before, self.join_count = self.join_count, 0
-            entry = self._parts_by_selection[key] = (self._same_parts(object_types, sets), self.join_count)
-            self.join_count = joins_before
-        self.join_count += entry[1]
-        if self.join_count > MAX_JOINS:
-            raise NotCompilable("too many joins")
-        return entry[0]
+        key = (named.name, *map(id, sets))
+        if (entry := self._variants_by_selection.get(key)) is None:
+            before, self.table_count = self.table_count, 0
+            variants = self._variants(named, object_types, sets)
+            entry = self._variants_by_selection[key] = variants, self.table_count
+            self.table_count = before
+        self.table_count += entry[1]
+        if self.table_count > MAX_TABLES:
+            raise NotCompilable("too many tables")
+        return table, entry[0]
 
-    def _same_parts(self, object_types: Sequence[GraphQLObjectType], sets: SelectionSets) -> Parts:
-        joins_before = self.join_count
-        variants = set()
+    def _variants(
+        self, named: Any, object_types: Sequence[GraphQLObjectType], sets: SelectionSets
+    ) -> Variants:
+        types_by_parts: dict[Parts, tuple[str, ...]] = {}
         for object_type in object_types:
-            self.join_count = joins_before
+            before = self.table_count
             nodes_by_key = self.fields(object_type, sets)
-            values = [self._value(object_type, object_types, nodes) for nodes in nodes_by_key.values()]
-            variants.add(tuple(zip(nodes_by_key, values, strict=True)))
-        if len(variants) > 1:
-            raise NotCompilable("parts that differ by type")
-        return variants.pop()
+            parts = tuple(
+                (key, self._value(object_type, object_types, nodes)) for key, nodes in nodes_by_key.items()
+            )
+            if parts in types_by_parts:  # written once for all of its types
+                self.table_count = before
+            types_by_parts[parts] = (*types_by_parts.get(parts, ()), *type_values(object_type))
+        if len(types_by_parts) == 1 and (is_abstract_type(named) or not type_values(object_types[0])):
+            return (shape.Variant((), next(iter(types_by_parts))),)
+        return tuple(shape.Variant(types, parts) for parts, types in types_by_parts.items())
 
     def _value(
         self,
@@ -164,36 +182,40 @@ class _SqlPlanner:
     ) -> Value:
         name = nodes[0].name.value
         if name == "__typename":
-            if len(object_types) == 1:
+            if not type_values(object_type):
                 return shape.Constant(f'"{object_type.name}"')
             return shape.TypeName(tuple((t, k.name) for k in object_types for t in type_values(k)))
         definition = object_type.fields[name]
         declared = field_access.declaration_of(definition)
         resolver = field_access.resolver_of(declared)
-        if resolver is None:
-            table = getattr(object_type.is_type_of, TABLE, None)
-            if table is None or declared.python_name not in table.__table__.c:
-                raise NotCompilable(name)
-            value = column_shape(definition.type, declared.python_name)
-        else:
-            value = self._declared(getattr(resolver, SHAPE, None), definition, nodes)
+        try:
+            if resolver is None:
+                table = getattr(object_type.is_type_of, TABLE, None)
+                if table is None or declared.python_name not in table.__table__.c:
+                    raise NotCompilable(name)
+                value = column_shape(definition.type, declared.python_name)
+            else:
+                value = self._declared(getattr(resolver, SHAPE, None), definition, nodes)
+        except UnsupportedField:
+            raise NotCompilable(f"{object_type.name}.{name}") from None
         return shape.NonNull(value) if isinstance(definition.type, GraphQLNonNull) else value
 
     def _declared(self, value: Value | None, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
         """Return the shape of a declared field, with its selections and arguments."""
         match value:
             case None:
-                raise NotCompilable(nodes[0].name.value)
+                raise UnsupportedField
             case shape.Amount():
                 return replace(value, parts=self._amount(definition, nodes))
             case shape.ToOne() | shape.Host():
-                self.join_count += 1
-                row_types = self._row_types(definition.type)
-                return replace(value, parts=self._parts(row_types, _selection_sets(nodes)))
+                self.add_table()
+                _, variants = self.row(definition.type, selection_sets(nodes))
+                return replace(value, variants=variants, weight=1)
             case shape.BalanceField():
                 return self._balance(definition, nodes)
-            case shape.Members():
-                return self._members(value, definition, nodes)
+            case shape.Selects():
+                self.add_table()
+                return sql_lists.plan_list(self, value, definition, nodes)
         return value
 
     def _amount(
@@ -201,7 +223,7 @@ class _SqlPlanner:
     ) -> tuple[tuple[str, shape.AmountPart | shape.Constant], ...]:
         object_type: Any = get_named_type(definition.type)
         parts: list[tuple[str, shape.AmountPart | shape.Constant]] = []
-        for key, children in self.fields(object_type, _selection_sets(nodes)).items():
+        for key, children in self.fields(object_type, selection_sets(nodes)).items():
             name = children[0].name.value
             parts.append((key, shape.Constant('"Amount"') if name == "__typename" else _AMOUNT_PARTS[name]))
         return tuple(parts)
@@ -209,7 +231,7 @@ class _SqlPlanner:
     def _balance(self, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
         object_type: Any = get_named_type(definition.type)
         parts: list[tuple[str, Any]] = []
-        for key, children in self.fields(object_type, _selection_sets(nodes)).items():
+        for key, children in self.fields(object_type, selection_sets(nodes)).items():
             name = children[0].name.value
             if name in _BALANCE_AMOUNTS:
                 amount = shape.Amount(name, "currency", self._amount(object_type.fields[name], children))
@@ -220,52 +242,26 @@ class _SqlPlanner:
                     (key, shape.Column("bare_text", name) if is_currency else shape.Constant('"Balance"'))
                 )
             else:
-                raise NotCompilable(name)
-        self.join_count += 1
+                raise NotCompilable(f"Balance.{name}")
+        self.add_table()
 
         def to_currency(arguments: dict[str, Any]) -> str:
             if arguments.get("as_of") is not None:
-                raise NotCompilable("as_of")
+                raise NotCompilable("Collective.balance(asOf:)")
             return require_currency(arguments["currency"], field="currency")
 
-        return shape.BalanceField(self._parameter(definition, nodes, to_currency), tuple(parts))
+        return shape.BalanceField(self.parameter(definition, nodes, to_currency), tuple(parts), weight=1)
 
-    def _members(self, value: shape.Members, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
-        object_type: Any = get_named_type(definition.type)
-        lists: list[tuple[str, str | None, Parts]] = []
-        for key, children in self.fields(object_type, _selection_sets(nodes)).items():
-            name = children[0].name.value
-            if name == "nodes":
-                row_types = self._row_types(object_type.fields[name].type)
-                lists.append((key, None, self._parts(row_types, _selection_sets(children))))
-            elif name == "edges":
-                edge: Any = get_named_type(object_type.fields[name].type)
-                edge_fields = self.fields(edge, _selection_sets(children))
-                if [edge_field[0].name.value for edge_field in edge_fields.values()] != ["node"]:
-                    raise NotCompilable("edges")
-                ((node, node_nodes),) = edge_fields.items()
-                parts = self._parts(self._row_types(edge.fields["node"].type), _selection_sets(node_nodes))
-                lists.append((key, node, parts))
-            else:
-                raise NotCompilable(name)
-        self.join_count += 1
-
-        def to_members_key(arguments: dict[str, Any]) -> MembersKey:
-            page = to_page_request(*(arguments.get(name) for name in PAGE_ARGUMENTS))
-            if page.cursor is not None or page.is_backward:
-                raise NotCompilable("another page than the first")
-            return MembersKey(value.is_of_members, tuple(arguments.get("role") or ()), page)
-
-        return replace(value, name=self._parameter(definition, nodes, to_members_key), lists=tuple(lists))
-
-    def _parameter(
+    def parameter(
         self, definition: GraphQLField, nodes: list[FieldNode], convert: Callable[[dict[str, Any]], Any]
     ) -> str:
         """Register a parameter made from a field's arguments; return its name."""
         node, declared = nodes[0], field_access.declaration_of(definition)
+        key = id(node), id(field_access.resolver_of(declared))  # one for all types that inherit the field
+        if (name := self._names.get(key)) is not None:
+            return name
+        name = self._names[key] = f"p{len(self._names)}"
         registry, config = self.compiler.convert
-        assert node.loc is not None
-        name = f"p{node.loc.start}"
 
         def value(variables: Any) -> Any:
             raw = coerce_arguments(definition, node, variables)
@@ -280,9 +276,14 @@ class _SqlPlanner:
         return name
 
 
+class UnsupportedField(Exception):
+    """A field that PostgreSQL cannot write."""
+
+
 def _constant(value: Any) -> Callable[[Any], Any]:
     return lambda _: value
 
 
-def _selection_sets(nodes: Sequence[FieldNode]) -> SelectionSets:
+def selection_sets(nodes: Sequence[FieldNode]) -> SelectionSets:
+    """Return the selections of a field's nodes."""
     return [node.selection_set for node in nodes if node.selection_set is not None]

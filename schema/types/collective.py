@@ -13,7 +13,7 @@ from resolvers import collectives as resolve
 from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
 from resolvers.context import Info
-from schema.types import lazy
+from schema.types import lazy, sql_lists
 from schema.types.act import ActConnection
 from schema.types.approval import ApprovalPolicy
 from schema.types.balance import Balance
@@ -35,10 +35,11 @@ from schema.types.payment_method import PaymentMethod, PayoutMethod
 from schema.types.scalars import CurrencyCode
 from schema.types.tier import Goal, Tier
 from schema.types.transaction import TransactionConnection, TransactionFilter
+from services.access import visibility
 from services.collectives.events import EventFilter
 from services.core.money import Money
 from services.ledger.balances import Balance as BalanceRow
-from services.sql_json.shape import BalanceField, Host, Members
+from services.sql_json.shape import BalanceField, Column, Host, Private
 
 Row = strawberry.Parent[models.Collective]
 Rows = list[models.Collective]
@@ -92,6 +93,7 @@ class Collective(Node):
         "type",
         "id",
         "parent_id",
+        shape=Private(Column("text", "location"), visibility.location_is_visible),
         description="Location of the collective. A person's location is visible only to themselves.",
     )
     def location(root: Row, info: Info) -> str | None:
@@ -102,12 +104,17 @@ class Collective(Node):
         "type",
         "id",
         "parent_id",
+        shape=Private(Column("text", "legal_name"), visibility.private_fields_are_visible),
         description="Registered legal name. Visible to the collective's admins and accountants.",
     )
     def legal_name(root: Row, info: Info) -> str | None:
         return resolve.read_legal_name(root, info)
 
-    @computed("archived_at", description="True if the collective is archived.")
+    @computed(
+        "archived_at",
+        shape=Column("is_set", "archived_at"),
+        description="True if the collective is archived.",
+    )
     def is_archived(root: Row) -> bool:
         return root.archived_at is not None
 
@@ -145,7 +152,7 @@ class Collective(Node):
 
     @batched(
         "id",
-        shape=Members("", ()),
+        shape=sql_lists.MEMBERS,
         description="Members of the collective, oldest first. Followers and people on a waiting list are "
         "visible to its admins.",
         graphql_type=MemberConnection | None,
@@ -165,7 +172,7 @@ class Collective(Node):
 
     @batched(
         "id",
-        shape=Members("", (), is_of_members=False),
+        shape=sql_lists.MEMBER_OF,
         description="Memberships that the collective holds elsewhere, oldest first.",
         graphql_type=MemberConnection | None,
     )
@@ -220,6 +227,7 @@ class Collective(Node):
         description="Orders that the collective pays or receives, newest first.",
         graphql_type=OrderConnection | None,
     )
+    @sql_lists.selects(sql_lists.ORDERS)
     async def orders(
         root: Row,
         info: Info,
@@ -243,6 +251,7 @@ class Collective(Node):
         description="Transactions that the collective pays or receives, newest first.",
         graphql_type=TransactionConnection | None,
     )
+    @sql_lists.selects(sql_lists.TRANSACTIONS)
     async def transactions(
         root: Row,
         info: Info,
@@ -266,6 +275,7 @@ class Collective(Node):
         description="Events of the collective, by start time.",
         graphql_type=lazy.nullable(lazy.EVENT_CONNECTION),
     )
+    @sql_lists.selects(sql_lists.EVENTS)
     async def events(
         root: Row,
         info: Info,
@@ -350,7 +360,11 @@ class Organization(Collective):
     async def exchange_position(rows: Rows, info: Info) -> list[list[Money]]:
         return await resolve.list_exchange_positions(rows, info)
 
-    @computed("host_suspended_at", description="True if the platform stopped new money in this host's book.")
+    @computed(
+        "host_suspended_at",
+        shape=Column("is_set", "host_suspended_at"),
+        description="True if the platform stopped new money in this host's book.",
+    )
     def is_host_suspended(root: Row) -> bool:
         return root.host_suspended_at is not None
 
@@ -359,6 +373,7 @@ class Organization(Collective):
         "type",
         "id",
         "parent_id",
+        shape=Private(Column("text", "host_suspension_reason"), visibility.private_fields_are_visible),
         description="Why the platform suspended this host. Visible to its admins and accountants.",
     )
     def host_suspension_reason(root: Row, info: Info) -> str | None:
@@ -473,7 +488,12 @@ class Nonprofit(Organization, Collective, HoursFields):
 class Business(Organization, Collective):
     is_type_of = is_row_of(models.Collective, CollectiveType.BUSINESS)
 
-    @batched("id", description="Offers of the business, newest first.", graphql_type=OfferConnection | None)
+    @batched(
+        "id",
+        shape=sql_lists.OFFERS_OF_BUSINESS,
+        description="Offers of the business, newest first.",
+        graphql_type=OfferConnection | None,
+    )
     async def offers(
         rows: Rows,
         info: Info,

@@ -13,6 +13,7 @@ from schema.types.connection import After, Before, Connection, First, Last, to_p
 from schema.types.enums import CreditPolicy
 from schema.types.fields import batched, computed, to_one
 from schema.types.node import is_row_of
+from services.sql_json.shape import Column
 
 Row = strawberry.Parent[models.Collective]
 Rows = list[models.Collective]
@@ -70,7 +71,11 @@ class EventFields:
     )
     cancelled_at: datetime | None = strawberry.field(description="When the event was cancelled.")
 
-    @computed("cancelled_at", description="True if the event was cancelled.")
+    @computed(
+        "cancelled_at",
+        shape=Column("is_set", "cancelled_at"),
+        description="True if the event was cancelled.",
+    )
     def is_cancelled(root: Row) -> bool:
         return root.cancelled_at is not None
 

@@ -7,13 +7,16 @@ simultaneous calls are combined.
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, cast
+from typing import Any
 
 import strawberry
 
 from dataloaders import LoaderField
 from resolvers.context import Info
-from services.sql_json.shape import ToOne, Value
+from services.core.pagination import Sort
+from services.sql_json.arguments import ListArguments, Unconditional
+from services.sql_json.builder import VISIBLE_BY
+from services.sql_json.shape import Selects, ToOne, Value
 
 _Parent: Any = strawberry.Parent[Any]  # type: ignore[misc]  # generic by Annotated
 OF_ROW = "of_row"
@@ -94,8 +97,13 @@ def batched(
     return declare
 
 
-def to_one(loader: LoaderField[Any, Any], key: str, **settings: Any) -> Any:
-    """Declare a field loaded by the id in the row's attribute `key`."""
+def whole_list(select: Callable[..., Any], sort: Sort) -> Selects:
+    """Return the shape of a list of rows that `select` selects for the id of a row."""
+    return Selects(lambda _: ListArguments(select, Unconditional(), sort))
+
+
+def to_one(loader: LoaderField[Any, Any], key: str, *, shape: Value | None = None, **settings: Any) -> Any:
+    """Declare a field loaded by the id in the row's attribute `key`; `shape` is that of `computed`."""
 
     async def of_rows(rows: list[Any], info: Info) -> object:
         return await loader.of(info.context.loaders).load_many([getattr(row, key) for row in rows])
@@ -105,6 +113,7 @@ def to_one(loader: LoaderField[Any, Any], key: str, **settings: Any) -> Any:
 
     setattr(resolve_one, OF_ROWS, of_rows)
     setattr(resolve_one, COLUMNS, (key,))
-    if loader.name in {"collective", "order", "transaction"} and key.endswith("_id"):
-        setattr(resolve_one, SHAPE, ToOne(cast("Any", loader.name), key))
+    if loader.name in VISIBLE_BY and key.endswith("_id"):
+        shape = ToOne(loader.name, key)
+    setattr(resolve_one, SHAPE, shape)
     return strawberry.field(resolver=resolve_one, **settings)

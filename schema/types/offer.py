@@ -13,6 +13,7 @@ from schema.types.connection import Connection
 from schema.types.fields import to_one
 from schema.types.node import CollectiveRef, Node, id_field, is_row_of, to_optional_key
 from services.access.collective_refs import CollectiveKey
+from services.collectives import directory
 from services.offers import offers
 
 Row = strawberry.Parent[models.Offer]
@@ -103,6 +104,6 @@ def to_offer_filter(filter: OfferFilter | None) -> tuple[offers.OfferFilter, Col
         is_master=filter.is_master,
         is_featured=filter.is_featured,
         is_active=filter.is_active,
-        search=filter.search,
+        search=directory.clean_search(filter.search),
     )
     return conditions, to_optional_key(filter.business)

@@ -24,7 +24,7 @@ from schema.types.enums import (
     PayoutMethodKind,
     RedemptionCap,
 )
-from schema.types.fields import batched, to_one
+from schema.types.fields import batched, to_one, whole_list
 from schema.types.identity import PlatformPolicy
 from schema.types.money import Amount, amount_field
 from schema.types.node import CollectiveRef, Node, id_field, is_row_of
@@ -32,6 +32,7 @@ from schema.types.offer import Offer
 from schema.types.payment_method import PaymentMethod, PayoutMethod
 from schema.types.tier import Tier
 from services.core.money import Money
+from services.orders import queries
 from services.orders.settlements import SettlementDetails
 
 Row = strawberry.Parent[models.Order]
@@ -320,6 +321,7 @@ class Order(Node):
     transactions = to_one(
         Loaders.transactions_of_order,
         "id",
+        shape=whole_list(queries.select_transactions_of_order, queries.TRANSACTIONS_OLDEST),
         description="Transactions that the order produced, oldest first.",
         graphql_type=list[lazy.TRANSACTION],
     )

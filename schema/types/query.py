@@ -11,7 +11,7 @@ from resolvers import nodes, subscriptions
 from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
 from resolvers.context import Info
-from schema.types import lazy
+from schema.types import lazy, sql_lists
 from schema.types.act import AuditLogQueries
 from schema.types.clearing import ClearingQueries
 from schema.types.collective import CollectiveConnection, User
@@ -83,6 +83,7 @@ class Query(
     @strawberry.field(
         description="The signed-in user. Null if nobody is signed in.", graphql_type=User | None
     )
+    @sql_lists.selects(sql_lists.ME)
     def me(self, info: Info) -> models.Collective | None:
         return info.context.actor.user
 
@@ -90,6 +91,7 @@ class Query(
         description="The object with this ID. Null if it does not exist or you may not see it.",
         graphql_type=Node | None,
     )
+    @sql_lists.selects(sql_lists.NODE)
     async def node(self, info: Info, id: Id) -> object:
         return await nodes.load_node(info, public_id=id)
 
@@ -111,6 +113,7 @@ class Query(
         description="One collective, by slug or ID. Former slugs work as well.",
         graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
+    @sql_lists.selects(sql_lists.COLLECTIVE)
     async def collective(
         self,
         info: Info,
@@ -125,6 +128,7 @@ class Query(
         description="Collectives that you may see, by default newest first.",
         graphql_type=CollectiveConnection | None,
     )
+    @sql_lists.selects(sql_lists.COLLECTIVES)
     async def collectives(
         self,
         info: Info,
@@ -142,7 +146,7 @@ class Query(
         filter_input = filter or CollectiveFilter()
         conditions = directory.CollectiveFilter(
             type=filter_input.type or [],
-            search=filter_input.search,
+            search=directory.clean_search(filter_input.search),
             tag=filter_input.tag,
             is_archived=filter_input.is_archived,
         )
@@ -159,11 +163,13 @@ class Query(
         description="One order. Null if it does not exist or you may not see it.",
         graphql_type=Order | None,
     )
+    @sql_lists.selects(sql_lists.ORDER)
     async def order(self, info: Info, id: Id) -> models.Order | None:
         order: models.Order | None = await nodes.load_of_type(info, object_type="Order", public_id=id)
         return order
 
     @strawberry.field(description="Orders that you may see.", graphql_type=OrderConnection | None)
+    @sql_lists.selects(sql_lists.ORDERS)
     async def orders(
         self,
         info: Info,
@@ -190,6 +196,7 @@ class Query(
         description="One transaction. Null if it does not exist or you may not see it.",
         graphql_type=Transaction | None,
     )
+    @sql_lists.selects(sql_lists.TRANSACTION)
     async def transaction(self, info: Info, id: Id) -> models.Transaction | None:
         transaction: models.Transaction | None = await nodes.load_of_type(
             info, object_type="Transaction", public_id=id
@@ -197,6 +204,7 @@ class Query(
         return transaction
 
     @strawberry.field(description="Transactions that you may see.", graphql_type=TransactionConnection | None)
+    @sql_lists.selects(sql_lists.TRANSACTIONS)
     async def transactions(
         self,
         info: Info,
@@ -223,6 +231,7 @@ class Query(
         description="Offers of businesses. Those of archived businesses are not listed.",
         graphql_type=OfferConnection | None,
     )
+    @sql_lists.selects(sql_lists.OFFERS)
     async def offers(
         self,
         info: Info,

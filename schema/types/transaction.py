@@ -10,12 +10,13 @@ from dataloaders import Loaders
 from schema.types import lazy
 from schema.types.connection import Connection
 from schema.types.enums import TransactionKind
-from schema.types.fields import computed, to_one
+from schema.types.fields import computed, to_one, whole_list
 from schema.types.ledger import Posting
 from schema.types.money import amount_field
 from schema.types.node import CollectiveRef, Node, id_field, is_row_of
 from schema.types.payment_method import PaymentMethod
 from services.core import public_ids
+from services.orders import queries
 from services.sql_json.shape import Column, PublicId
 
 Row = strawberry.Parent[models.Transaction]
@@ -83,6 +84,7 @@ class Transaction(Node):
     refunded_by = to_one(
         Loaders.refunds_of_transaction,
         "id",
+        shape=whole_list(queries.select_refunds, queries.TRANSACTIONS_OLDEST),
         description="Full or partial refunds of this transaction, oldest first.",
         graphql_type=list[lazy.TRANSACTION],
     )

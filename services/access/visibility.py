@@ -54,6 +54,15 @@ def _viewer_id(actor: Actor) -> Any:
     return bindparam(f"{VIEWER_PREFIX}id", actor.id, type_=Uuid)
 
 
+def is_viewer(actor: Actor) -> ColumnElement[bool]:
+    """True for the collective of the signed-in user."""
+    return (
+        false()
+        if actor.user is None
+        else cast("ColumnElement[bool]", col(Collective.id) == _viewer_id(actor))
+    )
+
+
 def _in_role_ids(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
     if actor.user is None:
         return false()
@@ -106,6 +115,21 @@ def balance_is_visible(actor: Actor, table: Any = Collective) -> ColumnElement[b
         _in_role_ids(table.id, actor, *READER_ROLES),
         table.host_id == _viewer_ids("hosts", actor),
     )
+
+
+def private_fields_are_visible(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
+    """True if the actor can read the private fields of a visible collective; as `can_read_private`."""
+    if actor.is_platform_accountant:
+        return true()
+    return or_(
+        _in_role_ids(table.id, actor, *READER_ROLES),
+        and_(table.type == CollectiveType.EVENT, _in_role_ids(table.parent_id, actor, *READER_ROLES)),
+    )
+
+
+def location_is_visible(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
+    """True if the actor can read the location of a visible collective; as `can_read_location`."""
+    return or_(table.type != CollectiveType.USER, private_fields_are_visible(actor, table))
 
 
 def order_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Text, bindparam, cast, func, literal_column, or_, select
+from sqlalchemy import ARRAY, Select, Text, bindparam, func, literal_column, or_, select
+from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -31,8 +32,49 @@ class CollectiveFilter:
     type: Sequence[CollectiveType] = ()
     host_id: UUID | None = None
     search: str | None = None
+    """The clean text of a search."""
     tag: str | None = None
     is_archived: bool | None = False
+
+
+def clean_search(search: str | None) -> str | None:
+    """Return the clean text of a search, or None without one.
+
+    Raises:
+        Invalid: the text is too long or has characters that no text may have.
+    """
+    return user_text.clean_text(search, field="filter.search", max_length=100) if search else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectiveRow:
+    """The id or the lower-case slug of one collective."""
+
+    id: UUID | None = None
+    slug: str | None = None
+
+
+def select_listed(
+    actor: Actor, *, where: CollectiveFilter, owner: object = None
+) -> tuple[Select[Collective]]:
+    """Select the collectives of a list, which has no owner."""
+    assert owner is None
+    return (query_listed(actor, where),)
+
+
+def select_viewer(actor: Actor, *, where: object = None, owner: object = None) -> tuple[Select[Collective]]:
+    """Select the collective of the signed-in user; nothing if nobody is signed in."""
+    assert owner is None and where is not None
+    return (select(Collective).where(visibility.is_viewer(actor)),)
+
+
+def select_by_ref(actor: Actor, *, where: CollectiveRow, owner: object = None) -> tuple[Select[Collective]]:
+    """Select the collective of a reference, if the actor may see it; its id or slug may be an expression."""
+    assert owner is None
+    if where.id is None:
+        return (_query_by_slug(actor, where.slug),)
+    visible = visibility.collective_is_visible(actor)
+    return (select(Collective).where(col(Collective.id) == where.id, visible),)
 
 
 def query_listed(actor: Actor, filters: CollectiveFilter) -> Select[Collective]:
@@ -46,15 +88,14 @@ def query_listed(actor: Actor, filters: CollectiveFilter) -> Select[Collective]:
         # The condition on `tags` makes the partial index usable.
         folded_tags = func.fold_tags(col(Collective.tags), type_=ARRAY(Text))
         statement = statement.where(
-            folded_tags.op("@>")(func.fold_tags(cast([filters.tag], ARRAY(Text)))),
+            folded_tags.op("@>")(func.fold_tags(array([filters.tag], type_=Text))),
             col(Collective.tags) != literal_column("'{}'"),
         )
     if filters.is_archived is not None:
         archived = col(Collective.archived_at)
         statement = statement.where(archived.is_not(None) if filters.is_archived else archived.is_(None))
-    if filters.search:
-        text = user_text.clean_text(filters.search, field="filter.search", max_length=100) or ""
-        statement = statement.where(words_of(Collective).op("@@")(search_query(text)))
+    if filters.search is not None:
+        statement = statement.where(words_of(Collective).op("@@")(search_query(filters.search)))
     return statement
 
 
@@ -63,7 +104,7 @@ def words_of(table: Any) -> Any:
     return func.collective_words(table.name, table.slug, table.description, table.tags)
 
 
-def search_query(text: str, *, operator: Literal["&", "|"] = "&", weight: Literal["", "A"] = "") -> Any:
+def search_query(text: Any, *, operator: Literal["&", "|"] = "&", weight: Literal["", "A"] = "") -> Any:
     """Build the query for rows with words that begin with each word of a text, or with any of them.
 
     With the weight A, the words must be in the name. A text without words finds nothing.
@@ -129,30 +170,27 @@ async def load_by_ref(session: AsyncSession, actor: Actor, *, ref: CollectiveKey
     key = ref_key("collective", ref)
     if isinstance(key, UUID):
         return (await load_collectives(session, actor, row_ids=[key])).get(key)
-    rows = await fetch.fetch_for_output(
+    rows = await fetch.fetch_rows(
         session,
         actor,
         name="by_slug",
         table=Collective,
-        build=lambda: _query_by_slug(actor, key),
+        build=lambda: _query_by_slug(actor, bindparam("slug", key, type_=Text)),
         slug=key,
     )
     return rows[0] if rows else None
 
 
-def _query_by_slug(actor: Actor, slug: str) -> Select[Collective]:
-    slug_parameter = bindparam("slug", slug, type_=Text)
+def _query_by_slug(actor: Actor, slug: Any) -> Select[Collective]:
     redirected_id = (
-        select(col(SlugRedirect.collective_id))
-        .where(col(SlugRedirect.slug) == slug_parameter)
-        .scalar_subquery()
+        select(col(SlugRedirect.collective_id)).where(col(SlugRedirect.slug) == slug).scalar_subquery()
     )
     return (
         select(Collective)
         .where(
-            or_(col(Collective.slug) == slug_parameter, col(Collective.id) == redirected_id),
+            or_(col(Collective.slug) == slug, col(Collective.id) == redirected_id),
             visibility.collective_is_visible(actor),
         )
-        .order_by((col(Collective.slug) == slug_parameter).desc())
+        .order_by((col(Collective.slug) == slug).desc())
         .limit(1)
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -261,22 +261,28 @@ class EventFilter:
     is_cancelled: bool | None = None
 
 
+def select_events(actor: Actor, *, where: EventFilter, owner: Any) -> tuple[Select[Collective]]:
+    """Select what `list_events` lists; values may be expressions."""
+    statement = select(Collective).where(
+        col(Collective.parent_id) == owner,
+        col(Collective.archived_at).is_(None),
+        visibility.collective_is_visible(actor),
+    )
+    if where.starts_from is not None:
+        statement = statement.where(col(Collective.starts_at) >= where.starts_from)
+    if where.starts_until is not None:
+        statement = statement.where(col(Collective.starts_at) < where.starts_until)
+    if where.is_cancelled is not None:
+        cancelled_at = col(Collective.cancelled_at)
+        statement = statement.where(
+            cancelled_at.is_not(None) if where.is_cancelled else cancelled_at.is_(None)
+        )
+    return (statement,)
+
+
 async def list_events(
     session: AsyncSession, actor: Actor, *, parent_id: UUID, filters: EventFilter, page: PageRequest
 ) -> Page[Collective]:
     """List a page of a collective's events that the actor may see, by start; archived ones are left out."""
-    statement = select(Collective).where(
-        col(Collective.parent_id) == parent_id,
-        col(Collective.archived_at).is_(None),
-        visibility.collective_is_visible(actor),
-    )
-    if filters.starts_from is not None:
-        statement = statement.where(col(Collective.starts_at) >= filters.starts_from)
-    if filters.starts_until is not None:
-        statement = statement.where(col(Collective.starts_at) < filters.starts_until)
-    if filters.is_cancelled is not None:
-        cancelled_at = col(Collective.cancelled_at)
-        statement = statement.where(
-            cancelled_at.is_not(None) if filters.is_cancelled else cancelled_at.is_(None)
-        )
+    (statement,) = select_events(actor, where=filters, owner=parent_id)
     return await list_page(session, statement, sort=BY_START, page=page)

@@ -196,13 +196,15 @@ class MembersKey:
     page: PageRequest
 
 
-def _side_columns(key: MembersKey) -> tuple[Any, Any]:
+def _side_columns(key: "MembersKey | MembersFilter") -> tuple[Any, Any]:
     """Return the column of the listed collective, and that of the other side."""
     collective, member = col(Member.collective_id), col(Member.member_id)
     return (collective, member) if key.of_members else (member, collective)
 
 
-def _narrow_to_visible(actor: Actor, statement: Select[Any], owner: Any, key: MembersKey) -> Select[Any]:
+def _narrow_to_visible(
+    actor: Actor, statement: Select[Any], owner: Any, key: "MembersKey | MembersFilter"
+) -> Select[Any]:
     """Restrict a query to the owner's visible open rows; callers check the other sides."""
     own, _ = _side_columns(key)
     statement = statement.where(
@@ -221,24 +223,31 @@ SIDE_PREFIX = "side_"
 """Prefix of the columns of the other side's collective."""
 
 
-def query_first_page(actor: Actor, owner: Any, key: MembersKey) -> Select[Any]:
-    """Select the first page of an owner's rows, oldest first, with their other sides.
+@dataclass(frozen=True)
+class MembersFilter:
+    """Which of a collective's rows to list, as in `MembersKey`."""
 
-    No extra row is read. The lateral join looks up the other sides one by one: with a plain join PostgreSQL
-    would read all collectives for a handful of rows, once for each owner.
+    of_members: bool
+    roles: tuple[MemberRole, ...]
+
+
+def select_members(actor: Actor, *, where: MembersFilter, owner: Any) -> tuple[Select[Any]]:
+    """Select an owner's rows with their other sides, whose columns have a prefix.
+
+    The lateral join looks up the other sides one by one: with a plain join PostgreSQL would read all
+    collectives for a handful of rows, once for each owner.
     """
     collective, member = inspect(Collective).local_table, inspect(Member).local_table
     side = (
         select(*collective.c)
         .where(
-            collective.c.id == _side_columns(key)[1], visibility.collective_is_visible(actor, collective.c)
+            collective.c.id == _side_columns(where)[1], visibility.collective_is_visible(actor, collective.c)
         )
         .offset(literal_column("0"))
         .lateral("side")
     )
     statement = select(*member.c, *(c.label(SIDE_PREFIX + c.key) for c in side.c))
-    query = _narrow_to_visible(actor, statement.join(side, onclause=true()), owner, key)
-    return query.order_by(col(Member.since), col(Member.id)).limit(literal_column(str(key.page.first)))
+    return (_narrow_to_visible(actor, statement.join(side, onclause=true()), owner, where),)
 
 
 async def list_member_pages(
@@ -282,15 +291,21 @@ async def list_member_pages(
     }
 
 
-async def load_members(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Member]:
-    """Load the member rows that the actor may see."""
-    statement = (
+def select_member(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[Member]]:
+    """Select the member row with the id of `where`, if the actor may see it."""
+    assert owner is None
+    return (_query_visible(actor).where(col(Member.id) == where.id),)
+
+
+def _query_visible(actor: Actor) -> Select[Member]:
+    return (
         select(Member)
         .join(Collective, col(Member.collective_id) == Collective.id)
-        .where(
-            col(Member.id).in_(row_ids),
-            visibility.member_is_visible(actor),
-            visibility.collective_is_visible(actor),
-        )
+        .where(visibility.member_is_visible(actor), visibility.collective_is_visible(actor))
     )
+
+
+async def load_members(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Member]:
+    """Load the member rows that the actor may see."""
+    statement = _query_visible(actor).where(col(Member.id).in_(row_ids))
     return {row.id: row for row in (await session.execute(statement)).scalars()}

@@ -6,12 +6,12 @@ the driver's connection.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from uuid import UUID
 
 import psycopg
 from psycopg import AsyncRawCursor
-from sqlalchemy import ARRAY, BindParameter, Select, Uuid, any_, bindparam, literal_column, select
+from sqlalchemy import ARRAY, BindParameter, Select, Uuid, any_, bindparam, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
@@ -26,35 +26,7 @@ DRIVER = "driver"
 """Key in `session.info` of the driver's connection, if the session only reads."""
 COLUMNS = "columns"
 """Key in `session.info` of the columns to read, by table."""
-JSON_READ = "json_read"
-"""Key in `session.info` of the `JsonRead`, if PostgreSQL writes the rows of the query as JSON."""
 _BEGIN_SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-
-
-class JsonRead(Protocol):
-    """Interface of `services.sql_json.rows.JsonRead`."""
-
-    @property
-    def table(self) -> Any:
-        """Table whose rows are written as JSON."""
-
-    @property
-    def name(self) -> tuple[Hashable, ...]:
-        """Name that distinguishes the statement from others."""
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """Values of the statement's parameters."""
-
-    @property
-    def as_one_text(self) -> bool:
-        """True if a page is written as one text, because no field needs to know of further pages."""
-
-    def statement(self, actor: Actor, inner: Select[Any], key: str, *, descending: bool) -> Select[Any]:
-        """Build the statement that writes the rows of `inner` as JSON. Order: `key`, then id."""
-
-    def rows(self, records: Sequence[Any]) -> list[Any]:
-        """Convert the records of the statement to rows."""
 
 
 async def begin_read(
@@ -62,13 +34,12 @@ async def begin_read(
     *,
     is_single: bool,
     columns: Mapping[Any, frozenset[str]] | None,
-    json_read: JsonRead | None = None,
 ) -> ReadConnection:
     """Give a read-only session a connection of its own.
 
     The session reads in a snapshot, unless it `is_single`: runs one statement only. Only the named `columns`
-    of a table are read; a table that is not listed is read whole. With `json_read`, PostgreSQL writes the
-    rows of the query as JSON. The caller releases the connection with `end_read`.
+    of a table are read; a table that is not listed is read whole. The caller releases the connection with
+    `end_read`.
 
     Raises:
         DBAPIError: the database is away.
@@ -88,7 +59,6 @@ async def begin_read(
         read_connection.connection.sync_connection,
     )
     session.info[DRIVER], session.info[COLUMNS] = read_connection.driver, columns or {}
-    session.info[JSON_READ] = json_read
     return read_connection
 
 
@@ -182,59 +152,24 @@ async def fetch_page(
     Raises:
         Invalid: the cursor is not one of this list.
     """
-    json_read: JsonRead | None = session.info.get(JSON_READ)
-    page_name = (name, sort.name, *pagination.keyset_name(page))
-    values = pagination.keyset_parameters(sort, page)
-    if json_read is not None and json_read.table is table:
-        # A literal limit, not a parameter: PostgreSQL plans for the number of rows that it knows.
-        size = values.pop("page_limit") - (1 if json_read.as_one_text else 0)
-        rows = await _fetch_json(
-            session,
-            actor,
-            json_read,
-            name=(*page_name, size),
-            key=sort.key.key,
-            descending=sort.descending,
-            build=lambda: pagination.apply_keyset(statement(), sort=sort, page=page).limit(
-                literal_column(str(size))
-            ),
-            **values,
-        )
-    else:
-        rows = await fetch_rows(
-            session,
-            actor,
-            name=page_name,
-            table=table,
-            build=lambda: pagination.apply_keyset(statement(), sort=sort, page=page),
-            **values,
-        )
-        if page.is_backward:
-            rows.reverse()
+    rows = await fetch_rows(
+        session,
+        actor,
+        name=(name, sort.name, *pagination.keyset_name(page)),
+        table=table,
+        build=lambda: pagination.apply_keyset(statement(), sort=sort, page=page),
+        **pagination.keyset_parameters(sort, page),
+    )
+    if page.is_backward:
+        rows.reverse()
     return pagination.to_page(rows, statement, sort=sort, page=page)
-
-
-async def fetch_for_output(
-    session: AsyncSession,
-    actor: Actor,
-    *,
-    name: Hashable,
-    table: Any,
-    build: Callable[[], Select[Any]],
-    **values: Any,
-) -> list[Any]:
-    """Fetch rows as `fetch_rows`, or as JSON if the query is about this table."""
-    json_read: JsonRead | None = session.info.get(JSON_READ)
-    if json_read is None or json_read.table is not table:
-        return await fetch_rows(session, actor, name=name, table=table, build=build, **values)
-    return await _fetch_json(session, actor, json_read, name=name, build=build, **values)
 
 
 async def fetch_by_ids(
     session: AsyncSession, actor: Actor, *, table: Any, is_visible: Any, row_ids: Sequence[UUID]
 ) -> dict[UUID, Any]:
     """Fetch the visible rows of a table by their ids, in one statement."""
-    rows = await fetch_for_output(
+    rows = await fetch_rows(
         session,
         actor,
         name=("by_ids", table),
@@ -243,28 +178,6 @@ async def fetch_by_ids(
         build=lambda: select(table).where(in_ids(table.id, "row_ids", row_ids), is_visible(actor)),
     )
     return {row.id: row for row in rows}
-
-
-async def _fetch_json(
-    session: AsyncSession,
-    actor: Actor,
-    json_read: JsonRead,
-    *,
-    name: Hashable,
-    build: Callable[[], Select[Any]],
-    key: str = "id",
-    descending: bool = False,
-    **values: Any,
-) -> list[Any]:
-    records = await fetch_rows(
-        session,
-        actor,
-        name=(name, json_read.name),
-        build=lambda: json_read.statement(actor, build(), key, descending=descending),
-        **values,
-        **json_read.values,
-    )
-    return json_read.rows(records)
 
 
 def _encode_ids(value: Any) -> Any:

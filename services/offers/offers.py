@@ -60,6 +60,7 @@ class OfferFilter:
     is_featured: bool | None = None
     is_active: bool | None = True
     search: str | None = None
+    """The clean text of a search."""
 
 
 async def create(
@@ -204,13 +205,12 @@ def query_offers(actor: Actor, filters: OfferFilter) -> Select[Offer]:
     ):
         if value is not None:
             statement = statement.where(col(flag).is_(value))
-    if filters.search:
-        text = user_text.clean_text(filters.search, field="filter.search", max_length=100) or ""
+    if filters.search is not None:
         businesses = select(col(Collective.id)).where(
-            directory.words_of(Collective).op("@@")(directory.search_query(text, weight="A"))
+            directory.words_of(Collective).op("@@")(directory.search_query(filters.search, weight="A"))
         )
         statement = statement.where(
-            words_of(Offer).op("@@")(directory.search_query(text))
+            words_of(Offer).op("@@")(directory.search_query(filters.search))
             | col(Offer.business_id).in_(businesses.correlate(None))
         )
     return statement
@@ -219,6 +219,12 @@ def query_offers(actor: Actor, filters: OfferFilter) -> Select[Offer]:
 def words_of(table: Any) -> Any:
     """Build the words by which a search finds an offer; an index holds them."""
     return func.offer_words(table.item, table.description)
+
+
+def select_offers(actor: Actor, *, where: OfferFilter, owner: Any = None) -> tuple[Select[Offer]]:
+    """Select the offers of a list, of one business if there is an owner; values may be expressions."""
+    visible = query_offers(actor, where)
+    return (visible if owner is None else visible.where(col(Offer.business_id) == owner),)
 
 
 async def list_offers(
@@ -267,13 +273,20 @@ async def list_offer_pages(
     }
 
 
+def select_offer(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[Offer]]:
+    """Select the offer with the id of `where`, if the actor may see it."""
+    assert owner is None
+    return (_query_visible(actor).where(col(Offer.id) == where.id),)
+
+
+def _query_visible(actor: Actor) -> Select[Offer]:
+    business = col(Offer.business_id) == Collective.id
+    return select(Offer).join(Collective, business).where(visibility.offer_is_visible(actor))
+
+
 async def load_offers(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Offer]:
     """Load the offers that the actor may see; one statement."""
-    statement = (
-        select(Offer)
-        .join(Collective, col(Offer.business_id) == Collective.id)
-        .where(col(Offer.id).in_(row_ids), visibility.offer_is_visible(actor))
-    )
+    statement = _query_visible(actor).where(col(Offer.id).in_(row_ids))
     return {row.id: row for row in (await session.execute(statement)).scalars()}
 
 

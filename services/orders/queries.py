@@ -55,7 +55,7 @@ class TransactionFilter:
     at_until: datetime | None = None
 
 
-def _order_conditions(where: OrderFilter) -> list[ColumnElement[bool]]:
+def _order_conditions(actor: Actor, where: OrderFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if where.type:
         conditions.append(col(Order.type).in_(where.type))
@@ -65,10 +65,14 @@ def _order_conditions(where: OrderFilter) -> list[ColumnElement[bool]]:
     conditions += [
         getattr(Order, name) == row_id for name in ids if (row_id := getattr(where, name)) is not None
     ]
-    if where.created_from:
+    if where.created_from is not None:
         conditions.append(col(Order.created_at) >= where.created_from)
-    if where.created_until:
+    if where.created_until is not None:
         conditions.append(col(Order.created_at) < where.created_until)
+    if where.addressed_to_id is not None:
+        conditions.append(visibility.addressee_is_visible(actor))
+    if where.claimed_giver_id is not None:
+        conditions.append(visibility.claimed_giver_is_visible(actor))
     return conditions
 
 
@@ -76,17 +80,17 @@ def _transaction_conditions(where: TransactionFilter) -> list[ColumnElement[bool
     conditions: list[ColumnElement[bool]] = []
     if where.kind:
         conditions.append(col(Transaction.kind).in_(where.kind))
-    if where.from_id:
+    if where.from_id is not None:
         conditions.append(col(Transaction.from_collective_id) == where.from_id)
-    if where.to_id:
+    if where.to_id is not None:
         conditions.append(col(Transaction.to_collective_id) == where.to_id)
-    if where.order_id:
+    if where.order_id is not None:
         conditions.append(col(Transaction.order_id) == where.order_id)
-    if where.group_id:
+    if where.group_id is not None:
         conditions.append(col(Transaction.group_id) == where.group_id)
-    if where.at_from:
+    if where.at_from is not None:
         conditions.append(col(Transaction.at) >= where.at_from)
-    if where.at_until:
+    if where.at_until is not None:
         conditions.append(col(Transaction.at) < where.at_until)
     return conditions
 
@@ -110,6 +114,45 @@ _TRANSACTIONS = _List(
 )
 
 
+def select_orders(actor: Actor, *, where: OrderFilter, owner: Any = None) -> tuple[Select[Order], ...]:
+    """Select what `list_orders` lists, in parts that share no row; values may be expressions."""
+    return _select_parts(actor, _ORDERS, _order_conditions(actor, where), owner)
+
+
+def select_transactions(
+    actor: Actor, *, where: TransactionFilter, owner: Any = None
+) -> tuple[Select[Transaction], ...]:
+    """Select what `list_transactions` lists, in parts that share no row; values may be expressions."""
+    return _select_parts(actor, _TRANSACTIONS, _transaction_conditions(where), owner)
+
+
+def select_order(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[Order]]:
+    """Select the order with the id of `where`, if the actor may see it."""
+    assert owner is None
+    return (select(Order).where(col(Order.id) == where.id, visibility.order_is_visible(actor)),)
+
+
+def select_transaction(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[Transaction]]:
+    """Select the transaction with the id of `where`, if the actor may see it."""
+    assert owner is None
+    visible = visibility.transaction_is_visible(actor)
+    return (select(Transaction).where(col(Transaction.id) == where.id, visible),)
+
+
+def _select_parts(
+    actor: Actor, rows: _List, conditions: list[ColumnElement[bool]], of_id: Any
+) -> tuple[Select[Any], ...]:
+    """Select rows; those of a collective in two parts, the second without rows that are in the first.
+
+    A page of each part is an index scan: a single OR over both sides would read the whole history.
+    """
+    visible = select(rows.table).where(rows.is_visible(actor), *conditions)
+    if of_id is None:
+        return (visible,)
+    first, second = rows.sides
+    return visible.where(first == of_id), visible.where(second == of_id, first.is_distinct_from(of_id))
+
+
 async def list_orders(
     session: AsyncSession,
     actor: Actor,
@@ -123,12 +166,7 @@ async def list_orders(
 
     With `claimed_giver_id` or `addressed_to_id`, only those of which the actor may know that person.
     """
-    conditions = _order_conditions(where)
-    if where.addressed_to_id:
-        conditions.append(visibility.addressee_is_visible(actor))
-    if where.claimed_giver_id:
-        conditions.append(visibility.claimed_giver_is_visible(actor))
-    return await _list_page(session, actor, _ORDERS, conditions, of_id, sort, page)
+    return await _list_page(session, actor, _ORDERS, _order_conditions(actor, where), of_id, sort, page)
 
 
 async def list_transactions(
@@ -159,9 +197,8 @@ async def _list_page(
         return select(rows.table).where(rows.is_visible(actor), *conditions)
 
     if of_id is not None:
-        return await _list_either_side(
-            session, rows.table, rows.sides, [rows.is_visible(actor), *conditions], of_id, sort, page
-        )
+        parts = _select_parts(actor, rows, conditions, of_id)
+        return await _list_merged(session, rows, parts, query().where(_is_side(rows, of_id)), sort, page)
     if conditions:
         return await pagination.list_page(session, query(), sort=sort, page=page)
     return await fetch.fetch_page(
@@ -169,38 +206,31 @@ async def _list_page(
     )
 
 
-async def _list_either_side(
+def _is_side(rows: _List, of_id: UUID) -> ColumnElement[bool]:
+    return or_(*(side == of_id for side in rows.sides))
+
+
+async def _list_merged(
     session: AsyncSession,
-    table: Any,
-    sides: tuple[Any, Any],
-    conditions: list[ColumnElement[bool]],
-    of_id: UUID,
+    rows: _List,
+    parts: Sequence[Select[Any]],
+    whole: Select[Any],
     sort: Sort,
     page: PageRequest,
 ) -> Page[Any]:
-    """List a page of rows that have the collective on one side or the other.
-
-    Merges two index scans of a page each: a single OR over both sides would read the whole history. A row
-    with the collective on both sides comes from the first scan only.
-    """
-    first, second = sides
-    halves = [
-        select(table).where(first == of_id, *conditions),
-        select(table).where(second == of_id, first.is_distinct_from(of_id), *conditions),
-    ]
+    """List a page of the parts of a list; `whole` selects the list, to count it."""
     union = union_all(
-        *(pagination.apply_keyset(half, sort=sort, page=page).subquery().select() for half in halves)
+        *(pagination.apply_keyset(part, sort=sort, page=page).subquery().select() for part in parts)
     ).subquery()
-    merged = aliased(table, union)
+    merged = aliased(rows.table, union)
     key, row_id = getattr(merged, sort.key.key), merged.id
     is_descending = sort.descending != page.is_backward
     order = (key.desc(), row_id.desc()) if is_descending else (key.asc(), row_id.asc())
     statement = select(merged).order_by(*order).limit(page.size + 1)
-    rows = list((await session.execute(statement)).scalars().all())
+    found = list((await session.execute(statement)).scalars().all())
     if page.is_backward:
-        rows.reverse()
-    query = select(table).where(or_(first == of_id, second == of_id), *conditions)
-    return pagination.to_page(rows, lambda: query, sort=sort, page=page)
+        found.reverse()
+    return pagination.to_page(found, lambda: whole, sort=sort, page=page)
 
 
 async def load_orders(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Order]:
@@ -217,6 +247,22 @@ async def load_transactions(
     return await fetch.fetch_by_ids(
         session, actor, table=Transaction, is_visible=visibility.transaction_is_visible, row_ids=row_ids
     )
+
+
+def select_transactions_of_order(
+    actor: Actor, *, where: object = None, owner: Any
+) -> tuple[Select[Transaction]]:
+    """Select the transactions of an order that the actor may see."""
+    del where  # has no conditions
+    visible = visibility.transaction_is_visible(actor)
+    return (select(Transaction).where(col(Transaction.order_id) == owner, visible),)
+
+
+def select_refunds(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[Transaction]]:
+    """Select the refunds of a transaction that the actor may see."""
+    del where  # has no conditions
+    visible = visibility.transaction_is_visible(actor)
+    return (select(Transaction).where(col(Transaction.refund_of_id) == owner, visible),)
 
 
 async def load_transactions_of_orders(

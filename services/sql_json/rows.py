@@ -1,99 +1,112 @@
-"""Rows that PostgreSQL writes as JSON: one statement for a list and all of its selected fields.
+"""Queries that PostgreSQL answers as JSON: one statement for all root fields and all of their fields.
 
-Public ids are encoded here: PostgreSQL writes each UUID between delimiters that no text can contain, because
-JSON escapes them.
+Public ids and cursors are encoded here: PostgreSQL writes what they are made of between delimiters that no
+text can contain, because JSON escapes them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import Select
+import orjson
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.access.actor import Actor
-from services.collectives import members
-from services.core import public_ids
+from services.core import pagination, public_ids
+from services.database import fetch
 from services.sql_json import builder
+from services.sql_json.arguments import ListArguments
+from services.sql_json.fragments import CURSOR_MARK, ID_DELIMITER, NULL_VIOLATION
 from services.sql_json.shape import BoundShape, SqlJsonUnavailable
 
-_ROW_SEPARATOR = "\0"
-"""Separates rows. No text in PostgreSQL contains it."""
 
-
-class JsonRow:
-    """The JSON of one row, or of all rows of a list, separated by commas."""
+class JsonText:
+    """The JSON of one field at a query's root."""
 
     # Not a dataclass: the JSON encoder would serialize its fields instead of calling our hook.
-    __slots__ = ("cost", "sort_key", "text")
+    __slots__ = ("cost", "text")
 
-    def __init__(self, text: str, cost: int, sort_key: Any) -> None:
-        """Keep the text, the number of objects in it besides the row, and the sort key."""
-        self.text, self.cost, self.sort_key = text, cost, sort_key
-
-    @property
-    def id(self) -> UUID:
-        """The row's id."""
-        row_id: UUID = self.sort_key.id
-        return row_id
-
-    def __getattr__(self, name: str) -> Any:
-        """Return the column that the row is sorted by, as a database row has it."""
-        return getattr(self.sort_key, name)
+    def __init__(self, text: str, cost: int) -> None:
+        """Keep the text, and the cost of the objects in it besides the one that it is."""
+        self.text, self.cost = text, cost
 
 
 @dataclass(frozen=True)
 class JsonRead:
-    """A read of rows as JSON; `services.database.fetch` runs it."""
+    """A query that PostgreSQL answers as JSON."""
 
     bound: BoundShape
+    name: Hashable
+    """The key that distinguishes the statement from others."""
+    values: dict[str, Any]
+    """The values of the statement's parameters."""
 
-    @property
-    def table(self) -> Any:
-        """The table of the rows."""
-        return self.bound.shape.table
-
-    @property
-    def name(self) -> tuple[Any, ...]:
-        """The key that distinguishes the statement from others."""
-        keys = (value for value in self.bound.arguments.values() if isinstance(value, members.MembersKey))
-        return (self.bound.shape, *keys)
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The values of the statement's parameters."""
-        return {key: value for key, value in self.bound.arguments.items() if isinstance(value, str)}
-
-    def statement(self, actor: Actor, inner: Select[Any], key: str, *, descending: bool) -> Select[Any]:
-        """Build the statement that writes the rows of `inner` as JSON. Order: `key`, then id."""
-        return builder.json_statement(actor, self.bound, inner, key=key, descending=descending)
-
-    @property
-    def as_one_text(self) -> bool:
-        """True if a page is written as one text, because no field needs to know of further pages."""
-        return self.bound.shape.as_one_text
-
-    def rows(self, records: Sequence[Any]) -> list[JsonRow]:
-        """Convert the records of the statement to rows; a page written as one text becomes one row.
+    @classmethod
+    def of(cls, bound: BoundShape) -> Self:
+        """Return the read of a shape with its arguments.
 
         Raises:
-            SqlJsonUnavailable: a non-null value is NULL.
+            Invalid: a cursor is not one of its list.
         """
-        # In one pass over the joined text: work for each row adds up in a list of a hundred.
-        text = _ROW_SEPARATOR.join([record.text for record in records if record.text is not None])
-        if builder.NULL_VIOLATION in text:
-            raise SqlJsonUnavailable
-        if builder.ID_DELIMITER in text:
-            parts = text.split(builder.ID_DELIMITER)
-            parts[1::2] = [_encode_id(part) for part in parts[1::2]]
-            text = "".join(parts)
-        texts = text.split(_ROW_SEPARATOR) if text else ()
-        return [JsonRow(text, record.cost, record) for text, record in zip(texts, records, strict=False)]
+        keys: list[Hashable] = []
+        values: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            if isinstance(value, ListArguments):
+                keys.append(value.key)
+                values |= value.values(name)
+            else:
+                values[name] = value
+        return cls(bound, (bound.shape, *keys), values)
+
+
+async def read_json(session: AsyncSession, actor: Actor, *, read: JsonRead) -> dict[str, JsonText | None]:
+    """Read the answer to a query, by response key; one statement.
+
+    Raises:
+        SqlJsonUnavailable: PostgreSQL cannot write it, because of an error that graphql-core has to tell.
+    """
+    records = await fetch.fetch_rows(
+        session,
+        actor,
+        name=("json", read.name),
+        build=lambda: builder.json_statement(actor, read.bound),
+        **read.values,
+    )
+    data: dict[str, JsonText | None] = {key: None for key, _ in read.bound.shape.roots}
+    keys = list(data)
+    for record in records:
+        data[keys[record.root]] = JsonText(_encode(record.text), record.cost)
+    return data
+
+
+def _encode(text: str) -> str:
+    """Put in the ids and cursors.
+
+    Raises:
+        SqlJsonUnavailable: a non-null value is NULL.
+    """
+    if NULL_VIOLATION in text:
+        raise SqlJsonUnavailable
+    if ID_DELIMITER not in text:
+        return text
+    parts = text.split(ID_DELIMITER)
+    parts[1::2] = [_encode_part(part) for part in parts[1::2]]
+    return "".join(parts)
 
 
 @lru_cache(maxsize=20_000)
-def _encode_id(type_and_uuid: str) -> str:
-    """Encode "Type UUID" as a public id; cached, because the same few rows recur."""
-    type_name, _, row_id = type_and_uuid.partition(" ")
-    return public_ids.encode(type_name, UUID(row_id))
+def _encode_part(part: str) -> str:
+    """Encode "Type UUID" as a public id, or "@sort UUID value" as a cursor.
+
+    Cached, because the same few rows recur.
+    """
+    if not part.startswith(CURSOR_MARK):
+        type_name, _, row_id = part.partition(" ")
+        return public_ids.encode(type_name, UUID(row_id))
+    sort, row_id, value = part.removeprefix(CURSOR_MARK).split(" ", 2)
+    is_text = value.startswith('"')
+    key: Any = orjson.loads(value) if is_text else datetime.fromisoformat(value)
+    return pagination.encode_position(sort, key, UUID(row_id))

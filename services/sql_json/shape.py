@@ -1,8 +1,14 @@
-"""The shape of rows that PostgreSQL writes as JSON: the language between the schema and SQL."""
+"""The shape of an answer that PostgreSQL writes as JSON: the language between the schema and SQL.
 
-from collections.abc import Mapping
+A weight is what an object costs; the cost of an answer is counted while it is written.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+from services.access.actor import Actor
+from services.sql_json.arguments import ListArguments
 
 Key = str
 """A response key."""
@@ -19,11 +25,12 @@ class Constant:
 class Column:
     """The value of one column."""
 
-    encoding: Literal["bare_text", "text", "number", "timestamp"]
+    encoding: Literal["bare_text", "text", "number", "timestamp", "decimal", "is_set"]
     """How the value becomes JSON.
 
-    Bare text needs no escaping, because a CHECK or a foreign key limits its values. Numbers have 32 bits or
-    are booleans. Timestamps are in UTC with microseconds.
+    Bare text needs no escaping, because a CHECK or a foreign key limits its values. Text may be a list of
+    texts. Numbers have 32 bits or are booleans. Timestamps are in UTC with microseconds. What is set is not
+    NULL.
     """
     column: str
 
@@ -49,6 +56,15 @@ class Amount:
 
 
 @dataclass(frozen=True)
+class Private:
+    """The value of a column, for those who may see it; null for others."""
+
+    column: Column
+    is_visible: Callable[[Actor, Any], Any]
+    """Builds the condition from the viewer and the row's columns."""
+
+
+@dataclass(frozen=True)
 class TypeName:
     """The name of a collective's GraphQL type, for each value of its column `type`."""
 
@@ -56,19 +72,34 @@ class TypeName:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """What is written of the rows whose column `type` has one of these values: of all rows without any."""
+
+    types: tuple[str, ...]
+    parts: "Parts"
+
+
+Variants: TypeAlias = tuple[Variant, ...]
+"""What is written of a row, by its type. A row of any other type makes the query fall back."""
+
+
+@dataclass(frozen=True)
 class ToOne:
     """The row that a column references, if the viewer may see it."""
 
-    of: Literal["collective", "order", "transaction"]
+    of: str
+    """The loader of the row: a key of `builder.VISIBLE_BY`."""
     column: str
-    parts: "Parts" = ()
+    variants: Variants = ()
+    weight: int = 0
 
 
 @dataclass(frozen=True)
 class Host:
     """A collective's host, or an event's parent's host, if the viewer may see it."""
 
-    parts: "Parts" = ()
+    variants: Variants = ()
+    weight: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,19 +108,76 @@ class BalanceField:
 
     name: str
     parts: tuple[tuple[Key, "Constant | Amount | Column"], ...] = ()
+    weight: int = 0
 
 
 @dataclass(frozen=True)
-class Members:
-    """A collective's first members, or its first memberships, as the parameter `name` says.
+class Selects:
+    """The rows that a field selects, as declared: those of `owner`, a column of the row that has the field.
 
-    `lists` holds the response keys of the rows; each has the key of an edge's node, or None for bare rows.
+    `side` is the column whose collective each row carries along, with prefixed columns.
+    """
+
+    arguments: Callable[[dict[str, Any]], ListArguments]
+    """Returns what to select for the field's arguments; raises `Problem` if they are invalid."""
+    owner: str = "id"
+    side: str | None = None
+    options: tuple[str, ...] = ()
+    """The types of a row that may be of several tables, by the `option` of the arguments."""
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The rows of a list."""
+
+    variants: Variants
+    weight: int
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The edges of a page, by response key of their fields."""
+
+    parts: tuple[tuple[Key, "Constant | Nodes | Literal['cursor']"], ...]
+
+
+PagePart: TypeAlias = Literal["hasNextPage", "hasPreviousPage", "startCursor", "endCursor"]
+
+
+@dataclass(frozen=True)
+class PageInfo:
+    """The position of a page, by response key of its fields."""
+
+    parts: tuple[tuple[Key, Constant | PagePart], ...]
+
+
+@dataclass(frozen=True)
+class TotalCount:
+    """The number of rows in the whole list."""
+
+    weight: int
+
+
+@dataclass(frozen=True)
+class List:
+    """A list of rows, selected by the parameter `name`: bare `Nodes`, or a page with its entries."""
+
+    name: str
+    selects: Selects
+    table: Any
+    entries: tuple[tuple[Key, Nodes | Edges | PageInfo | TotalCount | Constant], ...] | Nodes
+    weight: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row, selected by the parameter `name`; null if there is none.
+
+    `options` are the tables that it may be of, by the `option` of its arguments.
     """
 
     name: str
-    lists: tuple[tuple[Key, Key | None, "Parts"], ...]
-    is_of_members: bool = True
-    """True for members, false for memberships."""
+    options: tuple[tuple[str, Any, Variants], ...]
 
 
 @dataclass(frozen=True)
@@ -100,30 +188,37 @@ class NonNull:
 
 
 Value: TypeAlias = (
-    Constant | Column | PublicId | Amount | TypeName | ToOne | Host | BalanceField | Members | NonNull
+    Constant
+    | Column
+    | Private
+    | PublicId
+    | Amount
+    | TypeName
+    | ToOne
+    | Host
+    | BalanceField
+    | Selects
+    | List
+    | NonNull
 )
 Parts: TypeAlias = tuple[tuple[Key, Value], ...]
+Root: TypeAlias = Constant | List | Row
 
 
 @dataclass(frozen=True, eq=False)
-class RowShape:
-    """The JSON of each row of a table. Each query has its own, compared by identity."""
+class QueryShape:
+    """The JSON of each field at the root of a query, compared by identity."""
 
-    table: Any
-    parts: Parts
-    as_one_text: bool
-    """True if the query needs only the rows of a page, so that they can be one text."""
-    needs_cursors: bool
-    """True if the query needs the cursor of a row."""
+    roots: tuple[tuple[Key, Root], ...]
 
 
 @dataclass(frozen=True)
 class BoundShape:
     """A shape with the arguments of one execution, by parameter name."""
 
-    shape: RowShape
+    shape: QueryShape
     arguments: Mapping[str, Any]
 
 
 class SqlJsonUnavailable(Exception):
-    """A non-null value was NULL, so that PostgreSQL cannot write the answer."""
+    """PostgreSQL cannot write the answer: a non-null value is NULL, or there is an error to tell."""

@@ -20,7 +20,7 @@ from schema.build import schema
 from schema.documents import document_cache
 from schema.documents.document_limits import CODE
 from schema.execution import cost
-from schema.execution.cost_weights import FREE_TYPES
+from schema.plan.cost_weights import FREE_TYPES
 from tests.donation_world import DonationScene, expect_order
 from tests.factories import World
 from tests.schema.http.test_endpoint_requests import post, serving, signed, the_code

@@ -1,0 +1,158 @@
+"""What PostgreSQL selects for the fields that list rows or look one up, from the fields' arguments."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from resolvers.collectives import to_collective_key
+from schema.types.connection import PAGE_ARGUMENTS, to_page_request
+from schema.types.fields import SHAPE
+from schema.types.filters import to_order_arguments, to_transaction_arguments
+from schema.types.node import to_optional_key
+from schema.types.offer import to_offer_filter
+from schema.types.sort_orders import CollectiveSort, OfferSort, OrderSort, TransactionSort
+from services.access.collective_refs import CollectiveKey, ref_key
+from services.collectives import directory, events, members
+from services.collectives.directory import CollectiveFilter, CollectiveRow
+from services.core import public_ids
+from services.offers import offers
+from services.orders import queries
+from services.sql_json.arguments import ListArguments, Reference, RowId, Unconditional
+from services.sql_json.shape import Selects, SqlJsonUnavailable
+
+Arguments = dict[str, Any]
+
+
+def selects(shape: Selects) -> Callable[[Any], Any]:
+    """Declare what PostgreSQL selects for the field that a resolver answers otherwise."""
+
+    def declare(resolver: Any) -> Any:
+        setattr(resolver, SHAPE, shape)
+        return resolver
+
+    return declare
+
+
+def _page(arguments: Arguments) -> Any:
+    return to_page_request(*(arguments.get(name) for name in PAGE_ARGUMENTS))
+
+
+def _reference(name: str, key: CollectiveKey | None) -> Reference | None:
+    return None if key is None else Reference(ref_key(name, key))
+
+
+def _collective(arguments: Arguments) -> ListArguments:
+    key = ref_key("collective", to_collective_key(arguments.get("slug"), arguments.get("id")))
+    row = CollectiveRow(slug=key) if isinstance(key, str) else CollectiveRow(id=key)
+    return ListArguments(directory.select_by_ref, row)
+
+
+def _by_id(select: Any, object_type: str, arguments: Arguments) -> ListArguments:
+    return ListArguments(select, RowId(public_ids.decode(object_type, arguments["id"], field="id")))
+
+
+def _viewer(_: Arguments) -> ListArguments:
+    return ListArguments(directory.select_viewer, Unconditional())
+
+
+_NODES: dict[str, Any] = {
+    "Collective": directory.select_by_ref,
+    "Order": queries.select_order,
+    "Transaction": queries.select_transaction,
+    "Member": members.select_member,
+    "Offer": offers.select_offer,
+}
+
+
+def _node(arguments: Arguments) -> ListArguments:
+    public_id = arguments["id"]
+    object_type = public_ids.object_type_of(public_id) or ""
+    if (select := _NODES.get(object_type)) is None:
+        raise SqlJsonUnavailable(f"Query.node of type {object_type}")
+    row_id = public_ids.decode(object_type, public_id, field="id")
+    where = CollectiveRow(id=row_id) if object_type == "Collective" else RowId(row_id)
+    return ListArguments(select, where, option=object_type)
+
+
+def _collectives(arguments: Arguments) -> ListArguments:
+    given = arguments.get("filter")
+    where = CollectiveFilter()
+    if given is not None:
+        where = CollectiveFilter(
+            type=tuple(given.type or ()),
+            host_id=_reference("host", to_optional_key(given.host)),  # type: ignore[arg-type]  # an expression later
+            search=directory.clean_search(given.search),
+            tag=given.tag,
+            is_archived=given.is_archived,
+        )
+    sort = CollectiveSort.to_sort(arguments.get("order_by"))
+    return ListArguments(directory.select_listed, where, sort, _page(arguments))
+
+
+_ORDER_IDS = {
+    "from": "from_id",
+    "to": "to_id",
+    "event": "event_id",
+    "addressedTo": "addressed_to_id",
+    "claimedGiver": "claimed_giver_id",
+}
+
+
+def _orders(arguments: Arguments) -> ListArguments:
+    given = to_order_arguments(arguments.get("filter"))
+    ids: dict[str, Any] = {_ORDER_IDS[name]: _reference(name, key) for name, key in given["refs"].items()}
+    sort = OrderSort.to_sort(arguments.get("order_by"))
+    return ListArguments(queries.select_orders, replace(given["filters"], **ids), sort, _page(arguments))
+
+
+def _transactions(arguments: Arguments) -> ListArguments:
+    given = to_transaction_arguments(arguments.get("filter"))
+    ids: dict[str, Any] = {
+        "from_id": _reference("from", given["from_"]),
+        "to_id": _reference("to", given["to"]),
+    }
+    sort = TransactionSort.to_sort(arguments.get("order_by"))
+    where = replace(given["filters"], **ids)
+    return ListArguments(queries.select_transactions, where, sort, _page(arguments))
+
+
+def _offers(arguments: Arguments) -> ListArguments:
+    where, business = to_offer_filter(arguments.get("filter"))
+    where = replace(where, business_id=_reference("business", business))  # type: ignore[arg-type]  # as above
+    sort = OfferSort.to_sort(arguments.get("order_by"))
+    return ListArguments(offers.select_offers, where, sort, _page(arguments))
+
+
+def _offers_of_business(arguments: Arguments) -> ListArguments:
+    where = offers.OfferFilter(is_active=arguments.get("is_active", True))
+    return ListArguments(offers.select_offers, where, offers.NEWEST, _page(arguments))
+
+
+def _events(arguments: Arguments) -> ListArguments:
+    where = events.EventFilter(
+        starts_from=arguments.get("from_"),
+        starts_until=arguments.get("until"),
+        is_cancelled=arguments.get("is_cancelled"),
+    )
+    return ListArguments(events.select_events, where, events.BY_START, _page(arguments))
+
+
+def _members(arguments: Arguments, *, of_members: bool) -> ListArguments:
+    where = members.MembersFilter(of_members, tuple(arguments.get("role") or ()))
+    return ListArguments(members.select_members, where, members.OLDEST_FIRST, _page(arguments))
+
+
+ME = Selects(_viewer)
+NODE = Selects(_node, options=tuple(_NODES))
+COLLECTIVE = Selects(_collective)
+ORDER = Selects(partial(_by_id, queries.select_order, "Order"))
+TRANSACTION = Selects(partial(_by_id, queries.select_transaction, "Transaction"))
+COLLECTIVES = Selects(_collectives)
+ORDERS = Selects(_orders)
+TRANSACTIONS = Selects(_transactions)
+OFFERS = Selects(_offers)
+OFFERS_OF_BUSINESS = Selects(_offers_of_business)
+EVENTS = Selects(_events)
+MEMBERS = Selects(partial(_members, of_members=True), side="member_id")
+MEMBER_OF = Selects(partial(_members, of_members=False), side="collective_id")

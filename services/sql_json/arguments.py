@@ -1,0 +1,162 @@
+"""The arguments of a row or a list in one execution: what changes the statement's text, and its values."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import DateTime, Select, Text, Uuid, bindparam, literal_column, select
+from sqlalchemy.sql.type_api import TypeEngine
+
+from services.access.actor import Actor
+from services.collectives import directory
+from services.collectives.directory import CollectiveRow
+from services.core import pagination
+from services.core.pagination import PageRequest, Sort
+
+_TYPES: dict[type, TypeEngine[Any]] = {UUID: Uuid(), datetime: DateTime(timezone=True), str: Text()}
+"""Types of the conditions' values that are parameters; all other values are written into the text."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A collective that a condition names by id or slug; there must be one that the viewer may see."""
+
+    key: UUID | str
+
+
+@dataclass(frozen=True)
+class RowId:
+    """The id of one row."""
+
+    id: UUID
+
+
+@dataclass(frozen=True)
+class Unconditional:
+    """No conditions."""
+
+
+@dataclass(frozen=True)
+class ListArguments:
+    """What a field selects: the conditions, and for a list its order and page."""
+
+    select: Callable[..., tuple[Select[Any], ...]]
+    """Selects the rows, as `select(actor, where=…, owner=…)`; a list in several parts that share no row."""
+    where: Any
+    """The conditions, as a dataclass."""
+    sort: Sort | None = None
+    """None for a single row."""
+    page: PageRequest | None = None
+    """None for a single row or a whole list."""
+    option: str = ""
+    """The type of a single row that may be of several tables."""
+
+    @property
+    def key(self) -> Hashable:
+        """The part that changes the statement's text."""
+        conditions = tuple((name, _text_part(value)) for name, value in vars(self.where).items())
+        page = self.page and (self.page.size, *pagination.keyset_name(self.page))
+        return self.select, conditions, self.sort and self.sort.name, page
+
+    def values(self, prefix: str) -> dict[str, Any]:
+        """Return the values of the parameters.
+
+        Raises:
+            Invalid: the cursor is not one of this list.
+        """
+        values = {
+            f"{prefix}_{name}": value.key if isinstance(value, Reference) else value
+            for name, value in vars(self.where).items()
+            if _is_parameter(value)
+        }
+        if self.page is not None and self.page.cursor is not None:
+            assert self.sort is not None
+            values[f"{prefix}_after_key"], values[f"{prefix}_after_id"] = pagination.decode_cursor(
+                self.page.cursor, self.sort, field=self.page.cursor_field
+            )
+        return values
+
+    def references(self, actor: Actor, prefix: str) -> dict[str, Select[Any]]:
+        """Select the id of each collective that a condition names, by condition."""
+        return {
+            name: _select_referenced(actor, value.key, f"{prefix}_{name}")
+            for name, value in vars(self.where).items()
+            if isinstance(value, Reference)
+        }
+
+    def conditions(self, prefix: str, referenced: str) -> Any:
+        """Return the conditions with parameters as values; those of references are columns of a table."""
+        return replace(
+            self.where,
+            **{
+                name: literal_column(f"{referenced}.{name}", Uuid)
+                if isinstance(value, Reference)
+                else _parameter(f"{prefix}_{name}", value)
+                for name, value in vars(self.where).items()
+                if _is_parameter(value)
+            },
+        )
+
+    def page_statement(self, parts: tuple[Select[Any], ...], prefix: str, extra: int) -> Select[Any]:
+        """Select the page and `extra` rows more, with the sort key as `sort_key`; unordered."""
+        sort, page = self.sort, self.page
+        assert sort is not None
+        keyed = [part.add_columns(sort.key.label("sort_key")) for part in parts]
+        if page is None:
+            return _union(keyed)
+        cursor = None
+        if page.cursor is not None:
+            cursor = (
+                bindparam(f"{prefix}_after_key", None, type_=sort.key.type),
+                bindparam(f"{prefix}_after_id", None, type_=Uuid),
+            )
+        size = page.size + extra
+        limited = [
+            pagination.start_at(part, sort, cursor, size, is_backward=page.is_backward) for part in keyed
+        ]
+        if len(limited) == 1:
+            return limited[0]
+        union = _union(limited).subquery()
+        order = [union.c.sort_key, union.c.id]
+        return (
+            select(*union.c)
+            .order_by(*(c.desc() if sort.descending != page.is_backward else c.asc() for c in order))
+            .limit(literal_column(str(size)))
+        )
+
+
+def _union(parts: list[Select[Any]]) -> Select[Any]:
+    if len(parts) == 1:
+        return parts[0]
+    first, *others = (part.subquery().select() for part in parts)
+    return select(first.union_all(*others).subquery())
+
+
+def whole_list(parts: tuple[Select[Any], ...]) -> Select[Any]:
+    """Select the whole list, to count it."""
+    return _union(list(parts))
+
+
+def _is_parameter(value: Any) -> bool:
+    return isinstance(value, Reference) or type(value) in _TYPES
+
+
+def _text_part(value: Any) -> Hashable:
+    if isinstance(value, Reference):
+        return "reference", type(value.key)
+    if type(value) in _TYPES:
+        return type(value)
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+def _parameter(name: str, value: Any) -> Any:
+    return bindparam(name, value, type_=_TYPES[type(value)])
+
+
+def _select_referenced(actor: Actor, key: UUID | str, name: str) -> Select[Any]:
+    parameter = _parameter(name, key)
+    row = CollectiveRow(id=parameter) if isinstance(key, UUID) else CollectiveRow(slug=parameter)
+    (found,) = directory.select_by_ref(actor, where=row)
+    return found

@@ -1,0 +1,90 @@
+"""Pieces of JSON from the columns of one row."""
+
+from services.sql_json import shape
+from services.sql_json.fragments import (
+    ID_DELIMITER,
+    Piece,
+    Sql,
+    concatenate,
+    literal,
+    major_units,
+    map_exponent,
+    replace_null,
+)
+from services.sql_json.fragments import case as sql_case
+from services.sql_json.sources import RowSource
+
+_TIMESTAMP_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
+
+
+def write_column(value: shape.Value, row: RowSource, null: str) -> list[Piece]:
+    """Write a value that depends on the columns of its row alone, as pieces that are never NULL."""
+    match value:
+        case shape.Constant(json):
+            return [json]
+        case shape.TypeName(names):
+            return _type_name_pieces(names, row["type"])
+        case shape.Amount():
+            is_nullable = row.is_nullable(value.minor_column) or row.is_nullable(value.currency_column)
+            columns = row[value.minor_column], row[value.currency_column]
+            return _amount_pieces(value, *columns, null if is_nullable else None)
+        case shape.Column("is_set", column):
+            return [Sql(f"({row[column]} IS NOT NULL)::text")]
+        case shape.Column() | shape.PublicId():
+            pieces = _column_pieces(value, row[value.column])
+            return replace_null(pieces, null, row.is_nullable(value.column))
+    raise TypeError(value)
+
+
+def _column_pieces(value: shape.Column | shape.PublicId, column: Sql) -> list[Piece]:
+    """Write the value of a column that is not NULL."""
+    match value:
+        case shape.PublicId(type_name):
+            return [f'"{ID_DELIMITER}{type_name} ', Sql(f"{column}::text"), f'{ID_DELIMITER}"']
+        case shape.Column("bare_text"):
+            return ['"', column, '"']
+        case shape.Column("text"):
+            return [Sql(f"to_json({column})::text")]
+        case shape.Column("timestamp"):
+            return ['"', format_timestamp(column), '"']
+        case shape.Column("decimal"):
+            return ['"', Sql(f"{column}::text"), '"']
+    return [Sql(f"{column}::text")]
+
+
+def format_timestamp(column: str) -> Sql:
+    """Write a timestamp in UTC with microseconds."""
+    return Sql(f"to_char(timezone('UTC', {column}), {literal(_TIMESTAMP_FORMAT)})")
+
+
+def type_condition(column: str, types: tuple[str, ...]) -> Sql:
+    """Test the column `type` of a row."""
+    return Sql(f"{column} IN ({', '.join(map(literal, types))})")
+
+
+def _type_name_pieces(names: tuple[tuple[str, str], ...], column: str) -> list[Piece]:
+    """Write the name of a row's GraphQL type."""
+    cases = " ".join(f"WHEN {column} = {literal(value)} THEN {literal(name)}" for value, name in names)
+    return ['"', Sql(f"CASE {cases} END"), '"']
+
+
+def _amount_pieces(value: shape.Amount, minor: Sql, currency: Sql, null: str | None) -> list[Piece]:
+    """Write an amount, or `null` if a column is NULL; without it, none can be."""
+    pieces: list[Piece] = ["{"]
+    for i, (key, part) in enumerate(value.parts):
+        pieces.append(f'{"," if i else ""}"{key}":')
+        match part:
+            case shape.Constant(json):
+                pieces.append(json)
+            case "value":
+                pieces += ['"', major_units(minor, currency), '"']
+            case "currency":
+                pieces += ['"', currency, '"']
+            case "minor_units":
+                pieces += ['"', Sql(f"{minor}::text"), '"']
+            case "exponent":
+                pieces.append(Sql(f"{map_exponent(currency, str)}::text"))
+    pieces.append("}")
+    if null is None:
+        return pieces
+    return [sql_case(f"{minor} IS NULL OR {currency} IS NULL", null, concatenate(pieces))]

@@ -1,0 +1,240 @@
+"""Lists of rows inside the statement: pages with their cursors and counts, and rows by themselves."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, Uuid, func, literal_column, select, true
+
+from models import Collective
+from services.collectives import members
+from services.core import pagination
+from services.sql_json import arguments, shape
+from services.sql_json.arguments import ListArguments
+from services.sql_json.columns import format_timestamp
+from services.sql_json.fragments import CURSOR_MARK, ID_DELIMITER, NULL_VIOLATION, Piece, Sql, concatenate
+from services.sql_json.fragments import case as sql_case
+from services.sql_json.sources import RowSource, UnprefixedColumns, Written, condition, labelled
+
+if TYPE_CHECKING:
+    from services.sql_json.builder import SelectBuilder
+
+_ROW_NUMBER = "row_number"
+
+
+def select_row(builder: "SelectBuilder", root: shape.Row) -> tuple[Select[Any], Any, shape.Variants]:
+    """Select the row of a root; return its table and what is written of it, too."""
+    found: ListArguments = builder.bound.arguments[root.name]
+    (row,) = found.select(builder.actor, where=found.conditions(root.name, ""), owner=None)
+    ((table, variants),) = (rest for option, *rest in root.options if option == found.option)
+    return row, table, variants
+
+
+def write_list(builder: "SelectBuilder", value: shape.List, row: RowSource | None) -> Written:
+    """Write a list of a row, or of a query's root."""
+    given: ListArguments = builder.bound.arguments[value.name]
+    exists = true() if row is None else condition(row.is_written)
+    referenced = builder.name()
+    lost = _join_references(builder, given, value, referenced, exists)
+    parts = given.select(
+        builder.actor,
+        where=given.conditions(value.name, referenced),
+        owner=None if row is None else literal_column(row[value.selects.owner], Uuid),
+    )
+    if row is not None and row.guard is not None:
+        parts = tuple(part.where(condition(row.guard)) for part in parts)
+    pieces, costs = _write_entries(builder, value, given, parts, exists)
+    if lost:
+        pieces = [sql_case(lost, NULL_VIOLATION, concatenate(pieces))]
+    if value.weight:
+        costs.append(str(value.weight) if row is None else f"({row.is_written})::integer * {value.weight}")
+    return pieces, costs
+
+
+def _join_references(
+    builder: "SelectBuilder", given: ListArguments, value: shape.List, name: str, exists: Any
+) -> Sql:
+    """Join the ids of the collectives that the conditions name; return the test if one is missing."""
+    references = given.references(builder.actor, value.name)
+    if not references:
+        return Sql("")
+    ids = (
+        found.with_only_columns(Collective.id).scalar_subquery().label(field)  # type: ignore[arg-type]  # SQLModel
+        for field, found in references.items()
+    )
+    # The OFFSET keeps PostgreSQL from looking an id up wherever it is used.
+    builder.joins.append((select(*ids).offset(literal_column("0")).lateral(name), exists))
+    return Sql(" OR ".join(f"{name}.{field} IS NULL" for field in references))
+
+
+def _write_entries(
+    builder: "SelectBuilder",
+    value: shape.List,
+    given: ListArguments,
+    parts: tuple[Select[Any], ...],
+    exists: Any,
+) -> Written:
+    page = _Page(builder, value, given, parts)
+    if isinstance(value.entries, shape.Nodes):
+        pieces = page.rows(value.entries)
+        page.join(exists)
+        return pieces, page.costs
+    pieces = ["{"]
+    costs: list[str] = []
+    for i, (key, entry) in enumerate(value.entries):
+        pieces.append(f'{"," if i else ""}"{key}":')
+        match entry:
+            case shape.Constant(json):
+                pieces.append(json)
+            case shape.TotalCount(weight):
+                name = builder.name()
+                whole = arguments.whole_list(parts).order_by(None).subquery()
+                counted = select(func.count().label("n"), literal_column(str(weight)).label("cost"))
+                builder.joins.append((counted.select_from(whole).lateral(name), exists))
+                pieces.append(Sql(f"{name}.n::text"))
+                costs.append(f"coalesce({name}.cost, 0)")
+            case shape.PageInfo():
+                pieces += page.info(entry)
+            case _:
+                pieces += page.rows(entry)
+    if page.columns:
+        page.join(exists)
+        costs += page.costs
+    return [*pieces, "}"], costs
+
+
+@dataclass
+class _Page:
+    """The rows of one page, or of a whole list, read once for all entries that show them."""
+
+    builder: "SelectBuilder"
+    value: shape.List
+    given: ListArguments
+    parts: tuple[Select[Any], ...]
+
+    def __post_init__(self) -> None:
+        """Prepare the SELECT of the aggregates over the rows, which `join` completes."""
+        self.name = self.builder.name()
+        self.inner = self.builder.inner()
+        self.columns: list[Any] = []
+        self.row_costs: list[str] = []
+        self.table = self._select_rows()
+        rows, sides = self.table, {}
+        if (side := self.value.selects.side) is not None:
+            columns = UnprefixedColumns(rows.c, members.SIDE_PREFIX)
+            sides[side] = RowSource(rows.name, columns, Collective, members.SIDE_PREFIX)
+        self.source = RowSource(rows.name, rows.c, self.value.table, sides=sides)
+        self.order = self._order("DESC" if self.sort.descending else "ASC")
+
+    @property
+    def sort(self) -> pagination.Sort:
+        """The order of the list."""
+        assert self.given.sort is not None
+        return self.given.sort
+
+    @property
+    def costs(self) -> list[str]:
+        """The cost of the rows."""
+        return [f"coalesce({self.name}.cost, 0)"] if self.row_costs else []
+
+    @property
+    def _is_backward(self) -> bool:
+        return self.given.page is not None and self.given.page.is_backward
+
+    @property
+    def _more_part(self) -> shape.PagePart:
+        """The part of a position that one more row tells; the other follows from the cursor."""
+        return "hasPreviousPage" if self._is_backward else "hasNextPage"
+
+    @property
+    def _needs_more(self) -> bool:
+        entries = self.value.entries
+        return not isinstance(entries, shape.Nodes) and any(
+            isinstance(entry, shape.PageInfo) and self._more_part in [part for _, part in entry.parts]
+            for _, entry in entries
+        )
+
+    def _select_rows(self) -> Any:
+        rows: Any = self.given.page_statement(self.parts, self.value.name, int(self._needs_more))
+        table = rows.subquery(self.builder.name())
+        if not self._needs_more:
+            return table
+        order = [table.c.sort_key, table.c.id]
+        is_descending = self.sort.descending != self._is_backward
+        number = func.row_number().over(order_by=[c.desc() if is_descending else c.asc() for c in order])
+        return select(*table.c, number.label(_ROW_NUMBER)).subquery(self.builder.name())
+
+    def _order(self, direction: str) -> str:
+        return f"{self.table.name}.sort_key {direction}, {self.table.name}.id {direction}"
+
+    def join(self, exists: Any) -> None:
+        """Join the aggregates to the statement."""
+        if self.row_costs:
+            cost = self._aggregate(f"sum({' + '.join(self.row_costs)})")
+            self.columns.append(labelled(Sql(f"coalesce({cost}, 0)::integer"), "cost"))
+        self.builder.joins.append((self.inner.select(self.table, *self.columns).lateral(self.name), exists))
+
+    def _aggregate(self, call: str) -> Sql:
+        """Aggregate the page's rows, without one that only tells that there are more."""
+        if not self._needs_more:
+            return Sql(call)
+        assert self.given.page is not None
+        return Sql(f"{call} FILTER (WHERE {self.table.name}.{_ROW_NUMBER} <= {self.given.page.size})")
+
+    def _add(self, expression: Sql) -> Sql:
+        """Add a column; return its name in the statement outside."""
+        name = f"l{len(self.columns)}"
+        self.columns.append(labelled(expression, name))
+        return Sql(f"{self.name}.{name}")
+
+    def rows(self, entry: shape.Nodes | shape.Edges) -> list[Piece]:
+        """Write the rows, or their edges, as a list."""
+        item = self._node(entry) if isinstance(entry, shape.Nodes) else self._edge(entry)
+        items = self._aggregate(f"string_agg({item}, ',' ORDER BY {self.order})")
+        return ["[", self._add(Sql(f"coalesce({items}, '')")), "]"]
+
+    def _node(self, nodes: shape.Nodes) -> Sql:
+        json, costs = self.inner.object(nodes.variants, self.source)
+        self.row_costs += [*costs, str(nodes.weight)]
+        return json
+
+    def _edge(self, edges: shape.Edges) -> Sql:
+        pieces: list[Piece] = ["{"]
+        for i, (key, part) in enumerate(edges.parts):
+            pieces.append(f'{"," if i else ""}"{key}":')
+            match part:
+                case shape.Constant(json):
+                    pieces.append(json)
+                case shape.Nodes():
+                    pieces.append(Sql(f"({self._node(part)})"))
+                case _:
+                    pieces.append(self._cursor())
+        return concatenate([*pieces, "}"])
+
+    def _cursor(self) -> Sql:
+        """Write what a cursor is made of: the sort, the row's id and its sort value: a text as JSON."""
+        key = Sql(f"{self.table.name}.sort_key")
+        is_text = self.sort.parse is pagination.parse_text
+        value: list[Piece] = [Sql(f"to_json({key})::text") if is_text else format_timestamp(key)]
+        start = f'"{ID_DELIMITER}{CURSOR_MARK}{self.sort.name} '
+        return concatenate([start, Sql(f"{self.table.name}.id::text"), " ", *value, f'{ID_DELIMITER}"'])
+
+    def info(self, entry: shape.PageInfo) -> list[Piece]:
+        """Write the position of the page."""
+        assert self.given.page is not None
+        pieces: list[Piece] = ["{"]
+        for i, (key, part) in enumerate(entry.parts):
+            pieces.append(f'{"," if i else ""}"{key}":')
+            match part:
+                case shape.Constant(json):
+                    pieces.append(json)
+                case "hasPreviousPage" | "hasNextPage" if part == self._more_part:
+                    is_more = f"(CASE WHEN count(*) > {self.given.page.size} THEN 'true' ELSE 'false' END)"
+                    pieces.append(self._add(Sql(is_more)))
+                case "hasPreviousPage" | "hasNextPage":
+                    pieces.append("false" if self.given.page.cursor is None else "true")
+                case _:
+                    is_start = part == "startCursor"
+                    order = self._order("DESC" if self.sort.descending is is_start else "ASC")
+                    every = self._aggregate(f"array_agg({self._cursor()} ORDER BY {order})")
+                    pieces.append(self._add(Sql(f"coalesce(({every})[1], 'null')")))
+        return [*pieces, "}"]

@@ -1,0 +1,227 @@
+"""Random queries of what clients ask for: pages, details, lists in lists, filters by variables."""
+
+import random
+from typing import Any
+
+AMOUNTS = ["value", "currency", "minorUnits", "exponent", "__typename"]
+PLAIN = {
+    "Collective": [
+        "id",
+        "slug",
+        "type",
+        "name",
+        "description",
+        "website",
+        "timezone",
+        "imageUrl",
+        "tags",
+        "isArchived",
+        "location",
+        "legalName",
+        "currency",
+        "hostFeeBps",
+        "hostApprovedAt",
+        "createdAt",
+        "updatedAt",
+        "__typename",
+    ],
+    "Transaction": ["id", "kind", "description", "createdAt", "recordedAt", "group", "fxRate", "__typename"],
+    "Order": [
+        "id",
+        "type",
+        "status",
+        "description",
+        "paymentMethodType",
+        "payoutMethodType",
+        "feesPayer",
+        "hostFeeBps",
+        "platformFeeBps",
+        "expiresAt",
+        "createdAt",
+        "updatedAt",
+        "startsAt",
+        "endsAt",
+        "__typename",
+    ],
+    "Member": ["id", "role", "since", "__typename"],
+    "Offer": ["id", "item", "description", "currentsSharePercent", "monthlyLimit", "isMaster", "isActive"],
+    "Event": [
+        "id",
+        "slug",
+        "name",
+        "startsAt",
+        "endsAt",
+        "capacity",
+        "isPublic",
+        "creditPolicy",
+        "isCancelled",
+        "cancelledAt",
+        "__typename",
+    ],
+}
+OBJECTS = {
+    "Collective": {
+        "host": "Collective",
+        "parent": "Collective",
+        "members": "Member page",
+        "memberOf": "Member page",
+        "orders": "Order page",
+        "transactions": "Transaction page",
+        "events": "Event page",
+        "balance": "balance",
+        "... on Event": "Event",
+        "... on Business": "business",
+    },
+    "User": {"host": "Collective", "memberOf": "Member page", "orders": "Order page"},
+    "Event": {"parent": "Collective", "coordinator": "User"},
+    "Transaction": {
+        "order": "Order",
+        "refundOf": "Transaction",
+        "refundedBy": "Transaction",
+        "fromCollective": "Collective",
+        "toCollective": "Collective",
+        "fromHost": "Collective",
+        "toHost": "Collective",
+        "amount": "amount",
+        "fromCollectiveAmount": "amount",
+        "fromHostAmount": "amount",
+        "toHostAmount": "amount",
+        "toCollectiveAmount": "amount",
+        "paymentProcessorFeeInHostCurrency": "amount",
+        "hostFeeInHostCurrency": "amount",
+        "platformFeeInHostCurrency": "amount",
+    },
+    "Order": {
+        "from": "Collective",
+        "to": "Collective",
+        "createdBy": "User",
+        "event": "Event",
+        "transactions": "Transaction",
+        "amount": "amount",
+        "approvedAmount": "amount",
+    },
+    "Member": {"collective": "Collective", "member": "Collective"},
+    "Offer": {"business": "Business"},
+    "Business": {"host": "Collective", "members": "Member page"},
+}
+PLAIN |= {"User": PLAIN["Collective"], "Business": PLAIN["Collective"]}
+ROOTS = [
+    ("collective(slug: $slug)", "Collective"),
+    ('collective(slug: "shop")', "Collective"),
+    ("me", "User"),
+    ("node(id: $id)", "node"),
+    ("collectives(first: {n})", "Collective page"),
+    ("collectives(first: {n}, orderBy: NAME_ASC, filter: {{type: [COMMUNITY, EVENT]}})", "Collective page"),
+    ("collectives(first: {n}, filter: {{isArchived: null, type: $types}})", "Collective page"),
+    ("collectives(first: {n}, filter: {{host: {{slug: $host}}, search: $text}})", "Collective page"),
+    ("transactions(first: {n})", "Transaction page"),
+    ("transactions(first: {n}, orderBy: CREATED_AT_ASC)", "Transaction page"),
+    ("transactions(first: {n}, filter: {{to: {{slug: $slug}}, kind: $kinds}})", "Transaction page"),
+    ("transactions(first: {n}, filter: {{from: {{slug: $slug}}, atFrom: $at}})", "Transaction page"),
+    ("orders(first: {n})", "Order page"),
+    ("orders(first: $n, filter: {{to: {{slug: $slug}}, status: [PAID, APPROVED]}})", "Order page"),
+    ("orders(filter: {{from: {{slug: $slug}}, createdUntil: $at}}, orderBy: CREATED_AT_ASC)", "Order page"),
+    ("offers(filter: {{business: {{slug: $host}}}}, orderBy: FEATURED_FIRST)", "Offer page"),
+    ("offers(filter: {{isActive: null, search: $text}})", "Offer page"),
+]
+VARIABLES = {
+    "$c": '$c: CurrencyCode! = "EUR"',
+    "$n": "$n: Int = 3",
+    "$slug": '$slug: String! = "giver"',
+    "$host": '$host: String! = "shop"',
+    "$text": '$text: String = "o"',
+    "$types": "$types: [CollectiveType!] = [USER, BUSINESS]",
+    "$kinds": "$kinds: [TransactionKind!]",
+    "$at": '$at: DateTime = "2030-01-01T00:00:00Z"',
+    "$id": "$id: ID!",
+}
+ARGUMENTS = {
+    "balance": ['(currency: "USD")', '(currency: "CUR")', "(currency: $c)"],
+    "members": ["", "(first: 2)", "(role: [ADMIN, BACKER])", "(first: $n, role: MEMBER)"],
+    "memberOf": ["", "(first: 2)", "(first: $n, role: MEMBER)"],
+    "orders": ["(first: 2)", "(first: $n, filter: {status: PAID})", "(filter: {to: {slug: $slug}})"],
+    "transactions": ["(first: 2)", "(first: $n, filter: {atUntil: $at})", "(filter: {from: {slug: $slug}})"],
+    "events": ["", "(first: 1)", "(isCancelled: false, from: $at)"],
+}
+
+
+class Writer:
+    """Writes queries of what clients ask for."""
+
+    def __init__(self, seed: int) -> None:
+        """Write the same for the same seed."""
+        self.random = random.Random(seed)
+
+    def parts(self, kind: str, depth: int) -> str:
+        """Return a selection."""
+        if kind.endswith(" page"):
+            return self.page(kind.removesuffix(" page"), depth)
+        if kind == "amount":
+            return self.some(AMOUNTS)
+        if kind == "balance":
+            figures = [
+                f"{name} {{ {self.some(AMOUNTS)} }}" for name in ("posted", "held", "available", "pending")
+            ]
+            return self.some([*figures, "currency", "__typename"])
+        if kind == "business":
+            return f"offers(first: $n) {{ {self.page('Offer', depth)} }}"
+        if kind == "node":
+            kinds = ("Collective", "Order", "Transaction", "Member", "Offer")
+            of_kinds = [f"... on {each} {{ {self.parts(each, depth)} }}" for each in kinds]
+            return self.some(["id", "__typename", *of_kinds])
+        results = [self.some(PLAIN[kind])]
+        for name, below in OBJECTS[kind].items():
+            if depth and self.random.random() < (0.4 if below == "amount" else 0.2):
+                is_aliased = name != "parent" and "." not in name and self.random.random() < 0.2
+                alias = f"x{self.random.randrange(3)}{name}: " if is_aliased else ""
+                arguments = "" if name == "transactions" and kind == "Order" else self.arguments(name)
+                results.append(f"{alias}{name}{arguments} {{ {self.parts(below, depth - 1)} }}")
+        return " ".join(results)
+
+    def page(self, kind: str, depth: int) -> str:
+        """Return a selection of a page."""
+        rows = [f"{{ {self.parts(kind, depth)} }}" for _ in range(2)]
+        entries = [
+            f"nodes {rows[0]}",
+            f"nodes {rows[0]}",
+            f"edges {{ cursor node {rows[1]} }}",
+            f"a: nodes {rows[0]} edges {{ b: node {rows[1]} }}",
+            "totalCount",
+            "pageInfo { hasNextPage hasPreviousPage startCursor endCursor }",
+            "pageInfo { endCursor __typename }",
+            "__typename",
+        ]
+        return " ".join(self.random.sample(entries, self.random.choice([1, 1, 2, 3])))
+
+    def arguments(self, name: str) -> str:
+        """Return a field's arguments."""
+        return self.random.choice(ARGUMENTS[name]) if name in ARGUMENTS else ""
+
+    def some(self, names: list[str]) -> str:
+        """Return some of the names, in any order."""
+        return " ".join(self.random.sample(names, self.random.randint(1, min(6, len(names)))))
+
+    def query(self) -> str:
+        """Return a query."""
+        roots = []
+        for number in range(self.random.choice([1, 1, 2, 3])):
+            field, kind = self.random.choice(ROOTS)
+            field = field.format(n=self.random.choice([1, 3, 100]))
+            roots.append(f"r{number}: {field} {{ {self.parts(kind, 2)} }}")
+        text = f"{{ {' '.join(roots)} }}"
+        used = [definition for name, definition in VARIABLES.items() if name in text]
+        return f"query({', '.join(used)}) {text}" if used else f"query {text}"
+
+    def variables(self, query: str, slugs: list[str], public_ids: list[str]) -> dict[str, Any]:
+        """Return values of some of the variables."""
+        values: dict[str, Any] = {
+            "slug": self.random.choice(slugs),
+            "host": self.random.choice(slugs),
+            "kinds": self.random.choice([None, [], ["DONATION"]]),
+            "types": self.random.choice([None, ["EVENT"]]),
+            "at": self.random.choice([None, "2020-01-01T00:00:00Z"]),
+            "n": self.random.choice([1, 2, 50]),
+        }
+        chosen = {name: value for name, value in values.items() if self.random.random() < 0.6}
+        used = {name: value for name, value in chosen.items() if f"${name}:" in query}
+        return used | ({"id": self.random.choice(public_ids)} if "$id:" in query else {})
