@@ -8,6 +8,7 @@ from bench import (
     audit,
     balances,
     compare_servers,
+    corpus,
     documents,
     doors,
     executors,
@@ -32,6 +33,7 @@ BENCHES: dict[str, Callable[[BenchCluster], None]] = {
     "documents": documents.run,
     "executors": executors.run,
     "profile": profile.run,
+    "corpus": corpus.run,
     "doors": doors.run,
     "servers": compare_servers.run,  # last: the first run needs the npm registry
 }

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
-from urllib.request import Request, urlopen
 
 import orjson
 
@@ -83,24 +81,12 @@ def _run_servers(cluster: BenchCluster) -> Iterator[list[_Side]]:
         ]
 
 
-def _ask(side: _Side, body: bytes) -> Any:
-    """Send one request by the standard library; return the data.
-
-    Raises:
-        SystemExit: the answer has errors.
-    """
-    url = f"http://{side.server.host}:{side.server.port}/graphql"
-    with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=60) as response:
-        answer = orjson.loads(response.read())
-    if "errors" in answer:
-        raise SystemExit(f"{side.name} answers {answer['errors']}")
-    return answer["data"]
-
-
 def _their_cursors(side: _Side) -> Cursors:
     return Cursors(
         *(
-            _ask(side, orjson.dumps({"query": text, "variables": variables}))["page"]["pageInfo"]["endCursor"]
+            load.ask(side.server, orjson.dumps({"query": text, "variables": variables}))["page"]["pageInfo"][
+                "endCursor"
+            ]
             for text, variables in compared_queries.THEIR_CURSORS
         )
     )
@@ -112,7 +98,9 @@ def _require_same(sides: list[_Side], question: Question) -> None:
     Raises:
         SystemExit: the answers differ.
     """
-    answers = [_ask(side, side.request(question).partition("\r\n\r\n")[2].encode()) for side in sides]
+    answers = [
+        load.ask(side.server, side.request(question).partition("\r\n\r\n")[2].encode()) for side in sides
+    ]
     ours, *plain, theirs = answers
     sizes = [compared_queries.list_lengths(answer) for answer in answers]
     if question.fewer:
@@ -233,7 +221,7 @@ def _statements(cluster: BenchCluster, side: _Side, question: Question) -> str:
     counts = []
     for number in range(5):
         at = cluster.log.stat().st_size
-        _ask(side, body)
+        load.ask(side.server, body)
         time.sleep(0.05)
         words = logged_since(cluster, at)
         control = sum(word in CONTROL for word in words)

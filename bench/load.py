@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
+from urllib.request import Request, urlopen
 
 import orjson
 
@@ -25,6 +26,20 @@ def request_text(
         + (f"Authorization: Bearer {token}\r\n" if token else "")
         + f"Accept: application/json\r\nContent-Length: {len(body.encode())}\r\n\r\n{body}"
     )
+
+
+def ask(server: RunningServer, body: bytes) -> Any:
+    """Send one request by the standard library; return the data.
+
+    Raises:
+        SystemExit: the answer has errors.
+    """
+    url = f"http://{server.host}:{server.port}/graphql"
+    with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=60) as response:
+        answer = orjson.loads(response.read())
+    if "errors" in answer:
+        raise SystemExit(f"The server answers {answer['errors']}")
+    return answer["data"]
 
 
 def run_load(order: LoadOrder) -> LoadResult:

@@ -9,7 +9,6 @@ from graphql import (
     GraphQLField,
     GraphQLNonNull,
     GraphQLObjectType,
-    GraphQLOutputType,
     OperationDefinitionNode,
     SelectionSetNode,
     get_named_type,
@@ -110,7 +109,7 @@ class SqlPlanner:
         for name in names:
             before = self.table_count
             try:
-                yield name, *self.row(self.compiler.schema.type_map[name], sets)  # type: ignore[misc,arg-type]  # an output type
+                yield name, *self.row(self.compiler.schema.type_map[name], sets)
             except (NotCompilable, Problem):
                 continue
             finally:
@@ -132,7 +131,7 @@ class SqlPlanner:
         if self.table_count > MAX_TABLES:
             raise NotCompilable("too many tables")
 
-    def row_type(self, output_type: GraphQLOutputType) -> tuple[Any, Sequence[GraphQLObjectType]]:
+    def row_type(self, output_type: Any) -> tuple[Any, Sequence[GraphQLObjectType]]:
         """Return the table of a row, and the types that the row may have."""
         named: Any = get_named_type(output_type)
         object_types = self.compiler.schema.get_possible_types(named) if is_abstract_type(named) else [named]
@@ -141,7 +140,7 @@ class SqlPlanner:
             raise NotCompilable(named.name)
         return table, object_types
 
-    def row(self, output_type: GraphQLOutputType, sets: SelectionSets) -> tuple[Any, Variants]:
+    def row(self, output_type: Any, sets: SelectionSets) -> tuple[Any, Variants]:
         """Return the table of a row, and what is written of the row by its type."""
         named: Any = get_named_type(output_type)
         table, object_types = self.row_type(output_type)

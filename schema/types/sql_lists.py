@@ -38,7 +38,8 @@ def _page(arguments: Arguments) -> Any:
     return to_page_request(*(arguments.get(name) for name in PAGE_ARGUMENTS))
 
 
-def _reference(name: str, key: CollectiveKey | None) -> Reference | None:
+def _reference(name: str, key: CollectiveKey | None) -> Any:
+    """Return the reference that stands for an id until the statement is built."""
     return None if key is None else Reference(ref_key(name, key))
 
 
@@ -81,7 +82,7 @@ def _collectives(arguments: Arguments) -> ListArguments:
     if given is not None:
         where = CollectiveFilter(
             type=tuple(given.type or ()),
-            host_id=_reference("host", to_optional_key(given.host)),  # type: ignore[arg-type]  # an expression later
+            host_id=_reference("host", to_optional_key(given.host)),
             search=directory.clean_search(given.search),
             tag=given.tag,
             is_archived=given.is_archived,
@@ -119,7 +120,7 @@ def _transactions(arguments: Arguments) -> ListArguments:
 
 def _offers(arguments: Arguments) -> ListArguments:
     where, business = to_offer_filter(arguments.get("filter"))
-    where = replace(where, business_id=_reference("business", business))  # type: ignore[arg-type]  # as above
+    where = replace(where, business_id=_reference("business", business))
     sort = OfferSort.to_sort(arguments.get("order_by"))
     return ListArguments(offers.select_offers, where, sort, _page(arguments))
 

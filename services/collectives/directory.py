@@ -142,7 +142,7 @@ async def list_collectives(
     session: AsyncSession, actor: Actor, *, filters: CollectiveFilter, sort: Sort, page: PageRequest
 ) -> Page[Collective]:
     """List a page of the collectives that the actor may see."""
-    if not (filters.host_id or filters.tag or filters.search):
+    if filters.host_id is None and filters.tag is None and filters.search is None:
         name = ("collectives", tuple(filters.type), filters.is_archived)
         return await fetch.fetch_page(
             session,

@@ -145,9 +145,9 @@ def _is_parameter(value: Any) -> bool:
 
 def _text_part(value: Any) -> Hashable:
     if isinstance(value, Reference):
-        return "reference", type(value.key)
+        return "reference", type(value.key).__name__
     if type(value) in _TYPES:
-        return type(value)
+        return type(value).__name__, "parameter"
     return tuple(value) if isinstance(value, list | tuple) else value
 
 

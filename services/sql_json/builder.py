@@ -59,9 +59,10 @@ def json_statement(actor: Actor, bound: BoundShape) -> Select[Any]:
 
 def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> Select[Any]:
     start: Any = select(literal_column("1")).subquery(builder.name())
+    text, costs = Sql(""), list[str]()
     match root:
         case shape.Constant(json):
-            text, costs = literal(json), []
+            text = literal(json)
         case shape.List():
             pieces, costs = lists.write_list(builder, root, None)
             text, costs = concatenate(pieces), [*costs, str(-root.weight)]

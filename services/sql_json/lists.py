@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Uuid, func, literal_column, select, true
+from sqlmodel import col
 
 from models import Collective
 from services.collectives import members
@@ -58,7 +59,7 @@ def _join_references(
     if not references:
         return Sql("")
     ids = (
-        found.with_only_columns(Collective.id).scalar_subquery().label(field)  # type: ignore[arg-type]  # SQLModel
+        found.with_only_columns(col(Collective.id)).scalar_subquery().label(field)
         for field, found in references.items()
     )
     # The OFFSET keeps PostgreSQL from looking an id up wherever it is used.
@@ -88,7 +89,7 @@ def _write_entries(
             case shape.TotalCount(weight):
                 name = builder.name()
                 whole = arguments.whole_list(parts).order_by(None).subquery()
-                counted = select(func.count().label("n"), literal_column(str(weight)).label("cost"))
+                counted: Any = select(func.count().label("n"), literal_column(str(weight)).label("cost"))
                 builder.joins.append((counted.select_from(whole).lateral(name), exists))
                 pieces.append(Sql(f"{name}.n::text"))
                 costs.append(f"coalesce({name}.cost, 0)")
