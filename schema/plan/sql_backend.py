@@ -26,13 +26,18 @@ from schema.types.fields import SHAPE, TABLE
 from services.core.errors import Problem
 from services.core.money import require_currency
 from services.sql_json import shape
-from services.sql_json.arguments import ListArguments
+from services.sql_json.arguments import BalanceArguments, ListArguments
 from services.sql_json.shape import Parts, SqlJsonUnavailable, Value, Variants
 
 SelectionSets = Sequence[SelectionSetNode]
 MAX_TABLES = 64
 """Joined tables and lists of a statement: PostgreSQL plans it anew on each connection."""
-_BALANCE_AMOUNTS = {"posted", "held", "available", "pending"}
+_BALANCE_COLUMNS = {
+    "__typename": shape.Constant('"Balance"'),
+    "currency": shape.Column("bare_text", "currency"),
+    "asOf": shape.Column("timestamp", "as_of"),
+}
+"""What is written of a balance besides its amounts."""
 _AMOUNT_PARTS: dict[str, shape.AmountPart] = {
     "value": "value",
     "currency": "currency",
@@ -232,24 +237,18 @@ class SqlPlanner:
         parts: list[tuple[str, Any]] = []
         for key, children in self.fields(object_type, selection_sets(nodes)).items():
             name = children[0].name.value
-            if name in _BALANCE_AMOUNTS:
-                amount = shape.Amount(name, "currency", self._amount(object_type.fields[name], children))
-                parts.append((key, amount))
-            elif name in {"__typename", "currency"}:
-                is_currency = name == "currency"
-                parts.append(
-                    (key, shape.Column("bare_text", name) if is_currency else shape.Constant('"Balance"'))
-                )
+            if name in _BALANCE_COLUMNS:
+                parts.append((key, _BALANCE_COLUMNS[name]))
             else:
-                raise NotCompilable(f"Balance.{name}")
+                amount = self._amount(object_type.fields[name], children)
+                parts.append((key, shape.Amount(name, "currency", amount)))
         self.add_table()
 
-        def to_currency(arguments: dict[str, Any]) -> str:
-            if arguments.get("as_of") is not None:
-                raise NotCompilable("Collective.balance(asOf:)")
-            return require_currency(arguments["currency"], field="currency")
+        def to_balance(arguments: dict[str, Any]) -> BalanceArguments:
+            currency = require_currency(arguments["currency"], field="currency")
+            return BalanceArguments(currency, arguments.get("as_of"))
 
-        return shape.BalanceField(self.parameter(definition, nodes, to_currency), tuple(parts), weight=1)
+        return shape.BalanceField(self.parameter(definition, nodes, to_balance), tuple(parts), weight=1)
 
     def parameter(
         self, definition: GraphQLField, nodes: list[FieldNode], convert: Callable[[dict[str, Any]], Any]

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    DateTime,
     Numeric,
     Select,
     Text,
@@ -132,11 +133,17 @@ async def _load_lines(
     return await fetch.fetch_rows(session, actor, name="balances", build=build, owner_ids=owner_ids)
 
 
-def balance_query(owner: Any, currency: Any) -> Select[Any]:
-    """Select the present balance of `owner`, a column of another table: always one row."""
-    line = union_all(_account_lines(lambda c: c == owner), _pending_lines(lambda c: c == owner)).subquery(
-        "line"
-    )
+def balance_query(owner: Any, currency: Any, as_of: Any, *, is_past: bool) -> Select[Any]:
+    """Select the balance of `owner`, a column of another table: always one row.
+
+    It is that of the moment `as_of` if that `is_past`, else the present one.
+    """
+    if is_past:
+        line = _account_lines(lambda c: c == owner, as_of).subquery("line")
+    else:
+        line = union_all(_account_lines(lambda c: c == owner), _pending_lines(lambda c: c == owner)).subquery(
+            "line"
+        )
 
     def total(column: Any) -> Any:
         return sql_cast(func.coalesce(func.sum(column), 0), Numeric)
@@ -144,6 +151,7 @@ def balance_query(owner: Any, currency: Any) -> Select[Any]:
     posted, held, pending = total(line.c.posted), total(line.c.held), total(line.c.pending)
     return select(
         sql_cast(currency, Text).label("currency"),
+        sql_cast(as_of, DateTime(timezone=True)).label("as_of"),
         posted.label("posted"),
         held.label("held"),
         pending.label("pending"),
@@ -151,7 +159,7 @@ def balance_query(owner: Any, currency: Any) -> Select[Any]:
     ).where(line.c.currency == currency)
 
 
-def _account_lines(owned: Callable[[Any], Any], as_of: datetime | None = None) -> Any:
+def _account_lines(owned: Callable[[Any], Any], as_of: Any = None) -> Any:
     """Select the posted and held amounts of the owners' balance accounts in all books."""
     is_balance = and_(
         owned(col(LedgerAccount.owner_id)), col(LedgerAccount.kind) == LedgerAccountKind.BALANCE

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import DateTime, Select, Text, Uuid, bindparam, literal_column, select
 from sqlalchemy.sql.type_api import TypeEngine
 
+from models import now
 from services.access.actor import Actor
 from services.collectives import directory
 from services.collectives.directory import CollectiveRow
@@ -125,6 +126,24 @@ class ListArguments:
             .order_by(*(c.desc() if sort.descending != page.is_backward else c.asc() for c in order))
             .limit(literal_column(str(size)))
         )
+
+
+@dataclass(frozen=True)
+class BalanceArguments:
+    """The currency and the moment of a balance."""
+
+    currency: str
+    as_of: datetime | None
+    """None for now."""
+
+    @property
+    def key(self) -> Hashable:
+        """The part that changes the statement's text."""
+        return self.as_of is None
+
+    def values(self, prefix: str) -> dict[str, Any]:
+        """Return the values of the parameters."""
+        return {f"{prefix}_currency": self.currency, f"{prefix}_as_of": self.as_of or now()}
 
 
 def _union(parts: list[Select[Any]]) -> Select[Any]:

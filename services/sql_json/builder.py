@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    DateTime,
     Select,
     Text,
     Uuid,
@@ -27,6 +28,7 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.ledger import balances
 from services.sql_json import columns, lists, shape
+from services.sql_json.arguments import BalanceArguments
 from services.sql_json.columns import type_condition
 from services.sql_json.fragments import NULL_VIOLATION, Piece, Sql, concatenate, literal
 from services.sql_json.fragments import case as sql_case
@@ -195,8 +197,14 @@ class SelectBuilder:
         return self._join_row(Collective, host_id, visibility.collective_is_visible, value, row, null)
 
     def _balance(self, value: shape.BalanceField, row: RowSource, null: str) -> Written:
-        currency = bindparam(value.name, self.bound.arguments[value.name], type_=Text)
-        line = balances.balance_query(literal_column(row["id"], Uuid), currency).lateral(self.name())
+        given = self.bound.arguments[value.name]
+        assert isinstance(given, BalanceArguments)
+        currency = bindparam(f"{value.name}_currency", None, type_=Text)
+        as_of = bindparam(f"{value.name}_as_of", None, type_=DateTime(timezone=True))
+        owner = literal_column(row["id"], Uuid)
+        line = balances.balance_query(owner, currency, as_of, is_past=given.as_of is not None).lateral(
+            self.name()
+        )
         self.joins.append(
             (line, condition(row.is_written) & visibility.balance_is_visible(self.actor, row.c))
         )

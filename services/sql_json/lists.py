@@ -24,7 +24,8 @@ _ROW_NUMBER = "row_number"
 
 def select_row(builder: "SelectBuilder", root: shape.Row) -> tuple[Select[Any], Any, shape.Variants]:
     """Select the row of a root; return its table and what is written of it, too."""
-    found: ListArguments = builder.bound.arguments[root.name]
+    found = builder.bound.arguments[root.name]
+    assert isinstance(found, ListArguments)
     (row,) = found.select(builder.actor, where=found.conditions(root.name, ""), owner=None)
     ((table, variants),) = (rest for option, *rest in root.options if option == found.option)
     return row, table, variants
@@ -32,7 +33,8 @@ def select_row(builder: "SelectBuilder", root: shape.Row) -> tuple[Select[Any], 
 
 def write_list(builder: "SelectBuilder", value: shape.List, row: RowSource | None) -> Written:
     """Write a list of a row, or of a query's root."""
-    given: ListArguments = builder.bound.arguments[value.name]
+    given = builder.bound.arguments[value.name]
+    assert isinstance(given, ListArguments)
     exists = true() if row is None else condition(row.is_written)
     referenced = builder.name()
     lost = _join_references(builder, given, value, referenced, exists)

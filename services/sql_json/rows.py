@@ -18,7 +18,6 @@ from services.access.actor import Actor
 from services.core import pagination, public_ids
 from services.database import fetch
 from services.sql_json import builder
-from services.sql_json.arguments import ListArguments
 from services.sql_json.fragments import CURSOR_MARK, ID_DELIMITER, NULL_VIOLATION
 from services.sql_json.shape import BoundShape, SqlJsonUnavailable
 
@@ -54,11 +53,8 @@ class JsonRead:
         keys: list[Hashable] = []
         values: dict[str, Any] = {}
         for name, value in bound.arguments.items():
-            if isinstance(value, ListArguments):
-                keys.append(value.key)
-                values |= value.values(name)
-            else:
-                values[name] = value
+            keys.append(value.key)
+            values |= value.values(name)
         return cls(bound, (bound.shape, *keys), values)
 
 

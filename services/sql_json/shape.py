@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from services.access.actor import Actor
-from services.sql_json.arguments import ListArguments
+from services.sql_json.arguments import BalanceArguments, ListArguments
 
 Key = str
 """A response key."""
@@ -104,7 +104,7 @@ class Host:
 
 @dataclass(frozen=True)
 class BalanceField:
-    """A collective's balance in the currency given by the parameter `name`."""
+    """A collective's balance in the currency and at the moment given by the parameter `name`."""
 
     name: str
     parts: tuple[tuple[Key, "Constant | Amount | Column"], ...] = ()
@@ -217,7 +217,7 @@ class BoundShape:
     """A shape with the arguments of one execution, by parameter name."""
 
     shape: QueryShape
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, ListArguments | BalanceArguments]
 
 
 class SqlJsonUnavailable(Exception):

@@ -136,7 +136,7 @@ VARIABLES = {
     "$id": "$id: ID!",
 }
 ARGUMENTS = {
-    "balance": ['(currency: "USD")', '(currency: "CUR")', "(currency: $c)"],
+    "balance": ['(currency: "USD")', '(currency: "CUR")', "(currency: $c)", "(currency: $c, asOf: $at)"],
     "members": ["", "(first: 2)", "(role: [ADMIN, BACKER])", "(first: $n, role: MEMBER)"],
     "memberOf": ["", "(first: 2)", "(first: $n, role: MEMBER)"],
     "orders": ["(first: 2)", "(first: $n, filter: {status: PAID})", "(filter: {to: {slug: $slug}})"],
@@ -162,7 +162,7 @@ class Writer:
             figures = [
                 f"{name} {{ {self.some(AMOUNTS)} }}" for name in ("posted", "held", "available", "pending")
             ]
-            return self.some([*figures, "currency", "__typename"])
+            return self.some([*figures, "currency", "asOf", "__typename"])
         if kind == "business":
             return f"offers(first: $n) {{ {self.page('Offer', depth)} }}"
         if kind == "node":
