@@ -119,6 +119,8 @@ ROOTS = [
     ("transactions(first: {n}, filter: {{to: {{slug: $slug}}, kind: $kinds}})", "Transaction page"),
     ("transactions(first: {n}, filter: {{from: {{slug: $slug}}, atFrom: $at}})", "Transaction page"),
     ("orders(first: {n})", "Order page"),
+    ("orders(last: {n})", "Order page"),
+    ("collectives(last: {n}, orderBy: NAME_ASC)", "Collective page"),
     ("orders(first: $n, filter: {{to: {{slug: $slug}}, status: [PAID, APPROVED]}})", "Order page"),
     ("orders(filter: {{from: {{slug: $slug}}, createdUntil: $at}}, orderBy: CREATED_AT_ASC)", "Order page"),
     ("offers(filter: {{business: {{slug: $host}}}}, orderBy: FEATURED_FIRST)", "Offer page"),
@@ -137,10 +139,10 @@ VARIABLES = {
 }
 ARGUMENTS = {
     "balance": ['(currency: "USD")', '(currency: "CUR")', "(currency: $c)", "(currency: $c, asOf: $at)"],
-    "members": ["", "(first: 2)", "(role: [ADMIN, BACKER])", "(first: $n, role: MEMBER)"],
+    "members": ["", "(first: 2)", "(last: 2)", "(role: [ADMIN, BACKER])", "(first: $n, role: MEMBER)"],
     "memberOf": ["", "(first: 2)", "(first: $n, role: MEMBER)"],
     "orders": ["(first: 2)", "(first: $n, filter: {status: PAID})", "(filter: {to: {slug: $slug}})"],
-    "transactions": ["(first: 2)", "(first: $n, filter: {atUntil: $at})", "(filter: {from: {slug: $slug}})"],
+    "transactions": ["(last: 1)", "(first: $n, filter: {atUntil: $at})", "(filter: {from: {slug: $slug}})"],
     "events": ["", "(first: 1)", "(isCancelled: false, from: $at)"],
 }
 

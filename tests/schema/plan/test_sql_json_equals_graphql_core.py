@@ -121,7 +121,6 @@ def test_consecutive_pages_are_sql_json(populated: PopulatedWorld) -> None:
             {"c": "XXX"},
         ),
         ("query($a: String) { collectives { nodes { members(after: $a) { nodes { id } } } } }", {"a": "x"}),
-        ("query($n: Int) { collectives { nodes { members(last: $n) { nodes { id } } } } }", {"n": 2}),
         ("{ collectives { nodes { members(first: 1, last: 1) { nodes { id } } } } }", {}),
     ],
 )
