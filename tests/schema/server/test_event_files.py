@@ -210,7 +210,7 @@ async def test_mails_about_a_registration_bring_a_calendar_file(scene: EventScen
     event = await scene.event(name="Gala", location="Hall")
     await scene.register(event, "ann")
     await scene.world.mutate("cancelEvent", by=scene.chris, event=event)
-    entries = []
+    entries: list[Any] = []
     for template in ("volunteer_confirmation", "event_cancelled"):
         async with scene.world.sessions() as session:
             row_id = await scene.world.scalar(
