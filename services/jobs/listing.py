@@ -62,11 +62,16 @@ async def list_jobs(
         return None
     every = select(_JOB.c.id).where(_has_status(status))
     statement = _select_jobs().where(_has_status(status))
-    if page.after is not None:
-        _, after = pagination.decode_cursor(page.after, NEWEST_FIRST)
-        statement = statement.where(_JOB.c.id < min(after.int, MAX_ID))
-    result = await session.execute(statement.order_by(_JOB.c.id.desc()).limit(page.first + 1))
-    return pagination.to_page([_to_job(row) for row in result], lambda: every, sort=NEWEST_FIRST, page=page)
+    if page.cursor is not None:
+        _, cursor = pagination.decode_cursor(page.cursor, NEWEST_FIRST, field=page.cursor_field)
+        at = min(cursor.int, MAX_ID)
+        statement = statement.where(_JOB.c.id > at if page.is_backward else _JOB.c.id < at)
+    order = _JOB.c.id.asc() if page.is_backward else _JOB.c.id.desc()
+    result = await session.execute(statement.order_by(order).limit(page.size + 1))
+    rows = [_to_job(row) for row in result]
+    if page.is_backward:
+        rows.reverse()
+    return pagination.to_page(rows, lambda: every, sort=NEWEST_FIRST, page=page)
 
 
 async def retry(session: AsyncSession, actor: Actor, *, job_id: UUID) -> Job:

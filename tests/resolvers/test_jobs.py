@@ -53,6 +53,14 @@ async def test_pages_follow_each_other(world: World) -> None:
     rest = await jobs(world, first=3, after=first["pageInfo"]["endCursor"])
     assert (len(rest["nodes"]), rest["pageInfo"]["hasNextPage"], rest["totalCount"]) == (2, False, 5)
     assert not {node["id"] for node in first["nodes"]} & {node["id"] for node in rest["nodes"]}
+    query = """query($last: Int, $before: String) { jobs(last: $last, before: $before) {
+        nodes { id } pageInfo { hasPreviousPage startCursor } } }"""
+    end = (await world.query(query, by=world.admin, last=2))["jobs"]
+    assert [node["id"] for node in end["nodes"]] == [node["id"] for node in rest["nodes"]]
+    before = end["pageInfo"]["startCursor"]
+    start = (await world.query(query, by=world.admin, last=2, before=before))["jobs"]
+    assert [node["id"] for node in start["nodes"]] == [node["id"] for node in first["nodes"][1:]]
+    assert start["pageInfo"]["hasPreviousPage"] is True
 
 
 async def test_others_see_none(world: World) -> None:
