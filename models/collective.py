@@ -111,8 +111,6 @@ class Collective(SQLModel, table=True):
     website: str | None = Field(default=None, sa_type=Text)
     location: str | None = Field(default=None, sa_type=Text)
     timezone: str | None = Field(default=None, sa_type=Text)
-    locale: Locale | None = Field(default=None, sa_type=Text)
-    """The language that a user chose."""
     image_url: str | None = Field(default=None, sa_type=Text)
     tags: list[str] = Field(
         default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}")
@@ -153,6 +151,8 @@ class Collective(SQLModel, table=True):
     host_suspension_reason: str | None = Field(default=None, sa_type=Text)
     erased_at: datetime | None = timestamp_field(nullable=True)
     """When the person was erased; a pseudonym stands in the name."""
+    locale: Locale | None = Field(default=None, sa_type=Text)
+    """The language that a user chose."""
 
 
 class SlugRedirect(SQLModel, table=True):

@@ -106,12 +106,14 @@ async def test_mixed_requests_at_once_are_answered_right(
 ) -> None:
     """Reads and writes share two servers: with prepared statements some would get another's answer."""
     scene = await DonationScene.create(world)
-    settings = {"database_url": with_user(pooled, "commonweal_app"), "pool_size": "6"}
-    with live_server.run_server(database, tmp_path, pooler="transaction", **settings) as running:
+    url = with_user(pooled, "commonweal_app")
+    with live_server.run_server(
+        database, tmp_path, pooler="transaction", database_url=url, pool_size="6"
+    ) as running:
         async with httpx.AsyncClient(timeout=120) as client:
 
             async def ask(number: int) -> None:
-                headers = {"Authorization": f"Bearer {scene.alice.token}"} if number % 2 else {}
+                headers = {"Authorization": f"Bearer {scene.giver.token}"} if number % 2 else {}
                 body: dict[str, object] = {"query": PAGE}
                 if number % 4 == 0:
                     body = {"query": ONE, "variables": {"s": "commonweal"}}

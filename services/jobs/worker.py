@@ -20,8 +20,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from services.core.database_urls import to_psycopg_url
 from services.core.settings import Settings
-from services.database.engine import APP_ROLE, create_pool, session_factory, to_psycopg_url
+from services.database.engine import APP_ROLE, create_pool, session_factory
 from services.database.job_queue import QUEUE
 from services.jobs import schedule
 from services.jobs.schedule import Work

@@ -47,6 +47,7 @@ NOT_PERSONAL = frozenset(
     {
         # The installation's own.
         *(
+            "backup_run",
             "currency",
             "demo_load",
             "fx_rate",

@@ -13,7 +13,7 @@ from tests.models.guard_world import GuardWorld
 Attempt = Callable[[GuardWorld], Any]
 
 
-def tier(world: GuardWorld, **columns: Any) -> None:
+def tier(world: GuardWorld, **columns: Any) -> Any:
     """Insert a tier of the payee with three places at 1.00, two a person."""
     world.ids["tier"] = new_id()
     values = {
@@ -32,7 +32,7 @@ def tier(world: GuardWorld, **columns: Any) -> None:
 
 def buy(
     world: GuardWorld, quantity: int = 1, *, from_: str = "payer", to: str = "payee", **columns: Any
-) -> None:
+) -> Any:
     """Insert a donation in the tier, at its price."""
     amount = columns.pop("amount", 100 * quantity)
     row = {"tier_id": world.ids["tier"], "quantity": quantity} | columns

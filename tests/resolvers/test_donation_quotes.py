@@ -86,7 +86,11 @@ async def test_a_quote_equals_the_posting_to_the_cent(scene: DonationScene) -> N
         if giver is payee:
             continue
         value = f"{chance.choice([1, 20, 300]) * chance.random() + 1:.{DECIMALS[payee.currency]}f}"
-        arguments = {"from": ref(giver), "to": ref(payee), "amount": money(value, payee.currency)}
+        arguments: dict[str, Any] = {
+            "from": ref(giver),
+            "to": ref(payee),
+            "amount": money(value, payee.currency),
+        }
         if chance.random() < 0.5:
             arguments["payWith"] = {"id": cards[payee.slug]}
         quote = await quoted(scene, **arguments)
@@ -114,7 +118,7 @@ async def test_quotes_of_money_from_outside_and_of_tiers(shared: World) -> None:
 
 async def test_a_quote_tells_what_a_donation_would_refuse_and_nothing_of_balances(shared: World) -> None:
     scene = await DonationScene.among_others(shared)
-    sides = {"from": ref(scene.webpack), "to": ref(scene.babel)}
+    sides: dict[str, Any] = {"from": ref(scene.webpack), "to": ref(scene.babel)}
     before = await shared.fingerprint()
     rich = await quoted(scene, **sides, amount=money("1000000.00"))
     assert rich["debited"]["value"] == "1000000.00"

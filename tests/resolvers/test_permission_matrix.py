@@ -213,6 +213,7 @@ ORDERS = (
 NO_ACT = {
     "sendEventMessage": "it sends mails and changes nothing",
     "inviteToEvent": "it sends mails; who registers is a member",
+    "retryJob": "it queues a job again; what that does is logged like before",
     "beginPasskeyConfirmation": "it stores a challenge, and changes nothing",
     "beginPasskeyRegistration": "it stores a challenge; the passkey is logged when it is added",
 }

@@ -236,7 +236,8 @@ async def test_pages_of_both_directions_are_refused(crowd: Crowd, name: str) -> 
         ("last: 101, before: $c", "last"),
         ('last: 1, before: "x"', "before"),
     ):
-        query = f"query($c: String) {{ x: __typename {head}{arguments}) {{ nodes {{ id }} }} }}"
+        declared = "($c: String)" if "$c" in arguments else ""
+        query = f"query{declared} {{ x: __typename {head}{arguments}) {{ nodes {{ id }} }} }}"
         body = await crowd.world.execute(query + " }" * head.count(") {"), c=cursor)
         (error,) = body["errors"]
         assert (error["extensions"]["code"], error["extensions"]["path"]) == ("INVALID_INPUT", [name_of_bad])
@@ -250,7 +251,7 @@ async def test_an_invalid_page_is_refused(crowd: Crowd, name: str) -> None:
 
     async def problem(first: int, after: str | None = None) -> tuple[str, tuple[str, ...]]:
         body = await crowd.world.execute(query, n=first, c=after)
-        assert body.get("data") in (None, {"collective": None})
+        assert "nodes" not in str(body.get("data"))
         (error,) = body["errors"]
         return error["extensions"]["code"], tuple(error["extensions"].get("path") or ())
 

@@ -13,7 +13,9 @@ from icalendar import Calendar
 from sqlalchemy import text
 
 from models import Outbox, now
-from services.messaging import delivery
+from models.enums import Locale
+from services.messaging.links import Links
+from services.messaging.mime_messages import build_message
 from tests.event_world import EventScene, event_times
 from tests.factories import Person, World, ref
 from tests.schema.http.test_endpoint_requests import serving, signed, the_code
@@ -219,7 +221,7 @@ async def test_mails_about_a_registration_bring_a_calendar_file(scene: EventScen
                 r=(await scene.person("ann")).email,
             )
             mail = await session.get_one(Outbox, row_id)
-        message = delivery._build_message(mail, "https://commonweal.example", None)
+        message = build_message(mail, Links("https://commonweal.example"), locale=Locale.EN, stop_token=None)
         (attached,) = message.iter_attachments()
         assert (attached.get_content_type(), attached.get_filename()) == ("text/calendar", "event.ics")
         assert message.get_body(("plain",)) is not None

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from models import Collective, Order, new_id
+from models import Collective, Order, new_id, now
 from models.enums import CollectiveType, OrderStatus, OrderType
 from services.core.party import Party
-from services.messaging import delivery, outbox
+from services.messaging import calendar_files, delivery, outbox
+from services.messaging.calendar_files import Entry
 from services.messaging.links import Links
 from services.messaging.mime_messages import read_text
 from services.messaging.templates import TEMPLATES
@@ -21,6 +22,16 @@ from tests.mail_world import URL, MailServer, Sessions, deliver, run_mail_server
 
 SERVICES = Path(delivery.__file__).parents[1]
 EVIL = "Mallory\r\nBcc: victim@example.org\r\n\r\nfree money \u2028\u202ereversed"
+EVIL_ENTRY = Entry(
+    uid="1@commonweal",
+    sequence=0,
+    changed_at=now(),
+    starts_at=now(),
+    ends_at=now(),
+    name=EVIL,
+    location=EVIL,
+    description=EVIL,
+)
 
 
 def summary() -> dict[str, str]:
@@ -90,7 +101,9 @@ def test_every_template_renders(kind: str, names: list[str]) -> None:
 async def test_names_cannot_inject_headers(sessions: Sessions, smtp: MailServer) -> None:
     async with sessions.begin() as session:
         for i, (kind, names) in enumerate(queued()):  # few of them may go to one stranger
-            payload = dict.fromkeys(names, EVIL)
+            payload: dict[str, Any] = dict.fromkeys(names, EVIL)
+            if "calendar" in names:
+                payload["calendar"] = calendar_files.to_payload(EVIL_ENTRY)
             address = f"ada{i}@example.org"
             await outbox.mail_address(session, address=address, template=kind, payload=payload)
     with run_mail_server(smtp):
