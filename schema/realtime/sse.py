@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from schema.execution.operation import encode_json
 from schema.execution.unit_of_work import OperationRequest, OperationResult
 from schema.http.content_negotiation import EVENTS
 from schema.http.raw_request import RawHeaders
@@ -88,5 +88,5 @@ async def _with_keep_alives(
 
 
 def _encode_event(name: str, body: dict[str, Any] | None = None) -> bytes:
-    data = b"" if body is None else b" " + orjson.dumps(body, default=str)
+    data = b"" if body is None else b" " + encode_json(body)
     return b"event: %s\ndata:%s\n\n" % (name.encode(), data)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
+from schema.execution.operation import encode_json
 from schema.http import request as http_request
 from schema.http.request import BadRequest, GraphQLParams
 
@@ -113,4 +112,4 @@ def encode(message_type: str, operation_id: str | None = None, payload: Any = No
         message["id"] = operation_id
     if payload is not None:
         message["payload"] = payload
-    return orjson.dumps(message, default=str).decode()
+    return encode_json(message).decode()

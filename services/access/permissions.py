@@ -440,6 +440,7 @@ CONFIRMED = frozenset(
         Action.SUSPEND_USER,
         Action.REINSTATE_USER,
         Action.MERGE_USERS,
+        Action.RETRY_JOB,
     }
 )
 """Actions that need a session confirmed lately. What an access token may do, its scopes say."""
