@@ -16,7 +16,10 @@ const VALUES = {
     "SecondFactors", // a person's own, of which there is one
     "ActValue", "Approval", // parts of an act or an order
     "ApprovalPolicy", // of one collective, by its currency
-    "SignInProvider", // its name identifies it
+    "SignInProvider", "Tag", // its name identifies it
+    "Goal", // of one collective, by its kind
+    "DonationQuote", // figures at a moment
+    "Highlight", "HighlightPart", // parts of a search result
   ],
   suffixes: ["Connection", "Edge", "Payload", "Result"],
 };
