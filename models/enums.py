@@ -7,13 +7,13 @@ class Locale(StrEnum):
     """A language of mails and pages."""
 
     EN = "EN"
-    """English."""
+    """The English language."""
     DE = "DE"
-    """German."""
+    """The German language."""
     FR = "FR"
-    """French."""
+    """The French language."""
     ES = "ES"
-    """Spanish."""
+    """The Spanish language."""
 
 
 class CollectiveType(StrEnum):

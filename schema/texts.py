@@ -25,7 +25,7 @@ SIGN_IN = _SCHEMA / "graphiql" / "src" / "sign-in.html"
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
-def main(*options: str) -> int:
+def update_catalogues(*options: str) -> int:
     """List what is not translated, or with --write bring the catalogues up to date; return the exit code."""
     missing = 0
     for locale in Locale:
@@ -81,4 +81,4 @@ def build_catalogue(locale: Locale) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(update_catalogues(*sys.argv[1:]))

@@ -28,7 +28,7 @@ FUND = (
     """mutation($i: AddFundsInput!) { addFunds(input: $i) { order { id status } errors { code message } } }"""
 )
 ONE = "query($s: String!) { collective(slug: $s) { slug } }"
-PAGE = """{ collectives(first: 5) { nodes { slug name } } platformPolicy { valuePerCurrent { value } } }"""
+PAGE = """{ collectives(first: 5) { nodes { slug name } } platformPolicy { usdPerCurrent } }"""
 
 
 @pytest.fixture
@@ -153,9 +153,9 @@ def test_an_upgrade_waits_for_no_table_for_long(
     monkeypatch.setattr(migrations, "LOCK_SECONDS", 1)
     monkeypatch.setattr(migrations, "PAUSE_SECONDS", 0)
     with psycopg.connect(database.owner_url) as reader, psycopg.connect(database.owner_url) as owner:
-        owner.execute("DELETE FROM repeatable_migration WHERE name LIKE '%live_events%'")
+        owner.execute("DELETE FROM repeatable_migration WHERE name LIKE '%ledger_guards%'")
         owner.commit()
-        reader.execute("SELECT FROM posting, transaction LIMIT 1")  # as a long report does
+        reader.execute("LOCK TABLE posting IN ROW EXCLUSIVE MODE")  # as a long import does
         with pytest.raises(ConfigurationError, match="other connections hold its tables"):
             migrations.upgrade(database.owner_url)
         assert caplog.text.count("others hold a table") == 2

@@ -22,7 +22,7 @@ publish_enum(JobStatus)
 )
 class Job:
     name: str = strawberry.field(description="Name of the work.")
-    status: JobStatus = strawberry.field(description="Whether the job waits, runs or has ended.")
+    status: JobStatus = strawberry.field(description="State of the job: waiting, running or ended.")
     attempts: int = strawberry.field(description="Number of attempts that have ended.")
     queued_at: datetime = strawberry.field(description="When the job was queued.")
     due_at: datetime | None = strawberry.field(

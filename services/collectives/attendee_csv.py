@@ -43,8 +43,9 @@ async def stream_lines(session: AsyncSession, *, event: Collective) -> AsyncIter
     """
     zone = ZoneInfo(event.timezone or "UTC")
     person = aliased(Collective)
+    columns: tuple[Any, ...] = (Member, person.name, Credential.email, Attendance.checked_in_at)
     statement: Any = (
-        select(Member, person.name, Credential.email, Attendance.checked_in_at)  # type: ignore[call-overload]  # SQLModel's columns
+        select(*columns)
         .join(person, col(Member.member_id) == person.id)
         .outerjoin(Credential, col(Credential.user_id) == person.id)
         .outerjoin(

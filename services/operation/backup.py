@@ -46,7 +46,7 @@ def make_backup(settings: Settings, path: Path) -> Backup:
         revision, server_major = read_revision(connection), connection.info.server_version // _VERSION_UNIT
     if revision is None:
         raise ConfigurationError("The database is empty: there is nothing to back up")
-    tools = postgres_tools.choose(postgres_tools.find_all(), server_major=server_major)
+    tools = postgres_tools.choose_tools(postgres_tools.find_all(), server_major=server_major)
     with (
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".backup-") as name,
         archives.write_archive(path) as add,

@@ -189,7 +189,9 @@ def _check_catalogue(settings: Settings) -> Finding:
 
 
 def _check_programs(facts: dict[str, Any]) -> Finding:
-    tools = postgres_tools.choose(postgres_tools.find_all(), server_major=facts["version"] // _VERSION_UNIT)
+    tools = postgres_tools.choose_tools(
+        postgres_tools.find_all(), server_major=facts["version"] // _VERSION_UNIT
+    )
     return Finding("programs", State.GOOD, f"pg_dump and pg_restore {tools.major} in {tools.folder}")
 
 

@@ -82,7 +82,7 @@ def _read_version(program: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def choose(tools: Sequence[Tools], *, server_major: int, archive_major: int = 0) -> Tools:
+def choose_tools(tools: Sequence[Tools], *, server_major: int, archive_major: int = 0) -> Tools:
     """Choose the version nearest to the server's that can read its tables and the archive.
 
     Raises:

@@ -54,7 +54,7 @@ def restore_backup(settings: Settings, path: Path) -> Restored:
         manifest = archives.extract_archive(path, folder)
         migrations.require_known(manifest.revision)
         server_major = _require_empty(settings, manifest)
-        tools = postgres_tools.choose(
+        tools = postgres_tools.choose_tools(
             postgres_tools.find_all(), server_major=server_major, archive_major=manifest.tools
         )
         _create_role(settings.owner_database_url)

@@ -90,10 +90,10 @@ def _query_approved_hours(
     volunteer, event, admin, issuer = (aliased(Collective) for _ in range(4))
     begin = datetime.combine(first_day, time(), zone).astimezone(UTC)
     end = datetime.combine(last_day + timedelta(days=1), time(), zone).astimezone(UTC)
+    columns: tuple[Any, ...] = (Order, volunteer.name, Credential.email)
+    columns += (event.name, event.location, admin.name, issuer.name)
     statement: Select[Any] = (
-        select(  # type: ignore[call-overload]  # SQLModel's columns
-            Order, volunteer.name, Credential.email, event.name, event.location, admin.name, issuer.name
-        )
+        select(*columns)
         .join(volunteer, col(Order.to_id) == volunteer.id)
         .join(issuer, col(Order.from_id) == issuer.id)
         .outerjoin(Credential, col(Credential.user_id) == volunteer.id)

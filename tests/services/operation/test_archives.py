@@ -93,9 +93,9 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(backup: Path, tmp
 )
 def test_the_nearest_version_of_the_programs_is_chosen(server: int, archive: int, chosen: int) -> None:
     tools = [Tools(Path("/a"), 15), Tools(Path("/b"), 18)]
-    assert postgres_tools.choose(tools, server_major=server, archive_major=archive).major == chosen
+    assert postgres_tools.choose_tools(tools, server_major=server, archive_major=archive).major == chosen
 
 
 def test_missing_programs_are_named() -> None:
     with pytest.raises(ConfigurationError, match="postgresql-client-19"):
-        postgres_tools.choose([Tools(Path("/b"), 18)], server_major=19)
+        postgres_tools.choose_tools([Tools(Path("/b"), 18)], server_major=19)
