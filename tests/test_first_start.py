@@ -30,9 +30,15 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+PROGRAM = """import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("schema", {}, "__main__", alter_sys=True)"""
+"""`python -m schema`, which Ctrl-C ends also where the tests run in the background of a shell."""
+
+
 def start_demo(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "schema", "demo"],
+        [sys.executable, "-c", PROGRAM, "demo"],
         cwd=REPOSITORY,
         env={**os.environ, "COMMONWEAL_DATA_DIR": str(folder), "COMMONWEAL_LOG_LEVEL": "WARNING"},
         stderr=subprocess.PIPE,
@@ -58,7 +64,8 @@ def test_an_interrupted_load_begins_anew_and_another_start_waits_for_it(folder: 
         assert time.monotonic() < ends
         time.sleep(0.1)
     interrupted.send_signal(signal.SIGINT)
-    assert interrupted.wait(SECONDS) == 130
+    interrupted.communicate(timeout=SECONDS)
+    assert interrupted.returncode == 130
     both = [start_demo(folder), start_demo(folder)]
     answers = [process.communicate(timeout=SECONDS) for process in both]
     codes = sorted(process.returncode for process in both)

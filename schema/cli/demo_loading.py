@@ -16,7 +16,7 @@ from services.core.settings import Settings
 from services.database import engine as database_engine
 
 _LOCK = 7274
-"""Key of the advisory lock that lets one process load the demo world."""
+"""Key of the advisory lock that lets one process prepare the database, which may replace it."""
 _INTERRUPTED = (
     "Loading the demo world was interrupted, and half of it is in the database. "
     "Run `commonweal serve --demo` to load it anew"
@@ -25,11 +25,10 @@ _INTERRUPTED = (
 
 def load(settings: Settings) -> int:
     """Load the demo world into an empty database."""
-    with database_engine.provide_database(settings) as located:
+    with database_engine.provide_database(settings) as located, alone(settings, located):
         asyncio.run(commands.prepare_database(located))
-        with _alone(settings, located):
-            _remove_half_a_world(settings, located)
-            asyncio.run(_load(located, Steps(1)))
+        _remove_half_a_world(settings, located)
+        asyncio.run(_load(located, Steps(1)))
     print("The demo world is loaded; every password is `oc`")
     return 0
 
@@ -37,24 +36,24 @@ def load(settings: Settings) -> int:
 def load_if_empty(settings: Settings, located: Settings, steps: Steps) -> None:
     """Load the demo world unless the database has data; half a world is made anew.
 
+    Callers are `alone`.
+
     Raises:
         ConfigurationError: half a world is in a database that is not the embedded one.
     """
-    with _alone(settings, located):
-        _remove_half_a_world(settings, located)
-        if asyncio.run(_find_state(located)) is LoadState.NOT_BEGUN:
-            asyncio.run(_load(located, steps))
+    _remove_half_a_world(settings, located)
+    if asyncio.run(_find_state(located)) is LoadState.NOT_BEGUN:
+        asyncio.run(_load(located, steps))
 
 
-def require_whole(settings: Settings, located: Settings) -> None:
-    """Require that the database has no half of a demo world.
+def require_whole(located: Settings) -> None:
+    """Require that the database has no half of a demo world; callers are `alone`.
 
     Raises:
-        ConfigurationError: it has, and nobody loads it at this moment.
+        ConfigurationError: it has.
     """
-    with _alone(settings, located):
-        if asyncio.run(_find_state(located)) is LoadState.INTERRUPTED:
-            raise ConfigurationError(f"{_INTERRUPTED}, or use an empty database.")
+    if asyncio.run(_find_state(located)) is LoadState.INTERRUPTED:
+        raise ConfigurationError(f"{_INTERRUPTED}, or use an empty database.")
 
 
 def _remove_half_a_world(settings: Settings, located: Settings) -> None:
@@ -84,8 +83,8 @@ async def _find_state(located: Settings) -> LoadState:
 
 
 @contextmanager
-def _alone(settings: Settings, located: Settings) -> Iterator[None]:
-    """Wait until no other process loads the demo world, and keep others waiting until the block ends."""
+def alone(settings: Settings, located: Settings) -> Iterator[None]:
+    """Wait until no other process prepares the database, and keep others waiting until the block ends."""
     # Not in the database itself, if that is the embedded one: it may be dropped meanwhile.
     url = located.owner_database_url
     if not settings.database_url:
@@ -93,6 +92,6 @@ def _alone(settings: Settings, located: Settings) -> Iterator[None]:
     with psycopg.connect(url, autocommit=True) as connection:
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK]).fetchone()
         if row is not None and not row[0]:
-            print("Another process is loading the demo world; waiting for it", file=sys.stderr, flush=True)
+            print("Another process is preparing the database; waiting for it", file=sys.stderr, flush=True)
             connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
         yield

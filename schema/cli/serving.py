@@ -35,14 +35,15 @@ def serve(settings: Settings, *, demo: bool, migrate_first: bool = True) -> int:
         sockets = [stack.enter_context(each) for each in listeners.bind(settings)]
         with steps.step("Starting the database"):
             located = stack.enter_context(database_engine.provide_database(settings))
-        with steps.step("Preparing the tables and exchange rates"):
-            if migrate_first:
-                asyncio.run(commands.prepare_database(located))
-            catalogue.require_current(located.database_url)
-        if demo:
-            demo_loading.load_if_empty(settings, located, steps)
-        else:
-            demo_loading.require_whole(settings, located)
+        with demo_loading.alone(settings, located):
+            with steps.step("Preparing the tables and exchange rates"):
+                if migrate_first:
+                    asyncio.run(commands.prepare_database(located))
+                catalogue.require_current(located.database_url)
+            if demo:
+                demo_loading.load_if_empty(settings, located, steps)
+            else:
+                demo_loading.require_whole(located)
         with steps.step("Starting the server"):
             application = create_application(located)
             build.schema()
