@@ -60,12 +60,13 @@ sbom: $(VENV)/.installed ## list what a release consists of (CycloneDX), in dist
 bench: $(VENV)/.installed ## measure; prints the tables of docs/bench.md
 	$(BIN)/python -m bench
 
-# Random documents, pages, packages and names are the same on every PostgreSQL; their tests are in `make test`.
+# Random documents, pages, sockets, packages and names are the same on every PostgreSQL: tested in `make test` alone.
 NOT_OF_POSTGRESQL := tests/pure tests/schema/documents tests/schema/graphiql \
 	tests/schema/http/test_cors.py tests/schema/http/test_gate.py tests/schema/http/test_http_audit.py \
 	tests/schema/http/test_http_protocol.py tests/schema/http/test_origins_in_browser.py \
 	tests/schema/test_schema_quality.py tests/schema/test_schemathesis.py tests/schema/test_clients.py \
-	tests/schema/realtime/test_ws_load.py tests/test_architecture.py tests/test_layout.py \
+	tests/schema/realtime tests/schema/server tests/test_first_start.py tests/test_guides.py \
+	tests/test_deploy.py tests/test_architecture.py tests/test_layout.py \
 	tests/test_names.py tests/test_readme.py
 
 test-debian: $(VENV)/.installed ## what sends SQL, tested again on Debian's PostgreSQL 15
