@@ -13,7 +13,7 @@ from services.access.actor import ANONYMOUS, Actor
 from services.access.collective_refs import CollectiveKey, require_collective, resolve_one
 from services.access.permissions import Action, require
 from services.collectives.event_capacity import REGISTRATION_ROLES
-from services.core.errors import Unauthenticated
+from services.core.errors import NotFound, Unauthenticated
 from services.messaging import calendar_files
 from services.messaging.calendar_files import CONFIRMED, TENTATIVE, Entry
 
@@ -28,11 +28,13 @@ async def load_public_feed(session: AsyncSession, *, slug: str) -> tuple[Collect
     Cancelled events stay, so that calendars show them as such; archived ones are left out.
 
     Raises:
-        NotFound: there is no such collective, or not everybody may see it.
+        NotFound: there is no such collective, or not everybody may see it, or it is an archived event.
     """
     key = CollectiveKey(slug=slug)
     row = require_collective(await resolve_one(session, ANONYMOUS, key, name="slug"))
     if row.type == CollectiveType.EVENT:
+        if row.archived_at is not None:
+            raise NotFound("This event is archived.", field="slug")
         return row, [calendar_files.describe(row)]
     statement = (
         select(Collective)

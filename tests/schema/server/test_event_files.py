@@ -157,8 +157,11 @@ async def test_a_moved_or_cancelled_event_updates_what_calendars_have(
 async def test_private_and_unknown_calendars_are_not_found(
     client: httpx.AsyncClient, scene: EventScene
 ) -> None:
-    private = await scene.event(isPublic=False)
-    for slug in (private["slug"], "none-such"):
+    private, archived = await scene.event(isPublic=False), await scene.event()
+    async with scene.world.sessions() as session, session.begin():
+        statement = text("UPDATE collective SET archived_at = now() WHERE slug = :s")
+        await session.execute(statement, {"s": archived["slug"]})
+    for slug in (private["slug"], archived["slug"], "none-such"):
         answer = await client.get(f"/calendar/{slug}.ics", headers=signed(scene.chris))
         assert (answer.status_code, the_code(answer)) == (404, "NOT_FOUND")
 
