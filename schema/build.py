@@ -36,6 +36,7 @@ from schema.mutations.order_answers import OrderAnswerMutations
 from schema.mutations.order_decisions import OrderDecisionMutations
 from schema.mutations.orders import OrderMutations
 from schema.mutations.passkeys import PasskeyMutations
+from schema.mutations.payment_methods import PaymentMethodMutations
 from schema.mutations.personal import PersonalMutations
 from schema.mutations.platform import PlatformMutations
 from schema.mutations.provider_sign_ins import ProviderSignInMutations
@@ -64,6 +65,7 @@ class Mutation(
     PasskeyMutations,
     CollectiveMutations,
     HostingMutations,
+    PaymentMethodMutations,
     HostMutations,
     MemberMutations,
     OrderMutations,

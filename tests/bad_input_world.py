@@ -161,9 +161,26 @@ async def _add_collectives(scene: BadInputScene) -> None:
     await world.rate("EUR", "USD", "1.1", days_ago=8)
     await world.community("nobodys", None, scene.boss)
     scene.ids["dear"] = await base.method(bps=10_000, fixed="1.00")
+    await _add_methods(scene)
     donor = await world.community("donor", await world.host("elsewhere", base.holder), scene.boss)
     await world.fund(donor, "10.00", by=base.holder)
     expect_order(await base.donate("2.00", to=donor))  # which the host now owes to the donor's host
+
+
+async def _add_methods(scene: BadInputScene) -> None:
+    """Create two payment methods and two payout methods, one to change and one to archive."""
+    for name in ("changed", "archived"):
+        scene.ids[f"{name}_payment_method"] = await scene.base.method(bps=1)
+        payload = await scene.world.mutate(
+            "createPayoutMethod",
+            "payoutMethod { id }",
+            by=scene.boss,
+            collective=ref(scene.base.webpack),
+            name=name,
+            type="OTHER",
+            details={},
+        )
+        scene.ids[f"{name}_payout_method"] = payload["payoutMethod"]["id"]
 
 
 async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
@@ -230,6 +247,10 @@ async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
             "type": "BANK_ACCOUNT",
             "details": {"account": "x"},
         },
+        "updatePaymentMethod": {"id": scene.ids["changed_payment_method"], "feeBps": 10},
+        "archivePaymentMethod": {"id": scene.ids["archived_payment_method"]},
+        "updatePayoutMethod": {"id": scene.ids["changed_payout_method"], "details": {"account": "y"}},
+        "archivePayoutMethod": {"id": scene.ids["archived_payout_method"]},
         "signUp": {"email": "new@commonweal.test", "name": "New"},
         "signIn": {"email": "boss@commonweal.test", "password": "long enough"},
         "verifyEmail": {"token": "not one", "password": "long enough"},

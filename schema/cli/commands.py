@@ -28,14 +28,15 @@ SDL_FILE = Path(__file__).parents[1] / "schema.graphql"
 log = logging.getLogger("commonweal")
 
 
-async def prepare_database(settings: Settings) -> None:
-    """Migrate, create the platform, and load the bundled exchange rates."""
+async def prepare_database(settings: Settings, *, defers_old_rates: bool = False) -> None:
+    """Migrate, create the platform, and load the bundled exchange rates, or leave the old ones to a job."""
     await asyncio.to_thread(migrations.upgrade, settings.owner_database_url)
     await asyncio.to_thread(login_settings.apply_settings, settings)
     async with open_session(settings) as session:
         await database_engine.lock_preparation(session)
         await platform_policy.ensure_platform(session)
-        await ecb_rates.import_rates(session, ecb_rates.read_packaged_history())
+        load_rates = ecb_rates.import_recent_rates if defers_old_rates else ecb_rates.import_rates
+        await load_rates(session, ecb_rates.read_packaged_history())
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ _INTERRUPTED = (
 def load(settings: Settings) -> int:
     """Load the demo world into an empty database."""
     with database_engine.provide_database(settings) as located, alone(settings, located):
-        asyncio.run(commands.prepare_database(located))
+        asyncio.run(commands.prepare_database(located, defers_old_rates=True))
         _remove_half_a_world(settings, located)
         asyncio.run(_load(located, Steps(1)))
     print("The demo world is loaded; every password is `oc`")
@@ -68,7 +68,7 @@ def _remove_half_a_world(settings: Settings, located: Settings) -> None:
         raise ConfigurationError(f"{_INTERRUPTED}, after you have dropped and created the database again.")
     print("Loading the demo world was interrupted; it begins anew", file=sys.stderr)
     database_engine.recreate_embedded_database(located)
-    asyncio.run(commands.prepare_database(located))
+    asyncio.run(commands.prepare_database(located, defers_old_rates=True))
 
 
 async def _load(located: Settings, steps: Steps) -> None:

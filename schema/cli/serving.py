@@ -38,7 +38,7 @@ def serve(settings: Settings, *, demo: bool, migrate_first: bool = True) -> int:
         with demo_loading.alone(settings, located):
             with steps.step("Preparing the tables and exchange rates"):
                 if migrate_first:
-                    asyncio.run(commands.prepare_database(located))
+                    asyncio.run(commands.prepare_database(located, defers_old_rates=True))
                 catalogue.require_current(located.database_url)
             if demo:
                 demo_loading.load_if_empty(settings, located, steps)

@@ -1,4 +1,4 @@
-"""Host applications, payment methods and payout methods."""
+"""Host applications, and leaving a host."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,15 +11,10 @@ from resolvers import commands
 from resolvers.context import Info
 from schema.mutations.payload import MoneyInput, Payload, PayloadT, answer_payload, keyed_request
 from schema.types.collective import Collective
-from schema.types.enums import PaymentMethodKind, PayoutMethodKind
 from schema.types.member import HostApplication
-from schema.types.money import AmountInput, to_optional_unchecked
 from schema.types.node import CollectiveRef, to_key
-from schema.types.payment_method import PaymentMethod, PayoutMethod
-from schema.types.scalars import Json
 from services.collectives import hosting, leaving
 from services.core import public_ids
-from services.orders import payment_methods, payout_methods
 
 
 @strawberry.input(description="An application to a host.")
@@ -89,43 +84,6 @@ class MoveToHostInput(MoneyInput):
 @strawberry.type(description="The application to the new host, PENDING.")
 class MoveToHostPayload(Payload):
     application: HostApplication | None = strawberry.field(default=None, description="The new application.")
-
-
-@strawberry.input(description="A way to pay the collectives of a host.")
-class CreatePaymentMethodInput:
-    host: CollectiveRef = strawberry.field(description="The host. You must be an admin of it.")
-    name: str = strawberry.field(description="Display name of the payment method.")
-    type: PaymentMethodKind = strawberry.field(
-        description="Kind of payment, which decides when it is settled."
-    )
-    fee_bps: int = strawberry.field(default=0, description="Proportional processor fee, in basis points.")
-    fee_fixed: AmountInput | None = strawberry.field(
-        default=None, description="Fixed processor fee for each payment, in the host's currency."
-    )
-
-
-@strawberry.type(description="The new payment method.")
-class CreatePaymentMethodPayload(Payload):
-    payment_method: PaymentMethod | None = strawberry.field(
-        default=None, description="The new payment method."
-    )
-
-
-@strawberry.input(description="A way in which a payee can be paid.")
-class CreatePayoutMethodInput:
-    collective: CollectiveRef = strawberry.field(
-        description="The payee: you, or a collective that you are an admin of."
-    )
-    name: str = strawberry.field(description="Name of your choice.")
-    type: PayoutMethodKind = strawberry.field(description="Kind of payout: BANK_ACCOUNT, PAYPAL or OTHER.")
-    details: Json = strawberry.field(
-        description="Private account details as a JSON object of strings, such as an IBAN."
-    )
-
-
-@strawberry.type(description="The new payout method.")
-class CreatePayoutMethodPayload(Payload):
-    payout_method: PayoutMethod | None = strawberry.field(default=None, description="The new payout method.")
 
 
 async def answer_application_payload(
@@ -246,42 +204,3 @@ class HostingMutations:
             )
 
         return await answer_application_payload(info, MoveToHostPayload, input, "moveToHost", work)
-
-    @strawberry.mutation(
-        description="Add a payment method for gifts to a host's collectives. Allowed for admins of the host."
-    )
-    async def create_payment_method(
-        self,
-        info: Info,
-        input: CreatePaymentMethodInput,
-    ) -> CreatePaymentMethodPayload:
-        async def work() -> dict[str, Any]:
-            row = await info.context.run(
-                payment_methods.create_payment_method,
-                host=to_key(input.host),
-                name=input.name,
-                kind=input.type,
-                fee_bps=input.fee_bps,
-                fee_fixed=to_optional_unchecked(input.fee_fixed),
-            )
-            return {"payment_method": row}
-
-        return await answer_payload(info, CreatePaymentMethodPayload, work)
-
-    @strawberry.mutation(description="Add a payout method. Allowed for the payee and its admins.")
-    async def create_payout_method(
-        self,
-        info: Info,
-        input: CreatePayoutMethodInput,
-    ) -> CreatePayoutMethodPayload:
-        async def work() -> dict[str, Any]:
-            row = await info.context.run(
-                payout_methods.create_payout_method,
-                collective=to_key(input.collective),
-                name=input.name,
-                kind=input.type,
-                details=input.details,
-            )
-            return {"payout_method": row}
-
-        return await answer_payload(info, CreatePayoutMethodPayload, work)

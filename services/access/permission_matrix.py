@@ -107,7 +107,11 @@ DOMAINS: dict[str, tuple[Action, ...]] = {
         Action.SUSPEND_HOST,
         Action.SET_HOST_FEE,
         Action.CREATE_PAYMENT_METHOD,
+        Action.UPDATE_PAYMENT_METHOD,
+        Action.ARCHIVE_PAYMENT_METHOD,
         Action.CREATE_PAYOUT_METHOD,
+        Action.UPDATE_PAYOUT_METHOD,
+        Action.ARCHIVE_PAYOUT_METHOD,
     ),
     "Events": (
         Action.CREATE_EVENT,

@@ -53,7 +53,11 @@ class Action(StrEnum):
     FOLLOW_COLLECTIVE = "followCollective"
     UNFOLLOW_COLLECTIVE = "unfollowCollective"
     CREATE_PAYMENT_METHOD = "createPaymentMethod"
+    UPDATE_PAYMENT_METHOD = "updatePaymentMethod"
+    ARCHIVE_PAYMENT_METHOD = "archivePaymentMethod"
     CREATE_PAYOUT_METHOD = "createPayoutMethod"
+    UPDATE_PAYOUT_METHOD = "updatePayoutMethod"
+    ARCHIVE_PAYOUT_METHOD = "archivePayoutMethod"
     DONATE = "donate"
     ADD_FUNDS = "addFunds"
     SUBMIT_EXPENSE = "submitExpense"
@@ -272,7 +276,11 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.FOLLOW_COLLECTIVE: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.UNFOLLOW_COLLECTIVE: (Scope.COLLECTIVES, (anyone_signed_in,)),
     Action.CREATE_PAYMENT_METHOD: (Scope.COLLECTIVES, (admin_of_host,)),
+    Action.UPDATE_PAYMENT_METHOD: (Scope.COLLECTIVES, (admin_of_host,)),
+    Action.ARCHIVE_PAYMENT_METHOD: (Scope.COLLECTIVES, (admin_of_host,)),
     Action.CREATE_PAYOUT_METHOD: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.UPDATE_PAYOUT_METHOD: (Scope.COLLECTIVES, (admin_of_collective,)),
+    Action.ARCHIVE_PAYOUT_METHOD: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.DONATE: (Scope.ORDERS, (admin_of_payer,)),
     Action.ADD_FUNDS: (Scope.ORDERS, (admin_of_payee_host,)),
     Action.SUBMIT_EXPENSE: (Scope.ORDERS, (admin_of_payee, admin_of_payer)),
@@ -408,7 +416,9 @@ CONFIRMED = frozenset(
         Action.REQUIRE_SECOND_FACTOR,
         # where money goes
         Action.CREATE_PAYMENT_METHOD,
+        Action.UPDATE_PAYMENT_METHOD,
         Action.CREATE_PAYOUT_METHOD,
+        Action.UPDATE_PAYOUT_METHOD,
         Action.PAY_EXPENSE,
         Action.PAY_REDEMPTION,
         Action.PAY_CASH_OUT,

@@ -1,5 +1,6 @@
 """The jobs of a worker: what each does, and when. Their names are those that `jobs` shows."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from services.approvals import decisions
 from services.collectives import erasure
 from services.core.settings import Settings
 from services.jobs import retention
-from services.ledger import audit_job
+from services.ledger import audit_job, ecb_rates
 from services.live import event_log
 from services.orders import erased_files, personal_exports
 from services.volunteering import check_in_closing
@@ -85,7 +86,16 @@ def list_periodic(sessions: Sessions, settings: Settings) -> list[PeriodicJob]:
 
 def list_requested(sessions: Sessions, settings: Settings) -> dict[str, Work]:
     """Return the jobs that others queue, by name; their arguments are those of the queue."""
-    return {personal_exports.JOB: partial(_make_export, sessions, folder=settings.data_dir / "exports")}
+    return {
+        personal_exports.JOB: partial(_make_export, sessions, folder=settings.data_dir / "exports"),
+        ecb_rates.OLDER_RATES_JOB: partial(_import_older_rates, sessions),
+    }
+
+
+async def _import_older_rates(sessions: Sessions) -> None:
+    archive = await asyncio.to_thread(ecb_rates.read_packaged_history)
+    async with sessions.begin() as session:
+        await ecb_rates.import_older_rates(session, archive)
 
 
 async def _make_export(sessions: Sessions, *, folder: Path, export_id: str) -> None:

@@ -6,11 +6,12 @@ import io
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, text
@@ -20,8 +21,12 @@ from sqlmodel import col
 from models import FxRate, new_id
 from models.iso4217 import CURRENCIES
 from services.core.errors import Invalid
+from services.database import job_queue
 from services.ledger.exchange_rates import HUB
 
+OLDER_RATES_JOB = "import_older_rates"
+RECENT = timedelta(days=400)
+"""What a new server loads before it starts; the years before that are a job's."""
 _ROWS_AT_ONCE = 20_000
 # Arrays instead of COPY into a temporary table, which the application's role may not create.
 _INSERT = text("""
@@ -119,14 +124,46 @@ async def import_rates(session: AsyncSession, archive: bytes, *, force: bool = F
     """
     if not force and await _has_newest_day(session, archive):
         return 0
-    newest = (
-        await session.execute(select(func.max(col(FxRate.valid_from))).where(col(FxRate.source) == "ECB"))
-    ).scalar_one_or_none()
-    rows = [
-        (new_id(), HUB, code, rate, day, "ECB")
-        for day, code, rate in parse(archive)
-        if newest is None or day > newest
-    ]
+    newest = await _find_stored_day(session, func.max)
+    return await _insert_days(session, archive, lambda day: newest is None or day > newest)
+
+
+async def import_recent_rates(session: AsyncSession, archive: bytes) -> int:
+    """Insert the last 400 days of a history into a database without one, and queue a job for the rest.
+
+    A database that has rates gets the newer ones, as by `import_rates`. Returns the number of rates.
+
+    Raises:
+        Invalid: it is not the ECB's format, as far as it was read.
+    """
+    newest = _newest_rate(archive)
+    if newest is None or await _find_stored_day(session, func.max) is not None:
+        return await import_rates(session, archive)
+    start = newest[0] - RECENT
+    await job_queue.add_job(session, name=OLDER_RATES_JOB, arguments={})
+    return await _insert_days(session, archive, lambda day: day >= start)
+
+
+async def import_older_rates(session: AsyncSession, archive: bytes) -> int:
+    """Insert the rates that are older than those stored and return their number. Idempotent.
+
+    Raises:
+        Invalid: it is not the ECB's format.
+    """
+    oldest = await _find_stored_day(session, func.min)
+    return await _insert_days(session, archive, lambda day: oldest is None or day < oldest)
+
+
+async def _find_stored_day(session: AsyncSession, edge: Callable[[Any], Any]) -> datetime | None:
+    """Return the newest or oldest time of the stored history: `edge` is func.max or func.min."""
+    statement = select(edge(col(FxRate.valid_from))).where(col(FxRate.source) == "ECB")
+    day: datetime | None = (await session.execute(statement)).scalar_one_or_none()
+    return day
+
+
+async def _insert_days(session: AsyncSession, archive: bytes, is_wanted: Callable[[datetime], bool]) -> int:
+    """Insert the rates of the days that are wanted and return their number."""
+    rows = [(new_id(), HUB, code, rate, day, "ECB") for day, code, rate in parse(archive) if is_wanted(day)]
     if rows:
         await _insert(session, rows)
     return len(rows)

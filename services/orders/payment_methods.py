@@ -6,14 +6,14 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, PaymentMethod
+from models import Collective, PaymentMethod, now
 from models.enums import PaymentMethodKind
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
 from services.collectives.collectives import WHOLE_BPS
 from services.core import public_ids, user_text
-from services.core.errors import Invalid, NotFound
+from services.core.errors import Invalid, InvalidState, NotFound
 from services.core.money import UncheckedAmount, to_minor
 from services.orders.method_names import MethodName, split_name
 
@@ -36,24 +36,98 @@ async def create_payment_method(
     require_open(row, field="host")
     if row.host_id != row.id:
         raise Invalid("This collective is not a host. Choose a host.", field="host")
-    if not 0 <= fee_bps <= WHOLE_BPS:
-        raise Invalid("Enter a fee from 0 to 10000 basis points.", field="feeBps")
-    fixed = (
-        to_minor(fee_fixed, field="feeFixed", currency=row.currency)
-        if fee_fixed is not None and not fee_fixed.value.is_zero()
-        else 0
-    )
     method = PaymentMethod(
         host_id=row.id,
         kind=kind,
         name=user_text.require_name(name, field="name"),
-        fee_bps=fee_bps,
-        fee_fixed_minor=fixed,
+        fee_bps=_require_fee_bps(fee_bps),
+        fee_fixed_minor=_to_fixed_fee(fee_fixed, currency=row.currency),
         created_by_id=actor.user.id,
     )
     session.add(method)
     await session.flush()
     return method
+
+
+async def update_payment_method(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    method_id: UUID,
+    name: str | None = None,
+    fee_bps: int | None = None,
+    fee_fixed: UncheckedAmount | None = None,
+) -> PaymentMethod:
+    """Put a new payment method in the place of one, which is archived; None keeps what that has.
+
+    Orders keep the method that they name, so that their fees stay what they were made for. Locks: the method.
+
+    Raises:
+        InvalidState: it is archived already.
+    """
+    old, host = await _lock_for(session, actor, method_id, Action.UPDATE_PAYMENT_METHOD)
+    assert actor.user is not None
+    new = PaymentMethod(
+        host_id=old.host_id,
+        kind=old.kind,
+        name=old.name if name is None else user_text.require_name(name, field="name"),
+        fee_bps=old.fee_bps if fee_bps is None else _require_fee_bps(fee_bps),
+        fee_fixed_minor=old.fee_fixed_minor
+        if fee_fixed is None
+        else _to_fixed_fee(fee_fixed, currency=host.currency),
+        created_by_id=actor.user.id,
+    )
+    old.archived_at = now()
+    session.add_all([old, new])
+    await session.flush()
+    return new
+
+
+async def archive_payment_method(session: AsyncSession, actor: Actor, *, method_id: UUID) -> PaymentMethod:
+    """Archive a payment method, which new orders can no longer name. Locks: the method.
+
+    Raises:
+        InvalidState: it is archived already.
+    """
+    method, _host = await _lock_for(session, actor, method_id, Action.ARCHIVE_PAYMENT_METHOD)
+    method.archived_at = now()
+    session.add(method)
+    await session.flush()
+    return method
+
+
+async def _lock_for(
+    session: AsyncSession, actor: Actor, method_id: UUID, action: Action
+) -> tuple[PaymentMethod, Collective]:
+    """Require and lock a payment method in use on which the actor may perform the action, with its host."""
+    statement = (
+        select(PaymentMethod, Collective)
+        .join(Collective, col(PaymentMethod.host_id) == Collective.id)
+        .where(col(PaymentMethod.id) == method_id)
+        .with_for_update(of=PaymentMethod, key_share=True)
+    )
+    match = (await session.execute(statement)).one_or_none()
+    if match is None:
+        raise NotFound("There is no such payment method.", field="id")
+    method, host = match
+    require(actor, action, Subject(host=host))
+    require_open(host, field="id")
+    if method.archived_at is not None:
+        raise InvalidState("This payment method is archived.", field="id")
+    return method, host
+
+
+def _require_fee_bps(fee_bps: int) -> int:
+    if not 0 <= fee_bps <= WHOLE_BPS:
+        raise Invalid("Enter a fee from 0 to 10000 basis points.", field="feeBps")
+    return fee_bps
+
+
+def _to_fixed_fee(fee_fixed: UncheckedAmount | None, *, currency: str) -> int:
+    """Convert a fixed fee to minor units of the host's currency."""
+    if fee_fixed is None or fee_fixed.value.is_zero():
+        return 0
+    return to_minor(fee_fixed, field="feeFixed", currency=currency)
 
 
 async def resolve_payment_method(

@@ -7,14 +7,14 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, PayoutMethod
+from models import Collective, PayoutMethod, now
 from models.enums import PayoutMethodKind
 from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
-from services.access.permissions import Action, Subject, require
+from services.access.permissions import Action, Subject, require, require_signed_in
 from services.core import public_ids, user_text
-from services.core.errors import Invalid, NotFound
+from services.core.errors import Invalid, InvalidState, NotFound
 from services.orders.bank_details import check_bank_details
 from services.orders.method_names import MethodName, split_name
 
@@ -49,6 +49,70 @@ async def create_payout_method(
     )
     session.add(method)
     await session.flush()
+    return method
+
+
+async def update_payout_method(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    method_id: UUID,
+    name: str | None = None,
+    details: Any = None,
+) -> PayoutMethod:
+    """Put a new payout method in the place of one, which is archived; None keeps what that has.
+
+    Expenses keep the method that they name: nobody redirects what was approved. Locks: the method.
+
+    Raises:
+        Invalid: a wrong IBAN or BIC.
+        InvalidState: it is archived already.
+    """
+    old = await _lock_for(session, actor, method_id, Action.UPDATE_PAYOUT_METHOD)
+    assert actor.user is not None
+    new = PayoutMethod(
+        owner_id=old.owner_id,
+        kind=old.kind,
+        name=old.name if name is None else user_text.require_name(name, field="name"),
+        details=old.details if details is None else check_bank_details(_clean_details(details)),
+        created_by_id=actor.user.id,
+    )
+    old.archived_at = now()
+    session.add_all([old, new])
+    await session.flush()
+    return new
+
+
+async def archive_payout_method(session: AsyncSession, actor: Actor, *, method_id: UUID) -> PayoutMethod:
+    """Archive a payout method, which new expenses can no longer name. Locks: the method.
+
+    Raises:
+        InvalidState: it is archived already.
+    """
+    method = await _lock_for(session, actor, method_id, Action.ARCHIVE_PAYOUT_METHOD)
+    method.archived_at = now()
+    session.add(method)
+    await session.flush()
+    return method
+
+
+async def _lock_for(session: AsyncSession, actor: Actor, method_id: UUID, action: Action) -> PayoutMethod:
+    """Require and lock a payout method in use on which the actor may perform the action."""
+    statement = (
+        select(PayoutMethod, Collective)
+        .join(Collective, col(PayoutMethod.owner_id) == Collective.id)
+        .where(col(PayoutMethod.id) == method_id, visibility.payout_method_is_visible(actor))
+        .with_for_update(of=PayoutMethod, key_share=True)
+    )
+    match = (await session.execute(statement)).one_or_none()
+    if match is None:
+        require_signed_in(actor)
+        raise NotFound("There is no such payout method.", field="id")
+    method, owner = match
+    require(actor, action, Subject(collective=owner))
+    require_open(owner, field="id")
+    if method.archived_at is not None:
+        raise InvalidState("This payout method is archived.", field="id")
     return method
 
 

@@ -40,6 +40,7 @@ async def populate(world: World) -> tuple[dict[str, Person], dict[str, str]]:
         "createTier", "tier { id }", by=p["admin"], collective=GIVER, type="MEMBERSHIP", name="x", amount=TEN
     )
     ids["tier"] = payload["tier"]["id"]
+    await create_methods(world, p, ids)
     payload = await world.mutate(
         "createEvent",
         "event { id }",
@@ -55,6 +56,29 @@ async def populate(world: World) -> tuple[dict[str, Person], dict[str, str]]:
     await create_workday(world, p)
     await create_hours_and_cash_outs(world, p, ids)
     return p, ids
+
+
+async def create_methods(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
+    """Create a payment method of the payer's host, and a payout method of the giver."""
+    payload = await world.mutate(
+        "createPaymentMethod",
+        "paymentMethod { id }",
+        by=p["payer_host_admin"],
+        host={"slug": "payer-host"},
+        name="Cheque",
+        type="MANUAL",
+    )
+    ids["payment_method"] = payload["paymentMethod"]["id"]
+    payload = await world.mutate(
+        "createPayoutMethod",
+        "payoutMethod { id }",
+        by=p["admin"],
+        collective=GIVER,
+        name="Bank",
+        type="OTHER",
+        details={},
+    )
+    ids["payout_method"] = payload["payoutMethod"]["id"]
 
 
 async def create_closed(world: World, p: dict[str, Person]) -> None:

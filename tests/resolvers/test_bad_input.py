@@ -48,6 +48,7 @@ AMOUNTS = {
     "settleHosts": "amount",
     "setClearingLimit": "amount",
     "createPaymentMethod": "feeFixed",
+    "updatePaymentMethod": "feeFixed",
 }
 NUMBERS = (
     "0",
@@ -323,6 +324,15 @@ PARTS: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ("setPlatformPolicy", {"platformFeeBps": 10_001}, "INVALID_INPUT", ["input", "platformFeeBps"]),
     ("addFunds", {"hostFeeBps": -1}, "INVALID_INPUT", ["input", "hostFeeBps"]),
     ("createPaymentMethod", {"feeBps": 10_001}, "INVALID_INPUT", ["input", "feeBps"]),
+    ("updatePaymentMethod", {"feeBps": 10_001}, "INVALID_INPUT", ["input", "feeBps"]),
+    (
+        "updatePaymentMethod",
+        {"feeFixed": money("1.00", "EUR")},
+        "INVALID_INPUT",
+        ["input", "feeFixed", "currency"],
+    ),
+    ("updatePayoutMethod", {"details": [1]}, "INVALID_INPUT", ["input", "details"]),
+    ("updatePayoutMethod", {"details": {"iban": "DE00"}}, "INVALID_INPUT", ["input", "details"]),
     ("inviteMember", {"email": "no address"}, "INVALID_INPUT", ["input", "email"]),
     ("inviteMember", {"user": {"slug": "xdamman"}}, "INVALID_INPUT", ["input", "user"]),
     ("inviteMember", {"role": "BACKER"}, "INVALID_INPUT", ["input", "role"]),

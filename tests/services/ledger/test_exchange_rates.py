@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from models import FxRate, now
@@ -227,6 +228,28 @@ def archive(*days: str, header: str = "Date,XXX,USD,JPY,\n") -> bytes:
 async def loaded(sessions: Sessions, history: bytes, *, force: bool = False) -> int:
     async with sessions() as session, session.begin():
         return await ecb_rates.import_rates(session, history, force=force)
+
+
+async def test_a_new_server_loads_the_last_years_rates_and_a_job_the_rest(sessions: Sessions) -> None:
+    days = (
+        "2026-01-02,7,1.1,150,",
+        "2025-01-02,7,1.2,151,",
+        "2024-11-01,7,1.3,152,",
+        "1999-01-04,7,1.4,153,",
+    )
+    history = archive(*days)
+    steps = (ecb_rates.import_recent_rates, ecb_rates.import_older_rates)
+
+    async def count(statement: str) -> int:
+        async with sessions() as session:
+            return int((await session.execute(text(statement))).scalar_one())
+
+    for step, added, stored in zip(steps * 2, (4, 4, 0, 0), (4, 8, 8, 8), strict=True):
+        async with sessions() as session, session.begin():
+            assert await step(session, history) == added
+        assert await count("SELECT count(*) FROM fx_rate") == stored
+    name = ecb_rates.OLDER_RATES_JOB
+    assert await count(f"SELECT count(*) FROM jobs.procrastinate_jobs WHERE task_name = '{name}'") == 1
 
 
 async def test_a_stored_history_is_skipped_after_one_query(sessions: Sessions, engine: AsyncEngine) -> None:
