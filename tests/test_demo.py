@@ -211,7 +211,9 @@ async def test_the_eight_people_sign_in_with_oc(world: World, slug: str) -> None
 
 
 async def test_projects_requests_offers_and_redemptions_are_as_many_as_in_opencurrents(world: World) -> None:
-    assert await rows(world, "SELECT count(*) FROM collective WHERE slug LIKE 'lets-%'") == [(10,)]
+    assert await rows(
+        world, "SELECT count(*) FROM collective WHERE slug LIKE 'lets-%' AND type = 'COMMUNITY'"
+    ) == [(10,)]
     events = "SELECT count(*) FROM collective WHERE type = 'EVENT' AND name LIKE 'Let''s %'"
     assert 1 <= await world.scalar(events) <= 20
     request = "SELECT status, count(*) FROM \"order\" WHERE type = 'HOURS' AND event_id IS NULL GROUP BY 1"
@@ -227,6 +229,12 @@ async def test_projects_requests_offers_and_redemptions_are_as_many_as_in_opencu
         ("PENDING", 5),
         ("REJECTED", 5),
     ]
+
+
+async def test_the_demos_tags_are_counted(world: World) -> None:
+    tags = (await world.query("{ tags(first: 2) { name count } }"))["tags"]
+    assert sorted(tag["name"] for tag in tags) == ["javascript", "open source"]
+    assert {tag["count"] for tag in tags} == {3}
 
 
 async def test_a_redemption_of_the_demo_moved_its_currents_once(world: World) -> None:

@@ -68,7 +68,13 @@ class Demo:
         return self._password_hash
 
     async def create_collective(
-        self, slug: str, collective_type: str, name: str, *, currency: str = "USD", is_host: bool = False
+        self,
+        slug: str,
+        collective_type: str,
+        name: str,
+        *tags: str,
+        currency: str = "USD",
+        is_host: bool = False,
     ) -> None:
         """Create a collective and the user as_user is its ADMIN."""
         admin = f"{slug}-admin"
@@ -81,6 +87,7 @@ class Demo:
             name=name,
             slug=slug,
             currency=currency,
+            tags=tags,
             isHost=is_host,
         )
         if is_host:

@@ -98,6 +98,7 @@ async def _people(demo: Demo) -> None:
             name=name,
             slug=slug,
             currency="USD",
+            tags=["volunteering"] if nonprofit else ["local", "sustainable"],
             isHost=nonprofit,
         )
         for other in others:

@@ -92,20 +92,28 @@ async def _people_and_collectives(demo: Demo) -> None:
     await demo.mutate("platform-admin", "setPlatformPolicy", "", platformFeeBps=500)
     for base, quote, rate in (("EUR", "USD", "1.1481"), ("USD", "JPY", "149.25")):
         await demo.mutate("platform-admin", "setFxRate", "", **{"from": base}, to=quote, rate=rate)
-    await demo.create_collective("opensource", "NONPROFIT", "Open Source Collective", is_host=True)
-    await demo.create_collective("wwcode", "NONPROFIT", "Women Who Code", is_host=True)
+    await demo.create_collective(
+        "opensource", "NONPROFIT", "Open Source Collective", "open source", "fiscal host", is_host=True
+    )
+    await demo.create_collective(
+        "wwcode", "NONPROFIT", "Women Who Code", "women", "coding", "fiscal host", is_host=True
+    )
     await demo.mutate("wwcode-admin", "updateCollective", "", collective=_of("wwcode"), hostFeeBps=500)
     await demo.mutate(
         "opensource-admin", "updateCollective", "", collective=_of("opensource"), hostFeeBps=1000
     )
-    await demo.create_collective("webpack", "COMMUNITY", "Webpack")
-    await demo.create_collective("wwcodeberlin", "COMMUNITY", "WWCode Berlin", currency="EUR")
-    await demo.create_collective("tokyojs", "COMMUNITY", "Tokyo JS", currency="JPY")
-    await demo.create_collective("digitalocean", "BUSINESS", "DigitalOcean")
+    await demo.create_collective("webpack", "COMMUNITY", "Webpack", "open source", "javascript")
+    await demo.create_collective(
+        "wwcodeberlin", "COMMUNITY", "WWCode Berlin", "women", "coding", "Berlin", currency="EUR"
+    )
+    await demo.create_collective(
+        "tokyojs", "COMMUNITY", "Tokyo JS", "javascript", "meetup", "Tokyo", currency="JPY"
+    )
+    await demo.create_collective("digitalocean", "BUSINESS", "DigitalOcean", "cloud")
     await demo.join_host("webpack", "opensource")
     await demo.join_host("tokyojs", "opensource")
     await demo.join_host("wwcodeberlin", "wwcode")
-    await demo.create_collective("yeoman", "COMMUNITY", "Yeoman")
+    await demo.create_collective("yeoman", "COMMUNITY", "Yeoman", "open source", "javascript")
     await demo.mutate(
         "yeoman-admin",
         "applyToHost",

@@ -24,6 +24,10 @@ class CreateCollectiveInput:
     description: str | None = strawberry.field(
         default=None, description="Description of the collective. Public."
     )
+    tags: list[str] | None = strawberry.field(
+        default=None,
+        description="Search tags, at most 20. Of tags that differ in case or accents only, the first stays.",
+    )
     is_host: bool = strawberry.field(
         default=False,
         description="True if the NONPROFIT or BUSINESS also applies to the platform to hold its own money "
@@ -142,6 +146,7 @@ class CollectiveMutations:
                 slug=input.slug,
                 currency=input.currency,
                 description=input.description,
+                tags=input.tags,
                 is_host=input.is_host,
                 per_day=info.context.settings.collectives_per_day,
             )

@@ -37,6 +37,7 @@ async def create(
     slug: str,
     currency: str,
     description: str | None = None,
+    tags: list[str] | None = None,
     is_host: bool = False,
     per_day: int,
 ) -> Collective:
@@ -45,7 +46,7 @@ async def create(
     With `is_host`, a nonprofit or business also applies to the platform to be a host; as `applyAsHost`.
 
     Raises:
-        Invalid: another type, a community as host, or an unusable name, slug or currency.
+        Invalid: another type, a community as host, or an unusable name, slug, tag or currency.
         Conflict: the slug is taken.
         RateLimited: the actor has created `per_day` within a day.
     """
@@ -67,6 +68,7 @@ async def create(
         currency=require_fiat(currency),
         created_by_id=actor.user.id,
         description=user_text.clean_text(description, field="description"),
+        tags=_validate_tags(tags or [], "tags"),
     )
     session.add(collective)
     await session.flush()

@@ -120,7 +120,8 @@ def is_usable(slug: str) -> bool:
 
 def derive(name: str) -> str:
     """Derive a plain slug from a name in any script; it may be reserved, too short or empty."""
-    return _shorten(re.sub(r"[^a-z0-9]+", "-", anyascii(name).lower()), MAX_LENGTH)
+    plain = anyascii(name).lower().replace("'", "")  # "Let's go" is lets-go, as readers expect
+    return _shorten(re.sub(r"[^a-z0-9]+", "-", plain), MAX_LENGTH)
 
 
 def suggest(name: str, *, suffix: str) -> str:

@@ -67,6 +67,8 @@ def test_a_chosen_slug_is_not_a_suggestion() -> None:
         ("\u0395\u03bb\u03ad\u03bd\u03b7", "eleni"),
         ("\uae40\ucca0\uc218", "gimcheolsu"),
         ("\uff21\uff24\uff21", "ada"),
+        ("Let's go", "lets-go"),
+        ("L\u2019\u00e9t\u00e9", "lete"),
         ("events", "events"),
         ("x" * 70, "x" * 64),
         ("!?", ""),

@@ -97,6 +97,13 @@ async def test_an_invalid_collective_is_refused(
     await world.expect_problem("createCollective", code, ["input", path], by=ada, **(CLUB | given))
 
 
+async def test_a_new_collective_has_its_tags(world: World) -> None:
+    ada = await world.person("ada")
+    tags = ["Caf\u00e9", "cafe", "music"]
+    payload = await world.mutate("createCollective", "collective { tags }", by=ada, **CLUB | {"tags": tags})
+    assert payload == {"collective": {"tags": ["Caf\u00e9", "music"]}, "errors": []}
+
+
 async def test_reserved_slugs_are_refused(world: World) -> None:
     ada = await world.person("ada")
     club = await world.community("club", None, ada)
