@@ -54,6 +54,8 @@ class Context:
     document: DocumentNode | None = None
     """The executed document, parsed and validated."""
     actor: Actor = ANONYMOUS
+    is_viewer_cached: bool = False
+    """True if the actor comes from the cache, and the operation's statement has to check it."""
     is_mutation: bool = False
     mutation: str = ""
     """The names of the fields at the root of a mutation, with commas."""

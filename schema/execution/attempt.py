@@ -17,7 +17,7 @@ from schema.execution import token_reads
 from schema.execution.operation import OperationResult, PreparedOperation, execute_operation
 from schema.observability import sql_trace
 from schema.types.errors import format_error, mask_error, to_response_error
-from services.access import actor, permissions
+from services.access import actor, permissions, viewer_cache
 from services.access.rate_limits import Charge
 from services.core.errors import Busy, Problem
 from services.core.settings import Settings
@@ -38,18 +38,25 @@ async def run_attempt(
     last: bool,
     limit: asyncio.Timeout,
     charge: Charge | None,
+    uses_cached_viewer: bool = True,
 ) -> OperationResult:
     """Run an operation once, in one transaction, and commit what it wrote.
 
     Raises:
         RetryOperation: another attempt may succeed.
         FallBack: graphql-core must run the query.
+        StaleViewer: the viewer in the cache has changed.
     """
-    context = create_context(prepared, sessions=sessions, settings=settings, charge=charge)
+    context = create_context(
+        prepared, sessions=sessions, settings=settings, charge=charge, uses_cached_viewer=uses_cached_viewer
+    )
     is_committing = False
     try:
         if prepared.request.token is not None:
-            await authenticate(context, prepared.request.token)
+            if context.is_viewer_cached:
+                permissions.require_scope(context.actor, Scope.READ)
+            else:
+                await authenticate(context, prepared.request.token)
             if context.is_mutation:
                 token_reads.require_readable(prepared.document, prepared.operation, context.actor)
             sql_trace.authorize(context.actor)
@@ -101,6 +108,7 @@ async def authenticate(context: Context, token: str) -> None:
     if not context.is_mutation:
         # A mutation has a scope of its own; what its payload may show is checked by `token_reads`.
         permissions.require_scope(context.actor, Scope.READ)
+        viewer_cache.keep(context.actor)
 
 
 async def _run(
@@ -164,9 +172,17 @@ def create_context(
     sessions: async_sessionmaker[AsyncSession],
     settings: Settings,
     charge: Charge | None,
+    uses_cached_viewer: bool = False,
 ) -> Context:
-    """Return the context in which an operation's resolvers run."""
+    """Return the context in which an operation's resolvers run.
+
+    The viewer may come from the cache only where the operation's one statement checks it.
+    """
     is_mutation = prepared.operation.operation is OperationType.MUTATION
+    token = prepared.request.token
+    viewer = None
+    if uses_cached_viewer and token is not None and prepared.json_read is not None:
+        viewer = viewer_cache.find(token)
     return Context(
         sessions=sessions,
         settings=settings,
@@ -178,7 +194,9 @@ def create_context(
         mutation=_name_root_fields(prepared.operation) if is_mutation else "",
         root_field_count=_count_root_fields(prepared.operation) if is_mutation else 1,
         charge=charge,
-        is_single=prepared.is_single,
+        actor=viewer or actor.ANONYMOUS,
+        is_viewer_cached=viewer is not None,
+        is_single=prepared.is_single and (token is None or viewer is not None),
         columns=prepared.columns,
         session_cookie=prepared.request.session_cookie or SessionCookie(),
     )

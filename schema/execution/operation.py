@@ -75,8 +75,8 @@ class PreparedOperation:
 
     @property
     def is_single(self) -> bool:
-        """True if one statement reads everything."""
-        if self.compiled is None or self.request.token is not None:
+        """True if one statement reads everything but the viewer."""
+        if self.compiled is None:
             return False
         return self.json_read is not None or self.compiled[0].is_single
 

@@ -18,6 +18,7 @@ from schema.execution.attempt import RetryOperation, authenticate, create_contex
 from schema.execution.cost_meter import Meter
 from schema.execution.operation import OperationRequest, OperationResult, PreparedOperation
 from schema.types.errors import to_response_error
+from services.access import viewer_cache
 from services.access.rate_limits import Buckets
 from services.core.errors import TimedOut
 from services.core.settings import Settings
@@ -142,6 +143,10 @@ async def _run_with_deadline(
 async def _run_with_fallback(prepared: PreparedOperation, **options: Any) -> OperationResult:
     """Run an operation; if its compiled query has an error, run it on graphql-core from a new snapshot."""
     try:
-        return await run_attempt(prepared, **options)
+        try:
+            return await run_attempt(prepared, **options)
+        except viewer_cache.StaleViewer:
+            viewer_cache.forget(prepared.request.token or "")
+            return await run_attempt(prepared, uses_cached_viewer=False, **options)
     except plan.FallBack:
         return await run_attempt(replace(prepared, compiled=None, json_read=None), **options)

@@ -156,9 +156,10 @@ async def run_json(read: JsonRead, context: Context) -> dict[str, Any]:
 
     Raises:
         FallBack: there is an error to report; graphql-core must run the query, from a new snapshot.
+        StaleViewer: the viewer of the context came from the cache and has changed.
     """
     try:
-        return await context.run(read_json, read=read)
+        return await context.run(read_json, read=read, checks_viewer=context.is_viewer_cached)
     except SqlJsonUnavailable as error:
         raise FallBack from error
 

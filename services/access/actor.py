@@ -6,7 +6,19 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    ScalarSelect,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -23,6 +35,9 @@ class Actor:
 
     user: Collective | None = None
     token_id: UUID | None = None
+    token_hash: bytes = b""
+    fingerprint: str | None = None
+    """A text that differs once anything that the actor was loaded from has changed; queries only."""
     expires_at: datetime | None = None
     """Expiry of the token."""
     is_touch_due: bool = False
@@ -107,6 +122,8 @@ class Actor:
 
 
 ANONYMOUS = Actor()
+TOKEN_PARAMETER = "viewer_token"  # noqa: S105 - the name of a parameter
+"""Parameter that holds the hash of the viewer's token."""
 IDLE_END = timedelta(days=14)
 TOUCH_EVERY = timedelta(hours=1)
 
@@ -145,7 +162,8 @@ async def touch(session: AsyncSession, *, token_id: UUID) -> None:
     )
 
 
-def _select_by_token() -> Select[Any]:
+def _select_by_token(*, fingerprint_only: bool = False) -> Select[Any]:
+    """Select what an actor consists of, with its fingerprint at the end, or the fingerprint alone."""
     open_roles = (
         select(
             func.array_agg(aggregate_order_by(col(Member.collective_id), col(Member.id))).label("ids"),
@@ -156,22 +174,34 @@ def _select_by_token() -> Select[Any]:
         .lateral()
     )
     platform = select(col(Collective.id)).where(col(Collective.is_platform)).correlate(None).scalar_subquery()
+    facts: list[Any] = [
+        *(open_roles.c.ids, open_roles.c.roles, open_roles.c.requiring),
+        *(factors.has_totp(col(Collective.id)), factors.has_passkey(col(Collective.id))),
+        *(platform, select_platform_fee_bps()),
+    ]
+    versions: tuple[Any, ...] = (
+        literal_column("collective.xmin"),
+        col(Collective.updated_at),
+        literal_column("token.xmin"),
+    )
+    fingerprint = func.concat_ws("|", *versions, *facts).label("fingerprint")
+    columns = [fingerprint] if fingerprint_only else [Collective, Token, *facts, fingerprint]
+    parameter = TOKEN_PARAMETER if fingerprint_only else "token_hash"
     return (
-        select(
-            Collective,
-            Token,
-            open_roles.c.ids,
-            open_roles.c.roles,
-            open_roles.c.requiring,
-            factors.has_totp(col(Collective.id)),
-            factors.has_passkey(col(Collective.id)),
-            platform,
-            select_platform_fee_bps(),
-        )
+        select(*columns)
+        .select_from(Collective)
         .join(Token, col(Token.user_id) == Collective.id)
         .join(open_roles, onclause=true())
-        .where(col(Token.token_hash) == bindparam("token_hash"), *is_valid_token())
+        .where(
+            col(Token.token_hash) == bindparam(parameter, None, type_=LargeBinary),
+            *is_valid_token(),
+        )
     )
+
+
+def select_fingerprint() -> Select[Any]:
+    """Select the fingerprint of the viewer by the token's hash; no row if the token does not work."""
+    return _select_by_token(fingerprint_only=True)
 
 
 # Built once at import: every signed-in request runs it, and building it took longer than running it.
@@ -194,11 +224,13 @@ async def load(session: AsyncSession, *, token: str) -> Actor:
     row = (await session.execute(statement, parameters)).one_or_none()
     if row is None:
         raise Unauthenticated("The token is not valid; sign in again.")
-    user, token_row, ids, roles, requiring, totp, passkey, platform_id, fee_bps, *_ = row
+    user, token_row, ids, roles, requiring, totp, passkey, platform_id, fee_bps, fingerprint, *_ = row
     dormant_ids = frozenset() if totp or passkey else frozenset(requiring or ())
     return Actor(
         user=user,
         token_id=token_row.id,
+        token_hash=token_row.token_hash,
+        fingerprint=fingerprint,
         expires_at=token_row.expires_at,
         is_touch_due=token_row.last_used_at < now() - TOUCH_EVERY,
         scopes=None if token_row.kind == TokenKind.SESSION else frozenset(token_row.scopes),

@@ -35,6 +35,8 @@ def viewer_parameter(name: str, actor: Actor) -> Any:
     match name.removeprefix(VIEWER_PREFIX):
         case "id":
             return actor.id
+        case "token":
+            return actor.token_hash
         case "collectives":
             return list(actor.roles)
         case "hosts":

@@ -15,6 +15,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.access.actor import Actor
+from services.access.viewer_cache import StaleViewer
 from services.core import pagination, public_ids
 from services.database import fetch
 from services.sql_json import builder
@@ -58,22 +59,33 @@ class JsonRead:
         return cls(bound, (bound.shape, *keys), values)
 
 
-async def read_json(session: AsyncSession, actor: Actor, *, read: JsonRead) -> dict[str, JsonText | None]:
+async def read_json(
+    session: AsyncSession, actor: Actor, *, read: JsonRead, checks_viewer: bool = False
+) -> dict[str, JsonText | None]:
     """Read the answer to a query, by response key; one statement.
 
+    With `checks_viewer` it also finds whether a viewer from the cache is still the same.
+
     Raises:
+        StaleViewer: the viewer has changed.
         SqlJsonUnavailable: PostgreSQL cannot write it, because of an error that graphql-core has to tell.
     """
     records = await fetch.fetch_rows(
         session,
         actor,
-        name=("json", read.name),
-        build=lambda: builder.json_statement(actor, read.bound),
+        name=("json", read.name, checks_viewer),
+        build=lambda: builder.json_statement(actor, read.bound, checks_viewer=checks_viewer),
         **read.values,
     )
     data: dict[str, JsonText | None] = {key: None for key, _ in read.bound.shape.roots}
     keys = list(data)
+    if checks_viewer:
+        seen = [record.text for record in records if record.root == builder.FINGERPRINT_ROOT]
+        if seen != [actor.fingerprint]:
+            raise StaleViewer
     for record in records:
+        if record.root == builder.FINGERPRINT_ROOT:
+            continue
         data[keys[record.root]] = JsonText(_encode(record.text), record.cost)
     return data
 
