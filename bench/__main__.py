@@ -13,6 +13,7 @@ from bench import (
     doors,
     executors,
     feed,
+    growth,
     hours,
     imports,
     posting,
@@ -35,6 +36,7 @@ BENCHES: dict[str, Callable[[BenchCluster], None]] = {
     "profile": profile.run,
     "corpus": corpus.run,
     "doors": doors.run,
+    "growth": growth.run,
     "servers": compare_servers.run,  # last: the first run needs the npm registry
 }
 

@@ -21,7 +21,7 @@ from models.identity import (
     Token,
 )
 from models.issuance import IssuanceCap
-from models.ledger import Hold, LedgerAccount, Posting, RefundTotal, Transaction
+from models.ledger import Hold, LedgerAccount, Posting, RaisedTotal, RefundTotal, Transaction
 from models.live_event import LiveEvent
 from models.offer import Offer, Receipt, Redemption
 from models.operation import BackupRun
@@ -77,6 +77,7 @@ __all__ = [
     "PlatformPolicy",
     "Posting",
     "ProviderSignIn",
+    "RaisedTotal",
     "RateBucket",
     "Receipt",
     "RecoveryCode",

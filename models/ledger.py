@@ -192,3 +192,14 @@ class RefundTotal(SQLModel, table=True):
     transaction_id: UUID = Field(primary_key=True, foreign_key="transaction.id")
     amount: int = Field(sa_type=BigInteger)
     refunded: int = Field(sa_type=BigInteger)
+
+
+class RaisedTotal(SQLModel, table=True):
+    """What a collective or a tier raised before fees, less refunds; the database adds it up."""
+
+    __tablename__ = "raised_total"
+    __table_args__ = (CheckConstraint("raised_minor >= 0", name="not_negative"),)
+
+    subject_id: UUID = Field(primary_key=True)
+    currency: str = Field(primary_key=True, sa_type=Text, foreign_key="currency.code")
+    raised_minor: int = Field(sa_type=BigInteger)

@@ -7,8 +7,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Goal, LedgerAccount, RefundTotal, Transaction, now
-from models.enums import CollectiveType, GoalKind, LedgerAccountKind, TransactionKind
+from models import Collective, Goal, LedgerAccount, RaisedTotal, now
+from models.enums import CollectiveType, GoalKind, LedgerAccountKind
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
@@ -85,15 +85,8 @@ async def load_reached(session: AsyncSession, *, goals: Sequence[Goal]) -> dict[
         .scalar_subquery()
     )
     raised = (
-        select(
-            func.coalesce(func.sum(col(Transaction.amount) - func.coalesce(col(RefundTotal.refunded), 0)), 0)
-        )
-        .outerjoin(RefundTotal, col(RefundTotal.transaction_id) == Transaction.id)
-        .where(
-            col(Transaction.to_collective_id) == Goal.collective_id,
-            col(Transaction.currency) == Goal.currency,
-            col(Transaction.kind).in_([TransactionKind.DONATION, TransactionKind.ADDED_FUNDS]),
-        )
+        select(func.coalesce(func.sum(col(RaisedTotal.raised_minor)), 0))
+        .where(col(RaisedTotal.subject_id) == Goal.collective_id, col(RaisedTotal.currency) == Goal.currency)
         .correlate(Goal)
         .scalar_subquery()
     )

@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Order, RefundTotal, Tier, Transaction, now
-from models.enums import CollectiveType, TierPricing, TierType, TransactionKind
+from models import Collective, RaisedTotal, Tier, now
+from models.enums import CollectiveType, TierPricing, TierType
 from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
@@ -263,16 +263,11 @@ async def list_tiers(session: AsyncSession, *, collective_ids: Sequence[UUID]) -
 async def load_raised(session: AsyncSession, *, tier_ids: Sequence[UUID]) -> dict[UUID, int]:
     """Load what gifts in tiers amount to before fees, less refunds. Units: minor, of each tier's currency."""
     statement = (
-        select(
-            col(Order.tier_id),
-            func.sum(col(Transaction.amount) - func.coalesce(col(RefundTotal.refunded), 0)),
-        )
-        .join(Transaction, col(Transaction.order_id) == Order.id)
-        .outerjoin(RefundTotal, col(RefundTotal.transaction_id) == Transaction.id)
-        .where(col(Order.tier_id).in_(tier_ids), col(Transaction.kind) == TransactionKind.DONATION)
-        .group_by(col(Order.tier_id))
+        select(col(RaisedTotal.subject_id), col(RaisedTotal.raised_minor))
+        .join(Tier, col(Tier.id) == RaisedTotal.subject_id)
+        .where(col(RaisedTotal.subject_id).in_(tier_ids), col(RaisedTotal.currency) == Tier.currency)
     )
-    return {tier_id: int(raised) for tier_id, raised in await session.execute(statement) if tier_id}
+    return {row.subject_id: row.raised_minor for row in await session.execute(statement)}
 
 
 def price(tier: Tier, quantity: int) -> Money | None:

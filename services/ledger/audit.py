@@ -197,7 +197,7 @@ async def _count_violations(session: AsyncSession, since: datetime | None) -> di
         parameters["late"] = (await _execute(session, "late", parameters))["ids"] or []
     counts = dict.fromkeys((*CHECKS, "transactions", "postings"), 0)
     orphans = "orphans" if since is None else "new_orphans"
-    for name in ("accounts", "postings", orphans, "transactions", "figures", "refunds", "orders"):
+    for name in ("accounts", "postings", orphans, "transactions", "figures", "refunds", "raised", "orders"):
         for key, count in (await _execute(session, name, parameters)).items():
             counts[key] += count
     return counts

@@ -22,6 +22,8 @@ CHECKS: dict[str, str] = {
     "that their kind needs.",
     "overRefunds": "Transactions refunded beyond their amount, or whose refund total is not that of "
     "the refunds.",
+    "raisedMismatches": "Collectives and tiers whose raised total is not the sum of their gifts less "
+    "refunds; checked in full runs.",
     "figuresNotPosted": "Transactions whose postings are not those that follow from their figures.",
     "unsoundFigures": "Transactions whose parts do not add up to the whole, have the wrong sign or do not "
     "follow from the amount and the rates, or whose paying side is incomplete.",

@@ -240,6 +240,21 @@ LEFT JOIN refund_total s ON s.transaction_id = x.id
 LEFT JOIN transaction t ON t.id = x.id
 WHERE r.total IS DISTINCT FROM s.refunded OR s.amount IS DISTINCT FROM t.amount OR r.total > t.amount
 
+-- raised --
+-- Compare what collectives and tiers raised with their gifts and the refunds of these. Only in a full run.
+SELECT count(*) AS "raisedMismatches"
+FROM (
+    SELECT s.id, t.currency, sum(t.amount) AS total
+    FROM transaction t
+    LEFT JOIN transaction g ON g.id = t.refund_of_id
+    LEFT JOIN "order" o ON o.id = t.order_id AND coalesce(g.kind, t.kind) = 'DONATION'
+    CROSS JOIN LATERAL unnest(ARRAY[coalesce(g.to_collective_id, t.to_collective_id), o.tier_id]) AS s(id)
+    WHERE CAST(:full AS boolean) AND coalesce(g.kind, t.kind) IN ('DONATION', 'ADDED_FUNDS') AND s.id IS NOT NULL
+    GROUP BY s.id, t.currency
+) x
+FULL JOIN raised_total m ON m.subject_id = x.id AND m.currency = x.currency
+WHERE CAST(:full AS boolean) AND m.raised_minor IS DISTINCT FROM x.total
+
 -- orders --
 -- Check the open orders, and those settled since the last run.
 SELECT

@@ -140,6 +140,13 @@ DAMAGES = {
         _no_trigger("transaction"),
     ),
     "overRefunds": Damage(("UPDATE refund_total SET refunded = refunded + 1",), 1),
+    "raisedMismatches": Damage(
+        (
+            "UPDATE raised_total SET raised_minor = raised_minor + 1"
+            " WHERE subject_id = (SELECT min(subject_id::text)::uuid FROM raised_total)",
+        ),
+        1,
+    ),
     "unsoundFigures": Damage(
         ("UPDATE transaction SET host_fee = host_fee + 1 WHERE id = :transferred",),
         1,
@@ -241,6 +248,7 @@ OTHER_DAMAGES = {
             1,
             _no_trigger("transaction")
             + "; ALTER TABLE refund_total DROP CONSTRAINT ck_refund_total_at_most_the_original",
+            also_violated=frozenset({"raisedMismatches"}),
         ),
     ),
     "overRefunds: a total without refunds": (

@@ -1,0 +1,162 @@
+"""Lists stay as quick as they are, whatever the history: a page is read from an index, with little else."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from graphql import build_schema, get_named_type, is_composite_type
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bench.listed_fields import FILTERS, PAGE, field_queries
+from bench.long_history import LongHistory, add_gifts, create_history
+from services.database import engine as database_engine
+from tests.conftest import Database
+from tests.factories import World
+
+GIFTS = 30_000
+LONG_TABLES = {"order", "order_action", "transaction", "posting"}
+"""Tables that grow for ever."""
+MOST_ROWS = 20 * PAGE
+NOT_PAGES = {
+    "Query.leaderboard": "sums",
+    "Nonprofit.hoursReport": "sums",
+    "LiabilityReport.outstanding": "sums by issuer",
+    "LiabilityReport.clearing": "sums by host",
+    "Query.clearing": "sums by counterpart",
+    "LedgerAudit.checks": "fixed number",
+    "Query.nodes": "looked up by id",
+    "WaitingHours.orders": "read with Nonprofit.hoursToApprove",
+    "Highlight.parts": "made from the row",
+    "Act.values": "made from the row",
+    "Tier.presets": "made from the row",
+    "BalanceChanged.balances": "an event",
+}
+"""Lists that are no pages of a table, with the reason."""
+
+
+@pytest.fixture(scope="module")
+async def engine(shared_database: Database) -> Any:
+    """Return the pool that the world of this file uses."""
+    engine = database_engine.create_pool(shared_database.settings)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture(scope="module")
+async def history(engine: AsyncEngine, shared_database: Database) -> LongHistory:
+    """Return a long history, added once."""
+    world = await World.create(shared_database.settings, database_engine.session_factory(engine))
+    history = await create_history(world)
+    add_gifts(history, first=1, count=GIFTS)
+    return history
+
+
+@pytest.fixture(scope="module")
+async def queries(history: LongHistory) -> dict[str, str]:
+    """Return a query for each list."""
+    return field_queries(history, await history.world.scalar(history.accounts))
+
+
+def _listed() -> set[str]:
+    """Return every field of the schema that lists objects, once for all kinds of collectives."""
+    schema = build_schema(Path("schema/schema.graphql").read_text())
+    collective: Any = schema.type_map["Collective"]
+    shared = set(collective.fields)
+    found = set()
+    for name, kind in schema.type_map.items():
+        if re.search(r"^__|Payload$|Connection$|Edge$|Result$|^(Mutation|Subscription)$", name):
+            continue
+        for field, definition in getattr(kind, "fields", {}).items():
+            of_collective = "Collective" in [i.name for i in getattr(kind, "interfaces", ())]
+            named = get_named_type(definition.type)
+            if not is_composite_type(named):
+                continue
+            if named.name.endswith("Connection") or "[" in str(definition.type):
+                found.add(f"Collective.{field}" if of_collective and field in shared else f"{name}.{field}")
+    return found
+
+
+def test_every_list_of_the_schema_is_explained(queries: dict[str, str]) -> None:
+    explained = {name.split(" ")[0] for name in queries}
+    hosts = {f"{kind}.{name.split('.')[1]}" for name in explained for kind in ("Business", "Organization")}
+    assert _listed() - hosts == (explained - hosts) | NOT_PAGES.keys()
+
+
+@contextmanager
+def record(engine: AsyncEngine) -> Iterator[list[tuple[str, Any]]]:
+    """Record every statement of the engine with its parameters while the block runs."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _k: Any, statement: str, parameters: Any, _x: Any, _m: Any) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", note)
+
+
+def explain(connection: psycopg.Connection[Any], statement: str, parameters: Any) -> dict[str, Any]:
+    """Return the plan of a statement that ran, with the rows that it reads."""
+    numbered = isinstance(parameters, list)  # PostgreSQL's own parameters, or the driver's
+    cursor = psycopg.RawCursor(connection) if numbered else connection.cursor()
+    cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}".encode(), parameters)
+    row = cursor.fetchone()
+    assert row is not None
+    plan: dict[str, Any] = row[0][0]["Plan"]
+    return plan
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield all nodes of a plan."""
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def rows_read(node: dict[str, Any]) -> float:
+    """Return how many rows a node reads from its table, those that it drops among them."""
+    dropped = sum(node.get(f"Rows Removed by {what}", 0) for what in ("Filter", "Index Recheck"))
+    return float((node["Actual Rows"] + dropped) * node["Actual Loops"])
+
+
+def long_reads(connection: psycopg.Connection[Any], statement: str, parameters: Any) -> list[str]:
+    """Return where a statement scans a table that grows, or reads more than a few pages of it."""
+    return [
+        f"{node['Node Type']} of {node['Relation Name']}, {rows_read(node):.0f} rows"
+        for node in nodes(explain(connection, statement, parameters))
+        if node.get("Relation Name") in LONG_TABLES
+        and (node["Node Type"] == "Seq Scan" or rows_read(node) > MOST_ROWS)
+    ]
+
+
+async def test_each_list_reads_little_of_a_long_history(
+    history: LongHistory, queries: dict[str, str], engine: AsyncEngine, shared_database: Database
+) -> None:
+    """As the planner chooses after ANALYZE, for the ADMIN of a busy collective and for a stranger."""
+    wrong, count = set(), 0
+    with psycopg.connect(shared_database.app_url, autocommit=True) as connection:
+        assert long_reads(connection, "SELECT FROM posting WHERE amount = 0", None) != []
+        for name, query in queries.items():
+            for viewer in (history.viewer, None):
+                with record(engine) as statements:
+                    await history.world.query(query, by=viewer)
+                for statement, parameters in statements:
+                    if re.match(r"\s*(SELECT|WITH)", statement):
+                        count += 1
+                        wrong |= {f"{name}: {read}" for read in long_reads(connection, statement, parameters)}
+    assert count > len(queries)
+    assert wrong == set()
+
+
+def test_every_filter_of_a_list_is_tried() -> None:
+    schema = build_schema(Path("schema/schema.graphql").read_text())
+    query: Any = schema.query_type
+    for name, filters in FILTERS.items():
+        assert get_named_type(query.fields[name].args["filter"].type).fields.keys() == filters.keys() - {""}
