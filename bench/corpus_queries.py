@@ -11,6 +11,8 @@ class Shape:
     name: str
     query: str
     variables: dict[str, Any] = field(default_factory=dict)
+    has_same_lists: bool = True
+    """False if PostGraphile lists the rows in other lists than we do."""
 
 
 _SLUG = {"slug": "large-1"}
@@ -59,6 +61,7 @@ CORPUS = [
         """query($slug: String!) { collective(slug: $slug) { name
             balance(currency: "USD") { posted { value } available { value } } } }""",
         _SLUG,
+        has_same_lists=False,
     ),
     Shape(
         "a collective's balance a day ago",

@@ -28,14 +28,15 @@ def request_text(
     )
 
 
-def ask(server: RunningServer, body: bytes) -> Any:
+def ask(server: RunningServer, body: bytes, *, token: str | None = None) -> Any:
     """Send one request by the standard library; return the data.
 
     Raises:
         SystemExit: the answer has errors.
     """
     url = f"http://{server.host}:{server.port}/graphql"
-    with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=60) as response:
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    with urlopen(Request(url, body, headers), timeout=60) as response:
         answer = orjson.loads(response.read())
     if "errors" in answer:
         raise SystemExit(f"The server answers {answer['errors']}")

@@ -30,7 +30,7 @@ from services.sql_json.arguments import BalanceArguments, ListArguments
 from services.sql_json.shape import Parts, SqlJsonUnavailable, Value, Variants
 
 SelectionSets = Sequence[SelectionSetNode]
-MAX_TABLES = 64
+MAX_TABLES = 100
 """Joined tables and lists of a statement: PostgreSQL plans it anew on each connection."""
 _BALANCE_COLUMNS = {
     "__typename": shape.Constant('"Balance"'),
@@ -210,16 +210,24 @@ class SqlPlanner:
             case None:
                 raise UnsupportedField
             case shape.Amount():
-                return replace(value, parts=self._amount(definition, nodes))
+                value = replace(value, parts=self._amount(definition, nodes))
+            case shape.Derived(value=shape.Amount() as amount):
+                self.add_table()
+                amount = replace(amount, parts=self._amount(definition, nodes))
+                value = replace(value, value=amount)
+            case shape.Derived():
+                self.add_table()
             case shape.ToOne() | shape.Host():
                 self.add_table()
                 _, variants = self.row(definition.type, selection_sets(nodes))
-                return replace(value, variants=variants, weight=1)
+                value = replace(value, variants=variants, weight=1)
             case shape.BalanceField():
-                return self._balance(definition, nodes)
+                value = self._balance(definition, nodes)
+            case shape.BalanceList():
+                value = self._balances(value.selects, definition, nodes)
             case shape.Selects():
                 self.add_table()
-                return sql_lists.plan_list(self, value, definition, nodes)
+                value = sql_lists.plan_list(self, value, definition, nodes)
         return value
 
     def _amount(
@@ -232,7 +240,13 @@ class SqlPlanner:
             parts.append((key, shape.Constant('"Amount"') if name == "__typename" else _AMOUNT_PARTS[name]))
         return tuple(parts)
 
-    def _balance(self, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
+    def _balances(self, selects: shape.Selects, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
+        self.add_table()
+        name = self.parameter(definition, nodes, selects.arguments)
+        variant = shape.Variant((), self._balance_parts(definition, nodes))
+        return shape.List(name, selects, None, shape.Nodes((variant,), 1))
+
+    def _balance_parts(self, definition: GraphQLField, nodes: list[FieldNode]) -> Any:
         object_type: Any = get_named_type(definition.type)
         parts: list[tuple[str, Any]] = []
         for key, children in self.fields(object_type, selection_sets(nodes)).items():
@@ -242,13 +256,17 @@ class SqlPlanner:
             else:
                 amount = self._amount(object_type.fields[name], children)
                 parts.append((key, shape.Amount(name, "currency", amount)))
+        return tuple(parts)
+
+    def _balance(self, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
+        parts = self._balance_parts(definition, nodes)
         self.add_table()
 
         def to_balance(arguments: dict[str, Any]) -> BalanceArguments:
             currency = require_currency(arguments["currency"], field="currency")
             return BalanceArguments(currency, arguments.get("as_of"))
 
-        return shape.BalanceField(self.parameter(definition, nodes, to_balance), tuple(parts), weight=1)
+        return shape.BalanceField(self.parameter(definition, nodes, to_balance), parts, weight=1)
 
     def parameter(
         self, definition: GraphQLField, nodes: list[FieldNode], convert: Callable[[dict[str, Any]], Any]

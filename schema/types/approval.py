@@ -13,8 +13,14 @@ from schema.types.fields import batched, computed, to_one
 from schema.types.money import Amount
 from schema.types.node import is_row_of
 from services.core.money import Money
+from services.orders import order_details
+from services.sql_json import shape
 
 Row = strawberry.Parent[models.ApprovalPolicy]
+AMOUNT_OF_PART = shape.Derived(
+    order_details.select_amount, shape.Amount("minor", "currency"), is_nullable=True
+)
+"""The amount of an order's step, line or approval, in the order's currency."""
 
 
 @strawberry.type(
@@ -52,7 +58,11 @@ class Approval:
     is_type_of = is_row_of(models.Approval)
     created_at: datetime = strawberry.field(description="When the person approved.")
 
-    @batched(description="Approved amount, in the order's currency.", graphql_type=Amount | None)
+    @batched(
+        shape=AMOUNT_OF_PART,
+        description="Approved amount, in the order's currency.",
+        graphql_type=Amount | None,
+    )
     async def amount(rows: list[models.Approval], info: Info) -> list[Money | None]:
         return await resolve.load_amounts(rows, info)
 

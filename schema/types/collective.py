@@ -20,7 +20,7 @@ from schema.types.balance import Balance
 from schema.types.connection import After, Before, Connection, First, Last, to_page_request
 from schema.types.enums import CollectiveType, LedgerAccountKind, Locale, MemberRole, Topic
 from schema.types.event import EventFields
-from schema.types.fields import batched, computed, to_one
+from schema.types.fields import batched, computed, shaped, to_one, whole_list
 from schema.types.filters import to_order_arguments, to_transaction_arguments
 from schema.types.hours import HoursFields
 from schema.types.issuer import IssuanceCap
@@ -36,9 +36,11 @@ from schema.types.scalars import CurrencyCode
 from schema.types.tier import Goal, Tier
 from schema.types.transaction import TransactionConnection, TransactionFilter
 from services.access import visibility
+from services.collectives import goals, tiers
 from services.collectives.events import EventFilter
 from services.core.money import Money
 from services.ledger.balances import Balance as BalanceRow
+from services.orders import payment_methods, payout_methods
 from services.sql_json.shape import BalanceField, Column, Host, Private
 
 Row = strawberry.Parent[models.Collective]
@@ -139,6 +141,7 @@ class Collective(Node):
     tiers = to_one(
         Loaders.tiers_of_collective,
         "id",
+        shape=whole_list(tiers.select_tiers, tiers.BY_POSITION),
         description="Open tiers of the collective or event, in the order that its admins chose. At most 30.",
         graphql_type=list[Tier],
     )
@@ -146,6 +149,7 @@ class Collective(Node):
     goals = to_one(
         Loaders.goals_of_collective,
         "id",
+        shape=whole_list(goals.select_goals, goals.BY_KIND),
         description="Goals of the collective, at most one of each kind. Visible to everybody.",
         graphql_type=list[Goal],
     )
@@ -195,6 +199,7 @@ class Collective(Node):
         "currency",
         "host_id",
         "parent_id",
+        shape=sql_lists.BALANCES,
         description="Balances of the collective, its own currency first. A person's balances are visible "
         "to themselves and their host; empty for others.",
         graphql_type=list[Balance],
@@ -227,7 +232,7 @@ class Collective(Node):
         description="Orders that the collective pays or receives, newest first.",
         graphql_type=OrderConnection | None,
     )
-    @sql_lists.selects(sql_lists.ORDERS)
+    @shaped(sql_lists.ORDERS)
     async def orders(
         root: Row,
         info: Info,
@@ -251,7 +256,7 @@ class Collective(Node):
         description="Transactions that the collective pays or receives, newest first.",
         graphql_type=TransactionConnection | None,
     )
-    @sql_lists.selects(sql_lists.TRANSACTIONS)
+    @shaped(sql_lists.TRANSACTIONS)
     async def transactions(
         root: Row,
         info: Info,
@@ -275,7 +280,7 @@ class Collective(Node):
         description="Events of the collective, by start time.",
         graphql_type=lazy.nullable(lazy.EVENT_CONNECTION),
     )
-    @sql_lists.selects(sql_lists.EVENTS)
+    @shaped(sql_lists.EVENTS)
     async def events(
         root: Row,
         info: Info,
@@ -329,6 +334,7 @@ class Collective(Node):
         "others.",
         graphql_type=list[PayoutMethod],
     )
+    @shaped(whole_list(payout_methods.select_payout_methods, payout_methods.OLDEST_FIRST))
     async def payout_methods(root: Row, info: Info) -> list[models.PayoutMethod]:
         return await resolve.list_payout_methods(root, info)
 
@@ -389,6 +395,7 @@ class Organization(Collective):
     @strawberry.field(
         description="Payment methods for gifts to the host's collectives.", graphql_type=list[PaymentMethod]
     )
+    @shaped(whole_list(payment_methods.select_payment_methods, payment_methods.OLDEST_FIRST))
     async def payment_methods(root: Row, info: Info) -> list[models.PaymentMethod]:
         return await resolve.list_payment_methods(root, info)
 
@@ -454,6 +461,7 @@ class User(Collective):
 
     @computed(
         "claimed_at",
+        shape=Column("is_set", "claimed_at"),
         description="True if the user has verified their email address; false if they are known by it alone.",
     )
     def is_claimed(root: Row) -> bool:

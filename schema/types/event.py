@@ -13,7 +13,8 @@ from schema.types.connection import After, Before, Connection, First, Last, to_p
 from schema.types.enums import CreditPolicy
 from schema.types.fields import batched, computed, to_one
 from schema.types.node import is_row_of
-from services.sql_json.shape import Column
+from services.collectives import event_capacity
+from services.sql_json.shape import Column, Derived
 
 Row = strawberry.Parent[models.Collective]
 Rows = list[models.Collective]
@@ -61,7 +62,11 @@ class EventFields:
         "admins can."
     )
 
-    @computed("credit_policy", description="Hours credited to attendees.")
+    @computed(
+        "credit_policy",
+        shape=Column("bare_text", "credit_policy"),
+        description="Hours credited to attendees.",
+    )
     def hours_credit(root: Row) -> CreditPolicy | None:
         return CreditPolicy(root.credit_policy) if root.credit_policy else None
 
@@ -86,11 +91,21 @@ class EventFields:
         graphql_type=lazy.nullable(lazy.USER),
     )
 
-    @batched("id", description="Number of registered attendees.", graphql_type=int)
+    @batched(
+        "id",
+        shape=Derived(event_capacity.select_counts, Column("number", "registered")),
+        description="Number of registered attendees.",
+        graphql_type=int,
+    )
     async def registration_count(rows: Rows, info: Info) -> list[int]:
         return [counts.registered for counts in await resolve.load_registration_counts(rows, info)]
 
-    @batched("id", description="Number of people on the waiting list.", graphql_type=int)
+    @batched(
+        "id",
+        shape=Derived(event_capacity.select_counts, Column("number", "waiting")),
+        description="Number of people on the waiting list.",
+        graphql_type=int,
+    )
     async def waiting_count(rows: Rows, info: Info) -> list[int]:
         return [counts.waiting for counts in await resolve.load_registration_counts(rows, info)]
 

@@ -35,6 +35,16 @@ COLUMNS = "columns"
 """Attribute of a resolver: the columns it reads from its row. Without it, all are read."""
 
 
+def shaped(shape: Value) -> Callable[[Any], Any]:
+    """Declare what PostgreSQL writes for the field that a resolver answers otherwise."""
+
+    def declare(resolver: Any) -> Any:
+        setattr(resolver, SHAPE, shape)
+        return resolver
+
+    return declare
+
+
 def computed(
     *columns: str, shape: Value | None = None, **settings: Any
 ) -> Callable[[Callable[..., Any]], Any]:

@@ -11,7 +11,7 @@ from resolvers import offers as resolve_offers
 from resolvers import orders as resolve
 from resolvers.context import Info
 from schema.types import lazy
-from schema.types.approval import Approval
+from schema.types.approval import AMOUNT_OF_PART, Approval
 from schema.types.clearing import Settlement
 from schema.types.connection import Connection
 from schema.types.enums import (
@@ -24,16 +24,19 @@ from schema.types.enums import (
     PayoutMethodKind,
     RedemptionCap,
 )
-from schema.types.fields import batched, to_one, whole_list
+from schema.types.fields import batched, shaped, to_one, whole_list
 from schema.types.identity import PlatformPolicy
 from schema.types.money import Amount, amount_field
 from schema.types.node import CollectiveRef, Node, id_field, is_row_of
 from schema.types.offer import Offer
 from schema.types.payment_method import PaymentMethod, PayoutMethod
 from schema.types.tier import Tier
+from services.access import visibility
 from services.core.money import Money
-from services.orders import queries
+from services.orders import expenses, order_details, queries, two_people
 from services.orders.settlements import SettlementDetails
+from services.sql_json import shape
+from services.sql_json.shape import Column, Derived, Private
 
 Row = strawberry.Parent[models.Order]
 
@@ -55,11 +58,16 @@ class OrderAction:
         graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
-    @batched(description="Amount requested, approved or refunded in this step.", graphql_type=Amount | None)
+    @batched(
+        shape=AMOUNT_OF_PART,
+        description="Amount requested, approved or refunded in this step.",
+        graphql_type=Amount | None,
+    )
     async def amount(rows: list[models.OrderAction], info: Info) -> list[Money | None]:
         return await resolve.load_amounts(rows, info)
 
     @strawberry.field(description="Reason given for the step. Visible to those involved in the order.")
+    @shaped(Private(Column("text", "reason"), order_details.concerns_action))
     async def reason(root: strawberry.Parent[models.OrderAction], info: Info) -> str | None:
         return await resolve.read_reason(root, info)
 
@@ -69,7 +77,7 @@ class OrderItem:
     is_type_of = is_row_of(models.OrderItem)
     description: str = strawberry.field(description="Description of the line.")
 
-    @batched(description="Amount of the line.", graphql_type=Amount | None)
+    @batched(shape=AMOUNT_OF_PART, description="Amount of the line.", graphql_type=Amount | None)
     async def amount(rows: list[models.OrderItem], info: Info) -> list[Money | None]:
         return await resolve.load_amounts(rows, info)
 
@@ -144,6 +152,7 @@ class Order(Node):
     @batched(
         "id",
         "currency",
+        shape=Derived(order_details.select_refunded, shape.Amount("minor", "currency")),
         description="Refunded part of the order, in its currency. Zero without a refund.",
         graphql_type=Amount,
     )
@@ -273,22 +282,29 @@ class Order(Node):
     )
 
     items = to_one(
-        Loaders.items_of_order, "id", description="Lines of an expense.", graphql_type=list[OrderItem]
+        Loaders.items_of_order,
+        "id",
+        shape=whole_list(expenses.select_items, expenses.ITEMS_IN_ORDER),
+        description="Lines of an expense.",
+        graphql_type=list[OrderItem],
     )
 
     @strawberry.field(
         description="References to receipts. Visible to those involved in the order; empty for others."
     )
+    @shaped(Private(Column("text", "receipts"), visibility.order_concerns_viewer, hidden="[]"))
     async def receipts(root: Row, info: Info) -> list[str]:
         return await resolve.read_receipts(root, info)
 
     @strawberry.field(description="Message to those involved in the order. Null for others.")
+    @shaped(Private(Column("text", "private_message"), visibility.order_concerns_viewer))
     async def private_message(root: Row, info: Info) -> str | None:
         return await resolve.read_private_message(root, info)
 
     approvals = to_one(
         Loaders.approvals_of_order,
         "id",
+        shape=whole_list(two_people.select_approvals, two_people.APPROVALS_OLDEST),
         description="Approvals so far of an order that two people have to approve, the first one first. An "
         "edit of the order ends them.",
         graphql_type=list[Approval],
@@ -314,6 +330,7 @@ class Order(Node):
     actions = to_one(
         Loaders.actions_of_order,
         "id",
+        shape=whole_list(order_details.select_actions, order_details.ACTIONS_OLDEST),
         description="History of the order, oldest step first.",
         graphql_type=list[OrderAction],
     )

@@ -16,7 +16,10 @@ from schema.types.node import Node, id_field, is_row_of
 from schema.types.scalars import Json
 from services.core.errors import Invalid
 from services.core.money import Money
+from services.orders import payment_methods
 from services.orders.method_names import MethodName
+from services.sql_json import shape
+from services.sql_json.shape import Derived
 
 
 @strawberry.type(description="A way to pay the collectives of a host, with its fees. Public.")
@@ -37,6 +40,7 @@ class PaymentMethod(Node):
     )
 
     @batched(
+        shape=Derived(payment_methods.select_fixed_fee, shape.Amount("minor", "currency")),
         description="Fixed processor fee for each payment, in the host's currency.",
         graphql_type=Amount | None,
     )

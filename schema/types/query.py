@@ -20,6 +20,7 @@ from schema.types.connection import After, Before, First, Last, to_page_request
 from schema.types.donation_quote import DonationQuoteQueries
 from schema.types.enums import CollectiveType
 from schema.types.factors import FactorQueries
+from schema.types.fields import shaped
 from schema.types.filters import to_order_arguments, to_transaction_arguments
 from schema.types.identity import AccessToken, ActiveSession, PlatformPolicy
 from schema.types.job import JobQueries
@@ -83,7 +84,7 @@ class Query(
     @strawberry.field(
         description="The signed-in user. Null if nobody is signed in.", graphql_type=User | None
     )
-    @sql_lists.selects(sql_lists.ME)
+    @shaped(sql_lists.ME)
     def me(self, info: Info) -> models.Collective | None:
         return info.context.actor.user
 
@@ -91,7 +92,7 @@ class Query(
         description="The object with this ID. Null if it does not exist or you may not see it.",
         graphql_type=Node | None,
     )
-    @sql_lists.selects(sql_lists.NODE)
+    @shaped(sql_lists.NODE)
     async def node(self, info: Info, id: Id) -> object:
         return await nodes.load_node(info, public_id=id)
 
@@ -113,7 +114,7 @@ class Query(
         description="One collective, by slug or ID. Former slugs work as well.",
         graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
-    @sql_lists.selects(sql_lists.COLLECTIVE)
+    @shaped(sql_lists.COLLECTIVE)
     async def collective(
         self,
         info: Info,
@@ -128,7 +129,7 @@ class Query(
         description="Collectives that you may see, by default newest first.",
         graphql_type=CollectiveConnection | None,
     )
-    @sql_lists.selects(sql_lists.COLLECTIVES)
+    @shaped(sql_lists.COLLECTIVES)
     async def collectives(
         self,
         info: Info,
@@ -163,13 +164,13 @@ class Query(
         description="One order. Null if it does not exist or you may not see it.",
         graphql_type=Order | None,
     )
-    @sql_lists.selects(sql_lists.ORDER)
+    @shaped(sql_lists.ORDER)
     async def order(self, info: Info, id: Id) -> models.Order | None:
         order: models.Order | None = await nodes.load_of_type(info, object_type="Order", public_id=id)
         return order
 
     @strawberry.field(description="Orders that you may see.", graphql_type=OrderConnection | None)
-    @sql_lists.selects(sql_lists.ORDERS)
+    @shaped(sql_lists.ORDERS)
     async def orders(
         self,
         info: Info,
@@ -196,7 +197,7 @@ class Query(
         description="One transaction. Null if it does not exist or you may not see it.",
         graphql_type=Transaction | None,
     )
-    @sql_lists.selects(sql_lists.TRANSACTION)
+    @shaped(sql_lists.TRANSACTION)
     async def transaction(self, info: Info, id: Id) -> models.Transaction | None:
         transaction: models.Transaction | None = await nodes.load_of_type(
             info, object_type="Transaction", public_id=id
@@ -204,7 +205,7 @@ class Query(
         return transaction
 
     @strawberry.field(description="Transactions that you may see.", graphql_type=TransactionConnection | None)
-    @sql_lists.selects(sql_lists.TRANSACTIONS)
+    @shaped(sql_lists.TRANSACTIONS)
     async def transactions(
         self,
         info: Info,
@@ -231,7 +232,7 @@ class Query(
         description="Offers of businesses. Those of archived businesses are not listed.",
         graphql_type=OfferConnection | None,
     )
-    @sql_lists.selects(sql_lists.OFFERS)
+    @shaped(sql_lists.OFFERS)
     async def offers(
         self,
         info: Info,

@@ -1,13 +1,11 @@
 """What PostgreSQL selects for the fields that list rows or look one up, from the fields' arguments."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from resolvers.collectives import to_collective_key
 from schema.types.connection import PAGE_ARGUMENTS, to_page_request
-from schema.types.fields import SHAPE
 from schema.types.filters import to_order_arguments, to_transaction_arguments
 from schema.types.node import to_optional_key
 from schema.types.offer import to_offer_filter
@@ -16,22 +14,13 @@ from services.access.collective_refs import CollectiveKey, ref_key
 from services.collectives import directory, events, members
 from services.collectives.directory import CollectiveFilter, CollectiveRow
 from services.core import public_ids
+from services.ledger import balances
 from services.offers import offers
 from services.orders import queries
 from services.sql_json.arguments import ListArguments, Reference, RowId, Unconditional
-from services.sql_json.shape import Selects, SqlJsonUnavailable
+from services.sql_json.shape import BalanceList, Selects, SqlJsonUnavailable
 
 Arguments = dict[str, Any]
-
-
-def selects(shape: Selects) -> Callable[[Any], Any]:
-    """Declare what PostgreSQL selects for the field that a resolver answers otherwise."""
-
-    def declare(resolver: Any) -> Any:
-        setattr(resolver, SHAPE, shape)
-        return resolver
-
-    return declare
 
 
 def _page(arguments: Arguments) -> Any:
@@ -144,6 +133,12 @@ def _members(arguments: Arguments, *, of_members: bool) -> ListArguments:
     return ListArguments(members.select_members, where, members.OLDEST_FIRST, _page(arguments))
 
 
+def _balances(arguments: Arguments) -> ListArguments:
+    where = balances.BalancesAt(arguments.get("as_of"))
+    return ListArguments(balances.select_balances, where, balances.BALANCES)
+
+
+BALANCES = BalanceList(Selects(_balances))
 ME = Selects(_viewer)
 NODE = Selects(_node, options=tuple(_NODES))
 COLLECTIVE = Selects(_collective)

@@ -14,7 +14,10 @@ from schema.types.fields import batched, computed, to_one
 from schema.types.money import Amount, amount_field
 from schema.types.node import Node, id_field, is_row_of
 from schema.types.scalars import CurrencyCode
+from services.collectives import goals, tiers
 from services.core.money import Money
+from services.sql_json import shape
+from services.sql_json.shape import Column, Derived
 
 Row = strawberry.Parent[models.Tier]
 
@@ -75,17 +78,25 @@ class Tier(Node):
     def presets(root: Row) -> list[Money]:
         return [Money(minor, root.currency) for minor in root.presets_minor]
 
-    @computed("capacity", "sold", description="Number of places left. Null if unlimited.")
+    @computed(
+        "capacity",
+        "sold",
+        shape=Derived(tiers.select_left, Column("number", "left"), is_nullable=True),
+        description="Number of places left. Null if unlimited.",
+    )
     def left(root: Row) -> int | None:
         return None if root.capacity is None else root.capacity - root.sold
 
-    @computed("archived_at", description="True if the tier is archived.")
+    @computed(
+        "archived_at", shape=Column("is_set", "archived_at"), description="True if the tier is archived."
+    )
     def is_archived(root: Row) -> bool:
         return root.archived_at is not None
 
     @batched(
         "id",
         "currency",
+        shape=Derived(tiers.select_raised, shape.Amount("minor", "currency")),
         description="Sum of the gifts in the tier, before fees and less refunds.",
         graphql_type=Amount,
     )
@@ -99,6 +110,10 @@ class Goal:
     kind: GoalKind = strawberry.field(description="Kind of amount that counts.")
     amount = amount_field("amount_minor", "currency", description="Amount to be reached.")
 
-    @batched(description="Amount that is there by now, below zero for a debt.", graphql_type=Amount)
+    @batched(
+        shape=Derived(goals.select_reached, shape.Amount("minor", "currency")),
+        description="Amount that is there by now, below zero for a debt.",
+        graphql_type=Amount,
+    )
     async def reached(rows: list[models.Goal], info: Info) -> list[Money]:
         return await resolve.load_reached(rows, info)

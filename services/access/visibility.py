@@ -161,6 +161,21 @@ def order_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
     )
 
 
+def order_concerns_viewer(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
+    """True if the actor can read the private fields of a visible order; as `concerns_order`."""
+    if actor.is_platform_accountant:
+        return true()
+    if actor.user is None:
+        return false()
+    sides = (table.from_id, table.to_id)
+    return or_(
+        table.created_by_id == _viewer_id(actor),
+        *(_in_role_ids(side, actor, *READER_ROLES) for side in sides),
+        *(_is_event_of_roles(side, actor, *READER_ROLES) for side in sides),
+        *(_is_hosted_by_viewer(side, actor) for side in sides),
+    )
+
+
 def addressee_is_visible(actor: Actor) -> ColumnElement[bool]:
     """True for the addressee of an order of hours and the readers of its nonprofit.
 

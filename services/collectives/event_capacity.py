@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -207,6 +208,16 @@ class RegistrationCounts:
 
     registered: int = 0
     waiting: int = 0
+
+
+def select_counts(event: Any) -> Select[int, int]:
+    """Select the numbers of attendees and of people waiting of an event, whose columns are given."""
+    registered, waiting = count_columns()
+    return select(registered.label("registered"), waiting.label("waiting")).where(
+        col(Member.collective_id) == event.id,
+        col(Member.role).in_(REGISTRATION_ROLES),
+        col(Member.until).is_(None),
+    )
 
 
 async def count_by_event(

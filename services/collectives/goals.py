@@ -1,9 +1,11 @@
 """Goals: what a collective wants to hold or to raise."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Numeric, Select, Text, case, func, literal, select, update
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -14,6 +16,7 @@ from services.access.collective_refs import CollectiveKey, require_collective, r
 from services.access.permissions import Action, Subject, require
 from services.core.errors import Invalid
 from services.core.money import UncheckedAmount, to_minor
+from services.core.pagination import Sort
 
 
 async def set_goal(
@@ -59,6 +62,15 @@ async def set_goal(
     return row
 
 
+BY_KIND = Sort("GOALS_BY_KIND", col(Goal.kind), col(Goal.id), descending=False)
+
+
+def select_goals(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[Goal]]:
+    """Select the goals of a visible collective, by kind."""
+    del actor, where  # everybody sees them, and they have no conditions
+    return (select(Goal).where(col(Goal.collective_id) == owner, col(Goal.ended_at).is_(None)),)
+
+
 async def list_goals(session: AsyncSession, *, collective_ids: Sequence[UUID]) -> dict[UUID, list[Goal]]:
     """List the goals of visible collectives, by kind; one statement."""
     statement = (
@@ -72,26 +84,40 @@ async def list_goals(session: AsyncSession, *, collective_ids: Sequence[UUID]) -
     return goals
 
 
-async def load_reached(session: AsyncSession, *, goals: Sequence[Goal]) -> dict[UUID, int]:
-    """Load how much of each goal is there, by its id. Units: minor, of the goal's currency."""
-    held = (
+def select_reached(goal: Any) -> Select[Any]:
+    """Select how much of a goal, whose columns are given, is there, with its currency."""
+    reached = case((goal.kind == literal(GoalKind.BALANCE, Text), _held(goal)), else_=_raised(goal))
+    return select(sql_cast(reached, Numeric).label("minor"), goal.currency.label("currency"))
+
+
+def _held(goal: Any) -> Any:
+    """Build the sum that the collective of a goal has."""
+    return (
         select(func.coalesce(func.sum(col(LedgerAccount.posted)), 0))
         .where(
-            col(LedgerAccount.owner_id) == Goal.collective_id,
-            col(LedgerAccount.currency) == Goal.currency,
+            col(LedgerAccount.owner_id) == goal.collective_id,
+            col(LedgerAccount.currency) == goal.currency,
             col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
         )
         .correlate(Goal)
         .scalar_subquery()
     )
-    raised = (
+
+
+def _raised(goal: Any) -> Any:
+    """Build the sum that the collective of a goal was given."""
+    return (
         select(func.coalesce(func.sum(col(RaisedTotal.raised_minor)), 0))
-        .where(col(RaisedTotal.subject_id) == Goal.collective_id, col(RaisedTotal.currency) == Goal.currency)
+        .where(col(RaisedTotal.subject_id) == goal.collective_id, col(RaisedTotal.currency) == goal.currency)
         .correlate(Goal)
         .scalar_subquery()
     )
+
+
+async def load_reached(session: AsyncSession, *, goals: Sequence[Goal]) -> dict[UUID, int]:
+    """Load how much of each goal is there, by its id. Units: minor, of the goal's currency."""
     reached: dict[UUID, int] = {}
-    for kind, total in ((GoalKind.BALANCE, held), (GoalKind.RAISED, raised)):
+    for kind, total in ((GoalKind.BALANCE, _held(Goal)), (GoalKind.RAISED, _raised(Goal))):
         ids = [goal.id for goal in goals if goal.kind == kind]
         if ids:
             rows = await session.execute(select(col(Goal.id), total).where(col(Goal.id).in_(ids)))

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -19,6 +19,7 @@ from services.collectives import event_capacity
 from services.core import user_text
 from services.core.errors import Invalid, InvalidState, LimitExceeded, NotFound
 from services.core.money import Money, to_minor
+from services.core.pagination import Sort
 
 MAX_OPEN = 30
 """Open tiers that a collective may have."""
@@ -240,6 +241,37 @@ async def load_tiers_of_orders(
         .where(col(Tier.id).in_(row_ids), visibility.collective_is_visible(actor))
     )
     return {row.id: row for row in (await session.execute(statement)).scalars()}
+
+
+BY_POSITION = Sort("TIERS_BY_POSITION", col(Tier.position), col(Tier.id), descending=False)
+
+
+def select_tiers(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[Tier]]:
+    """Select the open tiers of a visible collective by position, then age."""
+    del actor, where  # everybody sees them, and they have no conditions
+    is_open = select(col(Collective.id)).where(
+        col(Collective.id) == Tier.collective_id, col(Collective.archived_at).is_(None)
+    )
+    return (
+        select(Tier).where(
+            col(Tier.collective_id) == owner, col(Tier.archived_at).is_(None), is_open.exists()
+        ),
+    )
+
+
+def select_left(tier: Any) -> Select[Any]:
+    """Select the number of places left in a tier, whose columns are given; NULL if unlimited."""
+    return select((tier.capacity - tier.sold).label("left"))
+
+
+def select_raised(tier: Any) -> Select[Any]:
+    """Select what the gifts in a tier, whose columns are given, amount to, with its currency."""
+    raised = (
+        select(col(RaisedTotal.raised_minor))
+        .where(col(RaisedTotal.subject_id) == tier.id, col(RaisedTotal.currency) == tier.currency)
+        .scalar_subquery()
+    )
+    return select(func.coalesce(raised, 0).label("minor"), tier.currency.label("currency"))
 
 
 async def list_tiers(session: AsyncSession, *, collective_ids: Sequence[UUID]) -> dict[UUID, list[Tier]]:

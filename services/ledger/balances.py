@@ -18,8 +18,10 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    literal_column,
     or_,
     select,
+    true,
     union_all,
 )
 from sqlalchemy import cast as sql_cast
@@ -38,6 +40,7 @@ from models.enums import (
 from services.access import visibility
 from services.access.actor import Actor
 from services.core.money import Money
+from services.core.pagination import Sort
 from services.database import fetch
 
 _OPEN = col(Order.status).in_([OrderStatus.PENDING, OrderStatus.APPROVED])
@@ -157,6 +160,56 @@ def balance_query(owner: Any, currency: Any, as_of: Any, *, is_past: bool) -> Se
         pending.label("pending"),
         (posted - held).label("available"),
     ).where(line.c.currency == currency)
+
+
+@dataclass(frozen=True)
+class BalancesAt:
+    """The moment of a list of balances."""
+
+    as_of: Any = None
+    """None for now."""
+
+
+def select_balances(actor: Actor, *, where: BalancesAt, owner: Any) -> tuple[Select[Any]]:
+    """Select the balances of `owner`, a column of another table: its own currency first, then by code.
+
+    No row if the actor may not see them.
+    """
+    if where.as_of is None:
+        lines = union_all(_account_lines(lambda c: c == owner), _pending_lines(lambda c: c == owner))
+    else:
+        lines = union_all(_account_lines(lambda c: c == owner, where.as_of))
+    own: Any = Collective.__table__.alias("balance_owner")  # type: ignore[attr-defined]  # added by SQLModel
+    line, zero = lines.subquery("line"), sql_cast(literal(0), Numeric)
+    columns = (line.c.currency, line.c.posted, line.c.held, line.c.pending)
+    every = union_all(
+        select(*columns),
+        select(own.c.currency, zero, zero, zero).where(
+            own.c.id == owner, own.c.type != literal(CollectiveType.EVENT, Text)
+        ),
+    ).subquery("every")
+    posted, held, pending = (
+        sql_cast(func.sum(column), Numeric) for column in (every.c.posted, every.c.held, every.c.pending)
+    )
+    place = case((every.c.currency == own.c.currency, ""), else_=every.c.currency).label("place")
+    found = (
+        select(
+            every.c.currency,
+            sql_cast(func.now() if where.as_of is None else where.as_of, DateTime(timezone=True)).label(
+                "as_of"
+            ),
+            *(posted.label("posted"), held.label("held"), pending.label("pending")),
+            *((posted - held).label("available"), place),
+        )
+        .join_from(own, every, true())
+        .where(own.c.id == owner, visibility.balance_is_visible(actor, own.c))
+        .group_by(every.c.currency, own.c.currency)
+    ).subquery("balances")
+    return (select(*found.c, found.c.place.label("id")),)
+
+
+_PLACE: Any = literal_column("balances.place", Text)
+BALANCES = Sort("BALANCES", _PLACE, _PLACE, descending=False)
 
 
 def _account_lines(owned: Callable[[Any], Any], as_of: Any = None) -> Any:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -17,6 +18,7 @@ from services.access.permissions import Action, Subject, require
 from services.core import user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.money import MAX_MINOR, UncheckedAmount, to_minor
+from services.core.pagination import Sort
 from services.core.party import Party
 from services.messaging import outbox
 from services.orders import payout_methods
@@ -184,6 +186,15 @@ def clean_receipts(receipts: Sequence[str]) -> list[str]:
     if len(receipts) > MAX_RECEIPTS:
         raise Invalid(f"Enter at most {MAX_RECEIPTS} receipts.", field=field)
     return [user_text.require_text(receipt, field=field, max_length=500) for receipt in receipts]
+
+
+ITEMS_IN_ORDER = Sort("ITEMS_IN_ORDER", col(OrderItem.position), col(OrderItem.position), descending=False)
+
+
+def select_items(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[OrderItem]]:
+    """Select the items of a visible order, in their order on the bill."""
+    del actor, where  # everybody sees them, and they have no conditions
+    return (select(OrderItem).where(col(OrderItem.order_id) == owner),)
 
 
 async def load_items(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[OrderItem]]:

@@ -1,9 +1,11 @@
 """Details of orders that the viewer has already been allowed to see: their history and refunded amounts."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, Numeric, Select, and_, func, or_, select
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -11,6 +13,7 @@ from models import Order, OrderAction, RefundTotal, Transaction
 from models.enums import OrderActionType
 from services.access import visibility
 from services.access.actor import Actor
+from services.core.pagination import Sort
 
 
 async def load_refunded_amounts(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -27,6 +30,41 @@ async def load_refunded_amounts(session: AsyncSession, *, order_ids: Sequence[UU
     return {order_id: int(refunded) for order_id, refunded in await session.execute(statement)}
 
 
+def select_refunded(order: Any) -> Select[Any]:
+    """Select the refunded amount of an order, whose columns are given, with its currency."""
+    refunded = (
+        select(func.coalesce(func.sum(col(RefundTotal.refunded)), 0))
+        .join(Transaction, col(RefundTotal.transaction_id) == Transaction.id)
+        .where(col(Transaction.order_id) == order.id, col(Transaction.kind) == order.type)
+        .scalar_subquery()
+    )
+    return select(sql_cast(refunded, Numeric).label("minor"), order.currency.label("currency"))
+
+
+def select_amount(part: Any) -> Select[Any]:
+    """Select the amount of an order's part, whose columns are given, with the order's currency."""
+    return select(part.amount.label("minor"), col(Order.currency).label("currency")).where(
+        col(Order.id) == part.order_id
+    )
+
+
+def select_actions(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[OrderAction]]:
+    """Select the history of a visible order, as `load_actions`."""
+    del where  # has no conditions
+    return (select(OrderAction).where(col(OrderAction.order_id) == owner, _is_shown(actor)),)
+
+
+ACTIONS_OLDEST = Sort("ACTIONS_OLDEST", col(OrderAction.at), col(OrderAction.id), descending=False)
+
+
+def concerns_action(actor: Actor, action: Any) -> ColumnElement[bool]:
+    """True in SQL if the order of a step, whose columns are given, concerns the actor."""
+    found = select(col(Order.id)).where(
+        col(Order.id) == action.order_id, visibility.order_concerns_viewer(actor, Order)
+    )
+    return found.exists()
+
+
 async def load_actions(
     session: AsyncSession, actor: Actor, *, order_ids: Sequence[UUID]
 ) -> dict[UUID, list[OrderAction]]:
@@ -34,18 +72,23 @@ async def load_actions(
 
     A giver's denial is left out unless the actor may know the giver: its author would reveal it.
     """
-    is_shown = col(OrderAction.type) != OrderActionType.DENY
-    if actor.user is not None:
-        known = select(col(Order.id)).where(
-            col(Order.id) == OrderAction.order_id, visibility.claimed_giver_is_visible(actor)
-        )
-        is_shown = or_(is_shown, known.exists())
     statement = (
         select(OrderAction)
-        .where(col(OrderAction.order_id).in_(order_ids), is_shown)
+        .where(col(OrderAction.order_id).in_(order_ids), _is_shown(actor))
         .order_by(col(OrderAction.order_id), col(OrderAction.at), col(OrderAction.id))
     )
     actions: dict[UUID, list[OrderAction]] = {key: [] for key in order_ids}
     for row in (await session.execute(statement)).scalars():
         actions[row.order_id].append(row)
     return actions
+
+
+def _is_shown(actor: Actor) -> ColumnElement[bool]:
+    """True for the steps of a visible order that the actor may see."""
+    is_public = col(OrderAction.type) != OrderActionType.DENY
+    if actor.user is None:
+        return is_public
+    known = select(col(Order.id)).where(
+        col(Order.id) == OrderAction.order_id, visibility.claimed_giver_is_visible(actor)
+    )
+    return or_(is_public, known.exists())

@@ -1,8 +1,9 @@
 """Payment methods: the ways in which hosts accept money."""
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -15,6 +16,7 @@ from services.collectives.collectives import WHOLE_BPS
 from services.core import public_ids, user_text
 from services.core.errors import Invalid, InvalidState, NotFound
 from services.core.money import UncheckedAmount, to_minor
+from services.core.pagination import Sort
 from services.orders.method_names import MethodName, split_name
 
 
@@ -158,6 +160,26 @@ async def load_payment_methods(session: AsyncSession, *, row_ids: list[UUID]) ->
     """Load payment methods; they are public."""
     rows = await session.execute(select(PaymentMethod).where(col(PaymentMethod.id).in_(row_ids)))
     return {row.id: row for row in rows.scalars()}
+
+
+OLDEST_FIRST = Sort("METHODS_OLDEST", col(PaymentMethod.id), col(PaymentMethod.id), descending=False)
+
+
+def select_payment_methods(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[PaymentMethod]]:
+    """Select a host's active payment methods, oldest first."""
+    del actor, where  # everybody sees them, and they have no conditions
+    return (
+        select(PaymentMethod).where(
+            col(PaymentMethod.host_id) == owner, col(PaymentMethod.archived_at).is_(None)
+        ),
+    )
+
+
+def select_fixed_fee(method: Any) -> Select[Any]:
+    """Select the fixed fee of a payment method, whose columns are given, with its host's currency."""
+    return select(method.fee_fixed_minor.label("minor"), col(Collective.currency).label("currency")).where(
+        col(Collective.id) == method.host_id
+    )
 
 
 async def list_payment_methods(session: AsyncSession, *, host_id: UUID) -> list[PaymentMethod]:

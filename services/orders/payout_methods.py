@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -15,6 +15,7 @@ from services.access.collective_refs import CollectiveKey, require_collective, r
 from services.access.permissions import Action, Subject, require, require_signed_in
 from services.core import public_ids, user_text
 from services.core.errors import Invalid, InvalidState, NotFound
+from services.core.pagination import Sort
 from services.orders.bank_details import check_bank_details
 from services.orders.method_names import MethodName, split_name
 
@@ -159,6 +160,21 @@ async def resolve_payout_method(
     if method is None:
         raise NotFound("The payee has no such payout method.", field=field)
     return PayoutMethodKind(method.kind), method.id
+
+
+OLDEST_FIRST = Sort("PAYOUTS_OLDEST", col(PayoutMethod.id), col(PayoutMethod.id), descending=False)
+
+
+def select_payout_methods(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[PayoutMethod]]:
+    """Select a payee's active payout methods that the actor may see, oldest first."""
+    del where  # has no conditions
+    return (
+        select(PayoutMethod).where(
+            col(PayoutMethod.owner_id) == owner,
+            col(PayoutMethod.archived_at).is_(None),
+            visibility.payout_method_is_visible(actor),
+        ),
+    )
 
 
 async def list_payout_methods(session: AsyncSession, actor: Actor, *, owner_id: UUID) -> list[PayoutMethod]:

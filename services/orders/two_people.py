@@ -7,9 +7,10 @@ whether the first person could still approve.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, bindparam, select
+from sqlalchemy import ARRAY, Select, Uuid, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -18,6 +19,7 @@ from models.enums import OrderActionType, OrderStatus
 from services.access.actor import Actor
 from services.core.errors import Invalid, InvalidState, SelfApproval
 from services.core.money import Money
+from services.core.pagination import Sort
 from services.core.sql_files import read_clauses
 from services.orders.history import add_actions, history_step
 
@@ -136,6 +138,15 @@ async def load_needs(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dic
     """Load how many approvals orders need and miss under the policies in force, in one statement."""
     rows = await session.execute(_NEEDS, {"order_ids": list(order_ids)})
     return {row.id: ApprovalNeeds(row.needed, row.missing) for row in rows}
+
+
+APPROVALS_OLDEST = Sort("APPROVALS_OLDEST", col(Approval.created_at), col(Approval.id), descending=False)
+
+
+def select_approvals(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[Approval]]:
+    """Select the approvals of a visible order that no edit has ended, the first one first."""
+    del actor, where  # everybody sees them, and they have no conditions
+    return (select(Approval).where(col(Approval.order_id) == owner, col(Approval.voided_at).is_(None)),)
 
 
 async def load_approvals(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[Approval]]:

@@ -147,15 +147,23 @@ class SelectBuilder:
             case shape.List():
                 return lists.write_list(self, value, row)
             case shape.Private():
-                return self._private(value, row, null)
+                return self._private(value, row)
+            case shape.Derived():
+                return self._derived(value, row, null)
         return columns.write_column(value, row, null), []
 
-    def _private(self, value: shape.Private, row: RowSource, null: str) -> Written:
+    def _private(self, value: shape.Private, row: RowSource) -> Written:
         is_visible = value.is_visible(self.actor, row.expressions)
         tested = select(is_visible.label("is_visible")).lateral(self.name())
         self.joins.append((tested, true()))
-        json = concatenate(columns.write_column(value.column, row, null))
-        return [sql_case(f"NOT {tested.name}.is_visible", null, json)], []
+        json = concatenate(columns.write_column(value.column, row, value.hidden))
+        return [sql_case(f"{tested.name}.is_visible IS NOT TRUE", value.hidden, json)], []
+
+    def _derived(self, value: shape.Derived, row: RowSource, null: str) -> Written:
+        inner = value.select(row.expressions).lateral(self.name())
+        self.joins.append((inner, condition(row.is_written)))
+        source = RowSource(inner.name, inner.c, is_any_nullable=value.is_nullable)
+        return columns.write_column(value.value, source, null), []
 
     def _one(self, value: shape.ToOne, row: RowSource, null: str) -> Written:
         if (side := row.sides.get(value.column)) is not None:

@@ -167,7 +167,8 @@ class _Page:
         return select(*table.c, number.label(_ROW_NUMBER)).subquery(self.builder.name())
 
     def _order(self, direction: str) -> str:
-        return f"{self.table.name}.sort_key {direction}, {self.table.name}.id {direction}"
+        second = f", {self.table.name}.id {direction}" if "id" in self.table.c else ""
+        return f"{self.table.name}.sort_key {direction}{second}"
 
     def join(self, exists: Any) -> None:
         """Join the aggregates to the statement."""

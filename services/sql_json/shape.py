@@ -57,11 +57,32 @@ class Amount:
 
 @dataclass(frozen=True)
 class Private:
-    """The value of a column, for those who may see it; null for others."""
+    """The value of a column, for those who may see it."""
 
     column: Column
     is_visible: Callable[[Actor, Any], Any]
     """Builds the condition from the viewer and the row's columns."""
+    hidden: str = "null"
+    """The JSON for others."""
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A value of the one row that a subquery has."""
+
+    select: Callable[[Any], Any]
+    """Builds the subquery from the row's columns."""
+    value: Column | Amount
+    """What is written of the subquery's columns."""
+    is_nullable: bool = False
+    """True if a column of the subquery can be NULL."""
+
+
+@dataclass(frozen=True)
+class BalanceList:
+    """A collective's balances in all currencies, at the moment given by the parameter `name`."""
+
+    selects: "Selects"
 
 
 @dataclass(frozen=True)
@@ -191,6 +212,8 @@ Value: TypeAlias = (
     Constant
     | Column
     | Private
+    | Derived
+    | BalanceList
     | PublicId
     | Amount
     | TypeName

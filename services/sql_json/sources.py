@@ -25,6 +25,8 @@ class RowSource:
     """Prefix of its column names."""
     guard: Sql | None = None
     """The condition under which the row is written here."""
+    is_any_nullable: bool = False
+    """True if any column can be NULL."""
     sides: Mapping[str, "RowSource"] = field(default_factory=dict)
     """Collectives that the row carries along, by the column that references them."""
 
@@ -33,7 +35,9 @@ class RowSource:
 
     def is_nullable(self, name: str) -> bool:
         """Return True if the column can be NULL."""
-        return self.table is not None and bool(self.table.__table__.c[name].nullable)
+        if self.table is None:
+            return self.is_any_nullable
+        return bool(self.table.__table__.c[name].nullable)
 
     @property
     def expressions(self) -> Any:

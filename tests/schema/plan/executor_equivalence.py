@@ -17,7 +17,7 @@ from services.core import public_ids as id_codec
 from services.core.settings import Settings
 from services.database import engine as database_engine
 from tests.conftest import Server
-from tests.factories import Person, World
+from tests.factories import Person, World, money
 from tests.resolvers.matrix_world import populate
 
 VIEWERS = ("anonymous", "member", "admin", "payee", "platform_admin")
@@ -69,6 +69,16 @@ class PopulatedWorld:
         return answer
 
 
+async def _add_goals_and_bills(world: World, people: dict[str, Person]) -> None:
+    """Add goals of a collective and a bill of two lines."""
+    giver = {"slug": "giver"}
+    for kind in ("RAISED", "BALANCE"):
+        await world.mutate("setGoal", by=people["admin"], collective=giver, kind=kind, amount=money("9.00"))
+    items = [{"description": text, "amount": money("1.50")} for text in ("Bus", "Tram")]
+    bill: dict[str, Any] = {"from": giver, "to": {"slug": "payee"}, "items": items}
+    await world.mutate("submitExpense", by=people["payee"], privateMessage="psst", **bill)
+
+
 @contextmanager
 def create_populated_world(server: Server, template: str) -> Iterator[PopulatedWorld]:
     """Create a populated world that tests only read."""
@@ -88,6 +98,7 @@ def create_populated_world(server: Server, template: str) -> Iterator[PopulatedW
         async def create() -> PopulatedWorld:
             world = await World.create(settings_, sessions)
             people, _ = await populate(world)
+            await _add_goals_and_bills(world, people)
             results: list[str] = []
             for kind, table in KINDS.items():
                 async with sessions() as session:
