@@ -67,7 +67,7 @@ THEIRS = {
         pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }} }}""",
     "20 transactions as edges": f"""{{ allTransactions({_FEED}) {{
         edges {{ cursor node {{ rowId amount currency }} }} }} }}""",
-    "transactions by payee and kind in variables": f"""query($kind: String) {{
+    "transactions by payee and kind in variables": f"""{{
         allTransactions(first: 20, {_NEWEST},
             condition: {{{_PUBLIC}, toCollectiveId: {_COLLECTIVE}, kind: "DONATION"}}) {{
             nodes {{ rowId amount currency collectiveByFromCollectiveId {{ name }} }} }} }}""",

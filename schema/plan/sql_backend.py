@@ -26,7 +26,7 @@ from schema.types.fields import SHAPE, TABLE
 from services.core.errors import Problem
 from services.core.money import require_currency
 from services.sql_json import shape
-from services.sql_json.arguments import BalanceArguments, ListArguments
+from services.sql_json.arguments import BalanceArguments, ListArguments, NodesArguments
 from services.sql_json.shape import Parts, SqlJsonUnavailable, Value, Variants
 
 SelectionSets = Sequence[SelectionSetNode]
@@ -83,6 +83,8 @@ class SqlPlanner:
         if (definition := query.fields.get(name)) is None:
             raise NotCompilable(name)
         declared = getattr(field_access.resolver_of(field_access.declaration_of(definition)), SHAPE, None)
+        if isinstance(declared, shape.SelectsNodes):
+            return self._rows_root(declared, definition, nodes)
         if not isinstance(declared, shape.Selects):
             raise NotCompilable(f"Query.{name}")
         self.add_table()
@@ -108,6 +110,22 @@ class SqlPlanner:
             return given
 
         return shape.Row(self.parameter(definition, nodes, to_arguments), options)
+
+    def _rows_root(
+        self, declared: shape.SelectsNodes, definition: GraphQLField, nodes: list[FieldNode]
+    ) -> shape.Rows:
+        self.add_table()
+        written = self._options(tuple(declared.options), selection_sets(nodes))
+        options = tuple((name, declared.options[name], *rest) for name, *rest in written)
+        names = {name for name, *_ in options}
+
+        def to_arguments(arguments: dict[str, Any]) -> NodesArguments:
+            given = declared.arguments(arguments)
+            if not names.issuperset(given.options):
+                raise NotCompilable(definition.type)
+            return given
+
+        return shape.Rows(self.parameter(definition, nodes, to_arguments), options)
 
     def _options(self, names: Sequence[str], sets: SelectionSets) -> Iterator[tuple[str, Any, Variants]]:
         """Yield the types that a row may have, as far as PostgreSQL can write them."""

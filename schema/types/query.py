@@ -101,6 +101,7 @@ class Query(
         "that you may not see.",
         graphql_type=list[Node | None],
     )
+    @shaped(sql_lists.NODES)
     async def nodes(
         self,
         info: Info,

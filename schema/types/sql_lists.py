@@ -1,24 +1,26 @@
 """What PostgreSQL selects for the fields that list rows or look one up, from the fields' arguments."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from resolvers.collectives import to_collective_key
+from resolvers.nodes import MAX_IDS
 from schema.types.connection import PAGE_ARGUMENTS, to_page_request
 from schema.types.filters import to_order_arguments, to_transaction_arguments
 from schema.types.node import to_optional_key
 from schema.types.offer import to_offer_filter
 from schema.types.sort_orders import CollectiveSort, OfferSort, OrderSort, TransactionSort
 from services.access.collective_refs import CollectiveKey, ref_key
-from services.collectives import directory, events, members
+from services.collectives import directory, events, members, tiers
 from services.collectives.directory import CollectiveFilter, CollectiveRow
 from services.core import public_ids
 from services.ledger import balances
 from services.offers import offers
-from services.orders import queries
-from services.sql_json.arguments import ListArguments, Reference, RowId, Unconditional
-from services.sql_json.shape import BalanceList, Selects, SqlJsonUnavailable
+from services.orders import payment_methods, queries
+from services.sql_json.arguments import ListArguments, NodesArguments, Reference, RowId, Unconditional
+from services.sql_json.shape import BalanceList, Selects, SelectsNodes, SqlJsonUnavailable
 
 Arguments = dict[str, Any]
 
@@ -52,6 +54,8 @@ _NODES: dict[str, Any] = {
     "Transaction": queries.select_transaction,
     "Member": members.select_member,
     "Offer": offers.select_offer,
+    "Tier": tiers.select_tier,
+    "PaymentMethod": payment_methods.select_payment_method,
 }
 
 
@@ -63,6 +67,22 @@ def _node(arguments: Arguments) -> ListArguments:
     row_id = public_ids.decode(object_type, public_id, field="id")
     where = CollectiveRow(id=row_id) if object_type == "Collective" else RowId(row_id)
     return ListArguments(select, where, option=object_type)
+
+
+def _nodes(arguments: Arguments) -> NodesArguments:
+    ids = []
+    for public_id in arguments["ids"]:
+        object_type = public_ids.object_type_of(public_id) or ""
+        if object_type not in _NODES:
+            raise SqlJsonUnavailable(f"Query.nodes of type {object_type}")
+        ids.append((object_type, public_ids.decode(object_type, public_id, field="ids")))
+    if len(ids) > MAX_IDS:
+        raise SqlJsonUnavailable("too many ids")
+    return NodesArguments(tuple(ids))
+
+
+def _by_expression(select: Any, where: Any) -> Callable[..., Any]:
+    return lambda actor, row_id: select(actor, where=where(id=row_id), owner=None)
 
 
 def _collectives(arguments: Arguments) -> ListArguments:
@@ -140,6 +160,13 @@ def _balances(arguments: Arguments) -> ListArguments:
 
 BALANCES = BalanceList(Selects(_balances))
 ME = Selects(_viewer)
+NODES = SelectsNodes(
+    _nodes,
+    {
+        name: _by_expression(select, CollectiveRow if name == "Collective" else RowId)
+        for name, select in _NODES.items()
+    },
+)
 NODE = Selects(_node, options=tuple(_NODES))
 COLLECTIVE = Selects(_collective)
 ORDER = Selects(partial(_by_id, queries.select_order, "Order"))

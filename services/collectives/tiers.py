@@ -221,6 +221,14 @@ def require_open_tier(tier: Tier, collective: Collective, *, at: datetime) -> No
         raise InvalidState("This tier is closed.", field="tier")
 
 
+def select_tier(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[Tier]]:
+    """Select a tier that the actor may see by its id, which may be an expression."""
+    assert owner is None
+    visible = visibility.tier_is_visible(actor)
+    joined = select(Tier).join(Collective, col(Tier.collective_id) == Collective.id)
+    return (joined.where(col(Tier.id) == where.id, visible),)
+
+
 async def load_tiers(session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]) -> dict[UUID, Tier]:
     """Load the tiers that the actor may see; one statement."""
     statement = (

@@ -156,6 +156,13 @@ async def resolve_payment_method(
     return PaymentMethodKind(method.kind), method
 
 
+def select_payment_method(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[PaymentMethod]]:
+    """Select a payment method by its id, which may be an expression; they are public."""
+    del actor
+    assert owner is None
+    return (select(PaymentMethod).where(col(PaymentMethod.id) == where.id),)
+
+
 async def load_payment_methods(session: AsyncSession, *, row_ids: list[UUID]) -> dict[UUID, PaymentMethod]:
     """Load payment methods; they are public."""
     rows = await session.execute(select(PaymentMethod).where(col(PaymentMethod.id).in_(row_ids)))

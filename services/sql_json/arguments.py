@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Select, Text, Uuid, bindparam, literal_column, select
+from sqlalchemy import ARRAY, DateTime, Select, Text, Uuid, bindparam, column, func, literal_column, select
 from sqlalchemy.sql.type_api import TypeEngine
 
 from models import now
@@ -126,6 +126,36 @@ class ListArguments:
             .order_by(*(c.desc() if sort.descending != page.is_backward else c.asc() for c in order))
             .limit(literal_column(str(size)))
         )
+
+
+@dataclass(frozen=True)
+class NodesArguments:
+    """The types and ids of rows of several tables, in the order of the answer."""
+
+    ids: tuple[tuple[str, UUID], ...]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The types that the ids are of."""
+        return tuple(sorted({option for option, _ in self.ids}))
+
+    @property
+    def key(self) -> Hashable:
+        """The part that changes the statement's text."""
+        return self.options
+
+    def values(self, prefix: str) -> dict[str, Any]:
+        """Return the values of the parameters. Types become an array's text: their names are letters."""
+        types = ",".join(option for option, _ in self.ids)
+        return {f"{prefix}_ids": [row_id for _, row_id in self.ids], f"{prefix}_types": f"{{{types}}}"}
+
+    def rows(self, prefix: str, name: str) -> Any:
+        """Return the table `name` of ids and types, numbered."""
+        ids = bindparam(f"{prefix}_ids", None, type_=ARRAY(Uuid))
+        types = bindparam(f"{prefix}_types", None, type_=ARRAY(Text))
+        columns = column("id", Uuid), column("type", Text)
+        listed: Any = func.unnest(ids, types).table_valued(*columns, with_ordinality="n")
+        return listed.render_derived(name=name)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,9 @@ def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> Sel
         case shape.List():
             pieces, costs = lists.write_list(builder, root, None)
             text, costs = concatenate(pieces), [*costs, str(-root.weight)]
+        case shape.Rows():
+            start, text, cost = lists.write_rows(builder, root)
+            costs = [cost]
         case shape.Row():
             row, table, variants = lists.select_row(builder, root)
             start = row.subquery(builder.name())

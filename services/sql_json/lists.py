@@ -10,11 +10,19 @@ from models import Collective
 from services.collectives import members
 from services.core import pagination
 from services.sql_json import arguments, shape
-from services.sql_json.arguments import ListArguments
+from services.sql_json.arguments import ListArguments, NodesArguments
 from services.sql_json.columns import format_timestamp
-from services.sql_json.fragments import CURSOR_MARK, ID_DELIMITER, NULL_VIOLATION, Piece, Sql, concatenate
+from services.sql_json.fragments import (
+    CURSOR_MARK,
+    ID_DELIMITER,
+    NULL_VIOLATION,
+    Piece,
+    Sql,
+    concatenate,
+    literal,
+)
 from services.sql_json.fragments import case as sql_case
-from services.sql_json.sources import RowSource, UnprefixedColumns, Written, condition, labelled
+from services.sql_json.sources import RowSource, UnprefixedColumns, Written, condition, labelled, total
 
 if TYPE_CHECKING:
     from services.sql_json.builder import SelectBuilder
@@ -29,6 +37,28 @@ def select_row(builder: "SelectBuilder", root: shape.Row) -> tuple[Select[Any], 
     (row,) = found.select(builder.actor, where=found.conditions(root.name, ""), owner=None)
     ((table, variants),) = (rest for option, *rest in root.options if option == found.option)
     return row, table, variants
+
+
+def write_rows(builder: "SelectBuilder", root: shape.Rows) -> tuple[Any, Sql, Sql]:
+    """Write rows by their ids; return the table of ids, the list's text and its cost besides one object."""
+    given = builder.bound.arguments[root.name]
+    assert isinstance(given, NodesArguments)
+    ids = given.rows(root.name, builder.name())
+    cases, costs = [], ["-1"]
+    for option, select_by_id, table, variants in root.options:
+        if option not in given.options:
+            continue
+        (found,) = select_by_id(builder.actor, literal_column(f"{ids.name}.id", Uuid))
+        row = found.where(literal_column(f"{ids.name}.type") == literal_column(literal(option)))
+        lateral = row.lateral(builder.name())
+        builder.joins.append((lateral, true()))
+        is_it = Sql(f"{lateral.name}.id IS NOT NULL")
+        json, inner = builder.object(variants, RowSource(lateral.name, lateral.c, table, guard=is_it))
+        cases.append(f"WHEN {is_it} THEN {json}")
+        costs.append(f"coalesce(sum(({total(['1', *inner])}) * ({is_it})::integer), 0)")
+    json = Sql(f"CASE {' '.join(cases)} ELSE 'null' END") if cases else literal("null")
+    text = Sql(f"'[' || coalesce(string_agg({json}, ',' ORDER BY {ids.name}.n), '') || ']'")
+    return ids, text, Sql(" + ".join(["count(*) * 0", *costs]))
 
 
 def write_list(builder: "SelectBuilder", value: shape.List, row: RowSource | None) -> Written:

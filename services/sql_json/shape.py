@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from services.access.actor import Actor
-from services.sql_json.arguments import BalanceArguments, ListArguments
+from services.sql_json.arguments import BalanceArguments, ListArguments, NodesArguments
 
 Key = str
 """A response key."""
@@ -148,6 +148,16 @@ class Selects:
 
 
 @dataclass(frozen=True)
+class SelectsNodes:
+    """The rows of several tables that a field selects by their ids, as declared."""
+
+    arguments: Callable[[dict[str, Any]], NodesArguments]
+    """Returns the ids of the field's arguments; raises `Problem` if one is none."""
+    options: Mapping[str, Callable[..., Any]]
+    """What selects a row of each type by an expression for its id, from the viewer."""
+
+
+@dataclass(frozen=True)
 class Nodes:
     """The rows of a list."""
 
@@ -202,6 +212,15 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows by their ids, named by the parameter `name`, in its order; null where there is none."""
+
+    name: str
+    options: tuple[tuple[str, Any, Any, Variants], ...]
+    """The types that a row may have: the name, what selects it by its id, its table, and what is written."""
+
+
+@dataclass(frozen=True)
 class NonNull:
     """A value that must not be null: if it is, the query falls back to graphql-core."""
 
@@ -221,11 +240,12 @@ Value: TypeAlias = (
     | Host
     | BalanceField
     | Selects
+    | SelectsNodes
     | List
     | NonNull
 )
 Parts: TypeAlias = tuple[tuple[Key, Value], ...]
-Root: TypeAlias = Constant | List | Row
+Root: TypeAlias = Constant | List | Row | Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +260,7 @@ class BoundShape:
     """A shape with the arguments of one execution, by parameter name."""
 
     shape: QueryShape
-    arguments: Mapping[str, ListArguments | BalanceArguments]
+    arguments: Mapping[str, ListArguments | BalanceArguments | NodesArguments]
 
 
 class SqlJsonUnavailable(Exception):

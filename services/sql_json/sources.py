@@ -47,7 +47,8 @@ class RowSource:
     @property
     def is_written(self) -> Sql:
         """The condition that there is a row, and that it is written here."""
-        exists = f"{self['id']} IS NOT NULL"
+        has_id = self.table is None or "id" in self.table.__table__.c
+        exists = f"{self['id']} IS NOT NULL" if has_id else "TRUE"  # a row of a list is there
         return Sql(exists if self.guard is None else f"({exists} AND {self.guard})")
 
 

@@ -1,6 +1,7 @@
 """Random queries of what clients ask for: pages, details, lists in lists, filters by variables."""
 
 import random
+import re
 from typing import Any
 
 AMOUNTS = ["value", "currency", "minorUnits", "exponent", "__typename"]
@@ -156,6 +157,7 @@ ROOTS = [
     ('collective(slug: "shop")', "Collective"),
     ("me", "User"),
     ("node(id: $id)", "node"),
+    ("nodes(ids: $ids)", "node"),
     ("collectives(first: {n})", "Collective page"),
     ("collectives(first: {n}, orderBy: NAME_ASC, filter: {{type: [COMMUNITY, EVENT]}})", "Collective page"),
     ("collectives(first: {n}, filter: {{isArchived: null, type: $types}})", "Collective page"),
@@ -182,6 +184,7 @@ VARIABLES = {
     "$kinds": "$kinds: [TransactionKind!]",
     "$at": '$at: DateTime = "2030-01-01T00:00:00Z"',
     "$id": "$id: ID!",
+    "$ids": "$ids: [ID!]!",
 }
 ARGUMENTS = {
     "balance": ['(currency: "USD")', '(currency: "CUR")', "(currency: $c)", "(currency: $c, asOf: $at)"],
@@ -215,7 +218,7 @@ class Writer:
         if kind == "business":
             return f"offers(first: $n) {{ {self.page('Offer', depth)} }}"
         if kind == "node":
-            kinds = ("Collective", "Order", "Transaction", "Member", "Offer")
+            kinds = ("Collective", "Order", "Transaction", "Member", "Offer", "Tier", "PaymentMethod")
             of_kinds = [f"... on {each} {{ {self.parts(each, depth)} }}" for each in kinds]
             return self.some(["id", "__typename", *of_kinds])
         results = [self.some(PLAIN[kind])]
@@ -258,7 +261,7 @@ class Writer:
             field = field.format(n=self.random.choice([1, 3, 100]))
             roots.append(f"r{number}: {field} {{ {self.parts(kind, 2)} }}")
         text = f"{{ {' '.join(roots)} }}"
-        used = [definition for name, definition in VARIABLES.items() if name in text]
+        used = [definition for name, definition in VARIABLES.items() if re.search(rf"\{name}\b", text)]
         return f"query({', '.join(used)}) {text}" if used else f"query {text}"
 
     def variables(self, query: str, slugs: list[str], public_ids: list[str]) -> dict[str, Any]:
@@ -273,4 +276,6 @@ class Writer:
         }
         chosen = {name: value for name, value in values.items() if self.random.random() < 0.6}
         used = {name: value for name, value in chosen.items() if f"${name}:" in query}
+        if "$ids:" in query:
+            used["ids"] = [self.random.choice(public_ids) for _ in range(self.random.choice([0, 1, 5]))]
         return used | ({"id": self.random.choice(public_ids)} if "$id:" in query else {})
