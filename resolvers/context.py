@@ -23,7 +23,7 @@ from services.access.actor import ANONYMOUS, Actor
 from services.access.rate_limits import Charge
 from services.core.languages import choose
 from services.core.settings import Settings
-from services.database import fetch, read_connections
+from services.database import fetch, leadership, read_connections
 from services.database.read_connections import ReadConnection
 from services.live.broadcaster import Broadcaster
 from services.messaging import budgets
@@ -176,6 +176,10 @@ class Context:
                 connection.shutdown(socket.SHUT_RDWR)
         if self._is_abandoned and self._running_task is not None:
             self._running_task.cancel()  # it may be waiting for an answer to its request to cancel
+
+    def is_unconfirmed(self) -> bool:
+        """Return True if the commit stopped waiting for a standby: a failover could lose it."""
+        return self._driver is not None and leadership.take_unconfirmed(self._driver)
 
     async def wait_idle(self) -> None:
         """Wait until nothing uses the session: an operation that ended early may have left calls behind."""

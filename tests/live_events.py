@@ -15,8 +15,11 @@ Sessions = async_sessionmaker[AsyncSession]
 async def events_after(sessions: Sessions, after: ResumePoint | Position) -> tuple[list[Event], Position]:
     """Return the events after a position, and the new position; events seen at a start are left out."""
     start = after if isinstance(after, ResumePoint) else ResumePoint(after)
+    epoch = (await current_position(sessions)).epoch
     async with sessions() as session:
-        events, position = await event_log.events_after(session, after=start.position, count=1_000)
+        events, position = await event_log.events_after(
+            session, after=start.position, epoch=epoch, count=1_000
+        )
     return [event for event in events if not start.snapshot.includes(event.position)], position
 
 

@@ -19,7 +19,7 @@ from schema.observability import sql_trace
 from schema.types.errors import format_error, mask_error, to_response_error
 from services.access import actor, permissions, viewer_cache
 from services.access.rate_limits import Charge
-from services.core.errors import Busy, Problem
+from services.core.errors import Busy, Problem, Unavailable
 from services.core.settings import Settings
 from services.database.constraint_errors import RETRYABLE, problem_for, sqlstate
 
@@ -67,6 +67,9 @@ async def run_attempt(
         limit.reschedule(None)
         with context.cut_after(settings.commit_timeout_ms / 1000):
             await _commit(context)
+        if context.is_unconfirmed():
+            doubt = _put_in_doubt(to_response_error(Unavailable()))
+            return OperationResult({"data": None, "errors": [doubt]})
     except asyncio.CancelledError:
         await context.abandon()
         raise
@@ -79,12 +82,18 @@ async def run_attempt(
         violation = problem_for(error) if is_committing else None
         body = to_response_error(violation) if violation else mask_error(error)
         if is_committing and error.connection_invalidated:
-            body["extensions"]["inDoubt"] = True  # the same idempotency key settles it
+            _put_in_doubt(body)
         return OperationResult({"data": None, "errors": [body]})
     finally:
         await context.close()
         await _touch_token(context)  # with no other connection in hand
     return _to_result(prepared, result)
+
+
+def _put_in_doubt(body: dict[str, Any]) -> dict[str, Any]:
+    """Say in an error that what was to be stored may be stored; the same idempotency key settles it."""
+    body["extensions"]["inDoubt"] = True
+    return body
 
 
 async def _touch_token(context: Context) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from services.core.database_urls import parse, to_psycopg_url
 from services.core.settings import Settings
-from services.database import connection_checks
+from services.database import connection_checks, leadership
 from services.database.embedded_postgres import run_embedded_postgres
 
 APP_ROLE = "commonweal_app"
@@ -87,10 +87,13 @@ def create_pool(settings: Settings) -> AsyncEngine:
 
     A broken connection empties the pool; the unit of work runs the operation that met it again. Each new
     connection is checked, and refused with WrongConnection if a pooler has dropped what it must have.
+    Of several hosts, none is used that has been replaced by another.
     """
     is_pooled = settings.pooler == "transaction"
+    url = to_psycopg_url(settings.database_url)
     engine = create_async_engine(
-        to_psycopg_url(settings.database_url),
+        url,
+        pool_recycle=leadership.RECYCLE_SECONDS if "," in str(url.query.get("host", "")) else -1,
         pool_size=settings.pool_size,
         max_overflow=0,
         pool_timeout=10,
@@ -105,7 +108,10 @@ def create_pool(settings: Settings) -> AsyncEngine:
             **({} if is_pooled else {"options": _to_options(session_settings(settings))}),
         },
     )
+    event.listen(engine.sync_engine, "do_connect", leadership.order_hosts)
     event.listen(engine.sync_engine, "connect", connection_checks.require_right)
+    event.listen(engine.sync_engine, "connect", leadership.inspect)
+    event.listen(engine.sync_engine, "checkout", leadership.refuse_outdated)
     return engine
 
 

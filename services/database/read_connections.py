@@ -5,6 +5,8 @@ pool, which always keeps some for other uses.
 """
 
 import asyncio
+import math
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +17,8 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
+from services.database import leadership
 
 RESERVED_CONNECTIONS = 2
 WAIT_SECONDS = 10
@@ -27,13 +31,21 @@ class ReadConnection:
     connection: AsyncConnection
     driver: Any
     return_to_pool: Callable[["ReadConnection"], Any]
+    timeline: leadership.Timeline | None
+    recycle_at: float
+    """Time of `time.monotonic` from which it is replaced when it is idle."""
 
     @property
     def is_reusable(self) -> bool:
         """True if another operation can use it: it is open and not in a transaction."""
         connection = self.connection
         is_open = not (self.driver.closed or connection.closed or connection.invalidated)
-        return is_open and not connection.in_transaction() and self.is_idle
+        return is_open and not connection.in_transaction() and self.is_idle and not self.is_outdated
+
+    @property
+    def is_outdated(self) -> bool:
+        """True if it is time to see which server leads, or known that this one no longer does."""
+        return time.monotonic() >= self.recycle_at or leadership.is_outdated(self.timeline)
 
     @property
     def is_idle(self) -> bool:
@@ -59,7 +71,9 @@ class _ReadPool:
         """Return an idle connection, open one below the limit, or wait for one."""
         while True:
             if self.idle:
-                return self.idle.pop()
+                if not (idle := self.idle.pop()).is_outdated:
+                    return idle
+                await self.close(idle, is_broken=True)
             if self.open_count < self.limit:
                 return await self._open()
             if (released := await self._wait()) is not None:
@@ -70,14 +84,21 @@ class _ReadPool:
         try:
             connection = await self.engine.connect()
             try:
-                driver = (await connection.get_raw_connection()).driver_connection
+                raw = await connection.get_raw_connection()
             except BaseException:
                 await connection.close()
                 raise
         except BaseException:
             self._note_closed()
             raise
-        return ReadConnection(connection, driver, self.release)
+        recycle = getattr(self.engine.pool, "_recycle", -1)
+        return ReadConnection(
+            connection,
+            raw.driver_connection,
+            self.release,
+            leadership.timeline_of(raw),
+            time.monotonic() + recycle if recycle > 0 else math.inf,
+        )
 
     async def _wait(self) -> ReadConnection | None:
         """Wait for a released connection; None means that another one may be opened."""

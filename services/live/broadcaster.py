@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from services.access.actor import hash_token
-from services.core.errors import Unauthenticated
+from services.core.errors import InvalidState, Unauthenticated
 from services.live import event_log
 from services.live.event_log import Event, Position, ResumePoint, Topic
 
@@ -49,7 +49,7 @@ class Subscriber:
         self.topic = topic
         self.token_hash = hash_token(token) if token is not None else None
         self._broadcaster = broadcaster
-        self._position, self._snapshot = start
+        self._position, self._snapshot, self._epoch = start
         """Every event up to here was delivered, or is not about the topic."""
         self._queue: deque[Event] = deque()
         self._is_behind = True
@@ -104,7 +104,12 @@ class Subscriber:
             return []
         try:
             events, end = await self._broadcaster.read_history(
-                event_log.topic_events, topic=self.topic, after=self._position, until=until, count=MAX_BATCH
+                event_log.topic_events,
+                topic=self.topic,
+                after=self._position,
+                until=until,
+                epoch=self._epoch,
+                count=MAX_BATCH,
             )
         except DATABASE_ERRORS:
             self._is_behind = True
@@ -129,6 +134,7 @@ class Broadcaster:
         self.pause_seconds = pause_ms / 1000
         self.position = Position(0, 0)
         """Every event up to here was broadcast."""
+        self._epoch = 0
         self._sessions = sessions
         self._subscribers: defaultdict[Topic, set[Subscriber]] = defaultdict(set)
         self._reader_task: asyncio.Task[None] | None = None
@@ -145,7 +151,7 @@ class Broadcaster:
 
         Raises:
             Invalid: the resume point is not from this server.
-            InvalidState: events after the resume point were deleted already.
+            InvalidState: events after the resume point were deleted already, or a failover lay between.
             ServerStopping: the server is stopping.
         """
         if after is not None:
@@ -155,11 +161,16 @@ class Broadcaster:
             if self.is_stopped:
                 raise ServerStopping
             if self._reader_task is None:
-                self.position = (await self.read_in_session(event_log.current_position)).position
+                await self._begin_epoch()
                 self._reader_task = asyncio.create_task(self._run())
             subscriber = Subscriber(self, topic, start=start, token=token)
             self._subscribers[topic].add(subscriber)
         return subscriber
+
+    async def _begin_epoch(self) -> None:
+        """Broadcast from now on, on the timeline that the server has now."""
+        start = await self.read_in_session(event_log.current_position)
+        self.position, self._epoch = start.position, start.epoch
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Remove a subscriber."""
@@ -207,7 +218,7 @@ class Broadcaster:
         try:
             while self._subscribers:
                 try:
-                    is_complete = await self._broadcast_new_events()
+                    is_complete = await self._broadcast_in_epoch()
                     if clock() >= check_at:
                         await self._end_invalid_tokens()
                         check_at = clock() + TOKEN_CHECK_SECONDS
@@ -223,9 +234,21 @@ class Broadcaster:
         finally:
             self._reader_task = None
 
+    async def _broadcast_in_epoch(self) -> bool:
+        """Broadcast new events; after a failover end the subscriptions, whose next events cannot be told."""
+        try:
+            return await self._broadcast_new_events()
+        except InvalidState as problem:
+            for subscriber in self._all_subscribers():
+                subscriber.end(problem)
+            await self._begin_epoch()
+            return True
+
     async def _broadcast_new_events(self) -> bool:
         """Broadcast new events; return True if there are no more."""
-        events, end = await self.read_in_session(event_log.events_after, after=self.position, count=MAX_READ)
+        events, end = await self.read_in_session(
+            event_log.events_after, after=self.position, epoch=self._epoch, count=MAX_READ
+        )
         for event in events:
             for topic in event.topics:
                 for subscriber in self._subscribers.get(topic, ()):

@@ -7,9 +7,13 @@ final.
 Some transaction runs nearly always (one in another database of the same PostgreSQL counts, too), and events
 committed next to it have to wait. A subscriber who starts "now" has seen their effects already: a resume
 point records that, and these events are not delivered again.
+
+Transaction numbers mean something on one timeline of one server only. After a failover or a restore some
+would come up again: a position carries the epoch in which it was given, and no other epoch takes it.
 """
 
 import struct
+import zlib
 from base64 import b32decode, b32encode
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -29,7 +33,7 @@ from services.core.errors import Invalid, InvalidState
 from services.core.sql_files import read_clauses
 
 _PREFIX = "pos_"
-_POSITION = struct.Struct(">QQ")
+_POSITION = struct.Struct(">LQQ")
 _XID = struct.Struct(">Q")
 MAX_XIDS = 1_000
 """Running transactions that a position can list, for each delivered event carries one. If more were running,
@@ -62,6 +66,8 @@ class ResumePoint(NamedTuple):
 
     position: Position
     snapshot: SnapshotView = NOTHING_SEEN
+    epoch: int = 0
+    """The server and its timeline, as a number."""
 
 
 class Topic(NamedTuple):
@@ -85,11 +91,12 @@ class Event:
     collective_ids: tuple[UUID | None, ...]
     snapshot: SnapshotView = NOTHING_SEEN
     """View of the subscriber when the subscription started."""
+    epoch: int = 0
 
     @property
     def resume_point(self) -> ResumePoint:
         """Resume point that continues after this event."""
-        return ResumePoint(self.position, self.snapshot)
+        return ResumePoint(self.position, self.snapshot, self.epoch)
 
     @property
     def topics(self) -> set[Topic]:
@@ -109,8 +116,8 @@ class Event:
 
 def encode_position(start: ResumePoint) -> str:
     """Encode a position, and the snapshot if it saw more than that, as an opaque text."""
-    position, snapshot = start
-    body = _POSITION.pack(*position)
+    position, snapshot, epoch = start
+    body = _POSITION.pack(epoch, *position)
     running = sorted(xid for xid in snapshot.running if xid >= position.xid)
     if position.xid < snapshot.next_xid and len(running) < MAX_XIDS:
         body += b"".join(map(_XID.pack, (snapshot.next_xid, *running)))
@@ -126,13 +133,15 @@ def decode_position(text: str) -> ResumePoint:
     body = text.removeprefix(_PREFIX).upper()
     try:
         data = b32decode(body + "=" * (-len(body) % 8))
-        position = Position(*_POSITION.unpack_from(data))
+        epoch, *key = _POSITION.unpack_from(data)
+        position = Position(*key)
         xids = [xid for (xid,) in _XID.iter_unpack(data[_POSITION.size :])]
     except (ValueError, struct.error):
         raise Invalid(f"{text[:40]!r} is not a position.", field="after") from None
     if max(*position, *xids) >= 2**63 or len(xids) > MAX_XIDS:
         raise Invalid(f"{text[:40]!r} is not a position.", field="after")
-    return ResumePoint(position, SnapshotView(xids[0], frozenset(xids[1:])) if xids else NOTHING_SEEN)
+    seen = SnapshotView(xids[0], frozenset(xids[1:])) if xids else NOTHING_SEEN
+    return ResumePoint(position, seen, epoch)
 
 
 _SQL = read_clauses(Path(__file__).parent / "sql" / "event_log.sql")
@@ -149,30 +158,43 @@ async def current_position(session: AsyncSession, _: Actor | None = None) -> Res
 
     Events not visible in the snapshot are delivered. No event can appear any more before its position.
     """
-    oldest, following, running = (await session.execute(_SQL["current_snapshot"])).scalar_one().split(":")
+    text, timeline = (await session.execute(_SQL["current_snapshot"])).one()
+    oldest, following, running = text.split(":")
     return ResumePoint(
         Position(int(oldest), 0),
         SnapshotView(int(following), frozenset(map(int, filter(None, running.split(","))))),
+        _to_epoch(timeline),
     )
 
 
-async def events_after(session: AsyncSession, *, after: Position, count: int) -> tuple[list[Event], Position]:
-    """Load at most `count` events after a position, and the position where they are complete."""
+def _to_epoch(timeline: str) -> int:
+    return zlib.crc32(timeline.encode())
+
+
+async def events_after(
+    session: AsyncSession, *, after: Position, epoch: int, count: int
+) -> tuple[list[Event], Position]:
+    """Load at most `count` events after a position, and the position where they are complete.
+
+    Raises:
+        InvalidState: the position is of another epoch.
+    """
     rows = (
         await session.execute(_SQL["events_after"], {"xid": after.xid, "id": after.id, "count": count})
     ).all()
-    events = [_event(row[1:]) for row in rows if row.xid is not None]
+    _require_epoch(epoch, rows[0].timeline)
+    events = [_event(row[2:], epoch) for row in rows if row.xid is not None]
     end = events[-1].position if len(events) == count else Position(rows[0].until_xid, 0)
     return events, max(end, after)
 
 
 async def topic_events(
-    session: AsyncSession, *, topic: Topic, after: Position, until: Position, count: int
+    session: AsyncSession, *, topic: Topic, after: Position, until: Position, epoch: int, count: int
 ) -> tuple[list[Event], Position]:
     """Load at most `count` events of a topic, and the position where they are complete.
 
     Raises:
-        InvalidState: events after the position were deleted already.
+        InvalidState: events after the position were deleted already, or it is of another epoch.
     """
     rows = (
         await session.execute(
@@ -189,8 +211,8 @@ async def topic_events(
         )
     ).all()
     # Checked last: events deleted in the meantime would be missing above.
-    await require_kept(session, ResumePoint(after))
-    events = [_event(row) for row in rows]
+    await require_kept(session, ResumePoint(after, epoch=epoch))
+    events = [_event(row, epoch) for row in rows]
     end = events[-1].position if len(events) == count else until
     return [event for event in events if topic in event.topics], end
 
@@ -200,14 +222,24 @@ async def require_kept(session: AsyncSession, start: ResumePoint) -> None:
 
     Raises:
         Invalid: the resume point is not from this server.
-        InvalidState: events after it were deleted already.
+        InvalidState: events after it were deleted already, or it is of another epoch.
     """
-    xid, row_id, next_xid = (await session.execute(_SQL["oldest_event"])).one()
+    xid, row_id, next_xid, timeline = (await session.execute(_SQL["oldest_event"])).one()
+    _require_epoch(start.epoch, timeline)
     if max(start.position.xid, start.snapshot.next_xid) > next_xid:
         raise Invalid("The position is not from this server.", field="after")
     if start.position < (xid, row_id):
         raise InvalidState(
             "The position is older than the events kept; query again, and subscribe from `livePosition`.",
+            field="after",
+        )
+
+
+def _require_epoch(epoch: int, timeline: str) -> None:
+    if epoch != _to_epoch(timeline):
+        raise InvalidState(
+            "The position is from before a failover or a restore of the database; query again, and subscribe"
+            " from `livePosition`.",
             field="after",
         )
 
@@ -232,6 +264,6 @@ async def has_old_events(session: AsyncSession, *, hours: int) -> bool:
     )
 
 
-def _event(row: Sequence[Any]) -> Event:
+def _event(row: Sequence[Any], epoch: int) -> Event:
     xid, row_id, kind, node_id, collective_ids = row
-    return Event(Position(xid, row_id), kind, node_id, tuple(collective_ids))
+    return Event(Position(xid, row_id), kind, node_id, tuple(collective_ids), epoch=epoch)

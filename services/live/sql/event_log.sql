@@ -1,16 +1,17 @@
 -- The log of live events, in the order of (xid, id): see the module for why that order is final.
 
 -- current_snapshot --
--- Select the snapshot as text: its oldest running transaction, its next one, and those that run between.
-SELECT pg_current_snapshot()::text
+-- Select the snapshot as text: its oldest running transaction, its next one, and those that run between; and
+-- the server's timeline.
+SELECT pg_current_snapshot()::text, server_timeline()
 
 -- events_after --
 -- Select the events after a position whose transactions are older than every running one, with the xid up to
--- which that is final; one row without an event if there is none.
+-- which that is final, and the timeline; one row without an event if there is none.
 WITH final AS MATERIALIZED (
-    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS until_xid
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS until_xid, server_timeline() AS timeline
 )
-SELECT final.until_xid, e.*
+SELECT final.timeline, final.until_xid, e.*
 FROM final
 LEFT JOIN LATERAL (
     SELECT xid, id, kind, node_id, collective_ids
@@ -33,8 +34,8 @@ ORDER BY xid, id
 LIMIT :count
 
 -- oldest_event --
--- Select the position of the oldest event that is kept, and the next transaction id of this server.
-SELECT xid, id, pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+-- Select the position of the oldest event that is kept, the next transaction id of this server and its timeline.
+SELECT xid, id, pg_snapshot_xmax(pg_current_snapshot())::text::bigint, server_timeline()
 FROM live_event
 ORDER BY xid, id
 LIMIT 1

@@ -230,7 +230,7 @@ async def test_a_token_needs_the_scope_read(api: ApiServer, scene: DonationScene
 @pytest.mark.parametrize(
     ("after", "code"),
     [(bad, "INVALID_INPUT") for bad in ("", "pos_", "pos_xyz", "\u20ac" * 9, "pos_" + "7" * 26)]
-    + [("pos_" + "a" * 26, "INVALID_STATE")],
+    + [("pos_" + "a" * 32, "INVALID_STATE")],
 )
 async def test_an_invalid_position_is_refused(
     api: ApiServer, scene: DonationScene, after: str, code: str

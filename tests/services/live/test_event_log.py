@@ -13,7 +13,7 @@ from models import new_id
 from services.core.errors import Invalid, InvalidState
 from services.live import broadcaster, event_log
 from services.live.broadcaster import Broadcaster, Subscriber
-from services.live.event_log import Event, Position, ResumePoint, Topic
+from services.live.event_log import Event, Position, Topic
 from tests.conftest import Database
 from tests.live_events import Sessions, current_position, events_after, wait_until_visible
 from tests.subscription_client import WAIT_SECONDS
@@ -202,7 +202,9 @@ async def test_what_is_old_is_pruned_and_a_position_before_it_is_refused(
     follower = await hub.subscribe(topic, after=events[4].resume_point, token=None)
     assert [event.position for event in await next_events(follower, 1)] == [events[5].position]
     with pytest.raises(Invalid):
-        await hub.subscribe(topic, after=ResumePoint(Position(2**62, 0)), token=None)
+        await hub.subscribe(topic, after=start._replace(position=Position(2**62, 0)), token=None)
+    with pytest.raises(InvalidState, match="failover or a restore"):
+        await hub.subscribe(topic, after=events[4].resume_point._replace(epoch=1), token=None)
 
 
 async def test_events_of_another_servers_dump_are_never_told(database: Database, sessions: Sessions) -> None:

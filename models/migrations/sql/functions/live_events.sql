@@ -4,6 +4,17 @@
 -- ledger_post writes one for each transaction; these triggers write the others. The application's role may
 -- read the table and prune it with live_prune; it can neither forge an event nor hide one.
 
+-- The history that this server writes: a failover and a restore begin another. Empty where a server does not tell.
+
+CREATE OR REPLACE FUNCTION server_timeline() RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    RETURN (SELECT s.system_identifier FROM pg_control_system() s)
+        || '/' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8);
+EXCEPTION WHEN insufficient_privilege OR feature_not_supported OR object_not_in_prerequisite_state THEN
+    RETURN '';
+END $$;
+
 -- Orders: created, decided or otherwise changed. Balances include pending amounts, so both sides are named.
 
 CREATE OR REPLACE FUNCTION live_order() RETURNS trigger
@@ -60,5 +71,5 @@ BEGIN
     END IF;
 END $$;
 
-REVOKE ALL ON FUNCTION live_order(), live_check_in(), live_prune(interval) FROM PUBLIC, commonweal_app;
-GRANT EXECUTE ON FUNCTION live_prune(interval) TO commonweal_app;
+REVOKE ALL ON FUNCTION server_timeline(), live_order(), live_check_in(), live_prune(interval) FROM PUBLIC, commonweal_app;
+GRANT EXECUTE ON FUNCTION live_prune(interval), server_timeline() TO commonweal_app;
