@@ -20,6 +20,7 @@ from services.core import networks
 from services.jobs import work_counts
 
 CONNECTIONS = Gauge("commonweal_database_connections_in_use", "Connections taken from the pool.")
+CONNECTIONS_LIMIT = Gauge("commonweal_database_connections_limit", "Connections that the pool may open.")
 LIVE_CONNECTIONS = Gauge("commonweal_live_connections", "Websockets and streams of events that are open.")
 MAILS_WAITING = Gauge("commonweal_mails_waiting", "Mails in the outbox that are not delivered.")
 MAILS_AGE = Gauge(
@@ -87,6 +88,7 @@ async def serve_metrics(request: Request) -> Response:
     if not _may_read(request):
         return Response("Not Found", 404, media_type="text/plain")
     CONNECTIONS.set(state.engine.pool.checkedout())
+    CONNECTIONS_LIMIT.set(state.engine.pool.size())
     if time.monotonic() >= _tally.counted_at + COUNT_SECONDS:
         _tally.counted_at = time.monotonic()
         await _count_work(state.sessions)

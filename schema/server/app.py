@@ -24,7 +24,7 @@ from schema.http import origins
 from schema.http.cors import Cors
 from schema.http.gate import Gate
 from schema.http.metering import metered
-from schema.observability import sql_trace
+from schema.observability import slow_statements, sql_trace
 from schema.observability.metrics import serve_metrics
 from schema.realtime import websocket
 from schema.realtime.subscription_runner import SubscriptionRunner
@@ -70,6 +70,8 @@ def create_application(settings: Settings) -> Starlette:
         app.state.settings = settings
         app.state.engine = engine
         sql_trace.listen(engine)
+        if settings.slow_statement_ms:
+            slow_statements.listen(engine, seconds=settings.slow_statement_ms / 1000)
         app.state.sessions = session_factory(engine)
         app.state.persisted_documents = persisted_documents
         app.state.buckets = rate_limits.Buckets(app.state.sessions, settings)

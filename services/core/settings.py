@@ -211,6 +211,9 @@ class Settings:
     drain_seconds: int = _setting(
         0, "Seconds after SIGTERM for which /readyz answers 503 and requests are still served."
     )
+    slow_statement_ms: int = _setting(
+        1_000, "Log a statement that takes longer, with the shape of its plan; 0 logs none."
+    )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
 
     def __post_init__(self) -> None:
