@@ -168,13 +168,22 @@ def _add_operation(add: Callable[..., argparse.ArgumentParser]) -> None:
         run=lambda o, s: operation_commands.verify_installation(s, file=o.file, full=o.full, as_json=o.json)
     )
 
+    copy = add(
+        "copy",
+        help="copy the database to another server by logical replication",
+        description="publish: on the original; prepare: on a database that was only migrated; finish: on the"
+        " copy, once it has everything. docs/operations.md has all steps.",
+    )
+    copy.add_argument("step", choices=["publish", "prepare", "finish"])
+    copy.set_defaults(run=lambda o, s: operation_commands.copy(s, step=o.step, as_json=o.json))
+
     doctor = add(
         "doctor",
         help="check settings, roles, versions, clocks, disk, mail, and the last backup and audit",
         description="Exit code 0: all is well; 1: something is wrong; 4: there are warnings only.",
     )
     doctor.set_defaults(run=lambda o, s: operation_commands.doctor(s, as_json=o.json))
-    for command in (backup, restore, verify, doctor):
+    for command in (backup, restore, verify, copy, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -12,7 +12,7 @@ from services.core.settings import Settings
 from services.database import engine as database_engine
 from services.ledger.audit import AuditIsRunning
 from services.operation import backup as backups
-from services.operation import diagnosis, restore, verification
+from services.operation import copying, diagnosis, restore, verification
 from services.operation.diagnosis import State
 from services.operation.verification import Verification
 
@@ -40,6 +40,22 @@ def backup(settings: Settings, *, file: Path | None, as_json: bool) -> int:
             " COMMONWEAL_SECRET_KEY, are not in it"
         ),
     )
+    return DONE
+
+
+def copy(settings: Settings, *, step: str, as_json: bool) -> int:
+    """Do one step of a copy by logical replication; 1 if its end finds something wrong."""
+    with database_engine.provide_database(settings) as located:
+        if step == "publish":
+            made = copying.publish(located)
+            _print(as_json, vars(made), lambda: f"The role {made.role} may read {made.tables} tables")
+        elif step == "prepare":
+            tables = copying.prepare(located)
+            _print(as_json, {"tables": tables}, lambda: f"{tables} tables are empty and may be filled")
+        else:
+            result = copying.finish(located)
+            _print(as_json, _to_dict(result), lambda: _to_text(result))
+            return DONE if result.is_clean else WRONG
     return DONE
 
 

