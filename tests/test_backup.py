@@ -245,6 +245,14 @@ def test_the_doctor_tells_what_is_missing_and_what_is_done(
     assert {states(run(database, "doctor")[1])[name] for name in ("backup", "audit")} == {"GOOD"}
 
 
+def test_the_doctor_sees_two_versions_at_once(database: Database, run: Run) -> None:
+    assert states(run(database, "doctor")[1])["versions"] == "GOOD"
+    with psycopg.connect(database.app_url, application_name="commonweal/99.1.2"):
+        _, result, _ = run(database, "doctor")
+    assert states(result)["versions"] == "WARNING"
+    assert "commonweal/99.1.2" in str(result)
+
+
 def test_the_doctor_sees_what_is_wrong(database: Database, run: Run) -> None:
     code, result, _ = run(database, "doctor", database_url="postgresql://u:hunter2@127.0.0.1:9/x")
     assert (code, states(result)["database"]) == (1, "WRONG")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 
 import orjson
 import psycopg
@@ -19,6 +20,8 @@ from services.database.embedded_postgres import run_embedded_postgres
 
 APP_ROLE = "commonweal_app"
 EMBEDDED_NAME = "commonweal"
+APPLICATION = "commonweal"
+"""Under this name and the version, servers and workers appear in pg_stat_activity."""
 NETWORK_LIMITS = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -103,6 +106,7 @@ def create_pool(settings: Settings) -> AsyncEngine:
         json_deserializer=orjson.loads,
         connect_args={
             **_network_limits(settings.database_url),
+            "application_name": f"{APPLICATION}/{version(APPLICATION)}",
             # A pooler refuses or drops `options`; names of statements would be another client's.
             "prepare_threshold": None if is_pooled else 2,
             **({} if is_pooled else {"options": _to_options(session_settings(settings))}),

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,6 +40,8 @@ _FACTS = """
         (SELECT count(*) FROM public.outbox WHERE failed_at > now() - interval '1 day') AS failed_mails,
         (SELECT min(next_attempt_at) FROM public.outbox WHERE delivered_at IS NULL AND failed_at IS NULL)
             AS oldest_mail_at,
+        (SELECT array_agg(DISTINCT a.application_name ORDER BY a.application_name) FROM pg_stat_activity a
+         WHERE a.datname = current_database() AND a.application_name LIKE 'commonweal/%') AS versions,
         (SELECT r.started_at FROM public.audit_run r ORDER BY r.id DESC LIMIT 1) AS last_audit_at,
         (SELECT r.violations FROM public.audit_run r ORDER BY r.id DESC LIMIT 1) AS violations
 """
@@ -78,6 +81,7 @@ def diagnose(settings: Settings, *, is_embedded: bool) -> list[Finding]:
         _attempt("programs", lambda: _check_programs(facts)),
         *_check_clocks(facts),
         *_check_mails(facts),
+        _check_versions(facts),
         _check_backup(facts),
         _check_audit(facts, settings),
     ]
@@ -223,6 +227,17 @@ def _check_mails(facts: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "outbox", State.WRONG, f"a mail has been due since {oldest.isoformat()}: does a server run?"
         )
+
+
+def _check_versions(facts: dict[str, Any]) -> Finding:
+    """Compare the versions of the servers and workers that are connected now, and of this program."""
+    own = f"{database_engine.APPLICATION}/{version(database_engine.APPLICATION)}"
+    found = {own, *(facts["versions"] or ())}
+    if len(found) > 1:
+        return Finding(
+            "versions", State.WARNING, f"{', '.join(sorted(found))} use the database: end the upgrade"
+        )
+    return Finding("versions", State.GOOD, f"all that use the database are {own}")
 
 
 def _check_backup(facts: dict[str, Any]) -> Finding:

@@ -79,6 +79,11 @@ class Node:
         self.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
         self.run("pg_ctl", "-D", self.folder, "-w", "promote")
 
+    @property
+    def archive(self) -> Path:
+        """Folder to which the finished parts of the write-ahead log are copied, if they are."""
+        return self.folder.with_name(f"{self.name}-archive")
+
     def kill(self) -> None:
         """End the server with all its processes at once, as a lost machine does."""
         postmaster = psutil.Process(int((self.folder / "postmaster.pid").read_text().split()[0]))
@@ -130,8 +135,8 @@ class Group:
 
 
 @contextmanager
-def run_group(*, standbys: int = 2) -> Iterator[Group]:
-    """Run a migrated primary whose commits wait for one of its standbys."""
+def run_group(*, standbys: int = 2, archives: bool = False) -> Iterator[Group]:
+    """Run a migrated primary whose commits wait for one of its standbys; it may archive its log."""
     binaries, user = _find_programs()
     folder = Path(tempfile.mkdtemp(prefix="cwha"))
     if user:
@@ -140,7 +145,7 @@ def run_group(*, standbys: int = 2) -> Iterator[Group]:
     nodes = [Node(name, folder / name, _free_port(), binaries, user) for name in names]
     try:
         group = Group(nodes[0], tuple(nodes[1:]))
-        _start_primary(group)
+        _start_primary(group, archives=archives)
         for node in group.standbys:
             _start_standby(node, group.primary)
         if standbys:
@@ -156,13 +161,35 @@ def run_group(*, standbys: int = 2) -> Iterator[Group]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start_primary(group: Group) -> None:
+def restore_until(node: Node, backup: Path, *, time_text: str) -> Node:
+    """Start a server from a base backup and the archive of another, as it was at a time."""
+    restored = replace(node, name="restored", folder=backup, port=_free_port())
+    with (backup / "postgresql.auto.conf").open("a") as file:
+        file.write(
+            f"restore_command = 'cp {node.archive}/%f %p'\nrecovery_target_time = '{time_text}'\n"
+            "recovery_target_action = promote\narchive_mode = off\n"
+        )
+    (backup / "recovery.signal").touch()
+    restored.start()
+    ends_at = time.monotonic() + LONGEST_WAIT
+    while restored.execute("SELECT pg_is_in_recovery()") != [(False,)]:
+        assert time.monotonic() < ends_at, "the recovery does not end"
+        time.sleep(0.1)
+    return restored
+
+
+def _start_primary(group: Group, *, archives: bool) -> None:
     node = group.primary
     node.run(
         "initdb", "-D", node.folder, "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync"
     )
     with (node.folder / "postgresql.conf").open("a") as file:
         file.write(_CONFIGURATION)
+        if archives:
+            file.write(f"archive_mode = on\narchive_command = 'cp %p {node.archive}/%f'\n")
+            node.archive.mkdir()
+            if node.user:
+                os.chown(node.archive, pwd.getpwnam(node.user).pw_uid, -1)
     node.start()
     node.execute(f"CREATE DATABASE {DATABASE}")
     migrations.upgrade(node.url())
