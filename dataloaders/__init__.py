@@ -29,6 +29,7 @@ from models import (
     PaymentMethod,
     PayoutMethod,
     PlatformPolicy,
+    RecurringGift,
     Redemption,
     Tier,
     Transaction,
@@ -59,6 +60,7 @@ from services.orders import (
 )
 from services.orders.settlements import SettlementDetails
 from services.orders.two_people import ApprovalNeeds
+from services.recurring import queries as gift_queries
 from services.volunteering import check_in, issuers
 
 K = TypeVar("K", bound=Hashable)
@@ -140,6 +142,10 @@ class Loaders:
         lambda session, actor, ids: tiers.load_tiers(session, actor, row_ids=ids)
     )
     """Tiers that the viewer may see."""
+    recurring_gift: LoaderField[UUID, RecurringGift | None] = LoaderField(
+        lambda session, actor, ids: gift_queries.load_gifts(session, actor, row_ids=ids)
+    )
+    """Recurring gifts that the viewer may see."""
     tier_of_order: LoaderField[UUID, Tier | None] = LoaderField(
         lambda session, actor, ids: tiers.load_tiers_of_orders(session, actor, row_ids=ids)
     )

@@ -29,6 +29,7 @@ from models.order import Idempotency, Order, OrderAction, OrderItem, PaymentMeth
 from models.outbox import MailStop, Outbox
 from models.personal import DataExport
 from models.preferences import MutedTopic
+from models.recurring_gift import RecurringGift
 from models.settlement import Settlement
 from models.tier import Goal, Tier
 
@@ -81,6 +82,7 @@ __all__ = [
     "RateBucket",
     "Receipt",
     "RecoveryCode",
+    "RecurringGift",
     "Redemption",
     "RefundTotal",
     "Settlement",

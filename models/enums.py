@@ -93,7 +93,7 @@ class OrderStatus(StrEnum):
     EXPIRED = "EXPIRED"
     """Not decided in time."""
     FAILED = "FAILED"
-    """Refused by a payment provider."""
+    """Not paid: refused by a payment provider, or not covered by the payer's balance."""
     REFUNDED = "REFUNDED"
     """Settled and refunded in full."""
 
@@ -121,6 +121,8 @@ class OrderActionType(StrEnum):
     """The giver confirmed funds that a host added in their name."""
     DENY = "DENY"
     """The giver denied funds that a host added in their name."""
+    FAIL = "FAIL"
+    """A payment of the order was refused."""
 
 
 class GiverStatus(StrEnum):
@@ -432,6 +434,65 @@ class TierPricing(StrEnum):
     """The giver, from a minimum on."""
 
 
+class GiftInterval(StrEnum):
+    """Time from one charge of a recurring gift to the next."""
+
+    MONTH = "MONTH"
+    """A month."""
+    YEAR = "YEAR"
+    """A year."""
+
+
+class GiftStatus(StrEnum):
+    """Status of a recurring gift."""
+
+    ACTIVE = "ACTIVE"
+    """Charged on its next day."""
+    PAST_DUE = "PAST_DUE"
+    """The last charge was refused; it is tried again."""
+    PAUSED = "PAUSED"
+    """Not charged until it is resumed."""
+    CANCELLED = "CANCELLED"
+    """Ended by one of the two sides, the host or the platform."""
+    ENDED = "ENDED"
+    """Ended on the day that the payer chose."""
+
+
+class GiftParty(StrEnum):
+    """Party that paused a recurring gift."""
+
+    PAYER = "PAYER"
+    """The payer."""
+    PAYEE = "PAYEE"
+    """The payee."""
+    HOST = "HOST"
+    """The host of the payee."""
+    PLATFORM = "PLATFORM"
+    """The platform, because the gift could not go on."""
+
+
+class GiftDirection(StrEnum):
+    """Side of recurring gifts on which a collective is."""
+
+    GIVEN = "GIVEN"
+    """The collective gives."""
+    RECEIVED = "RECEIVED"
+    """The collective receives."""
+
+
+class GiftNotice(StrEnum):
+    """What ended or paused a recurring gift without anybody's wish."""
+
+    ARCHIVED = "ARCHIVED"
+    """One of the two sides was archived."""
+    HOST_LEFT = "HOST_LEFT"
+    """The payee or the payer left the host that held its money."""
+    HOST_SUSPENDED = "HOST_SUSPENDED"
+    """The host of one of the two sides was suspended."""
+    USER_SUSPENDED = "USER_SUSPENDED"
+    """One of the two sides is a person who was suspended."""
+
+
 class GoalKind(StrEnum):
     """Kind of amount that a goal counts."""
 
@@ -466,6 +527,8 @@ class ActKind(StrEnum):
     """An offer of a business."""
     TIER = "TIER"
     """A tier of a collective or event."""
+    RECURRING_GIFT = "RECURRING_GIFT"
+    """A recurring gift: its terms or state; its charges are in the history of the orders."""
     GOAL = "GOAL"
     """A goal of a collective."""
     PLATFORM_POLICY = "PLATFORM_POLICY"

@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -135,6 +135,17 @@ class Order(SQLModel, table=True):
         ),
         CheckConstraint("tier_id IS NULL OR type = 'DONATION'", name="tier_of_donation"),
         Index("ix_order_tier_id", "tier_id", "from_id", postgresql_where=text("tier_id IS NOT NULL")),
+        CheckConstraint(
+            "(subscription_id IS NULL) = (period IS NULL) AND (subscription_id IS NULL OR type = 'DONATION')",
+            name="subscription_has_period",
+        ),
+        Index(
+            "uq_order_subscription_id_period",
+            "subscription_id",
+            "period",
+            unique=True,
+            postgresql_where=text("subscription_id IS NOT NULL"),
+        ),
         Index(
             "uq_order_import_key",
             "import_key",
@@ -189,6 +200,10 @@ class Order(SQLModel, table=True):
     tier_id: UUID | None = Field(default=None, foreign_key="tier.id")
     quantity: int | None = None
     """The number of tickets or other things that a donation in a tier pays for."""
+    subscription_id: UUID | None = Field(default=None, foreign_key="subscription.id")
+    """The recurring gift that the order belongs to."""
+    period: date | None = None
+    """The day on which that gift was due; it has one order a period."""
 
 
 class OrderItem(SQLModel, table=True):

@@ -7,7 +7,7 @@ from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, Index, Text, 
 from sqlmodel import Field, SQLModel
 
 from models.base import id_field, one_of, timestamp_field
-from models.enums import GoalKind, TierPricing, TierType
+from models.enums import GiftInterval, GoalKind, TierPricing, TierType
 
 
 class Tier(SQLModel, table=True):
@@ -16,6 +16,8 @@ class Tier(SQLModel, table=True):
     __table_args__ = (
         one_of("type", TierType),
         one_of("pricing", TierPricing),
+        one_of("interval", GiftInterval),
+        CheckConstraint("interval IS NULL OR type <> 'TICKET'", name="ticket_sold_once"),
         CheckConstraint(
             "amount_minor > 0 AND minimum_minor > 0 AND goal_minor > 0 AND 0 < ALL (presets_minor)",
             name="amounts_positive",
@@ -54,7 +56,7 @@ class Tier(SQLModel, table=True):
     max_per_person: int | None = None
     goal_minor: int | None = Field(default=None, sa_type=BigInteger)
     sold: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """Places taken by open and paid orders; the database counts them."""
+    """Places taken by open and paid orders and by recurring gifts that go on; the database counts them."""
     opens_at: datetime | None = timestamp_field(nullable=True)
     closes_at: datetime | None = timestamp_field(nullable=True)
     position: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
@@ -62,6 +64,8 @@ class Tier(SQLModel, table=True):
     created_by_id: UUID = Field(foreign_key="collective.id")
     created_at: datetime = timestamp_field(default_now=True)
     updated_at: datetime = timestamp_field(default_now=True)
+    interval: GiftInterval | None = Field(default=None, sa_type=Text)
+    """How often a gift in the tier repeats; null for gifts that are given once."""
 
 
 class Goal(SQLModel, table=True):

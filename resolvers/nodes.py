@@ -19,6 +19,7 @@ _LOADERS: dict[str, LoaderField[UUID, Any]] = {
     "Member": Loaders.member,
     "Offer": Loaders.offer,
     "Tier": Loaders.tier,
+    "RecurringGift": Loaders.recurring_gift,
     "PaymentMethod": Loaders.payment_method,
     "PayoutMethod": Loaders.payout_method,
     "LedgerAccount": Loaders.ledger_account,

@@ -1,20 +1,34 @@
 """Donations, added funds, expenses and transfers."""
 
-from datetime import datetime
+from datetime import date, datetime
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import strawberry
 
 import models
+from models import new_id
+from resolvers import commands
 from resolvers.context import Info
-from schema.mutations.payload import MoneyInput, Payload, answer_order_payload
-from schema.types.enums import FeesPayer
+from resolvers.recurring_gifts import load_earlier_donation
+from schema.mutations.payload import (
+    MoneyInput,
+    Payload,
+    answer_order_payload,
+    answer_payload,
+    keyed_request,
+)
+from schema.types.enums import FeesPayer, GiftInterval
 from schema.types.money import AmountInput, to_optional_unchecked, to_unchecked
 from schema.types.node import CollectiveRef, to_key, to_optional_key
 from schema.types.order import Order
 from schema.types.payment_method import PaymentMethodRef, PayoutMethodRef, to_method_name
+from schema.types.recurring_gift import RecurringGift
 from services.core import public_ids
-from services.orders import contributions, donations, expenses
+from services.orders import contributions, expenses
+from services.recurring import starting
+
+Donation: TypeAlias = tuple[models.Order, models.RecurringGift | None]
 
 
 @strawberry.input(description="Money to give to a hosted collective.")
@@ -42,6 +56,14 @@ class DonateInput(MoneyInput):
         deprecation_reason="2026-11-28: Use payWith; removal 2027-06-01",
         description="BALANCE (the default), MANUAL for a bank transfer, or the ID of a payment method.",
     )
+    interval: GiftInterval | None = strawberry.field(
+        default=None,
+        description="Time after which the gift is charged again, and so on. Once if omitted; in a tier with "
+        "an interval, as the tier says.",
+    )
+    ends_after: date | None = strawberry.field(
+        default=None, description="Last day on which a recurring gift may be charged. No end if omitted."
+    )
     description: str | None = strawberry.field(default=None, description="Purpose of the donation. Public.")
     private_message: str | None = strawberry.field(
         default=None, description="Message to those involved in the order."
@@ -56,6 +78,9 @@ class DonateInput(MoneyInput):
 @strawberry.type(description="The order of the donation: PAID from a balance, PENDING by bank transfer.")
 class DonatePayload(Payload):
     order: Order | None = strawberry.field(default=None, description="The order of the donation.")
+    subscription: RecurringGift | None = strawberry.field(
+        default=None, description="The recurring gift that the donation begins. Null for a gift given once."
+    )
 
 
 @strawberry.input(description="Money that a host received outside the platform, to add to a balance.")
@@ -144,27 +169,45 @@ class TransferFundsPayload(Payload):
 class OrderMutations:
     @strawberry.mutation(
         description="Give money to a collective. A donation from a balance is PAID at once; one by bank "
-        "transfer is PENDING until the host approves its receipt. Allowed for admins of the "
-        "giver. Errors: INSUFFICIENT_FUNDS, AMOUNT_TOO_SMALL, FX_RATE_UNAVAILABLE, LIMIT_EXCEEDED if the "
-        "tier is sold out."
+        "transfer is PENDING until the host approves its receipt. With an interval it is the first of a "
+        "recurring gift. Allowed for admins of the giver. Errors: INSUFFICIENT_FUNDS, AMOUNT_TOO_SMALL, "
+        "FX_RATE_UNAVAILABLE, LIMIT_EXCEEDED if the tier is sold out."
     )
     async def donate(self, info: Info, input: DonateInput) -> DonatePayload:
-        async def work(order_id: UUID) -> models.Order:
+        order_id = new_id()
+
+        async def work() -> Donation:
             return await info.context.run(
-                donations.donate,
+                starting.donate,
                 order_id=order_id,
-                from_=to_key(input.from_),
-                to=to_key(input.to),
-                amount=to_unchecked(input.amount),
-                tier_id=public_ids.decode("Tier", input.tier, field="tier") if input.tier else None,
-                quantity=input.quantity,
-                payment_method=to_method_name(input.pay_with, field="payWith", text=input.payment_method),
-                description=input.description,
-                expires_at=input.expires_at,
-                private_message=input.private_message,
+                interval=input.interval,
+                ends_after=input.ends_after,
+                gift={
+                    "from_": to_key(input.from_),
+                    "to": to_key(input.to),
+                    "amount": to_unchecked(input.amount),
+                    "tier_id": public_ids.decode("Tier", input.tier, field="tier") if input.tier else None,
+                    "quantity": input.quantity,
+                    "payment_method": to_method_name(
+                        input.pay_with, field="payWith", text=input.payment_method
+                    ),
+                    "description": input.description,
+                    "expires_at": input.expires_at,
+                    "private_message": input.private_message,
+                },
             )
 
-        return await answer_order_payload(info, DonatePayload, input, "donate", work)
+        async def run_keyed() -> dict[str, Any]:
+            order, gift = await commands.run_once(
+                info,
+                keyed_request("donate", input),
+                result_id=order_id,
+                work=work,
+                replay=lambda earlier_id: load_earlier_donation(info, earlier_id),
+            )
+            return {"order": order, "subscription": gift}
+
+        return await answer_payload(info, DonatePayload, run_keyed, dry_run=bool(input.dry_run))
 
     @strawberry.mutation(
         description="Add money received outside the platform to a balance. The origin counts as unknown "

@@ -8,7 +8,7 @@ import strawberry
 from resolvers.context import Info
 from schema.mutations.payload import Payload, answer_payload
 from schema.types.collective import Collective
-from schema.types.enums import GoalKind, TierPricing, TierType
+from schema.types.enums import GiftInterval, GoalKind, TierPricing, TierType
 from schema.types.money import AmountInput, to_optional_unchecked
 from schema.types.node import CollectiveRef, to_key
 from schema.types.tier import Tier
@@ -45,6 +45,11 @@ class CreateTierInput:
     )
     presets: list[AmountInput] | None = strawberry.field(
         default=None, description="Amounts to offer in a flexible tier, at most 6, none below the minimum."
+    )
+    interval: GiftInterval | None = strawberry.field(
+        default=None,
+        description="Time after which a gift in the tier repeats; it never changes. Omit for gifts given "
+        "once, as all tickets are.",
     )
     capacity: int | None = strawberry.field(
         default=None, description="Number of places in all. Unlimited if omitted."
@@ -154,6 +159,7 @@ class TierMutations:
                 tiers.create_tier,
                 collective=to_key(input.collective),
                 kind=input.type,
+                interval=input.interval,
                 terms=_terms_of(input),
             )
             return {"tier": row}

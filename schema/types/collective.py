@@ -12,13 +12,22 @@ from resolvers import approvals as resolve_approvals
 from resolvers import collectives as resolve
 from resolvers import offers as resolve_offers
 from resolvers import orders as resolve_orders
+from resolvers import recurring_gifts as resolve_gifts
 from resolvers.context import Info
 from schema.types import lazy, sql_lists
 from schema.types.act import ActConnection
 from schema.types.approval import ApprovalPolicy
 from schema.types.balance import Balance
 from schema.types.connection import After, Before, Connection, First, Last, to_page_request
-from schema.types.enums import CollectiveType, LedgerAccountKind, Locale, MemberRole, Topic
+from schema.types.enums import (
+    CollectiveType,
+    GiftDirection,
+    GiftStatus,
+    LedgerAccountKind,
+    Locale,
+    MemberRole,
+    Topic,
+)
 from schema.types.event import EventFields
 from schema.types.fields import batched, computed, shaped, to_one, whole_list
 from schema.types.filters import to_order_arguments, to_transaction_arguments
@@ -32,6 +41,7 @@ from schema.types.node import Node, id_field, is_row_of
 from schema.types.offer import OfferConnection
 from schema.types.order import OrderConnection, OrderFilter
 from schema.types.payment_method import PaymentMethod, PayoutMethod
+from schema.types.recurring_gift import RecurringGiftConnection
 from schema.types.scalars import CurrencyCode
 from schema.types.tier import Goal, Tier
 from schema.types.transaction import TransactionConnection, TransactionFilter
@@ -58,6 +68,9 @@ Until = Annotated[
 IsCancelled = Annotated[
     bool | None,
     strawberry.argument(description="True for cancelled events only, false for all others. Null for both."),
+]
+Direction = Annotated[
+    GiftDirection, strawberry.argument(description="Side on which the collective is: it gives or receives.")
 ]
 Roles = Annotated[
     list[MemberRole] | None, strawberry.argument(description="Only members with one of these roles.")
@@ -251,6 +264,32 @@ class Collective(Node):
             of_id=root.id,
         )
         return OrderConnection(page=page)
+
+    @strawberry.field(
+        description="Recurring gifts that the collective gives or receives, newest first. Visible to admins "
+        "and accountants of both sides and their hosts; empty for others.",
+        graphql_type=RecurringGiftConnection | None,
+    )
+    async def subscriptions(
+        root: Row,
+        info: Info,
+        direction: Direction = GiftDirection.GIVEN,
+        status: Annotated[
+            list[GiftStatus] | None, strawberry.argument(description="Only gifts with one of these statuses.")
+        ] = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> RecurringGiftConnection:
+        page = await resolve_gifts.list_gifts(
+            info,
+            of_id=root.id,
+            direction=direction,
+            status=status,
+            page=to_page_request(first, after, last, before),
+        )
+        return RecurringGiftConnection(page=page)
 
     @strawberry.field(
         description="Transactions that the collective pays or receives, newest first.",

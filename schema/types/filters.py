@@ -34,6 +34,9 @@ def to_order_arguments(filter: OrderFilter | None) -> OrderArguments:
         status=filter.status or (),
         offer_id=public_ids.decode("Offer", filter.offer, field="filter.offer") if filter.offer else None,
         tier_id=public_ids.decode("Tier", filter.tier, field="filter.tier") if filter.tier else None,
+        subscription_id=public_ids.decode("RecurringGift", filter.subscription, field="filter.subscription")
+        if filter.subscription
+        else None,
         created_from=filter.created_from,
         created_until=filter.created_until,
     )

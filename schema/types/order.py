@@ -1,6 +1,6 @@
 """Orders, their items and their history."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 import strawberry
 
@@ -30,6 +30,7 @@ from schema.types.money import Amount, amount_field
 from schema.types.node import CollectiveRef, Node, id_field, is_row_of
 from schema.types.offer import Offer
 from schema.types.payment_method import PaymentMethod, PayoutMethod
+from schema.types.recurring_gift import RecurringGift
 from schema.types.tier import Tier
 from services.access import visibility
 from services.core.money import Money
@@ -208,6 +209,16 @@ class Order(Node):
         description="The tier that a donation pays for. Null for others, and if its event may not be seen.",
         graphql_type=Tier | None,
     )
+    subscription = to_one(
+        Loaders.recurring_gift,
+        "subscription_id",
+        description="The recurring gift that the order belongs to. Visible to admins and accountants of both "
+        "sides and their hosts; null for others.",
+        graphql_type=RecurringGift | None,
+    )
+    period: date | None = strawberry.field(
+        description="Day on which the recurring gift was due; it has one order a period."
+    )
     quantity: int | None = strawberry.field(
         description="Number of tickets or other things that a donation in a tier pays for."
     )
@@ -374,6 +385,9 @@ class OrderFilter:
         default=None, description="Only redemptions of this offer."
     )
     tier: strawberry.ID | None = strawberry.field(default=None, description="Only donations in this tier.")
+    subscription: strawberry.ID | None = strawberry.field(
+        default=None, description="Only orders of this recurring gift, which you must be able to see."
+    )
     created_from: datetime | None = strawberry.field(
         default=None, description="Only orders created at or after this time."
     )

@@ -9,7 +9,7 @@ from dataloaders import Loaders
 from resolvers import tiers as resolve
 from resolvers.context import Info
 from schema.types import lazy
-from schema.types.enums import GoalKind, TierPricing, TierType
+from schema.types.enums import GiftInterval, GoalKind, TierPricing, TierType
 from schema.types.fields import batched, computed, to_one
 from schema.types.money import Amount, amount_field
 from schema.types.node import Node, id_field, is_row_of
@@ -35,11 +35,17 @@ class Tier(Node):
     description: str | None = strawberry.field(description="Description written by the collective.")
     pricing: TierPricing = strawberry.field(description="Side that chooses the amount.")
     currency: CurrencyCode = strawberry.field(description="Currency of all amounts of the tier.")
+    interval: GiftInterval | None = strawberry.field(
+        description="Time after which a gift in the tier repeats. Null if it does so at the giver's choice, "
+        "or never."
+    )
     capacity: int | None = strawberry.field(description="Number of places in all. Null if unlimited.")
     max_per_person: int | None = strawberry.field(
         description="Number of places that one giver may have. Null if unlimited."
     )
-    sold: int = strawberry.field(description="Number of places taken by open and paid orders.")
+    sold: int = strawberry.field(
+        description="Number of places taken by open and paid orders, and by recurring gifts that go on."
+    )
     opens_at: datetime | None = strawberry.field(description="When the tier begins to take orders.")
     closes_at: datetime | None = strawberry.field(description="When the tier stops taking orders.")
     position: int = strawberry.field(description="Place among the tiers of its collective, lowest first.")

@@ -59,6 +59,10 @@ class Action(StrEnum):
     UPDATE_PAYOUT_METHOD = "updatePayoutMethod"
     ARCHIVE_PAYOUT_METHOD = "archivePayoutMethod"
     DONATE = "donate"
+    UPDATE_SUBSCRIPTION = "updateSubscription"
+    PAUSE_SUBSCRIPTION = "pauseSubscription"
+    RESUME_SUBSCRIPTION = "resumeSubscription"
+    CANCEL_SUBSCRIPTION = "cancelSubscription"
     ADD_FUNDS = "addFunds"
     SUBMIT_EXPENSE = "submitExpense"
     UPDATE_EXPENSE = "updateExpense"
@@ -282,6 +286,10 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.UPDATE_PAYOUT_METHOD: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.ARCHIVE_PAYOUT_METHOD: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.DONATE: (Scope.ORDERS, (admin_of_payer,)),
+    Action.UPDATE_SUBSCRIPTION: (Scope.ORDERS, (admin_of_payer,)),
+    Action.PAUSE_SUBSCRIPTION: (Scope.ORDERS, (admin_of_payer, admin_of_payee, admin_of_payee_host)),
+    Action.RESUME_SUBSCRIPTION: (Scope.ORDERS, (admin_of_payer, admin_of_payee, admin_of_payee_host)),
+    Action.CANCEL_SUBSCRIPTION: (Scope.ORDERS, (admin_of_payer, admin_of_payee, admin_of_payee_host)),
     Action.ADD_FUNDS: (Scope.ORDERS, (admin_of_payee_host,)),
     Action.SUBMIT_EXPENSE: (Scope.ORDERS, (admin_of_payee, admin_of_payer)),
     Action.UPDATE_EXPENSE: (Scope.ORDERS, (admin_of_payee,)),

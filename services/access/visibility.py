@@ -17,6 +17,7 @@ from models import (
     Order,
     PayoutMethod,
     Receipt,
+    RecurringGift,
     Redemption,
     Tier,
     Transaction,
@@ -315,6 +316,18 @@ def tier_is_visible(actor: Actor) -> ColumnElement[bool]:
         ),
         _in_role_ids(Tier.collective_id, actor, *READER_ROLES),
         _is_event_of_roles(Tier.collective_id, actor, *READER_ROLES),
+    )
+
+
+def recurring_gift_is_visible(actor: Actor) -> ColumnElement[bool]:
+    """True for the ADMINs and ACCOUNTANTs of both sides and of their hosts."""
+    if actor.is_platform_accountant:
+        return true()
+    return or_(
+        _in_role_ids(RecurringGift.from_id, actor, *READER_ROLES),
+        _in_role_ids(RecurringGift.to_id, actor, *READER_ROLES),
+        _is_hosted_by_viewer(RecurringGift.from_id, actor),
+        _is_hosted_by_viewer(RecurringGift.to_id, actor),
     )
 
 

@@ -24,6 +24,7 @@ from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, load_for_decision, wrong_status
+from services.recurring import refusals
 from services.volunteering import check_in_closing
 
 _EXPIRED_AT_ONCE = 500
@@ -181,4 +182,5 @@ async def expire_due_orders(session: AsyncSession) -> int:
             for order in orders
         ]
         await add_actions(session, steps)
+        await refusals.pause_unpaid(session, orders)
     return len(orders)

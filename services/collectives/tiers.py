@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Collective, RaisedTotal, Tier, now
-from models.enums import CollectiveType, TierPricing, TierType
+from models.enums import CollectiveType, GiftInterval, TierPricing, TierType
 from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
@@ -37,6 +37,7 @@ async def create_tier(
     *,
     collective: CollectiveKey,
     kind: TierType,
+    interval: GiftInterval | None = None,
     terms: Mapping[str, Any],
 ) -> Tier:
     """Create a tier with the terms, which are those of `change_terms`. Locks: the collective.
@@ -51,6 +52,8 @@ async def create_tier(
     assert actor.user is not None
     if row.type == CollectiveType.USER:
         raise Invalid("A person has no tiers. Choose a collective or an event.", field="collective")
+    if interval is not None and (kind == TierType.TICKET or row.type == CollectiveType.EVENT):
+        raise Invalid("Tickets and gifts to events are given once.", field="interval")
     currency = await _lock_and_find_currency(session, row)
     count = select(func.count()).where(col(Tier.collective_id) == row.id, col(Tier.archived_at).is_(None))
     if (await session.execute(count)).scalar_one() >= MAX_OPEN:
@@ -61,6 +64,7 @@ async def create_tier(
         name="",
         pricing=TierPricing.FLEXIBLE,
         currency=currency,
+        interval=interval,
         created_by_id=actor.user.id,
     )
     _apply(tier, {"name": None, **terms})

@@ -17,6 +17,7 @@ PREFIXES = {
     "Transaction": "txn",
     "Offer": "off",
     "Tier": "tie",
+    "RecurringGift": "sub",
     "Invitation": "inv",
     "HostApplication": "app",
     "PaymentMethod": "pay",

@@ -18,6 +18,7 @@ from services.jobs import retention
 from services.ledger import audit_job, ecb_rates
 from services.live import event_log
 from services.orders import erased_files, personal_exports
+from services.recurring import charging
 from services.volunteering import check_in_closing
 
 MAX_ROUNDS = 100
@@ -49,6 +50,7 @@ def list_periodic(sessions: Sessions, settings: Settings) -> list[PeriodicJob]:
     return [
         PeriodicJob("close_check_ins", EVERY_MINUTE, partial(rounds, check_in_closing.close_ended)),
         PeriodicJob("expire_orders", EVERY_MINUTE, partial(rounds, decisions.expire_due_orders)),
+        PeriodicJob("charge_gifts", EVERY_MINUTE, partial(charging.charge_due, sessions)),
         PeriodicJob(
             "prune_live_events", EVERY_MINUTE, partial(_prune_events, sessions, hours=settings.live_hours)
         ),

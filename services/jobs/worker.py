@@ -27,9 +27,10 @@ from services.database.job_queue import QUEUE
 from services.jobs import schedule
 from services.jobs.schedule import Work
 from services.messaging import delivery
+from services.recurring.charging import CHARGES_AT_ONCE
 
 JOBS_AT_ONCE = 3
-CONNECTIONS = JOBS_AT_ONCE + len(delivery.LANES)
+CONNECTIONS = JOBS_AT_ONCE + CHARGES_AT_ONCE + len(delivery.LANES)
 MAX_ATTEMPTS = 8
 FIRST_RETRY_SECONDS = 30
 HEARTBEAT_SECONDS = 5.0

@@ -45,9 +45,13 @@ class ClearingDebt:
     older: Money
 
 
-def limit_exceeded(*, debtor: Collective, creditor: Collective, field: str = "amount") -> LimitExceeded:
+class ClearingExceeded(LimitExceeded):
+    """A payment would take clearing beyond the creditor's limit."""
+
+
+def limit_exceeded(*, debtor: Collective, creditor: Collective, field: str = "amount") -> ClearingExceeded:
     """Return the problem of a payment that would take clearing beyond the creditor's limit."""
-    return LimitExceeded(
+    return ClearingExceeded(
         f"{debtor.slug} would owe {creditor.slug} more than {creditor.slug} allows."
         f" {debtor.slug} can settle what it owes (settleHosts),"
         f" or {creditor.slug} can raise its limit (setClearingLimit).",

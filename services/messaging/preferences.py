@@ -14,6 +14,7 @@ from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.messaging.account_templates import ACCOUNT_TEMPLATES
 from services.messaging.event_templates import EVENT_TEMPLATES
+from services.messaging.gift_templates import GIFT_TEMPLATES
 from services.messaging.redemption_templates import REDEMPTION_TEMPLATES
 from services.messaging.settlement_templates import SETTLEMENT_TEMPLATES
 
@@ -53,6 +54,7 @@ TOPIC_BY_TEMPLATE: Mapping[str, Topic] = MappingProxyType(
         **dict.fromkeys(EVENT_TEMPLATES, Topic.EVENTS),
         **dict.fromkeys(REDEMPTION_TEMPLATES, Topic.REDEMPTIONS),
         **dict.fromkeys(SETTLEMENT_TEMPLATES, Topic.MONEY),
+        **dict.fromkeys(GIFT_TEMPLATES, Topic.MONEY),
     }
 )
 

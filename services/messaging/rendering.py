@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from models.enums import CollectiveType, GiverStatus, Locale, MemberRole, OrderStatus, OrderType
 from services.core.languages import translate
 from services.messaging import html_mails, local_formats
+from services.messaging.gift_templates import GIFT_NOTES
 from services.messaging.html_mails import STOP_NOTE
 from services.messaging.links import LABELS, Links, find_page
 from services.messaging.templates import TEMPLATES, is_value, list_texts, paragraphs_of
@@ -78,7 +79,7 @@ def render(
 def list_words() -> list[str]:
     """List the words that mails take from an order, a member or a factor, and need a translation."""
     names = {member.value.lower().replace("_", " ") for kind in _ENUMS for member in kind}
-    return [*sorted(names), "approved", "declined", WAITING_NOTE, *_FACTORS]
+    return [*sorted(names), "approved", "declined", WAITING_NOTE, *GIFT_NOTES, *_FACTORS]
 
 
 def list_mail_texts() -> list[str]:

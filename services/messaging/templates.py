@@ -6,6 +6,7 @@ from functools import cache
 
 from services.messaging.account_templates import ACCOUNT_TEMPLATES
 from services.messaging.event_templates import EVENT_TEMPLATES
+from services.messaging.gift_templates import GIFT_TEMPLATES
 from services.messaging.host_templates import HOST_TEMPLATES
 from services.messaging.order_templates import ORDER_TEMPLATES
 from services.messaging.redemption_templates import REDEMPTION_TEMPLATES
@@ -19,6 +20,7 @@ TEMPLATES: Mapping[str, tuple[str, str]] = {
     **EVENT_TEMPLATES,
     **REDEMPTION_TEMPLATES,
     **SETTLEMENT_TEMPLATES,
+    **GIFT_TEMPLATES,
 }
 _FACT = re.compile(r"[A-Z][^.{}]*: \{\w+\}( %)?")
 _VALUE = re.compile(r" *\{\w+\}")

@@ -1,6 +1,8 @@
 """Donations: from a balance, or by a transfer that the payee's host approves."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import TypeAlias
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,6 +24,8 @@ from services.orders.contributions import build_order, create_paid_order, requir
 from services.orders.history import creation_step, insert_order
 from services.orders.method_names import MethodName
 
+Begin: TypeAlias = Callable[[Order, Party, datetime | None], Awaitable[None]]
+"""Completes an order before it is stored, with its payee and the expiry that the giver asked for."""
 PLACE_KEPT_FOR = timedelta(hours=48)
 """How long a donation by bank transfer keeps its places in a tier, unless it says otherwise."""
 
@@ -40,10 +44,11 @@ async def donate(
     description: str | None = None,
     private_message: str | None = None,
     expires_at: datetime | None = None,
+    begin: Begin | None = None,
 ) -> Order:
     """Donate to a hosted collective: from a balance, or by a transfer that its host approves.
 
-    A donation in a tier pays for `quantity` of what it sells.
+    A donation in a tier pays for `quantity` of what it sells. `begin` may make it the first of several.
 
     Raises:
         Invalid: the amount, its currency, the tier's price, or a side that holds no money.
@@ -74,8 +79,11 @@ async def donate(
     tier_choices.apply(order, choice)
     order.payment_method_kind = kind
     order.payment_method_id = method.id if method else None
+    if begin is not None:
+        await begin(order, payee, expires_at)
     if kind is PaymentMethodKind.MANUAL:
-        order.expires_at = _check_expiry(expires_at, holds_place=order.tier_id is not None)
+        if order.expires_at is None:
+            order.expires_at = _check_expiry(expires_at, holds_place=order.tier_id is not None)
         await insert_order(session, order, [creation_step(order)])
         await _notify_host(session, actor, order, payee)
         return order

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Order, Transaction
+from models import Order, RecurringGift, Transaction
 from models.enums import OrderStatus, OrderType, TransactionKind
 from services.access import visibility
 from services.access.actor import Actor
@@ -38,6 +38,7 @@ class OrderFilter:
     claimed_giver_id: UUID | None = None
     offer_id: UUID | None = None
     tier_id: UUID | None = None
+    subscription_id: UUID | None = None
     created_from: datetime | None = None
     created_until: datetime | None = None
 
@@ -65,6 +66,11 @@ def _order_conditions(actor: Actor, where: OrderFilter) -> list[ColumnElement[bo
     conditions += [
         getattr(Order, name) == row_id for name in ids if (row_id := getattr(where, name)) is not None
     ]
+    if where.subscription_id is not None:
+        gift = select(col(RecurringGift.id)).where(
+            col(RecurringGift.id) == where.subscription_id, visibility.recurring_gift_is_visible(actor)
+        )
+        conditions.append(col(Order.subscription_id).in_(gift))
     if where.created_from is not None:
         conditions.append(col(Order.created_at) >= where.created_from)
     if where.created_until is not None:

@@ -127,9 +127,13 @@ BEGIN
          'is_active,is_featured}', '{}', '', '{}', '', '{item}', 'true'),
         -- How many are sold is in the orders' history.
         ('tier', 'TIER', 'collective_id', '', '{type,name,description,pricing,currency,amount_minor,minimum_minor,'
-         'presets_minor,capacity,max_per_person,goal_minor,opens_at,closes_at,position,archived_at}', '{}', '', '{}', '',
+         'presets_minor,interval,capacity,max_per_person,goal_minor,opens_at,closes_at,position,archived_at}', '{}', '', '{}', '',
          '{name}', 'true'),
         ('goal', 'GOAL', 'collective_id', '', '{kind,currency,amount_minor,ended_at}', '{}', '', '{}', '', '{kind}', 'true'),
+        -- What it is charged is in the orders' history.
+        ('subscription', 'RECURRING_GIFT', 'from_id', 'to_id', '{interval,currency,amount_minor,tier_id,quantity,'
+         'anchor_day,payment_method_kind,payment_method_id,status,paused_by,resumes_on}',
+         '{pause_reason,ended_reason}', '', '{}', '', '{}', 'true'),
         ('platform_policy', 'PLATFORM_POLICY', 'PLATFORM', '', '{*}', '{}', '', '{*}', '', '{}', 'true'),
         ('approval_policy', 'APPROVAL_POLICY', 'collective_id', '', '{currency,amount_minor,valid_from}', '{}', '',
          '{collective_id}', '', '{}', 'true'),
@@ -164,8 +168,10 @@ BEGIN
         ) AS list (of, kind, collective, other, shown, hidden, security, version, repeats, naming, condition)
     LOOP
         FOR t, v_condition IN VALUES
-            -- Every posting updates an account: its trigger looks at changes of the limit alone.
-            (CASE r.kind WHEN 'CLEARING_LIMIT' THEN 'UPDATE OF credit_limit' ELSE 'INSERT OR UPDATE' END, r.condition),
+            -- Every posting updates an account, and every charge a gift: their triggers look at what is logged alone.
+            (CASE r.kind WHEN 'CLEARING_LIMIT' THEN 'UPDATE OF credit_limit'
+             WHEN 'RECURRING_GIFT' THEN 'INSERT OR UPDATE OF status, amount_minor, tier_id, quantity, anchor_day, '
+                  'payment_method_kind, payment_method_id' ELSE 'INSERT OR UPDATE' END, r.condition),
             -- What of keys ended long ago goes in silence.
             ('DELETE', replace(r.condition, 'NEW.', 'OLD.') || CASE r.of
                 WHEN 'token' THEN ' AND OLD.revoked_at IS NULL AND OLD.expires_at > now()' ELSE '' END) LOOP

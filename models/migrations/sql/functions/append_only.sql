@@ -26,7 +26,7 @@ BEGIN
     -- Rows may change, but stay.
     FOREACH t IN ARRAY ARRAY['collective', 'order', 'ledger_account', 'hold', 'refund_total', 'currency',
                              'offer', 'receipt', 'redemption', 'attendance', 'approval', 'tier', 'goal',
-                             'raised_total'] LOOP
+                             'raised_total', 'subscription'] LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON %I '
                        'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', t);
         EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER never_deleted', t);

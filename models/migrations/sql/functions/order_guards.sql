@@ -1,7 +1,8 @@
 -- Guards of orders.
 
 -- The transitions of an order's status. A redemption moves its currents at approval: from then on it is only
--- paid. An approved expense that is edited is pending again, with no amount approved.
+-- paid. An approved expense that is edited is pending again, with no amount approved. What was refused for a
+-- recurring gift is tried again.
 
 CREATE OR REPLACE FUNCTION order_status_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
@@ -9,9 +10,12 @@ BEGIN
     IF NOT (OLD.status, NEW.status) IN (
         ('PENDING', 'APPROVED'), ('PENDING', 'REJECTED'), ('PENDING', 'PAID'), ('PENDING', 'CANCELLED'),
         ('PENDING', 'EXPIRED'), ('PENDING', 'FAILED'), ('APPROVED', 'PAID'), ('APPROVED', 'REJECTED'),
-        ('APPROVED', 'CANCELLED'), ('APPROVED', 'FAILED'), ('APPROVED', 'PENDING'), ('PAID', 'REFUNDED'))
+        ('APPROVED', 'CANCELLED'), ('APPROVED', 'FAILED'), ('APPROVED', 'PENDING'), ('PAID', 'REFUNDED'),
+        ('FAILED', 'PAID'), ('FAILED', 'PENDING'))
+       OR OLD.status = 'FAILED' AND NEW.subscription_id IS NULL
        OR NEW.type = 'REDEMPTION' AND OLD.status = 'APPROVED' AND NEW.status <> 'PAID'
-       OR NEW.status = 'PENDING' AND (NEW.type <> 'EXPENSE' OR NEW.approved_amount IS NOT NULL) THEN
+       OR NEW.status = 'PENDING' AND OLD.status <> 'FAILED'
+          AND (NEW.type <> 'EXPENSE' OR NEW.approved_amount IS NOT NULL) THEN
         RAISE EXCEPTION 'the status of an order cannot change from % to %', OLD.status, NEW.status
             USING ERRCODE = 'check_violation', CONSTRAINT = 'order_status_transition';
     END IF;
@@ -130,8 +134,9 @@ CREATE OR REPLACE TRIGGER order_end_guard BEFORE UPDATE OF ends_at ON "order"
 FOR EACH ROW WHEN (OLD.ends_at IS DISTINCT FROM NEW.ends_at) EXECUTE FUNCTION order_end_guard();
 ALTER TABLE "order" ENABLE ALWAYS TRIGGER order_end_guard;
 
--- The terms of an order never change, but for those of a pending expense, which its payee may edit; and the
--- giver of added funds, once the giver confirms. Items always add up to the amount.
+-- The terms of an order never change, but for those of a pending expense, which its payee may edit; the giver of
+-- added funds, once the giver confirms; and how a recurring gift is paid after a refusal. Items always add up to
+-- the amount.
 
 CREATE OR REPLACE FUNCTION order_terms_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
@@ -141,10 +146,13 @@ BEGIN
         RETURN NEW;
     END IF;
     IF (OLD.id, OLD.type, OLD.to_id, OLD.currency, OLD.created_by_id, OLD.created_at, OLD.claimed_giver_id,
-        OLD.tier_id, OLD.quantity)
+        OLD.tier_id, OLD.quantity, OLD.subscription_id, OLD.period)
        IS DISTINCT FROM
        (NEW.id, NEW.type, NEW.to_id, NEW.currency, NEW.created_by_id, NEW.created_at, NEW.claimed_giver_id,
-        NEW.tier_id, NEW.quantity)
+        NEW.tier_id, NEW.quantity, NEW.subscription_id, NEW.period)
+       OR (OLD.payment_method_kind, OLD.payment_method_id)
+          IS DISTINCT FROM (NEW.payment_method_kind, NEW.payment_method_id)
+       AND (OLD.status <> 'FAILED' OR NEW.subscription_id IS NULL)
        OR (OLD.from_id, OLD.origin_unknown, OLD.giver_status)
           IS DISTINCT FROM (NEW.from_id, NEW.origin_unknown, NEW.giver_status)
        -- Most orders have no status of a giver: NOT of an unknown is unknown, and would let the change pass.
@@ -252,8 +260,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
 $$;
 
 -- Nobody approves an order in which they have an interest, or pays or refunds money to themselves. Nobody at all,
--- which is the server, decides only what comes from a file, is a bonus, or is an attendance whose event has ended:
--- a comparison with nobody is neither true nor false, and would let everything pass.
+-- which is the server, decides only what comes from a file, is a bonus, or is an attendance whose event has ended;
+-- and it pays a recurring gift from the balance of its payer, who agreed to that when the gift began. A comparison
+-- with nobody is neither true nor false, and would let everything pass.
 
 CREATE OR REPLACE FUNCTION approval_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
@@ -261,7 +270,8 @@ DECLARE o "order";
 BEGIN
     SELECT x.* INTO o FROM "order" x WHERE x.id = NEW.order_id;
     IF NEW.actor_id IS NULL AND o.import_key IS NULL AND o.type <> 'BONUS'
-       AND (NEW.type = 'REFUND' OR NOT EXISTS (SELECT FROM attendance a WHERE a.order_id = o.id)) THEN
+       AND (NEW.type = 'REFUND' OR NOT EXISTS (SELECT FROM attendance a WHERE a.order_id = o.id))
+       AND NOT (NEW.type = 'PAY' AND o.subscription_id IS NOT NULL AND o.payment_method_kind = 'BALANCE') THEN
         RAISE EXCEPTION 'an order is approved, paid and refunded by somebody'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'decided_by_somebody';
     END IF;

@@ -106,6 +106,8 @@ BEGIN
     UPDATE payout_method SET name = 'erased', details = '{}', archived_at = coalesce(archived_at, now())
     WHERE owner_id = ANY (v_ids);
     UPDATE suspension SET reason = 'erased' WHERE user_id = ANY (v_ids);
+    UPDATE subscription SET description = NULL, pause_reason = NULL, ended_reason = NULL
+    WHERE v_ids && ARRAY[from_id, to_id, created_by_id];
 
     UPDATE member SET until = greatest(now(), since) WHERE member_id = ANY (v_ids) AND until IS NULL;
     UPDATE collective SET coordinator_id = NULL WHERE coordinator_id = ANY (v_ids);

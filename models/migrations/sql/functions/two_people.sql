@@ -61,7 +61,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE TRIGGER two_people_guard BEFORE UPDATE OF status ON "order"
-FOR EACH ROW WHEN (OLD.status = 'PENDING' AND NEW.status IN ('APPROVED', 'PAID'))
+FOR EACH ROW WHEN (OLD.status IN ('PENDING', 'FAILED') AND NEW.status IN ('APPROVED', 'PAID'))
 EXECUTE FUNCTION two_people_guard();
 ALTER TABLE "order" ENABLE ALWAYS TRIGGER two_people_guard;
 CREATE OR REPLACE TRIGGER two_people_insert_guard BEFORE INSERT ON "order"

@@ -1,0 +1,15 @@
+"""Recurring gifts."""
+
+from alembic import op
+
+from models.migrations.sql_files import execute_files
+
+revision = "0020_subscriptions"
+down_revision = "0026_raised"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply the SQL of this revision."""
+    execute_files(op.get_bind(), f"{revision}.sql")

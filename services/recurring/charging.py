@@ -1,0 +1,177 @@
+"""The job that charges recurring gifts: one transaction a gift, by any number of workers at once."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeAlias
+from uuid import UUID
+
+from sqlalchemy import and_, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.orm import aliased
+from sqlmodel import col
+
+from models import Collective, Order, PaymentMethod, RecurringGift, now
+from models.enums import GiftStatus, OrderStatus, PaymentMethodKind
+from services.access.actor import Actor
+from services.collectives import platform_policy
+from services.core.errors import Problem
+from services.core.party import Party
+from services.core.sql_files import read_clauses
+from services.database.constraint_errors import RETRYABLE, is_outage, problem_for, sqlstate
+from services.recurring import gift_mails, periods, progress, refusals
+from services.recurring.charge_methods import CHARGE_METHODS, Charge
+from services.recurring.periods import LATE_DAYS
+
+BATCH = 200
+CHARGES_AT_ONCE = 4
+"""Gifts that one worker charges at the same time, each on a connection of its own."""
+_SQL = read_clauses(Path(__file__).parent / "sql" / "charging.sql")
+_PAYER, _PAYEE = aliased(Collective, name="payer"), aliased(Collective, name="payee")
+_PAYER_HOST, _PAYEE_HOST = aliased(Collective, name="payer_host"), aliased(Collective, name="payee_host")
+
+Sessions: TypeAlias = async_sessionmaker[AsyncSession]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Due:
+    """A gift that was due when it was looked for, with its sides."""
+
+    id: UUID
+    from_id: UUID
+    to_id: UUID
+
+
+async def charge_due(sessions: Sessions, *, at: datetime | None = None) -> int:
+    """Act on all gifts that are due at `at`, or now: charge, skip, resume, or tell; return how many.
+
+    Each worker takes the gifts in an order of its own, and leaves those that another works on.
+    """
+    moment = at or now()
+    async with sessions.begin() as session:
+        server = await _load_server(session)
+    total = 0
+    while due := await _list_due(sessions, moment):
+        secrets.SystemRandom().shuffle(due)
+        queue = iter(due)
+        workers = [_work(sessions, server, queue, moment) for _ in range(CHARGES_AT_ONCE)]
+        acted = sum(await asyncio.gather(*workers))
+        if not acted:
+            break
+        total += acted
+    return total
+
+
+async def _load_server(session: AsyncSession) -> Actor:
+    """Return the server as an actor, with the platform and its present fee."""
+    policy = await platform_policy.load_policy(session)
+    platform_id = await platform_policy.load_platform_id(session)
+    return Actor(platform_id=platform_id, platform_fee_bps=policy.platform_fee_bps)
+
+
+async def _list_due(sessions: Sessions, at: datetime) -> list[Due]:
+    async with sessions.begin() as session:
+        rows = await session.execute(_SQL["due"], {"at": at, "count": BATCH})
+        return [Due(*row) for row in rows]
+
+
+async def _work(sessions: Sessions, server: Actor, queue: Iterator[Due], at: datetime) -> int:
+    """Act on gifts of the queue until it is empty; return on how many."""
+    return sum([await _act_on(sessions, server, due, at) for due in queue])
+
+
+async def _act_on(sessions: Sessions, server: Actor, due: Due, at: datetime) -> bool:
+    """Act on a gift in a transaction; if it is refused, note that in another one."""
+    try:
+        async with sessions.begin() as session:
+            charge = await _claim(session, due, at)
+            if charge is not None:
+                await _act(session, server, charge, at)
+            return charge is not None
+    except Problem as problem:
+        refusal: Problem | None = problem
+    except DBAPIError as error:
+        if sqlstate(error) in RETRYABLE:
+            return False  # it is still due
+        if is_outage(error):
+            raise
+        refusal = problem_for(error)
+        if refusal is None:
+            log.exception("a recurring gift failed", extra={"gift": str(due.id)})
+    async with sessions.begin() as session:
+        charge = await _claim(session, due, at)
+        if charge is None:
+            return False
+        if refusal is None or not refusals.is_by_payer(refusal):
+            await refusals.delay(session, charge, at=at)
+        else:
+            await refusals.refuse(session, server, charge, refusal, at=at)
+        return True
+
+
+async def _claim(session: AsyncSession, due: Due, at: datetime) -> Charge | None:
+    """Lock a gift that is still due, and both its sides, and load them; None if another works on it.
+
+    Locks: the sides, then the gift.
+    """
+    keys = {"id": due.id, "from_id": due.from_id, "to_id": due.to_id, "at": at}
+    if (await session.execute(_SQL["claim"], keys)).scalar_one_or_none() is None:
+        return None
+    statement = (
+        select(RecurringGift, _PAYER, _PAYEE, _PAYER_HOST, _PAYEE_HOST, PaymentMethod, Order)
+        .join(_PAYER, col(RecurringGift.from_id) == _PAYER.id)
+        .join(_PAYEE, col(RecurringGift.to_id) == _PAYEE.id)
+        .outerjoin(_PAYER_HOST, _PAYER.host_id == _PAYER_HOST.id)  # type: ignore[arg-type]  # SQLModel
+        .outerjoin(_PAYEE_HOST, _PAYEE.host_id == _PAYEE_HOST.id)  # type: ignore[arg-type]  # SQLModel
+        .outerjoin(PaymentMethod, col(RecurringGift.payment_method_id) == PaymentMethod.id)
+        .outerjoin(
+            Order,
+            and_(
+                col(Order.subscription_id) == RecurringGift.id,
+                col(Order.period) == RecurringGift.next_charge_on,
+                col(Order.status) == OrderStatus.FAILED,
+            ),
+        )
+        .where(col(RecurringGift.id) == due.id)
+    )
+    row = (await session.execute(statement)).one()
+    gift, payer, payee, payer_host, payee_host, method, refused = row
+    return Charge(gift, Party(payer, payer_host), Party(payee, payee_host), method, refused)
+
+
+async def _act(session: AsyncSession, server: Actor, charge: Charge, at: datetime) -> None:
+    """Do what is due for a gift."""
+    gift = charge.gift
+    today = periods.day_of(at, gift.timezone)
+    if gift.notice is not None:
+        await _tell(session, charge)
+    elif gift.status == GiftStatus.PAUSED:
+        progress.resume(gift, today=today)
+    elif gift.status == GiftStatus.ACTIVE and today - gift.next_charge_on > timedelta(days=LATE_DAYS):
+        skipped = gift.next_charge_on
+        progress.advance(gift)
+        await gift_mails.tell(session, gift, "gift_skipped", to_ids=[gift.from_id], day=skipped)
+    else:
+        await CHARGE_METHODS[PaymentMethodKind(gift.payment_method_kind)](session, server, charge)
+        progress.advance(gift)
+    await session.flush()
+
+
+async def _tell(session: AsyncSession, charge: Charge) -> None:
+    """Tell both sides what the database did to a gift."""
+    gift = charge.gift
+    assert gift.notice is not None
+    template = "gift_paused" if gift.status == GiftStatus.PAUSED else "gift_ended"
+    note = gift_mails.NOTES[gift.notice]
+    await gift_mails.tell(session, gift, template, to_ids=_sides(charge), note=note)
+    gift.notice, gift.due_at = None, None
+
+
+def _sides(charge: Charge) -> Sequence[UUID]:
+    return [charge.gift.from_id, charge.gift.to_id]

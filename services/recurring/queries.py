@@ -1,0 +1,44 @@
+"""Reads of recurring gifts that the viewer may see."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from models import RecurringGift
+from models.enums import GiftDirection, GiftStatus
+from services.access import visibility
+from services.access.actor import Actor
+from services.core import pagination
+from services.core.pagination import Page, PageRequest, Sort
+
+NEWEST = Sort("gift", col(RecurringGift.created_at), col(RecurringGift.id))
+
+
+async def load_gifts(
+    session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
+) -> dict[UUID, RecurringGift]:
+    """Load the recurring gifts that the actor may see, in one statement."""
+    statement = select(RecurringGift).where(
+        col(RecurringGift.id).in_(row_ids), visibility.recurring_gift_is_visible(actor)
+    )
+    return {row.id: row for row in (await session.execute(statement)).scalars()}
+
+
+async def list_gifts(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    of_id: UUID,
+    direction: GiftDirection,
+    status: Sequence[GiftStatus],
+    page: PageRequest,
+) -> Page[RecurringGift]:
+    """List the visible recurring gifts that a collective gives or receives, newest first."""
+    side = RecurringGift.from_id if direction == GiftDirection.GIVEN else RecurringGift.to_id
+    statement = select(RecurringGift).where(col(side) == of_id, visibility.recurring_gift_is_visible(actor))
+    if status:
+        statement = statement.where(col(RecurringGift.status).in_(status))
+    return await pagination.list_page(session, statement, sort=NEWEST, page=page)

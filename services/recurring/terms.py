@@ -1,0 +1,158 @@
+"""The terms of a recurring gift: its payer changes them from the next charge on."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models import Collective, Order, RecurringGift, Tier, now
+from models.enums import CollectiveType, GiftInterval, GiftStatus, OrderStatus, OrderType
+from services.access.actor import Actor
+from services.access.permissions import Action
+from services.core.errors import WHOLE_INPUT, Invalid, InvalidState
+from services.core.money import Money, UncheckedAmount, to_minor
+from services.orders import payment_methods, tier_choices
+from services.orders.confirmed_amounts import require_confirmed_above
+from services.orders.contributions import require_hosted
+from services.orders.method_names import MethodName
+from services.orders.tier_choices import MAX_QUANTITY, TierChoice
+from services.recurring import periods, progress
+from services.recurring.changes import GiftSides, lock_gift
+from services.recurring.starting import SOLD_ONCE
+
+LAST_DAY = 31
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermChanges:
+    """New terms of a gift; those that are None stay as they are."""
+
+    amount: UncheckedAmount | None = None
+    quantity: int | None = None
+    tier_id: UUID | None = None
+    leaves_tier: bool = False
+    payment_method: MethodName | str | None = None
+    anchor_day: int | None = None
+
+
+async def update(
+    session: AsyncSession, actor: Actor, *, gift_id: UUID, changes: TermChanges
+) -> RecurringGift:
+    """Change what is given, how it is paid, and on which day, from the next charge on. Locks: the gift.
+
+    A refused charge is tried at once in the new way of paying.
+
+    Raises:
+        Invalid: no change, or one that the payee, its tier or the calendar does not have.
+        InvalidState: the gift has ended, or its day was moved in this period already.
+        LimitExceeded: from the database, if the tier is sold out.
+        ConfirmationRequired: more than the policy's amount, in a session that was not confirmed lately.
+    """
+    if changes == TermChanges():
+        raise Invalid("Choose what to change.", field=WHOLE_INPUT)
+    sides = await lock_gift(session, actor, gift_id=gift_id, action=Action.UPDATE_SUBSCRIPTION)
+    gift, before_minor = sides.gift, sides.gift.amount_minor
+    await _change_amount(session, actor, sides, changes)
+    if changes.payment_method is not None:
+        await _change_method(session, sides, changes.payment_method)
+    if changes.anchor_day is not None:
+        _move_day(gift, changes.anchor_day)
+    if gift.status == GiftStatus.ACTIVE:
+        gift.due_at = progress.due_at(gift)
+    gift.updated_at = now()
+    await session.flush()
+    if gift.amount_minor > before_minor:
+        await require_confirmed_above(session, actor, _as_order(gift))
+    return gift
+
+
+async def _change_amount(session: AsyncSession, actor: Actor, sides: GiftSides, changes: TermChanges) -> None:
+    """Set tier, quantity and amount, which go together."""
+    gift = sides.gift
+    if changes.leaves_tier:
+        gift.tier_id = gift.quantity = None
+    choice = await _choose(session, actor, sides, changes)
+    if choice is not None:
+        gift.tier_id, gift.quantity = choice.tier.id, choice.quantity
+    if changes.amount is None and choice is None:
+        return
+    given = changes.amount
+    if given is None and choice is not None and choice.tier.pricing != "FIXED":
+        money = Money(gift.amount_minor, gift.currency)
+        given = UncheckedAmount(money.value, money.currency)
+    amount = tier_choices.amount_of(choice, given)
+    gift.amount_minor = to_minor(amount, field="amount", currency=gift.currency)
+
+
+async def _choose(
+    session: AsyncSession, actor: Actor, sides: GiftSides, changes: TermChanges
+) -> TierChoice | None:
+    """Return the gift's new tier, or its present one with the wanted quantity, if the terms touch it."""
+    gift = sides.gift
+    if changes.tier_id is not None and changes.tier_id != gift.tier_id:
+        choice = await tier_choices.choose(
+            session, actor, sides.payee, tier_id=changes.tier_id, quantity=changes.quantity
+        )
+        assert choice is not None
+        _require_repeating(choice, GiftInterval(gift.interval))
+        return choice
+    if gift.tier_id is None:
+        if changes.quantity is not None:
+            raise Invalid("Choose a tier, or leave the quantity out.", field="quantity")
+        return None
+    if changes.amount is None and changes.quantity is None:
+        return None
+    quantity = changes.quantity if changes.quantity is not None else gift.quantity or 1
+    if not 1 <= quantity <= MAX_QUANTITY:
+        raise Invalid(f"Enter a quantity from 1 to {MAX_QUANTITY}.", field="quantity")
+    tier = await session.get_one(Tier, gift.tier_id)
+    return TierChoice(tier, await session.get_one(Collective, tier.collective_id), quantity)
+
+
+def _require_repeating(choice: TierChoice, interval: GiftInterval) -> None:
+    tier = choice.tier
+    if tier.interval is None and (tier.type in SOLD_ONCE or choice.collective.type == CollectiveType.EVENT):
+        raise Invalid("A gift in this tier is given once.", field="tier")
+    if tier.interval not in {None, interval}:
+        raise Invalid(f"A gift in this tier repeats every {str(tier.interval).lower()}.", field="tier")
+
+
+async def _change_method(session: AsyncSession, sides: GiftSides, named_as: MethodName | str) -> None:
+    gift = sides.gift
+    kind, method = await payment_methods.resolve_payment_method(
+        session, named_as=named_as, to_host=sides.payee.host
+    )
+    if kind == "BALANCE":
+        require_hosted(sides.payer, "payWith", gift.currency)
+    gift.payment_method_kind, gift.payment_method_id = kind, method.id if method else None
+    if gift.status == GiftStatus.PAST_DUE:
+        gift.due_at = now()
+
+
+def _move_day(gift: RecurringGift, anchor_day: int) -> None:
+    """Move the day of the next charge, once a period; a day that is over counts from the next one on."""
+    if not 1 <= anchor_day <= LAST_DAY:
+        raise Invalid(f"Enter a day from 1 to {LAST_DAY}.", field="anchorDay")
+    if anchor_day == gift.anchor_day:
+        return
+    if gift.is_anchor_changed:
+        raise InvalidState("The day has been moved. Move it again after the next charge.", field="anchorDay")
+    if gift.status == GiftStatus.PAST_DUE:
+        raise InvalidState("A charge is being tried again. Move the day after it.", field="anchorDay")
+    today = periods.day_of(now(), gift.timezone)
+    gift.next_charge_on = periods.move_day(
+        gift.next_charge_on, anchor_day, GiftInterval(gift.interval), after=today
+    )
+    gift.anchor_day, gift.is_anchor_changed = anchor_day, True
+
+
+def _as_order(gift: RecurringGift) -> Order:
+    """Return the gift's next order, as far as its amount goes."""
+    return Order(
+        type=OrderType.DONATION,
+        status=OrderStatus.PENDING,
+        from_id=gift.from_id,
+        to_id=gift.to_id,
+        currency=gift.currency,
+        amount=gift.amount_minor,
+    )

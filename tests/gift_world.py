@@ -1,0 +1,118 @@
+"""Recurring gifts as tests need them: begun by donations, or long ago; and the job that charges them."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlmodel import col
+
+from models import Collective, Order, Outbox, RecurringGift, now
+from models.enums import GiftInterval, OrderStatus, PaymentMethodKind
+from services.recurring import charging, periods
+from tests.donation_world import DonationScene
+from tests.factories import Person, money, ref
+
+GIFT = """subscription { id status interval anchorDay quantity amount { value } nextChargeOn resumesOn
+    pausedBy pauseReason endedReason failures paymentMethodType tier { name } from { slug } to { slug } }"""
+
+
+async def give(
+    scene: DonationScene, value: str = "10.00", *, by: Person | None = None, **more: Any
+) -> dict[str, Any]:
+    """Donate every month from webpack to babel by default; return the payload."""
+    more = {"from": ref(scene.webpack), "to": ref(scene.babel), "interval": "MONTH"} | more
+    fields = f"{GIFT} order {{ id status period expiresAt subscription {{ id }} }}"
+    return await scene.world.mutate("donate", fields, by=by or scene.giver, amount=money(value), **more)
+
+
+async def begun(scene: DonationScene, **more: Any) -> str:
+    """Begin a gift by a donation; return its id."""
+    payload = await give(scene, **more)
+    assert payload["errors"] == [], payload
+    return str(payload["subscription"]["id"])
+
+
+async def begun_on(scene: DonationScene, day: date, **columns: Any) -> RecurringGift:
+    """Store a gift whose first period is a day, and is due."""
+    row = RecurringGift(
+        **(
+            {
+                "from_id": scene.webpack.id,
+                "to_id": scene.babel.id,
+                "currency": "USD",
+                "amount_minor": 1000,
+                "interval": GiftInterval.MONTH,
+                "anchor_day": day.day,
+                "timezone": "UTC",
+                "payment_method_kind": PaymentMethodKind.BALANCE,
+                "starts_on": day,
+                "next_charge_on": day,
+                "due_at": periods.begin_of(day, "UTC"),
+                "created_by_id": scene.giver.user.id,
+            }
+            | columns
+        )
+    )
+    await scene.world.add(row)
+    return row
+
+
+def at(day: date, hour: int = 12) -> datetime:
+    """Return a moment of a day in UTC."""
+    return periods.begin_of(day, "UTC") + timedelta(hours=hour)
+
+
+async def charge(scene: DonationScene, day: date) -> int:
+    """Run the job on a day."""
+    return await charging.charge_due(scene.world.sessions, at=at(day))
+
+
+async def load(scene: DonationScene, gift: RecurringGift) -> RecurringGift:
+    """Load a gift as it is now."""
+    async with scene.world.sessions() as session:
+        return await session.get_one(RecurringGift, gift.id)
+
+
+async def orders_of(scene: DonationScene, gift: RecurringGift) -> list[tuple[str, OrderStatus]]:
+    """Return periods and statuses of the orders of a gift, by period."""
+    async with scene.world.sessions() as session:
+        rows = await session.execute(
+            select(col(Order.period), col(Order.status))
+            .where(col(Order.subscription_id) == gift.id)
+            .order_by(col(Order.period))
+        )
+        return [(str(period), OrderStatus(status)) for period, status in rows]
+
+
+async def mails(scene: DonationScene, prefix: str = "gift_") -> list[tuple[str, str]]:
+    """Return templates and recipients of the queued mails about gifts, oldest first."""
+    async with scene.world.sessions() as session:
+        rows = await session.execute(
+            select(col(Outbox.template), col(Outbox.recipient))
+            .where(col(Outbox.template).startswith(prefix))
+            .order_by(col(Outbox.created_at), col(Outbox.template), col(Outbox.recipient))
+        )
+        return [(template, recipient.partition("@")[0]) for template, recipient in rows]
+
+
+async def all_gifts(scene: DonationScene) -> list[RecurringGift]:
+    """Load all gifts."""
+    async with scene.world.sessions() as session:
+        return list((await session.execute(select(RecurringGift))).scalars())
+
+
+async def spend(scene: DonationScene, value: str, *, from_: Collective | None = None) -> None:
+    """Take money from webpack's balance."""
+    payload = await scene.world.mutate(
+        "transferFunds",
+        "order { id }",
+        by=scene.giver,
+        amount=money(value),
+        **{"from": ref(from_ or scene.webpack), "to": ref(scene.host)},
+    )
+    assert payload["errors"] == [], payload
+
+
+def today() -> date:
+    """Return the present day in UTC."""
+    return now().date()
