@@ -138,6 +138,12 @@ DOMAINS: dict[str, tuple[Action, ...]] = {
         Action.ARCHIVE_TIER,
         Action.SET_GOAL,
     ),
+    "Recurring gifts": (
+        Action.UPDATE_SUBSCRIPTION,
+        Action.PAUSE_SUBSCRIPTION,
+        Action.RESUME_SUBSCRIPTION,
+        Action.CANCEL_SUBSCRIPTION,
+    ),
     "Donations and transfers": (
         Action.DONATE,
         Action.ADD_FUNDS,

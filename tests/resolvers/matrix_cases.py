@@ -34,6 +34,10 @@ KEYED_MUTATIONS = {
     "logHours",
     "cashOut",
     "donate",
+    "updateSubscription",
+    "pauseSubscription",
+    "resumeSubscription",
+    "cancelSubscription",
     "addFunds",
     "submitExpense",
     "updateExpense",
@@ -57,6 +61,7 @@ SCOPES = {
     "updateExpense confirmContribution denyContribution": "ORDERS",
     "donate addFunds submitExpense transferFunds cancelOrder redeemOffer logHours cashOut": "ORDERS",
     "settleHosts": "ORDERS",
+    "updateSubscription pauseSubscription resumeSubscription cancelSubscription": "ORDERS",
     "approveOrder approveOrders rejectOrder payOrder refundOrder setFxRate setPlatformPolicy": "APPROVE",
     "checkIn checkOut": "APPROVE",
     "decideIssuer setIssuanceCap setClearingLimit mergeUsers decideHost suspendHost": "APPROVE",
@@ -71,6 +76,9 @@ ONE_TIME_MUTATIONS = {
     "archivePaymentMethod",
     "updatePayoutMethod",
     "archivePayoutMethod",
+    "pauseSubscription",
+    "resumeSubscription",
+    "cancelSubscription",
     "archiveCollective",
     "applyToHost",
     "unarchiveCollective",
@@ -117,6 +125,7 @@ PLATFORM = "platform_admin platform_accountant"
 # Who sees a pending donation: its maker, admins and accountants of both sides and their hosts, the platform.
 SEE_PURCHASE = f"payee accountant {ADMINS} {PLATFORM}"
 """Viewers of the payee's purchases at the shop."""
+SEE_GIFT = f"accountant {ADMINS} payee_admin payer_host_admin payee_host_admin {PLATFORM}"
 SEE_DONATION = f"creator accountant {ADMINS} payee_admin payer_host_admin payee_host_admin {PLATFORM}"
 
 
@@ -278,6 +287,15 @@ CASES: dict[str, Case] = {
     "refundOrder of a paid redemption": Case({"id": "<paid_redemption>"}, "platform_admin", SEE_PURCHASE),
     "refundOrder of a paid cash-out": Case({"id": "<paid_cash_out>"}, "platform_admin",
         f"payee {PLATFORM}"),
+    "donate every month": Case({"from": GIVER, "to": GETTER, "amount": TEN, "interval": "MONTH"}, ADMINS),
+    "updateSubscription": Case({"id": "<gift>", "amount": money("11.00")}, ADMINS, SEE_GIFT),
+    "pauseSubscription": Case({"id": "<gift>"}, f"{ADMINS} payee_admin payee_host_admin", SEE_GIFT),
+    "resumeSubscription of a gift that its payer paused": Case({"id": "<paused_gift>"}, ADMINS, SEE_GIFT,
+        special={"payee_admin": "INVALID_STATE", "payee_host_admin": "INVALID_STATE"}),
+    "resumeSubscription of a gift that its payee paused": Case({"id": "<refused_gift>"},
+        "payee_admin payee_host_admin", SEE_GIFT,
+        special={"admin": "INVALID_STATE", "co_admin": "INVALID_STATE"}),
+    "cancelSubscription": Case({"id": "<gift>"}, f"{ADMINS} payee_admin payee_host_admin", SEE_GIFT),
     "createTier": Case({"collective": GIVER, "type": "TICKET", "name": "x", "amount": TEN}, ADMINS),
     "updateTier": Case({"id": "<tier>", "name": "<slug>"}, ADMINS),
     "archiveTier": Case({"id": "<tier>"}, f"{ADMINS} platform_admin"),

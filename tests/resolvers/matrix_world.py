@@ -41,6 +41,7 @@ async def populate(world: World) -> tuple[dict[str, Person], dict[str, str]]:
     )
     ids["tier"] = payload["tier"]["id"]
     await create_methods(world, p, ids)
+    await create_gifts(world, p, ids)
     payload = await world.mutate(
         "createEvent",
         "event { id }",
@@ -79,6 +80,24 @@ async def create_methods(world: World, p: dict[str, Person], ids: dict[str, str]
         details={},
     )
     ids["payout_method"] = payload["payoutMethod"]["id"]
+
+
+async def create_gifts(world: World, p: dict[str, Person], ids: dict[str, str]) -> None:
+    """Begin recurring gifts: one goes on, one is paused by its payer, one by its payee."""
+    for name, paused_by in (("gift", None), ("paused_gift", "admin"), ("refused_gift", "payee_admin")):
+        payload = await world.mutate(
+            "donate",
+            "subscription { id }",
+            by=p["admin"],
+            to=GETTER,
+            amount=TEN,
+            interval="MONTH",
+            **{"from": GIVER},
+        )
+        ids[name] = payload["subscription"]["id"]
+        if paused_by is not None:
+            paused = await world.mutate("pauseSubscription", by=p[paused_by], id=ids[name])
+            assert paused["errors"] == [], paused
 
 
 async def create_closed(world: World, p: dict[str, Person]) -> None:

@@ -33,6 +33,7 @@ KINDS = {
     "Transaction": "transaction",
     "Offer": "offer",
     "Tier": "tier",
+    "RecurringGift": "subscription",
     "PaymentMethod": "payment_method",
     "Invitation": "invitation",
 }
