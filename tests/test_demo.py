@@ -47,6 +47,8 @@ SAME = {
         FROM order_action a JOIN "order" o ON o.id = a.order_id""",
     "transaction": """SELECT kind, currency, amount, fx_rate::text, gross, platform_fee, host_fee,
         to_host_amount, to_collective_amount, from_collective_amount FROM transaction""",
+    "subscription": """SELECT f.slug, t.slug, s.status, s.amount_minor, s.currency, s.interval, s.description
+        FROM subscription s JOIN collective f ON f.id = s.from_id JOIN collective t ON t.id = s.to_id""",
     "ledger_account": """SELECT b.slug, o.slug, a.currency, a.kind, a.posted, a.held, a.seq
         FROM ledger_account a JOIN collective b ON b.id = a.book_id JOIN collective o ON o.id = a.owner_id""",
     "fx_rate": "SELECT base, quote, rate::text FROM fx_rate WHERE source <> 'ECB'",
@@ -113,9 +115,20 @@ async def test_demo_users_sign_in_with_oc(world: World, name: str) -> None:
         assert me["slug"] == name
 
 
-async def test_demo_orders_have_every_status_but_failed(world: World) -> None:
+async def test_demo_orders_have_every_status(world: World) -> None:
     results = {status for (status,) in await rows(world, 'SELECT DISTINCT status FROM "order"')}
-    assert results == {*OrderStatus} - {OrderStatus.FAILED}
+    assert results == {*OrderStatus}
+
+
+async def test_demo_gifts_have_every_status(world: World) -> None:
+    statement = "SELECT status, count(*) FROM subscription GROUP BY 1"
+    assert dict(await rows(world, statement)) == {
+        "ACTIVE": 2,
+        "PAST_DUE": 1,
+        "PAUSED": 1,
+        "CANCELLED": 1,
+        "ENDED": 1,
+    }
 
 
 async def test_the_worked_example_is_exact_to_the_cent(world: World) -> None:

@@ -11,14 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
 from models import Collective, DemoLoad, now
-from schema.demo import clearing, tiers, volunteers
+from schema.demo import clearing, gifts, tiers, volunteers
 from schema.demo.driver import DOMAIN, Demo
 from services.approvals import decisions
 from services.collectives import platform_policy
 from services.core.errors import Conflict, Invalid
 from services.core.settings import Settings
 
-OPERATIONS = 260
+OPERATIONS = 270
 """About how many operations make the demo world, for a progress bar."""
 
 
@@ -71,6 +71,7 @@ async def load(
     await clearing.settle(demo)
     await _expenses(demo)
     await _open_ends(demo, sessions)
+    await gifts.load(demo, sessions)
     await volunteers.load(demo)
     await demo.discard_mails()
     async with sessions() as session, session.begin():
