@@ -438,9 +438,9 @@ class GiftInterval(StrEnum):
     """Time from one charge of a recurring gift to the next."""
 
     MONTH = "MONTH"
-    """A month."""
+    """Every calendar month."""
     YEAR = "YEAR"
-    """A year."""
+    """Every calendar year."""
 
 
 class GiftStatus(StrEnum):
@@ -462,11 +462,11 @@ class GiftParty(StrEnum):
     """Party that paused a recurring gift."""
 
     PAYER = "PAYER"
-    """The payer."""
+    """The giver itself."""
     PAYEE = "PAYEE"
-    """The payee."""
+    """The receiving collective."""
     HOST = "HOST"
-    """The host of the payee."""
+    """The host of the receiver."""
     PLATFORM = "PLATFORM"
     """The platform, because the gift could not go on."""
 

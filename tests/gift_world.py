@@ -34,25 +34,21 @@ async def begun(scene: DonationScene, **more: Any) -> str:
 
 async def begun_on(scene: DonationScene, day: date, **columns: Any) -> RecurringGift:
     """Store a gift whose first period is a day, and is due."""
-    row = RecurringGift(
-        **(
-            {
-                "from_id": scene.webpack.id,
-                "to_id": scene.babel.id,
-                "currency": "USD",
-                "amount_minor": 1000,
-                "interval": GiftInterval.MONTH,
-                "anchor_day": day.day,
-                "timezone": "UTC",
-                "payment_method_kind": PaymentMethodKind.BALANCE,
-                "starts_on": day,
-                "next_charge_on": day,
-                "due_at": periods.begin_of(day, "UTC"),
-                "created_by_id": scene.giver.user.id,
-            }
-            | columns
-        )
-    )
+    values: dict[str, Any] = {
+        "from_id": scene.webpack.id,
+        "to_id": scene.babel.id,
+        "currency": "USD",
+        "amount_minor": 1000,
+        "interval": GiftInterval.MONTH,
+        "anchor_day": day.day,
+        "timezone": "UTC",
+        "payment_method_kind": PaymentMethodKind.BALANCE,
+        "starts_on": day,
+        "next_charge_on": day,
+        "due_at": periods.begin_of(day, "UTC"),
+        "created_by_id": scene.giver.user.id,
+    } | columns
+    row = RecurringGift(**values)
     await scene.world.add(row)
     return row
 

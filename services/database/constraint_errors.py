@@ -165,6 +165,12 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
         "offer",
     ),
     "tier_open": (InvalidState, "This tier is not open for orders.", "tier"),
+    "tier_interval": (InvalidState, "A gift in this tier repeats as the tier says.", "interval"),
+    "subscription_ended": (InvalidState, "This recurring gift has ended.", "id"),
+    "subscription_goes_on": (InvalidState, "The recurring gift is paused or has ended.", "id"),
+    "subscription_anchor": (InvalidState, "The day has just been moved. Load the gift again.", "anchorDay"),
+    "subscription_period": (InvalidState, "The recurring gift has changed; load it again.", "id"),
+    "uq_order_subscription_id_period": (InvalidState, "This period has its order already.", "id"),
     "tier_of_payee": (Invalid, "This tier belongs to another collective, or is in another currency.", "tier"),
     "tier_price": (InvalidState, "The price of this tier has just changed. Load it again.", "amount"),
     "tier_max_per_person": (

@@ -5,12 +5,10 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Collective, RecurringGift, now
+from models import RecurringGift, now
 from models.enums import GiftParty, GiftStatus
 from services.access import visibility
 from services.access.actor import Actor
@@ -20,10 +18,9 @@ from services.core.errors import Invalid, InvalidState, NotFound
 from services.core.party import Party
 from services.orders.transitions import lock_open_sides
 from services.recurring import gift_mails, periods, progress
+from services.recurring.gift_sides import select_with_sides, to_parties
 
 OPEN = (GiftStatus.ACTIVE, GiftStatus.PAST_DUE, GiftStatus.PAUSED)
-_PAYER, _PAYEE = aliased(Collective, name="payer"), aliased(Collective, name="payee")
-_PAYER_HOST, _PAYEE_HOST = aliased(Collective, name="payer_host"), aliased(Collective, name="payee_host")
 
 
 @dataclass(frozen=True)
@@ -67,19 +64,14 @@ async def load_sides(session: AsyncSession, actor: Actor, *, gift_id: UUID) -> G
     Raises:
         NotFound: there is no such gift, or the actor may not see it.
     """
-    statement = (
-        select(RecurringGift, _PAYER, _PAYEE, _PAYER_HOST, _PAYEE_HOST)
-        .join(_PAYER, col(RecurringGift.from_id) == _PAYER.id)
-        .join(_PAYEE, col(RecurringGift.to_id) == _PAYEE.id)
-        .outerjoin(_PAYER_HOST, _PAYER.host_id == _PAYER_HOST.id)  # type: ignore[arg-type]  # SQLModel
-        .outerjoin(_PAYEE_HOST, _PAYEE.host_id == _PAYEE_HOST.id)  # type: ignore[arg-type]  # SQLModel
-        .where(col(RecurringGift.id) == gift_id, visibility.recurring_gift_is_visible(actor))
+    statement = select_with_sides().where(
+        col(RecurringGift.id) == gift_id, visibility.recurring_gift_is_visible(actor)
     )
     row = (await session.execute(statement)).one_or_none()
     if row is None:
         raise NotFound("There is no such recurring gift. Check its id.", field="id")
-    gift, payer, payee, payer_host, payee_host = row
-    return GiftSides(gift, Party(payer, payer_host), Party(payee, payee_host))
+    gift, *sides = row
+    return GiftSides(gift, *to_parties(*sides))
 
 
 async def pause(
@@ -109,7 +101,7 @@ async def pause(
     gift.failures, gift.delays, gift.failed_on = 0, 0, None
     gift.due_at = periods.begin_of(until, gift.timezone) if until else None
     await _store(session, gift)
-    await _tell(session, actor, sides, "gift_paused", day=until, reason=gift.pause_reason)
+    await _tell(session, actor, sides, template="gift_paused", day=until, reason=gift.pause_reason)
     return gift
 
 
@@ -133,7 +125,7 @@ async def resume(session: AsyncSession, actor: Actor, *, gift_id: UUID) -> Recur
         raise InvalidState(f"The {str(gift.paused_by).lower()} paused this gift and resumes it.", field="id")
     progress.resume(gift, today=periods.day_of(now(), gift.timezone))
     await _store(session, gift)
-    await _tell(session, actor, sides, "gift_resumed", day=gift.next_charge_on)
+    await _tell(session, actor, sides, template="gift_resumed", day=gift.next_charge_on)
     return gift
 
 
@@ -161,7 +153,7 @@ async def cancel(
     gift.ended_reason = user_text.clean_text(reason, field="reason")
     gift.paused_by = gift.pause_reason = gift.resumes_on = gift.failed_on = gift.due_at = None
     await _store(session, gift)
-    await _tell(session, actor, sides, "gift_ended", reason=gift.ended_reason)
+    await _tell(session, actor, sides, template="gift_ended", reason=gift.ended_reason)
     return gift
 
 
@@ -170,8 +162,10 @@ async def _store(session: AsyncSession, gift: RecurringGift) -> None:
     await session.flush()
 
 
-async def _tell(session: AsyncSession, actor: Actor, sides: GiftSides, template: str, **facts: Any) -> None:
+async def _tell(
+    session: AsyncSession, actor: Actor, sides: GiftSides, *, template: str, **facts: Any
+) -> None:
     """Queue a mail to the other sides than the one that acts."""
     gift = sides.gift
     to_ids = [gift.to_id] if sides.party_of(actor) == GiftParty.PAYER else [gift.from_id, gift.to_id]
-    await gift_mails.tell(session, gift, template, to_ids=to_ids, except_id=actor.id, **facts)
+    await gift_mails.tell(session, gift, template=template, to_ids=to_ids, except_id=actor.id, **facts)

@@ -10,30 +10,41 @@ from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, bindparam
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Collective, Order, PaymentMethod, RecurringGift, now
+from models import Order, PaymentMethod, RecurringGift, now
 from models.enums import GiftStatus, OrderStatus, PaymentMethodKind
 from services.access.actor import Actor
 from services.collectives import platform_policy
 from services.core.errors import Problem
-from services.core.party import Party
 from services.core.sql_files import read_clauses
 from services.database.constraint_errors import RETRYABLE, is_outage, problem_for, sqlstate
 from services.recurring import gift_mails, periods, progress, refusals
 from services.recurring.charge_methods import CHARGE_METHODS, Charge
+from services.recurring.gift_sides import select_with_sides, to_parties
 from services.recurring.periods import LATE_DAYS
 
 BATCH = 200
 CHARGES_AT_ONCE = 4
 """Gifts that one worker charges at the same time, each on a connection of its own."""
+_WITH_SIDES = (
+    select_with_sides()
+    .add_columns(PaymentMethod, Order)
+    .outerjoin(PaymentMethod, col(RecurringGift.payment_method_id) == PaymentMethod.id)
+    .outerjoin(
+        Order,
+        and_(
+            col(Order.subscription_id) == RecurringGift.id,
+            col(Order.period) == RecurringGift.next_charge_on,
+            col(Order.status) == OrderStatus.FAILED,
+        ),
+    )
+    .where(col(RecurringGift.id) == bindparam("gift_id"))
+)
 _SQL = read_clauses(Path(__file__).parent / "sql" / "charging.sql")
-_PAYER, _PAYEE = aliased(Collective, name="payer"), aliased(Collective, name="payee")
-_PAYER_HOST, _PAYEE_HOST = aliased(Collective, name="payer_host"), aliased(Collective, name="payee_host")
 
 Sessions: TypeAlias = async_sessionmaker[AsyncSession]
 log = logging.getLogger(__name__)
@@ -123,26 +134,9 @@ async def _claim(session: AsyncSession, due: Due, at: datetime) -> Charge | None
     keys = {"id": due.id, "from_id": due.from_id, "to_id": due.to_id, "at": at}
     if (await session.execute(_SQL["claim"], keys)).scalar_one_or_none() is None:
         return None
-    statement = (
-        select(RecurringGift, _PAYER, _PAYEE, _PAYER_HOST, _PAYEE_HOST, PaymentMethod, Order)
-        .join(_PAYER, col(RecurringGift.from_id) == _PAYER.id)
-        .join(_PAYEE, col(RecurringGift.to_id) == _PAYEE.id)
-        .outerjoin(_PAYER_HOST, _PAYER.host_id == _PAYER_HOST.id)  # type: ignore[arg-type]  # SQLModel
-        .outerjoin(_PAYEE_HOST, _PAYEE.host_id == _PAYEE_HOST.id)  # type: ignore[arg-type]  # SQLModel
-        .outerjoin(PaymentMethod, col(RecurringGift.payment_method_id) == PaymentMethod.id)
-        .outerjoin(
-            Order,
-            and_(
-                col(Order.subscription_id) == RecurringGift.id,
-                col(Order.period) == RecurringGift.next_charge_on,
-                col(Order.status) == OrderStatus.FAILED,
-            ),
-        )
-        .where(col(RecurringGift.id) == due.id)
-    )
-    row = (await session.execute(statement)).one()
-    gift, payer, payee, payer_host, payee_host, method, refused = row
-    return Charge(gift, Party(payer, payer_host), Party(payee, payee_host), method, refused)
+    row = (await session.execute(_WITH_SIDES, {"gift_id": due.id})).one()
+    gift, *sides, method, refused = row
+    return Charge(gift, *to_parties(*sides), method, refused)
 
 
 async def _act(session: AsyncSession, server: Actor, charge: Charge, at: datetime) -> None:
@@ -156,7 +150,7 @@ async def _act(session: AsyncSession, server: Actor, charge: Charge, at: datetim
     elif gift.status == GiftStatus.ACTIVE and today - gift.next_charge_on > timedelta(days=LATE_DAYS):
         skipped = gift.next_charge_on
         progress.advance(gift)
-        await gift_mails.tell(session, gift, "gift_skipped", to_ids=[gift.from_id], day=skipped)
+        await gift_mails.tell(session, gift, template="gift_skipped", to_ids=[gift.from_id], day=skipped)
     else:
         await CHARGE_METHODS[PaymentMethodKind(gift.payment_method_kind)](session, server, charge)
         progress.advance(gift)
@@ -167,9 +161,14 @@ async def _tell(session: AsyncSession, charge: Charge) -> None:
     """Tell both sides what the database did to a gift."""
     gift = charge.gift
     assert gift.notice is not None
-    template = "gift_paused" if gift.status == GiftStatus.PAUSED else "gift_ended"
     note = gift_mails.NOTES[gift.notice]
-    await gift_mails.tell(session, gift, template, to_ids=_sides(charge), note=note)
+    await gift_mails.tell(
+        session,
+        gift,
+        template="gift_paused" if gift.status == GiftStatus.PAUSED else "gift_ended",
+        to_ids=_sides(charge),
+        note=note,
+    )
     gift.notice, gift.due_at = None, None
 
 

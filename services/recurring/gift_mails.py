@@ -47,8 +47,8 @@ def note_of(problem: Problem) -> str:
 async def tell(
     session: AsyncSession,
     gift: RecurringGift,
-    template: str,
     *,
+    template: str,
     to_ids: Sequence[UUID],
     day: date | None = None,
     reason: str | None = None,

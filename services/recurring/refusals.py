@@ -41,7 +41,7 @@ async def delay(session: AsyncSession, charge: Charge, *, at: datetime) -> None:
     gift.delays, gift.due_at = gift.delays + 1, at + DELAY
     await session.flush()
     if gift.delays == DELAY_TOLD:
-        await gift_mails.tell(session, gift, "gift_delayed", to_ids=[gift.from_id])
+        await gift_mails.tell(session, gift, template="gift_delayed", to_ids=[gift.from_id])
 
 
 async def refuse(
@@ -69,7 +69,9 @@ async def refuse(
     await session.flush()
     if gift.failures in REFUSALS_TOLD:
         note = gift_mails.note_of(problem)
-        await gift_mails.tell(session, gift, "gift_refused", to_ids=[gift.from_id], day=retry, note=note)
+        await gift_mails.tell(
+            session, gift, template="gift_refused", to_ids=[gift.from_id], day=retry, note=note
+        )
 
 
 async def _end(session: AsyncSession, gift: RecurringGift) -> None:
@@ -77,7 +79,7 @@ async def _end(session: AsyncSession, gift: RecurringGift) -> None:
     gift.ended_reason = REFUSED_TOO_OFTEN
     await session.flush()
     sides = [gift.from_id, gift.to_id]
-    await gift_mails.tell(session, gift, "gift_ended", to_ids=sides, note=REFUSED_TOO_OFTEN)
+    await gift_mails.tell(session, gift, template="gift_ended", to_ids=sides, note=REFUSED_TOO_OFTEN)
 
 
 async def pause_unpaid(session: AsyncSession, orders: Sequence[Order]) -> None:
@@ -100,4 +102,6 @@ async def pause_unpaid(session: AsyncSession, orders: Sequence[Order]) -> None:
         gift.status, gift.paused_by, gift.due_at = GiftStatus.PAUSED, GiftParty.PLATFORM, None
         gift.updated_at = now()
         await session.flush()
-        await gift_mails.tell(session, gift, "gift_paused", to_ids=[gift.from_id, gift.to_id], note=UNPAID)
+        await gift_mails.tell(
+            session, gift, template="gift_paused", to_ids=[gift.from_id, gift.to_id], note=UNPAID
+        )

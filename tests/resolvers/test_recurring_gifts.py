@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.enums import CollectiveType, GiftStatus
+from models.enums import CollectiveType, GiftInterval, GiftStatus
 from services.database import engine as database_engine
 from services.recurring import periods
 from tests.conftest import Database
@@ -70,7 +70,7 @@ async def test_a_donation_with_an_interval_begins_a_gift(scene: DonationScene) -
     payload = await give(scene, description="Monthly")
     gift = payload["subscription"]
     assert gift.pop("id").startswith("sub_")
-    following = periods.next_day(today(), "MONTH", today().day)  # type: ignore[arg-type]
+    following = periods.next_day(today(), GiftInterval.MONTH, today().day)
     assert gift == {
         "status": "ACTIVE",
         "interval": "MONTH",
@@ -296,19 +296,20 @@ async def test_a_pause_and_an_end_tell_the_other_side(alone: DonationScene) -> N
 async def test_an_ended_gift_stays_ended(scene: DonationScene) -> None:
     gift = await begun(scene)
     await change(scene, "cancelSubscription", gift)
-    for mutation, more in (
+    cases: tuple[tuple[str, dict[str, Any]], ...] = (
         ("cancelSubscription", {}),
         ("pauseSubscription", {}),
         ("resumeSubscription", {}),
         ("updateSubscription", {"amount": money("5.00")}),
-    ):
+    )
+    for mutation, more in cases:
         assert await problem_of(scene, mutation, id=gift, **more) == ("INVALID_STATE", "input.id")
 
 
 @pytest.mark.parametrize("mutation", ["updateSubscription", "pauseSubscription", "cancelSubscription"])
 async def test_a_change_runs_once_a_key_and_not_in_a_dry_run(scene: DonationScene, mutation: str) -> None:
     gift = await begun(scene)
-    more = {"amount": money("11.00")} if mutation == "updateSubscription" else {}
+    more: dict[str, Any] = {"amount": money("11.00")} if mutation == "updateSubscription" else {}
     before = await scene.world.fingerprint()
     dry = await change(scene, mutation, gift, dryRun=True, **more)
     assert dry["errors"] == [] and await scene.world.fingerprint() == before
@@ -363,9 +364,8 @@ async def test_leaving_a_host_pauses_the_gifts_and_a_new_host_lets_the_payer_res
     scene, world = alone, alone.world
     payee = await scene.community("payee", scene.host, scene.friend)
     gift_id = await begun(scene, to=ref(payee))
-    await world.mutate(
-        "transferFunds", by=scene.friend, amount=money("10.00"), **{"from": ref(payee), "to": ref(scene.host)}
-    )
+    sides: dict[str, Any] = {"from": ref(payee), "to": ref(scene.host)}
+    await world.mutate("transferFunds", by=scene.friend, amount=money("10.00"), **sides)
     left = await world.mutate("leaveHost", by=scene.friend, collective=ref(payee))
     assert left["errors"] == []
     (gift,) = await all_gifts(scene)

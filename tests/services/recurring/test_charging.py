@@ -203,8 +203,8 @@ async def test_three_unpaid_transfers_in_a_row_pause_the_gift(scene: DonationSce
     gift = await begun_on(
         scene, start, payment_method_kind=PaymentMethodKind.MANUAL, due_at=at(start - timedelta(days=5), 0)
     )
+    row = await load(scene, gift)
     for count in range(1, 4):
-        row = await load(scene, gift)
         assert row.status == GiftStatus.ACTIVE
         await charge(scene, row.next_charge_on - timedelta(days=5))
         assert await expire(world) == 1
