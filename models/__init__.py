@@ -29,6 +29,7 @@ from models.order import Idempotency, Order, OrderAction, OrderItem, PaymentMeth
 from models.outbox import MailStop, Outbox
 from models.personal import DataExport
 from models.preferences import MutedTopic
+from models.provider import Instrument, ProviderAccount, ProviderEvent, ProviderPayment, ProviderRefund
 from models.recurring_gift import RecurringGift
 from models.settlement import Settlement
 from models.tier import Goal, Tier
@@ -58,6 +59,7 @@ __all__ = [
     "HostApplication",
     "Idempotency",
     "Identity",
+    "Instrument",
     "Invitation",
     "IssuanceCap",
     "LedgerAccount",
@@ -77,6 +79,10 @@ __all__ = [
     "PayoutMethod",
     "PlatformPolicy",
     "Posting",
+    "ProviderAccount",
+    "ProviderEvent",
+    "ProviderPayment",
+    "ProviderRefund",
     "ProviderSignIn",
     "RaisedTotal",
     "RateBucket",

@@ -123,6 +123,10 @@ class OrderActionType(StrEnum):
     """The giver denied funds that a host added in their name."""
     FAIL = "FAIL"
     """A payment of the order was refused."""
+    DISPUTE = "DISPUTE"
+    """The giver's bank disputed the payment."""
+    DISPUTE_END = "DISPUTE_END"
+    """The dispute of the payment was decided."""
 
 
 class GiverStatus(StrEnum):
@@ -185,6 +189,10 @@ class TransactionKind(StrEnum):
     """Imported history: such a share that the host owed."""
     PAYMENT_PROCESSOR_FEE = "PAYMENT_PROCESSOR_FEE"
     """Imported history: a processor's fee as a row of its own."""
+    DISPUTE_COVER = "DISPUTE_COVER"
+    """Payment by the host of what the payee could not give back of a disputed gift."""
+    DISPUTE_FEE = "DISPUTE_FEE"
+    """Payment by the host of the fee of a lost dispute."""
 
 
 class LedgerAccountKind(StrEnum):
@@ -218,6 +226,67 @@ class PaymentMethodKind(StrEnum):
     """From the giver's balance, at once."""
     MANUAL = "MANUAL"
     """By bank transfer, when the host confirms its receipt."""
+    PROVIDER = "PROVIDER"
+    """By card or the like, when the payment provider confirms it."""
+
+
+class ProviderName(StrEnum):
+    """Company that collects payments for hosts."""
+
+    FAKE = "FAKE"
+    """A pretended provider for tests and the demo: it moves no money."""
+    STRIPE = "STRIPE"
+    """The company Stripe."""
+
+
+class ProviderAccountStatus(StrEnum):
+    """State of a host's account at a payment provider."""
+
+    PENDING = "PENDING"
+    """The host has to agree at the provider first."""
+    ACTIVE = "ACTIVE"
+    """Collects payments."""
+    DISABLED = "DISABLED"
+    """Disconnected; what was paid through it stays."""
+
+
+class ProviderPaymentStatus(StrEnum):
+    """State of a payment at its provider."""
+
+    OPEN = "OPEN"
+    """Waits for the giver."""
+    PROCESSING = "PROCESSING"
+    """Waits for the giver's bank."""
+    SUCCEEDED = "SUCCEEDED"
+    """Collected."""
+    FAILED = "FAILED"
+    """Refused."""
+    CANCELLED = "CANCELLED"
+    """Given up."""
+
+
+class ProviderRefundStatus(StrEnum):
+    """State of a refund at its provider."""
+
+    REQUESTED = "REQUESTED"
+    """Not sent to the provider yet."""
+    SENT = "SENT"
+    """Sent; the provider has not confirmed it."""
+    CONFIRMED = "CONFIRMED"
+    """Given back."""
+    FAILED = "FAILED"
+    """Refused by the provider."""
+
+
+class DisputeStatus(StrEnum):
+    """State of a dispute over a payment."""
+
+    OPEN = "OPEN"
+    """The giver's bank wants the money back."""
+    WON = "WON"
+    """The host keeps the money."""
+    LOST = "LOST"
+    """The giver got the money back."""
 
 
 class PayoutMethodKind(StrEnum):

@@ -167,7 +167,14 @@ class Hold(SQLModel, table=True):
             name="fk_hold_account",
         ),
         Index("ix_hold_open", "book_id", "account_id", postgresql_where=text("released_at IS NULL")),
-        Index("uq_hold_open", "order_id", unique=True, postgresql_where=text("released_at IS NULL")),
+        Index(
+            "uq_hold_open",
+            "order_id",
+            "book_id",
+            "account_id",
+            unique=True,
+            postgresql_where=text("released_at IS NULL"),
+        ),
     )
 
     order_id: UUID = Field(foreign_key="order.id")

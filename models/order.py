@@ -2,7 +2,17 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, Index, LargeBinary, Text, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    Text,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -15,6 +25,7 @@ from models.enums import (
     OrderType,
     PaymentMethodKind,
     PayoutMethodKind,
+    ProviderName,
 )
 
 
@@ -26,6 +37,17 @@ class PaymentMethod(SQLModel, table=True):
         one_of("kind", PaymentMethodKind),
         CheckConstraint("fee_bps BETWEEN 0 AND 10000", name="fee_bps_range"),
         CheckConstraint("fee_fixed_minor >= 0", name="fee_fixed_not_negative"),
+        CheckConstraint(
+            "(kind = 'PROVIDER') = (provider_account_id IS NOT NULL)"
+            " AND (provider IS NULL) = (provider_account_id IS NULL)",
+            name="provider_has_account",
+        ),
+        one_of("provider", ProviderName),
+        ForeignKeyConstraint(
+            ["provider_account_id", "host_id", "provider"],
+            ["provider_account.id", "provider_account.host_id", "provider_account.provider"],
+            name="fk_payment_method_provider_account_id",
+        ),
     )
 
     id: UUID = id_field()
@@ -38,6 +60,9 @@ class PaymentMethod(SQLModel, table=True):
     created_by_id: UUID = Field(foreign_key="collective.id")
     created_at: datetime = timestamp_field(default_now=True)
     archived_at: datetime | None = timestamp_field(nullable=True)
+    provider_account_id: UUID | None = None
+    """The host's account at the provider that collects the money."""
+    provider: ProviderName | None = Field(default=None, sa_type=Text)
 
 
 class PayoutMethod(SQLModel, table=True):
@@ -134,6 +159,10 @@ class Order(SQLModel, table=True):
             "(tier_id IS NULL) = (quantity IS NULL) AND quantity BETWEEN 1 AND 1000", name="tier_has_quantity"
         ),
         CheckConstraint("tier_id IS NULL OR type = 'DONATION'", name="tier_of_donation"),
+        CheckConstraint(
+            "payment_method_kind <> 'PROVIDER' OR type = 'DONATION' AND payment_method_id IS NOT NULL",
+            name="provider_of_donation",
+        ),
         Index("ix_order_tier_id", "tier_id", "from_id", postgresql_where=text("tier_id IS NOT NULL")),
         CheckConstraint(
             "(subscription_id IS NULL) = (period IS NULL) AND (subscription_id IS NULL OR type = 'DONATION')",

@@ -185,7 +185,8 @@ async def list_pending_applications(
 async def list_payment_methods(collective: models.Collective, info: Info) -> list[models.PaymentMethod]:
     """List the payment methods that a host offers."""
     return await info.context.run_without_viewer(
-        payment_method_services.list_payment_methods, host_id=collective.id
+        payment_method_services.list_payment_methods,
+        host_id=collective.id,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from uuid import UUID
 
 import models
-from models.enums import GiverStatus, OrderType
+from models.enums import GiverStatus, OrderType, PaymentMethodKind
 from resolvers.context import Context, Info
 from resolvers.references import FILTER, load_referenced
 from services.access import visibility
@@ -13,7 +13,7 @@ from services.access.collective_refs import CollectiveKey
 from services.core.errors import NotFound
 from services.core.money import Money
 from services.core.pagination import Page, PageRequest, Sort
-from services.orders import queries
+from services.orders import provider_payments, queries
 from services.orders.queries import OrderFilter, TransactionFilter
 from services.orders.settlements import SettlementDetails
 
@@ -40,6 +40,20 @@ async def load_earlier_order(info: Info, order_id: UUID) -> models.Order:
     if order is None:
         raise NotFound("You no longer have access to the order created with this idempotency key.")
     return order
+
+
+async def load_handover(info: Info, order: models.Order) -> dict[str, str | None]:
+    """Load what the giver of a new order needs to pay at the provider, by the payload's fields."""
+    if order.payment_method_kind != PaymentMethodKind.PROVIDER:
+        return {}
+    handover = await info.context.run_without_viewer(provider_payments.load_handover, order_id=order.id)
+    if handover is None:
+        return {}
+    return {
+        "provider_account": handover.account,
+        "client_secret": handover.client_secret,
+        "redirect_url": handover.redirect_url,
+    }
 
 
 async def read_private_message(order: models.Order, info: Info) -> str | None:

@@ -40,6 +40,7 @@ from schema.mutations.payment_methods import PaymentMethodMutations
 from schema.mutations.personal import PersonalMutations
 from schema.mutations.platform import PlatformMutations
 from schema.mutations.provider_sign_ins import ProviderSignInMutations
+from schema.mutations.providers import ProviderMutations
 from schema.mutations.recurring_gifts import RecurringGiftMutations
 from schema.mutations.tiers import TierMutations
 from schema.mutations.users import UserMutations
@@ -77,6 +78,7 @@ class Mutation(
     PlatformMutations,
     HoursMutations,
     OfferMutations,
+    ProviderMutations,
     TierMutations,
     RecurringGiftMutations,
     EventMutations,

@@ -10,6 +10,7 @@ import models
 from models import new_id
 from resolvers import commands
 from resolvers.context import Info
+from resolvers.orders import load_handover
 from resolvers.recurring_gifts import load_earlier_donation
 from schema.mutations.payload import (
     MoneyInput,
@@ -26,6 +27,7 @@ from schema.types.payment_method import PaymentMethodRef, PayoutMethodRef, to_me
 from schema.types.recurring_gift import RecurringGift
 from services.core import public_ids
 from services.orders import contributions, expenses
+from services.providers.offered import offered
 from services.recurring import starting
 
 Donation: TypeAlias = tuple[models.Order, models.RecurringGift | None]
@@ -48,8 +50,8 @@ class DonateInput(MoneyInput):
     )
     pay_with: PaymentMethodRef | None = strawberry.field(
         default=None,
-        description="Way of paying: from the balance, by bank transfer, or by a payment method. Defaults to "
-        "the balance.",
+        description="Way of paying: from the balance, by bank transfer, or by a payment method of the host, "
+        "such as a card. Defaults to the balance.",
     )
     payment_method: str | None = strawberry.field(
         default=None,
@@ -75,11 +77,24 @@ class DonateInput(MoneyInput):
     )
 
 
-@strawberry.type(description="The order of the donation: PAID from a balance, PENDING by bank transfer.")
+@strawberry.type(
+    description="The order of the donation: PAID from a balance, PENDING by bank transfer or through a "
+    "payment provider."
+)
 class DonatePayload(Payload):
     order: Order | None = strawberry.field(default=None, description="The order of the donation.")
     subscription: RecurringGift | None = strawberry.field(
         default=None, description="The recurring gift that the donation begins. Null for a gift given once."
+    provider_account: str | None = strawberry.field(
+        default=None, description="Account of the host at the payment provider, which its form asks for."
+    )
+    client_secret: str | None = strawberry.field(
+        default=None,
+        description="Secret of the payment for the provider's form. Null unless the donation waits for it.",
+    )
+    redirect_url: str | None = strawberry.field(
+        default=None,
+        description="Address at the payment provider at which the giver pays. Null unless it has one.",
     )
 
 
@@ -169,9 +184,11 @@ class TransferFundsPayload(Payload):
 class OrderMutations:
     @strawberry.mutation(
         description="Give money to a collective. A donation from a balance is PAID at once; one by bank "
-        "transfer is PENDING until the host approves its receipt. With an interval it is the first of a "
-        "recurring gift. Allowed for admins of the giver. Errors: INSUFFICIENT_FUNDS, AMOUNT_TOO_SMALL, "
-        "FX_RATE_UNAVAILABLE, LIMIT_EXCEEDED if the tier is sold out."
+        "transfer is PENDING until the host approves its receipt, one through a payment provider until that "
+        "confirms it; unpaid for 24 hours, it is CANCELLED. With an interval it is the first of a recurring "
+        "gift. Allowed for admins of the giver. Errors: INSUFFICIENT_FUNDS, AMOUNT_TOO_SMALL, "
+        "FX_RATE_UNAVAILABLE, LIMIT_EXCEEDED if the tier is sold out, UNAVAILABLE if the provider does not "
+        "answer."
     )
     async def donate(self, info: Info, input: DonateInput) -> DonatePayload:
         order_id = new_id()
@@ -194,6 +211,8 @@ class OrderMutations:
                     "description": input.description,
                     "expires_at": input.expires_at,
                     "private_message": input.private_message,
+                    "providers": offered(info.context.settings),
+                    "is_rehearsal": bool(input.dry_run),
                 },
             )
 
@@ -205,7 +224,7 @@ class OrderMutations:
                 work=work,
                 replay=lambda earlier_id: load_earlier_donation(info, earlier_id),
             )
-            return {"order": order, "subscription": gift}
+            return {"order": order, "subscription": gift, **await load_handover(info, order)}
 
         return await answer_payload(info, DonatePayload, run_keyed, dry_run=bool(input.dry_run))
 

@@ -66,10 +66,12 @@ async def answer_order_payload(
     work: Callable[[UUID], Awaitable[Order]],
     *,
     order_id: Callable[[], UUID] = new_id,
+    more: Callable[[Order], Awaitable[dict[str, Any]]] | None = None,
 ) -> PayloadT:
     """Run a mutation whose result is an order, once per idempotency key.
 
-    `order_id` makes or decodes the order's id, which `work` receives.
+    `order_id` makes or decodes the order's id, which `work` receives; `more` loads further fields of the
+    payload.
     """
 
     async def run_keyed() -> dict[str, Any]:
@@ -81,7 +83,7 @@ async def answer_order_payload(
             work=lambda: work(result_id),
             replay=lambda earlier_id: load_earlier_order(info, earlier_id),
         )
-        return {"order": order}
+        return {"order": order} | (await more(order) if more else {})
 
     return await answer_payload(info, payload, run_keyed, dry_run=bool(input.dry_run))
 

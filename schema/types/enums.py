@@ -28,6 +28,8 @@ from models.enums import (
     PaymentMethodKind,
     PayoutMethodKind,
     Proof,
+    ProviderAccountStatus,
+    ProviderName,
     RedemptionCap,
     RequestStatus,
     Scope,
@@ -64,6 +66,8 @@ __all__ = [
     "PayoutMethodKind",
     "Period",
     "Proof",
+    "ProviderAccountStatus",
+    "ProviderName",
     "RedemptionCap",
     "RequestStatus",
     "Scope",
@@ -121,6 +125,7 @@ for _enum in (
     RedemptionCap,
     RequestStatus,
     Proof,
+    ProviderAccountStatus,
     Scope,
     SearchField,
     SearchType,
@@ -134,3 +139,4 @@ for _enum in (
     publish_enum(_enum)
 publish_enum(PaymentMethodKind, "PaymentMethodType")
 publish_enum(PayoutMethodKind, "PayoutMethodType")
+publish_enum(ProviderName, "PaymentProvider")

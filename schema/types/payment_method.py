@@ -9,7 +9,7 @@ from dataloaders import Loaders
 from resolvers import collectives as resolve
 from resolvers.context import Info
 from schema.types import lazy
-from schema.types.enums import PaymentMethodKind, PayoutMethodKind
+from schema.types.enums import PaymentMethodKind, PayoutMethodKind, ProviderName
 from schema.types.fields import batched, to_one
 from schema.types.money import Amount
 from schema.types.node import Node, id_field, is_row_of
@@ -30,6 +30,9 @@ class PaymentMethod(Node):
         name="type", description="Kind of payment, which decides when it is settled."
     )
     name: str = strawberry.field(description="Display name of the payment method.")
+    provider: ProviderName | None = strawberry.field(
+        description="The payment provider that collects the money. Null for others."
+    )
     fee_bps: int = strawberry.field(description="Proportional processor fee, in basis points.")
 
     host = to_one(

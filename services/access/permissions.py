@@ -55,6 +55,7 @@ class Action(StrEnum):
     CREATE_PAYMENT_METHOD = "createPaymentMethod"
     UPDATE_PAYMENT_METHOD = "updatePaymentMethod"
     ARCHIVE_PAYMENT_METHOD = "archivePaymentMethod"
+    CONNECT_HOST = "connectHost"
     CREATE_PAYOUT_METHOD = "createPayoutMethod"
     UPDATE_PAYOUT_METHOD = "updatePayoutMethod"
     ARCHIVE_PAYOUT_METHOD = "archivePayoutMethod"
@@ -282,6 +283,7 @@ RULES: dict[Action, tuple[Scope, tuple[Rule, ...]]] = {
     Action.CREATE_PAYMENT_METHOD: (Scope.COLLECTIVES, (admin_of_host,)),
     Action.UPDATE_PAYMENT_METHOD: (Scope.COLLECTIVES, (admin_of_host,)),
     Action.ARCHIVE_PAYMENT_METHOD: (Scope.COLLECTIVES, (admin_of_host,)),
+    Action.CONNECT_HOST: (Scope.COLLECTIVES, (admin_of_host,)),
     Action.CREATE_PAYOUT_METHOD: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.UPDATE_PAYOUT_METHOD: (Scope.COLLECTIVES, (admin_of_collective,)),
     Action.ARCHIVE_PAYOUT_METHOD: (Scope.COLLECTIVES, (admin_of_collective,)),

@@ -3,11 +3,11 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Order
-from models.enums import OrderActionType, OrderStatus, PayoutMethodKind, TransactionKind
+from models.enums import OrderActionType, OrderStatus, PaymentMethodKind, PayoutMethodKind, TransactionKind
 from services.access.actor import Actor
 from services.access.collective_refs import require_collective
 from services.access.permissions import Action, Subject, require
-from services.core.errors import Invalid
+from services.core.errors import Invalid, InvalidState
 from services.core.money import UncheckedAmount, convert, to_minor
 from services.ledger import exchange_rates, posting
 from services.messaging import outbox
@@ -35,9 +35,12 @@ async def approve_contribution(
 
     Raises:
         SelfApproval: the actor made it or acts for the giver, and the host has another ADMIN.
+        InvalidState: a payment provider collects it.
     """
     require(actor, Action.APPROVE_DONATION, subject)
     order = sides.order
+    if order.payment_method_kind == PaymentMethodKind.PROVIDER:
+        raise InvalidState("The payment provider confirms this donation.", field="id")
     single_limit = await approval_rights.require_disinterested(session, actor, order)
     approved_minor = _require_approvable(order, amount, reason)
     decision = await two_people.decide(

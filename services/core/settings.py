@@ -101,6 +101,11 @@ class Settings:
         "JSON list of OpenID providers for signing in: objects with name, label, issuer, client_id and "
         "client_secret; empty offers none.",
     )
+    fake_provider: bool = _setting(
+        default=False,
+        doc="1 offers the pretended payment provider of tests and the demo, which moves no money; never in "
+        "production.",
+    )
     sign_in_failures_per_address: int = _setting(
         100, "Failed sign-ins per network address within 15 minutes; for IPv6 of its /64 network."
     )
@@ -250,6 +255,10 @@ class Settings:
         ):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"COMMONWEAL_{name.upper()} must be at least 1")
+        if self.fake_provider and self.production:
+            raise ConfigurationError(
+                "COMMONWEAL_FAKE_PROVIDER pretends payments: turn it off, or COMMONWEAL_PRODUCTION"
+            )
         if any(len(key) < MIN_KEY_LENGTH for key in self.secret_keys):
             raise ConfigurationError(
                 f"Each key in COMMONWEAL_SECRET_KEY must have at least {MIN_KEY_LENGTH} characters"

@@ -3,17 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Integer, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.expression import bindparam
 
 QUEUE = "default"
 _INSERT = text(
-    "INSERT INTO jobs.procrastinate_jobs (queue_name, task_name, args) VALUES (:queue, :name, :arguments)"
-).bindparams(bindparam("arguments", type_=JSONB))
+    "INSERT INTO jobs.procrastinate_jobs (queue_name, task_name, args, scheduled_at)"
+    " VALUES (:queue, :name, :arguments, now() + nullif(:delay_seconds, 0) * interval '1 second')"
+).bindparams(bindparam("arguments", type_=JSONB), bindparam("delay_seconds", type_=Integer))
 
 
-async def add_job(session: AsyncSession, *, name: str, arguments: Mapping[str, Any]) -> None:
-    """Queue one job of the task with this name; a worker is told at the commit."""
-    await session.execute(_INSERT, {"queue": QUEUE, "name": name, "arguments": dict(arguments)})
+async def add_job(
+    session: AsyncSession, *, name: str, arguments: Mapping[str, Any], delay_seconds: int = 0
+) -> None:
+    """Queue one job of the task with this name; a worker is told at the commit, or after the delay."""
+    values = {"queue": QUEUE, "name": name, "arguments": dict(arguments), "delay_seconds": delay_seconds}
+    await session.execute(_INSERT, values)

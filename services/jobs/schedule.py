@@ -17,7 +17,9 @@ from services.core.settings import Settings
 from services.jobs import retention
 from services.ledger import audit_job, ecb_rates
 from services.live import event_log
-from services.orders import erased_files, personal_exports
+from services.orders import erased_files, personal_exports, provider_refunds
+from services.payments import intake, processing, returned, waiting
+from services.providers.offered import Providers, offered
 from services.recurring import charging
 from services.volunteering import check_in_closing
 
@@ -60,6 +62,11 @@ def list_periodic(sessions: Sessions, settings: Settings) -> list[PeriodicJob]:
             partial(_run_once, sessions, partial(rate_limits.delete_full_buckets, settings=settings)),
         ),
         PeriodicJob(
+            "cancel_unpaid_payments",
+            EVERY_FIVE_MINUTES,
+            partial(waiting.cancel_unpaid, sessions, offered(settings)),
+        ),
+        PeriodicJob(
             "delete_exports",
             EVERY_FIVE_MINUTES,
             partial(_run_once, sessions, partial(personal_exports.delete_expired, folder=exports)),
@@ -88,10 +95,21 @@ def list_periodic(sessions: Sessions, settings: Settings) -> list[PeriodicJob]:
 
 def list_requested(sessions: Sessions, settings: Settings) -> dict[str, Work]:
     """Return the jobs that others queue, by name; their arguments are those of the queue."""
+    providers = offered(settings)
     return {
         personal_exports.JOB: partial(_make_export, sessions, folder=settings.data_dir / "exports"),
+        intake.JOB: partial(_process_event, sessions, providers),
         ecb_rates.OLDER_RATES_JOB: partial(_import_older_rates, sessions),
+        provider_refunds.SEND_JOB: partial(_send_refund, sessions, providers),
     }
+
+
+async def _process_event(sessions: Sessions, providers: Providers, *, event_id: str) -> None:
+    await processing.process(sessions, providers, event_id=UUID(event_id))
+
+
+async def _send_refund(sessions: Sessions, providers: Providers, *, refund_id: str) -> None:
+    await returned.send(sessions, providers, refund_id=UUID(refund_id))
 
 
 async def _import_older_rates(sessions: Sessions) -> None:

@@ -17,7 +17,7 @@ from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.core.errors import Conflict, FxRateUnavailable, Invalid
 from services.core.gradual_change import WINDOW, is_small_change, require_future
-from services.core.money import require_currency
+from services.core.money import exponent, require_currency
 
 MAX_RATE_AGE = timedelta(days=7)
 HUB = "EUR"
@@ -42,6 +42,21 @@ class Quote:
 def identity_quote(currency: str) -> Quote:
     """Return the rate of a currency to itself, which is 1."""
     return Quote(currency, currency, Decimal(1), None, None, "")
+
+
+def quote_of_amounts(pair: tuple[str, str], amount_minor: int, converted_minor: int) -> Quote:
+    """Return the rate at which somebody else exchanged an amount; it leads to their figure exactly."""
+    base, quote = pair
+    if base == quote:
+        return identity_quote(base)
+    shift = exponent(base) - exponent(quote)
+    rate = _RATE.divide(Decimal(converted_minor).scaleb(shift), Decimal(amount_minor))
+    return Quote(base, quote, rate, None, None, "provider")
+
+
+def quote_of_rate(pair: tuple[str, str], rate: Decimal, rate_id: UUID | None) -> Quote:
+    """Return a rate that applied before, again."""
+    return identity_quote(pair[0]) if pair[0] == pair[1] else Quote(*pair, rate, None, rate_id, "")
 
 
 async def load_quotes(

@@ -51,6 +51,29 @@ Reason: {reason}
 somebody has promised a donation to {{to}}. Please approve it once the money has arrived.
 {_ORDER}""",
     ),
+    "payment_disputed": (
+        "The bank of a giver disputes a donation of {amount} to {to}",
+        f"""Hello,
+
+the bank of a giver wants the money of a donation to {{to}} back. Answer at your payment provider before its
+deadline. Until it is decided, the amount and the provider's fee are set aside.
+{_ORDER}""",
+    ),
+    "provider_away": (
+        "The payment provider of {host} does not answer",
+        """Hello,
+
+the payment provider of {host} does not answer. Payments and refunds wait for it, and nothing is lost. This
+mail comes once; a second tells you when the provider answers again.
+""",
+    ),
+    "provider_back": (
+        "The payment provider of {host} answers again",
+        """Hello,
+
+the payment provider of {host} answers again. What waited for it goes on by itself.
+""",
+    ),
     "donation_confirmation": (
         "Thank you for donating {amount} to {to}",
         f"""Hello,

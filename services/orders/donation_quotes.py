@@ -20,7 +20,7 @@ from services.orders import payment_methods, tier_choices
 from services.orders.contributions import build_order, require_hosted
 from services.orders.method_names import MethodName
 from services.orders.settling import compute_figures
-from services.orders.sides import order_sides
+from services.orders.sides import FROM_OUTSIDE, order_sides
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ async def quote(
     if amount.currency == CURRENTS and (method or kind is not PaymentMethodKind.BALANCE):
         raise Invalid("Currents can only be paid from a balance.", field="paymentMethod")
     require_hosted(payee, "to", amount.currency)
-    if payer is not None and kind is not PaymentMethodKind.MANUAL:
+    if payer is not None and kind not in FROM_OUTSIDE:
         require_hosted(payer, "from", amount.currency)
     policy = await platform_policy.load_policy(session)
     platform_id = await platform_policy.load_platform_id(session)

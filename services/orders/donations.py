@@ -1,4 +1,4 @@
-"""Donations: from a balance, or by a transfer that the payee's host approves."""
+"""Donations: from a balance, by a transfer that the payee's host approves, or through a payment provider."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -17,12 +17,15 @@ from services.core.money import UncheckedAmount
 from services.core.party import Party
 from services.ledger import transaction_amounts
 from services.messaging import outbox
-from services.orders import payment_methods, tier_choices
+from services.orders import payment_methods, provider_payments, tier_choices
 from services.orders.base import DECISION_DAYS, mail_payload
 from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.contributions import build_order, create_paid_order, require_hosted
 from services.orders.history import creation_step, insert_order
 from services.orders.method_names import MethodName
+from services.orders.settling import compute_figures
+from services.orders.sides import order_sides
+from services.providers.offered import NO_PROVIDERS, Providers
 
 Begin: TypeAlias = Callable[[Order, Party, datetime | None], Awaitable[None]]
 """Completes an order before it is stored, with its payee and the expiry that the giver asked for."""
@@ -44,11 +47,14 @@ async def donate(
     description: str | None = None,
     private_message: str | None = None,
     expires_at: datetime | None = None,
+    providers: Providers = NO_PROVIDERS,
+    is_rehearsal: bool = False,
     begin: Begin | None = None,
 ) -> Order:
-    """Donate to a hosted collective: from a balance, or by a transfer that its host approves.
+    """Donate to a hosted collective: from a balance, by a transfer that its host approves, or by a provider.
 
-    A donation in a tier pays for `quantity` of what it sells. `begin` may make it the first of several.
+    A donation in a tier pays for `quantity` of what it sells. `begin` may make it the first of several. A
+    rehearsal tells no provider.
 
     Raises:
         Invalid: the amount, its currency, the tier's price, or a side that holds no money.
@@ -86,6 +92,17 @@ async def donate(
             order.expires_at = _check_expiry(expires_at, holds_place=order.tier_id is not None)
         await insert_order(session, order, [creation_step(order)])
         await _notify_host(session, actor, order, payee)
+        return order
+    if kind is PaymentMethodKind.PROVIDER:
+        sides = order_sides(order, payer, payee, platform_id=actor.platform_id, payment_method=method)
+        assert actor.platform_id is not None
+        await compute_figures(session, sides, platform_id=actor.platform_id)  # refuse what cannot be posted
+        payment = await provider_payments.begin(
+            session, sides, providers=providers, is_rehearsal=is_rehearsal
+        )
+        await insert_order(session, order, [creation_step(order)])
+        session.add(payment)
+        await session.flush()
         return order
     require_hosted(payer, "from", order.currency)
     await create_paid_order(session, actor, order, (payer, payee), method=method)

@@ -3,12 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, PaymentMethod, now
-from models.enums import PaymentMethodKind
+from models import Collective, PaymentMethod, ProviderAccount, now
+from models.enums import PaymentMethodKind, ProviderAccountStatus
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
@@ -36,6 +36,8 @@ async def create_payment_method(
     require(actor, Action.CREATE_PAYMENT_METHOD, Subject(host=row))
     assert actor.user is not None
     require_open(row, field="host")
+    if kind is PaymentMethodKind.PROVIDER:
+        raise Invalid("Connect the host to a payment provider with connectHost.", field="type")
     if row.host_id != row.id:
         raise Invalid("This collective is not a host. Choose a host.", field="host")
     method = PaymentMethod(
@@ -142,6 +144,8 @@ async def resolve_payment_method(
         NotFound: the host has no such method.
     """
     name, field = split_name(named_as, field="paymentMethod")
+    if name == PaymentMethodKind.PROVIDER:
+        raise Invalid("Name one of the host's payment methods by its id.", field=field)
     if name is None or name in PaymentMethodKind.__members__:
         return PaymentMethodKind(name or "BALANCE"), None
     method_id = public_ids.decode("PaymentMethod", name, field=field)
@@ -169,6 +173,15 @@ async def load_payment_methods(session: AsyncSession, *, row_ids: list[UUID]) ->
     return {row.id: row for row in rows.scalars()}
 
 
+def _is_offered() -> list[ColumnElement[bool]]:
+    """Build the conditions of methods in use; those of a disconnected provider are not."""
+    active = select(col(ProviderAccount.id)).where(
+        col(ProviderAccount.status) == ProviderAccountStatus.ACTIVE
+    )
+    account_id = col(PaymentMethod.provider_account_id)
+    return [col(PaymentMethod.archived_at).is_(None), or_(account_id.is_(None), account_id.in_(active))]
+
+
 OLDEST_FIRST = Sort("METHODS_OLDEST", col(PaymentMethod.id), col(PaymentMethod.id), descending=False)
 
 
@@ -176,9 +189,7 @@ def select_payment_methods(actor: Actor, *, where: object = None, owner: Any) ->
     """Select a host's active payment methods, oldest first."""
     del actor, where  # everybody sees them, and they have no conditions
     return (
-        select(PaymentMethod).where(
-            col(PaymentMethod.host_id) == owner, col(PaymentMethod.archived_at).is_(None)
-        ),
+        select(PaymentMethod).where(col(PaymentMethod.host_id) == owner, *_is_offered()),
     )
 
 
@@ -193,7 +204,7 @@ async def list_payment_methods(session: AsyncSession, *, host_id: UUID) -> list[
     """List a host's active payment methods, oldest first."""
     statement = (
         select(PaymentMethod)
-        .where(col(PaymentMethod.host_id) == host_id, col(PaymentMethod.archived_at).is_(None))
+        .where(col(PaymentMethod.host_id) == host_id, *_is_offered())
         .order_by(col(PaymentMethod.id))
     )
     return list((await session.execute(statement)).scalars())

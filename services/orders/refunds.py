@@ -1,38 +1,18 @@
 """Refunds: transactions that mirror an earlier one, in whole or in part."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
-from models import Collective, Order, Transaction, new_id
-from models.enums import (
-    LedgerAccountKind,
-    OrderActionType,
-    OrderStatus,
-    OrderType,
-    TransactionKind,
-)
+from models import Order
+from models.enums import OrderType, PaymentMethodKind
 from services.access.actor import Actor
-from services.access.collective_refs import require_collective
 from services.access.permissions import Action, require
-from services.collectives import tiers
 from services.core import user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.money import UncheckedAmount, to_minor
-from services.core.party import OUTSIDE, Party
-from services.ledger import posting
-from services.ledger.legs import Leg, currents_legs, merge_legs, posting_legs
-from services.ledger.transaction_amounts import TransactionAmounts, same_currency_amounts
-from services.messaging import outbox
-from services.orders import approval_rights, earned_roles, tier_choices, transitions
-from services.orders.base import mail_payload
-from services.orders.history import add_actions, history_step
-from services.orders.refund_amounts import is_host_receiver, negate_amounts, remaining_amounts, split_amounts
-from services.orders.sides import OrderSides
+from services.orders import approval_rights, provider_refunds, transitions
+from services.orders.refund_postings import RefundResult, give_back, load_refundable
 
 REFUNDABLE = {
     OrderType.DONATION: Action.REFUND_DONATION,
@@ -46,14 +26,6 @@ REFUNDABLE = {
 """The types of order that can be refunded, with the permission each needs."""
 
 
-@dataclass(frozen=True)
-class RefundResult:
-    """A refunded order, and the ids of the transactions that this refund posted."""
-
-    order: Order
-    transaction_ids: list[UUID]
-
-
 async def refund(
     session: AsyncSession,
     actor: Actor,
@@ -65,8 +37,8 @@ async def refund(
 ) -> RefundResult:
     """Refund an amount of a paid order, or all that remains, at the rates of the original.
 
-    The host covers what a payment processor keeps with a transaction of its own, unless it returns the
-    money itself. Locks: the order, then both sides, then ledger accounts.
+    What a payment provider collected goes back through it: the ledger follows once it confirms that.
+    Locks: the order, then both sides, then ledger accounts.
 
     Raises:
         InvalidState: the order is not paid, its type cannot be refunded, or a side is archived or has left
@@ -83,70 +55,14 @@ async def refund(
     if order.type in {OrderType.REDEMPTION, OrderType.CASH_OUT}:
         await approval_rights.require_disinterested(session, actor, order)
     reason = user_text.clean_text(reason, field="reason")
-    original, earlier = await _lock_and_load(session, order, OrderType(order.type))
-    remaining = remaining_amounts(original, earlier)
-    part_minor = _requested_minor(order, remaining, amount)
-    parties = await _original_parties(session, sides, original)
-    await transitions.lock_open_sides(session, parties)
-    if order.tier_id is not None:
-        await tiers.lock(session, order.tier_id)
-    amounts = split_amounts(remaining, part_minor, original, host_pays_itself=is_host_receiver(parties))
-    transaction_ids = await _post_refund(
-        session, actor, order, parties, amounts, original, refund_id=refund_id
-    )
-    if order.type == OrderType.REDEMPTION:
-        transaction_ids += await _refund_dollars(
-            session, actor, order, parties[0], (part_minor, remaining["amount"]), first_id=refund_id
+    refundable = await load_refundable(session, sides)
+    part_minor = _requested_minor(order, refundable.remaining, amount)
+    if order.payment_method_kind == PaymentMethodKind.PROVIDER:
+        await provider_refunds.request(
+            session, actor, order, refundable, part_minor, refund_id=refund_id, reason=reason
         )
-    from_status = OrderStatus(order.status)
-    if part_minor == remaining["amount"]:
-        await transitions.change_status(
-            session, order, from_status=from_status, to_status=OrderStatus.REFUNDED
-        )
-        await earned_roles.end_unless_earned(session, order, parties)
-        await tier_choices.end_registration(session, order, parties[0])
-    step = history_step(
-        order,
-        OrderActionType.REFUND,
-        actor,
-        from_status=from_status,
-        amount_minor=part_minor,
-        reason=reason,
-    )
-    await add_actions(session, [step])
-    await outbox.mail_admins(
-        session,
-        collective_ids=[order.from_id, order.to_id],
-        template="order_refunded",
-        payload=mail_payload(order, to=sides.payee),
-        order_id=order.id,
-        except_id=actor.id,
-    )
-    return RefundResult(order, transaction_ids)
-
-
-async def _lock_and_load(
-    session: AsyncSession, order: Order, kind: OrderType | TransactionKind
-) -> tuple[Transaction, Sequence[Transaction]]:
-    """Lock the order, then load its transaction of this kind and the earlier refunds of that."""
-    locked = await session.execute(
-        select(col(Order.status)).where(col(Order.id) == order.id).with_for_update()
-    )
-    if locked.scalar_one() != OrderStatus.PAID:
-        raise InvalidState("Only a paid order can be refunded.", field="id")
-    statement = (
-        select(Transaction)
-        .where(
-            col(Transaction.order_id) == order.id,
-            col(Transaction.kind).in_([kind, TransactionKind.REFUND]),
-        )
-        .order_by(col(Transaction.at), col(Transaction.id))
-    )
-    rows = (await session.execute(statement)).scalars().all()
-    originals = [row for row in rows if row.refund_of_id is None]
-    if not originals:
-        raise InvalidState("This order has no transaction to refund.", field="id")
-    return originals[0], [row for row in rows if row.refund_of_id == originals[0].id]
+        return RefundResult(order, [])
+    return await give_back(session, actor, sides, refundable, part_minor, refund_id=refund_id, reason=reason)
 
 
 def _requested_minor(order: Order, remaining: dict[str, int], amount: UncheckedAmount | None) -> int:
@@ -156,150 +72,3 @@ def _requested_minor(order: Order, remaining: dict[str, int], amount: UncheckedA
     if part_minor > remaining["amount"]:
         raise Invalid("This is more than remains to be refunded. Enter a smaller amount.", field="amount")
     return part_minor
-
-
-async def _original_parties(
-    session: AsyncSession, sides: OrderSides, original: Transaction
-) -> tuple[Party, Party]:
-    """Return payer and payee as of the original posting, with merged users replaced."""
-    payer = await _follow_merges(session, sides.payer)
-    payee = await _follow_merges(session, sides.payee)
-    for party, host_id in ((payer, original.from_host_id), (payee, original.to_host_id)):
-        if host_id is not None and (party.host is None or party.host.id != host_id):
-            raise InvalidState(
-                "A side of this order has left the host that held its money. Its hosts settle outside.",
-                field="id",
-            )
-    return (
-        payer if original.from_host_id else Party(payer.collective if original.from_collective_id else None),
-        payee if original.to_host_id else Party(payee.collective),
-    )
-
-
-async def _follow_merges(session: AsyncSession, party: Party) -> Party:
-    row = party.collective
-    if row is None or row.merged_into_id is None:
-        return party
-    while row.merged_into_id is not None:
-        row = await session.get_one(Collective, row.merged_into_id)
-    return replace(party, collective=row, balance_currency=party.currency)
-
-
-async def _post_refund(
-    session: AsyncSession,
-    actor: Actor,
-    order: Order,
-    parties: tuple[Party, Party],
-    amounts: TransactionAmounts,
-    original: Transaction,
-    *,
-    refund_id: UUID,
-) -> list[UUID]:
-    payer, payee = parties
-    platform_id = actor.platform_id
-    assert platform_id is not None
-    group_id = refund_id if order.type == OrderType.REDEMPTION else new_id()
-    row = posting.transaction_row(
-        negate_amounts(amounts),
-        payer,
-        payee,
-        kind=TransactionKind.REFUND,
-        order=order,
-        transaction_id=refund_id,
-        group_id=group_id,
-    )
-    mirrored = [
-        replace(leg, amount_minor=-leg.amount_minor)
-        for leg in _original_legs(order, amounts, payer, payee, platform_id=platform_id)
-    ]
-    # The host of the payee covers the fees, or that of the payer if the payee was paid outside.
-    host = payee.host or payer.host
-    fee_minor = amounts.payment_processor_fee_minor
-    cover = _cover_legs(host, fee_minor)
-    if cover:
-        await posting.lock_accounts(session, [*mirrored, *cover])
-    await posting.post(session, row={**row, "refund_of_id": original.id}, legs=mirrored)
-    if host is None or not cover:
-        return [refund_id]
-    return [refund_id, await _post_cover(session, order, host, fee_minor, legs=cover, group_id=group_id)]
-
-
-def _original_legs(
-    order: Order, amounts: TransactionAmounts, payer: Party, payee: Party, *, platform_id: UUID
-) -> list[Leg]:
-    """Return the legs that the original would have with these amounts; hours were issued."""
-    if order.type != OrderType.HOURS:
-        return posting_legs(amounts, payer, payee, platform_id=platform_id)
-    return currents_legs(
-        book_id=platform_id,
-        from_id=require_collective(payer).id,
-        to_id=require_collective(payee).id,
-        amount_minor=amounts.amount_minor,
-        kind_from=LedgerAccountKind.ISSUANCE,
-    )
-
-
-async def _refund_dollars(
-    session: AsyncSession,
-    actor: Actor,
-    order: Order,
-    user: Party,
-    part_of: tuple[int, int],
-    *,
-    first_id: UUID,
-) -> list[UUID]:
-    """Take back the dollars of a redemption in the proportion `part_of`; return the transaction, if any."""
-    original, earlier = await _lock_and_load(session, order, TransactionKind.REDEMPTION_PAYOUT)
-    remaining = remaining_amounts(original, earlier)
-    part_minor, whole_minor = part_of
-    dollars_minor = remaining["amount"] * part_minor // whole_minor
-    if not dollars_minor:
-        return []
-    platform = await session.get_one(Collective, actor.platform_id)
-    payer = Party(platform, platform, original.currency)
-    payee = Party(user.collective, platform, original.currency)
-    amounts = split_amounts(remaining, dollars_minor, original, host_pays_itself=False)
-    row = posting.transaction_row(
-        negate_amounts(amounts), payer, payee, kind=TransactionKind.REFUND, order=order, group_id=first_id
-    )
-    legs = posting_legs(amounts, payer, payee, platform_id=platform.id)
-    mirrored = [replace(leg, amount_minor=-leg.amount_minor) for leg in legs]
-    await posting.post(
-        session, row={**row, "refund_of_id": original.id, "has_public_side": False}, legs=mirrored
-    )
-    return [row["id"]]
-
-
-def _cover_legs(host: Collective | None, fee_minor: int) -> list[Leg]:
-    assert host is not None or not fee_minor
-    if host is None or not fee_minor:
-        return []
-    return merge_legs(
-        [
-            Leg(host.id, host.id, host.currency, LedgerAccountKind.BALANCE, -fee_minor),
-            Leg(host.id, host.id, host.currency, LedgerAccountKind.CASH, fee_minor),
-        ]
-    )
-
-
-async def _post_cover(
-    session: AsyncSession,
-    order: Order,
-    host: Collective,
-    fee_minor: int,
-    *,
-    legs: list[Leg],
-    group_id: UUID,
-) -> UUID:
-    """Let the host pay what the payment processor keeps; return the transaction's id."""
-    row = posting.transaction_row(
-        same_currency_amounts(fee_minor, host.currency),
-        Party(host, host),
-        OUTSIDE,
-        kind=TransactionKind.PAYMENT_PROCESSOR_COVER,
-        order=order,
-        group_id=group_id,
-    )
-    await posting.post(session, row=row, legs=legs)
-    cover_id: UUID = row["id"]
-    return cover_id

@@ -1,5 +1,6 @@
 """Settling orders: the posting to the ledger, and the effects of a payment."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
@@ -22,6 +23,7 @@ from services.messaging import outbox
 from services.orders import tier_choices
 from services.orders.base import mail_payload
 from services.orders.sides import OrderSides
+from services.providers.protocol import Settled
 
 
 async def post_order(
@@ -33,8 +35,9 @@ async def post_order(
     payout_fee_minor: int = 0,
     release: bool = False,
     transaction_id: UUID | None = None,
+    settled: Settled | None = None,
 ) -> None:
-    """Post the transaction of an order: its approved amount, at the present rates.
+    """Post the transaction of an order: its approved amount, at the present rates or its provider's.
 
     Locks: the ledger accounts.
 
@@ -47,7 +50,7 @@ async def post_order(
     platform_id = actor.platform_id
     assert platform_id is not None
     amounts = await compute_figures(
-        session, sides, platform_id=platform_id, payout_fee_minor=payout_fee_minor
+        session, sides, platform_id=platform_id, payout_fee_minor=payout_fee_minor, settled=settled
     )
     try:
         await posting.post(
@@ -65,9 +68,17 @@ async def post_order(
 
 
 async def compute_figures(
-    session: AsyncSession, sides: OrderSides, *, platform_id: UUID, payout_fee_minor: int = 0
+    session: AsyncSession,
+    sides: OrderSides,
+    *,
+    platform_id: UUID,
+    payout_fee_minor: int = 0,
+    settled: Settled | None = None,
 ) -> TransactionAmounts:
     """Compute the figures of an order's transaction at the present rates; quotes and postings share them.
+
+    What a payment provider `settled` in the host's currency counts instead of the method's terms and our
+    rate.
 
     Raises:
         AmountTooSmall, FxRateUnavailable: the amount, or its exchange.
@@ -86,11 +97,15 @@ async def compute_figures(
         payee,
         platform_id=platform_id,
     )
-    quotes = await exchange_rates.load_quotes(
-        session, transaction_amounts.required_rates(order.currency, payer, payee)
-    )
+    amount_minor = order.approved_amount or order.amount
+    pairs = transaction_amounts.required_rates(order.currency, payer, payee)
+    if settled is not None and payee.host is not None and settled.currency == payee.host.currency:
+        terms = replace(terms, processor_bps=0, processor_fixed_minor=settled.fee_minor)
+        quotes = {pairs[0]: exchange_rates.quote_of_amounts(pairs[0], amount_minor, settled.gross_minor)}
+    else:
+        quotes = await exchange_rates.load_quotes(session, pairs)
     return transaction_amounts.compute_amounts(
-        order.approved_amount or order.amount,
+        amount_minor,
         order.currency,
         payer,
         payee,

@@ -15,6 +15,9 @@ from services.core.errors import Invalid, InvalidState
 from services.core.party import Party
 from services.ledger import transaction_amounts
 
+FROM_OUTSIDE = frozenset({PaymentMethodKind.MANUAL, PaymentMethodKind.PROVIDER})
+"""Ways of paying whose money comes from outside the ledger, whatever the giver has in it."""
+
 
 @dataclass(frozen=True)
 class OrderSides:
@@ -44,7 +47,7 @@ def order_sides(
             payment_method,
         )
     from_outside = order.type == OrderType.ADDED_FUNDS or (
-        order.type == OrderType.DONATION and order.payment_method_kind == PaymentMethodKind.MANUAL
+        order.type == OrderType.DONATION and order.payment_method_kind in FROM_OUTSIDE
     )
     if order.type == OrderType.CASH_OUT:
         payer = replace(payer, balance_currency=order.currency)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, and_, func, literal, select, update
+from sqlalchemy import ARRAY, ColumnElement, Uuid, and_, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -33,6 +33,18 @@ async def load_for_decision(
     Raises:
         NotFound: there is no such order, or the actor may not see it.
     """
+    return await _load_sides(session, actor, col(Order.id) == order_id, visibility.order_is_visible(actor))
+
+
+async def load_for_server(session: AsyncSession, actor: Actor, *, order_id: UUID) -> OrderSides:
+    """Load an order with its sides for the server itself, which acts on every order."""
+    sides, _ = await _load_sides(session, actor, col(Order.id) == order_id)
+    return sides
+
+
+async def _load_sides(
+    session: AsyncSession, actor: Actor, *conditions: ColumnElement[bool]
+) -> tuple[OrderSides, Subject]:
     statement = (
         select(Order, _PAYER, _PAYEE, _PAYER_HOST, _PAYEE_HOST, PaymentMethod)
         .join(_PAYER, col(Order.from_id) == _PAYER.id)
@@ -40,7 +52,8 @@ async def load_for_decision(
         .outerjoin(_PAYER_HOST, _PAYER.host_id == _PAYER_HOST.id)  # type: ignore[arg-type]  # SQLModel
         .outerjoin(_PAYEE_HOST, _PAYEE.host_id == _PAYEE_HOST.id)  # type: ignore[arg-type]  # SQLModel
         .outerjoin(PaymentMethod, col(Order.payment_method_id) == PaymentMethod.id)
-        .where(col(Order.id) == order_id, visibility.order_is_visible(actor))
+        .where(*conditions)
+        .execution_options(populate_existing=True)
     )
     row = (await session.execute(statement)).one_or_none()
     if row is None:

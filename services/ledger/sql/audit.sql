@@ -261,7 +261,21 @@ SELECT
     (
         SELECT count(*)
         FROM (SELECT id, status, type FROM "order" WHERE status IN ('PENDING', 'APPROVED')) o
-        FULL JOIN (SELECT order_id FROM hold WHERE released_at IS NULL) h ON h.order_id = o.id
+        FULL JOIN (
+            SELECT s.order_id
+            FROM hold s
+            WHERE s.released_at IS NULL
+                -- Of a payment: a refund waits for the provider, or a bank disputes it.
+                AND NOT EXISTS (
+                    SELECT FROM provider_refund r
+                    WHERE r.order_id = s.order_id AND r.status IN ('REQUESTED', 'SENT')
+                )
+                AND NOT EXISTS (
+                    SELECT FROM provider_payment p
+                    WHERE p.order_id = s.order_id
+                        AND (p.dispute_status = 'OPEN' OR (p.dispute_status = 'LOST' AND NOT p.is_dispute_posted))
+                )
+        ) h ON h.order_id = o.id
         WHERE coalesce(
             (o.status = 'APPROVED' AND o.type IN ('EXPENSE', 'CASH_OUT'))
             OR (o.status = 'PENDING' AND o.type IN ('REDEMPTION', 'CASH_OUT')),

@@ -119,7 +119,7 @@ BEGIN
                         'REDEMPTION_PAYOUT', 'CASH_OUT', 'BONUS', 'MERGE', 'HOST_FEE', 'PAYMENT_PROCESSOR_COVER',
                         'REFUND', 'SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT', 'OPENING_BALANCE', 'HOST_MOVE', 'TAX',
                         'PLATFORM_TIP', 'PREPAID_PAYMENT_METHOD', 'HOST_FEE_SHARE', 'HOST_FEE_SHARE_DEBT',
-                        'PAYMENT_PROCESSOR_FEE') THEN
+                        'PAYMENT_PROCESSOR_FEE', 'DISPUTE_COVER', 'DISPUTE_FEE') THEN
         v_wrong := 'kind_known';
     ELSIF (NEW.refund_of_id IS NOT NULL) <> (NEW.kind = 'REFUND') THEN
         v_wrong := 'refund_kind';

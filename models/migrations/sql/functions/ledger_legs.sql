@@ -176,7 +176,7 @@ BEGIN
                  IS DISTINCT FROM (t.currency, t.amount, t.from_collective_id, t.to_collective_id)
             ELSE (v_order.type, t.kind) NOT IN (('REDEMPTION', 'REDEMPTION_PAYOUT'),
                                                 ('SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT'))
-                 AND t.kind <> 'PAYMENT_PROCESSOR_COVER' END) THEN
+                 AND t.kind NOT IN ('PAYMENT_PROCESSOR_COVER', 'DISPUTE_COVER', 'DISPUTE_FEE') END) THEN
             RAISE EXCEPTION 'a transaction moves the amount of its order between its sides'
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_order';
         END IF;

@@ -154,7 +154,7 @@ BEGIN
     RETURN v_now;
 END $$;
 
--- Reserves part of a balance for an order; an order never has a second hold.
+-- Reserves part of a balance for an order; an order never has a second hold on the same balance.
 -- Locks: the account. Raises the check "floor" if posted - held would fall below it.
 
 CREATE OR REPLACE FUNCTION ledger_hold(
@@ -171,19 +171,18 @@ BEGIN
     VALUES (p_order_id, p_book_id, v_account, p_amount);
 END $$;
 
--- Releases an order's hold, if it has an open one. Locks: the hold, then its account.
+-- Releases an order's open holds, if it has any: a disputed payment may have two. Locks: each hold, then its account.
 
 CREATE OR REPLACE FUNCTION ledger_release(p_order_id uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_hold hold;
 BEGIN
     PERFORM set_config('commonweal.posting', 'touched', true);
-    UPDATE hold h SET released_at = clock_timestamp()
-    WHERE h.order_id = p_order_id AND h.released_at IS NULL RETURNING h.* INTO v_hold;
-    IF FOUND THEN
+    FOR v_hold IN UPDATE hold h SET released_at = clock_timestamp()
+                  WHERE h.order_id = p_order_id AND h.released_at IS NULL RETURNING h.* LOOP
         UPDATE ledger_account a SET held = a.held - v_hold.amount
         WHERE a.book_id = v_hold.book_id AND a.id = v_hold.account_id;
-    END IF;
+    END LOOP;
 END $$;
 
 -- Locks the accounts of several calls that follow in the same database transaction, in key order. Accounts

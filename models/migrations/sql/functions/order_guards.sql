@@ -260,16 +260,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
 $$;
 
 -- Nobody approves an order in which they have an interest, or pays or refunds money to themselves. Nobody at all,
--- which is the server, decides only what comes from a file, is a bonus, or is an attendance whose event has ended;
--- and it pays a recurring gift from the balance of its payer, who agreed to that when the gift began. A comparison
--- with nobody is neither true nor false, and would let everything pass.
+-- which is the server, decides only what comes from a file, is a bonus, was paid through a provider, or is an
+-- attendance whose event has ended; and it pays a recurring gift from the balance of its payer, who agreed to that
+-- when the gift began. A comparison with nobody is neither true nor false, and would let everything pass.
 
 CREATE OR REPLACE FUNCTION approval_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE o "order";
 BEGIN
     SELECT x.* INTO o FROM "order" x WHERE x.id = NEW.order_id;
-    IF NEW.actor_id IS NULL AND o.import_key IS NULL AND o.type <> 'BONUS'
+    IF NEW.actor_id IS NULL AND o.import_key IS NULL AND o.type <> 'BONUS' AND NOT provider_has_paid(o.id)
        AND (NEW.type = 'REFUND' OR NOT EXISTS (SELECT FROM attendance a WHERE a.order_id = o.id))
        AND NOT (NEW.type = 'PAY' AND o.subscription_id IS NOT NULL AND o.payment_method_kind = 'BALANCE') THEN
         RAISE EXCEPTION 'an order is approved, paid and refunded by somebody'

@@ -1,0 +1,93 @@
+-- Guards of payments through a provider: its word decides, and each word counts once.
+
+-- An event is processed once, and its text stays what the provider wrote.
+
+CREATE OR REPLACE FUNCTION provider_event_guard() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF OLD.processed_at IS NOT NULL
+       OR (OLD.id, OLD.provider, OLD.external_id, OLD.type, OLD.body, OLD.received_at)
+          IS DISTINCT FROM (NEW.id, NEW.provider, NEW.external_id, NEW.type, NEW.body, NEW.received_at) THEN
+        RAISE EXCEPTION 'what a provider told is processed once, and never changed'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_event_once';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE TRIGGER provider_event_guard BEFORE UPDATE ON provider_event
+FOR EACH ROW EXECUTE FUNCTION provider_event_guard();
+ALTER TABLE provider_event ENABLE ALWAYS TRIGGER provider_event_guard;
+
+-- A payment ends once. It is of an order that is paid by a method of its account.
+
+CREATE OR REPLACE FUNCTION provider_payment_guard() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NOT EXISTS (SELECT FROM "order" o JOIN payment_method m ON m.id = o.payment_method_id
+                       WHERE o.id = NEW.order_id AND o.payment_method_kind = 'PROVIDER'
+                         AND m.provider_account_id = NEW.provider_account_id) THEN
+            RAISE EXCEPTION 'a payment is through the account of its order''s payment method'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_payment_of_order';
+        END IF;
+    ELSIF OLD.status <> NEW.status
+          AND (OLD.status, NEW.status) NOT IN (
+              ('OPEN', 'PROCESSING'), ('OPEN', 'SUCCEEDED'), ('OPEN', 'FAILED'), ('OPEN', 'CANCELLED'),
+              ('PROCESSING', 'SUCCEEDED'), ('PROCESSING', 'FAILED'), ('PROCESSING', 'CANCELLED'),
+              ('FAILED', 'SUCCEEDED'), ('CANCELLED', 'SUCCEEDED'))
+          OR OLD.dispute_status IS NOT NULL AND OLD.dispute_status <> 'OPEN'
+             AND NEW.dispute_status <> OLD.dispute_status
+          OR OLD.is_dispute_posted AND NOT NEW.is_dispute_posted THEN
+        RAISE EXCEPTION 'a payment or its dispute has ended'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_payment_ends_once';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE TRIGGER provider_payment_guard BEFORE INSERT OR UPDATE ON provider_payment
+FOR EACH ROW EXECUTE FUNCTION provider_payment_guard();
+ALTER TABLE provider_payment ENABLE ALWAYS TRIGGER provider_payment_guard;
+
+-- A refund ends once.
+
+CREATE OR REPLACE FUNCTION provider_refund_guard() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF OLD.status IN ('CONFIRMED', 'FAILED') OR OLD.external_id <> NEW.external_id THEN
+        RAISE EXCEPTION 'the refund has ended'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_refund_ends_once';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE TRIGGER provider_refund_guard BEFORE UPDATE ON provider_refund
+FOR EACH ROW EXECUTE FUNCTION provider_refund_guard();
+ALTER TABLE provider_refund ENABLE ALWAYS TRIGGER provider_refund_guard;
+
+-- True if a provider has the money of an order.
+
+CREATE OR REPLACE FUNCTION provider_has_paid(p_order uuid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM provider_payment p WHERE p.order_id = p_order AND p.status = 'SUCCEEDED')
+$$;
+
+-- An order that a provider collects is paid by the provider's word alone.
+
+CREATE OR REPLACE FUNCTION provider_order_guard() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF NOT provider_has_paid(NEW.id) THEN
+        RAISE EXCEPTION 'an order is paid when its provider says so'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'paid_by_provider';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE TRIGGER provider_order_guard BEFORE INSERT OR UPDATE OF status ON "order"
+FOR EACH ROW WHEN (NEW.payment_method_kind = 'PROVIDER' AND NEW.status IN ('APPROVED', 'PAID') AND NEW.import_key IS NULL)
+EXECUTE FUNCTION provider_order_guard();
+ALTER TABLE "order" ENABLE ALWAYS TRIGGER provider_order_guard;
+
+REVOKE ALL ON FUNCTION provider_event_guard(), provider_payment_guard(), provider_refund_guard(),
+    provider_has_paid(uuid), provider_order_guard() FROM PUBLIC, commonweal_app;
+GRANT EXECUTE ON FUNCTION provider_has_paid(uuid) TO commonweal_app;

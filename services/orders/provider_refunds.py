@@ -1,0 +1,163 @@
+"""Refunds through a payment provider: asked for here, sent by a job, posted once the provider confirms."""
+
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from models import Order, ProviderPayment, ProviderRefund, now
+from models.enums import DisputeStatus, OrderActionType, OrderStatus, ProviderRefundStatus
+from services.access.actor import Actor
+from services.core.errors import InvalidState
+from services.database.job_queue import add_job
+from services.ledger import posting
+from services.orders import transitions
+from services.orders.history import add_actions, history_step
+from services.orders.refund_postings import Refundable, give_back, load_refundable
+
+SEND_JOB = "send_provider_refund"
+"""The name of the job that sends a refund to its provider."""
+OPEN = (ProviderRefundStatus.REQUESTED, ProviderRefundStatus.SENT)
+
+
+async def request(
+    session: AsyncSession,
+    actor: Actor,
+    order: Order,
+    refundable: Refundable,
+    part_minor: int,
+    *,
+    refund_id: UUID,
+    reason: str | None,
+) -> None:
+    """Ask for a refund, and set aside what the payee has to give back. Locks: the payee's account.
+
+    Raises:
+        InvalidState: another refund of the order waits for the provider, or its bank disputes the payment.
+        InsufficientFunds: from the database, if the payee has spent it.
+    """
+    payment = await session.get_one(ProviderPayment, order.id)
+    if payment.dispute_status == DisputeStatus.OPEN:
+        raise InvalidState("The giver's bank disputes this payment. Wait for its decision.", field="id")
+    await _require_no_open(session, order.id)
+    _, payee = refundable.parties
+    assert payee.host is not None and payee.collective is not None
+    held_minor = refundable.split(part_minor).to_collective_amount_minor
+    if held_minor > 0:
+        await posting.place_hold(
+            session,
+            order_id=order.id,
+            book_id=payee.host.id,
+            owner_id=payee.collective.id,
+            currency=payee.currency,
+            amount_minor=held_minor,
+        )
+    await add(
+        session,
+        order_id=order.id,
+        refund_id=refund_id,
+        amount_minor=part_minor,
+        reason=reason,
+        by_id=actor.id,
+    )
+
+
+async def add(
+    session: AsyncSession,
+    *,
+    order_id: UUID,
+    refund_id: UUID,
+    amount_minor: int,
+    reason: str | None,
+    by_id: UUID | None = None,
+    is_stray: bool = False,
+) -> None:
+    """Store a refund, and queue the job that sends it."""
+    session.add(
+        ProviderRefund(
+            id=refund_id,
+            order_id=order_id,
+            amount_minor=amount_minor,
+            status=ProviderRefundStatus.REQUESTED,
+            is_stray=is_stray,
+            reason=reason,
+            requested_by_id=by_id,
+        )
+    )
+    await session.flush()
+    await add_job(session, name=SEND_JOB, arguments={"refund_id": str(refund_id)})
+
+
+async def _require_no_open(session: AsyncSession, order_id: UUID) -> None:
+    waiting = select(col(ProviderRefund.id)).where(
+        col(ProviderRefund.order_id) == order_id, col(ProviderRefund.status).in_(OPEN)
+    )
+    if (await session.execute(waiting)).first() is not None:
+        raise InvalidState("A refund of this order waits for the payment provider.", field="id")
+
+
+async def lock_open(session: AsyncSession, *, order_id: UUID) -> ProviderRefund | None:
+    """Lock the refund of an order that waits for its provider, if there is one."""
+    statement = (
+        select(ProviderRefund)
+        .where(col(ProviderRefund.order_id) == order_id, col(ProviderRefund.status).in_(OPEN))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def confirm(session: AsyncSession, actor: Actor, refund: ProviderRefund, *, external_id: str) -> None:
+    """Post a refund that the provider has given back. Locks: the order, both sides, ledger accounts."""
+    await _end(session, refund, ProviderRefundStatus.CONFIRMED, external_id=external_id)
+    if refund.is_stray:
+        return
+    sides = await transitions.load_for_server(session, actor, order_id=refund.order_id)
+    refundable = await load_refundable(session, sides)
+    part_minor = min(refund.amount_minor, refundable.remaining["amount"])
+    await give_back(
+        session,
+        actor,
+        sides,
+        refundable,
+        part_minor,
+        refund_id=refund.id,
+        reason=refund.reason,
+        releases_hold=True,
+    )
+
+
+async def fail(session: AsyncSession, actor: Actor, refund: ProviderRefund, *, failure: str) -> None:
+    """Give up a refund that the provider refuses, and free what was set aside for it."""
+    await _end(session, refund, ProviderRefundStatus.FAILED, failure=failure)
+    if refund.is_stray:
+        return
+    await posting.release_hold(session, order_id=refund.order_id)
+    order = await session.get_one(Order, refund.order_id)
+    step = history_step(
+        order,
+        OrderActionType.FAIL,
+        actor,
+        from_status=OrderStatus(order.status),
+        amount_minor=refund.amount_minor,
+        reason=failure,
+    )
+    await add_actions(session, [step])
+
+
+async def note_sent(session: AsyncSession, refund: ProviderRefund, *, external_id: str | None) -> None:
+    """Note that the provider has the refund, and will confirm it."""
+    await _end(session, refund, ProviderRefundStatus.SENT, external_id=external_id)
+
+
+async def _end(
+    session: AsyncSession, refund: ProviderRefund, status: ProviderRefundStatus, **columns: str | None
+) -> None:
+    values = {"status": status, "updated_at": now()} | {k: v for k, v in columns.items() if v is not None}
+    await session.execute(
+        update(ProviderRefund)
+        .where(col(ProviderRefund.id) == refund.id)
+        .values(**values)
+        .execution_options(synchronize_session="fetch")
+    )

@@ -1,0 +1,75 @@
+"""What the pretended provider does with a pretended card: it tells us of it, as a real one would."""
+
+from enum import StrEnum
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from models import ProviderAccount, ProviderPayment
+from models.enums import ProviderName, ProviderPaymentStatus
+from services.core.errors import Invalid, NotFound
+from services.payments import intake
+from services.providers import fake
+from services.providers.fake import NEEDS_STEP, NUMBERS, PAYS_LATE
+from services.providers.protocol import PaymentProvider
+
+LATE_SECONDS = 60
+_BETWEEN_SECONDS = 5
+
+
+class Outcome(StrEnum):
+    """What the giver's page is told at once; only the events that follow decide."""
+
+    TAKEN = "TAKEN"
+    """The card was taken, or refused: the order tells."""
+    NEEDS_STEP = "NEEDS_STEP"
+    """The giver has to confirm once more."""
+
+
+async def pay(
+    session: AsyncSession,
+    provider: PaymentProvider,
+    *,
+    client_secret: str,
+    number: str,
+    is_step_done: bool,
+) -> Outcome:
+    """Pay with a pretended card.
+
+    Raises:
+        NotFound: no payment waits for this secret.
+        Invalid: the number is none of the pretended cards.
+    """
+    digits = "".join(number.split())
+    if digits not in NUMBERS:
+        raise Invalid("Enter one of the test cards; real cards do not work here.", field="number")
+    statement = (
+        select(ProviderPayment, ProviderAccount)
+        .join(ProviderAccount, col(ProviderAccount.id) == ProviderPayment.provider_account_id)
+        .where(
+            col(ProviderAccount.provider) == ProviderName.FAKE,
+            col(ProviderPayment.external_id) == fake.payment_of_secret(client_secret),
+            col(ProviderPayment.client_secret) == client_secret,
+            col(ProviderPayment.status) == ProviderPaymentStatus.OPEN,
+        )
+    )
+    row = (await session.execute(statement)).one_or_none()
+    if row is None:
+        raise NotFound("This payment has ended, or there is none.", field="clientSecret")
+    if digits == NEEDS_STEP and not is_step_done:
+        return Outcome.NEEDS_STEP
+    payment, account = row
+    events = fake.events_of_card(
+        digits, account=account.external_id, payment=payment.external_id, order_id=payment.order_id
+    )
+    pause = LATE_SECONDS if digits == PAYS_LATE else _BETWEEN_SECONDS
+    for number_of_event, event in enumerate(events):
+        await intake.receive(
+            session,
+            provider,
+            headers=event.headers,
+            body=event.body,
+            delay_seconds=number_of_event * pause,
+        )
+    return Outcome.TAKEN

@@ -1,0 +1,237 @@
+"""Does what providers tell, each event once, in whatever order they arrive.
+
+A provider's word about an order that is closed by then is kept, too: the money goes back to the giver.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlmodel import col
+
+from models import ProviderAccount, ProviderEvent, ProviderPayment, new_id, now
+from models.enums import (
+    OrderActionType,
+    OrderStatus,
+    ProviderAccountStatus,
+    ProviderName,
+    ProviderPaymentStatus,
+    TransactionKind,
+)
+from services.access.actor import Actor
+from services.collectives import platform_policy
+from services.messaging import outbox
+from services.orders import provider_refunds, transitions
+from services.orders.base import mail_payload
+from services.orders.history import add_actions, history_step
+from services.orders.settling import post_order, record_payment_effects
+from services.orders.sides import OrderSides
+from services.payments import disputes, instruments, returned
+from services.payments.away import asking
+from services.providers import protocol
+from services.providers.offered import Providers
+from services.providers.protocol import EventKind, Settled
+
+FOREIGN = "The event is of an account or payment that is not ours."
+_ENDED = {
+    EventKind.FAILED: (ProviderPaymentStatus.FAILED, OrderStatus.FAILED, OrderActionType.FAIL),
+    EventKind.CANCELLED: (ProviderPaymentStatus.CANCELLED, OrderStatus.CANCELLED, OrderActionType.CANCEL),
+}
+
+
+class NotYetKnown(Exception):
+    """The event is of a payment that we began and have not stored yet."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A locked payment, and what the provider told of it."""
+
+    payment: ProviderPayment
+    event: protocol.ProviderEvent
+    settled: Settled | None
+
+
+async def process(
+    sessions: async_sessionmaker[AsyncSession], providers: Providers, *, event_id: UUID
+) -> None:
+    """Do what a stored event says, unless that is done. The provider is asked before anything is locked.
+
+    Raises:
+        NotYetKnown, ProviderAway: try again later.
+    """
+    async with sessions() as session:
+        row = await session.get_one(ProviderEvent, event_id)
+        provider = providers.get(ProviderName(row.provider))
+        if row.processed_at is not None or provider is None:
+            return
+        event = provider.read(row.body)
+        account = await _load_account(session, event, provider=provider.name)
+    settled = event.settled
+    if event.kind is EventKind.SUCCEEDED and account is not None:
+        async with asking(sessions, account):
+            settled = await provider.fee(event)
+    async with sessions.begin() as session:
+        locked = (
+            select(ProviderEvent)
+            .where(col(ProviderEvent.id) == event_id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+        row = (await session.execute(locked)).scalar_one()
+        if row.processed_at is not None:
+            return
+        error = await _apply(session, event, settled, provider=provider.name)
+        row.processed_at, row.error = now(), error
+
+
+async def _load_account(
+    session: AsyncSession, event: protocol.ProviderEvent, *, provider: ProviderName
+) -> ProviderAccount | None:
+    statement = select(ProviderAccount).where(
+        col(ProviderAccount.provider) == provider,
+        col(ProviderAccount.external_id) == event.account,
+        col(ProviderAccount.livemode) == event.livemode,
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def _apply(
+    session: AsyncSession, event: protocol.ProviderEvent, settled: Settled | None, *, provider: ProviderName
+) -> str | None:
+    """Do what an event says; return why nothing was done, if so. Locks: the payment, then its order."""
+    if event.kind is None:
+        return None
+    account = await _load_account(session, event, provider=provider)
+    if account is None:
+        return FOREIGN
+    if event.kind is EventKind.ACCOUNT_DISABLED:
+        account.status, account.updated_at = ProviderAccountStatus.DISABLED, now()
+        return None
+    payment = await _lock_payment(session, account, event)
+    if payment is None:
+        if event.order_id is not None:
+            raise NotYetKnown(event.order_id)
+        return FOREIGN
+    actor = Actor(platform_id=await platform_policy.load_platform_id(session))
+    handle = _HANDLERS[event.kind]
+    return await handle(session, actor, _Known(payment, event, settled))
+
+
+async def _lock_payment(
+    session: AsyncSession, account: ProviderAccount, event: protocol.ProviderEvent
+) -> ProviderPayment | None:
+    statement = (
+        select(ProviderPayment)
+        .where(
+            col(ProviderPayment.provider_account_id) == account.id,
+            col(ProviderPayment.external_id) == event.payment,
+        )
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def _succeed(session: AsyncSession, actor: Actor, known: _Known) -> str | None:
+    """Pay the order of a collected payment; what came for a closed order goes back."""
+    payment, event = known.payment, known.event
+    if payment.status == ProviderPaymentStatus.SUCCEEDED:
+        return None
+    sides = await transitions.load_for_server(session, actor, order_id=payment.order_id)
+    payment.status, payment.updated_at = ProviderPaymentStatus.SUCCEEDED, now()
+    payment.client_secret = payment.redirect_url = None
+    payment.instrument_id = await instruments.keep(session, sides.order, payment, event.instrument)
+    await session.flush()
+    problem = await _why_not_payable(session, sides, payment)
+    if problem is not None:
+        await provider_refunds.add(
+            session,
+            order_id=payment.order_id,
+            refund_id=new_id(),
+            amount_minor=sides.order.amount,
+            reason=problem,
+            is_stray=True,
+        )
+        return problem
+    order = sides.order
+    step = history_step(
+        order, OrderActionType.PAY, actor, from_status=OrderStatus.PENDING, to_status=OrderStatus.PAID
+    )
+    await transitions.change_status(
+        session, order, from_status=OrderStatus.PENDING, to_status=OrderStatus.PAID
+    )
+    await add_actions(session, [step])
+    await post_order(session, actor, sides, TransactionKind.DONATION, settled=known.settled)
+    await record_payment_effects(session, actor, sides)
+    return None
+
+
+async def _why_not_payable(session: AsyncSession, sides: OrderSides, payment: ProviderPayment) -> str | None:
+    """Return why the money of a payment goes back to its giver, if it does."""
+    if sides.order.status != OrderStatus.PENDING:
+        return f"The order was {sides.order.status} when the money came."
+    account = await session.get_one(ProviderAccount, payment.provider_account_id)
+    if sides.payee.host is None or sides.payee.host.id != account.host_id:
+        return "The payee has left the host that collected the money."
+    return None
+
+
+async def _end(session: AsyncSession, actor: Actor, known: _Known) -> str | None:
+    """Close the order of a payment that was refused or given up."""
+    payment, event = known.payment, known.event
+    assert event.kind is not None
+    if payment.status not in {ProviderPaymentStatus.OPEN, ProviderPaymentStatus.PROCESSING}:
+        return None
+    payment_status, order_status, action = _ENDED[event.kind]
+    payment.status, payment.failure, payment.updated_at = payment_status, event.failure, now()
+    payment.client_secret = payment.redirect_url = None
+    await session.flush()
+    sides = await transitions.load_for_server(session, actor, order_id=payment.order_id)
+    order = sides.order
+    if order.status != OrderStatus.PENDING:
+        return None
+    await transitions.change_status(session, order, from_status=OrderStatus.PENDING, to_status=order_status)
+    step = history_step(order, action, actor, from_status=OrderStatus.PENDING, reason=event.failure)
+    await add_actions(session, [step])
+    await outbox.mail_admins(
+        session,
+        collective_ids=[order.from_id],
+        template="order_closed",
+        order_id=order.id,
+        payload={
+            **mail_payload(order, to=sides.payee),
+            "status": order_status,
+            "reason": event.failure or "",
+        },
+    )
+    return None
+
+
+async def _note_processing(_: AsyncSession, __: Actor, known: _Known) -> None:
+    """Note that the giver has done their part, and the bank has not."""
+    if known.payment.status == ProviderPaymentStatus.OPEN:
+        known.payment.status, known.payment.updated_at = ProviderPaymentStatus.PROCESSING, now()
+
+
+async def _take_refund(session: AsyncSession, actor: Actor, known: _Known) -> str | None:
+    return await returned.take(session, actor, known.payment, known.event)
+
+
+async def _take_dispute(session: AsyncSession, actor: Actor, known: _Known) -> str | None:
+    return await disputes.take(session, actor, known.payment, known.event)
+
+
+_HANDLERS: dict[EventKind, Callable[[AsyncSession, Actor, _Known], Awaitable[str | None]]] = {
+    EventKind.PROCESSING: _note_processing,
+    EventKind.SUCCEEDED: _succeed,
+    EventKind.FAILED: _end,
+    EventKind.CANCELLED: _end,
+    EventKind.REFUNDED: _take_refund,
+    EventKind.REFUND_FAILED: _take_refund,
+    EventKind.DISPUTE_OPENED: _take_dispute,
+    EventKind.DISPUTE_WON: _take_dispute,
+    EventKind.DISPUTE_LOST: _take_dispute,
+}

@@ -1,0 +1,173 @@
+"""What every payment provider does for us, in our own words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any, Protocol
+from uuid import UUID
+
+from models.enums import ProviderName, ProviderRefundStatus
+from services.core.errors import ErrorCode, Problem
+
+
+class ProviderAway(Problem):
+    """The payment provider does not answer. Nothing was charged; try again later, or pay in another way."""
+
+    code = ErrorCode.UNAVAILABLE
+
+
+class ProviderRefused(Exception):
+    """The provider does not do this, now or later; the message is its reason."""
+
+
+class Forged(Exception):
+    """The signature of an event is missing, wrong, or too old."""
+
+
+class EventKind(StrEnum):
+    """What happened, whatever the provider calls it."""
+
+    PROCESSING = "PROCESSING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    REFUNDED = "REFUNDED"
+    REFUND_FAILED = "REFUND_FAILED"
+    DISPUTE_OPENED = "DISPUTE_OPENED"
+    DISPUTE_WON = "DISPUTE_WON"
+    DISPUTE_LOST = "DISPUTE_LOST"
+    ACCOUNT_DISABLED = "ACCOUNT_DISABLED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectRequest:
+    """A payment to collect. Units: minor, of `currency`."""
+
+    order_id: UUID
+    account: str
+    """The host's account, as the provider names it."""
+    amount_minor: int
+    currency: str
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptInstrument:
+    """A card or the like that the provider keeps, as it describes it."""
+
+    external_id: str
+    customer_id: str | None = None
+    brand: str
+    last4: str
+    expires_on: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A payment that waits for the giver, who continues with the secret or at the URL."""
+
+    external_id: str
+    client_secret: str | None = None
+    redirect_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charged(Started):
+    """A payment without the giver: collected, refused with a reason, or waiting for a step of the giver."""
+
+    is_collected: bool = False
+    failure: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What the provider made of a payment. Units: minor, of `currency`, which is the account's own."""
+
+    currency: str
+    gross_minor: int
+    fee_minor: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentAt:
+    """A payment, as the provider names it and the host's account."""
+
+    account: str
+    payment: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefundRequest(PaymentAt):
+    """An amount to give back. Units: minor, of the payment's currency."""
+
+    amount_minor: int
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefundAnswer:
+    """A refund as the provider has it; `failure` says why it refused."""
+
+    status: ProviderRefundStatus
+    external_id: str | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderEvent:
+    """Something that a provider tells of one of its accounts; without a kind it does not concern us."""
+
+    external_id: str
+    type: str
+    body: Mapping[str, Any]
+    account: str
+    livemode: bool
+    kind: EventKind | None = None
+    payment: str = ""
+    order_id: UUID | None = None
+    """The order, as we told the provider: it may write before our own transaction is committed."""
+    failure: str | None = None
+    instrument: KeptInstrument | None = None
+    refund: str | None = None
+    refund_key: str | None = None
+    """The key that we gave the refund; none if the host made it at the provider itself."""
+    amount_minor: int | None = None
+    """What was refunded or is disputed, in the currency of the payment."""
+    dispute: str | None = None
+    settled: Settled | None = None
+    """The real figures, if the event has them; else `fee` asks for them."""
+    dispute_fee_minor: int = 0
+    """In minor units of the account's currency."""
+
+
+class PaymentProvider(Protocol):
+    """A company that collects payments for hosts. Calls to it may raise ProviderAway."""
+
+    name: ProviderName
+    livemode: bool
+
+    async def start(self, request: CollectRequest) -> Started:
+        """Begin a payment that the giver completes. The same order begins the same payment."""
+
+    async def charge(self, request: CollectRequest, instrument: KeptInstrument) -> Charged:
+        """Collect a payment from a kept instrument, without the giver."""
+
+    async def refund(self, request: RefundRequest, /) -> RefundAnswer:
+        """Give an amount back, once for each key."""
+
+    async def cancel(self, payment: PaymentAt, /) -> bool:
+        """Give up a payment; False if it is too late, because the money was collected or is on its way."""
+
+    def parse(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
+        """Read an event that proves to be the provider's.
+
+        Raises:
+            Forged: it does not, or it is more than five minutes old.
+        """
+
+    def read(self, body: Mapping[str, Any]) -> ProviderEvent:
+        """Read a stored event, which was proved before."""
+
+    async def fee(self, event: ProviderEvent) -> Settled | None:
+        """Return the real figures of a collected payment; None if the method's own terms are real."""
