@@ -61,7 +61,7 @@ async def pay(
         return Outcome.NEEDS_STEP
     payment, account = row
     events = fake.events_of_card(
-        digits, account=account.external_id, payment=payment.external_id, order_id=payment.order_id
+        digits, account=account.external_id or "", payment=payment.external_id, order_id=payment.order_id
     )
     pause = LATE_SECONDS if digits == PAYS_LATE else _BETWEEN_SECONDS
     for number_of_event, event in enumerate(events):
