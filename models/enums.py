@@ -245,7 +245,7 @@ class ProviderAccountStatus(StrEnum):
     PENDING = "PENDING"
     """The host has to agree at the provider first."""
     ACTIVE = "ACTIVE"
-    """Collects payments."""
+    """Collects payments for the host."""
     DISABLED = "DISABLED"
     """Disconnected; what was paid through it stays."""
 

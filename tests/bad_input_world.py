@@ -247,6 +247,7 @@ async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
             "type": "BANK_ACCOUNT",
             "details": {"account": "x"},
         },
+        "connectHost": {"host": ref(base.host), "provider": "FAKE"},
         "updatePaymentMethod": {"id": scene.ids["changed_payment_method"], "feeBps": 10},
         "archivePaymentMethod": {"id": scene.ids["archived_payment_method"]},
         "updatePayoutMethod": {"id": scene.ids["changed_payout_method"], "details": {"account": "y"}},

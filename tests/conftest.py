@@ -92,6 +92,7 @@ class Database:
             database_url=self.app_url,
             owner_database_url=self.owner_url,
             pool_size=24,
+            fake_provider=True,
             mail_invitations_per_network=1_000_000,  # the tests of a shared database have one address
         )
 

@@ -1,6 +1,6 @@
 """Card gifts with the pretended provider: a host that takes cards, and what the provider tells."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +37,6 @@ class CardScene:
     @classmethod
     async def create(cls, world: World, *, suffix: str = "", fee_bps: int = 500) -> "CardScene":
         """Create a scene whose host takes a fee, connect the host, and make a giver."""
-        world.settings = replace(world.settings, fake_provider=True)
         await world.platform_fee(500)
         donations = await DonationScene.create(world, suffix=suffix)
         donations.host = await donations.host_of("cards", fee_bps=fee_bps)

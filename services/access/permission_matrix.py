@@ -106,6 +106,7 @@ DOMAINS: dict[str, tuple[Action, ...]] = {
         Action.DECIDE_HOST,
         Action.SUSPEND_HOST,
         Action.SET_HOST_FEE,
+        Action.CONNECT_HOST,
         Action.CREATE_PAYMENT_METHOD,
         Action.UPDATE_PAYMENT_METHOD,
         Action.ARCHIVE_PAYMENT_METHOD,

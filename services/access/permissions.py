@@ -425,6 +425,7 @@ CONFIRMED = frozenset(
         Action.REMOVE_MEMBER,
         Action.REQUIRE_SECOND_FACTOR,
         # where money goes
+        Action.CONNECT_HOST,
         Action.CREATE_PAYMENT_METHOD,
         Action.UPDATE_PAYMENT_METHOD,
         Action.CREATE_PAYOUT_METHOD,

@@ -141,6 +141,17 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
         "The fee can be at most 10 % of the amount or 50.00, whichever is more.",
         "processorFee",
     ),
+    "paid_by_provider": (InvalidState, "The payment provider confirms this donation.", "id"),
+    "uq_provider_refund_open": (
+        InvalidState,
+        "A refund of this order waits for the payment provider.",
+        "id",
+    ),
+    "uq_provider_account_host_id": (
+        Conflict,
+        "The host is connected to this payment provider already.",
+        "provider",
+    ),
     "giver_confirms": (InvalidState, "The giver has to confirm the funds.", "from"),
     "decided_by_somebody": (InvalidState, "Somebody has to decide this order.", "id"),
     "approval_by_admin": (InvalidState, "An order is approved by an ADMIN.", "id"),

@@ -80,6 +80,8 @@ async def update_payment_method(
         if fee_fixed is None
         else _to_fixed_fee(fee_fixed, currency=host.currency),
         created_by_id=actor.user.id,
+        provider_account_id=old.provider_account_id,
+        provider=old.provider,
     )
     old.archived_at = now()
     session.add_all([old, new])

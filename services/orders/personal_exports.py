@@ -41,7 +41,7 @@ from services.orders.receipts import FILE_EXTENSIONS, receipt_path
 KEPT_FOR = timedelta(hours=24)
 JOB = "make_export"
 """Name of the job that makes a copy; its argument is `export_id`."""
-SECRET_COLUMNS = frozenset({"password_hash", "token"})
+SECRET_COLUMNS = frozenset({"password_hash", "token", "client_secret", "redirect_url", "connect_state"})
 """Texts that open something. Secrets in bytes, hashes above all, are left out by their type."""
 NOT_PERSONAL = frozenset(
     {
@@ -58,7 +58,7 @@ NOT_PERSONAL = frozenset(
             "throttle",
         ),
         # Figures of others' or of whole collectives, which those who run them export there.
-        *("refund_total", "settlement"),
+        *("refund_total", "settlement", "provider_event"),
     }
 )
 """Tables without anything of a person beside what other tables say."""
@@ -71,6 +71,7 @@ _ACTS = frozenset(
         "checked_in_by_id",
         "approver_id",
         "coordinator_id",
+        "requested_by_id",
     }
 )
 """Columns that say who acted on a row of others."""
@@ -91,7 +92,7 @@ _OF_PARTIES = {
     "idempotency": ("actor_id",),
 }
 """Columns that name a person without a foreign key."""
-_OF_ORDERS = ("order_item", "order_action", "redemption", "hold")
+_OF_ORDERS = ("order_item", "order_action", "redemption", "hold", "provider_payment", "provider_refund")
 
 
 async def request(session: AsyncSession, actor: Actor) -> DataExport:

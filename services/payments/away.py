@@ -35,7 +35,7 @@ async def _note_away(session: AsyncSession, account_id: UUID) -> None:
         .returning(col(ProviderAccount.host_id))
     )
     if (host_id := noted.scalar_one_or_none()) is not None:
-        await _tell(session, host_id, "provider_away")
+        await _tell(session, host_id, template="provider_away")
 
 
 async def _note_back(session: AsyncSession, account_id: UUID) -> None:
@@ -46,10 +46,10 @@ async def _note_back(session: AsyncSession, account_id: UUID) -> None:
         .returning(col(ProviderAccount.host_id))
     )
     if (host_id := noted.scalar_one_or_none()) is not None:
-        await _tell(session, host_id, "provider_back")
+        await _tell(session, host_id, template="provider_back")
 
 
-async def _tell(session: AsyncSession, host_id: UUID, template: str) -> None:
+async def _tell(session: AsyncSession, host_id: UUID, *, template: str) -> None:
     host = await session.get_one(Collective, host_id)
     await outbox.mail_admins(
         session, collective_ids=[host_id], template=template, payload={"host": host.name}

@@ -33,7 +33,7 @@ REASON = "DISPUTE"
 NOT_COVERED = "Neither the payee nor its host has enough for the dispute."
 
 
-async def take(
+async def note_dispute(
     session: AsyncSession, actor: Actor, payment: ProviderPayment, event: ProviderEvent
 ) -> str | None:
     """Do what a provider tells of a dispute; return what is left to do by hand. Locks: ledger accounts."""

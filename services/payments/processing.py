@@ -217,11 +217,11 @@ async def _note_processing(_: AsyncSession, __: Actor, known: _Known) -> None:
 
 
 async def _take_refund(session: AsyncSession, actor: Actor, known: _Known) -> str | None:
-    return await returned.take(session, actor, known.payment, known.event)
+    return await returned.note_refund(session, actor, known.payment, known.event)
 
 
 async def _take_dispute(session: AsyncSession, actor: Actor, known: _Known) -> str | None:
-    return await disputes.take(session, actor, known.payment, known.event)
+    return await disputes.note_dispute(session, actor, known.payment, known.event)
 
 
 _HANDLERS: dict[EventKind, Callable[[AsyncSession, Actor, _Known], Awaitable[str | None]]] = {

@@ -76,7 +76,7 @@ async def _take_answer(
         await provider_refunds.note_sent(session, refund, external_id=answer.external_id)
 
 
-async def take(
+async def note_refund(
     session: AsyncSession, actor: Actor, payment: ProviderPayment, event: ProviderEvent
 ) -> str | None:
     """Do what a provider tells of a refund: ours, or one that the host made at the provider itself."""

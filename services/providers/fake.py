@@ -143,9 +143,15 @@ def new_account_id() -> str:
 
 
 def build_event(
-    kind: EventKind | str, *, account: str, payment: str, event_id: str | None = None, **more: Any
+    kind: EventKind | str,
+    *,
+    account: str,
+    payment: str,
+    event_id: str | None = None,
+    at: float | None = None,
+    **more: Any,
 ) -> SignedEvent:
-    """Build an event as it would arrive now; the same id is the same event."""
+    """Build an event as it would arrive now, or at `at`; the same id is the same event."""
     body = {
         "id": event_id or f"{_PREFIX}evt_{new_id().hex}",
         "type": str(kind),
@@ -154,7 +160,7 @@ def build_event(
         **more,
     }
     data = json.dumps(body).encode()
-    return SignedEvent({signatures.HEADER: signatures.sign(data, key=_KEY)}, data)
+    return SignedEvent({signatures.HEADER: signatures.sign(data, key=_KEY, at=at)}, data)
 
 
 def events_of_card(number: str, *, account: str, payment: str, order_id: UUID) -> Sequence[SignedEvent]:

@@ -85,6 +85,11 @@ async def _begin(
     """Store the gift that the order begins, as its first period."""
     if order.currency == CURRENTS:
         raise Invalid("Currents are given once. Leave the interval out.", field="interval")
+    if order.payment_method_kind == PaymentMethodKind.PROVIDER:
+        raise Invalid(
+            "A recurring gift is paid from a balance or by bank transfer. Choose one of these.",
+            field="paymentMethod",
+        )
     if expires_at is not None:
         raise Invalid("A transfer of a recurring gift is awaited until the next one.", field="expiresAt")
     assert payee.host is not None and actor.user is not None

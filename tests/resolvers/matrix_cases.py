@@ -72,6 +72,7 @@ SCOPES = {
 ONE_TIME_MUTATIONS = {
     "deactivateOffer",
     "archiveTier",
+    "connectHost",
     "updatePaymentMethod",
     "archivePaymentMethod",
     "updatePayoutMethod",
@@ -229,6 +230,7 @@ CASES: dict[str, Case] = {
         ADMINS),
     "createPayoutMethod of a user": Case({"collective": {"slug": "payee"}, "name": "x", "type": "OTHER",
         "details": {}}, "payee"),
+    "connectHost": Case({"host": {"slug": "payer-host"}, "provider": "FAKE"}, "payer_host_admin"),
     "updatePaymentMethod": Case({"id": "<payment_method>", "name": "Card"}, "payer_host_admin"),
     "archivePaymentMethod": Case({"id": "<payment_method>"}, "payer_host_admin"),
     "updatePayoutMethod": Case({"id": "<payout_method>", "name": "x"}, ADMINS,

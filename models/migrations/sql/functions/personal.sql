@@ -105,6 +105,9 @@ BEGIN
     UPDATE host_application SET message = NULL WHERE created_by_id = ANY (v_ids);
     UPDATE payout_method SET name = 'erased', details = '{}', archived_at = coalesce(archived_at, now())
     WHERE owner_id = ANY (v_ids);
+    UPDATE instrument SET brand = 'erased', last4 = '0000', expires_on = NULL, external_id = id::text,
+        customer_id = NULL, archived_at = coalesce(archived_at, now())
+    WHERE owner_id = ANY (v_ids);
     UPDATE suspension SET reason = 'erased' WHERE user_id = ANY (v_ids);
     UPDATE subscription SET description = NULL, pause_reason = NULL, ended_reason = NULL
     WHERE v_ids && ARRAY[from_id, to_id, created_by_id];
