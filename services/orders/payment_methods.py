@@ -190,9 +190,7 @@ OLDEST_FIRST = Sort("METHODS_OLDEST", col(PaymentMethod.id), col(PaymentMethod.i
 def select_payment_methods(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[PaymentMethod]]:
     """Select a host's active payment methods, oldest first."""
     del actor, where  # everybody sees them, and they have no conditions
-    return (
-        select(PaymentMethod).where(col(PaymentMethod.host_id) == owner, *_is_offered()),
-    )
+    return (select(PaymentMethod).where(col(PaymentMethod.host_id) == owner, *_is_offered()),)
 
 
 def select_fixed_fee(method: Any) -> Select[Any]:

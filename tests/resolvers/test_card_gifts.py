@@ -289,6 +289,17 @@ async def test_denials_store_nothing(scene: CardScene) -> None:
 async def test_without_the_setting_no_provider_is_offered(scene: CardScene) -> None:
     scene.world.settings = replace(scene.world.settings, fake_provider=False)
     assert error_code(await scene.give()) == "INVALID_STATE"
+    host = await scene.donations.host_of("unconnected")
+    payload = await scene.world.mutate(
+        "connectHost", by=scene.donations.holder, host=ref(host), provider="FAKE"
+    )
+    assert error_code(payload) == "INVALID_STATE"
+
+
+async def test_a_disconnected_account_takes_nothing_more(scene: CardScene) -> None:
+    order = order_of(await scene.give())
+    await scene.tell(scene.event(EventKind.ACCOUNT_DISABLED, order))
+    assert error_code(await scene.give()) == "INVALID_STATE"
     methods = await scene.world.query(
         "query($s: String) { collective(slug: $s) { ... on Nonprofit { paymentMethods { id } } } }",
         s=scene.donations.host.slug,
