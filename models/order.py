@@ -43,6 +43,11 @@ class PaymentMethod(SQLModel, table=True):
             name="provider_has_account",
         ),
         one_of("provider", ProviderName),
+        CheckConstraint(
+            "(iban IS NULL) = (account_holder IS NULL) AND (iban IS NULL OR kind = 'MANUAL')"
+            " AND iban ~ '^[A-Z]{2}[0-9]{2}[A-Z0-9]{1,30}$' AND length(account_holder) BETWEEN 1 AND 70",
+            name="account_of_transfer",
+        ),
         ForeignKeyConstraint(
             ["provider_account_id", "host_id", "provider"],
             ["provider_account.id", "provider_account.host_id", "provider_account.provider"],
@@ -63,6 +68,9 @@ class PaymentMethod(SQLModel, table=True):
     provider_account_id: UUID | None = None
     """The host's account at the provider that collects the money."""
     provider: ProviderName | None = Field(default=None, sa_type=Text)
+    iban: str | None = Field(default=None, sa_type=Text)
+    """The bank account to which givers transfer money. Public."""
+    account_holder: str | None = Field(default=None, sa_type=Text)
 
 
 class PayoutMethod(SQLModel, table=True):
@@ -97,7 +105,10 @@ class Order(SQLModel, table=True):
         CheckConstraint("approved_amount > 0", name="approved_amount_positive"),
         CheckConstraint("host_fee_bps BETWEEN 0 AND 10000", name="host_fee_bps_range"),
         CheckConstraint("platform_fee_bps BETWEEN 0 AND 10000", name="platform_fee_bps_range"),
-        CheckConstraint("from_id <> to_id OR type IN ('CASH_OUT', 'ADDED_FUNDS')", name="two_sides"),
+        CheckConstraint(
+            "from_id <> to_id OR type IN ('CASH_OUT', 'ADDED_FUNDS') OR claimed_giver_id IS NOT NULL",
+            name="two_sides",
+        ),
         CheckConstraint(
             "type NOT IN ('HOURS', 'REDEMPTION', 'BONUS') OR currency = 'CUR'", name="time_is_in_currents"
         ),
@@ -113,7 +124,8 @@ class Order(SQLModel, table=True):
         one_of("giver_status", GiverStatus),
         CheckConstraint(
             "(claimed_giver_id IS NULL) = (giver_status IS NULL)"
-            " AND (claimed_giver_id IS NULL OR type = 'ADDED_FUNDS')",
+            " AND (claimed_giver_id IS NULL OR type = 'ADDED_FUNDS'"
+            " OR type = 'DONATION' AND payment_method_kind IN ('MANUAL', 'PROVIDER'))",
             name="giver_has_status",
         ),
         CheckConstraint("type <> 'EXPENSE' OR approved_amount <= amount", name="expense_at_most_requested"),
@@ -224,7 +236,7 @@ class Order(SQLModel, table=True):
     created_at: datetime = timestamp_field(default_now=True)
     updated_at: datetime = timestamp_field(default_now=True)
     claimed_giver_id: UUID | None = Field(default=None, foreign_key="collective.id")
-    """The giver in whose name a host added funds; `from` is the host until the giver confirms."""
+    """The giver in whose name a host added funds, or a guest; `from` is the host until the giver confirms."""
     giver_status: GiverStatus | None = Field(default=None, sa_type=Text)
     tier_id: UUID | None = Field(default=None, foreign_key="tier.id")
     quantity: int | None = None

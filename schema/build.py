@@ -25,6 +25,7 @@ from schema.mutations.email_changes import EmailChangeMutations
 from schema.mutations.event_registrations import EventRegistrationMutations
 from schema.mutations.events import EventMutations
 from schema.mutations.factors import FactorMutations
+from schema.mutations.guests import GuestMutations
 from schema.mutations.hosting import HostingMutations
 from schema.mutations.hosts import HostMutations
 from schema.mutations.hours import HoursMutations
@@ -78,6 +79,7 @@ class Mutation(
     PlatformMutations,
     HoursMutations,
     OfferMutations,
+    GuestMutations,
     ProviderMutations,
     TierMutations,
     RecurringGiftMutations,

@@ -61,6 +61,7 @@ ONE_PER_OPERATION = frozenset(
         "resetPassword",
         "changePassword",
         "changeEmail",
+        "donateAsGuest",
         "beginProviderSignIn",
         "completeProviderSignIn",
         "linkProvedIdentity",

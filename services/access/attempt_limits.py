@@ -27,6 +27,7 @@ NOMINATIONS_PER_ACCOUNT = 3
 MESSAGES_PER_DAY = 50
 SIGN_UP_WINDOW = timedelta(hours=1)
 SIGN_UPS_PER_ACCOUNT = 5
+GUEST_GIFTS_PER_NETWORK = 20
 
 
 async def consume_sign_in_attempt(
@@ -148,6 +149,13 @@ async def consume_email_change_attempt(
     by_user = await _consume(session, [f"{purpose}:user:{user_id}"], window=SIGN_UP_WINDOW)
     is_allowed = await _consume_mail(session, purpose, email=email, address=address, per_address=per_address)
     return is_allowed and max(by_user.values()) <= SIGN_UPS_PER_ACCOUNT
+
+
+async def consume_guest_gift(session: AsyncSession, *, email: str, address: str) -> bool:
+    """Count a gift of a guest; return False after 5 by an email address, or 20 by a network, in an hour."""
+    return await _consume_mail(
+        session, "guest-gift", email=email, address=address, per_address=GUEST_GIFTS_PER_NETWORK
+    )
 
 
 async def _consume_mail(

@@ -231,6 +231,26 @@ If both accounts are yours, sign in with the other one within seven days and ask
 If not, please tell the administrators of Commonweal. Without you, nothing is merged unless two of them agree.
 """,
     ),
+    "guest_receipt": (
+        "Thank you for donating {amount} to {to}",
+        """Hello,
+
+thank you! Your donation to {to} is complete. Please keep this email as your receipt.
+
+Amount: {amount}
+To: {to}
+Type: {type}
+Description: {description}
+
+To see your donation in an account of your own, and to be named as its giver, open this link:
+
+{link}
+
+or enter this token when you are asked for one:
+
+{token}
+""",
+    ),
     "accounts_merged": (
         "The account {source} was merged into {target}",
         """Hello,

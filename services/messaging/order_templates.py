@@ -51,6 +51,14 @@ Reason: {reason}
 somebody has promised a donation to {{to}}. Please approve it once the money has arrived.
 {_ORDER}""",
     ),
+    "guest_gift": (
+        "Thank you for donating {amount} to {to}",
+        f"""Hello,
+
+somebody donated to {{to}} with your email address. If it was you, thank you! Please keep this email as your
+receipt, sign in and confirm the donation to be named as its giver. If it was not you, deny it there.
+{_ORDER}""",
+    ),
     "payment_disputed": (
         "The bank of a giver disputes a donation of {amount} to {to}",
         f"""Hello,

@@ -36,6 +36,7 @@ TOPIC_BY_TEMPLATE: Mapping[str, Topic] = MappingProxyType(
         "host_left": Topic.MEMBERS,
         "issuer_decision": Topic.MEMBERS,
         "donation_expected": Topic.MONEY,
+        "guest_gift": Topic.MONEY,
         "payment_disputed": Topic.MONEY,
         "provider_away": Topic.MONEY,
         "provider_back": Topic.MONEY,

@@ -1,22 +1,26 @@
-"""Answers of givers in whose name a host added funds."""
+"""Answers of givers in whose name a host added funds, and of guests whose address proved to be theirs."""
 
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Collective, Order, now
-from models.enums import GiverStatus, OrderActionType, OrderStatus
+from models.enums import GiverStatus, MemberRole, OrderActionType, OrderStatus, OrderType
 from services.access.actor import Actor
 from services.access.permissions import Action, Subject, require
+from services.collectives import members
 from services.core import user_text
 from services.core.errors import InvalidState
 from services.messaging import outbox
+from services.orders import tier_choices
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
 from services.orders.transitions import load_for_decision
+
+_AT_ONCE = 100
 
 
 async def confirm(session: AsyncSession, actor: Actor, *, order_id: UUID) -> Order:
@@ -34,7 +38,28 @@ async def confirm(session: AsyncSession, actor: Actor, *, order_id: UUID) -> Ord
     assert order.claimed_giver_id is not None
     await _answer(session, order, GiverStatus.CONFIRMED, from_id=order.claimed_giver_id, origin_unknown=False)
     await _record(session, actor, sides, OrderActionType.CONFIRM, reason=None)
+    if order.type == OrderType.DONATION:
+        await members.add(session, order.to_id, order.claimed_giver_id, MemberRole.BACKER)
+        await tier_choices.register_holder(session, order)
     return order
+
+
+async def confirm_gifts(session: AsyncSession, user: Collective) -> None:
+    """Confirm the paid gifts that a person made as a guest, who has just proved the address. Locks: them."""
+    statement = (
+        select(col(Order.id))
+        .where(
+            col(Order.claimed_giver_id) == user.id,
+            col(Order.giver_status) == GiverStatus.WAITING,
+            col(Order.type) == OrderType.DONATION,
+            col(Order.status) == OrderStatus.PAID,
+        )
+        .order_by(col(Order.id))
+        .limit(_AT_ONCE)
+    )
+    actor = Actor(user=user)
+    for order_id in (await session.execute(statement)).scalars().all():
+        await confirm(session, actor, order_id=order_id)
 
 
 async def deny(session: AsyncSession, actor: Actor, *, order_id: UUID, reason: str | None = None) -> Order:

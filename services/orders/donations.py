@@ -1,6 +1,7 @@
 """Donations: from a balance, by a transfer that the payee's host approves, or through a payment provider."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
@@ -24,13 +25,22 @@ from services.orders.contributions import build_order, create_paid_order, requir
 from services.orders.history import creation_step, insert_order
 from services.orders.method_names import MethodName
 from services.orders.settling import compute_figures
-from services.orders.sides import order_sides
+from services.orders.sides import FROM_OUTSIDE, OrderSides, order_sides
 from services.providers.offered import NO_PROVIDERS, Providers
 
 Begin: TypeAlias = Callable[[Order, Party, datetime | None], Awaitable[None]]
 """Completes an order before it is stored, with its payee and the expiry that the giver asked for."""
 PLACE_KEPT_FOR = timedelta(hours=48)
 """How long a donation by bank transfer keeps its places in a tier, unless it says otherwise."""
+
+
+@dataclass(frozen=True)
+class WaitingTerms:
+    """How long a transfer is waited for, and which providers collect; a rehearsal tells none of them."""
+
+    expires_at: datetime | None = None
+    providers: Providers = field(default_factory=dict)
+    is_rehearsal: bool = False
 
 
 async def donate(
@@ -87,27 +97,41 @@ async def donate(
     order.payment_method_id = method.id if method else None
     if begin is not None:
         await begin(order, payee, expires_at)
-    if kind is PaymentMethodKind.MANUAL:
-        if order.expires_at is None:
-            order.expires_at = _check_expiry(expires_at, holds_place=order.tier_id is not None)
-        await insert_order(session, order, [creation_step(order)])
-        await _notify_host(session, actor, order, payee)
-        return order
-    if kind is PaymentMethodKind.PROVIDER:
+    if kind in FROM_OUTSIDE:
         sides = order_sides(order, payer, payee, platform_id=actor.platform_id, payment_method=method)
-        assert actor.platform_id is not None
-        await compute_figures(session, sides, platform_id=actor.platform_id)  # refuse what cannot be posted
-        payment = await provider_payments.begin(
-            session, sides, providers=providers, is_rehearsal=is_rehearsal
-        )
-        await insert_order(session, order, [creation_step(order)])
-        session.add(payment)
-        await session.flush()
+        terms = WaitingTerms(expires_at, providers, is_rehearsal)
+        await wait_for_payment(session, actor, sides, payee, terms)
         return order
     require_hosted(payer, "from", order.currency)
     await create_paid_order(session, actor, order, (payer, payee), method=method)
     await require_confirmed_above(session, actor, order)
     return order
+
+
+async def wait_for_payment(
+    session: AsyncSession, actor: Actor, sides: OrderSides, payee: Party, terms: WaitingTerms
+) -> None:
+    """Store an order that its host, or a payment provider, confirms once the money has come.
+
+    Raises:
+        AmountTooSmall, FxRateUnavailable: a provider would collect what cannot be posted.
+        ProviderAway: the provider does not answer.
+    """
+    order = sides.order
+    if order.payment_method_kind == PaymentMethodKind.MANUAL:
+        if order.expires_at is None:
+            order.expires_at = _check_expiry(terms.expires_at, holds_place=order.tier_id is not None)
+        await insert_order(session, order, [creation_step(order)])
+        await _notify_host(session, actor, order, payee)
+        return
+    assert actor.platform_id is not None
+    await compute_figures(session, sides, platform_id=actor.platform_id)
+    payment = await provider_payments.begin(
+        session, sides, providers=terms.providers, is_rehearsal=terms.is_rehearsal
+    )
+    await insert_order(session, order, [creation_step(order)])
+    session.add(payment)
+    await session.flush()
 
 
 def _check_expiry(expires_at: datetime | None, *, holds_place: bool) -> datetime:

@@ -20,7 +20,7 @@ from services.ledger import clearing, exchange_rates, posting, transaction_amoun
 from services.ledger.legs import posting_legs
 from services.ledger.transaction_amounts import FeeTerms, TransactionAmounts
 from services.messaging import outbox
-from services.orders import tier_choices
+from services.orders import guest_receipts, tier_choices
 from services.orders.base import mail_payload
 from services.orders.sides import OrderSides
 from services.providers.protocol import Settled
@@ -120,6 +120,8 @@ async def record_payment_effects(session: AsyncSession, actor: Actor, sides: Ord
     A user who donates gets a receipt even if they paid the order themselves.
     """
     order, payer = sides.order, sides.payer
+    if order.type == OrderType.DONATION and order.claimed_giver_id is not None:
+        await guest_receipts.send(session, order, payload=mail_payload(order, to=sides.payee))
     if order.type == OrderType.DONATION and payer.collective is not None:
         await members.add(session, order.to_id, payer.collective.id, MemberRole.BACKER)
         await tier_choices.register_holder(session, order)

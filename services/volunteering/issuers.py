@@ -35,6 +35,7 @@ from services.identity.sessions import NewSession, Origin
 from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
+from services.orders import claimed_givers
 from services.orders.history import creation_step, history_step, insert_order
 
 _SERVER = Actor()
@@ -233,6 +234,7 @@ async def _welcome(session: AsyncSession, started: NewSession) -> None:
         await give_bonus(
             session, user=started.user, platform_id=await platform_policy.load_platform_id(session)
         )
+        await claimed_givers.confirm_gifts(session, started.user)
 
 
 async def give_bonus(session: AsyncSession, *, user: Collective, platform_id: UUID) -> Order | None:

@@ -54,6 +54,7 @@ NOTICES = {
     "orders/donations.py": {"donation_expected"},
     "orders/expense_edits.py": {"expense_submitted"},
     "orders/expenses.py": {"expense_submitted"},
+    "orders/guest_receipts.py": {"guest_gift"},
     "orders/refund_postings.py": {"order_refunded"},
     "orders/settlements.py": {"settlement_expected", "settlement_received"},
     "orders/settling.py": {"donation_confirmation", "money_received"},

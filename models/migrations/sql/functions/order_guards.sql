@@ -105,8 +105,9 @@ BEGIN
         RAISE EXCEPTION 'an expense must be in the currency of its payee, its payer or the payer''s host'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'expense_currency';
     END IF;
-    IF NEW.type = 'ADDED_FUNDS' AND NEW.import_key IS NULL
-       AND (NOT NEW.origin_unknown AND giver_must_confirm(NEW.from_id, NEW.created_by_id)
+    IF NEW.type IN ('ADDED_FUNDS', 'DONATION') AND NEW.import_key IS NULL
+       AND (NEW.type = 'ADDED_FUNDS' AND NOT NEW.origin_unknown AND giver_must_confirm(NEW.from_id, NEW.created_by_id)
+            OR NEW.type = 'DONATION' AND NEW.origin_unknown AND NEW.claimed_giver_id IS NULL
             OR NEW.claimed_giver_id IS NOT NULL AND (NOT NEW.origin_unknown OR NEW.giver_status <> 'WAITING')) THEN
         RAISE EXCEPTION 'funds are added in a giver''s name only once the giver confirms'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'giver_confirms';

@@ -94,7 +94,8 @@ BEGIN
     DELETE FROM muted_topic WHERE user_id = ANY (v_ids);
 
     -- Texts of theirs, in what stays.
-    UPDATE "order" SET description = NULL, private_message = NULL WHERE created_by_id = ANY (v_ids);
+    UPDATE "order" SET description = NULL, private_message = NULL
+    WHERE created_by_id = ANY (v_ids) OR created_by_id IS NULL AND claimed_giver_id = ANY (v_ids);
     UPDATE transaction t SET description = NULL FROM "order" o
     WHERE t.order_id = o.id AND o.created_by_id = ANY (v_ids) AND t.description IS NOT NULL;
     UPDATE order_item i SET description = 'erased' FROM "order" o WHERE o.id = i.order_id AND o.created_by_id = ANY (v_ids);

@@ -42,7 +42,8 @@ BEGIN
     IF v_tier.max_per_person IS NOT NULL THEN
         SELECT coalesce(sum(x.quantity), 0) INTO v_taken FROM (
             SELECT o.quantity FROM "order" o
-            WHERE o.tier_id = p_tier AND o.from_id = p_from AND o.subscription_id IS NULL AND takes_places(o.status)
+            WHERE o.tier_id = p_tier AND coalesce(o.claimed_giver_id, o.from_id) = p_from
+              AND o.subscription_id IS NULL AND takes_places(o.status)
             UNION ALL
             SELECT s.quantity FROM subscription s
             WHERE s.tier_id = p_tier AND s.from_id = p_from AND s.id IS DISTINCT FROM p_gift
@@ -65,7 +66,8 @@ END $$;
 CREATE OR REPLACE FUNCTION order_tier_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    PERFORM require_places(NEW.tier_id, NEW.quantity, NEW.amount, NEW.currency, NEW.from_id, NEW.to_id, NEW.event_id,
+    PERFORM require_places(NEW.tier_id, NEW.quantity, NEW.amount, NEW.currency,
+                           coalesce(NEW.claimed_giver_id, NEW.from_id), NEW.to_id, NEW.event_id,
                            NULL, NULL, true);
     IF takes_places(NEW.status) THEN
         UPDATE tier SET sold = sold + NEW.quantity WHERE id = NEW.tier_id;

@@ -1,0 +1,112 @@
+"""Gifts of guests: by an email address alone, which shows nobody until its owner has claimed the gift."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models import Collective, Order
+from models.enums import GiverStatus, OrderType
+from services.access.actor import Actor
+from services.access.collective_refs import CollectiveKey, resolve_one
+from services.collectives import platform_policy
+from services.core import user_text
+from services.core.errors import Invalid
+from services.core.money import UncheckedAmount
+from services.core.party import OUTSIDE, Party
+from services.identity import email_addresses
+from services.ledger.transaction_amounts import CURRENTS
+from services.orders import idempotency, payment_methods, tier_choices
+from services.orders.contributions import build_order, require_hosted
+from services.orders.donations import WaitingTerms, wait_for_payment
+from services.orders.method_names import MethodName
+from services.orders.sides import FROM_OUTSIDE, order_sides
+
+
+@dataclass(frozen=True)
+class GuestKey:
+    """The idempotency key of a guest's gift, which belongs to the address, and the input it stands for."""
+
+    key: str
+    payload: Mapping[str, Any]
+
+
+async def donate(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    order_id: UUID,
+    email: str,
+    name: str,
+    to: CollectiveKey,
+    amount: UncheckedAmount,
+    payment_method: MethodName | str | None,
+    terms: WaitingTerms,
+    tier_id: UUID | None = None,
+    quantity: int | None = None,
+    description: str | None = None,
+    key: GuestKey | None = None,
+) -> Order:
+    """Donate without an account, by bank transfer or through a payment provider.
+
+    Nothing of the answer depends on whether the address is known: the order is from the host until whoever
+    owns the address claims it.
+
+    Raises:
+        Invalid and others: as `donations.donate`, and for a balance, which a guest does not have.
+    """
+    payee = await resolve_one(session, actor, to, name="to")
+    user = await _find_guest(session, email, is_rehearsal=terms.is_rehearsal)
+    if key is not None and (earlier := await _find_earlier(session, user, key, order_id)) is not None:
+        return earlier
+    choice = await tier_choices.choose(session, actor, payee, tier_id=tier_id, quantity=quantity)
+    amount = tier_choices.amount_of(choice, amount)
+    kind, method = await payment_methods.resolve_payment_method(
+        session, named_as=payment_method, to_host=payee.host
+    )
+    if kind not in FROM_OUTSIDE or amount.currency == CURRENTS:
+        raise Invalid("Give by bank transfer or by a payment method of the host.", field="payWith")
+    require_hosted(payee, "to")
+    policy = await platform_policy.load_policy(session)
+    server = replace(
+        actor,
+        user=None,
+        platform_id=await platform_policy.load_platform_id(session),
+        platform_fee_bps=policy.platform_fee_bps,
+    )
+    order = build_order(
+        server,
+        OrderType.ADDED_FUNDS,  # the host may be both sides
+        Party(payee.host),
+        payee,
+        amount,
+        order_id=order_id,
+        description=description,
+        private_message=user_text.require_name(name, field="name"),
+    )
+    order.type, order.payment_method_kind = OrderType.DONATION, kind
+    order.payment_method_id = method.id if method else None
+    order.claimed_giver_id, order.giver_status, order.origin_unknown = user.id, GiverStatus.WAITING, True
+    tier_choices.apply(order, choice)
+    sides = order_sides(order, OUTSIDE, payee, platform_id=server.platform_id, payment_method=method)
+    await wait_for_payment(session, server, sides, payee, terms)
+    return order
+
+
+async def _find_guest(session: AsyncSession, email: str, *, is_rehearsal: bool) -> Collective:
+    if is_rehearsal:
+        return await email_addresses.create_stand_in(session, email, field="email")
+    return await email_addresses.find_or_create_user(session, email, field="email")
+
+
+async def _find_earlier(
+    session: AsyncSession, user: Collective, key: GuestKey, order_id: UUID
+) -> Order | None:
+    """Return the gift that the same guest made with the same key."""
+    request = idempotency.hash_request("donateAsGuest", key.payload)
+    earlier_id = await idempotency.claim_key(
+        session, Actor(user=user), key=key.key, request=request, result_id=order_id
+    )
+    return None if earlier_id is None else await session.get_one(Order, earlier_id)

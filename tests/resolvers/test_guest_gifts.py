@@ -1,0 +1,127 @@
+"""Gifts without an account: they show no giver until whoever owns the address claims them."""
+
+from typing import Any
+
+import pytest
+
+from models.enums import OrderStatus
+from services.providers.protocol import EventKind
+from tests.donation_world import error_code
+from tests.factories import World, money, ref
+from tests.payment_world import GIFT, CardScene, order_of
+
+SEEN = """query($id: ID!) { order(id: $id) { status from { slug } claimedGiver { slug } privateMessage
+    transactions { fromCollective { slug } } } }"""
+PUBLIC = "order { id status from { slug } createdBy { slug } claimedGiver { slug } privateMessage }"
+TOKEN = "SELECT payload ->> 'token' FROM outbox WHERE template = 'guest_receipt' AND recipient = :address"
+BACKERS = """SELECT count(*) FROM member WHERE role = 'BACKER' AND collective_id = :id AND until IS NULL"""
+
+
+@pytest.fixture
+async def scene(world: World) -> CardScene:
+    """Return a host that takes cards."""
+    return await CardScene.create(world)
+
+
+async def give(scene: CardScene, email: str, fields: str = GIFT, **more: Any) -> dict[str, Any]:
+    """Give 100.00 to babel as a guest, by card; return the payload."""
+    arguments = {
+        "email": email,
+        "name": "Gale Guest",
+        "to": ref(scene.donations.babel),
+        "amount": money("100.00"),
+        "payWith": {"id": scene.method},
+    }
+    return await scene.world.mutate("donateAsGuest", fields, by=None, **(arguments | more))
+
+
+async def pay(scene: CardScene, payload: dict[str, Any]) -> str:
+    """Pay a guest's gift; return the order's id."""
+    order = order_of(payload)
+    assert await scene.tell(scene.event(EventKind.SUCCEEDED, order)) is None
+    return order
+
+
+async def test_a_guest_gives_gets_a_receipt_and_claims_the_gift(scene: CardScene) -> None:
+    babel, world = scene.donations.babel, scene.world
+    order = await pay(scene, await give(scene, "gale@commonweal.test"))
+    assert await scene.status(order) is OrderStatus.PAID
+    assert await world.balance(babel) == (8680, 0)
+    seen = (await world.query(SEEN, id=order))["order"]
+    assert seen["from"] == ref(scene.donations.host)
+    assert (seen["claimedGiver"], seen["privateMessage"]) == (None, None)
+    assert seen["transactions"] == [{"fromCollective": None}]
+    assert await world.scalar(BACKERS, id=babel.id) == 0
+
+    token = await world.scalar(TOKEN, address="gale@commonweal.test")
+    claimed = await world.mutate(
+        "verifyEmail", "user { slug name }", by=None, token=token, password="a long password"
+    )
+    assert claimed["errors"] == []
+    assert claimed["user"]["name"] == "Gale Guest"
+    seen = (await world.query(SEEN, id=order))["order"]
+    assert seen["from"] == {"slug": claimed["user"]["slug"]}
+    assert await world.scalar(BACKERS, id=babel.id) == 1
+    await world.assert_clean_ledger()
+
+
+async def test_the_answer_tells_nothing_of_the_address(scene: CardScene) -> None:
+    known = await scene.world.person("known")
+    answers = []
+    for email in (known.email, "nobody@commonweal.test"):
+        payload = await give(scene, email, PUBLIC)
+        answers.append(payload | {"order": payload["order"] | {"id": ""}})
+    assert answers[0] == answers[1]
+    assert answers[0]["order"]["from"] == ref(scene.donations.host)
+    assert answers[0]["order"]["createdBy"] is None
+    rehearsed = [await give(scene, e, PUBLIC, dryRun=True) for e in (known.email, "new@commonweal.test")]
+    assert {str(p | {"order": p["order"] | {"id": ""}}) for p in rehearsed} == {str(answers[0])}
+    new = "SELECT count(*) FROM credential WHERE email = 'new@commonweal.test'"
+    assert await scene.world.scalar(new) == 0
+
+
+async def test_who_has_an_account_confirms_a_gift_in_it(scene: CardScene) -> None:
+    known = await scene.world.person("known")
+    order = await pay(scene, await give(scene, known.email))
+    seen = (await scene.world.query(SEEN, by=known, id=order))["order"]
+    assert (seen["from"], seen["claimedGiver"]) == (ref(scene.donations.host), ref(known))
+    payload = await scene.world.mutate("confirmContribution", "order { from { slug } }", by=known, id=order)
+    assert payload == {"order": {"from": ref(known)}, "errors": []}
+    assert await scene.world.scalar(BACKERS, id=scene.donations.babel.id) == 1
+
+
+async def test_the_sixth_gift_in_an_hour_is_refused(scene: CardScene) -> None:
+    for _ in range(5):
+        order_of(await give(scene, "often@commonweal.test"))
+    before = await scene.world.scalar('SELECT count(*) FROM "order"')
+    assert error_code(await give(scene, "often@commonweal.test")) == "RATE_LIMITED"
+    assert await scene.world.scalar('SELECT count(*) FROM "order"') == before
+    order_of(await give(scene, "seldom@commonweal.test"))
+
+
+async def test_a_guest_gives_once_for_each_key(scene: CardScene) -> None:
+    first = await give(scene, "gale@commonweal.test", idempotencyKey="k")
+    assert await give(scene, "gale@commonweal.test", idempotencyKey="k") == first
+    other = await give(scene, "gale@commonweal.test", idempotencyKey="k", amount=money("5.00"))
+    assert error_code(other) == "IDEMPOTENCY_CONFLICT"
+
+
+async def test_a_guests_transfer_is_approved_by_the_host(scene: CardScene) -> None:
+    payload = await give(scene, "gale@commonweal.test", payWith={"type": "MANUAL"})
+    assert (payload["errors"], payload["clientSecret"]) == ([], None)
+    order = payload["order"]["id"]
+    approved = await scene.world.mutate("approveOrder", by=scene.donations.holder, id=order)
+    assert approved["errors"] == []
+    assert await scene.status(order) is OrderStatus.PAID
+
+
+async def test_a_guest_has_no_balance(scene: CardScene) -> None:
+    assert error_code(await give(scene, "g@commonweal.test", payWith={"type": "BALANCE"})) == "INVALID_INPUT"
+    assert error_code(await give(scene, "no address")) == "INVALID_INPUT"
+    assert error_code(await give(scene, "g@commonweal.test", name=" ")) == "INVALID_INPUT"
+
+
+async def test_a_guests_gift_to_the_host_itself(scene: CardScene) -> None:
+    order = await pay(scene, await give(scene, "g@commonweal.test", to=ref(scene.donations.host)))
+    assert await scene.status(order) is OrderStatus.PAID
+    await scene.world.assert_clean_ledger()
