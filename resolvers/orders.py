@@ -13,9 +13,10 @@ from services.access.collective_refs import CollectiveKey
 from services.core.errors import NotFound
 from services.core.money import Money
 from services.core.pagination import Page, PageRequest, Sort
-from services.orders import provider_payments, queries
+from services.orders import provider_payments, queries, transfer_instructions
 from services.orders.queries import OrderFilter, TransactionFilter
 from services.orders.settlements import SettlementDetails
+from services.orders.transfer_instructions import TransferInstructions
 
 
 async def concerns_viewer(order: models.Order, context: Context) -> bool:
@@ -40,6 +41,13 @@ async def load_earlier_order(info: Info, order_id: UUID) -> models.Order:
     if order is None:
         raise NotFound("You no longer have access to the order created with this idempotency key.")
     return order
+
+
+async def load_instructions(info: Info, order: models.Order) -> TransferInstructions | None:
+    """Load how to pay a donation by bank transfer, or None if it is paid in another way."""
+    if order.payment_method_kind != PaymentMethodKind.MANUAL:
+        return None
+    return await info.context.run_without_viewer(transfer_instructions.load_instructions, order=order)
 
 
 async def load_handover(info: Info, order: models.Order) -> dict[str, str | None]:

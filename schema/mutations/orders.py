@@ -10,7 +10,7 @@ import models
 from models import new_id
 from resolvers import commands
 from resolvers.context import Info
-from resolvers.orders import load_handover
+from resolvers.orders import load_handover, load_instructions
 from resolvers.recurring_gifts import load_earlier_donation
 from schema.mutations.payload import (
     MoneyInput,
@@ -27,6 +27,7 @@ from schema.types.payment_method import PaymentMethodRef, PayoutMethodRef, to_me
 from schema.types.recurring_gift import RecurringGift
 from services.core import public_ids
 from services.orders import contributions, expenses
+from services.orders.transfer_instructions import TransferInstructions
 from services.providers.offered import offered
 from services.recurring import starting
 
@@ -77,6 +78,18 @@ class DonateInput(MoneyInput):
     )
 
 
+@strawberry.type(description="How to pay a donation by bank transfer. Visible to whoever made it.")
+class PaymentInstructions:
+    reference: str = strawberry.field(description="Text to write on the transfer: the order's ID.")
+    account_holder: str | None = strawberry.field(
+        description="Holder of the host's bank account. Null if the host names none."
+    )
+    iban: str | None = strawberry.field(description="IBAN of the host's bank account. Null as above.")
+    qr_code: str | None = strawberry.field(
+        description="Code that banking apps read, as a data URI of an SVG picture. For euros alone."
+    )
+
+
 @strawberry.type(
     description="The order of the donation: PAID from a balance, PENDING by bank transfer or through a "
     "payment provider."
@@ -96,6 +109,14 @@ class DonatePayload(Payload):
         default=None,
         description="Address at the payment provider at which the giver pays. Null unless it has one.",
     )
+
+    @strawberry.field(
+        description="How to pay by bank transfer. Null for other ways of paying.",
+        graphql_type=PaymentInstructions | None,
+    )
+    async def payment_instructions(self, info: Info) -> TransferInstructions | None:
+        row: Any = self.order
+        return await load_instructions(info, row) if row is not None else None
 
 
 @strawberry.input(description="Money that a host received outside the platform, to add to a balance.")

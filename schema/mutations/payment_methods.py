@@ -26,6 +26,14 @@ class CreatePaymentMethodInput:
     fee_fixed: AmountInput | None = strawberry.field(
         default=None, description="Fixed processor fee for each payment, in the host's currency."
     )
+    iban: str | None = strawberry.field(
+        default=None,
+        description="IBAN of the bank account for transfers, of type MANUAL alone. Public to givers.",
+    )
+    account_holder: str | None = strawberry.field(
+        default=None,
+        description="Holder of that account, at most 70 characters. Defaults to the host's name.",
+    )
 
 
 @strawberry.type(description="The new payment method.")
@@ -130,6 +138,8 @@ class PaymentMethodMutations:
                 kind=input.type,
                 fee_bps=input.fee_bps,
                 fee_fixed=to_optional_unchecked(input.fee_fixed),
+                iban=input.iban,
+                account_holder=input.account_holder,
             )
             return {"payment_method": row}
 

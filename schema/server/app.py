@@ -28,7 +28,7 @@ from schema.observability import slow_statements, sql_trace
 from schema.observability.metrics import serve_metrics
 from schema.realtime import websocket
 from schema.realtime.subscription_runner import SubscriptionRunner
-from schema.server import event_files, hours_csv, provider_pages, webhooks
+from schema.server import donation_page, event_files, hours_csv, provider_pages, webhooks
 from schema.server.email_change_pages import confirm_email, undo_email
 from schema.server.endpoint import COMPRESS_FROM_BYTES, Gzip, asgi_endpoint
 from schema.server.personal_data import download_my_data
@@ -112,6 +112,8 @@ def create_application(settings: Settings) -> Starlette:
             Route("/confirm-email", metered(confirm_email), methods=["GET", "POST"]),
             Route("/undo-email", metered(undo_email), methods=["GET", "POST"]),
             Route("/stop", metered(stop_mail), methods=["GET", "POST"]),
+            Route("/donate/{slug}", donation_page.donation_page, methods=["GET"]),
+            Route("/donate.js", donation_page.donation_script, methods=["GET"]),
             Route("/webhooks/{provider}", webhooks.receive, methods=["POST"]),
             Route("/fake-provider/pay", metered(webhooks.pay_with_fake_card), methods=["POST"]),
             *provider_pages.ROUTES,

@@ -7,20 +7,19 @@ from schwifty.exceptions import SchwiftyException
 
 from services.core.errors import Invalid
 
-_FIELD = "details"
 _BIC_NAMES = {"bic", "swift"}
 
 
-def check_bank_details(details: Mapping[str, str]) -> dict[str, str]:
+def check_bank_details(details: Mapping[str, str], *, field: str = "details") -> dict[str, str]:
     """Return the details with the IBAN and BIC that they name in their standard form, without spaces.
 
     Raises:
         Invalid: one of them is none: its length, its check digits or its country are wrong.
     """
-    return {name: _check_detail(name, value) for name, value in details.items()}
+    return {name: _check_detail(name, value, field) for name, value in details.items()}
 
 
-def _check_detail(name: str, value: str) -> str:
+def _check_detail(name: str, value: str, field: str) -> str:
     try:
         if name.casefold() == "iban":
             return str(IBAN(value))
@@ -28,6 +27,6 @@ def _check_detail(name: str, value: str) -> str:
             return str(BIC(value))
     except SchwiftyException:
         raise Invalid(
-            f"Enter a valid {name.upper()}: a character may be missing or wrong.", field=_FIELD
+            f"Enter a valid {name.upper()}: a character may be missing or wrong.", field=field
         ) from None
     return value

@@ -17,6 +17,7 @@ from services.core import public_ids, user_text
 from services.core.errors import Invalid, InvalidState, NotFound
 from services.core.money import UncheckedAmount, to_minor
 from services.core.pagination import Sort
+from services.orders.bank_details import check_bank_details
 from services.orders.method_names import MethodName, split_name
 
 
@@ -29,6 +30,8 @@ async def create_payment_method(
     kind: PaymentMethodKind,
     fee_bps: int = 0,
     fee_fixed: UncheckedAmount | None = None,
+    iban: str | None = None,
+    account_holder: str | None = None,
 ) -> PaymentMethod:
     """Add a payment method for a host's collectives, with its processor's fees."""
     party = await resolve_one(session, actor, host, name="host")
@@ -40,9 +43,17 @@ async def create_payment_method(
         raise Invalid("Connect the host to a payment provider with connectHost.", field="type")
     if row.host_id != row.id:
         raise Invalid("This collective is not a host. Choose a host.", field="host")
+    if iban is not None and kind is not PaymentMethodKind.MANUAL:
+        raise Invalid("Only a payment method of type MANUAL has a bank account.", field="iban")
     method = PaymentMethod(
         host_id=row.id,
         kind=kind,
+        iban=check_bank_details({"iban": iban}, field="iban")["iban"] if iban is not None else None,
+        account_holder=user_text.require_text(
+            account_holder or row.name, field="accountHolder", max_length=70
+        )
+        if iban is not None
+        else None,
         name=user_text.require_name(name, field="name"),
         fee_bps=_require_fee_bps(fee_bps),
         fee_fixed_minor=_to_fixed_fee(fee_fixed, currency=row.currency),
@@ -82,6 +93,8 @@ async def update_payment_method(
         created_by_id=actor.user.id,
         provider_account_id=old.provider_account_id,
         provider=old.provider,
+        iban=old.iban,
+        account_holder=old.account_holder,
     )
     old.archived_at = now()
     session.add_all([old, new])

@@ -11,7 +11,7 @@ from models.enums import ProviderName, ProviderPaymentStatus
 from services.core.errors import Invalid, NotFound
 from services.payments import intake
 from services.providers import fake
-from services.providers.fake import NEEDS_STEP, NUMBERS, PAYS_LATE
+from services.providers.fake import DECLINED, NEEDS_STEP, NUMBERS, PAYS_LATE
 from services.providers.protocol import PaymentProvider
 
 LATE_SECONDS = 60
@@ -22,7 +22,9 @@ class Outcome(StrEnum):
     """What the giver's page is told at once; only the events that follow decide."""
 
     TAKEN = "TAKEN"
-    """The card was taken, or refused: the order tells."""
+    """The card was taken: the order tells what comes of it."""
+    DECLINED = "DECLINED"
+    """The card was refused."""
     NEEDS_STEP = "NEEDS_STEP"
     """The giver has to confirm once more."""
 
@@ -72,4 +74,4 @@ async def pay(
             body=event.body,
             delay_seconds=number_of_event * pause,
         )
-    return Outcome.TAKEN
+    return Outcome.DECLINED if digits == DECLINED else Outcome.TAKEN

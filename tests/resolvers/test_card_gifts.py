@@ -227,7 +227,8 @@ async def test_the_test_cards_do_what_they_say(scene: CardScene) -> None:
         order, secret = order_of(payload), payload["clientSecret"]
         if number == fake.NEEDS_STEP:
             assert await _pay(scene, secret, number) is Outcome.NEEDS_STEP
-        assert await _pay(scene, secret, number, is_step_done=True) is Outcome.TAKEN
+        outcome = Outcome.DECLINED if number == fake.DECLINED else Outcome.TAKEN
+        assert await _pay(scene, secret, number, is_step_done=True) is outcome
         await scene.process_all()
         assert await scene.status(order) is status, number
     await scene.world.assert_clean_ledger()

@@ -1,0 +1,156 @@
+// A page that takes a gift, without a build and without a framework: everything it does is GraphQL that any site can do.
+const PAGE = `query($slug: String!) { me { slug name } collective(slug: $slug) { name description currency
+  host { slug ... on Nonprofit { paymentMethods { id name type provider } }
+    ... on Business { paymentMethods { id name type provider } } }
+  ... on Community { tiers { id name amount { value } isArchived } }
+  ... on Nonprofit { tiers { id name amount { value } isArchived } } } }`;
+const QUOTE = `query($to: CollectiveRef!, $amount: AmountInput!, $payWith: PaymentMethodRef) {
+  donationQuote(to: $to, amount: $amount, payWith: $payWith) { processorFee { value currency }
+    platformFee { value currency } hostFee { value currency } net { value currency } } }`;
+const FIELDS = `order { id status } clientSecret redirectUrl
+  paymentInstructions { reference accountHolder iban qrCode } errors { message }`;
+const GUEST = `mutation($i: DonateAsGuestInput!) { gift: donateAsGuest(input: $i) { ${FIELDS} } }`;
+const MEMBER = `mutation($i: DonateInput!) { gift: donate(input: $i) { ${FIELDS} } }`;
+const STATUS = "query($id: ID!) { order(id: $id) { status } }";
+
+const $ = (id) => document.getElementById(id);
+const slug = decodeURIComponent(location.pathname.split("/").pop());
+const key = crypto.randomUUID();
+const state = { me: null, currency: "", asked: 0 };
+
+async function ask(query, variables) {
+  const response = await fetch("/graphql", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Accept: "application/graphql-response+json" },
+    body: JSON.stringify({ query, variables }),
+  });
+  const { data, errors } = await response.json();
+  if (!data) throw new Error(errors[0].message);
+  return data;
+}
+
+const amount = () => ({ value: $("amount").value.trim(), currency: state.currency });
+const payWith = () => ($("method").value === "MANUAL" ? { type: "MANUAL" } : { id: $("method").value });
+const isCard = () => $("method").value !== "MANUAL";
+const text = (money) => `${money.value} ${money.currency}`;
+
+function option(select, value, label) {
+  const element = document.createElement("option");
+  element.value = value;
+  element.textContent = label;
+  select.append(element);
+}
+
+async function showQuote() {
+  const asked = ++state.asked;
+  $("card").hidden = !isCard();
+  try {
+    const { donationQuote: quote } = await ask(QUOTE, { to: { slug }, amount: amount(), payWith: payWith() });
+    if (asked !== state.asked) return;
+    $("quote").textContent =
+      `${text(quote.net)} arrive. Fees: payment ${text(quote.processorFee)}, ` +
+      `host ${text(quote.hostFee)}, platform ${text(quote.platformFee)}.`;
+  } catch (error) {
+    if (asked === state.asked) $("quote").textContent = error.message;
+  }
+}
+
+async function give(event) {
+  event.preventDefault();
+  $("problem").textContent = "";
+  $("give").disabled = true;
+  try {
+    const input = { to: { slug }, amount: amount(), payWith: payWith(), idempotencyKey: key + $("gift").dataset.try };
+    if ($("tier").value) input.tier = $("tier").value;
+    const guest = { ...input, email: $("email").value, name: $("name").value };
+    const { gift } = state.me
+      ? await ask(MEMBER, { i: { ...input, from: { slug: state.me.slug } } })
+      : await ask(GUEST, { i: guest });
+    if (gift.errors.length) throw new Error(gift.errors.map((error) => error.message).join(" "));
+    if (gift.redirectUrl) return location.assign(gift.redirectUrl);
+    if (gift.paymentInstructions) return showTransfer(gift.paymentInstructions);
+    await pay(gift, false);
+  } catch (error) {
+    $("problem").textContent = error.message;
+    $("gift").dataset.try = Number($("gift").dataset.try) + 1;
+  } finally {
+    $("give").disabled = false;
+  }
+}
+
+async function pay(gift, stepDone) {
+  const response = await fetch("/fake-provider/pay", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ clientSecret: gift.clientSecret, number: $("number").value, stepDone }),
+  });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.errors[0].message);
+  if (answer.outcome === "DECLINED") throw new Error("The card was declined. Try another one.");
+  $("gift").hidden = true;
+  $("step").hidden = answer.outcome !== "NEEDS_STEP";
+  if (answer.outcome === "NEEDS_STEP") {
+    $("confirm").onclick = () => pay(gift, true);
+    return;
+  }
+  $("result").textContent = "The payment is on its way …";
+  await wait(gift.order.id);
+}
+
+// Only the provider's word pays the order, so the page asks for it, and stops after a while.
+async function wait(id) {
+  for (let tries = 0; tries < 60; tries++) {
+    const { order } = await ask(STATUS, { id });
+    if (order?.status === "PAID") {
+      $("result").textContent = "Thank you! Your donation is complete. The receipt comes by mail.";
+      return;
+    }
+    if (order?.status === "FAILED") throw new Error("The payment was refused.");
+    await new Promise((done) => setTimeout(done, 1000));
+  }
+  $("result").textContent = "Your bank takes its time. The receipt comes by mail once the payment is complete.";
+}
+
+function showTransfer(instructions) {
+  $("gift").hidden = true;
+  $("due").textContent = text(amount());
+  $("holder").textContent = instructions.accountHolder ?? "as agreed with the host";
+  $("iban").textContent = instructions.iban ?? "as agreed with the host";
+  $("reference").textContent = instructions.reference;
+  if (instructions.qrCode) {
+    $("code").src = instructions.qrCode;
+    $("code").hidden = false;
+  }
+  $("transfer").hidden = false;
+  $("result").textContent = "Thank you! Please transfer the amount with this reference. The receipt comes by mail.";
+}
+
+async function start() {
+  const { me, collective } = await ask(PAGE, { slug });
+  if (!collective) throw new Error("There is no such collective.");
+  if (!collective.host) throw new Error("This collective takes no donations now.");
+  Object.assign(state, { me, currency: collective.currency });
+  document.title = `Give to ${collective.name} · Commonweal`;
+  $("title").textContent = `Give to ${collective.name}`;
+  $("about").textContent = collective.description ?? "";
+  $("currency").textContent = collective.currency;
+  for (const method of collective.host.paymentMethods ?? [])
+    if (method.provider === "FAKE") option($("method"), method.id, method.name);
+  option($("method"), "MANUAL", "Bank transfer");
+  for (const tier of collective.tiers ?? []) if (!tier.isArchived) option($("tier"), tier.id, tier.name);
+  $("tier").onchange = () => {
+    const tier = collective.tiers.find((each) => each.id === $("tier").value);
+    if (tier?.amount) $("amount").value = tier.amount.value;
+    showQuote();
+  };
+  if (me) {
+    $("guest").replaceChildren(`You give as ${me.name}.`);
+  }
+  $("amount").oninput = $("method").onchange = showQuote;
+  $("gift").dataset.try = 0;
+  $("gift").onsubmit = give;
+  $("gift").hidden = false;
+  await showQuote();
+}
+
+start().catch((error) => { $("problem").textContent = error.message; });

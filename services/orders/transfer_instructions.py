@@ -1,0 +1,62 @@
+"""Where and how the giver of a donation by bank transfer pays it."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import segno.helpers
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from models import Collective, Order, PaymentMethod
+from models.enums import PaymentMethodKind
+from services.core import public_ids
+from services.core.money import Money
+
+_QR_CURRENCY = "EUR"
+"""The currency of European transfers, for which banks read the code."""
+
+
+@dataclass(frozen=True)
+class TransferInstructions:
+    """The reference of a transfer, and the host's account if it has told one."""
+
+    reference: str
+    account_holder: str | None = None
+    iban: str | None = None
+    qr_code: str | None = None
+
+
+async def load_instructions(session: AsyncSession, *, order: Order) -> TransferInstructions:
+    """Load what the giver of a donation by bank transfer needs to know."""
+    reference = public_ids.encode("Order", order.id)
+    method = await _load_account(session, order.to_id)
+    if method is None or method.iban is None or method.account_holder is None:
+        return TransferInstructions(reference)
+    qr_code = None
+    if order.currency == _QR_CURRENCY:
+        code = segno.helpers.make_epc_qr(
+            name=method.account_holder,
+            iban=method.iban,
+            amount=Money(order.amount, order.currency).value,
+            text=reference,
+        )
+        qr_code = code.svg_data_uri(scale=4)
+    return TransferInstructions(reference, method.account_holder, method.iban, qr_code)
+
+
+async def _load_account(session: AsyncSession, payee_id: UUID) -> PaymentMethod | None:
+    """Load the newest method of a payee's host that names a bank account."""
+    host_id = select(col(Collective.host_id)).where(col(Collective.id) == payee_id).scalar_subquery()
+    statement = (
+        select(PaymentMethod)
+        .where(
+            col(PaymentMethod.host_id) == host_id,
+            col(PaymentMethod.kind) == PaymentMethodKind.MANUAL,
+            col(PaymentMethod.iban).is_not(None),
+            col(PaymentMethod.archived_at).is_(None),
+        )
+        .order_by(col(PaymentMethod.id).desc())
+        .limit(1)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()

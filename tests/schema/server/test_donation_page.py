@@ -1,0 +1,119 @@
+"""The page that takes a gift, in a real browser: a pretended card, a bank transfer, a refusal."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+from playwright.async_api import BrowserContext, Page, expect
+
+from schema.server import app
+from services.database.engine import create_pool, session_factory
+from services.providers import fake
+from tests.axe import find_violations
+from tests.browser import WAIT_MS, Tab, browser, context, listen, origin_of, serve_in_thread
+from tests.conftest import MakeDatabase
+from tests.factories import World, ref
+from tests.payment_world import CardScene, connect
+
+__all__ = ["browser", "context"]
+IBAN = "DE89370400440532013000"
+
+
+@dataclass
+class GivingServer:
+    """A running server that runs jobs, with a collective that takes dollars, and one that takes euros."""
+
+    origin: str
+    dollars: str
+    euros: str
+
+
+@pytest.fixture
+def server_of_gifts(make_database: MakeDatabase) -> Iterator[GivingServer]:
+    """Serve a host that takes pretended cards and names a bank account."""
+    listening = listen()
+    settings = replace(make_database().settings, public_url=origin_of(listening), worker="inline")
+    made: list[GivingServer] = []
+
+    async def create() -> None:
+        engine = create_pool(settings)
+        scene = await CardScene.create(await World.create(settings, session_factory(engine)))
+        holder, donations = scene.donations.holder, scene.donations
+        european = await donations.host_of("european", currency="EUR")
+        euros = await donations.community("euros", european, donations.friend, currency="EUR")
+        await connect(scene.world, european, holder)
+        payload = await scene.world.mutate(
+            "createPaymentMethod",
+            by=holder,
+            host=ref(european),
+            name="Transfer",
+            type="MANUAL",
+            iban=IBAN,
+            accountHolder="European Foundation",
+        )
+        assert payload["errors"] == []
+        made.append(GivingServer(settings.public_url, donations.babel.slug, euros.slug))
+        await engine.dispose()
+
+    thread = threading.Thread(target=asyncio.run, args=(create(),))
+    thread.start()
+    thread.join()
+    with serve_in_thread(app.create_application(settings), [listening]):
+        yield made[0]
+
+
+@pytest.fixture
+async def tab(context: BrowserContext) -> AsyncIterator[Tab]:
+    """Return a tab that complains of nothing in the end."""
+    watched = Tab.of(await context.new_page())
+    yield watched
+    assert watched.complaints == []
+
+
+async def open_page(page: Page, server: GivingServer, slug: str) -> None:
+    """Open the page of a collective and fill in who gives."""
+    await page.goto(f"{server.origin}/donate/{slug}")
+    await expect(page.get_by_label("Your name")).to_be_visible(timeout=WAIT_MS)
+    await page.get_by_label("Your name").fill("Gale Guest")
+    await page.get_by_label("Your email address").fill("gale@commonweal.test")
+
+
+async def give_by_card(page: Page, number: str) -> None:
+    """Enter a card and give."""
+    await page.get_by_label("Test card number").fill(number)
+    await page.get_by_role("button", name="Give").click()
+
+
+async def test_a_guest_gives_by_card_and_by_transfer(server_of_gifts: GivingServer, tab: Tab) -> None:
+    page = tab.page
+    await open_page(page, server_of_gifts, server_of_gifts.dollars)
+    await page.get_by_label("Amount").fill("100.00")
+    await expect(page.locator("#quote")).to_contain_text("86.80 USD arrive", timeout=WAIT_MS)
+    assert await find_violations(page) == []
+
+    await give_by_card(page, fake.DECLINED)
+    await expect(page.get_by_role("alert")).to_contain_text("declined", timeout=WAIT_MS)
+    await give_by_card(page, fake.NEEDS_STEP)
+    await page.get_by_role("button", name="Confirm").click(timeout=WAIT_MS)
+    await expect(page.locator("#result")).to_contain_text("donation is complete", timeout=WAIT_MS)
+
+    await open_page(page, server_of_gifts, server_of_gifts.euros)
+    await page.get_by_label("How to pay").select_option(label="Bank transfer")
+    await page.get_by_role("button", name="Give").click()
+    await expect(page.locator("#iban")).to_have_text(IBAN, timeout=WAIT_MS)
+    await expect(page.locator("#holder")).to_have_text("European Foundation")
+    await expect(page.locator("#reference")).to_contain_text("ord_")
+    await expect(page.locator("#code")).to_be_visible()
+    assert await find_violations(page) == []
+    assert {url.split("/")[2] for url in tab.requested if url.startswith("http")} == {
+        server_of_gifts.origin.removeprefix("http://")
+    }
+
+
+async def test_a_collective_that_is_not_there(server_of_gifts: GivingServer, tab: Tab) -> None:
+    await tab.page.goto(f"{server_of_gifts.origin}/donate/nobody")
+    alert = tab.page.get_by_role("alert")
+    await expect(alert).to_have_text("There is no such collective.", timeout=WAIT_MS)
+    assert await find_violations(tab.page) == []
