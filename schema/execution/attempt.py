@@ -191,7 +191,7 @@ def create_context(
     token = prepared.request.token
     viewer = None
     if uses_cached_viewer and token is not None and prepared.json_read is not None:
-        viewer = viewer_cache.find(token)
+        viewer = viewer_cache.find_viewer(token)
     return Context(
         sessions=sessions,
         settings=settings,

@@ -98,6 +98,7 @@ class DonatePayload(Payload):
     order: Order | None = strawberry.field(default=None, description="The order of the donation.")
     subscription: RecurringGift | None = strawberry.field(
         default=None, description="The recurring gift that the donation begins. Null for a gift given once."
+    )
     provider_account: str | None = strawberry.field(
         default=None, description="Account of the host at the payment provider, which its form asks for."
     )

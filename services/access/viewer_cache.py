@@ -21,7 +21,7 @@ class StaleViewer(Exception):
     """A cached viewer is no longer who it was: load it again, and answer again."""
 
 
-def find(token: str) -> Actor | None:
+def find_viewer(token: str) -> Actor | None:
     """Find the viewer of a bearer token, whose fingerprint the statement has to check."""
     token_hash = hash_token(token)
     cached = _VIEWERS.get(token_hash)

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import Collective, Hold, LedgerAccount, Order, Posting, Redemption, now
@@ -179,19 +180,19 @@ def select_balances(actor: Actor, *, where: BalancesAt, owner: Any) -> tuple[Sel
         lines = union_all(_account_lines(lambda c: c == owner), _pending_lines(lambda c: c == owner))
     else:
         lines = union_all(_account_lines(lambda c: c == owner, where.as_of))
-    own: Any = Collective.__table__.alias("balance_owner")  # type: ignore[attr-defined]  # added by SQLModel
+    own: Any = aliased(Collective, name="balance_owner")
     line, zero = lines.subquery("line"), sql_cast(literal(0), Numeric)
     columns = (line.c.currency, line.c.posted, line.c.held, line.c.pending)
     every = union_all(
         select(*columns),
-        select(own.c.currency, zero, zero, zero).where(
-            own.c.id == owner, own.c.type != literal(CollectiveType.EVENT, Text)
+        select(own.currency, zero, zero, zero).where(
+            own.id == owner, own.type != literal(CollectiveType.EVENT, Text)
         ),
     ).subquery("every")
     posted, held, pending = (
         sql_cast(func.sum(column), Numeric) for column in (every.c.posted, every.c.held, every.c.pending)
     )
-    place = case((every.c.currency == own.c.currency, ""), else_=every.c.currency).label("place")
+    place = case((every.c.currency == own.currency, ""), else_=every.c.currency).label("place")
     found = (
         select(
             every.c.currency,
@@ -202,8 +203,8 @@ def select_balances(actor: Actor, *, where: BalancesAt, owner: Any) -> tuple[Sel
             *((posted - held).label("available"), place),
         )
         .join_from(own, every, true())
-        .where(own.c.id == owner, visibility.balance_is_visible(actor, own.c))
-        .group_by(every.c.currency, own.c.currency)
+        .where(own.id == owner, visibility.balance_is_visible(actor, own))
+        .group_by(every.c.currency, own.currency)
     ).subquery("balances")
     return (select(*found.c, found.c.place.label("id")),)
 

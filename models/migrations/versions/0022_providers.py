@@ -5,7 +5,7 @@ from alembic import op
 from models.migrations.sql_files import execute_files
 
 revision = "0022_providers"
-down_revision = "0026_raised"
+down_revision = "0020_subscriptions"
 branch_labels = None
 depends_on = None
 

@@ -132,8 +132,8 @@ async def test_viewers_are_limited_in_number_and_time(world: World, monkeypatch:
     monkeypatch.setattr(viewer_cache, "MAX_VIEWERS", 1)
     await ask_twice(world, ada)
     await ask_twice(world, bob)
-    assert viewer_cache.find(ada.token) is None
-    assert viewer_cache.find(bob.token) is not None
+    assert viewer_cache.find_viewer(ada.token) is None
+    assert viewer_cache.find_viewer(bob.token) is not None
     monkeypatch.setattr(viewer_cache, "KEEP_SECONDS", -1)
     await ask(world, ada)
-    assert viewer_cache.find(ada.token) is None
+    assert viewer_cache.find_viewer(ada.token) is None
