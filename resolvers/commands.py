@@ -26,7 +26,12 @@ async def run_command(info: Info, work: Callable[[], Awaitable[T]], *, dry_run: 
     _note_commit_intent(context, dry_run=dry_run)
     try:
         async with context.undone_on_error(whole=context.root_field_count == 1):
-            return await work()
+            outcome = await work()
+            if context.is_payload_at_hand and context.root_field_count == 1 and not dry_run:
+                await context.commit()
+            else:
+                await context.flush()
+            return outcome
     except (AccessDenied, Busy):
         raise
     except Problem as problem:
@@ -70,10 +75,13 @@ async def run_once(
         return await work()
     if info.context.actor.user is None:
         raise Unauthenticated
-    earlier = await info.context.run(
-        idempotency.claim_key,
-        key=request.key,
-        request=idempotency.hash_request(request.mutation, request.payload),
-        result_id=result_id,
-    )
-    return await work() if earlier is None else await replay(earlier)
+    context, hashed = info.context, idempotency.hash_request(request.mutation, request.payload)
+    try:
+        await context.run(idempotency.begin_claim, key=request.key, request=hashed, result_id=result_id)
+        try:
+            return await work()
+        finally:
+            # Whatever became of it: what an earlier call with the key did comes first.
+            await context.settle()
+    except idempotency.KeyTakenError:
+        return await replay(await context.run(idempotency.load_earlier, key=request.key, request=hashed))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import psycopg
 import strawberry
 from graphql import DocumentNode
 from sqlalchemy.exc import DBAPIError
@@ -28,6 +29,7 @@ from services.database.read_connections import ReadConnection
 from services.live.broadcaster import Broadcaster
 from services.messaging import budgets
 from services.messaging.budgets import MailOrigin
+from services.round_trips import effects
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 0.5
@@ -81,6 +83,10 @@ class Context:
     _calls: set[asyncio.Future[Any]] = field(default_factory=set)
     _running_task: asyncio.Task[Any] | None = None
     _is_abandoned: bool = False
+    is_payload_at_hand: bool = False
+    """True if a mutation's selection needs nothing from the database but what the mutation returns."""
+    is_committing: bool = False
+    """True if a COMMIT was sent whose answer is not known, or the answer was that it happened."""
     is_cut: bool = False
     """True if the database was silent for so long that the connection was cut."""
     _driver: Any = None
@@ -197,6 +203,7 @@ class Context:
                 execution_options={"isolation_level": "READ COMMITTED"}
             )
             self._driver = (await connection.get_raw_connection()).driver_connection
+            effects.attach(self.session, connection, self._driver)
             act_origin.attach(self.session, ActOrigin(self.mutation, self.address))
             if self.actor.id is not None:  # a further transaction of a viewer who is known by now
                 await act_origin.name_person(
@@ -287,6 +294,47 @@ class Context:
             raise
         async with self._session_lock:
             await savepoint.commit()
+
+    async def commit(self) -> None:
+        """Commit with the writes that wait, in one round trip, for a mutation that reads nothing more.
+
+        Who cancels it learns what became of it: the statements are cancelled, unless it was stored.
+        """
+        async with self._session_lock:
+            self.is_committing = True
+            task = asyncio.ensure_future(effects.commit(self.session))
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                await self._cancel_commit(task)
+                error = task.exception()
+                if error is not None:
+                    if effects.is_in_doubt(self.session):
+                        raise error from None
+                    raise
+            finally:
+                is_stored = task.done() and not task.cancelled() and task.exception() is None
+                self._has_begun = not is_stored
+                self.is_committing = is_stored or effects.is_in_doubt(self.session)
+
+    async def _cancel_commit(self, task: asyncio.Future[None]) -> None:
+        """Ask the database to cancel what it still runs, and wait for its answer."""
+        with self.cut_after(GRACE_SECONDS):
+            with suppress(psycopg.Error):
+                await self._driver.cancel_safe(timeout=GRACE_SECONDS)
+            await asyncio.wait([task])
+
+    async def settle(self) -> None:
+        """Send the writes that wait if what others wrote before may make them void."""
+        async with self._session_lock:
+            if self._has_begun:
+                await effects.settle(self.session)
+
+    async def flush(self) -> None:
+        """Send the writes that wait, so that what the database has against them is known."""
+        async with self._session_lock:
+            if self._has_begun:
+                await effects.flush(self.session)
 
     async def _roll_back(self) -> None:
         async with self._session_lock:

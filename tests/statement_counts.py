@@ -32,6 +32,25 @@ def record_statements(engine: AsyncEngine) -> Iterator[list[str]]:
             event.remove(engine.sync_engine, name, listener)
 
 
+@contextmanager
+def record_round_trips(engine: AsyncEngine) -> Iterator[list[list[str]]]:
+    """Record the statements of each round trip; COMMIT is not among them if it travels with others."""
+    trips: list[list[str]] = []
+    last: list[Any] = [None]
+
+    def record(_c: Any, _k: Any, statement: str, _p: Any, trip: Any, _m: Any) -> None:
+        if _c is not None or trip is not last[0]:
+            trips.append([])
+        last[0] = trip
+        trips[-1].append(" ".join(statement.split()))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", record)
+    try:
+        yield trips
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", record)
+
+
 def without_control(statements: list[str]) -> list[str]:
     """Return the statements other than BEGIN, COMMIT and ROLLBACK."""
     return [statement for statement in statements if statement not in CONTROL]

@@ -13,7 +13,7 @@ from strawberry.types import ExecutionResult
 from models.enums import Scope
 from resolvers.context import Context
 from resolvers.session_cookie import SessionCookie
-from schema.execution import token_reads
+from schema.execution import payload_reads, token_reads
 from schema.execution.operation import OperationResult, PreparedOperation, execute_operation
 from schema.observability import sql_trace
 from schema.types.errors import format_error, mask_error, to_response_error
@@ -27,7 +27,7 @@ MAX_NAMES_LENGTH = 200
 
 
 class RetryOperation(Exception):
-    """A serialization failure, deadlock or lost connection: run the operation again."""
+    """A serialization failure, a deadlock or a lost connection: run the operation again."""
 
 
 async def run_attempt(
@@ -50,7 +50,6 @@ async def run_attempt(
     context = create_context(
         prepared, sessions=sessions, settings=settings, charge=charge, uses_cached_viewer=uses_cached_viewer
     )
-    is_committing = False
     try:
         if prepared.request.token is not None:
             if context.is_viewer_cached:
@@ -63,7 +62,7 @@ async def run_attempt(
         result = await _run(prepared, context, last=last)
         if isinstance(result, OperationResult):
             return result
-        is_committing = context.is_mutation
+        context.is_committing = context.is_mutation
         limit.reschedule(None)
         with context.cut_after(settings.commit_timeout_ms / 1000):
             await _commit(context)
@@ -77,6 +76,7 @@ async def run_attempt(
         return OperationResult({"errors": [to_response_error(problem)]})
     except DBAPIError as error:
         # If the connection breaks during the commit, we cannot know whether the commit happened.
+        is_committing = context.is_committing
         _raise_if_retryable(error, last=last or (is_committing and error.connection_invalidated))
         # Some rules of the database are checked at the commit: no field is left to report a violation.
         violation = problem_for(error) if is_committing else None
@@ -132,6 +132,8 @@ async def _run(
     result = await execute_operation(prepared, context)
     errors = result.errors or []
     error = _unexpected_error(errors)
+    if context.is_committing and isinstance(error, DBAPIError):
+        raise error
     if error is not None:
         _raise_if_retryable(error, last=last)
         if context.is_mutation:
@@ -205,6 +207,7 @@ def create_context(
         charge=charge,
         actor=viewer or actor.ANONYMOUS,
         is_viewer_cached=viewer is not None,
+        is_payload_at_hand=is_mutation and payload_reads.is_at_hand(prepared.operation),
         is_single=prepared.is_single and (token is None or viewer is not None),
         columns=prepared.columns,
         session_cookie=prepared.request.session_cookie or SessionCookie(),

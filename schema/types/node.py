@@ -7,7 +7,7 @@ import strawberry
 from schema.types.fields import TABLE, TYPE_VALUES, computed
 from services.access.collective_refs import CollectiveKey
 from services.core import public_ids
-from services.database import statement_cache
+from services.round_trips.records import row_class
 from services.sql_json.shape import PublicId
 
 
@@ -35,7 +35,7 @@ def id_field(type_name: str) -> Any:
 
 def is_row_of(table: Any, *types: str) -> Any:
     """Return an `is_type_of` for rows of a table, limited to these values of `type` if any are given."""
-    classes = (table, statement_cache.row_class(table)) if hasattr(table, "__table__") else (table,)
+    classes = (table, row_class(table)) if hasattr(table, "__table__") else (table,)
 
     def is_type_of(obj: Any, _: Any) -> bool:
         return isinstance(obj, classes) and (not types or obj.type in types)

@@ -1,6 +1,7 @@
 """The actor of an operation: the user of a bearer token, with the user's open roles."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     func,
+    inspect,
     literal_column,
     or_,
     select,
@@ -27,6 +29,9 @@ from models import Collective, Member, PlatformPolicy, Token, now
 from models.enums import CollectiveType, MemberRole, Proof, TokenKind
 from services.access import act_origin, factors
 from services.core.errors import Unauthenticated
+from services.round_trips import effects
+from services.round_trips.pipelines import Call, compile_statement
+from services.round_trips.records import split_records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +167,8 @@ async def touch(session: AsyncSession, *, token_id: UUID) -> None:
     )
 
 
-def _select_by_token(*, fingerprint_only: bool = False) -> Select[Any]:
-    """Select what an actor consists of, with its fingerprint at the end, or the fingerprint alone."""
+def _select_by_token(*entities: Any, fingerprint_only: bool = False) -> Select[Any]:
+    """Select the entities or their columns, what an actor is made of, and the fingerprint; or that alone."""
     open_roles = (
         select(
             func.array_agg(aggregate_order_by(col(Member.collective_id), col(Member.id))).label("ids"),
@@ -185,7 +190,7 @@ def _select_by_token(*, fingerprint_only: bool = False) -> Select[Any]:
         literal_column("token.xmin"),
     )
     fingerprint = func.concat_ws("|", *versions, *facts).label("fingerprint")
-    columns = [fingerprint] if fingerprint_only else [Collective, Token, *facts, fingerprint]
+    columns = [fingerprint] if fingerprint_only else [*entities, *facts, fingerprint]
     parameter = TOKEN_PARAMETER if fingerprint_only else "token_hash"
     return (
         select(*columns)
@@ -205,9 +210,11 @@ def select_fingerprint() -> Select[Any]:
 
 
 # Built once at import: every signed-in request runs it, and building it took longer than running it.
-_ACTOR_BY_TOKEN = _select_by_token()
-_ACTOR_NAMED_BY_TOKEN = _ACTOR_BY_TOKEN.add_columns(
-    act_origin.naming(col(Collective.id), token_id=col(Token.id), token_kind=col(Token.kind))
+_ACTOR_BY_TOKEN = _select_by_token(Collective, Token)
+_ACTOR_NAMED_BY_TOKEN = compile_statement(
+    _select_by_token(*inspect(Collective).local_table.c, *inspect(Token).local_table.c).add_columns(
+        act_origin.naming(col(Collective.id), token_id=col(Token.id), token_kind=col(Token.kind))
+    )
 )
 
 
@@ -217,13 +224,20 @@ async def load(session: AsyncSession, *, token: str) -> Actor:
     Raises:
         Unauthenticated: the token is unknown, expired or revoked.
     """
-    statement = _ACTOR_BY_TOKEN
     parameters: dict[str, Any] = {"token_hash": hash_token(token)}
-    if (origin := act_origin.find(session)) is not None:
-        statement, parameters = _ACTOR_NAMED_BY_TOKEN, parameters | origin.parameters
-    row = (await session.execute(statement, parameters)).one_or_none()
+    origin = act_origin.find(session)
+    row: Sequence[Any] | None
+    if origin is None:
+        row = (await session.execute(_ACTOR_BY_TOKEN, parameters)).one_or_none()
+    else:
+        (rows,) = await effects.fetch(session, Call(_ACTOR_NAMED_BY_TOKEN, parameters | origin.parameters))
+        row = split_records((Collective, Token), rows[0]) if rows else None
     if row is None:
         raise Unauthenticated("The token is not valid; sign in again.")
+    return _build_actor(row)
+
+
+def _build_actor(row: Sequence[Any]) -> Actor:
     user, token_row, ids, roles, requiring, totp, passkey, platform_id, fee_bps, fingerprint, *_ = row
     dormant_ids = frozenset() if totp or passkey else frozenset(requiring or ())
     return Actor(

@@ -17,6 +17,7 @@ from services.core import public_ids as id_codec
 from services.core.errors import AccessDenied, Forbidden, Invalid, NotFound, Problem
 from services.database.constraint_errors import problem_for
 from services.orders import idempotency, queries, transitions
+from services.round_trips import effects
 
 MAX_ORDERS = 100
 _MUTATION = "approveOrders"
@@ -120,7 +121,9 @@ async def _undone_on_problem(session: AsyncSession, work: Callable[[], Awaitable
     """
     try:
         async with session.begin_nested():
-            return await work()
+            result = await work()
+            await effects.flush(session)
+            return result
     except AccessDenied:
         raise
     except Problem as problem:

@@ -19,11 +19,12 @@ from services.core import user_text
 from services.core.money import UncheckedAmount
 from services.ledger import posting
 from services.messaging import outbox
+from services.orders import approval_rights
 from services.orders.base import mail_payload
 from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.history import add_actions, history_step
-from services.orders.sides import OrderSides
-from services.orders.transitions import change_status, load_for_decision, wrong_status
+from services.orders.sides import Interest, OrderSides
+from services.orders.transitions import change_status, load_for_decision, load_with, wrong_status
 from services.recurring import refusals
 from services.volunteering import check_in_closing
 
@@ -50,7 +51,9 @@ async def approve(
         InsufficientFunds: from the database.
         ConfirmationRequired: more than the policy's amount, in a session that was not confirmed lately.
     """
-    sides, subject = await load_for_decision(session, actor, order_id=order_id)
+    call = approval_rights.interest_call(actor, order_id)
+    sides, subject, ((interest,),) = await load_with(session, actor, call, order_id=order_id)
+    sides = replace(sides, interest=Interest(*interest))
     reason = user_text.clean_text(reason, field="reason")
     handler = handler_of(sides.order)
     order = await handler.approve(session, actor, sides, subject, amount=amount, reason=reason)

@@ -41,8 +41,8 @@ async def approve_contribution(
     order = sides.order
     if order.payment_method_kind == PaymentMethodKind.PROVIDER:
         raise InvalidState("The payment provider confirms this donation.", field="id")
-    single_limit = await approval_rights.require_disinterested(session, actor, order)
-    approved_minor = _require_approvable(order, amount, reason)
+    single_limit = await approval_rights.require_disinterested(session, actor, sides)
+    approved_minor = decide_amount(order, amount, reason)
     decision = await two_people.decide(
         session,
         actor,
@@ -79,9 +79,9 @@ async def approve_expense(
     """
     order = sides.order
     single_limit = await approval_rights.require_may_approve(
-        session, actor, order, subject, Action.APPROVE_EXPENSE
+        session, actor, sides, subject, Action.APPROVE_EXPENSE
     )
-    approved_minor = _require_approvable(order, amount, reason)
+    approved_minor = decide_amount(order, amount, reason)
     await _require_requested(session, order, approved_minor)
     is_paid = order.payout_method_kind == PayoutMethodKind.BALANCE
     decision = await two_people.decide(
@@ -104,7 +104,7 @@ async def approve_expense(
     return order
 
 
-def _require_approvable(order: Order, amount: UncheckedAmount | None, reason: str | None) -> int:
+def decide_amount(order: Order, amount: UncheckedAmount | None, reason: str | None) -> int:
     """Require a pending order and, for another amount, a reason; return the amount."""
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)

@@ -2,13 +2,30 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, case, column, func, inspect, literal_column, select, true, update
-from sqlalchemy.dialects.postgresql import insert
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    inspect,
+    literal_column,
+    select,
+    text,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -29,6 +46,8 @@ from services.core import pagination
 from services.core.errors import InvalidState, NotFound
 from services.core.pagination import Page, PageRequest, Sort
 from services.database import fetch
+from services.round_trips import effects
+from services.round_trips.pipelines import Statement, compile_statement
 
 INVITABLE = (MemberRole.ADMIN, MemberRole.MEMBER, MemberRole.ACCOUNTANT)
 """Roles that are offered by invitation."""
@@ -71,19 +90,42 @@ async def add_many(
     ]
     if not rows:
         return
+    if not any(isinstance(row["named_by"], ColumnElement) for row in rows):
+        await _add_rows(session, rows)
+        return
     statement = insert(Member).values(rows)
-    if all(row["role"] in EARNED for row in rows):
-        statement = statement.on_conflict_do_update(
-            index_elements=["collective_id", "member_id", "role"],
-            index_where=col(Member.until).is_(None),
-            set_={
-                "until": None,
-                "named_by": case((statement.excluded.named_by.is_(None), None), else_=col(Member.named_by)),
-            },
-        )
-    else:
-        statement = statement.on_conflict_do_nothing()
-    await session.execute(statement)
+    await session.execute(_on_conflict(statement, is_earned=all(row["role"] in EARNED for row in rows)))
+
+
+async def _add_rows(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    data = orjson.dumps(rows, default=str).decode()
+    is_earned = all(row["role"] in EARNED for row in rows)
+    await effects.write(session, _add_statement(is_earned), {"rows": data})
+
+
+@cache
+def _add_statement(is_earned: bool) -> Statement:
+    """Build the statement that adds members given as JSON."""
+    table: Any = inspect(Member).local_table
+    names = ["id", "collective_id", "member_id", "role", "since", "named_by"]
+    data = cast(bindparam("rows", type_=Text), JSONB)
+    source = func.jsonb_populate_recordset(literal_column("NULL::member"), data).table_valued(*names)
+    statement = insert(table).from_select(names, select(*source.c), include_defaults=False)
+    return compile_statement(_on_conflict(statement, is_earned=is_earned))
+
+
+def _on_conflict(statement: Insert, *, is_earned: bool) -> Insert:
+    """Keep existing rows; of earned roles, lock them and forget how they were named if they agree now."""
+    if not is_earned:
+        return statement.on_conflict_do_nothing()
+    return statement.on_conflict_do_update(
+        index_elements=["collective_id", "member_id", "role"],
+        index_where=text("until IS NULL"),
+        set_={
+            "until": None,
+            "named_by": case((statement.excluded.named_by.is_(None), None), else_=col(Member.named_by)),
+        },
+    )
 
 
 async def load_open_member(

@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -13,7 +12,6 @@ from services.access.actor import Actor
 from services.collectives import collectives
 from services.core.errors import AmountTooSmall, FxRateUnavailable, InvalidState
 from services.core.party import Party
-from services.database.constraint_errors import CLEARING_LIMIT, constraint_name
 from services.ledger import clearing, exchange_rates, posting, transaction_amounts
 from services.ledger.legs import Leg, posting_legs
 from services.ledger.transaction_amounts import CURRENTS, FeeTerms, TransactionAmounts
@@ -109,12 +107,12 @@ async def move_balance(
         order=None,
         description=f"Move from {from_host.name} to {to_host.name}",
     )
-    try:
-        await posting.post(session, row=row, legs=legs)
-    except DBAPIError as error:
-        if constraint_name(error) != CLEARING_LIMIT:
-            raise
-        raise clearing.limit_exceeded(debtor=from_host, creditor=to_host, field=_FIELD) from error
+    await posting.post(
+        session,
+        row=row,
+        legs=legs,
+        explain=lambda error: clearing.explain_limit(error, debtor=from_host, creditor=to_host, field=_FIELD),
+    )
 
 
 async def _prepare(

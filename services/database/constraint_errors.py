@@ -64,6 +64,7 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
     "transaction_host": (InvalidState, "A collective has left the host that held its money.", WHOLE_INPUT),
     "order_hosted": (InvalidState, "The collective has no host that holds its money.", WHOLE_INPUT),
     "uq_hold_open": (InvalidState, "The amount of this order has already been set aside.", "id"),
+    "order_unchanged": (InvalidState, "The order has changed. Load it again.", "id"),
     "order_status_transition": (
         InvalidState,
         "The status of the order has changed; load it again.",
@@ -281,7 +282,8 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
 }
 _NUMERIC_VALUE_OUT_OF_RANGE = "22003"
 _LOCK_NOT_AVAILABLE = "55P03"
-RETRYABLE = {"40001", "40P01"}
+RETRYABLE = {"40001", "40P01", "26000"}
+"""SQLSTATE codes of a serialization failure, a deadlock, and a prepared statement that is gone."""
 _OUTAGES = ("08", "25006", "40", "53", "57P", "58")
 """Beginnings of the SQLSTATE codes of a database that is away, read-only, overloaded or without space."""
 

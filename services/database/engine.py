@@ -17,6 +17,7 @@ from services.core.database_urls import parse, to_psycopg_url
 from services.core.settings import Settings
 from services.database import connection_checks, leadership
 from services.database.embedded_postgres import run_embedded_postgres
+from services.round_trips import effects
 
 APP_ROLE = "commonweal_app"
 EMBEDDED_NAME = "commonweal"
@@ -116,6 +117,7 @@ def create_pool(settings: Settings) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", connection_checks.require_right)
     event.listen(engine.sync_engine, "connect", leadership.inspect)
     event.listen(engine.sync_engine, "checkout", leadership.refuse_outdated)
+    effects.listen(engine.sync_engine)
     return engine
 
 

@@ -21,6 +21,8 @@ from services.core import pagination
 from services.core.pagination import Page, PageRequest, Sort
 from services.database import read_connections, statement_cache
 from services.database.read_connections import ReadConnection
+from services.round_trips import pipelines
+from services.round_trips.dialect import DIALECT
 
 DRIVER = "driver"
 """Key in `session.info` of the driver's connection, if the session only reads."""
@@ -66,6 +68,7 @@ async def end_read(read_connection: ReadConnection) -> None:
     """End the snapshot, and release the connection to the next operation."""
     try:
         if not (read_connection.is_idle or read_connection.driver.closed):
+            pipelines.forget_prepared(read_connection.driver)
             await AsyncRawCursor(read_connection.driver).execute(b"ROLLBACK")
     except psycopg.Error:
         await read_connection.connection.invalidate()
@@ -132,9 +135,7 @@ async def _execute(
         if driver.closed:
             # Let SQLAlchemy meet the broken connection itself, so that it empties the pool.
             await connection.exec_driver_sql("SELECT 1")
-        raise DBAPIError.instance(
-            text.decode(), None, error, psycopg.Error, dialect=statement_cache.DIALECT
-        ) from error
+        raise DBAPIError.instance(text.decode(), None, error, psycopg.Error, dialect=DIALECT) from error
 
 
 async def fetch_page(

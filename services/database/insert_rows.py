@@ -1,4 +1,4 @@
-"""Inserts many rows with one statement."""
+"""Inserts rows of one table with one statement, the same for any number of them."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -6,9 +6,12 @@ from typing import Any
 
 import orjson
 from sqlalchemy import ColumnElement, Text, bindparam, cast, func, inspect, literal_column, select
-from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
+
+from services.round_trips import effects
+from services.round_trips.pipelines import Statement, compile_statement
 
 
 async def insert_rows(
@@ -23,15 +26,15 @@ async def insert_rows(
         return
     values = [row.model_dump() for row in rows]
     data = orjson.dumps(values, default=str).decode()
-    await session.execute(_statement(type(rows[0]), skip_existing), {"rows": data})
+    await effects.write(session, _statement(type(rows[0]), skip_existing), {"rows": data})
 
 
 @cache
-def _statement(model: type[SQLModel], skip_existing: bool) -> Insert:
+def _statement(model: type[SQLModel], skip_existing: bool) -> Statement:
     table: Any = inspect(model).local_table
     names = [column.name for column in table.columns]
     of_table: ColumnElement[Any] = literal_column(f'NULL::"{table.name}"')
     data = cast(bindparam("rows", type_=Text), JSONB)
     source = func.jsonb_populate_recordset(of_table, data).table_valued(*names)
     statement = insert(table).from_select(names, select(*source.c), include_defaults=False)
-    return statement.on_conflict_do_nothing() if skip_existing else statement
+    return compile_statement(statement.on_conflict_do_nothing() if skip_existing else statement)

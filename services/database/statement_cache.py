@@ -4,13 +4,14 @@ from collections import namedtuple
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Select
-from sqlalchemy.dialects.postgresql import psycopg as dialect
 
 from models import Collective, Member, Order, Transaction
 from services.access import visibility
+from services.round_trips.dialect import DIALECT
+from services.round_trips.records import row_class
 
 ALWAYS_READ: dict[Any, frozenset[str]] = {
     Collective: frozenset({"id", "type", "currency", "host_id", "parent_id", "created_at", "name"}),
@@ -21,22 +22,6 @@ ALWAYS_READ: dict[Any, frozenset[str]] = {
 """Columns that rules, loaders and cursors need, whatever the query selects. Other tables are read whole."""
 _MAX_STATEMENTS = 2_000
 """Size of the cache; queries differ in the columns they select."""
-
-
-class _Compiler(dialect.PGCompiler_psycopg):
-    """Writes constants into the statement, so that PostgreSQL uses partial indexes."""
-
-    def visit_bindparam(self, bindparam: Any, **options: Any) -> Any:  # type: ignore[override]  # forwards its options
-        # Only named parameters vary between uses.
-        options |= {"literal_binds": bindparam.unique}
-        return super().visit_bindparam(bindparam, **options)  # type: ignore[no-untyped-call]  # SQLAlchemy has no types for it
-
-
-class _Dialect(dialect.PGDialect_psycopg):
-    statement_compiler = _Compiler
-
-
-DIALECT: Any = cast("Any", _Dialect)(paramstyle="numeric_dollar")
 
 
 @dataclass(frozen=True)
@@ -103,12 +88,6 @@ def _compile(
     unknown = {n for n in parameters if n not in values and not n.startswith(visibility.VIEWER_PREFIX)}
     assert not unknown, unknown
     return CachedStatement(text, text.encode(), parameters, partial(tuple.__new__, record_class))
-
-
-@cache
-def row_class(table: Any) -> type[Any]:
-    """Return the base class of a table's rows read without the mapper: read-only tuples."""
-    return type(f"{table.__name__}Row", (), {"__slots__": ()})
 
 
 @cache

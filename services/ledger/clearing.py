@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Collective
@@ -16,6 +17,7 @@ from services.core.errors import Invalid, InvalidState, LimitExceeded
 from services.core.money import Money, UncheckedAmount, to_minor_or_zero
 from services.core.party import Party
 from services.core.sql_files import read_clauses
+from services.database.constraint_errors import CLEARING_LIMIT, constraint_name
 
 _SQL = read_clauses(Path(__file__).parent / "sql" / "clearing.sql")
 
@@ -57,6 +59,15 @@ def limit_exceeded(*, debtor: Collective, creditor: Collective, field: str = "am
         f" or {creditor.slug} can raise its limit (setClearingLimit).",
         field=field,
     )
+
+
+def explain_limit(
+    error: DBAPIError, *, debtor: Collective | None, creditor: Collective | None, field: str = "amount"
+) -> LimitExceeded | None:
+    """Return the problem behind an error of the database, if it is that of the limit between two hosts."""
+    if constraint_name(error) != CLEARING_LIMIT or debtor is None or creditor is None:
+        return None
+    return limit_exceeded(debtor=debtor, creditor=creditor, field=field)
 
 
 def require_host(party: Party, *, field: str) -> Collective:

@@ -14,12 +14,13 @@ from models import Order, new_id
 from models.enums import LedgerAccountKind, TransactionKind
 from services.core.errors import AmountTooSmall
 from services.core.party import Party
-from services.core.sql_files import read_clauses
 from services.ledger import transaction_amounts
 from services.ledger.legs import Leg, currents_legs
 from services.ledger.transaction_amounts import TransactionAmounts
+from services.round_trips import effects, pipelines
+from services.round_trips.effects import Explain
 
-_SQL = read_clauses(Path(__file__).parent / "sql" / "posting.sql")
+_SQL = pipelines.read_compiled(Path(__file__).parent / "sql" / "posting.sql")
 
 
 async def post(
@@ -28,10 +29,11 @@ async def post(
     row: dict[str, Any],
     legs: Sequence[Leg],
     release_order_id: UUID | None = None,
-) -> datetime:
-    """Post one transaction with its legs and return its ledger time.
+    explain: Explain | None = None,
+) -> None:
+    """Post one transaction with its legs.
 
-    Locks: the accounts of the legs, in their order.
+    Locks: the accounts of the legs, in their order. `explain` as in `effects.write`.
 
     Raises:
         AmountTooSmall: there are no legs.
@@ -39,7 +41,8 @@ async def post(
     """
     if not legs:
         raise AmountTooSmall("The amount is too small to change any balance.", field="amount")
-    result = await session.execute(
+    await effects.write(
+        session,
         _SQL["post"],
         {
             "row": orjson.dumps(row, default=str).decode(),
@@ -50,9 +53,8 @@ async def post(
             "amounts": [leg.amount_minor for leg in legs],
             "release": release_order_id,
         },
+        explain=explain,
     )
-    at: datetime = result.scalar_one()
-    return at
 
 
 async def post_currents(
@@ -63,8 +65,8 @@ async def post_currents(
     kind: TransactionKind,
     kind_from: LedgerAccountKind = LedgerAccountKind.BALANCE,
     release: bool = False,
-) -> datetime:
-    """Move or issue the currents of an order in the platform's book and return the ledger time.
+) -> None:
+    """Move or issue the currents of an order in the platform's book.
 
     Locks: both accounts.
 
@@ -72,7 +74,7 @@ async def post_currents(
         InsufficientFunds, LimitExceeded: from the database, at a balance's floor or a cap of issuance.
     """
     row, legs = currents_posting(order, platform_id=platform_id, kind=kind, kind_from=kind_from)
-    return await post(session, row=row, legs=legs, release_order_id=order.id if release else None)
+    await post(session, row=row, legs=legs, release_order_id=order.id if release else None)
 
 
 def currents_posting(
@@ -112,7 +114,8 @@ async def post_many_currents(
     """
     await lock_accounts(session, sorted({leg for _, legs in postings for leg in legs}))
     firsts, seconds = [legs[0] for _, legs in postings], [legs[1] for _, legs in postings]
-    await session.execute(
+    await effects.write(
+        session,
         _SQL["post_many"],
         {
             "rows": orjson.dumps([row for row, _ in postings], default=str).decode(),
@@ -144,7 +147,8 @@ async def post_history(
     legs = [leg for _, each in postings for leg in each]
     lasts = list(itertools.accumulate(len(each) for _, each in postings))
     await lock_accounts(session, sorted(set(legs)))
-    await session.execute(
+    await effects.write(
+        session,
         _SQL["post_history"],
         {
             "rows": orjson.dumps([row for row, _ in postings], default=str).decode(),
@@ -161,7 +165,8 @@ async def post_history(
 
 async def lock_accounts(session: AsyncSession, legs: Sequence[Leg]) -> None:
     """Lock the accounts of the legs of several coming posts, in their order."""
-    await session.execute(
+    await effects.write(
+        session,
         _SQL["lock"],
         {
             "books": [leg.book_id for leg in legs],
@@ -214,7 +219,8 @@ async def place_hold(
     amount_minor: int,
 ) -> None:
     """Set part of a balance aside for an order. Locks: the account."""
-    await session.execute(
+    await effects.write(
+        session,
         _SQL["hold"],
         {
             "order_id": order_id,
@@ -228,11 +234,13 @@ async def place_hold(
 
 async def release_hold(session: AsyncSession, *, order_id: UUID) -> None:
     """Release an order's hold, if it has one. Locks: the hold, then its account."""
-    await session.execute(_SQL["release"], {"order_id": order_id})
+    await effects.write(session, _SQL["release"], {"order_id": order_id})
 
 
 async def open_balance_account(
     session: AsyncSession, *, book_id: UUID, owner_id: UUID, currency: str
 ) -> None:
     """Open an owner's balance account in a host's book, unless it is open already."""
-    await session.execute(_SQL["open"], {"book_id": book_id, "owner_id": owner_id, "currency": currency})
+    await effects.write(
+        session, _SQL["open"], {"book_id": book_id, "owner_id": owner_id, "currency": currency}
+    )

@@ -32,6 +32,8 @@ class MailKind(StrEnum):
     """Reports an act to those whom it concerns."""
 
 
+CHOSEN = frozenset({MailKind.INVITATION, MailKind.MESSAGE})
+"""The kinds that a person decides to send, and that a budget of the sender may refuse."""
 _INVITATIONS = (
     "invitation",
     "invite_volunteer_event_existing",

@@ -1,9 +1,11 @@
 """Queues mails in the transaction of the event they report, within the budgets; delivery comes later."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
@@ -15,7 +17,6 @@ from sqlalchemy import (
     func,
     literal,
     null,
-    or_,
     select,
     true,
 )
@@ -23,11 +24,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Credential, Member, MutedTopic
-from models.enums import MemberRole
+from models import Credential, MutedTopic
 from services.messaging import budgets
 from services.messaging.budgets import MailBudgetExceeded
 from services.messaging.preferences import find_topic
+from services.round_trips import effects
+from services.round_trips.pipelines import read_compiled
+
+_SQL = read_compiled(Path(__file__).parent / "sql" / "outbox.sql")
 
 
 async def mail_address(
@@ -60,26 +64,15 @@ async def mail_admins(
     One statement for any number of recipients. Nobody gets two mails; users who muted the topic and
     `except_id` get none.
     """
-    people = (
-        select(col(Credential.email))
-        .outerjoin(
-            Member,
-            (col(Member.member_id) == Credential.user_id)
-            & (col(Member.role) == MemberRole.ADMIN)
-            & col(Member.until).is_(None),
-        )
-        .where(
-            or_(
-                col(Member.collective_id).in_(collective_ids),
-                col(Credential.user_id).in_(collective_ids),
-            ),
-            col(Credential.verified_at).is_not(None),
-            _has_not_muted(template, payload),
-            _is_not_user(except_id),
-        )
-        .distinct()
+    await _queue_same(
+        session,
+        "to_admins",
+        list(collective_ids),
+        template=template,
+        payload=payload,
+        order_id=order_id,
+        except_id=except_id,
     )
-    await _queue_each(session, people, template=template, payload=payload, order_id=order_id)
 
 
 async def mail_users(
@@ -96,6 +89,17 @@ async def mail_users(
     `user_ids` may be a subquery. One statement for any number of recipients. Users who muted the topic and
     `except_id` get none.
     """
+    if not isinstance(user_ids, Select):
+        await _queue_same(
+            session,
+            "to_users",
+            list(user_ids),
+            template=template,
+            payload=payload,
+            order_id=order_id,
+            except_id=except_id,
+        )
+        return
     people = select(col(Credential.email)).where(
         col(Credential.user_id).in_(user_ids), _has_not_muted(template, payload), _is_not_user(except_id)
     )
@@ -140,6 +144,40 @@ def _has_not_muted(template: str, payload: Mapping[str, Any] | None = None) -> C
 
 def _is_not_user(user_id: UUID | None) -> ColumnElement[bool]:
     return col(Credential.user_id) != user_id if user_id else true()
+
+
+async def _queue_same(
+    session: AsyncSession,
+    statement: str,
+    ids: list[UUID],
+    *,
+    template: str,
+    payload: Mapping[str, Any],
+    order_id: UUID | None,
+    except_id: UUID | None,
+) -> None:
+    """Queue the same mail to all whom a statement finds by these ids."""
+    parameters = budgets.mail_parameters(session, template)
+    values = {
+        "ids": ids,
+        "template": template,
+        "payload": orjson.dumps(dict(payload), default=str).decode(),
+        "order_id": order_id,
+        "except_id": except_id,
+        "topic": find_topic(template, order_type=payload.get("type")),
+        "kind": parameters["kind"],
+        "sender": parameters["sender"],
+        "network": parameters["network"],
+        "limits": orjson.dumps(parameters["limits"]).decode(),
+    }
+    # Only mails that somebody chose to send have a budget of their sender.
+    check = _require_budget if parameters["kind"] in budgets.CHOSEN else None
+    await effects.write(session, _SQL[statement], values, check=check)
+
+
+def _require_budget(rows: Sequence[Any]) -> None:
+    if (seconds := rows[0][0]) > 0:
+        raise MailBudgetExceeded(retry_after_seconds=seconds)
 
 
 async def _queue_each(

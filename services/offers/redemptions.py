@@ -58,7 +58,7 @@ async def approve(
     """
     order, platform_id = sides.order, actor.platform_id
     single_limit = await approval_rights.require_may_approve(
-        session, actor, order, subject, Action.APPROVE_REDEMPTION
+        session, actor, sides, subject, Action.APPROVE_REDEMPTION
     )
     assert platform_id is not None
     if order.status != OrderStatus.PENDING:

@@ -11,13 +11,20 @@ from models.enums import OrderType
 from services.access.actor import Actor
 from services.access.permissions import Action, Subject, is_permitted, require
 from services.core.errors import SelfApproval
-from services.core.sql_files import read_clauses
+from services.orders.sides import Interest, OrderSides
+from services.round_trips import effects
+from services.round_trips.pipelines import Call, read_compiled
 
-_SQL = read_clauses(Path(__file__).parent / "sql" / "approval_rights.sql")
+_SQL = read_compiled(Path(__file__).parent / "sql" / "approval_rights.sql")
+
+
+def interest_call(actor: Actor, order_id: UUID) -> Call:
+    """Return the read of the actor's interest in an order."""
+    return Call(_SQL["is_excluded"], {"order_id": order_id, "person_id": actor.id})
 
 
 async def require_may_approve(
-    session: AsyncSession, actor: Actor, order: Order, subject: Subject, action: Action
+    session: AsyncSession, actor: Actor, sides: OrderSides, subject: Subject, action: Action
 ) -> int | None:
     """Require that the actor may approve the order and has no interest in it; return what one may approve.
 
@@ -28,7 +35,7 @@ async def require_may_approve(
         Forbidden: no rule allows the actor.
         SelfApproval: the actor made the order, or is the payee or was an ADMIN of it since then.
     """
-    decider, host = subject.payer, subject.payer_host
+    order, decider, host = sides.order, subject.payer, subject.payer_host
     if order.type == OrderType.REDEMPTION:
         decider, host = subject.payee, subject.payee_host
     may_stand_in = actor.is_admin(host) or actor.is_platform_admin
@@ -42,16 +49,16 @@ async def require_may_approve(
             and (other_host is None or not await _has_free_admin(session, order, other_host)),
         )
     require(actor, action, subject)
-    return await require_disinterested(session, actor, order)
+    return await require_disinterested(session, actor, sides)
 
 
 async def _has_free_admin(session: AsyncSession, order: Order, collective: Collective) -> bool:
     """Return True if a collective has an ADMIN without an interest in the order."""
     keys = {"order_id": order.id, "collective_id": collective.id}
-    return bool(await session.scalar(_SQL["has_free_admin"], keys))
+    return await _ask(session, Call(_SQL["has_free_admin"], keys))
 
 
-async def require_disinterested(session: AsyncSession, actor: Actor, order: Order) -> int | None:
+async def require_disinterested(session: AsyncSession, actor: Actor, sides: OrderSides) -> int | None:
     """Require that the actor has no interest in the approval of the order, now or since it was made.
 
     Return the largest amount that one person may approve, in minor units of the order's currency, or None.
@@ -59,15 +66,31 @@ async def require_disinterested(session: AsyncSession, actor: Actor, order: Orde
     Raises:
         SelfApproval: the actor has one.
     """
-    row = (await session.execute(_SQL["is_excluded"], {"order_id": order.id, "person_id": actor.id})).one()
-    if row.is_excluded:
+    interest = sides.interest
+    if interest is None:
+        ((row,),) = await effects.fetch(session, interest_call(actor, sides.order.id))
+        interest = Interest(*row)
+    return require_none(interest)
+
+
+def require_none(interest: Interest) -> int | None:
+    """Require no interest; return the largest amount that one person may approve.
+
+    Raises:
+        SelfApproval: there is one.
+    """
+    if interest.is_excluded:
         raise SelfApproval(field="id")
-    single_limit: int | None = row.single_limit
-    return single_limit
+    return interest.single_limit
 
 
 async def must_giver_confirm(session: AsyncSession, actor: Actor, *, giver_id: UUID) -> bool:
     """Return True if the giver can be asked, and the actor does not act for it."""
-    return bool(
-        await session.scalar(_SQL["giver_must_confirm"], {"giver_id": giver_id, "person_id": actor.id})
-    )
+    keys = {"giver_id": giver_id, "person_id": actor.id}
+    return await _ask(session, Call(_SQL["giver_must_confirm"], keys))
+
+
+async def _ask(session: AsyncSession, call: Call) -> bool:
+    """Return the answer to a question that has one row."""
+    (((answer,),),) = await effects.fetch(session, call)
+    return bool(answer)

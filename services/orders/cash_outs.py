@@ -109,7 +109,7 @@ async def approve(
         Invalid: the amount or its currency differs from the requested one.
     """
     order = sides.order
-    single_limit = await approval_rights.require_disinterested(session, actor, order)
+    single_limit = await approval_rights.require_disinterested(session, actor, sides)
     require(actor, Action.APPROVE_CASH_OUT, subject)
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)

@@ -18,7 +18,7 @@ from services.orders import tier_choices
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
-from services.orders.transitions import load_for_decision
+from services.orders.transitions import detach, load_for_decision
 
 _AT_ONCE = 100
 
@@ -113,7 +113,7 @@ async def _answer(session: AsyncSession, order: Order, status: GiverStatus, **co
     )
     if answered.scalar_one_or_none() is None:
         raise _not_waiting()
-    session.expunge(order)
+    detach(session, order)
     for name, value in values.items():
         setattr(order, name, value)
 

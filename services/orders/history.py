@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Order, OrderAction, new_id, now
@@ -11,18 +10,18 @@ from models.enums import (
     OrderStatus,
 )
 from services.access.actor import Actor
+from services.database.insert_rows import insert_rows
 
 
 async def insert_order(session: AsyncSession, order: Order, actions: Sequence[OrderAction]) -> None:
     """Insert an order and its first steps: one statement each."""
-    session.add(order)
-    await session.flush()
+    await insert_rows(session, [order])
     await add_actions(session, actions)
 
 
 async def add_actions(session: AsyncSession, actions: Sequence[OrderAction]) -> None:
     """Insert steps of history in one statement."""
-    await session.execute(insert(OrderAction).values([row.model_dump() for row in actions]))
+    await insert_rows(session, actions)
 
 
 def creation_step(order: Order) -> OrderAction:

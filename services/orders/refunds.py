@@ -53,7 +53,7 @@ async def refund(
         raise InvalidState(f"Orders of type {order.type} cannot be refunded.", field="id")
     require(actor, REFUNDABLE[OrderType(order.type)], subject)
     if order.type in {OrderType.REDEMPTION, OrderType.CASH_OUT}:
-        await approval_rights.require_disinterested(session, actor, order)
+        await approval_rights.require_disinterested(session, actor, sides)
     reason = user_text.clean_text(reason, field="reason")
     refundable = await load_refundable(session, sides)
     part_minor = _requested_minor(order, refundable.remaining, amount)

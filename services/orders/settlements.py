@@ -18,7 +18,7 @@ from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, resolve
 from services.access.permissions import Action, Subject, require
 from services.core import user_text
-from services.core.errors import Invalid
+from services.core.errors import Invalid, Problem
 from services.core.money import Money, UncheckedAmount, exponent, to_minor
 from services.core.party import Party
 from services.database.constraint_errors import CLEARING_LIMIT, constraint_name
@@ -156,7 +156,7 @@ async def approve(
     """
     order = sides.order
     require(actor, Action.APPROVE_SETTLEMENT, subject)
-    single_limit = await approval_rights.require_disinterested(session, actor, order)
+    single_limit = await approval_rights.require_disinterested(session, actor, sides)
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)
     if amount is not None and to_minor(amount, field="amount", currency=order.currency) != order.amount:
@@ -215,19 +215,21 @@ async def _post(
         order.amount, order.currency, paid_minor=row.paid_minor, paid_currency=debtor.currency
     )
     kind = _KINDS[SettlementSubject(row.covers)]
-    try:
-        await posting.post(
-            session,
-            row=posting.transaction_row(
-                amounts, Party(debtor, debtor), Party(creditor, creditor), kind=kind, order=order
-            ),
-            legs=settlement_legs(amounts, debtor, creditor, kind=kind),
-        )
-    except DBAPIError as error:
-        if constraint_name(error) != CLEARING_LIMIT:
-            raise
-        # The debt was settled meanwhile: the creditor would owe the debtor, beyond what that allows.
-        raise Invalid("Settle at most what is owed.", field="amount") from error
+    await posting.post(
+        session,
+        row=posting.transaction_row(
+            amounts, Party(debtor, debtor), Party(creditor, creditor), kind=kind, order=order
+        ),
+        legs=settlement_legs(amounts, debtor, creditor, kind=kind),
+        explain=_explain_limit,
+    )
+
+
+def _explain_limit(error: DBAPIError) -> Problem | None:
+    """Return the problem if the debt was settled meanwhile: the creditor would owe the debtor too much."""
+    if constraint_name(error) != CLEARING_LIMIT:
+        return None
+    return Invalid("Settle at most what is owed.", field="amount")
 
 
 def settlement_amounts(

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.enums import (
@@ -15,7 +14,6 @@ from models.enums import (
 )
 from services.access.actor import Actor
 from services.collectives import members
-from services.database.constraint_errors import CLEARING_LIMIT, constraint_name
 from services.ledger import clearing, exchange_rates, posting, transaction_amounts
 from services.ledger.legs import posting_legs
 from services.ledger.transaction_amounts import FeeTerms, TransactionAmounts
@@ -52,19 +50,15 @@ async def post_order(
     amounts = await compute_figures(
         session, sides, platform_id=platform_id, payout_fee_minor=payout_fee_minor, settled=settled
     )
-    try:
-        await posting.post(
-            session,
-            row=posting.transaction_row(
-                amounts, payer, payee, kind=kind, order=order, transaction_id=transaction_id
-            ),
-            legs=posting_legs(amounts, payer, payee, platform_id=platform_id),
-            release_order_id=order.id if release else None,
-        )
-    except DBAPIError as error:
-        if constraint_name(error) != CLEARING_LIMIT or payer.host is None or payee.host is None:
-            raise
-        raise clearing.limit_exceeded(debtor=payer.host, creditor=payee.host) from error
+    await posting.post(
+        session,
+        row=posting.transaction_row(
+            amounts, payer, payee, kind=kind, order=order, transaction_id=transaction_id
+        ),
+        legs=posting_legs(amounts, payer, payee, platform_id=platform_id),
+        release_order_id=order.id if release else None,
+        explain=lambda error: clearing.explain_limit(error, debtor=payer.host, creditor=payee.host),
+    )
 
 
 async def compute_figures(

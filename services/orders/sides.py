@@ -27,6 +27,18 @@ class OrderSides:
     payer: Party
     payee: Party
     payment_method: PaymentMethod | None = None
+    interest: "Interest | None" = None
+    """The actor's interest in the order, if it was read with it."""
+
+
+@dataclass(frozen=True)
+class Interest:
+    """What keeps a person from approving an order, alone or at all."""
+
+    is_excluded: bool
+    """True if the person has an interest in it, now or since it was made."""
+    single_limit: int | None
+    """The largest amount that one person may approve, in minor units of the order's currency."""
 
 
 def order_sides(

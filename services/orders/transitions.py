@@ -1,10 +1,26 @@
 """Change an order's status with one conditional UPDATE; when calls race, exactly one succeeds."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Uuid, and_, func, literal, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    inspect,
+    literal,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -14,13 +30,19 @@ from models.enums import OrderStatus, OrderType
 from services.access import visibility
 from services.access.actor import Actor
 from services.access.permissions import Subject
-from services.core.errors import InvalidState, NotFound
+from services.core.errors import InvalidState, NotFound, Problem
 from services.core.party import Party
+from services.database.constraint_errors import constraint_name, problem_for
 from services.orders.sides import OrderSides, order_sides
+from services.round_trips import effects
+from services.round_trips.pipelines import Call, Statement, compile_statement
+from services.round_trips.records import column_names, split_records
 
 # Built once at import: creating an alias copies every column, which cost more than the query.
 _PAYER, _PAYEE = aliased(Collective, name="payer"), aliased(Collective, name="payee")
 _PAYER_HOST, _PAYEE_HOST = aliased(Collective, name="payer_host"), aliased(Collective, name="payee_host")
+_SIDES = (_PAYER, _PAYEE, _PAYER_HOST, _PAYEE_HOST)
+_TABLES = (Order, Collective, Collective, Collective, Collective, PaymentMethod)
 _TURN = 2
 """Seed of the advisory lock of a volunteer's turn, as in the database's `hours_take_turns`."""
 
@@ -33,32 +55,37 @@ async def load_for_decision(
     Raises:
         NotFound: there is no such order, or the actor may not see it.
     """
-    return await _load_sides(session, actor, col(Order.id) == order_id, visibility.order_is_visible(actor))
+    sides, subject, _ = await load_with(session, actor, order_id=order_id)
+    return sides, subject
 
 
 async def load_for_server(session: AsyncSession, actor: Actor, *, order_id: UUID) -> OrderSides:
     """Load an order with its sides for the server itself, which acts on every order."""
-    sides, _ = await _load_sides(session, actor, col(Order.id) == order_id)
+    statement = _select_statement("server", actor)
+    sides, *_ = await _load(session, actor, Call(statement, {"order_id": order_id}))
     return sides
 
 
-async def _load_sides(
-    session: AsyncSession, actor: Actor, *conditions: ColumnElement[bool]
-) -> tuple[OrderSides, Subject]:
-    statement = (
-        select(Order, _PAYER, _PAYEE, _PAYER_HOST, _PAYEE_HOST, PaymentMethod)
-        .join(_PAYER, col(Order.from_id) == _PAYER.id)
-        .join(_PAYEE, col(Order.to_id) == _PAYEE.id)
-        .outerjoin(_PAYER_HOST, _PAYER.host_id == _PAYER_HOST.id)  # type: ignore[arg-type]  # SQLModel
-        .outerjoin(_PAYEE_HOST, _PAYEE.host_id == _PAYEE_HOST.id)  # type: ignore[arg-type]  # SQLModel
-        .outerjoin(PaymentMethod, col(Order.payment_method_id) == PaymentMethod.id)
-        .where(*conditions)
-        .execution_options(populate_existing=True)
-    )
-    row = (await session.execute(statement)).one_or_none()
-    if row is None:
+async def load_with(
+    session: AsyncSession, actor: Actor, *calls: Call, order_id: UUID
+) -> tuple[OrderSides, Subject, list[list[Any]]]:
+    """Load an order as `load_for_decision` does, with the rows of further calls in the same round trip.
+
+    Raises:
+        NotFound: there is no such order, or the actor may not see it.
+    """
+    statement = _select_statement(actor.kind, actor)
+    values = {n: visibility.viewer_parameter(n, actor) for n in statement.names if n != "order_id"}
+    return await _load(session, actor, Call(statement, {"order_id": order_id, **values}), *calls)
+
+
+async def _load(
+    session: AsyncSession, actor: Actor, order_call: Call, *calls: Call
+) -> tuple[OrderSides, Subject, list[list[Any]]]:
+    rows, *others = await effects.fetch(session, order_call, *calls)
+    if not rows:
         raise NotFound("There is no such order. Check its id.", field="id")
-    order, from_, to, from_host, to_host, method = row
+    order, from_, to, from_host, to_host, method = split_records(_TABLES, rows[0])
     sides = order_sides(
         order,
         Party(from_, from_host),
@@ -73,7 +100,39 @@ async def _load_sides(
         payee_host=to_host,
         created_by_actor=order.created_by_id is not None and order.created_by_id == actor.id,
     )
-    return sides, subject
+    return sides, subject, others
+
+
+_STATEMENTS: dict[str, Statement] = {}
+
+
+def _select_statement(kind: str, actor: Actor) -> Statement:
+    """Return the statement for actors of one kind, which differ in its parameters only.
+
+    The kind "server" reads every order.
+    """
+    if kind not in _STATEMENTS:
+        is_visible = true() if kind == "server" else visibility.order_is_visible(actor)
+        _STATEMENTS[kind] = compile_statement(_select_order(is_visible))
+    return _STATEMENTS[kind]
+
+
+def _select_order(is_visible: ColumnElement[bool]) -> Select[Any]:
+    order_id = bindparam("order_id", type_=Uuid)
+    return (
+        select(
+            *inspect(Order).local_table.c,
+            *(getattr(side, name) for side in _SIDES for name in column_names(Collective)),
+            *inspect(PaymentMethod).local_table.c,
+        )
+        .select_from(Order)
+        .join(_PAYER, col(Order.from_id) == _PAYER.id)
+        .join(_PAYEE, col(Order.to_id) == _PAYEE.id)
+        .outerjoin(_PAYER_HOST, _PAYER.host_id == _PAYER_HOST.id)  # type: ignore[arg-type]  # SQLModel
+        .outerjoin(_PAYEE_HOST, _PAYEE.host_id == _PAYEE_HOST.id)  # type: ignore[arg-type]  # SQLModel
+        .outerjoin(PaymentMethod, col(Order.payment_method_id) == PaymentMethod.id)
+        .where(col(Order.id) == order_id, is_visible)
+    )
 
 
 async def lock_orders(session: AsyncSession, actor: Actor, *, order_ids: Sequence[UUID]) -> None:
@@ -127,29 +186,58 @@ def wrong_status(order: Order, *expected: OrderStatus) -> InvalidState:
     return InvalidState(f"The order is {order.status}, but must be {' or '.join(expected)}.", field="id")
 
 
+def _explain_change(error: DBAPIError) -> Problem | None:
+    return problem_for(error) if constraint_name(error) == "order_unchanged" else None
+
+
+def detach(session: AsyncSession, order: Order) -> None:
+    """Keep the session from writing what is changed in the order by hand; a record is in no session."""
+    if hasattr(order, "_sa_instance_state") and order in session:
+        session.expunge(order)
+
+
+@cache
+def _change_statement(names: tuple[str, ...]) -> Statement:
+    """Build the UPDATE of the status and these columns; it fails if it finds no row."""
+    table: Any = inspect(Order).local_table
+    values = {name: bindparam(name, type_=table.c[name].type) for name in ("status", "updated_at", *names)}
+    changed = (
+        update(table)
+        .where(
+            table.c.id == bindparam("order_id", type_=Uuid),
+            table.c.status == bindparam("from_status", type_=Text),
+            table.c.updated_at == bindparam("known_updated_at", type_=table.c.updated_at.type),
+        )
+        .values(values)
+        .returning(table.c.id)
+        .cte("changed")
+    )
+    return compile_statement(select(func.order_must_change(func.count(changed.c.id))))
+
+
 async def change_status(
     session: AsyncSession, order: Order, *, from_status: OrderStatus, to_status: OrderStatus, **columns: Any
 ) -> None:
     """Change the order's status and `columns`, if it still has `from_status` and nobody has changed it.
 
     Raises:
-        InvalidState: another call was faster.
+        InvalidState: from the database, if another call was faster.
     """
     updated_at = now()
-    updated = await session.execute(
-        update(Order)
-        .where(
-            col(Order.id) == order.id,
-            col(Order.status) == from_status,
-            col(Order.updated_at) == order.updated_at,
-        )
-        .values(status=to_status, updated_at=updated_at, **columns)
-        .returning(col(Order.id))
-        .execution_options(synchronize_session=False)
+    await effects.write(
+        session,
+        _change_statement(tuple(sorted(columns))),
+        {
+            "order_id": order.id,
+            "from_status": from_status,
+            "known_updated_at": order.updated_at,
+            "status": to_status,
+            "updated_at": updated_at,
+            **columns,
+        },
+        explain=_explain_change,
     )
-    if updated.scalar_one_or_none() is None:
-        raise InvalidState("The order has changed. Load it again.", field="id")
-    session.expunge(order)
+    detach(session, order)
     order.status, order.updated_at = to_status, updated_at
     for name, value in columns.items():
         setattr(order, name, value)

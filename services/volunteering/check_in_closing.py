@@ -17,6 +17,7 @@ from services.core.errors import Problem
 from services.database.constraint_errors import problem_for
 from services.orders.history import add_actions, history_step
 from services.orders.transitions import change_status, take_turns
+from services.round_trips import effects
 from services.volunteering import vouched_hours
 
 _CLOSED_AT_ONCE = 100
@@ -77,6 +78,7 @@ async def _close(session: AsyncSession, server: Actor, order: Order, event: Coll
                 duration=max(duration, timedelta()),
                 ends_at=event.ends_at,
             )
+            await effects.flush(session)
     except (Problem, DBAPIError) as error:
         if isinstance(error, DBAPIError) and problem_for(error) is None:
             raise

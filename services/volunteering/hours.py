@@ -115,7 +115,7 @@ async def approve(
     if actor.id == order.to_id:  # before a missing role
         raise SelfApproval(field="id")
     single_limit = await approval_rights.require_may_approve(
-        session, actor, order, subject, Action.APPROVE_HOURS
+        session, actor, sides, subject, Action.APPROVE_HOURS
     )
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)

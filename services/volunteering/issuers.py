@@ -37,6 +37,7 @@ from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
 from services.orders import claimed_givers
 from services.orders.history import creation_step, history_step, insert_order
+from services.round_trips import effects
 
 _SERVER = Actor()
 
@@ -268,6 +269,7 @@ async def give_bonus(session: AsyncSession, *, user: Collective, platform_id: UU
                 kind=TransactionKind.BONUS,
                 kind_from=LedgerAccountKind.ISSUANCE,
             )
+            await effects.flush(session)
     except DBAPIError as error:
         if not isinstance(problem_for(error), LimitExceeded):
             raise

@@ -288,9 +288,22 @@ CREATE OR REPLACE TRIGGER approval_guard BEFORE INSERT ON order_action
 FOR EACH ROW WHEN (NEW.type IN ('APPROVE', 'PAY', 'REFUND')) EXECUTE FUNCTION approval_guard();
 ALTER TABLE order_action ENABLE ALWAYS TRIGGER approval_guard;
 
+-- Fail if a conditional UPDATE found no order, because another call was faster. What comes after it, in the same
+-- round trip, then does not run.
+
+CREATE OR REPLACE FUNCTION order_must_change(p_count bigint) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF p_count = 0 THEN
+        RAISE EXCEPTION 'the order has changed' USING ERRCODE = 'check_violation', CONSTRAINT = 'order_unchanged';
+    END IF;
+END $$;
+
 REVOKE ALL ON FUNCTION order_status_guard(), order_sides_guard(), order_end_guard(), order_terms_guard(),
     order_item_guard(), payout_fee_guard(), approval_guard(), order_currency_allowed("order"),
-    giver_must_confirm(uuid, uuid), has_free_admin("order", uuid), approval_excluded("order", uuid)
+    giver_must_confirm(uuid, uuid), has_free_admin("order", uuid), approval_excluded("order", uuid),
+    order_must_change(bigint)
     FROM PUBLIC, commonweal_app;
 GRANT EXECUTE ON FUNCTION order_currency_allowed("order"), giver_must_confirm(uuid, uuid),
-    has_free_admin("order", uuid), approval_excluded("order", uuid) TO commonweal_app;
+    has_free_admin("order", uuid), approval_excluded("order", uuid), order_must_change(bigint)
+    TO commonweal_app;

@@ -1,0 +1,261 @@
+"""The effects of a mutation: writes that nobody reads, kept until something is read, and then sent together.
+
+A mutation's session that has a queue keeps them. Whatever it sends next goes after them: a statement of
+SQLAlchemy or facts first send what waits, in one round trip; a rollback drops it. A session without a queue,
+such as that of a job, sends each effect at once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import psycopg
+from sqlalchemy import Connection, Engine, PoolResetState, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.util import await_only
+
+from services.core.errors import Problem
+from services.round_trips import pipelines
+from services.round_trips.dialect import DIALECT
+from services.round_trips.pipelines import Call, PipelineError, Statement
+
+_QUEUE = "effects"
+"""Key in `session.info` of the queue."""
+Explain = Callable[[DBAPIError], Problem | None]
+"""Returns the problem behind an error of the database, if it knows a better one than its constraint's."""
+Check = Callable[[Sequence[Any]], None]
+"""Raises a problem if the rows are not what they must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Effect:
+    call: Call
+    explain: Explain | None
+    check: Check | None
+    is_barrier: bool = False
+    """True if no other effect may be sent before its rows are checked."""
+
+
+@dataclass(slots=True)
+class EffectQueue:
+    """The effects of one mutation that are not sent yet, and the connection that they go to."""
+
+    connection: AsyncConnection
+    driver: Any
+    waiting: list[_Effect] = field(default_factory=list)
+    is_in_doubt: bool = False
+    """True if a COMMIT was sent and no answer came: it may have happened."""
+
+
+_QUEUES: WeakKeyDictionary[Any, EffectQueue] = WeakKeyDictionary()
+
+
+def attach(session: AsyncSession, connection: AsyncConnection, driver: Any) -> None:
+    """Keep the session's effects from now on, until its transaction ends."""
+    queue = EffectQueue(connection, driver)
+    session.info[_QUEUE] = _QUEUES[driver] = queue
+
+
+async def _open_queue(session: AsyncSession) -> EffectQueue | None:
+    """Return the session's queue; a savepoint that the session has not sent yet goes first."""
+    queue: EffectQueue | None = session.info.get(_QUEUE)
+    if queue is None or _QUEUES.get(queue.driver) is not queue:
+        return None
+    if session.in_nested_transaction():
+        await session.connection()
+    return queue
+
+
+async def write(
+    session: AsyncSession,
+    statement: Statement,
+    values: Mapping[str, Any],
+    *,
+    explain: Explain | None = None,
+    check: Check | None = None,
+    is_barrier: bool = False,
+) -> None:
+    """Write by a statement whose result is not needed now.
+
+    Errors of the database come when it is sent, at the latest with the end of the mutation's work; `explain`
+    may turn them into a problem. `check` looks at its rows then, which keeps it from being sent with COMMIT.
+    A barrier may be sent with what is read, but no other effect before its rows are checked.
+    """
+    effect = _Effect(Call(statement, values), explain, check, is_barrier)
+    queue = await _open_queue(session)
+    if queue is not None:
+        await settle(session)
+        queue.waiting.append(effect)
+        return
+    try:
+        result = await session.execute(cast("Any", statement.clause), dict(values))
+    except DBAPIError as error:
+        raise _explained(effect, error) from error
+    if check is not None:
+        check(result.all())
+
+
+async def fetch(session: AsyncSession, *calls: Call) -> list[list[Any]]:
+    """Fetch the rows of each call, all in one round trip with the effects that wait."""
+    queue = await _open_queue(session)
+    if queue is None:
+        return [
+            [
+                tuple(row)
+                for row in await session.execute(cast("Any", call.statement.clause), dict(call.values))
+            ]
+            for call in calls
+        ]
+    return await _send(queue, calls)
+
+
+async def settle(session: AsyncSession) -> None:
+    """Send what waits if a barrier is among it."""
+    queue = await _open_queue(session)
+    if queue is not None and any(effect.is_barrier for effect in queue.waiting):
+        await _send(queue, ())
+
+
+async def flush(session: AsyncSession) -> None:
+    """Send the effects that wait, in one round trip."""
+    queue = await _open_queue(session)
+    if queue is not None and queue.waiting:
+        await _send(queue, ())
+
+
+def is_in_doubt(session: AsyncSession) -> bool:
+    """Return True if the session sent a COMMIT that may have happened, and lost its connection."""
+    queue: EffectQueue | None = session.info.get(_QUEUE)
+    return queue is not None and queue.is_in_doubt
+
+
+async def commit(session: AsyncSession) -> None:
+    """Send the effects that wait and COMMIT in one round trip; in two, if one has rows to check."""
+    queue = await _open_queue(session)
+    if queue is not None:
+        if any(effect.check for effect in queue.waiting):
+            await _send(queue, ())
+        await _send(queue, (), commits=True)
+    await session.commit()
+
+
+async def _send(queue: EffectQueue, calls: Sequence[Call], *, commits: bool = False) -> list[list[Any]]:
+    """Send what waits and the calls; return the rows of the calls.
+
+    Raises:
+        DBAPIError: any error of the driver, wrapped as SQLAlchemy does.
+        Problem: the explanation or the check of an effect.
+    """
+    effects, queue.waiting = queue.waiting, []
+    all_calls = [*(effect.call for effect in effects), *calls]
+    done = _announce(queue.connection, all_calls)
+    queue.is_in_doubt = commits
+    try:
+        rows = await pipelines.send(queue.driver, all_calls, commits=commits)
+    except PipelineError as failure:
+        text = all_calls[failure.index].statement.text if failure.index < len(all_calls) else "COMMIT"
+        # A server that ends while it commits may have stored everything.
+        queue.is_in_doubt = failure.index == len(all_calls) and queue.driver.closed
+        if queue.driver.closed:
+            await queue.connection.exec_driver_sql("SELECT 1")  # as below
+        wrapped = _wrap(failure.error, text)
+        if failure.index < len(effects):
+            raise _explained(effects[failure.index], wrapped) from failure
+        raise wrapped from failure
+    except psycopg.Error as error:
+        if queue.driver.closed:
+            # Let SQLAlchemy meet the broken connection itself, so that it empties the pool.
+            await queue.connection.exec_driver_sql("SELECT 1")
+        raise _wrap(error, "") from error
+    queue.is_in_doubt = False
+    done()
+    for effect, its_rows in zip(effects, rows, strict=False):
+        if effect.check is not None:
+            effect.check(its_rows)
+    return rows[len(effects) :]
+
+
+def _announce(connection: AsyncConnection, calls: Sequence[Call]) -> Callable[[], None]:
+    """Call the engine's listeners for statements; return what calls those for their ends.
+
+    The statements of one round trip share their context.
+    """
+    listeners: Any = connection.sync_engine.dispatch
+    trip = object()
+    events = [(None, object(), call.statement.text, call.values, trip, False) for call in calls]
+    for each in events:
+        for before in listeners.before_cursor_execute:
+            before(*each)
+
+    def done() -> None:
+        for each in events:
+            for after in listeners.after_cursor_execute:
+                after(*each)
+
+    return done
+
+
+def _wrap(error: psycopg.Error, text: str) -> DBAPIError:
+    return cast(
+        "DBAPIError",
+        DBAPIError.instance(text, None, error, psycopg.Error, dialect=DIALECT),
+    )
+
+
+def _explained(effect: _Effect, error: DBAPIError) -> Exception:
+    return (effect.explain(error) if effect.explain else None) or error
+
+
+def listen(engine: Engine) -> None:
+    """Keep effects and other statements of a connection in their order; drop what a rollback undoes."""
+    event.listen(engine, "before_cursor_execute", _send_waiting)
+    event.listen(engine, "commit", _send_before_commit)
+    event.listen(engine, "rollback", _drop)
+    event.listen(engine, "rollback_savepoint", _drop_in_savepoint)
+    event.listen(engine, "reset", _forget_prepared)
+
+
+def _driver_of(connection: Connection | None) -> Any:
+    """Return the driver's connection; none for what the driver sends by itself, and once it is broken."""
+    if connection is None or connection.invalidated or connection.closed:
+        return None
+    return connection.connection.driver_connection
+
+
+def _queue_of(connection: Connection | None) -> EffectQueue | None:
+    driver = _driver_of(connection)
+    return None if driver is None else _QUEUES.get(driver)
+
+
+def _send_waiting(connection: Connection, *_: Any) -> None:
+    queue = _queue_of(connection)
+    if queue is not None and queue.waiting:
+        await_only(_send(queue, ()))
+
+
+def _send_before_commit(connection: Connection) -> None:
+    queue = _queue_of(connection)
+    if queue is not None:
+        if queue.waiting:
+            await_only(_send(queue, ()))
+        _QUEUES.pop(queue.driver, None)
+
+
+def _drop(connection: Connection) -> None:
+    pipelines.forget_prepared(_driver_of(connection))
+    if (queue := _queue_of(connection)) is not None:
+        queue.waiting.clear()
+        del _QUEUES[queue.driver]
+
+
+def _forget_prepared(connection: Any, _: Any, state: PoolResetState) -> None:
+    if not state.transaction_was_reset:  # the pool rolls it back
+        pipelines.forget_prepared(connection.driver_connection)
+
+
+def _drop_in_savepoint(connection: Connection, *_: Any) -> None:
+    pipelines.forget_prepared(_driver_of(connection))
+    if (queue := _queue_of(connection)) is not None:
+        queue.waiting.clear()

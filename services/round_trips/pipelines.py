@@ -1,0 +1,193 @@
+"""Several statements in one round trip: libpq's pipeline on the driver's connection.
+
+If one of them fails, the server runs none of those after it, so a COMMIT at the end stores all or nothing.
+"""
+
+import itertools
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import psycopg
+from psycopg import generators
+from psycopg.abc import Transformer as TransformerProtocol
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, PipelineStatus, TransactionStatus
+from psycopg.waiting import Ready, Wait
+from sqlalchemy import ClauseElement, text
+
+from services.core.sql_files import read_clauses
+from services.round_trips.dialect import DIALECT
+
+_MAX_PREPARED = 500
+"""Prepared statements of a connection; beyond them, statements are sent with their text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement compiled once, when its module is imported."""
+
+    clause: ClauseElement
+    """The same for a session that sends it by itself."""
+    text: str
+    encoded: bytes
+    names: tuple[str, ...]
+    """The names of its parameters, in their order."""
+
+
+def compile_statement(clause: ClauseElement) -> Statement:
+    """Compile a statement whose parameters all have names."""
+    compiled = clause.compile(dialect=DIALECT)
+    sent = str(compiled)
+    return Statement(clause, sent, sent.encode(), tuple(getattr(compiled, "positiontup", None) or ()))
+
+
+def read_compiled(path: Path) -> dict[str, Statement]:
+    """Read the statements of a file, compiled, by name."""
+    return {name: compile_statement(clause) for name, clause in read_clauses(path).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A statement with the values of its parameters."""
+
+    statement: Statement
+    values: Mapping[str, Any]
+
+
+_BEGIN = Call(compile_statement(text("BEGIN ISOLATION LEVEL READ COMMITTED")), {})
+_COMMIT = Call(compile_statement(text("COMMIT")), {})
+
+
+class PipelineError(Exception):
+    """One of the statements failed; `error` is the driver's, `index` the number of the statement."""
+
+    def __init__(self, index: int, error: psycopg.Error) -> None:
+        super().__init__(index, error)
+        self.index, self.error = index, error
+
+
+# The statements that each connection has prepared, by text and types of the parameters.
+_PREPARED: WeakKeyDictionary[Any, dict[Any, bytes]] = WeakKeyDictionary()
+_NUMBERS = itertools.count(1)
+
+
+def forget_prepared(driver: Any) -> None:
+    """Forget what a connection has prepared: after a rollback the driver may have dropped it."""
+    if driver is not None:
+        _PREPARED.pop(driver, None)
+
+
+async def send(
+    driver: psycopg.AsyncConnection[Any], calls: Sequence[Call], *, commits: bool = False
+) -> list[list[Any]]:
+    """Send the calls in one round trip and return the rows of each; begin a transaction if none is open.
+
+    `commits` ends the transaction after the last of them. A connection that is left in the middle of a
+    pipeline, whatever the cause, is closed.
+
+    Raises:
+        PipelineError: one failed; those after it did not run.
+        OperationalError: of the driver; the connection is lost.
+    """
+    begins = driver.pgconn.transaction_status == TransactionStatus.IDLE
+    all_calls = [*([_BEGIN] if begins else []), *calls, *([_COMMIT] if commits else [])]
+    async with driver.lock:
+        transformer = Transformer(driver)
+        messages = [_dump(transformer, call) for call in all_calls]
+        try:
+            answers = await driver.wait(_exchange(driver, messages))
+        finally:
+            if driver.pgconn.pipeline_status != PipelineStatus.OFF:
+                driver.pgconn.finish()  # what it would answer next belongs to nobody
+    if answers.failure is not None:
+        raise PipelineError(answers.failed_index - begins, answers.failure)
+    return [_read_rows(transformer, result) for result in answers.results[begins : begins + len(calls)]]
+
+
+def _exchange(driver: Any, messages: Sequence["_Message"]) -> Generator[Any, Any, "_Answers"]:
+    """Send everything, wait for all answers, and leave the pipeline mode."""
+    pgconn = driver.pgconn
+    pgconn.enter_pipeline_mode()
+    prepared = [_queue(driver, message) for message in messages]
+    pgconn.pipeline_sync()
+    while pgconn.flush():
+        if (yield Wait.RW) & Ready.R:
+            pgconn.consume_input()
+    answers = _Answers()
+    try:
+        for index, statement in enumerate(prepared):
+            if statement is not None:
+                answers.take(index, (yield from generators.fetch_many(pgconn)))
+                if answers.failure is None:
+                    _PREPARED.setdefault(driver, {})[statement[0]] = statement[1]
+            answers.results.append(answers.take(index, (yield from generators.fetch_many(pgconn))))
+        yield from generators.fetch_many(pgconn)  # the end of the pipeline
+    except psycopg.OperationalError:
+        if answers.failure is None:
+            raise
+        return answers  # the server said why, and closed the connection
+    pgconn.exit_pipeline_mode()
+    return answers
+
+
+class _Answers:
+    """The answers of a pipeline, and the first failure among them."""
+
+    def __init__(self) -> None:
+        self.results: list[Any] = []
+        self.failure: psycopg.Error | None = None
+        self.failed_index = 0
+
+    def take(self, index: int, results: Sequence[Any]) -> Any:
+        """Return the answer to the statement of this number; note why it failed."""
+        result = results[-1]
+        if result.status == ExecStatus.FATAL_ERROR and self.failure is None:
+            self.failure, self.failed_index = error_from_result(result), index
+        return result
+
+
+class _Message(NamedTuple):
+    """A call as the protocol sends it."""
+
+    text: bytes
+    values: Sequence[Any]
+    types: tuple[int, ...]
+    formats: Sequence[Any]
+
+
+def _dump(transformer: TransformerProtocol, call: Call) -> _Message:
+    values = [call.values[name] for name in call.statement.names]
+    if not values:
+        return _Message(call.statement.encoded, (), (), ())
+    dumped = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
+    return _Message(call.statement.encoded, dumped, transformer.types or (), transformer.formats or ())
+
+
+def _queue(driver: Any, message: _Message) -> tuple[Any, bytes] | None:
+    """Queue a statement; return the key and name under which the server prepares it, if it is new."""
+    pgconn, known, key = driver.pgconn, _PREPARED.get(driver, {}), (message.text, message.types)
+    name = known.get(key)
+    if name is not None:
+        pgconn.send_query_prepared(name, message.values, param_formats=message.formats)
+        return None
+    if driver.prepare_threshold is None or len(known) >= _MAX_PREPARED:
+        pgconn.send_query_params(
+            message.text, message.values, param_types=message.types, param_formats=message.formats
+        )
+        return None
+    name = b"cw_%d" % next(_NUMBERS)
+    pgconn.send_prepare(name, message.text, param_types=message.types)
+    pgconn.send_query_prepared(name, message.values, param_formats=message.formats)
+    return key, name
+
+
+def _read_rows(transformer: TransformerProtocol, result: Any) -> list[Any]:
+    if result.status != ExecStatus.TUPLES_OK:
+        return []
+    transformer.set_pgresult(result)
+    rows: list[Any] = transformer.load_rows(0, result.ntuples, tuple)
+    return rows
