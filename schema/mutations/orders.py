@@ -78,7 +78,7 @@ class DonateInput(MoneyInput):
     )
 
 
-@strawberry.type(description="How to pay a donation by bank transfer. Visible to whoever made it.")
+@strawberry.type(description="Instructions for a donation by bank transfer. Visible to whoever made it.")
 class PaymentInstructions:
     reference: str = strawberry.field(description="Text to write on the transfer: the order's ID.")
     account_holder: str | None = strawberry.field(
@@ -112,7 +112,7 @@ class DonatePayload(Payload):
     )
 
     @strawberry.field(
-        description="How to pay by bank transfer. Null for other ways of paying.",
+        description="Instructions for the bank transfer. Null for other ways of paying.",
         graphql_type=PaymentInstructions | None,
     )
     async def payment_instructions(self, info: Info) -> TransferInstructions | None:

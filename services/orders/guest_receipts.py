@@ -1,7 +1,6 @@
 """Receipts of guests' gifts: with a link by which whoever owns the address claims the gift."""
 
 import secrets
-from collections.abc import Mapping
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -11,12 +10,14 @@ from sqlmodel import col
 from models import Collective, Credential, EmailToken, Order, now
 from models.enums import EmailTokenPurpose
 from services.access.actor import hash_token
+from services.core.party import Party
 from services.messaging import outbox
+from services.orders.base import mail_payload
 
 CLAIM_DAYS = 30
 
 
-async def send(session: AsyncSession, order: Order, *, payload: Mapping[str, str]) -> None:
+async def send(session: AsyncSession, order: Order, *, payee: Party) -> None:
     """Mail the receipt of a paid gift; to who has an account without a link, because signing in suffices."""
     statement = (
         select(Collective, col(Credential.email))
@@ -29,7 +30,11 @@ async def send(session: AsyncSession, order: Order, *, payload: Mapping[str, str
     user, address = row
     if user.claimed_at is not None:
         await outbox.mail_users(
-            session, user_ids=[user.id], template="guest_gift", payload=payload, order_id=order.id
+            session,
+            user_ids=[user.id],
+            template="guest_gift",
+            payload=mail_payload(order, to=payee),
+            order_id=order.id,
         )
         return
     token = secrets.token_urlsafe(32)
@@ -44,5 +49,8 @@ async def send(session: AsyncSession, order: Order, *, payload: Mapping[str, str
     )
     await session.flush()
     await outbox.mail_address(
-        session, address=address, template="guest_receipt", payload={**payload, "token": token}
+        session,
+        address=address,
+        template="guest_receipt",
+        payload={**mail_payload(order, to=payee), "token": token},
     )

@@ -115,7 +115,7 @@ async def record_payment_effects(session: AsyncSession, actor: Actor, sides: Ord
     """
     order, payer = sides.order, sides.payer
     if order.type == OrderType.DONATION and order.claimed_giver_id is not None:
-        await guest_receipts.send(session, order, payload=mail_payload(order, to=sides.payee))
+        await guest_receipts.send(session, order, payee=sides.payee)
     if order.type == OrderType.DONATION and payer.collective is not None:
         await members.add(session, order.to_id, payer.collective.id, MemberRole.BACKER)
         await tier_choices.register_holder(session, order)
