@@ -15,6 +15,7 @@ from tests.factories import Person, World, money, ref
 LARGEST_USD = "92233720368547758.07"
 """The largest amount of US dollars whose cents fit into 64 bits."""
 OPEN_TO_ALL = {
+    "donateAsGuest",
     "signUp",
     "verifyEmail",
     "signIn",
@@ -246,6 +247,13 @@ async def _good_inputs(scene: BadInputScene) -> dict[str, dict[str, Any]]:
             "name": "Bank",
             "type": "BANK_ACCOUNT",
             "details": {"account": "x"},
+        },
+        "donateAsGuest": {
+            "email": "guest@commonweal.test",
+            "name": "Guest",
+            "to": ref(base.babel),
+            "amount": money("1.00"),
+            "payWith": {"type": "MANUAL"},
         },
         "connectHost": {"host": ref(base.host), "provider": "FAKE"},
         "updatePaymentMethod": {"id": scene.ids["changed_payment_method"], "feeBps": 10},

@@ -380,6 +380,7 @@ CASES: dict[str, Case] = {
 }
 # fmt: on
 OPEN_TO_ALL = {
+    "donateAsGuest",
     "signUp",
     "verifyEmail",
     "signIn",
