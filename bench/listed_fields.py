@@ -40,6 +40,7 @@ def _filtered(history: LongHistory) -> dict[str, str]:
     words: dict[str, Any] = {name: _REF.format(row.slug) for name, row in rows.items()}
     words |= {
         "tier": f'"{public_ids.encode("Tier", history.tier.id)}"',
+        "gift": f'"{public_ids.encode("RecurringGift", row_id(1, 3 * RARE))}"',
         "offer": f'"{public_ids.encode("Offer", history.offer.id)}"',
         "order": f'"{public_ids.encode("Order", row_id(1, 3 * RARE))}"',
         "group": f'"{public_ids.encode("Group", row_id(1, 3 * RARE))}"',
@@ -70,6 +71,7 @@ FILTERS: dict[str, dict[str, str]] = {
         "claimedGiver": "{viewer}",
         "offer": "{offer}",
         "tier": "{tier}",
+        "subscription": "{gift}",
         "createdFrom": '"2020-01-02T00:00:00Z"',
         "createdUntil": '"2020-01-02T00:00:00Z"',
     },
@@ -106,6 +108,7 @@ _OF_COLLECTIVE = {
     "balances": "balances { available { value } }",
     "tiers": "tiers { name raised { value } }",
     "goals": "goals { kind reached { value } }",
+    "subscriptions": f"subscriptions(first: {PAGE}) {{ nodes {{ id }} }}",
     "members": f"members(first: {PAGE}) {{ nodes {{ role }} }}",
     "memberOf": f"memberOf(first: {PAGE}) {{ nodes {{ role }} }}",
     "events": f"events(first: {PAGE}) {{ nodes {{ slug }} }}",
