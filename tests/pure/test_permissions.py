@@ -11,6 +11,7 @@ from services.access.permissions import RULES, SESSION_ONLY, Action, Subject, is
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
 OPEN_TO_ALL = {
+    "donateAsGuest",
     "signUp",
     "verifyEmail",
     "signIn",
