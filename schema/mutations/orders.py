@@ -217,7 +217,7 @@ class OrderMutations:
 
         async def work() -> Donation:
             return await info.context.run(
-                starting.donate,
+                starting.give,
                 order_id=order_id,
                 interval=input.interval,
                 ends_after=input.ends_after,

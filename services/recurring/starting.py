@@ -22,7 +22,7 @@ SOLD_ONCE = (TierType.TICKET, TierType.PRODUCT)
 """Types of tiers without an interval in which nothing repeats."""
 
 
-async def donate(
+async def give(
     session: AsyncSession,
     actor: Actor,
     *,

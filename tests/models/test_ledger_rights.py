@@ -116,7 +116,6 @@ async def test_the_application_changes_no_account(books: Books, column: str) -> 
         "to_id",
         "created_by_id",
         "created_at",
-        "payment_method_id",
         "fees_payer",
         "platform_fee_bps",
         "has_public_side",

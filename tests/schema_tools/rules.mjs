@@ -19,6 +19,7 @@ const VALUES = {
     "SignInProvider", "Tag", // its name identifies it
     "Goal", // of one collective, by its kind
     "DonationQuote", // figures at a moment
+    "PaymentInstructions", // of an order, which has the id
     "Highlight", "HighlightPart", // parts of a search result
   ],
   suffixes: ["Connection", "Edge", "Payload", "Result"],
