@@ -131,7 +131,7 @@ async def _claim(session: AsyncSession, due: Due, at: datetime) -> Charge | None
 
     Locks: the sides, then the gift.
     """
-    keys = {"id": due.id, "from_id": due.from_id, "to_id": due.to_id, "at": at}
+    keys = {"gift_id": due.id, "from_id": due.from_id, "to_id": due.to_id, "at": at}
     if (await session.execute(_SQL["claim"], keys)).scalar_one_or_none() is None:
         return None
     row = (await session.execute(_WITH_SIDES, {"gift_id": due.id})).one()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from models import new_id
+from models import new_id, now
 from services.core.sql_files import read_statements
 from tests.factories import World
 
@@ -18,9 +18,10 @@ STATEMENTS = {
     for path in sorted(SERVICES.glob("*/sql/*.sql"))
     for name, statement in read_statements(path).items()
 }
-ID = new_id()
+ID, NOW = new_id(), now()
 PARAMETERS: dict[str, Any] = {
     "amount": 1,
+    "at": NOW,
     "amounts": [1, -1],
     "book": ID,
     "book_id": ID,
@@ -41,6 +42,9 @@ PARAMETERS: dict[str, Any] = {
     "firsts": [1],
     "lasts": [2],
     "from_id": ID,
+    "gift_id": ID,
+    "periods": [NOW.date()],
+    "to_id": ID,
     "full": False,
     "giver_id": ID,
     "host_id": ID,

@@ -8,7 +8,7 @@ SELECT s.id, s.from_id, s.to_id FROM subscription s WHERE s.due_at <= :at ORDER 
 WITH sides AS MATERIALIZED (
     SELECT c.id FROM collective c WHERE c.id IN (:from_id, :to_id) ORDER BY c.id FOR SHARE)
 SELECT s.id FROM subscription s
-WHERE s.id = :id AND s.due_at <= :at AND (SELECT count(*) FROM sides) = 2
+WHERE s.id = :gift_id AND s.due_at <= :at AND (SELECT count(*) FROM sides) = 2
 FOR NO KEY UPDATE OF s SKIP LOCKED
 
 -- unpaid --
