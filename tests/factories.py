@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -370,3 +370,8 @@ def public_id(type_name: str, row_id: UUID) -> str:
 def unused_id() -> UUID:
     """Return an id that no row has."""
     return new_id()
+
+
+def in_production(settings: Settings, **changes: Any) -> Settings:
+    """Return the settings of a server in production, which pretends no payments."""
+    return replace(settings, production=True, fake_provider=False, **changes)

@@ -58,7 +58,7 @@ NOT_PERSONAL = frozenset(
             "throttle",
         ),
         # Figures of others' or of whole collectives, which those who run them export there.
-        *("refund_total", "settlement", "provider_event"),
+        *("refund_total", "raised_total", "settlement", "provider_event"),
     }
 )
 """Tables without anything of a person beside what other tables say."""

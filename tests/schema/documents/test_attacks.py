@@ -13,7 +13,7 @@ from schema.documents import document_limits
 from schema.observability import logs
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
-from tests.factories import World
+from tests.factories import World, in_production
 from tests.schema.http.test_endpoint_requests import JSON, post, serving, signed
 
 TYPENAME = {"data": {"__typename": "Query"}}
@@ -21,7 +21,7 @@ TYPENAME = {"data": {"__typename": "Query"}}
 
 @pytest.fixture(scope="module")
 async def client(shared: World) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(replace(shared.settings, production=True, introspection="off")) as client:
+    async with serving(in_production(shared.settings, introspection="off")) as client:
         yield client
 
 

@@ -19,7 +19,7 @@ from services.core import networks
 from services.core.settings import Settings
 from services.database import engine as database_engine
 from tests.conftest import Database
-from tests.factories import World
+from tests.factories import World, in_production
 from tests.schema.http.test_endpoint_requests import post, serving, signed, the_code
 
 ME = {"query": "{ me { id } }"}
@@ -279,7 +279,7 @@ GUESSES = [
 
 @pytest.mark.parametrize("query", GUESSES)
 async def test_hidden_suggestions_do_not_appear_in_errors(world: World, query: str) -> None:
-    async with serving(replace(world.settings, production=True)) as client:
+    async with serving(in_production(world.settings)) as client:
         hidden = (await post(client, {"query": query})).text
     async with serving(world.settings) as client:
         output = (await post(client, {"query": query})).text
