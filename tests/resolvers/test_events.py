@@ -54,7 +54,7 @@ async def test_the_creator_coordinates_an_event_unless_another_admin_is_named(
 async def test_events_made_at_once_get_slugs_from_their_name_and_one_the_plain_one(
     scene: EventScene,
 ) -> None:
-    plain = f"fete-d-ete{scene.suffix}"
+    plain = f"fete-dete{scene.suffix}"
     events = await asyncio.gather(
         *(scene.event(name=f"F\u00eate d\u2019\u00e9t\u00e9 {scene.suffix}") for _ in range(4))
     )
