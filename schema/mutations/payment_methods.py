@@ -164,8 +164,8 @@ class PaymentMethodMutations:
         return await answer_payload(info, CreatePayoutMethodPayload, work)
 
     @strawberry.mutation(
-        description="Change a payment method: a new one takes its place, and it is archived. Orders keep the "
-        "one that they name, with its fees. Allowed for admins of the host. Errors: INVALID_STATE."
+        description="Change a payment method: a new one takes its place, and it is archived. Orders and "
+        "recurring gifts keep the one that they name, with its fees. Allowed for admins of the host. Errors: INVALID_STATE."
     )
     async def update_payment_method(
         self,
@@ -185,8 +185,8 @@ class PaymentMethodMutations:
         return await answer_payload(info, UpdatePaymentMethodPayload, work)
 
     @strawberry.mutation(
-        description="Archive a payment method, which new orders can no longer name. Allowed for admins of "
-        "the host. Errors: INVALID_STATE."
+        description="Archive a payment method, which new orders can no longer name; recurring gifts that "
+        "name it go on. Allowed for admins of the host. Errors: INVALID_STATE."
     )
     async def archive_payment_method(
         self,
