@@ -165,7 +165,8 @@ class PaymentMethodMutations:
 
     @strawberry.mutation(
         description="Change a payment method: a new one takes its place, and it is archived. Orders and "
-        "recurring gifts keep the one that they name, with its fees. Allowed for admins of the host. Errors: INVALID_STATE."
+        "recurring gifts keep the one that they name, with its fees. Allowed for admins of the host. "
+        "Errors: INVALID_STATE."
     )
     async def update_payment_method(
         self,
