@@ -29,8 +29,14 @@ class DonateAsGuestInput(MoneyInput):
     amount: AmountInput = strawberry.field(
         description="Amount to give, in the receiver's currency. In a tier, its price times `quantity`."
     )
-    pay_with: PaymentMethodRef = strawberry.field(
-        description="Way of paying: by bank transfer, or by a payment method of the host, such as a card."
+    pay_with: PaymentMethodRef | None = strawberry.field(
+        default=None,
+        description="Way of paying: by bank transfer, or by a payment method of the host, such as a card.",
+    )
+    payment_method: str | None = strawberry.field(
+        default=None,
+        deprecation_reason="2026-11-28: Use payWith; removal 2027-06-01",
+        description="MANUAL for a bank transfer, or the ID of a payment method.",
     )
     tier: strawberry.ID | None = strawberry.field(
         default=None, description="Tier of the receiver, or of one of its events, to give in: tie_…"
@@ -64,7 +70,7 @@ class GuestMutations:
                 order_id=models.new_id(),
                 to=to_key(input.to),
                 amount=to_unchecked(input.amount),
-                payment_method=to_method_name(input.pay_with, field="payWith", text=None),
+                payment_method=to_method_name(input.pay_with, field="payWith", text=input.payment_method),
                 terms=WaitingTerms(
                     providers=offered(info.context.settings), is_rehearsal=bool(input.dry_run)
                 ),

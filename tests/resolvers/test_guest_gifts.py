@@ -107,7 +107,7 @@ async def test_a_guest_gives_once_for_each_key(scene: CardScene) -> None:
 
 
 async def test_a_guests_transfer_is_approved_by_the_host(scene: CardScene) -> None:
-    payload = await give(scene, "gale@commonweal.test", payWith={"type": "MANUAL"})
+    payload = await give(scene, "gale@commonweal.test", payWith=None, paymentMethod="MANUAL")
     assert (payload["errors"], payload["clientSecret"]) == ([], None)
     order = payload["order"]["id"]
     approved = await scene.world.mutate("approveOrder", by=scene.donations.holder, id=order)
