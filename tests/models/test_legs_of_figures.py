@@ -184,5 +184,7 @@ def test_every_kind_is_tried() -> None:
         "HOST_FEE_SHARE",
         "HOST_FEE_SHARE_DEBT",
         "PAYMENT_PROCESSOR_FEE",
+        "DISPUTE_COVER",
+        "DISPUTE_FEE",
     }
     assert tried | like_a_movement == {str(kind) for kind in TransactionKind}
