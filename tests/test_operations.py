@@ -290,7 +290,7 @@ def test_two_servers_start_at_once_on_an_empty_database_and_share_it(
         row = connection.execute(counts).fetchone()
     assert row is not None
     assert row[0] == 1
-    assert row[1] > 190_000
+    assert row[1] > 8_000  # of 400 days; a job loads the rest
     assert [api.end() for api in apis] == [0, 0]
 
 

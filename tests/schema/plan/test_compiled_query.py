@@ -48,6 +48,7 @@ SELDOM = {
     "approvalPolicies",
     "identities",
     "pendingEmail",
+    "subscriptions",
 }
 """Fields of a single collective that lists do not select."""
 
