@@ -63,7 +63,8 @@ async def run_attempt(
         if isinstance(result, OperationResult):
             return result
         context.is_committing = context.is_mutation
-        limit.reschedule(None)
+        if not limit.expired():  # it may have, while a COMMIT sent with the last writes was waited for
+            limit.reschedule(None)
         with context.cut_after(settings.commit_timeout_ms / 1000):
             await _commit(context)
         if context.is_unconfirmed():
