@@ -74,6 +74,16 @@ def parse_datetime(value: object) -> datetime:
         raise _invalid_input("The DateTime is out of range.") from None
 
 
+def parse_date(value: object) -> date:
+    """Parse an RFC 3339 date."""
+    if not isinstance(value, str):
+        raise _invalid_input("Write a Date as a string.")
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise _invalid_input(f"Not an RFC 3339 date, YYYY-MM-DD: {value[:40]!r}.") from None
+
+
 def serialize_datetime(timestamp: datetime) -> str:
     """Format a timestamp in UTC with microseconds and Z, always in the same form."""
     if timestamp.tzinfo is not UTC:
@@ -123,6 +133,6 @@ SCALARS: dict[object, Any] = {
         description="An RFC 3339 date, YYYY-MM-DD.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=date.isoformat,
-        parse_value=date.fromisoformat,
+        parse_value=parse_date,
     ),
 }
