@@ -63,8 +63,7 @@ async def run_attempt(
         if isinstance(result, OperationResult):
             return result
         context.is_committing = context.is_mutation
-        if not limit.expired():  # it may have, while a COMMIT sent with the last writes was waited for
-            limit.reschedule(None)
+        _lift(limit)
         with context.cut_after(settings.commit_timeout_ms / 1000):
             await _commit(context)
         if context.is_unconfirmed():
@@ -89,6 +88,12 @@ async def run_attempt(
         await context.close()
         await _touch_token(context)  # with no other connection in hand
     return _to_result(prepared, result)
+
+
+def _lift(limit: asyncio.Timeout) -> None:
+    """Lift the time limit, which may be over: a COMMIT sent with the last writes is waited for."""
+    if not limit.expired():
+        limit.reschedule(None)
 
 
 def _put_in_doubt(body: dict[str, Any]) -> dict[str, Any]:
