@@ -70,6 +70,13 @@ class UpdatePaymentMethodInput:
     fee_fixed: AmountInput | None = strawberry.field(
         default=None, description="Fixed processor fee for each payment, in the host's currency."
     )
+    iban: str | None = strawberry.field(
+        default=None,
+        description="IBAN of the bank account for transfers, of type MANUAL alone. Public to givers.",
+    )
+    account_holder: str | None = strawberry.field(
+        default=None, description="Holder of that account, at most 70 characters."
+    )
 
 
 @strawberry.type(description="The payment method that takes the place of the changed one.")
@@ -180,6 +187,8 @@ class PaymentMethodMutations:
                 name=input.name,
                 fee_bps=input.fee_bps,
                 fee_fixed=to_optional_unchecked(input.fee_fixed),
+                iban=input.iban,
+                account_holder=input.account_holder,
             )
             return {"payment_method": row}
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from services.access.actor import Actor, hash_token
 
-MAX_VIEWERS = 10_000
+MAX_VIEWERS = 2_000
 """Viewers of one process; beyond this the least recently used is dropped."""
 KEEP_SECONDS = 60
 """A viewer is loaded anew after this time, which notes now and then that the session is in use."""

@@ -11,12 +11,13 @@ from sqlmodel import col
 
 from models import Collective, Goal, LedgerAccount, RaisedTotal, now
 from models.enums import CollectiveType, GoalKind, LedgerAccountKind
-from services.access.actor import Actor
+from services.access.actor import ANONYMOUS, Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
 from services.core.errors import Invalid
 from services.core.money import UncheckedAmount, to_minor
 from services.core.pagination import Sort
+from services.database import fetch
 
 
 async def set_goal(
@@ -73,15 +74,9 @@ def select_goals(actor: Actor, *, where: object = None, owner: Any) -> tuple[Sel
 
 async def list_goals(session: AsyncSession, *, collective_ids: Sequence[UUID]) -> dict[UUID, list[Goal]]:
     """List the goals of visible collectives, by kind; one statement."""
-    statement = (
-        select(Goal)
-        .where(col(Goal.collective_id).in_(collective_ids), col(Goal.ended_at).is_(None))
-        .order_by(col(Goal.collective_id), col(Goal.kind))
+    return await fetch.fetch_lists(
+        session, ANONYMOUS, select_of=select_goals, sort=BY_KIND, by="collective_id", owner_ids=collective_ids
     )
-    goals: dict[UUID, list[Goal]] = {key: [] for key in collective_ids}
-    for row in (await session.execute(statement)).scalars():
-        goals[row.collective_id].append(row)
-    return goals
 
 
 def select_reached(goal: Any) -> Select[Any]:

@@ -12,7 +12,7 @@ from sqlmodel import col
 from models import Collective, RaisedTotal, Tier, now
 from models.enums import CollectiveType, GiftInterval, TierPricing, TierType
 from services.access import visibility
-from services.access.actor import Actor
+from services.access.actor import ANONYMOUS, Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
 from services.collectives import event_capacity
@@ -20,6 +20,7 @@ from services.core import user_text
 from services.core.errors import Invalid, InvalidState, LimitExceeded, NotFound
 from services.core.money import Money, to_minor
 from services.core.pagination import Sort
+from services.database import fetch
 
 MAX_OPEN = 30
 """Open tiers that a collective may have."""
@@ -288,20 +289,14 @@ def select_raised(tier: Any) -> Select[Any]:
 
 async def list_tiers(session: AsyncSession, *, collective_ids: Sequence[UUID]) -> dict[UUID, list[Tier]]:
     """List the open tiers of visible collectives by position, then age; one statement."""
-    statement = (
-        select(Tier)
-        .join(Collective, col(Tier.collective_id) == Collective.id)
-        .where(
-            col(Tier.collective_id).in_(collective_ids),
-            col(Tier.archived_at).is_(None),
-            col(Collective.archived_at).is_(None),
-        )
-        .order_by(col(Tier.collective_id), col(Tier.position), col(Tier.id))
+    return await fetch.fetch_lists(
+        session,
+        ANONYMOUS,
+        select_of=select_tiers,
+        sort=BY_POSITION,
+        by="collective_id",
+        owner_ids=collective_ids,
     )
-    tiers: dict[UUID, list[Tier]] = {key: [] for key in collective_ids}
-    for row in (await session.execute(statement)).scalars():
-        tiers[row.collective_id].append(row)
-    return tiers
 
 
 async def load_raised(session: AsyncSession, *, tier_ids: Sequence[UUID]) -> dict[UUID, int]:

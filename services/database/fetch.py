@@ -188,6 +188,27 @@ def _encode_ids(value: Any) -> Any:
     return f"{{{','.join([f'{i.int:032x}' for i in value])}}}"
 
 
+async def fetch_lists(
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    select_of: Callable[..., tuple[Select[Any]]],
+    sort: Sort,
+    by: str,
+    owner_ids: Sequence[UUID],
+) -> dict[UUID, list[Any]]:
+    """Fetch the whole lists of several owners: what `select_of` selects for the id of one, in one statement.
+
+    `by` is the attribute of a row that holds its owner's id.
+    """
+    (statement,) = select_of(actor, owner=any_(ids_parameter("owner_ids", owner_ids)))
+    rows = await session.execute(statement.order_by(sort.key, sort.id))
+    lists: dict[UUID, list[Any]] = {owner_id: [] for owner_id in owner_ids}
+    for row in rows.scalars():
+        lists[getattr(row, by)].append(row)
+    return lists
+
+
 def in_ids(column: Any, name: str, row_ids: Sequence[Any]) -> Any:
     """Build the condition that a column is one of the ids, passed as one array parameter."""
     return column == any_(ids_parameter(name, row_ids))

@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from models import Order, OrderItem, now
 from models.enums import CollectiveType, FeesPayer, OrderStatus, OrderType, PayoutMethodKind
-from services.access.actor import Actor
+from services.access.actor import ANONYMOUS, Actor
 from services.access.collective_refs import CollectiveKey, require_collective, resolve
 from services.access.permissions import Action, Subject, require
 from services.core import user_text
@@ -20,6 +20,7 @@ from services.core.errors import Invalid, InvalidState
 from services.core.money import MAX_MINOR, UncheckedAmount, to_minor
 from services.core.pagination import Sort
 from services.core.party import Party
+from services.database import fetch
 from services.messaging import outbox
 from services.orders import payout_methods
 from services.orders.base import EXPENSE_DECISION_DAYS, mail_payload
@@ -199,12 +200,6 @@ def select_items(actor: Actor, *, where: object = None, owner: Any) -> tuple[Sel
 
 async def load_items(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[OrderItem]]:
     """Load the items of visible orders, in their order on the bill."""
-    statement = (
-        select(OrderItem)
-        .where(col(OrderItem.order_id).in_(order_ids))
-        .order_by(col(OrderItem.order_id), col(OrderItem.position))
+    return await fetch.fetch_lists(
+        session, ANONYMOUS, select_of=select_items, sort=ITEMS_IN_ORDER, by="order_id", owner_ids=order_ids
     )
-    items: dict[UUID, list[OrderItem]] = {order_id: [] for order_id in order_ids}
-    for item in (await session.execute(statement)).scalars():
-        items[item.order_id].append(item)
-    return items

@@ -14,6 +14,7 @@ from models.enums import OrderActionType
 from services.access import visibility
 from services.access.actor import Actor
 from services.core.pagination import Sort
+from services.database import fetch
 
 
 async def load_refunded_amounts(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -72,15 +73,9 @@ async def load_actions(
 
     A giver's denial is left out unless the actor may know the giver: its author would reveal it.
     """
-    statement = (
-        select(OrderAction)
-        .where(col(OrderAction.order_id).in_(order_ids), _is_shown(actor))
-        .order_by(col(OrderAction.order_id), col(OrderAction.at), col(OrderAction.id))
+    return await fetch.fetch_lists(
+        session, actor, select_of=select_actions, sort=ACTIONS_OLDEST, by="order_id", owner_ids=order_ids
     )
-    actions: dict[UUID, list[OrderAction]] = {key: [] for key in order_ids}
-    for row in (await session.execute(statement)).scalars():
-        actions[row.order_id].append(row)
-    return actions
 
 
 def _is_shown(actor: Actor) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ from sqlmodel import col
 
 from models import Collective, PaymentMethod, ProviderAccount, now
 from models.enums import PaymentMethodKind, ProviderAccountStatus
-from services.access.actor import Actor
+from services.access.actor import ANONYMOUS, Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
 from services.collectives.collectives import WHOLE_BPS
@@ -43,17 +43,11 @@ async def create_payment_method(
         raise Invalid("Connect the host to a payment provider with connectHost.", field="type")
     if row.host_id != row.id:
         raise Invalid("This collective is not a host. Choose a host.", field="host")
-    if iban is not None and kind is not PaymentMethodKind.MANUAL:
-        raise Invalid("Only a payment method of type MANUAL has a bank account.", field="iban")
     method = PaymentMethod(
         host_id=row.id,
         kind=kind,
-        iban=check_bank_details({"iban": iban}, field="iban")["iban"] if iban is not None else None,
-        account_holder=user_text.require_text(
-            account_holder or row.name, field="accountHolder", max_length=70
-        )
-        if iban is not None
-        else None,
+        iban=None if iban is None else _clean_iban(iban, kind),
+        account_holder=None if iban is None else _clean_holder(account_holder or row.name),
         name=user_text.require_name(name, field="name"),
         fee_bps=_require_fee_bps(fee_bps),
         fee_fixed_minor=_to_fixed_fee(fee_fixed, currency=row.currency),
@@ -72,16 +66,23 @@ async def update_payment_method(
     name: str | None = None,
     fee_bps: int | None = None,
     fee_fixed: UncheckedAmount | None = None,
+    iban: str | None = None,
+    account_holder: str | None = None,
 ) -> PaymentMethod:
     """Put a new payment method in the place of one, which is archived; None keeps what that has.
 
     Orders keep the method that they name, so that their fees stay what they were made for. Locks: the method.
 
     Raises:
+        Invalid: a fee, or a bank account of a method that has none.
         InvalidState: it is archived already.
     """
     old, host = await _lock_for(session, actor, method_id, Action.UPDATE_PAYMENT_METHOD)
     assert actor.user is not None
+    new_iban = old.iban if iban is None else _clean_iban(iban, old.kind)
+    if account_holder is not None and new_iban is None:
+        raise Invalid("Pass iban, too: this payment method has no bank account yet.", field="accountHolder")
+    holder = account_holder or old.account_holder or host.name
     new = PaymentMethod(
         host_id=old.host_id,
         kind=old.kind,
@@ -93,8 +94,8 @@ async def update_payment_method(
         created_by_id=actor.user.id,
         provider_account_id=old.provider_account_id,
         provider=old.provider,
-        iban=old.iban,
-        account_holder=old.account_holder,
+        iban=new_iban,
+        account_holder=None if new_iban is None else _clean_holder(holder),
     )
     old.archived_at = now()
     session.add_all([old, new])
@@ -134,6 +135,16 @@ async def _lock_for(
     if method.archived_at is not None:
         raise InvalidState("This payment method is archived.", field="id")
     return method, host
+
+
+def _clean_iban(iban: str, kind: PaymentMethodKind) -> str:
+    if kind != PaymentMethodKind.MANUAL:
+        raise Invalid("Only a payment method of type MANUAL has a bank account.", field="iban")
+    return check_bank_details({"iban": iban}, field="iban")["iban"]
+
+
+def _clean_holder(name: str) -> str:
+    return user_text.require_text(name, field="accountHolder", max_length=70)
 
 
 def _require_fee_bps(fee_bps: int) -> int:
@@ -215,9 +226,5 @@ def select_fixed_fee(method: Any) -> Select[Any]:
 
 async def list_payment_methods(session: AsyncSession, *, host_id: UUID) -> list[PaymentMethod]:
     """List a host's active payment methods, oldest first."""
-    statement = (
-        select(PaymentMethod)
-        .where(col(PaymentMethod.host_id) == host_id, *_is_offered())
-        .order_by(col(PaymentMethod.id))
-    )
-    return list((await session.execute(statement)).scalars())
+    (statement,) = select_payment_methods(ANONYMOUS, owner=host_id)
+    return list((await session.execute(statement.order_by(OLDEST_FIRST.id))).scalars())

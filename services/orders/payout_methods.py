@@ -179,16 +179,8 @@ def select_payout_methods(actor: Actor, *, where: object = None, owner: Any) -> 
 
 async def list_payout_methods(session: AsyncSession, actor: Actor, *, owner_id: UUID) -> list[PayoutMethod]:
     """List a payee's active payout methods that the actor may see, oldest first."""
-    statement = (
-        select(PayoutMethod)
-        .where(
-            col(PayoutMethod.owner_id) == owner_id,
-            col(PayoutMethod.archived_at).is_(None),
-            visibility.payout_method_is_visible(actor),
-        )
-        .order_by(col(PayoutMethod.id))
-    )
-    return list((await session.execute(statement)).scalars())
+    (statement,) = select_payout_methods(actor, owner=owner_id)
+    return list((await session.execute(statement.order_by(OLDEST_FIRST.id))).scalars())
 
 
 async def load_payout_methods(

@@ -275,14 +275,28 @@ async def load_transactions_of_orders(
     session: AsyncSession, actor: Actor, *, order_ids: Sequence[UUID]
 ) -> dict[UUID, list[Transaction]]:
     """Load the transactions of orders, oldest first, in one statement."""
-    return await _load_grouped(session, actor, col(Transaction.order_id), order_ids)
+    return await fetch.fetch_lists(
+        session,
+        actor,
+        select_of=select_transactions_of_order,
+        sort=TRANSACTIONS_OLDEST,
+        by="order_id",
+        owner_ids=order_ids,
+    )
 
 
 async def load_refunds(
     session: AsyncSession, actor: Actor, *, transaction_ids: Sequence[UUID]
 ) -> dict[UUID, list[Transaction]]:
     """Load the refunds of transactions, oldest first, in one statement."""
-    return await _load_grouped(session, actor, col(Transaction.refund_of_id), transaction_ids)
+    return await fetch.fetch_lists(
+        session,
+        actor,
+        select_of=select_refunds,
+        sort=TRANSACTIONS_OLDEST,
+        by="refund_of_id",
+        owner_ids=transaction_ids,
+    )
 
 
 async def load_group(session: AsyncSession, actor: Actor, *, transaction_id: UUID) -> list[Transaction]:
@@ -301,17 +315,3 @@ async def load_group(session: AsyncSession, actor: Actor, *, transaction_id: UUI
         .order_by(col(Transaction.at), col(Transaction.id))
     )
     return list((await session.execute(statement)).scalars())
-
-
-async def _load_grouped(
-    session: AsyncSession, actor: Actor, column: Any, keys: Sequence[UUID]
-) -> dict[UUID, list[Transaction]]:
-    statement = (
-        select(Transaction)
-        .where(column.in_(keys), visibility.transaction_is_visible(actor))
-        .order_by(col(Transaction.at), col(Transaction.id))
-    )
-    groups: dict[UUID, list[Transaction]] = {key: [] for key in keys}
-    for row in (await session.execute(statement)).scalars():
-        groups[getattr(row, column.key)].append(row)
-    return groups

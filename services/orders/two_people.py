@@ -16,11 +16,12 @@ from sqlmodel import col
 
 from models import Approval, Order
 from models.enums import OrderActionType, OrderStatus
-from services.access.actor import Actor
+from services.access.actor import ANONYMOUS, Actor
 from services.core.errors import Invalid, InvalidState, SelfApproval
 from services.core.money import Money
 from services.core.pagination import Sort
 from services.core.sql_files import read_clauses
+from services.database import fetch
 from services.orders.history import add_actions, history_step
 
 _SQL = read_clauses(Path(__file__).parent / "sql" / "two_people.sql")
@@ -151,12 +152,11 @@ def select_approvals(actor: Actor, *, where: object = None, owner: Any) -> tuple
 
 async def load_approvals(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, list[Approval]]:
     """Load the approvals of orders that no edit has ended, the first one first, in one statement."""
-    statement = (
-        select(Approval)
-        .where(col(Approval.order_id).in_(order_ids), col(Approval.voided_at).is_(None))
-        .order_by(col(Approval.created_at), col(Approval.id))
+    return await fetch.fetch_lists(
+        session,
+        ANONYMOUS,
+        select_of=select_approvals,
+        sort=APPROVALS_OLDEST,
+        by="order_id",
+        owner_ids=order_ids,
     )
-    approvals: dict[UUID, list[Approval]] = {order_id: [] for order_id in order_ids}
-    for row in (await session.execute(statement)).scalars():
-        approvals[row.order_id].append(row)
-    return approvals

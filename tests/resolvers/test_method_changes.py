@@ -92,6 +92,38 @@ async def test_orders_keep_the_fees_of_the_method_they_name(scene: DonationScene
     await scene.world.assert_clean_ledger()
 
 
+async def test_the_bank_account_of_a_payment_method_is_corrected(scene: DonationScene) -> None:
+    created = await scene.world.mutate(
+        "createPaymentMethod", PAYMENT, by=scene.holder, host=ref(scene.host), name="Bank", type="MANUAL"
+    )
+    old = created["paymentMethod"]["id"]
+    path = ["input", "accountHolder"]
+    await scene.world.expect_problem(
+        "updatePaymentMethod", "INVALID_INPUT", path, by=scene.holder, id=old, accountHolder="X"
+    )
+    ids = [old]
+    for change in ({"iban": "DE89 3704 0044 0532 0130 00"}, {"accountHolder": "The Host"}, {"feeBps": 1}):
+        payload = await scene.world.mutate(
+            "updatePaymentMethod", PAYMENT, by=scene.holder, id=ids[-1], **change
+        )
+        assert payload["errors"] == []
+        ids.append(payload["paymentMethod"]["id"])
+    gift: dict[str, Any] = {"from": ref(scene.payee), "to": ref(scene.babel), "amount": money("1.00")}
+    told = await scene.world.mutate(
+        "donate",
+        "paymentInstructions { iban accountHolder }",
+        by=scene.payee,
+        payWith={"id": ids[-1]},
+        **gift,
+    )
+    assert told["paymentInstructions"] == {"iban": "DE89370400440532013000", "accountHolder": "The Host"}
+    card = await scene.method()
+    for iban in ("DE89370400440532013000", ""):
+        await scene.world.expect_problem(
+            "updatePaymentMethod", "INVALID_INPUT", ["input", "iban"], by=scene.holder, id=card, iban=iban
+        )
+
+
 async def test_a_changed_payout_method_redirects_no_expense(scene: DonationScene) -> None:
     old = await payout_method(scene)
     bill: dict[str, Any] = {"from": ref(scene.webpack), "to": ref(scene.payee), "amount": money("1.00")}
