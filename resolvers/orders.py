@@ -65,7 +65,9 @@ async def load_handover(info: Info, order: models.Order) -> dict[str, str | None
 
 
 async def read_private_message(order: models.Order, info: Info) -> str | None:
-    """Return the private message, or None if the order does not concern the viewer."""
+    """Return the private message, or None if the viewer may not read it."""
+    if not visibility.can_read_message(info.context.actor, order):
+        return None
     return order.private_message if await concerns_viewer(order, info.context) else None
 
 

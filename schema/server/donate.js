@@ -55,6 +55,11 @@ async function showQuote() {
   }
 }
 
+// After a lost answer the key stays, so that a second click is the same gift.
+function beginAnew() {
+  $("gift").dataset.try = Number($("gift").dataset.try) + 1;
+}
+
 async function give(event) {
   event.preventDefault();
   $("problem").textContent = "";
@@ -66,13 +71,15 @@ async function give(event) {
     const { gift } = state.me
       ? await ask(MEMBER, { i: { ...input, from: { slug: state.me.slug } } })
       : await ask(GUEST, { i: guest });
-    if (gift.errors.length) throw new Error(gift.errors.map((error) => error.message).join(" "));
+    if (gift.errors.length) {
+      beginAnew(); // nothing was stored
+      throw new Error(gift.errors.map((error) => error.message).join(" "));
+    }
     if (gift.redirectUrl) return location.assign(gift.redirectUrl);
     if (gift.paymentInstructions) return showTransfer(gift.paymentInstructions);
     await pay(gift, false);
   } catch (error) {
     $("problem").textContent = error.message;
-    $("gift").dataset.try = Number($("gift").dataset.try) + 1;
   } finally {
     $("give").disabled = false;
   }
@@ -86,11 +93,14 @@ async function pay(gift, stepDone) {
   });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.errors[0].message);
-  if (answer.outcome === "DECLINED") throw new Error("The card was declined. Try another one.");
+  if (answer.outcome === "DECLINED") {
+    beginAnew();
+    throw new Error("The card was declined. Try another one.");
+  }
   $("gift").hidden = true;
   $("step").hidden = answer.outcome !== "NEEDS_STEP";
   if (answer.outcome === "NEEDS_STEP") {
-    $("confirm").onclick = () => pay(gift, true);
+    $("confirm").onclick = () => pay(gift, true).catch((error) => { $("problem").textContent = error.message; });
     return;
   }
   $("result").textContent = "The payment is on its way …";
@@ -108,7 +118,7 @@ async function wait(id) {
     if (order?.status === "FAILED") throw new Error("The payment was refused.");
     await new Promise((done) => setTimeout(done, 1000));
   }
-  $("result").textContent = "Your bank takes its time. The receipt comes by mail once the payment is complete.";
+  $("result").textContent = "The payment is not complete yet. The receipt comes by mail once it is; without one within a day, nothing was paid.";
 }
 
 function showTransfer(instructions) {

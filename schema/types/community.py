@@ -73,7 +73,9 @@ class LiabilityReport:
 
 @strawberry.type
 class CommunityQueries:
-    @strawberry.field(description="Figures of the whole community. Public.", graphql_type=CommunityStats)
+    @strawberry.field(
+        description="Figures of the whole community. Public.", graphql_type=CommunityStats | None
+    )
     async def community_stats(
         self, info: Info, period: Within = Period.ALL_TIME
     ) -> community_service.CommunityStats:
@@ -85,7 +87,7 @@ class CommunityQueries:
         description="Collectives that issued, accepted or earned the most currents, best rank first; "
         "equal amounts by slug. Unclaimed users and archived or merged collectives are left "
         "out. Errors: INVALID_INPUT.",
-        graphql_type=list[LeaderboardEntry],
+        graphql_type=list[LeaderboardEntry] | None,
     )
     async def leaderboard(
         self,

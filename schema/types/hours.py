@@ -71,7 +71,7 @@ class HoursFields:
     @strawberry.field(
         description="Hours pending approval, one item per week and volunteer, oldest week first. Visible "
         "to the nonprofit's admins and accountants; empty for others.",
-        graphql_type=list[WaitingHours],
+        graphql_type=list[WaitingHours] | None,
     )
     async def hours_to_approve(
         root: strawberry.Parent[models.Collective],
@@ -92,7 +92,7 @@ class HoursFields:
     @strawberry.field(
         description="Hours requested and approved that began in a period. Visible to the nonprofit's "
         "admins and accountants; empty for others.",
-        graphql_type=list[HoursSum],
+        graphql_type=list[HoursSum] | None,
     )
     async def hours_report(
         root: strawberry.Parent[models.Collective],

@@ -308,7 +308,7 @@ class Order(Node):
         return await resolve.read_receipts(root, info)
 
     @strawberry.field(description="Message to those involved in the order. Null for others.")
-    @shaped(Private(Column("text", "private_message"), visibility.order_concerns_viewer))
+    @shaped(Private(Column("text", "private_message"), visibility.order_message_is_visible))
     async def private_message(root: Row, info: Info) -> str | None:
         return await resolve.read_private_message(root, info)
 

@@ -99,7 +99,7 @@ class Query(
     @strawberry.field(
         description="The objects with these IDs, in the same order. Null for those that do not exist or "
         "that you may not see.",
-        graphql_type=list[Node | None],
+        graphql_type=list[Node | None] | None,
     )
     @shaped(sql_lists.NODES)
     async def nodes(

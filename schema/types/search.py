@@ -89,7 +89,7 @@ class SearchQueries:
     @strawberry.field(
         description="Most frequent tags of open collectives that you may see. Tags are one whatever their "
         "case and accents.",
-        graphql_type=list[Tag],
+        graphql_type=list[Tag] | None,
     )
     async def tags(self, info: Info, first: First = None) -> list[directory.TagCount]:
         return await resolve.list_tags(info, first=first)

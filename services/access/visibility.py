@@ -22,7 +22,15 @@ from models import (
     Tier,
     Transaction,
 )
-from models.enums import CollectiveType, MemberRole, NamedBy, OrderStatus, OrderType, RequestStatus
+from models.enums import (
+    CollectiveType,
+    GiverStatus,
+    MemberRole,
+    NamedBy,
+    OrderStatus,
+    OrderType,
+    RequestStatus,
+)
 from services.access.actor import Actor
 
 READER_ROLES = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
@@ -174,6 +182,27 @@ def order_concerns_viewer(actor: Actor, table: Any = Order) -> ColumnElement[boo
         *(_in_role_ids(side, actor, *READER_ROLES) for side in sides),
         *(_is_event_of_roles(side, actor, *READER_ROLES) for side in sides),
         *(_is_hosted_by_viewer(side, actor) for side in sides),
+    )
+
+
+def order_message_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
+    """True if the actor can read the private message of a visible order; as `can_read_message`.
+
+    Until a guest has claimed a gift, the message names the guest, for the host alone, which is its `from`.
+    """
+    concerned = order_concerns_viewer(actor, table)
+    if actor.is_platform_accountant or actor.user is None:
+        return concerned
+    is_told = table.giver_status.is_(None) | (table.giver_status == GiverStatus.CONFIRMED)
+    return and_(concerned, or_(is_told, _in_role_ids(table.from_id, actor, *READER_ROLES)))
+
+
+def can_read_message(actor: Actor, order: Order) -> bool:
+    """True if an actor whom an order concerns can read its private message."""
+    if order.giver_status in {None, GiverStatus.CONFIRMED} or actor.is_platform_accountant:
+        return True
+    return order.from_id == actor.id or not actor.roles.get(order.from_id, frozenset()).isdisjoint(
+        READER_ROLES
     )
 
 

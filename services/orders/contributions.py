@@ -75,9 +75,8 @@ async def add_funds(
     if is_claim:
         order.claimed_giver_id, order.giver_status = giver_id, GiverStatus.WAITING
         order.from_id, payer = require_collective(host).id, host
-    order.origin_unknown = from_ is None or is_claim
-    if order.origin_unknown:  # the host is not a side of the order
-        order.has_public_side = has_public_side(payee, payee)
+    if from_ is None or is_claim:
+        hide_origin(order, payee)
     await create_paid_order(session, actor, order, (payer, payee))
     if is_claim:
         await outbox.mail_admins(
@@ -112,6 +111,12 @@ async def transfer(
     await create_paid_order(session, actor, order, (payer, payee))
     await require_confirmed_above(session, actor, order)
     return order
+
+
+def hide_origin(order: Order, payee: Party) -> None:
+    """Mark the origin of an order as unknown: the host that stands for it is then no side of the order."""
+    order.origin_unknown = True
+    order.has_public_side = has_public_side(payee, payee)
 
 
 def build_order(

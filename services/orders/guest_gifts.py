@@ -1,5 +1,6 @@
 """Gifts of guests: by an email address alone, which shows nobody until its owner has claimed the gift."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,7 @@ from services.core.party import OUTSIDE, Party
 from services.identity import email_addresses
 from services.ledger.transaction_amounts import CURRENTS
 from services.orders import idempotency, payment_methods, tier_choices
-from services.orders.contributions import build_order, require_hosted
+from services.orders.contributions import build_order, hide_origin, require_hosted
 from services.orders.donations import WaitingTerms, wait_for_payment
 from services.orders.method_names import MethodName
 from services.orders.sides import FROM_OUTSIDE, order_sides
@@ -88,7 +89,8 @@ async def donate(
     )
     order.type, order.payment_method_kind = OrderType.DONATION, kind
     order.payment_method_id = method.id if method else None
-    order.claimed_giver_id, order.giver_status, order.origin_unknown = user.id, GiverStatus.WAITING, True
+    order.claimed_giver_id, order.giver_status = user.id, GiverStatus.WAITING
+    hide_origin(order, payee)
     tier_choices.apply(order, choice)
     sides = order_sides(order, OUTSIDE, payee, platform_id=server.platform_id, payment_method=method)
     await wait_for_payment(session, server, sides, payee, terms)
@@ -104,9 +106,14 @@ async def _find_guest(session: AsyncSession, email: str, *, is_rehearsal: bool) 
 async def _find_earlier(
     session: AsyncSession, user: Collective, key: GuestKey, order_id: UUID
 ) -> Order | None:
-    """Return the gift that the same guest made with the same key."""
+    """Return the gift that the same guest made with the same key.
+
+    A guest's keys are not those of the account with the address: whoever types it in does not learn which
+    keys its owner uses, and takes none of them.
+    """
     request = idempotency.hash_request("donateAsGuest", key.payload)
+    own_key = f"guest:{hashlib.sha256(idempotency.require_key(key.key).encode()).hexdigest()}"
     earlier_id = await idempotency.claim_key(
-        session, Actor(user=user), key=key.key, request=request, result_id=order_id
+        session, Actor(user=user), key=own_key, request=request, result_id=order_id
     )
     return None if earlier_id is None else await session.get_one(Order, earlier_id)

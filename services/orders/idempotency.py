@@ -47,7 +47,7 @@ async def begin_claim(
         Invalid: the key is empty or longer than 200 characters.
         KeyTakenError: when the claim is sent, after waiting for a running operation with the same key.
     """
-    _require_key(key)
+    require_key(key)
     values = {
         "actor_id": actor.id,
         "key": key,
@@ -63,9 +63,15 @@ def _require_claimed(rows: Sequence[object]) -> None:
         raise KeyTakenError
 
 
-def _require_key(key: str) -> None:
+def require_key(key: str) -> str:
+    """Check a key and return it.
+
+    Raises:
+        Invalid: it is empty or longer than 200 characters.
+    """
     if not 1 <= len(clean_text(key, field=_FIELD) or "") <= MAX_KEY_LENGTH:
         raise Invalid(f"Enter a key of 1 to {MAX_KEY_LENGTH} characters.", field=_FIELD)
+    return key
 
 
 async def load_earlier(session: AsyncSession, actor: Actor, *, key: str, request: bytes) -> UUID:
@@ -95,7 +101,7 @@ async def claim_key(
         IdempotencyConflict: the key was used for another payload.
         Invalid: the key is empty or longer than 200 characters.
     """
-    _require_key(key)
+    require_key(key)
     inserted = await session.execute(
         insert(Idempotency)
         .values(actor_id=actor.id, key=key, request_hash=request, result_id=result_id)

@@ -1,7 +1,6 @@
 """Where and how the giver of a donation by bank transfer pays it."""
 
 from dataclasses import dataclass
-from uuid import UUID
 
 import segno.helpers
 from sqlalchemy import select
@@ -15,6 +14,8 @@ from services.core.money import Money
 
 _QR_CURRENCY = "EUR"
 """The currency of European transfers, for which banks read the code."""
+_MAX_QR_MINOR = 999_999_999_99
+"""The largest amount that the code can hold (EPC069-12)."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class TransferInstructions:
 async def load_instructions(session: AsyncSession, *, order: Order) -> TransferInstructions:
     """Load what the giver of a donation by bank transfer needs to know."""
     reference = public_ids.encode("Order", order.id)
-    method = await _load_account(session, order.to_id)
+    method = await _load_account(session, order)
     if method is None or method.iban is None or method.account_holder is None:
         return TransferInstructions(reference)
     qr_code = None
-    if order.currency == _QR_CURRENCY:
+    if order.currency == _QR_CURRENCY and order.amount <= _MAX_QR_MINOR:
         code = segno.helpers.make_epc_qr(
             name=method.account_holder,
             iban=method.iban,
@@ -45,9 +46,11 @@ async def load_instructions(session: AsyncSession, *, order: Order) -> TransferI
     return TransferInstructions(reference, method.account_holder, method.iban, qr_code)
 
 
-async def _load_account(session: AsyncSession, payee_id: UUID) -> PaymentMethod | None:
-    """Load the newest method of a payee's host that names a bank account."""
-    host_id = select(col(Collective.host_id)).where(col(Collective.id) == payee_id).scalar_subquery()
+async def _load_account(session: AsyncSession, order: Order) -> PaymentMethod | None:
+    """Load the order's payment method, or if it names none the newest of its host with a bank account."""
+    if order.payment_method_id is not None:
+        return await session.get(PaymentMethod, order.payment_method_id)
+    host_id = select(col(Collective.host_id)).where(col(Collective.id) == order.to_id).scalar_subquery()
     statement = (
         select(PaymentMethod)
         .where(

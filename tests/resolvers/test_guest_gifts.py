@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import update
+from sqlmodel import col
 
+from models import Collective, now
 from models.enums import OrderStatus
 from services.providers.protocol import EventKind
 from tests.donation_world import error_code
-from tests.factories import World, money, ref
+from tests.factories import Person, World, money, ref
 from tests.payment_world import GIFT, CardScene, order_of
 
 SEEN = """query($id: ID!) { order(id: $id) { status from { slug } claimedGiver { slug } privateMessage
@@ -125,3 +128,75 @@ async def test_a_guests_gift_to_the_host_itself(scene: CardScene) -> None:
     order = await pay(scene, await give(scene, "g@commonweal.test", to=ref(scene.donations.host)))
     assert await scene.status(order) is OrderStatus.PAID
     await scene.world.assert_clean_ledger()
+
+
+async def test_only_the_host_reads_a_guests_name_until_the_gift_is_claimed(scene: CardScene) -> None:
+    order = await pay(scene, await give(scene, "gale@commonweal.test"))
+
+    async def read(by: Person) -> str | None:
+        message: str | None = (await scene.world.query(SEEN, by=by, id=order))["order"]["privateMessage"]
+        return message
+
+    payee_admin, holder = scene.donations.friend, scene.donations.holder
+    assert [await read(by) for by in (holder, scene.world.admin)] == ["Gale Guest", "Gale Guest"]
+    assert await read(payee_admin) is None
+    token = await scene.world.scalar(TOKEN, address="gale@commonweal.test")
+    await scene.world.mutate("verifyEmail", by=None, token=token, password="a long password")
+    assert await read(payee_admin) == "Gale Guest"
+
+
+async def test_a_guests_gift_to_a_person_is_as_private_as_any(scene: CardScene) -> None:
+    world = scene.world
+    person = await world.person("taker")
+    async with world.sessions() as session, session.begin():
+        await session.execute(
+            update(Collective)
+            .where(col(Collective.id) == person.user.id)
+            .values(host_id=scene.donations.host.id, host_approved_at=now())
+        )
+    payload = await give(scene, "gale@commonweal.test", to=ref(person), amount=money("10.00"))
+    order = await pay(scene, payload)
+    seen = await world.query(
+        "query($id: ID!) { order(id: $id) { id } transactions { totalCount } }", id=order
+    )
+    assert seen == {"order": None, "transactions": {"totalCount": 1}}  # the funds of the scene
+
+
+async def test_a_guest_learns_nothing_of_the_owners_keys(scene: CardScene) -> None:
+    known = await scene.world.person("known")
+    await scene.world.fund(known.user, "5.00", by=scene.world.admin)
+    gift: dict[str, Any] = {"from": ref(known), "to": ref(scene.donations.babel), "amount": money("1.00")}
+    given = await scene.world.mutate("donate", by=known, idempotencyKey="monthly-1", **gift)
+    assert given["errors"] == []
+    order_of(await give(scene, known.email, idempotencyKey="monthly-1"))
+    order_of(await give(scene, known.email, idempotencyKey="monthly-2"))
+    again = await scene.world.mutate("donate", by=known, idempotencyKey="monthly-2", **gift)
+    assert again["errors"] == []
+    assert error_code(await give(scene, known.email, idempotencyKey="")) == "INVALID_INPUT"
+
+
+async def test_a_network_gives_20_gifts_an_hour(scene: CardScene) -> None:
+    answers = [await give(scene, f"guest{n}@commonweal.test", payWith={"type": "MANUAL"}) for n in range(21)]
+    assert [error_code(answer) for answer in answers if answer["errors"]] == ["RATE_LIMITED"]
+    assert answers[20]["order"] is None
+
+
+async def test_a_transfer_goes_to_the_account_of_its_own_method(scene: CardScene) -> None:
+    ids = []
+    for iban in ("DE89370400440532013000", "GB33BUKB20201555555555"):
+        payload = await scene.world.mutate(
+            "createPaymentMethod",
+            "paymentMethod { id }",
+            by=scene.donations.holder,
+            host=ref(scene.donations.host),
+            name="Bank",
+            type="MANUAL",
+            iban=iban,
+        )
+        ids.append(payload["paymentMethod"]["id"])
+    told = []
+    for method in ({"id": ids[0]}, {"type": "MANUAL"}):
+        fields = "order { id } paymentInstructions { iban }"
+        payload = await give(scene, "gale@commonweal.test", fields, payWith=method)
+        told.append(payload["paymentInstructions"]["iban"])
+    assert told == ["DE89370400440532013000", "GB33BUKB20201555555555"]

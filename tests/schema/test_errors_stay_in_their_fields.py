@@ -33,7 +33,9 @@ NAMED_BY_SLUG = """query($s: String!) {
     collectives(filter: {host: {slug: $s}}) { totalCount }
     orders(filter: {from: {slug: $s}}) { totalCount } transactions(filter: {to: {slug: $s}}) { totalCount }
     offers(filter: {business: {slug: $s}}) { totalCount } search(query: $s) { totalCount }
-    bad: orders(first: 0) { totalCount } cursor: orders(after: "x") { totalCount } }"""
+    bad: orders(first: 0) { totalCount } cursor: orders(after: "x") { totalCount }
+    tags(first: 0) { name } leaderboard(by: VOLUNTEER, first: 1000) { amount { value } }
+    community: communityStats { period } nodes(ids: ["x"]) { id } }"""
 NAMED_BY_ID = "query($i: ID!) { me { slug } node(id: $i) { __typename id } nodes(ids: [$i]) { id } }"
 
 
