@@ -78,10 +78,18 @@ async def run_once(
     context, hashed = info.context, idempotency.hash_request(request.mutation, request.payload)
     try:
         await context.run(idempotency.begin_claim, key=request.key, request=hashed, result_id=result_id)
-        try:
-            return await work()
-        finally:
-            # Whatever became of it: what an earlier call with the key did comes first.
-            await context.settle()
+        return await _work_and_settle(context, work)
     except idempotency.KeyTakenError:
         return await replay(await context.run(idempotency.load_earlier, key=request.key, request=hashed))
+
+
+async def _work_and_settle(context: Context, work: Callable[[], Awaitable[T]]) -> T:
+    """Do the work; what an earlier call with the same key did comes before its result and any refusal."""
+    try:
+        outcome = await work()
+    except Exception:
+        await context.settle()
+        raise
+    else:
+        await context.settle()
+        return outcome

@@ -298,13 +298,17 @@ class Context:
     async def commit(self) -> None:
         """Commit with the writes that wait, in one round trip, for a mutation that reads nothing more.
 
-        Who cancels it learns what became of it: the statements are cancelled, unless it was stored.
+        Who cancels it learns what became of it: the statements are cancelled, unless it was stored. The
+        connection is released afterwards, so that the cancellation meets nobody else's statement.
         """
         async with self._session_lock:
             self.is_committing = True
-            task = asyncio.ensure_future(effects.commit(self.session))
+            task = asyncio.ensure_future(effects.store(self.session))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
             try:
-                await asyncio.shield(task)
+                with self.cut_after(self.settings.commit_timeout_ms / 1000):
+                    await asyncio.shield(task)
             except asyncio.CancelledError:
                 await self._cancel_commit(task)
                 error = task.exception()
@@ -316,13 +320,20 @@ class Context:
                 is_stored = task.done() and not task.cancelled() and task.exception() is None
                 self._has_begun = not is_stored
                 self.is_committing = is_stored or effects.is_in_doubt(self.session)
+            await self.session.commit()
 
     async def _cancel_commit(self, task: asyncio.Future[None]) -> None:
         """Ask the database to cancel what it still runs, and wait for its answer."""
-        with self.cut_after(GRACE_SECONDS):
-            with suppress(psycopg.Error):
-                await self._driver.cancel_safe(timeout=GRACE_SECONDS)
-            await asyncio.wait([task])
+        if task.done():
+            return
+        try:
+            with self.cut_after(GRACE_SECONDS):
+                with suppress(psycopg.Error):
+                    await self._driver.cancel_safe(timeout=GRACE_SECONDS)
+                await asyncio.wait([task])
+        except asyncio.CancelledError:
+            self._cut()  # cancelled twice: nobody waits any more, and the task ends by itself
+            raise
 
     async def settle(self) -> None:
         """Send the writes that wait if what others wrote before may make them void."""

@@ -10,6 +10,7 @@ from graphql import (
     GraphQLInputObjectType,
     GraphQLObjectType,
     GraphQLResolveInfo,
+    GraphQLSchema,
     get_named_type,
 )
 from strawberry.extensions import SchemaExtension
@@ -111,7 +112,7 @@ class _Schema(strawberry.Schema):
         super().__init__(*arguments, **settings)
         mutation = self._schema.mutation_type
         assert mutation is not None
-        self.mutation_root = mutation
+        self.graphql_schema, self.mutation_root = self._schema, mutation
         for field in mutation.fields.values():
             for argument in field.args.values():
                 # A mutation takes a single input, described by its type.
@@ -148,6 +149,13 @@ def schema() -> strawberry.Schema:
         extensions=[_UseParsedDocument],
         config=StrawberryConfig(scalar_map=SCALARS),
     )
+
+
+def graphql_schema() -> GraphQLSchema:
+    """Return the schema as graphql-core has it."""
+    built = schema()
+    assert isinstance(built, _Schema)
+    return built.graphql_schema
 
 
 def mutation_root() -> GraphQLObjectType:

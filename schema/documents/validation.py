@@ -25,7 +25,7 @@ from graphql.language.ast import QUERY_DOCUMENT_KEYS
 from graphql.validation.validate import FragmentNestingVisitor, ValidationAbortedError
 from graphql.validation.validation_context import VariableUsage, VariableUsageVisitor
 
-from schema.build import schema
+from schema.build import graphql_schema
 
 _UNVISITED_KEYS = {"name", "alias", "description"}
 """Keys of a node that no rule visits on their own."""
@@ -78,7 +78,7 @@ def find_errors(
     Raises:
         RecursionError: the document is nested too deeply.
     """
-    built = schema()._schema  # noqa: SLF001 - the only way to it
+    built = graphql_schema()
     errors: list[GraphQLError] = []
 
     def report(error: GraphQLError) -> None:

@@ -27,7 +27,7 @@ MAX_NAMES_LENGTH = 200
 
 
 class RetryOperation(Exception):
-    """A serialization failure, a deadlock or a lost connection: run the operation again."""
+    """A serialization failure, a deadlock, a lost connection or statement: run the operation again."""
 
 
 async def run_attempt(
@@ -138,8 +138,10 @@ async def _run(
     result = await execute_operation(prepared, context)
     errors = result.errors or []
     error = _unexpected_error(errors)
-    if context.is_committing and isinstance(error, DBAPIError):
-        raise error
+    if context.is_committing:
+        if isinstance(error, DBAPIError):
+            raise error
+        return result  # stored: a field of its payload that fails takes nothing back
     if error is not None:
         _raise_if_retryable(error, last=last)
         if context.is_mutation:

@@ -28,7 +28,7 @@ from graphql import (
     value_from_ast_untyped,
 )
 
-from schema.build import schema
+from schema.build import graphql_schema
 from schema.documents.document_cache import CachedDocument
 from schema.documents.document_limits import INTROSPECTION_FIELDS, ONE_PER_OPERATION
 from schema.execution.input_lists import check_arguments
@@ -132,7 +132,7 @@ class _CostPlanner:
         self, operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
     ) -> None:
         self.operation, self.fragments = operation, fragments
-        self.types = schema()._schema.type_map  # noqa: SLF001 - the only way to it
+        self.types = graphql_schema().type_map
         self.defaults = {
             d.variable.name.value: value_from_ast_untyped(d.default_value)
             for d in operation.variable_definitions or ()
@@ -140,7 +140,7 @@ class _CostPlanner:
         }
 
     def plan(self) -> CostPlan:
-        root = schema()._schema.get_root_type(self.operation.operation)  # noqa: SLF001 - as above
+        root = graphql_schema().get_root_type(self.operation.operation)
         assert root is not None
         sets: TypedSelections = [(root, self.operation.selection_set)]
         base_cost = 0

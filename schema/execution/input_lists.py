@@ -19,7 +19,7 @@ from graphql import (
     value_from_ast_untyped,
 )
 
-from schema.build import schema
+from schema.build import graphql_schema
 from services.core.errors import Invalid
 from services.core.pagination import MAX_SIZE
 
@@ -48,7 +48,7 @@ def count_items(
             value = value_from_ast_untyped(definition.default_value)
         if isinstance(value, _LISTS):
             # The schema has the type: the document is valid.
-            input_type: Any = type_from_ast(schema()._schema, definition.type)  # noqa: SLF001 - the only way to it
+            input_type: Any = type_from_ast(graphql_schema(), definition.type)
             total += count_in(input_type, value, variable_paths.get(name, (name,)))
     return total
 

@@ -14,7 +14,7 @@ from graphql import (
 from graphql.execution.values import VariableValues, get_variable_values
 
 from resolvers.context import Context
-from schema.build import schema
+from schema.build import graphql_schema, schema
 from schema.documents.document_cache import CachedDocument
 from schema.plan import collect_fields, sql_backend
 from schema.plan.collect_fields import NotCompilable
@@ -94,12 +94,12 @@ def _compile(
     cached: CachedDocument, operation: OperationDefinitionNode, conditions: Mapping[str, Any]
 ) -> CompiledQuery | None:
     built = schema()
-    graphql_schema = built._schema  # noqa: SLF001 - the only way to it
-    query_type = graphql_schema.query_type
+    core = graphql_schema()
+    query_type = core.query_type
     assert query_type is not None
     converter = built.schema_converter
     fragments = _fragments_by_name(cached)
-    compiler = Compiler(graphql_schema, fragments, conditions, (converter.scalar_registry, converter.config))
+    compiler = Compiler(core, fragments, conditions, (converter.scalar_registry, converter.config))
     try:
         stage = compiler.selection(query_type, [operation.selection_set])
     except (NotCompilable, RecursionError):
@@ -107,7 +107,7 @@ def _compile(
     columns = {table: names for table, names in compiler.columns.items() if names is not None}
     sql_plan = sql_backend.plan_sql(compiler, operation) if cached.was_seen else "seen once"
     is_single = compiler.relations == 1 and _is_single_statement(operation)
-    return CompiledQuery(graphql_schema, fragments, operation, stage, columns, is_single, sql_plan)
+    return CompiledQuery(core, fragments, operation, stage, columns, is_single, sql_plan)
 
 
 def _is_single_statement(operation: OperationDefinitionNode) -> bool:
@@ -170,7 +170,7 @@ def coerce_variables(operation: OperationDefinitionNode, values: Mapping[str, An
     Raises:
         FallBack: they are invalid.
     """
-    built = schema()._schema  # noqa: SLF001 - the only way to it
+    built = graphql_schema()
     coerced = get_variable_values(built, operation.variable_definitions or (), dict(values))
     if isinstance(coerced, list):
         raise FallBack("variables")

@@ -121,8 +121,9 @@ class SqlPlanner:
 
         def to_arguments(arguments: dict[str, Any]) -> NodesArguments:
             given = declared.arguments(arguments)
-            if not names.issuperset(given.options):
-                raise NotCompilable(definition.type)
+            for option in given.options:
+                if option not in names:
+                    raise NotCompilable(option)
             return given
 
         return shape.Rows(self.parameter(definition, nodes, to_arguments), options)

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from resolvers.context import Context
 from resolvers.subscriptions import EventPayload, EventSource
-from schema.build import schema
+from schema.build import graphql_schema, schema
 from schema.documents import suggestions
 from schema.execution import admission, unit_of_work
 from schema.execution.cost_meter import Meter
@@ -249,7 +249,7 @@ def _build_executor(
 ) -> AnyExecutor | list[GraphQLError]:
     executor_class = schema().execution_context_class
     return executor_class.build(
-        schema()._schema,  # noqa: SLF001 - the only way to it
+        graphql_schema(),
         document,
         context_value=context,
         raw_variable_values=dict(request.variables or {}),

@@ -21,7 +21,6 @@ from services.core import pagination
 from services.core.pagination import Page, PageRequest, Sort
 from services.database import read_connections, statement_cache
 from services.database.read_connections import ReadConnection
-from services.round_trips import pipelines
 from services.round_trips.dialect import DIALECT
 
 DRIVER = "driver"
@@ -68,8 +67,8 @@ async def end_read(read_connection: ReadConnection) -> None:
     """End the snapshot, and release the connection to the next operation."""
     try:
         if not (read_connection.is_idle or read_connection.driver.closed):
-            pipelines.forget_prepared(read_connection.driver)
-            await AsyncRawCursor(read_connection.driver).execute(b"ROLLBACK")
+            # Nothing was written. After a ROLLBACK the driver would prepare every statement anew.
+            await AsyncRawCursor(read_connection.driver).execute(b"COMMIT")
     except psycopg.Error:
         await read_connection.connection.invalidate()
     finally:
@@ -202,7 +201,8 @@ async def fetch_lists(
     `by` is the attribute of a row that holds its owner's id.
     """
     (statement,) = select_of(actor, owner=any_(ids_parameter("owner_ids", owner_ids)))
-    rows = await session.execute(statement.order_by(sort.key, sort.id))
+    order = (c.desc() if sort.descending else c.asc() for c in (sort.key, sort.id))
+    rows = await session.execute(statement.order_by(*order))
     lists: dict[UUID, list[Any]] = {owner_id: [] for owner_id in owner_ids}
     for row in rows.scalars():
         lists[getattr(row, by)].append(row)

@@ -119,8 +119,9 @@ class _ReadPool:
         if self.keeps_idle and read_connection.is_reusable:
             self._hand_over(read_connection)
             return
+        was_closed = read_connection.driver.closed
         await self.close(read_connection, is_broken=not read_connection.is_reusable)
-        while read_connection.driver.closed and self.idle:  # the cause may have broken them all
+        while was_closed and self.idle:  # the cause may have broken them all
             await self.close(self.idle.pop(), is_broken=True)
 
     async def close(self, read_connection: ReadConnection, *, is_broken: bool = False) -> None:

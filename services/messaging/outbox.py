@@ -199,7 +199,7 @@ async def _queue_each(
 
 
 async def _queue(session: AsyncSession, mails: Select[Any], *, template: str) -> None:
-    """Queue mails by recipient, payload and order, within the budgets; the only way into the outbox."""
+    """Queue mails by recipient, payload and order, within the budgets; `mail_queue` alone can do it."""
     parameters = budgets.mail_parameters(session, template)
     mail = mails.subquery()
     wait = await session.execute(

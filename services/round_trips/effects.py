@@ -131,14 +131,18 @@ def is_in_doubt(session: AsyncSession) -> bool:
     return queue is not None and queue.is_in_doubt
 
 
-async def commit(session: AsyncSession) -> None:
-    """Send the effects that wait and COMMIT in one round trip; in two, if one has rows to check."""
+async def store(session: AsyncSession) -> None:
+    """Send the effects that wait and COMMIT in one round trip; in two, if one has rows to check.
+
+    The session keeps its connection: call `session.commit` once nobody asks the database to cancel this.
+    """
+    await session.flush()  # what is written later would be a transaction of its own
     queue = await _open_queue(session)
-    if queue is not None:
-        if any(effect.check for effect in queue.waiting):
-            await _send(queue, ())
-        await _send(queue, (), commits=True)
-    await session.commit()
+    if queue is None:
+        return
+    if any(effect.check for effect in queue.waiting):
+        await _send(queue, ())
+    await _send(queue, (), commits=True)
 
 
 async def _send(queue: EffectQueue, calls: Sequence[Call], *, commits: bool = False) -> list[list[Any]]:
@@ -214,7 +218,7 @@ def listen(engine: Engine) -> None:
     event.listen(engine, "commit", _send_before_commit)
     event.listen(engine, "rollback", _drop)
     event.listen(engine, "rollback_savepoint", _drop_in_savepoint)
-    event.listen(engine, "reset", _forget_prepared)
+    event.listen(engine, "reset", _expect_rollback)
 
 
 def _driver_of(connection: Connection | None) -> Any:
@@ -244,18 +248,18 @@ def _send_before_commit(connection: Connection) -> None:
 
 
 def _drop(connection: Connection) -> None:
-    pipelines.forget_prepared(_driver_of(connection))
+    pipelines.expect_rollback(_driver_of(connection))
     if (queue := _queue_of(connection)) is not None:
         queue.waiting.clear()
         del _QUEUES[queue.driver]
 
 
-def _forget_prepared(connection: Any, _: Any, state: PoolResetState) -> None:
-    if not state.transaction_was_reset:  # the pool rolls it back
-        pipelines.forget_prepared(connection.driver_connection)
+def _expect_rollback(connection: Any, _: Any, state: PoolResetState) -> None:
+    if not state.transaction_was_reset:  # the pool rolls back what is open
+        pipelines.expect_rollback(connection.driver_connection)
 
 
 def _drop_in_savepoint(connection: Connection, *_: Any) -> None:
-    pipelines.forget_prepared(_driver_of(connection))
+    pipelines.expect_rollback(_driver_of(connection))
     if (queue := _queue_of(connection)) is not None:
         queue.waiting.clear()

@@ -75,9 +75,14 @@ _PREPARED: WeakKeyDictionary[Any, dict[Any, bytes]] = WeakKeyDictionary()
 _NUMBERS = itertools.count(1)
 
 
-def forget_prepared(driver: Any) -> None:
-    """Forget what a connection has prepared: after a rollback the driver may have dropped it."""
-    if driver is not None:
+def expect_rollback(driver: Any) -> None:
+    """Forget what a connection has prepared if the driver drops it with the rollback that comes.
+
+    The driver then deallocates every statement, but only if it has prepared one itself.
+    """
+    if driver is None or driver.pgconn.transaction_status == TransactionStatus.IDLE:
+        return
+    if driver._prepared._names:  # noqa: SLF001 - there is no other way to know
         _PREPARED.pop(driver, None)
 
 
@@ -104,6 +109,8 @@ async def send(
             if driver.pgconn.pipeline_status != PipelineStatus.OFF:
                 driver.pgconn.finish()  # what it would answer next belongs to nobody
     if answers.failure is not None:
+        if isinstance(answers.failure, psycopg.errors.InvalidSqlStatementName):
+            _PREPARED.pop(driver, None)  # something else deallocated them; the operation is tried again
         raise PipelineError(answers.failed_index - begins, answers.failure)
     return [_read_rows(transformer, result) for result in answers.results[begins : begins + len(calls)]]
 

@@ -54,6 +54,16 @@ class ListArguments:
     option: str = ""
     """The type of a single row that may be of several tables."""
 
+    def __post_init__(self) -> None:
+        """Order lists of conditions and drop repeats: they are sets, and part of the statement's text."""
+        ordered = {
+            name: tuple(sorted(set(value)))
+            for name, value in vars(self.where).items()
+            if isinstance(value, list | tuple)
+        }
+        if ordered:
+            object.__setattr__(self, "where", replace(self.where, **ordered))
+
     @property
     def key(self) -> Hashable:
         """The part that changes the statement's text."""

@@ -39,6 +39,12 @@ async def begin(session: AsyncSession) -> Any:
     return driver
 
 
+async def store_and_end(session: AsyncSession) -> None:
+    """Commit as a mutation does, and release the connection."""
+    await effects.store(session)
+    await session.commit()
+
+
 async def count(session: AsyncSession, key: str) -> int:
     ((number,),) = (await effects.fetch(session, Call(_COUNT, {"key": key})))[0]
     return int(number)
@@ -60,15 +66,30 @@ async def test_a_statement_of_the_session_comes_after_the_writes_that_wait(sessi
 
 async def test_a_commit_stores_what_waits(session: AsyncSession, world: World) -> None:
     await effects.write(session, _THROTTLE, {"key": "a"})
-    await effects.commit(session)
+    await store_and_end(session)
     assert await world.scalar("SELECT count(*) FROM throttle") == 1
+
+
+async def test_statements_stay_prepared_and_never_pile_up(session: AsyncSession) -> None:
+    prepared = text("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'cw_%'")
+    counts = []
+    for number in range(12):
+        await effects.write(session, _THROTTLE, {"key": f"k{number}"})
+        if number % 3 == 2:
+            await effects.flush(session)
+            await session.rollback()
+        else:
+            await store_and_end(session)
+        await begin(session)
+        counts.append((await session.execute(prepared)).scalar_one())
+    assert max(counts) <= counts[0]  # a rollback may drop them, and nothing adds to them
 
 
 async def test_a_rollback_drops_what_waits(session: AsyncSession, world: World) -> None:
     await effects.write(session, _THROTTLE, {"key": "a"})
     await session.rollback()
     await begin(session)
-    await effects.commit(session)
+    await store_and_end(session)
     assert await world.scalar("SELECT count(*) FROM throttle") == 0
 
 
@@ -77,7 +98,7 @@ async def test_a_savepoint_undoes_what_waited_in_it_alone(session: AsyncSession,
     savepoint = await session.begin_nested()
     await effects.write(session, _THROTTLE, {"key": "undone"})
     await savepoint.rollback()
-    await effects.commit(session)
+    await store_and_end(session)
     assert await world.scalar("SELECT string_agg(key, ',') FROM throttle") == "kept"
 
 
@@ -85,7 +106,7 @@ async def test_a_failure_keeps_the_commit_after_it_from_running(session: AsyncSe
     for key in ("a", "b", "a"):
         await effects.write(session, _THROTTLE, {"key": key})
     with pytest.raises(IntegrityError):
-        await effects.commit(session)
+        await store_and_end(session)
     await session.rollback()
     assert await world.scalar("SELECT count(*) FROM throttle") == 0
 
@@ -122,7 +143,7 @@ async def test_rows_are_checked_before_the_commit(session: AsyncSession, world: 
 
     await effects.write(session, _THROTTLE, {"key": "a"}, check=refuse)
     with pytest.raises(InvalidState, match="Refused"):
-        await effects.commit(session)
+        await store_and_end(session)
     await session.rollback()
     assert await world.scalar("SELECT count(*) FROM throttle") == 0
 
@@ -152,7 +173,7 @@ async def test_a_statement_timeout_in_a_pipeline_stores_nothing(session: AsyncSe
     await effects.write(session, _THROTTLE, {"key": "a"})
     await effects.write(session, _SLEEP, {"seconds": 60})
     with pytest.raises(DBAPIError, match="statement timeout"):
-        await effects.commit(session)
+        await store_and_end(session)
     await session.rollback()
     assert await world.scalar("SELECT count(*) FROM throttle") == 0
 
