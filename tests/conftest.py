@@ -6,6 +6,7 @@ The migrated database is created once and cloned for each test that writes, whic
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,16 +125,23 @@ def make_database(server: Server, template: str) -> Iterator[MakeDatabase]:
         return database
 
     yield make
-    if not SERVERS or os.environ.get("COMMONWEAL_TEST_KEEP_DATABASES"):
-        return  # the server stops and takes its databases with it: to drop thousands takes minutes
     for name in names:
         drop_database(server, name)
 
 
+@contextmanager
+def own_database(server: Server, template: str) -> Iterator[Database]:
+    """Create a database and drop it after use: thousands of them would fill a small disk."""
+    database = create_database(server, template=template)
+    yield database
+    drop_database(server, database.name)
+
+
 @pytest.fixture
-def database(make_database: MakeDatabase) -> Database:
+def database(server: Server, template: str) -> Iterator[Database]:
     """Return an empty migrated database for this test alone."""
-    return make_database()
+    with own_database(server, template) as database:
+        yield database
 
 
 @pytest.fixture
@@ -164,9 +172,10 @@ async def world(database: Database, sessions: async_sessionmaker[AsyncSession]) 
 
 
 @pytest.fixture(scope="module")
-def shared_database(make_database: MakeDatabase) -> Database:
+def shared_database(server: Server, template: str) -> Iterator[Database]:
     """Return the database that all tests of a file share."""
-    return make_database()
+    with own_database(server, template) as database:
+        yield database
 
 
 @pytest.fixture(scope="module")

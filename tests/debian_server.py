@@ -28,7 +28,7 @@ def main(command: list[str]) -> int:
         return 0
     with ExitStack() as stack:
         urls = [stack.enter_context(run_server()) for _ in range(WORKERS)]
-        settings = {"COMMONWEAL_TEST_SERVER_URLS": " ".join(urls), "COMMONWEAL_TEST_KEEP_DATABASES": "1"}
+        settings = {"COMMONWEAL_TEST_SERVER_URLS": " ".join(urls)}
         return subprocess.run(command, check=False, env={**os.environ, **settings}).returncode
 
 

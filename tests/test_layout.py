@@ -73,7 +73,7 @@ def test_every_setting_is_documented_with_its_meaning() -> None:
 
 def test_the_docs_name_only_existing_settings() -> None:
     known = {f"COMMONWEAL_{entry.name.upper()}" for entry in fields(Settings)}
-    known |= {"COMMONWEAL_TEST_SERVER_URLS", "COMMONWEAL_TEST_KEEP_DATABASES", "COMMONWEAL_TEST_SECONDS"}
+    known |= {"COMMONWEAL_TEST_SERVER_URLS", "COMMONWEAL_TEST_SECONDS"}
     named = {
         result
         for place, line in lines()
