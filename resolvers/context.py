@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
 from resolvers.session_cookie import SessionCookie
-from services.access import act_origin
+from services.access import act_origin, viewer_cache
 from services.access.act_origin import ActOrigin
 from services.access.actor import ANONYMOUS, Actor
 from services.access.rate_limits import Charge
@@ -57,7 +57,7 @@ class Context:
     """The executed document, parsed and validated."""
     actor: Actor = ANONYMOUS
     is_viewer_cached: bool = False
-    """True if the actor comes from the cache, and the operation's statement has to check it."""
+    """True if the actor comes from the cache, and what the operation reads has yet to check it."""
     is_mutation: bool = False
     mutation: str = ""
     """The names of the fields at the root of a mutation, with commas."""
@@ -205,7 +205,9 @@ class Context:
             self._driver = (await connection.get_raw_connection()).driver_connection
             effects.attach(self.session, connection, self._driver)
             act_origin.attach(self.session, ActOrigin(self.mutation, self.address))
-            if self.actor.id is not None:  # a further transaction of a viewer who is known by now
+            if self.is_viewer_cached:
+                await viewer_cache.check_with_next(self.session, self.actor, seen=self._note_viewer_seen)
+            elif self.actor.id is not None:  # a further transaction of a viewer who is known by now
                 await act_origin.name_person(
                     self.session,
                     self.actor.id,
@@ -218,6 +220,20 @@ class Context:
             )
             self._driver = self._read_connection.driver
         self._has_begun = True
+
+    def _note_viewer_seen(self) -> None:
+        self.is_viewer_cached = False
+
+    async def check_viewer(self) -> None:
+        """Check a mutation's viewer who comes from the cache, unless something it read has done so.
+
+        Raises:
+            StaleViewer: the viewer has changed, or the token does not work any more.
+        """
+        if self.is_mutation and self.is_viewer_cached:
+            async with self._session_lock:
+                await self._begin()
+                await effects.settle(self.session)
 
     async def close(self) -> None:
         """Return the connection once nothing uses it, and roll back what was not committed."""
@@ -263,6 +279,7 @@ class Context:
         **kwargs: P.kwargs,
     ) -> T:
         """Call a service in a transaction of its own, which is committed even if the operation fails."""
+        await self.check_viewer()
         async with self.sessions() as session, session.begin():
             if self.is_mutation:
                 act_origin.attach(session, ActOrigin(self.mutation, self.address))
@@ -279,7 +296,7 @@ class Context:
             try:
                 yield
             except BaseException:
-                await self._roll_back()
+                await self.roll_back()
                 raise
             return
         async with self._session_lock:
@@ -347,7 +364,8 @@ class Context:
             if self._has_begun:
                 await effects.flush(self.session)
 
-    async def _roll_back(self) -> None:
+    async def roll_back(self) -> None:
+        """Undo what the operation wrote; what it does next is a transaction of its own."""
         async with self._session_lock:
             await self.session.rollback()
             self._has_begun = False

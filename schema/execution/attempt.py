@@ -51,15 +51,7 @@ async def run_attempt(
         prepared, sessions=sessions, settings=settings, charge=charge, uses_cached_viewer=uses_cached_viewer
     )
     try:
-        if prepared.request.token is not None:
-            if context.is_viewer_cached:
-                permissions.require_scope(context.actor, Scope.READ)
-            else:
-                await authenticate(context, prepared.request.token)
-            if context.is_mutation:
-                token_reads.require_readable(prepared.document, prepared.operation, context.actor)
-            sql_trace.authorize(context.actor)
-        result = await _run(prepared, context, last=last)
+        result = await _run_as_viewer(prepared, context, last=last)
         if isinstance(result, OperationResult):
             return result
         context.is_committing = context.is_mutation
@@ -123,7 +115,35 @@ async def authenticate(context: Context, token: str) -> None:
     if not context.is_mutation:
         # A mutation has a scope of its own; what its payload may show is checked by `token_reads`.
         permissions.require_scope(context.actor, Scope.READ)
-        viewer_cache.keep(context.actor)
+    viewer_cache.keep(context.actor)
+    context.actor = viewer_cache.copy_roles(context.actor)
+
+
+async def _run_as_viewer(
+    prepared: PreparedOperation, context: Context, *, last: bool
+) -> ExecutionResult | OperationResult:
+    """Find who the viewer is and run the operation; what a viewer from the cache met counts once checked.
+
+    Raises:
+        Problem: the token does not work, or lacks a scope.
+        StaleViewer: the viewer in the cache has changed.
+        RetryOperation, FallBack: as `run_attempt`.
+    """
+    try:
+        if prepared.request.token is not None:
+            if not context.is_viewer_cached:
+                await authenticate(context, prepared.request.token)
+            elif not context.is_mutation:
+                permissions.require_scope(context.actor, Scope.READ)
+            if context.is_mutation:
+                token_reads.require_readable(prepared.document, prepared.operation, context.actor)
+            sql_trace.authorize(context.actor)
+        result = await _run(prepared, context, last=last)
+    except Problem:
+        await context.check_viewer()
+        raise
+    await context.check_viewer()
+    return result
 
 
 async def _run(
@@ -142,14 +162,16 @@ async def _run(
         if isinstance(error, DBAPIError):
             raise error
         return result  # stored: a field of its payload that fails takes nothing back
+    if isinstance(error, viewer_cache.StaleViewer):
+        raise error
     if error is not None:
         _raise_if_retryable(error, last=last)
         if context.is_mutation:
-            await context.session.rollback()
+            await context.roll_back()
             return OperationResult({"data": None, "errors": [format_error(e) for e in errors]})
     if len(context.commit_intents) > 1 or (context.is_mutation and result.data is None):
         # A result without data must leave nothing behind, whatever its first fields wrote.
-        await context.session.rollback()
+        await context.roll_back()
         is_request_error = all(e.path is None for e in errors)
         body: dict[str, Any] = {"errors": [format_error(e) for e in errors]}
         if any(e.path for e in errors):
@@ -195,13 +217,14 @@ def create_context(
 ) -> Context:
     """Return the context in which an operation's resolvers run.
 
-    The viewer may come from the cache only where the operation's one statement checks it.
+    The viewer may come from the cache only where a query's one statement checks it, or a mutation's first.
     """
     is_mutation = prepared.operation.operation is OperationType.MUTATION
     token = prepared.request.token
+    root_field_count = _count_root_fields(prepared.operation) if is_mutation else 1
     viewer = None
-    if uses_cached_viewer and token is not None and prepared.json_read is not None:
-        viewer = viewer_cache.find_viewer(token)
+    if uses_cached_viewer and token is not None:
+        viewer = _find_cached_viewer(prepared, token, is_lone_mutation=is_mutation and root_field_count == 1)
     return Context(
         sessions=sessions,
         settings=settings,
@@ -211,7 +234,7 @@ def create_context(
         document=prepared.document,
         is_mutation=is_mutation,
         mutation=_name_root_fields(prepared.operation) if is_mutation else "",
-        root_field_count=_count_root_fields(prepared.operation) if is_mutation else 1,
+        root_field_count=root_field_count,
         charge=charge,
         actor=viewer or actor.ANONYMOUS,
         is_viewer_cached=viewer is not None,
@@ -220,6 +243,15 @@ def create_context(
         columns=prepared.columns,
         session_cookie=prepared.request.session_cookie or SessionCookie(),
     )
+
+
+def _find_cached_viewer(
+    prepared: PreparedOperation, token: str, *, is_lone_mutation: bool
+) -> actor.Actor | None:
+    if not is_lone_mutation and prepared.json_read is None:
+        return None
+    viewer = viewer_cache.find_viewer(token)
+    return viewer_cache.copy_roles(viewer) if viewer is not None and is_lone_mutation else viewer
 
 
 async def _load_actor(session: AsyncSession, _: actor.Actor, *, token: str) -> actor.Actor:

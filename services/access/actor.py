@@ -42,7 +42,7 @@ class Actor:
     token_id: UUID | None = None
     token_hash: bytes = b""
     fingerprint: str | None = None
-    """A text that differs once anything that the actor was loaded from has changed; queries only."""
+    """A text that differs once anything that the actor was loaded from has changed."""
     expires_at: datetime | None = None
     """Expiry of the token."""
     is_touch_due: bool = False

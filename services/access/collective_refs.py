@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, Select, Text, Uuid, and_, bindparam, func, inspect, select, union_all
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -16,6 +18,10 @@ from services.access.slug_suggestions import describe_missing
 from services.core import public_ids
 from services.core.errors import Invalid, InvalidState, NotFound, Problem
 from services.core.party import Party
+from services.round_trips import effects
+from services.round_trips.entities import attach_row
+from services.round_trips.pipelines import Call, Statement, compile_statement
+from services.round_trips.records import column_names
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class CollectiveKey:
 
 
 # Built once at import: creating an alias copies every column, which cost more than the query.
-_HOST = aliased(Collective, name="host")
+_HOST, _SOUGHT = aliased(Collective, name="host"), aliased(Collective, name="sought")
+_KEYS = {"row_ids", "slugs"}
 
 
 async def resolve(session: AsyncSession, actor: Actor, refs: Mapping[str, CollectiveKey]) -> dict[str, Party]:
@@ -75,33 +82,60 @@ def _not_found(name: str, index: int) -> NotFound:
 async def _load_visible(
     session: AsyncSession, actor: Actor, keys: Sequence[UUID | str]
 ) -> dict[UUID | str, Party]:
-    """Load the visible collectives of these keys, by id and by slug, in one statement."""
-    row_ids = [key for key in keys if isinstance(key, UUID)]
-    slugs = [key for key in keys if isinstance(key, str)]
-    statement = (
-        select(Collective, _HOST, col(SlugRedirect.slug))
-        .outerjoin(_HOST, col(Collective.host_id) == _HOST.id)
-        .outerjoin(
-            SlugRedirect,
-            (col(SlugRedirect.collective_id) == Collective.id) & col(SlugRedirect.slug).in_(slugs),
-        )
-        .where(
-            or_(
-                col(Collective.id).in_(row_ids),
-                col(Collective.slug).in_(slugs),
-                col(SlugRedirect.slug).is_not(None),
-            ),
-            visibility.collective_is_visible(actor),
-        )
-    )
+    """Load the visible collectives of these keys, by id and by slug, in the round trip of what waits."""
+    statement = _select_statement(actor)
+    values = {n: visibility.viewer_parameter(n, actor) for n in statement.names if n not in _KEYS}
+    values["row_ids"] = [key for key in keys if isinstance(key, UUID)]
+    values["slugs"] = [key for key in keys if isinstance(key, str)]
+    (rows,) = await effects.fetch(session, Call(statement, values))
     parties: dict[UUID | str, Party] = {}
-    for collective, host, old_slug in (await session.execute(statement)).all():
+    width = len(column_names(Collective))
+    for row in rows:
+        collective = attach_row(session, Collective, row[:width])
+        host = attach_row(session, Collective, row[width : 2 * width])
+        assert collective is not None
         is_hosted = collective.host_approved_at is not None
         party = Party(collective, host if is_hosted else None)
         parties |= {collective.id: party, collective.slug: party}
+        old_slug = row[-1]
         if old_slug is not None:
             parties.setdefault(old_slug, party)
     return parties
+
+
+_STATEMENTS: dict[str, Statement] = {}
+
+
+def _select_statement(actor: Actor) -> Statement:
+    """Return the statement for actors of one kind, which differ in its parameters only."""
+    if actor.kind not in _STATEMENTS:
+        _STATEMENTS[actor.kind] = compile_statement(_select_by_keys(visibility.collective_is_visible(actor)))
+    return _STATEMENTS[actor.kind]
+
+
+def _select_by_keys(is_visible: ColumnElement[bool]) -> Select[Any]:
+    row_ids = bindparam("row_ids", type_=ARRAY(Uuid))
+    slugs = bindparam("slugs", type_=ARRAY(Text))
+    # Each part by its own index; the three conditions with OR would read every collective.
+    found = union_all(
+        select(func.unnest(row_ids)),
+        select(col(_SOUGHT.id)).where(col(_SOUGHT.slug) == func.any(slugs)),
+        select(col(SlugRedirect.collective_id)).where(col(SlugRedirect.slug) == func.any(slugs)),
+    )
+    return (
+        select(
+            *inspect(Collective).local_table.c,
+            *(getattr(_HOST, name) for name in column_names(Collective)),
+            col(SlugRedirect.slug),
+        )
+        .select_from(Collective)
+        .outerjoin(_HOST, col(Collective.host_id) == _HOST.id)
+        .outerjoin(
+            SlugRedirect,
+            and_(col(SlugRedirect.collective_id) == Collective.id, col(SlugRedirect.slug) == func.any(slugs)),
+        )
+        .where(col(Collective.id).in_(found), is_visible)
+    )
 
 
 def ref_key(name: str, ref: CollectiveKey) -> UUID | str:

@@ -1,13 +1,13 @@
 """The platform of this installation and its policy: fees, limits, value of a current."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import DateTime, bindparam, exists, inspect, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -22,6 +22,9 @@ from services.core.money import UncheckedAmount, to_minor, to_minor_or_zero
 from services.identity import authentication, email_addresses
 from services.ledger import exchange_rates
 from services.ledger.transaction_amounts import CURRENTS
+from services.round_trips import effects
+from services.round_trips.entities import attach_row
+from services.round_trips.pipelines import Call, compile_statement
 
 DEFAULT_SLUG = "commonweal"
 DOLLARS = "USD"
@@ -250,16 +253,31 @@ async def _load_next(session: AsyncSession, after: datetime) -> PlatformPolicy |
     return row
 
 
+_VALID_AT = compile_statement(
+    select(*inspect(PlatformPolicy).local_table.c)
+    .where(col(PlatformPolicy.valid_from) <= bindparam("at", type_=DateTime(timezone=True)))
+    .order_by(col(PlatformPolicy.valid_from).desc(), col(PlatformPolicy.id).desc())
+    .limit(1)
+)
+
+
 async def load_policy(session: AsyncSession, *, at: datetime | None = None) -> PlatformPolicy:
     """Load the policy valid now or at a time; the first one predates all uses of it."""
-    statement = (
-        select(PlatformPolicy)
-        .where(col(PlatformPolicy.valid_from) <= (at or now()))
-        .order_by(col(PlatformPolicy.valid_from).desc(), col(PlatformPolicy.id).desc())
-        .limit(1)
-    )
-    row: PlatformPolicy = (await session.execute(statement)).scalar_one()
-    return row
+    return await (await read_policy_ahead(session, at=at))()
+
+
+async def read_policy_ahead(
+    session: AsyncSession, *, at: datetime | None = None
+) -> Callable[[], Awaitable[PlatformPolicy]]:
+    """Load the policy as `load_policy`, in the round trip of what is read next."""
+    rows = await effects.read_ahead(session, Call(_VALID_AT, {"at": at or now()}))
+
+    async def take() -> PlatformPolicy:
+        row = attach_row(session, PlatformPolicy, (await rows())[0])
+        assert row is not None
+        return row
+
+    return take
 
 
 async def list_policies(session: AsyncSession) -> list[PlatformPolicy]:

@@ -19,6 +19,7 @@ from services.ledger.legs import Leg, currents_legs
 from services.ledger.transaction_amounts import TransactionAmounts
 from services.round_trips import effects, pipelines
 from services.round_trips.effects import Explain
+from services.round_trips.pipelines import Call
 
 _SQL = pipelines.read_compiled(Path(__file__).parent / "sql" / "posting.sql")
 
@@ -165,16 +166,19 @@ async def post_history(
 
 async def lock_accounts(session: AsyncSession, legs: Sequence[Leg]) -> None:
     """Lock the accounts of the legs of several coming posts, in their order."""
-    await effects.write(
-        session,
-        _SQL["lock"],
-        {
-            "books": [leg.book_id for leg in legs],
-            "owners": [leg.owner_id for leg in legs],
-            "currencies": [leg.currency for leg in legs],
-            "kinds": [str(leg.kind) for leg in legs],
-        },
-    )
+    call = lock_call(legs)
+    await effects.write(session, call.statement, call.values)
+
+
+def lock_call(legs: Sequence[Leg]) -> Call:
+    """Build the call that locks accounts, for those who send it with what they read under the locks."""
+    values = {
+        "books": [leg.book_id for leg in legs],
+        "owners": [leg.owner_id for leg in legs],
+        "currencies": [leg.currency for leg in legs],
+        "kinds": [str(leg.kind) for leg in legs],
+    }
+    return Call(_SQL["lock"], values)
 
 
 def transaction_row(

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Interval, Select, Uuid, case, column, func, literal, select, true
+from sqlalchemy import ARRAY, Interval, Select, Uuid, case, column, func, literal, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -296,11 +296,10 @@ async def load_offers_of_orders(session: AsyncSession, *, row_ids: Sequence[UUID
     return {row.id: row for row in (await session.execute(statement)).scalars()}
 
 
-def month_start(business: Any, at: datetime) -> Any:
+def month_start(business: Any, at: Any) -> Any:
     """Build the SQL for the start of a month in the business's time zone, else in UTC."""
     zone = func.coalesce(business.timezone, "UTC")
-    at_literal = literal(at, DateTime(timezone=True))
-    return func.timezone(zone, func.date_trunc("month", func.timezone(zone, at_literal)))
+    return func.timezone(zone, func.date_trunc("month", func.timezone(zone, at)))
 
 
 async def count_redemptions_this_month(

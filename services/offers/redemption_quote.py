@@ -1,11 +1,12 @@
 """Quotes redemptions within their limits; dollars in cents, currents in thousandths."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, ScalarSelect, func, select
+from sqlalchemy import ColumnElement, DateTime, ScalarSelect, Select, Uuid, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -15,6 +16,7 @@ from services.core.errors import AmountTooSmall, InsufficientFunds, LimitExceede
 from services.core.money import apply_bps, convert, convert_back
 from services.ledger.transaction_amounts import CURRENTS
 from services.offers import offers
+from services.round_trips.pipelines import Call, compile_statement
 
 DOLLARS = "USD"
 WEEK = timedelta(days=7)
@@ -93,7 +95,7 @@ def quote(
     )
 
 
-def _available_currents(platform_id: UUID, user_id: UUID) -> ScalarSelect[Any]:
+def _available_currents(platform_id: Any, user_id: Any) -> ScalarSelect[Any]:
     return (
         select(col(LedgerAccount.posted) - col(LedgerAccount.held))
         .where(
@@ -106,7 +108,7 @@ def _available_currents(platform_id: UUID, user_id: UUID) -> ScalarSelect[Any]:
     )
 
 
-def _received_lately(platform_id: UUID, user_id: UUID, since: datetime) -> ScalarSelect[Any]:
+def _received_lately(platform_id: Any, user_id: Any, since: Any) -> ScalarSelect[Any]:
     """Build the currents that a user received from others since a time; see the SQL function."""
     return (
         select(func.currents_received(col(LedgerAccount.book_id), col(LedgerAccount.id), since))
@@ -120,7 +122,7 @@ def _received_lately(platform_id: UUID, user_id: UUID, since: datetime) -> Scala
     )
 
 
-def _counts_towards_week(user_id: UUID) -> list[ColumnElement[bool]]:
+def _counts_towards_week(user_id: Any) -> list[ColumnElement[bool]]:
     """Return the conditions of a user's redemptions that count towards the weekly limit."""
     return [
         col(Order.from_id) == user_id,
@@ -130,41 +132,53 @@ def _counts_towards_week(user_id: UUID) -> list[ColumnElement[bool]]:
     ]
 
 
-async def current_limits(
-    session: AsyncSession, order: Order, *, offer: Offer, policy: PlatformPolicy, platform_id: UUID
-) -> Limits:
-    """Load the limits of an unwritten order; one statement, under the caller's locks.
-
-    Raises:
-        LimitExceeded: the offer's limit for the calendar month, in the business's time zone, is reached.
-    """
+def _select_figures() -> Select[Any]:
+    """Select what limits a redemption that is not stored yet; its parameters are those of `figures_call`."""
+    user_id, platform_id = bindparam("user_id", type_=Uuid), bindparam("platform_id", type_=Uuid)
+    at = bindparam("at", type_=DateTime(timezone=True))
     amount = func.coalesce(col(Order.approved_amount), col(Order.amount))
     spent_this_week = (
         select(func.coalesce(func.sum(amount), 0))
         .select_from(Order)
         .join(Redemption, col(Redemption.order_id) == Order.id)
-        .where(*_counts_towards_week(order.from_id), col(Order.created_at) > order.created_at - WEEK)
+        .where(*_counts_towards_week(user_id), col(Order.created_at) > at - WEEK)
         .scalar_subquery()
     )
     redeemed_this_month = (
         select(func.count())
         .select_from(Order)
-        .join(Collective, col(Collective.id) == offer.business_id)
+        .join(Offer, col(Offer.id) == Order.offer_id)
+        .join(Collective, col(Collective.id) == Offer.business_id)
         .where(
-            col(Order.offer_id) == offer.id,
-            col(Order.created_at) >= offers.month_start(Collective, order.created_at),
+            col(Order.offer_id) == bindparam("offer_id", type_=Uuid),
+            col(Order.created_at) >= offers.month_start(Collective, at),
             col(Order.status).not_in(offers.UNCOUNTED_STATUSES),
         )
         .scalar_subquery()
     )
-    figures = [
-        _available_currents(platform_id, order.from_id),
+    return select(
+        _available_currents(platform_id, user_id),
         spent_this_week,
         redeemed_this_month,
-        _received_lately(platform_id, order.from_id, order.created_at - WEEK),
-    ]
-    row = (await session.execute(select(*figures))).one()
-    available_minor, spent_minor, redemptions, received_minor = (int(figure or 0) for figure in row)
+        _received_lately(platform_id, user_id, at - WEEK),
+    )
+
+
+_FIGURES = compile_statement(_select_figures())
+
+
+def figures_call(*, offer_id: UUID, user_id: UUID, platform_id: UUID, at: datetime) -> Call:
+    """Build the call that reads what `limits_of` takes, under the caller's locks."""
+    return Call(_FIGURES, {"offer_id": offer_id, "user_id": user_id, "platform_id": platform_id, "at": at})
+
+
+def limits_of(figures: Sequence[Any], *, offer: Offer, policy: PlatformPolicy) -> Limits:
+    """Return the limits of a redemption that is not stored yet.
+
+    Raises:
+        LimitExceeded: the offer's limit for the calendar month, in the business's time zone, is reached.
+    """
+    available_minor, spent_minor, redemptions, received_minor = (int(figure or 0) for figure in figures)
     if offer.monthly_limit is not None and redemptions >= offer.monthly_limit:
         raise LimitExceeded("This offer has reached its limit for this month.", field="offer")
     if not offer.is_master:

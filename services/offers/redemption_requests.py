@@ -1,14 +1,16 @@
 """Redemption requests: a user asks a business to take currents for part of a price."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Uuid, bindparam, inspect, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Offer, Order, Receipt, Redemption, now
+from models import Collective, Offer, Order, PlatformPolicy, Receipt, Redemption, now
 from models.enums import OrderStatus, OrderType
 from services.access.actor import Actor
 from services.access.collective_refs import require_open
@@ -17,19 +19,25 @@ from services.collectives import platform_policy
 from services.core import public_ids, user_text
 from services.core.errors import InvalidState, NotFound
 from services.core.money import UncheckedAmount, to_minor
+from services.database.insert_rows import insert_rows
 from services.ledger import posting
 from services.ledger.transaction_amounts import CURRENTS
 from services.messaging import outbox
 from services.offers.redemption_quote import (
     DOLLARS,
     RedemptionQuote,
-    current_limits,
+    figures_call,
+    limits_of,
     quote,
 )
 from services.offers.redemptions import balance_leg, mail_payload
 from services.orders import receipts
 from services.orders.base import DECISION_DAYS
 from services.orders.history import creation_step, insert_order
+from services.round_trips import effects
+from services.round_trips.entities import attach_row
+from services.round_trips.pipelines import Call, compile_statement
+from services.round_trips.records import column_names
 
 MAX_RECEIPT_LENGTH, MAX_PLACE_LENGTH = 8096, 256
 
@@ -62,9 +70,9 @@ async def redeem(
     if user.claimed_at is None:
         raise InvalidState("Verify your email address before you spend currents.", field="offer")
     purchase = await _parse_purchase(session, actor, price, receipt, place)
-    offer, business = await _lock_offer(session, offer_id)
-    policy = await platform_policy.load_policy(session)
-    await posting.lock_accounts(session, [balance_leg(platform_id, user.id, CURRENTS)])
+    at = now()
+    facts = await _lock_offer(session, offer_id, user_id=user.id, platform_id=platform_id, at=at)
+    offer, business, policy = facts.offer, facts.business, facts.policy
     order = Order(
         id=order_id,
         type=OrderType.REDEMPTION,
@@ -79,14 +87,14 @@ async def redeem(
         policy_id=policy.id,
         has_public_side=False,
         receipts=purchase.files,
-        expires_at=now() + timedelta(days=DECISION_DAYS),
+        created_at=at,
+        expires_at=at + timedelta(days=DECISION_DAYS),
     )
-    limits = await current_limits(session, order, offer=offer, policy=policy, platform_id=platform_id)
     quoted = quote(
         purchase.price_minor,
         percent=offer.currents_share_percent,
         policy=policy,
-        limits=limits,
+        limits=limits_of(facts.figures, offer=offer, policy=policy),
         field="price",
     )
     order.amount = quoted.currents_minor
@@ -158,23 +166,50 @@ async def _store(session: AsyncSession, order: Order, row: Redemption, platform_
         currency=CURRENTS,
         amount_minor=order.amount,
     )
-    session.add(row)
-    await session.flush()
+    await insert_rows(session, [row])
 
 
-async def _lock_offer(session: AsyncSession, offer_id: UUID) -> tuple[Offer, Collective]:
-    """Return an active offer with its business. Locks: the offer, to enforce its limit."""
-    statement = (
-        select(Offer, Collective)
-        .join(Collective, col(Offer.business_id) == Collective.id)
-        .where(col(Offer.id) == offer_id)
-        .with_for_update(of=Offer, key_share=True)
+@dataclass(frozen=True)
+class _Facts:
+    """What a redemption is computed from, read under the locks of the offer and of the user's currents."""
+
+    offer: Offer
+    business: Collective
+    policy: PlatformPolicy
+    figures: Sequence[Any]
+    """What `limits_of` takes."""
+
+
+_LOCK_OFFER = compile_statement(
+    select(*inspect(Offer).local_table.c, *inspect(Collective).local_table.c)
+    .select_from(Offer)
+    .join(Collective, col(Offer.business_id) == Collective.id)
+    .where(col(Offer.id) == bindparam("offer_id", type_=Uuid))
+    .with_for_update(of=Offer, key_share=True)
+)
+
+
+async def _lock_offer(
+    session: AsyncSession, offer_id: UUID, *, user_id: UUID, platform_id: UUID, at: datetime
+) -> _Facts:
+    """Return an active offer with its business and the user's limits, in one round trip.
+
+    Locks: the offer, to enforce its limit, then the user's currents.
+    """
+    policy = await platform_policy.read_policy_ahead(session, at=at)
+    offers, _, (figures,) = await effects.fetch(
+        session,
+        Call(_LOCK_OFFER, {"offer_id": offer_id}),
+        posting.lock_call([balance_leg(platform_id, user_id, CURRENTS)]),
+        figures_call(offer_id=offer_id, user_id=user_id, platform_id=platform_id, at=at),
     )
-    match = (await session.execute(statement)).one_or_none()
-    if match is None:
+    if not offers:
         raise NotFound("There is no such offer.", field="offer")
-    offer, business = match
+    width = len(column_names(Offer))
+    offer = attach_row(session, Offer, offers[0][:width])
+    business = attach_row(session, Collective, offers[0][width:])
+    assert offer is not None and business is not None
     require_open(business, field="offer")
     if not offer.is_active:
         raise InvalidState("This offer is no longer active.", field="offer")
-    return offer, business
+    return _Facts(offer, business, await policy(), figures)

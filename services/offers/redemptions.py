@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Uuid, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -29,6 +29,8 @@ from services.orders import approval_rights, two_people
 from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, wrong_status
+from services.round_trips import effects
+from services.round_trips.pipelines import compile_statement
 
 
 def balance_leg(platform_id: UUID, owner_id: UUID, currency: str, amount_minor: int = 0) -> Leg:
@@ -63,7 +65,7 @@ async def approve(
     assert platform_id is not None
     if order.status != OrderStatus.PENDING:
         raise wrong_status(order, OrderStatus.PENDING)
-    row = await load_redemption(session, order)
+    row = _require_redemption(sides)
     price_minor = row.price_minor
     if amount is not None:
         price_minor = to_minor(amount, field="amount", currency=DOLLARS)
@@ -101,7 +103,7 @@ async def approve(
     await add_actions(session, [step])
     for name, value in changes.items():
         setattr(row, name, value)
-    await session.flush()
+    await _write_prices(session, row)
     await posting.post_currents(
         session, order=order, platform_id=platform_id, kind=TransactionKind.REDEMPTION, release=True
     )
@@ -116,10 +118,23 @@ async def approve(
     return order
 
 
-async def load_redemption(session: AsyncSession, order: Order) -> Redemption:
-    """Load the redemption of an order."""
-    statement = select(Redemption).where(col(Redemption.order_id) == order.id)
-    return (await session.execute(statement)).scalar_one()
+def _require_redemption(sides: OrderSides) -> Redemption:
+    assert sides.redemption is not None
+    return sides.redemption
+
+
+_PRICED = ("approved_price_minor", "usd_gross_minor", "usd_fee_minor", "caps")
+"""Columns that an approval decides."""
+_UPDATE = compile_statement(
+    update(Redemption)
+    .where(col(Redemption.order_id) == bindparam("key", type_=Uuid))
+    .values({name: bindparam(name) for name in _PRICED})
+)
+
+
+async def _write_prices(session: AsyncSession, row: Redemption) -> None:
+    values = {name: getattr(row, name) for name in _PRICED}
+    await effects.write(session, _UPDATE, {"key": row.order_id, **values})
 
 
 async def _requote(
@@ -163,7 +178,7 @@ async def pay(session: AsyncSession, actor: Actor, sides: OrderSides, subject: S
         raise SelfApproval(field="id")
     if order.status != OrderStatus.APPROVED:
         raise wrong_status(order, OrderStatus.APPROVED)
-    row = await load_redemption(session, order)
+    row = _require_redemption(sides)
     await change_status(session, order, from_status=OrderStatus.APPROVED, to_status=OrderStatus.PAID)
     await add_actions(
         session, [history_step(order, OrderActionType.PAY, actor, from_status=OrderStatus.APPROVED)]

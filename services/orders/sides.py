@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from models import Order, PaymentMethod
+from models import Order, PaymentMethod, Redemption
 from models.enums import (
     CollectiveType,
     OrderType,
@@ -29,6 +29,8 @@ class OrderSides:
     payment_method: PaymentMethod | None = None
     interest: "Interest | None" = None
     """The actor's interest in the order, if it was read with it."""
+    redemption: Redemption | None = None
+    """The dollar side of a redemption, if the order is one."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Change an order's status with one conditional UPDATE; when calls race, exactly one succeeds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -25,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Collective, Order, PaymentMethod, now
+from models import Collective, Order, PaymentMethod, Redemption, now
 from models.enums import OrderStatus, OrderType
 from services.access import visibility
 from services.access.actor import Actor
@@ -42,7 +43,7 @@ from services.round_trips.records import column_names, split_records
 _PAYER, _PAYEE = aliased(Collective, name="payer"), aliased(Collective, name="payee")
 _PAYER_HOST, _PAYEE_HOST = aliased(Collective, name="payer_host"), aliased(Collective, name="payee_host")
 _SIDES = (_PAYER, _PAYEE, _PAYER_HOST, _PAYEE_HOST)
-_TABLES = (Order, Collective, Collective, Collective, Collective, PaymentMethod)
+_TABLES = (Order, Collective, Collective, Collective, Collective, PaymentMethod, Redemption)
 _TURN = 2
 """Seed of the advisory lock of a volunteer's turn, as in the database's `hours_take_turns`."""
 
@@ -85,7 +86,7 @@ async def _load(
     rows, *others = await effects.fetch(session, order_call, *calls)
     if not rows:
         raise NotFound("There is no such order. Check its id.", field="id")
-    order, from_, to, from_host, to_host, method = split_records(_TABLES, rows[0])
+    order, from_, to, from_host, to_host, method, redemption = split_records(_TABLES, rows[0])
     sides = order_sides(
         order,
         Party(from_, from_host),
@@ -93,6 +94,7 @@ async def _load(
         platform_id=actor.platform_id,
         payment_method=method,
     )
+    sides = replace(sides, redemption=redemption)
     subject = Subject(
         payer=from_,
         payee=to,
@@ -124,6 +126,7 @@ def _select_order(is_visible: ColumnElement[bool]) -> Select[Any]:
             *inspect(Order).local_table.c,
             *(getattr(side, name) for side in _SIDES for name in column_names(Collective)),
             *inspect(PaymentMethod).local_table.c,
+            *inspect(Redemption).local_table.c,
         )
         .select_from(Order)
         .join(_PAYER, col(Order.from_id) == _PAYER.id)
@@ -131,6 +134,7 @@ def _select_order(is_visible: ColumnElement[bool]) -> Select[Any]:
         .outerjoin(_PAYER_HOST, _PAYER.host_id == _PAYER_HOST.id)  # type: ignore[arg-type]  # SQLModel
         .outerjoin(_PAYEE_HOST, _PAYEE.host_id == _PAYEE_HOST.id)  # type: ignore[arg-type]  # SQLModel
         .outerjoin(PaymentMethod, col(Order.payment_method_id) == PaymentMethod.id)
+        .outerjoin(Redemption, col(Redemption.order_id) == Order.id)
         .where(col(Order.id) == order_id, is_visible)
     )
 

@@ -5,7 +5,7 @@ SQLAlchemy or facts first send what waits, in one round trip; a rollback drops i
 such as that of a job, sends each effect at once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -36,6 +36,8 @@ class _Effect:
     check: Check | None
     is_barrier: bool = False
     """True if no other effect may be sent before its rows are checked."""
+    outranks_errors: bool = False
+    """True if its rows are checked even where a statement after it failed."""
 
 
 @dataclass(slots=True)
@@ -76,17 +78,20 @@ async def write(
     explain: Explain | None = None,
     check: Check | None = None,
     is_barrier: bool = False,
+    outranks_errors: bool = False,
 ) -> None:
     """Write by a statement whose result is not needed now.
 
     Errors of the database come when it is sent, at the latest with the end of the mutation's work; `explain`
     may turn them into a problem. `check` looks at its rows then, which keeps it from being sent with COMMIT.
-    A barrier may be sent with what is read, but no other effect before its rows are checked.
+    A barrier may be sent with what is read and with other barriers, but no other effect before its rows are
+    checked. A check that `outranks_errors` is made even if a statement after it fails; it ends the operation.
     """
-    effect = _Effect(Call(statement, values), explain, check, is_barrier)
+    effect = _Effect(Call(statement, values), explain, check, is_barrier, outranks_errors)
     queue = await _open_queue(session)
     if queue is not None:
-        await settle(session)
+        if not is_barrier:
+            await settle(session)
         queue.waiting.append(effect)
         return
     try:
@@ -109,6 +114,20 @@ async def fetch(session: AsyncSession, *calls: Call) -> list[list[Any]]:
             for call in calls
         ]
     return await _send(queue, calls)
+
+
+async def read_ahead(session: AsyncSession, call: Call) -> Callable[[], Awaitable[Sequence[Any]]]:
+    """Read rows in the round trip of what is read next; the result returns them, or reads them now."""
+    queue = await _open_queue(session)
+    found: list[Sequence[Any]] = []
+    if queue is not None:
+        queue.waiting.append(_Effect(call, None, found.append, is_barrier=True))
+
+    async def take() -> Sequence[Any]:
+        await settle(session)
+        return found[0] if found else (await fetch(session, call))[0]
+
+    return take
 
 
 async def settle(session: AsyncSession) -> None:
@@ -160,6 +179,7 @@ async def _send(queue: EffectQueue, calls: Sequence[Call], *, commits: bool = Fa
         rows = await pipelines.send(queue.driver, all_calls, commits=commits)
     except PipelineError as failure:
         text = all_calls[failure.index].statement.text if failure.index < len(all_calls) else "COMMIT"
+        _check(effects, failure.rows, outranking=True)
         # A server that ends while it commits may have stored everything.
         queue.is_in_doubt = failure.index == len(all_calls) and queue.driver.closed
         if queue.driver.closed:
@@ -175,10 +195,14 @@ async def _send(queue: EffectQueue, calls: Sequence[Call], *, commits: bool = Fa
         raise _wrap(error, "") from error
     queue.is_in_doubt = False
     done()
-    for effect, its_rows in zip(effects, rows, strict=False):
-        if effect.check is not None:
-            effect.check(its_rows)
+    _check(effects, rows)
     return rows[len(effects) :]
+
+
+def _check(effects: Sequence[_Effect], rows: Sequence[Sequence[Any]], *, outranking: bool = False) -> None:
+    for effect, its_rows in zip(effects, rows, strict=False):
+        if effect.check is not None and (effect.outranks_errors or not outranking):
+            effect.check(its_rows)
 
 
 def _announce(connection: AsyncConnection, calls: Sequence[Call]) -> Callable[[], None]:

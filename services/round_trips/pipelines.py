@@ -35,14 +35,17 @@ class Statement:
     text: str
     encoded: bytes
     names: tuple[str, ...]
-    """The names of its parameters, in their order."""
+    """The names of its parameters, in their order; those of constants are among them."""
+    constants: Mapping[str, Any]
+    """The values that are a part of the statement, by name."""
 
 
 def compile_statement(clause: ClauseElement) -> Statement:
-    """Compile a statement whose parameters all have names."""
-    compiled = clause.compile(dialect=DIALECT)
-    sent = str(compiled)
-    return Statement(clause, sent, sent.encode(), tuple(getattr(compiled, "positiontup", None) or ()))
+    """Compile a statement; what differs from call to call are parameters that have names."""
+    compiled = clause.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
+    sent, names = str(compiled), tuple(getattr(compiled, "positiontup", None) or ())
+    constants = {name: value for name, value in compiled.params.items() if value is not None}
+    return Statement(clause, sent, sent.encode(), names, constants)
 
 
 def read_compiled(path: Path) -> dict[str, Statement]:
@@ -63,11 +66,14 @@ _COMMIT = Call(compile_statement(text("COMMIT")), {})
 
 
 class PipelineError(Exception):
-    """One of the statements failed; `error` is the driver's, `index` the number of the statement."""
+    """One of the statements failed; `error` is the driver's, `index` the number of the statement.
 
-    def __init__(self, index: int, error: psycopg.Error) -> None:
+    `rows` are those of the statements before it.
+    """
+
+    def __init__(self, index: int, error: psycopg.Error, rows: list[list[Any]]) -> None:
         super().__init__(index, error)
-        self.index, self.error = index, error
+        self.index, self.error, self.rows = index, error, rows
 
 
 # The statements that each connection has prepared, by text and types of the parameters.
@@ -111,7 +117,11 @@ async def send(
     if answers.failure is not None:
         if isinstance(answers.failure, psycopg.errors.InvalidSqlStatementName):
             _PREPARED.pop(driver, None)  # something else deallocated them; the operation is tried again
-        raise PipelineError(answers.failed_index - begins, answers.failure)
+        failed_index = answers.failed_index - begins
+        read = answers.results[begins : begins + max(failed_index, 0)]
+        raise PipelineError(
+            failed_index, answers.failure, [_read_rows(transformer, result) for result in read]
+        )
     return [_read_rows(transformer, result) for result in answers.results[begins : begins + len(calls)]]
 
 
@@ -167,7 +177,8 @@ class _Message(NamedTuple):
 
 
 def _dump(transformer: TransformerProtocol, call: Call) -> _Message:
-    values = [call.values[name] for name in call.statement.names]
+    constants = call.statement.constants
+    values = [call.values[n] if n in call.values else constants[n] for n in call.statement.names]
     if not values:
         return _Message(call.statement.encoded, (), (), ())
     dumped = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))

@@ -60,12 +60,12 @@ async def log_hours(
         InvalidState: the nonprofit may not issue currents.
         Conflict: raised by the database if the hours overlap others of the volunteer.
     """
+    policy = await platform_policy.read_policy_ahead(session)
     request = await _resolve_request(session, actor, nonprofit=nonprofit, volunteer=volunteer, event=event)
     require_loggable_times(starts_at, ends_at, zone=request.nonprofit.timezone or "UTC")
     coordinator_id = await _find_or_create_coordinator(
         session, actor, request, coordinator_email, is_trial=is_trial
     )
-    policy = await platform_policy.load_policy(session)
     order = build_order(
         actor,
         order_id=order_id,
@@ -75,7 +75,7 @@ async def log_hours(
         ends_at=ends_at,
         event_id=request.event.id if request.event else None,
         description=description,
-        policy=policy,
+        policy=await policy(),
     )
     order.addressed_to_id = coordinator_id
     order.expires_at = now() + timedelta(days=DECISION_DAYS)
