@@ -190,7 +190,7 @@ class TransactionKind(StrEnum):
     PAYMENT_PROCESSOR_FEE = "PAYMENT_PROCESSOR_FEE"
     """Imported history: a processor's fee as a row of its own."""
     DISPUTE_COVER = "DISPUTE_COVER"
-    """Payment by the host of what the payee could not give back of a disputed gift."""
+    """Payment between a payee and its host of what one of them lacked when money went back to its giver."""
     DISPUTE_FEE = "DISPUTE_FEE"
     """Payment by the host of the fee of a lost dispute."""
 

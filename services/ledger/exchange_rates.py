@@ -59,6 +59,11 @@ def quote_of_rate(pair: tuple[str, str], rate: Decimal, rate_id: UUID | None) ->
     return identity_quote(pair[0]) if pair[0] == pair[1] else Quote(*pair, rate, None, rate_id, "")
 
 
+def quote_of_inverse(pair: tuple[str, str], rate: Decimal, rate_id: UUID | None) -> Quote:
+    """Return a rate that applied before from the second currency to the first."""
+    return quote_of_rate(pair, _RATE.divide(Decimal(1), rate), rate_id)
+
+
 async def load_quotes(
     session: AsyncSession, pairs: Iterable[tuple[str, str]], *, at: datetime | None = None
 ) -> dict[tuple[str, str], Quote]:

@@ -38,6 +38,8 @@ _FACTS = """
         (SELECT max(last_at) FROM public.ledger_account) AS last_posting_at,
         (SELECT max(finished_at) FROM public.backup_run) AS last_backup_at,
         (SELECT count(*) FROM public.outbox WHERE failed_at > now() - interval '1 day') AS failed_mails,
+        (SELECT count(*) FROM public.provider_payment
+         WHERE dispute_status = 'LOST' AND NOT is_dispute_posted) AS unposted_disputes,
         (SELECT min(next_attempt_at) FROM public.outbox WHERE delivered_at IS NULL AND failed_at IS NULL)
             AS oldest_mail_at,
         (SELECT array_agg(DISTINCT a.application_name ORDER BY a.application_name) FROM pg_stat_activity a
@@ -81,6 +83,7 @@ def diagnose(settings: Settings, *, is_embedded: bool) -> list[Finding]:
         _attempt("programs", lambda: _check_programs(facts)),
         *_check_clocks(facts),
         *_check_mails(facts),
+        *_check_disputes(facts),
         _check_versions(facts),
         _check_backup(facts),
         _check_audit(facts, settings),
@@ -226,6 +229,16 @@ def _check_mails(facts: dict[str, Any]) -> Iterator[Finding]:
     if oldest is not None and facts["clock"] - oldest > _MAIL_AGE:
         yield Finding(
             "outbox", State.WRONG, f"a mail has been due since {oldest.isoformat()}: does a server run?"
+        )
+
+
+def _check_disputes(facts: dict[str, Any]) -> Iterator[Finding]:
+    if facts["unposted_disputes"]:
+        yield Finding(
+            "disputes",
+            State.WRONG,
+            f"{facts['unposted_disputes']} lost disputes are not posted: neither the payees nor their hosts"
+            " have enough, so the hosts' banks have less than the ledger says",
         )
 
 

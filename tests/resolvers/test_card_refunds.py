@@ -1,17 +1,21 @@
 """Refunds through the provider, and disputes: money goes back there first, and then here."""
 
+import asyncio
+
 import pytest
 
 from models.enums import OrderStatus, ProviderName, ProviderRefundStatus, TransactionKind
 from services.ledger import posting
-from services.payments import returned
+from services.operation import diagnosis
+from services.operation.diagnosis import Finding, State
+from services.payments import losses, returned
 from services.payments.disputes import NOT_COVERED
 from services.providers import fake
 from services.providers.fake import FakeProvider
 from services.providers.protocol import EventKind, ProviderAway, RefundAnswer, RefundRequest
 from tests.donation_world import decode_order_id, error_code
 from tests.factories import World, money, ref
-from tests.payment_world import CardScene
+from tests.payment_world import CardScene, order_of
 
 FIELDS = "order { id status } transactions { kind }"
 
@@ -189,6 +193,44 @@ async def test_the_host_adds_what_the_payee_has_spent(scene: CardScene) -> None:
     await scene.world.assert_clean_ledger()
 
 
+async def test_what_is_set_aside_on_the_payees_balance_pays_for_a_host_without_money(
+    scene: CardScene,
+) -> None:
+    order = await scene.paid()
+    await scene.world.fund(scene.donations.babel, "50.00", by=scene.donations.holder)
+    before, _ = await scene.world.balance(scene.donations.babel)
+    await scene.tell(dispute(scene, order, EventKind.DISPUTE_OPENED))
+    host_before, _ = await scene.world.balance(scene.donations.host)
+    assert await scene.tell(dispute(scene, order, EventKind.DISPUTE_LOST)) is None
+    assert await kinds(scene, order) == [
+        "DONATION",
+        "DISPUTE_COVER",
+        "REFUND",
+        "PAYMENT_PROCESSOR_COVER",
+        "DISPUTE_FEE",
+    ]
+    assert await scene.status(order) is OrderStatus.REFUNDED
+    # It gives back 86.80, and what its host lacks for its fee, the processor's and the bank's.
+    lacked = 500 + 320 + 1500 - host_before
+    assert await scene.world.balance(scene.donations.babel) == (before - 8680 - lacked, 0)
+    assert await scene.world.balance(scene.donations.host) == (0, 0)
+    await scene.world.assert_clean_ledger()
+
+
+async def test_a_lost_dispute_of_a_payee_in_another_currency_is_covered_too(scene: CardScene) -> None:
+    donations = scene.donations
+    euros = await donations.community("euros", donations.host, donations.friend, currency="EUR")
+    await scene.world.rate("EUR", "USD", "1.0937")
+    order = order_of(await scene.give(to=ref(euros), amount=money("100.00", "EUR")))
+    await scene.tell(scene.event(EventKind.SUCCEEDED, order))
+    await scene.world.fund(euros, "50.00", by=donations.holder)
+    await scene.tell(dispute(scene, order, EventKind.DISPUTE_OPENED))
+    assert await scene.tell(dispute(scene, order, EventKind.DISPUTE_LOST)) is None
+    assert await scene.status(order) is OrderStatus.REFUNDED
+    assert (await scene.world.balance(donations.host))[0] <= 1
+    await scene.world.assert_clean_ledger()
+
+
 async def test_a_dispute_that_nobody_can_cover_is_noted_and_not_posted(scene: CardScene) -> None:
     order = await scene.paid()
     payload = await scene.world.mutate(
@@ -216,3 +258,20 @@ async def test_a_dispute_that_nobody_can_cover_is_noted_and_not_posted(scene: Ca
     assert await scene.tell(dispute(scene, order, EventKind.DISPUTE_LOST)) == NOT_COVERED
     assert await kinds(scene, order) == ["DONATION"]
     assert await scene.world.scalar("SELECT is_dispute_posted FROM provider_payment") is False
+    async with scene.world.sessions.begin() as session:
+        await posting.release_hold(session, order_id=decode_order_id(payload["order"]["id"]))
+    assert await losses.post_waiting(scene.world.sessions) == 0  # 15.00 are still lacking
+    (finding,) = await _findings_of_disputes(scene)
+    assert finding.state is State.WRONG
+    await scene.world.fund(scene.donations.host, "100.00", by=scene.donations.holder)
+
+    assert await losses.post_waiting(scene.world.sessions) == 1
+    assert await losses.post_waiting(scene.world.sessions) == 0
+    assert await scene.status(order) is OrderStatus.REFUNDED
+    assert await _findings_of_disputes(scene) == []
+    await scene.world.assert_clean_ledger()
+
+
+async def _findings_of_disputes(scene: CardScene) -> list[Finding]:
+    found = await asyncio.to_thread(diagnosis.diagnose, scene.world.settings, is_embedded=False)
+    return [finding for finding in found if finding.name == "disputes"]
