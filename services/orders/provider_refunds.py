@@ -114,7 +114,7 @@ async def confirm(session: AsyncSession, actor: Actor, refund: ProviderRefund, *
     if refund.is_stray:
         return
     sides = await transitions.load_for_server(session, actor, order_id=refund.order_id)
-    refundable = await load_refundable(session, sides)
+    refundable = await load_refundable(session, sides, is_told=True)
     part_minor = min(refund.amount_minor, refundable.remaining["amount"])
     await give_back(
         session,

@@ -55,8 +55,11 @@ class Refundable:
         return split_amounts(self.remaining, part_minor, self.original, host_pays_itself=pays_itself)
 
 
-async def load_refundable(session: AsyncSession, sides: OrderSides) -> Refundable:
+async def load_refundable(session: AsyncSession, sides: OrderSides, *, is_told: bool = False) -> Refundable:
     """Load what can be refunded of an order. Locks: the order, then both sides, then its tier.
+
+    If a payment provider has told of it, a giver without a balance may be archived or erased by now: the
+    money goes back to their card, and has left the host already.
 
     Raises:
         InvalidState: the order is not paid, or a side is archived or has left the host that held its money.
@@ -64,7 +67,8 @@ async def load_refundable(session: AsyncSession, sides: OrderSides) -> Refundabl
     order = sides.order
     original, earlier = await _lock_and_load(session, order, OrderType(order.type))
     parties = await _original_parties(session, sides, original)
-    await transitions.lock_open_sides(session, parties)
+    may_giver_be_gone = is_told and original.from_host_id is None
+    await transitions.lock_open_sides(session, parties[1:] if may_giver_be_gone else parties)
     if order.tier_id is not None:
         await tiers.lock(session, order.tier_id)
     return Refundable(original, remaining_amounts(original, earlier), parties)

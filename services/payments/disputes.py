@@ -85,7 +85,7 @@ async def _hold(session: AsyncSession, sides: OrderSides, fee_minor: int) -> boo
     if sides.order.status != OrderStatus.PAID:
         return False
     try:
-        refundable = await load_refundable(session, sides)
+        refundable = await load_refundable(session, sides, is_told=True)
     except InvalidState:  # the payee has left the host, or is archived
         return False
     payee, original = refundable.parties[1], refundable.original

@@ -72,7 +72,7 @@ async def post(session: AsyncSession, actor: Actor, sides: OrderSides, payment: 
         async with session.begin_nested():
             await posting.release_hold(session, order_id=sides.order.id)
             if sides.order.status == OrderStatus.PAID:
-                refundable = await load_refundable(session, sides)
+                refundable = await load_refundable(session, sides, is_told=True)
                 await _lend_to_host(session, actor, sides.order, refundable, fee_minor)
                 await take_back(
                     session,

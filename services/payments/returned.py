@@ -104,7 +104,7 @@ async def _take_foreign(
 ) -> str | None:
     """Post a refund that the host made at the provider itself: only the ledger follows."""
     sides = await transitions.load_for_server(session, actor, order_id=payment.order_id)
-    refundable = await load_refundable(session, sides)
+    refundable = await load_refundable(session, sides, is_told=True)
     remaining_minor = refundable.remaining["amount"]
     refund = ProviderRefund(
         id=new_id(),

@@ -126,6 +126,26 @@ async def test_a_refund_made_at_the_provider_is_posted_once(scene: CardScene) ->
     assert await scene.status(order) is OrderStatus.REFUNDED
 
 
+@pytest.mark.parametrize("told", ["dispute", "our refund", "its own refund"])
+async def test_a_giver_who_left_gets_the_money_back_all_the_same(scene: CardScene, told: str) -> None:
+    await scene.world.fund(scene.donations.host, "100.00", by=scene.donations.holder)
+    order = await scene.paid()
+    if told == "our refund":
+        await refund(scene, order)
+    erased = await scene.world.mutate("eraseMe", "pseudonym", by=scene.giver, slug=scene.giver.slug)
+    assert erased["errors"] == [], erased
+    if told == "our refund":
+        await scene.send_refunds()
+    elif told == "its own refund":
+        await scene.tell(scene.event(EventKind.REFUNDED, order, refund="re_there", amount=10000))
+    else:
+        await scene.tell(dispute(scene, order, EventKind.DISPUTE_OPENED))
+        assert await scene.tell(dispute(scene, order, EventKind.DISPUTE_LOST)) is None
+    assert await scene.status(order) is OrderStatus.REFUNDED
+    assert await scene.world.balance(scene.donations.babel) == (0, 0)
+    await scene.world.assert_clean_ledger()
+
+
 async def test_what_the_payee_has_spent_is_not_refunded(scene: CardScene) -> None:
     order = await scene.paid()
     await _spend(scene, "50.00")

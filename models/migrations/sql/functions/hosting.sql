@@ -76,7 +76,10 @@ BEGIN
     IF v_is_refund THEN
         PERFORM FROM collective x WHERE x.id IN (NEW.from_collective_id, NEW.to_collective_id)
             AND x.archived_at IS NOT NULL
-            AND NOT EXISTS (SELECT FROM "order" o WHERE o.id = NEW.order_id AND o.import_key IS NOT NULL);
+            AND NOT EXISTS (SELECT FROM "order" o WHERE o.id = NEW.order_id AND o.import_key IS NOT NULL)
+            -- A provider gives back to whom it collected from, whatever became of their account here.
+            AND (x.id = NEW.from_collective_id AND NEW.from_host_id IS NULL AND provider_has_paid(NEW.order_id))
+                IS NOT TRUE;
         IF FOUND THEN
             RAISE EXCEPTION 'neither side of a refund is archived'
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_sides_open';
