@@ -18,7 +18,7 @@ from services.jobs import retention
 from services.ledger import audit_job, ecb_rates
 from services.live import event_log
 from services.orders import erased_files, personal_exports, provider_refunds
-from services.payments import intake, losses, processing, returned, waiting
+from services.payments import intake, processing, returned, uncovered, waiting
 from services.providers.offered import Providers, offered
 from services.recurring import charging
 from services.volunteering import check_in_closing
@@ -66,7 +66,7 @@ def list_periodic(sessions: Sessions, settings: Settings) -> list[PeriodicJob]:
             EVERY_FIVE_MINUTES,
             partial(waiting.cancel_unpaid, sessions, offered(settings)),
         ),
-        PeriodicJob("post_lost_disputes", EVERY_FIVE_MINUTES, partial(losses.post_waiting, sessions)),
+        PeriodicJob("post_uncovered", EVERY_FIVE_MINUTES, partial(uncovered.post_waiting, sessions)),
         PeriodicJob(
             "delete_exports",
             EVERY_FIVE_MINUTES,

@@ -67,6 +67,15 @@ the bank of a giver wants the money of a donation to {{to}} back. Answer at your
 deadline. Until it is decided, the amount and the provider's fee are set aside.
 {_ORDER}""",
     ),
+    "refund_failed_late": (
+        "The refund of a donation to {to} has failed",
+        f"""Hello,
+
+your payment provider confirmed the refund of a donation to {{to}}, and now tells that it failed: the money is
+yours again, while the ledger shows it as given back. Refund the giver in another way, or add the funds to
+{{to}} again.
+{_ORDER}""",
+    ),
     "provider_away": (
         "The payment provider of {host} does not answer",
         """Hello,

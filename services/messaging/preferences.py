@@ -38,6 +38,7 @@ TOPIC_BY_TEMPLATE: Mapping[str, Topic] = MappingProxyType(
         "donation_expected": Topic.MONEY,
         "guest_gift": Topic.MONEY,
         "payment_disputed": Topic.MONEY,
+        "refund_failed_late": Topic.MONEY,
         "provider_away": Topic.MONEY,
         "provider_back": Topic.MONEY,
         "donation_confirmation": Topic.MONEY,

@@ -40,6 +40,9 @@ _FACTS = """
         (SELECT count(*) FROM public.outbox WHERE failed_at > now() - interval '1 day') AS failed_mails,
         (SELECT count(*) FROM public.provider_payment
          WHERE dispute_status = 'LOST' AND NOT is_dispute_posted) AS unposted_disputes,
+        (SELECT count(*) FROM public.provider_refund r JOIN public."order" o ON o.id = r.order_id
+         WHERE r.status = 'CONFIRMED' AND NOT r.is_stray AND o.status = 'PAID'
+           AND NOT EXISTS (SELECT FROM public.transaction t WHERE t.id = r.id)) AS unposted_refunds,
         (SELECT min(next_attempt_at) FROM public.outbox WHERE delivered_at IS NULL AND failed_at IS NULL)
             AS oldest_mail_at,
         (SELECT array_agg(DISTINCT a.application_name ORDER BY a.application_name) FROM pg_stat_activity a
@@ -233,13 +236,14 @@ def _check_mails(facts: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _check_disputes(facts: dict[str, Any]) -> Iterator[Finding]:
-    if facts["unposted_disputes"]:
-        yield Finding(
-            "disputes",
-            State.WRONG,
-            f"{facts['unposted_disputes']} lost disputes are not posted: neither the payees nor their hosts"
-            " have enough, so the hosts' banks have less than the ledger says",
-        )
+    for name, what in (("disputes", "lost disputes"), ("refunds", "confirmed refunds")):
+        if facts[f"unposted_{name}"]:
+            yield Finding(
+                name,
+                State.WRONG,
+                f"{facts[f'unposted_{name}']} {what} are not posted: neither the payees nor their hosts have"
+                " enough, or a payee has left its host, so the hosts' banks have less than the ledger says",
+            )
 
 
 def _check_versions(facts: dict[str, Any]) -> Finding:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -12,9 +12,8 @@ from services.access.actor import Actor
 from services.core.errors import InvalidState
 from services.database.job_queue import add_job
 from services.ledger import posting
-from services.orders import transitions
 from services.orders.history import add_actions, history_step
-from services.orders.refund_postings import Refundable, give_back, load_refundable
+from services.orders.refund_postings import Refundable
 
 SEND_JOB = "send_provider_refund"
 """The name of the job that sends a refund to its provider."""
@@ -34,12 +33,15 @@ async def request(
     """Ask for a refund, and set aside what the payee has to give back. Locks: the payee's account.
 
     Raises:
-        InvalidState: another refund of the order waits for the provider, or its bank disputes the payment.
+        InvalidState: another refund of the order waits for the provider, or the giver's bank
+            disputes the payment or took it back.
         InsufficientFunds: from the database, if the payee has spent it.
     """
     payment = await session.get_one(ProviderPayment, order.id)
     if payment.dispute_status == DisputeStatus.OPEN:
         raise InvalidState("The giver's bank disputes this payment. Wait for its decision.", field="id")
+    if payment.dispute_status == DisputeStatus.LOST:
+        raise InvalidState("The giver's bank took this payment back. There is nothing to refund.", field="id")
     await _require_no_open(session, order.id)
     _, payee = refundable.parties
     assert payee.host is not None and payee.collective is not None
@@ -108,24 +110,18 @@ async def lock_open(session: AsyncSession, *, order_id: UUID) -> ProviderRefund 
     return (await session.execute(statement)).scalar_one_or_none()
 
 
-async def confirm(session: AsyncSession, actor: Actor, refund: ProviderRefund, *, external_id: str) -> None:
-    """Post a refund that the provider has given back. Locks: the order, both sides, ledger accounts."""
-    await _end(session, refund, ProviderRefundStatus.CONFIRMED, external_id=external_id)
-    if refund.is_stray:
-        return
-    sides = await transitions.load_for_server(session, actor, order_id=refund.order_id)
-    refundable = await load_refundable(session, sides, is_told=True)
-    part_minor = min(refund.amount_minor, refundable.remaining["amount"])
-    await give_back(
-        session,
-        actor,
-        sides,
-        refundable,
-        part_minor,
-        refund_id=refund.id,
-        reason=refund.reason,
-        releases_hold=True,
+async def sum_confirmed(session: AsyncSession, *, order_id: UUID) -> int:
+    """Return what providers have given back of an order. Units: minor, of its currency."""
+    total = select(func.coalesce(func.sum(col(ProviderRefund.amount_minor)), 0)).where(
+        col(ProviderRefund.order_id) == order_id,
+        col(ProviderRefund.status) == ProviderRefundStatus.CONFIRMED,
     )
+    return int((await session.execute(total)).scalar_one())
+
+
+async def note_confirmed(session: AsyncSession, refund: ProviderRefund, *, external_id: str) -> None:
+    """Note that the provider has given back a refund; the ledger follows."""
+    await _end(session, refund, ProviderRefundStatus.CONFIRMED, external_id=external_id)
 
 
 async def fail(session: AsyncSession, actor: Actor, refund: ProviderRefund, *, failure: str) -> None:

@@ -21,8 +21,6 @@ from services.orders.sides import OrderSides
 from services.payments import losses
 from services.providers.protocol import EventKind, ProviderEvent
 
-NOT_COVERED = "Neither the payee nor its host has enough for the dispute."
-
 
 async def note_dispute(
     session: AsyncSession, actor: Actor, payment: ProviderPayment, event: ProviderEvent
@@ -41,8 +39,8 @@ async def note_dispute(
     elif event.kind is EventKind.DISPUTE_LOST:
         await _decide(session, actor, sides, payment, DisputeStatus.LOST)
         payment.is_dispute_posted = await losses.post(session, actor, sides, payment)
-        return None if payment.is_dispute_posted else NOT_COVERED
-    return None if payment.is_dispute_held else NOT_COVERED
+        return None if payment.is_dispute_posted else losses.NOT_COVERED
+    return None if payment.is_dispute_held else losses.NOT_COVERED
 
 
 async def _open(

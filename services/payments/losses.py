@@ -8,13 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import LedgerAccount, Order, ProviderPayment, new_id, now
-from models.enums import DisputeStatus, LedgerAccountKind, OrderStatus, TransactionKind
+from models import LedgerAccount, Order, ProviderPayment, ProviderRefund, new_id
+from models.enums import LedgerAccountKind, OrderStatus, TransactionKind
 from services.access.actor import Actor
-from services.collectives import platform_policy
 from services.core.errors import InvalidState
 from services.core.money import convert, convert_back
 from services.core.party import OUTSIDE, Party
@@ -28,38 +27,29 @@ from services.orders.sides import OrderSides
 
 REASON = "DISPUTE"
 """The reason of the refund that a lost dispute is."""
+NOT_COVERED = "Neither the payee nor its host has enough."
 
 
-async def post_waiting(sessions: async_sessionmaker[AsyncSession]) -> int:
-    """Post the lost disputes for which there was not enough, if there is by now; return their number."""
-    waiting = select(col(ProviderPayment.order_id)).where(
-        col(ProviderPayment.dispute_status) == DisputeStatus.LOST,
-        col(ProviderPayment.is_dispute_posted).is_(False),
-    )
-    async with sessions() as session:
-        order_ids = (await session.execute(waiting.order_by(col(ProviderPayment.order_id)))).scalars().all()
-    posted = 0
-    for order_id in order_ids:
-        async with sessions.begin() as session:
-            posted += await _post_one(session, order_id)
-    return posted
+async def post_refund(session: AsyncSession, actor: Actor, refund: ProviderRefund) -> str | None:
+    """Post a confirmed refund; return why that could not be done, with nothing posted.
 
-
-async def _post_one(session: AsyncSession, order_id: UUID) -> bool:
-    locked = (
-        select(ProviderPayment)
-        .where(col(ProviderPayment.order_id) == order_id, col(ProviderPayment.is_dispute_posted).is_(False))
-        .with_for_update()
-    )
-    payment = (await session.execute(locked)).scalar_one_or_none()
-    if payment is None:
-        return False
-    actor = Actor(platform_id=await platform_policy.load_platform_id(session))
-    sides = await transitions.load_for_server(session, actor, order_id=order_id)
-    if not await post(session, actor, sides, payment):
-        return False
-    payment.is_dispute_posted, payment.updated_at = True, now()
-    return True
+    Locks: the hold, then its account, the order, both sides, all accounts.
+    """
+    try:
+        async with session.begin_nested():
+            if refund.requested_by_id is not None:  # made here, where money was set aside for it
+                await posting.release_hold(session, order_id=refund.order_id)
+            sides = await transitions.load_for_server(session, actor, order_id=refund.order_id)
+            refundable = await load_refundable(session, sides, is_told=True)
+            part_minor = min(refund.amount_minor, refundable.remaining["amount"])
+            await take_back(
+                session, actor, sides, refundable, part_minor, refund_id=refund.id, reason=refund.reason
+            )
+    except InvalidState as refused:
+        return refused.message
+    except IntegrityError:
+        return NOT_COVERED
+    return None
 
 
 async def post(session: AsyncSession, actor: Actor, sides: OrderSides, payment: ProviderPayment) -> bool:

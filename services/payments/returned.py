@@ -2,20 +2,28 @@
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Text, cast, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
-from models import Collective, ProviderAccount, ProviderPayment, ProviderRefund, new_id
-from models.enums import ProviderName, ProviderRefundStatus
+from models import Collective, Order, ProviderAccount, ProviderPayment, ProviderRefund, new_id
+from models.enums import OrderStatus, ProviderName, ProviderRefundStatus
 from services.access.actor import Actor
 from services.collectives import platform_policy
+from services.messaging import outbox
 from services.orders import provider_refunds, transitions
+from services.orders.base import mail_payload
 from services.orders.provider_refunds import OPEN
-from services.orders.refund_postings import give_back, load_refundable
+from services.payments import losses
 from services.payments.away import asking
 from services.providers.offered import Providers
 from services.providers.protocol import EventKind, ProviderEvent, RefundAnswer, RefundRequest
+
+FAILED_LATE = (
+    "A refund failed after the provider had confirmed it: the ledger shows it, and the host has the money."
+)
+CONFIRMED_LATE = "A refund was confirmed after the provider had refused it: the ledger does not show it."
+TOO_MUCH = "The provider gave back more than was left of the order."
 
 
 async def send(sessions: async_sessionmaker[AsyncSession], providers: Providers, *, refund_id: UUID) -> None:
@@ -67,9 +75,7 @@ async def _take_answer(
     session: AsyncSession, actor: Actor, refund: ProviderRefund, answer: RefundAnswer
 ) -> None:
     if answer.status == ProviderRefundStatus.CONFIRMED:
-        await provider_refunds.confirm(
-            session, actor, refund, external_id=answer.external_id or str(refund.id)
-        )
+        await _confirm(session, actor, refund, external_id=answer.external_id)
     elif answer.status == ProviderRefundStatus.FAILED:
         await provider_refunds.fail(session, actor, refund, failure=answer.failure or "The provider refused.")
     else:
@@ -79,51 +85,90 @@ async def _take_answer(
 async def note_refund(
     session: AsyncSession, actor: Actor, payment: ProviderPayment, event: ProviderEvent
 ) -> str | None:
-    """Do what a provider tells of a refund: ours, or one that the host made at the provider itself."""
-    known = select(col(ProviderRefund.status)).where(
-        col(ProviderRefund.order_id) == payment.order_id, col(ProviderRefund.external_id) == event.refund
-    )
-    status = (await session.execute(known)).scalar_one_or_none()
-    if status is not None and status not in OPEN:
-        return None
-    refund = await provider_refunds.lock_open(session, order_id=payment.order_id)
-    if refund is not None and (event.refund == refund.external_id or event.refund_key == str(refund.id)):
+    """Do what a provider tells of a refund: ours, or one that the host made at the provider itself.
+
+    Return what is left to do by hand.
+    """
+    has_failed = event.kind is EventKind.REFUND_FAILED
+    refund = await _find(session, payment.order_id, event)
+    if refund is None:
+        return (
+            "A refund failed that we did not ask for."
+            if has_failed
+            else await _take_foreign(session, actor, payment, event)
+        )
+    if refund.status in OPEN:
         by = await _actor_of(session, refund)
-        if event.kind is EventKind.REFUND_FAILED:
+        if has_failed:
             await provider_refunds.fail(session, by, refund, failure=event.failure or "The provider refused.")
-        else:
-            await provider_refunds.confirm(session, by, refund, external_id=event.refund or str(refund.id))
-        return None
-    if event.kind is EventKind.REFUND_FAILED:
-        return "A refund failed that we did not ask for."
-    return await _take_foreign(session, actor, payment, event)
+            return None
+        return await _confirm(session, by, refund, external_id=event.refund)
+    if has_failed and refund.status == ProviderRefundStatus.CONFIRMED:
+        await _tell_of_failure(session, actor, refund)
+        return FAILED_LATE
+    return CONFIRMED_LATE if not has_failed and refund.status == ProviderRefundStatus.FAILED else None
+
+
+async def _confirm(
+    session: AsyncSession, actor: Actor, refund: ProviderRefund, *, external_id: str | None
+) -> str | None:
+    """Note that the provider has given a refund back, and post it; return why that waits, if it does."""
+    await provider_refunds.note_confirmed(session, refund, external_id=external_id or str(refund.id))
+    return None if refund.is_stray else await losses.post_refund(session, actor, refund)
+
+
+async def _find(session: AsyncSession, order_id: UUID, event: ProviderEvent) -> ProviderRefund | None:
+    """Lock the refund that an event is of, whatever became of it: by the provider's id, or by our key."""
+    named = [cast(col(ProviderRefund.id), Text) == event.refund_key] if event.refund_key else []
+    if event.refund is not None:
+        named.append(col(ProviderRefund.external_id) == event.refund)
+    if not named:
+        return await provider_refunds.lock_open(session, order_id=order_id)
+    statement = (
+        select(ProviderRefund)
+        .where(col(ProviderRefund.order_id) == order_id, or_(*named))
+        .order_by((cast(col(ProviderRefund.id), Text) == (event.refund_key or "")).desc())
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return (await session.execute(statement)).scalars().first()
+
+
+async def _tell_of_failure(session: AsyncSession, actor: Actor, refund: ProviderRefund) -> None:
+    """Tell the host of a payee that it has the money of a posted refund again."""
+    sides = await transitions.load_for_server(session, actor, order_id=refund.order_id)
+    if sides.payee.host is not None:
+        await outbox.mail_admins(
+            session,
+            collective_ids=[sides.payee.host.id],
+            template="refund_failed_late",
+            payload=mail_payload(sides.order, to=sides.payee),
+            order_id=sides.order.id,
+        )
 
 
 async def _take_foreign(
     session: AsyncSession, actor: Actor, payment: ProviderPayment, event: ProviderEvent
 ) -> str | None:
     """Post a refund that the host made at the provider itself: only the ledger follows."""
-    sides = await transitions.load_for_server(session, actor, order_id=payment.order_id)
-    refundable = await load_refundable(session, sides, is_told=True)
-    remaining_minor = refundable.remaining["amount"]
+    order = await session.get_one(Order, payment.order_id, populate_existing=True)
+    left_minor = order.amount - await provider_refunds.sum_confirmed(session, order_id=order.id)
+    told_minor = left_minor if event.amount_minor is None else event.amount_minor
+    amount_minor = min(told_minor, left_minor)
+    if amount_minor <= 0:
+        return TOO_MUCH
     refund = ProviderRefund(
         id=new_id(),
-        order_id=payment.order_id,
+        order_id=order.id,
         external_id=event.refund,
-        amount_minor=event.amount_minor or remaining_minor,
+        amount_minor=amount_minor,
         status=ProviderRefundStatus.CONFIRMED,
-        is_stray=False,
+        is_stray=order.status != OrderStatus.PAID,
         reason="Refunded at the provider.",
     )
     session.add(refund)
     await session.flush()
-    await give_back(
-        session,
-        actor,
-        sides,
-        refundable,
-        min(refund.amount_minor, remaining_minor),
-        refund_id=refund.id,
-        reason=refund.reason,
-    )
-    return None
+    if refund.is_stray:
+        return f"The order was {order.status} when the provider gave money back."
+    problem = await losses.post_refund(session, actor, refund)
+    return problem or (TOO_MUCH if told_minor > amount_minor else None)

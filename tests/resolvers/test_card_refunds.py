@@ -8,8 +8,7 @@ from models.enums import OrderStatus, ProviderName, ProviderRefundStatus, Transa
 from services.ledger import posting
 from services.operation import diagnosis
 from services.operation.diagnosis import Finding, State
-from services.payments import losses, returned
-from services.payments.disputes import NOT_COVERED
+from services.payments import losses, returned, uncovered
 from services.providers import fake
 from services.providers.fake import FakeProvider
 from services.providers.protocol import EventKind, ProviderAway, RefundAnswer, RefundRequest
@@ -34,6 +33,14 @@ class EmptyProvider(FakeProvider):
     async def refund(self, _: RefundRequest, /) -> RefundAnswer:
         """Refuse."""
         return RefundAnswer(status=ProviderRefundStatus.FAILED, failure="Less is left of this charge.")
+
+
+class NamelessProvider(FakeProvider):
+    """A provider that confirms before it names a refund."""
+
+    async def refund(self, _: RefundRequest, /) -> RefundAnswer:
+        """Give everything back."""
+        return RefundAnswer(status=ProviderRefundStatus.CONFIRMED)
 
 
 @pytest.fixture
@@ -124,6 +131,92 @@ async def test_a_refund_made_at_the_provider_is_posted_once(scene: CardScene) ->
     assert await scene.status(order) is OrderStatus.PAID
     await scene.tell(scene.event(EventKind.REFUNDED, order, refund="re_rest", amount=6000))
     assert await scene.status(order) is OrderStatus.REFUNDED
+
+
+async def test_a_refund_that_fails_after_its_confirmation_is_told_to_the_host(scene: CardScene) -> None:
+    await scene.world.fund(scene.donations.host, "10.00", by=scene.donations.holder)
+    order = await scene.paid()
+    await refund(scene, order)
+    await scene.send_refunds()
+    external_id = await scene.world.scalar("SELECT external_id FROM provider_refund")
+    failed = scene.event(EventKind.REFUND_FAILED, order, refund=external_id)
+    assert await scene.tell(failed) == returned.FAILED_LATE
+    mails = "SELECT recipient FROM outbox WHERE template = 'refund_failed_late'"
+    assert await scene.world.scalar(mails) == scene.donations.holder.email
+    assert await scene.status(order) is OrderStatus.REFUNDED
+
+
+async def test_our_refund_is_known_by_its_key_when_the_provider_names_it_later(scene: CardScene) -> None:
+    await scene.world.fund(scene.donations.host, "10.00", by=scene.donations.holder)
+    order = await scene.paid()
+    await refund(scene, order, "30.00")
+    await _send_with(scene, NamelessProvider())
+    key = str(await scene.world.scalar("SELECT id FROM provider_refund"))
+    for kind, error in (
+        (EventKind.REFUNDED, None),
+        (EventKind.REFUND_FAILED, returned.FAILED_LATE),
+    ):
+        told = scene.event(kind, order, refund="re_1", refund_key=key, amount=3000)
+        assert await scene.tell(told) == error
+    assert (await kinds(scene, order)).count("REFUND") == 1
+
+
+async def test_a_refund_that_succeeds_after_its_failure_leaves_a_note(scene: CardScene) -> None:
+    order = await scene.paid()
+    await refund(scene, order)
+    key = str(await scene.world.scalar("SELECT id FROM provider_refund"))
+    await _send_with(scene, EmptyProvider())
+    told = scene.event(EventKind.REFUNDED, order, refund="re_1", refund_key=key, amount=10000)
+    assert await scene.tell(told) == returned.CONFIRMED_LATE
+    assert await kinds(scene, order) == ["DONATION"]
+
+
+async def test_the_host_adds_what_the_payee_lacks_for_a_refund_made_at_the_provider(scene: CardScene) -> None:
+    await scene.world.fund(scene.donations.host, "100.00", by=scene.donations.holder)
+    order = await scene.paid()
+    await _spend(scene, "50.00")
+    told = scene.event(EventKind.REFUNDED, order, refund="re_there", amount=12000)
+    assert await scene.tell(told) == returned.TOO_MUCH
+    assert await kinds(scene, order) == ["DONATION", "DISPUTE_COVER", "REFUND", "PAYMENT_PROCESSOR_COVER"]
+    assert await scene.world.balance(scene.donations.babel) == (0, 0)
+    assert await scene.status(order) is OrderStatus.REFUNDED
+    more = scene.event(EventKind.REFUNDED, order, refund="re_more", amount=100)
+    assert await scene.tell(more) == returned.TOO_MUCH
+    await scene.world.assert_clean_ledger()
+
+
+@pytest.mark.parametrize("by", ["us", "the host"])
+async def test_a_confirmed_refund_that_nobody_can_cover_is_posted_later(scene: CardScene, by: str) -> None:
+    order = await scene.paid()  # of which the host has its 5.00, and the processor kept 3.20
+    if by == "us":
+        await refund(scene, order)
+        await scene.send_refunds()
+    else:
+        told = scene.event(EventKind.REFUNDED, order, refund="re_there", amount=10000)
+        assert await scene.tell(told) == losses.NOT_COVERED
+    assert await kinds(scene, order) == ["DONATION"]
+    assert await scene.world.scalar("SELECT status FROM provider_refund") == "CONFIRMED"
+    assert await uncovered.post_waiting(scene.world.sessions) == 0
+    assert [finding.name for finding in await _findings(scene)] == ["refunds"]
+    await scene.world.assert_clean_ledger()
+
+    await scene.world.fund(scene.donations.host, "10.00", by=scene.donations.holder)
+    assert await uncovered.post_waiting(scene.world.sessions) == 1
+    assert await uncovered.post_waiting(scene.world.sessions) == 0
+    assert await scene.status(order) is OrderStatus.REFUNDED
+    assert await scene.world.balance(scene.donations.babel) == (0, 0)
+    assert await _findings(scene) == []
+    await scene.world.assert_clean_ledger()
+
+
+async def test_a_refund_at_the_provider_of_a_closed_order_posts_nothing(scene: CardScene) -> None:
+    order = await scene.paid()
+    await scene.world.fund(scene.donations.host, "100.00", by=scene.donations.holder)
+    await scene.tell(dispute(scene, order, EventKind.DISPUTE_LOST))
+    before = await kinds(scene, order)
+    told = scene.event(EventKind.REFUNDED, order, refund="re_there", amount=10000)
+    assert await scene.tell(told) == "The order was REFUNDED when the provider gave money back."
+    assert await kinds(scene, order) == before
 
 
 @pytest.mark.parametrize("told", ["dispute", "our refund", "its own refund"])
@@ -274,24 +367,24 @@ async def test_a_dispute_that_nobody_can_cover_is_noted_and_not_posted(scene: Ca
             currency="USD",
             amount_minor=8680,
         )
-    assert await scene.tell(dispute(scene, order, EventKind.DISPUTE_OPENED)) == NOT_COVERED
-    assert await scene.tell(dispute(scene, order, EventKind.DISPUTE_LOST)) == NOT_COVERED
+    assert await scene.tell(dispute(scene, order, EventKind.DISPUTE_OPENED)) == losses.NOT_COVERED
+    assert await scene.tell(dispute(scene, order, EventKind.DISPUTE_LOST)) == losses.NOT_COVERED
     assert await kinds(scene, order) == ["DONATION"]
     assert await scene.world.scalar("SELECT is_dispute_posted FROM provider_payment") is False
     async with scene.world.sessions.begin() as session:
         await posting.release_hold(session, order_id=decode_order_id(payload["order"]["id"]))
-    assert await losses.post_waiting(scene.world.sessions) == 0  # 15.00 are still lacking
-    (finding,) = await _findings_of_disputes(scene)
+    assert await uncovered.post_waiting(scene.world.sessions) == 0  # 15.00 are still lacking
+    (finding,) = await _findings(scene)
     assert finding.state is State.WRONG
     await scene.world.fund(scene.donations.host, "100.00", by=scene.donations.holder)
 
-    assert await losses.post_waiting(scene.world.sessions) == 1
-    assert await losses.post_waiting(scene.world.sessions) == 0
+    assert await uncovered.post_waiting(scene.world.sessions) == 1
+    assert await uncovered.post_waiting(scene.world.sessions) == 0
     assert await scene.status(order) is OrderStatus.REFUNDED
-    assert await _findings_of_disputes(scene) == []
+    assert await _findings(scene) == []
     await scene.world.assert_clean_ledger()
 
 
-async def _findings_of_disputes(scene: CardScene) -> list[Finding]:
+async def _findings(scene: CardScene) -> list[Finding]:
     found = await asyncio.to_thread(diagnosis.diagnose, scene.world.settings, is_embedded=False)
-    return [finding for finding in found if finding.name == "disputes"]
+    return [finding for finding in found if finding.name in {"disputes", "refunds"}]

@@ -265,10 +265,13 @@ SELECT
             SELECT s.order_id
             FROM hold s
             WHERE s.released_at IS NULL
-                -- Of a payment: a refund waits for the provider, or a bank disputes it.
+                -- Of a payment: a refund waits for the provider or to be posted, or a bank disputes it.
                 AND NOT EXISTS (
                     SELECT FROM provider_refund r
-                    WHERE r.order_id = s.order_id AND r.status IN ('REQUESTED', 'SENT')
+                    WHERE r.order_id = s.order_id
+                        AND (r.status IN ('REQUESTED', 'SENT')
+                            OR r.status = 'CONFIRMED' AND NOT r.is_stray
+                                AND NOT EXISTS (SELECT FROM transaction t WHERE t.id = r.id))
                 )
                 AND NOT EXISTS (
                     SELECT FROM provider_payment p

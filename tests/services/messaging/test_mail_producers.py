@@ -61,6 +61,7 @@ NOTICES = {
     "payments/away.py": {"provider_away", "provider_back"},
     "payments/disputes.py": {"payment_disputed"},
     "payments/processing.py": {"order_closed"},
+    "payments/returned.py": {"refund_failed_late"},
     "recurring/changes.py": {"gift_ended", "gift_paused", "gift_resumed"},
     "recurring/charge_methods.py": {"donation_expected"},
     "recurring/charging.py": {"gift_ended", "gift_paused", "gift_skipped"},
