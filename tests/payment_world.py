@@ -1,5 +1,6 @@
 """Card gifts with the pretended provider: a host that takes cards, and what the provider tells."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,8 @@ from sqlmodel import col
 
 from models import Order, ProviderAccount, ProviderEvent, ProviderRefund, Transaction
 from models.enums import OrderStatus, ProviderName
+from services.operation import diagnosis
+from services.operation.diagnosis import Finding
 from services.payments import intake, processing, returned
 from services.providers import fake
 from services.providers.fake import SUCCEEDS, SignedEvent
@@ -18,6 +21,7 @@ from tests.donation_world import DonationScene, decode_order_id
 from tests.factories import Person, World, money, ref
 
 GIFT = "order { id status paymentMethodType } clientSecret redirectUrl providerAccount"
+REFUND = "order { id status } transactions { kind }"
 
 
 @dataclass
@@ -145,3 +149,39 @@ def order_of(payload: dict[str, Any]) -> str:
 def payment_of(order: str) -> str:
     """Return the provider's id of an order's payment."""
     return fake.payment_of(decode_order_id(order))
+
+
+async def refund(scene: CardScene, order: str, value: str | None = None) -> None:
+    """Ask for a refund as the host's ADMIN."""
+    more = {"amount": money(value)} if value else {}
+    payload = await scene.world.mutate("refundOrder", REFUND, by=scene.donations.holder, id=order, **more)
+    assert payload["errors"] == [], payload
+    assert payload["transactions"] == []  # the provider has not confirmed it
+
+
+async def kinds(scene: CardScene, order: str) -> list[str]:
+    """Return the kinds of an order's transactions."""
+    return [row.kind for row in await scene.transactions(order)]
+
+
+def dispute(scene: CardScene, order: str, kind: EventKind) -> fake.SignedEvent:
+    """Build what the provider tells of a dispute, whose fee is 15.00."""
+    return scene.event(kind, order, dispute="dp_1", dispute_fee=1500)
+
+
+async def spend(scene: CardScene, value: str) -> None:
+    """Spend of what babel has."""
+    payload = await scene.world.mutate(
+        "donate",
+        "order { status }",
+        by=scene.donations.friend,
+        amount=money(value),
+        **{"from": ref(scene.donations.babel), "to": ref(scene.donations.host)},
+    )
+    assert payload["errors"] == [], payload
+
+
+async def findings_of_refunds(scene: CardScene) -> list[Finding]:
+    """Return what the doctor finds of disputes and refunds."""
+    found = await asyncio.to_thread(diagnosis.diagnose, scene.world.settings, is_embedded=False)
+    return [finding for finding in found if finding.name in {"disputes", "refunds"}]

@@ -19,7 +19,7 @@ from services.core import user_text
 from services.core.money import UncheckedAmount
 from services.ledger import posting
 from services.messaging import outbox
-from services.orders import approval_rights
+from services.orders import approval_rights, guest_receipts
 from services.orders.base import mail_payload
 from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.history import add_actions, history_step
@@ -97,7 +97,7 @@ async def reject(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
         OrderStatus.REJECTED,
         OrderActionType.REJECT,
         user_text.require_text(reason, field="reason", max_length=1000),
-        notify_id=order.to_id if handler.is_requested_by_payee else order.from_id,
+        to_payee=handler.is_requested_by_payee,
     )
     return order
 
@@ -119,7 +119,7 @@ async def cancel(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
         OrderStatus.CANCELLED,
         OrderActionType.CANCEL,
         user_text.clean_text(reason, field="reason"),
-        notify_id=order.from_id if is_requested_by_payee else order.to_id,
+        to_payee=not is_requested_by_payee,
     )
     return order
 
@@ -132,9 +132,9 @@ async def _close(
     step_type: OrderActionType,
     reason: str | None,
     *,
-    notify_id: UUID,
+    to_payee: bool,
 ) -> None:
-    """Close an open order without payment, release its hold and notify the other side."""
+    """Close an open order without payment, release its hold and notify the payee, or else the payer."""
     order = sides.order
     from_status = OrderStatus(order.status)
     open_statuses = handler_of(order).open_statuses
@@ -145,12 +145,18 @@ async def _close(
         session, [history_step(order, step_type, actor, from_status=from_status, reason=reason)]
     )
     await posting.release_hold(session, order_id=order.id)
+    payload = {**mail_payload(order, to=sides.payee), "status": to_status, "reason": reason or ""}
+    if not to_payee:
+        await guest_receipts.tell_giver(
+            session, order, template="order_closed", payload=payload, except_id=actor.id
+        )
+        return
     await outbox.mail_admins(
         session,
-        collective_ids=[notify_id],
+        collective_ids=[order.to_id],
         template="order_closed",
         order_id=order.id,
-        payload={**mail_payload(order, to=sides.payee), "status": to_status, "reason": reason or ""},
+        payload=payload,
         except_id=actor.id,
     )
 

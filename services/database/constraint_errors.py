@@ -148,6 +148,12 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
         "A refund of this order waits for the payment provider.",
         "id",
     ),
+    "provider_refund_of_disputed": (InvalidState, "The giver's bank disputes this payment.", "id"),
+    "provider_refund_within_payment": (
+        InvalidState,
+        "The refunds would exceed the original amount.",
+        "amount",
+    ),
     "uq_provider_account_host_id": (
         Conflict,
         "The host is connected to this payment provider already.",

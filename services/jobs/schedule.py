@@ -18,7 +18,7 @@ from services.jobs import retention
 from services.ledger import audit_job, ecb_rates
 from services.live import event_log
 from services.orders import erased_files, personal_exports, provider_refunds
-from services.payments import intake, processing, returned, uncovered, waiting
+from services.payments import intake, processing, returned, taking_up, uncovered, waiting
 from services.providers.offered import Providers, offered
 from services.recurring import charging
 from services.volunteering import check_in_closing
@@ -65,6 +65,11 @@ def list_periodic(sessions: Sessions, settings: Settings) -> list[PeriodicJob]:
             "cancel_unpaid_payments",
             EVERY_FIVE_MINUTES,
             partial(waiting.cancel_unpaid, sessions, offered(settings)),
+        ),
+        PeriodicJob(
+            "queue_provider_work_again",
+            EVERY_FIVE_MINUTES,
+            partial(taking_up.queue_again, sessions, offered(settings)),
         ),
         PeriodicJob("post_uncovered", EVERY_FIVE_MINUTES, partial(uncovered.post_waiting, sessions)),
         PeriodicJob(

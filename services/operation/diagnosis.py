@@ -43,6 +43,10 @@ _FACTS = """
         (SELECT count(*) FROM public.provider_refund r JOIN public."order" o ON o.id = r.order_id
          WHERE r.status = 'CONFIRMED' AND NOT r.is_stray AND o.status = 'PAID'
            AND NOT EXISTS (SELECT FROM public.transaction t WHERE t.id = r.id)) AS unposted_refunds,
+        (SELECT count(*) FROM public.provider_event
+         WHERE processed_at IS NULL AND received_at < now() - interval '1 hour')
+        + (SELECT count(*) FROM public.provider_refund
+           WHERE status = 'REQUESTED' AND created_at < now() - interval '1 hour') AS provider_work,
         (SELECT min(next_attempt_at) FROM public.outbox WHERE delivered_at IS NULL AND failed_at IS NULL)
             AS oldest_mail_at,
         (SELECT array_agg(DISTINCT a.application_name ORDER BY a.application_name) FROM pg_stat_activity a
@@ -244,6 +248,13 @@ def _check_disputes(facts: dict[str, Any]) -> Iterator[Finding]:
                 f"{facts[f'unposted_{name}']} {what} are not posted: neither the payees nor their hosts have"
                 " enough, or a payee has left its host, so the hosts' banks have less than the ledger says",
             )
+    if facts["provider_work"]:
+        yield Finding(
+            "providers",
+            State.WARNING,
+            f"{facts['provider_work']} events and refunds of payment providers wait for more than an hour:"
+            " look at the failed jobs, and whether the worker's settings offer these providers",
+        )
 
 
 def _check_versions(facts: dict[str, Any]) -> Finding:

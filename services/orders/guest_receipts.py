@@ -1,14 +1,16 @@
-"""Receipts of guests' gifts: with a link by which whoever owns the address claims the gift."""
+"""Mails to givers, and to guests: a receipt has a link by which the address's owner claims the gift."""
 
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Collective, Credential, EmailToken, Order, now
-from models.enums import EmailTokenPurpose
+from models.enums import EmailTokenPurpose, GiverStatus, OrderType
 from services.access.actor import hash_token
 from services.core.party import Party
 from services.messaging import outbox
@@ -53,4 +55,29 @@ async def send(session: AsyncSession, order: Order, *, payee: Party) -> None:
         address=address,
         template="guest_receipt",
         payload={**mail_payload(order, to=payee), "token": token},
+    )
+
+
+async def tell_giver(
+    session: AsyncSession,
+    order: Order,
+    *,
+    template: str,
+    payload: Mapping[str, str],
+    except_id: UUID | None = None,
+) -> None:
+    """Tell the payer's ADMINs of an order; of an unclaimed gift, whoever owns the guest's address instead."""
+    if order.type != OrderType.DONATION or order.giver_status != GiverStatus.WAITING:
+        await outbox.mail_admins(
+            session,
+            collective_ids=[order.from_id],
+            template=template,
+            payload=payload,
+            order_id=order.id,
+            except_id=except_id,
+        )
+        return
+    assert order.claimed_giver_id is not None
+    await outbox.mail_users(
+        session, user_ids=[order.claimed_giver_id], template=template, payload=payload, order_id=order.id
     )

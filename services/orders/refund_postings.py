@@ -10,6 +10,7 @@ from sqlmodel import col
 
 from models import Collective, Order, Transaction, new_id
 from models.enums import (
+    GiverStatus,
     LedgerAccountKind,
     OrderActionType,
     OrderStatus,
@@ -25,7 +26,7 @@ from services.ledger import posting
 from services.ledger.legs import Leg, currents_legs, merge_legs, posting_legs
 from services.ledger.transaction_amounts import TransactionAmounts, same_currency_amounts
 from services.messaging import outbox
-from services.orders import earned_roles, tier_choices, transitions
+from services.orders import earned_roles, guest_receipts, tier_choices, transitions
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
 from services.orders.refund_amounts import is_host_receiver, negate_amounts, remaining_amounts, split_amounts
@@ -124,15 +125,23 @@ async def give_back(
         reason=reason,
     )
     await add_actions(session, [step])
+    await _tell_both(session, actor, sides)
+    return RefundResult(order, transaction_ids)
+
+
+async def _tell_both(session: AsyncSession, actor: Actor, sides: OrderSides) -> None:
+    order, payload = sides.order, mail_payload(sides.order, to=sides.payee)
+    is_unclaimed = order.type == OrderType.DONATION and order.giver_status == GiverStatus.WAITING
     await outbox.mail_admins(
         session,
-        collective_ids=[order.from_id, order.to_id],
+        collective_ids=[order.to_id] if is_unclaimed else [order.from_id, order.to_id],
         template="order_refunded",
-        payload=mail_payload(order, to=sides.payee),
+        payload=payload,
         order_id=order.id,
         except_id=actor.id,
     )
-    return RefundResult(order, transaction_ids)
+    if is_unclaimed:
+        await guest_receipts.tell_giver(session, order, template="order_refunded", payload=payload)
 
 
 async def _lock_and_load(

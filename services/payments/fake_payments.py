@@ -56,7 +56,8 @@ async def pay(
             col(ProviderPayment.status) == ProviderPaymentStatus.OPEN,
         )
     )
-    row = (await session.execute(statement)).one_or_none()
+    is_printable = client_secret.isascii() and client_secret.isprintable()  # PostgreSQL takes no NUL
+    row = (await session.execute(statement)).one_or_none() if is_printable else None
     if row is None:
         raise NotFound("This payment has ended, or there is none.", field="clientSecret")
     if digits == NEEDS_STEP and not is_step_done:

@@ -8,14 +8,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Instrument, Order, ProviderPayment, new_id
+from models.enums import GiverStatus
 from services.providers.protocol import KeptInstrument
 
 
 async def keep(
     session: AsyncSession, order: Order, payment: ProviderPayment, kept: KeptInstrument | None
 ) -> UUID | None:
-    """Store what the giver of an order paid with, once; return its id."""
-    if kept is None:
+    """Store what the giver of an order paid with, once; return its id. What a guest paid with is not kept."""
+    if kept is None or (order.claimed_giver_id is not None and order.giver_status != GiverStatus.CONFIRMED):
         return None
     key = (
         col(Instrument.provider_account_id) == payment.provider_account_id,

@@ -22,27 +22,25 @@ from models.enums import (
 )
 from services.access.actor import Actor
 from services.collectives import platform_policy
-from services.messaging import outbox
 from services.orders import provider_refunds, transitions
-from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
 from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import OrderSides
-from services.payments import disputes, instruments, returned
+from services.payments import disputes, endings, instruments, returned
 from services.payments.away import asking
 from services.providers import protocol
-from services.providers.offered import Providers
+from services.providers.offered import Providers, require_offered
 from services.providers.protocol import EventKind, Settled
 
 FOREIGN = "The event is of an account or payment that is not ours."
 _ENDED = {
-    EventKind.FAILED: (ProviderPaymentStatus.FAILED, OrderStatus.FAILED, OrderActionType.FAIL),
-    EventKind.CANCELLED: (ProviderPaymentStatus.CANCELLED, OrderStatus.CANCELLED, OrderActionType.CANCEL),
+    EventKind.FAILED: ProviderPaymentStatus.FAILED,
+    EventKind.CANCELLED: ProviderPaymentStatus.CANCELLED,
 }
 
 
 class NotYetKnown(Exception):
-    """The event is of a payment that we began and have not stored yet."""
+    """The event is of a payment that we have not stored yet, or that is not known to be collected."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,9 @@ async def process(
     """
     async with sessions() as session:
         row = await session.get_one(ProviderEvent, event_id)
-        provider = providers.get(ProviderName(row.provider))
-        if row.processed_at is not None or provider is None:
+        if row.processed_at is not None:
             return
+        provider = require_offered(providers, ProviderName(row.provider))
         event = provider.read(row.body)
         account = await _load_account(session, event, provider=provider.name)
     settled = event.settled
@@ -129,7 +127,7 @@ async def _lock_payment(
             col(ProviderPayment.provider_account_id) == account.id,
             col(ProviderPayment.external_id) == event.payment,
         )
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
     return (await session.execute(statement)).scalar_one_or_none()
@@ -179,35 +177,11 @@ async def _why_not_payable(session: AsyncSession, sides: OrderSides, payment: Pr
     return None
 
 
-async def _end(session: AsyncSession, actor: Actor, known: _Known) -> str | None:
+async def _end(session: AsyncSession, actor: Actor, known: _Known) -> None:
     """Close the order of a payment that was refused or given up."""
-    payment, event = known.payment, known.event
+    event = known.event
     assert event.kind is not None
-    if payment.status not in {ProviderPaymentStatus.OPEN, ProviderPaymentStatus.PROCESSING}:
-        return None
-    payment_status, order_status, action = _ENDED[event.kind]
-    payment.status, payment.failure, payment.updated_at = payment_status, event.failure, now()
-    payment.client_secret = payment.redirect_url = None
-    await session.flush()
-    sides = await transitions.load_for_server(session, actor, order_id=payment.order_id)
-    order = sides.order
-    if order.status != OrderStatus.PENDING:
-        return None
-    await transitions.change_status(session, order, from_status=OrderStatus.PENDING, to_status=order_status)
-    step = history_step(order, action, actor, from_status=OrderStatus.PENDING, reason=event.failure)
-    await add_actions(session, [step])
-    await outbox.mail_admins(
-        session,
-        collective_ids=[order.from_id],
-        template="order_closed",
-        order_id=order.id,
-        payload={
-            **mail_payload(order, to=sides.payee),
-            "status": order_status,
-            "reason": event.failure or "",
-        },
-    )
-    return None
+    await endings.end(session, actor, known.payment, _ENDED[event.kind], failure=event.failure)
 
 
 async def _note_processing(_: AsyncSession, __: Actor, known: _Known) -> None:
@@ -216,11 +190,19 @@ async def _note_processing(_: AsyncSession, __: Actor, known: _Known) -> None:
         known.payment.status, known.payment.updated_at = ProviderPaymentStatus.PROCESSING, now()
 
 
+def _require_collected(known: _Known) -> None:
+    """Require the word that the money came, which may come after what was done with the money."""
+    if known.payment.status != ProviderPaymentStatus.SUCCEEDED:
+        raise NotYetKnown(known.payment.order_id)
+
+
 async def _take_refund(session: AsyncSession, actor: Actor, known: _Known) -> str | None:
+    _require_collected(known)
     return await returned.note_refund(session, actor, known.payment, known.event)
 
 
 async def _take_dispute(session: AsyncSession, actor: Actor, known: _Known) -> str | None:
+    _require_collected(known)
     return await disputes.note_dispute(session, actor, known.payment, known.event)
 
 

@@ -16,7 +16,7 @@ from services.orders.base import mail_payload
 from services.orders.provider_refunds import OPEN
 from services.payments import losses
 from services.payments.away import asking
-from services.providers.offered import Providers
+from services.providers.offered import Providers, require_offered
 from services.providers.protocol import EventKind, ProviderEvent, RefundAnswer, RefundRequest
 
 FAILED_LATE = (
@@ -36,9 +36,9 @@ async def send(sessions: async_sessionmaker[AsyncSession], providers: Providers,
         refund = await session.get_one(ProviderRefund, refund_id)
         payment = await session.get_one(ProviderPayment, refund.order_id)
         account = await session.get_one(ProviderAccount, payment.provider_account_id)
-    provider = providers.get(ProviderName(account.provider))
-    if provider is None or refund.status != ProviderRefundStatus.REQUESTED:
+    if refund.status != ProviderRefundStatus.REQUESTED:
         return
+    provider = require_offered(providers, ProviderName(account.provider))
     assert account.external_id is not None
     async with asking(sessions, account):
         answer = await provider.refund(
@@ -61,7 +61,7 @@ async def _lock(session: AsyncSession, order_id: UUID) -> None:
     await session.execute(
         select(col(ProviderPayment.order_id))
         .where(col(ProviderPayment.order_id) == order_id)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
 
 

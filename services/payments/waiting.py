@@ -1,17 +1,17 @@
 """Payments that nobody completes: given up at the provider first, then here."""
 
-from datetime import timedelta
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
 from models import Order, ProviderAccount, ProviderPayment, now
-from models.enums import OrderActionType, OrderStatus, ProviderName, ProviderPaymentStatus
+from models.enums import OrderStatus, ProviderName, ProviderPaymentStatus
 from services.access.actor import Actor
-from services.orders import transitions
-from services.orders.history import add_actions, history_step
+from services.payments import endings
 from services.payments.away import asking
 from services.providers.offered import Providers
 from services.providers.protocol import PaymentAt, ProviderAway
@@ -24,29 +24,13 @@ _AT_ONCE = 100
 async def cancel_unpaid(sessions: async_sessionmaker[AsyncSession], providers: Providers) -> int:
     """Give up payments that waited for a day, or whose orders are closed; return their number.
 
-    While a provider is away, its payments wait.
+    While a provider is away, its payments wait; those that it is collecting wait for its word.
     """
-    async with sessions() as session:
-        due = (
-            select(ProviderPayment, ProviderAccount)
-            .join(ProviderAccount, col(ProviderAccount.id) == ProviderPayment.provider_account_id)
-            .join(Order, col(Order.id) == ProviderPayment.order_id)
-            .where(
-                col(ProviderPayment.status) == ProviderPaymentStatus.OPEN,
-                or_(
-                    col(ProviderPayment.created_at) < now() - KEPT_FOR,
-                    col(Order.status) != OrderStatus.PENDING,
-                ),
-            )
-            .order_by(col(ProviderPayment.created_at))
-            .limit(_AT_ONCE)
-        )
-        rows = (await session.execute(due)).all()
     cancelled, away = 0, set[UUID]()
-    for payment, account in rows:
-        provider = providers.get(ProviderName(account.provider))
-        if provider is None or account.id in away:
+    async for payment, account in _list_due(sessions, providers):
+        if account.id in away:
             continue
+        provider = providers[ProviderName(account.provider)]
         try:
             async with asking(sessions, account):
                 is_over = await provider.cancel(
@@ -55,41 +39,60 @@ async def cancel_unpaid(sessions: async_sessionmaker[AsyncSession], providers: P
         except ProviderAway:
             away.add(account.id)
             continue
-        if is_over:
-            async with sessions.begin() as session:
-                cancelled += await _close(session, payment.order_id)
+        async with sessions.begin() as session:
+            cancelled += await _note(session, payment.order_id, is_over=is_over)
     return cancelled
 
 
-async def _close(session: AsyncSession, order_id: UUID) -> bool:
-    """Cancel a payment that is still open, and its order. Locks: the payment, then the order."""
+async def _list_due(
+    sessions: async_sessionmaker[AsyncSession], providers: Providers
+) -> AsyncIterator[tuple[ProviderPayment, ProviderAccount]]:
+    """Yield what is to be given up at the providers that are offered. Order: the oldest first."""
+    place = (col(ProviderPayment.created_at), col(ProviderPayment.order_id))
+    due = (
+        select(ProviderPayment, ProviderAccount)
+        .join(ProviderAccount, col(ProviderAccount.id) == ProviderPayment.provider_account_id)
+        .join(Order, col(Order.id) == ProviderPayment.order_id)
+        .where(
+            col(ProviderPayment.status) == ProviderPaymentStatus.OPEN,
+            col(ProviderAccount.provider).in_(list(providers)),
+            or_(
+                col(ProviderPayment.created_at) < now() - KEPT_FOR,
+                col(Order.status) != OrderStatus.PENDING,
+            ),
+        )
+        .order_by(*place)
+        .limit(_AT_ONCE)
+    )
+    after: tuple[datetime, UUID] | None = None
+    while True:
+        page = due if after is None else due.where(tuple_(*place) > after)
+        async with sessions() as session:
+            rows = (await session.execute(page)).all()
+        for payment, account in rows:
+            yield payment, account
+        if len(rows) < _AT_ONCE:
+            return
+        after = (rows[-1][0].created_at, rows[-1][0].order_id)
+
+
+async def _note(session: AsyncSession, order_id: UUID, *, is_over: bool) -> bool:
+    """Cancel a payment that is still open, and its order, or note that it is too late for that.
+
+    Locks: the payment, then the order.
+    """
     locked = (
         select(ProviderPayment)
         .where(
             col(ProviderPayment.order_id) == order_id,
             col(ProviderPayment.status) == ProviderPaymentStatus.OPEN,
         )
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     payment = (await session.execute(locked)).scalar_one_or_none()
     if payment is None:
         return False
-    payment.status, payment.updated_at = ProviderPaymentStatus.CANCELLED, now()
-    payment.client_secret = payment.redirect_url = None
-    await session.flush()
-    actor = Actor()
-    sides = await transitions.load_for_server(session, actor, order_id=order_id)
-    order = sides.order
-    if order.status == OrderStatus.PENDING:
-        step = history_step(
-            order,
-            OrderActionType.CANCEL,
-            actor,
-            from_status=OrderStatus.PENDING,
-            to_status=OrderStatus.CANCELLED,
-        )
-        await transitions.change_status(
-            session, order, from_status=OrderStatus.PENDING, to_status=OrderStatus.CANCELLED
-        )
-        await add_actions(session, [step])
-    return True
+    if not is_over:
+        payment.status, payment.updated_at = ProviderPaymentStatus.PROCESSING, now()
+        return False
+    return await endings.end(session, Actor(), payment, ProviderPaymentStatus.CANCELLED)

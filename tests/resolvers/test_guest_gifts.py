@@ -3,15 +3,17 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import col
 
 from models import Collective, now
 from models.enums import OrderStatus
+from services.providers import fake
 from services.providers.protocol import EventKind
-from tests.donation_world import error_code
+from tests.donation_world import decode_order_id, error_code
 from tests.factories import Person, World, money, ref
-from tests.payment_world import GIFT, CardScene, order_of
+from tests.payment_world import GIFT, CardScene, order_of, payment_of
 
 SEEN = """query($id: ID!) { order(id: $id) { status from { slug } claimedGiver { slug } privateMessage
     transactions { fromCollective { slug } } } }"""
@@ -200,3 +202,53 @@ async def test_a_transfer_goes_to_the_account_of_its_own_method(scene: CardScene
         payload = await give(scene, "gale@commonweal.test", fields, payWith=method)
         told.append(payload["paymentInstructions"]["iban"])
     assert told == ["DE89370400440532013000", "GB33BUKB20201555555555"]
+
+
+async def test_the_guest_is_told_of_what_becomes_of_the_gift(scene: CardScene) -> None:
+    async def told(template: str) -> list[str]:
+        mails = "SELECT array_agg(recipient ORDER BY recipient) FROM outbox WHERE template = :template"
+        return list(await scene.world.scalar(mails, template=template))
+
+    address, holder = "gale@commonweal.test", scene.donations.holder
+    refused = order_of(await give(scene, address))
+    await scene.tell(scene.event(EventKind.FAILED, refused, failure="The card was declined."))
+    assert await told("order_closed") == [address]
+    manual = await give(scene, address, payWith={"type": "MANUAL"})
+    rejected = await scene.world.mutate(
+        "rejectOrder", by=holder, id=manual["order"]["id"], reason="It never came."
+    )
+    assert rejected["errors"] == []
+    assert await told("order_closed") == [address, address]
+    await scene.world.fund(scene.donations.host, "10.00", by=holder)
+    paid = await pay(scene, await give(scene, address))
+    refunded = await scene.world.mutate("refundOrder", by=holder, id=paid)
+    assert refunded["errors"] == []
+    await scene.send_refunds()
+    assert await told("order_refunded") == sorted([address, scene.donations.friend.email])
+
+
+async def test_a_guests_card_is_not_kept(scene: CardScene) -> None:
+    order = order_of(await give(scene, "gale@commonweal.test"))
+    for event in fake.events_of_card(
+        fake.SUCCEEDS, account=scene.account, payment=payment_of(order), order_id=decode_order_id(order)
+    ):
+        assert await scene.tell(event) is None
+    assert await scene.status(order) is OrderStatus.PAID
+    assert await scene.world.scalar("SELECT count(*) FROM instrument") == 0
+
+
+async def test_the_database_keeps_a_guests_gift_with_the_host_and_the_card_with_its_giver(
+    scene: CardScene,
+) -> None:
+    await scene.paid()  # whose card is kept
+    order = order_of(await give(scene, "gale@commonweal.test"))
+    keeps = "UPDATE provider_payment SET instrument_id = (SELECT id FROM instrument) WHERE order_id = :id"
+    moves = """INSERT INTO "order" SELECT (jsonb_populate_record(o, jsonb_build_object(
+        'id', gen_random_uuid(), 'from_id', CAST(:other AS uuid)))).* FROM "order" o WHERE id = :id"""
+    values = {"id": decode_order_id(order)}
+    async with scene.world.sessions() as session:
+        with pytest.raises(DBAPIError, match="a card of its giver"):
+            await session.execute(text(keeps), values)
+    async with scene.world.sessions() as session:
+        with pytest.raises(DBAPIError, match="only once the giver confirms"):
+            await session.execute(text(moves), values | {"other": scene.giver.user.id})

@@ -3,9 +3,11 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from models.enums import OrderStatus
 from schema.server.app import create_application
@@ -74,6 +76,41 @@ async def test_forged_old_and_other_words_are_refused(scene: CardScene, client: 
         assert await post(client, body, signature) == status, signature
     assert await post(client, event.body, right, name="paypal") == 404
     assert await scene.world.scalar(COUNT) == 0
+
+
+async def test_what_cannot_be_stored_is_refused_and_what_can_waits(
+    scene: CardScene, client: httpx.AsyncClient
+) -> None:
+    order = order_of(await scene.give())
+    event = scene.event(EventKind.FAILED, order, failure="\0")
+    assert await post(client, event.body, event.headers[signatures.HEADER]) == 400
+    deep = b"[" * 100_000
+    assert await post(client, deep, signatures.sign(deep, key=fake._KEY)) == 400
+    form = "/fake-provider/pay"
+    for body, status in (
+        (deep, 400),
+        (b"x" * (intake.MAX_BYTES + 1), 413),
+        (json.dumps({"clientSecret": "\0", "number": fake.SUCCEEDS}).encode(), 404),
+        (json.dumps({"clientSecret": "\ud800", "number": fake.SUCCEEDS}).encode(), 404),
+    ):
+        assert (await client.post(form, content=body)).status_code == status, body[:40]
+
+
+async def test_while_the_database_is_away_events_are_told_again(
+    scene: CardScene, client: httpx.AsyncClient
+) -> None:
+    event = scene.event(EventKind.SUCCEEDED, order_of(await scene.give()))
+    transport: Any = client._transport
+    app = transport.app
+    away = create_async_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    app.state.sessions = async_sessionmaker(away)
+    for path, body in (
+        ("/webhooks/fake", event.body),
+        ("/fake-provider/pay", json.dumps({"clientSecret": "x", "number": fake.SUCCEEDS}).encode()),
+    ):
+        answer = await client.post(path, content=body, headers=dict(event.headers))
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    await away.dispose()
 
 
 async def test_the_pretended_card_form(scene: CardScene, client: httpx.AsyncClient) -> None:

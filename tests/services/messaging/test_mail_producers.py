@@ -60,7 +60,7 @@ NOTICES = {
     "orders/settling.py": {"donation_confirmation", "money_received"},
     "payments/away.py": {"provider_away", "provider_back"},
     "payments/disputes.py": {"payment_disputed"},
-    "payments/processing.py": {"order_closed"},
+    "payments/endings.py": {"order_closed"},
     "payments/returned.py": {"refund_failed_late"},
     "recurring/changes.py": {"gift_ended", "gift_paused", "gift_resumed"},
     "recurring/charge_methods.py": {"donation_expected"},

@@ -108,7 +108,9 @@ BEGIN
     IF NEW.type IN ('ADDED_FUNDS', 'DONATION') AND NEW.import_key IS NULL
        AND (NEW.type = 'ADDED_FUNDS' AND NOT NEW.origin_unknown AND giver_must_confirm(NEW.from_id, NEW.created_by_id)
             OR NEW.type = 'DONATION' AND NEW.origin_unknown AND NEW.claimed_giver_id IS NULL
-            OR NEW.claimed_giver_id IS NOT NULL AND (NOT NEW.origin_unknown OR NEW.giver_status <> 'WAITING')) THEN
+            OR NEW.claimed_giver_id IS NOT NULL
+               AND (NOT NEW.origin_unknown OR NEW.giver_status <> 'WAITING'
+                    OR NEW.from_id IS DISTINCT FROM (SELECT c.host_id FROM collective c WHERE c.id = NEW.to_id))) THEN
         RAISE EXCEPTION 'funds are added in a giver''s name only once the giver confirms'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'giver_confirms';
     END IF;

@@ -18,7 +18,8 @@ CREATE OR REPLACE TRIGGER provider_event_guard BEFORE UPDATE ON provider_event
 FOR EACH ROW EXECUTE FUNCTION provider_event_guard();
 ALTER TABLE provider_event ENABLE ALWAYS TRIGGER provider_event_guard;
 
--- A payment ends once. It is of an order that is paid by a method of its account.
+-- A payment ends once. It is of an order that is paid by a method of its account, with a card of the order's giver: what
+-- a guest pays with becomes nobody's.
 
 CREATE OR REPLACE FUNCTION provider_payment_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
@@ -41,6 +42,13 @@ BEGIN
         RAISE EXCEPTION 'a payment or its dispute has ended'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_payment_ends_once';
     END IF;
+    IF NEW.instrument_id IS NOT NULL AND (TG_OP = 'INSERT' OR OLD.instrument_id IS DISTINCT FROM NEW.instrument_id)
+       AND NOT EXISTS (SELECT FROM instrument i JOIN "order" o ON o.from_id = i.owner_id
+                       WHERE i.id = NEW.instrument_id AND i.provider_account_id = NEW.provider_account_id
+                         AND o.id = NEW.order_id AND coalesce(o.giver_status, 'CONFIRMED') = 'CONFIRMED') THEN
+        RAISE EXCEPTION 'a payment is made with a card of its giver'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_payment_card_of_giver';
+    END IF;
     RETURN NEW;
 END $$;
 
@@ -48,19 +56,49 @@ CREATE OR REPLACE TRIGGER provider_payment_guard BEFORE INSERT OR UPDATE ON prov
 FOR EACH ROW EXECUTE FUNCTION provider_payment_guard();
 ALTER TABLE provider_payment ENABLE ALWAYS TRIGGER provider_payment_guard;
 
--- A refund ends once.
+-- A refund is of a collected payment, within the amount of its order, and ends once. Each that is asked for sends real
+-- money: none is asked for while a bank disputes the payment or after it took it back. One that the host made at the
+-- provider itself begins confirmed. The payment is locked, so that two at once cannot exceed the amount.
 
 CREATE OR REPLACE FUNCTION provider_refund_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_payment record; v_earlier bigint;
 BEGIN
-    IF OLD.status IN ('CONFIRMED', 'FAILED') OR OLD.external_id <> NEW.external_id THEN
-        RAISE EXCEPTION 'the refund has ended'
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_refund_ends_once';
+    IF TG_OP = 'UPDATE' THEN
+        IF OLD.status <> NEW.status
+              AND (OLD.status, NEW.status) NOT IN (
+                  ('REQUESTED', 'SENT'), ('REQUESTED', 'CONFIRMED'), ('REQUESTED', 'FAILED'),
+                  ('SENT', 'CONFIRMED'), ('SENT', 'FAILED'))
+           OR OLD.status IN ('CONFIRMED', 'FAILED') OR OLD.external_id <> NEW.external_id
+           OR (OLD.id, OLD.order_id, OLD.amount_minor, OLD.is_stray)
+              IS DISTINCT FROM (NEW.id, NEW.order_id, NEW.amount_minor, NEW.is_stray) THEN
+            RAISE EXCEPTION 'a refund ends once, and its terms never change'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_refund_ends_once';
+        END IF;
+        RETURN NEW;
+    END IF;
+    SELECT p.status, p.dispute_status, o.amount INTO v_payment
+    FROM provider_payment p JOIN "order" o ON o.id = p.order_id
+    WHERE p.order_id = NEW.order_id FOR NO KEY UPDATE OF p;
+    IF v_payment.status IS DISTINCT FROM 'SUCCEEDED' OR NEW.status NOT IN ('REQUESTED', 'CONFIRMED') THEN
+        RAISE EXCEPTION 'a refund is asked for, or was made at the provider, once the payment is collected'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_refund_of_collected';
+    END IF;
+    IF NEW.status = 'REQUESTED' AND v_payment.dispute_status IN ('OPEN', 'LOST') THEN
+        RAISE EXCEPTION 'a disputed payment is not refunded'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_refund_of_disputed';
+    END IF;
+    SELECT coalesce(sum(r.amount_minor), 0) INTO v_earlier FROM provider_refund r
+    WHERE r.order_id = NEW.order_id
+      AND (r.status = 'CONFIRMED' OR NEW.status = 'REQUESTED' AND r.status IN ('REQUESTED', 'SENT'));
+    IF v_earlier + NEW.amount_minor > v_payment.amount THEN
+        RAISE EXCEPTION 'refunds never exceed the payment'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_refund_within_payment';
     END IF;
     RETURN NEW;
 END $$;
 
-CREATE OR REPLACE TRIGGER provider_refund_guard BEFORE UPDATE ON provider_refund
+CREATE OR REPLACE TRIGGER provider_refund_guard BEFORE INSERT OR UPDATE ON provider_refund
 FOR EACH ROW EXECUTE FUNCTION provider_refund_guard();
 ALTER TABLE provider_refund ENABLE ALWAYS TRIGGER provider_refund_guard;
 

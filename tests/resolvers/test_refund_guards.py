@@ -1,0 +1,74 @@
+"""The database's own rules of refunds through a provider, whatever the server does."""
+
+import psycopg
+import pytest
+
+from models.enums import OrderStatus
+from services.providers.protocol import EventKind
+from tests.donation_world import decode_order_id, error_code
+from tests.factories import World
+from tests.payment_world import REFUND, CardScene, dispute, order_of
+
+
+@pytest.fixture
+async def scene(world: World) -> CardScene:
+    """Return a host that takes cards, with fees of 5 % for it and for the platform."""
+    return await CardScene.create(world)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("'REQUESTED', 10001", "never exceed the payment"),
+        ("'CONFIRMED', 10001", "never exceed the payment"),
+        ("'SENT', 1", "once the payment is collected"),
+    ],
+)
+async def test_the_database_refuses_refunds_beyond_the_payment(
+    scene: CardScene, row: str, expected: str
+) -> None:
+    order = await scene.paid()
+    assert await _insert_refund(scene, order, "'CONFIRMED', 4000") is None
+    assert expected in str(await _insert_refund(scene, order, row))
+    assert "never exceed" in str(await _insert_refund(scene, order, "'REQUESTED', 6001"))
+    assert await _insert_refund(scene, order, "'REQUESTED', 6000") is None
+    assert "ends once" in str(await _update_refund(scene, "amount_minor = 1", owner=True))
+    assert await _update_refund(scene, "status = 'SENT'") is None
+    assert "ends once" in str(await _update_refund(scene, "status = 'REQUESTED'"))
+
+
+async def test_the_database_refuses_refunds_of_disputed_and_uncollected_payments(scene: CardScene) -> None:
+    waiting = order_of(await scene.give())
+    assert "once the payment is collected" in str(await _insert_refund(scene, waiting, "'REQUESTED', 1"))
+    order = await scene.paid()
+    await scene.tell(dispute(scene, order, EventKind.DISPUTE_OPENED))
+    assert "a disputed payment" in str(await _insert_refund(scene, order, "'REQUESTED', 1"))
+    await scene.tell(dispute(scene, order, EventKind.DISPUTE_LOST))  # not posted: nobody has enough
+    assert await scene.status(order) is OrderStatus.PAID
+    assert "a disputed payment" in str(await _insert_refund(scene, order, "'REQUESTED', 1"))
+    payload = await scene.world.mutate("refundOrder", REFUND, by=scene.donations.holder, id=order)
+    assert error_code(payload) == "INVALID_STATE"
+
+
+async def _insert_refund(scene: CardScene, order: str, row: str) -> str | None:
+    return await _write(
+        scene,
+        "INSERT INTO provider_refund (id, order_id, is_stray, status, amount_minor)"
+        f" VALUES (gen_random_uuid(), '{decode_order_id(order)}', true, {row})",
+    )
+
+
+async def _update_refund(scene: CardScene, change: str, *, owner: bool = False) -> str | None:
+    statement = f"UPDATE provider_refund SET {change} WHERE amount_minor = 6000"
+    return await _write(scene, statement, owner=owner)
+
+
+async def _write(scene: CardScene, statement: str, *, owner: bool = False) -> str | None:
+    settings = scene.world.settings
+    url = settings.owner_database_url if owner else settings.database_url
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        try:
+            await connection.execute(statement.encode())
+        except psycopg.Error as refused:
+            return str(refused)
+    return None
