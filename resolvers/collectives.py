@@ -184,10 +184,7 @@ async def list_pending_applications(
 
 async def list_payment_methods(collective: models.Collective, info: Info) -> list[models.PaymentMethod]:
     """List the payment methods that a host offers."""
-    return await info.context.run_without_viewer(
-        payment_method_services.list_payment_methods,
-        host_id=collective.id,
-    )
+    return await info.context.run(payment_method_services.list_payment_methods, host_id=collective.id)
 
 
 async def load_fixed_fees(methods: Sequence[models.PaymentMethod], info: Info) -> list[Money | None]:

@@ -6,8 +6,8 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
+from models.enums import ProviderName
 from resolvers.session_cookie import SessionCookie
 from services.access import act_origin, viewer_cache
 from services.access.act_origin import ActOrigin
@@ -29,6 +30,7 @@ from services.database.read_connections import ReadConnection
 from services.live.broadcaster import Broadcaster
 from services.messaging import budgets
 from services.messaging.budgets import MailOrigin
+from services.providers.offered import offered
 from services.round_trips import effects
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,11 @@ GRACE_SECONDS = 0.5
 """How long a database may take to roll back or cancel before its connection is cut."""
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+@cache
+def _list_providers(settings: Settings) -> tuple[ProviderName, ...]:
+    return tuple(offered(settings))
 
 
 @dataclass
@@ -95,6 +102,10 @@ class Context:
     def session(self) -> AsyncSession:
         """The session, created on first use: an operation may need no database."""
         return self.sessions()
+
+    def __post_init__(self) -> None:
+        """Tell the viewer's rules which payment providers are offered."""
+        self.actor = replace(self.actor, providers=_list_providers(self.settings))
 
     @cached_property
     def loaders(self) -> Loaders:

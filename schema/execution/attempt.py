@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from graphql import FieldNode, GraphQLError, OperationDefinitionNode, OperationType
@@ -111,7 +112,8 @@ async def authenticate(context: Context, token: str) -> None:
         Unauthenticated: the token is invalid.
         Forbidden: a query's token lacks the scope READ.
     """
-    context.actor = await context.run(_load_actor, token=token)
+    loaded = await context.run(_load_actor, token=token)
+    context.actor = replace(loaded, providers=context.actor.providers)
     if not context.is_mutation:
         # A mutation has a scope of its own; what its payload may show is checked by `token_reads`.
         permissions.require_scope(context.actor, Scope.READ)

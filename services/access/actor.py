@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Collective, Member, PlatformPolicy, Token, now
-from models.enums import CollectiveType, MemberRole, Proof, TokenKind
+from models.enums import CollectiveType, MemberRole, Proof, ProviderName, TokenKind
 from services.access import act_origin, factors
 from services.core.errors import Unauthenticated
 from services.round_trips import effects
@@ -59,6 +59,8 @@ class Actor:
     """The ways in which the user can show it again."""
     platform_id: UUID | None = None
     platform_fee_bps: int = 0
+    providers: tuple[ProviderName, ...] = ()
+    """The payment providers that the settings offer."""
 
     @property
     def kind(self) -> str:

@@ -48,6 +48,8 @@ def viewer_parameter(name: str, actor: Actor) -> Any:
             return actor.token_hash
         case "collectives":
             return list(actor.roles)
+        case "providers":
+            return list(actor.providers)
         case "hosts":
             return [i for i in actor.collective_ids_with_role(*READER_ROLES) if i != actor.id]
         case roles:
@@ -63,6 +65,13 @@ def _viewer_ids(name: str, actor: Actor) -> Any:
 
 def _viewer_id(actor: Actor) -> Any:
     return bindparam(f"{VIEWER_PREFIX}id", actor.id, type_=Uuid)
+
+
+def is_of_offered_provider(provider: Any, actor: Actor) -> ColumnElement[bool]:
+    """True for a payment provider that the settings offer."""
+    name = f"{VIEWER_PREFIX}providers"
+    offered = bindparam(name, viewer_parameter(name, actor), type_=ARRAY(Text))
+    return col(provider) == any_(offered)
 
 
 def is_viewer(actor: Actor) -> ColumnElement[bool]:

@@ -9,7 +9,8 @@ from sqlmodel import col
 
 from models import Collective, PaymentMethod, ProviderAccount, now
 from models.enums import PaymentMethodKind, ProviderAccountStatus
-from services.access.actor import ANONYMOUS, Actor
+from services.access import visibility
+from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
 from services.collectives.collectives import WHOLE_BPS
@@ -199,10 +200,11 @@ async def load_payment_methods(session: AsyncSession, *, row_ids: list[UUID]) ->
     return {row.id: row for row in rows.scalars()}
 
 
-def _is_offered() -> list[ColumnElement[bool]]:
-    """Build the conditions of methods in use; those of a disconnected provider are not."""
+def _is_offered(actor: Actor) -> list[ColumnElement[bool]]:
+    """Build the conditions of methods in use; those of a provider that is gone or not offered are not."""
     active = select(col(ProviderAccount.id)).where(
-        col(ProviderAccount.status) == ProviderAccountStatus.ACTIVE
+        col(ProviderAccount.status) == ProviderAccountStatus.ACTIVE,
+        visibility.is_of_offered_provider(ProviderAccount.provider, actor),
     )
     account_id = col(PaymentMethod.provider_account_id)
     return [col(PaymentMethod.archived_at).is_(None), or_(account_id.is_(None), account_id.in_(active))]
@@ -213,8 +215,8 @@ OLDEST_FIRST = Sort("METHODS_OLDEST", col(PaymentMethod.id), col(PaymentMethod.i
 
 def select_payment_methods(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[PaymentMethod]]:
     """Select a host's active payment methods, oldest first."""
-    del actor, where  # everybody sees them, and they have no conditions
-    return (select(PaymentMethod).where(col(PaymentMethod.host_id) == owner, *_is_offered()),)
+    del where  # they have no conditions
+    return (select(PaymentMethod).where(col(PaymentMethod.host_id) == owner, *_is_offered(actor)),)
 
 
 def select_fixed_fee(method: Any) -> Select[Any]:
@@ -224,7 +226,7 @@ def select_fixed_fee(method: Any) -> Select[Any]:
     )
 
 
-async def list_payment_methods(session: AsyncSession, *, host_id: UUID) -> list[PaymentMethod]:
+async def list_payment_methods(session: AsyncSession, actor: Actor, *, host_id: UUID) -> list[PaymentMethod]:
     """List a host's active payment methods, oldest first."""
-    (statement,) = select_payment_methods(ANONYMOUS, owner=host_id)
+    (statement,) = select_payment_methods(actor, owner=host_id)
     return list((await session.execute(statement.order_by(OLDEST_FIRST.id))).scalars())

@@ -2,9 +2,9 @@
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from models import Instrument, ProviderEvent, new_id
 from models.enums import OrderStatus, TransactionKind
-from services.payments import fake_payments, waiting
+from services.payments import fake_payments
 from services.payments.fake_payments import Outcome
 from services.payments.processing import FOREIGN, NotYetKnown
 from services.providers import fake
@@ -195,21 +195,6 @@ async def test_only_the_provider_pays_the_order(scene: CardScene) -> None:
             )
 
 
-async def test_an_unpaid_gift_is_cancelled_after_a_day(scene: CardScene) -> None:
-    order, fresh = order_of(await scene.give()), order_of(await scene.give())
-    providers = offered(scene.world.settings)
-    assert await waiting.cancel_unpaid(scene.world.sessions, providers) == 0
-    payment_id = decode_order_id(order)
-    with psycopg.connect(scene.world.settings.owner_database_url, autocommit=True) as owner:
-        owner.execute(
-            "UPDATE provider_payment SET created_at = created_at - interval '25 hours' WHERE order_id = %s",
-            [payment_id],
-        )
-    assert await waiting.cancel_unpaid(scene.world.sessions, providers) == 1
-    assert await scene.status(order) is OrderStatus.CANCELLED
-    assert await scene.status(fresh) is OrderStatus.PENDING
-
-
 async def test_the_test_cards_do_what_they_say(scene: CardScene) -> None:
     expected = {
         fake.SUCCEEDS: OrderStatus.PAID,
@@ -288,7 +273,13 @@ async def test_denials_store_nothing(scene: CardScene) -> None:
 
 
 async def test_without_the_setting_no_provider_is_offered(scene: CardScene) -> None:
+    methods = "query($s: String) { collective(slug: $s) { ... on Nonprofit { paymentMethods { id } } } }"
+    read = partial(scene.world.query, methods, s=scene.donations.host.slug)
+    for by in (None, scene.donations.holder):
+        assert (await read(by=by))["collective"]["paymentMethods"] == [{"id": scene.method}]
     scene.world.settings = replace(scene.world.settings, fake_provider=False)
+    for by in (None, scene.donations.holder):
+        assert (await read(by=by))["collective"]["paymentMethods"] == []
     assert error_code(await scene.give()) == "INVALID_STATE"
     host = await scene.donations.host_of("unconnected")
     payload = await scene.world.mutate(
