@@ -47,7 +47,7 @@ format: $(VENV)/.installed ## format and fix what can be fixed
 
 lock: $(VENV)/.installed ## resolve the dependencies again (needs `uv` on the path)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --group dev pyproject.toml requirements.in -o requirements.lock
+		--no-emit-index-url --all-extras --group dev pyproject.toml requirements.in -o requirements.lock
 
 supply: $(VENV)/.installed ## check the locked packages against known vulnerabilities, where the data can be reached
 	$(BIN)/python -m tests.supply

@@ -19,6 +19,7 @@ from schema.cli.progress import Steps
 from schema.observability import logs
 from schema.server import listeners, uvicorn_server
 from schema.server.app import create_application
+from services.core import tracing
 from services.core.settings import Settings
 from services.database import catalogue
 from services.database import engine as database_engine
@@ -30,8 +31,10 @@ def serve(settings: Settings, *, demo: bool, migrate_first: bool = True) -> int:
     Without `migrate_first` it needs no rights of an owner; the database must be of this version.
     """
     logs.configure(settings.log_level)
+    tracing.start(os.environ, kind="server")
     steps = Steps(4 if demo else 3)
     with ExitStack() as stack:
+        stack.callback(tracing.stop)
         sockets = [stack.enter_context(each) for each in listeners.bind(settings)]
         with steps.step("Starting the database"):
             located = stack.enter_context(database_engine.provide_database(settings))

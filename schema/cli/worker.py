@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from schema.cli.worker_child import CHILD
 from schema.observability import logs
 from services.core import settings as environment
+from services.core import tracing
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
 from services.database import catalogue
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> int:
     try:
         settings = environment.load()
         logs.configure(settings.log_level)
+        tracing.start(os.environ, kind="worker")
         with database_engine.provide_database(settings) as located:
             catalogue.require_current(located.database_url)
             asyncio.run(_work(located, is_child=CHILD in arguments))
@@ -31,6 +33,8 @@ def main(arguments: list[str]) -> int:
         reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         print(f"commonweal: {reason}", file=sys.stderr)
         return 1
+    finally:
+        tracing.stop()
     return 0
 
 

@@ -17,7 +17,7 @@ from schema.execution.operation import (
     PreparedOperation,
     prepare_operation,
 )
-from schema.observability import sql_trace
+from schema.observability import operation_spans, sql_trace
 from schema.types.errors import format_error, to_response_error
 from services.access.rate_limits import InsufficientPoints
 from services.core.errors import CostLimitExceeded, Problem
@@ -55,9 +55,11 @@ async def _admit(
     await meter.check_before_reading()
     cached = document_cache.prepare(request.query, hide_suggestions=meter.settings.are_suggestions_hidden)
     if cached.document is None:
+        operation_spans.label(cached.sha256, None)
         await meter.charge_refusal()
         return OperationResult({"errors": list(cached.errors)}, is_request_error=True)
     operation = get_operation_ast(cached.document, request.operation_name)
+    operation_spans.label(cached.sha256, operation)
     try:
         items = _count_input_items(request, cached, operation)
     except Problem:

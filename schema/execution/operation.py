@@ -38,6 +38,8 @@ class OperationRequest:
     """True if only a query may run."""
     session_cookie: SessionCookie | None = None
     """Where mutations record changes to the browser's cookie, if the request can carry one."""
+    caller: Any = None
+    """The trace that streamed answers belong to; None while no spans are made."""
     accepts_json_rows: bool = False
     """True if the result may hold JSON written by PostgreSQL, which only `encode_json` can encode."""
 

@@ -25,6 +25,8 @@ RECEIPT_PREFIX = "/receipts/"
 ALLOWED_HEADERS = (
     "Authorization",
     "If-None-Match",
+    "traceparent",
+    "tracestate",
     "X-Request-Id",
     http_request.PREFLIGHT_HEADER,
     cookies.REQUEST_HEADER,
@@ -42,6 +44,7 @@ EXPOSED_HEADERS = (
     "RateLimit",
     "Retry-After",
     "X-Request-Id",
+    "X-Trace-Id",
 )
 MAX_AGE_SECONDS = 3600
 

@@ -9,7 +9,7 @@ from schema.execution import cost_meter, operation
 from schema.execution.unit_of_work import OperationResult
 from schema.http import content_negotiation
 from schema.http.raw_request import RawHeaders
-from schema.observability import logs, sql_trace
+from schema.observability import logs, operation_spans, sql_trace
 from schema.types.errors import mask_error
 from services.core.errors import ErrorCode
 
@@ -37,7 +37,7 @@ class GraphQLResponse(Response):
 
 def uncached_headers(media_type: str) -> RawHeaders:
     """Return the headers of a response that must not be stored."""
-    return [_TYPES[media_type], _request_id_header(), _VARY, _NO_STORE]
+    return [_TYPES[media_type], _request_id_header(), *operation_spans.headers(), _VARY, _NO_STORE]
 
 
 def operation_response(result: OperationResult, media_type: str) -> GraphQLResponse:
@@ -60,6 +60,7 @@ def cacheable_response(result: OperationResult, media_type: str, *, if_none_matc
     tag = f'W/"{hashlib.sha256(media_type.encode() + body).hexdigest()[:32]}"'
     response_headers = [
         _request_id_header(),
+        *operation_spans.headers(),
         _VARY,
         _REVALIDATE,
         (b"etag", tag.encode()),

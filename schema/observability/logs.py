@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import orjson
 
+from services.core import tracing
+
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the HTTP request that a log line belongs to."""
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -25,6 +27,8 @@ class JsonFormatter(logging.Formatter):
         }
         if (current_id := request_id.get()) is not None:
             entry["requestId"] = current_id
+        if tracing.switch.spans is not None and (ids := tracing.switch.spans.ids()) is not None:
+            entry["traceId"], entry["spanId"] = ids
         entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES}
         if record.exc_info:
             entry["trace"] = self.formatException(record.exc_info)

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar, cast
 
 from graphql import (
@@ -25,7 +25,7 @@ from schema.documents import suggestions
 from schema.execution import admission, unit_of_work
 from schema.execution.cost_meter import Meter
 from schema.execution.unit_of_work import OperationRequest, OperationResult
-from schema.observability import metrics
+from schema.observability import metrics, operation_spans
 from schema.realtime.shared_answers import Answers, SharedAnswers, affordable_batches, cost_of
 from schema.types.errors import format_error, mask_error, to_response_error
 from services.access import actor
@@ -116,7 +116,10 @@ class SubscriptionRunner:
             execution = unit_of_work.execute(
                 request, sessions=self.sessions, settings=self.settings, buckets=self.buckets
             )
-            result = await self._run_to_completion(execution)
+            with operation_spans.within(request.caller):
+                result = await self._run_to_completion(execution)
+                operation_spans.note_errors(result.body)
+                result.body = operation_spans.with_trace_id(result.body)
             metrics.record_operation(time.perf_counter() - started, has_errors="errors" in result.body)
             yield result
             return
@@ -195,7 +198,7 @@ class SubscriptionRunner:
         self, request: OperationRequest, document: DocumentNode
     ) -> tuple[AnyExecutor, EventSource] | OperationResult:
         """Check that the viewer may subscribe, in a snapshot that ends before the first event."""
-        async with self._snapshot_slots, self._snapshot(request, document) as context:
+        async with self._snapshot(request, document) as context:
             executor = _build_executor(request, document, context)
             if isinstance(executor, list):
                 return self._refusal(executor)
@@ -219,8 +222,10 @@ class SubscriptionRunner:
         """
         while True:
             try:
-                async with self._snapshot_slots, self._snapshot(request, document) as context:
+                async with self._snapshot(request, document) as context:
                     answers = await _visible_answers(executor, context, source, events)
+                    for _, result in answers:
+                        operation_spans.note_errors(result.body)
                 if self.settings.are_suggestions_hidden:
                     for _, result in answers:
                         suggestions.hide(result.body.get("errors", ()))
@@ -238,10 +243,16 @@ class SubscriptionRunner:
             suggestions.hide(formatted)
         return OperationResult({"errors": formatted}, is_request_error=True)
 
-    def _snapshot(self, request: OperationRequest, document: DocumentNode) -> Any:
-        return unit_of_work.snapshot(
-            request, document, sessions=self.sessions, settings=self.settings, live=self.broadcaster
-        )
+    @asynccontextmanager
+    async def _snapshot(self, request: OperationRequest, document: DocumentNode) -> AsyncIterator[Context]:
+        """Yield a context for one answer, which has a slot and a span of its own."""
+        with operation_spans.within(request.caller):
+            operation_spans.label_streamed(request.query, document, request.operation_name)
+            snapshot = unit_of_work.snapshot(
+                request, document, sessions=self.sessions, settings=self.settings, live=self.broadcaster
+            )
+            async with self._snapshot_slots, snapshot as context:
+                yield context
 
 
 def _build_executor(

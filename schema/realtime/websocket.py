@@ -16,7 +16,7 @@ from schema.http import authentication, origins
 from schema.http import request as http_request
 from schema.http.raw_request import from_scope
 from schema.http.request import BadRequest
-from schema.observability import logs
+from schema.observability import logs, operation_spans
 from schema.realtime import websocket_messages
 from schema.realtime.subscription_runner import SubscriptionRunner
 from schema.realtime.websocket_messages import CloseConnection, Message
@@ -179,6 +179,7 @@ class _Connection:
             operation_name=params.operation_name,
             token=self._token,
             address=self._address,
+            caller=operation_spans.caller_of(self._socket.headers),
         )
         async for result in self._runner.stream_results(request):
             if "data" not in result.body:

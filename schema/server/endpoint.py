@@ -21,7 +21,7 @@ from schema.http import request as http_request
 from schema.http import response as http_response
 from schema.http.raw_request import RawRequest
 from schema.http.request import BadRequest
-from schema.observability import logs, metrics, sql_trace
+from schema.observability import logs, metrics, operation_spans, sql_trace
 from schema.realtime import sse
 from services.core.errors import ErrorCode
 
@@ -62,6 +62,11 @@ async def handle(request: RawRequest) -> Response:
 
     Unexpected errors are logged and masked.
     """
+    with operation_spans.within(operation_spans.caller_of(request.headers)):
+        return await _handle(request)
+
+
+async def _handle(request: RawRequest) -> Response:
     accept = request.headers.get("accept", "")
     media_type = content_negotiation.negotiate(accept)
     try:
@@ -117,6 +122,7 @@ async def _handle_operation(request: RawRequest, media_type: str, accept: str) -
     result = await _run(request, operation)
     if session.should_retry_anonymously(result):
         result = await _run(request, replace(operation, token=None))
+    operation_spans.note_errors(result.body)
     _record(params, result, time.perf_counter() - started)
     if is_get and params.document.text is None and "errors" not in result.body:
         if_none_match = request.headers.get("if-none-match", "")
@@ -146,6 +152,7 @@ def _operation_request(
         is_read_only=request.method == "GET",
         accepts_json_rows=True,
         reports_cost=http_request.COST_HEADER in request.headers,
+        caller=operation_spans.current(),
     )
 
 

@@ -10,6 +10,7 @@ from graphql import GraphQLError
 from sqlalchemy.exc import DBAPIError
 
 from schema.types.enums import ErrorCode
+from services.core import tracing
 from services.core.errors import ConfirmationRequired, Problem, TimedOut, Unavailable
 from services.database.constraint_errors import is_outage, sqlstate
 
@@ -31,6 +32,7 @@ class MutationError(UserError):
 
 def to_user_error(problem: Problem) -> MutationError:
     """Convert a problem to an item of a payload's `errors`; its field is one of `input`."""
+    tracing.note_code(problem.code)
     return MutationError(
         message=problem.message,
         code=ErrorCode(problem.code),

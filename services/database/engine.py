@@ -13,6 +13,7 @@ from psycopg import errors, sql
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from services.core import tracing
 from services.core.database_urls import parse, to_psycopg_url
 from services.core.settings import Settings
 from services.database import connection_checks, leadership
@@ -118,6 +119,8 @@ def create_pool(settings: Settings) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", leadership.inspect)
     event.listen(engine.sync_engine, "checkout", leadership.refuse_outdated)
     effects.listen(engine.sync_engine)
+    if tracing.switch.spans is not None:
+        tracing.switch.spans.listen(engine.sync_engine)
     return engine
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from services.access import visibility
 from services.access.actor import Actor
-from services.core import pagination
+from services.core import pagination, tracing
 from services.core.pagination import Page, PageRequest, Sort
 from services.database import read_connections, statement_cache
 from services.database.read_connections import ReadConnection
@@ -109,7 +109,11 @@ async def fetch_rows(
     event = (None, cursor, statement.text, parameters, None, False)
     for before in listeners.before_cursor_execute:
         before(*event)
-    await _execute(connection, driver, statement.encoded, parameters, cursor=cursor)
+    try:
+        await _execute(connection, driver, statement.encoded, parameters, cursor=cursor)
+    except BaseException:
+        tracing.fail_statement(cursor)
+        raise
     for after in listeners.after_cursor_execute:
         after(*event)
     return [statement.make_row(record) for record in await cursor.fetchall()]

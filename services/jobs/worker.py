@@ -20,6 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from services.core import tracing
 from services.core.database_urls import to_psycopg_url
 from services.core.settings import Settings
 from services.database.engine import APP_ROLE, create_pool, session_factory
@@ -149,7 +150,8 @@ def _to_task(sessions: Sessions, work: Work) -> Any:
 
     async def run(context: Any, **arguments: Any) -> None:
         try:
-            await work(**arguments)
+            with tracing.job(context.job.task_name, job_id=context.job.id, attempt=context.job.attempts + 1):
+                await work(**arguments)
         except Exception as error:
             await _note_failure(sessions, context.job.id, describe_error(error))
             raise

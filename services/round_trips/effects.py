@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.util import await_only
 
+from services.core import tracing
 from services.core.errors import Problem
 from services.round_trips import pipelines
 from services.round_trips.dialect import DIALECT
@@ -173,11 +174,12 @@ async def _send(queue: EffectQueue, calls: Sequence[Call], *, commits: bool = Fa
     """
     effects, queue.waiting = queue.waiting, []
     all_calls = [*(effect.call for effect in effects), *calls]
-    done = _announce(queue.connection, all_calls)
+    done, failed = _announce(queue.connection, all_calls)
     queue.is_in_doubt = commits
     try:
         rows = await pipelines.send(queue.driver, all_calls, commits=commits)
     except PipelineError as failure:
+        failed()
         text = all_calls[failure.index].statement.text if failure.index < len(all_calls) else "COMMIT"
         _check(effects, failure.rows, outranking=True)
         # A server that ends while it commits may have stored everything.
@@ -189,6 +191,7 @@ async def _send(queue: EffectQueue, calls: Sequence[Call], *, commits: bool = Fa
             raise _explained(effects[failure.index], wrapped) from failure
         raise wrapped from failure
     except psycopg.Error as error:
+        failed()
         if queue.driver.closed:
             # Let SQLAlchemy meet the broken connection itself, so that it empties the pool.
             await queue.connection.exec_driver_sql("SELECT 1")
@@ -205,8 +208,10 @@ def _check(effects: Sequence[_Effect], rows: Sequence[Sequence[Any]], *, outrank
             effect.check(its_rows)
 
 
-def _announce(connection: AsyncConnection, calls: Sequence[Call]) -> Callable[[], None]:
-    """Call the engine's listeners for statements; return what calls those for their ends.
+def _announce(
+    connection: AsyncConnection, calls: Sequence[Call]
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Call the engine's listeners for statements; return what tells of their end, and of their failure.
 
     The statements of one round trip share their context.
     """
@@ -222,7 +227,11 @@ def _announce(connection: AsyncConnection, calls: Sequence[Call]) -> Callable[[]
             for after in listeners.after_cursor_execute:
                 after(*each)
 
-    return done
+    def failed() -> None:
+        for each in events:
+            tracing.fail_statement(each[1])
+
+    return done, failed
 
 
 def _wrap(error: psycopg.Error, text: str) -> DBAPIError:

@@ -62,6 +62,8 @@ async def test_a_preflight_from_an_allowed_origin_lists_what_is_allowed(
         "accept-language",
         "content-language",
         "if-none-match",
+        "traceparent",
+        "tracestate",
         "x-request-id",
     }
     assert results == {
@@ -126,7 +128,7 @@ async def test_allowed_origins_can_read_responses_and_headers(client: httpx.Asyn
         assert answer.headers["access-control-allow-credentials"] == "true"
         exposed = {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
         assert {"ETag", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"} <= exposed
-        assert "X-Request-Id" in exposed
+        assert {"X-Request-Id", "X-Trace-Id"} <= exposed
         assert "Origin" in answer.headers["vary"]
 
 
