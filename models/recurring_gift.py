@@ -39,6 +39,7 @@ class RecurringGift(SQLModel, table=True):
             "status IN ('PAUSED', 'CANCELLED', 'ENDED') OR due_at IS NOT NULL", name="open_is_due"
         ),
         CheckConstraint("ends_after >= starts_on", name="ends_after_start"),
+        CheckConstraint("notice IS NULL OR status IN ('PAUSED', 'CANCELLED')", name="notice_of_stopped"),
         Index("ix_subscription_due_at", "due_at", "id", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_subscription_from_id", "from_id", "created_at", "id"),
         Index("ix_subscription_to_id", "to_id", "created_at", "id"),

@@ -10,7 +10,7 @@ from models import Collective, Order, Outbox, RecurringGift, now
 from models.enums import GiftInterval, OrderStatus, PaymentMethodKind
 from services.recurring import charging, periods
 from tests.donation_world import DonationScene
-from tests.factories import Person, money, ref
+from tests.factories import Person, error_codes, money, ref
 
 GIFT = """subscription { id status interval anchorDay quantity amount { value } nextChargeOn resumesOn
     pausedBy pauseReason endedReason failures paymentMethodType tier { name } from { slug } to { slug } }"""
@@ -30,6 +30,24 @@ async def begun(scene: DonationScene, **more: Any) -> str:
     payload = await give(scene, **more)
     assert payload["errors"] == [], payload
     return str(payload["subscription"]["id"])
+
+
+async def change(
+    scene: DonationScene, mutation: str, gift: str, *, by: Person | None = None, **more: Any
+) -> Any:
+    """Run a mutation of a gift and return its payload."""
+    return await scene.world.mutate(mutation, GIFT, by=by or scene.giver, id=gift, **more)
+
+
+async def problem_of(
+    scene: DonationScene, mutation: str, *, by: Person | None = None, **arguments: Any
+) -> tuple[str, str]:
+    """Return code and field of a mutation that is refused and changes nothing."""
+    before = await scene.world.fingerprint()
+    payload = await scene.world.mutate(mutation, by=by or scene.giver, **arguments)
+    assert await scene.world.fingerprint() == before
+    ((code, path),) = error_codes(payload)
+    return code, ".".join(path or [])
 
 
 async def begun_on(scene: DonationScene, day: date, **columns: Any) -> RecurringGift:

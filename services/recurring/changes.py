@@ -151,7 +151,7 @@ async def cancel(
     gift = sides.gift
     gift.status, gift.ended_at = GiftStatus.CANCELLED, now()
     gift.ended_reason = user_text.clean_text(reason, field="reason")
-    gift.paused_by = gift.pause_reason = gift.resumes_on = gift.failed_on = gift.due_at = None
+    gift.paused_by = gift.pause_reason = gift.resumes_on = gift.failed_on = gift.due_at = gift.notice = None
     await _store(session, gift)
     await _tell(session, actor, sides, template="gift_ended", reason=gift.ended_reason)
     return gift

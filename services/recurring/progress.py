@@ -31,7 +31,7 @@ def move_to(row: RecurringGift, day: date) -> None:
     """Make a day the gift's next one, without refusals so far; if it is after the last, the gift ends."""
     row.next_charge_on, row.updated_at = day, now()
     row.failures, row.delays, row.failed_on = 0, 0, None
-    row.paused_by = row.pause_reason = row.resumes_on = None
+    row.paused_by = row.pause_reason = row.resumes_on = row.notice = None
     if row.ends_after is not None and day > row.ends_after:
         row.status, row.ended_at, row.due_at = GiftStatus.ENDED, now(), None
         return

@@ -118,6 +118,11 @@ REFUSED: dict[str, tuple[str, Attempt, Attempt]] = {
         lambda w: w.run("UPDATE public.subscription SET to_id = %s", w.ids["business"]),
     ),
     "another interval": ("subscription_terms", gift, change("interval = 'YEAR'")),
+    "a notice on one that goes on": (
+        "ck_subscription_notice_of_stopped",
+        gift,
+        change("notice = 'HOST_LEFT'"),
+    ),
     "the day moved unnoticed": ("subscription_anchor", gift, change("anchor_day = 1")),
     "the day moved twice": (
         "subscription_anchor",

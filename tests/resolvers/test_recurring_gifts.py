@@ -10,8 +10,19 @@ from services.database import engine as database_engine
 from services.recurring import periods
 from tests.conftest import Database
 from tests.donation_world import DonationScene
-from tests.factories import Person, World, error_codes, money, public_id, ref
-from tests.gift_world import GIFT, all_gifts, begun, charge, give, load, mails, orders_of, today
+from tests.factories import World, error_codes, money, public_id, ref
+from tests.gift_world import (
+    all_gifts,
+    begun,
+    change,
+    charge,
+    give,
+    load,
+    mails,
+    orders_of,
+    problem_of,
+    today,
+)
 from tests.tier_world import create_tier, event_of
 
 
@@ -35,24 +46,6 @@ async def alone(make_database: Any) -> Any:
     world = await World.create(database.settings, database_engine.session_factory(engine))
     yield await DonationScene.create(world)
     await engine.dispose()
-
-
-async def change(
-    scene: DonationScene, mutation: str, gift: str, *, by: Person | None = None, **more: Any
-) -> Any:
-    """Run a mutation of a gift and return its payload."""
-    return await scene.world.mutate(mutation, GIFT, by=by or scene.giver, id=gift, **more)
-
-
-async def problem_of(
-    scene: DonationScene, mutation: str, *, by: Person | None = None, **arguments: Any
-) -> tuple[str, str]:
-    """Return code and field of a mutation that is refused and changes nothing."""
-    before = await scene.world.fingerprint()
-    payload = await scene.world.mutate(mutation, by=by or scene.giver, **arguments)
-    assert await scene.world.fingerprint() == before
-    ((code, path),) = error_codes(payload)
-    return code, ".".join(path or [])
 
 
 def donation(scene: DonationScene, **more: Any) -> dict[str, Any]:
