@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Collective, Order, RecurringGift, Tier, now
-from models.enums import CollectiveType, GiftInterval, GiftStatus, OrderStatus, OrderType
+from models.enums import CollectiveType, GiftInterval, GiftStatus, OrderStatus, OrderType, PaymentMethodKind
 from services.access.actor import Actor
 from services.access.permissions import Action
 from services.core.errors import WHOLE_INPUT, Invalid, InvalidState
@@ -46,12 +46,13 @@ async def update(
         Invalid: no change, or one that the payee, its tier or the calendar does not have.
         InvalidState: the gift has ended, or its day was moved in this period already.
         LimitExceeded: from the database, if the tier is sold out.
-        ConfirmationRequired: more than the policy's amount, in a session that was not confirmed lately.
+        ConfirmationRequired: more than the policy's amount, or that much from a balance from now on, in a
+            session that was not confirmed lately.
     """
     if changes == TermChanges():
         raise Invalid("Choose what to change.", field=WHOLE_INPUT)
     sides = await lock_gift(session, actor, gift_id=gift_id, action=Action.UPDATE_SUBSCRIPTION)
-    gift, before_minor = sides.gift, sides.gift.amount_minor
+    gift, before_minor, before_kind = sides.gift, sides.gift.amount_minor, sides.gift.payment_method_kind
     await _change_amount(session, actor, sides, changes)
     if changes.payment_method is not None:
         await _change_method(session, sides, changes.payment_method)
@@ -61,7 +62,9 @@ async def update(
         gift.due_at = progress.due_at(gift)
     gift.updated_at = now()
     await session.flush()
-    if gift.amount_minor > before_minor:
+    # Who gives by bank transfer has been asked for no confirmation: the transfer itself is one.
+    is_from_balance_now = gift.payment_method_kind == PaymentMethodKind.BALANCE != before_kind
+    if gift.amount_minor > before_minor or is_from_balance_now:
         await require_confirmed_above(session, actor, _as_order(gift))
     return gift
 
