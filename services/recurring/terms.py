@@ -143,9 +143,13 @@ def _move_day(gift: RecurringGift, anchor_day: int) -> None:
     if gift.status == GiftStatus.PAST_DUE:
         raise InvalidState("A charge is being tried again. Move the day after it.", field="anchorDay")
     today = periods.day_of(now(), gift.timezone)
-    gift.next_charge_on = periods.move_day(
-        gift.next_charge_on, anchor_day, GiftInterval(gift.interval), after=today
-    )
+    moved = periods.move_day(gift.next_charge_on, anchor_day, GiftInterval(gift.interval), after=today)
+    if gift.ends_after is not None and moved > gift.ends_after:
+        raise Invalid(
+            f"The next charge would be after {gift.ends_after}, the gift's last day. Choose an earlier day.",
+            field="anchorDay",
+        )
+    gift.next_charge_on = moved
     gift.anchor_day, gift.is_anchor_changed = anchor_day, True
 
 

@@ -148,6 +148,11 @@ REFUSED: dict[str, tuple[str, Attempt, Attempt]] = {
     "an order of a paused gift": ("subscription_goes_on", both(gift, change(PAUSED)), period),
     "an order of an ended gift": ("subscription_goes_on", both(gift, change(ENDED)), period),
     "an order on another day": ("subscription_period", gift, lambda w: period(w, "2020-01-30")),
+    "an order after the last day": (
+        "subscription_period",
+        both(lambda w: gift(w, ends_after="2020-02-15"), change(f"next_charge_on = '{NEXT}'")),
+        lambda w: period(w, NEXT),
+    ),
     "an order that is approved": (
         "subscription_period",
         gift,

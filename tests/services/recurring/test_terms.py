@@ -1,11 +1,16 @@
 """Changes of a gift's terms that the API, or the database, does not take."""
 
+from datetime import date, timedelta
+
 import pytest
 
+from models import RecurringGift
+from models.enums import GiftInterval
+from services.recurring import periods
 from tests.donation_world import DonationScene
 from tests.factor_world import age_confirmation, top_error
-from tests.factories import World
-from tests.gift_world import begun
+from tests.factories import World, public_id
+from tests.gift_world import begun, begun_on, change, load, problem_of, today
 
 UPDATE = "mutation($i: UpdateSubscriptionInput!) { updateSubscription(input: $i) { errors { code } } }"
 
@@ -32,3 +37,27 @@ async def test_a_large_gift_that_is_paid_from_the_balance_from_now_on_is_confirm
         assert body["data"]["updateSubscription"] == {"errors": []}
         again = await scene.world.execute(UPDATE, by=scene.giver, i=terms | {"quantity": None})
         assert again["data"]["updateSubscription"] == {"errors": []}
+
+
+async def test_a_day_after_the_gifts_last_one_is_refused(scene: DonationScene) -> None:
+    start = today().replace(day=1)
+    following = periods.next_day(start, GiftInterval.MONTH, 15)
+    gift = await begun_on(
+        scene, start, ends_after=following + timedelta(days=5), due_at=periods.begin_of(following, "UTC")
+    )
+    gift_id = public_id("RecurringGift", gift.id)
+    await set_next(scene, gift, following)
+    assert await problem_of(scene, "updateSubscription", id=gift_id, anchorDay=28) == (
+        "INVALID_INPUT",
+        "input.anchorDay",
+    )
+    moved = await change(scene, "updateSubscription", gift_id, anchorDay=20)
+    assert moved["subscription"]["nextChargeOn"] == str(following.replace(day=20))
+    assert (await load(scene, gift)).anchor_day == 20
+
+
+async def set_next(scene: DonationScene, gift: RecurringGift, day: date) -> None:
+    """Move a gift to a day, as a charge of the period before would."""
+    async with scene.world.sessions.begin() as session:
+        row = await session.get_one(RecurringGift, gift.id)
+        row.next_charge_on = day

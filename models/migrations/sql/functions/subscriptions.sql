@@ -124,7 +124,7 @@ BEGIN
         RAISE EXCEPTION 'the recurring gift is paused or has ended'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_goes_on';
     END IF;
-    IF NEW.period <> s.next_charge_on OR NEW.status NOT IN ('PENDING', 'PAID', 'FAILED')
+    IF NEW.period <> s.next_charge_on OR NEW.period > s.ends_after OR NEW.status NOT IN ('PENDING', 'PAID', 'FAILED')
        OR TG_OP = 'INSERT' AND EXISTS (
            SELECT FROM "order" o WHERE o.subscription_id = s.id
            AND date_trunc(s.interval, o.period::timestamp) = date_trunc(s.interval, NEW.period::timestamp)) THEN
