@@ -21,6 +21,8 @@ from tests.factories import World
 _DATABASE = "gifts"
 _PAYERS = 20
 _WORKERS = 4
+_AGE_DAYS = 33
+"""Since then the gifts have two periods that are due, whatever the month; none is charged before its day."""
 _LEAST_PER_SECOND = 200
 _CHARGED = "SELECT count(*) FROM \"order\" WHERE status = 'PAID' AND period IS NOT NULL"
 _TWICE = """SELECT count(*) FROM (SELECT FROM "order" WHERE period IS NOT NULL
@@ -34,10 +36,10 @@ def run(cluster: BenchCluster) -> None:
     asyncio.run(_prepare(cluster, count))
     execute(cluster, _DATABASE, "VACUUM (ANALYZE)", "CHECKPOINT")
     started = time.monotonic()
-    _start(cluster, days=0).wait()
+    _start(cluster, days_ago=_AGE_DAYS - 1).wait()
     per_second = count / (time.monotonic() - started)
     _require(cluster, count)
-    workers = [_start(cluster, days=32) for _ in range(_WORKERS)]
+    workers = [_start(cluster, days_ago=0) for _ in range(_WORKERS)]
     while _count(cluster, _CHARGED) < count * 3 // 2:
         time.sleep(0.05)
     workers[0].send_signal(signal.SIGKILL)
@@ -76,7 +78,7 @@ def _require(cluster: BenchCluster, count: int) -> None:
 
 
 async def _prepare(cluster: BenchCluster, count: int) -> None:
-    """Store gifts that are due today, and next month again."""
+    """Store gifts that were due first some days ago, and a month later again."""
     engine = database_engine.create_pool(cluster.settings(_DATABASE))
     try:
         world = await World.create(cluster.settings(_DATABASE), database_engine.session_factory(engine))
@@ -84,7 +86,7 @@ async def _prepare(cluster: BenchCluster, count: int) -> None:
         payers = [await scene.community(f"payer-{number}", scene.host) for number in range(_PAYERS)]
         for payer in payers:
             await world.fund(payer, "1000000.00", by=scene.holder)
-        today = now().date()
+        start = now().date() - timedelta(days=_AGE_DAYS)
         async with world.sessions() as session, session.begin():
             session.add_all(
                 RecurringGift(
@@ -93,12 +95,12 @@ async def _prepare(cluster: BenchCluster, count: int) -> None:
                     currency="USD",
                     amount_minor=1000,
                     interval=GiftInterval.MONTH,
-                    anchor_day=today.day,
+                    anchor_day=start.day,
                     timezone="UTC",
                     payment_method_kind=PaymentMethodKind.BALANCE,
-                    starts_on=today,
-                    next_charge_on=today,
-                    due_at=periods.begin_of(today, "UTC"),
+                    starts_on=start,
+                    next_charge_on=start,
+                    due_at=periods.begin_of(start, "UTC"),
                     created_by_id=scene.giver.user.id,
                 )
                 for number in range(count)
@@ -107,18 +109,18 @@ async def _prepare(cluster: BenchCluster, count: int) -> None:
         await engine.dispose()
 
 
-def _start(cluster: BenchCluster, *, days: int) -> subprocess.Popen[bytes]:
-    """Start a process that charges what is due so many days from now."""
+def _start(cluster: BenchCluster, *, days_ago: int) -> subprocess.Popen[bytes]:
+    """Start a process that charges what was due so many days ago."""
     url = cluster.settings(_DATABASE).database_url
-    command = [sys.executable, "-m", "bench.gifts", str(days)]
+    command = [sys.executable, "-m", "bench.gifts", str(days_ago)]
     return subprocess.Popen(command, env={**os.environ, "COMMONWEAL_DATABASE_URL": url})
 
 
-async def _work(days: int) -> None:
+async def _work(days_ago: int) -> None:
     settings = Settings(database_url=os.environ["COMMONWEAL_DATABASE_URL"])
     engine = database_engine.create_pool(settings)
     try:
-        at = datetime.now(UTC) + timedelta(days=days)
+        at = datetime.now(UTC) - timedelta(days=days_ago)
         await charging.charge_due(database_engine.session_factory(engine), at=at)
     finally:
         await engine.dispose()

@@ -17,7 +17,7 @@ class RecurringGift(SQLModel, table=True):
     __table_args__ = (
         one_of("interval", GiftInterval),
         one_of("status", GiftStatus),
-        one_of("payment_method_kind", PaymentMethodKind),
+        CheckConstraint("payment_method_kind IN ('BALANCE', 'MANUAL')", name="payment_method_kind_known"),
         one_of("paused_by", GiftParty),
         one_of("notice", GiftNotice),
         CheckConstraint("from_id <> to_id", name="two_sides"),

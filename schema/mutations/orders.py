@@ -65,7 +65,9 @@ class DonateInput(MoneyInput):
         "an interval, as the tier says.",
     )
     ends_after: date | None = strawberry.field(
-        default=None, description="Last day on which a recurring gift may be charged. No end if omitted."
+        default=None,
+        description="Last day on which a recurring gift may be charged: that of its second charge, or later. "
+        "No end if omitted.",
     )
     description: str | None = strawberry.field(default=None, description="Purpose of the donation. Public.")
     private_message: str | None = strawberry.field(

@@ -97,7 +97,8 @@ class CancelSubscriptionPayload(Payload):
 @strawberry.type
 class RecurringGiftMutations:
     @strawberry.mutation(
-        description="Change a recurring gift from its next charge on. Allowed for admins of the giver. "
+        description="Change a recurring gift from its next charge on; a refused charge keeps its amount and "
+        "tier, and is tried again at once in a new way of paying. Allowed for admins of the giver. "
         "Errors: INVALID_STATE, LIMIT_EXCEEDED if the tier is sold out."
     )
     async def update_subscription(
@@ -122,8 +123,8 @@ class RecurringGiftMutations:
 
     @strawberry.mutation(
         description="Resume a paused recurring gift; charges that were missed are left out. Allowed for "
-        "admins of the side that paused it; for admins of the giver if the platform did. "
-        "Errors: INVALID_STATE."
+        "admins of the side that paused it, and of the receiver's host if the receiver did; for admins of "
+        "the giver if the platform did. Errors: INVALID_STATE."
     )
     async def resume_subscription(
         self, info: Info, input: ResumeSubscriptionInput

@@ -187,6 +187,12 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
     "subscription_ended": (InvalidState, "This recurring gift has ended.", "id"),
     "subscription_goes_on": (InvalidState, "The recurring gift is paused or has ended.", "id"),
     "subscription_anchor": (InvalidState, "The day has just been moved. Load the gift again.", "anchorDay"),
+    "subscription_method": (
+        InvalidState,
+        "The payment method is not one of the receiver's host. Choose another way of paying.",
+        "id",
+    ),
+    "subscription_due": (InvalidState, "This charge is not due yet.", "id"),
     "subscription_period": (InvalidState, "The recurring gift has changed; load it again.", "id"),
     "uq_order_subscription_id_period": (InvalidState, "This period has its order already.", "id"),
     "tier_of_payee": (Invalid, "This tier belongs to another collective, or is in another currency.", "tier"),

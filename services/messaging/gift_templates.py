@@ -89,6 +89,9 @@ AMOUNT_TOO_SMALL = "The fees are larger than the amount."
 LIMIT_REACHED = "A limit is reached."
 REFUSED = "The payment was refused."
 REFUSED_TOO_OFTEN = "The payment was refused for two weeks."
+NOT_RESUMED = (
+    "The gift could not go on as it was. Its giver may resume it, perhaps with another way of paying."
+)
 UNPAID = "The last three transfers did not arrive."
 ARCHIVED = "One of the two sides was archived."
 HOST_LEFT = "One of the two sides has left its host."
@@ -100,6 +103,7 @@ GIFT_NOTES = (
     LIMIT_REACHED,
     REFUSED,
     REFUSED_TOO_OFTEN,
+    NOT_RESUMED,
     UNPAID,
     ARCHIVED,
     HOST_LEFT,

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import RecurringGift, now
+from models import PaymentMethod, RecurringGift, now
 from models.enums import GiftParty, GiftStatus
 from services.access import visibility
 from services.access.actor import Actor
@@ -43,8 +43,10 @@ class GiftSides:
         return GiftParty.PAYEE if actor.is_admin(self.payee.collective) else GiftParty.HOST
 
 
-async def lock_gift(session: AsyncSession, actor: Actor, *, gift_id: UUID, action: Action) -> GiftSides:
-    """Lock a gift that goes on, on which the actor may perform the action.
+async def lock_gift(
+    session: AsyncSession, actor: Actor, *, gift_id: UUID, action: Action, locks_sides: bool = False
+) -> GiftSides:
+    """Lock a gift that goes on, on which the actor may perform the action, after its sides if wanted.
 
     Raises:
         NotFound: there is no such gift, or the actor may not see it.
@@ -52,6 +54,8 @@ async def lock_gift(session: AsyncSession, actor: Actor, *, gift_id: UUID, actio
     """
     sides = await load_sides(session, actor, gift_id=gift_id)
     require(actor, action, sides.subject)
+    if locks_sides:
+        await lock_open_sides(session, [sides.payer, sides.payee])
     await session.refresh(sides.gift, with_for_update={"key_share": True})
     if sides.gift.status not in OPEN:
         raise InvalidState("This recurring gift has ended.", field="id")
@@ -112,7 +116,8 @@ async def resume(session: AsyncSession, actor: Actor, *, gift_id: UUID) -> Recur
     its host. The payer ends that of the platform.
 
     Raises:
-        InvalidState: the gift is not paused, somebody else paused it, or a side is archived or has no host.
+        InvalidState: the gift is not paused, somebody else paused it, a side is archived or has no host, or
+            the payment method is not one of the payee's present host.
     """
     sides = await load_sides(session, actor, gift_id=gift_id)
     require(actor, Action.RESUME_SUBSCRIPTION, sides.subject)
@@ -123,10 +128,23 @@ async def resume(session: AsyncSession, actor: Actor, *, gift_id: UUID) -> Recur
         raise InvalidState("This recurring gift is not paused.", field="id")
     if not _may_resume(actor, sides):
         raise InvalidState(f"The {str(gift.paused_by).lower()} paused this gift and resumes it.", field="id")
+    await _require_present_method(session, sides)
     progress.resume(gift, today=periods.day_of(now(), gift.timezone))
     await _store(session, gift)
     await _tell(session, actor, sides, template="gift_resumed", day=gift.next_charge_on)
     return gift
+
+
+async def _require_present_method(session: AsyncSession, sides: GiftSides) -> None:
+    if sides.gift.payment_method_id is None:
+        return
+    method = await session.get_one(PaymentMethod, sides.gift.payment_method_id)
+    if sides.payee.host is None or method.host_id != sides.payee.host.id:
+        raise InvalidState(
+            "The receiver has left the host of this payment method. "
+            "Choose another way of paying with updateSubscription, then resume the gift.",
+            field="id",
+        )
 
 
 def _may_resume(actor: Actor, sides: GiftSides) -> bool:

@@ -98,15 +98,8 @@ async def ask_for_transfer(session: AsyncSession, server: Actor, charge: Charge)
 async def _take_up(
     session: AsyncSession, server: Actor, charge: Charge, order: Order, to_status: OrderStatus
 ) -> None:
-    """Take up a refused order again, in the way in which the gift is paid now."""
-    before = (order.payment_method_kind, order.payment_method_id, order.expires_at)
-    progress.bind(order, charge.gift)
-    columns = {
-        "payment_method_kind": order.payment_method_kind,
-        "payment_method_id": order.payment_method_id,
-        "expires_at": order.expires_at,
-    }
-    order.payment_method_kind, order.payment_method_id, order.expires_at = before
+    """Take up a refused order again with its terms, in the way in which the gift is paid now."""
+    columns = progress.payment_columns(charge.gift)
     await change_status(session, order, from_status=OrderStatus.FAILED, to_status=to_status, **columns)
     if to_status is OrderStatus.PAID:
         step = history_step(order, OrderActionType.PAY, server, from_status=OrderStatus.FAILED)

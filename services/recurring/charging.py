@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
@@ -15,9 +16,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
-from models import Order, PaymentMethod, RecurringGift, now
+from models import Collective, Order, PaymentMethod, RecurringGift, now
 from models.enums import GiftStatus, OrderStatus, PaymentMethodKind
 from services.access.actor import Actor
+from services.access.collective_refs import require_collective
 from services.collectives import platform_policy
 from services.core.errors import Problem
 from services.core.sql_files import read_clauses
@@ -98,32 +100,36 @@ async def _work(sessions: Sessions, server: Actor, queue: Iterator[Due], at: dat
 
 
 async def _act_on(sessions: Sessions, server: Actor, due: Due, at: datetime) -> bool:
-    """Act on a gift in a transaction; if it is refused, note that in another one."""
-    try:
-        async with sessions.begin() as session:
-            charge = await _claim(session, due, at)
-            if charge is not None:
-                await _act(session, server, charge, at)
-            return charge is not None
-    except Problem as problem:
-        refusal: Problem | None = problem
-    except DBAPIError as error:
-        if sqlstate(error) in RETRYABLE:
-            return False  # it is still due
-        if is_outage(error):
-            raise
-        refusal = problem_for(error)
-        if refusal is None:
-            log.exception("a recurring gift failed", extra={"gift": str(due.id)})
-    async with sessions.begin() as session:
-        charge = await _claim(session, due, at)
-        if charge is None:
-            return False
-        if refusal is None or not refusals.is_by_payer(refusal):
-            await refusals.delay(session, charge, at=at)
-        else:
-            await refusals.refuse(session, server, charge, refusal, at=at)
-        return True
+    """Act on a gift. If that fails, note why; if that fails too, only try later. Each in a transaction."""
+    problem: Problem | None = None
+
+    async def note(session: AsyncSession, charge: Charge) -> None:
+        await refusals.note(session, server, charge, problem, at=at)
+
+    for act in (partial(_act, server=server, at=at), note, partial(refusals.delay, at=at)):
+        try:
+            async with sessions.begin() as session:
+                charge = await _claim(session, due, at)
+                if charge is not None:
+                    await act(session, charge)
+                return charge is not None
+        except Exception as error:
+            if isinstance(error, DBAPIError) and sqlstate(error) in RETRYABLE:
+                return False  # it is still due
+            if is_outage(error):
+                raise
+            problem = _find_problem(error, due)
+    return False
+
+
+def _find_problem(error: Exception, due: Due) -> Problem | None:
+    """Return the problem that an error stands for; one that stands for none is a bug, and logged."""
+    if isinstance(error, Problem):
+        return error
+    problem = problem_for(error) if isinstance(error, DBAPIError) else None
+    if problem is None:
+        log.error("a recurring gift failed", exc_info=error, extra={"gift": str(due.id)})
+    return problem
 
 
 async def _claim(session: AsyncSession, due: Due, at: datetime) -> Charge | None:
@@ -139,7 +145,7 @@ async def _claim(session: AsyncSession, due: Due, at: datetime) -> Charge | None
     return Charge(gift, *to_parties(*sides), method, refused)
 
 
-async def _act(session: AsyncSession, server: Actor, charge: Charge, at: datetime) -> None:
+async def _act(session: AsyncSession, charge: Charge, *, server: Actor, at: datetime) -> None:
     """Do what is due for a gift."""
     gift = charge.gift
     today = periods.day_of(at, gift.timezone)
@@ -147,7 +153,7 @@ async def _act(session: AsyncSession, server: Actor, charge: Charge, at: datetim
         await _tell(session, charge)
     elif gift.status == GiftStatus.PAUSED:
         progress.resume(gift, today=today)
-    elif gift.status == GiftStatus.ACTIVE and today - gift.next_charge_on > timedelta(days=LATE_DAYS):
+    elif today - (gift.failed_on or gift.next_charge_on) > timedelta(days=LATE_DAYS):
         skipped = gift.next_charge_on
         progress.advance(gift)
         await gift_mails.tell(session, gift, template="gift_skipped", to_ids=[gift.from_id], day=skipped)
@@ -162,15 +168,15 @@ async def _tell(session: AsyncSession, charge: Charge) -> None:
     gift = charge.gift
     assert gift.notice is not None
     note = gift_mails.NOTES[gift.notice]
-    await gift_mails.tell(
-        session,
-        gift,
-        template="gift_paused" if gift.status == GiftStatus.PAUSED else "gift_ended",
-        to_ids=_sides(charge),
-        note=note,
-    )
+    to_ids = [side.merged_into_id or side.id for side in _sides(charge)]
+    if gift.status == GiftStatus.PAUSED:
+        gift.pause_reason = note
+        await gift_mails.tell(session, gift, template="gift_paused", to_ids=to_ids, note=note)
+    else:
+        gift.ended_reason = note
+        await gift_mails.tell(session, gift, template="gift_ended", to_ids=to_ids, note=note)
     gift.notice, gift.due_at = None, None
 
 
-def _sides(charge: Charge) -> Sequence[UUID]:
-    return [charge.gift.from_id, charge.gift.to_id]
+def _sides(charge: Charge) -> Sequence[Collective]:
+    return [require_collective(charge.payer), require_collective(charge.payee)]

@@ -44,6 +44,21 @@ def note_of(problem: Problem) -> str:
     return _REFUSALS.get(problem.code, REFUSED)
 
 
+async def tell_of_refusal(
+    session: AsyncSession, gift: RecurringGift, order: Order, *, day: date, problem: Problem
+) -> None:
+    """Tell the payer that a charge was refused, with the terms of its order, which a retry keeps."""
+    await tell(
+        session,
+        gift,
+        template="gift_refused",
+        to_ids=[gift.from_id],
+        day=day,
+        note=note_of(problem),
+        amount_minor=order.amount,
+    )
+
+
 async def tell(
     session: AsyncSession,
     gift: RecurringGift,
@@ -53,9 +68,10 @@ async def tell(
     day: date | None = None,
     reason: str | None = None,
     note: str = "",
+    amount_minor: int | None = None,
     except_id: UUID | None = None,
 ) -> None:
-    """Queue a mail about a gift to the admins of the collectives."""
+    """Queue a mail about a gift to the admins of the collectives; the amount is the gift's by default."""
     names = select(col(Collective.id), col(Collective.name)).where(
         col(Collective.id).in_([gift.from_id, gift.to_id])
     )
@@ -65,7 +81,9 @@ async def tell(
         collective_ids=to_ids,
         template=template,
         payload={
-            "amount": _amount_text(gift.amount_minor, gift.currency),
+            "amount": _amount_text(
+                gift.amount_minor if amount_minor is None else amount_minor, gift.currency
+            ),
             "payer": name_by_id[gift.from_id],
             "to": name_by_id[gift.to_id],
             "day": day.isoformat() if day else "",

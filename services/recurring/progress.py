@@ -1,6 +1,7 @@
 """The progress of a recurring gift through its periods, and what the order of each is."""
 
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from models import Order, RecurringGift, now
 from models.enums import GiftInterval, GiftStatus, PaymentMethodKind
@@ -9,15 +10,25 @@ from services.recurring import periods
 
 
 def bind(order: Order, row: RecurringGift) -> None:
-    """Make an order that of the gift's present period; a transfer is awaited until the next one."""
+    """Make an order that of the gift's present period."""
     order.subscription_id, order.period = row.id, row.next_charge_on
     order.tier_id, order.quantity = row.tier_id, row.quantity
-    order.payment_method_kind = PaymentMethodKind(row.payment_method_kind)
-    order.payment_method_id = row.payment_method_id
+    for name, value in payment_columns(row).items():
+        setattr(order, name, value)
+
+
+def payment_columns(row: RecurringGift) -> dict[str, Any]:
+    """Return how the order of the present period is paid; a transfer is awaited until the next one."""
+    expires_at = None
     if row.payment_method_kind == PaymentMethodKind.MANUAL:
         following = periods.next_day(row.next_charge_on, GiftInterval(row.interval), row.anchor_day)
         latest = row.next_charge_on + timedelta(days=DECISION_DAYS)
-        order.expires_at = periods.begin_of(min(following, latest), row.timezone)
+        expires_at = periods.begin_of(min(following, latest), row.timezone)
+    return {
+        "payment_method_kind": PaymentMethodKind(row.payment_method_kind),
+        "payment_method_id": row.payment_method_id,
+        "expires_at": expires_at,
+    }
 
 
 def advance(row: RecurringGift) -> None:

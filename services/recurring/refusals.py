@@ -14,7 +14,7 @@ from services.access.actor import Actor
 from services.core.errors import ErrorCode, Problem
 from services.core.sql_files import read_clauses
 from services.ledger.clearing import ClearingExceeded
-from services.messaging.gift_templates import REFUSED_TOO_OFTEN, UNPAID
+from services.messaging.gift_templates import NOT_RESUMED, REFUSED_TOO_OFTEN, UNPAID
 from services.orders.history import add_actions, creation_step, history_step, insert_order
 from services.recurring import gift_mails, periods
 from services.recurring.charge_methods import Charge, build_gift_order
@@ -44,6 +44,26 @@ async def delay(session: AsyncSession, charge: Charge, *, at: datetime) -> None:
         await gift_mails.tell(session, gift, template="gift_delayed", to_ids=[gift.from_id])
 
 
+async def note(
+    session: AsyncSession, server: Actor, charge: Charge, problem: Problem | None, *, at: datetime
+) -> None:
+    """Note why a gift could not be acted on; None is a fault of ours."""
+    if problem is None:
+        await delay(session, charge, at=at)
+    elif charge.gift.status == GiftStatus.PAUSED:
+        await _stay_paused(session, charge.gift)
+    elif is_by_payer(problem):
+        await refuse(session, server, charge, problem, at=at)
+    else:
+        await delay(session, charge, at=at)
+
+
+async def _stay_paused(session: AsyncSession, gift: RecurringGift) -> None:
+    """Keep a gift paused whose day to resume has come, until its payer resumes it; tell both sides."""
+    gift.resumes_on = None
+    await _pause(session, gift, why=NOT_RESUMED)
+
+
 async def refuse(
     session: AsyncSession, server: Actor, charge: Charge, problem: Problem, *, at: datetime
 ) -> None:
@@ -68,10 +88,7 @@ async def refuse(
     gift.status, gift.due_at = GiftStatus.PAST_DUE, periods.begin_of(retry, gift.timezone)
     await session.flush()
     if gift.failures in REFUSALS_TOLD:
-        note = gift_mails.note_of(problem)
-        await gift_mails.tell(
-            session, gift, template="gift_refused", to_ids=[gift.from_id], day=retry, note=note
-        )
+        await gift_mails.tell_of_refusal(session, gift, order, day=retry, problem=problem)
 
 
 async def _end(session: AsyncSession, gift: RecurringGift) -> None:
@@ -99,9 +116,12 @@ async def pause_unpaid(session: AsyncSession, orders: Sequence[Order]) -> None:
         .with_for_update(key_share=True)
     )
     for gift in (await session.execute(statement)).scalars().all():
-        gift.status, gift.paused_by, gift.due_at = GiftStatus.PAUSED, GiftParty.PLATFORM, None
-        gift.updated_at = now()
-        await session.flush()
-        await gift_mails.tell(
-            session, gift, template="gift_paused", to_ids=[gift.from_id, gift.to_id], note=UNPAID
-        )
+        await _pause(session, gift, why=UNPAID)
+
+
+async def _pause(session: AsyncSession, gift: RecurringGift, *, why: str) -> None:
+    gift.status, gift.paused_by, gift.due_at = GiftStatus.PAUSED, GiftParty.PLATFORM, None
+    gift.pause_reason, gift.delays, gift.updated_at = why, 0, now()
+    await session.flush()
+    sides = [gift.from_id, gift.to_id]
+    await gift_mails.tell(session, gift, template="gift_paused", to_ids=sides, note=why)

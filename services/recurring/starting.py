@@ -16,6 +16,7 @@ from services.core.party import Party
 from services.core.time_zones import UTC
 from services.ledger.transaction_amounts import CURRENTS
 from services.orders import donations
+from services.orders.method_names import MethodName, split_name
 from services.recurring import periods, progress
 
 SOLD_ONCE = (TierType.TICKET, TierType.PRODUCT)
@@ -43,6 +44,7 @@ async def give(
     async def begin(order: Order, payee: Party, expires_at: datetime | None) -> None:
         repeats = await _choose_interval(session, order, interval)
         if repeats is not None:
+            require_repeatable(order.payment_method_kind, gift.get("payment_method"))
             begun.append(await _begin(session, actor, order, payee, repeats, ends_after, expires_at))
         elif ends_after is not None:
             raise Invalid("Choose an interval, or leave this out.", field="endsAfter")
@@ -54,6 +56,15 @@ async def give(
     progress.advance(row)
     await session.flush()
     return order, row
+
+
+def require_repeatable(kind: PaymentMethodKind | None, named_as: MethodName | str | None) -> None:
+    """Require a way of paying in which each charge needs nothing of the payer."""
+    if kind == PaymentMethodKind.PROVIDER:
+        _, field = split_name(named_as, field="paymentMethod")
+        raise Invalid(
+            "A recurring gift is paid from a balance or by bank transfer. Choose one of these.", field=field
+        )
 
 
 async def _choose_interval(
@@ -85,18 +96,14 @@ async def _begin(
     """Store the gift that the order begins, as its first period."""
     if order.currency == CURRENTS:
         raise Invalid("Currents are given once. Leave the interval out.", field="interval")
-    if order.payment_method_kind == PaymentMethodKind.PROVIDER:
-        raise Invalid(
-            "A recurring gift is paid from a balance or by bank transfer. Choose one of these.",
-            field="paymentMethod",
-        )
     if expires_at is not None:
         raise Invalid("A transfer of a recurring gift is awaited until the next one.", field="expiresAt")
     assert payee.host is not None and actor.user is not None
     timezone = payee.host.timezone or UTC
     today = periods.day_of(now(), timezone)
-    if ends_after is not None and ends_after < today:
-        raise Invalid("Choose a day that is not over.", field="endsAfter")
+    second = periods.next_day(today, interval, today.day)
+    if ends_after is not None and ends_after < second:
+        raise Invalid(f"Choose the day of the second charge, {second}, or a later one.", field="endsAfter")
     row = RecurringGift(
         id=new_id(),
         from_id=order.from_id,

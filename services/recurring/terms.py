@@ -18,7 +18,7 @@ from services.orders.method_names import MethodName
 from services.orders.tier_choices import MAX_QUANTITY, TierChoice
 from services.recurring import periods, progress
 from services.recurring.changes import GiftSides, lock_gift
-from services.recurring.starting import SOLD_ONCE
+from services.recurring.starting import SOLD_ONCE, require_repeatable
 
 LAST_DAY = 31
 
@@ -38,9 +38,10 @@ class TermChanges:
 async def update(
     session: AsyncSession, actor: Actor, *, gift_id: UUID, changes: TermChanges
 ) -> RecurringGift:
-    """Change what is given, how it is paid, and on which day, from the next charge on. Locks: the gift.
+    """Change what is given, how it is paid, and on which day, from the next charge on.
 
-    A refused charge is tried at once in the new way of paying.
+    A refused charge keeps its terms, but is tried at once in the new way of paying. Locks: both sides if
+    that changes, then the gift.
 
     Raises:
         Invalid: no change, or one that the payee, its tier or the calendar does not have.
@@ -51,7 +52,13 @@ async def update(
     """
     if changes == TermChanges():
         raise Invalid("Choose what to change.", field=WHOLE_INPUT)
-    sides = await lock_gift(session, actor, gift_id=gift_id, action=Action.UPDATE_SUBSCRIPTION)
+    sides = await lock_gift(
+        session,
+        actor,
+        gift_id=gift_id,
+        action=Action.UPDATE_SUBSCRIPTION,
+        locks_sides=changes.payment_method is not None,  # the payee stays with the host of the method
+    )
     gift, before_minor, before_kind = sides.gift, sides.gift.amount_minor, sides.gift.payment_method_kind
     await _change_amount(session, actor, sides, changes)
     if changes.payment_method is not None:
@@ -125,11 +132,12 @@ async def _change_method(session: AsyncSession, sides: GiftSides, named_as: Meth
     kind, method = await payment_methods.resolve_payment_method(
         session, named_as=named_as, to_host=sides.payee.host
     )
+    require_repeatable(kind, named_as)
     if kind == "BALANCE":
         require_hosted(sides.payer, "payWith", gift.currency)
     gift.payment_method_kind, gift.payment_method_id = kind, method.id if method else None
     if gift.status == GiftStatus.PAST_DUE:
-        gift.due_at = now()
+        gift.due_at = max(now(), progress.due_at(gift))
 
 
 def _move_day(gift: RecurringGift, anchor_day: int) -> None:

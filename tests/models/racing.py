@@ -39,11 +39,17 @@ class Race:
         self.second.ids = dict(self.first.ids)
 
     def outcome(
-        self, attempt: Callable[[GuardWorld], object], *, seconds: float = 10, hold_seconds: float = 0
+        self,
+        attempt: Callable[[GuardWorld], object],
+        *,
+        seconds: float = 10,
+        hold_seconds: float = 0,
+        before_commit: Callable[[], object] = lambda: None,
     ) -> str | None:
         """Run an attempt of the second session, commit the first once that waits, and return what refuses it.
 
-        The first is committed `hold_seconds` after that. An attempt that does not wait fails the test.
+        The first is committed `hold_seconds` after that, and after `before_commit`. An attempt that does not
+        wait fails the test.
         """
         refused_by: list[str | None] = []
 
@@ -59,6 +65,7 @@ class Race:
         thread.start()
         self._await_lock(seconds, thread)
         time.sleep(hold_seconds)
+        before_commit()
         self.first.connection.commit()
         thread.join(seconds)
         (result,) = refused_by

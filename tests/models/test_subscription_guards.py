@@ -43,6 +43,14 @@ def period(world: GuardWorld, day: str = START, *, from_: str = "payer", **colum
     world.order(f"period-{day}", "DONATION", from_, "payee", amount, period=day, **(values | columns))
 
 
+def method(world: GuardWorld, *, host: str = "host") -> None:
+    """Insert a way of paying by bank transfer to a host."""
+    world.ids["method"] = new_id()
+    values = {"kind": "MANUAL", "name": "Bank", "fee_bps": 0, "fee_fixed_minor": 0}
+    sides = {"host_id": world.ids[host], "created_by_id": world.ids["admin"]}
+    world.insert("payment_method", id=world.ids["method"], **values, **sides)
+
+
 def change(columns: str) -> Attempt:
     """Return the change of columns of the gift."""
     return lambda world: world.run(f"UPDATE public.subscription SET {columns}")
@@ -150,8 +158,8 @@ REFUSED: dict[str, tuple[str, Attempt, Attempt]] = {
     "an order on another day": ("subscription_period", gift, lambda w: period(w, "2020-01-30")),
     "an order after the last day": (
         "subscription_period",
-        both(lambda w: gift(w, ends_after="2020-02-15"), change(f"next_charge_on = '{NEXT}'")),
-        lambda w: period(w, NEXT),
+        both(lambda w: gift(w, ends_after=NEXT), change("next_charge_on = '2020-03-31'")),
+        lambda w: period(w, "2020-03-31"),
     ),
     "an order that is approved": (
         "subscription_period",
@@ -166,6 +174,57 @@ REFUSED: dict[str, tuple[str, Attempt, Attempt]] = {
             change("next_charge_on = '2020-01-20'"),
         ),
         lambda w: period(w, "2020-01-20"),
+    ),
+    "an order before its day": (
+        "subscription_due",
+        both(gift, change("next_charge_on = current_date + 2")),
+        lambda w: period(w, w.value("SELECT (current_date + 2)::text")),
+    ),
+    "an order of a transfer six days before": (
+        "subscription_due",
+        both(
+            lambda w: gift(w, payment_method_kind="MANUAL"),
+            change("next_charge_on = current_date + 7"),
+        ),
+        lambda w: period(w, w.value("SELECT (current_date + 7)::text"), payment_method_kind="MANUAL"),
+    ),
+    "one that ends before it comes again": (
+        "subscription_repeats",
+        lambda _: None,
+        lambda w: gift(w, ends_after="2020-02-28"),
+    ),
+    "the method of another host": (
+        "subscription_method",
+        lambda w: method(w, host="other-host"),
+        lambda w: gift(w, payment_method_id=w.ids["method"], payment_method_kind="MANUAL"),
+    ),
+    "a method of another kind": (
+        "subscription_method",
+        method,
+        lambda w: gift(w, payment_method_id=w.ids["method"]),
+    ),
+    "changed to the method of another host": (
+        "subscription_method",
+        both(lambda w: method(w, host="other-host"), gift),
+        lambda w: w.run(
+            "UPDATE public.subscription SET payment_method_kind = 'MANUAL', payment_method_id = %s",
+            w.ids["method"],
+        ),
+    ),
+    "resumed with the method of the old host": (
+        "subscription_method",
+        both(
+            method,
+            lambda w: gift(w, to="business", payment_method_kind="MANUAL", payment_method_id=w.ids["method"]),
+            change(PAUSED),
+            lambda w: of_collective("business", f"host_id = '{w.ids['other-host']}'")(w),
+        ),
+        change("status = 'ACTIVE', paused_by = NULL, due_at = now()"),
+    ),
+    "a reason changed once it was told": (
+        "subscription_ended",
+        both(gift, change(ENDED)),
+        change("ended_reason = 'x'"),
     ),
     "an order of another amount": ("subscription_order", gift, lambda w: period(w, amount=101)),
     "an order of another payer": ("subscription_order", gift, lambda w: period(w, from_="business")),

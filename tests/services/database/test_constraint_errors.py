@@ -24,6 +24,7 @@ UNREACHABLE = {
     "order_imported_settled": "the importer alone writes import keys, for settled orders of money",
     "subscription_begins": "the server stores a recurring gift with its first period",
     "subscription_order": "the server builds the order of a period from the gift",
+    "subscription_repeats": "the server refuses such an end before it stores the gift",
     "subscription_terms": "no statement of the server changes them, and its role has no right to",
     "token_revoked_for_good": "no statement of the server takes an end of a session back",
     "platform_fixed": "no mutation changes which collective is the platform",

@@ -1,6 +1,7 @@
 """Changes of a gift's terms that the API, or the database, does not take."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
@@ -9,8 +10,9 @@ from models.enums import GiftInterval
 from services.recurring import periods
 from tests.donation_world import DonationScene
 from tests.factor_world import age_confirmation, top_error
-from tests.factories import World, public_id
+from tests.factories import World, money, public_id, ref
 from tests.gift_world import begun, begun_on, change, load, problem_of, today
+from tests.payment_world import connect
 
 UPDATE = "mutation($i: UpdateSubscriptionInput!) { updateSubscription(input: $i) { errors { code } } }"
 
@@ -61,3 +63,33 @@ async def set_next(scene: DonationScene, gift: RecurringGift, day: date) -> None
     async with scene.world.sessions.begin() as session:
         row = await session.get_one(RecurringGift, gift.id)
         row.next_charge_on = day
+
+
+async def test_a_gift_does_not_repeat_by_card_from_its_beginning_nor_later(scene: DonationScene) -> None:
+    card = await connect(scene.world, scene.host, scene.holder)
+    gift_id = await begun(scene)
+    sides: dict[str, Any] = {
+        "from": ref(scene.webpack),
+        "to": ref(scene.babel),
+        "amount": money("1.00"),
+        "interval": "MONTH",
+    }
+    refused = ("INVALID_INPUT", "input.payWith.id")
+    assert await problem_of(scene, "donate", **sides, payWith={"id": card}) == refused
+    assert await problem_of(scene, "updateSubscription", id=gift_id, payWith={"id": card}) == refused
+    deprecated = await problem_of(scene, "updateSubscription", id=gift_id, paymentMethod=card)
+    assert deprecated == ("INVALID_INPUT", "input.paymentMethod")
+
+
+async def test_a_gift_does_not_end_before_its_second_charge(scene: DonationScene) -> None:
+    second = periods.next_day(today(), GiftInterval.MONTH, today().day)
+    sides: dict[str, Any] = {
+        "from": ref(scene.webpack),
+        "to": ref(scene.babel),
+        "amount": money("1.00"),
+        "interval": "MONTH",
+    }
+    for early in (today(), second - timedelta(days=1)):
+        problem = await problem_of(scene, "donate", **sides, endsAfter=str(early))
+        assert problem == ("INVALID_INPUT", "input.endsAfter")
+    await begun(scene, endsAfter=str(second))

@@ -36,7 +36,22 @@ BEGIN
     END LOOP;
 END $$;
 
--- A gift begins with its first period.
+-- A payment method, with its fees, is one of the payee's host, which the payee does not leave meanwhile.
+
+CREATE OR REPLACE FUNCTION require_subscription_method(p_row subscription) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    PERFORM FROM payment_method m JOIN collective c ON c.host_id = m.host_id
+    WHERE m.id = p_row.payment_method_id AND m.kind = p_row.payment_method_kind AND c.id = p_row.to_id
+    FOR SHARE OF c;
+    IF NOT FOUND AND p_row.payment_method_id IS NOT NULL THEN
+        RAISE EXCEPTION 'the payment method of a gift is one of its payee''s host'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_method';
+    END IF;
+END $$;
+
+-- A gift begins with its first period, and comes twice at least: one that ends at once would give its place in a
+-- tier back at once.
 
 CREATE OR REPLACE FUNCTION subscription_insert_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -46,7 +61,12 @@ BEGIN
         RAISE EXCEPTION 'a recurring gift begins with its first period'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_begins';
     END IF;
+    IF NEW.ends_after < NEW.starts_on + ('1 ' || NEW.interval)::interval THEN
+        RAISE EXCEPTION 'a recurring gift comes twice at least'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_repeats';
+    END IF;
     PERFORM require_subscription_sides(NEW.from_id, NEW.to_id, NEW.currency);
+    PERFORM require_subscription_method(NEW);
     IF NEW.tier_id IS NOT NULL THEN
         PERFORM take_subscription_places(NEW, true);
     END IF;
@@ -57,18 +77,21 @@ CREATE OR REPLACE TRIGGER subscription_insert_guard BEFORE INSERT ON subscriptio
 FOR EACH ROW EXECUTE FUNCTION subscription_insert_guard();
 ALTER TABLE subscription ENABLE ALWAYS TRIGGER subscription_insert_guard;
 
--- Who gives to whom, how often and from when on never changes, and an ended gift stays ended. The day moves once a
--- period, and no period comes twice.
+-- Who gives to whom, how often and from when on never changes, and an ended gift stays ended; the worker notes why
+-- when it tells. The day moves once a period, and no period comes twice. Tiers are locked in the order of their ids.
 
 CREATE OR REPLACE FUNCTION subscription_update_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_free text[] := '{notice,due_at,updated_at}';
 BEGIN
     IF is_erasing() AND to_jsonb(OLD) - '{description,pause_reason,ended_reason}'::text[]
                       = to_jsonb(NEW) - '{description,pause_reason,ended_reason}'::text[] THEN
         RETURN NEW;
     END IF;
-    IF NOT subscription_goes_on(OLD.status)
-       AND to_jsonb(OLD) - '{notice,due_at,updated_at}'::text[] <> to_jsonb(NEW) - '{notice,due_at,updated_at}'::text[] THEN
+    IF OLD.notice IS NOT NULL AND NEW.notice IS NULL THEN
+        v_free := v_free || '{ended_reason}'::text[];
+    END IF;
+    IF NOT subscription_goes_on(OLD.status) AND to_jsonb(OLD) - v_free <> to_jsonb(NEW) - v_free THEN
         RAISE EXCEPTION 'an ended gift stays ended'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_ended';
     END IF;
@@ -93,8 +116,13 @@ BEGIN
     END IF;
     IF OLD.status = 'PAUSED' AND NEW.status IN ('ACTIVE', 'PAST_DUE') THEN
         PERFORM require_subscription_sides(NEW.from_id, NEW.to_id, NEW.currency);
+        PERFORM require_subscription_method(NEW);
+    ELSIF (OLD.payment_method_kind, OLD.payment_method_id)
+          IS DISTINCT FROM (NEW.payment_method_kind, NEW.payment_method_id) THEN
+        PERFORM require_subscription_method(NEW);
     END IF;
     IF (OLD.tier_id, OLD.quantity, OLD.amount_minor) IS DISTINCT FROM (NEW.tier_id, NEW.quantity, NEW.amount_minor) THEN
+        PERFORM FROM tier t WHERE t.id IN (OLD.tier_id, NEW.tier_id) ORDER BY t.id FOR NO KEY UPDATE;
         IF OLD.tier_id IS NOT NULL THEN
             UPDATE tier SET sold = sold - OLD.quantity WHERE id = OLD.tier_id;
         END IF;
@@ -112,8 +140,9 @@ CREATE OR REPLACE TRIGGER subscription_update_guard BEFORE UPDATE ON subscriptio
 FOR EACH ROW EXECUTE FUNCTION subscription_update_guard();
 ALTER TABLE subscription ENABLE ALWAYS TRIGGER subscription_update_guard;
 
--- The order of a period is what the gift says, and comes when the gift is due. What was refused is tried again
--- while the gift goes on. Periods are counted by month or year, whatever the day.
+-- The order of a period is what the gift says, and comes when the gift is due: on its day, or five days earlier if
+-- a transfer is awaited. The worker's clock may be fast by five minutes. What was refused is tried again while the
+-- gift goes on. Periods are counted by month or year, whatever the day.
 
 CREATE OR REPLACE FUNCTION subscription_order_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -123,6 +152,11 @@ BEGIN
     IF s.status NOT IN ('ACTIVE', 'PAST_DUE') THEN
         RAISE EXCEPTION 'the recurring gift is paused or has ended'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_goes_on';
+    END IF;
+    IF NEW.period > ((now() + interval '5 minutes') AT TIME ZONE s.timezone)::date
+                    + (CASE NEW.payment_method_kind WHEN 'MANUAL' THEN 5 ELSE 0 END) THEN
+        RAISE EXCEPTION 'the period of a recurring gift is not due yet'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_due';
     END IF;
     IF NEW.period <> s.next_charge_on OR NEW.period > s.ends_after OR NEW.status NOT IN ('PENDING', 'PAID', 'FAILED')
        OR TG_OP = 'INSERT' AND EXISTS (
@@ -172,11 +206,13 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- The status is tested again: the gift may have been paused or ended while the statement waited for its lock.
+
 CREATE OR REPLACE FUNCTION pause_subscription(p_row subscription, p_notice text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     UPDATE subscription SET status = 'PAUSED', paused_by = 'PLATFORM', notice = p_notice, due_at = now(),
         failures = 0, delays = 0, failed_on = NULL, updated_at = now()
-    WHERE id = p_row.id
+    WHERE id = p_row.id AND status IN ('ACTIVE', 'PAST_DUE')
 $$;
 
 CREATE OR REPLACE TRIGGER stop_subscriptions AFTER UPDATE ON collective FOR EACH ROW
@@ -197,6 +233,7 @@ FOR EACH ROW EXECUTE FUNCTION stop_subscriptions_of_user();
 ALTER TABLE suspension ENABLE ALWAYS TRIGGER stop_subscriptions;
 
 REVOKE ALL ON FUNCTION subscription_goes_on(text), require_subscription_sides(uuid, uuid, text),
+    require_subscription_method(subscription),
     subscription_insert_guard(), subscription_update_guard(), subscription_order_guard(), stop_subscriptions(),
     pause_subscription(subscription, text), stop_subscriptions_of_user() FROM PUBLIC, commonweal_app;
 GRANT EXECUTE ON FUNCTION subscription_goes_on(text) TO commonweal_app;

@@ -4,7 +4,7 @@ from alembic import op
 
 from models.migrations.sql_files import execute_files
 
-revision = "0029_gift_notice"
+revision = "0027_gifts"
 down_revision = "0023_guests"
 branch_labels = None
 depends_on = None
