@@ -2,20 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy import (
     ColumnElement,
     Select,
-    Text,
     Uuid,
-    bindparam,
     case,
-    cast,
     column,
     func,
     inspect,
@@ -25,12 +21,12 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Collective, Member, new_id, now
+from models import Collective, Member, now
 from models.enums import MemberRole, Scope
 from services.access import visibility
 from services.access.actor import Actor
@@ -46,8 +42,8 @@ from services.core import pagination
 from services.core.errors import InvalidState, NotFound
 from services.core.pagination import Page, PageRequest, Sort
 from services.database import fetch
-from services.round_trips import effects
-from services.round_trips.pipelines import Statement, compile_statement
+from services.database.insert_rows import insert_rows, skip_existing
+from services.round_trips.records import column_names
 
 INVITABLE = (MemberRole.ADMIN, MemberRole.MEMBER, MemberRole.ACCOUNTANT)
 """Roles that are offered by invitation."""
@@ -78,46 +74,23 @@ async def add_many(
     Locks: existing rows of earned roles, so that a refund of what earned them waits, or is waited for.
     """
     rows = [
-        {
-            "id": new_id(),
-            "collective_id": owner,
-            "member_id": member,
-            "role": role,
-            "since": now(),
-            "named_by": named_by.get(member),
-        }
+        Member(collective_id=owner, member_id=member, role=MemberRole(role), named_by=named_by.get(member))
         for owner, member, role in sorted(memberships)
     ]
     if not rows:
         return
-    if not any(isinstance(row["named_by"], ColumnElement) for row in rows):
-        await _add_rows(session, rows)
+    on_conflict = _keep_earned if all(row.role in EARNED for row in rows) else skip_existing
+    if not any(isinstance(row.named_by, ColumnElement) for row in rows):
+        await insert_rows(session, rows, on_conflict=on_conflict)
         return
-    statement = insert(Member).values(rows)
-    await session.execute(_on_conflict(statement, is_earned=all(row["role"] in EARNED for row in rows)))
+    statement = insert(Member).values(
+        [{name: getattr(row, name) for name in column_names(Member)} for row in rows]
+    )
+    await session.execute(on_conflict(statement))
 
 
-async def _add_rows(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
-    data = orjson.dumps(rows, default=str).decode()
-    is_earned = all(row["role"] in EARNED for row in rows)
-    await effects.write(session, _add_statement(is_earned), {"rows": data})
-
-
-@cache
-def _add_statement(is_earned: bool) -> Statement:
-    """Build the statement that adds members given as JSON."""
-    table: Any = inspect(Member).local_table
-    names = ["id", "collective_id", "member_id", "role", "since", "named_by"]
-    data = cast(bindparam("rows", type_=Text), JSONB)
-    source = func.jsonb_populate_recordset(literal_column("NULL::member"), data).table_valued(*names)
-    statement = insert(table).from_select(names, select(*source.c), include_defaults=False)
-    return compile_statement(_on_conflict(statement, is_earned=is_earned))
-
-
-def _on_conflict(statement: Insert, *, is_earned: bool) -> Insert:
-    """Keep existing rows; of earned roles, lock them and forget how they were named if they agree now."""
-    if not is_earned:
-        return statement.on_conflict_do_nothing()
+def _keep_earned(statement: Insert) -> Insert:
+    """Lock existing rows of earned roles, and forget how they were named if they agree now."""
     return statement.on_conflict_do_update(
         index_elements=["collective_id", "member_id", "role"],
         index_where=text("until IS NULL"),

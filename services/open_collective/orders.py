@@ -18,7 +18,7 @@ from models.enums import (
     PayoutMethodKind,
 )
 from services.core.party import OUTSIDE, Party
-from services.database.insert_rows import insert_rows
+from services.database.insert_rows import insert_rows, skip_existing
 from services.open_collective.csv_reader import Row
 from services.open_collective.file_text import line_error
 from services.open_collective.parties import Parties
@@ -152,4 +152,4 @@ async def _add_backers(session: AsyncSession, parties: Parties, entries: Iterabl
         Member(collective_id=collective_id, member_id=giver_id, role=MemberRole.BACKER, since=at)
         for (collective_id, giver_id), at in since.items()
     ]
-    await insert_rows(session, backers, skip_existing=True)
+    await insert_rows(session, backers, on_conflict=skip_existing)
