@@ -20,36 +20,48 @@ SEND_JOB = "send_provider_refund"
 OPEN = (ProviderRefundStatus.REQUESTED, ProviderRefundStatus.SENT)
 
 
+async def lock_payment(session: AsyncSession, *, order_id: UUID) -> ProviderPayment:
+    """Lock the payment of an order, as everything does that a provider tells of it, before its order."""
+    statement = (
+        select(ProviderPayment)
+        .where(col(ProviderPayment.order_id) == order_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.execute(statement)).scalar_one()
+
+
 async def request(
     session: AsyncSession,
     actor: Actor,
-    order: Order,
+    payment: ProviderPayment,
     refundable: Refundable,
     part_minor: int,
     *,
     refund_id: UUID,
     reason: str | None,
 ) -> None:
-    """Ask for a refund, and set aside what the payee has to give back. Locks: the payee's account.
+    """Ask for a refund of a locked payment, and set aside what the payee has to give back.
+
+    Locks: the payee's account.
 
     Raises:
         InvalidState: another refund of the order waits for the provider, or the giver's bank
             disputes the payment or took it back.
         InsufficientFunds: from the database, if the payee has spent it.
     """
-    payment = await session.get_one(ProviderPayment, order.id)
     if payment.dispute_status == DisputeStatus.OPEN:
         raise InvalidState("The giver's bank disputes this payment. Wait for its decision.", field="id")
     if payment.dispute_status == DisputeStatus.LOST:
         raise InvalidState("The giver's bank took this payment back. There is nothing to refund.", field="id")
-    await _require_no_open(session, order.id)
+    await _require_no_open(session, payment.order_id)
     _, payee = refundable.parties
     assert payee.host is not None and payee.collective is not None
     held_minor = refundable.split(part_minor).to_collective_amount_minor
     if held_minor > 0:
         await posting.place_hold(
             session,
-            order_id=order.id,
+            order_id=payment.order_id,
             book_id=payee.host.id,
             owner_id=payee.collective.id,
             currency=payee.currency,
@@ -57,7 +69,7 @@ async def request(
         )
     await add(
         session,
-        order_id=order.id,
+        order_id=payment.order_id,
         refund_id=refund_id,
         amount_minor=part_minor,
         reason=reason,

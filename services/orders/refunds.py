@@ -38,7 +38,7 @@ async def refund(
     """Refund an amount of a paid order, or all that remains, at the rates of the original.
 
     What a payment provider collected goes back through it: the ledger follows once it confirms that.
-    Locks: the order, then both sides, then ledger accounts.
+    Locks: the provider's payment, if there is one, the order, then both sides, then ledger accounts.
 
     Raises:
         InvalidState: the order is not paid, its type cannot be refunded, or a side is archived or has left
@@ -55,11 +55,14 @@ async def refund(
     if order.type in {OrderType.REDEMPTION, OrderType.CASH_OUT}:
         await approval_rights.require_disinterested(session, actor, sides)
     reason = user_text.clean_text(reason, field="reason")
+    payment = None
+    if order.payment_method_kind == PaymentMethodKind.PROVIDER:
+        payment = await provider_refunds.lock_payment(session, order_id=order.id)
     refundable = await load_refundable(session, sides)
     part_minor = _requested_minor(order, refundable.remaining, amount)
-    if order.payment_method_kind == PaymentMethodKind.PROVIDER:
+    if payment is not None:
         await provider_refunds.request(
-            session, actor, order, refundable, part_minor, refund_id=refund_id, reason=reason
+            session, actor, payment, refundable, part_minor, refund_id=refund_id, reason=reason
         )
         return RefundResult(order, [])
     return await give_back(session, actor, sides, refundable, part_minor, refund_id=refund_id, reason=reason)

@@ -50,19 +50,10 @@ async def send(sessions: async_sessionmaker[AsyncSession], providers: Providers,
             )
         )
     async with sessions.begin() as session:
-        await _lock(session, refund.order_id)
+        await provider_refunds.lock_payment(session, order_id=refund.order_id)
         locked = await provider_refunds.lock_open(session, order_id=refund.order_id)
         if locked is not None and locked.id == refund_id:
             await _take_answer(session, await _actor_of(session, locked), locked, answer)
-
-
-async def _lock(session: AsyncSession, order_id: UUID) -> None:
-    """Lock the payment, as everything does that a provider tells of it."""
-    await session.execute(
-        select(col(ProviderPayment.order_id))
-        .where(col(ProviderPayment.order_id) == order_id)
-        .with_for_update(key_share=True)
-    )
 
 
 async def _actor_of(session: AsyncSession, refund: ProviderRefund) -> Actor:

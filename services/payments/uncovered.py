@@ -10,7 +10,7 @@ from models import Order, ProviderPayment, ProviderRefund, Transaction, now
 from models.enums import DisputeStatus, OrderStatus, ProviderRefundStatus
 from services.access.actor import Actor
 from services.collectives import platform_policy
-from services.orders import transitions
+from services.orders import provider_refunds, transitions
 from services.payments import losses
 
 
@@ -42,7 +42,7 @@ async def post_waiting(sessions: async_sessionmaker[AsyncSession]) -> int:
 
 
 async def _post_dispute(session: AsyncSession, order_id: UUID) -> bool:
-    payment = await _lock(session, order_id)
+    payment = await provider_refunds.lock_payment(session, order_id=order_id)
     if payment.is_dispute_posted:
         return False
     actor = Actor(platform_id=await platform_policy.load_platform_id(session))
@@ -55,18 +55,8 @@ async def _post_dispute(session: AsyncSession, order_id: UUID) -> bool:
 
 async def _post_refund(session: AsyncSession, refund_id: UUID) -> bool:
     refund = await session.get_one(ProviderRefund, refund_id)
-    await _lock(session, refund.order_id)
+    await provider_refunds.lock_payment(session, order_id=refund.order_id)
     if await session.get(Transaction, refund_id) is not None:
         return False
     actor = Actor(platform_id=await platform_policy.load_platform_id(session))
     return await losses.post_refund(session, actor, refund) is None
-
-
-async def _lock(session: AsyncSession, order_id: UUID) -> ProviderPayment:
-    statement = (
-        select(ProviderPayment)
-        .where(col(ProviderPayment.order_id) == order_id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    )
-    return (await session.execute(statement)).scalar_one()

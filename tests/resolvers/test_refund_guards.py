@@ -1,13 +1,17 @@
 """The database's own rules of refunds through a provider, whatever the server does."""
 
+import asyncio
+
 import psycopg
 import pytest
 
 from models.enums import OrderStatus
 from services.providers.protocol import EventKind
+from tests.conftest import Database
 from tests.donation_world import decode_order_id, error_code
 from tests.factories import World
-from tests.payment_world import REFUND, CardScene, dispute, order_of
+from tests.payment_world import REFUND, CardScene, dispute, order_of, refund
+from tests.postgres_backends import waiting_backend
 
 
 @pytest.fixture
@@ -72,3 +76,16 @@ async def _write(scene: CardScene, statement: str, *, owner: bool = False) -> st
         except psycopg.Error as refused:
             return str(refused)
     return None
+
+
+async def test_a_refund_locks_the_payment_first_as_the_provider_does(
+    scene: CardScene, database: Database
+) -> None:
+    order = await scene.paid()
+    order_id = decode_order_id(order)
+    with psycopg.connect(scene.world.settings.owner_database_url) as provider:
+        provider.execute("SELECT FROM provider_payment WHERE order_id = %s FOR NO KEY UPDATE", [order_id])
+        asked = asyncio.create_task(refund(scene, order, "10.00"))
+        await waiting_backend(database)
+        provider.execute('SELECT FROM "order" WHERE id = %s FOR UPDATE NOWAIT', [order_id])
+    await asked
