@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
-from sqlalchemy import ARRAY, ColumnElement, Text, Uuid, and_, any_, bindparam, false, or_, select, true
+from sqlalchemy import ARRAY, ColumnElement, Text, Uuid, and_, any_, bindparam, false, func, or_, select, true
 from sqlalchemy import cast as sql_cast
 from sqlmodel import col
 
@@ -49,7 +49,7 @@ def viewer_parameter(name: str, actor: Actor) -> Any:
         case "collectives":
             return list(actor.roles)
         case "providers":
-            return list(actor.providers)
+            return ",".join(actor.providers)
         case "hosts":
             return [i for i in actor.collective_ids_with_role(*READER_ROLES) if i != actor.id]
         case roles:
@@ -70,7 +70,7 @@ def _viewer_id(actor: Actor) -> Any:
 def is_of_offered_provider(provider: Any, actor: Actor) -> ColumnElement[bool]:
     """True for a payment provider that the settings offer."""
     name = f"{VIEWER_PREFIX}providers"
-    offered = bindparam(name, viewer_parameter(name, actor), type_=ARRAY(Text))
+    offered = func.string_to_array(bindparam(name, viewer_parameter(name, actor), type_=Text), ",")
     return col(provider) == any_(offered)
 
 
