@@ -28,6 +28,7 @@ from services.recurring import gift_mails, periods, progress, refusals
 from services.recurring.charge_methods import CHARGE_METHODS, Charge
 from services.recurring.gift_sides import select_with_sides, to_parties
 from services.recurring.periods import LATE_DAYS
+from services.round_trips import effects
 
 BATCH = 200
 CHARGES_AT_ONCE = 4
@@ -109,9 +110,11 @@ async def _act_on(sessions: Sessions, server: Actor, due: Due, at: datetime) -> 
     for act in (partial(_act, server=server, at=at), note, partial(refusals.delay, at=at)):
         try:
             async with sessions.begin() as session:
+                await effects.keep(session)
                 charge = await _claim(session, due, at)
                 if charge is not None:
                     await act(session, charge)
+                    await effects.store(session)
                 return charge is not None
         except Exception as error:
             if isinstance(error, DBAPIError) and sqlstate(error) in RETRYABLE:

@@ -61,6 +61,14 @@ def attach(session: AsyncSession, connection: AsyncConnection, driver: Any) -> N
     session.info[_QUEUE] = _QUEUES[driver] = queue
 
 
+async def keep(session: AsyncSession) -> Any:
+    """Keep the effects of a session's transaction from now on; return the driver's connection."""
+    connection = await session.connection()
+    driver = (await connection.get_raw_connection()).driver_connection
+    attach(session, connection, driver)
+    return driver
+
+
 async def _open_queue(session: AsyncSession) -> EffectQueue | None:
     """Return the session's queue; a savepoint that the session has not sent yet goes first."""
     queue: EffectQueue | None = session.info.get(_QUEUE)
