@@ -15,13 +15,15 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import write_po
 
 from models.enums import Locale
-from schema.server.page_problems import PROBLEMS
+from schema.server import donation_page
+from schema.server.page_problems import GIFT_PROBLEMS, PROBLEMS
 from schema.server.sign_in_page import SCRIPT_TEXTS, TEXT_IN_HTML
 from services.core.languages import CATALOGUES, TAGS, read_catalogue
 from services.messaging.rendering import list_mail_texts
 
 _SCHEMA = Path(__file__).parent
 SIGN_IN = _SCHEMA / "graphiql" / "src" / "sign-in.html"
+DONATE = _SCHEMA / "server" / "donate.html"
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
@@ -42,8 +44,10 @@ def update_catalogues(*options: str) -> int:
 
 def list_all_texts() -> list[str]:
     """List every text that a reader may get, once."""
-    html = TEXT_IN_HTML.findall(SIGN_IN.read_text(encoding="utf-8"))
-    return list(dict.fromkeys([*list_mail_texts(), *_list_page_texts(), *html, *SCRIPT_TEXTS, *PROBLEMS]))
+    html = [text for page in (SIGN_IN, DONATE) for text in TEXT_IN_HTML.findall(page.read_text("utf-8"))]
+    scripts = [*SCRIPT_TEXTS, *donation_page.SCRIPT_TEXTS]
+    problems = [*PROBLEMS, *GIFT_PROBLEMS]
+    return list(dict.fromkeys([*list_mail_texts(), *_list_page_texts(), *html, *scripts, *problems]))
 
 
 def _list_page_texts() -> Iterator[str]:

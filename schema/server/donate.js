@@ -2,8 +2,8 @@
 const PAGE = `query($slug: String!) { me { slug name } collective(slug: $slug) { name description currency
   host { slug ... on Nonprofit { paymentMethods { id name type provider } }
     ... on Business { paymentMethods { id name type provider } } }
-  ... on Community { tiers { id name amount { value } isArchived } }
-  ... on Nonprofit { tiers { id name amount { value } isArchived } } } }`;
+  ... on Community { tiers { id name type interval amount { value } isArchived } }
+  ... on Nonprofit { tiers { id name type interval amount { value } isArchived } } } }`;
 const QUOTE = `query($to: CollectiveRef!, $amount: AmountInput!, $payWith: PaymentMethodRef) {
   donationQuote(to: $to, amount: $amount, payWith: $payWith) { processorFee { value currency }
     platformFee { value currency } hostFee { value currency } net { value currency } } }`;
@@ -17,6 +17,13 @@ const $ = (id) => document.getElementById(id);
 const slug = decodeURIComponent(location.pathname.split("/").pop());
 const key = crypto.randomUUID();
 const state = { me: null, currency: "", asked: 0 };
+const { lang, dataset } = document.documentElement;
+const texts = JSON.parse(dataset.texts);
+
+/** Returns an English text in the reader's language, with its values. */
+const say = (text, values = {}) =>
+  (texts[text] ?? text).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+const complain = (error) => { $("problem").textContent = say(error.message); };
 
 async function ask(query, variables) {
   const response = await fetch("/graphql", {
@@ -29,10 +36,13 @@ async function ask(query, variables) {
   return data;
 }
 
-const amount = () => ({ value: $("amount").value.trim(), currency: state.currency });
+const entered = () => $("amount").value.trim();
+const amount = () => ({ value: lang === "en" ? entered() : entered().replace(",", "."), currency: state.currency });
 const payWith = () => ($("method").value === "MANUAL" ? { type: "MANUAL" } : { id: $("method").value });
 const isCard = () => $("method").value !== "MANUAL";
-const text = (money) => `${money.value} ${money.currency}`;
+const decimals = (value) => value.split(".")[1]?.length ?? 0;
+const number = (value) => Number(value).toLocaleString(lang, { minimumFractionDigits: decimals(value) });
+const text = (money) => `${number(money.value)} ${money.currency}`;
 
 function option(select, value, label) {
   const element = document.createElement("option");
@@ -47,12 +57,31 @@ async function showQuote() {
   try {
     const { donationQuote: quote } = await ask(QUOTE, { to: { slug }, amount: amount(), payWith: payWith() });
     if (asked !== state.asked) return;
-    $("quote").textContent =
-      `${text(quote.net)} arrive. Fees: payment ${text(quote.processorFee)}, ` +
-      `host ${text(quote.hostFee)}, platform ${text(quote.platformFee)}.`;
+    $("quote").textContent = say("{net} arrive. Fees: payment {payment}, host {host}, platform {platform}.", {
+      net: text(quote.net),
+      payment: text(quote.processorFee),
+      host: text(quote.hostFee),
+      platform: text(quote.platformFee),
+    });
   } catch (error) {
-    if (asked === state.asked) $("quote").textContent = error.message;
+    if (asked === state.asked) $("quote").textContent = say(error.message);
   }
+}
+
+// A gift that repeats is transferred: cards are charged once.
+function chooseInterval() {
+  const repeats = $("interval").value !== "";
+  for (const method of $("method").options) method.disabled = repeats && method.value !== "MANUAL";
+  if (repeats) $("method").value = "MANUAL";
+  return showQuote();
+}
+
+function chooseTier(tier) {
+  if (tier?.amount) $("amount").value = tier.amount.value;
+  if (!state.me) return showQuote(); // guests give once
+  $("interval").disabled = Boolean(tier?.interval) || ["TICKET", "PRODUCT"].includes(tier?.type);
+  if ($("interval").disabled) $("interval").value = tier.interval ?? "";
+  return chooseInterval();
 }
 
 // After a lost answer the key stays, so that a second click is the same gift.
@@ -67,19 +96,20 @@ async function give(event) {
   try {
     const input = { to: { slug }, amount: amount(), payWith: payWith(), idempotencyKey: key + $("gift").dataset.try };
     if ($("tier").value) input.tier = $("tier").value;
-    const guest = { ...input, email: $("email").value, name: $("name").value };
+    const repeated = $("interval").value ? { interval: $("interval").value } : {};
+    const guest = () => ({ ...input, email: $("email").value, name: $("name").value });
     const { gift } = state.me
-      ? await ask(MEMBER, { i: { ...input, from: { slug: state.me.slug } } })
-      : await ask(GUEST, { i: guest });
+      ? await ask(MEMBER, { i: { ...input, ...repeated, from: { slug: state.me.slug } } })
+      : await ask(GUEST, { i: guest() });
     if (gift.errors.length) {
       beginAnew(); // nothing was stored
-      throw new Error(gift.errors.map((error) => error.message).join(" "));
+      throw new Error(gift.errors.map((error) => say(error.message)).join(" "));
     }
     if (gift.redirectUrl) return location.assign(gift.redirectUrl);
     if (gift.paymentInstructions) return showTransfer(gift.paymentInstructions);
     await pay(gift, false);
   } catch (error) {
-    $("problem").textContent = error.message;
+    complain(error);
   } finally {
     $("give").disabled = false;
   }
@@ -100,10 +130,10 @@ async function pay(gift, stepDone) {
   $("gift").hidden = true;
   $("step").hidden = answer.outcome !== "NEEDS_STEP";
   if (answer.outcome === "NEEDS_STEP") {
-    $("confirm").onclick = () => pay(gift, true).catch((error) => { $("problem").textContent = error.message; });
+    $("confirm").onclick = () => pay(gift, true).catch(complain);
     return;
   }
-  $("result").textContent = "The payment is on its way …";
+  $("result").textContent = say("The payment is on its way …");
   await wait(gift.order.id);
 }
 
@@ -112,27 +142,31 @@ async function wait(id) {
   for (let tries = 0; tries < 60; tries++) {
     const { order } = await ask(STATUS, { id });
     if (order?.status === "PAID") {
-      $("result").textContent = "Thank you! Your donation is complete. The receipt comes by mail.";
+      $("result").textContent = say("Thank you! Your donation is complete. The receipt comes by mail.");
       return;
     }
     if (order?.status === "FAILED") throw new Error("The payment was refused.");
     await new Promise((done) => setTimeout(done, 1000));
   }
-  $("result").textContent = "The payment is not complete yet. The receipt comes by mail once it is; without one within a day, nothing was paid.";
+  $("result").textContent = say(
+    "The payment is not complete yet. The receipt comes by mail once it is; without one within a day, nothing was paid.",
+  );
 }
 
 function showTransfer(instructions) {
   $("gift").hidden = true;
   $("due").textContent = text(amount());
-  $("holder").textContent = instructions.accountHolder ?? "as agreed with the host";
-  $("iban").textContent = instructions.iban ?? "as agreed with the host";
+  $("holder").textContent = instructions.accountHolder ?? say("as agreed with the host");
+  $("iban").textContent = instructions.iban ?? say("as agreed with the host");
   $("reference").textContent = instructions.reference;
   if (instructions.qrCode) {
     $("code").src = instructions.qrCode;
     $("code").hidden = false;
   }
   $("transfer").hidden = false;
-  $("result").textContent = "Thank you! Please transfer the amount with this reference. The receipt comes by mail.";
+  $("result").textContent = $("interval").value
+    ? say("Thank you! Please transfer the amount with this reference. A mail asks for each further transfer.")
+    : say("Thank you! Please transfer the amount with this reference. The receipt comes by mail.");
 }
 
 async function start() {
@@ -140,21 +174,19 @@ async function start() {
   if (!collective) throw new Error("There is no such collective.");
   if (!collective.host) throw new Error("This collective takes no donations now.");
   Object.assign(state, { me, currency: collective.currency });
-  document.title = `Give to ${collective.name} · Commonweal`;
-  $("title").textContent = `Give to ${collective.name}`;
+  document.title = `${say("Give to {name}", { name: collective.name })} · Commonweal`;
+  $("title").textContent = say("Give to {name}", { name: collective.name });
   $("about").textContent = collective.description ?? "";
   $("currency").textContent = collective.currency;
   for (const method of collective.host.paymentMethods ?? [])
     if (method.provider === "FAKE") option($("method"), method.id, method.name);
-  option($("method"), "MANUAL", "Bank transfer");
+  option($("method"), "MANUAL", say("Bank transfer"));
   for (const tier of collective.tiers ?? []) if (!tier.isArchived) option($("tier"), tier.id, tier.name);
-  $("tier").onchange = () => {
-    const tier = collective.tiers.find((each) => each.id === $("tier").value);
-    if (tier?.amount) $("amount").value = tier.amount.value;
-    showQuote();
-  };
+  $("tier").onchange = () => chooseTier(collective.tiers.find((each) => each.id === $("tier").value));
   if (me) {
-    $("guest").replaceChildren(`You give as ${me.name}.`);
+    $("guest").replaceChildren(say("You give as {name}.", { name: me.name }));
+    $("repeats").hidden = false;
+    $("interval").onchange = chooseInterval;
   }
   $("amount").oninput = $("method").onchange = showQuote;
   $("gift").dataset.try = 0;
@@ -163,4 +195,4 @@ async function start() {
   await showQuote();
 }
 
-start().catch((error) => { $("problem").textContent = error.message; });
+start().catch(complain);

@@ -19,3 +19,16 @@ PROBLEMS = (
     "The provider cannot be reached. Try again later.",
     "The provider has refused the sign-in. Start again.",
 )
+GIFT_PROBLEMS = (
+    "Enter an amount.",
+    "The amount must be greater than zero.",
+    "The amount is too large.",
+    "The amount has too many digits.",
+    "The fees are larger than the amount.",
+    "No recent exchange rate is available.",
+    "Enter an email address.",
+    "Too many attempts; try again later.",
+    "The host's payment provider takes no payments now. Choose another way of paying.",
+    "Enter one of the test cards; real cards do not work here.",
+    "This payment has ended, or there is none.",
+)

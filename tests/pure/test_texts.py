@@ -11,7 +11,8 @@ import pytest
 
 from models.enums import Locale
 from schema import texts
-from schema.server.page_problems import PROBLEMS
+from schema.server import donation_page
+from schema.server.page_problems import GIFT_PROBLEMS, PROBLEMS
 from schema.server.sign_in_page import SCRIPT_TEXTS
 from services.core import languages
 from services.core.errors import ConfigurationError
@@ -84,13 +85,19 @@ def test_what_pages_complain_of_is_what_services_say() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    assert set(PROBLEMS[1:]) <= said  # the first is made of its bounds
+    assert {*PROBLEMS[1:], *GIFT_PROBLEMS} <= said  # the first is made of its bounds
 
 
 def test_the_sign_in_page_says_what_its_script_says() -> None:
     script = texts.SIGN_IN.with_name("sign-in.js").read_text()
     said = set(re.findall(r'say\("([^"]+)"', script))
     assert said == set(SCRIPT_TEXTS)
+
+
+def test_the_donation_page_says_what_its_script_says() -> None:
+    script = texts.DONATE.with_suffix(".js").read_text()
+    said = set(re.findall(r'(?:say|new Error)\(\s*"([^"]+)"', script))
+    assert said == set(donation_page.SCRIPT_TEXTS)
 
 
 def test_a_factor_of_a_mail_is_among_the_words() -> None:

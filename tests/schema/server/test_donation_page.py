@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from schema.server import app
 from services.database.engine import create_pool, session_factory
@@ -14,7 +14,7 @@ from services.providers import fake
 from tests.axe import find_violations
 from tests.browser import WAIT_MS, Tab, browser, context, listen, origin_of, serve_in_thread
 from tests.conftest import MakeDatabase
-from tests.factories import World, ref
+from tests.factories import Person, World, ref
 from tests.payment_world import CardScene, connect
 
 __all__ = ["browser", "context"]
@@ -28,6 +28,7 @@ class GivingServer:
     origin: str
     dollars: str
     euros: str
+    giver: Person
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def server_of_gifts(make_database: MakeDatabase) -> Iterator[GivingServer]:
             accountHolder="European Foundation",
         )
         assert payload["errors"] == []
-        made.append(GivingServer(settings.public_url, donations.babel.slug, euros.slug))
+        made.append(GivingServer(settings.public_url, donations.babel.slug, euros.slug, scene.giver))
         await engine.dispose()
 
     thread = threading.Thread(target=asyncio.run, args=(create(),))
@@ -110,6 +111,29 @@ async def test_a_guest_gives_by_card_and_by_transfer(server_of_gifts: GivingServ
     assert {url.split("/")[2] for url in tab.requested if url.startswith("http")} == {
         server_of_gifts.origin.removeprefix("http://")
     }
+
+
+async def test_who_is_signed_in_gives_every_month_in_german(
+    server_of_gifts: GivingServer, browser: Browser
+) -> None:
+    german = await browser.new_context(locale="de-DE")
+    origin, token = server_of_gifts.origin, server_of_gifts.giver.token
+    await german.add_cookies([{"name": "commonweal_session", "value": token, "url": origin}])
+    tab = Tab.of(await german.new_page())
+    page = tab.page
+    await page.goto(f"{origin}/donate/{server_of_gifts.euros}")
+    await expect(page.get_by_text("Sie spenden als")).to_be_visible(timeout=WAIT_MS)
+    await page.get_by_label("Betrag").fill("1000,50")
+    await expect(page.locator("#quote")).to_contain_text("921,16 EUR kommen an", timeout=WAIT_MS)
+    await page.get_by_label("Wie oft").select_option(label="Jeden Monat")
+    await expect(page.get_by_label("Zahlungsweise")).to_have_value("MANUAL")
+    await expect(page.locator("#quote")).to_contain_text("950,47 EUR kommen an", timeout=WAIT_MS)
+    assert await find_violations(page) == []
+    await page.get_by_role("button", name="Spenden").click()
+    await expect(page.locator("#result")).to_contain_text("jede weitere Überweisung", timeout=WAIT_MS)
+    await expect(page.locator("#iban")).to_have_text(IBAN)
+    assert tab.complaints == []
+    await german.close()
 
 
 async def test_a_collective_that_is_not_there(server_of_gifts: GivingServer, tab: Tab) -> None:
