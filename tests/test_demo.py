@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from models.enums import OrderStatus
-from schema.demo import volunteers
+from schema.demo import cards, volunteers
 from schema.demo import world as demo_world
 from services.collectives import platform_policy
 from services.core import public_ids
@@ -129,6 +129,15 @@ async def test_demo_gifts_have_every_status(world: World) -> None:
         "CANCELLED": 1,
         "ENDED": 1,
     }
+
+
+async def test_the_demo_has_a_dispute_and_a_guest_who_claimed(world: World) -> None:
+    dispute = "SELECT dispute_status, is_dispute_held FROM provider_payment WHERE dispute_id IS NOT NULL"
+    assert await rows(world, dispute) == [("OPEN", True)]
+    sign_in = (await world.query(SIGN_IN, i={"email": cards.GUEST, "password": "oc"}))["signIn"]
+    query = """query($s: String!) { orders(filter: {from: {slug: $s}}) { nodes { status description } } }"""
+    given = (await world.query(query, s=sign_in["user"]["slug"]))["orders"]["nodes"]
+    assert given == [{"status": "PAID", "description": "Given as a guest"}]
 
 
 async def test_the_worked_example_is_exact_to_the_cent(world: World) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
-from models import Outbox, now
+from models import Credential, Outbox, now
 from schema.execution import unit_of_work
 from services.core.errors import Invalid
 from services.core.settings import Settings
@@ -32,7 +32,7 @@ class Demo:
         self._password_hash: str | None = None
 
     async def mutate(self, as_user: str, mutation: str, fields: str, **input_fields: Any) -> Any:
-        """Run a mutation as a user and return its payload.
+        """Run a mutation as a user, or as nobody with an empty slug, and return its payload.
 
         Raises:
             Invalid: the mutation returned errors.
@@ -42,7 +42,7 @@ class Demo:
             query=f"mutation($i: {name}Input!) {{ {mutation}(input: $i) {{ {fields} "
             "errors { code message path } } }",
             variables={"i": input_fields},
-            token=self._tokens[as_user],
+            token=self._tokens[as_user] if as_user else None,
         )
         result = await unit_of_work.execute(request, sessions=self._sessions, settings=self._settings)
         payload = (result.body.get("data") or {}).get(mutation)
@@ -61,6 +61,13 @@ class Demo:
             credential.verified_at, credential.password_hash = now(), await self._hash_password()
             started = await sessions.start_session(session, user, Origin(self._settings.session_days))
         self._tokens[slug] = started.token
+
+    async def claim(self, email: str, *, token: str) -> None:
+        """Open the link in a guest's receipt, and let the guest have the demo's password."""
+        await self.mutate("", "verifyEmail", "", token=token, password=PASSWORD * 8)
+        values = {"password_hash": await self._hash_password()}
+        async with self._sessions() as session, session.begin():
+            await session.execute(update(Credential).where(col(Credential.email) == email).values(**values))
 
     async def _hash_password(self) -> str:
         if self._password_hash is None:

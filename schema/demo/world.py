@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
 from models import Collective, DemoLoad, now
-from schema.demo import clearing, gifts, tiers, volunteers
+from schema.demo import cards, clearing, gifts, tiers, volunteers
 from schema.demo.driver import DOMAIN, Demo
 from services.approvals import decisions
 from services.collectives import platform_policy
@@ -60,7 +61,7 @@ async def load(
         raise Invalid("The demo world cannot be loaded in production.")
     if await find_state(sessions) is not LoadState.NOT_BEGUN:
         raise Conflict("The database has data. Load the demo world into an empty database.")
-    demo = Demo(sessions, settings, on_operation)
+    demo = Demo(sessions, replace(settings, fake_provider=True), on_operation)
     async with sessions() as session, session.begin():
         session.add(DemoLoad())
         await platform_policy.add_admin(session, email=f"admin@{DOMAIN}")
@@ -72,6 +73,7 @@ async def load(
     await _expenses(demo)
     await _open_ends(demo, sessions)
     await gifts.load(demo, sessions)
+    await cards.load(demo, sessions)
     await volunteers.load(demo)
     await demo.discard_mails()
     async with sessions() as session, session.begin():
