@@ -48,6 +48,11 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Addresses and consent": ("tests/resolvers/test_consent.py",),
     "Personal data": ("tests/resolvers/test_personal.py", "tests/schema/server/test_personal_data.py"),
     "Input of every kind": ("tests/resolvers/test_bad_input.py", "tests/resolvers/test_bad_text.py"),
+    "Words of a payment provider": (
+        "tests/schema/server/test_webhooks.py",
+        "tests/resolvers/test_stripe_events.py",
+        "tests/resolvers/test_stripe_accounts.py",
+    ),
     "A forged ledger": (
         "tests/models/test_ledger_forgery.py",
         "tests/models/test_ledger_guards.py",

@@ -28,7 +28,7 @@ from schema.observability import slow_statements, sql_trace
 from schema.observability.metrics import serve_metrics
 from schema.realtime import websocket
 from schema.realtime.subscription_runner import SubscriptionRunner
-from schema.server import donation_page, event_files, hours_csv, provider_pages, webhooks
+from schema.server import connected_page, donation_page, event_files, hours_csv, provider_pages, webhooks
 from schema.server.email_change_pages import confirm_email, undo_email
 from schema.server.endpoint import COMPRESS_FROM_BYTES, Gzip, asgi_endpoint
 from schema.server.personal_data import download_my_data
@@ -45,6 +45,7 @@ from services.database.engine import create_pool, session_factory
 from services.identity import oidc_providers
 from services.live.broadcaster import Broadcaster
 from services.messaging import delivery
+from services.providers import offered as offered_providers
 
 READY_SECONDS = 0.2
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
@@ -63,6 +64,7 @@ def create_application(settings: Settings) -> Starlette:
     oidc_providers.parse(
         settings.oidc_providers
     )  # a wrong setting fails at startup, not at the first sign-in
+    offered_providers.offered(settings)  # their libraries load slowly, so not in a request
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -85,6 +87,7 @@ def create_application(settings: Settings) -> Starlette:
         async with _working_inline(settings):
             yield
             await app.state.subscriptions.stop()
+        await offered_providers.close(settings)
         await reading.dispose()
         await engine.dispose()
 
@@ -114,6 +117,11 @@ def create_application(settings: Settings) -> Starlette:
             Route("/stop", metered(stop_mail), methods=["GET", "POST"]),
             Route("/donate/{slug}", donation_page.donation_page, methods=["GET"]),
             Route("/donate.js", donation_page.donation_script, methods=["GET"]),
+            Route(
+                offered_providers.CONNECTED_PATH,
+                metered(connected_page.complete_connection),
+                methods=["GET"],
+            ),
             Route("/webhooks/{provider}", webhooks.receive, methods=["POST"]),
             Route("/fake-provider/pay", metered(webhooks.pay_with_fake_card), methods=["POST"]),
             *provider_pages.ROUTES,

@@ -33,6 +33,13 @@ _SCHEMES = {
     "public_url": ("https", "http"),
     "site_url": ("https", "http"),
     "fx_url": ("https", "http"),
+    "stripe_api_url": ("https", "http"),
+}
+_STRIPE_KEYS = {
+    "stripe_secret": ("sk_live_", "sk_test_", "rk_live_", "rk_test_"),
+    "stripe_webhook_secret": ("whsec_",),
+    "stripe_client_id": ("ca_",),
+    "stripe_public_key": ("pk_live_", "pk_test_"),
 }
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MAX_PORT = 65_535
@@ -80,6 +87,27 @@ def check_retention(values: Mapping[str, Any]) -> None:
     for name, shortest in _SHORTEST_DAYS.items():
         if values[name] < shortest:
             raise ConfigurationError(f"{PREFIX}{name.upper()} must be at least {shortest}")
+
+
+def check_stripe(values: Mapping[str, Any]) -> None:
+    """Require all keys of Stripe or none, each of its kind, and of one mode. No key is ever shown.
+
+    Raises:
+        ConfigurationError: a key is missing or wrong; the message names the variable.
+    """
+    if not any(values[name] for name in _STRIPE_KEYS):
+        return
+    for name, beginnings in _STRIPE_KEYS.items():
+        if not values[name].startswith(beginnings):
+            *first, last = beginnings
+            listed = f"{', '.join(first)} or {last}" if first else last
+            raise ConfigurationError(
+                f"{PREFIX}{name.upper()} must begin with {listed}; Stripe needs all four keys"
+            )
+    if ("_live_" in values["stripe_secret"]) != ("_live_" in values["stripe_public_key"]):
+        raise ConfigurationError(
+            f"{PREFIX}STRIPE_SECRET and {PREFIX}STRIPE_PUBLIC_KEY must both be live or both be for tests"
+        )
 
 
 def _check_url(name: str, value: str) -> None:

@@ -106,6 +106,21 @@ class Settings:
         doc="1 offers the pretended payment provider of tests and the demo, which moves no money; never in "
         "production.",
     )
+    stripe_secret: str = _setting(
+        "",
+        "Secret key of the platform's Stripe account, sk_live_… or sk_test_…; empty offers no cards through "
+        "Stripe. The next three belong to it.",
+    )
+    stripe_webhook_secret: str = _setting(
+        "", "Signing secret, whsec_…, of the webhook at Stripe that tells /webhooks/stripe."
+    )
+    stripe_client_id: str = _setting(
+        "", "Client id, ca_…, with which hosts connect their Stripe accounts to the platform's."
+    )
+    stripe_public_key: str = _setting(
+        "", "Publishable key, pk_live_… or pk_test_…, for Stripe's form on the donation page."
+    )
+    stripe_api_url: str = _setting("", "Address of another server than Stripe's, for tests; empty for its.")
     sign_in_failures_per_address: int = _setting(
         100, "Failed sign-ins per network address within 15 minutes; for IPv6 of its /64 network."
     )
@@ -229,6 +244,7 @@ class Settings:
         """
         setting_checks.check_values(vars(self))
         setting_checks.check_retention(vars(self))
+        setting_checks.check_stripe(vars(self))
         for name in (
             "execution_timeout_ms",
             "commit_timeout_ms",

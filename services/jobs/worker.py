@@ -28,6 +28,7 @@ from services.database.job_queue import QUEUE
 from services.jobs import schedule
 from services.jobs.schedule import Work
 from services.messaging import delivery
+from services.providers import offered
 from services.recurring.charging import CHARGES_AT_ONCE
 
 JOBS_AT_ONCE = 3
@@ -66,6 +67,7 @@ async def run(settings: Settings, *, stop: asyncio.Event) -> None:
             group.create_task(delivery.run(sessions, settings, stop=stop))
             group.create_task(_run_jobs(sessions, settings, stop=stop))
     finally:
+        await offered.close(settings)
         await engine.dispose()
 
 

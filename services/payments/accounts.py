@@ -1,24 +1,30 @@
 """Accounts of hosts at payment providers."""
 
+import secrets
 from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
-from models import Collective, PaymentMethod, ProviderAccount
+from models import PaymentMethod, ProviderAccount, now
 from models.enums import PaymentMethodKind, ProviderAccountStatus, ProviderName
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
-from services.core.errors import Conflict, Invalid, InvalidState
+from services.core.errors import Conflict, Invalid, InvalidState, NotFound
 from services.orders.sides import require_open_book
-from services.providers import fake
 from services.providers.offered import Providers
+from services.providers.protocol import ConnectedAccount, PaymentProvider
 
 CARD_NAME = "Card"
 FEE_BPS, FEE_FIXED_MINOR = 290, 30
 """What providers usually charge: quotes use it, and postings where a provider tells no figures of its own."""
+STATE_BYTES = 32
+STATE_LASTS = timedelta(hours=1)
+"""How long a host may take to agree at its provider."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,11 @@ async def connect(
 ) -> Connection:
     """Connect a host to a payment provider, so that its collectives take cards.
 
+    A host that has not agreed yet is sent to the provider again. Locks: its account there.
+
     Raises:
         InvalidState: the settings offer no such provider, or the host is suspended.
+        ProviderAway: the provider does not answer.
         Conflict: the host is connected already.
         Invalid: the collective is not a host.
     """
@@ -54,29 +63,123 @@ async def connect(
         raise Invalid("This collective is not a host. Choose a host.", field="host")
     if provider not in providers:
         raise InvalidState("This payment provider is not offered here.", field="provider")
-    open_account = select(col(ProviderAccount.id)).where(
-        col(ProviderAccount.host_id) == row.id,
+    assert actor.user is not None
+    account = await _lock_open(session, host_id=row.id, provider=provider)
+    if account is not None and account.status != ProviderAccountStatus.PENDING:
+        raise Conflict("The host is connected to this payment provider already.", field="provider")
+    if account is None:
+        account = ProviderAccount(
+            host_id=row.id,
+            provider=provider,
+            status=ProviderAccountStatus.PENDING,
+            livemode=providers[provider].livemode,
+            created_by_id=actor.user.id,
+        )
+        session.add(account)
+    state = secrets.token_urlsafe(STATE_BYTES)
+    url = providers[provider].consent_url(state)
+    if url is None:
+        return await note_agreed(session, account, await providers[provider].connect(""))
+    account.connect_state, account.updated_at = state, now()
+    await session.flush()
+    return Connection(account, url=url)
+
+
+async def complete(
+    sessions: async_sessionmaker[AsyncSession], provider: PaymentProvider, *, state: str, code: str
+) -> Connection:
+    """Connect the host that has agreed at its provider, which is asked while nothing is locked.
+
+    Raises:
+        NotFound: the host did not begin this, or more than an hour ago.
+        ProviderRefused, ProviderAway: the provider does not know the code, or does not answer.
+        Conflict, InvalidState: the account is another host's here, or of the provider's other mode.
+    """
+    async with sessions() as session:
+        await _load_begun(session, provider, state=state)
+    connected = await provider.connect(code)
+    if connected.livemode != provider.livemode:
+        raise InvalidState("The account and this server differ: one is live, and one is for tests.")
+    async with sessions.begin() as session:
+        account = await _load_begun(session, provider, state=state)
+        return await note_agreed(session, account, connected)
+
+
+async def note_agreed(
+    session: AsyncSession, account: ProviderAccount, connected: ConnectedAccount
+) -> Connection:
+    """Note which account of the provider a host has connected. Locks: an account that it had before.
+
+    Raises:
+        Conflict: it is another host's here.
+    """
+    before = select(ProviderAccount).where(
+        col(ProviderAccount.provider) == account.provider,
+        col(ProviderAccount.external_id) == connected.external_id,
+        col(ProviderAccount.id) != account.id,
+    )
+    old = (await session.execute(before.with_for_update())).scalar_one_or_none()
+    account.connect_state, account.updated_at = None, now()
+    if old is not None:
+        if old.host_id != account.host_id:
+            raise Conflict("Another host here is connected to this account of the provider.")
+        account.status = ProviderAccountStatus.DISABLED
+        await session.flush()
+        account = old
+    account.external_id, account.livemode = connected.external_id, connected.livemode
+    account.status, account.updated_at = ProviderAccountStatus.PENDING, now()
+    await session.flush()
+    return await enable(session, account) if connected.is_enabled else Connection(account)
+
+
+async def enable(session: AsyncSession, account: ProviderAccount) -> Connection:
+    """Let an account collect, by the payment method that it has or gets."""
+    account.status, account.updated_at = ProviderAccountStatus.ACTIVE, now()
+    await session.flush()
+    found = select(PaymentMethod).where(col(PaymentMethod.provider_account_id) == account.id).limit(1)
+    method = (await session.execute(found)).scalar_one_or_none()
+    return Connection(account, method or await _add_method(session, account))
+
+
+async def note_state(session: AsyncSession, account: ProviderAccount, *, is_enabled: bool) -> str | None:
+    """Do what a provider tells of an account; return why nothing was done, if so. Locks: the account."""
+    await session.refresh(account, with_for_update=True)
+    if not is_enabled:
+        if account.status == ProviderAccountStatus.ACTIVE:
+            account.status, account.updated_at = ProviderAccountStatus.DISABLED, now()
+        return None
+    if account.status == ProviderAccountStatus.ACTIVE:
+        return None
+    other = await _lock_open(session, host_id=account.host_id, provider=ProviderName(account.provider))
+    if other is not None and other.id != account.id:
+        return "The host has connected another account meanwhile."
+    await enable(session, account)
+    return None
+
+
+async def _lock_open(
+    session: AsyncSession, *, host_id: UUID, provider: ProviderName
+) -> ProviderAccount | None:
+    statement = select(ProviderAccount).where(
+        col(ProviderAccount.host_id) == host_id,
         col(ProviderAccount.provider) == provider,
         col(ProviderAccount.status) != ProviderAccountStatus.DISABLED,
     )
-    if (await session.execute(open_account)).first() is not None:
-        raise Conflict("The host is connected to this payment provider already.", field="provider")
-    return await _connect_fake(session, actor, row)
+    return (await session.execute(statement.with_for_update())).scalar_one_or_none()
 
 
-async def _connect_fake(session: AsyncSession, actor: Actor, host: Collective) -> Connection:
-    assert actor.user is not None
-    account = ProviderAccount(
-        host_id=host.id,
-        provider=ProviderName.FAKE,
-        external_id=fake.new_account_id(),
-        status=ProviderAccountStatus.ACTIVE,
-        livemode=False,
-        created_by_id=actor.user.id,
+async def _load_begun(session: AsyncSession, provider: PaymentProvider, *, state: str) -> ProviderAccount:
+    """Load the account whose host was sent to its provider with a state. Locks: the account."""
+    statement = select(ProviderAccount).where(
+        col(ProviderAccount.provider) == provider.name,
+        col(ProviderAccount.connect_state) == state,
+        col(ProviderAccount.status) == ProviderAccountStatus.PENDING,
+        col(ProviderAccount.updated_at) > now() - STATE_LASTS,
     )
-    session.add(account)
-    await session.flush()
-    return Connection(account, await _add_method(session, account))
+    account = (await session.execute(statement.with_for_update())).scalar_one_or_none()
+    if account is None:
+        raise NotFound("This connection was not begun here, or more than an hour ago. Begin again.")
+    return account
 
 
 async def _add_method(session: AsyncSession, account: ProviderAccount) -> PaymentMethod:

@@ -4,10 +4,10 @@ A provider's word about an order that is closed by then is kept, too: the money 
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import literal, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
@@ -15,7 +15,6 @@ from models import ProviderAccount, ProviderEvent, ProviderPayment, new_id, now
 from models.enums import (
     OrderActionType,
     OrderStatus,
-    ProviderAccountStatus,
     ProviderName,
     ProviderPaymentStatus,
     TransactionKind,
@@ -26,13 +25,14 @@ from services.orders import provider_refunds, transitions
 from services.orders.history import add_actions, history_step
 from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import OrderSides
-from services.payments import disputes, endings, instruments, returned
+from services.payments import accounts, disputes, endings, instruments, returned
 from services.payments.away import asking
 from services.providers import protocol
 from services.providers.offered import Providers, require_offered
-from services.providers.protocol import EventKind, Settled
+from services.providers.protocol import EventKind, PaymentProvider
 
 FOREIGN = "The event is of an account or payment that is not ours."
+OTHER_MODE = "The event is of the provider's other mode: live or for tests."
 _ENDED = {
     EventKind.FAILED: ProviderPaymentStatus.FAILED,
     EventKind.CANCELLED: ProviderPaymentStatus.CANCELLED,
@@ -49,7 +49,6 @@ class _Known:
 
     payment: ProviderPayment
     event: protocol.ProviderEvent
-    settled: Settled | None
 
 
 async def process(
@@ -58,7 +57,7 @@ async def process(
     """Do what a stored event says, unless that is done. The provider is asked before anything is locked.
 
     Raises:
-        NotYetKnown, ProviderAway: try again later.
+        NotYetKnown, NotSettledYet, ProviderAway: try again later.
     """
     async with sessions() as session:
         row = await session.get_one(ProviderEvent, event_id)
@@ -66,11 +65,10 @@ async def process(
             return
         provider = require_offered(providers, ProviderName(row.provider))
         event = provider.read(row.body)
-        account = await _load_account(session, event, provider=provider.name)
-    settled = event.settled
-    if event.kind is EventKind.SUCCEEDED and account is not None:
+        account = await _load_account(session, event, provider=provider)
+    if event.kind is not None and account is not None:
         async with asking(sessions, account):
-            settled = await provider.fee(event)
+            event = await provider.complete(event)
     async with sessions.begin() as session:
         locked = (
             select(ProviderEvent)
@@ -81,33 +79,37 @@ async def process(
         row = (await session.execute(locked)).scalar_one()
         if row.processed_at is not None:
             return
-        error = await _apply(session, event, settled, provider=provider.name)
+        error = await _apply(session, event, provider=provider)
         row.processed_at, row.error = now(), error
 
 
 async def _load_account(
-    session: AsyncSession, event: protocol.ProviderEvent, *, provider: ProviderName
+    session: AsyncSession, event: protocol.ProviderEvent, *, provider: PaymentProvider
 ) -> ProviderAccount | None:
+    """Load the account of which an event tells; none if it is of the provider's other mode."""
     statement = select(ProviderAccount).where(
-        col(ProviderAccount.provider) == provider,
+        col(ProviderAccount.provider) == provider.name,
         col(ProviderAccount.external_id) == event.account,
         col(ProviderAccount.livemode) == event.livemode,
+        literal(event.livemode == provider.livemode),
     )
     return (await session.execute(statement)).scalar_one_or_none()
 
 
 async def _apply(
-    session: AsyncSession, event: protocol.ProviderEvent, settled: Settled | None, *, provider: ProviderName
+    session: AsyncSession, event: protocol.ProviderEvent, *, provider: PaymentProvider
 ) -> str | None:
     """Do what an event says; return why nothing was done, if so. Locks: the payment, then its order."""
     if event.kind is None:
         return None
+    if event.livemode != provider.livemode:
+        return OTHER_MODE
     account = await _load_account(session, event, provider=provider)
     if account is None:
         return FOREIGN
-    if event.kind is EventKind.ACCOUNT_DISABLED:
-        account.status, account.updated_at = ProviderAccountStatus.DISABLED, now()
-        return None
+    if event.kind in {EventKind.ACCOUNT_ENABLED, EventKind.ACCOUNT_DISABLED}:
+        is_enabled = event.kind is EventKind.ACCOUNT_ENABLED
+        return await accounts.note_state(session, account, is_enabled=is_enabled)
     payment = await _lock_payment(session, account, event)
     if payment is None:
         if event.order_id is not None:
@@ -115,7 +117,7 @@ async def _apply(
         return FOREIGN
     actor = Actor(platform_id=await platform_policy.load_platform_id(session))
     handle = _HANDLERS[event.kind]
-    return await handle(session, actor, _Known(payment, event, settled))
+    return await handle(session, actor, _Known(payment, event))
 
 
 async def _lock_payment(
@@ -162,7 +164,7 @@ async def _succeed(session: AsyncSession, actor: Actor, known: _Known) -> str | 
         session, order, from_status=OrderStatus.PENDING, to_status=OrderStatus.PAID
     )
     await add_actions(session, [step])
-    await post_order(session, actor, sides, TransactionKind.DONATION, settled=known.settled)
+    await post_order(session, actor, sides, TransactionKind.DONATION, settled=event.settled)
     await record_payment_effects(session, actor, sides)
     return None
 
@@ -182,6 +184,15 @@ async def _end(session: AsyncSession, actor: Actor, known: _Known) -> None:
     event = known.event
     assert event.kind is not None
     await endings.end(session, actor, known.payment, _ENDED[event.kind], failure=event.failure)
+
+
+async def _decline(session: AsyncSession, actor: Actor, known: _Known) -> None:
+    """Note that an attempt was refused. The giver may try again, unless a bank had taken its time over it."""
+    payment, event = known.payment, known.event
+    if payment.status == ProviderPaymentStatus.PROCESSING:
+        await _end(session, actor, replace(known, event=replace(event, kind=EventKind.FAILED)))
+    elif payment.status == ProviderPaymentStatus.OPEN:
+        payment.failure, payment.updated_at = event.failure, now()
 
 
 async def _note_processing(_: AsyncSession, __: Actor, known: _Known) -> None:
@@ -210,6 +221,7 @@ _HANDLERS: dict[EventKind, Callable[[AsyncSession, Actor, _Known], Awaitable[str
     EventKind.PROCESSING: _note_processing,
     EventKind.SUCCEEDED: _succeed,
     EventKind.FAILED: _end,
+    EventKind.DECLINED: _decline,
     EventKind.CANCELLED: _end,
     EventKind.REFUNDED: _take_refund,
     EventKind.REFUND_FAILED: _take_refund,

@@ -36,6 +36,7 @@ async def send(sessions: async_sessionmaker[AsyncSession], providers: Providers,
         refund = await session.get_one(ProviderRefund, refund_id)
         payment = await session.get_one(ProviderPayment, refund.order_id)
         account = await session.get_one(ProviderAccount, payment.provider_account_id)
+        currency = (await session.get_one(Order, refund.order_id)).currency
     if refund.status != ProviderRefundStatus.REQUESTED:
         return
     provider = require_offered(providers, ProviderName(account.provider))
@@ -46,6 +47,7 @@ async def send(sessions: async_sessionmaker[AsyncSession], providers: Providers,
                 account=account.external_id,
                 payment=payment.external_id,
                 amount_minor=refund.amount_minor,
+                currency=currency,
                 key=str(refund.id),
             )
         )

@@ -14,6 +14,7 @@ from services.providers import signatures
 from services.providers.protocol import (
     Charged,
     CollectRequest,
+    ConnectedAccount,
     EventKind,
     Forged,
     KeptInstrument,
@@ -62,6 +63,14 @@ class FakeProvider:
 
     name = ProviderName.FAKE
     livemode = False
+
+    def consent_url(self, _: str, /) -> str | None:
+        """Return None: the host need not agree."""
+        return None
+
+    async def connect(self, _: str, /) -> ConnectedAccount:
+        """Make a new account."""
+        return ConnectedAccount(external_id=f"{_PREFIX}acct_{new_id().hex}", livemode=False)
 
     async def start(self, request: CollectRequest) -> Started:
         """Begin a payment; its secret is for `commonweal`'s own page of pretended cards."""
@@ -122,9 +131,12 @@ class FakeProvider:
             dispute_fee_minor=body.get("dispute_fee", 0),
         )
 
-    async def fee(self, event: ProviderEvent) -> Settled | None:
-        """Return the figures in the event; without them the method's terms are real."""
-        return event.settled
+    async def complete(self, event: ProviderEvent) -> ProviderEvent:
+        """Return the event: it leaves nothing out."""
+        return event
+
+    async def close(self) -> None:
+        """Close nothing."""
 
 
 def payment_of(order_id: UUID) -> str:
@@ -135,11 +147,6 @@ def payment_of(order_id: UUID) -> str:
 def payment_of_secret(client_secret: str) -> str:
     """Return the id of the payment to which a secret belongs."""
     return client_secret.partition(_SECRET)[0]
-
-
-def new_account_id() -> str:
-    """Return the id of a new account."""
-    return f"{_PREFIX}acct_{new_id().hex}"
 
 
 def build_event(

@@ -1,6 +1,8 @@
 """The providers that the settings offer."""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from importlib import import_module
 from typing import TypeAlias
 
 from models.enums import ProviderName
@@ -12,11 +14,24 @@ Providers: TypeAlias = Mapping[ProviderName, PaymentProvider]
 
 
 NO_PROVIDERS: Providers = {}
+CONNECTED_PATH = "/providers/{provider}/connected"
+"""Where a provider sends a host that has agreed to be connected."""
 
 
 def offered(settings: Settings) -> Providers:
     """Return the providers that are set up, by name; without settings there is none."""
-    return {ProviderName.FAKE: FakeProvider()} if settings.fake_provider else {}
+    providers: dict[ProviderName, PaymentProvider] = {}
+    if settings.fake_provider:
+        providers[ProviderName.FAKE] = FakeProvider()
+    if settings.stripe_secret:
+        providers[ProviderName.STRIPE] = _load_stripe(
+            settings.stripe_secret,
+            settings.stripe_webhook_secret,
+            settings.stripe_client_id,
+            settings.stripe_api_url.rstrip("/"),
+            _base_url(settings) + CONNECTED_PATH.format(provider="stripe"),
+        )
+    return providers
 
 
 def require_offered(providers: Providers, name: ProviderName) -> PaymentProvider:
@@ -29,3 +44,31 @@ def require_offered(providers: Providers, name: ProviderName) -> PaymentProvider
     if provider is None:
         raise ProviderAway(f"The settings of this worker do not offer the payment provider {name}.")
     return provider
+
+
+async def close(settings: Settings) -> None:
+    """Close what the providers hold open in this event loop."""
+    for provider in offered(settings).values():
+        await provider.close()
+
+
+@lru_cache(maxsize=8)
+def _load_stripe(
+    secret: str, webhook_secret: str, client_id: str, api_url: str, redirect_url: str
+) -> PaymentProvider:
+    """Return the provider of these settings; its library is loaded where it is offered alone."""
+    module = import_module("services.providers.stripe_provider")
+    provider: PaymentProvider = module.StripeProvider(
+        module.StripeTerms(
+            secret=secret,
+            webhook_secret=webhook_secret,
+            client_id=client_id,
+            api_url=api_url,
+            redirect_url=redirect_url,
+        )
+    )
+    return provider
+
+
+def _base_url(settings: Settings) -> str:
+    return (settings.public_url or f"http://{settings.host}:{settings.port}").rstrip("/")

@@ -17,8 +17,14 @@ class ProviderAway(Problem):
     code = ErrorCode.UNAVAILABLE
 
 
-class ProviderRefused(Exception):
-    """The provider does not do this, now or later; the message is its reason."""
+class ProviderRefused(Problem):
+    """The payment provider does not do this. Pay in another way."""
+
+    code = ErrorCode.INVALID_STATE
+
+
+class NotSettledYet(Exception):
+    """The provider has collected a payment and does not know its own figures yet."""
 
 
 class Forged(Exception):
@@ -31,13 +37,26 @@ class EventKind(StrEnum):
     PROCESSING = "PROCESSING"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
+    DECLINED = "DECLINED"
+    """An attempt to pay was refused; the giver can try again with the same secret."""
     CANCELLED = "CANCELLED"
     REFUNDED = "REFUNDED"
     REFUND_FAILED = "REFUND_FAILED"
     DISPUTE_OPENED = "DISPUTE_OPENED"
     DISPUTE_WON = "DISPUTE_WON"
     DISPUTE_LOST = "DISPUTE_LOST"
+    ACCOUNT_ENABLED = "ACCOUNT_ENABLED"
     ACCOUNT_DISABLED = "ACCOUNT_DISABLED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectedAccount:
+    """A host's account, as the provider has it."""
+
+    external_id: str
+    livemode: bool
+    is_enabled: bool = True
+    """False while the provider does not let it collect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +118,10 @@ class PaymentAt:
 
 @dataclass(frozen=True, kw_only=True)
 class RefundRequest(PaymentAt):
-    """An amount to give back. Units: minor, of the payment's currency."""
+    """An amount to give back. Units: minor, of `currency`, which is the payment's."""
 
     amount_minor: int
+    currency: str
     key: str
 
 
@@ -136,7 +156,7 @@ class ProviderEvent:
     """What was refunded or is disputed, in the currency of the payment."""
     dispute: str | None = None
     settled: Settled | None = None
-    """The real figures, if the event has them; else `fee` asks for them."""
+    """The real figures, once they are known; without them the method's own terms are real."""
     dispute_fee_minor: int = 0
     """In minor units of the account's currency."""
 
@@ -147,8 +167,22 @@ class PaymentProvider(Protocol):
     name: ProviderName
     livemode: bool
 
+    def consent_url(self, state: str, /) -> str | None:
+        """Return where a host agrees to be connected; None if it need not. `state` comes back from there."""
+
+    async def connect(self, code: str, /) -> ConnectedAccount:
+        """Redeem what came back with the host's consent, once.
+
+        Raises:
+            ProviderRefused: it is wrong, old, or was redeemed before.
+        """
+
     async def start(self, request: CollectRequest) -> Started:
-        """Begin a payment that the giver completes. The same order begins the same payment."""
+        """Begin a payment that the giver completes. The same order begins the same payment.
+
+        Raises:
+            ProviderRefused: it cannot collect this.
+        """
 
     async def charge(self, request: CollectRequest, instrument: KeptInstrument) -> Charged:
         """Collect a payment from a kept instrument, without the giver."""
@@ -169,5 +203,12 @@ class PaymentProvider(Protocol):
     def read(self, body: Mapping[str, Any]) -> ProviderEvent:
         """Read a stored event, which was proved before."""
 
-    async def fee(self, event: ProviderEvent) -> Settled | None:
-        """Return the real figures of a collected payment; None if the method's own terms are real."""
+    async def complete(self, event: ProviderEvent) -> ProviderEvent:
+        """Return an event of one of our accounts with what it leaves out, asked at the provider.
+
+        Raises:
+            NotSettledYet: ask again later.
+        """
+
+    async def close(self) -> None:
+        """Close the connections of this event loop; they are made again when they are needed."""

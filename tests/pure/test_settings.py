@@ -70,3 +70,38 @@ def test_a_name_like_no_setting_is_told_and_others_are_left_alone() -> None:
     with pytest.raises(ConfigurationError, match="COMMONWEAL_ZZZ is not a setting"):
         settings.load({"COMMONWEAL_ZZZ": "1"})
     assert settings.load({"COMMONWEAL_TEST_SECONDS": "1", "PORT": "1", "PATH": ""}) == settings.Settings()
+
+
+STRIPE = {
+    "STRIPE_SECRET": "sk_test_secret",
+    "STRIPE_WEBHOOK_SECRET": "whsec_secret",
+    "STRIPE_CLIENT_ID": "ca_1",
+    "STRIPE_PUBLIC_KEY": "pk_test_1",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"STRIPE_SECRET": ""}, "COMMONWEAL_STRIPE_SECRET must begin with sk_live_"),
+        ({"STRIPE_SECRET": "pk_test_secret"}, "COMMONWEAL_STRIPE_SECRET must begin with sk_live_"),
+        ({"STRIPE_WEBHOOK_SECRET": ""}, "COMMONWEAL_STRIPE_WEBHOOK_SECRET must begin with whsec_"),
+        ({"STRIPE_CLIENT_ID": "acct_secret"}, "COMMONWEAL_STRIPE_CLIENT_ID must begin with ca_"),
+        ({"STRIPE_PUBLIC_KEY": "sk_test_secret"}, "COMMONWEAL_STRIPE_PUBLIC_KEY must begin with pk_live_"),
+        ({"STRIPE_SECRET": "sk_live_secret"}, "both be live or both be for tests"),
+        ({"STRIPE_API_URL": "ftp://secret"}, "COMMONWEAL_STRIPE_API_URL must be a URL"),
+    ],
+)
+def test_the_keys_of_stripe_belong_together(changes: dict[str, str], told: str) -> None:
+    values = {f"COMMONWEAL_{name}": value for name, value in (STRIPE | changes).items()}
+    with pytest.raises(ConfigurationError, match=told) as refused:
+        settings.load(values)
+    assert "secret" not in str(refused.value)
+
+
+def test_all_keys_of_stripe_or_none_are_right() -> None:
+    assert (
+        settings.load({f"COMMONWEAL_{name}": value for name, value in STRIPE.items()}).stripe_client_id
+        == "ca_1"
+    )
+    assert settings.load({}).stripe_secret == ""

@@ -1,0 +1,260 @@
+"""Stripe, with an account of each host that is connected to the platform's. Loads slowly."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import stripe
+from stripe.oauth_error import OAuthError
+
+from models.enums import ProviderName, ProviderRefundStatus
+from services.providers import stripe_events
+from services.providers.protocol import (
+    Charged,
+    CollectRequest,
+    ConnectedAccount,
+    EventKind,
+    Forged,
+    KeptInstrument,
+    NotSettledYet,
+    PaymentAt,
+    ProviderEvent,
+    ProviderRefused,
+    RefundAnswer,
+    RefundRequest,
+    Started,
+)
+from services.providers.signatures import TOLERANCE_SECONDS
+from services.providers.stripe_amounts import to_units
+from services.providers.stripe_calls import (
+    Client,
+    StripeTerms,
+    ask,
+    build_params,
+    close_client,
+    make_client,
+    message_of,
+    options_of,
+    read_declined,
+    refusal_of,
+    require_past,
+)
+
+HEADER = "stripe-signature"
+_REFUND_STATES = {
+    "succeeded": ProviderRefundStatus.CONFIRMED,
+    "pending": ProviderRefundStatus.SENT,
+    "requires_action": ProviderRefundStatus.SENT,
+    "failed": ProviderRefundStatus.FAILED,
+    "canceled": ProviderRefundStatus.FAILED,
+}
+
+
+class StripeProvider:
+    """Stripe."""
+
+    name = ProviderName.STRIPE
+
+    def __init__(self, terms: StripeTerms) -> None:
+        """Ask nothing yet."""
+        self.livemode = "_live_" in terms.secret
+        self._terms = terms
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = WeakKeyDictionary()
+
+    def consent_url(self, state: str, /) -> str | None:
+        """Return Stripe's page on which a host chooses its account, or makes one."""
+        return self._client.oauth.authorize_url(
+            {"scope": "read_write", "state": state, "redirect_uri": self._terms.redirect_url}
+        )
+
+    async def connect(self, code: str, /) -> ConnectedAccount:
+        """Redeem what came back with the host's consent, once.
+
+        Raises:
+            ProviderRefused: it is wrong, old, or was redeemed before.
+        """
+        client = self._client
+        try:
+            # The library redeems codes only in a thread.
+            asked = asyncio.to_thread(client.oauth.token, {"grant_type": "authorization_code", "code": code})
+            token = await ask(asked)
+        except OAuthError as refused:
+            raise ProviderRefused("The consent is no longer valid. Connect the host again.") from refused
+        account_id = str(token["stripe_user_id"])
+        return ConnectedAccount(
+            external_id=account_id,
+            livemode=token["livemode"] is True,
+            is_enabled=await self._is_enabled(account_id),
+        )
+
+    async def start(self, request: CollectRequest) -> Started:
+        """Begin a payment that the giver completes in Stripe's form, in any way that the account takes.
+
+        Raises:
+            ProviderRefused: Stripe does not collect this amount or currency for the account.
+        """
+        params = build_params(request) | {"automatic_payment_methods": {"enabled": True}}
+        try:
+            intent = await ask(
+                self._client.v1.payment_intents.create_async(
+                    params, options_of(request.account, key=f"pay_{request.order_id.hex}")
+                )
+            )
+        except stripe.StripeError as refused:
+            raise refusal_of(refused) from refused
+        return Started(external_id=intent.id, client_secret=intent.client_secret)
+
+    async def charge(self, request: CollectRequest, instrument: KeptInstrument) -> Charged:
+        """Collect from what the giver has left with Stripe for this.
+
+        Raises:
+            ProviderRefused: Stripe does not collect this amount or currency for the account.
+        """
+        params = build_params(request) | {
+            "customer": instrument.customer_id,
+            "payment_method": instrument.external_id,
+            "off_session": True,
+            "confirm": True,
+            "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+        }
+        options = options_of(request.account, key=f"charge_{request.order_id.hex}")
+        try:
+            intent = await ask(self._client.v1.payment_intents.create_async(params, options))
+        except stripe.CardError as declined:
+            return read_declined(declined)
+        except stripe.StripeError as refused:
+            raise refusal_of(refused) from refused
+        return Charged(external_id=intent.id, is_collected=intent.status == "succeeded")
+
+    async def refund(self, request: RefundRequest, /) -> RefundAnswer:
+        """Give an amount back; what was given back there already is confirmed."""
+        params: Any = {
+            "payment_intent": request.payment,
+            "amount": to_units(request.amount_minor, request.currency),
+            "metadata": {stripe_events.REFUND: request.key},
+        }
+        try:
+            refund = await ask(
+                self._client.v1.refunds.create_async(
+                    params, options_of(request.account, key=f"refund_{request.key}")
+                )
+            )
+        except stripe.StripeError as refused:
+            if refused.code == "charge_already_refunded":
+                return await self._find_refund(request)
+            return RefundAnswer(status=ProviderRefundStatus.FAILED, failure=message_of(refused))
+        return RefundAnswer(
+            status=_REFUND_STATES.get(refund.status or "", ProviderRefundStatus.SENT),
+            external_id=refund.id,
+            failure=refund.failure_reason if "failure_reason" in refund else None,
+        )
+
+    async def cancel(self, payment: PaymentAt, /) -> bool:
+        """Give up a payment; False if it is too late."""
+        intents, options = self._client.v1.payment_intents, options_of(payment.account)
+        try:
+            await ask(intents.cancel_async(payment.payment, {}, options))
+        except (stripe.InvalidRequestError, stripe.PermissionError):
+            return await self._is_cancelled(payment)
+        return True
+
+    async def _is_cancelled(self, payment: PaymentAt) -> bool:
+        """Return whether a payment is over; what has left with its account is over for us."""
+        intents = self._client.v1.payment_intents
+        try:
+            intent = await ask(intents.retrieve_async(payment.payment, {}, options_of(payment.account)))
+        except (stripe.InvalidRequestError, stripe.PermissionError):
+            return True
+        return str(intent.status) == "canceled"
+
+    def parse(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
+        """Read an event that Stripe has signed.
+
+        Raises:
+            Forged: it has not, or more than five minutes ago or ahead.
+        """
+        header = headers.get(HEADER, "")
+        try:
+            stripe.WebhookSignature.verify_header(
+                body.decode(), header, self._terms.webhook_secret, TOLERANCE_SECONDS
+            )
+            require_past(header)
+            return self.read(json.loads(body))
+        except (stripe.SignatureVerificationError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Forged("The event is not Stripe's, not readable, or more than five minutes old.") from error
+
+    def read(self, body: Mapping[str, Any]) -> ProviderEvent:
+        """Read a stored event."""
+        return stripe_events.read_event(body)
+
+    async def complete(self, event: ProviderEvent) -> ProviderEvent:
+        """Ask for the figures of a payment, which refund it was, or whether an account can collect now.
+
+        Raises:
+            NotSettledYet: Stripe does not know the figures yet.
+        """
+        about = event.body["data"]["object"]
+        if event.kind is EventKind.SUCCEEDED:
+            return await self._complete_payment(event, stripe_events.id_of(about.get("latest_charge")))
+        if event.kind is EventKind.REFUNDED and event.refund is None:
+            refund = await self._load_latest_refund(event.account, charge=str(about["id"]))
+            return replace(event, **(stripe_events.read_refund(refund) if refund else {"kind": None}))
+        if event.kind in {EventKind.ACCOUNT_ENABLED, EventKind.ACCOUNT_DISABLED}:
+            # Events arrive in any order: only the account itself tells how it is now.
+            is_enabled = await self._is_enabled(event.account)
+            return replace(
+                event, kind=EventKind.ACCOUNT_ENABLED if is_enabled else EventKind.ACCOUNT_DISABLED
+            )
+        return event
+
+    async def close(self) -> None:
+        """Close the connections of this event loop; they are made again when they are needed."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await close_client(client)
+
+    async def _complete_payment(self, event: ProviderEvent, charge_id: str) -> ProviderEvent:
+        charge = await ask(
+            self._client.v1.charges.retrieve_async(
+                charge_id, {"expand": ["balance_transaction"]}, options_of(event.account)
+            )
+        )
+        facts = charge.to_dict()
+        if not isinstance(facts.get("balance_transaction"), Mapping):
+            raise NotSettledYet(event.payment)
+        return replace(
+            event,
+            settled=stripe_events.read_settled(facts["balance_transaction"]),
+            instrument=stripe_events.read_instrument(facts),
+        )
+
+    async def _is_enabled(self, account_id: str) -> bool:
+        """Return whether an account can collect; one that has left the platform cannot."""
+        try:
+            account = await ask(self._client.v1.accounts.retrieve_current_async({}, options_of(account_id)))
+        except (stripe.PermissionError, stripe.InvalidRequestError):
+            return False
+        return account.charges_enabled is True
+
+    async def _load_latest_refund(self, account: str, **of: str) -> Mapping[str, Any] | None:
+        params: Any = {**of, "limit": 1}
+        found = await ask(self._client.v1.refunds.list_async(params, options_of(account)))
+        return found.data[0].to_dict() if found.data else None
+
+    async def _find_refund(self, request: RefundRequest) -> RefundAnswer:
+        """Return the refund that a host has made at Stripe itself as the one that was asked for."""
+        refund = await self._load_latest_refund(request.account, payment_intent=request.payment)
+        return RefundAnswer(
+            status=ProviderRefundStatus.CONFIRMED, external_id=str(refund["id"]) if refund else None
+        )
+
+    @property
+    def _client(self) -> stripe.StripeClient:
+        """The client of this event loop, whose connections it keeps."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            self._clients[loop] = make_client(self._terms)
+        return self._clients[loop][0]

@@ -1,0 +1,120 @@
+"""Hosts connect their accounts at Stripe: once each, within an hour, with the secret of our address."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import psycopg
+import pytest
+
+from tests.donation_world import error_code
+from tests.factories import World
+from tests.stripe_server import StripeServer, run_stripe
+from tests.stripe_world import StripeScene, stripe_scene
+
+STATUSES = "SELECT array_agg(status ORDER BY created_at) FROM provider_account"
+
+
+@pytest.fixture(scope="module")
+def stripe() -> Iterator[StripeServer]:
+    """Run a pretended Stripe for the tests of this file."""
+    with run_stripe() as server:
+        yield server
+
+
+@pytest.fixture
+async def scene(world: World, stripe: StripeServer) -> AsyncIterator[StripeScene]:
+    """Return a host that takes cards through Stripe."""
+    async with stripe_scene(world, stripe) as made:
+        yield made
+
+
+async def test_a_host_agrees_at_stripe_and_takes_cards(scene: StripeScene) -> None:
+    host = await scene.donations.host_of("another")
+    payload = await scene.begin(host)
+    assert (payload["status"], payload["paymentMethod"]) == ("PENDING", None)
+    for part in ("response_type=code", "client_id=ca_commonweal", "scope=read_write", "connected&"):
+        assert part in payload["url"] + "&"
+    answer = await scene.agree(payload["url"])
+    assert answer.status_code == 200
+    assert "The host is connected, and takes cards now." in answer.text
+    assert await scene.world.scalar(STATUSES) == ["ACTIVE", "ACTIVE"]
+    assert await scene.world.scalar("SELECT count(*) FROM payment_method WHERE provider = 'STRIPE'") == 2
+    assert error_code(await scene.begin(host)) == "CONFLICT"
+
+
+async def test_a_host_that_did_not_agree_can_begin_again(scene: StripeScene) -> None:
+    host = await scene.donations.host_of("another")
+    first, second = (await scene.begin(host))["url"], (await scene.begin(host))["url"]
+    refused = await scene.client.get("/providers/stripe/connected", params={"error": "access_denied"})
+    assert refused.status_code == 400
+    assert (await scene.agree(first)).status_code == 404
+    assert (await scene.agree(second)).status_code == 200
+    assert (await scene.agree(second)).status_code == 404
+    assert await scene.world.scalar(STATUSES) == ["ACTIVE", "ACTIVE"]
+
+
+async def test_a_consent_is_redeemed_once_and_within_an_hour(scene: StripeScene) -> None:
+    host = await scene.donations.host_of("another")
+    url = (await scene.begin(host))["url"]
+    wrong = await scene.client.get(url.replace(scene.stripe.url, "").replace("/oauth/authorize", ""))
+    assert wrong.status_code != 200
+    assert (await scene.agree(url, code="ac_1")).status_code == 200
+    other = await scene.donations.host_of("more")
+    url = (await scene.begin(other))["url"]
+    with psycopg.connect(scene.world.settings.owner_database_url, autocommit=True) as owner:
+        owner.execute("UPDATE provider_account SET updated_at = now() - interval '61 minutes'")
+    assert (await scene.agree(url)).status_code == 404
+
+
+async def test_an_account_that_stripe_has_not_checked_waits(scene: StripeScene) -> None:
+    host = await scene.donations.host_of("another")
+    account = "acct_unchecked"
+    answer = await scene.agree((await scene.begin(host))["url"], account=account, charges_enabled=False)
+    assert "as soon as the provider has checked its account" in answer.text
+    assert await scene.world.scalar(STATUSES) == ["ACTIVE", "PENDING"]
+    scene.stripe.set_up(accounts={account: {"charges_enabled": True}})
+    about = {"id": account, "object": "account", "charges_enabled": True}
+    event = {"id": "evt_on", "type": "account.updated", "livemode": False, "account": account}
+    assert await scene.tell(event | {"data": {"object": about}}) is None
+    assert await scene.world.scalar(STATUSES) == ["ACTIVE", "ACTIVE"]
+    assert await scene.world.scalar("SELECT count(*) FROM payment_method WHERE provider = 'STRIPE'") == 2
+
+
+async def test_an_account_is_one_hosts(scene: StripeScene) -> None:
+    host = await scene.donations.host_of("another")
+    answer = await scene.agree((await scene.begin(host))["url"], account=scene.account)
+    assert answer.status_code == 400
+    assert "Another host here is connected" in answer.text
+    assert await scene.world.scalar(STATUSES) == ["ACTIVE", "PENDING"]
+
+
+async def test_an_account_of_the_other_mode_is_refused(scene: StripeScene) -> None:
+    host = await scene.donations.host_of("another")
+    answer = await scene.agree((await scene.begin(host))["url"], livemode=True)
+    assert answer.status_code == 400
+    assert await scene.world.scalar(STATUSES) == ["ACTIVE", "PENDING"]
+
+
+async def test_a_host_that_left_comes_back_with_its_account(scene: StripeScene) -> None:
+    scene.stripe.set_up(left=[scene.account])
+    event = {"id": "evt_left", "type": "account.application.deauthorized", "livemode": False}
+    about = {"data": {"object": {"id": "ca_commonweal"}}, "account": scene.account}
+    await scene.tell(event | about)
+    account, method = await scene.connect(scene.donations.host, account=scene.account)
+    assert (account, method) == (scene.account, scene.method)
+    assert (await scene.give())["errors"] == []
+
+
+async def test_while_stripe_is_away_a_consent_stays_good(scene: StripeScene) -> None:
+    host = await scene.donations.host_of("another")
+    url = (await scene.begin(host))["url"]
+    scene.stripe.set_up(status=503)
+    assert (await scene.agree(url)).status_code == 503
+    scene.stripe.set_up(status=0)
+    assert (await scene.agree(url)).status_code == 200
+
+
+async def test_another_provider_is_not_found(scene: StripeScene) -> None:
+    for name in ("paypal", "fake"):
+        params = {"state": "s", "code": "c"}
+        answer = await scene.client.get(f"/providers/{name}/connected", params=params)
+        assert answer.status_code == 404
