@@ -7,7 +7,7 @@ const PAGE = `query($slug: String!) { me { slug name } collective(slug: $slug) {
 const QUOTE = `query($to: CollectiveRef!, $amount: AmountInput!, $payWith: PaymentMethodRef) {
   donationQuote(to: $to, amount: $amount, payWith: $payWith) { processorFee { value currency }
     platformFee { value currency } hostFee { value currency } net { value currency } } }`;
-const FIELDS = `order { id status } clientSecret redirectUrl
+const FIELDS = `order { id status } clientSecret redirectUrl providerAccount
   paymentInstructions { reference accountHolder iban qrCode } errors { message }`;
 const GUEST = `mutation($i: DonateAsGuestInput!) { gift: donateAsGuest(input: $i) { ${FIELDS} } }`;
 const MEMBER = `mutation($i: DonateInput!) { gift: donate(input: $i) { ${FIELDS} } }`;
@@ -16,7 +16,8 @@ const STATUS = "query($id: ID!) { order(id: $id) { status } }";
 const $ = (id) => document.getElementById(id);
 const slug = decodeURIComponent(location.pathname.split("/").pop());
 const key = crypto.randomUUID();
-const state = { me: null, currency: "", asked: 0 };
+const state = { me: null, currency: "", asked: 0, providers: {} };
+const stripeKey = document.querySelector('meta[name="stripe-key"]')?.content; // only where Stripe is offered
 const { lang, dataset } = document.documentElement;
 const texts = JSON.parse(dataset.texts);
 
@@ -40,6 +41,7 @@ const entered = () => $("amount").value.trim();
 const amount = () => ({ value: lang === "en" ? entered() : entered().replace(",", "."), currency: state.currency });
 const payWith = () => ($("method").value === "MANUAL" ? { type: "MANUAL" } : { id: $("method").value });
 const isCard = () => $("method").value !== "MANUAL";
+const provider = () => state.providers[$("method").value];
 const decimals = (value) => value.split(".")[1]?.length ?? 0;
 const number = (value) => Number(value).toLocaleString(lang, { minimumFractionDigits: decimals(value) });
 const text = (money) => `${number(money.value)} ${money.currency}`;
@@ -53,7 +55,7 @@ function option(select, value, label) {
 
 async function showQuote() {
   const asked = ++state.asked;
-  $("card").hidden = !isCard();
+  $("card").hidden = provider() !== "FAKE";
   try {
     const { donationQuote: quote } = await ask(QUOTE, { to: { slug }, amount: amount(), payWith: payWith() });
     if (asked !== state.asked) return;
@@ -107,7 +109,7 @@ async function give(event) {
     }
     if (gift.redirectUrl) return location.assign(gift.redirectUrl);
     if (gift.paymentInstructions) return showTransfer(gift.paymentInstructions);
-    await pay(gift, false);
+    await (provider() === "STRIPE" ? showStripe(gift) : pay(gift, false));
   } catch (error) {
     complain(error);
   } finally {
@@ -133,8 +135,45 @@ async function pay(gift, stepDone) {
     $("confirm").onclick = () => pay(gift, true).catch(complain);
     return;
   }
+  await showWait(gift.order.id);
+}
+
+// Stripe's own form, in frames of Stripe's: what is typed there never reaches this page.
+async function showStripe(gift) {
+  await loadStripe();
+  const stripe = Stripe(stripeKey, { stripeAccount: gift.providerAccount });
+  const elements = stripe.elements({ clientSecret: gift.clientSecret });
+  elements.create("payment").mount("#stripe-form");
+  $("gift").hidden = true;
+  $("stripe").hidden = false;
+  const comeBack = new URL(`?order=${encodeURIComponent(gift.order.id)}`, location.href).href;
+  $("stripe").onsubmit = async (event) => {
+    event.preventDefault();
+    $("problem").textContent = "";
+    $("pay").disabled = true;
+    const confirmParams = { return_url: comeBack };
+    const { error } = await stripe.confirmPayment({ elements, confirmParams, redirect: "if_required" });
+    $("pay").disabled = false;
+    if (error) $("problem").textContent = error.message;
+    else await showWait(gift.order.id).catch(complain);
+  };
+}
+
+function loadStripe() {
+  if (window.Stripe) return Promise.resolve();
+  return new Promise((done, failed) => {
+    const script = document.createElement("script");
+    script.src = "https://js.stripe.com/v3/";
+    script.onload = done;
+    script.onerror = () => failed(new Error("Stripe's form cannot be loaded. Try again, or pay in another way."));
+    document.head.append(script);
+  });
+}
+
+function showWait(id) {
+  $("gift").hidden = $("stripe").hidden = true;
   $("result").textContent = say("The payment is on its way …");
-  await wait(gift.order.id);
+  return wait(id);
 }
 
 // Only the provider's word pays the order, so the page asks for it, and stops after a while.
@@ -178,8 +217,12 @@ async function start() {
   $("title").textContent = say("Give to {name}", { name: collective.name });
   $("about").textContent = collective.description ?? "";
   $("currency").textContent = collective.currency;
-  for (const method of collective.host.paymentMethods ?? [])
-    if (method.provider === "FAKE") option($("method"), method.id, method.name);
+  const known = stripeKey ? ["FAKE", "STRIPE"] : ["FAKE"];
+  for (const method of collective.host.paymentMethods ?? []) {
+    if (!known.includes(method.provider)) continue;
+    state.providers[method.id] = method.provider;
+    option($("method"), method.id, method.name);
+  }
   option($("method"), "MANUAL", say("Bank transfer"));
   for (const tier of collective.tiers ?? []) if (!tier.isArchived) option($("tier"), tier.id, tier.name);
   $("tier").onchange = () => chooseTier(collective.tiers.find((each) => each.id === $("tier").value));
@@ -191,6 +234,9 @@ async function start() {
   $("amount").oninput = $("method").onchange = showQuote;
   $("gift").dataset.try = 0;
   $("gift").onsubmit = give;
+  const order = new URLSearchParams(location.search).get("order"); // back from a bank's page
+  history.replaceState(null, "", location.pathname);
+  if (order) return showWait(order);
   $("gift").hidden = false;
   await showQuote();
 }
