@@ -179,7 +179,7 @@ def _add_operation(add: Callable[..., argparse.ArgumentParser]) -> None:
 
     doctor = add(
         "doctor",
-        help="check settings, roles, versions, clocks, disk, mail, and the last backup and audit",
+        help="check settings, roles, versions, clocks, disk, files, mail, and the last backup and audit",
         description="Exit code 0: all is well; 1: something is wrong; 4: there are warnings only.",
     )
     doctor.set_defaults(run=lambda o, s: operation_commands.doctor(s, as_json=o.json))

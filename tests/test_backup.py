@@ -20,6 +20,7 @@ from tests import debian_server as servers
 from tests.conftest import Database, Server, create_database, drop_database
 from tests.donation_world import DonationScene, expect_order
 from tests.factories import World
+from tests.s3_server import BUCKET, URL, run_s3_server
 
 Run = Callable[..., tuple[int, Any, str]]
 FIGURES = """SELECT
@@ -140,6 +141,35 @@ async def test_a_backup_is_restored_with_files_and_goes_on(
 async def in_thread(run: Run, *arguments: Any, **settings: str) -> tuple[int, Any, str]:
     """Run a command in a thread, because commands have event loops of their own."""
     return await asyncio.to_thread(run, *arguments, **settings)
+
+
+async def test_files_in_s3_are_backed_up_verified_and_restored(
+    world: World,
+    database: Database,
+    empty: Database,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, path = await add_receipt(world, tmp_path / "elsewhere"), tmp_path / "one.backup"
+    key = f"{file.parent.name}/{file.name}"
+    with run_s3_server(monkeypatch) as s3:
+        s3.client.put_object(Bucket=BUCKET, Key=f"files/{key}", Body=file.read_bytes())
+        code, made, errors = await in_thread(run, database, "backup", path, receipts_store=URL)
+        assert (code, errors, made["files"]) == (0, "", 1)
+        assert (await in_thread(run, database, "verify"))[0] == 0
+        other = f"s3://{BUCKET}/restored"
+        code, restored, errors = await in_thread(run, empty, "restore", path, receipts_store=other)
+        assert (code, errors, restored["files"]) == (0, "", 1)
+        assert s3.names() == [f"files/{key}", f"restored/{key}"]
+        s3.client.put_object(Bucket=BUCKET, Key=f"restored/{key}", Body=b"other")
+        code, found, _ = await in_thread(run, empty, "verify")
+        assert (code, found["damagedFiles"]) == (1, [f"{file.name} has other bytes"])
+        s3.mode = "broken"
+        code, _, errors = await in_thread(run, database, "backup", tmp_path / "two.backup")
+        assert code == 1
+        assert "not available" in errors
+        assert not (tmp_path / "two.backup").exists()
 
 
 def test_what_cannot_be_restored_is_refused_before_anything_is_written(

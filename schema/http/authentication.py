@@ -22,8 +22,10 @@ STATUS_BY_CODE = {
     ErrorCode.FORBIDDEN: 403,
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.RATE_LIMITED: 429,
+    ErrorCode.UNAVAILABLE: 503,
 }
 """HTTP status of a file request by its problem; 400 for any other code."""
+RETRY_SECONDS = 5
 OWN_SITES = frozenset({"same-origin", "none"})
 """Values of Sec-Fetch-Site of what the person or a page of ours asks for."""
 
@@ -98,6 +100,8 @@ def problem_response(
     response = Response(orjson.dumps(body), status or default_status, media_type="application/json")
     if isinstance(problem, InsufficientPoints):
         response.headers["Retry-After"] = str(problem.retry_after_seconds)
+    if response.status_code == STATUS_BY_CODE[ErrorCode.UNAVAILABLE]:
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
     if response.status_code == STATUS_BY_CODE[ErrorCode.UNAUTHENTICATED]:
         clear_stale_cookie(from_scope(connection.scope), response)
     return response

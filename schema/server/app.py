@@ -39,7 +39,7 @@ from schema.server.sign_in_page import sign_in_page
 from schema.server.stop_mail_page import stop_mail
 from schema.server.verify_email_page import verify
 from services.access import rate_limits
-from services.core import slow_modules
+from services.core import file_stores, slow_modules
 from services.core.settings import Settings
 from services.database.engine import create_pool, session_factory
 from services.identity import oidc_providers
@@ -56,10 +56,11 @@ def create_application(settings: Settings) -> Starlette:
     """Create the application for the database in the settings.
 
     Raises:
-        ConfigurationError: the manifest of trusted documents, or the list of allowed origins, of trusted
-            proxies or of sign-in providers is invalid.
+        ConfigurationError: the manifest of trusted documents, the store of uploaded files, or the list of
+            allowed origins, of trusted proxies or of sign-in providers is invalid.
     """
     persisted_documents = PersistedDocuments(settings)
+    file_store = file_stores.open_store(settings)
     allowed_origins = origins.parse_origins(settings.allowed_origins)
     oidc_providers.parse(
         settings.oidc_providers
@@ -75,6 +76,7 @@ def create_application(settings: Settings) -> Starlette:
         if settings.slow_statement_ms:
             slow_statements.listen(engine, seconds=settings.slow_statement_ms / 1000)
         app.state.sessions = session_factory(engine)
+        app.state.file_store = file_store
         app.state.persisted_documents = persisted_documents
         app.state.buckets = rate_limits.Buckets(app.state.sessions, settings)
         # Live events are read on their own connections, so that a busy pool cannot delay them.

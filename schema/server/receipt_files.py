@@ -2,20 +2,24 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import orjson
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from models import Receipt
 from schema.http import authentication, metering
 from schema.http.request import BadRequest
 from schema.types.errors import mask_error
-from services.core import public_ids
+from services.core import file_stores, public_ids
 from services.core.errors import Invalid, NotFound, Problem, RateLimited
+from services.core.file_stores import FileMissing
 from services.orders import receipts
 
 log = logging.getLogger("commonweal.receipts")
@@ -67,7 +71,11 @@ def _status(problem: Problem | BadRequest) -> int | None:
 
 
 async def _store(request: Request) -> Response:
-    state, folder = request.app.state, _folder(request)
+    state = request.app.state
+    folder, quota_bytes = (
+        file_stores.working_folder(state.settings),
+        state.settings.upload_quota_mb * 1_000_000,
+    )
     async with state.sessions() as session, session.begin():
         actor = await authentication.load_actor(request, session)
         may_send = await receipts.consume_upload_attempt(session, actor)
@@ -76,11 +84,12 @@ async def _store(request: Request) -> Response:
     # Hold no connection while the file arrives.
     file = await receipts.receive_upload(_body(request), content_type=_content_type(request), folder=folder)
     try:
+        async with state.sessions() as session:
+            await receipts.require_room(session, actor, size_bytes=file.size_bytes, quota_bytes=quota_bytes)
+        # Nor while the store takes it.
+        await state.file_store.put(file.name, file.path)
         async with state.sessions() as session, session.begin():
-            quota_bytes = state.settings.upload_quota_mb * 1_000_000
-            row: Receipt = await receipts.store_upload(
-                session, actor, upload=file, folder=folder, quota_bytes=quota_bytes
-            )
+            row: Receipt = await receipts.add_receipt(session, actor, upload=file, quota_bytes=quota_bytes)
     finally:
         file.path.unlink(missing_ok=True)
     body = {
@@ -121,12 +130,15 @@ async def _send_file(request: Request) -> Response:
         row = await receipts.find_receipt(session, actor, receipt_id=receipt_id)
     if row is None:
         raise not_found
-    path = receipts.receipt_path(row, folder=_folder(request))
-    if not path.is_file():
-        log.error("the bytes of receipt %s are missing", public_id)
-        raise not_found
-    return FileResponse(
+    reading = AsyncExitStack()
+    try:
+        path = await reading.enter_async_context(request.app.state.file_store.opened(row.sha256.hex()))
+    except FileMissing:
+        log.warning("the bytes of receipt %s are missing", public_id)
+        raise not_found from None
+    return _ReceiptResponse(
         path,
+        reading,
         media_type=row.content_type,
         headers=_HEADERS,
         content_disposition_type="attachment",
@@ -134,6 +146,13 @@ async def _send_file(request: Request) -> Response:
     )
 
 
-def _folder(request: Request) -> Path:
-    folder: Path = request.app.state.settings.data_dir / "receipts"
-    return folder
+class _ReceiptResponse(FileResponse):
+    """A file that is given back to its store once it is sent, or cannot be sent."""
+
+    def __init__(self, path: Path, reading: AsyncExitStack, **options: Any) -> None:
+        super().__init__(path, **options)
+        self._reading = reading
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._reading:
+            await super().__call__(scope, receive, send)

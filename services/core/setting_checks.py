@@ -30,6 +30,7 @@ _SCHEMES = {
     "database_url": _DATABASE,
     "owner_database_url": _DATABASE,
     "smtp_url": ("smtp", "smtps"),
+    "receipts_store": ("s3",),
     "public_url": ("https", "http"),
     "site_url": ("https", "http"),
     "fx_url": ("https", "http"),

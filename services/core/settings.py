@@ -84,6 +84,15 @@ class Settings:
         "", "smtp://user:password@host:port or smtps://…; empty prints mails to the log."
     )
     mail_from: str = _setting("Commonweal <noreply@localhost>", "Sender of mails.")
+    receipts_store: str = _setting(
+        "",
+        "s3://bucket/prefix of the S3-like store that keeps uploaded files (extra s3; endpoint, region and "
+        "keys by AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY); empty keeps them "
+        "in COMMONWEAL_DATA_DIR.",
+    )
+    receipts_timeout_ms: int = _setting(
+        15_000, "Give up a request to that store that takes longer; the client may try again."
+    )
     upload_quota_mb: int = _setting(500, "Megabytes of files that one user may keep here in all.")
     collectives_per_day: int = _setting(20, "Collectives that one user may create within a day.")
     unclaimed_days: int = _setting(
@@ -266,6 +275,7 @@ class Settings:
             "mail_per_stranger",
             "mail_notices_per_recipient",
             "unclaimed_days",
+            "receipts_timeout_ms",
             "upload_quota_mb",
             "collectives_per_day",
         ):

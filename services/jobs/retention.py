@@ -1,7 +1,6 @@
 """Deletes what is older than the settings keep it, in batches, each in a transaction of its own."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -13,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
 from models import Receipt, now
+from services.core import file_stores
+from services.core.file_stores import INCOMING_PREFIX, FileStore
 from services.core.settings import Settings
 
 BATCH = 1_000
@@ -25,8 +26,6 @@ KINDS = {
     "THROTTLES": "keep_throttles_days",
 }
 """Kinds of rows that the database's `retention_prune` deletes, with the settings of how long they stay."""
-_STORED_NAME = re.compile(r"[0-9a-f]{64}")
-_UNFINISHED_PREFIX = "incoming-"
 
 _DELETE_JOBS = text("""
     DELETE FROM jobs.procrastinate_jobs WHERE id IN (
@@ -61,42 +60,38 @@ async def prune_jobs(sessions: Sessions, *, days: int, batch: int = BATCH) -> in
     return await _repeat(sessions, delete)
 
 
-async def delete_orphaned_files(sessions: Sessions, *, folder: Path, days: int) -> int:
+async def delete_orphaned_files(sessions: Sessions, *, files: FileStore, folder: Path, days: int) -> int:
     """Delete receipts' files without a row, and files of uploads that broke off; return how many.
 
-    Those of the last `days` stay: they may belong to an upload under way.
+    Those of the last `days` stay: they may belong to an upload under way. Uploads arrive in `folder`.
+
+    Raises:
+        StoreUnavailable: the store of the files does not answer.
     """
-    before = (now() - timedelta(days=days)).timestamp()
-    old = await asyncio.to_thread(_list_old_files, folder, before)
-    deleted = 0
+    before = now() - timedelta(days=days)
+    deleted = await asyncio.to_thread(_delete_unfinished, folder, before.timestamp())
+    old = [file.name for file in await files.list_files() if file.changed_at < before]
     for start in range(0, len(old), BATCH):
         async with sessions.begin() as session:
-            deleted += await _delete_orphans(session, old[start : start + BATCH], before)
+            orphans = await _find_orphans(session, old[start : start + BATCH])
+        # The same bytes may have been uploaded again meanwhile: then the file is new.
+        deleted += await files.delete(orphans, before=before)
     return deleted
 
 
-def _list_old_files(folder: Path, before: float) -> list[Path]:
-    unfinished = folder.glob(f"{_UNFINISHED_PREFIX}*")
-    stored = (path for path in folder.glob("*/*") if _STORED_NAME.fullmatch(path.name))
-    return [path for path in (*unfinished, *stored) if path.is_file() and path.stat().st_mtime < before]
-
-
-async def _delete_orphans(session: AsyncSession, paths: list[Path], before: float) -> int:
-    hashes = {path: bytes.fromhex(path.name) for path in paths if _STORED_NAME.fullmatch(path.name)}
-    known = select(col(Receipt.sha256)).where(
-        col(Receipt.sha256).in_(hashes.values()), col(Receipt.erased_at).is_(None)
-    )
-    kept = set((await session.execute(known)).scalars())
-    orphans = [path for path in paths if hashes.get(path) not in kept]
-    return await asyncio.to_thread(_unlink_all, orphans, before)
-
-
-def _unlink_all(paths: list[Path], before: float) -> int:
-    # The same bytes may have been uploaded again meanwhile: then the file is new.
-    still_old = [path for path in paths if path.exists() and path.stat().st_mtime < before]
-    for path in still_old:
+def _delete_unfinished(folder: Path, before: float) -> int:
+    unfinished = [path for path in folder.glob(f"{INCOMING_PREFIX}*") if path.stat().st_mtime < before]
+    for path in unfinished:
         path.unlink(missing_ok=True)
-    return len(still_old)
+    return len(unfinished)
+
+
+async def _find_orphans(session: AsyncSession, names: list[str]) -> list[str]:
+    known = select(col(Receipt.sha256)).where(
+        col(Receipt.sha256).in_([bytes.fromhex(name) for name in names]), col(Receipt.erased_at).is_(None)
+    )
+    kept = {sha256.hex() for sha256 in (await session.execute(known)).scalars()}
+    return [name for name in names if name not in kept]
 
 
 async def _repeat(sessions: Sessions, delete: Callable[[AsyncSession], Awaitable[int]]) -> int:
@@ -121,7 +116,8 @@ def list_prunings(sessions: Sessions, settings: Settings) -> dict[str, Callable[
         "prune_orphaned_files": partial(
             delete_orphaned_files,
             sessions,
-            folder=settings.data_dir / "receipts",
+            files=file_stores.open_store(settings),
+            folder=file_stores.working_folder(settings),
             days=settings.keep_orphaned_files_days,
         ),
     }

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from services.access import rate_limits
 from services.approvals import decisions
 from services.collectives import erasure
+from services.core import file_stores
+from services.core.file_stores import FileStore
 from services.core.settings import Settings
 from services.jobs import retention
 from services.ledger import audit_job, ecb_rates
@@ -47,7 +49,7 @@ OFTEN_MINUTES = 10
 def list_periodic(sessions: Sessions, settings: Settings) -> list[PeriodicJob]:
     """Return the jobs that run by the clock. The hourly ones have minutes of their own."""
     rounds = partial(_run_rounds, sessions)
-    exports, receipts = settings.data_dir / "exports", settings.data_dir / "receipts"
+    exports, files = settings.data_dir / "exports", file_stores.open_store(settings)
     prunings = retention.list_prunings(sessions, settings)
     return [
         PeriodicJob("close_check_ins", EVERY_MINUTE, partial(rounds, check_in_closing.close_ended)),
@@ -85,7 +87,7 @@ def list_periodic(sessions: Sessions, settings: Settings) -> list[PeriodicJob]:
         PeriodicJob(
             "delete_erased_files",
             "7 * * * *",
-            partial(rounds, partial(erased_files.delete_erased_files, folder=receipts)),
+            partial(rounds, partial(erased_files.delete_erased_files, files=files)),
         ),
         PeriodicJob(
             "erase_unclaimed",
@@ -103,7 +105,12 @@ def list_requested(sessions: Sessions, settings: Settings) -> dict[str, Work]:
     """Return the jobs that others queue, by name; their arguments are those of the queue."""
     providers = offered(settings)
     return {
-        personal_exports.JOB: partial(_make_export, sessions, folder=settings.data_dir / "exports"),
+        personal_exports.JOB: partial(
+            _make_export,
+            sessions,
+            folder=settings.data_dir / "exports",
+            files=file_stores.open_store(settings),
+        ),
         intake.JOB: partial(_process_event, sessions, providers),
         ecb_rates.OLDER_RATES_JOB: partial(_import_older_rates, sessions),
         provider_refunds.SEND_JOB: partial(_send_refund, sessions, providers),
@@ -124,9 +131,9 @@ async def _import_older_rates(sessions: Sessions) -> None:
         await ecb_rates.import_older_rates(session, archive)
 
 
-async def _make_export(sessions: Sessions, *, folder: Path, export_id: str) -> None:
+async def _make_export(sessions: Sessions, *, folder: Path, files: FileStore, export_id: str) -> None:
     async with sessions.begin() as session:
-        await personal_exports.make(session, export_id=UUID(export_id), folder=folder)
+        await personal_exports.make(session, export_id=UUID(export_id), folder=folder, files=files)
 
 
 async def _run_once(sessions: Sessions, job: Callable[[AsyncSession], Awaitable[object]]) -> None:

@@ -1,7 +1,9 @@
 """Backups: the whole database and the uploaded files in one file."""
 
+import asyncio
 import tempfile
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -10,14 +12,13 @@ from pathlib import Path
 import psycopg
 
 from models import now
-from services.core import database_urls
+from services.core import database_urls, file_stores
 from services.core.errors import ConfigurationError
+from services.core.file_stores import FileMissing, FileStore
 from services.core.settings import Settings
 from services.operation import archives, postgres_tools
 from services.operation.archives import Manifest
 
-RECEIPTS = "receipts"
-"""Folder of uploaded files in COMMONWEAL_DATA_DIR. Copies of personal data in `exports` are made anew."""
 _VERSION_UNIT = 10_000
 
 
@@ -40,6 +41,7 @@ def make_backup(settings: Settings, path: Path) -> Backup:
 
     Raises:
         ConfigurationError: the database is empty, the file exists, or pg_dump is missing or fails.
+        StoreUnavailable: the store of the uploaded files does not answer.
     """
     made_at = now()
     with closing(psycopg.connect(database_urls.to_conninfo(settings.owner_database_url))) as connection:
@@ -60,10 +62,8 @@ def make_backup(settings: Settings, path: Path) -> Backup:
             url=settings.owner_database_url,
         )
         entries = {archives.DUMP: add(archives.DUMP, dump)}
-        files = sorted((settings.data_dir / RECEIPTS).glob("??/*"))
-        for file in files:
-            entry = f"{archives.FILES}{file.parent.name}/{file.name}"
-            entries[entry] = add(entry, file)
+        files = asyncio.run(_add_files(file_stores.open_store(settings), add))
+        entries |= files
         manifest = Manifest(
             version=version("commonweal"),
             revision=revision,
@@ -82,6 +82,21 @@ def make_backup(settings: Settings, path: Path) -> Backup:
     )
     _note(settings, backup)
     return backup
+
+
+async def _add_files(store: FileStore, add: Callable[[str, Path], str]) -> dict[str, str]:
+    """Add the uploaded files but those deleted meanwhile; return the hash of each by its entry.
+
+    Raises:
+        StoreUnavailable: the store does not answer, or not with the right bytes.
+    """
+    added: dict[str, str] = {}
+    for file in await store.list_files():
+        entry = f"{archives.FILES}{file_stores.key_of(file.name)}"
+        with suppress(FileMissing):
+            async with store.opened(file.name) as path:
+                added[entry] = add(entry, path)
+    return added
 
 
 def read_revision(connection: psycopg.Connection[tuple[object, ...]]) -> str | None:

@@ -1,17 +1,12 @@
 """What an operator should know of an installation: each finding has a name, a state and a sentence."""
 
 import asyncio
-import os
-import shutil
-import smtplib
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import Enum
 from importlib.metadata import version
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.rows import dict_row
@@ -23,13 +18,12 @@ from services.core.errors import ConfigurationError
 from services.core.settings import Settings
 from services.database import catalogue
 from services.database import engine as database_engine
-from services.operation import postgres_tools
+from services.operation import postgres_tools, setting_diagnosis
+from services.operation.setting_diagnosis import Finding, State
 
 MIN_SERVER_MAJOR = 15
 _VERSION_UNIT = 10_000
-_MAIL_SECONDS = 5
 _CLOCK_WARNING, _CLOCK_WRONG = timedelta(seconds=2), timedelta(minutes=1)
-_DISK_WARNING_BYTES, _DISK_WRONG_BYTES = 2_000_000_000, 200_000_000
 _BACKUP_AGE, _MAIL_AGE = timedelta(days=2), timedelta(hours=1)
 _FACTS = """
     SELECT clock_timestamp() AS clock, pg_is_in_recovery() AS is_standby,
@@ -56,27 +50,9 @@ _FACTS = """
 """
 
 
-class State(Enum):
-    """How serious a finding is."""
-
-    GOOD = "GOOD"
-    WARNING = "WARNING"
-    WRONG = "WRONG"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    state: State
-    message: str
-
-
 def diagnose(settings: Settings, *, is_embedded: bool) -> list[Finding]:
-    """Look at settings, database, roles, clocks, disk, mail, and the last backup and audit."""
-    findings = [*_check_settings(settings, is_embedded=is_embedded), *_check_disk(settings)]
-    findings.append(_check_mail_server(settings))
+    """Look at settings, database, roles, clocks, disk, mail, files, and the last backup and audit."""
+    findings = list(setting_diagnosis.check_all(settings, is_embedded=is_embedded))
     try:
         facts = _read_facts(settings.database_url)
     except (psycopg.Error, OSError) as error:
@@ -111,52 +87,6 @@ def _attempt(name: str, check: Callable[[], Finding]) -> Finding:
         return check()
     except (ConfigurationError, psycopg.Error) as error:
         return Finding(name, State.WRONG, str(error).strip())
-
-
-def _check_settings(settings: Settings, *, is_embedded: bool) -> Iterator[Finding]:
-    warnings = []
-    if not settings.secret_key:
-        warnings.append(
-            "COMMONWEAL_SECRET_KEY is empty: secrets of authenticator apps are stored as they are"
-        )
-    if settings.production and not settings.public_url.startswith("https://"):
-        warnings.append("COMMONWEAL_PUBLIC_URL is not https://…: links in mails lead nowhere safe")
-    if settings.production and is_embedded:
-        warnings.append("the embedded database serves one machine, and nobody else looks after it")
-    if settings.owner_database_url == settings.database_url and not is_embedded:
-        warnings.append("COMMONWEAL_DATABASE_URL is the owner's: a login of its own can do less")
-    if warnings:
-        yield Finding("settings", State.WARNING, "; ".join(warnings))
-    else:
-        yield Finding("settings", State.GOOD, "valid")
-
-
-def _check_disk(settings: Settings) -> Iterator[Finding]:
-    folder = settings.data_dir
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        yield Finding(
-            "disk", State.WARNING, f"{folder} is no folder that can be written: no file can be uploaded"
-        )
-        return
-    free_bytes = shutil.disk_usage(folder).free
-    state = State.GOOD
-    if free_bytes < _DISK_WARNING_BYTES:
-        state = State.WRONG if free_bytes < _DISK_WRONG_BYTES else State.WARNING
-    yield Finding("disk", state, f"{free_bytes // 1_000_000} MB are free in {folder}")
-
-
-def _check_mail_server(settings: Settings) -> Finding:
-    if not settings.smtp_url:
-        state = State.WARNING if settings.production else State.GOOD
-        return Finding("mail", state, "COMMONWEAL_SMTP_URL is empty: mails are logged, not sent")
-    parts = urlsplit(settings.smtp_url)
-    kind = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
-    try:
-        with kind(parts.hostname or "", parts.port or 0, timeout=_MAIL_SECONDS) as server:
-            server.noop()
-    except (OSError, smtplib.SMTPException) as error:
-        return Finding("mail", State.WRONG, f"{parts.hostname} does not answer: {type(error).__name__}")
-    return Finding("mail", State.GOOD, f"{parts.hostname} answers")
 
 
 def _check_server(facts: dict[str, Any], settings: Settings) -> Iterator[Finding]:

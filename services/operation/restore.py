@@ -1,5 +1,6 @@
 """Restoring a backup into an empty database and an empty folder."""
 
+import asyncio
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +8,15 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from services.core import database_urls
+from services.core import database_urls, file_stores
 from services.core.errors import ConfigurationError
+from services.core.file_stores import FileStore
 from services.core.settings import Settings
 from services.database import migrations
 from services.database.engine import APP_ROLE
 from services.operation import archives, postgres_tools
 from services.operation.archives import Manifest
-from services.operation.backup import RECEIPTS, read_revision
+from services.operation.backup import read_revision
 
 _VERSION_UNIT = 10_000
 _TABLES = """
@@ -43,27 +45,30 @@ def restore_backup(settings: Settings, path: Path) -> Restored:
     lacks it.
 
     Raises:
-        ConfigurationError: the file is damaged or of a newer version, the database or the folder of files is
+        ConfigurationError: the file is damaged or of a newer version, the database or the store of files is
             not empty, the server is older than the backup's, or a program is missing or fails.
+        StoreUnavailable: the store of the uploaded files does not answer.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.data_dir, prefix=".restore-") as name:
         folder = Path(name)
         manifest = archives.extract_archive(path, folder)
         migrations.require_known(manifest.revision)
-        server_major = _require_empty(settings, manifest)
+        store = file_stores.open_store(settings)
+        server_major = _require_empty(settings, manifest, store)
         tools = postgres_tools.choose_tools(
             postgres_tools.find_all(), server_major=server_major, archive_major=manifest.tools
         )
         _create_role(settings.owner_database_url)
         _restore_database(tools, folder / archives.DUMP, settings.owner_database_url)
-        files = _move_files(folder / archives.FILES, settings.data_dir / RECEIPTS)
+        files = sorted((folder / archives.FILES).glob("??/*"))
+        asyncio.run(_store_files(files, store))
     migrations.upgrade(settings.owner_database_url)
-    return Restored(manifest=manifest, files=files)
+    return Restored(manifest=manifest, files=len(files))
 
 
-def _require_empty(settings: Settings, manifest: Manifest) -> int:
-    """Require an empty database and folder, and a server that is no older; return the server's version."""
+def _require_empty(settings: Settings, manifest: Manifest, store: FileStore) -> int:
+    """Require an empty database and store, and a server that is no older; return the server's version."""
     with psycopg.connect(database_urls.to_conninfo(settings.owner_database_url)) as connection:
         server_major = connection.info.server_version // _VERSION_UNIT
         row = connection.execute(_TABLES).fetchone()
@@ -78,10 +83,11 @@ def _require_empty(settings: Settings, manifest: Manifest) -> int:
             f"The backup is of PostgreSQL {manifest.postgresql}, and this server is {server_major}: restore"
             f" it on {manifest.postgresql} or newer"
         )
-    if any((settings.data_dir / RECEIPTS).glob("??/*")):
+    if asyncio.run(store.list_files()):
+        name = "COMMONWEAL_RECEIPTS_STORE" if settings.receipts_store else "COMMONWEAL_DATA_DIR"
         raise ConfigurationError(
-            f"The folder {settings.data_dir / RECEIPTS} is not empty: nothing is overwritten. Move it away,"
-            " or set COMMONWEAL_DATA_DIR to another folder"
+            f"{store.place} is not empty: nothing is overwritten. Move the files away, or set {name} to"
+            " another place"
         )
     return server_major
 
@@ -134,11 +140,6 @@ def _restore_database(tools: postgres_tools.Tools, dump: Path, owner_url: str) -
     load("post-data")
 
 
-def _move_files(source: Path, target: Path) -> int:
-    """Move the restored files to their folder; return their number."""
-    files = sorted(source.glob("??/*"))
+async def _store_files(files: list[Path], store: FileStore) -> None:
     for file in files:
-        place = target / file.parent.name / file.name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(place)
-    return len(files)
+        await store.put(file.name, file)

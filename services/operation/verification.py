@@ -2,20 +2,19 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
 
-from services.core import database_urls
+from services.core import database_urls, file_stores
+from services.core.file_stores import FileMissing, FileStore, WrongBytes
 from services.core.settings import Settings
 from services.database import catalogue
 from services.database import engine as database_engine
 from services.ledger.audit import LedgerAudit, audit_ledger
 from services.operation import archives
 from services.operation.archives import Manifest
-from services.operation.backup import RECEIPTS
 
 _MOST_LISTED = 100
 _FILES = "SELECT DISTINCT encode(sha256, 'hex') FROM public.receipt WHERE erased_at IS NULL"
@@ -43,11 +42,12 @@ def verify_stored(settings: Settings, *, full: bool) -> Verification:
 
     Raises:
         AuditIsRunning: another audit of this ledger has not ended.
+        StoreUnavailable: the store of the uploaded files does not answer.
     """
     audit = asyncio.run(_audit(settings, full=full))
     with psycopg.connect(database_urls.to_conninfo(settings.owner_database_url)) as connection:
         names = [str(name) for (name,) in connection.execute(_FILES)]
-    damaged = [message for name in names for message in _check_file(settings.data_dir / RECEIPTS, name)]
+    damaged = asyncio.run(_find_damaged(file_stores.open_store(settings), names))
     differences = catalogue.find_differences(settings.database_url)
     return Verification(
         audit=audit,
@@ -65,12 +65,19 @@ async def _audit(settings: Settings, *, full: bool) -> LedgerAudit:
         await engine.dispose()
 
 
-def _check_file(folder: Path, name: str) -> Iterator[str]:
-    path = folder / name[:2] / name
-    if not path.is_file():
-        yield f"{name} is missing"
-    elif archives.hash_file(path) != name:
-        yield f"{name} has other bytes"
+async def _find_damaged(store: FileStore, names: list[str]) -> list[str]:
+    """Read every file; describe those that are missing or have other bytes."""
+    damaged = []
+    for name in names:
+        try:
+            async with store.opened(name) as path:
+                if archives.hash_file(path) != name:
+                    damaged.append(f"{name} has other bytes")
+        except FileMissing:
+            damaged.append(f"{name} is missing")
+        except WrongBytes:
+            damaged.append(f"{name} has other bytes")
+    return damaged
 
 
 def verify_backup(path: Path) -> Manifest:

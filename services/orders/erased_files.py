@@ -1,7 +1,6 @@
 """Deletes the files of people who were erased."""
 
 from datetime import timedelta
-from pathlib import Path
 
 from sqlalchemy import exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,15 +8,19 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import Collective, Receipt, now
-from services.orders.receipts import receipt_path
+from services.core.file_stores import FileStore
 
 BATCH = 100
 _SETTLING = timedelta(minutes=10)
-"""A file that is younger may belong to an upload that is not committed yet."""
+"""A file that is younger may belong to an upload that is not committed yet, of the same bytes."""
 
 
-async def delete_erased_files(session: AsyncSession, *, folder: Path) -> int:
-    """Delete some receipts of erased people, unless others uploaded the same bytes; return how many."""
+async def delete_erased_files(session: AsyncSession, *, files: FileStore) -> int:
+    """Delete some receipts of erased people, unless others uploaded the same bytes; return how many.
+
+    Raises:
+        StoreUnavailable: the store does not answer; nothing is noted, and the next run tries again.
+    """
     other, keeper = aliased(Receipt), aliased(Collective)
     statement = (
         select(
@@ -36,9 +39,9 @@ async def delete_erased_files(session: AsyncSession, *, folder: Path) -> int:
         .limit(BATCH)
     )
     rows = (await session.execute(statement)).all()
-    for receipt, is_shared in rows:
-        if not is_shared:
-            receipt_path(receipt, folder=folder).unlink(missing_ok=True)
+    names = [receipt.sha256.hex() for receipt, is_shared in rows if not is_shared]
+    await files.delete(names, before=now() - _SETTLING)
+    for receipt, _ in rows:
         receipt.erased_at = now()
     await session.flush()
     return len(rows)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -33,10 +34,11 @@ from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.core import public_ids
 from services.core.errors import Conflict, RateLimited
+from services.core.file_stores import FileMissing, FileStore
 from services.core.spreadsheet_cells import BYTE_ORDER_MARK, Cell, format_line
 from services.database import job_queue
 from services.messaging import outbox
-from services.orders.receipts import FILE_EXTENSIONS, receipt_path
+from services.orders.receipts import FILE_EXTENSIONS
 
 KEPT_FOR = timedelta(hours=24)
 JOB = "make_export"
@@ -118,8 +120,12 @@ async def request(session: AsyncSession, actor: Actor) -> DataExport:
     return row
 
 
-async def make(session: AsyncSession, *, export_id: UUID, folder: Path) -> None:
-    """Make a copy that was asked for and mail its link, unless that is done. Locks: the request."""
+async def make(session: AsyncSession, *, export_id: UUID, folder: Path, files: FileStore) -> None:
+    """Make a copy that was asked for and mail its link, unless that is done. Locks: the request.
+
+    Raises:
+        StoreUnavailable: the store of the uploaded files does not answer.
+    """
     statement = (
         select(DataExport)
         .where(col(DataExport.id) == export_id, col(DataExport.finished_at).is_(None))
@@ -132,8 +138,8 @@ async def make(session: AsyncSession, *, export_id: UUID, folder: Path) -> None:
     partial = path.with_suffix(".part")
     with _open_archive(partial) as archive:
         await _write_tables(session, archive, user_id=row.user_id)
-        files = await _find_files(session, user_id=row.user_id, receipts=folder.parent / "receipts")
-        await asyncio.to_thread(_write_files, archive, files)
+        uploaded = await _find_files(session, user_id=row.user_id)
+        await _write_files(archive, uploaded, files)
     _keep(partial, path)
     row.finished_at = now()
     row.expires_at = row.finished_at + KEPT_FOR
@@ -280,19 +286,18 @@ def _to_cell(value: Any) -> Cell:
     return value if isinstance(value, int | Decimal | None) else str(value)
 
 
-async def _find_files(session: AsyncSession, *, user_id: UUID, receipts: Path) -> dict[str, Path]:
-    """Return the files that the person uploaded, by their names in the copy."""
+async def _find_files(session: AsyncSession, *, user_id: UUID) -> dict[str, str]:
+    """Return the store's names of the files that the person uploaded, by their names in the copy."""
     statement = select(Receipt).where(col(Receipt.owner_id) == user_id, col(Receipt.erased_at).is_(None))
     return {
-        public_ids.encode("Receipt", row.id) + FILE_EXTENSIONS[row.content_type]: receipt_path(
-            row, folder=receipts
-        )
+        public_ids.encode("Receipt", row.id) + FILE_EXTENSIONS[row.content_type]: row.sha256.hex()
         for row in (await session.execute(statement)).scalars()
     }
 
 
-def _write_files(archive: zipfile.ZipFile, files: Mapping[str, Path]) -> None:
+async def _write_files(archive: zipfile.ZipFile, uploaded: Mapping[str, str], files: FileStore) -> None:
     """Write the uploaded files as they are: pictures and PDFs are compressed already."""
-    for name, path in files.items():
-        if path.is_file():
-            archive.write(path, f"files/{name}", zipfile.ZIP_STORED)
+    for name, stored_name in uploaded.items():
+        with suppress(FileMissing):
+            async with files.opened(stored_name) as path:
+                await asyncio.to_thread(archive.write, path, f"files/{name}", zipfile.ZIP_STORED)

@@ -1,9 +1,8 @@
-"""Uploaded receipts: files in a folder, named by their hash, and a row for each owner."""
+"""Uploaded receipts: files of a store, named by their hash, and a row for each owner."""
 
 import asyncio
 import hashlib
 import os
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from services.access.actor import Actor
 from services.access.permissions import require_scope
 from services.core import public_ids
 from services.core.errors import Invalid, LimitExceeded, NotFound, Unauthenticated
+from services.core.file_stores import make_temporary
 
 MAX_BYTES = 15 * 1024 * 1024
 FILE_EXTENSIONS = {
@@ -55,6 +55,11 @@ class Upload:
     content_type: str
     size_bytes: int
     sha256: bytes
+
+    @property
+    def name(self) -> str:
+        """Its name in a store."""
+        return self.sha256.hex()
 
 
 async def consume_upload_attempt(session: AsyncSession, actor: Actor) -> bool:
@@ -97,11 +102,9 @@ async def receive_upload(chunks: AsyncIterator[bytes], *, content_type: str, fol
 @contextmanager
 def _temporary_file(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """Open a temporary file in the folder; delete it if an error leaves the block."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder, prefix="incoming-")
-    path = Path(name)
+    path = make_temporary(folder)
     try:
-        with open(handle, "wb") as file:  # noqa: PTH123 - opened by its descriptor
+        with path.open("wb") as file:
             yield file, path
     except BaseException:
         path.unlink(missing_ok=True)
@@ -127,19 +130,17 @@ def _require_matching_content(head: bytes, content_type: str) -> None:
         raise WrongType("The file does not match its Content-Type.")
 
 
-async def store_upload(
-    session: AsyncSession, actor: Actor, *, upload: Upload, folder: Path, quota_bytes: int
-) -> Receipt:
-    """Store an upload as the actor's, whose receipts may have `quota_bytes` in all.
+async def add_receipt(session: AsyncSession, actor: Actor, *, upload: Upload, quota_bytes: int) -> Receipt:
+    """Add the actor's row for an upload whose bytes are in the store already, so that no row lacks its bytes.
 
-    The same bytes are stored once, however often they are uploaded. They are in place before the row is
-    committed, so that no row lacks its bytes. Locks: the actor, so that two uploads at once are both counted.
+    The same bytes are stored once, however often they are uploaded. Locks: the actor, so that two uploads at
+    once are both counted.
 
     Raises:
-        QuotaExceeded: there is no room for it.
+        QuotaExceeded: there is no room for it in the actor's `quota_bytes`.
     """
     assert actor.user is not None
-    await _require_room(session, actor.user.id, size_bytes=upload.size_bytes, quota_bytes=quota_bytes)
+    await require_room(session, actor, size_bytes=upload.size_bytes, quota_bytes=quota_bytes)
     row = Receipt(
         owner_id=actor.user.id,
         content_type=upload.content_type,
@@ -148,13 +149,17 @@ async def store_upload(
     )
     session.add(row)
     await session.flush()
-    path = receipt_path(row, folder=folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    upload.path.replace(path)
     return row
 
 
-async def _require_room(session: AsyncSession, user_id: UUID, *, size_bytes: int, quota_bytes: int) -> None:
+async def require_room(session: AsyncSession, actor: Actor, *, size_bytes: int, quota_bytes: int) -> None:
+    """Require that the actor's receipts may have so many bytes more. Locks: the actor.
+
+    Raises:
+        QuotaExceeded: they may not.
+    """
+    assert actor.user is not None
+    user_id = actor.user.id
     own = select(col(Collective.id)).where(col(Collective.id) == user_id)
     await session.execute(own.with_for_update(key_share=True))
     used = select(func.coalesce(func.sum(col(Receipt.size_bytes)), 0)).where(
@@ -162,12 +167,6 @@ async def _require_room(session: AsyncSession, user_id: UUID, *, size_bytes: int
     )
     if (await session.execute(used)).scalar_one() + size_bytes > quota_bytes:
         raise QuotaExceeded
-
-
-def receipt_path(receipt: Receipt, *, folder: Path) -> Path:
-    """Return the path of a receipt's file."""
-    name = receipt.sha256.hex()
-    return folder / name[:2] / name
 
 
 async def find_receipt(session: AsyncSession, actor: Actor, *, receipt_id: UUID) -> Receipt | None:

@@ -1,6 +1,8 @@
 """Erasing a person: what goes, what stays, who is refused, and what happens at the same moment."""
 
 import asyncio
+import os
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from models import now
 from models.enums import MemberRole
 from services.collectives import erasure
+from services.core.file_stores import FolderStore
 from services.messaging import outbox
 from services.orders import erased_files
 from tests.factories import Person, World, money, ref
@@ -304,6 +307,8 @@ async def test_the_files_of_an_erased_person_go_unless_they_are_somebody_elses_t
         await add_receipt(world, owner.user.id, content)
         (tmp_path / content).mkdir(exist_ok=True)
         (tmp_path / content / (content * 32)).write_text("x")
+        an_hour_ago = time.time() - 3600
+        os.utime(tmp_path / content / (content * 32), (an_hour_ago, an_hour_ago))
     await erase(world, bea)
     async with world.sessions() as session, session.begin():
         await session.execute(
@@ -312,7 +317,7 @@ async def test_the_files_of_an_erased_person_go_unless_they_are_somebody_elses_t
             )
         )
     async with world.sessions() as session, session.begin():
-        await erased_files.delete_erased_files(session, folder=tmp_path)
+        await erased_files.delete_erased_files(session, files=FolderStore(tmp_path))
     assert stored(tmp_path) == ["bb" * 32]
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from models import Receipt, now
 from services.core.errors import ConfigurationError
+from services.core.file_stores import FolderStore
 from services.core.settings import Settings
 from services.jobs import retention, schedule
-from services.orders.receipts import receipt_path
 from tests.factories import Person, World
 from tests.job_world import add_failed_job, add_job, change_status, execute, load_statuses, make_older
 
@@ -214,11 +214,9 @@ async def test_files_without_a_row_are_deleted_once_they_are_old(world: World, t
     for row in rows[:2]:
         await world.add(row)
     await execute(world.sessions, "UPDATE receipt SET erased_at = now() WHERE owner_id = :id", id=bea.user.id)
-    kept, erased, orphan = (receipt_path(row, folder=tmp_path) for row in rows)
-    new = receipt_path(
-        Receipt(owner_id=ada.user.id, content_type="image/png", size_bytes=1, sha256=b"\x09" * 32),
-        folder=tmp_path,
-    )
+    files = FolderStore(tmp_path)
+    kept, erased, orphan = (files.path_of(row.sha256.hex()) for row in rows)
+    new = files.path_of("09" * 32)
     unfinished, other = tmp_path / "incoming-x", tmp_path / "notes"
     past = (now() - timedelta(days=8)).timestamp()
     for path in (kept, erased, orphan, new, unfinished, other):
@@ -226,7 +224,7 @@ async def test_files_without_a_row_are_deleted_once_they_are_old(world: World, t
         path.write_bytes(b"x")
         if path is not new:
             os.utime(path, (past, past))
-    assert await retention.delete_orphaned_files(world.sessions, folder=tmp_path, days=7) == 3
+    assert await retention.delete_orphaned_files(world.sessions, files=files, folder=tmp_path, days=7) == 3
     assert [path.exists() for path in (kept, erased, orphan, new, unfinished, other)] == [
         *(True, False, False, True, False, True)
     ]
