@@ -39,7 +39,8 @@ def test_a_payee_does_not_leave_the_host_whose_method_a_gift_takes_meanwhile(dat
         gift(race.first, to="business")
         race.commit_world()
         race.first.run(
-            "UPDATE public.collective SET host_id = NULL, host_approved_at = NULL WHERE id = %s",
+            "UPDATE public.collective SET host_id = %s WHERE id = %s",
+            race.first.ids["other-host"],
             race.first.ids["business"],
         )
 
