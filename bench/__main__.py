@@ -19,6 +19,7 @@ from bench import (
     imports,
     posting,
     profile,
+    restore,
     statement_counts,
 )
 from bench.postgres_cluster import BenchCluster, start_cluster
@@ -39,6 +40,7 @@ BENCHES: dict[str, Callable[[BenchCluster], None]] = {
     "corpus": corpus.run,
     "doors": doors.run,
     "growth": growth.run,
+    "restore": restore.run,
     "servers": compare_servers.run,  # last: the first run needs the npm registry
 }
 

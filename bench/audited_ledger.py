@@ -95,6 +95,9 @@ _ADD = (
             {_GIFT - _FEE + _MOVED} * (round + 1))
     ) AS leg(applies, account, seq, amount, balance)
     WHERE leg.applies ORDER BY n""",
+    f"""INSERT INTO raised_total AS r (subject_id, currency, raised_minor)
+    SELECT {_collective("k")}, 'USD', {_GIFT} * count(*) FROM bench_row WHERE is_gift GROUP BY k
+    ON CONFLICT (subject_id, currency) DO UPDATE SET raised_minor = r.raised_minor + excluded.raised_minor""",
     """UPDATE ledger_account a SET posted = p.balance_after, seq = p.seq, last_at = p.at
     FROM (SELECT DISTINCT ON (account_id) * FROM posting
         WHERE transaction_id IN (SELECT id FROM bench_row) ORDER BY account_id, seq DESC) p
