@@ -63,7 +63,7 @@ type PageInfo { hasNextPage: Boolean! hasPreviousPage: Boolean! startCursor: Str
 type Query {
   me: User
   node(id: ID!): Node
-  nodes(ids: [ID!]!): [Node]!
+  nodes(ids: [ID!]!): [Node]
   collective(slug: String, id: ID): Collective
   collectives(
     filter: CollectiveFilter, orderBy: CollectiveSort, first: Int, after: String
