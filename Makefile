@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-pure check format lock graphiql bench help test-debian soak soak-debian supply sbom
+.PHONY: serve test test-pure check format lock graphiql bench help test-debian soak soak-debian supply sbom image
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -48,6 +48,12 @@ format: $(VENV)/.installed ## format and fix what can be fixed
 lock: $(VENV)/.installed ## resolve the dependencies again (needs `uv` on the path)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --all-extras --group dev pyproject.toml requirements.in -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --all-extras -c requirements.lock pyproject.toml requirements.in \
+		-o deploy/requirements.lock
+
+image: $(VENV)/.installed ## run the image's steps in a clean root, without Docker (Debian, root, debootstrap)
+	$(BIN)/python -m tests.clean_root
 
 supply: $(VENV)/.installed ## check the locked packages against known vulnerabilities, where the data can be reached
 	$(BIN)/python -m tests.supply

@@ -119,3 +119,15 @@ def test_units_parse_and_timers_have_a_service(path: Path) -> None:
         assert unit["Service"]["User"] == "commonweal"
         assert unit["Service"]["NoNewPrivileges"] == "yes"
         assert unit["Service"]["ProtectSystem"] == "strict"
+
+
+def read_pins(path: Path) -> set[str]:
+    return {line.split()[0] for line in path.read_text().splitlines() if "==" in line}
+
+
+def test_the_image_has_the_locked_packages_without_the_tools_of_development() -> None:
+    pins, all_pins = read_pins(DEPLOY / "requirements.lock"), read_pins(ROOT / "requirements.lock")
+    assert pins < all_pins
+    names = {pin.partition("==")[0] for pin in pins}
+    assert {"obstore", "opentelemetry-sdk", "starlette", "stripe"} <= names
+    assert not names & {"localstripe", "moto", "mypy", "pytest", "ruff"}
