@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from models.enums import MemberRole
 from services.offers import redemption_quote
+from services.round_trips.pipelines import compile_statement
 from tests.donation_world import error_code, expect_order
 from tests.factories import Person, World, money, ref
 from tests.offer_world import OfferScene
@@ -112,6 +113,7 @@ async def test_the_database_does_not_count_them_either(world: World, monkeypatch
     master = await scene.offer(share=100, isMaster=True)
     await give(scene, scene.ann, "3.000")
     monkeypatch.setattr(redemption_quote, "_received_lately", lambda *_: literal(0).label("none"))
+    monkeypatch.setattr(redemption_quote, "_FIGURES", compile_statement(redemption_quote._select_figures()))
     before = await world.fingerprint()
     refused = await scene.redeem(master, "10.00")
     assert [(e["code"], e["path"]) for e in refused["errors"]] == [("LIMIT_EXCEEDED", ["input", "offer"])]
