@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.enums import MemberRole
+from services.access import viewer_cache
 from tests.donation_world import DonationScene, expect_order
 from tests.factories import Person, World, money, ref
 from tests.hours_world import HoursScene, yesterday
@@ -36,6 +37,7 @@ async def record_mutation(
     world: World, engine: AsyncEngine, mutation: str, *, by: Person, **arguments: Any
 ) -> tuple[list[str], str]:
     """Return the statements of a keyed mutation, which runs in one transaction, and its order's id."""
+    viewer_cache.forget(by.token)  # what the process knew of them may be out of date by now
     with record_statements(engine) as statements:
         payload = await world.mutate(
             mutation, "order { id status }", by=by, idempotencyKey=mutation, **arguments
