@@ -8,7 +8,7 @@ import models
 from models.enums import CollectiveType, LedgerAccountKind, Locale, MemberRole, Topic
 from resolvers.context import Info
 from resolvers.references import FILTER, load_one_referenced
-from services.access import visibility
+from services.access import row_visibility
 from services.access.collective_refs import CollectiveKey
 from services.collectives import directory, hosting
 from services.collectives import events as event_services
@@ -53,50 +53,50 @@ async def load_hosts(rows: Rows, info: Info) -> list[models.Collective | None]:
 
 async def load_email(user: models.Collective, info: Info) -> str | None:
     """Load a user's email address, or None if the viewer may not read it."""
-    if not visibility.can_read_private(info.context.actor, user):
+    if not row_visibility.can_read_private(info.context.actor, user):
         return None
     return await info.context.loaders.email.load(user.id)
 
 
 async def load_pending_email(user: models.Collective, info: Info) -> str | None:
     """Load the new address that waits for a user's proof; None for any other viewer."""
-    if not visibility.can_read_preferences(info.context.actor, user):
+    if not row_visibility.can_read_preferences(info.context.actor, user):
         return None
     return await info.context.run(email_changes.load_pending_email)
 
 
 async def list_identities(user: models.Collective, info: Info) -> list[models.Identity]:
     """List a user's identities at other providers; none for any other viewer."""
-    if not visibility.can_read_preferences(info.context.actor, user):
+    if not row_visibility.can_read_preferences(info.context.actor, user):
         return []
     return await info.context.run(identities.list_own)
 
 
 async def list_muted_topics(user: models.Collective, info: Info) -> list[Topic]:
     """List the topics that a user has muted; none for any other viewer."""
-    if not visibility.can_read_preferences(info.context.actor, user):
+    if not row_visibility.can_read_preferences(info.context.actor, user):
         return []
     return await info.context.run(preferences.list_muted_topics)
 
 
 def read_locale(user: models.Collective, info: Info) -> Locale | None:
     """Return the language that a user chose; None for any other viewer."""
-    return user.locale if visibility.can_read_preferences(info.context.actor, user) else None
+    return user.locale if row_visibility.can_read_preferences(info.context.actor, user) else None
 
 
 def read_legal_name(collective: models.Collective, info: Info) -> str | None:
     """Return the legal name, or None if the viewer may not read private fields."""
-    return collective.legal_name if visibility.can_read_private(info.context.actor, collective) else None
+    return collective.legal_name if row_visibility.can_read_private(info.context.actor, collective) else None
 
 
 def read_suspension_reason(host: models.Collective, info: Info) -> str | None:
     """Return why a host was suspended, or None if the viewer may not read private fields."""
-    return host.host_suspension_reason if visibility.can_read_private(info.context.actor, host) else None
+    return host.host_suspension_reason if row_visibility.can_read_private(info.context.actor, host) else None
 
 
 def read_location(collective: models.Collective, info: Info) -> str | None:
     """Return the location, or None if it is a person's and the viewer may not read it."""
-    return collective.location if visibility.can_read_location(info.context.actor, collective) else None
+    return collective.location if row_visibility.can_read_location(info.context.actor, collective) else None
 
 
 async def load_balances(rows: Rows, info: Info, *, as_of: datetime | None) -> list[list[Balance]]:
@@ -147,7 +147,7 @@ async def list_attendances(events: Rows, info: Info, *, page: PageRequest) -> li
 
 async def load_invitee(invitation: models.Invitation, info: Info) -> models.Collective | None:
     """Load the invited user, or None if that would reveal the owner of an email address."""
-    if not visibility.can_see_invitee(info.context.actor, invitation):
+    if not row_visibility.can_see_invitee(info.context.actor, invitation):
         return None
     return await info.context.loaders.collective.load(invitation.user_id)
 

@@ -8,7 +8,7 @@ import models
 from models.enums import GiverStatus, OrderType, PaymentMethodKind
 from resolvers.context import Context, Info
 from resolvers.references import FILTER, load_referenced
-from services.access import visibility
+from services.access import row_visibility
 from services.access.collective_refs import CollectiveKey
 from services.core.errors import NotFound
 from services.core.money import Money
@@ -28,7 +28,7 @@ async def concerns_viewer(order: models.Order, context: Context) -> bool:
         hosts = [await load(side.host_id) for side in sides if side is not None]
         return [collective for collective in (*sides, *hosts) if collective is not None]
 
-    return await visibility.concerns_order(context.actor, order, load_sides)
+    return await row_visibility.concerns_order(context.actor, order, load_sides)
 
 
 async def load_earlier_order(info: Info, order_id: UUID) -> models.Order:
@@ -66,7 +66,7 @@ async def load_handover(info: Info, order: models.Order) -> dict[str, str | None
 
 async def read_private_message(order: models.Order, info: Info) -> str | None:
     """Return the private message, or None if the viewer may not read it."""
-    if not visibility.can_read_message(info.context.actor, order):
+    if not row_visibility.can_read_message(info.context.actor, order):
         return None
     return order.private_message if await concerns_viewer(order, info.context) else None
 
@@ -78,12 +78,12 @@ async def knows_claimed_giver(order: models.Order, context: Context) -> bool:
         return False
     payee = await load(order.to_id)
     sides = [await load(order.claimed_giver_id), await load(payee.host_id) if payee else None]
-    return any(side is not None and visibility.can_read_private(context.actor, side) for side in sides)
+    return any(side is not None and row_visibility.can_read_private(context.actor, side) for side in sides)
 
 
 async def load_addressee(order: models.Order, info: Info) -> models.Collective | None:
     """Load the user asked to approve hours, or None if the viewer may not know whose address was named."""
-    if order.addressed_to_id is None or not visibility.can_see_addressee(info.context.actor, order):
+    if order.addressed_to_id is None or not row_visibility.can_see_addressee(info.context.actor, order):
         return None
     return await info.context.loaders.collective.load(order.addressed_to_id)
 

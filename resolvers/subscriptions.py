@@ -7,7 +7,7 @@ from typing import Any
 import models
 from resolvers.context import Context, Info
 from resolvers.references import load_one_referenced
-from services.access import visibility
+from services.access import row_visibility
 from services.access.collective_refs import CollectiveKey
 from services.core import public_ids
 from services.core.errors import InvalidState, NotFound
@@ -115,7 +115,7 @@ async def watch_check_ins(info: Info, *, event: CollectiveKey, after: str | None
         NotFound: there is no such event whose check-ins the viewer may see.
     """
     watched = await load_one_referenced(info, event, name="event")
-    if not visibility.can_watch_check_ins(info.context.actor, watched):
+    if not row_visibility.can_watch_check_ins(info.context.actor, watched):
         raise NotFound("There is no such event whose check-ins you may see", field="event")
 
     async def load_event(context: Context, event: Event) -> EventPayload | None:

@@ -8,7 +8,7 @@ from sqlmodel import col
 
 from models import ApprovalPolicy, Collective, now
 from models.enums import CollectiveType
-from services.access import visibility
+from services.access import row_visibility
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
@@ -80,7 +80,7 @@ async def list_policies(
     session: AsyncSession, actor: Actor, *, collective: Collective
 ) -> list[ApprovalPolicy]:
     """List the policies of a collective, newest first; none unless the actor reads its private fields."""
-    if not visibility.can_read_private(actor, collective):
+    if not row_visibility.can_read_private(actor, collective):
         return []
     statement = (
         select(ApprovalPolicy)

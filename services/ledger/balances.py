@@ -38,7 +38,7 @@ from models.enums import (
     PaymentMethodKind,
     PayoutMethodKind,
 )
-from services.access import visibility
+from services.access import row_visibility, visibility
 from services.access.actor import Actor
 from services.core.money import Money
 from services.core.pagination import Sort
@@ -102,7 +102,7 @@ async def load_balances(
     Order: the collective's own currency first, then by code. The list is empty if the actor may not see the
     balance.
     """
-    visible = [owner for owner in owners if visibility.can_read_balance(actor, owner)]
+    visible = [owner for owner in owners if row_visibility.can_read_balance(actor, owner)]
     at = as_of or now()
     sums: dict[UUID, dict[str, list[int]]] = {
         owner.id: {} if owner.type == CollectiveType.EVENT else {owner.currency: [0, 0, 0]}

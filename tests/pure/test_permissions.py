@@ -7,7 +7,8 @@ from models.enums import CollectiveType, MemberRole, Scope
 from schema.build import schema
 from services.access import permission_matrix
 from services.access.actor import Actor
-from services.access.permissions import RULES, SESSION_ONLY, Action, Subject, is_permitted
+from services.access.permission_rules import RULES, SESSION_ONLY
+from services.access.permissions import Action, Subject, is_permitted
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
 OPEN_TO_ALL = {

@@ -6,7 +6,8 @@ import pytest
 
 from models.enums import Scope
 from schema.execution import unit_of_work
-from services.access.permissions import CONFIRMED, CONFIRMED_ABOVE, RULES, Action, platform_admin
+from services.access.permission_rules import CONFIRMED, CONFIRMED_ABOVE, RULES, platform_admin
+from services.access.permissions import Action
 from services.core.errors import Busy
 from services.identity import passwords
 from tests.donation_world import DonationScene
