@@ -20,7 +20,7 @@ graphiql: $(VENV)/.installed ## build GraphiQL from its npm package
 
 serve: $(VENV)/.installed ## start everything: database, demo world, API and GraphiQL
 	-$(BIN)/python -m schema.graphiql.build
-	$(BIN)/commonweal serve --demo
+	COMMONWEAL_FAKE_PROVIDER=$${COMMONWEAL_FAKE_PROVIDER:-1} $(BIN)/commonweal serve --demo
 
 check: $(VENV)/.installed ## the quick half of the tests: format, lint, types, floors, SDL
 	$(BIN)/ruff format --check .
