@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
@@ -17,12 +17,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
-from models.enums import ProviderName
 from resolvers.session_cookie import SessionCookie
 from services.access import act_origin, viewer_cache
 from services.access.act_origin import ActOrigin
 from services.access.actor import ANONYMOUS, Actor
 from services.access.rate_limits import Charge
+from services.access.viewer_cache import StaleViewer
 from services.core.languages import choose
 from services.core.settings import Settings
 from services.database import fetch, leadership, read_connections
@@ -40,9 +40,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@cache
-def _list_providers(settings: Settings) -> tuple[ProviderName, ...]:
-    return tuple(offered(settings))
+@lru_cache(maxsize=8)
+def _anonymous(settings: Settings) -> Actor:
+    """Return the viewer who is nobody, with the payment providers that the settings offer."""
+    return replace(ANONYMOUS, providers=tuple(offered(settings)))
 
 
 @dataclass
@@ -57,9 +58,9 @@ class Context:
     address: str = ""
     """The network address of the client."""
     device: str = ""
+    """What the client's browser or program calls itself."""
     language: str = ""
     """What the request accepts, in the words of its header Accept-Language."""
-    """What the client's browser or program calls itself."""
     document: DocumentNode | None = None
     """The executed document, parsed and validated."""
     actor: Actor = ANONYMOUS
@@ -104,8 +105,13 @@ class Context:
         return self.sessions()
 
     def __post_init__(self) -> None:
-        """Tell the viewer's rules which payment providers are offered."""
-        self.actor = replace(self.actor, providers=_list_providers(self.settings))
+        """Tell the viewer's rules which payment providers are offered; a viewer from the cache knows."""
+        if self.actor is ANONYMOUS:
+            self.forget_viewer()
+
+    def forget_viewer(self) -> None:
+        """Let the fields that follow have no viewer."""
+        self.actor = _anonymous(self.settings)
 
     @cached_property
     def loaders(self) -> Loaders:
@@ -244,7 +250,13 @@ class Context:
         if self.is_mutation and self.is_viewer_cached:
             async with self._session_lock:
                 await self._begin()
-                await effects.settle(self.session)
+                await self._settle_viewer()
+
+    async def _settle_viewer(self) -> None:
+        """Send the check of the viewer if it waits; a check that was lost counts as failed."""
+        await effects.settle(self.session)
+        if self.is_viewer_cached:
+            raise StaleViewer
 
     async def close(self) -> None:
         """Return the connection once nothing uses it, and roll back what was not committed."""
@@ -277,6 +289,7 @@ class Context:
         """
         if self.root_field_count > 1:
             return False
+        await self.check_viewer()  # later, it would take a connection again
         async with self._session_lock:
             if self._has_begun:
                 await self.session.commit()
@@ -330,6 +343,8 @@ class Context:
         connection is released afterwards, so that the cancellation meets nobody else's statement.
         """
         async with self._session_lock:
+            if self._has_begun and self.is_viewer_cached:
+                await self._settle_viewer()
             self.is_committing = True
             task = asyncio.ensure_future(effects.store(self.session))
             self._calls.add(task)

@@ -3,7 +3,6 @@
 from models import Collective
 from resolvers.context import Info
 from services.access import attempt_limits
-from services.access.actor import ANONYMOUS
 from services.access.permissions import Action, require
 from services.core.errors import RateLimited
 from services.identity import email_addresses, email_changes
@@ -49,4 +48,4 @@ async def undo_change(info: Info, *, token: str) -> Collective:
 
 def _forget_viewer(info: Info, user: Collective) -> None:
     if info.context.actor.id == user.id:
-        info.context.actor = ANONYMOUS
+        info.context.forget_viewer()

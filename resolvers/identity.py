@@ -9,7 +9,6 @@ from models import Collective, Token
 from models.enums import EmailTokenPurpose
 from resolvers.context import Context, Info
 from services.access import attempt_limits
-from services.access.actor import ANONYMOUS
 from services.core.errors import Busy, Invalid, RateLimited
 from services.core.networks import normalize_address
 from services.identity import (
@@ -87,7 +86,7 @@ async def reset_password(info: Info, *, token: str, password: str) -> NewSession
         password_reset.reset, token=token, password_hash=secret, origin=origin_of(context)
     )
     if context.actor.id == started.user.id:
-        context.actor = ANONYMOUS
+        context.forget_viewer()
     return started
 
 
@@ -237,7 +236,8 @@ async def end_session(info: Info, *, session_id: UUID) -> Token:
     context = info.context
     ended = await context.run(sessions.end_session, session_id=session_id)
     if ended.id == context.actor.token_id:
-        context.session_cookie.has_ended, context.actor = True, ANONYMOUS
+        context.session_cookie.has_ended = True
+        context.forget_viewer()
     return ended
 
 
@@ -257,5 +257,6 @@ async def sign_out(info: Info) -> Collective | None:
     context = info.context
     await context.run(authentication.sign_out)
     context.session_cookie.has_ended = True
-    user, context.actor = context.actor.user, ANONYMOUS
+    user = context.actor.user
+    context.forget_viewer()
     return user

@@ -2,7 +2,6 @@
 
 import models
 from resolvers.context import Info
-from services.access.actor import ANONYMOUS
 from services.collectives import erasure
 from services.orders import personal_exports
 
@@ -16,5 +15,6 @@ async def erase_me(info: Info, *, slug: str) -> str:
     """Erase the viewer; the fields that follow have no viewer. Return the pseudonym."""
     context = info.context
     pseudonym = await context.run(erasure.erase_me, slug=slug)
-    context.session_cookie.has_ended, context.actor = True, ANONYMOUS
+    context.session_cookie.has_ended = True
+    context.forget_viewer()
     return pseudonym

@@ -131,20 +131,23 @@ async def _run_as_viewer(
         StaleViewer: the viewer in the cache has changed.
         RetryOperation, FallBack: as `run_attempt`.
     """
+    sql_trace.authorize(actor.ANONYMOUS)  # until it is known who asks
     try:
         if prepared.request.token is not None:
             if not context.is_viewer_cached:
                 await authenticate(context, prepared.request.token)
+                sql_trace.authorize(context.actor)
             elif not context.is_mutation:
                 permissions.require_scope(context.actor, Scope.READ)
             if context.is_mutation:
                 token_reads.require_readable(prepared.document, prepared.operation, context.actor)
-            sql_trace.authorize(context.actor)
+        viewer = context.actor
         result = await _run(prepared, context, last=last)
     except Problem:
         await context.check_viewer()
         raise
     await context.check_viewer()
+    sql_trace.authorize(viewer)
     return result
 
 

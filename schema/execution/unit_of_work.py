@@ -141,7 +141,7 @@ async def _run_with_deadline(
 
 
 async def _run_with_fallback(prepared: PreparedOperation, **options: Any) -> OperationResult:
-    """Run an operation; if its compiled query has an error, run it on graphql-core from a new snapshot."""
+    """Run an operation, again if its viewer has changed, and on graphql-core if its compiled query fails."""
     try:
         try:
             return await run_attempt(prepared, **options)

@@ -19,7 +19,7 @@ from services.core import public_ids
 from services.core.errors import Invalid, InvalidState, NotFound, Problem
 from services.core.party import Party
 from services.round_trips import effects
-from services.round_trips.entities import attach_row
+from services.round_trips.entities import attach_rows
 from services.round_trips.pipelines import Call, Statement, compile_statement
 from services.round_trips.records import column_names
 
@@ -89,15 +89,11 @@ async def _load_visible(
     values["slugs"] = [key for key in keys if isinstance(key, str)]
     (rows,) = await effects.fetch(session, Call(statement, values))
     parties: dict[UUID | str, Party] = {}
-    width = len(column_names(Collective))
     for row in rows:
-        collective = attach_row(session, Collective, row[:width])
-        host = attach_row(session, Collective, row[width : 2 * width])
-        assert collective is not None
+        collective, host, old_slug = attach_rows(session, (Collective, Collective), row)
         is_hosted = collective.host_approved_at is not None
         party = Party(collective, host if is_hosted else None)
         parties |= {collective.id: party, collective.slug: party}
-        old_slug = row[-1]
         if old_slug is not None:
             parties.setdefault(old_slug, party)
     return parties

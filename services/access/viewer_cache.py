@@ -48,9 +48,9 @@ def find_viewer(token: str) -> Actor | None:
 
 
 def keep(viewer: Actor) -> None:
-    """Keep a viewer that was just loaded for a query."""
+    """Keep a viewer that was just loaded."""
     if viewer.is_touch_due:
-        return  # the next query finds the session in use
+        return  # the next operation finds the session in use
     _VIEWERS[viewer.token_hash] = viewer, time.monotonic() + KEEP_SECONDS
     _VIEWERS.move_to_end(viewer.token_hash)
     if len(_VIEWERS) > MAX_VIEWERS:

@@ -189,7 +189,8 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
     "subscription_anchor": (InvalidState, "The day has just been moved. Load the gift again.", "anchorDay"),
     "subscription_method": (
         InvalidState,
-        "The payment method is not one of the receiver's host. Choose another way of paying.",
+        "The payment method is not one of the receiver's host. Choose another way of paying with "
+        "updateSubscription, then resume the gift if it is paused.",
         "id",
     ),
     "subscription_due": (InvalidState, "This charge is not due yet.", "id"),

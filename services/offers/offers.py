@@ -296,10 +296,11 @@ async def load_offers_of_orders(session: AsyncSession, *, row_ids: Sequence[UUID
     return {row.id: row for row in (await session.execute(statement)).scalars()}
 
 
-def month_start(business: Any, at: Any) -> Any:
-    """Build the SQL for the start of a month in the business's time zone, else in UTC."""
+def month_start(business: Any, at: Any, *, months_later: int = 0) -> Any:
+    """Build the SQL for the start of this or a later month in the business's time zone, else in UTC."""
     zone = func.coalesce(business.timezone, "UTC")
-    return func.timezone(zone, func.date_trunc("month", func.timezone(zone, at)))
+    start = func.date_trunc("month", func.timezone(zone, at))
+    return func.timezone(zone, start + func.make_interval(0, months_later))
 
 
 async def count_redemptions_this_month(

@@ -152,6 +152,7 @@ def _select_figures() -> Select[Any]:
         .where(
             col(Order.offer_id) == bindparam("offer_id", type_=Uuid),
             col(Order.created_at) >= offers.month_start(Collective, at),
+            col(Order.created_at) < offers.month_start(Collective, at, months_later=1),
             col(Order.status).not_in(offers.UNCOUNTED_STATUSES),
         )
         .scalar_subquery()

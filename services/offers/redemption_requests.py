@@ -35,9 +35,8 @@ from services.orders import receipts
 from services.orders.base import DECISION_DAYS
 from services.orders.history import creation_step, insert_order
 from services.round_trips import effects
-from services.round_trips.entities import attach_row
+from services.round_trips.entities import attach_rows
 from services.round_trips.pipelines import Call, compile_statement
-from services.round_trips.records import column_names
 
 MAX_RECEIPT_LENGTH, MAX_PLACE_LENGTH = 8096, 256
 
@@ -205,10 +204,7 @@ async def _lock_offer(
     )
     if not offers:
         raise NotFound("There is no such offer.", field="offer")
-    width = len(column_names(Offer))
-    offer = attach_row(session, Offer, offers[0][:width])
-    business = attach_row(session, Collective, offers[0][width:])
-    assert offer is not None and business is not None
+    offer, business = attach_rows(session, (Offer, Collective), offers[0])
     require_open(business, field="offer")
     if not offer.is_active:
         raise InvalidState("This offer is no longer active.", field="offer")

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import PaymentMethod, RecurringGift, now
+from models import RecurringGift, now
 from models.enums import GiftParty, GiftStatus
 from services.access import visibility
 from services.access.actor import Actor
@@ -128,23 +128,10 @@ async def resume(session: AsyncSession, actor: Actor, *, gift_id: UUID) -> Recur
         raise InvalidState("This recurring gift is not paused.", field="id")
     if not _may_resume(actor, sides):
         raise InvalidState(f"The {str(gift.paused_by).lower()} paused this gift and resumes it.", field="id")
-    await _require_present_method(session, sides)
     progress.resume(gift, today=periods.day_of(now(), gift.timezone))
     await _store(session, gift)
     await _tell(session, actor, sides, template="gift_resumed", day=gift.next_charge_on)
     return gift
-
-
-async def _require_present_method(session: AsyncSession, sides: GiftSides) -> None:
-    if sides.gift.payment_method_id is None:
-        return
-    method = await session.get_one(PaymentMethod, sides.gift.payment_method_id)
-    if sides.payee.host is None or method.host_id != sides.payee.host.id:
-        raise InvalidState(
-            "The receiver has left the host of this payment method. "
-            "Choose another way of paying with updateSubscription, then resume the gift.",
-            field="id",
-        )
 
 
 def _may_resume(actor: Actor, sides: GiftSides) -> bool:

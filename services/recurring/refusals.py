@@ -47,8 +47,8 @@ async def delay(session: AsyncSession, charge: Charge, *, at: datetime) -> None:
 async def note(
     session: AsyncSession, server: Actor, charge: Charge, problem: Problem | None, *, at: datetime
 ) -> None:
-    """Note why a gift could not be acted on; None is a fault of ours."""
-    if problem is None:
+    """Note why a gift could not be acted on; None is a fault of ours, and so is what could not be told."""
+    if problem is None or charge.gift.notice is not None:
         await delay(session, charge, at=at)
     elif charge.gift.status == GiftStatus.PAUSED:
         await _stay_paused(session, charge.gift)

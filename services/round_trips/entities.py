@@ -14,6 +14,17 @@ from services.round_trips.records import column_names
 T = TypeVar("T", bound=SQLModel)
 
 
+def attach_rows(session: AsyncSession, tables: Sequence[type[SQLModel]], row: Sequence[Any]) -> list[Any]:
+    """Return a row that begins with all columns of several tables as the session's objects, then its rest."""
+    parts: list[Any] = []
+    start = 0
+    for table in tables:
+        end = start + len(column_names(table))
+        parts.append(attach_row(session, table, row[start:end]))
+        start = end
+    return parts + list(row[start:])
+
+
 def attach_row(session: AsyncSession, table: type[T], values: Sequence[Any]) -> T | None:
     """Return all columns of a row as the session's object; None for a row that was not joined.
 

@@ -389,3 +389,12 @@ def test_the_server_pays_a_gift_from_a_balance(shared_database: Database) -> Non
         step(world, "PAY")
 
     assert_accepted(shared_database.owner_url, pay)
+
+
+def test_what_could_not_be_told_of_an_ended_gift_is_told_later(shared_database: Database) -> None:
+    def put_off(world: GuardWorld) -> None:
+        gift(world)
+        world.run(f"UPDATE public.subscription SET {ENDED}, notice = 'ARCHIVED'")
+        world.run("UPDATE public.subscription SET delays = 1, due_at = now()")
+
+    assert_accepted(shared_database.owner_url, put_off)

@@ -1,14 +1,19 @@
 """A mutation of a viewer who was seen lately: what changed them since is met before anything is written."""
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
 from models.enums import MemberRole
+from resolvers.context import Context
 from schema.execution import unit_of_work
+from schema.observability import sql_trace
 from services.access import viewer_cache
+from services.core.settings import Settings
+from services.database.engine import create_pool, session_factory
 from tests.donation_world import DonationScene
 from tests.factories import Person, World, money, ref
 from tests.statement_counts import record_statements
@@ -114,3 +119,44 @@ async def test_the_audit_log_names_a_known_viewer(scene: DonationScene, engine: 
     with psycopg.connect(scene.world.settings.owner_database_url or "") as owner:
         row = owner.execute("SELECT actor_id, mutation FROM act ORDER BY at DESC LIMIT 1").fetchone()
     assert row == (scene.giver.user.id, "updateCollective")
+
+
+SIGN_IN = "mutation($i: SignInInput!) { signIn(input: $i) { session { token } errors { code } } }"
+
+
+async def test_a_known_viewer_who_signs_in_needs_one_connection_at_a_time(scene: DonationScene) -> None:
+    engine = create_pool(replace(scene.world.settings, pool_size=1))
+    request = unit_of_work.OperationRequest(
+        query=SIGN_IN,
+        token=scene.giver.token,
+        address="test",
+        variables={"i": {"email": scene.giver.email, "password": "a wrong one"}},
+    )
+    await expect_known(scene, scene.giver)
+    answer = await unit_of_work.execute(
+        request, sessions=session_factory(engine), settings=scene.world.settings
+    )
+    await engine.dispose()
+    (error,) = answer.body["data"]["signIn"]["errors"]
+    assert error["code"] == "INVALID_INPUT"
+
+
+async def test_the_statements_are_shown_to_nobody_whose_token_was_revoked(scene: DonationScene) -> None:
+    admin = scene.world.admin
+    await expect_known(scene, admin)
+    change(scene.world, TOKEN.format("revoked_at = now()"), admin.user.id)
+    sql_trace.begin({sql_trace.REQUEST_HEADER: "1"})
+    body = await send(scene.world, admin, RENAME, collective=ref(scene.webpack), name="Webpacker")
+    assert body["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    assert sql_trace.with_trace({}) == {}
+    sql_trace.begin({})
+
+
+def test_who_signed_out_is_shown_the_offered_providers() -> None:
+    context = Context(sessions=async_sessionmaker(), settings=replace(Settings(), fake_provider=True))
+    offered = context.actor.providers
+    context.actor = replace(context.actor, token_hash=b"x")
+    context.forget_viewer()
+    assert context.actor.id is None
+    assert context.actor.token_hash == b""
+    assert context.actor.providers == offered != ()

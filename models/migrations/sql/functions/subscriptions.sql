@@ -82,7 +82,7 @@ ALTER TABLE subscription ENABLE ALWAYS TRIGGER subscription_insert_guard;
 
 CREATE OR REPLACE FUNCTION subscription_update_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-DECLARE v_free text[] := '{notice,due_at,updated_at}';
+DECLARE v_free text[] := '{notice,due_at,delays,updated_at}';
 BEGIN
     IF is_erasing() AND to_jsonb(OLD) - '{description,pause_reason,ended_reason}'::text[]
                       = to_jsonb(NEW) - '{description,pause_reason,ended_reason}'::text[] THEN
