@@ -21,10 +21,11 @@ from strawberry.schema.config import StrawberryConfig
 
 from resolvers.context import Context
 from schema.build import Mutation
-from schema.types.collective import Business, Community, Event, Nonprofit, User
+from schema.types.collective import Business, Community, Event, Nonprofit
 from schema.types.errors import MutationError
 from schema.types.query import Query
 from schema.types.scalars import SCALARS
+from schema.types.user import User
 from services.core.settings import Settings, load
 from services.database import engine
 

@@ -46,11 +46,12 @@ from schema.mutations.providers import ProviderMutations
 from schema.mutations.recurring_gifts import RecurringGiftMutations
 from schema.mutations.tiers import TierMutations
 from schema.mutations.users import UserMutations
-from schema.types.collective import Business, Community, Event, Nonprofit, User
+from schema.types.collective import Business, Community, Event, Nonprofit
 from schema.types.errors import MutationError
 from schema.types.query import Query
 from schema.types.scalars import SCALARS
 from schema.types.subscription import Subscription
+from schema.types.user import User
 
 
 @strawberry.type(

@@ -7,9 +7,9 @@ import strawberry
 from resolvers import identity as resolve
 from resolvers.context import Info
 from schema.mutations.payload import Payload, answer_payload
-from schema.types.collective import User
 from schema.types.identity import ActiveSession
 from schema.types.node import CollectiveRef, to_key
+from schema.types.user import User
 from services.core import public_ids
 from services.identity import sessions, suspensions
 

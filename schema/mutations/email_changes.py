@@ -7,7 +7,7 @@ import strawberry
 from resolvers import email_changes as resolve
 from resolvers.context import Info
 from schema.mutations.payload import Payload, answer_payload
-from schema.types.collective import User
+from schema.types.user import User
 
 
 @strawberry.input(description="The new email address.")

@@ -8,9 +8,10 @@ from resolvers import factors as resolve
 from resolvers.context import Info
 from schema.mutations.payload import Payload, answer_payload
 from schema.mutations.session_payload import to_session_payload
-from schema.types.collective import Collective, User
+from schema.types.collective import Collective
 from schema.types.identity import ActiveSession, Session
 from schema.types.node import CollectiveRef, to_key
+from schema.types.user import User
 from services.identity import factor_requirements, recovery_codes, totp
 
 CODES = "Recovery codes, shown only once, if this is the first factor: each replaces it once. Else empty."

@@ -9,11 +9,11 @@ from resolvers import identity as resolve
 from resolvers.context import Info
 from schema.mutations.payload import Payload, answer_payload
 from schema.mutations.session_payload import CHALLENGE, to_session_payload
-from schema.types.collective import User
 from schema.types.enums import Scope
 from schema.types.factors import SignInChallenge
 from schema.types.identity import AccessToken, Session
 from schema.types.scalars import CurrencyCode
+from schema.types.user import User
 from services.core import public_ids
 from services.identity import access_tokens
 

@@ -9,9 +9,9 @@ from resolvers.context import Info
 from schema.mutations.factors import CODES
 from schema.mutations.payload import Payload, answer_payload
 from schema.mutations.session_payload import to_session_payload
-from schema.types.collective import User
 from schema.types.factors import Passkey
 from schema.types.identity import Session
+from schema.types.user import User
 from services.core import public_ids
 from services.identity import passkeys
 

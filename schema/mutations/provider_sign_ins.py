@@ -8,10 +8,10 @@ from resolvers import provider_sign_ins as resolve
 from resolvers.context import Info
 from schema.mutations.payload import Payload, answer_payload
 from schema.mutations.session_payload import CHALLENGE, to_session_payload
-from schema.types.collective import User
 from schema.types.factors import SignInChallenge
 from schema.types.identity import Session
 from schema.types.linked_identity import LinkedIdentity
+from schema.types.user import User
 from services.core import public_ids
 from services.identity.provider_sign_ins import Outcome
 

@@ -7,9 +7,9 @@ import strawberry
 from resolvers import users as resolve
 from resolvers.context import Info
 from schema.mutations.payload import MoneyInput, Payload, answer_payload, keyed_request
-from schema.types.collective import User
 from schema.types.enums import Topic
 from schema.types.node import CollectiveRef, to_key
+from schema.types.user import User
 from services.messaging import preferences
 
 

@@ -10,7 +10,7 @@ def _lazy(name: str, module: str) -> Any:
 
 
 COLLECTIVE = _lazy("Collective", "collective")
-USER = _lazy("User", "collective")
+USER = _lazy("User", "user")
 EVENT = _lazy("Event", "collective")
 BUSINESS = _lazy("Business", "collective")
 ATTENDANCE = _lazy("Attendance", "event")

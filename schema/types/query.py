@@ -14,7 +14,7 @@ from resolvers.context import Info
 from schema.types import lazy, sql_lists
 from schema.types.act import AuditLogQueries
 from schema.types.clearing import ClearingQueries
-from schema.types.collective import CollectiveConnection, User
+from schema.types.collective import CollectiveConnection
 from schema.types.community import CommunityQueries
 from schema.types.connection import After, Before, First, Last, to_page_request
 from schema.types.donation_quote import DonationQuoteQueries
@@ -36,6 +36,7 @@ from schema.types.scalars import CurrencyCode
 from schema.types.search import SearchQueries
 from schema.types.sort_orders import CollectiveSort, OfferSort, OrderSort, TransactionSort
 from schema.types.transaction import Transaction, TransactionConnection, TransactionFilter
+from schema.types.user import User
 from services.collectives import directory, host_approvals, hosting, invitations
 from services.collectives import platform_policy as policy_service
 from services.core import currencies

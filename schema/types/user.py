@@ -1,0 +1,91 @@
+"""A person, with what they alone see of their account."""
+
+import strawberry
+
+import models
+from resolvers import acts as resolve_acts
+from resolvers import collectives as resolve
+from resolvers.context import Info
+from schema.types.act import ActConnection
+from schema.types.collective import Collective
+from schema.types.connection import After, Before, First, Last, to_page_request
+from schema.types.enums import (
+    CollectiveType,
+    Locale,
+    Topic,
+)
+from schema.types.fields import batched, computed
+from schema.types.linked_identity import LinkedIdentity
+from schema.types.node import is_row_of
+from services.sql_json.shape import Column
+
+Row = strawberry.Parent[models.Collective]
+Rows = list[models.Collective]
+
+
+@strawberry.type(description="A person with an account, claimed or not.")
+class User(Collective):
+    is_type_of = is_row_of(models.Collective, CollectiveType.USER)
+
+    @strawberry.field(description="Email address of the user. Visible only to themselves.")
+    async def email(root: Row, info: Info) -> str | None:
+        return await resolve.load_email(root, info)
+
+    @strawberry.field(
+        description="New email address that waits for its proof; see `changeEmail`. Visible only to the "
+        "user themselves."
+    )
+    async def pending_email(root: Row, info: Info) -> str | None:
+        return await resolve.load_pending_email(root, info)
+
+    @computed(
+        "locale",
+        "id",
+        description="Language that the user chose for mails. Visible only to themselves; null if they chose "
+        "none.",
+        graphql_type=Locale | None,
+    )
+    def locale(root: Row, info: Info) -> Locale | None:
+        return resolve.read_locale(root, info)
+
+    @strawberry.field(
+        description="Identities at other providers that sign the user in. Visible only to "
+        "themselves in a session; empty for others.",
+        graphql_type=list[LinkedIdentity],
+    )
+    async def identities(root: Row, info: Info) -> list[models.Identity]:
+        return await resolve.list_identities(root, info)
+
+    @strawberry.field(
+        description="Topics on which the user receives no mail. Visible only to themselves; empty for "
+        "others.",
+        graphql_type=list[Topic],
+    )
+    async def muted_topics(root: Row, info: Info) -> list[Topic]:
+        return await resolve.list_muted_topics(root, info)
+
+    @batched(
+        "id",
+        description="Acts on the user's own account, newest first: sign-ins, sessions, access tokens, "
+        "password, email address and second factors. Visible only to themselves, in a session; null for "
+        "others and for access tokens.",
+        graphql_type=ActConnection | None,
+    )
+    async def security_log(
+        rows: Rows,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> list[ActConnection | None]:
+        pages = await resolve_acts.list_security(rows, info, page=to_page_request(first, after, last, before))
+        return [ActConnection(page=page) if page else None for page in pages]
+
+    @computed(
+        "claimed_at",
+        shape=Column("is_set", "claimed_at"),
+        description="True if the user has verified their email address; false if they are known by it alone.",
+    )
+    def is_claimed(root: Row) -> bool:
+        return root.claimed_at is not None
