@@ -11,7 +11,7 @@ from sqlmodel import col
 from models import Order, ProviderAccount, ProviderEvent, ProviderRefund, Transaction
 from models.enums import OrderStatus, ProviderName
 from services.operation import diagnosis
-from services.operation.setting_diagnosis import Finding
+from services.operation.findings import Finding
 from services.payments import intake, processing, returned
 from services.providers import fake
 from services.providers.fake import SUCCEEDS, SignedEvent

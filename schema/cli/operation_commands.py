@@ -13,7 +13,7 @@ from services.database import engine as database_engine
 from services.ledger.audit import AuditIsRunning
 from services.operation import backup as backups
 from services.operation import copying, diagnosis, restore, verification
-from services.operation.setting_diagnosis import State
+from services.operation.findings import State
 from services.operation.verification import Verification
 
 DONE, WRONG, ALREADY_RUNNING, WARNED = 0, 1, 3, 4

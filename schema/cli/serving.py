@@ -17,9 +17,9 @@ from schema import build
 from schema.cli import commands, demo_loading, worker_child
 from schema.cli.progress import Steps
 from schema.observability import logs
-from schema.server import listeners, uvicorn_server
+from schema.server import uvicorn_server
 from schema.server.app import create_application
-from services.core import tracing
+from services.core import listeners, tracing
 from services.core.settings import Settings
 from services.database import catalogue
 from services.database import engine as database_engine

@@ -35,7 +35,7 @@ from services.messaging.links import Links
 from services.messaging.mime_messages import TEMPLATE_HEADER, build_message, read_text
 from services.messaging.rendering import render, to_one_line
 
-__all__ = ["Send", "deliver_due", "make_sender", "render", "run"]
+__all__ = ["Send", "deliver_due", "make_sender", "render", "run", "try_server"]
 
 LANES = (0, 1)
 LEASE = timedelta(minutes=5)
@@ -220,6 +220,16 @@ def _parse_server(url: str) -> dict[str, Any]:
         "password": unquote(parts.password) if parts.password else None,
         "use_tls": parts.scheme == "smtps",
     }
+
+
+async def try_server(url: str, *, step_seconds: float) -> None:
+    """Connect and sign in at the mail server of a URL as for a mail, and send none.
+
+    Raises:
+        OSError, UnicodeError, aiosmtplib.SMTPException: it does not answer as it should.
+    """
+    async with aiosmtplib.SMTP(timeout=step_seconds, **_parse_server(url)) as server:
+        await server.noop()
 
 
 async def _send_by_smtp(message: EmailMessage, *, mail_from: Address, **server: Any) -> None:

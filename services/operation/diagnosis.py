@@ -19,7 +19,7 @@ from services.core.settings import Settings
 from services.database import catalogue
 from services.database import engine as database_engine
 from services.operation import postgres_tools, setting_diagnosis
-from services.operation.setting_diagnosis import Finding, State
+from services.operation.findings import Finding, State
 
 MIN_SERVER_MAJOR = 15
 _VERSION_UNIT = 10_000

@@ -5,41 +5,24 @@ import errno
 import hashlib
 import os
 import shutil
-import smtplib
-import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
-from urllib.parse import unquote, urlsplit
+from contextlib import ExitStack
+from urllib.parse import urlsplit
 from uuid import uuid4
 
+import aiosmtplib
 import httpx
 
-from services.core import file_stores
+from services.core import file_stores, listeners
 from services.core.errors import ConfigurationError
 from services.core.file_stores import FileMissing, FileStore, StoreUnavailable
 from services.core.settings import Settings
 from services.identity import oidc_providers
+from services.messaging import delivery
+from services.operation.findings import Finding, State
 
 _ANSWER_SECONDS = 5
 _DISK_WARNING_BYTES, _DISK_WRONG_BYTES = 2_000_000_000, 200_000_000
-
-
-class State(Enum):
-    """How serious a finding is."""
-
-    GOOD = "GOOD"
-    WARNING = "WARNING"
-    WRONG = "WRONG"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    state: State
-    message: str
 
 
 def check_all(settings: Settings, *, is_embedded: bool) -> Iterator[Finding]:
@@ -56,13 +39,15 @@ def _check_port(settings: Settings) -> Finding:
     """Try to listen where the server would; who listens there already should be a server of ours."""
     place = f"COMMONWEAL_HOST {settings.host} and COMMONWEAL_PORT {settings.port}"
     try:
-        with socket.create_server((settings.host, settings.port)):
-            return Finding("port", State.GOOD, f"{settings.host}:{settings.port} is free")
+        with ExitStack() as bound:
+            for listener in listeners.bind_all(settings, bound):
+                listener.listen()
+        return Finding("port", State.GOOD, f"{settings.host}:{settings.port} is free")
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             reason = error.strerror or str(error)
             return Finding("port", State.WRONG, f"{place} cannot be listened on: {reason}")
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::", ""} else settings.host  # noqa: S104 - compared
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared
     url = httpx.URL(scheme="http", host=host, port=settings.port, path="/healthz")
     try:
         answer = httpx.get(url, timeout=_ANSWER_SECONDS, trust_env=False)
@@ -127,23 +112,14 @@ def _check_mail_server(settings: Settings) -> Finding:
         state = State.WARNING if settings.production else State.GOOD
         return Finding("mail", state, "COMMONWEAL_SMTP_URL is empty: mails are logged, not sent")
     parts = urlsplit(settings.smtp_url)
-    kind = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
     try:
-        with kind(parts.hostname or "", parts.port or 0, timeout=_ANSWER_SECONDS) as server:
-            server.ehlo()
-            if server.has_extn("starttls"):
-                server.starttls()
-                server.ehlo()
-            if parts.username:
-                server.login(unquote(parts.username), unquote(parts.password or ""))
-            server.noop()
-    except smtplib.SMTPAuthenticationError:
+        asyncio.run(delivery.try_server(settings.smtp_url, step_seconds=_ANSWER_SECONDS))
+    except aiosmtplib.SMTPAuthenticationError:
         message = f"{parts.hostname} refuses the name and password of COMMONWEAL_SMTP_URL"
         return Finding("mail", State.WRONG, message)
-    except (OSError, smtplib.SMTPException) as error:
-        message = (
-            f"{parts.hostname} of COMMONWEAL_SMTP_URL does not answer as it should: {type(error).__name__}"
-        )
+    except (OSError, UnicodeError, aiosmtplib.SMTPException) as error:
+        reason = type(error.__cause__ or error).__name__
+        message = f"{parts.hostname} of COMMONWEAL_SMTP_URL does not answer as it should: {reason}"
         return Finding("mail", State.WRONG, message)
     return Finding("mail", State.GOOD, f"{parts.hostname} answers")
 

@@ -4,7 +4,7 @@ import pytest
 
 from models.enums import OrderStatus, TransactionKind
 from services.ledger import posting
-from services.operation.setting_diagnosis import State
+from services.operation.findings import State
 from services.payments import losses, uncovered
 from services.providers.protocol import EventKind
 from tests.donation_world import decode_order_id, error_code

@@ -20,7 +20,7 @@ from services.core.file_stores import FileMissing, FileStore, StoreUnavailable, 
 from services.core.settings import Settings
 from services.jobs import retention
 from services.operation import setting_diagnosis
-from services.operation.setting_diagnosis import State
+from services.operation.findings import State
 from services.orders import erased_files, personal_exports
 from tests.factories import Person, World
 from tests.s3_server import BUCKET, URL, S3Server, run_s3_server

@@ -1,7 +1,10 @@
 """What the doctor says of each thing that may be wrong."""
 
 import asyncio
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +19,8 @@ from models import now
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
 from services.operation import diagnosis, setting_diagnosis
-from services.operation.setting_diagnosis import Finding, State
+from services.operation.findings import Finding, State
+from tests.browser import skip_or_fail
 from tests.conftest import Database
 from tests.mail_world import MailServer, run_mail_server
 from tests.subscription_client import serve_in_process
@@ -29,6 +33,15 @@ def listener() -> Iterator[socket.socket]:
         yield listener
 
 
+def has_ipv6() -> bool:
+    """True if the loopback of this machine has an address of IPv6."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 def port_of(listener: socket.socket) -> int:
     return int(listener.getsockname()[1])
 
@@ -37,6 +50,23 @@ def look(settings: Settings, name: str) -> Finding:
     """Return the finding of a name."""
     (finding,) = [f for f in setting_diagnosis.check_all(settings, is_embedded=False) if f.name == name]
     return finding
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate that nobody trusts, and its key."""
+    if (openssl := shutil.which("openssl")) is None:
+        skip_or_fail("no openssl on the PATH")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
 
 
 @pytest.fixture
@@ -54,6 +84,23 @@ def test_a_free_port_is_good_and_one_of_another_program_is_not(
     finding = look(replace(settings, host="192.0.2.1", port=8000), "port")
     assert finding.state is State.WRONG
     assert "COMMONWEAL_HOST 192.0.2.1" in finding.message
+
+
+@pytest.mark.parametrize("host", ["::", "::1", "0.0.0.0", "localhost"])  # noqa: S104 - on a port of its own
+def test_an_address_of_either_family_is_tried_as_the_server_would(settings: Settings, host: str) -> None:
+    if ":" in host and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    assert look(replace(settings, host=host), "port").state is State.GOOD
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as taken:
+        finding = look(replace(settings, host=host, port=port_of(taken)), "port")
+    assert (finding.state, "another program's" in finding.message) == (State.WRONG, True)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70, "no.such.host.invalid"])
+def test_a_host_that_is_no_name_is_wrong(settings: Settings, host: str) -> None:
+    finding = look(replace(settings, host=host), "port")
+    assert (finding.state, f"COMMONWEAL_HOST {host}" in finding.message) == (State.WRONG, True)
 
 
 async def test_a_port_with_our_server_is_good(settings: Settings, database: Database) -> None:
@@ -84,6 +131,24 @@ def test_a_mail_server_must_answer_and_take_the_password(
         assert look(replace(settings, smtp_url=f"smtps://me:right@{place}"), "mail").state is State.WRONG
     assert look(replace(settings, smtp_url="smtp://127.0.0.1:9"), "mail").state is State.WRONG
     assert look(replace(settings, production=True), "mail").state is State.WARNING
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_mail_servers_certificate_must_be_valid(settings: Settings, tmp_path: Path, scheme: str) -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*make_certificate(tmp_path))
+    options: dict[str, Any] = {"tls_context": tls} if scheme == "smtp" else {"ssl_context": tls}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        smtp = MailServer(port_of(free))
+    with run_mail_server(smtp, **options):
+        finding = look(replace(settings, smtp_url=f"{scheme}://127.0.0.1:{smtp.port}"), "mail")
+    assert (finding.state, "SSLCertVerificationError" in finding.message) == (State.WRONG, True)
+
+
+@pytest.mark.parametrize("place", ["a..b", "x" * 70 + ":25", "no.such.host.invalid", "127.0.0.1:1"])
+def test_a_mail_server_that_is_not_there_is_named(settings: Settings, place: str) -> None:
+    finding = look(replace(settings, smtp_url=f"smtp://{place}"), "mail")
+    assert (finding.state, "COMMONWEAL_SMTP_URL" in finding.message) == (State.WRONG, True)
 
 
 @pytest.mark.parametrize(

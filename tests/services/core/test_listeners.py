@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schema.server import listeners
+from services.core import listeners
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
 
@@ -53,6 +53,7 @@ def test_a_host_without_an_address_here_or_a_taken_port_is_told() -> None:
             Settings(host="192.0.2.1", port=0),
             replace(Settings(), port=taken.getsockname()[1]),
             Settings(host="no.such.host.invalid", port=0),
+            Settings(host="a..b", port=0),
         ):
             with pytest.raises(ConfigurationError, match="cannot be listened on"):
                 listeners.bind(settings)

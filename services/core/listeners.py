@@ -3,6 +3,7 @@
 import errno
 import socket
 from contextlib import ExitStack
+from typing import Any
 
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
@@ -18,7 +19,7 @@ def bind(settings: Settings) -> list[socket.socket]:
     """
     try:
         with ExitStack() as bound:
-            listeners = _bind_all(settings, bound)
+            listeners = bind_all(settings, bound)
             bound.pop_all()
             return listeners
     except OSError as error:
@@ -28,12 +29,15 @@ def bind(settings: Settings) -> list[socket.socket]:
         ) from None
 
 
-def _bind_all(settings: Settings, bound: ExitStack) -> list[socket.socket]:
-    """Bind each address of the host to one port; an address that this machine lacks is left out."""
+def bind_all(settings: Settings, bound: ExitStack) -> list[socket.socket]:
+    """Bind each address of the host to one port; an address that this machine lacks is left out.
+
+    Raises:
+        OSError: the port is taken, or no address is one of this machine.
+    """
     listeners: list[socket.socket] = []
     port, lacking = settings.port, OSError(errno.EADDRNOTAVAIL, "The host has no address here")
-    infos = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    for family, address in dict.fromkeys((family, address) for family, *_, address in infos):
+    for family, address in dict.fromkeys((family, address) for family, *_, address in _resolve(settings)):
         listener = bound.enter_context(socket.socket(family, socket.SOCK_STREAM))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -51,3 +55,12 @@ def _bind_all(settings: Settings, bound: ExitStack) -> list[socket.socket]:
     if not listeners:
         raise lacking
     return listeners
+
+
+def _resolve(settings: Settings) -> list[Any]:
+    try:
+        return socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except UnicodeError:
+        raise OSError(errno.EINVAL, "The host is no name") from None
