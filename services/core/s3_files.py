@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,15 +30,13 @@ _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"
 log = logging.getLogger("commonweal.receipts")
 
 
-def open_bucket(
-    url: str, *, folder: Path, seconds: float, environ: Mapping[str, str] = os.environ
-) -> "S3Files":
+def open_bucket(url: str, *, folder: Path, seconds: float) -> "S3Files":
     """Open the bucket of a URL; nothing is contacted yet.
 
     Raises:
         ConfigurationError: the URL or an AWS_* variable is wrong.
     """
-    endpoint = next((environ[name] for name in _ENDPOINT_VARIABLES if environ.get(name)), "")
+    endpoint = next((os.environ[name] for name in _ENDPOINT_VARIABLES if os.environ.get(name)), "")
     limit = timedelta(seconds=seconds)
     try:
         store = S3Store.from_url(
@@ -133,7 +131,7 @@ class S3Files:
             found += [
                 StoredFile(name, meta["last_modified"])
                 for meta in page
-                if is_name(name := meta["path"].rpartition("/")[2]) and meta["path"].endswith(key_of(name))
+                if is_name(name := meta["path"].rpartition("/")[2]) and meta["path"] == key_of(name)
             ]
 
     @asynccontextmanager

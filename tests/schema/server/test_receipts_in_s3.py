@@ -153,14 +153,16 @@ async def test_files_of_erased_people_and_orphans_are_deleted(
     await upload_file(client, ada)
     s3.client.put_object(Bucket=BUCKET, Key=f"files/00/{'00' * 32}", Body=b"x")
     s3.client.put_object(Bucket=BUCKET, Key="files/notes", Body=b"somebody else's")
+    elsewhere = f"files/of-others/11/{'11' * 32}"
+    s3.client.put_object(Bucket=BUCKET, Key=elsewhere, Body=b"somebody else's")
     assert [file.name for file in await store.list_files()] == ["00" * 32, sha256(PNG).hexdigest()]
     assert await retention.delete_orphaned_files(world.sessions, files=store, folder=tmp_path, days=1) == 0
     assert await store.delete(["00" * 32], before=now() + timedelta(minutes=1)) == 1
-    assert s3.names() == [KEY, "files/notes"]
+    assert s3.names() == [KEY, "files/notes", elsewhere]
     async with world.sessions() as session, session.begin():
         assert await erased_files.delete_erased_files(session, files=store) == 0
     assert await store.delete(["00" * 32, sha256(PNG).hexdigest()]) == 2
-    assert s3.names() == ["files/notes"]
+    assert s3.names() == ["files/notes", elsewhere]
 
 
 async def test_the_jobs_fail_and_change_nothing_while_the_store_is_away(
