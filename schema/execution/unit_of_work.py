@@ -20,6 +20,7 @@ from schema.execution.operation import OperationRequest, OperationResult, Prepar
 from schema.types.errors import to_response_error
 from services.access import viewer_cache
 from services.access.rate_limits import Buckets
+from services.core import tracing
 from services.core.errors import TimedOut
 from services.core.settings import Settings
 from services.live.broadcaster import Broadcaster
@@ -129,6 +130,7 @@ async def _run_with_deadline(
                         charge=meter.charge,
                     )
                 except RetryOperation:
+                    tracing.forget_codes()
                     # Jitter keeps two operations from colliding again.
                     await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - no secret depends on it
     except TimeoutError:
@@ -146,7 +148,9 @@ async def _run_with_fallback(prepared: PreparedOperation, **options: Any) -> Ope
         try:
             return await run_attempt(prepared, **options)
         except viewer_cache.StaleViewer:
+            tracing.forget_codes()
             viewer_cache.forget(prepared.request.token or "")
             return await run_attempt(prepared, uses_cached_viewer=False, **options)
     except plan.FallBack:
+        tracing.forget_codes()
         return await run_attempt(replace(prepared, compiled=None, json_read=None), **options)

@@ -11,6 +11,7 @@ from schema.http import content_negotiation
 from schema.http.raw_request import RawHeaders
 from schema.observability import logs, operation_spans, sql_trace
 from schema.types.errors import mask_error
+from services.core import tracing
 from services.core.errors import ErrorCode
 
 _VARY = (b"vary", b"Accept, Authorization, Cookie")
@@ -81,6 +82,7 @@ def error_response(
     allow: bytes | None = None,
 ) -> GraphQLResponse:
     """Return an error in GraphQL's form for a request that did not run."""
+    tracing.note_code(code)
     response_headers = uncached_headers(media_type or content_negotiation.JSON)
     if status == HTTPStatus.UNAUTHORIZED:
         response_headers.append(_BEARER)
@@ -95,6 +97,7 @@ def error_response(
 
 def internal_error(error: BaseException) -> GraphQLResponse:
     """Log an unexpected error and return it masked."""
+    tracing.note_code("INTERNAL_SERVER_ERROR")
     return GraphQLResponse(
         operation.encode_json({"errors": [mask_error(error)]}),
         500,

@@ -23,6 +23,7 @@ from schema.http.raw_request import RawRequest
 from schema.http.request import BadRequest
 from schema.observability import logs, metrics, operation_spans, sql_trace
 from schema.realtime import sse
+from services.core import tracing
 from services.core.errors import ErrorCode
 
 log = logging.getLogger("commonweal.http")
@@ -121,6 +122,7 @@ async def _handle_operation(request: RawRequest, media_type: str, accept: str) -
         return _stream(request, operation, media_type)
     result = await _run(request, operation)
     if session.should_retry_anonymously(result):
+        tracing.forget_codes()
         result = await _run(request, replace(operation, token=None))
     operation_spans.note_errors(result.body)
     _record(params, result, time.perf_counter() - started)

@@ -4,7 +4,7 @@ They hold names, hashes, error codes and the text of statements, which is ours. 
 and messages of errors never get into one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Thread
@@ -15,6 +15,8 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from sqlalchemy import Engine, event
+
+from services.core.errors import Problem
 
 CODES = "graphql.error.codes"
 FAULTS = frozenset({"INTERNAL_SERVER_ERROR", "UNAVAILABLE", "TIMEOUT"})
@@ -28,11 +30,12 @@ _statements: ContextVar["_Counted | None"] = ContextVar("span_statements", defau
 
 
 class _Counted:
-    """The statements of one operation or job that are running, by cursor, and how many there were."""
+    """What an operation or job has done: statements that run, by cursor, how many there were, error codes."""
 
     def __init__(self) -> None:
         self.running: _Statements = {}
         self.count = 0
+        self.codes: dict[str, None] = {}  # in their order
 
 
 class Spans:
@@ -88,13 +91,15 @@ class Spans:
                 try:
                     yield
                 except Exception as error:
-                    span.set_attribute("error.type", type(error).__name__)
-                    span.set_status(StatusCode.ERROR)
+                    if kind is SpanKind.SERVER and isinstance(error, Problem):
+                        counted.codes[error.code] = None  # an answer to its client
+                    else:
+                        span.set_attribute("error.type", type(error).__name__)
+                        span.set_status(StatusCode.ERROR)
                     raise
                 finally:
-                    for each in counted.running.values():
-                        each.set_status(StatusCode.ERROR)  # it was broken off
-                        each.end()
+                    _end_broken_off(counted)
+                    _set_codes(span, counted)
         finally:
             _statements.reset(token)
 
@@ -105,13 +110,14 @@ class Spans:
         span.set_attributes(dict(attributes))
 
     def note_codes(self, codes: Iterable[str]) -> None:
-        """Note error codes in the span that runs."""
-        span = trace.get_current_span()
-        known: Sequence[str] = (getattr(span, "attributes", None) or {}).get(CODES, ())
-        if noted := list(dict.fromkeys([*known, *codes])):
-            span.set_attribute(CODES, noted)
-        if not FAULTS.isdisjoint(noted):
-            span.set_status(StatusCode.ERROR)
+        """Note error codes in the operation or job that runs."""
+        if (counted := _statements.get()) is not None:
+            counted.codes |= dict.fromkeys(codes)
+
+    def forget_codes(self) -> None:
+        """Forget the error codes of an attempt that is thrown away."""
+        if (counted := _statements.get()) is not None:
+            counted.codes.clear()
 
     def ids(self) -> tuple[str, str] | None:
         """Return the ids of the trace and of the span that run, as hex."""
@@ -151,3 +157,18 @@ class Spans:
             if is_failed:
                 span.set_status(StatusCode.ERROR)
             span.end()
+
+
+def _end_broken_off(counted: _Counted) -> None:
+    """End the spans of statements that still run; their own end comes too late, if it comes."""
+    while counted.running:
+        _, span = counted.running.popitem()
+        span.set_status(StatusCode.ERROR)
+        span.end()
+
+
+def _set_codes(span: Span, counted: _Counted) -> None:
+    if counted.codes:
+        span.set_attribute(CODES, list(counted.codes))
+    if not FAULTS.isdisjoint(counted.codes):
+        span.set_status(StatusCode.ERROR)

@@ -72,6 +72,12 @@ def note_code(code: str) -> None:
         switch.spans.note_codes([code])
 
 
+def forget_codes() -> None:
+    """Forget the codes of an attempt that is thrown away, if there is a span."""
+    if switch.spans is not None:
+        switch.spans.forget_codes()
+
+
 def job(name: str, *, job_id: int | None, attempt: int) -> AbstractContextManager[None]:
     """Run a job within a span of its own, if spans are made."""
     if switch.spans is None:

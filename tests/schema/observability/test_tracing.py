@@ -22,8 +22,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from schema.documents.document_cache import hash_text
+from schema.http import cookie_session
 from schema.observability import logs
 from services.core import tracing
+from services.core.errors import Unauthenticated, Unavailable
 from tests.conftest import MakeDatabase
 from tests.factories import World
 from tests.job_world import execute
@@ -147,6 +149,45 @@ async def test_a_refused_document_and_a_bad_request_have_spans_too(
     assert refused.attributes
     assert refused.attributes["graphql.error.codes"] == ("BAD_REQUEST",)
     assert refused.attributes["graphql.document.hash"] == hash_text("{ nothing }")
+
+
+async def test_a_request_that_is_refused_before_it_runs_has_its_code(
+    client: httpx.AsyncClient, spans: InMemorySpanExporter
+) -> None:
+    await post(client, {"quarry": "{}"})
+    (operation,) = operations(spans)
+    assert operation.attributes == {"graphql.error.codes": ("BAD_REQUEST",)}
+
+
+def test_an_answer_is_no_failure_and_a_thrown_away_attempt_leaves_no_code(
+    spans: InMemorySpanExporter,
+) -> None:
+    assert tracing.switch.spans is not None
+    with pytest.raises(Unauthenticated), tracing.switch.spans.operation(None):
+        raise Unauthenticated
+    with pytest.raises(Unavailable), tracing.switch.spans.operation(None):
+        raise Unavailable
+    with tracing.switch.spans.operation(None):
+        tracing.note_code("UNAVAILABLE")
+        tracing.forget_codes()
+        tracing.note_code("NOT_FOUND")
+    answered, away, repeated = operations(spans)
+    for span, code, status in (
+        (answered, "UNAUTHENTICATED", StatusCode.UNSET),
+        (away, "UNAVAILABLE", StatusCode.ERROR),
+        (repeated, "NOT_FOUND", StatusCode.UNSET),
+    ):
+        assert (span.attributes, span.status.status_code) == ({"graphql.error.codes": (code,)}, status)
+
+
+async def test_a_fault_that_nobody_expected_is_noted(
+    client: httpx.AsyncClient, spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cookie_session, "begin", None)
+    assert (await post(client, {"query": "{ __typename }"})).status_code == 500
+    (operation,) = operations(spans)
+    assert operation.attributes == {"graphql.error.codes": ("INTERNAL_SERVER_ERROR",)}
+    assert operation.status.status_code is StatusCode.ERROR
 
 
 async def test_a_database_that_says_no_ends_spans_as_failed(
