@@ -16,7 +16,7 @@ const STATUS = "query($id: ID!) { order(id: $id) { status } }";
 const $ = (id) => document.getElementById(id);
 const slug = decodeURIComponent(location.pathname.split("/").pop());
 const key = crypto.randomUUID();
-const state = { me: null, currency: "", asked: 0, providers: {} };
+const state = { me: null, currency: "", asked: 0, providers: {}, given: "" };
 const stripeKey = document.querySelector('meta[name="stripe-key"]')?.content; // only where Stripe is offered
 const { lang, dataset } = document.documentElement;
 const texts = JSON.parse(dataset.texts);
@@ -86,9 +86,16 @@ function chooseTier(tier) {
   return chooseInterval();
 }
 
-// After a lost answer the key stays, so that a second click is the same gift.
 function beginAnew() {
   $("gift").dataset.try = Number($("gift").dataset.try) + 1;
+}
+
+// After a lost answer the key stays, so that a second click is the same gift; what was changed is another one.
+function withKey(gift) {
+  const given = JSON.stringify(gift);
+  if (state.given && state.given !== given) beginAnew();
+  state.given = given;
+  return { ...gift, idempotencyKey: key + $("gift").dataset.try };
 }
 
 async function give(event) {
@@ -96,13 +103,13 @@ async function give(event) {
   $("problem").textContent = "";
   $("give").disabled = true;
   try {
-    const input = { to: { slug }, amount: amount(), payWith: payWith(), idempotencyKey: key + $("gift").dataset.try };
+    const input = { to: { slug }, amount: amount(), payWith: payWith() };
     if ($("tier").value) input.tier = $("tier").value;
     const repeated = $("interval").value ? { interval: $("interval").value } : {};
     const guest = () => ({ ...input, email: $("email").value, name: $("name").value });
     const { gift } = state.me
-      ? await ask(MEMBER, { i: { ...input, ...repeated, from: { slug: state.me.slug } } })
-      : await ask(GUEST, { i: guest() });
+      ? await ask(MEMBER, { i: withKey({ ...input, ...repeated, from: { slug: state.me.slug } }) })
+      : await ask(GUEST, { i: withKey(guest()) });
     if (gift.errors.length) {
       beginAnew(); // nothing was stored
       throw new Error(gift.errors.map((error) => say(error.message)).join(" "));
@@ -170,10 +177,23 @@ function loadStripe() {
   });
 }
 
-function showWait(id) {
+async function showWait(id) {
   $("gift").hidden = $("stripe").hidden = true;
   $("result").textContent = say("The payment is on its way …");
-  return wait(id);
+  try {
+    await wait(id);
+  } catch (error) {
+    $("result").textContent = "";
+    throw error;
+  }
+}
+
+/** Shows the form once more, under a new key; returns the problem for who throws it. */
+function offerAnew(problem) {
+  beginAnew();
+  $("gift").hidden = false;
+  showQuote();
+  return new Error(problem);
 }
 
 // Only the provider's word pays the order, so the page asks for it, and stops after a while.
@@ -184,7 +204,8 @@ async function wait(id) {
       $("result").textContent = say("Thank you! Your donation is complete. The receipt comes by mail.");
       return;
     }
-    if (order?.status === "FAILED") throw new Error("The payment was refused.");
+    if (order?.status === "FAILED") throw offerAnew("The payment was refused.");
+    if (order?.status === "CANCELLED") throw offerAnew("This payment has ended, or there is none.");
     await new Promise((done) => setTimeout(done, 1000));
   }
   $("result").textContent = say(
@@ -234,9 +255,10 @@ async function start() {
   $("amount").oninput = $("method").onchange = showQuote;
   $("gift").dataset.try = 0;
   $("gift").onsubmit = give;
-  const order = new URLSearchParams(location.search).get("order"); // back from a bank's page
+  const back = new URLSearchParams(location.search); // from a bank's page
   history.replaceState(null, "", location.pathname);
-  if (order) return showWait(order);
+  if (back.get("redirect_status") === "failed") throw offerAnew("The payment was refused.");
+  if (back.has("order")) return showWait(back.get("order"));
   $("gift").hidden = false;
   await showQuote();
 }

@@ -15,9 +15,11 @@ from schema.server.sign_in_page import TEXT_IN_HTML
 from services.core.languages import TAGS
 
 _OWN = "'self'"
-_STRIPE_SCRIPT, _STRIPE_API = "https://js.stripe.com", "https://api.stripe.com"
-_STRIPE_FRAMES = f"{_STRIPE_SCRIPT} https://*.js.stripe.com https://hooks.stripe.com"
+_STRIPE_SCRIPTS, _STRIPE_API = "https://js.stripe.com https://*.js.stripe.com", "https://api.stripe.com"
+_STRIPE_FRAMES = f"{_STRIPE_SCRIPTS} https://hooks.stripe.com"
 """What Stripe's form needs, as its documentation has it."""
+# Banks' pages and wallets that Stripe opens answer the page that opened them.
+_WITH_POPUPS = {"Cross-Origin-Opener-Policy": "same-origin-allow-popups"}
 _FOLDER = Path(__file__).parent
 # What the page's script says; its HTML has its own texts in double brackets.
 SCRIPT_TEXTS = (
@@ -54,7 +56,7 @@ async def donation_page(request: Request) -> Response:
     key = request.app.state.settings.stripe_public_key
     if not key:
         return HTMLResponse(html, headers=_headers(_OWN, _OWN, "'none'"))
-    headers = _headers(f"{_OWN} {_STRIPE_SCRIPT}", f"{_OWN} {_STRIPE_API}", _STRIPE_FRAMES)
+    headers = _headers(f"{_OWN} {_STRIPE_SCRIPTS}", f"{_OWN} {_STRIPE_API}", _STRIPE_FRAMES) | _WITH_POPUPS
     meta = f'<meta name="stripe-key" content="{escape(key, quote=True)}">\n</head>'
     return HTMLResponse(html.replace("</head>", meta, 1), headers=headers)
 
