@@ -29,6 +29,8 @@ class S3Server:
         self.mode = "right"
         self.released = Event()
         """Lets requests go on that are kept waiting."""
+        self.asked = Event()
+        """A request waits."""
         self._moto: Any = DomainDispatcherApplication(create_backend_app)
         self.url = ""
 
@@ -36,6 +38,7 @@ class S3Server:
         """Answer a request."""
         match self.mode:
             case "silent":
+                self.asked.set()
                 self.released.wait(60)
             case "broken":
                 start("500 Internal Server Error", [("Content-Length", "0")])

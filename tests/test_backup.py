@@ -165,11 +165,16 @@ async def test_files_in_s3_are_backed_up_verified_and_restored(
         s3.client.put_object(Bucket=BUCKET, Key=f"restored/{key}", Body=b"other")
         code, found, _ = await in_thread(run, empty, "verify")
         assert (code, found["damagedFiles"]) == (1, [f"{file.name} has other bytes"])
+        s3.client.put_object(Bucket=BUCKET, Key=f"files/{key}", Body=b"other")
+        two = tmp_path / "two.backup"
+        code, made, _ = await in_thread(run, database, "backup", two, receipts_store=URL)
+        assert (code, made["leftOut"], made["files"]) == (4, [file.name], 0)
+        assert (await in_thread(run, database, "verify", two))[0] == 0
         s3.mode = "broken"
-        code, _, errors = await in_thread(run, database, "backup", tmp_path / "two.backup")
+        code, _, errors = await in_thread(run, database, "backup", tmp_path / "three.backup")
         assert code == 1
         assert "not available" in errors
-        assert not (tmp_path / "two.backup").exists()
+        assert not (tmp_path / "three.backup").exists()
 
 
 def test_what_cannot_be_restored_is_refused_before_anything_is_written(
@@ -246,6 +251,8 @@ async def test_verify_finds_damage(
     code, result, _ = await in_thread(run, database, "verify")
     assert code == 1
     assert result["damagedFiles"] == [f"{file.name} has other bytes"]
+    code, made, _ = await in_thread(run, database, "backup", tmp_path / "one.backup")
+    assert (code, made["leftOut"], made["files"]) == (4, [file.name], 0)
     assert result["differences"] == [
         "table posting: trigger posting_guard is disabled; it fires always in this version"
     ]

@@ -22,7 +22,7 @@ _MARKS = {State.GOOD: "ok", State.WARNING: "warning", State.WRONG: "WRONG"}
 
 
 def backup(settings: Settings, *, file: Path | None, as_json: bool) -> int:
-    """Write a backup to a new file."""
+    """Write a backup to a new file; 4 if damaged files are left out."""
     path = file or Path(f"commonweal-{now():%Y%m%dT%H%M%SZ}.backup")
     with database_engine.provide_database(settings) as located:
         made = backups.make_backup(located, path)
@@ -32,15 +32,19 @@ def backup(settings: Settings, *, file: Path | None, as_json: bool) -> int:
             "path": str(made.path),
             "sizeBytes": made.size_bytes,
             "files": made.files,
+            "leftOut": made.left_out,
             "revision": made.revision,
             "at": made.made_at,
         },
-        lambda: (
-            f"{made.path}: {made.size_bytes} bytes, with {made.files} uploaded files. The settings, with"
-            " COMMONWEAL_SECRET_KEY, are not in it"
+        lambda: "\n".join(
+            [
+                f"{made.path}: {made.size_bytes} bytes, with {made.files} uploaded files. The settings, with"
+                " COMMONWEAL_SECRET_KEY, are not in it",
+                *(f"uploaded file {name} has other bytes: it is left out" for name in made.left_out),
+            ]
         ),
     )
-    return DONE
+    return WARNED if made.left_out else DONE
 
 
 def copy(settings: Settings, *, step: str, as_json: bool) -> int:

@@ -72,10 +72,8 @@ def _status(problem: Problem | BadRequest) -> int | None:
 
 async def _store(request: Request) -> Response:
     state = request.app.state
-    folder, quota_bytes = (
-        file_stores.working_folder(state.settings),
-        state.settings.upload_quota_mb * 1_000_000,
-    )
+    folder = file_stores.working_folder(state.settings)
+    quota_bytes = state.settings.upload_quota_mb * 1_000_000
     async with state.sessions() as session, session.begin():
         actor = await authentication.load_actor(request, session)
         may_send = await receipts.consume_upload_attempt(session, actor)

@@ -1,6 +1,7 @@
 """Where uploaded files are kept: a folder, or an S3-like store. A file's name is the SHA-256 of its bytes."""
 
 import asyncio
+import hashlib
 import importlib
 import os
 import re
@@ -107,6 +108,38 @@ def make_temporary(folder: Path) -> Path:
     return Path(path)
 
 
+def hash_file(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_change(path: Path) -> datetime | None:
+    """Return when a file was changed, or None if it is gone: others delete files meanwhile."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
+
+
+@asynccontextmanager
+async def opened_whole(store: FileStore, name: str) -> AsyncIterator[Path]:
+    """Yield the path of a file after its bytes were compared with its name.
+
+    Raises:
+        FileMissing: there is none.
+        WrongBytes: it has other bytes.
+    """
+    async with store.opened(name) as path:
+        try:
+            found = await asyncio.to_thread(hash_file, path)
+        except FileNotFoundError:
+            raise FileMissing(name) from None
+        if found != name:
+            raise WrongBytes
+        yield path
+
+
 class FolderStore:
     """The files in a folder of this machine, or of a file system that several share."""
 
@@ -141,8 +174,8 @@ class FolderStore:
         return await asyncio.to_thread(self._unlink_all, names, before)
 
     def _unlink_all(self, names: Sequence[str], before: datetime | None) -> int:
-        paths = [path for path in map(self.path_of, names) if path.exists()]
-        old = [path for path in paths if before is None or _changed_at(path) < before]
+        changes = {path: read_change(path) for path in map(self.path_of, names)}
+        old = [path for path, at in changes.items() if at is not None and (before is None or at < before)]
         for path in old:
             path.unlink(missing_ok=True)
         return len(old)
@@ -153,8 +186,5 @@ class FolderStore:
 
     def _list(self) -> list[StoredFile]:
         paths = [path for path in self._folder.glob("??/*") if is_name(path.name) and path.is_file()]
-        return sorted((StoredFile(path.name, _changed_at(path)) for path in paths), key=lambda f: f.name)
-
-
-def _changed_at(path: Path) -> datetime:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        changes = {path.name: read_change(path) for path in sorted(paths, key=lambda path: path.name)}
+        return [StoredFile(name, at) for name, at in changes.items() if at is not None]

@@ -26,6 +26,8 @@ from services.core.file_stores import (
 
 CONNECT_SECONDS = 3
 MAX_RETRIES = 2
+_ASKED_AT_ONCE = 50
+"""Files whose age is asked for at the same time."""
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 log = logging.getLogger("commonweal.receipts")
 
@@ -104,12 +106,19 @@ class S3Files:
         """Delete files, many in one request; those that do not exist count, too, unless `before` is given."""
         old = list(names)
         if before is not None:
-            are_old = await asyncio.gather(*(self._is_older(name, before) for name in names))
-            old = [name for name, is_old in zip(names, are_old, strict=True) if is_old]
+            old = await self._find_older(names, before)
         if old:
             async with self._reached():
                 await obstore.delete_async(self._store, [key_of(name) for name in old])
         return len(old)
+
+    async def _find_older(self, names: Sequence[str], before: datetime) -> list[str]:
+        older: list[str] = []
+        for start in range(0, len(names), _ASKED_AT_ONCE):
+            some = names[start : start + _ASKED_AT_ONCE]
+            are_older = await asyncio.gather(*(self._is_older(name, before) for name in some))
+            older += [name for name, is_older in zip(some, are_older, strict=True) if is_older]
+        return older
 
     async def _is_older(self, name: str, before: datetime) -> bool:
         async with self._reached():

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -69,7 +69,7 @@ async def delete_orphaned_files(sessions: Sessions, *, files: FileStore, folder:
         StoreUnavailable: the store of the files does not answer.
     """
     before = now() - timedelta(days=days)
-    deleted = await asyncio.to_thread(_delete_unfinished, folder, before.timestamp())
+    deleted = await asyncio.to_thread(_delete_unfinished, folder, before)
     old = [file.name for file in await files.list_files() if file.changed_at < before]
     for start in range(0, len(old), BATCH):
         async with sessions.begin() as session:
@@ -79,8 +79,9 @@ async def delete_orphaned_files(sessions: Sessions, *, files: FileStore, folder:
     return deleted
 
 
-def _delete_unfinished(folder: Path, before: float) -> int:
-    unfinished = [path for path in folder.glob(f"{INCOMING_PREFIX}*") if path.stat().st_mtime < before]
+def _delete_unfinished(folder: Path, before: datetime) -> int:
+    changes = {path: file_stores.read_change(path) for path in folder.glob(f"{INCOMING_PREFIX}*")}
+    unfinished = [path for path, at in changes.items() if at is not None and at < before]
     for path in unfinished:
         path.unlink(missing_ok=True)
     return len(unfinished)

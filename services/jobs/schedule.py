@@ -19,7 +19,7 @@ from services.core.settings import Settings
 from services.jobs import retention
 from services.ledger import audit_job, ecb_rates
 from services.live import event_log
-from services.orders import erased_files, personal_exports, provider_refunds
+from services.orders import erased_files, export_making, personal_exports, provider_refunds
 from services.payments import intake, processing, returned, taking_up, uncovered, waiting
 from services.providers.offered import Providers, offered
 from services.recurring import charging
@@ -87,7 +87,7 @@ def list_periodic(sessions: Sessions, settings: Settings) -> list[PeriodicJob]:
         PeriodicJob(
             "delete_erased_files",
             "7 * * * *",
-            partial(rounds, partial(erased_files.delete_erased_files, files=files)),
+            partial(erased_files.delete_erased_files, sessions, files=files),
         ),
         PeriodicJob(
             "erase_unclaimed",
@@ -132,8 +132,7 @@ async def _import_older_rates(sessions: Sessions) -> None:
 
 
 async def _make_export(sessions: Sessions, *, folder: Path, files: FileStore, export_id: str) -> None:
-    async with sessions.begin() as session:
-        await personal_exports.make(session, export_id=UUID(export_id), folder=folder, files=files)
+    await export_making.make(sessions, export_id=UUID(export_id), folder=folder, files=files)
 
 
 async def _run_once(sessions: Sessions, job: Callable[[AsyncSession], Awaitable[object]]) -> None:

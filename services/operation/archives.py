@@ -66,8 +66,10 @@ def write_archive(path: Path) -> Iterator[Callable[[str, Path], str]]:
 
 
 def _add_file(tar: tarfile.TarFile, name: str, source: Path) -> str:
-    tar.add(source, arcname=name, recursive=False, filter=_without_owner)
-    return hash_file(source)
+    with source.open("rb") as file:  # once, as another may delete it meanwhile
+        tar.addfile(_without_owner(tar.gettarinfo(arcname=name, fileobj=file)), file)
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _without_owner(entry: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -75,12 +77,6 @@ def _without_owner(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uname = entry.gname = ""
     entry.mode = 0o600
     return entry
-
-
-def hash_file(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(add: Callable[[str, Path], str], manifest: Manifest, *, folder: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -14,7 +14,7 @@ import psycopg
 from models import now
 from services.core import database_urls, file_stores
 from services.core.errors import ConfigurationError
-from services.core.file_stores import FileMissing, FileStore
+from services.core.file_stores import FileMissing, FileStore, WrongBytes
 from services.core.settings import Settings
 from services.operation import archives, postgres_tools
 from services.operation.archives import Manifest
@@ -29,6 +29,8 @@ class Backup:
     path: Path
     size_bytes: int
     files: int
+    left_out: list[str]
+    """Uploaded files that have other bytes than those that were uploaded, and so are not in it."""
     revision: str
     made_at: datetime
 
@@ -37,7 +39,7 @@ def make_backup(settings: Settings, path: Path) -> Backup:
     """Write the database and the uploaded files to a new file, and note in the database that it was done.
 
     One snapshot of the database; servers go on working. Files are copied after it, and a file is in its place
-    before its row is committed, so none is missing.
+    before its row is committed, so none is missing. One that is damaged is left out and named.
 
     Raises:
         ConfigurationError: the database is empty, the file exists, or pg_dump is missing or fails.
@@ -62,7 +64,7 @@ def make_backup(settings: Settings, path: Path) -> Backup:
             url=settings.owner_database_url,
         )
         entries = {archives.DUMP: add(archives.DUMP, dump)}
-        files = asyncio.run(_add_files(file_stores.open_store(settings), add))
+        files, left_out = asyncio.run(_add_files(file_stores.open_store(settings), add))
         entries |= files
         manifest = Manifest(
             version=version("commonweal"),
@@ -77,6 +79,7 @@ def make_backup(settings: Settings, path: Path) -> Backup:
         path=path,
         size_bytes=path.stat().st_size,
         files=len(files),
+        left_out=left_out,
         revision=revision,
         made_at=made_at,
     )
@@ -84,19 +87,24 @@ def make_backup(settings: Settings, path: Path) -> Backup:
     return backup
 
 
-async def _add_files(store: FileStore, add: Callable[[str, Path], str]) -> dict[str, str]:
-    """Add the uploaded files but those deleted meanwhile; return the hash of each by its entry.
+async def _add_files(store: FileStore, add: Callable[[str, Path], str]) -> tuple[dict[str, str], list[str]]:
+    """Add the uploaded files but those deleted meanwhile; return hashes by entry, and what is damaged.
 
     Raises:
-        StoreUnavailable: the store does not answer, or not with the right bytes.
+        StoreUnavailable: the store does not answer.
     """
     added: dict[str, str] = {}
+    damaged = []
     for file in await store.list_files():
         entry = f"{archives.FILES}{file_stores.key_of(file.name)}"
-        with suppress(FileMissing):
-            async with store.opened(file.name) as path:
+        try:
+            async with file_stores.opened_whole(store, file.name) as path:
                 added[entry] = add(entry, path)
-    return added
+        except WrongBytes:
+            damaged.append(file.name)
+        except (FileMissing, FileNotFoundError):
+            pass  # it was deleted meanwhile
+    return added, damaged
 
 
 def read_revision(connection: psycopg.Connection[tuple[object, ...]]) -> str | None:

@@ -5,8 +5,11 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -126,15 +129,20 @@ def _check_mail_server(settings: Settings) -> Finding:
 
 def check_store(settings: Settings) -> Finding:
     """Write, read and delete a file in the store of uploaded files."""
-    name = "files"
+    name, arriving = "files", file_stores.working_folder(settings)
+    if arriving.exists() and not (arriving.is_dir() and os.access(arriving, os.W_OK | os.X_OK)):
+        message = f"{arriving} is no folder that this user can write: uploads arrive there"
+        return Finding(name, State.WRONG, message)
     try:
-        store = file_stores.open_store(settings)
-        if not settings.receipts_store:
-            return Finding(name, State.GOOD, f"in {store.place}")
-        asyncio.run(_try_store(store, settings))
-    except ConfigurationError as error:
+        # What the store reads is copied first: not to the servers' folder, where it would be this user's.
+        with tempfile.TemporaryDirectory(prefix="commonweal-doctor-") as folder:
+            store = file_stores.open_store(replace(settings, data_dir=Path(folder)))
+            if not settings.receipts_store:
+                return Finding(name, State.GOOD, f"in {arriving}")
+            asyncio.run(_try_store(store, Path(folder)))
+    except (ConfigurationError, OSError) as error:
         return Finding(name, State.WRONG, str(error))
-    except (StoreUnavailable, FileMissing, OSError) as error:
+    except (StoreUnavailable, FileMissing) as error:
         reason = str(error.__cause__ or error).strip().partition("\n")[0][:200] or type(error).__name__
         return Finding(
             name,
@@ -145,16 +153,13 @@ def check_store(settings: Settings) -> Finding:
     return Finding(name, State.GOOD, f"{store.place} stores, returns and deletes them")
 
 
-async def _try_store(store: FileStore, settings: Settings) -> None:
+async def _try_store(store: FileStore, folder: Path) -> None:
     content = f"commonweal doctor {uuid4()}".encode()
     trial = hashlib.sha256(content).hexdigest()
-    source = file_stores.make_temporary(file_stores.working_folder(settings))
-    try:
-        source.write_bytes(content)
-        await store.put(trial, source)
-        async with store.opened(trial):
-            pass
-        await store.delete([trial])
-        await store.list_files()
-    finally:
-        source.unlink(missing_ok=True)
+    source = folder / trial
+    source.write_bytes(content)
+    await store.put(trial, source)
+    async with store.opened(trial):
+        pass
+    await store.delete([trial])
+    await store.list_files()

@@ -1,10 +1,8 @@
-"""Copies of what the database holds of a person: a zip of JSON and CSV, made by a job, for 24 hours."""
+"""Copies of what the database holds of a person: a zip of JSON and CSV, for 24 hours. A job makes them."""
 
 import asyncio
 import json
 import zipfile
-from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -28,19 +26,18 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col
 
-from models import Credential, DataExport, LedgerAccount, Order, Receipt, now
+from models import Credential, DataExport, LedgerAccount, Order, now
 from services.access import attempt_limits
 from services.access.actor import Actor
 from services.access.permissions import Action, require
-from services.core import public_ids
 from services.core.errors import Conflict, RateLimited
-from services.core.file_stores import FileMissing, FileStore
+from services.core.file_stores import read_change
 from services.core.spreadsheet_cells import BYTE_ORDER_MARK, Cell, format_line
 from services.database import job_queue
-from services.messaging import outbox
-from services.orders.receipts import FILE_EXTENSIONS
 
 KEPT_FOR = timedelta(hours=24)
+PARTIAL = ".part"
+"""Suffix of a copy that is being made."""
 JOB = "make_export"
 """Name of the job that makes a copy; its argument is `export_id`."""
 SECRET_COLUMNS = frozenset({"password_hash", "token", "client_secret", "redirect_url", "connect_state"})
@@ -120,48 +117,6 @@ async def request(session: AsyncSession, actor: Actor) -> DataExport:
     return row
 
 
-async def make(session: AsyncSession, *, export_id: UUID, folder: Path, files: FileStore) -> None:
-    """Make a copy that was asked for and mail its link, unless that is done. Locks: the request.
-
-    Raises:
-        StoreUnavailable: the store of the uploaded files does not answer.
-    """
-    statement = (
-        select(DataExport)
-        .where(col(DataExport.id) == export_id, col(DataExport.finished_at).is_(None))
-        .with_for_update(skip_locked=True)
-    )
-    row = (await session.execute(statement)).scalar_one_or_none()
-    if row is None:
-        return
-    path = export_path(row, folder=folder)
-    partial = path.with_suffix(".part")
-    with _open_archive(partial) as archive:
-        await _write_tables(session, archive, user_id=row.user_id)
-        uploaded = await _find_files(session, user_id=row.user_id)
-        await _write_files(archive, uploaded, files)
-    _keep(partial, path)
-    row.finished_at = now()
-    row.expires_at = row.finished_at + KEPT_FOR
-    await session.flush()
-    await outbox.mail_users(
-        session,
-        user_ids=[row.user_id],
-        template="data_export",
-        payload={"id": public_ids.encode("DataExport", row.id)},
-    )
-
-
-def _open_archive(path: Path) -> zipfile.ZipFile:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED)
-
-
-def _keep(partial: Path, path: Path) -> None:
-    """Give a complete file its name."""
-    partial.replace(path)
-
-
 async def find(session: AsyncSession, actor: Actor, *, export_id: UUID) -> DataExport | None:
     """Find a copy that the actor may fetch, in a session of their own, and note that it was fetched."""
     if actor.user is None or actor.scopes is not None:
@@ -192,6 +147,15 @@ async def delete_expired(session: AsyncSession, *, folder: Path) -> None:
     )
     for row in (await session.execute(statement)).scalars():
         export_path(row, folder=folder).unlink(missing_ok=True)
+    await asyncio.to_thread(_delete_unfinished, folder)
+
+
+def _delete_unfinished(folder: Path) -> None:
+    """Delete what workers that died have left: no attempt takes as long as a copy is kept."""
+    for path in folder.glob(f"*{PARTIAL}"):
+        changed_at = read_change(path)
+        if changed_at is not None and changed_at < now() - KEPT_FOR:
+            path.unlink(missing_ok=True)
 
 
 def export_path(row: DataExport, *, folder: Path) -> Path:
@@ -257,7 +221,7 @@ def _statements(table: Table, user_id: UUID) -> dict[str, Select[Any]]:
     return reads
 
 
-async def _write_tables(session: AsyncSession, archive: zipfile.ZipFile, *, user_id: UUID) -> None:
+async def write_tables(session: AsyncSession, archive: zipfile.ZipFile, *, user_id: UUID) -> None:
     """Write a JSON and a CSV file for each table with rows that name the person."""
     for table in tables():
         for name, statement in _statements(table, user_id).items():
@@ -284,20 +248,3 @@ def _to_cell(value: Any) -> Cell:
     if isinstance(value, dict | list):
         return json.dumps(value, default=str, ensure_ascii=False)
     return value if isinstance(value, int | Decimal | None) else str(value)
-
-
-async def _find_files(session: AsyncSession, *, user_id: UUID) -> dict[str, str]:
-    """Return the store's names of the files that the person uploaded, by their names in the copy."""
-    statement = select(Receipt).where(col(Receipt.owner_id) == user_id, col(Receipt.erased_at).is_(None))
-    return {
-        public_ids.encode("Receipt", row.id) + FILE_EXTENSIONS[row.content_type]: row.sha256.hex()
-        for row in (await session.execute(statement)).scalars()
-    }
-
-
-async def _write_files(archive: zipfile.ZipFile, uploaded: Mapping[str, str], files: FileStore) -> None:
-    """Write the uploaded files as they are: pictures and PDFs are compressed already."""
-    for name, stored_name in uploaded.items():
-        with suppress(FileMissing):
-            async with files.opened(stored_name) as path:
-                await asyncio.to_thread(archive.write, path, f"files/{name}", zipfile.ZIP_STORED)

@@ -316,8 +316,7 @@ async def test_the_files_of_an_erased_person_go_unless_they_are_somebody_elses_t
                 "UPDATE collective SET erased_at = erased_at - interval '1 hour' WHERE erased_at IS NOT NULL"
             )
         )
-    async with world.sessions() as session, session.begin():
-        await erased_files.delete_erased_files(session, files=FolderStore(tmp_path))
+    await erased_files.delete_erased_files(world.sessions, files=FolderStore(tmp_path))
     assert stored(tmp_path) == ["bb" * 32]
 
 

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import os
 import re
 import zipfile
 from collections.abc import AsyncIterator
@@ -161,9 +162,13 @@ async def test_it_is_gone_after_a_day(
             text(f"{past}, downloaded_at = NULL FROM (SELECT interval '25 hours' AS i) AS d")
         )
     assert (await client.get(path, headers=signed(bea))).status_code == 404
+    left, made = (tmp_path / "exports" / f"{name}{personal_exports.PARTIAL}" for name in ("left", "made"))
+    for partial in (left, made):
+        partial.write_bytes(b"x")
+    os.utime(left, (0, 0))
     async with world.sessions() as session, session.begin():
         await personal_exports.delete_expired(session, folder=tmp_path / "exports")
-    assert list((tmp_path / "exports").iterdir()) == []
+    assert list((tmp_path / "exports").iterdir()) == [made]
 
 
 async def test_one_at_a_time_and_few_a_day(world: World, bea: Person, tmp_path: Path) -> None:

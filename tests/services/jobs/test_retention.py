@@ -224,10 +224,12 @@ async def test_files_without_a_row_are_deleted_once_they_are_old(world: World, t
         path.write_bytes(b"x")
         if path is not new:
             os.utime(path, (past, past))
+    (tmp_path / "incoming-gone").symlink_to(tmp_path / "gone")  # as one that is finished meanwhile
     assert await retention.delete_orphaned_files(world.sessions, files=files, folder=tmp_path, days=7) == 3
     assert [path.exists() for path in (kept, erased, orphan, new, unfinished, other)] == [
         *(True, False, False, True, False, True)
     ]
+    assert await files.delete([new.name, "08" * 32]) == 1
 
 
 async def test_each_pruning_is_a_job(world: World) -> None:
