@@ -83,9 +83,9 @@ NOT_OF_POSTGRESQL := tests/pure tests/schema/documents tests/schema/graphiql \
 	tests/schema/http/test_http_protocol.py tests/schema/http/test_origins_in_browser.py \
 	tests/schema/test_schema_quality.py tests/schema/test_schemathesis.py tests/schema/test_clients.py \
 	tests/schema/realtime tests/schema/server tests/crashes/test_copy.py tests/crashes/test_failover.py \
-	tests/crashes/test_point_in_time.py tests/crashes/test_zombie.py tests/test_rolling.py \
-	tests/test_first_start.py tests/test_guides.py tests/test_deploy.py tests/test_architecture.py \
-	tests/test_layout.py tests/test_names.py tests/test_readme.py
+	tests/crashes/test_pgbackrest.py tests/crashes/test_point_in_time.py tests/crashes/test_zombie.py \
+	tests/test_rolling.py tests/test_first_start.py tests/test_guides.py tests/test_deploy.py \
+	tests/test_architecture.py tests/test_layout.py tests/test_names.py tests/test_readme.py
 
 soak-debian: $(VENV)/.installed ## everything that sends SQL, on Debian's PostgreSQL 15; half an hour
 	$(BIN)/python -m tests.debian_server $(BIN)/python -m pytest -n 2 --dist loadfile \

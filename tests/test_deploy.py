@@ -121,6 +121,19 @@ def test_units_parse_and_timers_have_a_service(path: Path) -> None:
         assert unit["Service"]["ProtectSystem"] == "strict"
 
 
+def test_backups_by_pgbackrest_are_encrypted_with_a_passphrase_that_is_elsewhere() -> None:
+    path = DEPLOY / "pgbackrest" / "pgbackrest.conf"
+    configuration = configparser.ConfigParser(interpolation=None)
+    configuration.read_string(path.read_text())
+    general = configuration["global"]
+    assert general["repo1-cipher-type"] == "aes-256-cbc"
+    assert "repo1-cipher-pass" not in general
+    assert int(general["repo1-retention-full"]) >= 2
+    stanzas = set(configuration.sections()) - {"global"}
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    assert stanzas == set(re.findall(r"--stanza=(\w+)", guide)) == {"commonweal"}
+
+
 def read_pins(path: Path) -> set[str]:
     return {line.split()[0] for line in path.read_text().splitlines() if "==" in line}
 

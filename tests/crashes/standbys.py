@@ -135,17 +135,29 @@ class Group:
 
 
 @contextmanager
-def run_group(*, standbys: int = 2, archives: bool = False) -> Iterator[Group]:
-    """Run a migrated primary whose commits wait for one of its standbys; it may archive its log."""
-    binaries, user = _find_programs()
+def run_group(
+    *,
+    standbys: int = 2,
+    archives: bool = False,
+    programs: tuple[Path, str | None] | None = None,
+    configuration: str = "",
+) -> Iterator[Group]:
+    """Run a migrated primary whose commits wait for one of its standbys; it may archive its log.
+
+    The programs are those of a folder, run as a user, or else the newest that are found. The configuration is
+    appended to postgresql.conf.
+    """
+    binaries, user = programs or _find_programs()
     folder = Path(tempfile.mkdtemp(prefix="cwha"))
     if user:
         os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
     names = ("one", "two", "three")[: standbys + 1]
-    nodes = [Node(name, folder / name, _free_port(), binaries, user) for name in names]
+    nodes = [Node(name, folder / name, free_port(), binaries, user) for name in names]
     try:
         group = Group(nodes[0], tuple(nodes[1:]))
-        _start_primary(group, archives=archives)
+        if archives:
+            configuration += _archive(group.primary)
+        _start_primary(group, configuration)
         for node in group.standbys:
             _start_standby(node, group.primary)
         if standbys:
@@ -163,7 +175,7 @@ def run_group(*, standbys: int = 2, archives: bool = False) -> Iterator[Group]:
 
 def restore_until(node: Node, backup: Path, *, time_text: str) -> Node:
     """Start a server from a base backup and the archive of another, as it was at a time."""
-    restored = replace(node, name="restored", folder=backup, port=_free_port())
+    restored = replace(node, name="restored", folder=backup, port=free_port())
     with (backup / "postgresql.auto.conf").open("a") as file:
         file.write(
             f"restore_command = 'cp {node.archive}/%f %p'\nrecovery_target_time = '{time_text}'\n"
@@ -171,25 +183,33 @@ def restore_until(node: Node, backup: Path, *, time_text: str) -> Node:
         )
     (backup / "recovery.signal").touch()
     restored.start()
-    ends_at = time.monotonic() + LONGEST_WAIT
-    while restored.execute("SELECT pg_is_in_recovery()") != [(False,)]:
-        assert time.monotonic() < ends_at, "the recovery does not end"
-        time.sleep(0.1)
+    wait_until_promoted(restored)
     return restored
 
 
-def _start_primary(group: Group, *, archives: bool) -> None:
+def wait_until_promoted(node: Node) -> None:
+    """Wait until a server has replayed what it shall and takes writes."""
+    ends_at = time.monotonic() + LONGEST_WAIT
+    while node.execute("SELECT pg_is_in_recovery()") != [(False,)]:
+        assert time.monotonic() < ends_at, "the recovery does not end"
+        time.sleep(0.1)
+
+
+def _archive(node: Node) -> str:
+    """Make the folder to which the log is archived; return the configuration."""
+    node.archive.mkdir()
+    if node.user:
+        os.chown(node.archive, pwd.getpwnam(node.user).pw_uid, -1)
+    return f"archive_mode = on\narchive_command = 'cp %p {node.archive}/%f'\n"
+
+
+def _start_primary(group: Group, configuration: str) -> None:
     node = group.primary
     node.run(
         "initdb", "-D", node.folder, "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync"
     )
     with (node.folder / "postgresql.conf").open("a") as file:
-        file.write(_CONFIGURATION)
-        if archives:
-            file.write(f"archive_mode = on\narchive_command = 'cp %p {node.archive}/%f'\n")
-            node.archive.mkdir()
-            if node.user:
-                os.chown(node.archive, pwd.getpwnam(node.user).pw_uid, -1)
+        file.write(_CONFIGURATION + configuration)
     node.start()
     node.execute(f"CREATE DATABASE {DATABASE}")
     migrations.upgrade(node.url())
@@ -231,7 +251,8 @@ def _find_programs() -> tuple[Path, str | None]:
     return complete[-1], "pgserver"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens at."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
