@@ -14,6 +14,7 @@ from schema.http.request import BadRequest, parse_bearer
 from services.access import actor
 from services.access.actor import Actor
 from services.access.rate_limits import InsufficientPoints
+from services.core import tracing
 from services.core.errors import ErrorCode, Problem
 
 ORIGIN_NOT_ALLOWED = "ORIGIN_NOT_ALLOWED"
@@ -90,6 +91,7 @@ def problem_response(
     connection: HTTPConnection, problem: Problem | BadRequest, *, status: int | None = None
 ) -> Response:
     """Return a file request's error in GraphQL's form; clear a cookie that is no longer valid."""
+    tracing.note_code(problem.code)
     extensions: dict[str, Any] = {"code": problem.code}
     if isinstance(problem, Problem) and problem.path:
         extensions["path"] = list(problem.path)

@@ -26,6 +26,7 @@ from schema.http.gate import Gate
 from schema.http.metering import metered
 from schema.observability import slow_statements, sql_trace
 from schema.observability.metrics import serve_metrics
+from schema.observability.route_spans import TracedRoute
 from schema.realtime import websocket
 from schema.realtime.subscription_runner import SubscriptionRunner
 from schema.server import connected_page, donation_page, event_files, hours_csv, provider_pages, webhooks
@@ -103,29 +104,29 @@ def create_application(settings: Settings) -> Starlette:
             Route("/healthz", check_alive),
             Route("/readyz", check_ready),
             Route("/metrics", serve_metrics),
-            Route("/export/hours.csv", hours_csv.download_hours, methods=["GET"]),
-            Route("/export/attendees.csv", event_files.download_attendees, methods=["GET"]),
-            Route("/calendar/{slug}.ics", event_files.serve_public_calendar, methods=["GET"]),
-            Route("/my-calendar.ics", event_files.serve_own_calendar, methods=["GET"]),
-            Route("/export/my-data/{id}", download_my_data, methods=["GET"]),
-            Route("/receipts", upload, methods=["POST"]),
-            Route("/receipts/{id}", download, methods=["GET"]),
+            TracedRoute("/export/hours.csv", hours_csv.download_hours, methods=["GET"]),
+            TracedRoute("/export/attendees.csv", event_files.download_attendees, methods=["GET"]),
+            TracedRoute("/calendar/{slug}.ics", event_files.serve_public_calendar, methods=["GET"]),
+            TracedRoute("/my-calendar.ics", event_files.serve_own_calendar, methods=["GET"]),
+            TracedRoute("/export/my-data/{id}", download_my_data, methods=["GET"]),
+            TracedRoute("/receipts", upload, methods=["POST"]),
+            TracedRoute("/receipts/{id}", download, methods=["GET"]),
             Route("/pages.css", page_style, methods=["GET"]),
-            Route("/verify", metered(verify), methods=["GET", "POST"]),
-            Route("/reset", metered(reset), methods=["GET", "POST"]),
-            Route("/sign-in", sign_in_page, methods=["GET"]),
-            Route("/confirm-email", metered(confirm_email), methods=["GET", "POST"]),
-            Route("/undo-email", metered(undo_email), methods=["GET", "POST"]),
-            Route("/stop", metered(stop_mail), methods=["GET", "POST"]),
-            Route("/donate/{slug}", donation_page.donation_page, methods=["GET"]),
+            TracedRoute("/verify", metered(verify), methods=["GET", "POST"]),
+            TracedRoute("/reset", metered(reset), methods=["GET", "POST"]),
+            TracedRoute("/sign-in", sign_in_page, methods=["GET"]),
+            TracedRoute("/confirm-email", metered(confirm_email), methods=["GET", "POST"]),
+            TracedRoute("/undo-email", metered(undo_email), methods=["GET", "POST"]),
+            TracedRoute("/stop", metered(stop_mail), methods=["GET", "POST"]),
+            TracedRoute("/donate/{slug}", donation_page.donation_page, methods=["GET"]),
             Route("/donate.js", donation_page.donation_script, methods=["GET"]),
-            Route(
+            TracedRoute(
                 offered_providers.CONNECTED_PATH,
                 metered(connected_page.complete_connection),
                 methods=["GET"],
             ),
-            Route("/webhooks/{provider}", webhooks.receive, methods=["POST"]),
-            Route("/fake-provider/pay", metered(webhooks.pay_with_fake_card), methods=["POST"]),
+            TracedRoute("/webhooks/{provider}", webhooks.receive, methods=["POST"]),
+            TracedRoute("/fake-provider/pay", metered(webhooks.pay_with_fake_card), methods=["POST"]),
             *provider_pages.ROUTES,
             Route("/", lambda _: RedirectResponse("/graphql")),
             *graphiql.static_routes(),

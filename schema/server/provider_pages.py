@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 
 from resolvers.session_cookie import SessionCookie
 from schema.execution import unit_of_work
@@ -20,6 +19,7 @@ from schema.http.authentication import Credentials
 from schema.http.cookie_session import CookieSession
 from schema.http.raw_request import from_scope
 from schema.http.request import BadRequest
+from schema.observability.route_spans import TracedRoute
 from schema.server.plain_pages import Say, ask_again, read_form, read_payload, render_page, speaker
 from services.core.errors import Invalid
 from services.identity import oidc_providers, provider_sign_ins
@@ -228,8 +228,8 @@ def _passkey_link(say: Say, challenge: dict[str, Any]) -> str:
 
 
 ROUTES = [
-    Route("/sign-in/oidc/{name}", go_to_provider, methods=["GET"]),
-    Route("/sign-in/oidc/{name}/callback", come_back, methods=["GET"]),
-    Route("/sign-in/oidc/{name}/link", link, methods=["POST"]),
-    Route("/sign-in/oidc/{name}/factor", show_factor, methods=["POST"]),
+    TracedRoute("/sign-in/oidc/{name}", go_to_provider, methods=["GET"]),
+    TracedRoute("/sign-in/oidc/{name}/callback", come_back, methods=["GET"]),
+    TracedRoute("/sign-in/oidc/{name}/link", link, methods=["POST"]),
+    TracedRoute("/sign-in/oidc/{name}/factor", show_factor, methods=["POST"]),
 ]

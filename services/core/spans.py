@@ -21,6 +21,8 @@ from services.core.errors import Problem
 CODES = "graphql.error.codes"
 FAULTS = frozenset({"INTERNAL_SERVER_ERROR", "UNAVAILABLE", "TIMEOUT"})
 """Codes that are the server's fault; a span with one of them has failed."""
+_FIRST_FAULT = 500
+"""Lowest HTTP status that is the server's fault."""
 STOP_SECONDS = 3.0
 MAX_STATEMENTS = 1_000
 """Statements of one operation or job that get a span."""
@@ -30,10 +32,11 @@ _statements: ContextVar["_Counted | None"] = ContextVar("span_statements", defau
 
 
 class _Counted:
-    """What an operation or job has done: statements that run, by cursor, how many there were, error codes."""
+    """What an operation, a request or a job has done: its statements and error codes."""
 
-    def __init__(self) -> None:
-        self.running: _Statements = {}
+    def __init__(self, *, is_operation: bool) -> None:
+        self.is_operation = is_operation
+        self.running: _Statements = {}  # by cursor
         self.count = 0
         self.codes: dict[str, None] = {}  # in their order
 
@@ -67,10 +70,24 @@ class Spans:
             yield
 
     @contextmanager
+    def route(self, caller: Context | None, *, method: str, pattern: str) -> Iterator[None]:
+        """Run a request of a route other than GraphQL's within a span, which continues the caller's trace."""
+        attributes = {"http.request.method": method, "http.route": pattern}
+        with self._span(f"{method} {pattern}", SpanKind.SERVER, caller, attributes, is_operation=False):
+            yield
+
+    def note_status(self, status: int) -> None:
+        """Note the status of a response in the request's span."""
+        span = trace.get_current_span()
+        span.set_attribute("http.response.status_code", status)
+        if status >= _FIRST_FAULT:
+            span.set_status(StatusCode.ERROR)
+
+    @contextmanager
     def job(self, name: str, *, job_id: int | None, attempt: int) -> Iterator[None]:
         """Run a job within a span."""
         attributes: dict[str, str | int] = {"job.name": name, "job.attempt": attempt, "job.id": job_id or 0}
-        with self._span(f"job {name}", SpanKind.CONSUMER, None, attributes):
+        with self._span(f"job {name}", SpanKind.CONSUMER, None, attributes, is_operation=False):
             yield
 
     @contextmanager
@@ -80,8 +97,10 @@ class Spans:
         kind: SpanKind,
         caller: Context | None,
         attributes: Mapping[str, str | int] | None = None,
+        *,
+        is_operation: bool = True,
     ) -> Iterator[None]:
-        counted = _Counted()
+        counted = _Counted(is_operation=is_operation)
         token = _statements.set(counted)
         try:
             # An exception's message may hold somebody's values: only its kind is noted.
@@ -104,9 +123,10 @@ class Spans:
             _statements.reset(token)
 
     def label(self, *, name: str, attributes: Mapping[str, str]) -> None:
-        """Name the span that runs."""
+        """Name the span that runs; that of a page or job which runs an operation keeps its name."""
         span = trace.get_current_span()
-        span.update_name(name)
+        if (counted := _statements.get()) is not None and counted.is_operation:
+            span.update_name(name)
         span.set_attributes(dict(attributes))
 
     def note_codes(self, codes: Iterable[str]) -> None:
@@ -147,7 +167,8 @@ class Spans:
         self.end_statement(cursor)
 
     def _fail_statement(self, context: Any) -> None:
-        self.end_statement(context.cursor, is_failed=True)
+        if context.execution_context is not None:  # the context itself has no cursor
+            self.end_statement(context.execution_context.cursor, is_failed=True)
 
     def end_statement(self, cursor: object, *, is_failed: bool = False) -> None:
         """End the span of a statement."""
