@@ -1,6 +1,6 @@
 """The legs and figures of Python and of the database are the same, in every kind, direction and currency."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -32,6 +32,10 @@ LEGS = """
     FROM transaction_legs(jsonb_populate_record(NULL::transaction, %s), %s, %s)
     GROUP BY 1, 2, 3, 4 HAVING sum(amount) <> 0
 """
+ARE_PLAIN = """
+    SELECT has_plain_legs(jsonb_populate_record(NULL::transaction, %s), %s, %s::uuid[], %s::uuid[], %s::text[],
+        %s::text[], %s::bigint[])
+"""
 FIGURES = "SELECT require_figures_of_amount(jsonb_populate_record(NULL::transaction, %s))"
 KINDS = {
     "outside": ("DONATION", "ADDED_FUNDS"),
@@ -55,6 +59,15 @@ def legs_in_sql(connection: psycopg.Connection[Any], row: dict[str, Any], kind: 
     return {Leg(*leg) for leg in connection.execute(LEGS.encode(), [text, kind, PLATFORM]).fetchall()}
 
 
+def are_plain(connection: psycopg.Connection[Any], row: dict[str, Any], legs: Sequence[Leg]) -> bool:
+    """Return whether the database takes legs for those of figures, without building the figures' own."""
+    text = orjson.dumps(row, default=str).decode()
+    columns = [[getattr(leg, name) for leg in legs] for name in Leg.__dataclass_fields__]
+    (found,) = connection.execute(ARE_PLAIN.encode(), [text, PLATFORM, *columns]).fetchone() or (None,)
+    assert isinstance(found, bool)
+    return found
+
+
 def row_of(amounts: TransactionAmounts, payer: Party, payee: Party, kind: TransactionKind) -> dict[str, Any]:
     """Return the columns of a transaction, as the application posts it."""
     return posting.transaction_row(amounts, payer, payee, kind=kind, order=None)
@@ -73,6 +86,35 @@ def way_of(moved: Movement) -> str:
     if moved.payee.host is None:
         return "payout"
     return "inside" if moved.payer.host.id == moved.payee.host.id else "cross"
+
+
+CHANGES = {
+    "amount": lambda leg: replace(leg, amount_minor=leg.amount_minor + 1),
+    "kind": lambda leg: replace(leg, kind=LedgerAccountKind.EXCHANGE),
+    "owner": lambda leg: replace(leg, owner_id=UUID(int=99)),
+    "book": lambda leg: replace(leg, book_id=UUID(int=99)),
+    "currency": lambda leg: replace(leg, currency="CHF"),
+}
+
+
+@many
+@given(movements(), st.data())
+def test_plain_legs_are_those_of_one_book_and_currency_and_no_others(
+    connection: psycopg.Connection[Any], moved: Movement, data: st.DataObject
+) -> None:
+    amounts = moved.figures()
+    row = row_of(amounts, moved.payer, moved.payee, TransactionKind.TRANSFER)
+    legs = sorted(moved.legs(amounts))
+    is_plain = len({(leg.book_id, leg.currency) for leg in legs}) == 1
+    assert are_plain(connection, row, legs) <= is_plain
+    if way_of(moved) != "cross" and is_plain and amounts.currency == amounts.host_currency:
+        assert are_plain(connection, row, legs)
+    place = data.draw(st.integers(0, len(legs) - 1))
+    change = CHANGES[data.draw(st.sampled_from(sorted(CHANGES)))]
+    wrong = [change(leg) if i == place else leg for i, leg in enumerate(legs)]
+    for given_legs in (wrong, legs[:place] + legs[place + 1 :], [*legs, legs[place]], [], legs[::-1]):
+        if given_legs != legs:
+            assert not are_plain(connection, row, given_legs)
 
 
 @many

@@ -114,6 +114,12 @@ DECLARE
     v_fee bigint := t.gross - converted(t.amount, t.fx_rate, t.currency, t.host_currency);
     v_fees bigint := t.payment_processor_fee + t.platform_fee + t.host_fee;
 BEGIN
+    IF v_fee = 0 AND t.currency = t.host_currency
+       AND (t.from_host_id IS NULL
+            OR (t.from_host_currency, t.from_collective_currency) = (t.currency, t.currency)
+            AND (t.from_host_amount, t.from_collective_amount) = (-t.amount, -t.amount)) THEN
+        RETURN;  -- most transactions: one currency, and nothing beyond the amount
+    END IF;
     -- What cannot be computed is refused, too: IS NOT TRUE.
     IF v_fee <> 0 AND (t.to_host_id IS NOT NULL OR v_fee <> t.payment_processor_fee)
        OR t.to_host_id IS NOT NULL AND t.currency <> t.host_currency
@@ -131,6 +137,56 @@ BEGIN
         RAISE EXCEPTION 'the figures of a transaction must follow from its amount and rates'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_figures';
     END IF;
+END $$;
+
+-- True if the legs are those of figures in one book and one currency, as most are. False says nothing: then the rows
+-- of transaction_legs decide, whose building and grouping takes a fifth of a posting's time.
+-- A figure of zero has no owner here, so that every owner must be found among the legs.
+
+CREATE OR REPLACE FUNCTION has_plain_legs(
+    t transaction, p_platform_id uuid,
+    p_book uuid[], p_owner uuid[], p_currency text[], p_kind text[], p_amount bigint[]
+) RETURNS boolean LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    v_pays boolean := t.from_host_id IS NOT NULL;
+    v_receives boolean := t.to_host_id IS NOT NULL;
+    v_book uuid := CASE WHEN v_receives THEN t.to_host_id ELSE t.from_host_id END;
+    v_cash bigint := CASE WHEN NOT v_pays THEN t.payment_processor_fee - t.gross
+                          WHEN NOT v_receives THEN -t.from_host_amount ELSE 0 END;
+    v_from uuid := CASE WHEN v_pays AND t.from_collective_amount <> 0 THEN t.from_collective_id END;
+    v_platform uuid := CASE WHEN v_receives AND t.platform_fee <> 0 THEN p_platform_id END;
+    v_host uuid := CASE WHEN v_receives AND t.host_fee <> 0 THEN v_book END;
+    v_to uuid := CASE WHEN v_receives AND t.to_collective_amount <> 0 THEN t.to_collective_id END;
+    v_missing int := num_nonnulls(v_from, v_platform, v_host, v_to) + (v_cash <> 0)::int;
+BEGIN
+    IF (t.currency = t.host_currency AND (NOT v_pays OR t.from_host_currency = t.currency
+            AND t.from_collective_currency = t.currency AND coalesce(t.from_host_id = t.to_host_id, true)))
+       IS NOT TRUE THEN
+        RETURN false;
+    END IF;
+    FOR i IN 1..cardinality(p_amount) LOOP
+        IF (p_book[i] = v_book AND p_currency[i] = t.currency AND p_amount[i] <> 0
+            AND (i = 1 OR (p_owner[i], p_kind[i] COLLATE "C") > (p_owner[i-1], p_kind[i-1] COLLATE "C")))
+           IS NOT TRUE THEN
+            RETURN false;
+        ELSIF p_kind[i] = 'BALANCE' THEN
+            IF p_amount[i] <> (CASE WHEN p_owner[i] = v_from THEN t.from_collective_amount ELSE 0 END
+                               + CASE WHEN p_owner[i] = v_platform THEN t.platform_fee ELSE 0 END
+                               + CASE WHEN p_owner[i] = v_host THEN t.host_fee ELSE 0 END
+                               + CASE WHEN p_owner[i] = v_to THEN t.to_collective_amount ELSE 0 END) THEN
+                RETURN false;
+            END IF;
+            v_missing := v_missing - CASE WHEN p_owner[i] = v_from THEN 1 ELSE 0 END
+                                   - CASE WHEN p_owner[i] = v_platform THEN 1 ELSE 0 END
+                                   - CASE WHEN p_owner[i] = v_host THEN 1 ELSE 0 END
+                                   - CASE WHEN p_owner[i] = v_to THEN 1 ELSE 0 END;
+        ELSIF p_kind[i] = 'CASH' AND p_owner[i] = v_book AND p_amount[i] = v_cash THEN
+            v_missing := v_missing - 1;
+        ELSE
+            RETURN false;
+        END IF;
+    END LOOP;
+    RETURN v_missing = 0;
 END $$;
 
 -- Refuses legs that do not follow from the figures, a missing order, and another kind, amount or side than the
@@ -151,16 +207,21 @@ BEGIN
     IF t.platform_fee <> 0 OR v_kind = 'PLATFORM_FEE_SETTLEMENT' THEN
         SELECT c.id INTO v_platform FROM collective c WHERE c.is_platform;
     END IF;
-    PERFORM FROM (
-        SELECT l.book_id, l.owner_id, l.currency, l.kind, l.amount FROM transaction_legs(t, v_kind, v_platform) l
-        UNION ALL
-        SELECT u.book_id, u.owner_id, u.currency, u.kind, -u.amount
-        FROM unnest(p_book, p_owner, p_currency, p_kind, p_amount) AS u(book_id, owner_id, currency, kind, amount)
-    ) AS difference
-    GROUP BY book_id, owner_id, currency, kind HAVING sum(amount) <> 0;
-    IF FOUND THEN
-        RAISE EXCEPTION 'the legs of a transaction must follow from its figures'
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_legs';
+    IF (v_kind NOT IN ('HOURS', 'BONUS', 'SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT')
+        AND has_plain_legs(t, v_platform, p_book, p_owner, p_currency, p_kind, p_amount)) IS NOT TRUE THEN
+        PERFORM FROM (
+            SELECT l.book_id, l.owner_id, l.currency, l.kind, l.amount
+            FROM transaction_legs(t, v_kind, v_platform) l
+            UNION ALL
+            SELECT u.book_id, u.owner_id, u.currency, u.kind, -u.amount
+            FROM unnest(p_book, p_owner, p_currency, p_kind, p_amount)
+                AS u(book_id, owner_id, currency, kind, amount)
+        ) AS difference
+        GROUP BY book_id, owner_id, currency, kind HAVING sum(amount) <> 0;
+        IF FOUND THEN
+            RAISE EXCEPTION 'the legs of a transaction must follow from its figures'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_legs';
+        END IF;
     END IF;
     IF t.order_id IS NULL THEN
         IF v_kind NOT IN ('MERGE', 'HOST_FEE', 'OPENING_BALANCE', 'HOST_MOVE', 'TAX', 'PLATFORM_TIP') THEN
@@ -189,6 +250,7 @@ END $$;
 
 REVOKE ALL ON FUNCTION transaction_legs(transaction, text, uuid), converted(bigint, numeric, text, text),
     require_figures_of_amount(transaction),
+    has_plain_legs(transaction, uuid, uuid[], uuid[], text[], text[], bigint[]),
     require_legs_of_figures(transaction, uuid[], uuid[], text[], text[], bigint[])
     FROM PUBLIC, commonweal_app;
 -- The audit compares postings with figures, and figures with rates.

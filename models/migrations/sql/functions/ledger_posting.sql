@@ -63,6 +63,7 @@ DECLARE
     v_now timestamptz := clock_timestamp();
     v_is_first boolean := coalesce(current_setting('commonweal.posting', true), '') = '';
     v_time timestamptz := p_transaction.at;
+    v_setting text;  -- an assignment computes what PERFORM would run as a query of its own
 BEGIN
     IF v_legs = 0 THEN
         RAISE EXCEPTION 'a transaction needs postings'
@@ -145,12 +146,12 @@ BEGIN
     END LOOP;
     p_transaction.at := CASE WHEN v_own_time IS NULL THEN v_now ELSE v_time END;
     INSERT INTO transaction VALUES (p_transaction.*);
-    PERFORM set_config('commonweal.posting', p_transaction.id::text, true);
+    v_setting := set_config('commonweal.posting', p_transaction.id::text, true);
     INSERT INTO posting (book_id, account_id, seq, transaction_id, currency, amount, balance_after, at)
     SELECT u.book_id, u.account_id, u.seq, p_transaction.id, u.currency, u.amount, u.balance_after, u.at
     FROM unnest(p_book, v_account, v_seq, p_currency, p_amount, v_balance, v_at)
          AS u(book_id, account_id, seq, currency, amount, balance_after, at);
-    PERFORM set_config('commonweal.posting', 'touched', true);
+    v_setting := set_config('commonweal.posting', 'touched', true);
     RETURN v_now;
 END $$;
 
