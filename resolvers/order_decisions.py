@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from strawberry.types.nodes import SelectedField
+
 import models
 from models import new_id
 from resolvers.commands import KeyedRequest, run_once
@@ -28,13 +30,15 @@ async def refund(
     amount: UncheckedAmount | None,
     reason: str | None,
 ) -> tuple[models.Order, list[models.Transaction]]:
-    """Refund an order; return it with the transactions of the refund."""
+    """Refund an order; return it with the transactions of the refund, if they are asked for."""
     order_id, refund_id = public_ids.decode("Order", public_id, field="id"), new_id()
 
     async def work() -> tuple[models.Order, list[models.Transaction]]:
         result = await info.context.run(
             refunds.refund, order_id=order_id, refund_id=refund_id, amount=amount, reason=reason
         )
+        if not _may_select(info, "transactions"):
+            return result.order, []
         rows = await info.context.run(queries.load_transactions, row_ids=result.transaction_ids)
         return result.order, [rows[i] for i in result.transaction_ids if i in rows]
 
@@ -45,6 +49,12 @@ async def refund(
         work=work,
         replay=lambda earlier_id: _load_earlier_refund(info, earlier_id),
     )
+
+
+def _may_select(info: Info, name: str) -> bool:
+    """True if a field of the payload is selected; a fragment may select any."""
+    selections = [selection for field in info.selected_fields for selection in field.selections]
+    return any(not isinstance(each, SelectedField) or each.name == name for each in selections)
 
 
 async def _load_earlier_refund(info: Info, refund_id: UUID) -> tuple[models.Order, list[models.Transaction]]:

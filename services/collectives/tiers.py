@@ -187,11 +187,6 @@ async def _store(session: AsyncSession, tier: Tier) -> Tier:
     return tier
 
 
-async def lock(session: AsyncSession, tier_id: UUID) -> None:
-    """Lock a tier, before any ledger account, so that its places can be given back."""
-    await session.execute(select(col(Tier.id)).where(col(Tier.id) == tier_id).with_for_update(key_share=True))
-
-
 async def require_visible(session: AsyncSession, actor: Actor, *, tier_id: UUID) -> tuple[Tier, Collective]:
     """Load a tier that the actor may order, and its collective.
 

@@ -1,8 +1,10 @@
 """Refunds through a payment provider: asked for here, sent by a job, posted once the provider confirms."""
 
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Uuid, bindparam, func, inspect, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -13,11 +15,31 @@ from services.core.errors import InvalidState
 from services.database.job_queue import add_job
 from services.ledger import posting
 from services.orders.history import add_actions, history_step
-from services.orders.refund_postings import Refundable
+from services.orders.refund_facts import Refundable
+from services.round_trips.pipelines import Call, compile_statement
+from services.round_trips.records import split_records
 
 SEND_JOB = "send_provider_refund"
 """The name of the job that sends a refund to its provider."""
 OPEN = (ProviderRefundStatus.REQUESTED, ProviderRefundStatus.SENT)
+
+
+_PAYMENT = compile_statement(
+    select(*inspect(ProviderPayment).local_table.c)
+    .where(col(ProviderPayment.order_id) == bindparam("order_id", type_=Uuid))
+    .with_for_update(key_share=True)
+)
+
+
+def call_to_lock(order_id: UUID) -> Call:
+    """Return the call that locks the payment of an order, if it has one; `to_payment` takes its rows."""
+    return Call(_PAYMENT, {"order_id": order_id})
+
+
+def to_payment(rows: Sequence[Sequence[Any]]) -> ProviderPayment:
+    """Return the payment that `call_to_lock` has locked."""
+    payment: ProviderPayment = split_records((ProviderPayment,), rows[0])[0]
+    return payment
 
 
 async def lock_payment(session: AsyncSession, *, order_id: UUID) -> ProviderPayment:

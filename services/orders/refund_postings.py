@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
 from models import Collective, Order, Transaction, new_id
 from models.enums import (
@@ -19,8 +17,6 @@ from models.enums import (
 )
 from services.access.actor import Actor
 from services.access.collective_refs import require_collective
-from services.collectives import tiers
-from services.core.errors import InvalidState
 from services.core.party import OUTSIDE, Party
 from services.ledger import posting
 from services.ledger.legs import Leg, currents_legs, merge_legs, posting_legs
@@ -29,7 +25,8 @@ from services.messaging import outbox
 from services.orders import earned_roles, guest_receipts, tier_choices, transitions
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
-from services.orders.refund_amounts import is_host_receiver, negate_amounts, remaining_amounts, split_amounts
+from services.orders.refund_amounts import negate_amounts, remaining_amounts, split_amounts
+from services.orders.refund_facts import Refundable, find_refunds
 from services.orders.sides import OrderSides
 
 
@@ -39,40 +36,6 @@ class RefundResult:
 
     order: Order
     transaction_ids: list[UUID]
-
-
-@dataclass(frozen=True)
-class Refundable:
-    """What an order moved, and how much of it has not been refunded."""
-
-    original: Transaction
-    remaining: dict[str, int]
-    parties: tuple[Party, Party]
-    """Payer and payee as of the original posting."""
-
-    def split(self, part_minor: int) -> TransactionAmounts:
-        """Return the amounts of a refund of a part. Units: minor, of the order's currency."""
-        pays_itself = is_host_receiver(self.parties)
-        return split_amounts(self.remaining, part_minor, self.original, host_pays_itself=pays_itself)
-
-
-async def load_refundable(session: AsyncSession, sides: OrderSides, *, is_told: bool = False) -> Refundable:
-    """Load what can be refunded of an order. Locks: the order, then both sides, then its tier.
-
-    If a payment provider has told of it, a giver without a balance may be archived or erased by now: the
-    money goes back to their card, and has left the host already.
-
-    Raises:
-        InvalidState: the order is not paid, or a side is archived or has left the host that held its money.
-    """
-    order = sides.order
-    original, earlier = await _lock_and_load(session, order, OrderType(order.type))
-    parties = await _original_parties(session, sides, original)
-    may_giver_be_gone = is_told and original.from_host_id is None
-    await transitions.lock_open_sides(session, parties[1:] if may_giver_be_gone else parties)
-    if order.tier_id is not None:
-        await tiers.lock(session, order.tier_id)
-    return Refundable(original, remaining_amounts(original, earlier), parties)
 
 
 async def give_back(
@@ -107,7 +70,13 @@ async def give_back(
     )
     if order.type == OrderType.REDEMPTION:
         transaction_ids += await _refund_dollars(
-            session, actor, order, parties[0], (part_minor, remaining_minor), first_id=refund_id
+            session,
+            actor,
+            order,
+            parties[0],
+            (part_minor, remaining_minor),
+            history=refundable.history,
+            first_id=refund_id,
         )
     from_status = OrderStatus(order.status)
     if part_minor == remaining_minor:
@@ -142,57 +111,6 @@ async def _tell_both(session: AsyncSession, actor: Actor, sides: OrderSides) -> 
     )
     if is_unclaimed:
         await guest_receipts.tell_giver(session, order, template="order_refunded", payload=payload)
-
-
-async def _lock_and_load(
-    session: AsyncSession, order: Order, kind: OrderType | TransactionKind
-) -> tuple[Transaction, Sequence[Transaction]]:
-    """Lock the order, then load its transaction of this kind and the earlier refunds of that."""
-    locked = await session.execute(
-        select(col(Order.status)).where(col(Order.id) == order.id).with_for_update()
-    )
-    if locked.scalar_one() != OrderStatus.PAID:
-        raise InvalidState("Only a paid order can be refunded.", field="id")
-    statement = (
-        select(Transaction)
-        .where(
-            col(Transaction.order_id) == order.id,
-            col(Transaction.kind).in_([kind, TransactionKind.REFUND]),
-        )
-        .order_by(col(Transaction.at), col(Transaction.id))
-    )
-    rows = (await session.execute(statement)).scalars().all()
-    originals = [row for row in rows if row.refund_of_id is None]
-    if not originals:
-        raise InvalidState("This order has no transaction to refund.", field="id")
-    return originals[0], [row for row in rows if row.refund_of_id == originals[0].id]
-
-
-async def _original_parties(
-    session: AsyncSession, sides: OrderSides, original: Transaction
-) -> tuple[Party, Party]:
-    """Return payer and payee as of the original posting, with merged users replaced."""
-    payer = await _follow_merges(session, sides.payer)
-    payee = await _follow_merges(session, sides.payee)
-    for party, host_id in ((payer, original.from_host_id), (payee, original.to_host_id)):
-        if host_id is not None and (party.host is None or party.host.id != host_id):
-            raise InvalidState(
-                "A side of this order has left the host that held its money. Its hosts settle outside.",
-                field="id",
-            )
-    return (
-        payer if original.from_host_id else Party(payer.collective if original.from_collective_id else None),
-        payee if original.to_host_id else Party(payee.collective),
-    )
-
-
-async def _follow_merges(session: AsyncSession, party: Party) -> Party:
-    row = party.collective
-    if row is None or row.merged_into_id is None:
-        return party
-    while row.merged_into_id is not None:
-        row = await session.get_one(Collective, row.merged_into_id)
-    return replace(party, collective=row, balance_currency=party.currency)
 
 
 async def _post_refund(
@@ -262,10 +180,11 @@ async def _refund_dollars(
     user: Party,
     part_of: tuple[int, int],
     *,
+    history: Sequence[Transaction],
     first_id: UUID,
 ) -> list[UUID]:
     """Take back the dollars of a redemption in the proportion `part_of`; return the transaction, if any."""
-    original, earlier = await _lock_and_load(session, order, TransactionKind.REDEMPTION_PAYOUT)
+    original, earlier = find_refunds(history, TransactionKind.REDEMPTION_PAYOUT)
     remaining = remaining_amounts(original, earlier)
     part_minor, whole_minor = part_of
     dollars_minor = remaining["amount"] * part_minor // whole_minor

@@ -7,12 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models import Order
 from models.enums import OrderType, PaymentMethodKind
 from services.access.actor import Actor
-from services.access.permissions import Action, require
+from services.access.permissions import Action, require, require_signed_in
 from services.core import user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.money import UncheckedAmount, to_minor
 from services.orders import approval_rights, provider_refunds, transitions
-from services.orders.refund_postings import RefundResult, give_back, load_refundable
+from services.orders.refund_facts import calls_to_refund, to_refundable
+from services.orders.refund_postings import RefundResult, give_back
 
 REFUNDABLE = {
     OrderType.DONATION: Action.REFUND_DONATION,
@@ -46,7 +47,14 @@ async def refund(
         Invalid: the amount is more than remains.
         InsufficientFunds: from the database, if the receiver has spent it.
     """
-    sides, subject = await transitions.load_for_decision(session, actor, order_id=order_id)
+    require_signed_in(actor)  # before anything is locked
+    sides, subject, (payments, *rows) = await transitions.load_locked(
+        session,
+        actor,
+        *calls_to_refund(order_id),
+        before=provider_refunds.call_to_lock(order_id),
+        order_id=order_id,
+    )
     order = sides.order
     if order.type not in REFUNDABLE:
         require(actor, Action.REFUND_DONATION, subject)
@@ -55,12 +63,10 @@ async def refund(
     if order.type in {OrderType.REDEMPTION, OrderType.CASH_OUT}:
         await approval_rights.require_disinterested(session, actor, sides)
     reason = user_text.clean_text(reason, field="reason")
-    payment = None
-    if order.payment_method_kind == PaymentMethodKind.PROVIDER:
-        payment = await provider_refunds.lock_payment(session, order_id=order.id)
-    refundable = await load_refundable(session, sides)
+    refundable = await to_refundable(session, sides, rows, status=order.status)
     part_minor = _requested_minor(order, refundable.remaining, amount)
-    if payment is not None:
+    if order.payment_method_kind == PaymentMethodKind.PROVIDER:
+        payment = provider_refunds.to_payment(payments)
         await provider_refunds.request(
             session, actor, payment, refundable, part_minor, refund_id=refund_id, reason=reason
         )

@@ -80,10 +80,31 @@ async def load_with(
     return await _load(session, actor, Call(statement, {"order_id": order_id, **values}), *calls)
 
 
+async def load_locked(
+    session: AsyncSession, actor: Actor, *calls: Call, before: Call, order_id: UUID
+) -> tuple[OrderSides, Subject, list[list[Any]]]:
+    """Load an order as `load_with` does, and lock it; `before` is sent before that, the other calls after it.
+
+    Locks: those of `before`, the order, those of the calls.
+
+    Raises:
+        NotFound: there is no such order, or the actor may not see it.
+    """
+    statement = _select_statement(actor.kind, actor, locks=True)
+    values = {n: visibility.viewer_parameter(n, actor) for n in statement.names if n != "order_id"}
+    order_call = Call(statement, {"order_id": order_id, **values})
+    first, rows, *others = await effects.fetch(session, before, order_call, *calls)
+    return *_to_sides(actor, rows), [first, *others]
+
+
 async def _load(
     session: AsyncSession, actor: Actor, order_call: Call, *calls: Call
 ) -> tuple[OrderSides, Subject, list[list[Any]]]:
     rows, *others = await effects.fetch(session, order_call, *calls)
+    return *_to_sides(actor, rows), others
+
+
+def _to_sides(actor: Actor, rows: Sequence[Sequence[Any]]) -> tuple[OrderSides, Subject]:
     if not rows:
         raise NotFound("There is no such order. Check its id.", field="id")
     order, from_, to, from_host, to_host, method, redemption = split_records(_TABLES, rows[0])
@@ -102,21 +123,24 @@ async def _load(
         payee_host=to_host,
         created_by_actor=order.created_by_id is not None and order.created_by_id == actor.id,
     )
-    return sides, subject, others
+    return sides, subject
 
 
-_STATEMENTS: dict[str, Statement] = {}
+_STATEMENTS: dict[tuple[str, bool], Statement] = {}
 
 
-def _select_statement(kind: str, actor: Actor) -> Statement:
+def _select_statement(kind: str, actor: Actor, *, locks: bool = False) -> Statement:
     """Return the statement for actors of one kind, which differ in its parameters only.
 
     The kind "server" reads every order.
     """
-    if kind not in _STATEMENTS:
+    if (kind, locks) not in _STATEMENTS:
         is_visible = true() if kind == "server" else visibility.order_is_visible(actor)
-        _STATEMENTS[kind] = compile_statement(_select_order(is_visible))
-    return _STATEMENTS[kind]
+        statement = _select_order(is_visible)
+        _STATEMENTS[kind, locks] = compile_statement(
+            statement.with_for_update(of=Order) if locks else statement
+        )
+    return _STATEMENTS[kind, locks]
 
 
 def _select_order(is_visible: ColumnElement[bool]) -> Select[Any]:

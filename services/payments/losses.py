@@ -22,7 +22,8 @@ from services.ledger.exchange_rates import quote_of_inverse, quote_of_rate
 from services.ledger.legs import Leg, merge_legs, posting_legs
 from services.ledger.transaction_amounts import FeeTerms, same_currency_amounts
 from services.orders import transitions
-from services.orders.refund_postings import Refundable, give_back, load_refundable
+from services.orders.refund_facts import Refundable, load_refundable
+from services.orders.refund_postings import give_back
 from services.orders.sides import OrderSides
 
 REASON = "DISPUTE"

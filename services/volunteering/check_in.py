@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Attendance, Collective, Member, Order, now
+from models import Attendance, Collective, Member, Order, PlatformPolicy, now
 from models.enums import CollectiveType, CreditPolicy, MemberRole, NamedBy, OrderStatus
 from services.access import visibility
 from services.access.actor import Actor
@@ -23,8 +23,10 @@ from services.core import pagination
 from services.core.errors import Invalid, InvalidState, LimitExceeded, SelfApproval
 from services.core.pagination import Page, PageRequest, Sort
 from services.core.party import Party
+from services.database.insert_rows import insert_rows
 from services.identity import email_addresses
-from services.volunteering import check_in_closing, issuers, vouched_hours
+from services.volunteering import check_in_closing, check_in_facts, issuers, vouched_hours
+from services.volunteering.check_in_facts import CheckInFacts
 
 MAX_LATENESS = timedelta(days=14)
 
@@ -64,31 +66,40 @@ async def check_in(
     """
     if (user is None) == (email is None):
         raise Invalid("Enter either a user or an email address.", field="user")
+    policy = await platform_policy.read_policy_ahead(session)
     parties = await resolve(session, actor, {"event": event} | ({"user": user} if user else {}))
     row = require_collective(parties["event"])
     event_capacity.require_event(row)
     require(actor, Action.CHECK_IN, Subject(collective=row))
-    row = await event_capacity.lock_event(session, row)
+    if email:  # a new person is created under the lock, as for every registration
+        row = await event_capacity.lock_event(session, row)
     person = await _resolve_person(session, actor, user=parties.get("user"), email=email, is_trial=is_trial)
-    earlier = await event_capacity.load_attendance(session, row.id, person.id)
-    if earlier is not None:
-        rows = await event_capacity.load_registrations(session, row, user_ids=[person.id])
-        return CheckInResult(await session.get_one(Order, earlier.order_id), rows.get(person.id))
-    nonprofit = await _require_check_in_open(session, row)
-    await check_in_closing.close_ended(session, user_id=person.id)
-    member = await _ensure_attendee(session, actor, row, person)
-    order = await _credit_hours(session, actor, row, person, nonprofit=nonprofit, order_id=order_id)
-    assert actor.id is not None
-    session.add(
-        Attendance(
-            event_id=row.id,
-            user_id=person.id,
-            order_id=order.id,
-            checked_in_by_id=actor.id,
-            checked_in_at=now(),
-        )
+    order = _build_order(actor, row, person, order_id=order_id, policy=await policy())
+    facts = await check_in_facts.load_facts(session, event=row, user=person, order=order)
+    if facts.attendance is not None:
+        earlier = await session.get_one(Order, facts.attendance.order_id)
+        return CheckInResult(earlier, facts.registration)
+    _require_check_in_open(facts, policy=await policy())
+    limits = facts.limits
+    if facts.has_ended_check_ins:
+        await check_in_closing.close_ended(session, user_id=person.id)
+    if facts.has_ended_check_ins or not check_in_facts.is_same(row, facts.event):
+        order = _build_order(actor, facts.event, person, order_id=order_id, policy=await policy())
+        limits = await vouched_hours.load_limits(session, order)
+    member = await _ensure_attendee(session, actor, facts, person)
+    await vouched_hours.record_vouched(
+        session,
+        actor,
+        order,
+        limits,
+        nonprofit=facts.nonprofit,
+        user=person,
+        pending=facts.event.credit_policy == CreditPolicy.ACTUAL,
+        is_agreed=member.named_by is None,
     )
-    await session.flush()
+    assert actor.id is not None
+    attendance = check_in_facts.to_attendance(row.id, person.id, order_id=order.id, by_id=actor.id)
+    await insert_rows(session, [attendance])
     return CheckInResult(order, member)
 
 
@@ -114,19 +125,18 @@ async def _resolve_person(
     return person
 
 
-async def _require_check_in_open(session: AsyncSession, event: Collective) -> Collective:
-    """Return the nonprofit that credits the hours, if check-in is open.
+def _require_check_in_open(facts: CheckInFacts, *, policy: PlatformPolicy) -> None:
+    """Require that check-in is open, and that the event's parent credits hours.
 
     Raises:
         InvalidState: check-in has not opened or has closed, or the event or its parent credits no hours.
     """
+    event, nonprofit = facts.event, facts.nonprofit
     event_capacity.require_active(event, may_be_over=True)
-    assert event.parent_id is not None and event.starts_at is not None and event.ends_at is not None
-    nonprofit = await session.get_one(Collective, event.parent_id)
+    assert event.starts_at is not None and event.ends_at is not None
     if nonprofit.type != CollectiveType.NONPROFIT:
         raise InvalidState("Only events of nonprofits credit hours.", field=EVENT_FIELD)
     issuers.require_issuer(nonprofit, field=EVENT_FIELD)
-    policy = await platform_policy.load_policy(session)
     if now() < event.starts_at - timedelta(minutes=policy.check_in_minutes):
         message = f"Check-in opens {policy.check_in_minutes} minutes before the event starts."
         raise InvalidState(message, field=EVENT_FIELD)
@@ -136,24 +146,23 @@ async def _require_check_in_open(session: AsyncSession, event: Collective) -> Co
     if event.credit_policy == CreditPolicy.ACTUAL and event_capacity.is_over(event):
         message = "The event is over. It credits the time from check-in to check-out."
         raise InvalidState(message, field=EVENT_FIELD)
-    return nonprofit
 
 
 async def _ensure_attendee(
-    session: AsyncSession, actor: Actor, event: Collective, person: Collective
+    session: AsyncSession, actor: Actor, facts: CheckInFacts, person: Collective
 ) -> Member:
     """Return the user's ATTENDEE row, adding it if missing; it ends a WAITING row."""
-    row = (await event_capacity.load_registrations(session, event, user_ids=[person.id])).get(person.id)
+    event, row = facts.event, facts.registration
     if row is not None and row.role == MemberRole.ATTENDEE:
         if row.named_by is not None:
             row.named_by = NamedBy.REFERENCE  # who lets people in sees who they are
             await session.flush()
         return row
-    attending, _ = await event_capacity.count_registrations(session, event)
-    if event.capacity is not None and attending >= event.capacity:
+    if event.capacity is not None and facts.attending >= event.capacity:
         raise LimitExceeded("The event is full.", field=EVENT_FIELD)
     if row is not None:
         row.until = max(now(), row.since)
+        await session.flush()
     has_agreed = row is not None and row.named_by is None
     member = Member(
         collective_id=event.id,
@@ -162,37 +171,29 @@ async def _ensure_attendee(
         created_by_id=actor.id,
         named_by=None if has_agreed else NamedBy.REFERENCE,
     )
-    session.add(member)
-    await session.flush()
+    await insert_rows(session, [member])
     return member
 
 
-async def _credit_hours(
-    session: AsyncSession,
-    actor: Actor,
-    event: Collective,
-    person: Collective,
-    *,
-    nonprofit: Collective,
-    order_id: UUID,
+def _build_order(
+    actor: Actor, event: Collective, person: Collective, *, order_id: UUID, policy: PlatformPolicy
 ) -> Order:
-    assert event.starts_at is not None and event.ends_at is not None
-    starts_at, ends_at = event.starts_at, event.ends_at
-    is_actual = event.credit_policy == CreditPolicy.ACTUAL
-    if is_actual:
-        starts_at = min(now(), ends_at - timedelta(milliseconds=1))
-    return await vouched_hours.record_vouched_hours(
-        session,
+    """Build the order that credits a person: from now on with ACTUAL, else for the whole event."""
+    assert event.parent_id is not None and event.starts_at is not None and event.ends_at is not None
+    starts_at = event.starts_at
+    if event.credit_policy == CreditPolicy.ACTUAL:
+        starts_at = min(now(), event.ends_at - timedelta(milliseconds=1))
+    return vouched_hours.build_vouched(
         actor,
         order_id=order_id,
-        nonprofit=nonprofit,
+        nonprofit_id=event.parent_id,
         user=person,
         starts_at=starts_at,
-        ends_at=ends_at,
+        ends_at=event.ends_at,
         event_id=event.id,
         description=event.name,
-        pending=is_actual,
         max_duration=event.ends_at - event.starts_at,
+        policy=policy,
     )
 
 

@@ -69,7 +69,7 @@ async def log_hours(
     order = build_order(
         actor,
         order_id=order_id,
-        nonprofit=request.nonprofit,
+        nonprofit_id=request.nonprofit.id,
         user=request.volunteer,
         starts_at=starts_at,
         ends_at=ends_at,

@@ -53,7 +53,7 @@ def build_order(
     actor: Actor,
     *,
     order_id: UUID,
-    nonprofit: Collective,
+    nonprofit_id: UUID,
     user: Collective,
     starts_at: datetime,
     ends_at: datetime,
@@ -67,7 +67,7 @@ def build_order(
         type=OrderType.HOURS,
         status=OrderStatus.PENDING,
         created_by_id=actor.id,
-        from_id=nonprofit.id,
+        from_id=nonprofit_id,
         to_id=user.id,
         currency=CURRENTS,
         amount=to_currents_minor(ends_at - starts_at),
@@ -133,7 +133,9 @@ async def approve(
         return order
     await pay_order(session, actor, order, amount_minor=decision.amount_minor, reason=reason)
     nonprofit, volunteer = require_collective(sides.payer), require_collective(sides.payee)
-    await add_volunteer(session, order, nonprofit=nonprofit, user=volunteer)
+    await add_volunteer(
+        session, order, nonprofit=nonprofit, user=volunteer, named_by=unagreed_volunteer(order)
+    )
     return order
 
 
@@ -223,12 +225,13 @@ def unagreed_volunteer(order: Order) -> Any:
 
 
 async def add_volunteer(
-    session: AsyncSession, order: Order, *, nonprofit: Collective, user: Collective
+    session: AsyncSession, order: Order, *, nonprofit: Collective, user: Collective, named_by: Any
 ) -> None:
-    """Make a credited user a VOLUNTEER of the nonprofit, and notify them."""
-    await members.add(
-        session, order.from_id, order.to_id, MemberRole.VOLUNTEER, named_by=unagreed_volunteer(order)
-    )
+    """Make a credited user a VOLUNTEER of the nonprofit, and notify them.
+
+    `named_by` is how they were named if they have not agreed, or an expression for that.
+    """
+    await members.add(session, order.from_id, order.to_id, MemberRole.VOLUNTEER, named_by=named_by)
     await outbox.mail_users(
         session,
         user_ids=[user.id],

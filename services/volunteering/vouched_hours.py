@@ -1,57 +1,62 @@
 """Hours that an ADMIN vouches for: recorded at check-in, paid at once or at check-out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import cast, exists, func, literal_column, select
+from sqlalchemy import DateTime, Text, Uuid, bindparam, cast, exists, func, literal_column, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Collective, Order, OrderAction, PlatformPolicy
-from models.enums import OrderStatus, OrderType
+from models.enums import NamedBy, OrderStatus, OrderType
 from services.access.actor import Actor
-from services.collectives import platform_policy
 from services.core.errors import Conflict
 from services.orders import two_people
 from services.orders.history import creation_step, insert_order
 from services.orders.transitions import change_status, wrong_status
-from services.volunteering import hours, issuers
+from services.round_trips import effects
+from services.round_trips.pipelines import Call, compile_statement
+from services.volunteering import hours
 
 _LIMITED_BY = {"id", "type", "from_id", "to_id", "currency", "starts_at"}
 """Columns on which depends how much one person may approve."""
+_TIME = DateTime(timezone=True)
 
 
-async def record_vouched_hours(
-    session: AsyncSession,
+@dataclass(frozen=True)
+class Limits:
+    """What keeps new hours from being paid at once."""
+
+    overlaps: bool
+    """True if the user has other hours at that time."""
+    single_limit: int | None
+    """The largest amount that one person may approve; None for no limit. Units: minor, of CUR."""
+
+
+def build_vouched(
     actor: Actor,
     *,
     order_id: UUID,
-    nonprofit: Collective,
+    nonprofit_id: UUID,
     user: Collective,
     starts_at: datetime,
     ends_at: datetime,
-    event_id: UUID | None,
+    event_id: UUID,
     description: str | None,
-    pending: bool = False,
     max_duration: timedelta,
+    policy: PlatformPolicy,
 ) -> Order:
-    """Record hours that an ADMIN vouches for, PAID at once or `pending` a known end.
+    """Build a PENDING order of hours that an ADMIN vouches for.
 
-    What one person may not approve alone is pending, too, and waits for a second ADMIN. They credit at most
-    `max_duration` and the policy's `max_event_hours_minor`. Callers check the permission.
-
-    Raises:
-        Conflict: the user has other hours at that time; also raised by the database if calls race.
-        LimitExceeded: raised by the database if an issuance cap is reached.
+    It credits at most `max_duration` and the policy's `max_event_hours_minor`.
     """
-    issuers.require_issuer(nonprofit, field="event")
-    policy = await platform_policy.load_policy(session)
     order = hours.build_order(
         actor,
         order_id=order_id,
-        nonprofit=nonprofit,
+        nonprofit_id=nonprofit_id,
         user=user,
         starts_at=starts_at,
         ends_at=ends_at,
@@ -62,10 +67,32 @@ async def record_vouched_hours(
     order.amount = max(
         1, min(order.amount, hours.to_currents_minor(max_duration), policy.max_event_hours_minor)
     )
-    overlaps, single_limit = await _check_new_hours(session, order)
-    if overlaps:
+    return order
+
+
+async def record_vouched(
+    session: AsyncSession,
+    actor: Actor,
+    order: Order,
+    limits: Limits,
+    *,
+    nonprofit: Collective,
+    user: Collective,
+    pending: bool,
+    is_agreed: bool,
+) -> None:
+    """Record an order of `build_vouched`, PAID at once or `pending` a known end.
+
+    What one person may not approve alone is pending, too, and waits for a second ADMIN. `is_agreed` says that
+    the user has agreed to be named as a volunteer. Callers check the permission.
+
+    Raises:
+        Conflict: the user has other hours at that time; also raised by the database if calls race.
+        LimitExceeded: raised by the database if an issuance cap is reached.
+    """
+    if limits.overlaps:
         raise Conflict("The user already has hours at that time.", field="user")
-    pending = pending or (single_limit is not None and order.amount > single_limit)
+    pending = pending or (limits.single_limit is not None and order.amount > limits.single_limit)
     steps: Sequence[OrderAction] = [creation_step(order)]
     if not pending:
         order.status, order.approved_amount = OrderStatus.PAID, order.amount
@@ -73,23 +100,47 @@ async def record_vouched_hours(
     await insert_order(session, order, steps)
     if not pending:
         await hours.issue_currents(session, actor, order)
-        await hours.add_volunteer(session, order, nonprofit=nonprofit, user=user)
-    return order
+        await hours.add_volunteer(
+            session,
+            order,
+            nonprofit=nonprofit,
+            user=user,
+            named_by=None if is_agreed else NamedBy.REFERENCE,
+        )
 
 
-async def _check_new_hours(session: AsyncSession, order: Order) -> tuple[bool, int | None]:
-    """Return True if a new order overlaps other hours of its volunteer, and what one person may approve."""
-    others = exists().where(
-        col(Order.to_id) == order.to_id,
-        col(Order.type) == OrderType.HOURS,
-        col(Order.status).in_([OrderStatus.PENDING, OrderStatus.PAID]),
-        col(Order.starts_at) < order.ends_at,
-        col(Order.ends_at) > order.starts_at,
+_NEW_ORDER = func.jsonb_populate_record(
+    literal_column('NULL::"order"'), cast(bindparam("new_order", type_=Text), JSONB)
+)
+_LIMITS = compile_statement(
+    select(
+        exists().where(
+            col(Order.to_id) == bindparam("user_id", type_=Uuid),
+            col(Order.type) == OrderType.HOURS,
+            col(Order.status).in_([OrderStatus.PENDING, OrderStatus.PAID]),
+            col(Order.starts_at) < bindparam("ends_at", type_=_TIME),
+            col(Order.ends_at) > bindparam("starts_at", type_=_TIME),
+        ),
+        func.single_approval_limit(_NEW_ORDER),
     )
-    columns = order.model_dump(mode="json", include=_LIMITED_BY)
-    new = func.jsonb_populate_record(literal_column('NULL::"order"'), cast(columns, JSONB))
-    row = (await session.execute(select(others, func.single_approval_limit(new)))).one()
-    return row[0], row[1]
+)
+
+
+def call_for_limits(order: Order) -> Call:
+    """Return the call that reads the limits of new hours; its row are those of `Limits`."""
+    values = {
+        "user_id": order.to_id,
+        "starts_at": order.starts_at,
+        "ends_at": order.ends_at,
+        "new_order": order.model_dump_json(include=_LIMITED_BY),
+    }
+    return Call(_LIMITS, values)
+
+
+async def load_limits(session: AsyncSession, order: Order) -> Limits:
+    """Load the limits of new hours."""
+    ((row,),) = await effects.fetch(session, call_for_limits(order))
+    return Limits(*row)
 
 
 async def pay_actual_hours(
@@ -118,5 +169,6 @@ async def pay_actual_hours(
             await change_status(session, order, from_status=pending, to_status=pending, ends_at=ends_at)
         return order
     await hours.pay_order(session, actor, order, amount_minor=amount_minor, reason=None, ends_at=ends_at)
-    await hours.add_volunteer(session, order, nonprofit=nonprofit, user=user)
+    named_by = hours.unagreed_volunteer(order)
+    await hours.add_volunteer(session, order, nonprofit=nonprofit, user=user, named_by=named_by)
     return order
