@@ -11,43 +11,28 @@ from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from sqlmodel import col
 
-from models import Collective, Order, PaymentMethod, RecurringGift, now
-from models.enums import GiftStatus, OrderStatus, PaymentMethodKind
+from models import Collective, now
+from models.enums import GiftStatus, PaymentMethodKind
 from services.access.actor import Actor
 from services.access.collective_refs import require_collective
 from services.collectives import platform_policy
 from services.core.errors import Problem
-from services.core.sql_files import read_clauses
 from services.database.constraint_errors import RETRYABLE, is_outage, problem_for, sqlstate
 from services.recurring import gift_mails, periods, progress, refusals
 from services.recurring.charge_methods import CHARGE_METHODS, Charge
-from services.recurring.gift_sides import select_with_sides, to_parties
+from services.recurring.gift_sides import TABLES, WITH_PERIOD, to_parties, write_changes
 from services.recurring.periods import LATE_DAYS
 from services.round_trips import effects
+from services.round_trips.pipelines import Call, read_compiled
+from services.round_trips.records import split_records
 
 BATCH = 200
 CHARGES_AT_ONCE = 4
 """Gifts that one worker charges at the same time, each on a connection of its own."""
-_WITH_SIDES = (
-    select_with_sides()
-    .add_columns(PaymentMethod, Order)
-    .outerjoin(PaymentMethod, col(RecurringGift.payment_method_id) == PaymentMethod.id)
-    .outerjoin(
-        Order,
-        and_(
-            col(Order.subscription_id) == RecurringGift.id,
-            col(Order.period) == RecurringGift.next_charge_on,
-            col(Order.status) == OrderStatus.FAILED,
-        ),
-    )
-    .where(col(RecurringGift.id) == bindparam("gift_id"))
-)
-_SQL = read_clauses(Path(__file__).parent / "sql" / "charging.sql")
+_SQL = read_compiled(Path(__file__).parent / "sql" / "charging.sql")
 
 Sessions: TypeAlias = async_sessionmaker[AsyncSession]
 log = logging.getLogger(__name__)
@@ -91,7 +76,7 @@ async def _load_server(session: AsyncSession) -> Actor:
 
 async def _list_due(sessions: Sessions, at: datetime) -> list[Due]:
     async with sessions.begin() as session:
-        rows = await session.execute(_SQL["due"], {"at": at, "count": BATCH})
+        (rows,) = await effects.fetch(session, Call(_SQL["due"], {"at": at, "count": BATCH}))
         return [Due(*row) for row in rows]
 
 
@@ -114,6 +99,7 @@ async def _act_on(sessions: Sessions, server: Actor, due: Due, at: datetime) -> 
                 charge = await _claim(session, due, at)
                 if charge is not None:
                     await act(session, charge)
+                    await write_changes(session, charge.gift)
                     await effects.store(session)
                 return charge is not None
         except Exception as error:
@@ -138,13 +124,18 @@ def _find_problem(error: Exception, due: Due) -> Problem | None:
 async def _claim(session: AsyncSession, due: Due, at: datetime) -> Charge | None:
     """Lock a gift that is still due, and both its sides, and load them; None if another works on it.
 
+    They are records: what is changed in the gift is written by `write_changes`.
+
     Locks: the sides, then the gift.
     """
     keys = {"gift_id": due.id, "from_id": due.from_id, "to_id": due.to_id, "at": at}
-    if (await session.execute(_SQL["claim"], keys)).scalar_one_or_none() is None:
+    # The second statement begins after the locks of the first are there, so it reads what they keep.
+    claimed, rows = await effects.fetch(
+        session, Call(_SQL["claim"], keys), Call(WITH_PERIOD, {"gift_id": due.id})
+    )
+    if not claimed:
         return None
-    row = (await session.execute(_WITH_SIDES, {"gift_id": due.id})).one()
-    gift, *sides, method, refused = row
+    gift, *sides, method, refused = split_records(TABLES, rows[0])
     return Charge(gift, *to_parties(*sides), method, refused)
 
 
@@ -163,7 +154,6 @@ async def _act(session: AsyncSession, charge: Charge, *, server: Actor, at: date
     else:
         await CHARGE_METHODS[PaymentMethodKind(gift.payment_method_kind)](session, server, charge)
         progress.advance(gift)
-    await session.flush()
 
 
 async def _tell(session: AsyncSession, charge: Charge) -> None:

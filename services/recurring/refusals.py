@@ -39,7 +39,6 @@ async def delay(session: AsyncSession, charge: Charge, *, at: datetime) -> None:
     """Try a gift again some hours later; nothing of it counts. The payer is told of the third time."""
     gift = charge.gift
     gift.delays, gift.due_at = gift.delays + 1, at + DELAY
-    await session.flush()
     if gift.delays == DELAY_TOLD:
         await gift_mails.tell(session, gift, template="gift_delayed", to_ids=[gift.from_id])
 
@@ -86,7 +85,6 @@ async def refuse(
         await _end(session, gift)
         return
     gift.status, gift.due_at = GiftStatus.PAST_DUE, periods.begin_of(retry, gift.timezone)
-    await session.flush()
     if gift.failures in REFUSALS_TOLD:
         await gift_mails.tell_of_refusal(session, gift, order, day=retry, problem=problem)
 
@@ -94,7 +92,6 @@ async def refuse(
 async def _end(session: AsyncSession, gift: RecurringGift) -> None:
     gift.status, gift.ended_at, gift.failed_on, gift.due_at = GiftStatus.CANCELLED, now(), None, None
     gift.ended_reason = REFUSED_TOO_OFTEN
-    await session.flush()
     sides = [gift.from_id, gift.to_id]
     await gift_mails.tell(session, gift, template="gift_ended", to_ids=sides, note=REFUSED_TOO_OFTEN)
 
