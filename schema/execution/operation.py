@@ -14,6 +14,7 @@ from resolvers.session_cookie import SessionCookie
 from schema import plan
 from schema.build import schema
 from schema.documents import document_cache
+from schema.execution import bound_reads
 from services.access.rate_limits import Charge
 from services.core.settings import Settings
 from services.sql_json.rows import JsonRead, JsonText
@@ -97,10 +98,18 @@ def prepare_operation(
     """Choose the executor for an operation of a valid document."""
     assert cached.document is not None
     is_query = operation.operation is OperationType.QUERY
-    compiled = _compile_query(request, cached, operation) if is_query and settings.compiled_queries else None
-    json_read = (
-        plan.prepare_json_read(*compiled) if compiled is not None and request.accepts_json_rows else None
-    )
+    if not (is_query and settings.compiled_queries):
+        return PreparedOperation(request, cached.document, operation, None)
+    if not request.accepts_json_rows:
+        compiled = _compile_query(request, cached, operation)
+        return PreparedOperation(request, cached.document, operation, compiled)
+    known = bound_reads.find_read(cached, request.operation_name, request.variables)
+    if known is not None:
+        return PreparedOperation(request, cached.document, operation, *known)
+    compiled = _compile_query(request, cached, operation)
+    json_read = plan.prepare_json_read(*compiled) if compiled is not None else None
+    if compiled is not None and json_read is not None:
+        bound_reads.keep_read(cached, request.operation_name, request.variables, (compiled, json_read))
     return PreparedOperation(request, cached.document, operation, compiled, json_read)
 
 

@@ -5,7 +5,7 @@ text can contain, because JSON escapes them.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Self
@@ -34,13 +34,28 @@ class JsonText:
         self.text, self.cost = text, cost
 
 
+class StatementName:
+    """The key that distinguishes a statement from others. It is large, so its hash is computed once."""
+
+    __slots__ = ("_hash", "_key")
+
+    def __init__(self, key: Hashable) -> None:
+        """Hash the key."""
+        self._key, self._hash = key, hash(key)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, StatementName) and self._key == other._key)
+
+
 @dataclass(frozen=True)
 class JsonRead:
     """A query that PostgreSQL answers as JSON."""
 
     bound: BoundShape
-    name: Hashable
-    """The key that distinguishes the statement from others."""
+    name: StatementName
     values: dict[str, Any]
     """The values of the statement's parameters."""
 
@@ -51,12 +66,19 @@ class JsonRead:
         Raises:
             Invalid: a cursor is not one of its list.
         """
-        keys: list[Hashable] = []
-        values: dict[str, Any] = {}
-        for name, value in bound.arguments.items():
-            keys.append(value.key)
-            values |= value.values(name)
-        return cls(bound, (bound.shape, *keys), values)
+        keys = (value.key for value in bound.arguments.values())
+        return cls(bound, StatementName((bound.shape, *keys)), _values_of(bound))
+
+    def again(self) -> Self:
+        """Return the same read now, for arguments may stand for the present moment."""
+        return replace(self, values=_values_of(self.bound))
+
+
+def _values_of(bound: BoundShape) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        values |= value.values(name)
+    return values
 
 
 async def read_json(
