@@ -172,6 +172,10 @@ class Order(SQLModel, table=True):
         ),
         CheckConstraint("tier_id IS NULL OR type = 'DONATION'", name="tier_of_donation"),
         CheckConstraint(
+            "tip IS NULL OR tip BETWEEN 1 AND amount AND type = 'DONATION' AND currency <> 'CUR'",
+            name="tip_of_gift",
+        ),
+        CheckConstraint(
             "payment_method_kind <> 'PROVIDER' OR type = 'DONATION' AND payment_method_id IS NOT NULL",
             name="provider_of_donation",
         ),
@@ -245,6 +249,8 @@ class Order(SQLModel, table=True):
     """The recurring gift that the order belongs to."""
     period: date | None = None
     """The day on which that gift was due; it has one order a period."""
+    tip: int | None = Field(default=None, sa_type=BigInteger)
+    """The giver's tip to the platform, beside the amount and in its currency."""
 
 
 class OrderItem(SQLModel, table=True):

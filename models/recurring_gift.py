@@ -24,6 +24,9 @@ class RecurringGift(SQLModel, table=True):
         CheckConstraint("amount_minor > 0", name="amount_positive"),
         CheckConstraint("currency <> 'CUR'", name="is_of_money"),
         CheckConstraint(
+            "tip_minor IS NULL OR tip_minor BETWEEN 1 AND amount_minor", name="tip_at_most_amount"
+        ),
+        CheckConstraint(
             "(tier_id IS NULL) = (quantity IS NULL) AND quantity BETWEEN 1 AND 1000", name="tier_has_quantity"
         ),
         CheckConstraint("anchor_day BETWEEN 1 AND 31", name="anchor_day_of_month"),
@@ -88,3 +91,5 @@ class RecurringGift(SQLModel, table=True):
     created_by_id: UUID = Field(foreign_key="collective.id")
     created_at: datetime = timestamp_field(default_now=True)
     updated_at: datetime = timestamp_field(default_now=True)
+    tip_minor: int | None = Field(default=None, sa_type=BigInteger)
+    """The tip to the platform that each charge has beside the amount."""

@@ -43,7 +43,7 @@ class TransactionKind(StrEnum):
     TAX = "TAX"
     """Tax that imported history keeps as a row of its own."""
     PLATFORM_TIP = "PLATFORM_TIP"
-    """Tip for the platform that imported history keeps as a row of its own."""
+    """Tip to the platform, beside the gift that it came with."""
     PREPAID_PAYMENT_METHOD = "PREPAID_PAYMENT_METHOD"
     """Imported history: money paid in advance, or given from it."""
     HOST_FEE_SHARE = "HOST_FEE_SHARE"

@@ -10,7 +10,7 @@ from resolvers.context import Info
 from resolvers.orders import load_handover
 from schema.mutations.orders import DonatePayload
 from schema.mutations.payload import MoneyInput, answer_payload, key_payload
-from schema.types.money import AmountInput, to_unchecked
+from schema.types.money import AmountInput, to_optional_unchecked, to_unchecked
 from schema.types.node import CollectiveRef, to_key
 from schema.types.payment_method import PaymentMethodRef, to_method_name
 from services.core import public_ids
@@ -28,6 +28,11 @@ class DonateAsGuestInput(MoneyInput):
     to: CollectiveRef = strawberry.field(description="The receiver, which must have a host.")
     amount: AmountInput = strawberry.field(
         description="Amount to give, in the receiver's currency. In a tier, its price times `quantity`."
+    )
+    platform_tip: AmountInput | None = strawberry.field(
+        default=None,
+        description="Tip to the platform beside the amount, in the receiver's currency, at most as large as "
+        "the gift.",
     )
     pay_with: PaymentMethodRef | None = strawberry.field(
         default=None,
@@ -70,6 +75,7 @@ class GuestMutations:
                 order_id=models.new_id(),
                 to=to_key(input.to),
                 amount=to_unchecked(input.amount),
+                tip=to_optional_unchecked(input.platform_tip),
                 payment_method=to_method_name(input.pay_with, field="payWith", text=input.payment_method),
                 terms=WaitingTerms(
                     providers=offered(info.context.settings), is_rehearsal=bool(input.dry_run)

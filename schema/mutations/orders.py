@@ -20,7 +20,7 @@ from schema.mutations.payload import (
     keyed_request,
 )
 from schema.types.enums import FeesPayer, GiftInterval
-from schema.types.money import AmountInput, to_optional_unchecked, to_unchecked
+from schema.types.money import Amount, AmountInput, to_optional_unchecked, to_unchecked
 from schema.types.node import CollectiveRef, to_key, to_optional_key
 from schema.types.order import Order
 from schema.types.payment_method import PaymentMethodRef, PayoutMethodRef, to_method_name
@@ -42,6 +42,11 @@ class DonateInput(MoneyInput):
     to: CollectiveRef = strawberry.field(description="The receiver, which must have a host.")
     amount: AmountInput = strawberry.field(
         description="Amount to give, in the receiver's currency. In a tier, its price times `quantity`."
+    )
+    platform_tip: AmountInput | None = strawberry.field(
+        default=None,
+        description="Tip to the platform beside the amount, in the receiver's currency, at most as large as "
+        "the gift. A recurring gift has it with each charge.",
     )
     tier: strawberry.ID | None = strawberry.field(
         default=None, description="Tier of the receiver, or of one of its events, to give in: tie_…"
@@ -83,6 +88,9 @@ class DonateInput(MoneyInput):
 @strawberry.type(description="Instructions for a donation by bank transfer. Visible to whoever made it.")
 class PaymentInstructions:
     reference: str = strawberry.field(description="Text to write on the transfer: the order's ID.")
+    amount: Amount = strawberry.field(
+        description="Amount to transfer: that of the donation and a tip to the platform."
+    )
     account_holder: str | None = strawberry.field(
         description="Holder of the host's bank account. Null if the host names none."
     )
@@ -227,6 +235,7 @@ class OrderMutations:
                     "from_": to_key(input.from_),
                     "to": to_key(input.to),
                     "amount": to_unchecked(input.amount),
+                    "tip": to_optional_unchecked(input.platform_tip),
                     "tier_id": public_ids.decode("Tier", input.tier, field="tier") if input.tier else None,
                     "quantity": input.quantity,
                     "payment_method": to_method_name(

@@ -27,6 +27,11 @@ class UpdateSubscriptionInput(MoneyInput):
     amount: AmountInput | None = strawberry.field(
         default=None, description="Amount of each further charge. In a tier, its price times `quantity`."
     )
+    platform_tip: AmountInput | None = strawberry.field(
+        default=None,
+        description="Tip to the platform with each further charge, at most as large as the gift. Zero for "
+        "none.",
+    )
     quantity: int | None = strawberry.field(
         default=None, description="Number of things in the tier to pay for, 1 to 1000."
     )
@@ -168,6 +173,7 @@ def _to_changes(input: UpdateSubscriptionInput) -> terms.TermChanges:
     tier = None if input.tier is strawberry.UNSET else input.tier
     return terms.TermChanges(
         amount=to_optional_unchecked(input.amount),
+        tip=to_optional_unchecked(input.platform_tip),
         quantity=input.quantity,
         tier_id=public_ids.decode("Tier", tier, field="tier") if tier else None,
         leaves_tier=input.tier is None,

@@ -4,11 +4,11 @@ const PAGE = `query($slug: String!) { me { slug name } collective(slug: $slug) {
     ... on Business { paymentMethods { id name type provider } } }
   ... on Community { tiers { id name type interval amount { value } isArchived } }
   ... on Nonprofit { tiers { id name type interval amount { value } isArchived } } } }`;
-const QUOTE = `query($to: CollectiveRef!, $amount: AmountInput!, $payWith: PaymentMethodRef) {
-  donationQuote(to: $to, amount: $amount, payWith: $payWith) { processorFee { value currency }
-    platformFee { value currency } hostFee { value currency } net { value currency } } }`;
+const QUOTE = `query($to: CollectiveRef!, $amount: AmountInput!, $payWith: PaymentMethodRef, $tip: AmountInput) {
+  donationQuote(to: $to, amount: $amount, payWith: $payWith, tip: $tip) { processorFee { value currency }
+    platformFee { value currency } hostFee { value currency } net { value currency } total { value currency } } }`;
 const FIELDS = `order { id status } clientSecret redirectUrl providerAccount
-  paymentInstructions { reference accountHolder iban qrCode } errors { message }`;
+  paymentInstructions { reference amount { value currency } accountHolder iban qrCode } errors { message }`;
 const GUEST = `mutation($i: DonateAsGuestInput!) { gift: donateAsGuest(input: $i) { ${FIELDS} } }`;
 const MEMBER = `mutation($i: DonateInput!) { gift: donate(input: $i) { ${FIELDS} } }`;
 const STATUS = "query($id: ID!) { order(id: $id) { status } }";
@@ -33,12 +33,17 @@ async function ask(query, variables) {
     body: JSON.stringify({ query, variables }),
   });
   const { data, errors } = await response.json();
-  if (!data) throw new Error(errors[0].message);
+  if (!data || errors?.length) throw new Error(errors[0].message);
   return data;
 }
 
-const entered = () => $("amount").value.trim();
-const amount = () => ({ value: lang === "en" ? entered() : entered().replace(",", "."), currency: state.currency });
+const entered = (id) => $(id).value.trim();
+const moneyOf = (id) => ({
+  value: lang === "en" ? entered(id) : entered(id).replace(",", "."),
+  currency: state.currency,
+});
+const amount = () => moneyOf("amount");
+const tip = () => (entered("tip") ? moneyOf("tip") : null);
 const payWith = () => ($("method").value === "MANUAL" ? { type: "MANUAL" } : { id: $("method").value });
 const isCard = () => $("method").value !== "MANUAL";
 const provider = () => state.providers[$("method").value];
@@ -57,9 +62,11 @@ async function showQuote() {
   const asked = ++state.asked;
   $("card").hidden = provider() !== "FAKE";
   try {
-    const { donationQuote: quote } = await ask(QUOTE, { to: { slug }, amount: amount(), payWith: payWith() });
+    const wanted = { to: { slug }, amount: amount(), payWith: payWith(), tip: tip() };
+    const { donationQuote: quote } = await ask(QUOTE, wanted);
     if (asked !== state.asked) return;
-    $("quote").textContent = say("{net} arrive. Fees: payment {payment}, host {host}, platform {platform}.", {
+    const total = tip() ? `${say("You pay {total} with the tip.", { total: text(quote.total) })} ` : "";
+    $("quote").textContent = total + say("{net} arrive. Fees: payment {payment}, host {host}, platform {platform}.", {
       net: text(quote.net),
       payment: text(quote.processorFee),
       host: text(quote.hostFee),
@@ -104,6 +111,7 @@ async function give(event) {
   $("give").disabled = true;
   try {
     const input = { to: { slug }, amount: amount(), payWith: payWith() };
+    if (tip()) input.platformTip = tip();
     if ($("tier").value) input.tier = $("tier").value;
     const repeated = $("interval").value ? { interval: $("interval").value } : {};
     const guest = () => ({ ...input, email: $("email").value, name: $("name").value });
@@ -215,7 +223,7 @@ async function wait(id) {
 
 function showTransfer(instructions) {
   $("gift").hidden = true;
-  $("due").textContent = text(amount());
+  $("due").textContent = text(instructions.amount);
   $("holder").textContent = instructions.accountHolder ?? say("as agreed with the host");
   $("iban").textContent = instructions.iban ?? say("as agreed with the host");
   $("reference").textContent = instructions.reference;
@@ -237,7 +245,7 @@ async function start() {
   document.title = `${say("Give to {name}", { name: collective.name })} · Commonweal`;
   $("title").textContent = say("Give to {name}", { name: collective.name });
   $("about").textContent = collective.description ?? "";
-  $("currency").textContent = collective.currency;
+  $("currency").textContent = $("tip-currency").textContent = collective.currency;
   const known = stripeKey ? ["FAKE", "STRIPE"] : ["FAKE"];
   for (const method of collective.host.paymentMethods ?? []) {
     if (!known.includes(method.provider)) continue;
@@ -252,7 +260,7 @@ async function start() {
     $("repeats").hidden = false;
     $("interval").onchange = chooseInterval;
   }
-  $("amount").oninput = $("method").onchange = showQuote;
+  $("amount").oninput = $("tip").oninput = $("method").onchange = showQuote;
   $("gift").dataset.try = 0;
   $("gift").onsubmit = give;
   const back = new URLSearchParams(location.search); // from a bank's page

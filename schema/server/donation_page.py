@@ -38,6 +38,7 @@ SCRIPT_TEXTS = (
     "There is no such collective.",
     "This collective takes no donations now.",
     "You give as {name}.",
+    "You pay {total} with the tip.",
     "{net} arrive. Fees: payment {payment}, host {host}, platform {platform}.",
 )
 

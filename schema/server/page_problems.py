@@ -25,6 +25,8 @@ GIFT_PROBLEMS = (
     "The amount is too large.",
     "The amount has too many digits.",
     "The fees are larger than the amount.",
+    "A tip is at most as large as the gift. Enter a smaller one.",
+    "A gift by or to the platform has no tip. Leave it out.",
     "No recent exchange rate is available.",
     "Enter an email address.",
     "Too many attempts; try again later.",

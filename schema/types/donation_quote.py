@@ -26,16 +26,36 @@ Row = strawberry.Parent[Figures]
 class DonationQuote:
     amount: Amount = strawberry.field(description="Amount given, in the receiver's currency.")
     net: Amount = strawberry.field(description="Amount that the receiver gets, after all fees.")
+    platform_tip: Amount = strawberry.field(
+        description="Tip to the platform beside the amount, in the receiver's currency. Zero without one."
+    )
+    total: Amount = strawberry.field(
+        description="Amount that the giver pays: the amount given and the tip, in the receiver's currency."
+    )
     debited: Amount | None = strawberry.field(
-        description="Amount that the giver's balance pays, in its currency. Null for money from outside."
+        description="Amount that the giver's balance pays, with the tip, in its currency. Null for money "
+        "from outside."
     )
 
     @computed(description="Amount given, in the currency of the receiving host.", graphql_type=Amount)
     def gross(root: Row) -> Money:
         return root.in_host_currency(root.figures.gross_minor)
 
+    @computed(description="Tip to the platform, in the currency of the receiving host.", graphql_type=Amount)
+    def tip_gross(root: Row) -> Money:
+        return root.in_host_currency(root.tip.gross_minor if root.tip else 0)
+
     @computed(
-        description="Fee of the payment processor, in the currency of the receiving host.",
+        description="Part of the payment processor's fee that the tip bears, in the currency of the "
+        "receiving host.",
+        graphql_type=Amount,
+    )
+    def tip_processor_fee(root: Row) -> Money:
+        return root.in_host_currency(root.tip.payment_processor_fee_minor if root.tip else 0)
+
+    @computed(
+        description="Fee of the payment processor, without the part that a tip bears, in the currency of "
+        "the receiving host.",
         graphql_type=Amount,
     )
     def processor_fee(root: Row) -> Money:
@@ -87,6 +107,10 @@ class DonationQuoteQueries:
         quantity: Annotated[
             int | None, strawberry.argument(description="Number of tickets or other things to pay for.")
         ] = None,
+        tip: Annotated[
+            AmountInput | None,
+            strawberry.argument(description="Tip to the platform, as `platformTip` of `donate`."),
+        ] = None,
         pay_with: Annotated[
             PaymentMethodRef | None,
             strawberry.argument(description="Way of paying, as in `donate`. Defaults to the balance."),
@@ -97,6 +121,7 @@ class DonationQuoteQueries:
             from_=to_optional_key(from_),
             to=to_key(to),
             amount=to_optional_unchecked(amount),
+            tip=to_optional_unchecked(tip),
             tier_id=public_ids.decode("Tier", tier, field="tier") if tier else None,
             quantity=quantity,
             payment_method=to_method_name(pay_with, field="payWith", text=None),

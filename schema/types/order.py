@@ -150,6 +150,14 @@ class Order(Node):
         is_nullable=True,
     )
 
+    platform_tip = amount_field(
+        "tip",
+        "currency",
+        description="Tip to the platform beside the amount of a donation, in the payee's currency. Null "
+        "without one.",
+        is_nullable=True,
+    )
+
     @batched(
         "id",
         "currency",

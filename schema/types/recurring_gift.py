@@ -81,6 +81,12 @@ class RecurringGift(Node):
     amount = amount_field(
         "amount_minor", "currency", description="Amount of each charge, in the receiver's currency."
     )
+    platform_tip = amount_field(
+        "tip_minor",
+        "currency",
+        description="Tip to the platform with each charge, beside the amount. Null without one.",
+        is_nullable=True,
+    )
     payment_method = to_one(
         Loaders.payment_method,
         "payment_method_id",

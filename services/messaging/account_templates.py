@@ -241,6 +241,7 @@ Amount: {amount}
 To: {to}
 Type: {type}
 Description: {description}
+Tip to the platform: {tip}
 
 To see your donation in an account of your own, and to be named as its giver, open this link:
 

@@ -9,6 +9,9 @@ Type: {type}
 Description: {description}
 """
 
+_GIFT = f"""{_ORDER}Tip to the platform: {{tip}}
+"""
+
 _HOURS = """
 Currents: {amount}
 Date: {day}
@@ -49,7 +52,7 @@ Reason: {reason}
         f"""Hello,
 
 somebody has promised a donation to {{to}}. Please approve it once the money has arrived.
-{_ORDER}""",
+{_GIFT}""",
     ),
     "guest_gift": (
         "Thank you for donating {amount} to {to}",
@@ -57,7 +60,7 @@ somebody has promised a donation to {{to}}. Please approve it once the money has
 
 somebody donated to {{to}} with your email address. If it was you, thank you! Please keep this email as your
 receipt, sign in and confirm the donation to be named as its giver. If it was not you, deny it there.
-{_ORDER}""",
+{_GIFT}""",
     ),
     "payment_disputed": (
         "The bank of a giver disputes a donation of {amount} to {to}",
@@ -96,7 +99,7 @@ the payment provider of {host} answers again. What waited for it goes on by itse
         f"""Hello,
 
 thank you! Your donation to {{to}} is complete. Please keep this email as your receipt.
-{_ORDER}""",
+{_GIFT}""",
     ),
     "money_received": (
         "{to} has received {amount}",

@@ -24,7 +24,7 @@ _JOINERS = "\u200c\u200d"
 """Joiners: not printable themselves, but whole scripts and many emoji need them."""
 _ENUMS = (CollectiveType, OrderType, OrderStatus, GiverStatus, MemberRole)
 _ENUM_KEYS = frozenset({"type", "status", "role"})
-_AMOUNT_KEYS = frozenset({"amount", "price", "payout", "currents"})
+_AMOUNT_KEYS = frozenset({"amount", "price", "payout", "currents", "tip"})
 _FACTORS = ("a passkey", "an authenticator app", "new recovery codes", "every second factor")
 _TRANSLATED_KEYS = _ENUM_KEYS | {"note", "factor"}
 
@@ -103,6 +103,7 @@ def _template_values(
     shown = {name: value for name, value in payload.items() if name != "calendar"}  # a file of its own
     values = {name: _format_value(name, value, locale) for name, value in shown.items()}
     values["public_url"] = links.site
+    values.setdefault("tip", "")  # mails that were queued before there were tips
     if "token" in values:
         values["link"] = links.to(find_page(template), values["token"])
     if "id" in values:

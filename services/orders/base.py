@@ -9,10 +9,17 @@ DECISION_DAYS = 60
 EXPENSE_DECISION_DAYS = 365
 
 
+def charged_minor(order: Order) -> int:
+    """Return what the giver pays for an order: its amount, and a tip beside it."""
+    return order.amount + (order.tip or 0)
+
+
 def mail_payload(order: Order, *, to: Party) -> dict[str, str]:
     """Build the facts of an order that mails name."""
     money = Money(order.approved_amount or order.amount, order.currency)
+    tip = f"{Money(order.tip, order.currency).value} {order.currency}" if order.tip is not None else ""
     return {
+        "tip": tip,
         "amount": f"{money.value} {money.currency}",
         "to": _name(to.collective),
         "type": order.type,

@@ -31,7 +31,9 @@ async def require_confirmed_above(session: AsyncSession, actor: Actor, *orders: 
 
 
 async def _to_dollars(session: AsyncSession, order: Order) -> int | None:
-    amount_minor = order.amount if order.approved_amount is None else order.approved_amount
+    amount_minor = (order.amount if order.approved_amount is None else order.approved_amount) + (
+        order.tip or 0
+    )
     quote = await exchange_rates.find_quote(session, base=order.currency, target=DOLLARS)
     if quote is None:
         return None

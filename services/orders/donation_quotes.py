@@ -16,7 +16,7 @@ from services.core.money import Money, UncheckedAmount
 from services.core.party import OUTSIDE, Party
 from services.ledger import exchange_rates
 from services.ledger.transaction_amounts import CURRENTS, TransactionAmounts
-from services.orders import payment_methods, tier_choices
+from services.orders import payment_methods, tier_choices, tips
 from services.orders.contributions import build_order, require_hosted
 from services.orders.method_names import MethodName
 from services.orders.settling import compute_figures
@@ -29,11 +29,19 @@ class DonationQuote:
 
     figures: TransactionAmounts
     rate_valid_from: datetime | None
+    tip: TransactionAmounts | None
+    platform_tip: Money
+    """The tip to the platform, in the payee's currency."""
 
     @property
     def amount(self) -> Money:
         """What the giver gives, in the payee's currency."""
         return Money(self.figures.amount_minor, self.figures.currency)
+
+    @property
+    def total(self) -> Money:
+        """What the giver pays: the amount and the tip, in the payee's currency."""
+        return Money(self.figures.amount_minor + self.platform_tip.minor_units, self.figures.currency)
 
     @property
     def net(self) -> Money:
@@ -42,9 +50,10 @@ class DonationQuote:
 
     @property
     def debited(self) -> Money | None:
-        """What the giver's balance pays, in its currency; None for money from outside."""
+        """What the giver's balance pays, in its currency, with the tip; None for money from outside."""
         minor, currency = self.figures.from_collective_amount_minor, self.figures.from_collective_currency
-        return None if minor is None or currency is None else Money(-minor, currency)
+        tip_minor = (self.tip.from_collective_amount_minor or 0) if self.tip else 0
+        return None if minor is None or currency is None else Money(-minor - tip_minor, currency)
 
     def in_host_currency(self, minor: int) -> Money:
         """Return a figure of the receiving host."""
@@ -61,6 +70,7 @@ async def quote(
     tier_id: UUID | None = None,
     quantity: int | None = None,
     payment_method: MethodName | str | None = None,
+    tip: UncheckedAmount | None = None,
 ) -> DonationQuote:
     """Compute what a donation would post now. Without `from_`, the money comes from outside.
 
@@ -93,8 +103,9 @@ async def quote(
         description=None,
     )
     order.payment_method_kind, order.origin_unknown = kind, payer is None
+    tips.add(order, tip, (payer or payee, payee))
     sides = order_sides(order, payer or OUTSIDE, payee, platform_id=platform_id, payment_method=method)
     figures = await compute_figures(session, sides, platform_id=platform_id)
-    pair = (figures.currency, figures.host_currency)
+    pair = (figures.own.currency, figures.own.host_currency)
     rate = (await exchange_rates.load_quotes(session, [pair]))[pair]
-    return DonationQuote(figures, rate.valid_from)
+    return DonationQuote(figures.own, rate.valid_from, figures.tip, Money(order.tip or 0, order.currency))

@@ -18,7 +18,7 @@ from services.core.money import UncheckedAmount
 from services.core.party import Party
 from services.ledger import transaction_amounts
 from services.messaging import outbox
-from services.orders import payment_methods, provider_payments, tier_choices
+from services.orders import payment_methods, provider_payments, tier_choices, tips
 from services.orders.base import DECISION_DAYS, mail_payload
 from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.contributions import build_order, create_paid_order, require_hosted
@@ -51,6 +51,7 @@ async def donate(
     from_: CollectiveKey,
     to: CollectiveKey,
     amount: UncheckedAmount,
+    tip: UncheckedAmount | None = None,
     tier_id: UUID | None = None,
     quantity: int | None = None,
     payment_method: MethodName | str | None = None,
@@ -63,11 +64,11 @@ async def donate(
 ) -> Order:
     """Donate to a hosted collective: from a balance, by a transfer that its host approves, or by a provider.
 
-    A donation in a tier pays for `quantity` of what it sells. `begin` may make it the first of several. A
-    rehearsal tells no provider.
+    A donation in a tier pays for `quantity` of what it sells; a `tip` to the platform is paid beside it.
+    `begin` may make it the first of several. A rehearsal tells no provider.
 
     Raises:
-        Invalid: the amount, its currency, the tier's price, or a side that holds no money.
+        Invalid: the amount, its currency, the tier's price, the tip, or a side that holds no money.
         InvalidState: the tier is closed.
         LimitExceeded: from the database, if the tier is sold out, or the payer has as many as allowed.
         InsufficientFunds: from the database, if the balance is too small.
@@ -92,6 +93,7 @@ async def donate(
         description=description,
         private_message=private_message,
     )
+    tips.add(order, tip, (payer, payee))
     tier_choices.apply(order, choice)
     order.payment_method_kind = kind
     order.payment_method_id = method.id if method else None

@@ -19,7 +19,7 @@ from services.core.money import UncheckedAmount
 from services.core.party import OUTSIDE, Party
 from services.identity import email_addresses
 from services.ledger.transaction_amounts import CURRENTS
-from services.orders import idempotency, payment_methods, tier_choices
+from services.orders import idempotency, payment_methods, tier_choices, tips
 from services.orders.contributions import build_order, hide_origin, require_hosted
 from services.orders.donations import WaitingTerms, wait_for_payment
 from services.orders.method_names import MethodName
@@ -47,6 +47,7 @@ async def donate(
     terms: WaitingTerms,
     tier_id: UUID | None = None,
     quantity: int | None = None,
+    tip: UncheckedAmount | None = None,
     description: str | None = None,
     key: GuestKey | None = None,
 ) -> Order:
@@ -91,6 +92,7 @@ async def donate(
     order.payment_method_id = method.id if method else None
     order.claimed_giver_id, order.giver_status = user.id, GiverStatus.WAITING
     hide_origin(order, payee)
+    tips.add(order, tip, (payee, payee))
     tier_choices.apply(order, choice)
     sides = order_sides(order, OUTSIDE, payee, platform_id=server.platform_id, payment_method=method)
     await wait_for_payment(session, server, sides, payee, terms)

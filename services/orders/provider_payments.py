@@ -10,6 +10,7 @@ from sqlmodel import col
 from models import Order, PaymentMethod, ProviderAccount, ProviderPayment
 from models.enums import ProviderAccountStatus, ProviderName, ProviderPaymentStatus
 from services.core.errors import InvalidState
+from services.orders.base import charged_minor
 from services.orders.sides import OrderSides
 from services.providers.offered import Providers
 from services.providers.protocol import CollectRequest, PaymentProvider, Started
@@ -55,12 +56,12 @@ async def begin(
 
 
 def build_request(sides: OrderSides, *, account: str) -> CollectRequest:
-    """Build the request to collect an order's amount."""
+    """Build the request to collect an order's amount and its tip, in one payment."""
     order, payee = sides.order, sides.payee.collective
     return CollectRequest(
         order_id=order.id,
         account=account,
-        amount_minor=order.amount,
+        amount_minor=charged_minor(order),
         currency=order.currency,
         description=f"Donation to {payee.name}" if payee else "Donation",
     )

@@ -15,7 +15,7 @@ from services.core.errors import InvalidState
 from services.database.job_queue import add_job
 from services.ledger import posting
 from services.orders.history import add_actions, history_step
-from services.orders.refund_facts import Refundable
+from services.orders.refundable import Refundable
 from services.round_trips.pipelines import Call, compile_statement
 from services.round_trips.records import split_records
 
@@ -79,7 +79,7 @@ async def request(
     await _require_no_open(session, payment.order_id)
     _, payee = refundable.parties
     assert payee.host is not None and payee.collective is not None
-    held_minor = refundable.split(part_minor).to_collective_amount_minor
+    held_minor = refundable.payee_minor(part_minor)
     if held_minor > 0:
         await posting.place_hold(
             session,

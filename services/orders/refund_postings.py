@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,7 +27,7 @@ from services.orders import earned_roles, guest_receipts, tier_choices, transiti
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
 from services.orders.refund_amounts import negate_amounts, remaining_amounts, split_amounts
-from services.orders.refund_facts import Refundable, find_refunds
+from services.orders.refundable import Refundable, find_refunds
 from services.orders.sides import OrderSides
 
 
@@ -49,25 +50,22 @@ async def give_back(
     reason: str | None,
     releases_hold: bool = False,
 ) -> RefundResult:
-    """Post a refund, and end the order and what it earned if nothing of it remains.
+    """Post a refund, and end the order and what it earned if nothing of it and its tip remains.
 
-    The host covers what a payment processor keeps with a transaction of its own, unless it returns the
-    money itself. Locks: ledger accounts.
+    What is more than the order's own amount is of the tip. The host covers what a payment processor keeps
+    with a transaction of its own, unless it returns the money itself. Locks: ledger accounts.
 
     Raises:
         InsufficientFunds: from the database, if the receiver has spent it.
     """
     order, parties, remaining_minor = sides.order, refundable.parties, refundable.remaining["amount"]
-    transaction_ids = await _post_refund(
-        session,
-        actor,
-        order,
-        parties,
-        refundable.split(part_minor),
-        refundable.original,
-        refund_id=refund_id,
-        releases_hold=releases_hold,
-    )
+    drafts = _draft_refunds(actor, order, refundable, part_minor, refund_id=refund_id)
+    if len(drafts) > 1:
+        await posting.lock_accounts(session, [leg for draft in drafts for leg in draft.legs])
+    for draft in drafts:
+        release_id = order.id if releases_hold and draft.row["id"] == refund_id else None
+        await posting.post(session, row=draft.row, legs=draft.legs, release_order_id=release_id)
+    transaction_ids = [draft.row["id"] for draft in drafts]
     if order.type == OrderType.REDEMPTION:
         transaction_ids += await _refund_dollars(
             session,
@@ -79,7 +77,7 @@ async def give_back(
             first_id=refund_id,
         )
     from_status = OrderStatus(order.status)
-    if part_minor == remaining_minor:
+    if part_minor == refundable.total_minor:
         await transitions.change_status(
             session, order, from_status=from_status, to_status=OrderStatus.REFUNDED
         )
@@ -90,7 +88,7 @@ async def give_back(
         OrderActionType.REFUND,
         actor,
         from_status=from_status,
-        amount_minor=part_minor,
+        amount_minor=refundable.own_part(part_minor) or part_minor,
         reason=reason,
     )
     await add_actions(session, [step])
@@ -113,21 +111,43 @@ async def _tell_both(session: AsyncSession, actor: Actor, sides: OrderSides) -> 
         await guest_receipts.tell_giver(session, order, template="order_refunded", payload=payload)
 
 
-async def _post_refund(
-    session: AsyncSession,
+@dataclass(frozen=True)
+class _Draft:
+    """A transaction of a refund that is not posted yet."""
+
+    row: dict[str, Any]
+    legs: list[Leg]
+
+
+def _draft_refunds(
+    actor: Actor, order: Order, refundable: Refundable, part_minor: int, *, refund_id: UUID
+) -> list[_Draft]:
+    """Draft the refunds of an order and of its tip, as far as they are part of this one, in one group."""
+    own_minor = refundable.own_part(part_minor)
+    group_id = refund_id if order.type == OrderType.REDEMPTION else new_id()
+    drafts = []
+    if own_minor:
+        amounts = refundable.split(own_minor)
+        drafts += _draft(actor, order, refundable, amounts, refund_id=refund_id, group_id=group_id)
+    tip = refundable.tip
+    if tip is not None and (tip_minor := tip.convert_part(part_minor - own_minor)):
+        tip_id = new_id() if own_minor else refund_id
+        drafts += _draft(actor, order, tip, tip.split(tip_minor), refund_id=tip_id, group_id=group_id)
+    return drafts
+
+
+def _draft(
     actor: Actor,
     order: Order,
-    parties: tuple[Party, Party],
+    refundable: Refundable,
     amounts: TransactionAmounts,
-    original: Transaction,
     *,
     refund_id: UUID,
-    releases_hold: bool,
-) -> list[UUID]:
-    payer, payee = parties
-    platform_id = actor.platform_id
+    group_id: UUID,
+) -> list[_Draft]:
+    """Draft a refund, and what the host covers of it."""
+    (payer, payee), platform_id = refundable.parties, actor.platform_id
     assert platform_id is not None
-    group_id = refund_id if order.type == OrderType.REDEMPTION else new_id()
     row = posting.transaction_row(
         negate_amounts(amounts),
         payer,
@@ -141,21 +161,11 @@ async def _post_refund(
         replace(leg, amount_minor=-leg.amount_minor)
         for leg in _original_legs(order, amounts, payer, payee, platform_id=platform_id)
     ]
+    refund = _Draft({**row, "refund_of_id": refundable.original.id}, mirrored)
     # The host of the payee covers the fees, or that of the payer if the payee was paid outside.
     host = payee.host or payer.host
-    fee_minor = amounts.payment_processor_fee_minor
-    cover = _cover_legs(host, fee_minor)
-    if cover:
-        await posting.lock_accounts(session, [*mirrored, *cover])
-    await posting.post(
-        session,
-        row={**row, "refund_of_id": original.id},
-        legs=mirrored,
-        release_order_id=order.id if releases_hold else None,
-    )
-    if host is None or not cover:
-        return [refund_id]
-    return [refund_id, await _post_cover(session, order, host, fee_minor, legs=cover, group_id=group_id)]
+    cover = _draft_cover(order, host, amounts.payment_processor_fee_minor, group_id=group_id)
+    return [refund, *cover]
 
 
 def _original_legs(
@@ -205,28 +215,17 @@ async def _refund_dollars(
     return [row["id"]]
 
 
-def _cover_legs(host: Collective | None, fee_minor: int) -> list[Leg]:
+def _draft_cover(order: Order, host: Collective | None, fee_minor: int, *, group_id: UUID) -> list[_Draft]:
+    """Draft the payment by which the host covers what the payment processor keeps, if that is something."""
     assert host is not None or not fee_minor
     if host is None or not fee_minor:
         return []
-    return merge_legs(
+    legs = merge_legs(
         [
             Leg(host.id, host.id, host.currency, LedgerAccountKind.BALANCE, -fee_minor),
             Leg(host.id, host.id, host.currency, LedgerAccountKind.CASH, fee_minor),
         ]
     )
-
-
-async def _post_cover(
-    session: AsyncSession,
-    order: Order,
-    host: Collective,
-    fee_minor: int,
-    *,
-    legs: list[Leg],
-    group_id: UUID,
-) -> UUID:
-    """Let the host pay what the payment processor keeps; return the transaction's id."""
     row = posting.transaction_row(
         same_currency_amounts(fee_minor, host.currency),
         Party(host, host),
@@ -235,6 +234,4 @@ async def _post_cover(
         order=order,
         group_id=group_id,
     )
-    await posting.post(session, row=row, legs=legs)
-    cover_id: UUID = row["id"]
-    return cover_id
+    return [_Draft(row, legs)]

@@ -12,8 +12,8 @@ from services.core import user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.money import UncheckedAmount, to_minor
 from services.orders import approval_rights, provider_refunds, transitions
-from services.orders.refund_facts import calls_to_refund, to_refundable
 from services.orders.refund_postings import RefundResult, give_back
+from services.orders.refundable import Refundable, calls_to_refund, to_refundable
 
 REFUNDABLE = {
     OrderType.DONATION: Action.REFUND_DONATION,
@@ -38,6 +38,7 @@ async def refund(
 ) -> RefundResult:
     """Refund an amount of a paid order, or all that remains, at the rates of the original.
 
+    A tip goes back with the last of its gift, and not with a part of it.
     What a payment provider collected goes back through it: the ledger follows once it confirms that.
     Locks: the provider's payment, if there is one, the order, then both sides, then ledger accounts.
 
@@ -64,7 +65,7 @@ async def refund(
         await approval_rights.require_disinterested(session, actor, sides)
     reason = user_text.clean_text(reason, field="reason")
     refundable = await to_refundable(session, sides, rows, status=order.status)
-    part_minor = _requested_minor(order, refundable.remaining, amount)
+    part_minor = _requested_minor(order, refundable, amount)
     if order.payment_method_kind == PaymentMethodKind.PROVIDER:
         payment = provider_refunds.to_payment(payments)
         await provider_refunds.request(
@@ -74,10 +75,12 @@ async def refund(
     return await give_back(session, actor, sides, refundable, part_minor, refund_id=refund_id, reason=reason)
 
 
-def _requested_minor(order: Order, remaining: dict[str, int], amount: UncheckedAmount | None) -> int:
+def _requested_minor(order: Order, refundable: Refundable, amount: UncheckedAmount | None) -> int:
+    """Return what is to be given back, with the tip if nothing of the gift would be left."""
+    remaining_minor = refundable.remaining["amount"]
     if amount is None:
-        return remaining["amount"]
+        return refundable.total_minor
     part_minor = to_minor(amount, field="amount", currency=order.currency)
-    if part_minor > remaining["amount"]:
+    if part_minor > remaining_minor:
         raise Invalid("This is more than remains to be refunded. Enter a smaller amount.", field="amount")
-    return part_minor
+    return refundable.total_minor if part_minor == remaining_minor else part_minor

@@ -11,6 +11,7 @@ from models import Collective, Order, PaymentMethod
 from models.enums import PaymentMethodKind
 from services.core import public_ids
 from services.core.money import Money
+from services.orders.base import charged_minor
 
 _QR_CURRENCY = "EUR"
 """The currency of European transfers, for which banks read the code."""
@@ -23,6 +24,8 @@ class TransferInstructions:
     """The reference of a transfer, and the host's account if it has told one."""
 
     reference: str
+    amount: Money
+    """The amount to transfer, with the tip."""
     account_holder: str | None = None
     iban: str | None = None
     qr_code: str | None = None
@@ -31,19 +34,20 @@ class TransferInstructions:
 async def load_instructions(session: AsyncSession, *, order: Order) -> TransferInstructions:
     """Load what the giver of a donation by bank transfer needs to know."""
     reference = public_ids.encode("Order", order.id)
+    due = Money(charged_minor(order), order.currency)
     method = await _load_account(session, order)
     if method is None or method.iban is None or method.account_holder is None:
-        return TransferInstructions(reference)
+        return TransferInstructions(reference, due)
     qr_code = None
-    if order.currency == _QR_CURRENCY and order.amount <= _MAX_QR_MINOR:
+    if order.currency == _QR_CURRENCY and due.minor_units <= _MAX_QR_MINOR:
         code = segno.helpers.make_epc_qr(
             name=method.account_holder,
             iban=method.iban,
-            amount=Money(order.amount, order.currency).value,
+            amount=due.value,
             text=reference,
         )
         qr_code = code.svg_data_uri(scale=4)
-    return TransferInstructions(reference, method.account_holder, method.iban, qr_code)
+    return TransferInstructions(reference, due, method.account_holder, method.iban, qr_code)
 
 
 async def _load_account(session: AsyncSession, order: Order) -> PaymentMethod | None:

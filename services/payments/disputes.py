@@ -16,7 +16,7 @@ from services.messaging import outbox
 from services.orders import provider_refunds, transitions
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
-from services.orders.refund_facts import load_refundable
+from services.orders.refundable import load_refundable
 from services.orders.sides import OrderSides
 from services.payments import losses
 from services.providers.protocol import EventKind, ProviderEvent

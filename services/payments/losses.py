@@ -22,8 +22,8 @@ from services.ledger.exchange_rates import quote_of_inverse, quote_of_rate
 from services.ledger.legs import Leg, merge_legs, posting_legs
 from services.ledger.transaction_amounts import FeeTerms, same_currency_amounts
 from services.orders import transitions
-from services.orders.refund_facts import Refundable, load_refundable
 from services.orders.refund_postings import give_back
+from services.orders.refundable import Refundable, load_refundable
 from services.orders.sides import OrderSides
 
 REASON = "DISPUTE"
@@ -42,7 +42,7 @@ async def post_refund(session: AsyncSession, actor: Actor, refund: ProviderRefun
                 await posting.release_hold(session, order_id=refund.order_id)
             sides = await transitions.load_for_server(session, actor, order_id=refund.order_id)
             refundable = await load_refundable(session, sides, is_told=True)
-            part_minor = min(refund.amount_minor, refundable.remaining["amount"])
+            part_minor = min(refund.amount_minor, refundable.total_minor)
             await take_back(
                 session, actor, sides, refundable, part_minor, refund_id=refund.id, reason=refund.reason
             )
@@ -70,7 +70,7 @@ async def post(session: AsyncSession, actor: Actor, sides: OrderSides, payment: 
                     actor,
                     sides,
                     refundable,
-                    refundable.remaining["amount"],
+                    refundable.total_minor,
                     refund_id=new_id(),
                     reason=REASON,
                 )
@@ -96,7 +96,7 @@ async def take_back(
     """
     payee = refundable.parties[1]
     own_minor, _ = await available(session, payee)
-    lacking_minor = refundable.split(part_minor).to_collective_amount_minor - own_minor
+    lacking_minor = refundable.payee_minor(part_minor) - own_minor
     if lacking_minor > 0:
         assert payee.host is not None
         await _cover(session, actor, sides.order, refundable, lacking_minor, to_host=False)
@@ -110,12 +110,14 @@ async def _lend_to_host(
     payee, remaining_minor = refundable.parties[1], refundable.remaining["amount"]
     host, own = payee.host, payee.collective
     assert host is not None and own is not None and actor.platform_id is not None
-    if own.id == host.id:
+    if own.id == host.id or not remaining_minor:
         return
     amounts, rate = refundable.split(remaining_minor), refundable.original.fx_rate
     codes = {"source": payee.currency, "target": host.currency}
     own_minor, host_minor = await available(session, payee)
     needed_minor = amounts.payment_processor_fee_minor + fee_minor
+    if refundable.tip is not None:
+        needed_minor += refundable.tip.remaining["payment_processor_fee"]
     for leg in posting_legs(amounts, *refundable.parties, platform_id=actor.platform_id):
         if leg.kind == LedgerAccountKind.BALANCE and leg.owner_id == host.id:
             needed_minor += leg.amount_minor

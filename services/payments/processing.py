@@ -22,6 +22,7 @@ from models.enums import (
 from services.access.actor import Actor
 from services.collectives import platform_policy
 from services.orders import provider_refunds, transitions
+from services.orders.base import charged_minor
 from services.orders.history import add_actions, history_step
 from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import OrderSides
@@ -151,7 +152,7 @@ async def _succeed(session: AsyncSession, actor: Actor, known: _Known) -> str | 
             session,
             order_id=payment.order_id,
             refund_id=new_id(),
-            amount_minor=sides.order.amount,
+            amount_minor=charged_minor(sides.order),
             reason=problem,
             is_stray=True,
         )

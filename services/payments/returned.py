@@ -12,7 +12,7 @@ from services.access.actor import Actor
 from services.collectives import platform_policy
 from services.messaging import outbox
 from services.orders import provider_refunds, transitions
-from services.orders.base import mail_payload
+from services.orders.base import charged_minor, mail_payload
 from services.orders.provider_refunds import OPEN
 from services.payments import losses
 from services.payments.away import asking
@@ -145,7 +145,7 @@ async def _take_foreign(
 ) -> str | None:
     """Post a refund that the host made at the provider itself: only the ledger follows."""
     order = await session.get_one(Order, payment.order_id, populate_existing=True)
-    left_minor = order.amount - await provider_refunds.sum_confirmed(session, order_id=order.id)
+    left_minor = charged_minor(order) - await provider_refunds.sum_confirmed(session, order_id=order.id)
     told_minor = left_minor if event.amount_minor is None else event.amount_minor
     amount_minor = min(told_minor, left_minor)
     if amount_minor <= 0:

@@ -25,6 +25,7 @@ from services.messaging.gift_templates import (
     REFUSED,
     USER_SUSPENDED,
 )
+from services.orders.base import charged_minor
 
 NOTES = {
     GiftNotice.ARCHIVED: ARCHIVED,
@@ -55,7 +56,7 @@ async def tell_of_refusal(
         to_ids=[gift.from_id],
         day=day,
         note=note_of(problem),
-        amount_minor=order.amount,
+        amount_minor=charged_minor(order),
     )
 
 
@@ -71,7 +72,10 @@ async def tell(
     amount_minor: int | None = None,
     except_id: UUID | None = None,
 ) -> None:
-    """Queue a mail about a gift to the admins of the collectives; the amount is the gift's by default."""
+    """Queue a mail about a gift to the admins of the collectives.
+
+    The amount is by default the gift's with its tip.
+    """
     names = select(col(Collective.id), col(Collective.name)).where(
         col(Collective.id).in_([gift.from_id, gift.to_id])
     )
@@ -82,7 +86,8 @@ async def tell(
         template=template,
         payload={
             "amount": _amount_text(
-                gift.amount_minor if amount_minor is None else amount_minor, gift.currency
+                gift.amount_minor + (gift.tip_minor or 0) if amount_minor is None else amount_minor,
+                gift.currency,
             ),
             "payer": name_by_id[gift.from_id],
             "to": name_by_id[gift.to_id],
@@ -95,13 +100,13 @@ async def tell(
 
 
 async def ask_for_transfer(session: AsyncSession, gift: RecurringGift, order: Order, *, payee: Party) -> None:
-    """Ask the payer to transfer the amount of a period, under a reference."""
+    """Ask the payer to transfer the amount of a period with its tip, under a reference."""
     await outbox.mail_admins(
         session,
         collective_ids=[gift.from_id],
         template="gift_transfer_due",
         payload={
-            "amount": _amount_text(order.amount, order.currency),
+            "amount": _amount_text(charged_minor(order), order.currency),
             "to": payee.collective.name if payee.collective else "",
             "day": gift.next_charge_on.isoformat(),
             "reference": public_ids.encode("Order", order.id),

@@ -112,6 +112,7 @@ async def _begin(
         quantity=order.quantity,
         currency=order.currency,
         amount_minor=order.amount,
+        tip_minor=order.tip,
         interval=interval,
         anchor_day=today.day,
         timezone=timezone,

@@ -11,7 +11,8 @@ from services.access.actor import Actor
 from services.access.permissions import Action
 from services.core.errors import WHOLE_INPUT, Invalid, InvalidState
 from services.core.money import Money, UncheckedAmount, to_minor
-from services.orders import payment_methods, tier_choices
+from services.orders import payment_methods, tier_choices, tips
+from services.orders.base import charged_minor
 from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.contributions import require_hosted
 from services.orders.method_names import MethodName
@@ -28,6 +29,8 @@ class TermChanges:
     """New terms of a gift; those that are None stay as they are."""
 
     amount: UncheckedAmount | None = None
+    tip: UncheckedAmount | None = None
+    """Another tip to the platform; zero is none."""
     quantity: int | None = None
     tier_id: UUID | None = None
     leaves_tier: bool = False
@@ -59,8 +62,10 @@ async def update(
         action=Action.UPDATE_SUBSCRIPTION,
         locks_sides=changes.payment_method is not None,  # the payee stays with the host of the method
     )
-    gift, before_minor, before_kind = sides.gift, sides.gift.amount_minor, sides.gift.payment_method_kind
+    gift, before_kind = sides.gift, sides.gift.payment_method_kind
+    before_minor = charged_minor(_as_order(gift))
     await _change_amount(session, actor, sides, changes)
+    _change_tip(sides, changes.tip)
     if changes.payment_method is not None:
         await _change_method(session, sides, changes.payment_method)
     if changes.anchor_day is not None:
@@ -71,7 +76,7 @@ async def update(
     await session.flush()
     # Who gives by bank transfer has been asked for no confirmation: the transfer itself is one.
     is_from_balance_now = gift.payment_method_kind == PaymentMethodKind.BALANCE != before_kind
-    if gift.amount_minor > before_minor or is_from_balance_now:
+    if charged_minor(_as_order(gift)) > before_minor or is_from_balance_now:
         await require_confirmed_above(session, actor, _as_order(gift))
     return gift
 
@@ -92,6 +97,18 @@ async def _change_amount(session: AsyncSession, actor: Actor, sides: GiftSides, 
         given = UncheckedAmount(money.value, money.currency)
     amount = tier_choices.amount_of(choice, given)
     gift.amount_minor = to_minor(amount, field="amount", currency=gift.currency)
+
+
+def _change_tip(sides: GiftSides, tip: UncheckedAmount | None) -> None:
+    """Set the tip, which stays at most as large as the amount."""
+    gift = sides.gift
+    if tip is None:
+        gift.tip_minor = tips.require_at_most(gift.tip_minor, gift.amount_minor)
+        return
+    order = _as_order(gift)
+    order.tip = None
+    tips.add(order, tip, (sides.payer, sides.payee))
+    gift.tip_minor = order.tip
 
 
 async def _choose(
@@ -170,4 +187,5 @@ def _as_order(gift: RecurringGift) -> Order:
         to_id=gift.to_id,
         currency=gift.currency,
         amount=gift.amount_minor,
+        tip=gift.tip_minor,
     )

@@ -70,7 +70,9 @@ class CheckInFacts:
     """Limits of the new hours."""
 
 
-async def load_facts(session: AsyncSession, *, event: Collective, user: Collective, order: Order) -> CheckInFacts:
+async def load_facts(
+    session: AsyncSession, *, event: Collective, user: Collective, order: Order
+) -> CheckInFacts:
     """Lock an event, and load what a check-in of a user decides by; `order` is what it would create.
 
     `order` may be of an event that somebody changes meanwhile: then its limits are those of other times, and

@@ -1,6 +1,6 @@
 """The legs and figures of Python and of the database are the same, in every kind, direction and currency."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -33,8 +33,8 @@ LEGS = """
     GROUP BY 1, 2, 3, 4 HAVING sum(amount) <> 0
 """
 ARE_PLAIN = """
-    SELECT has_plain_legs(jsonb_populate_record(NULL::transaction, %s), %s, %s::uuid[], %s::uuid[], %s::text[],
-        %s::text[], %s::bigint[])
+    SELECT has_plain_legs(jsonb_populate_record(NULL::transaction, %s), %s,
+        %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::bigint[])
 """
 FIGURES = "SELECT require_figures_of_amount(jsonb_populate_record(NULL::transaction, %s))"
 KINDS = {
@@ -88,7 +88,7 @@ def way_of(moved: Movement) -> str:
     return "inside" if moved.payer.host.id == moved.payee.host.id else "cross"
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[Leg], Leg]] = {
     "amount": lambda leg: replace(leg, amount_minor=leg.amount_minor + 1),
     "kind": lambda leg: replace(leg, kind=LedgerAccountKind.EXCHANGE),
     "owner": lambda leg: replace(leg, owner_id=UUID(int=99)),

@@ -25,6 +25,7 @@ _GROUPS = {
     "tiers": (f"{_MODELS}/test_tier_guards.py",),
     "gifts": (f"{_MODELS}/test_subscription_guards.py",),
     "gift-races": (f"{_MODELS}/test_subscription_races.py",),
+    "tips": (f"{_MODELS}/test_tip_guards.py",),
     "legs": (f"{_MODELS}/test_legs_of_figures.py",),
     "side": (f"{_MODELS}/test_paying_side.py",),
     "terms": (f"{_MODELS}/test_order_terms.py",),

@@ -1,6 +1,7 @@
 """Quotes of donations equal what the donation posts, to the minor unit."""
 
 import random
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,14 +13,16 @@ from tests.factories import Person, World, money, ref
 from tests.tier_world import create_tier, funded_user
 
 QUOTE = """query($from: CollectiveRef, $to: CollectiveRef!, $amount: AmountInput, $tier: ID, $quantity: Int,
-    $payWith: PaymentMethodRef) { donationQuote(from: $from, to: $to, amount: $amount, tier: $tier,
-    quantity: $quantity, payWith: $payWith) { amount { value currency } net { value currency }
-    debited { value currency } gross { value currency } processorFee { value currency }
-    platformFee { value currency } hostFee { value currency } fxRate rateValidFrom } }"""
-POSTED = """order { id transactions { kind amount { value currency } toCollectiveAmount { value currency }
-    fromCollectiveAmount { value currency } paymentProcessorFeeInHostCurrency { value currency }
-    platformFeeInHostCurrency { value currency } hostFeeInHostCurrency { value currency }
-    toHostAmount { value } fxRate } }"""
+    $payWith: PaymentMethodRef, $tip: AmountInput) { donationQuote(from: $from, to: $to, amount: $amount,
+    tier: $tier, quantity: $quantity, payWith: $payWith, tip: $tip) { platformTip { value currency }
+    total { value currency } tipGross { value currency } tipProcessorFee { value currency }
+    amount { value currency } net { value currency } debited { value currency } gross { value currency }
+    processorFee { value currency } platformFee { value currency } hostFee { value currency }
+    fxRate rateValidFrom } }"""
+POSTED = """order { id platformTip { value currency } transactions { kind amount { value currency }
+    toCollectiveAmount { value currency } fromCollectiveAmount { value currency }
+    paymentProcessorFeeInHostCurrency { value currency } platformFeeInHostCurrency { value currency }
+    hostFeeInHostCurrency { value currency } toHostAmount { value } fxRate } }"""
 DECIMALS = {"USD": 2, "EUR": 2, "JPY": 0}
 
 
@@ -64,6 +67,35 @@ def figures_of(quote: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def add_sides(*figures: dict[str, Any]) -> dict[str, str] | None:
+    """Return what the giver's balance pays in all transactions of a gift."""
+    sides = [each["fromCollectiveAmount"] for each in figures]
+    if None in sides:
+        return None
+    total = sum(Decimal(side["value"]) for side in sides)
+    return {"value": str(-total), "currency": sides[0]["currency"]}
+
+
+def require_quoted(quote: dict[str, Any], order: dict[str, Any], tip: str | None) -> None:
+    """Require that a gift with or without a tip has posted what was quoted."""
+    posted, *tips = order["transactions"]
+    wanted = figures_of(quote) | (
+        {} if tip is None else {"fromCollectiveAmount": posted["fromCollectiveAmount"]}
+    )
+    assert wanted.items() <= posted.items()
+    assert quote["debited"] == add_sides(posted, *tips)
+    assert Decimal(quote["total"]["value"]) == Decimal(quote["amount"]["value"]) + Decimal(tip or 0)
+    if tip is None:
+        assert (tips, order["platformTip"]) == ([], None)
+        return
+    (own,) = tips
+    assert order["platformTip"] == quote["platformTip"] == money(tip, quote["amount"]["currency"])
+    assert (posted["kind"], own["kind"]) == ("DONATION", "PLATFORM_TIP")
+    assert own["amount"] == quote["tipGross"]
+    assert own["paymentProcessorFeeInHostCurrency"] == quote["tipProcessorFee"]
+    assert {own[f"{side}FeeInHostCurrency"]["value"].strip("0.") for side in ("platform", "host")} == {""}
+
+
 async def parties(scene: DonationScene) -> tuple[list[Any], list[Collective], dict[str, str]]:
     """Return givers with their admins, payees, and a card of the host of each payee by its slug."""
     other = await scene.host_of("other", fee_bps=750)
@@ -94,11 +126,16 @@ async def test_a_quote_equals_the_posting_to_the_cent(scene: DonationScene) -> N
         }
         if chance.random() < 0.5:
             arguments["payWith"] = {"id": cards[payee.slug]}
-        quote = await quoted(scene, **arguments)
-        payload = await scene.world.mutate("donate", POSTED, by=admin, **arguments)
+        tip: str | None = None
+        extra: dict[str, Any] = {}
+        if chance.random() < 0.6:
+            share = Decimal(value) * Decimal(chance.choice(["1", "0.5", "0.1"]))
+            tip = f"{share:.{DECIMALS[payee.currency]}f}"
+            extra = {"platformTip": money(tip, payee.currency)}
+        quote = await quoted(scene, **arguments, tip=extra.get("platformTip"))
+        payload = await scene.world.mutate("donate", POSTED, by=admin, **arguments, **extra)
         assert payload["errors"] == [], arguments
-        (posted,) = payload["order"]["transactions"]
-        assert figures_of(quote).items() <= posted.items(), arguments
+        require_quoted(quote, payload["order"], tip)
         compared += 1
     await scene.world.assert_clean_ledger()
 

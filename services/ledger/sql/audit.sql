@@ -292,9 +292,14 @@ SELECT
             UNION ALL
             SELECT id FROM "order" WHERE CAST(:full AS boolean)
         ) x
-        CROSS JOIN LATERAL (SELECT status, type FROM "order" WHERE id = x.id OFFSET 0) o
+        CROSS JOIN LATERAL (SELECT status, type, tip FROM "order" WHERE id = x.id OFFSET 0) o
         WHERE (o.status IN ('PAID', 'REFUNDED') OR (o.status = 'APPROVED' AND o.type = 'REDEMPTION'))
-            AND NOT EXISTS (SELECT FROM transaction t WHERE t.order_id = x.id OFFSET 0)
+            AND (
+                NOT EXISTS (SELECT FROM transaction t WHERE t.order_id = x.id OFFSET 0)
+                OR o.tip IS NOT NULL AND NOT EXISTS (
+                    SELECT FROM transaction t WHERE t.order_id = x.id AND t.kind = 'PLATFORM_TIP' OFFSET 0
+                )
+            )
     ) AS "paidWithoutTransaction"
 
 -- mark --

@@ -36,8 +36,9 @@ def text_of(result: OperationResult) -> str:
 
 async def test_a_page_asked_for_again_is_answered_afresh(world: World) -> None:
     scene = await DonationScene.create(world)
-    for _ in range(3):  # the document is kept from its second use on
-        result = await ask(world, slug=scene.webpack.slug, first=5)
+    for _ in range(2):  # the document is kept from its second use on
+        await ask(world, slug=scene.webpack.slug, first=5)
+    result = await ask(world, slug=scene.webpack.slug, first=5)
     assert bound_reads.count() == 1
     assert result.is_sql_json
     assert '"value":"100.00"' in text_of(result)
@@ -60,7 +61,9 @@ async def test_other_variables_have_other_answers(world: World) -> None:
     scene = await DonationScene.create(world)
     names = [scene.webpack, scene.babel, scene.webpack, scene.babel]
     answers = [text_of(await ask(world, slug=row.slug, first=1)) for row in names]
-    assert [f'"name":"{row.name}"' in answer for row, answer in zip(names, answers, strict=True)] == [True] * 4
+    assert [f'"name":"{row.name}"' in answer for row, answer in zip(names, answers, strict=True)] == [
+        True
+    ] * 4
 
 
 async def test_a_read_is_bound_without_its_viewer(world: World) -> None:

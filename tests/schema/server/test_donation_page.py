@@ -92,6 +92,9 @@ async def test_a_guest_gives_by_card_and_by_transfer(server_of_gifts: GivingServ
     await open_page(page, server_of_gifts, server_of_gifts.dollars)
     await page.get_by_label("Amount").fill("100.00")
     await expect(page.locator("#quote")).to_contain_text("86.80 USD arrive", timeout=WAIT_MS)
+    await expect(page.get_by_label("Tip for the platform")).to_have_value("")  # nothing is preselected
+    await page.get_by_label("Tip for the platform").fill("5.00")
+    await expect(page.locator("#quote")).to_contain_text("You pay 105.00 USD with the tip.", timeout=WAIT_MS)
     assert await find_violations(page) == []
 
     await give_by_card(page, fake.DECLINED)
@@ -102,8 +105,10 @@ async def test_a_guest_gives_by_card_and_by_transfer(server_of_gifts: GivingServ
 
     await open_page(page, server_of_gifts, server_of_gifts.euros)
     await page.get_by_label("How to pay").select_option(label="Bank transfer")
+    await page.get_by_label("Tip for the platform").fill("2.50")
     await page.get_by_role("button", name="Give").click()
     await expect(page.locator("#iban")).to_have_text(IBAN, timeout=WAIT_MS)
+    await expect(page.locator("#due")).to_have_text("12.50 EUR")
     await expect(page.locator("#holder")).to_have_text("European Foundation")
     await expect(page.locator("#reference")).to_contain_text("ord_")
     await expect(page.locator("#code")).to_be_visible()
@@ -128,6 +133,12 @@ async def test_who_is_signed_in_gives_every_month_in_german(
     await page.get_by_label("Wie oft").select_option(label="Jeden Monat")
     await expect(page.get_by_label("Zahlungsweise")).to_have_value("MANUAL")
     await expect(page.locator("#quote")).to_contain_text("950,47 EUR kommen an", timeout=WAIT_MS)
+    await page.get_by_label("Trinkgeld für die Plattform").fill("1000,51")
+    await expect(page.locator("#quote")).to_have_text(
+        "Das Trinkgeld ist höchstens so groß wie die Spende. Geben Sie ein kleineres ein.", timeout=WAIT_MS
+    )
+    await page.get_by_label("Trinkgeld für die Plattform").fill("10")
+    await expect(page.locator("#quote")).to_contain_text("zahlen Sie 1.010,50 EUR", timeout=WAIT_MS)
     assert await find_violations(page) == []
     await page.get_by_role("button", name="Spenden").click()
     await expect(page.locator("#result")).to_contain_text("jede weitere Überweisung", timeout=WAIT_MS)

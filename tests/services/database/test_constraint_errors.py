@@ -39,6 +39,7 @@ UNREACHABLE = {
     "provider_refund_ends_once": "a job locks a refund that is open",
     "provider_refund_of_collected": "the server refunds what the provider says it has collected",
     "refund_of_original": "a refund takes the order and the currency of its original",
+    "tip_of_gift": "the server builds the transaction of a tip from its gift",
     "transaction_figures": _BUG,
     "transaction_has_postings": "refused before, as AMOUNT_TOO_SMALL",
     "transaction_legs": _BUG,

@@ -131,7 +131,7 @@ BEGIN
          '{name}', 'true'),
         ('goal', 'GOAL', 'collective_id', '', '{kind,currency,amount_minor,ended_at}', '{}', '', '{}', '', '{kind}', 'true'),
         -- What it is charged is in the orders' history.
-        ('subscription', 'RECURRING_GIFT', 'from_id', 'to_id', '{interval,currency,amount_minor,tier_id,quantity,'
+        ('subscription', 'RECURRING_GIFT', 'from_id', 'to_id', '{interval,currency,amount_minor,tip_minor,tier_id,quantity,'
          'anchor_day,payment_method_kind,payment_method_id,status,paused_by,resumes_on}',
          '{pause_reason,ended_reason}', '', '{}', '', '{}', 'true'),
         ('platform_policy', 'PLATFORM_POLICY', 'PLATFORM', '', '{*}', '{}', '', '{*}', '', '{}', 'true'),

@@ -59,8 +59,8 @@ ALTER TABLE ledger_account ENABLE ALWAYS TRIGGER account_book_guard;
 
 -- New money comes only into the book of an approved host that is not suspended, and only to a collective that
 -- this host still holds money for. Refunds give back what was there, and settlements pay what was owed: a
--- suspended host may take and pay them, but not for a collective that has left it or is archived. Currents are
--- always in the platform's book.
+-- suspended host may take and pay them, but not for a collective that has left it or is archived. Each host keeps
+-- tips for the platform. Currents are always in the platform's book.
 
 CREATE OR REPLACE FUNCTION transaction_book_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -88,8 +88,8 @@ BEGIN
         PERFORM require_open_book(v_book);
     END IF;
     IF v_book IS NOT NULL AND v_receiver IS NOT NULL THEN
-        SELECT x.host_id INTO c FROM collective x WHERE x.id = v_receiver;
-        IF c.host_id IS DISTINCT FROM v_book THEN
+        SELECT x.host_id, x.is_platform INTO c FROM collective x WHERE x.id = v_receiver;
+        IF c.host_id IS DISTINCT FROM v_book AND NOT (NEW.kind = 'PLATFORM_TIP' AND c.is_platform) THEN
             RAISE EXCEPTION 'money comes only to a collective that the host holds money for'
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_host';
         END IF;

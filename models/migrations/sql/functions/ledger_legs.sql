@@ -189,6 +189,28 @@ BEGIN
     RETURN v_missing = 0;
 END $$;
 
+-- Refuses a tip that does not go to the platform, without fees of platform and host, in the currency and the book of
+-- the host of a gift: in the gift's group, by the same giver, and once. Its amount is that of the gift's order, at the
+-- gift's rate; what one charge brought is split between the two, which may round either by one unit.
+
+CREATE OR REPLACE FUNCTION require_tip_of_gift(t transaction) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM "order" o JOIN transaction g ON g.order_id = o.id AND g.kind = 'DONATION'
+        JOIN collective p ON p.is_platform
+        WHERE o.id = t.order_id AND g.group_id = t.group_id AND t.to_collective_id = p.id
+          AND (g.to_host_id, g.host_currency, g.host_currency, 0, 0)
+              = (t.to_host_id, t.host_currency, t.currency, t.platform_fee, t.host_fee)
+          AND (g.from_collective_id, g.from_host_id) IS NOT DISTINCT FROM (t.from_collective_id, t.from_host_id)
+          AND abs(t.amount - converted(o.tip, g.fx_rate, o.currency, g.host_currency))
+              <= (o.currency <> g.host_currency)::int)
+       OR EXISTS (SELECT FROM transaction x WHERE x.order_id = t.order_id AND x.kind = 'PLATFORM_TIP') THEN
+        RAISE EXCEPTION 'a tip goes to the platform, beside the gift that it comes with'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'tip_of_gift';
+    END IF;
+END $$;
+
 -- Refuses legs that do not follow from the figures, a missing order, and another kind, amount or side than the
 -- order's.
 -- ledger_post calls it before it locks anything.
@@ -224,7 +246,9 @@ BEGIN
         END IF;
     END IF;
     IF t.order_id IS NULL THEN
-        IF v_kind NOT IN ('MERGE', 'HOST_FEE', 'OPENING_BALANCE', 'HOST_MOVE', 'TAX', 'PLATFORM_TIP') THEN
+        -- Only imported history, which has its own time, and its refunds have tips without an order.
+        IF v_kind NOT IN ('MERGE', 'HOST_FEE', 'OPENING_BALANCE', 'HOST_MOVE', 'TAX', 'PLATFORM_TIP')
+           OR t.kind = 'PLATFORM_TIP' AND t.at IS NULL THEN
             RAISE EXCEPTION 'a transaction of kind % needs an order', v_kind
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_order';
         END IF;
@@ -235,7 +259,7 @@ BEGIN
         IF v_order.import_key IS NULL AND (CASE WHEN v_order.type = t.kind
             THEN (v_order.currency, v_order.amount, v_order.from_id, v_order.to_id)
                  IS DISTINCT FROM (t.currency, t.amount, t.from_collective_id, t.to_collective_id)
-            ELSE (v_order.type, t.kind) NOT IN (('REDEMPTION', 'REDEMPTION_PAYOUT'),
+            ELSE (v_order.type, t.kind) NOT IN (('REDEMPTION', 'REDEMPTION_PAYOUT'), ('DONATION', 'PLATFORM_TIP'),
                                                 ('SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT'))
                  AND t.kind NOT IN ('PAYMENT_PROCESSOR_COVER', 'DISPUTE_COVER', 'DISPUTE_FEE') END) THEN
             RAISE EXCEPTION 'a transaction moves the amount of its order between its sides'
@@ -245,11 +269,14 @@ BEGIN
         IF v_order.import_key IS NULL AND t.kind NOT IN ('SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT') THEN
             PERFORM require_figures_of_amount(t);
         END IF;
+        IF v_order.import_key IS NULL AND t.kind = 'PLATFORM_TIP' THEN
+            PERFORM require_tip_of_gift(t);
+        END IF;
     END IF;
 END $$;
 
 REVOKE ALL ON FUNCTION transaction_legs(transaction, text, uuid), converted(bigint, numeric, text, text),
-    require_figures_of_amount(transaction),
+    require_figures_of_amount(transaction), require_tip_of_gift(transaction),
     has_plain_legs(transaction, uuid, uuid[], uuid[], text[], text[], bigint[]),
     require_legs_of_figures(transaction, uuid[], uuid[], text[], text[], bigint[])
     FROM PUBLIC, commonweal_app;

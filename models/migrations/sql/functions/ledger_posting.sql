@@ -4,7 +4,8 @@
 -- application's role may execute the functions of this file; it cannot write the ledger's tables itself.
 
 -- Opens an account if it is not open yet: a balance cannot fall below zero, clearing not below what the book's
--- host allows its counterpart to owe.
+-- host allows its counterpart to owe. What a host keeps for the platform has no bound: a gift can be refunded after
+-- its fee and tip were settled, and the platform then owes the host.
 
 CREATE OR REPLACE FUNCTION open_account(p_book_id uuid, p_owner_id uuid, p_currency text, p_kind text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
@@ -20,7 +21,10 @@ BEGIN
     END IF;
     INSERT INTO ledger_account (book_id, owner_id, currency, kind, floor, credit_limit)
     VALUES (p_book_id, p_owner_id, p_currency, p_kind,
-            CASE p_kind WHEN 'BALANCE' THEN 0 WHEN 'CLEARING' THEN -v_limit END, v_limit)
+            CASE p_kind WHEN 'BALANCE' THEN
+                    CASE WHEN p_owner_id = p_book_id OR NOT EXISTS (
+                        SELECT FROM collective c WHERE c.id = p_owner_id AND c.is_platform) THEN 0 END
+                WHEN 'CLEARING' THEN -v_limit END, v_limit)
     ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
 END $$;
 
@@ -139,7 +143,8 @@ BEGIN
             PERFORM issuance_guard(p_book[i], v_account[i], p_owner[i], v_balance[i], v_now);
         END IF;
         -- The last way to be owed by a host is a payment: nobody settles more than is owed.
-        IF p_transaction.kind = 'SETTLEMENT' AND p_kind[i] = 'CLEARING' AND p_amount[i] < 0 AND v_balance[i] < 0 THEN
+        IF (p_transaction.kind, p_kind[i]) IN (('SETTLEMENT', 'CLEARING'), ('PLATFORM_FEE_SETTLEMENT', 'BALANCE'))
+           AND p_amount[i] < 0 AND v_balance[i] < 0 THEN
             RAISE EXCEPTION 'a settlement pays at most what is owed'
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'settlement_exceeds_debt';
         END IF;

@@ -149,10 +149,10 @@ BEGIN
         RETURN NEW;
     END IF;
     IF (OLD.id, OLD.type, OLD.to_id, OLD.currency, OLD.created_by_id, OLD.created_at, OLD.claimed_giver_id,
-        OLD.tier_id, OLD.quantity, OLD.subscription_id, OLD.period)
+        OLD.tip, OLD.tier_id, OLD.quantity, OLD.subscription_id, OLD.period)
        IS DISTINCT FROM
        (NEW.id, NEW.type, NEW.to_id, NEW.currency, NEW.created_by_id, NEW.created_at, NEW.claimed_giver_id,
-        NEW.tier_id, NEW.quantity, NEW.subscription_id, NEW.period)
+        NEW.tip, NEW.tier_id, NEW.quantity, NEW.subscription_id, NEW.period)
        OR (OLD.payment_method_kind, OLD.payment_method_id)
           IS DISTINCT FROM (NEW.payment_method_kind, NEW.payment_method_id)
        AND (OLD.status <> 'FAILED' OR NEW.subscription_id IS NULL)

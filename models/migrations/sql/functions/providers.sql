@@ -56,9 +56,9 @@ CREATE OR REPLACE TRIGGER provider_payment_guard BEFORE INSERT OR UPDATE ON prov
 FOR EACH ROW EXECUTE FUNCTION provider_payment_guard();
 ALTER TABLE provider_payment ENABLE ALWAYS TRIGGER provider_payment_guard;
 
--- A refund is of a collected payment, within the amount of its order, and ends once. Each that is asked for sends real
--- money: none is asked for while a bank disputes the payment or after it took it back. One that the host made at the
--- provider itself begins confirmed. The payment is locked, so that two at once cannot exceed the amount.
+-- A refund is of a collected payment, within the amount of its order and its tip, and ends once. Each that is asked
+-- for sends real money: none is asked for while a bank disputes the payment or after it took it back. One that the
+-- host made at the provider itself begins confirmed. The payment is locked, so that two at once cannot exceed it.
 
 CREATE OR REPLACE FUNCTION provider_refund_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
@@ -77,7 +77,7 @@ BEGIN
         END IF;
         RETURN NEW;
     END IF;
-    SELECT p.status, p.dispute_status, o.amount INTO v_payment
+    SELECT p.status, p.dispute_status, o.amount + coalesce(o.tip, 0) AS amount INTO v_payment
     FROM provider_payment p JOIN "order" o ON o.id = p.order_id
     WHERE p.order_id = NEW.order_id FOR NO KEY UPDATE OF p;
     IF v_payment.status IS DISTINCT FROM 'SUCCEEDED' OR NEW.status NOT IN ('REQUESTED', 'CONFIRMED') THEN

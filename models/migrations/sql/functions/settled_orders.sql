@@ -1,7 +1,8 @@
 -- Guards of settled orders: an order and its transactions say the same.
 
 -- An order is paid or refunded only with the transaction of its kind and amount; a redemption only with that of
--- its dollars. An imported order may have moved nothing but a fee: it has any transaction.
+-- its dollars, a gift with a tip only with that of the tip. An imported order may have moved nothing but a fee: it
+-- has any transaction.
 
 CREATE OR REPLACE FUNCTION paid_order_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
@@ -11,7 +12,9 @@ BEGIN
         AND (NEW.import_key IS NOT NULL
              OR CASE NEW.type WHEN 'REDEMPTION' THEN t.kind = 'REDEMPTION_PAYOUT'
                 ELSE (t.kind = NEW.type OR NEW.type = 'SETTLEMENT' AND t.kind = 'PLATFORM_FEE_SETTLEMENT')
-                     AND (t.currency, t.amount) = (NEW.currency, coalesce(NEW.approved_amount, NEW.amount)) END)) THEN
+                     AND (t.currency, t.amount) = (NEW.currency, coalesce(NEW.approved_amount, NEW.amount)) END))
+       OR NEW.tip IS NOT NULL AND NOT EXISTS (
+           SELECT FROM transaction t WHERE t.order_id = NEW.id AND t.kind = 'PLATFORM_TIP') THEN
         RAISE EXCEPTION 'an order is paid only with its transaction'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'paid_order_has_transaction';
     END IF;

@@ -165,8 +165,8 @@ BEGIN
         RAISE EXCEPTION 'a recurring gift has one order a period, when it is due'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_period';
     END IF;
-    IF TG_OP = 'INSERT' AND (s.from_id, s.to_id, s.currency, s.amount_minor, s.tier_id, s.quantity)
-       IS DISTINCT FROM (NEW.from_id, NEW.to_id, NEW.currency, NEW.amount, NEW.tier_id, NEW.quantity) THEN
+    IF TG_OP = 'INSERT' AND (s.from_id, s.to_id, s.currency, s.amount_minor, s.tip_minor, s.tier_id, s.quantity)
+       IS DISTINCT FROM (NEW.from_id, NEW.to_id, NEW.currency, NEW.amount, NEW.tip, NEW.tier_id, NEW.quantity) THEN
         RAISE EXCEPTION 'an order of a recurring gift is what the gift says'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_order';
     END IF;

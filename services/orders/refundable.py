@@ -1,4 +1,4 @@
-"""What can be refunded of an order: its transaction, earlier refunds, and its sides as of then."""
+"""What can be refunded of an order and of the tip beside it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from models.enums import OrderStatus, OrderType, TransactionKind
 from services.core.errors import InvalidState
 from services.core.party import Party
 from services.ledger.transaction_amounts import TransactionAmounts
-from services.orders import transitions
+from services.orders import tips, transitions
 from services.orders.refund_amounts import is_host_receiver, remaining_amounts, split_amounts
 from services.orders.sides import OrderSides
 from services.round_trips import effects
@@ -57,13 +57,40 @@ class Refundable:
     remaining: dict[str, int]
     parties: tuple[Party, Party]
     """Payer and payee as of the original posting."""
-    history: Sequence[Transaction]
+    history: Sequence[Transaction] = ()
     """All transactions of the order, in their order."""
+    tip: "RefundableTip | None" = None
+
+    @property
+    def total_minor(self) -> int:
+        """What is left of the order and its tip. Units: minor, of the order's currency."""
+        return self.remaining["amount"] + (self.tip.left_minor if self.tip else 0)
+
+    def own_part(self, part_minor: int) -> int:
+        """Return how much of a refund is the order's own: only what is more than that is of the tip."""
+        return min(part_minor, self.remaining["amount"])
 
     def split(self, part_minor: int) -> TransactionAmounts:
-        """Return the amounts of a refund of a part. Units: minor, of the order's currency."""
+        """Return the amounts of a refund of a part without the tip. Units: minor, of the order's currency."""
         pays_itself = is_host_receiver(self.parties)
+        part_minor = self.own_part(part_minor)
         return split_amounts(self.remaining, part_minor, self.original, host_pays_itself=pays_itself)
+
+    def payee_minor(self, part_minor: int) -> int:
+        """Return what a refund takes from the payee. Units: minor, of its currency."""
+        return self.split(part_minor).to_collective_amount_minor if self.own_part(part_minor) else 0
+
+
+@dataclass(frozen=True)
+class RefundableTip(Refundable):
+    """What a tip moved, in the currency of its host, and how much of it is left in that of its order."""
+
+    left_minor: int = 0
+
+    def convert_part(self, part_minor: int) -> int:
+        """Return a part in the currency of the transaction; all that is left is exactly the rest."""
+        whole_minor = self.remaining["amount"]
+        return whole_minor if part_minor == self.left_minor else whole_minor * part_minor // self.left_minor
 
 
 def calls_to_refund(order_id: UUID) -> list[Call]:
@@ -110,7 +137,21 @@ async def to_refundable(
     parties = await _original_parties(session, sides, original)
     may_giver_be_gone = is_told and original.from_host_id is None
     await _require_open(session, parties[1:] if may_giver_be_gone else parties, locked_sides)
-    return Refundable(original, remaining_amounts(original, earlier), parties, history)
+    tip = None if sides.order.tip is None else _find_tip(sides.order, history, parties)
+    return Refundable(original, remaining_amounts(original, earlier), parties, history, tip)
+
+
+def _find_tip(order: Order, history: Sequence[Transaction], parties: tuple[Party, Party]) -> RefundableTip:
+    original, earlier = find_refunds(history, TransactionKind.PLATFORM_TIP)
+    payer, payee = parties
+    assert payee.host is not None and original.to_collective_id is not None and order.tip is not None
+    remaining = remaining_amounts(original, earlier)
+    return RefundableTip(
+        original,
+        remaining,
+        (payer, tips.receiver(original.to_collective_id, payee.host)),
+        left_minor=-(-order.tip * remaining["amount"] // original.amount),
+    )
 
 
 async def _require_open(session: AsyncSession, parties: Sequence[Party], locked: Sequence[Any]) -> None:
