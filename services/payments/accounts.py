@@ -108,7 +108,9 @@ async def complete(
 async def note_agreed(
     session: AsyncSession, account: ProviderAccount, connected: ConnectedAccount
 ) -> Connection:
-    """Note which account of the provider a host has connected. Locks: an account that it had before.
+    """Note which account a host has connected. Locks: one that it had before.
+
+    What has collected for one keeps it: another account gets a row of its own.
 
     Raises:
         Conflict: it is another host's here.
@@ -126,10 +128,27 @@ async def note_agreed(
         account.status = ProviderAccountStatus.DISABLED
         await session.flush()
         account = old
+    elif account.external_id not in {None, connected.external_id}:
+        account = await _replace(session, account)
     account.external_id, account.livemode = connected.external_id, connected.livemode
     account.status, account.updated_at = ProviderAccountStatus.PENDING, now()
     await session.flush()
     return await enable(session, account) if connected.is_enabled else Connection(account)
+
+
+async def _replace(session: AsyncSession, account: ProviderAccount) -> ProviderAccount:
+    """Disable an account; return a new one of the same host."""
+    account.status = ProviderAccountStatus.DISABLED
+    await session.flush()
+    new = ProviderAccount(
+        host_id=account.host_id,
+        provider=account.provider,
+        status=ProviderAccountStatus.PENDING,
+        livemode=account.livemode,
+        created_by_id=account.created_by_id,
+    )
+    session.add(new)
+    return new
 
 
 async def enable(session: AsyncSession, account: ProviderAccount) -> Connection:

@@ -17,12 +17,20 @@ from services.orders.provider_refunds import OPEN
 from services.payments import losses
 from services.payments.away import asking
 from services.providers.offered import Providers, require_offered
-from services.providers.protocol import EventKind, ProviderEvent, RefundAnswer, RefundRequest
+from services.providers.protocol import (
+    EventKind,
+    PaymentProvider,
+    ProviderEvent,
+    ProviderRefused,
+    RefundAnswer,
+    RefundRequest,
+)
 
 FAILED_LATE = (
     "A refund failed after the provider had confirmed it: the ledger shows it, and the host has the money."
 )
 CONFIRMED_LATE = "A refund was confirmed after the provider had refused it: the ledger does not show it."
+REFUNDED_THERE = "The money was refunded at the payment provider itself."
 TOO_MUCH = "The provider gave back more than was left of the order."
 
 
@@ -42,20 +50,29 @@ async def send(sessions: async_sessionmaker[AsyncSession], providers: Providers,
     provider = require_offered(providers, ProviderName(account.provider))
     assert account.external_id is not None
     async with asking(sessions, account):
-        answer = await provider.refund(
+        answer = await _ask(
+            provider,
             RefundRequest(
                 account=account.external_id,
                 payment=payment.external_id,
                 amount_minor=refund.amount_minor,
                 currency=currency,
                 key=str(refund.id),
-            )
+            ),
         )
     async with sessions.begin() as session:
         await provider_refunds.lock_payment(session, order_id=refund.order_id)
         locked = await provider_refunds.lock_open(session, order_id=refund.order_id)
         if locked is not None and locked.id == refund_id:
             await _take_answer(session, await _actor_of(session, locked), locked, answer)
+
+
+async def _ask(provider: PaymentProvider, request: RefundRequest) -> RefundAnswer:
+    """Ask a provider for a refund; one that it does not make at all has failed."""
+    try:
+        return await provider.refund(request)
+    except ProviderRefused as refused:
+        return RefundAnswer(status=ProviderRefundStatus.FAILED, failure=refused.message)
 
 
 async def _actor_of(session: AsyncSession, refund: ProviderRefund) -> Actor:
@@ -106,7 +123,8 @@ async def _confirm(
     session: AsyncSession, actor: Actor, refund: ProviderRefund, *, external_id: str | None
 ) -> str | None:
     """Note that the provider has given a refund back, and post it; return why that waits, if it does."""
-    await provider_refunds.note_confirmed(session, refund, external_id=external_id or str(refund.id))
+    external_id = external_id or refund.external_id or str(refund.id)
+    await provider_refunds.note_confirmed(session, refund, external_id=external_id)
     return None if refund.is_stray else await losses.post_refund(session, actor, refund)
 
 
@@ -150,6 +168,7 @@ async def _take_foreign(
     amount_minor = min(told_minor, left_minor)
     if amount_minor <= 0:
         return TOO_MUCH
+    await _give_up_open(session, order_id=order.id, left_minor=left_minor - amount_minor)
     refund = ProviderRefund(
         id=new_id(),
         order_id=order.id,
@@ -165,3 +184,11 @@ async def _take_foreign(
         return f"The order was {order.status} when the provider gave money back."
     problem = await losses.post_refund(session, actor, refund)
     return problem or (TOO_MUCH if told_minor > amount_minor else None)
+
+
+async def _give_up_open(session: AsyncSession, *, order_id: UUID, left_minor: int) -> None:
+    """Give up the refund that waits if the provider has less left than it, and free what it set aside."""
+    waiting = await provider_refunds.lock_open(session, order_id=order_id)
+    if waiting is not None and waiting.amount_minor > left_minor:
+        by = await _actor_of(session, waiting)
+        await provider_refunds.fail(session, by, waiting, failure=REFUNDED_THERE)

@@ -188,7 +188,11 @@ class PaymentProvider(Protocol):
         """Collect a payment from a kept instrument, without the giver."""
 
     async def refund(self, request: RefundRequest, /) -> RefundAnswer:
-        """Give an amount back, once for each key."""
+        """Give an amount back, once for each key.
+
+        Raises:
+            ProviderRefused: it does not give this back.
+        """
 
     async def cancel(self, payment: PaymentAt, /) -> bool:
         """Give up a payment; False if it is too late, because the money was collected or is on its way."""

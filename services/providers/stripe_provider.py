@@ -44,6 +44,8 @@ from services.providers.stripe_calls import (
 )
 
 HEADER = "stripe-signature"
+_REFUNDS_AT_ONCE = 100
+_REFUNDED_THERE = "The payment was refunded at the payment provider itself."
 _REFUND_STATES = {
     "succeeded": ProviderRefundStatus.CONFIRMED,
     "pending": ProviderRefundStatus.SENT,
@@ -130,7 +132,11 @@ class StripeProvider:
         return Charged(external_id=intent.id, is_collected=intent.status == "succeeded")
 
     async def refund(self, request: RefundRequest, /) -> RefundAnswer:
-        """Give an amount back; what was given back there already is confirmed."""
+        """Give an amount back, once for each key.
+
+        Raises:
+            ProviderRefused: Stripe does not give back fractions that small.
+        """
         params: Any = {
             "payment_intent": request.payment,
             "amount": to_units(request.amount_minor, request.currency),
@@ -146,11 +152,7 @@ class StripeProvider:
             if refused.code == "charge_already_refunded":
                 return await self._find_refund(request)
             return RefundAnswer(status=ProviderRefundStatus.FAILED, failure=message_of(refused))
-        return RefundAnswer(
-            status=_REFUND_STATES.get(refund.status or "", ProviderRefundStatus.SENT),
-            external_id=refund.id,
-            failure=refund.failure_reason if "failure_reason" in refund else None,
-        )
+        return _answer_of(refund)
 
     async def cancel(self, payment: PaymentAt, /) -> bool:
         """Give up a payment; False if it is too late."""
@@ -245,11 +247,13 @@ class StripeProvider:
         return found.data[0].to_dict() if found.data else None
 
     async def _find_refund(self, request: RefundRequest) -> RefundAnswer:
-        """Return the refund that a host has made at Stripe itself as the one that was asked for."""
-        refund = await self._load_latest_refund(request.account, payment_intent=request.payment)
-        return RefundAnswer(
-            status=ProviderRefundStatus.CONFIRMED, external_id=str(refund["id"]) if refund else None
-        )
+        """Return the refund that has our key; without one the host has made it at Stripe itself."""
+        params: Any = {"payment_intent": request.payment, "limit": _REFUNDS_AT_ONCE}
+        found = await ask(self._client.v1.refunds.list_async(params, options_of(request.account)))
+        for refund in found.data:
+            if stripe_events.read_refund(refund.to_dict())["refund_key"] == request.key:
+                return _answer_of(refund)
+        return RefundAnswer(status=ProviderRefundStatus.FAILED, failure=_REFUNDED_THERE)
 
     @property
     def _client(self) -> stripe.StripeClient:
@@ -258,3 +262,11 @@ class StripeProvider:
         if loop not in self._clients:
             self._clients[loop] = make_client(self._terms)
         return self._clients[loop][0]
+
+
+def _answer_of(refund: stripe.Refund) -> RefundAnswer:
+    return RefundAnswer(
+        status=_REFUND_STATES.get(refund.status or "", ProviderRefundStatus.SENT),
+        external_id=refund.id,
+        failure=refund.failure_reason if "failure_reason" in refund else None,
+    )

@@ -9,7 +9,7 @@ from models.enums import OrderStatus, ProviderName, ProviderRefundStatus
 from services.payments import losses, returned, uncovered
 from services.payments.processing import NotYetKnown
 from services.providers.fake import FakeProvider
-from services.providers.protocol import EventKind, ProviderAway, RefundAnswer, RefundRequest
+from services.providers.protocol import EventKind, ProviderAway, ProviderRefused, RefundAnswer, RefundRequest
 from tests.donation_world import error_code
 from tests.factories import World, money
 from tests.payment_world import (
@@ -38,6 +38,14 @@ class EmptyProvider(FakeProvider):
     async def refund(self, _: RefundRequest, /) -> RefundAnswer:
         """Refuse."""
         return RefundAnswer(status=ProviderRefundStatus.FAILED, failure="Less is left of this charge.")
+
+
+class RoundProvider(FakeProvider):
+    """A provider that gives back no fractions that small."""
+
+    async def refund(self, _: RefundRequest, /) -> RefundAnswer:
+        """Refuse before anything is sent."""
+        raise ProviderRefused("Round the amount.")
 
 
 class NamelessProvider(FakeProvider):
@@ -93,6 +101,39 @@ async def test_more_than_the_provider_has_left_frees_what_was_set_aside(scene: C
     assert await scene.world.balance(scene.donations.babel) == (8680, 0)
     assert await kinds(scene, order) == ["DONATION"]
     assert await scene.world.scalar("SELECT failure FROM provider_refund") == "Less is left of this charge."
+
+
+async def test_a_part_that_the_provider_does_not_give_back_frees_what_was_set_aside(scene: CardScene) -> None:
+    order = await scene.paid()
+    await refund(scene, order, "33.33")
+    await _send_with(scene, RoundProvider())
+    assert await scene.world.balance(scene.donations.babel) == (8680, 0)
+    assert await scene.world.scalar("SELECT failure FROM provider_refund") == "Round the amount."
+
+
+async def test_a_refund_at_the_provider_that_leaves_too_little_ends_ours(scene: CardScene) -> None:
+    await scene.world.fund(scene.donations.host, "10.00", by=scene.donations.holder)
+    order = await scene.paid()
+    await refund(scene, order, "30.00")
+    await scene.tell(scene.event(EventKind.REFUNDED, order, refund="re_there", amount=10000))
+    states = "SELECT array_agg(status ORDER BY amount_minor) FROM provider_refund"
+    assert await scene.world.scalar(states) == ["FAILED", "CONFIRMED"]
+    assert await kinds(scene, order) == ["DONATION", "REFUND", "PAYMENT_PROCESSOR_COVER"]
+    assert await scene.world.balance(scene.donations.babel) == (0, 0)
+    await scene.send_refunds()
+    assert await scene.status(order) is OrderStatus.REFUNDED
+    await scene.world.assert_clean_ledger()
+
+
+async def test_a_refund_at_the_provider_that_leaves_enough_lets_ours_wait(scene: CardScene) -> None:
+    await scene.world.fund(scene.donations.host, "10.00", by=scene.donations.holder)
+    order = await scene.paid()
+    await refund(scene, order, "30.00")
+    await scene.tell(scene.event(EventKind.REFUNDED, order, refund="re_there", amount=7000))
+    await scene.send_refunds()
+    assert await scene.world.scalar("SELECT bool_and(status = 'CONFIRMED') FROM provider_refund")
+    assert await scene.status(order) is OrderStatus.REFUNDED
+    await scene.world.assert_clean_ledger()
 
 
 async def test_a_refund_waits_for_a_provider_that_is_away_and_the_host_is_told_once(scene: CardScene) -> None:

@@ -54,6 +54,28 @@ async def test_the_database_refuses_refunds_of_disputed_and_uncollected_payments
     assert error_code(payload) == "INVALID_STATE"
 
 
+async def test_the_database_counts_again_when_a_refund_is_confirmed(scene: CardScene) -> None:
+    order = await scene.paid()
+    assert await _insert_refund(scene, order, "'REQUESTED', 6000") is None
+    assert await _insert_refund(scene, order, "'CONFIRMED', 4001") is None
+    assert "never exceed" in str(await _update_refund(scene, "status = 'CONFIRMED'"))
+    assert await _update_refund(scene, "status = 'SENT', external_id = 're_1'") is None
+    for change in ("NULL", "'re_2'"):
+        assert "ends once" in str(await _update_refund(scene, f"external_id = {change}"))
+    assert await _update_refund(scene, "status = 'FAILED'") is None
+
+
+async def test_the_database_names_a_dispute_and_an_account_once(scene: CardScene) -> None:
+    order = await scene.paid()
+    await scene.tell(dispute(scene, order, EventKind.DISPUTE_OPENED))
+    await scene.tell(dispute(scene, order, EventKind.DISPUTE_WON))
+    emptied = "dispute_id = NULL, dispute_status = NULL, dispute_fee_minor = NULL, is_dispute_held = NULL"
+    assert "has ended" in str(await _write(scene, f"UPDATE provider_payment SET {emptied}"))
+    for change in ("NULL", "'acct_2'"):
+        said = await _write(scene, f"UPDATE provider_account SET status = 'DISABLED', external_id = {change}")
+        assert "named once" in str(said)
+
+
 async def _insert_refund(scene: CardScene, order: str, row: str) -> str | None:
     return await _write(
         scene,

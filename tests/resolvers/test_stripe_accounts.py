@@ -104,6 +104,30 @@ async def test_a_host_that_left_comes_back_with_its_account(scene: StripeScene) 
     assert (await scene.give())["errors"] == []
 
 
+async def test_a_host_that_agrees_with_another_account_keeps_the_first_ones_payments(
+    scene: StripeScene,
+) -> None:
+    await scene.paid()
+    scene.stripe.set_up(accounts={scene.account: {"charges_enabled": False}})
+    about = {"id": scene.account, "object": "account", "charges_enabled": False}
+    event = {"id": "evt_off", "type": "account.updated", "livemode": False, "account": scene.account}
+    assert await scene.tell(event | {"data": {"object": about}}) is None
+    url = (await scene.begin(scene.donations.host))["url"]
+    await scene.agree(url, account=scene.account, charges_enabled=False)
+    states = "SELECT json_object_agg(coalesce(external_id, 'none'), status) FROM provider_account"
+    assert await scene.world.scalar(states) == {scene.account: "PENDING", "none": "DISABLED"}
+
+    url = (await scene.begin(scene.donations.host))["url"]
+    assert (await scene.agree(url, account="acct_second")).status_code == 200
+    states = "SELECT json_object_agg(external_id, status) FROM provider_account WHERE external_id IS NOT NULL"
+    assert await scene.world.scalar(states) == {scene.account: "DISABLED", "acct_second": "ACTIVE"}
+    of_payment = (
+        "SELECT a.external_id FROM provider_payment p JOIN provider_account a ON a.id = p.provider_account_id"
+    )
+    assert await scene.world.scalar(of_payment) == scene.account
+    assert (await scene.agree(url, account="acct_second")).status_code == 404
+
+
 async def test_while_stripe_is_away_a_consent_stays_good(scene: StripeScene) -> None:
     host = await scene.donations.host_of("another")
     url = (await scene.begin(host))["url"]

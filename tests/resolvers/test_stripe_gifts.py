@@ -125,19 +125,45 @@ async def test_a_refund_is_made_once_and_posted_when_stripe_confirms(scene: Stri
     await scene.world.assert_clean_ledger()
 
 
-async def test_what_was_refunded_at_stripe_already_is_posted_once(scene: StripeScene) -> None:
+@pytest.mark.parametrize("is_told_first", [True, False])
+@pytest.mark.parametrize("part", [None, "30.00"])
+async def test_what_the_host_refunded_at_stripe_is_not_taken_for_ours(
+    scene: StripeScene, part: str | None, *, is_told_first: bool
+) -> None:
     order, payment = await scene.paid()
-    made = scene.stripe.ask("POST", "refunds", account=scene.account, payment_intent=payment, amount="10000")
-    payload = await scene.world.mutate("refundOrder", by=scene.donations.holder, id=order)
+    more = {"amount": money(part)} if part else {}
+    payload = await scene.world.mutate("refundOrder", by=scene.donations.holder, id=order, **more)
     assert payload["errors"] == []
-    await scene.send_refunds()
-    assert await scene.status(order) is OrderStatus.REFUNDED
-    assert await scene.world.scalar("SELECT external_id FROM provider_refund") == made["id"]
-
+    made = scene.stripe.ask("POST", "refunds", account=scene.account, payment_intent=payment, amount="10000")
     told = {"id": "evt_refund", "type": "refund.created", "livemode": False, "account": scene.account}
-    assert await scene.tell(told | {"data": {"object": made}}) is None
+    if is_told_first:
+        assert await scene.tell(told | {"data": {"object": made}}) is None
+    await scene.send_refunds()
+    states = "SELECT status FROM provider_refund WHERE requested_by_id IS NOT NULL"
+    assert await scene.world.scalar(states) == "FAILED"
+    if not is_told_first:
+        assert await scene.world.balance(scene.donations.babel) == (8680, 0)
+        assert await scene.tell(told | {"data": {"object": made}}) is None
+
+    assert await scene.status(order) is OrderStatus.REFUNDED
+    confirmed = "SELECT external_id FROM provider_refund WHERE status = 'CONFIRMED'"
+    assert await scene.world.scalar(confirmed) == made["id"]
     assert await scene.posted(order) == [10000, -10000]
+    assert await scene.world.balance(scene.donations.babel) == (0, 0)
     await scene.world.assert_clean_ledger()
+
+
+async def test_our_own_refund_whose_answer_was_lost_is_found_by_its_key(scene: StripeScene) -> None:
+    order, payment = await scene.paid()
+    await scene.world.mutate("refundOrder", by=scene.donations.holder, id=order)
+    key = str(await scene.world.scalar("SELECT id FROM provider_refund"))
+    metadata = {"metadata[commonweal_refund]": key}
+    made = scene.stripe.ask(
+        "POST", "refunds", account=scene.account, payment_intent=payment, amount="10000", **metadata
+    )
+    await scene.send_refunds()
+    assert await scene.world.scalar("SELECT external_id FROM provider_refund") == made["id"]
+    assert await scene.posted(order) == [10000, -10000]
 
 
 async def test_a_refund_that_is_too_large_is_refused(scene: StripeScene) -> None:

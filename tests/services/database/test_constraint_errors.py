@@ -32,6 +32,7 @@ UNREACHABLE = {
     "posting_continues_account": _BUG,
     "posting_currency": _BUG,
     "posting_of_new_transaction": _BUG,
+    "provider_account_named_once": "another account of the provider gets a row of its own",
     "provider_event_once": "a job locks an event and does it once",
     "provider_payment_card_of_giver": "a job keeps a card for the giver of its order",
     "provider_payment_ends_once": "a job locks a payment and does what its state allows",

@@ -1,5 +1,22 @@
 -- Guards of payments through a provider: its word decides, and each word counts once.
 
+-- A host's account is named once: what it collected is there for ever.
+
+CREATE OR REPLACE FUNCTION provider_account_guard() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF OLD.external_id IS NOT NULL AND NEW.external_id IS DISTINCT FROM OLD.external_id
+       OR (OLD.id, OLD.host_id, OLD.provider) IS DISTINCT FROM (NEW.id, NEW.host_id, NEW.provider) THEN
+        RAISE EXCEPTION 'an account at a provider is named once'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_account_named_once';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE TRIGGER provider_account_guard BEFORE UPDATE ON provider_account
+FOR EACH ROW EXECUTE FUNCTION provider_account_guard();
+ALTER TABLE provider_account ENABLE ALWAYS TRIGGER provider_account_guard;
+
 -- An event is processed once, and its text stays what the provider wrote.
 
 CREATE OR REPLACE FUNCTION provider_event_guard() RETURNS trigger LANGUAGE plpgsql
@@ -36,8 +53,9 @@ BEGIN
               ('OPEN', 'PROCESSING'), ('OPEN', 'SUCCEEDED'), ('OPEN', 'FAILED'), ('OPEN', 'CANCELLED'),
               ('PROCESSING', 'SUCCEEDED'), ('PROCESSING', 'FAILED'), ('PROCESSING', 'CANCELLED'),
               ('FAILED', 'SUCCEEDED'), ('CANCELLED', 'SUCCEEDED'))
+          OR OLD.dispute_id IS NOT NULL AND NEW.dispute_id IS DISTINCT FROM OLD.dispute_id
           OR OLD.dispute_status IS NOT NULL AND OLD.dispute_status <> 'OPEN'
-             AND NEW.dispute_status <> OLD.dispute_status
+             AND NEW.dispute_status IS DISTINCT FROM OLD.dispute_status
           OR OLD.is_dispute_posted AND NOT NEW.is_dispute_posted THEN
         RAISE EXCEPTION 'a payment or its dispute has ended'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_payment_ends_once';
@@ -69,13 +87,16 @@ BEGIN
               AND (OLD.status, NEW.status) NOT IN (
                   ('REQUESTED', 'SENT'), ('REQUESTED', 'CONFIRMED'), ('REQUESTED', 'FAILED'),
                   ('SENT', 'CONFIRMED'), ('SENT', 'FAILED'))
-           OR OLD.status IN ('CONFIRMED', 'FAILED') OR OLD.external_id <> NEW.external_id
+           OR OLD.status IN ('CONFIRMED', 'FAILED')
+           OR OLD.external_id IS NOT NULL AND NEW.external_id IS DISTINCT FROM OLD.external_id
            OR (OLD.id, OLD.order_id, OLD.amount_minor, OLD.is_stray)
               IS DISTINCT FROM (NEW.id, NEW.order_id, NEW.amount_minor, NEW.is_stray) THEN
             RAISE EXCEPTION 'a refund ends once, and its terms never change'
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_refund_ends_once';
         END IF;
-        RETURN NEW;
+        IF OLD.status = NEW.status OR NEW.status <> 'CONFIRMED' THEN
+            RETURN NEW;
+        END IF;
     END IF;
     SELECT p.status, p.dispute_status, o.amount + coalesce(o.tip, 0) AS amount INTO v_payment
     FROM provider_payment p JOIN "order" o ON o.id = p.order_id
@@ -89,7 +110,7 @@ BEGIN
             USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_refund_of_disputed';
     END IF;
     SELECT coalesce(sum(r.amount_minor), 0) INTO v_earlier FROM provider_refund r
-    WHERE r.order_id = NEW.order_id
+    WHERE r.order_id = NEW.order_id AND r.id <> NEW.id
       AND (r.status = 'CONFIRMED' OR NEW.status = 'REQUESTED' AND r.status IN ('REQUESTED', 'SENT'));
     IF v_earlier + NEW.amount_minor > v_payment.amount THEN
         RAISE EXCEPTION 'refunds never exceed the payment'
@@ -126,6 +147,6 @@ FOR EACH ROW WHEN (NEW.payment_method_kind = 'PROVIDER' AND NEW.status IN ('APPR
 EXECUTE FUNCTION provider_order_guard();
 ALTER TABLE "order" ENABLE ALWAYS TRIGGER provider_order_guard;
 
-REVOKE ALL ON FUNCTION provider_event_guard(), provider_payment_guard(), provider_refund_guard(),
+REVOKE ALL ON FUNCTION provider_account_guard(), provider_event_guard(), provider_payment_guard(), provider_refund_guard(),
     provider_has_paid(uuid), provider_order_guard() FROM PUBLIC, commonweal_app;
 GRANT EXECUTE ON FUNCTION provider_has_paid(uuid) TO commonweal_app;
