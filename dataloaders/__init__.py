@@ -19,6 +19,7 @@ from models import (
     Attendance,
     Collective,
     Goal,
+    Instrument,
     IssuanceCap,
     LedgerAccount,
     Member,
@@ -54,10 +55,12 @@ from services.orders import (
     order_details,
     payment_methods,
     payout_methods,
+    provider_payments,
     queries,
     settlements,
     two_people,
 )
+from services.orders.provider_payments import Handover
 from services.orders.settlements import SettlementDetails
 from services.orders.two_people import ApprovalNeeds
 from services.recurring import queries as gift_queries
@@ -174,6 +177,14 @@ class Loaders:
         lambda session, _, ids: settlements.load_settlements(session, order_ids=ids)
     )
     """Payments behind settlements; the resolver first checks that the order concerns the viewer."""
+    handover_of_order: LoaderField[UUID, Handover | None] = LoaderField(
+        lambda session, actor, ids: provider_payments.load_handovers(session, actor, order_ids=ids)
+    )
+    """What the viewer needs to pay the orders of givers for whom they act, at payment providers."""
+    card: LoaderField[UUID, Instrument | None] = LoaderField(
+        lambda session, actor, ids: gift_queries.load_cards(session, actor, row_ids=ids)
+    )
+    """Cards of givers for whom the viewer acts."""
     order: LoaderField[UUID, Order | None] = LoaderField(
         lambda session, actor, ids: queries.load_orders(session, actor, row_ids=ids)
     )

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -27,7 +27,8 @@ class ProviderAccount(SQLModel, table=True):
         one_of("status", ProviderAccountStatus),
         CheckConstraint("status <> 'ACTIVE' OR external_id IS NOT NULL", name="active_is_known"),
         CheckConstraint("provider <> 'FAKE' OR NOT livemode", name="fake_is_no_money"),
-        UniqueConstraint("provider", "external_id"),
+        CheckConstraint("(connect_state_hash IS NULL) = (connect_by_id IS NULL)", name="connect_is_whole"),
+        UniqueConstraint("provider", "external_id", "livemode"),
         UniqueConstraint("id", "host_id", "provider"),
         Index(
             "uq_provider_account_host_id",
@@ -45,8 +46,10 @@ class ProviderAccount(SQLModel, table=True):
     status: ProviderAccountStatus = Field(sa_type=Text)
     livemode: bool
     """True if it collects money: the provider's test accounts do not."""
-    connect_state: str | None = Field(default=None, sa_type=Text)
-    """What the provider sends back with the host's consent; known to nobody else."""
+    connect_state_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """The hash of what the provider sends back with the host's consent."""
+    connect_by_id: UUID | None = Field(default=None, foreign_key="collective.id")
+    """Who was sent to the provider, and has not come back."""
     away_since: datetime | None = timestamp_field(nullable=True)
     """Since when the provider has not answered."""
     created_by_id: UUID = Field(foreign_key="collective.id")
@@ -85,10 +88,12 @@ class ProviderPayment(SQLModel, table=True):
         one_of("status", ProviderPaymentStatus),
         one_of("dispute_status", DisputeStatus),
         CheckConstraint(
-            "num_nulls(dispute_id, dispute_status, dispute_fee_minor, is_dispute_held) IN (0, 4)"
-            " AND dispute_fee_minor >= 0 AND (NOT is_dispute_posted OR dispute_status = 'LOST')",
+            "num_nulls(dispute_id, dispute_status, dispute_amount_minor, dispute_fee_minor, is_dispute_held)"
+            " IN (0, 5) AND dispute_amount_minor > 0 AND dispute_fee_minor >= 0"
+            " AND (NOT is_dispute_posted OR dispute_status = 'LOST')",
             name="dispute_is_whole",
         ),
+        CheckConstraint("external_id IS NOT NULL OR status IN ('OPEN', 'CANCELLED')", name="paid_is_known"),
         UniqueConstraint("provider_account_id", "external_id", name="uq_provider_payment_external_id"),
         Index(
             "ix_provider_payment_open",
@@ -100,7 +105,10 @@ class ProviderPayment(SQLModel, table=True):
 
     order_id: UUID = Field(primary_key=True, foreign_key="order.id")
     provider_account_id: UUID = Field(foreign_key="provider_account.id")
-    external_id: str = Field(sa_type=Text)
+    external_id: str | None = Field(default=None, sa_type=Text)
+    """Null until the provider has answered, if a kept card is charged."""
+    asked_at: datetime | None = timestamp_field(nullable=True)
+    """When the provider was last asked to charge a kept card."""
     client_secret: str | None = Field(default=None, sa_type=Text)
     """With it a giver pays, and nothing else; null once the payment has ended."""
     redirect_url: str | None = Field(default=None, sa_type=Text)
@@ -109,6 +117,8 @@ class ProviderPayment(SQLModel, table=True):
     failure: str | None = Field(default=None, sa_type=Text)
     dispute_id: str | None = Field(default=None, sa_type=Text)
     dispute_status: DisputeStatus | None = Field(default=None, sa_type=Text)
+    dispute_amount_minor: int | None = Field(default=None, sa_type=BigInteger)
+    """What the bank wants back, in minor units of the order's currency."""
     dispute_fee_minor: int | None = Field(default=None, sa_type=BigInteger)
     """In minor units of the host's currency."""
     is_dispute_held: bool | None = None

@@ -17,7 +17,9 @@ class RecurringGift(SQLModel, table=True):
     __table_args__ = (
         one_of("interval", GiftInterval),
         one_of("status", GiftStatus),
-        CheckConstraint("payment_method_kind IN ('BALANCE', 'MANUAL')", name="payment_method_kind_known"),
+        CheckConstraint(
+            "payment_method_kind IN ('BALANCE', 'MANUAL', 'PROVIDER')", name="payment_method_kind_known"
+        ),
         one_of("paused_by", GiftParty),
         one_of("notice", GiftNotice),
         CheckConstraint("from_id <> to_id", name="two_sides"),
@@ -39,7 +41,18 @@ class RecurringGift(SQLModel, table=True):
         CheckConstraint("(status = 'PAST_DUE') = (failed_on IS NOT NULL)", name="past_due_since"),
         CheckConstraint("(status IN ('CANCELLED', 'ENDED')) = (ended_at IS NOT NULL)", name="ended_has_time"),
         CheckConstraint(
-            "status IN ('PAUSED', 'CANCELLED', 'ENDED') OR due_at IS NOT NULL", name="open_is_due"
+            "status IN ('PENDING', 'PAUSED', 'CANCELLED', 'ENDED') OR due_at IS NOT NULL", name="open_is_due"
+        ),
+        CheckConstraint(
+            "status <> 'PENDING' OR payment_method_kind = 'PROVIDER' AND due_at IS NULL"
+            " AND instrument_id IS NULL",
+            name="pending_waits",
+        ),
+        CheckConstraint(
+            "CASE WHEN payment_method_kind <> 'PROVIDER' THEN instrument_id IS NULL"
+            " ELSE payment_method_id IS NOT NULL"
+            " AND (instrument_id IS NOT NULL OR status NOT IN ('ACTIVE', 'PAST_DUE', 'PAUSED', 'ENDED')) END",
+            name="card_of_provider",
         ),
         CheckConstraint("ends_after >= starts_on", name="ends_after_start"),
         CheckConstraint("notice IS NULL OR status IN ('PAUSED', 'CANCELLED')", name="notice_of_stopped"),
@@ -64,6 +77,8 @@ class RecurringGift(SQLModel, table=True):
     """The time zone of the payee's host when the gift began, in which its days are counted."""
     payment_method_kind: PaymentMethodKind = Field(sa_type=Text)
     payment_method_id: UUID | None = Field(default=None, foreign_key="payment_method.id")
+    instrument_id: UUID | None = Field(default=None, foreign_key="instrument.id")
+    """The card with which each period is paid, for a gift through a payment provider."""
     description: str | None = Field(default=None, sa_type=Text)
     status: GiftStatus = Field(default=GiftStatus.ACTIVE, sa_type=Text)
     starts_on: date

@@ -43,7 +43,8 @@ T = TypeVar("T")
 @lru_cache(maxsize=8)
 def _anonymous(settings: Settings) -> Actor:
     """Return the viewer who is nobody, with the payment providers that the settings offer."""
-    return replace(ANONYMOUS, providers=tuple(offered(settings)))
+    modes = tuple((name, provider.livemode) for name, provider in offered(settings).items())
+    return replace(ANONYMOUS, providers=modes)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from babel.messages.pofile import write_po
 
 from models.enums import Locale
 from schema.server import donation_page
-from schema.server.page_problems import GIFT_PROBLEMS, PROBLEMS
+from schema.server.page_problems import CONNECT_PROBLEMS, GIFT_PROBLEMS, PROBLEMS
 from schema.server.sign_in_page import SCRIPT_TEXTS, TEXT_IN_HTML
 from services.core.languages import CATALOGUES, TAGS, read_catalogue
 from services.messaging.rendering import list_mail_texts
@@ -46,7 +46,7 @@ def list_all_texts() -> list[str]:
     """List every text that a reader may get, once."""
     html = [text for page in (SIGN_IN, DONATE) for text in TEXT_IN_HTML.findall(page.read_text("utf-8"))]
     scripts = [*SCRIPT_TEXTS, *donation_page.SCRIPT_TEXTS]
-    problems = [*PROBLEMS, *GIFT_PROBLEMS]
+    problems = [*PROBLEMS, *GIFT_PROBLEMS, *CONNECT_PROBLEMS]
     return list(dict.fromkeys([*list_mail_texts(), *_list_page_texts(), *html, *scripts, *problems]))
 
 

@@ -54,7 +54,7 @@ class CardScene:
         assert account is not None
         return cls(donations, method, account, await world.person("cardholder" + suffix))
 
-    async def give(self, value: str = "100.00", **more: Any) -> dict[str, Any]:
+    async def give(self, value: str = "100.00", *, fields: str = GIFT, **more: Any) -> dict[str, Any]:
         """Give to babel by card; return the payload."""
         arguments = {
             "from": ref(self.giver),
@@ -62,7 +62,7 @@ class CardScene:
             "amount": money(value),
             "payWith": {"id": self.method},
         }
-        return await self.world.mutate("donate", GIFT, by=self.giver, **(arguments | more))
+        return await self.world.mutate("donate", fields, **({"by": self.giver} | arguments | more))
 
     async def paid(self, value: str = "100.00", *, number: str = SUCCEEDS) -> str:
         """Give by card and pay with a number; return the order's id once all events are processed."""

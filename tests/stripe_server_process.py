@@ -18,7 +18,7 @@ ACCOUNTS: dict[str, dict[str, Any]] = {}
 CODES: dict[str, str] = {}
 OWNERS: dict[str, str] = {}
 ANSWERS: dict[tuple[str, str], tuple[str, int, Any]] = {}
-STATE: dict[str, Any] = {"status": 0, "requests": []}
+STATE: dict[str, Any] = {"status": 0, "requests": [], "off_session": ""}
 
 Patched = Any
 
@@ -44,34 +44,50 @@ def _patch_payments(resource: Patched) -> None:
 
     def create_payment(**data: Any) -> Any:
         extras = {name: data.pop(name) for name in EXTRAS if name in data}
-        is_alone = data.pop("off_session", None)
-        known = set(resource.store)
-        try:
-            intent = create(**data)
-        except UserError as refused:
-            made = [store for name, store in resource.store.items() if name not in known]
-            refused.body["error"] |= {"type": "card_error", "payment_intent": _find_intent(made)}
-            raise
+        intent = create(**data)
         vars(intent).update(extras)
-        if is_alone and intent.next_action:
-            error = {"code": "authentication_required", "payment_intent": intent._export()}
-            step = UserError(402, "The bank wants the giver to confirm.", error)
-            step.body["error"]["type"] = "card_error"
-            raise step
         return intent
 
-    def confirm_payment(payment_method: str | None = None, **data: Any) -> Any:
+    def confirm_payment(payment_method: str | None = None, off_session: str = "", **data: Any) -> Any:
         intent = resource.PaymentIntent._api_retrieve(data["id"])
+        if intent._canceled or (intent.latest_charge and intent.latest_charge.status == "succeeded"):
+            raise UserError(400, "The payment is over.", {"code": "payment_intent_unexpected_state"})
         if payment_method:
-            intent.payment_method, intent.latest_charge = payment_method, None
-        return confirm(**data)
+            intent.payment_method, intent.latest_charge, intent.next_action = payment_method, None, None
+        if off_session:
+            _require_kept(intent)
+        elif vars(intent).get("setup_future_usage"):
+            resource.PaymentMethod._api_attach(intent.payment_method, customer=intent.customer)
+        try:
+            return confirm(**data)
+        except UserError as refused:
+            refused.body["error"] |= {"type": "card_error", "payment_intent": intent._export()}
+            raise
 
+    def update_payment(payment: str, **data: Any) -> Any:
+        intent = resource.PaymentIntent._api_retrieve(payment)
+        vars(intent).update(data)
+        return intent
+
+    resource.PaymentIntent._api_update = staticmethod(update_payment)
     resource.PaymentIntent._api_create = staticmethod(create_payment)
     path = "/v1/payment_intents/{id}/confirm"
     resource.extra_apis[:] = [
         (method, url, confirm_payment if url == path else function)
         for method, url, function in resource.extra_apis
     ]
+
+
+def _require_kept(intent: Any) -> None:
+    """Refuse a charge without the giver of a card that is not kept, or as the test wants."""
+    method = resources.PaymentMethod._api_retrieve(intent.payment_method)
+    if method.customer != intent.customer:
+        raise UserError(400, "The card is not kept for this customer.")
+    if STATE["off_session"]:
+        intent.payment_method = None
+        refused = UserError(402, "The bank refuses.", {"code": STATE["off_session"]})
+        refused.body["error"] |= {"type": "card_error", "payment_intent": intent._export()}
+        raise refused
 
 
 def _patch_refunds(resource: Patched) -> None:
@@ -88,10 +104,6 @@ def _patch_refunds(resource: Patched) -> None:
         return made
 
     resource.Refund._api_create = staticmethod(create_refund)
-
-
-def _find_intent(made: list[Any]) -> dict[str, Any]:
-    return next((one._export() for one in made if one.id.startswith("pi_")), {})
 
 
 def _details_of(charge: Any) -> dict[str, Any]:
@@ -160,7 +172,8 @@ async def set_up(request: web.Request) -> web.Response:
     for name in wanted.get("left", ()):
         ACCOUNTS.pop(name, None)
     CODES.update(wanted.get("codes", {}))
-    STATE["status"] = wanted.get("status", STATE["status"])
+    for name in ("status", "off_session"):
+        STATE[name] = wanted.get(name, STATE[name])
     return web.json_response({"requests": STATE["requests"], "owners": OWNERS})
 
 

@@ -76,7 +76,7 @@ class StripeScene:
         )
         return str(account), str(method)
 
-    async def give(self, value: str = "100.00", **more: Any) -> dict[str, Any]:
+    async def give(self, value: str = "100.00", *, fields: str = GIFT, **more: Any) -> dict[str, Any]:
         """Give to babel by card; return the payload."""
         arguments = {
             "from": ref(self.giver),
@@ -84,7 +84,7 @@ class StripeScene:
             "amount": money(value),
             "payWith": {"id": self.method},
         }
-        return await self.world.mutate("donate", GIFT, by=self.giver, **(arguments | more))
+        return await self.world.mutate("donate", fields, by=self.giver, **(arguments | more))
 
     async def begun(self, value: str = "100.00", **more: Any) -> tuple[str, str]:
         """Give by card; return the ids of the order and of its payment at Stripe."""
@@ -162,7 +162,7 @@ class StripeScene:
 @asynccontextmanager
 async def stripe_scene(world: World, stripe: StripeServer) -> AsyncIterator[StripeScene]:
     """Make a scene whose host is connected, with fees of 5 % for it and for the platform."""
-    stripe.set_up(status=0)
+    stripe.set_up(status=0, off_session="")
     world.settings = stripe.settings(world.settings)
     await world.platform_fee(500)
     donations = await DonationScene.create(world)

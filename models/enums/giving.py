@@ -37,6 +37,8 @@ class GiftInterval(StrEnum):
 class GiftStatus(StrEnum):
     """Status of a recurring gift."""
 
+    PENDING = "PENDING"
+    """By card, and the first payment has not come; not charged until then."""
     ACTIVE = "ACTIVE"
     """Charged on its next day."""
     PAST_DUE = "PAST_DUE"

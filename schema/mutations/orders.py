@@ -218,9 +218,9 @@ class OrderMutations:
         description="Give money to a collective. A donation from a balance is PAID at once; one by bank "
         "transfer is PENDING until the host approves its receipt, one through a payment provider until that "
         "confirms it; unpaid for 24 hours, it is CANCELLED. With an interval it is the first of a recurring "
-        "gift. Allowed for admins of the giver. Errors: INSUFFICIENT_FUNDS, AMOUNT_TOO_SMALL, "
-        "FX_RATE_UNAVAILABLE, LIMIT_EXCEEDED if the tier is sold out, UNAVAILABLE if the provider does not "
-        "answer."
+        "gift, which through a provider begins once it is paid. Allowed for admins of the giver. Errors: "
+        "INSUFFICIENT_FUNDS, AMOUNT_TOO_SMALL, FX_RATE_UNAVAILABLE, LIMIT_EXCEEDED if the tier is sold "
+        "out, UNAVAILABLE if the provider does not answer."
     )
     async def donate(self, info: Info, input: DonateInput) -> DonatePayload:
         order_id = new_id()

@@ -40,8 +40,8 @@ class UpdateSubscriptionInput(MoneyInput):
     )
     pay_with: PaymentMethodRef | None = strawberry.field(
         default=None,
-        description="Way of paying: from the balance, by bank transfer, or by a payment method. A refused "
-        "charge is tried again at once.",
+        description="Way of paying: from the balance, by bank transfer, or by a payment method, one of a "
+        "provider with the newest card that it keeps of the giver. A refused charge is tried again at once.",
     )
     payment_method: str | None = strawberry.field(
         default=None,

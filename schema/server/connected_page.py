@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from models.enums import ProviderAccountStatus, ProviderName
 from schema.server.plain_pages import render_page, speaker
+from schema.server.webhooks import DATABASE_AWAY
 from services.core.errors import NotFound, Problem
 from services.payments import accounts
 from services.providers.offered import offered
@@ -35,6 +36,8 @@ async def complete_connection(request: Request) -> Response:
     except Problem as problem:
         status = {NotFound: 404, ProviderAway: 503}.get(type(problem), 400)
         return _answer(request, say(problem.message), status=status)
+    except DATABASE_AWAY:
+        return _answer(request, say("The database does not answer. Begin again later."), status=503)
     if connection.account.status == ProviderAccountStatus.ACTIVE:
         return _answer(request, say("The host is connected, and takes cards now."))
     waits = say("The host is connected. It takes cards as soon as the provider has checked its account.")

@@ -12,6 +12,8 @@ const FIELDS = `order { id status } clientSecret redirectUrl providerAccount
 const GUEST = `mutation($i: DonateAsGuestInput!) { gift: donateAsGuest(input: $i) { ${FIELDS} } }`;
 const MEMBER = `mutation($i: DonateInput!) { gift: donate(input: $i) { ${FIELDS} } }`;
 const STATUS = "query($id: ID!) { order(id: $id) { status } }";
+const DUE = `query($id: ID!) { order(id: $id) { status amount { value currency }
+  waitingPayment { provider account clientSecret } } }`;
 
 const $ = (id) => document.getElementById(id);
 const slug = decodeURIComponent(location.pathname.split("/").pop());
@@ -77,20 +79,12 @@ async function showQuote() {
   }
 }
 
-// A gift that repeats is transferred: cards are charged once.
-function chooseInterval() {
-  const repeats = $("interval").value !== "";
-  for (const method of $("method").options) method.disabled = repeats && method.value !== "MANUAL";
-  if (repeats) $("method").value = "MANUAL";
-  return showQuote();
-}
-
 function chooseTier(tier) {
   if (tier?.amount) $("amount").value = tier.amount.value;
   if (!state.me) return showQuote(); // guests give once
   $("interval").disabled = Boolean(tier?.interval) || ["TICKET", "PRODUCT"].includes(tier?.type);
   if ($("interval").disabled) $("interval").value = tier.interval ?? "";
-  return chooseInterval();
+  return showQuote();
 }
 
 function beginAnew() {
@@ -132,6 +126,24 @@ async function give(event) {
   }
 }
 
+// A period of a recurring gift that the bank refused, or wants confirmed: its giver pays with this or another card.
+async function showDue(id) {
+  const { order } = await ask(DUE, { id });
+  if (order?.status === "PAID") return wait(id);
+  const due = order?.waitingPayment;
+  if (!due) throw new Error("Nothing waits here. Sign in as the giver, then open the link again.");
+  $("result").textContent = say("Your gift of {amount} waits for you.", { amount: text(order.amount) });
+  const gift = { order: { id }, clientSecret: due.clientSecret, providerAccount: due.account, isDue: true };
+  if (due.provider === "STRIPE") return showStripe(gift);
+  $("terms").hidden = true;
+  $("card").hidden = $("gift").hidden = false;
+  $("gift").onsubmit = (event) => {
+    event.preventDefault();
+    $("problem").textContent = "";
+    pay(gift, false).catch(complain);
+  };
+}
+
 async function pay(gift, stepDone) {
   const response = await fetch("/fake-provider/pay", {
     method: "POST",
@@ -150,7 +162,7 @@ async function pay(gift, stepDone) {
     $("confirm").onclick = () => pay(gift, true).catch(complain);
     return;
   }
-  await showWait(gift.order.id);
+  await showWait(gift.order.id, gift.isDue);
 }
 
 // Stripe's own form, in frames of Stripe's: what is typed there never reaches this page.
@@ -161,7 +173,7 @@ async function showStripe(gift) {
   elements.create("payment").mount("#stripe-form");
   $("gift").hidden = true;
   $("stripe").hidden = false;
-  const comeBack = new URL(`?order=${encodeURIComponent(gift.order.id)}`, location.href).href;
+  const comeBack = new URL(`?order=${encodeURIComponent(gift.order.id)}&back=1`, location.href).href;
   $("stripe").onsubmit = async (event) => {
     event.preventDefault();
     $("problem").textContent = "";
@@ -170,7 +182,7 @@ async function showStripe(gift) {
     const { error } = await stripe.confirmPayment({ elements, confirmParams, redirect: "if_required" });
     $("pay").disabled = false;
     if (error) $("problem").textContent = error.message;
-    else await showWait(gift.order.id).catch(complain);
+    else await showWait(gift.order.id, gift.isDue).catch(complain);
   };
 }
 
@@ -185,11 +197,11 @@ function loadStripe() {
   });
 }
 
-async function showWait(id) {
+async function showWait(id, wasRefused = false) {
   $("gift").hidden = $("stripe").hidden = true;
   $("result").textContent = say("The payment is on its way …");
   try {
-    await wait(id);
+    await wait(id, wasRefused);
   } catch (error) {
     $("result").textContent = "";
     throw error;
@@ -205,14 +217,14 @@ function offerAnew(problem) {
 }
 
 // Only the provider's word pays the order, so the page asks for it, and stops after a while.
-async function wait(id) {
+async function wait(id, wasRefused = false) {
   for (let tries = 0; tries < 60; tries++) {
     const { order } = await ask(STATUS, { id });
     if (order?.status === "PAID") {
       $("result").textContent = say("Thank you! Your donation is complete. The receipt comes by mail.");
       return;
     }
-    if (order?.status === "FAILED") throw offerAnew("The payment was refused.");
+    if (order?.status === "FAILED" && !wasRefused) throw offerAnew("The payment was refused.");
     if (order?.status === "CANCELLED") throw offerAnew("This payment has ended, or there is none.");
     await new Promise((done) => setTimeout(done, 1000));
   }
@@ -258,15 +270,15 @@ async function start() {
   if (me) {
     $("guest").replaceChildren(say("You give as {name}.", { name: me.name }));
     $("repeats").hidden = false;
-    $("interval").onchange = chooseInterval;
   }
   $("amount").oninput = $("tip").oninput = $("method").onchange = showQuote;
   $("gift").dataset.try = 0;
   $("gift").onsubmit = give;
-  const back = new URLSearchParams(location.search); // from a bank's page
+  const asked = new URLSearchParams(location.search); // from a bank's page, or from a mail
+  const order = asked.get("order");
   history.replaceState(null, "", location.pathname);
-  if (back.get("redirect_status") === "failed") throw offerAnew("The payment was refused.");
-  if (back.has("order")) return showWait(back.get("order"));
+  if (asked.get("redirect_status") === "failed") throw offerAnew("The payment was refused.");
+  if (order) return asked.has("back") ? showWait(order, true) : showDue(order);
   $("gift").hidden = false;
   await showQuote();
 }

@@ -26,6 +26,7 @@ SCRIPT_TEXTS = (
     "as agreed with the host",
     "Bank transfer",
     "Give to {name}",
+    "Nothing waits here. Sign in as the giver, then open the link again.",
     "Stripe's form cannot be loaded. Try again, or pay in another way.",
     "Thank you! Please transfer the amount with this reference. A mail asks for each further transfer.",
     "Thank you! Please transfer the amount with this reference. The receipt comes by mail.",
@@ -39,6 +40,7 @@ SCRIPT_TEXTS = (
     "This collective takes no donations now.",
     "You give as {name}.",
     "You pay {total} with the tip.",
+    "Your gift of {amount} waits for you.",
     "{net} arrive. Fees: payment {payment}, host {host}, platform {platform}.",
 )
 

@@ -34,3 +34,11 @@ GIFT_PROBLEMS = (
     "Enter one of the test cards; real cards do not work here.",
     "This payment has ended, or there is none.",
 )
+CONNECT_PROBLEMS = (
+    "This connection was not begun here, or more than an hour ago. Begin again.",
+    "Who began this may not connect the host any longer. Begin again.",
+    "The consent is no longer valid. Connect the host again.",
+    "The account and this server differ: one is live, and one is for tests.",
+    "Another host here is connected to this account of the provider.",
+    "The payment provider does not answer. Nothing was charged; try again later, or pay in another way.",
+)

@@ -15,7 +15,7 @@ from services.providers.protocol import Forged, PaymentProvider
 
 _HEADERS = {"Cache-Control": "no-store"}
 _RETRY_SECONDS = "5"
-_AWAY = (DBAPIError, PoolTimeout, OSError)
+DATABASE_AWAY = (DBAPIError, PoolTimeout, OSError)
 
 
 async def receive(request: Request) -> Response:
@@ -37,7 +37,7 @@ async def receive(request: Request) -> Response:
         return _answer(400, str(refused))
     except (DataError, IntegrityError, RecursionError):
         return _answer(400, "The event cannot be stored.")
-    except _AWAY:
+    except DATABASE_AWAY:
         return _answer_away("Send the event again.")
     return JSONResponse({"received": True}, headers=_HEADERS)
 
@@ -63,7 +63,7 @@ async def pay_with_fake_card(request: Request) -> Response:
             )
     except Problem as problem:
         return _answer(404 if isinstance(problem, NotFound) else 400, problem.message)
-    except _AWAY:
+    except DATABASE_AWAY:
         return _answer_away("Try again.")
     return JSONResponse({"outcome": outcome}, headers=_HEADERS)
 

@@ -29,7 +29,7 @@ from schema.types.identity import PlatformPolicy
 from schema.types.money import Amount, amount_field
 from schema.types.node import CollectiveRef, Node, id_field, is_row_of
 from schema.types.offer import Offer
-from schema.types.payment_method import PaymentMethod, PayoutMethod
+from schema.types.payment_method import PaymentMethod, PayoutMethod, WaitingPayment
 from schema.types.recurring_gift import RecurringGift
 from schema.types.tier import Tier
 from services.access import visibility
@@ -292,6 +292,13 @@ class Order(Node):
     async def settlement(root: Row, info: Info) -> SettlementDetails | None:
         return await resolve.load_settlement(root, info)
 
+    waiting_payment = to_one(
+        Loaders.handover_of_order,
+        "id",
+        description="Payment by card that waits for its giver: a new one, or one of a recurring gift that "
+        "was refused or has to be confirmed. Visible to the giver's admins; null for others.",
+        graphql_type=WaitingPayment | None,
+    )
     policy = to_one(
         Loaders.policy,
         "policy_id",

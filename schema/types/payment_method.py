@@ -1,6 +1,6 @@
 """Payment methods of hosts, and payout methods of payees."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 import strawberry
 
@@ -49,6 +49,32 @@ class PaymentMethod(Node):
     )
     async def fee_fixed(rows: list[models.PaymentMethod], info: Info) -> list[Money | None]:
         return await resolve.load_fixed_fees(rows, info)
+
+
+@strawberry.type(
+    description="A card that a payment provider keeps for a giver. Visible to the giver's admins."
+)
+class Card:
+    is_type_of = is_row_of(models.Instrument)
+    brand: str = strawberry.field(description="Brand of the card, such as Visa.")
+    last4: str = strawberry.field(description="Last four digits of its number.")
+    expires_on: date | None = strawberry.field(description="Last day on which the card is good.")
+
+
+@strawberry.type(
+    description="A payment that waits for its giver at a payment provider. Visible to the giver's admins."
+)
+class WaitingPayment:
+    provider: ProviderName = strawberry.field(description="The payment provider that collects the money.")
+    account: str | None = strawberry.field(
+        description="Account of the host at the payment provider, which its form asks for."
+    )
+    client_secret: str | None = strawberry.field(
+        description="Secret of the payment for the provider's form. Null unless it has one."
+    )
+    redirect_url: str | None = strawberry.field(
+        description="Address at the payment provider at which the giver pays. Null unless it has one."
+    )
 
 
 @strawberry.type(

@@ -13,7 +13,7 @@ from schema.types.enums import GiftInterval, GiftParty, GiftStatus, PaymentMetho
 from schema.types.fields import computed, to_one
 from schema.types.money import amount_field
 from schema.types.node import Node, id_field, is_row_of
-from schema.types.payment_method import PaymentMethod
+from schema.types.payment_method import Card, PaymentMethod
 from schema.types.tier import Tier
 
 Row = strawberry.Parent[models.RecurringGift]
@@ -92,6 +92,13 @@ class RecurringGift(Node):
         "payment_method_id",
         description="The host's payment method used for each charge.",
         graphql_type=PaymentMethod | None,
+    )
+    card = to_one(
+        Loaders.card,
+        "instrument_id",
+        description="Card that pays each charge. Visible to the giver's admins; null for others, and before "
+        "the first payment by card.",
+        graphql_type=Card | None,
     )
     created_by = to_one(
         Loaders.collective,

@@ -59,8 +59,8 @@ class Actor:
     """The ways in which the user can show it again."""
     platform_id: UUID | None = None
     platform_fee_bps: int = 0
-    providers: tuple[ProviderName, ...] = ()
-    """The payment providers that the settings offer."""
+    providers: tuple[tuple[ProviderName, bool], ...] = ()
+    """The payment providers that the settings offer, and whether each collects money: it is live."""
 
     @property
     def kind(self) -> str:

@@ -2,7 +2,21 @@
 
 from typing import Any, cast
 
-from sqlalchemy import ARRAY, ColumnElement, Text, Uuid, and_, any_, bindparam, false, func, or_, select, true
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy import cast as sql_cast
 from sqlmodel import col
 
@@ -33,6 +47,7 @@ from services.access.actor import Actor
 
 READER_ROLES = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
 _PUBLIC_STATUSES = (OrderStatus.APPROVED, OrderStatus.PAID, OrderStatus.REFUNDED)
+_COLON: ColumnElement[str] = literal_column("':'")
 VIEWER_PREFIX = "viewer_"
 """Prefix of parameters that describe the viewer, so that all viewers of a kind share one statement."""
 
@@ -47,7 +62,7 @@ def viewer_parameter(name: str, actor: Actor) -> Any:
         case "collectives":
             return list(actor.roles)
         case "providers":
-            return ",".join(actor.providers)
+            return ",".join(f"{name}:{str(is_live).lower()}" for name, is_live in actor.providers)
         case "hosts":
             return [i for i in actor.collective_ids_with_role(*READER_ROLES) if i != actor.id]
         case roles:
@@ -65,11 +80,12 @@ def _viewer_id(actor: Actor) -> Any:
     return bindparam(f"{VIEWER_PREFIX}id", actor.id, type_=Uuid)
 
 
-def is_of_offered_provider(provider: Any, actor: Actor) -> ColumnElement[bool]:
-    """True for a payment provider that the settings offer."""
+def is_of_offered_provider(account: Any, actor: Actor) -> ColumnElement[bool]:
+    """True for accounts at a payment provider that the settings offer, in its mode: live or for tests."""
     name = f"{VIEWER_PREFIX}providers"
     offered = func.string_to_array(bindparam(name, viewer_parameter(name, actor), type_=Text), ",")
-    return col(provider) == any_(offered)
+    mode = sql_cast(col(account.livemode), Text)
+    return func.concat(account.provider, _COLON, mode) == any_(offered)
 
 
 def is_viewer(actor: Actor) -> ColumnElement[bool]:

@@ -193,6 +193,11 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
         "updateSubscription, then resume the gift if it is paused.",
         "id",
     ),
+    "subscription_card": (
+        InvalidState,
+        "This card is not kept any longer. Choose another way of paying.",
+        "id",
+    ),
     "subscription_due": (InvalidState, "This charge is not due yet.", "id"),
     "subscription_period": (InvalidState, "The recurring gift has changed; load it again.", "id"),
     "uq_order_subscription_id_period": (InvalidState, "This period has its order already.", "id"),

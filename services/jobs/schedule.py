@@ -20,9 +20,10 @@ from services.jobs import retention
 from services.ledger import audit_job, ecb_rates
 from services.live import event_log
 from services.orders import erased_files, export_making, personal_exports, provider_refunds
-from services.payments import intake, processing, returned, taking_up, uncovered, waiting
+from services.payments import charges, intake, processing, returned, taking_up, uncovered, waiting
 from services.providers.offered import Providers, offered
 from services.recurring import charging
+from services.recurring.charge_methods import CHARGE_JOB
 from services.volunteering import check_in_closing
 
 MAX_ROUNDS = 100
@@ -114,6 +115,7 @@ def list_requested(sessions: Sessions, settings: Settings) -> dict[str, Work]:
         intake.JOB: partial(_process_event, sessions, providers),
         ecb_rates.OLDER_RATES_JOB: partial(_import_older_rates, sessions),
         provider_refunds.SEND_JOB: partial(_send_refund, sessions, providers),
+        CHARGE_JOB: partial(_charge_card, sessions, providers),
     }
 
 
@@ -123,6 +125,10 @@ async def _process_event(sessions: Sessions, providers: Providers, *, event_id: 
 
 async def _send_refund(sessions: Sessions, providers: Providers, *, refund_id: str) -> None:
     await returned.send(sessions, providers, refund_id=UUID(refund_id))
+
+
+async def _charge_card(sessions: Sessions, providers: Providers, *, order_id: str) -> None:
+    await charges.charge(sessions, providers, order_id=UUID(order_id))
 
 
 async def _import_older_rates(sessions: Sessions) -> None:

@@ -33,6 +33,30 @@ Next attempt: {{day}}
 {{note}}
 """,
     ),
+    "gift_card_refused": (
+        "Your recurring gift of {amount} to {to} could not be charged",
+        f"""Hello,
+
+your card was refused for your recurring gift to {{to}}. We will try again on the day below. With this link
+you pay now, with this or another card, which is then charged from now on.
+
+{{pay_link}}
+{_GIFT}
+Next attempt: {{day}}
+""",
+    ),
+    "gift_step_needed": (
+        "Your bank asks you to confirm your recurring gift of {amount} to {to}",
+        f"""Hello,
+
+your bank wants you to confirm your recurring gift to {{to}}. With this link you confirm it, or pay with
+another card, which is then charged from now on. Otherwise we will ask your bank again on the day below.
+
+{{pay_link}}
+{_GIFT}
+Next attempt: {{day}}
+""",
+    ),
     "gift_delayed": (
         "Your recurring gift of {amount} to {to} is late",
         f"""Hello,
@@ -97,7 +121,11 @@ ARCHIVED = "One of the two sides was archived."
 HOST_LEFT = "One of the two sides has left its host."
 HOST_SUSPENDED = "The host takes no new money."
 USER_SUSPENDED = "One of the two sides cannot act now."
+NOT_BEGUN = "The first payment did not come."
+CARD_NOT_KEPT = "What the first payment was made with cannot be charged again."
 GIFT_NOTES = (
+    NOT_BEGUN,
+    CARD_NOT_KEPT,
     BALANCE_TOO_SMALL,
     AMOUNT_TOO_SMALL,
     LIMIT_REACHED,

@@ -8,7 +8,7 @@ from services.core.languages import TAGS, translate
 from services.messaging.templates import is_value
 
 STOP_NOTE = "You have no account here. To get no mails about what others do here, open this link:"
-_LINKS = frozenset({"link", "export_link", "public_url"})
+_LINKS = frozenset({"link", "pay_link", "export_link", "public_url"})
 _FRAME = """<!doctype html>
 <html lang="{lang}">
 <head>

@@ -79,6 +79,14 @@ yours again, while the ledger shows it as given back. Refund the giver in anothe
 {{to}} again.
 {_ORDER}""",
     ),
+    "stray_refund_failed": (
+        "A payment for {to} could not be given back",
+        f"""Hello,
+
+your payment provider collected a donation to {{to}} that had ended here, and does not give it back. Refund
+the giver at your payment provider, or in another way: the ledger shows neither.
+{_ORDER}""",
+    ),
     "provider_away": (
         "The payment provider of {host} does not answer",
         """Hello,

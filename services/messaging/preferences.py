@@ -39,6 +39,7 @@ TOPIC_BY_TEMPLATE: Mapping[str, Topic] = MappingProxyType(
         "guest_gift": Topic.MONEY,
         "payment_disputed": Topic.MONEY,
         "refund_failed_late": Topic.MONEY,
+        "stray_refund_failed": Topic.MONEY,
         "provider_away": Topic.MONEY,
         "provider_back": Topic.MONEY,
         "donation_confirmation": Topic.MONEY,

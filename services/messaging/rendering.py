@@ -106,6 +106,8 @@ def _template_values(
     values.setdefault("tip", "")  # mails that were queued before there were tips
     if "token" in values:
         values["link"] = links.to(find_page(template), values["token"])
+    if "pay_page" in values:
+        values["pay_link"] = f"{links.server}/donate/{values['pay_page']}"
     if "id" in values:
         values["export_link"] = f"{links.server}/export/my-data/{values['id']}"
     if "approved" in payload:

@@ -37,6 +37,9 @@ _FACTS = """
         (SELECT count(*) FROM public.provider_refund r JOIN public."order" o ON o.id = r.order_id
          WHERE r.status = 'CONFIRMED' AND NOT r.is_stray AND o.status = 'PAID'
            AND NOT EXISTS (SELECT FROM public.transaction t WHERE t.id = r.id)) AS unposted_refunds,
+        (SELECT count(*) FROM public.provider_refund r WHERE r.is_stray AND r.status = 'FAILED'
+         AND NOT EXISTS (SELECT FROM public.provider_refund later
+                         WHERE later.order_id = r.order_id AND later.status = 'CONFIRMED')) AS failed_strays,
         (SELECT count(*) FROM public.provider_event
          WHERE processed_at IS NULL AND received_at < now() - interval '1 hour')
         + (SELECT count(*) FROM public.provider_refund
@@ -178,6 +181,13 @@ def _check_disputes(facts: dict[str, Any]) -> Iterator[Finding]:
                 f"{facts[f'unposted_{name}']} {what} are not posted: neither the payees nor their hosts have"
                 " enough, or a payee has left its host, so the hosts' banks have less than the ledger says",
             )
+    if facts["failed_strays"]:
+        yield Finding(
+            "refunds",
+            State.WRONG,
+            f"{facts['failed_strays']} payments of orders that had ended could not be given back: their hosts"
+            " have the money, and have to refund it at their provider",
+        )
     if facts["provider_work"]:
         yield Finding(
             "providers",

@@ -28,8 +28,12 @@ from services.orders.settling import compute_figures
 from services.orders.sides import FROM_OUTSIDE, OrderSides, order_sides
 from services.providers.offered import NO_PROVIDERS, Providers
 
-Begin: TypeAlias = Callable[[Order, Party, datetime | None], Awaitable[None]]
-"""Completes an order before it is stored, with its payee and the expiry that the giver asked for."""
+Store: TypeAlias = Callable[[], Awaitable[None]]
+Begin: TypeAlias = Callable[[Order, Party, datetime | None], Awaitable[Store | None]]
+"""Checks whether an order repeats, with its payee and the expiry that the giver asked for.
+
+Returns what stores the recurring gift before the order, if so.
+"""
 PLACE_KEPT_FOR = timedelta(hours=48)
 """How long a donation by bank transfer keeps its places in a tier, unless it says otherwise."""
 
@@ -41,6 +45,8 @@ class WaitingTerms:
     expires_at: datetime | None = None
     providers: Providers = field(default_factory=dict)
     is_rehearsal: bool = False
+    store_gift: Store | None = None
+    """Stores the recurring gift that the order begins."""
 
 
 async def donate(
@@ -97,14 +103,15 @@ async def donate(
     tier_choices.apply(order, choice)
     order.payment_method_kind = kind
     order.payment_method_id = method.id if method else None
-    if begin is not None:
-        await begin(order, payee, expires_at)
+    store_gift = await begin(order, payee, expires_at) if begin is not None else None
     if kind in FROM_OUTSIDE:
         sides = order_sides(order, payer, payee, platform_id=actor.platform_id, payment_method=method)
-        terms = WaitingTerms(expires_at, providers, is_rehearsal)
+        terms = WaitingTerms(expires_at, providers, is_rehearsal, store_gift)
         await wait_for_payment(session, actor, sides, payee, terms)
         return order
     require_hosted(payer, "from", order.currency)
+    if store_gift is not None:
+        await store_gift()
     await create_paid_order(session, actor, order, (payer, payee), method=method)
     await require_confirmed_above(session, actor, order)
     return order
@@ -121,6 +128,8 @@ async def wait_for_payment(
     """
     order = sides.order
     if order.payment_method_kind == PaymentMethodKind.MANUAL:
+        if terms.store_gift is not None:
+            await terms.store_gift()
         if order.expires_at is None:
             order.expires_at = _check_expiry(terms.expires_at, holds_place=order.tier_id is not None)
         await insert_order(session, order, [creation_step(order)])
@@ -129,8 +138,14 @@ async def wait_for_payment(
     assert actor.platform_id is not None
     await compute_figures(session, sides, platform_id=actor.platform_id)
     payment = await provider_payments.begin(
-        session, sides, providers=terms.providers, is_rehearsal=terms.is_rehearsal
+        session,
+        sides,
+        providers=terms.providers,
+        is_rehearsal=terms.is_rehearsal,
+        keeps_card=terms.store_gift is not None,
     )
+    if terms.store_gift is not None:
+        await terms.store_gift()
     await insert_order(session, order, [creation_step(order)])
     session.add(payment)
     await session.flush()

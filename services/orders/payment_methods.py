@@ -204,7 +204,7 @@ def _is_offered(actor: Actor) -> list[ColumnElement[bool]]:
     """Build the conditions of methods in use; those of a provider that is gone or not offered are not."""
     active = select(col(ProviderAccount.id)).where(
         col(ProviderAccount.status) == ProviderAccountStatus.ACTIVE,
-        visibility.is_of_offered_provider(ProviderAccount.provider, actor),
+        visibility.is_of_offered_provider(ProviderAccount, actor),
     )
     account_id = col(PaymentMethod.provider_account_id)
     return [col(PaymentMethod.archived_at).is_(None), or_(account_id.is_(None), account_id.in_(active))]

@@ -40,7 +40,7 @@ PARTIAL = ".part"
 """Suffix of a copy that is being made."""
 JOB = "make_export"
 """Name of the job that makes a copy; its argument is `export_id`."""
-SECRET_COLUMNS = frozenset({"password_hash", "token", "client_secret", "redirect_url", "connect_state"})
+SECRET_COLUMNS = frozenset({"password_hash", "token", "client_secret", "redirect_url"})
 """Texts that open something. Secrets in bytes, hashes above all, are left out by their type."""
 NOT_PERSONAL = frozenset(
     {
@@ -64,6 +64,7 @@ NOT_PERSONAL = frozenset(
 _ACTS = frozenset(
     {
         "created_by_id",
+        "connect_by_id",
         "decided_by_id",
         "by_id",
         "ended_by_id",

@@ -1,14 +1,16 @@
 """Payments of donations at a host's payment provider: their start, and what the giver needs to go on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Order, PaymentMethod, ProviderAccount, ProviderPayment
-from models.enums import ProviderAccountStatus, ProviderName, ProviderPaymentStatus
+from models import Collective, Instrument, Order, PaymentMethod, ProviderAccount, ProviderPayment
+from models.enums import MemberRole, ProviderAccountStatus, ProviderName, ProviderPaymentStatus
+from services.access.actor import Actor
 from services.core.errors import InvalidState
 from services.orders.base import charged_minor
 from services.orders.sides import OrderSides
@@ -29,11 +31,17 @@ class Handover:
 
 
 async def begin(
-    session: AsyncSession, sides: OrderSides, *, providers: Providers, is_rehearsal: bool
+    session: AsyncSession,
+    sides: OrderSides,
+    *,
+    providers: Providers,
+    is_rehearsal: bool,
+    keeps_card: bool = False,
 ) -> ProviderPayment:
     """Begin the payment of an order that is not stored yet; the caller stores both.
 
-    The provider is asked before anything is locked. A payment whose order is not stored ends by itself.
+    The card with which it is paid can be kept, to be charged again. The provider is asked before anything is
+    locked. A payment whose order is not stored ends by itself.
 
     Raises:
         InvalidState: the provider is not offered here, or no longer by this host.
@@ -44,7 +52,18 @@ async def begin(
     assert account.external_id is not None
     started = _REHEARSAL
     if not is_rehearsal:
-        started = await provider.start(build_request(sides, account=account.external_id))
+        payee = sides.payee.collective
+        customer = None
+        if keeps_card:
+            customer = await _find_customer(session, provider, account, owner_id=sides.order.from_id)
+        request = build_request(
+            sides.order,
+            payee_name=payee.name if payee else "",
+            account=account.external_id,
+            customer=customer,
+            keeps_card=keeps_card,
+        )
+        started = await provider.start(request)
     return ProviderPayment(
         order_id=sides.order.id,
         provider_account_id=account.id,
@@ -55,16 +74,50 @@ async def begin(
     )
 
 
-def build_request(sides: OrderSides, *, account: str) -> CollectRequest:
+def build_request(
+    order: Order,
+    *,
+    payee_name: str,
+    account: str,
+    customer: str | None = None,
+    keeps_card: bool = False,
+    key: str = "",
+) -> CollectRequest:
     """Build the request to collect an order's amount and its tip, in one payment."""
-    order, payee = sides.order, sides.payee.collective
     return CollectRequest(
         order_id=order.id,
         account=account,
         amount_minor=charged_minor(order),
         currency=order.currency,
-        description=f"Donation to {payee.name}" if payee else "Donation",
+        description=f"Donation to {payee_name}" if payee_name else "Donation",
+        customer=customer,
+        keeps_card=keeps_card,
+        key=key,
     )
+
+
+async def name_payee(session: AsyncSession, order: Order) -> str:
+    """Return the name of an order's payee."""
+    return (await session.get_one(Collective, order.to_id)).name
+
+
+async def _find_customer(
+    session: AsyncSession, provider: PaymentProvider, account: ProviderAccount, *, owner_id: UUID
+) -> str:
+    """Return the provider's name of a giver: the one under which it keeps their cards, or a new one."""
+    known = (
+        select(col(Instrument.customer_id))
+        .where(
+            col(Instrument.owner_id) == owner_id,
+            col(Instrument.provider_account_id) == account.id,
+            col(Instrument.customer_id).is_not(None),
+        )
+        .order_by(col(Instrument.created_at))
+        .limit(1)
+    )
+    found = (await session.execute(known)).scalar_one_or_none()
+    assert account.external_id is not None
+    return found or await provider.open_customer(account.external_id, owner_id)
 
 
 async def find_account(
@@ -91,17 +144,39 @@ async def find_account(
 
 async def load_handover(session: AsyncSession, *, order_id: UUID) -> Handover | None:
     """Load what the giver of an order needs to pay it; None once the payment has ended."""
+    return (await _load_handovers(session, col(Order.id) == order_id)).get(order_id)
+
+
+async def load_handovers(
+    session: AsyncSession, actor: Actor, *, order_ids: Sequence[UUID]
+) -> dict[UUID, Handover]:
+    """Load what the givers for whom the actor acts need to pay their orders, in one statement."""
+    mine = actor.collective_ids_with_role(MemberRole.ADMIN)
+    return await _load_handovers(
+        session,
+        col(Order.id).in_(order_ids),
+        col(Order.from_id).in_(mine),
+        col(Order.origin_unknown).is_(False),
+    )
+
+
+async def _load_handovers(session: AsyncSession, *conditions: ColumnElement[bool]) -> dict[UUID, Handover]:
     statement = (
         select(ProviderPayment, ProviderAccount)
         .join(ProviderAccount, col(ProviderAccount.id) == ProviderPayment.provider_account_id)
         .join(Order, col(Order.id) == ProviderPayment.order_id)
         .where(
-            col(ProviderPayment.order_id) == order_id,
+            *conditions,
             col(ProviderPayment.status) == ProviderPaymentStatus.OPEN,
+            or_(
+                col(ProviderPayment.client_secret).is_not(None),
+                col(ProviderPayment.redirect_url).is_not(None),
+            ),
         )
     )
-    row = (await session.execute(statement)).one_or_none()
-    if row is None:
-        return None
-    payment, account = row
-    return Handover(account.provider, account.external_id, payment.client_secret, payment.redirect_url)
+    return {
+        payment.order_id: Handover(
+            account.provider, account.external_id, payment.client_secret, payment.redirect_url
+        )
+        for payment, account in (await session.execute(statement)).all()
+    }

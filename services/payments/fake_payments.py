@@ -1,5 +1,6 @@
 """What the pretended provider does with a pretended card: it tells us of it, as a real one would."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from sqlalchemy import select
@@ -11,8 +12,8 @@ from models.enums import ProviderName, ProviderPaymentStatus
 from services.core.errors import Invalid, NotFound
 from services.payments import intake
 from services.providers import fake
-from services.providers.fake import DECLINED, NEEDS_STEP, NUMBERS, PAYS_LATE
-from services.providers.protocol import PaymentProvider
+from services.providers.fake import DECLINED, NEEDS_STEP, NUMBERS, PAYS_LATE, SignedEvent
+from services.providers.protocol import ChargeState, PaymentProvider
 
 LATE_SECONDS = 60
 _BETWEEN_SECONDS = 5
@@ -64,15 +65,42 @@ async def pay(
         return Outcome.NEEDS_STEP
     payment, account = row
     events = fake.events_of_card(
-        digits, account=account.external_id or "", payment=payment.external_id, order_id=payment.order_id
+        digits,
+        account=account.external_id or "",
+        payment=fake.payment_of(payment.order_id),
+        order_id=payment.order_id,
     )
-    pause = LATE_SECONDS if digits == PAYS_LATE else _BETWEEN_SECONDS
-    for number_of_event, event in enumerate(events):
-        await intake.receive(
-            session,
-            provider,
-            headers=event.headers,
-            body=event.body,
-            delay_seconds=number_of_event * pause,
-        )
+    await _tell(
+        session, provider, events, pause_seconds=LATE_SECONDS if digits == PAYS_LATE else _BETWEEN_SECONDS
+    )
     return Outcome.DECLINED if digits == DECLINED else Outcome.TAKEN
+
+
+async def tell_of_charge(
+    session: AsyncSession,
+    provider: PaymentProvider,
+    account: ProviderAccount,
+    payment: ProviderPayment,
+    state: ChargeState,
+    *,
+    card: str,
+) -> None:
+    """Tell us of a kept card that was charged, beside the answer."""
+    events = fake.events_of_charge(
+        state,
+        card,
+        account=account.external_id or "",
+        payment=fake.payment_of(payment.order_id),
+        order_id=payment.order_id,
+    )
+    await _tell(session, provider, events, pause_seconds=LATE_SECONDS)
+
+
+async def _tell(
+    session: AsyncSession, provider: PaymentProvider, events: Sequence[SignedEvent], *, pause_seconds: int
+) -> None:
+    """Tell us of events, one after the other."""
+    for number, event in enumerate(events):
+        await intake.receive(
+            session, provider, headers=event.headers, body=event.body, delay_seconds=number * pause_seconds
+        )

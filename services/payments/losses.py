@@ -64,19 +64,25 @@ async def post(session: AsyncSession, actor: Actor, sides: OrderSides, payment: 
             await posting.release_hold(session, order_id=sides.order.id)
             if sides.order.status == OrderStatus.PAID:
                 refundable = await load_refundable(session, sides, is_told=True)
-                await _lend_to_host(session, actor, sides.order, refundable, fee_minor)
+                part_minor = disputed_part(payment, refundable)
+                await _lend_to_host(session, actor, sides.order, refundable, part_minor, fee_minor)
                 await take_back(
                     session,
                     actor,
                     sides,
                     refundable,
-                    refundable.total_minor,
+                    part_minor,
                     refund_id=new_id(),
                     reason=REASON,
                 )
             await _post_fee(session, sides, fee_minor)
         return True
     return False
+
+
+def disputed_part(payment: ProviderPayment, refundable: Refundable) -> int:
+    """Return what a dispute takes of what is left of a payment. Units: minor, of the order's currency."""
+    return min(payment.dispute_amount_minor or refundable.total_minor, refundable.total_minor)
 
 
 async def take_back(
@@ -104,19 +110,24 @@ async def take_back(
 
 
 async def _lend_to_host(
-    session: AsyncSession, actor: Actor, order: Order, refundable: Refundable, fee_minor: int
+    session: AsyncSession,
+    actor: Actor,
+    order: Order,
+    refundable: Refundable,
+    disputed_minor: int,
+    fee_minor: int,
 ) -> None:
     """Move to the host what its own balance lacks for fees, of what a dispute sets aside on the payee's."""
-    payee, remaining_minor = refundable.parties[1], refundable.remaining["amount"]
+    payee = refundable.parties[1]
     host, own = payee.host, payee.collective
     assert host is not None and own is not None and actor.platform_id is not None
-    if own.id == host.id or not remaining_minor:
+    if own.id == host.id or not refundable.own_part(disputed_minor):
         return
-    amounts, rate = refundable.split(remaining_minor), refundable.original.fx_rate
+    amounts, rate = refundable.split(disputed_minor), refundable.original.fx_rate
     codes = {"source": payee.currency, "target": host.currency}
     own_minor, host_minor = await available(session, payee)
     needed_minor = amounts.payment_processor_fee_minor + fee_minor
-    if refundable.tip is not None:
+    if refundable.tip is not None and disputed_minor > refundable.remaining["amount"]:
         needed_minor += refundable.tip.remaining["payment_processor_fee"]
     for leg in posting_legs(amounts, *refundable.parties, platform_id=actor.platform_id):
         if leg.kind == LedgerAccountKind.BALANCE and leg.owner_id == host.id:
@@ -124,7 +135,7 @@ async def _lend_to_host(
     lacking_minor = needed_minor - host_minor
     if lacking_minor <= 0:
         return
-    set_aside_minor = min(own_minor, remaining_minor + convert_back(fee_minor, rate, **codes))
+    set_aside_minor = min(own_minor, disputed_minor + convert_back(fee_minor, rate, **codes))
     spare_minor = set_aside_minor - amounts.to_collective_amount_minor
     part_minor = min(lacking_minor, convert(max(0, spare_minor), rate, **codes))
     if part_minor > 0:

@@ -4,36 +4,29 @@ A provider's word about an order that is closed by then is kept, too: the money 
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import literal, select
+from sqlalchemy import and_, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
-from models import ProviderAccount, ProviderEvent, ProviderPayment, new_id, now
-from models.enums import (
-    OrderActionType,
-    OrderStatus,
-    ProviderName,
-    ProviderPaymentStatus,
-    TransactionKind,
-)
+from models import Order, ProviderAccount, ProviderEvent, ProviderPayment, now
+from models.enums import ProviderName, ProviderPaymentStatus
 from services.access.actor import Actor
 from services.collectives import platform_policy
-from services.orders import provider_refunds, transitions
-from services.orders.base import charged_minor
-from services.orders.history import add_actions, history_step
-from services.orders.settling import post_order, record_payment_effects
-from services.orders.sides import OrderSides
-from services.payments import accounts, disputes, endings, instruments, returned
+from services.payments import accounts, disputes, endings, outcomes, returned
 from services.payments.away import asking
 from services.providers import protocol
 from services.providers.offered import Providers, require_offered
 from services.providers.protocol import EventKind, PaymentProvider
+from services.recurring import card_charges
 
 FOREIGN = "The event is of an account or payment that is not ours."
 OTHER_MODE = "The event is of the provider's other mode: live or for tests."
+STORED_WITHIN = timedelta(days=1)
+"""An event of an order that is not stored by then is of one that never is: its transaction failed."""
 _ENDED = {
     EventKind.FAILED: ProviderPaymentStatus.FAILED,
     EventKind.CANCELLED: ProviderPaymentStatus.CANCELLED,
@@ -80,7 +73,8 @@ async def process(
         row = (await session.execute(locked)).scalar_one()
         if row.processed_at is not None:
             return
-        error = await _apply(session, event, provider=provider)
+        is_fresh = row.received_at > now() - STORED_WITHIN
+        error = await _apply(session, event, provider=provider, is_fresh=is_fresh)
         row.processed_at, row.error = now(), error
 
 
@@ -98,7 +92,7 @@ async def _load_account(
 
 
 async def _apply(
-    session: AsyncSession, event: protocol.ProviderEvent, *, provider: PaymentProvider
+    session: AsyncSession, event: protocol.ProviderEvent, *, provider: PaymentProvider, is_fresh: bool
 ) -> str | None:
     """Do what an event says; return why nothing was done, if so. Locks: the payment, then its order."""
     if event.kind is None:
@@ -113,7 +107,7 @@ async def _apply(
         return await accounts.note_state(session, account, is_enabled=is_enabled)
     payment = await _lock_payment(session, account, event)
     if payment is None:
-        if event.order_id is not None:
+        if event.order_id is not None and is_fresh:
             raise NotYetKnown(event.order_id)
         return FOREIGN
     actor = Actor(platform_id=await platform_policy.load_platform_id(session))
@@ -128,78 +122,55 @@ async def _lock_payment(
         select(ProviderPayment)
         .where(
             col(ProviderPayment.provider_account_id) == account.id,
-            col(ProviderPayment.external_id) == event.payment,
+            or_(
+                col(ProviderPayment.external_id) == event.payment,
+                and_(
+                    col(ProviderPayment.external_id).is_(None),
+                    col(ProviderPayment.order_id) == event.order_id,
+                ),
+            ),
         )
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
-    return (await session.execute(statement)).scalar_one_or_none()
+    payment = (await session.execute(statement)).scalar_one_or_none()
+    if payment is not None and payment.external_id is None:
+        payment.external_id = event.payment  # the provider tells of it before it answers
+    return payment
 
 
 async def _succeed(session: AsyncSession, actor: Actor, known: _Known) -> str | None:
-    """Pay the order of a collected payment; what came for a closed order goes back."""
-    payment, event = known.payment, known.event
-    if payment.status == ProviderPaymentStatus.SUCCEEDED:
-        return None
-    sides = await transitions.load_for_server(session, actor, order_id=payment.order_id)
-    payment.status, payment.updated_at = ProviderPaymentStatus.SUCCEEDED, now()
-    payment.client_secret = payment.redirect_url = None
-    payment.instrument_id = await instruments.keep(session, sides.order, payment, event.instrument)
-    await session.flush()
-    problem = await _why_not_payable(session, sides, payment)
-    if problem is not None:
-        await provider_refunds.add(
-            session,
-            order_id=payment.order_id,
-            refund_id=new_id(),
-            amount_minor=charged_minor(sides.order),
-            reason=problem,
-            is_stray=True,
-        )
-        return problem
-    order = sides.order
-    step = history_step(
-        order, OrderActionType.PAY, actor, from_status=OrderStatus.PENDING, to_status=OrderStatus.PAID
+    event = known.event
+    return await outcomes.succeed(
+        session, actor, known.payment, settled=event.settled, instrument=event.instrument
     )
-    await transitions.change_status(
-        session, order, from_status=OrderStatus.PENDING, to_status=OrderStatus.PAID
-    )
-    await add_actions(session, [step])
-    await post_order(session, actor, sides, TransactionKind.DONATION, settled=event.settled)
-    await record_payment_effects(session, actor, sides)
-    return None
-
-
-async def _why_not_payable(session: AsyncSession, sides: OrderSides, payment: ProviderPayment) -> str | None:
-    """Return why the money of a payment goes back to its giver, if it does."""
-    if sides.order.status != OrderStatus.PENDING:
-        return f"The order was {sides.order.status} when the money came."
-    account = await session.get_one(ProviderAccount, payment.provider_account_id)
-    if sides.payee.host is None or sides.payee.host.id != account.host_id:
-        return "The payee has left the host that collected the money."
-    return None
 
 
 async def _end(session: AsyncSession, actor: Actor, known: _Known) -> None:
     """Close the order of a payment that was refused or given up."""
     event = known.event
     assert event.kind is not None
-    await endings.end(session, actor, known.payment, _ENDED[event.kind], failure=event.failure)
+    if event.kind is EventKind.FAILED and await _is_tried_again(session, known.payment):
+        await _decline(session, actor, known)
+    else:
+        await endings.end(session, actor, known.payment, _ENDED[event.kind], failure=event.failure)
+
+
+async def _is_tried_again(session: AsyncSession, payment: ProviderPayment) -> bool:
+    """Return True for the period of a recurring gift, which is charged again. Locks: its sides, the gift."""
+    gift = await card_charges.lock_gift(session, order_id=payment.order_id)
+    order = await session.get_one(Order, payment.order_id, populate_existing=True)
+    return card_charges.is_due_period(gift, order)
 
 
 async def _decline(session: AsyncSession, actor: Actor, known: _Known) -> None:
-    """Note that an attempt was refused. The giver may try again, unless a bank had taken its time over it."""
-    payment, event = known.payment, known.event
-    if payment.status == ProviderPaymentStatus.PROCESSING:
-        await _end(session, actor, replace(known, event=replace(event, kind=EventKind.FAILED)))
-    elif payment.status == ProviderPaymentStatus.OPEN:
-        payment.failure, payment.updated_at = event.failure, now()
+    await outcomes.refuse(
+        session, actor, known.payment, failure=known.event.failure, is_step=known.event.is_step
+    )
 
 
 async def _note_processing(_: AsyncSession, __: Actor, known: _Known) -> None:
-    """Note that the giver has done their part, and the bank has not."""
-    if known.payment.status == ProviderPaymentStatus.OPEN:
-        known.payment.status, known.payment.updated_at = ProviderPaymentStatus.PROCESSING, now()
+    outcomes.note_processing(known.payment)
 
 
 def _require_collected(known: _Known) -> None:

@@ -10,12 +10,12 @@ from models import Collective, Order, ProviderAccount, ProviderPayment, Provider
 from models.enums import OrderStatus, ProviderName, ProviderRefundStatus
 from services.access.actor import Actor
 from services.collectives import platform_policy
-from services.messaging import outbox
 from services.orders import provider_refunds, transitions
-from services.orders.base import charged_minor, mail_payload
+from services.orders.base import charged_minor
 from services.orders.provider_refunds import OPEN
 from services.payments import losses
 from services.payments.away import asking
+from services.payments.notices import tell_host
 from services.providers.offered import Providers, require_offered
 from services.providers.protocol import (
     EventKind,
@@ -47,8 +47,8 @@ async def send(sessions: async_sessionmaker[AsyncSession], providers: Providers,
         currency = (await session.get_one(Order, refund.order_id)).currency
     if refund.status != ProviderRefundStatus.REQUESTED:
         return
-    provider = require_offered(providers, ProviderName(account.provider))
-    assert account.external_id is not None
+    provider = require_offered(providers, ProviderName(account.provider), livemode=account.livemode)
+    assert account.external_id is not None and payment.external_id is not None
     async with asking(sessions, account):
         answer = await _ask(
             provider,
@@ -87,7 +87,7 @@ async def _take_answer(
     if answer.status == ProviderRefundStatus.CONFIRMED:
         await _confirm(session, actor, refund, external_id=answer.external_id)
     elif answer.status == ProviderRefundStatus.FAILED:
-        await provider_refunds.fail(session, actor, refund, failure=answer.failure or "The provider refused.")
+        await _fail(session, actor, refund, failure=answer.failure)
     else:
         await provider_refunds.note_sent(session, refund, external_id=answer.external_id)
 
@@ -110,13 +110,23 @@ async def note_refund(
     if refund.status in OPEN:
         by = await _actor_of(session, refund)
         if has_failed:
-            await provider_refunds.fail(session, by, refund, failure=event.failure or "The provider refused.")
+            await _fail(session, by, refund, failure=event.failure)
             return None
         return await _confirm(session, by, refund, external_id=event.refund)
     if has_failed and refund.status == ProviderRefundStatus.CONFIRMED:
-        await _tell_of_failure(session, actor, refund)
+        if refund.is_stray:
+            await _tell_host(session, actor, refund.order_id, template="stray_refund_failed")
+        else:
+            await _tell_host(session, actor, refund.order_id, template="refund_failed_late")
         return FAILED_LATE
     return CONFIRMED_LATE if not has_failed and refund.status == ProviderRefundStatus.FAILED else None
+
+
+async def _fail(session: AsyncSession, actor: Actor, refund: ProviderRefund, *, failure: str | None) -> None:
+    """Give up a refund that the provider refuses; of a stray one, the host has to give the money back."""
+    await provider_refunds.fail(session, actor, refund, failure=failure or "The provider refused.")
+    if refund.is_stray:
+        await _tell_host(session, actor, refund.order_id, template="stray_refund_failed")
 
 
 async def _confirm(
@@ -145,17 +155,10 @@ async def _find(session: AsyncSession, order_id: UUID, event: ProviderEvent) -> 
     return (await session.execute(statement)).scalars().first()
 
 
-async def _tell_of_failure(session: AsyncSession, actor: Actor, refund: ProviderRefund) -> None:
-    """Tell the host of a payee that it has the money of a posted refund again."""
-    sides = await transitions.load_for_server(session, actor, order_id=refund.order_id)
-    if sides.payee.host is not None:
-        await outbox.mail_admins(
-            session,
-            collective_ids=[sides.payee.host.id],
-            template="refund_failed_late",
-            payload=mail_payload(sides.order, to=sides.payee),
-            order_id=sides.order.id,
-        )
+async def _tell_host(session: AsyncSession, actor: Actor, order_id: UUID, *, template: str) -> None:
+    """Tell the host of a payee that it has money which is to go back."""
+    sides = await transitions.load_for_server(session, actor, order_id=order_id)
+    await tell_host(session, sides, template=template)
 
 
 async def _take_foreign(

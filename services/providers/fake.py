@@ -13,6 +13,8 @@ from models.enums import ProviderName, ProviderRefundStatus
 from services.providers import signatures
 from services.providers.protocol import (
     Charged,
+    ChargeRequest,
+    ChargeState,
     CollectRequest,
     ConnectedAccount,
     EventKind,
@@ -30,6 +32,8 @@ SUCCEEDS = "4242424242424242"
 DECLINED = "4000000000000002"
 NEEDS_STEP = "4000002500003155"
 PAYS_LATE = "4000000000000077"
+DECLINED_LATER = "4000000000000341"
+STEP_LATER = "4000002760003184"
 DISPUTED = "4000000000000259"
 DISPUTE_LOST = "4000000000001976"
 DISPUTE_WON = "4000000000005423"
@@ -38,14 +42,29 @@ NUMBERS: Mapping[str, tuple[EventKind, ...]] = {
     DECLINED: (EventKind.FAILED,),
     NEEDS_STEP: (EventKind.SUCCEEDED,),
     PAYS_LATE: (EventKind.PROCESSING, EventKind.SUCCEEDED),
+    DECLINED_LATER: (EventKind.SUCCEEDED,),
+    STEP_LATER: (EventKind.SUCCEEDED,),
     DISPUTED: (EventKind.SUCCEEDED, EventKind.DISPUTE_OPENED),
     DISPUTE_LOST: (EventKind.SUCCEEDED, EventKind.DISPUTE_OPENED, EventKind.DISPUTE_LOST),
     DISPUTE_WON: (EventKind.SUCCEEDED, EventKind.DISPUTE_OPENED, EventKind.DISPUTE_WON),
 }
 """What each number makes happen, in this order."""
+LATER: Mapping[str, ChargeState] = {
+    DECLINED: ChargeState.DECLINED,
+    DECLINED_LATER: ChargeState.DECLINED,
+    STEP_LATER: ChargeState.STEP_NEEDED,
+    PAYS_LATE: ChargeState.PROCESSING,
+}
+"""What comes of charging the kept card of a number again; the others pay."""
+_KINDS_OF_STATE = {
+    ChargeState.COLLECTED: (EventKind.SUCCEEDED,),
+    ChargeState.PROCESSING: (EventKind.PROCESSING, EventKind.SUCCEEDED),
+    ChargeState.DECLINED: (EventKind.DECLINED,),
+    ChargeState.STEP_NEEDED: (EventKind.DECLINED,),
+}
 DISPUTE_FEE_MINOR = 1500
 DECLINED_REASON = "The card was declined."
-_PREFIX, _SECRET = "fake_", "_secret_"
+_PREFIX, _SECRET, _CARD = "fake_", "_secret_", "fake_card_"
 _KEY = secrets.token_bytes(32)
 """Signs the events of this process, which alone receives them."""
 
@@ -77,15 +96,14 @@ class FakeProvider:
         payment = payment_of(request.order_id)
         return Started(external_id=payment, client_secret=f"{payment}{_SECRET}{secrets.token_urlsafe(18)}")
 
-    async def charge(self, request: CollectRequest, instrument: KeptInstrument) -> Charged:
-        """Collect from a kept card what its number would have given."""
-        payment = payment_of(request.order_id)
-        if instrument.external_id.endswith(DECLINED):
-            return Charged(external_id=payment, failure=DECLINED_REASON)
-        if instrument.external_id.endswith(NEEDS_STEP):
-            started = await self.start(request)
-            return Charged(external_id=payment, client_secret=started.client_secret)
-        return Charged(external_id=payment, is_collected=True)
+    async def open_customer(self, _: str, owner_id: UUID, /) -> str:
+        """Return the name of a pretended customer."""
+        return f"{_PREFIX}cus_{owner_id.hex}"
+
+    async def charge(self, request: ChargeRequest, /) -> Charged:
+        """Collect from a kept card as its number says."""
+        state = LATER.get(request.instrument.removeprefix(_CARD), ChargeState.COLLECTED)
+        return Charged(state=state, failure=DECLINED_REASON if state is ChargeState.DECLINED else None)
 
     async def refund(self, request: RefundRequest, /) -> RefundAnswer:
         """Give back everything that is asked."""
@@ -120,6 +138,7 @@ class FakeProvider:
             payment=body.get("payment", ""),
             order_id=UUID(body["order"]) if body.get("order") else None,
             failure=body.get("failure"),
+            is_step=body.get("step", False),
             instrument=KeptInstrument(**kept | {"expires_on": date.fromisoformat(kept["expires_on"])})
             if kept
             else None,
@@ -129,6 +148,7 @@ class FakeProvider:
             dispute=body.get("dispute"),
             settled=Settled(**settled) if settled else None,
             dispute_fee_minor=body.get("dispute_fee", 0),
+            dispute_fee_currency=body.get("dispute_fee_currency"),
         )
 
     async def complete(self, event: ProviderEvent) -> ProviderEvent:
@@ -172,16 +192,32 @@ def build_event(
 
 def events_of_card(number: str, *, account: str, payment: str, order_id: UUID) -> Sequence[SignedEvent]:
     """Build the events that paying with a card brings, in their order."""
+    return build_events(NUMBERS[number], number, account=account, payment=payment, order_id=order_id)
+
+
+def events_of_charge(
+    state: ChargeState, card: str, *, account: str, payment: str, order_id: UUID
+) -> Sequence[SignedEvent]:
+    """Build the events that charging a kept card brings, in their order."""
+    kinds = _KINDS_OF_STATE.get(state, ())
+    number = card.removeprefix(_CARD)
+    return build_events(kinds, number, account=account, payment=payment, order_id=order_id)
+
+
+def build_events(
+    kinds: Sequence[EventKind], number: str, *, account: str, payment: str, order_id: UUID
+) -> Sequence[SignedEvent]:
+    """Build events of these kinds about a payment with a card."""
     kept = {
-        "external_id": f"{_PREFIX}card_{number}",
+        "external_id": f"{_CARD}{number}",
         "brand": "Visa",
         "last4": number[-4:],
         "expires_on": "2099-12-31",
     }
     events = []
-    for kind in NUMBERS[number]:
+    for kind in kinds:
         more: dict[str, Any] = {"order": order_id.hex}
-        if kind is EventKind.FAILED:
+        if kind in {EventKind.FAILED, EventKind.DECLINED}:
             more["failure"] = DECLINED_REASON
         elif kind is EventKind.SUCCEEDED:
             more["instrument"] = kept

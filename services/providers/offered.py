@@ -34,14 +34,16 @@ def offered(settings: Settings) -> Providers:
     return providers
 
 
-def require_offered(providers: Providers, name: ProviderName) -> PaymentProvider:
-    """Return a provider of which there is work to do.
+def require_offered(
+    providers: Providers, name: ProviderName, *, livemode: bool | None = None
+) -> PaymentProvider:
+    """Return a provider of which there is work to do, in a mode if that matters.
 
     Raises:
         ProviderAway: the settings here do not offer it; a worker whose settings do takes up the work.
     """
     provider = providers.get(name)
-    if provider is None:
+    if provider is None or livemode not in {None, provider.livemode}:
         raise ProviderAway(f"The settings of this worker do not offer the payment provider {name}.")
     return provider
 

@@ -69,6 +69,12 @@ class CollectRequest:
     amount_minor: int
     currency: str
     description: str
+    customer: str | None = None
+    """The giver, as the provider names them; for one it keeps cards."""
+    keeps_card: bool = False
+    """True if the card with which the giver pays is charged again later, without them."""
+    key: str = ""
+    """Under the same key the provider begins the same payment; by default, that of the order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +97,17 @@ class Started:
     redirect_url: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Charged(Started):
-    """A payment without the giver: collected, refused with a reason, or waiting for a step of the giver."""
+class ChargeState(StrEnum):
+    """What came of charging a kept card."""
 
-    is_collected: bool = False
-    failure: str | None = None
+    COLLECTED = "COLLECTED"
+    PROCESSING = "PROCESSING"
+    """It is on its way, or collected with figures that are not known yet."""
+    DECLINED = "DECLINED"
+    STEP_NEEDED = "STEP_NEEDED"
+    """The bank wants the giver to confirm."""
+    OVER = "OVER"
+    """The payment was given up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +125,28 @@ class PaymentAt:
 
     account: str
     payment: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChargeRequest(PaymentAt):
+    """A payment that was begun, to collect from a kept card without the giver."""
+
+    instrument: str
+    customer: str | None
+    key: str
+    """Under the same key the card is charged once."""
+    is_repeated: bool = False
+    """True if the payment was refused before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charged:
+    """What came of charging a kept card; collected, with its figures if they are known."""
+
+    state: ChargeState
+    failure: str | None = None
+    settled: Settled | None = None
+    instrument: KeptInstrument | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,17 +181,21 @@ class ProviderEvent:
     order_id: UUID | None = None
     """The order, as we told the provider: it may write before our own transaction is committed."""
     failure: str | None = None
+    is_step: bool = False
+    """True if an attempt was refused because the bank wants the giver to confirm."""
     instrument: KeptInstrument | None = None
     refund: str | None = None
     refund_key: str | None = None
     """The key that we gave the refund; none if the host made it at the provider itself."""
     amount_minor: int | None = None
-    """What was refunded or is disputed, in the currency of the payment."""
+    """What was refunded or is disputed, in the currency of the payment, or in `amount_currency`."""
+    amount_currency: str | None = None
     dispute: str | None = None
     settled: Settled | None = None
     """The real figures, once they are known; without them the method's own terms are real."""
     dispute_fee_minor: int = 0
-    """In minor units of the account's currency."""
+    """In minor units of `dispute_fee_currency`, or of the account's own; 0 while it is not known."""
+    dispute_fee_currency: str | None = None
 
 
 class PaymentProvider(Protocol):
@@ -184,8 +221,15 @@ class PaymentProvider(Protocol):
             ProviderRefused: it cannot collect this.
         """
 
-    async def charge(self, request: CollectRequest, instrument: KeptInstrument) -> Charged:
-        """Collect a payment from a kept instrument, without the giver."""
+    async def open_customer(self, account: str, owner_id: UUID, /) -> str:
+        """Return the provider's name of a giver, for whom an account keeps cards."""
+
+    async def charge(self, request: ChargeRequest, /) -> Charged:
+        """Collect a payment that was begun from a kept card, without the giver. It is collected once at most.
+
+        Raises:
+            ProviderRefused: it does not collect this.
+        """
 
     async def refund(self, request: RefundRequest, /) -> RefundAnswer:
         """Give an amount back, once for each key.

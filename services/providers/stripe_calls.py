@@ -10,7 +10,14 @@ import httpx
 import stripe
 
 from services.providers import stripe_events
-from services.providers.protocol import Charged, CollectRequest, Forged, ProviderAway, ProviderRefused
+from services.providers.protocol import (
+    Charged,
+    ChargeState,
+    CollectRequest,
+    Forged,
+    ProviderAway,
+    ProviderRefused,
+)
 from services.providers.signatures import TOLERANCE_SECONDS
 from services.providers.stripe_amounts import to_units
 
@@ -19,7 +26,8 @@ _RETRIES = 1
 _PASSING = (409, 429)
 """Statuses of answers that say: the same again later."""
 _SERVER_ERROR = 500
-STEP_NEEDED = "authentication_required"
+GONE = (stripe.PermissionError, stripe.InvalidRequestError)
+"""How Stripe answers of what is not there, or no longer, because its account has left the platform."""
 Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
@@ -92,6 +100,14 @@ def build_params(request: CollectRequest) -> Any:
     }
 
 
+def build_giver(request: CollectRequest) -> Any:
+    """Return how a giver may pay: in any way that the account takes, or with a card, which can be kept."""
+    if request.customer is None:
+        return {"automatic_payment_methods": {"enabled": True}}
+    kept = {"setup_future_usage": "off_session"} if request.keeps_card else {}
+    return {"customer": request.customer, "payment_method_types": ["card"], **kept}
+
+
 def options_of(account: str, *, key: str | None = None) -> Any:
     """Return the options of a request for an account; the same key is the same request."""
     return {"stripe_account": account} | ({"idempotency_key": key} if key else {})
@@ -104,12 +120,9 @@ def message_of(refused: stripe.StripeError) -> str:
 
 def read_declined(declined: stripe.CardError) -> Charged:
     """Read why a kept card was not charged: it was refused, or its bank asks the giver for a step."""
-    body: Any = declined.json_body or {}
-    intent = body.get("error", {}).get("payment_intent") or {}
-    payment = str(intent.get("id") or "")
-    if declined.code == STEP_NEEDED and intent.get("client_secret"):
-        return Charged(external_id=payment, client_secret=intent["client_secret"])
-    return Charged(external_id=payment, failure=message_of(declined))
+    is_step = declined.code == stripe_events.STEP_NEEDED
+    state = ChargeState.STEP_NEEDED if is_step else ChargeState.DECLINED
+    return Charged(state=state, failure=message_of(declined))
 
 
 def refusal_of(refused: stripe.StripeError) -> ProviderRefused:

@@ -1,6 +1,6 @@
 """Stripe's events in our own words, read from what it told: no request is made."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -8,11 +8,21 @@ from uuid import UUID
 from services.providers.protocol import EventKind, KeptInstrument, ProviderEvent, Settled
 from services.providers.stripe_amounts import to_minor
 
-ORDER, REFUND = "commonweal_order", "commonweal_refund"
+ORDER, REFUND, OWNER = "commonweal_order", "commonweal_refund", "commonweal_owner"
 """The names under which Stripe keeps our ids in what we begin there."""
+STEP_NEEDED = "authentication_required"
 _INQUIRY = "warning_"
 """Begins the states of a bank's question about a payment, which takes no money yet."""
 _DECEMBER = 12
+
+_DISPUTE_ENDS = {
+    "won": EventKind.DISPUTE_WON,
+    # The money went back by a refund, of which Stripe tells apart: the dispute takes none.
+    "prevented": EventKind.DISPUTE_WON,
+    "charge_refunded": EventKind.DISPUTE_WON,
+    "lost": EventKind.DISPUTE_LOST,
+}
+"""The states in which a dispute is closed; in all others its money stays set aside."""
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -99,6 +109,7 @@ def _read_payment(kind: EventKind) -> Callable[[Json], dict[str, Any]]:
             "payment": str(intent["id"]),
             "order_id": _order_of(intent),
             "failure": problem.get("message") or intent.get("cancellation_reason"),
+            "is_step": problem.get("code") == STEP_NEEDED,
         }
 
     return read
@@ -117,19 +128,26 @@ def _read_refunded_charge(charge: Json) -> dict[str, Any]:
 
 
 def _read_dispute(dispute: Json) -> dict[str, Any]:
-    status = dispute["status"]
+    status, currency = dispute["status"], dispute["currency"].upper()
     if status.startswith(_INQUIRY):
         return {}
-    kinds = {"won": EventKind.DISPUTE_WON, "lost": EventKind.DISPUTE_LOST}
-    moved = dispute.get("balance_transactions") or []
-    fee_minor = sum(to_minor(int(each["fee"]), each["currency"].upper()) for each in moved)
+    fee_currency, fee_minor = _sum_fees(dispute.get("balance_transactions") or [])
     return {
-        "kind": kinds.get(status, EventKind.DISPUTE_OPENED),
+        "kind": _DISPUTE_ENDS.get(status, EventKind.DISPUTE_OPENED),
         "payment": id_of(dispute.get("payment_intent")),
         "dispute": str(dispute["id"]),
-        "amount_minor": to_minor(int(dispute["amount"]), dispute["currency"].upper()),
-        "dispute_fee_minor": max(0, fee_minor),
+        "amount_minor": to_minor(int(dispute["amount"]), currency),
+        "amount_currency": currency,
+        "dispute_fee_minor": fee_minor,
+        "dispute_fee_currency": fee_currency,
     }
+
+
+def _sum_fees(moved: Sequence[Json]) -> tuple[str | None, int]:
+    """Return the currency of an account, and what it has paid for a dispute so far."""
+    currency = moved[0]["currency"].upper() if moved else None
+    fees = [to_minor(int(each["fee"]), currency) for each in moved if each["currency"].upper() == currency]
+    return currency, max(0, sum(fees))
 
 
 def read_account(account: Json) -> dict[str, Any]:

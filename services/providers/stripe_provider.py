@@ -5,20 +5,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import stripe
 from stripe.oauth_error import OAuthError
 
 from models.enums import ProviderName, ProviderRefundStatus
-from services.providers import stripe_events
+from services.providers import stripe_answers, stripe_charges, stripe_events
 from services.providers.protocol import (
     Charged,
+    ChargeRequest,
     CollectRequest,
     ConnectedAccount,
     EventKind,
     Forged,
-    KeptInstrument,
     NotSettledYet,
     PaymentAt,
     ProviderEvent,
@@ -30,29 +31,25 @@ from services.providers.protocol import (
 from services.providers.signatures import TOLERANCE_SECONDS
 from services.providers.stripe_amounts import to_units
 from services.providers.stripe_calls import (
+    GONE,
     Client,
     StripeTerms,
     ask,
+    build_giver,
     build_params,
     close_client,
     make_client,
     message_of,
     options_of,
-    read_declined,
     refusal_of,
     require_past,
 )
 
 HEADER = "stripe-signature"
+_WITHOUT_ATTEMPT = frozenset({"requires_payment_method", "canceled"})
+"""States of a payment for which no attempt is under way."""
 _REFUNDS_AT_ONCE = 100
 _REFUNDED_THERE = "The payment was refunded at the payment provider itself."
-_REFUND_STATES = {
-    "succeeded": ProviderRefundStatus.CONFIRMED,
-    "pending": ProviderRefundStatus.SENT,
-    "requires_action": ProviderRefundStatus.SENT,
-    "failed": ProviderRefundStatus.FAILED,
-    "canceled": ProviderRefundStatus.FAILED,
-}
 
 
 class StripeProvider:
@@ -98,38 +95,34 @@ class StripeProvider:
         Raises:
             ProviderRefused: Stripe does not collect this amount or currency for the account.
         """
-        params = build_params(request) | {"automatic_payment_methods": {"enabled": True}}
+        params = build_params(request) | build_giver(request)
         try:
             intent = await ask(
                 self._client.v1.payment_intents.create_async(
-                    params, options_of(request.account, key=f"pay_{request.order_id.hex}")
+                    params, options_of(request.account, key=request.key or f"pay_{request.order_id.hex}")
                 )
             )
         except stripe.StripeError as refused:
             raise refusal_of(refused) from refused
         return Started(external_id=intent.id, client_secret=intent.client_secret)
 
-    async def charge(self, request: CollectRequest, instrument: KeptInstrument) -> Charged:
-        """Collect from what the giver has left with Stripe for this.
-
-        Raises:
-            ProviderRefused: Stripe does not collect this amount or currency for the account.
-        """
-        params = build_params(request) | {
-            "customer": instrument.customer_id,
-            "payment_method": instrument.external_id,
-            "off_session": True,
-            "confirm": True,
-            "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
-        }
-        options = options_of(request.account, key=f"charge_{request.order_id.hex}")
+    async def open_customer(self, account: str, owner_id: UUID, /) -> str:
+        """Make a customer of an account, who has no name there but our id."""
+        params: Any = {"metadata": {stripe_events.OWNER: owner_id.hex}}
+        options = options_of(account, key=f"customer_{owner_id.hex}")
         try:
-            intent = await ask(self._client.v1.payment_intents.create_async(params, options))
-        except stripe.CardError as declined:
-            return read_declined(declined)
+            customer = await ask(self._client.v1.customers.create_async(params, options))
         except stripe.StripeError as refused:
             raise refusal_of(refused) from refused
-        return Charged(external_id=intent.id, is_collected=intent.status == "succeeded")
+        return customer.id
+
+    async def charge(self, request: ChargeRequest, /) -> Charged:
+        """Collect a payment that was begun from what the giver has left with Stripe for this.
+
+        Raises:
+            ProviderRefused: Stripe does not collect this for the account.
+        """
+        return await stripe_charges.charge(self._client, request)
 
     async def refund(self, request: RefundRequest, /) -> RefundAnswer:
         """Give an amount back, once for each key.
@@ -152,24 +145,24 @@ class StripeProvider:
             if refused.code == "charge_already_refunded":
                 return await self._find_refund(request)
             return RefundAnswer(status=ProviderRefundStatus.FAILED, failure=message_of(refused))
-        return _answer_of(refund)
+        return stripe_answers.read_refund(refund)
 
     async def cancel(self, payment: PaymentAt, /) -> bool:
         """Give up a payment; False if it is too late."""
         intents, options = self._client.v1.payment_intents, options_of(payment.account)
         try:
             await ask(intents.cancel_async(payment.payment, {}, options))
-        except (stripe.InvalidRequestError, stripe.PermissionError):
+        except GONE:
             return await self._is_cancelled(payment)
         return True
 
     async def _is_cancelled(self, payment: PaymentAt) -> bool:
-        """Return whether a payment is over; what has left with its account is over for us."""
+        """Return whether a payment is over; of what has left with its account nobody knows."""
         intents = self._client.v1.payment_intents
         try:
             intent = await ask(intents.retrieve_async(payment.payment, {}, options_of(payment.account)))
-        except (stripe.InvalidRequestError, stripe.PermissionError):
-            return True
+        except GONE:
+            return False
         return str(intent.status) == "canceled"
 
     def parse(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
@@ -201,6 +194,8 @@ class StripeProvider:
         about = event.body["data"]["object"]
         if event.kind is EventKind.SUCCEEDED:
             return await self._complete_payment(event, stripe_events.id_of(about.get("latest_charge")))
+        if event.kind is EventKind.DECLINED:
+            return await self._complete_declined(event)
         if event.kind is EventKind.REFUNDED and event.refund is None:
             refund = await self._load_latest_refund(event.account, charge=str(about["id"]))
             return replace(event, **(stripe_events.read_refund(refund) if refund else {"kind": None}))
@@ -218,12 +213,25 @@ class StripeProvider:
         if client is not None:
             await close_client(client)
 
+    async def _complete_declined(self, event: ProviderEvent) -> ProviderEvent:
+        """Say nothing of an attempt that was refused while another is under way, or has succeeded."""
+        intents = self._client.v1.payment_intents
+        try:
+            intent = await ask(intents.retrieve_async(event.payment, {}, options_of(event.account)))
+        except GONE:
+            return event
+        return event if intent.status in _WITHOUT_ATTEMPT else replace(event, kind=None)
+
     async def _complete_payment(self, event: ProviderEvent, charge_id: str) -> ProviderEvent:
-        charge = await ask(
-            self._client.v1.charges.retrieve_async(
-                charge_id, {"expand": ["balance_transaction"]}, options_of(event.account)
+        """Return a payment with its figures; those of an account that has left are not told."""
+        try:
+            charge = await ask(
+                self._client.v1.charges.retrieve_async(
+                    charge_id, {"expand": ["balance_transaction"]}, options_of(event.account)
+                )
             )
-        )
+        except GONE:
+            return event
         facts = charge.to_dict()
         if not isinstance(facts.get("balance_transaction"), Mapping):
             raise NotSettledYet(event.payment)
@@ -237,13 +245,16 @@ class StripeProvider:
         """Return whether an account can collect; one that has left the platform cannot."""
         try:
             account = await ask(self._client.v1.accounts.retrieve_current_async({}, options_of(account_id)))
-        except (stripe.PermissionError, stripe.InvalidRequestError):
+        except GONE:
             return False
         return account.charges_enabled is True
 
     async def _load_latest_refund(self, account: str, **of: str) -> Mapping[str, Any] | None:
         params: Any = {**of, "limit": 1}
-        found = await ask(self._client.v1.refunds.list_async(params, options_of(account)))
+        try:
+            found = await ask(self._client.v1.refunds.list_async(params, options_of(account)))
+        except GONE:
+            return None
         return found.data[0].to_dict() if found.data else None
 
     async def _find_refund(self, request: RefundRequest) -> RefundAnswer:
@@ -252,7 +263,7 @@ class StripeProvider:
         found = await ask(self._client.v1.refunds.list_async(params, options_of(request.account)))
         for refund in found.data:
             if stripe_events.read_refund(refund.to_dict())["refund_key"] == request.key:
-                return _answer_of(refund)
+                return stripe_answers.read_refund(refund)
         return RefundAnswer(status=ProviderRefundStatus.FAILED, failure=_REFUNDED_THERE)
 
     @property
@@ -262,11 +273,3 @@ class StripeProvider:
         if loop not in self._clients:
             self._clients[loop] = make_client(self._terms)
         return self._clients[loop][0]
-
-
-def _answer_of(refund: stripe.Refund) -> RefundAnswer:
-    return RefundAnswer(
-        status=_REFUND_STATES.get(refund.status or "", ProviderRefundStatus.SENT),
-        external_id=refund.id,
-        failure=refund.failure_reason if "failure_reason" in refund else None,
-    )

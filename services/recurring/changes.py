@@ -20,7 +20,7 @@ from services.orders.transitions import lock_open_sides
 from services.recurring import gift_mails, periods, progress
 from services.recurring.gift_sides import select_with_sides, to_parties
 
-OPEN = (GiftStatus.ACTIVE, GiftStatus.PAST_DUE, GiftStatus.PAUSED)
+OPEN = (GiftStatus.PENDING, GiftStatus.ACTIVE, GiftStatus.PAST_DUE, GiftStatus.PAUSED)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ async def lock_gift(
 
     Raises:
         NotFound: there is no such gift, or the actor may not see it.
-        InvalidState: it has ended.
+        InvalidState: it has ended, or waits for its first payment and is not to be cancelled.
     """
     sides = await load_sides(session, actor, gift_id=gift_id)
     require(actor, action, sides.subject)
@@ -59,6 +59,11 @@ async def lock_gift(
     await session.refresh(sides.gift, with_for_update={"key_share": True})
     if sides.gift.status not in OPEN:
         raise InvalidState("This recurring gift has ended.", field="id")
+    if sides.gift.status == GiftStatus.PENDING and action is not Action.CANCEL_SUBSCRIPTION:
+        raise InvalidState(
+            "The first payment of this recurring gift has not come yet. Pay it, or cancel the gift.",
+            field="id",
+        )
     return sides
 
 

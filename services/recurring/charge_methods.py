@@ -6,12 +6,21 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models import Order, PaymentMethod, RecurringGift, new_id
-from models.enums import OrderActionType, OrderStatus, OrderType, PaymentMethodKind, TransactionKind
+from models import Order, PaymentMethod, ProviderAccount, ProviderPayment, RecurringGift, new_id
+from models.enums import (
+    OrderActionType,
+    OrderStatus,
+    OrderType,
+    PaymentMethodKind,
+    ProviderAccountStatus,
+    ProviderPaymentStatus,
+    TransactionKind,
+)
 from services.access.actor import Actor
-from services.core import public_ids
+from services.core.errors import InvalidState
 from services.core.money import Money, UncheckedAmount
 from services.core.party import Party
+from services.database.job_queue import add_job_once
 from services.messaging import outbox
 from services.orders.base import mail_payload
 from services.orders.contributions import build_order, create_paid_order, require_hosted
@@ -20,6 +29,10 @@ from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import order_sides
 from services.orders.transitions import change_status
 from services.recurring import gift_mails, progress
+from services.round_trips import effects
+
+CHARGE_JOB = "charge_card"
+"""The name of the job that charges a card for a period of a gift."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +45,15 @@ class Charge:
     method: PaymentMethod | None
     refused: Order | None
     """The order of the period, if a charge was refused before."""
-
-    @property
-    def key(self) -> str:
-        """Key under which a payment provider is asked for this period, however often."""
-        return f"sub:{public_ids.encode('RecurringGift', self.gift.id)}:{self.gift.next_charge_on}"
+    awaited: Order | None = None
+    """The order of the period, if a payment provider is charging it."""
 
 
-ChargeMethod = Callable[[AsyncSession, Actor, Charge], Awaitable[None]]
-"""Makes the order of the period, PAID or PENDING, or raises the problem for which it is refused."""
+ChargeMethod = Callable[[AsyncSession, Actor, Charge], Awaitable[bool]]
+"""Makes the order of the period, PAID or PENDING, or raises the problem for which it is refused.
+
+False if the period goes on: a payment provider's word decides it.
+"""
 
 
 def build_gift_order(server: Actor, charge: Charge, *, order_id: UUID | None = None) -> Order:
@@ -61,13 +74,13 @@ def build_gift_order(server: Actor, charge: Charge, *, order_id: UUID | None = N
     return order
 
 
-async def pay_from_balance(session: AsyncSession, server: Actor, charge: Charge) -> None:
+async def pay_from_balance(session: AsyncSession, server: Actor, charge: Charge) -> bool:
     """Pay the period from the payer's balance. Locks: ledger accounts."""
     require_hosted(charge.payer, "from", charge.gift.currency)
     if charge.refused is None:
         order = build_gift_order(server, charge)
         await create_paid_order(session, server, order, (charge.payer, charge.payee), method=charge.method)
-        return
+        return True
     order = charge.refused
     await _take_up(session, server, charge, order, OrderStatus.PAID)
     sides = order_sides(
@@ -75,9 +88,10 @@ async def pay_from_balance(session: AsyncSession, server: Actor, charge: Charge)
     )
     await post_order(session, server, sides, TransactionKind(order.type))
     await record_payment_effects(session, server, sides)
+    return True
 
 
-async def ask_for_transfer(session: AsyncSession, server: Actor, charge: Charge) -> None:
+async def ask_for_transfer(session: AsyncSession, server: Actor, charge: Charge) -> bool:
     """Ask the payer for a bank transfer, which the payee's host approves on receipt."""
     order = charge.refused
     if order is None:
@@ -94,6 +108,51 @@ async def ask_for_transfer(session: AsyncSession, server: Actor, charge: Charge)
         payload=mail_payload(order, to=charge.payee),
         order_id=order.id,
     )
+    return True
+
+
+async def ask_for_card(session: AsyncSession, server: Actor, charge: Charge) -> bool:
+    """Store the order of the period and its payment, and queue the job that charges the card.
+
+    A payment that was given up, or is of another host's account, cannot be taken up: its period is left out.
+
+    Raises:
+        InvalidState: the host's account takes no payments now.
+    """
+    gift, order = charge.gift, charge.refused
+    assert charge.method is not None and charge.method.provider_account_id is not None
+    account = await session.get_one(ProviderAccount, charge.method.provider_account_id)
+    if account.status != ProviderAccountStatus.ACTIVE:
+        raise InvalidState("The host's payment provider takes no payments now.", field="paymentMethod")
+    payment = None if order is None else await session.get(ProviderPayment, order.id, populate_existing=True)
+    if payment is not None and (
+        payment.status != ProviderPaymentStatus.OPEN or payment.provider_account_id != account.id
+    ):
+        day = gift.next_charge_on
+        await gift_mails.tell(session, gift, template="gift_skipped", to_ids=[gift.from_id], day=day)
+        return True
+    if order is None:
+        order = build_gift_order(server, charge)
+        await insert_order(session, order, [creation_step(order)])
+    else:
+        await _take_up(session, server, charge, order, OrderStatus.PENDING)
+    await effects.flush(session)
+    if payment is None:
+        session.add(
+            ProviderPayment(
+                order_id=order.id,
+                provider_account_id=account.id,
+                status=ProviderPaymentStatus.OPEN,
+            )
+        )
+    await ask_again(session, order)
+    return False
+
+
+async def ask_again(session: AsyncSession, order: Order) -> None:
+    """Queue the job that charges a card for an order. However many there are, it is charged once."""
+    await session.flush()
+    await add_job_once(session, name=CHARGE_JOB, arguments={"order_id": str(order.id)})
 
 
 async def _take_up(
@@ -110,4 +169,5 @@ async def _take_up(
 CHARGE_METHODS: dict[PaymentMethodKind, ChargeMethod] = {
     PaymentMethodKind.BALANCE: pay_from_balance,
     PaymentMethodKind.MANUAL: ask_for_transfer,
+    PaymentMethodKind.PROVIDER: ask_for_card,
 }

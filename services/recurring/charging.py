@@ -15,14 +15,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from models import Collective, now
-from models.enums import GiftStatus, PaymentMethodKind
+from models.enums import GiftStatus, OrderStatus, PaymentMethodKind
 from services.access.actor import Actor
 from services.access.collective_refs import require_collective
 from services.collectives import platform_policy
 from services.core.errors import Problem
 from services.database.constraint_errors import RETRYABLE, is_outage, problem_for, sqlstate
 from services.recurring import gift_mails, periods, progress, refusals
-from services.recurring.charge_methods import CHARGE_METHODS, Charge
+from services.recurring.charge_methods import CHARGE_METHODS, Charge, ask_again
 from services.recurring.gift_sides import TABLES, WITH_PERIOD, to_parties, write_changes
 from services.recurring.periods import LATE_DAYS
 from services.round_trips import effects
@@ -32,6 +32,8 @@ from services.round_trips.records import split_records
 BATCH = 200
 CHARGES_AT_ONCE = 4
 """Gifts that one worker charges at the same time, each on a connection of its own."""
+WORD_WITHIN = timedelta(hours=1)
+"""After this, a payment provider that has not told what came of a charge is asked again."""
 _SQL = read_compiled(Path(__file__).parent / "sql" / "charging.sql")
 
 Sessions: TypeAlias = async_sessionmaker[AsyncSession]
@@ -135,8 +137,10 @@ async def _claim(session: AsyncSession, due: Due, at: datetime) -> Charge | None
     )
     if not claimed:
         return None
-    gift, *sides, method, refused = split_records(TABLES, rows[0])
-    return Charge(gift, *to_parties(*sides), method, refused)
+    gift, *sides, method, order = split_records(TABLES, rows[0])
+    refused = order if order is not None and order.status == OrderStatus.FAILED else None
+    awaited = order if refused is None else None
+    return Charge(gift, *to_parties(*sides), method, refused, awaited)
 
 
 async def _act(session: AsyncSession, charge: Charge, *, server: Actor, at: datetime) -> None:
@@ -147,13 +151,19 @@ async def _act(session: AsyncSession, charge: Charge, *, server: Actor, at: date
         await _tell(session, charge)
     elif gift.status == GiftStatus.PAUSED:
         progress.resume(gift, today=today)
+    elif charge.awaited is not None:
+        await ask_again(session, charge.awaited)
+        gift.due_at = at + WORD_WITHIN
     elif today - (gift.failed_on or gift.next_charge_on) > timedelta(days=LATE_DAYS):
         skipped = gift.next_charge_on
         progress.advance(gift)
         await gift_mails.tell(session, gift, template="gift_skipped", to_ids=[gift.from_id], day=skipped)
     else:
-        await CHARGE_METHODS[PaymentMethodKind(gift.payment_method_kind)](session, server, charge)
-        progress.advance(gift)
+        pay = CHARGE_METHODS[PaymentMethodKind(gift.payment_method_kind)]
+        if await pay(session, server, charge):
+            progress.advance(gift)
+        else:
+            gift.due_at = at + WORD_WITHIN
 
 
 async def _tell(session: AsyncSession, charge: Charge) -> None:

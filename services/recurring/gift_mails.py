@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -60,6 +61,17 @@ async def tell_of_refusal(
     )
 
 
+async def tell_of_card(
+    session: AsyncSession, gift: RecurringGift, order: Order, *, day: date, is_step: bool
+) -> None:
+    """Tell the payer that a card was refused, or that its bank wants a confirmation, and where to pay."""
+    about: Any = {"to_ids": [gift.from_id], "day": day, "amount_minor": charged_minor(order), "pays": order}
+    if is_step:
+        await tell(session, gift, template="gift_step_needed", **about)
+    else:
+        await tell(session, gift, template="gift_card_refused", **about)
+
+
 async def tell(
     session: AsyncSession,
     gift: RecurringGift,
@@ -70,16 +82,18 @@ async def tell(
     reason: str | None = None,
     note: str = "",
     amount_minor: int | None = None,
+    pays: Order | None = None,
     except_id: UUID | None = None,
 ) -> None:
-    """Queue a mail about a gift to the admins of the collectives.
+    """Queue a mail about a gift to the admins of the collectives; the amount is by default that with its tip.
 
-    The amount is by default the gift's with its tip.
+    With an order that is to be paid, it has a link to the page for that.
     """
-    names = select(col(Collective.id), col(Collective.name)).where(
+    found = select(col(Collective.id), col(Collective.name), col(Collective.slug)).where(
         col(Collective.id).in_([gift.from_id, gift.to_id])
     )
-    name_by_id = {row.id: row.name for row in await session.execute(names)}
+    sides = {row.id: row for row in await session.execute(found)}
+    link = {"pay_page": f"{sides[gift.to_id].slug}?order={_public_id(pays)}"} if pays else {}
     await outbox.mail_admins(
         session,
         collective_ids=to_ids,
@@ -89,11 +103,12 @@ async def tell(
                 gift.amount_minor + (gift.tip_minor or 0) if amount_minor is None else amount_minor,
                 gift.currency,
             ),
-            "payer": name_by_id[gift.from_id],
-            "to": name_by_id[gift.to_id],
+            "payer": sides[gift.from_id].name,
+            "to": sides[gift.to_id].name,
             "day": day.isoformat() if day else "",
             "reason": reason or "",
             "note": note,
+            **link,
         },
         except_id=except_id,
     )
@@ -109,10 +124,14 @@ async def ask_for_transfer(session: AsyncSession, gift: RecurringGift, order: Or
             "amount": _amount_text(charged_minor(order), order.currency),
             "to": payee.collective.name if payee.collective else "",
             "day": gift.next_charge_on.isoformat(),
-            "reference": public_ids.encode("Order", order.id),
+            "reference": _public_id(order),
         },
         order_id=order.id,
     )
+
+
+def _public_id(order: Order) -> str:
+    return public_ids.encode("Order", order.id)
 
 
 def _amount_text(minor: int, currency: str) -> str:

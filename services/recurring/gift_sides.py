@@ -77,12 +77,12 @@ WITH_PERIOD = compile_statement(
         and_(
             col(Order.subscription_id) == RecurringGift.id,
             col(Order.period) == RecurringGift.next_charge_on,
-            col(Order.status) == OrderStatus.FAILED,
+            col(Order.status).in_([OrderStatus.FAILED, OrderStatus.PENDING]),
         ),
     )
     .where(col(RecurringGift.id) == bindparam("gift_id", type_=Uuid))
 )
-"""A gift with its sides, its payment method, and the order of its present period if that was refused."""
+"""A gift with its sides, its payment method, and the order of its present period if it is not paid."""
 
 
 def _build_update() -> Any:

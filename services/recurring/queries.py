@@ -7,8 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import RecurringGift
-from models.enums import GiftDirection, GiftStatus
+from models import Instrument, RecurringGift
+from models.enums import GiftDirection, GiftStatus, MemberRole
 from services.access import visibility
 from services.access.actor import Actor
 from services.core import pagination
@@ -23,6 +23,17 @@ async def load_gifts(
     """Load the recurring gifts that the actor may see, in one statement."""
     statement = select(RecurringGift).where(
         col(RecurringGift.id).in_(row_ids), visibility.recurring_gift_is_visible(actor)
+    )
+    return {row.id: row for row in (await session.execute(statement)).scalars()}
+
+
+async def load_cards(
+    session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
+) -> dict[UUID, Instrument]:
+    """Load cards of givers for whom the actor acts, in one statement."""
+    statement = select(Instrument).where(
+        col(Instrument.id).in_(row_ids),
+        col(Instrument.owner_id).in_(actor.collective_ids_with_role(MemberRole.ADMIN)),
     )
     return {row.id: row for row in (await session.execute(statement)).scalars()}
 

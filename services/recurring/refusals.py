@@ -1,7 +1,7 @@
 """What becomes of a recurring gift that cannot be charged, by whosever fault."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import select
@@ -68,7 +68,6 @@ async def refuse(
 ) -> None:
     """Note that a charge was refused, and when to try again; after the last time, the gift ends."""
     gift, order = charge.gift, charge.refused
-    today = periods.day_of(at, gift.timezone)
     if order is None:
         order = build_gift_order(server, charge)
         order.status, order.expires_at = OrderStatus.FAILED, None
@@ -78,15 +77,23 @@ async def refuse(
         before = OrderStatus.FAILED
     step = history_step(order, OrderActionType.FAIL, server, from_status=before, reason=problem.message)
     await add_actions(session, [step])
+    retry = await count_refusal(session, gift, at=at)
+    if retry is not None and gift.failures in REFUSALS_TOLD:
+        await gift_mails.tell_of_refusal(session, gift, order, day=retry, problem=problem)
+
+
+async def count_refusal(session: AsyncSession, gift: RecurringGift, *, at: datetime) -> date | None:
+    """Count a refusal, and return the day of the next attempt; after the last one, end the gift."""
+    today = periods.day_of(at, gift.timezone)
     gift.failures, gift.delays, gift.updated_at = gift.failures + 1, 0, now()
     gift.failed_on = gift.failed_on or today
     retry = periods.find_retry(gift.failed_on, today)
     if retry is None:
         await _end(session, gift)
-        return
+        return None
     gift.status, gift.due_at = GiftStatus.PAST_DUE, periods.begin_of(retry, gift.timezone)
-    if gift.failures in REFUSALS_TOLD:
-        await gift_mails.tell_of_refusal(session, gift, order, day=retry, problem=problem)
+    await session.flush()
+    return retry
 
 
 async def _end(session: AsyncSession, gift: RecurringGift) -> None:

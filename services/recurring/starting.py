@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Order, RecurringGift, Tier, new_id, now
-from models.enums import GiftInterval, PaymentMethodKind, TierType
+from models.enums import GiftInterval, GiftStatus, PaymentMethodKind, TierType
 from services.access.actor import Actor
 from services.access.collective_refs import require_collective
 from services.core.errors import Invalid
@@ -16,7 +16,6 @@ from services.core.party import Party
 from services.core.time_zones import UTC
 from services.ledger.transaction_amounts import CURRENTS
 from services.orders import donations
-from services.orders.method_names import MethodName, split_name
 from services.recurring import periods, progress
 
 SOLD_ONCE = (TierType.TICKET, TierType.PRODUCT)
@@ -41,30 +40,32 @@ async def give(
     """
     begun: list[RecurringGift] = []
 
-    async def begin(order: Order, payee: Party, expires_at: datetime | None) -> None:
+    async def begin(order: Order, payee: Party, expires_at: datetime | None) -> donations.Store | None:
         repeats = await _choose_interval(session, order, interval)
-        if repeats is not None:
-            require_repeatable(order.payment_method_kind, gift.get("payment_method"))
-            begun.append(await _begin(session, actor, order, payee, repeats, ends_after, expires_at))
-        elif ends_after is not None:
-            raise Invalid("Choose an interval, or leave this out.", field="endsAfter")
+        if repeats is None:
+            if ends_after is not None:
+                raise Invalid("Choose an interval, or leave this out.", field="endsAfter")
+            return None
+        row = _build(actor, order, payee, repeats, ends_after, expires_at)
+
+        async def store() -> None:
+            session.add(row)
+            await session.flush()
+            progress.bind(order, row)
+            begun.append(row)
+
+        return store
 
     order = await donations.donate(session, actor, order_id=order_id, begin=begin, **gift)
     if not begun:
         return order, None
     (row,) = begun
-    progress.advance(row)
+    if row.status == GiftStatus.PENDING:
+        row.next_charge_on = periods.next_day(row.next_charge_on, GiftInterval(row.interval), row.anchor_day)
+    else:
+        progress.advance(row)
     await session.flush()
     return order, row
-
-
-def require_repeatable(kind: PaymentMethodKind | None, named_as: MethodName | str | None) -> None:
-    """Require a way of paying in which each charge needs nothing of the payer."""
-    if kind == PaymentMethodKind.PROVIDER:
-        _, field = split_name(named_as, field="paymentMethod")
-        raise Invalid(
-            "A recurring gift is paid from a balance or by bank transfer. Choose one of these.", field=field
-        )
 
 
 async def _choose_interval(
@@ -84,8 +85,7 @@ async def _choose_interval(
     return interval
 
 
-async def _begin(
-    session: AsyncSession,
+def _build(
     actor: Actor,
     order: Order,
     payee: Party,
@@ -93,7 +93,7 @@ async def _begin(
     ends_after: date | None,
     expires_at: datetime | None,
 ) -> RecurringGift:
-    """Store the gift that the order begins, as its first period."""
+    """Build the gift that the order begins, as its first period; by card it waits for the payment of that."""
     if order.currency == CURRENTS:
         raise Invalid("Currents are given once. Leave the interval out.", field="interval")
     if expires_at is not None:
@@ -104,7 +104,9 @@ async def _begin(
     second = periods.next_day(today, interval, today.day)
     if ends_after is not None and ends_after < second:
         raise Invalid(f"Choose the day of the second charge, {second}, or a later one.", field="endsAfter")
-    row = RecurringGift(
+    kind = PaymentMethodKind(order.payment_method_kind or PaymentMethodKind.BALANCE)
+    waits = kind == PaymentMethodKind.PROVIDER
+    return RecurringGift(
         id=new_id(),
         from_id=order.from_id,
         to_id=require_collective(payee).id,
@@ -116,16 +118,13 @@ async def _begin(
         interval=interval,
         anchor_day=today.day,
         timezone=timezone,
-        payment_method_kind=PaymentMethodKind(order.payment_method_kind or PaymentMethodKind.BALANCE),
+        payment_method_kind=kind,
         payment_method_id=order.payment_method_id,
         description=order.description,
         starts_on=today,
         next_charge_on=today,
         ends_after=ends_after,
-        due_at=now(),
+        status=GiftStatus.PENDING if waits else GiftStatus.ACTIVE,
+        due_at=None if waits else now(),
         created_by_id=actor.user.id,
     )
-    session.add(row)
-    await session.flush()
-    progress.bind(order, row)
-    return row

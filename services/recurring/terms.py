@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
-from models import Collective, Order, RecurringGift, Tier, now
+from models import Collective, Instrument, Order, PaymentMethod, RecurringGift, Tier, now
 from models.enums import CollectiveType, GiftInterval, GiftStatus, OrderStatus, OrderType, PaymentMethodKind
 from services.access.actor import Actor
 from services.access.permissions import Action
@@ -15,11 +17,11 @@ from services.orders import payment_methods, tier_choices, tips
 from services.orders.base import charged_minor
 from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.contributions import require_hosted
-from services.orders.method_names import MethodName
+from services.orders.method_names import MethodName, split_name
 from services.orders.tier_choices import MAX_QUANTITY, TierChoice
 from services.recurring import periods, progress
 from services.recurring.changes import GiftSides, lock_gift
-from services.recurring.starting import SOLD_ONCE, require_repeatable
+from services.recurring.starting import SOLD_ONCE
 
 LAST_DAY = 31
 
@@ -149,12 +151,42 @@ async def _change_method(session: AsyncSession, sides: GiftSides, named_as: Meth
     kind, method = await payment_methods.resolve_payment_method(
         session, named_as=named_as, to_host=sides.payee.host
     )
-    require_repeatable(kind, named_as)
     if kind == "BALANCE":
         require_hosted(sides.payer, "payWith", gift.currency)
+    gift.instrument_id = None
+    if kind == PaymentMethodKind.PROVIDER and method is not None:
+        gift.instrument_id = await _find_card(session, gift, method, named_as)
     gift.payment_method_kind, gift.payment_method_id = kind, method.id if method else None
     if gift.status == GiftStatus.PAST_DUE:
         gift.due_at = max(now(), progress.due_at(gift))
+
+
+async def _find_card(
+    session: AsyncSession, gift: RecurringGift, method: PaymentMethod, named_as: MethodName | str
+) -> UUID:
+    """Return the newest card of the giver that the host of a payment method keeps.
+
+    Raises:
+        Invalid: it keeps none.
+    """
+    cards = (
+        select(col(Instrument.id))
+        .where(
+            col(Instrument.owner_id) == gift.from_id,
+            col(Instrument.provider_account_id) == method.provider_account_id,
+            col(Instrument.archived_at).is_(None),
+        )
+        .order_by(col(Instrument.created_at).desc(), col(Instrument.id).desc())
+        .limit(1)
+    )
+    found = (await session.execute(cards)).scalar_one_or_none()
+    if found is None:
+        _, field = split_name(named_as, field="paymentMethod")
+        raise Invalid(
+            "No card of the giver is kept for this host. Begin a new gift by card, and end this one.",
+            field=field,
+        )
+    return found
 
 
 def _move_day(gift: RecurringGift, anchor_day: int) -> None:

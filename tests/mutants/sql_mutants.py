@@ -24,6 +24,7 @@ _GROUPS = {
     "clearing": CLEARING,
     "tiers": (f"{_MODELS}/test_tier_guards.py",),
     "gifts": (f"{_MODELS}/test_subscription_guards.py",),
+    "gift-cards": ("tests/resolvers/test_recurring_cards.py",),
     "gift-races": (f"{_MODELS}/test_subscription_races.py",),
     "tips": (f"{_MODELS}/test_tip_guards.py",),
     "legs": (f"{_MODELS}/test_legs_of_figures.py",),

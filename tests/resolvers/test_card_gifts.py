@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
@@ -123,6 +124,19 @@ async def test_a_word_about_an_order_that_is_not_stored_yet_waits(scene: CardSce
     assert await scene.world.scalar("SELECT count(*) FROM provider_event WHERE processed_at IS NULL") == 1
 
 
+async def test_a_word_about_an_order_that_is_never_stored_is_kept_with_a_note(scene: CardScene) -> None:
+    order_id = new_id()
+    event = fake.build_event(
+        EventKind.SUCCEEDED, account=scene.account, payment=fake.payment_of(order_id), order=order_id.hex
+    )
+    await scene.receive(event)
+    with psycopg.connect(scene.world.settings.owner_database_url, autocommit=True) as owner:
+        owner.execute("ALTER TABLE provider_event DISABLE TRIGGER provider_event_guard")
+        owner.execute("UPDATE provider_event SET received_at = received_at - interval '25 hours'")
+        owner.execute("ALTER TABLE provider_event ENABLE ALWAYS TRIGGER provider_event_guard")
+    assert await scene.process_all() == FOREIGN
+
+
 async def test_a_declined_card_ends_the_order(scene: CardScene) -> None:
     order = await scene.paid(number=fake.DECLINED)
     assert await scene.status(order) is OrderStatus.FAILED
@@ -201,6 +215,8 @@ async def test_the_test_cards_do_what_they_say(scene: CardScene) -> None:
         fake.DECLINED: OrderStatus.FAILED,
         fake.NEEDS_STEP: OrderStatus.PAID,
         fake.PAYS_LATE: OrderStatus.PAID,
+        fake.DECLINED_LATER: OrderStatus.PAID,
+        fake.STEP_LATER: OrderStatus.PAID,
         fake.DISPUTED: OrderStatus.PAID,
         fake.DISPUTE_WON: OrderStatus.PAID,
         fake.DISPUTE_LOST: OrderStatus.REFUNDED,

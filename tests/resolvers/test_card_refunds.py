@@ -1,5 +1,7 @@
 """Refunds through the provider: money goes back there first, and then here."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 from sqlmodel import col
@@ -292,3 +294,42 @@ async def test_what_the_payee_has_spent_is_not_refunded(scene: CardScene) -> Non
     payload = await scene.world.mutate("refundOrder", REFUND, by=scene.donations.holder, id=order)
     assert error_code(payload) == "INSUFFICIENT_FUNDS"
     assert await scene.world.scalar("SELECT count(*) FROM provider_refund") == 0
+
+
+async def test_a_stray_refund_that_fails_is_told_to_the_host_and_found(scene: CardScene) -> None:
+    order = order_of(await scene.give())
+    await scene.world.mutate("cancelOrder", by=scene.giver, id=order)
+    await scene.tell(scene.event(EventKind.SUCCEEDED, order))
+    await _send_with(scene, EmptyProvider())
+    mails = "SELECT array_agg(recipient) FROM outbox WHERE template = 'stray_refund_failed'"
+    assert await scene.world.scalar(mails) == [scene.donations.holder.email]
+    (finding,) = await findings_of_refunds(scene)
+    assert "could not be given back" in finding.message
+    await scene.tell(scene.event(EventKind.REFUNDED, order, refund="re_there", amount=10000))
+    assert await findings_of_refunds(scene) == []
+
+
+async def test_what_cannot_be_posted_keeps_nothing_else_waiting(
+    scene: CardScene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    orders = [await scene.paid() for _ in range(2)]
+    await scene.world.fund(scene.donations.host, "100.00", by=scene.donations.holder)
+    post, failed = losses.post_refund, list[Any]()
+
+    async def lack(*_: Any) -> str:
+        return losses.NOT_COVERED
+
+    async def fail_once(session: Any, actor: Any, refund: Any) -> Any:
+        if not failed:
+            failed.append(refund.id)
+            raise RuntimeError
+        return await post(session, actor, refund)
+
+    monkeypatch.setattr(losses, "post_refund", lack)
+    for order in orders:
+        await scene.tell(scene.event(EventKind.REFUNDED, order, refund=f"re_{order}", amount=10000))
+    monkeypatch.setattr(losses, "post_refund", fail_once)
+    assert await uncovered.post_waiting(scene.world.sessions) == 1
+    assert "cannot be posted" in caplog.text
+    assert await uncovered.post_waiting(scene.world.sessions) == 1
+    assert [await scene.status(order) for order in orders] == [OrderStatus.REFUNDED] * 2

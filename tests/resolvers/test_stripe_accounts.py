@@ -1,10 +1,15 @@
 """Hosts connect their accounts at Stripe: once each, within an hour, with the secret of our address."""
 
+import hashlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from services.payments import accounts
 from tests.donation_world import error_code
 from tests.factories import World
 from tests.stripe_server import StripeServer, run_stripe
@@ -63,6 +68,34 @@ async def test_a_consent_is_redeemed_once_and_within_an_hour(scene: StripeScene)
     with psycopg.connect(scene.world.settings.owner_database_url, autocommit=True) as owner:
         owner.execute("UPDATE provider_account SET updated_at = now() - interval '61 minutes'")
     assert (await scene.agree(url)).status_code == 404
+
+
+@pytest.mark.parametrize("change", ["demoted", "shut out", "archived", "suspended"])
+async def test_who_may_not_connect_a_host_any_longer_does_not(scene: StripeScene, change: str) -> None:
+    host = await scene.donations.host_of("another")
+    url = (await scene.begin(host))["url"]
+    holder, friend = scene.donations.holder.user.id, scene.donations.friend.user.id
+    statement = {
+        "demoted": f"UPDATE member SET until = now() WHERE member_id = '{holder}'",
+        "shut out": "INSERT INTO suspension (id, user_id, by_id, reason)"
+        f" VALUES (gen_random_uuid(), '{holder}', '{friend}', 'Fraud')",
+        "archived": f"UPDATE collective SET archived_at = now() WHERE id = '{host.id}'",
+        "suspended": "UPDATE collective SET host_suspended_at = now(), host_suspension_reason = 'Closed'"
+        f" WHERE id = '{host.id}'",
+    }[change]
+    with psycopg.connect(scene.world.settings.owner_database_url, autocommit=True) as owner:
+        owner.execute("SET session_replication_role = replica")
+        owner.execute(statement)
+    assert (await scene.agree(url)).status_code == 400
+    assert await scene.world.scalar(STATUSES) == ["ACTIVE", "PENDING"]
+
+
+async def test_the_way_back_is_stored_as_a_hash_alone(scene: StripeScene) -> None:
+    host = await scene.donations.host_of("another")
+    state = parse_qs(urlsplit((await scene.begin(host))["url"]).query)["state"][0]
+    rows = str(await scene.world.scalar("SELECT json_agg(a)::text FROM provider_account a"))
+    assert state not in rows
+    assert hashlib.sha256(state.encode()).hexdigest() in rows
 
 
 async def test_an_account_that_stripe_has_not_checked_waits(scene: StripeScene) -> None:
@@ -126,6 +159,32 @@ async def test_a_host_that_agrees_with_another_account_keeps_the_first_ones_paym
     )
     assert await scene.world.scalar(of_payment) == scene.account
     assert (await scene.agree(url, account="acct_second")).status_code == 404
+
+
+async def test_with_live_keys_an_account_for_tests_counts_as_none(scene: StripeScene) -> None:
+    methods = "query($s: String) { collective(slug: $s) { ... on Nonprofit { paymentMethods { id } } } }"
+    slug = scene.donations.host.slug
+    assert (await scene.world.query(methods, s=slug))["collective"]["paymentMethods"] == [
+        {"id": scene.method}
+    ]
+    scene.world.settings = replace(
+        scene.world.settings, stripe_secret="sk_live_1", stripe_public_key="pk_live_1"
+    )
+    assert (await scene.world.query(methods, s=slug))["collective"]["paymentMethods"] == []
+    assert error_code(await scene.give()) == "INVALID_STATE"
+    assert (await scene.begin(scene.donations.host))["status"] == "PENDING"
+    assert await scene.world.scalar(STATUSES) == ["DISABLED", "PENDING"]
+
+
+async def test_while_the_database_is_away_the_page_says_so(
+    scene: StripeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise PoolTimeout
+
+    monkeypatch.setattr(accounts, "complete", fail)
+    answer = await scene.client.get("/providers/stripe/connected", params={"state": "s", "code": "c"})
+    assert (answer.status_code, "The database does not answer" in answer.text) == (503, True)
 
 
 async def test_while_stripe_is_away_a_consent_stays_good(scene: StripeScene) -> None:

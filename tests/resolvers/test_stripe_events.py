@@ -9,12 +9,15 @@ from dataclasses import replace
 from itertools import chain, permutations
 from typing import Any
 
+import psycopg
 import pytest
 
 from models import new_id
 from models.enums import OrderStatus, TransactionKind
+from services.payments import disputes, waiting
 from services.payments.processing import FOREIGN, OTHER_MODE, NotYetKnown
 from services.payments.returned import FAILED_LATE
+from services.providers.offered import offered
 from tests.donation_world import error_code
 from tests.factories import World
 from tests.stripe_server import StripeServer, encode, run_stripe, sign
@@ -114,6 +117,33 @@ async def test_a_payment_that_a_bank_refuses_days_later_ends_the_order(scene: St
     assert await scene.world.scalar("SELECT failure FROM provider_payment") == "The bank has refused."
 
 
+async def test_a_late_word_of_a_refused_attempt_ends_no_payment(scene: StripeScene) -> None:
+    order, payment = await scene.begun()
+    await scene.tell(event_of(scene.account, "payment_intent.processing", intent_of(payment, "processing")))
+    scene.stripe.pay(payment, account=scene.account)
+    failed = intent_of(payment, "requires_payment_method", last_payment_error={"message": "Declined."})
+    await scene.tell(event_of(scene.account, "payment_intent.payment_failed", failed))
+    assert await scene.status(order) is OrderStatus.PENDING
+    await scene.tell_all()
+    assert await scene.status(order) is OrderStatus.PAID
+
+
+async def test_what_was_collected_before_the_account_left_is_paid(scene: StripeScene) -> None:
+    order, payment = await scene.begun()
+    scene.stripe.pay(payment, account=scene.account)
+    told = scene.stripe.events(account=scene.account)
+    scene.stripe.set_up(left=[scene.account])
+    with psycopg.connect(scene.world.settings.owner_database_url, autocommit=True) as owner:
+        owner.execute("UPDATE provider_payment SET created_at = created_at - interval '25 hours'")
+    assert await waiting.cancel_unpaid(scene.world.sessions, offered(scene.world.settings)) == 0
+    assert await scene.status(order) is OrderStatus.PENDING
+    for event in told:
+        await scene.receive(event)
+    assert await scene.process_all() is None
+    assert await scene.status(order) is OrderStatus.PAID
+    assert await scene.world.balance(scene.donations.babel) == (8680, 0)  # by the terms of the method
+
+
 async def test_a_payment_that_is_given_up_at_stripe_cancels_the_order(scene: StripeScene) -> None:
     order, payment = await scene.begun()
     about = intent_of(payment, "canceled", cancellation_reason="abandoned")
@@ -167,6 +197,53 @@ async def test_a_dispute_is_set_aside_and_lost_with_stripes_fee(scene: StripeSce
     assert TransactionKind.DISPUTE_FEE in kinds
     assert await scene.status(order) is OrderStatus.REFUNDED
     await scene.world.assert_clean_ledger()
+
+
+@pytest.mark.parametrize("status", ["lost", "won", "prevented", "charge_refunded"])
+async def test_a_dispute_of_a_part_takes_the_part_alone(scene: StripeScene, status: str) -> None:
+    order, payment = await scene.paid()
+    part = {"amount": 2000, "balance_transactions": []}
+    opened = dispute_of(payment, "needs_response", **part)
+    assert await scene.tell(event_of(scene.account, "charge.dispute.created", opened)) is None
+    assert await scene.world.balance(scene.donations.babel) == (8680, 2000)
+    taken = dispute_of(payment, "needs_response", amount=2000)
+    assert await scene.tell(event_of(scene.account, "charge.dispute.funds_withdrawn", taken)) is None
+    assert await scene.world.balance(scene.donations.babel) == (8680, 3500)
+
+    closed = dispute_of(payment, status, amount=2000)
+    assert await scene.tell(event_of(scene.account, "charge.dispute.closed", closed)) is None
+    is_lost = status == "lost"
+    assert await scene.posted(order) == ([10000, -2000, 1500] if is_lost else [10000])
+    assert await scene.status(order) is OrderStatus.PAID
+    assert (await scene.world.balance(scene.donations.babel))[1] == 0
+    await scene.world.assert_clean_ledger()
+
+
+async def test_the_fee_of_a_dispute_in_another_currency_is_converted(scene: StripeScene) -> None:
+    order, payment = await scene.paid()
+    moved = {"amount": -9000, "currency": "eur", "fee": 1000, "net": -10000}
+    lost = dispute_of(payment, "lost", balance_transactions=[moved])
+    opened = dispute_of(payment, "needs_response", balance_transactions=[moved])
+    assert await scene.tell(event_of(scene.account, "charge.dispute.created", opened)) == disputes.NO_RATE
+    await scene.world.rate("EUR", "USD", "1.50")
+    assert await scene.tell(event_of(scene.account, "charge.dispute.closed", lost)) is None
+    assert (await scene.posted(order))[-1] == 1500
+
+
+async def test_a_fee_that_is_told_after_the_end_leaves_a_note(scene: StripeScene) -> None:
+    _, payment = await scene.paid()
+    lost = dispute_of(payment, "lost", balance_transactions=[])
+    assert await scene.tell(event_of(scene.account, "charge.dispute.closed", lost)) is None
+    late = event_of(scene.account, "charge.dispute.funds_withdrawn", dispute_of(payment, "lost"))
+    assert await scene.tell(late) == disputes.FEE_LATE
+
+
+async def test_a_dispute_of_what_was_refunded_has_a_note_of_its_own(scene: StripeScene) -> None:
+    _, payment = await scene.paid()
+    await scene.tell(event_of(scene.account, "refund.created", refund_of(payment, amount=10000)))
+    for status in ("needs_response", "lost"):
+        told = event_of(scene.account, "charge.dispute.closed", dispute_of(payment, status))
+        assert await scene.tell(told) == disputes.CLOSED
 
 
 async def test_a_dispute_that_is_won_frees_everything(scene: StripeScene) -> None:

@@ -3,20 +3,21 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import select
 from sqlmodel import col
 
-from models import Instrument, ProviderEvent, new_id
-from models.enums import OrderStatus, ProviderName
+from models import Instrument, ProviderEvent
+from models.enums import OrderStatus
 from services.payments import processing, waiting
 from services.providers.offered import offered
-from services.providers.protocol import CollectRequest, KeptInstrument, ProviderAway
+from services.providers.protocol import ProviderAway
 from tests.donation_world import decode_order_id, error_code
 from tests.factories import World, money, ref
-from tests.stripe_server import CARD, DECLINED, NEEDS_STEP, StripeServer, run_stripe
+from tests.stripe_server import DECLINED, StripeServer, run_stripe
 from tests.stripe_world import StripeScene, stripe_scene
 
 
@@ -131,7 +132,7 @@ async def test_what_the_host_refunded_at_stripe_is_not_taken_for_ours(
     scene: StripeScene, part: str | None, *, is_told_first: bool
 ) -> None:
     order, payment = await scene.paid()
-    more = {"amount": money(part)} if part else {}
+    more: dict[str, Any] = {"amount": money(part)} if part else {}
     payload = await scene.world.mutate("refundOrder", by=scene.donations.holder, id=order, **more)
     assert payload["errors"] == []
     made = scene.stripe.ask("POST", "refunds", account=scene.account, payment_intent=payment, amount="10000")
@@ -222,20 +223,3 @@ async def test_no_secret_is_in_what_is_stored_or_answered(scene: StripeScene) ->
     async with scene.world.sessions() as session:
         assert (await session.execute(select(Instrument))).scalars().all() == []
     assert order
-
-
-@pytest.mark.parametrize("number", [CARD, DECLINED, NEEDS_STEP])
-async def test_a_kept_card_is_charged_without_its_giver(scene: StripeScene, number: str) -> None:
-    kept = scene.stripe.keep_card(account=scene.account, number=number)
-    request = CollectRequest(
-        order_id=new_id(), account=scene.account, amount_minor=500, currency="USD", description="A gift"
-    )
-    provider = offered(scene.world.settings)[ProviderName.STRIPE]
-    card, customer = kept
-    instrument = KeptInstrument(external_id=card, customer_id=customer, brand="Visa", last4=number[-4:])
-    first, again = [await provider.charge(request, instrument) for _ in range(2)]
-    assert first == again
-    assert first.external_id.startswith("pi_")
-    assert first.is_collected is (number == CARD)
-    assert (first.failure is not None) is (number == DECLINED)
-    assert (first.client_secret is not None) is (number == NEEDS_STEP)

@@ -37,6 +37,16 @@ class LateProvider(FakeProvider):
         return payment.payment != self.payment
 
 
+class BrokenProvider(LateProvider):
+    """A provider whose answer for one payment is none."""
+
+    async def cancel(self, payment: PaymentAt, /) -> bool:
+        """Give up every other payment."""
+        if not await super().cancel(payment):
+            raise RuntimeError
+        return True
+
+
 @pytest.fixture
 async def scene(world: World) -> CardScene:
     """Return a host that takes cards."""
@@ -88,6 +98,17 @@ async def test_what_the_provider_is_collecting_holds_up_nothing_else(
     assert await scene.status(other) is OrderStatus.CANCELLED
     assert await scene.tell(scene.event(EventKind.SUCCEEDED, late)) is None
     assert await scene.status(late) is OrderStatus.PAID
+
+
+async def test_a_payment_that_cannot_be_given_up_keeps_no_other_waiting(
+    scene: CardScene, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, other = order_of(await scene.give()), order_of(await scene.give())
+    _age(scene, broken, other)
+    assert await waiting.cancel_unpaid(scene.world.sessions, {ProviderName.FAKE: BrokenProvider(broken)}) == 1
+    assert "cannot be given up" in caplog.text
+    assert await scene.status(broken) is OrderStatus.PENDING
+    assert await scene.status(other) is OrderStatus.CANCELLED
 
 
 async def test_work_for_a_provider_that_is_not_offered_fails_and_is_taken_up_later(scene: CardScene) -> None:

@@ -17,6 +17,7 @@ const VALUES = {
     "ActValue", "Approval", // parts of an act or an order
     "ApprovalPolicy", // of one collective, by its currency
     "SignInProvider", "Tag", // its name identifies it
+    "Card", "WaitingPayment", // of one gift, and of one order
     "Goal", // of one collective, by its kind
     "DonationQuote", // figures at a moment
     "PaymentInstructions", // of an order, which has the id

@@ -5,7 +5,7 @@ from alembic import op
 from models.migrations.sql_files import execute_files
 
 revision = "0033_tips"
-down_revision = "0027_gifts"
+down_revision = "0032_cards"
 branch_labels = None
 depends_on = None
 

@@ -19,3 +19,12 @@ CROSS JOIN LATERAL (
     SELECT o.status FROM "order" o WHERE o.subscription_id = x.id AND o.period <= x.period
     ORDER BY o.period DESC LIMIT :count) o
 GROUP BY x.id
+
+-- lock --
+-- Locks both sides of the gift of which an order is a period, then the gift, in the order of `claim`.
+WITH sides AS MATERIALIZED (
+    SELECT c.id FROM collective c JOIN "order" o ON o.id = :order_id AND c.id IN (o.from_id, o.to_id)
+    WHERE o.subscription_id IS NOT NULL ORDER BY c.id FOR SHARE OF c)
+SELECT s.id FROM subscription s JOIN "order" o ON o.subscription_id = s.id
+WHERE o.id = :order_id AND (SELECT count(*) FROM sides) = 2
+FOR NO KEY UPDATE OF s

@@ -9,10 +9,12 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from schema.server import app
+from services.core import public_ids
 from services.database.engine import create_pool, session_factory
 from services.providers import fake
 from tests.axe import find_violations
 from tests.browser import WAIT_MS, Tab, browser, context, listen, origin_of, serve_in_thread
+from tests.card_gift_world import charge_and_hear, due
 from tests.conftest import MakeDatabase
 from tests.factories import Person, World, ref
 from tests.payment_world import CardScene, connect
@@ -29,6 +31,8 @@ class GivingServer:
     dollars: str
     euros: str
     giver: Person
+    due: str
+    """The order of a recurring gift that the giver's bank wants confirmed."""
 
 
 @pytest.fixture
@@ -55,7 +59,11 @@ def server_of_gifts(make_database: MakeDatabase) -> Iterator[GivingServer]:
             accountHolder="European Foundation",
         )
         assert payload["errors"] == []
-        made.append(GivingServer(settings.public_url, donations.babel.slug, euros.slug, scene.giver))
+        await due(scene, fake.STEP_LATER)
+        await charge_and_hear(scene)
+        waits = await scene.world.scalar("SELECT id FROM \"order\" WHERE status = 'FAILED'")
+        order = public_ids.encode("Order", waits)
+        made.append(GivingServer(settings.public_url, donations.babel.slug, euros.slug, scene.giver, order))
         await engine.dispose()
 
     thread = threading.Thread(target=asyncio.run, args=(create(),))
@@ -131,7 +139,7 @@ async def test_who_is_signed_in_gives_every_month_in_german(
     await page.get_by_label("Betrag").fill("1000,50")
     await expect(page.locator("#quote")).to_contain_text("921,16 EUR kommen an", timeout=WAIT_MS)
     await page.get_by_label("Wie oft").select_option(label="Jeden Monat")
-    await expect(page.get_by_label("Zahlungsweise")).to_have_value("MANUAL")
+    await page.get_by_label("Zahlungsweise").select_option(value="MANUAL")
     await expect(page.locator("#quote")).to_contain_text("950,47 EUR kommen an", timeout=WAIT_MS)
     await page.get_by_label("Trinkgeld für die Plattform").fill("1000,51")
     await expect(page.locator("#quote")).to_have_text(
@@ -145,6 +153,30 @@ async def test_who_is_signed_in_gives_every_month_in_german(
     await expect(page.locator("#iban")).to_have_text(IBAN)
     assert tab.complaints == []
     await german.close()
+
+
+async def test_a_card_gives_every_month_and_pays_what_was_refused(
+    server_of_gifts: GivingServer, context: BrowserContext, tab: Tab
+) -> None:
+    page, origin = tab.page, server_of_gifts.origin
+    address = f"{origin}/donate/{server_of_gifts.dollars}"
+    await page.goto(f"{address}?order={server_of_gifts.due}")
+    await expect(page.get_by_role("alert")).to_contain_text("Sign in as the giver", timeout=WAIT_MS)
+    token = server_of_gifts.giver.token
+    await context.add_cookies([{"name": "commonweal_session", "value": token, "url": origin}])
+    await page.goto(f"{address}?order={server_of_gifts.due}")
+    await expect(page.locator("#result")).to_contain_text("10.00 USD waits for you", timeout=WAIT_MS)
+    await expect(page.get_by_label("Amount")).to_be_hidden()
+    assert await find_violations(page) == []
+    await give_by_card(page, fake.DECLINED)
+    await expect(page.get_by_role("alert")).to_contain_text("declined", timeout=WAIT_MS)
+    await give_by_card(page, fake.SUCCEEDS)
+    await expect(page.locator("#result")).to_contain_text("donation is complete", timeout=WAIT_MS)
+
+    await page.goto(address)
+    await page.get_by_label("How often").select_option(label="Every month")
+    await give_by_card(page, fake.SUCCEEDS)
+    await expect(page.locator("#result")).to_contain_text("donation is complete", timeout=WAIT_MS)
 
 
 async def test_a_collective_that_is_not_there(server_of_gifts: GivingServer, tab: Tab) -> None:

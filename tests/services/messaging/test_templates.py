@@ -78,7 +78,13 @@ def facts(payload: ast.expr | None) -> list[str] | None:
 
 def template_fields(template: str) -> list[str]:
     """Return the names of the facts that a template asks for."""
-    made_of = {"link": "token", "decision": "approved", "public_url": "", "export_link": "id"}
+    made_of = {
+        "link": "token",
+        "decision": "approved",
+        "public_url": "",
+        "export_link": "id",
+        "pay_link": "pay_page",
+    }
     results = {name for text in TEMPLATES[template] for _, name, _, _ in Formatter().parse(text) if name}
     return sorted({made_of.get(name, name) for name in results} - {""})
 

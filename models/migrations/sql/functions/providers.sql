@@ -5,7 +5,8 @@
 CREATE OR REPLACE FUNCTION provider_account_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    IF OLD.external_id IS NOT NULL AND NEW.external_id IS DISTINCT FROM OLD.external_id
+    IF OLD.external_id IS NOT NULL
+          AND (NEW.external_id, NEW.livemode) IS DISTINCT FROM (OLD.external_id, OLD.livemode)
        OR (OLD.id, OLD.host_id, OLD.provider) IS DISTINCT FROM (NEW.id, NEW.host_id, NEW.provider) THEN
         RAISE EXCEPTION 'an account at a provider is named once'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'provider_account_named_once';
@@ -52,7 +53,10 @@ BEGIN
           AND (OLD.status, NEW.status) NOT IN (
               ('OPEN', 'PROCESSING'), ('OPEN', 'SUCCEEDED'), ('OPEN', 'FAILED'), ('OPEN', 'CANCELLED'),
               ('PROCESSING', 'SUCCEEDED'), ('PROCESSING', 'FAILED'), ('PROCESSING', 'CANCELLED'),
+              -- What a bank refuses days later of a recurring gift is tried again.
+              ('PROCESSING', 'OPEN'),
               ('FAILED', 'SUCCEEDED'), ('CANCELLED', 'SUCCEEDED'))
+          OR OLD.external_id IS NOT NULL AND NEW.external_id IS DISTINCT FROM OLD.external_id
           OR OLD.dispute_id IS NOT NULL AND NEW.dispute_id IS DISTINCT FROM OLD.dispute_id
           OR OLD.dispute_status IS NOT NULL AND OLD.dispute_status <> 'OPEN'
              AND NEW.dispute_status IS DISTINCT FROM OLD.dispute_status

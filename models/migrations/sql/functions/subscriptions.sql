@@ -4,7 +4,7 @@
 
 CREATE OR REPLACE FUNCTION subscription_goes_on(p_status text) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT p_status IN ('ACTIVE', 'PAST_DUE', 'PAUSED')
+    SELECT p_status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'PAUSED')
 $$;
 
 -- Both sides are open and can hold money, and the payee has a host that takes new money. The lock makes archiving,
@@ -36,7 +36,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- A payment method, with its fees, is one of the payee's host, which the payee does not leave meanwhile.
+-- A payment method, with its fees, is one of the payee's host, which the payee does not leave meanwhile. A card is one of
+-- the giver's own, kept by the host's account at its provider.
 
 CREATE OR REPLACE FUNCTION require_subscription_method(p_row subscription) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -48,15 +49,23 @@ BEGIN
         RAISE EXCEPTION 'the payment method of a gift is one of its payee''s host'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_method';
     END IF;
+    IF p_row.instrument_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM instrument i JOIN payment_method m ON m.provider_account_id = i.provider_account_id
+        WHERE i.id = p_row.instrument_id AND m.id = p_row.payment_method_id AND i.owner_id = p_row.from_id
+          AND i.archived_at IS NULL) THEN
+        RAISE EXCEPTION 'a gift is paid with a card of its giver, kept for its host'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_card';
+    END IF;
 END $$;
 
--- A gift begins with its first period, and comes twice at least: one that ends at once would give its place in a
+-- A gift begins with its first period, by card with the payment of that, and comes twice at least: one that ends at once would give its place in a
 -- tier back at once.
 
 CREATE OR REPLACE FUNCTION subscription_insert_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    IF NEW.status <> 'ACTIVE' OR NEW.next_charge_on <> NEW.starts_on OR NEW.failures <> 0 OR NEW.delays <> 0
+    IF NEW.status <> (CASE NEW.payment_method_kind WHEN 'PROVIDER' THEN 'PENDING' ELSE 'ACTIVE' END)
+       OR NEW.next_charge_on <> NEW.starts_on OR NEW.failures <> 0 OR NEW.delays <> 0
        OR NEW.is_anchor_changed OR NEW.notice IS NOT NULL THEN
         RAISE EXCEPTION 'a recurring gift begins with its first period'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_begins';
@@ -95,6 +104,12 @@ BEGIN
         RAISE EXCEPTION 'an ended gift stays ended'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_ended';
     END IF;
+    IF OLD.status <> NEW.status AND NEW.status = 'PENDING' OR OLD.status = 'PENDING' AND NEW.status <> 'PENDING'
+       AND NEW.status <> 'CANCELLED' AND (NEW.status <> 'ACTIVE' OR NOT EXISTS (
+           SELECT FROM "order" o WHERE o.subscription_id = NEW.id AND provider_has_paid(o.id))) THEN
+        RAISE EXCEPTION 'a gift by card begins with its first payment'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_begins';
+    END IF;
     IF (OLD.id, OLD.from_id, OLD.to_id, OLD.currency, OLD.interval, OLD.timezone, OLD.description, OLD.starts_on,
         OLD.ends_after, OLD.created_by_id, OLD.created_at)
        IS DISTINCT FROM
@@ -117,8 +132,8 @@ BEGIN
     IF OLD.status = 'PAUSED' AND NEW.status IN ('ACTIVE', 'PAST_DUE') THEN
         PERFORM require_subscription_sides(NEW.from_id, NEW.to_id, NEW.currency);
         PERFORM require_subscription_method(NEW);
-    ELSIF (OLD.payment_method_kind, OLD.payment_method_id)
-          IS DISTINCT FROM (NEW.payment_method_kind, NEW.payment_method_id) THEN
+    ELSIF (OLD.payment_method_kind, OLD.payment_method_id, OLD.instrument_id)
+          IS DISTINCT FROM (NEW.payment_method_kind, NEW.payment_method_id, NEW.instrument_id) THEN
         PERFORM require_subscription_method(NEW);
     END IF;
     IF (OLD.tier_id, OLD.quantity, OLD.amount_minor) IS DISTINCT FROM (NEW.tier_id, NEW.quantity, NEW.amount_minor) THEN
@@ -149,7 +164,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp 
 DECLARE s subscription;
 BEGIN
     SELECT x.* INTO s FROM subscription x WHERE x.id = NEW.subscription_id FOR NO KEY UPDATE;
-    IF s.status NOT IN ('ACTIVE', 'PAST_DUE') THEN
+    IF s.status NOT IN ('ACTIVE', 'PAST_DUE')
+       AND NOT (s.status = 'PENDING' AND TG_OP = 'INSERT' AND NEW.payment_method_kind = 'PROVIDER') THEN
         RAISE EXCEPTION 'the recurring gift is paused or has ended'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_goes_on';
     END IF;
@@ -195,10 +211,10 @@ BEGIN
         WHERE NEW.id IN (s.from_id, s.to_id) AND subscription_goes_on(s.status);
     ELSIF NEW.host_suspended_at IS NOT NULL AND OLD.host_suspended_at IS NULL THEN
         PERFORM pause_subscription(s, 'HOST_SUSPENDED') FROM subscription s JOIN collective c ON c.id = s.to_id
-        WHERE c.host_id = NEW.id AND s.status IN ('ACTIVE', 'PAST_DUE');
+        WHERE c.host_id = NEW.id AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE');
     ELSIF NEW.host_id IS DISTINCT FROM OLD.host_id THEN
         PERFORM pause_subscription(s, 'HOST_LEFT') FROM subscription s
-        WHERE s.status IN ('ACTIVE', 'PAST_DUE')
+        WHERE s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE')
           AND (s.to_id = NEW.id AND (NEW.host_id IS NULL OR s.payment_method_kind <> 'BALANCE'
                                      OR s.payment_method_id IS NOT NULL)
                OR s.from_id = NEW.id AND NEW.host_id IS NULL AND s.payment_method_kind = 'BALANCE');
@@ -206,13 +222,16 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- The status is tested again: the gift may have been paused or ended while the statement waited for its lock.
+-- The status is tested again: the gift may have been paused or ended while the statement waited for its lock. One that
+-- waits for its first payment ends.
 
 CREATE OR REPLACE FUNCTION pause_subscription(p_row subscription, p_notice text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    UPDATE subscription SET status = 'PAUSED', paused_by = 'PLATFORM', notice = p_notice, due_at = now(),
+    UPDATE subscription SET status = CASE status WHEN 'PENDING' THEN 'CANCELLED' ELSE 'PAUSED' END,
+        paused_by = CASE status WHEN 'PENDING' THEN NULL ELSE 'PLATFORM' END,
+        ended_at = CASE status WHEN 'PENDING' THEN now() END, notice = p_notice, due_at = now(),
         failures = 0, delays = 0, failed_on = NULL, updated_at = now()
-    WHERE id = p_row.id AND status IN ('ACTIVE', 'PAST_DUE')
+    WHERE id = p_row.id AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE')
 $$;
 
 CREATE OR REPLACE TRIGGER stop_subscriptions AFTER UPDATE ON collective FOR EACH ROW
@@ -224,7 +243,7 @@ CREATE OR REPLACE FUNCTION stop_subscriptions_of_user() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     PERFORM pause_subscription(s, 'USER_SUSPENDED') FROM subscription s
-    WHERE NEW.user_id IN (s.from_id, s.to_id) AND s.status IN ('ACTIVE', 'PAST_DUE');
+    WHERE NEW.user_id IN (s.from_id, s.to_id) AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE');
     RETURN NULL;
 END $$;
 
