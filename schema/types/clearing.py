@@ -1,6 +1,6 @@
 """Clearing between hosts, and settlements."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 
 import strawberry
@@ -83,6 +83,16 @@ class Settlement:
         description="Amount that the debtor's bank paid, in the debtor's currency."
     )
     covers: SettlementSubject = strawberry.field(description="Debt that the settlement pays.")
+    month: date | None = strawberry.field(
+        description="First day of the month of a monthly settlement, which the server has asked for: it "
+        "covers what the host kept for the platform until its end. Null for others."
+    )
+    fees: Amount | None = strawberry.field(
+        description="Part of a monthly settlement that is fees, in the debtor's currency. Null for others."
+    )
+    tips: Amount | None = strawberry.field(
+        description="Part of a monthly settlement that is tips, in the debtor's currency. Null for others."
+    )
 
     @staticmethod
     def is_type_of(obj: Any, _: Any) -> bool:

@@ -19,7 +19,13 @@ from services.core.settings import Settings
 from services.jobs import retention
 from services.ledger import audit_job, ecb_rates
 from services.live import event_log
-from services.orders import erased_files, export_making, personal_exports, provider_refunds
+from services.orders import (
+    erased_files,
+    export_making,
+    monthly_settlements,
+    personal_exports,
+    provider_refunds,
+)
 from services.payments import charges, intake, processing, returned, taking_up, uncovered, waiting
 from services.providers.offered import Providers, offered
 from services.recurring import charging
@@ -85,6 +91,7 @@ def list_periodic(sessions: Sessions, settings: Settings) -> list[PeriodicJob]:
             EVERY_MINUTE if settings.audit_interval_minutes < OFTEN_MINUTES else EVERY_FIVE_MINUTES,
             partial(audit_job.run_if_due, settings),
         ),
+        PeriodicJob("settle_months", "11 * * * *", partial(monthly_settlements.make_due, sessions)),
         PeriodicJob(
             "delete_erased_files",
             "7 * * * *",

@@ -24,7 +24,7 @@ _JOINERS = "\u200c\u200d"
 """Joiners: not printable themselves, but whole scripts and many emoji need them."""
 _ENUMS = (CollectiveType, OrderType, OrderStatus, GiverStatus, MemberRole)
 _ENUM_KEYS = frozenset({"type", "status", "role"})
-_AMOUNT_KEYS = frozenset({"amount", "price", "payout", "currents", "tip"})
+_AMOUNT_KEYS = frozenset({"amount", "price", "payout", "currents", "tip", "fees", "tips"})
 _FACTORS = ("a passkey", "an authenticator app", "new recovery codes", "every second factor")
 _TRANSLATED_KEYS = _ENUM_KEYS | {"note", "factor"}
 

@@ -19,6 +19,16 @@ SETTLEMENT_TEMPLATES: Mapping[str, tuple[str, str]] = {
 {{payer}} says that it has paid what it owes {{to}}. Please approve the settlement once the money has arrived.
 {_SETTLEMENT}""",
     ),
+    "settlement_due": (
+        "Please settle {amount} with {to}",
+        f"""Hello,
+
+these fees and tips, which {{payer}} keeps for {{to}}, are due. Please transfer them with this reference.
+
+Fees: {{fees}}
+Tips: {{tips}}
+{_SETTLEMENT}""",
+    ),
     "settlement_received": (
         "{to} has received your {amount}",
         f"""Hello,

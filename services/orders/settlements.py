@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Context, Decimal
 from uuid import UUID
 
@@ -47,6 +47,10 @@ class SettlementDetails:
     reference: str
     paid: Money
     covers: SettlementSubject
+    month: date | None
+    """First day of the month of a monthly settlement, of which the two amounts are the lines."""
+    fees: Money | None
+    tips: Money | None
 
 
 async def settle(
@@ -286,7 +290,14 @@ async def load_settlements(
     )
     return {
         row.order_id: SettlementDetails(
-            row.reference, Money(row.paid_minor, currency), SettlementSubject(row.covers)
+            row.reference,
+            Money(row.paid_minor, currency),
+            SettlementSubject(row.covers),
+            row.month,
+            *(
+                None if minor is None else Money(minor, currency)
+                for minor in (row.fees_minor, row.tips_minor)
+            ),
         )
         for row, currency in (await session.execute(statement)).all()
     }
