@@ -46,15 +46,15 @@ class ProviderAccount(SQLModel, table=True):
     status: ProviderAccountStatus = Field(sa_type=Text)
     livemode: bool
     """True if it collects money: the provider's test accounts do not."""
-    connect_state_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
-    """The hash of what the provider sends back with the host's consent."""
-    connect_by_id: UUID | None = Field(default=None, foreign_key="collective.id")
-    """Who was sent to the provider, and has not come back."""
     away_since: datetime | None = timestamp_field(nullable=True)
     """Since when the provider has not answered."""
     created_by_id: UUID = Field(foreign_key="collective.id")
     created_at: datetime = timestamp_field(default_now=True)
     updated_at: datetime = timestamp_field(default_now=True)
+    connect_state_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """The hash of what the provider sends back with the host's consent."""
+    connect_by_id: UUID | None = Field(default=None, foreign_key="collective.id")
+    """Who was sent to the provider, and has not come back."""
 
 
 class Instrument(SQLModel, table=True):
@@ -107,8 +107,6 @@ class ProviderPayment(SQLModel, table=True):
     provider_account_id: UUID = Field(foreign_key="provider_account.id")
     external_id: str | None = Field(default=None, sa_type=Text)
     """Null until the provider has answered, if a kept card is charged."""
-    asked_at: datetime | None = timestamp_field(nullable=True)
-    """When the provider was last asked to charge a kept card."""
     client_secret: str | None = Field(default=None, sa_type=Text)
     """With it a giver pays, and nothing else; null once the payment has ended."""
     redirect_url: str | None = Field(default=None, sa_type=Text)
@@ -117,8 +115,6 @@ class ProviderPayment(SQLModel, table=True):
     failure: str | None = Field(default=None, sa_type=Text)
     dispute_id: str | None = Field(default=None, sa_type=Text)
     dispute_status: DisputeStatus | None = Field(default=None, sa_type=Text)
-    dispute_amount_minor: int | None = Field(default=None, sa_type=BigInteger)
-    """What the bank wants back, in minor units of the order's currency."""
     dispute_fee_minor: int | None = Field(default=None, sa_type=BigInteger)
     """In minor units of the host's currency."""
     is_dispute_held: bool | None = None
@@ -126,6 +122,10 @@ class ProviderPayment(SQLModel, table=True):
     is_dispute_posted: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     created_at: datetime = timestamp_field(default_now=True)
     updated_at: datetime = timestamp_field(default_now=True)
+    dispute_amount_minor: int | None = Field(default=None, sa_type=BigInteger)
+    """What the bank wants back, in minor units of the order's currency."""
+    asked_at: datetime | None = timestamp_field(nullable=True)
+    """When the provider was last asked to charge a kept card."""
 
 
 class ProviderRefund(SQLModel, table=True):

@@ -77,8 +77,6 @@ class RecurringGift(SQLModel, table=True):
     """The time zone of the payee's host when the gift began, in which its days are counted."""
     payment_method_kind: PaymentMethodKind = Field(sa_type=Text)
     payment_method_id: UUID | None = Field(default=None, foreign_key="payment_method.id")
-    instrument_id: UUID | None = Field(default=None, foreign_key="instrument.id")
-    """The card with which each period is paid, for a gift through a payment provider."""
     description: str | None = Field(default=None, sa_type=Text)
     status: GiftStatus = Field(default=GiftStatus.ACTIVE, sa_type=Text)
     starts_on: date
@@ -106,5 +104,7 @@ class RecurringGift(SQLModel, table=True):
     created_by_id: UUID = Field(foreign_key="collective.id")
     created_at: datetime = timestamp_field(default_now=True)
     updated_at: datetime = timestamp_field(default_now=True)
+    instrument_id: UUID | None = Field(default=None, foreign_key="instrument.id")
+    """The card with which each period is paid, for a gift through a payment provider."""
     tip_minor: int | None = Field(default=None, sa_type=BigInteger)
     """The tip to the platform that each charge has beside the amount."""
