@@ -172,7 +172,7 @@ class Order(SQLModel, table=True):
         ),
         CheckConstraint("tier_id IS NULL OR type = 'DONATION'", name="tier_of_donation"),
         CheckConstraint(
-            "tip IS NULL OR tip BETWEEN 1 AND amount AND type = 'DONATION' AND currency <> 'CUR'",
+            "tip IS NULL OR tip >= 1 AND tip <= amount AND type = 'DONATION' AND currency <> 'CUR'",
             name="tip_of_gift",
         ),
         CheckConstraint(

@@ -26,7 +26,7 @@ class RecurringGift(SQLModel, table=True):
         CheckConstraint("amount_minor > 0", name="amount_positive"),
         CheckConstraint("currency <> 'CUR'", name="is_of_money"),
         CheckConstraint(
-            "tip_minor IS NULL OR tip_minor BETWEEN 1 AND amount_minor", name="tip_at_most_amount"
+            "tip_minor IS NULL OR tip_minor >= 1 AND tip_minor <= amount_minor", name="tip_at_most_amount"
         ),
         CheckConstraint(
             "(tier_id IS NULL) = (quantity IS NULL) AND quantity BETWEEN 1 AND 1000", name="tier_has_quantity"

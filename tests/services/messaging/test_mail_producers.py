@@ -55,6 +55,7 @@ NOTICES = {
     "orders/expense_edits.py": {"expense_submitted"},
     "orders/expenses.py": {"expense_submitted"},
     "orders/guest_receipts.py": {"guest_gift"},
+    "orders/monthly_settlements.py": {"settlement_due"},
     "orders/refund_postings.py": {"order_refunded"},
     "orders/settlements.py": {"settlement_expected", "settlement_received"},
     "orders/settling.py": {"donation_confirmation", "money_received"},
