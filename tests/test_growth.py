@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 from graphql import build_schema, get_named_type, is_composite_type
+from psycopg import sql
+from psycopg.adapt import PyFormat, Transformer
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -102,12 +104,33 @@ def record(engine: AsyncEngine) -> Iterator[list[tuple[str, Any]]]:
         event.remove(engine.sync_engine, "before_cursor_execute", note)
 
 
+def to_numbered(statement: str, parameters: Any) -> tuple[str, list[Any]]:
+    """Return a statement with PostgreSQL's own parameters, and their values."""
+    if isinstance(parameters, list):
+        return statement, parameters
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
+    text = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", statement)
+    return text.replace("%%", "%"), [parameters[name] for name in names]
+
+
 def explain(connection: psycopg.Connection[Any], statement: str, parameters: Any) -> dict[str, Any]:
-    """Return the plan of a statement that ran, with the rows that it reads."""
-    numbered = isinstance(parameters, list)  # PostgreSQL's own parameters, or the driver's
-    cursor = psycopg.RawCursor(connection) if numbered else connection.cursor()
-    cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}".encode(), parameters)
-    row = cursor.fetchone()
+    """Return the plan of a statement that ran, as its connection plans it, with what it reads."""
+    mode = "force_generic_plan" if isinstance(parameters, list) else "auto"
+    connection.execute("SELECT set_config('plan_cache_mode', %s, false)", [mode])
+    text, values = to_numbered(statement, parameters)
+    cursor, types, given = psycopg.RawCursor(connection), "", sql.SQL("")
+    if values:
+        transformer = Transformer(connection)
+        transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
+        names = cursor.execute("SELECT unnest($1::oid[])::regtype::text", [list(transformer.types or ())])
+        types = "({})".format(", ".join("unknown" if name == "-" else name for (name,) in names))
+        given = sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, values)))
+    cursor.execute(f"PREPARE explained{types} AS {text}".encode())
+    try:
+        command = sql.SQL("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE explained")
+        row = cursor.execute(command + given).fetchone()
+    finally:
+        cursor.execute("DEALLOCATE explained")
     assert row is not None
     plan: dict[str, Any] = row[0][0]["Plan"]
     return plan
@@ -142,7 +165,7 @@ async def test_each_list_reads_little_of_a_long_history(
     """As the planner chooses after ANALYZE, for the ADMIN of a busy collective and for a stranger."""
     wrong, count = set(), 0
     with psycopg.connect(shared_database.app_url, autocommit=True) as connection:
-        assert long_reads(connection, "SELECT FROM posting WHERE amount = 0", None) != []
+        assert long_reads(connection, "SELECT FROM posting WHERE amount = 0", []) != []
         for name, query in queries.items():
             for viewer in (history.viewer, None):
                 with record(engine) as statements:

@@ -132,9 +132,6 @@ def session_settings(settings: Settings) -> dict[str, str]:
         "statement_timeout": str(settings.statement_timeout_ms),
         "lock_timeout": str(settings.lock_timeout_ms),
         "idle_in_transaction_session_timeout": str(settings.statement_timeout_ms * 2),
-        # Statements differ in their text where plans should differ. PostgreSQL takes many of them for
-        # cheaper with each call's values, and plans them anew at every call: that takes longer than to run.
-        "plan_cache_mode": "force_generic_plan",
     }
 
 

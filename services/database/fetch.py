@@ -50,6 +50,7 @@ async def begin_read(
     assert isinstance(engine, AsyncEngine)
     read_connection = await read_connections.acquire(engine)
     try:
+        await _plan(read_connection, read_connections.ONCE if is_single else read_connections.AS_USUAL)
         if not is_single:
             await _execute(read_connection.connection, read_connection.driver, _BEGIN_SNAPSHOT)
     except BaseException:
@@ -61,6 +62,18 @@ async def begin_read(
     )
     session.info[DRIVER], session.info[COLUMNS] = read_connection.driver, columns or {}
     return read_connection
+
+
+async def _plan(read_connection: ReadConnection, command: bytes) -> None:
+    """Let the connection plan statements in this way; no round trip if it does already.
+
+    Only what runs alone is planned once: its constants are in its text, where the mapper has parameters.
+    A pooler hands statements to any connection, and then none are prepared.
+    """
+    driver = read_connection.driver
+    if read_connection.planning != command and driver.prepare_threshold is not None:
+        await _execute(read_connection.connection, driver, command)
+        read_connection.planning = command
 
 
 async def end_read(read_connection: ReadConnection) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+import psycopg
+from psycopg import AsyncRawCursor
 from psycopg.pq import TransactionStatus
 from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -24,7 +26,11 @@ RESERVED_CONNECTIONS = 2
 WAIT_SECONDS = 10
 
 
-@dataclass(frozen=True)
+AS_USUAL, ONCE = b"SET plan_cache_mode = auto", b"SET plan_cache_mode = force_generic_plan"
+"""How PostgreSQL plans prepared statements: as it likes, or once a connection (docs/decisions/0039)."""
+
+
+@dataclass(eq=False)
 class ReadConnection:
     """A connection in autocommit mode, on which snapshots are begun by a statement."""
 
@@ -34,6 +40,8 @@ class ReadConnection:
     timeline: leadership.Timeline | None
     recycle_at: float
     """Time of `time.monotonic` from which it is replaced when it is idle."""
+    planning: bytes = AS_USUAL
+    """The command that set how its statements are planned."""
 
     @property
     def is_reusable(self) -> bool:
@@ -127,7 +135,7 @@ class _ReadPool:
     async def close(self, read_connection: ReadConnection, *, is_broken: bool = False) -> None:
         """Return a connection to the engine's pool, or discard a broken one."""
         try:
-            if is_broken:
+            if is_broken or not await _plan_as_usual(read_connection):
                 await read_connection.connection.invalidate()
             await read_connection.connection.close()
         finally:
@@ -153,6 +161,16 @@ class _ReadPool:
             if sync is not None:
                 sync.invalidate()
                 sync.close()
+
+
+async def _plan_as_usual(read_connection: ReadConnection) -> bool:
+    """Undo how statements are planned, for the next user of a connection; False if it does not answer."""
+    if read_connection.planning != AS_USUAL:
+        try:
+            await AsyncRawCursor(read_connection.driver).execute(AS_USUAL)
+        except psycopg.Error:
+            return False
+    return True
 
 
 _POOLS: WeakKeyDictionary[AsyncEngine, _ReadPool] = WeakKeyDictionary()

@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.database import engine as database_engine
-from services.database import read_connections
+from services.database import fetch, read_connections
 from tests.conftest import Database
 
 
@@ -146,3 +146,20 @@ async def test_a_disposed_engine_leaves_no_connection(engine: AsyncEngine, datab
     reader = await read_connections.acquire(engine)
     await reader.driver.execute("SELECT 1")
     await reader.release()
+
+
+async def test_only_what_runs_alone_is_planned_once(engine: AsyncEngine) -> None:
+    async def mode(*, is_single: bool) -> str:
+        session = database_engine.session_factory(engine)()
+        reader = await fetch.begin_read(session, is_single=is_single, columns=None)
+        (row,) = await (await reader.driver.execute("SHOW plan_cache_mode")).fetchall()
+        await fetch.end_read(reader)
+        return str(row[0])
+
+    modes = [await mode(is_single=is_single) for is_single in (True, True, False, True)]
+    assert modes == ["force_generic_plan", "force_generic_plan", "auto", "force_generic_plan"]
+    session = database_engine.session_factory(engine)()
+    async with engine.connect(), engine.connect(), engine.connect():
+        await read_connections.release_idle(session)
+        async with engine.connect() as reused:
+            assert (await reused.execute(text("SHOW plan_cache_mode"))).scalar_one() == "auto"
