@@ -118,7 +118,7 @@ def explain(connection: psycopg.Connection[Any], statement: str, parameters: Any
     mode = "force_generic_plan" if isinstance(parameters, list) else "auto"
     connection.execute("SELECT set_config('plan_cache_mode', %s, false)", [mode])
     text, values = to_numbered(statement, parameters)
-    cursor, types, given = psycopg.RawCursor(connection), "", sql.SQL("")
+    cursor, types, given = psycopg.RawCursor(connection), "", sql.Composed([])
     if values:
         transformer = Transformer(connection)
         transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
