@@ -172,7 +172,8 @@ class Order(SQLModel, table=True):
         ),
         CheckConstraint("tier_id IS NULL OR type = 'DONATION'", name="tier_of_donation"),
         CheckConstraint(
-            "tip IS NULL OR tip >= 1 AND tip <= amount AND type = 'DONATION' AND currency <> 'CUR'",
+            "tip IS NULL OR tip >= 1 AND tip <= COALESCE(approved_amount, amount)"
+            " AND type = 'DONATION' AND currency <> 'CUR'",
             name="tip_of_gift",
         ),
         CheckConstraint(

@@ -12,8 +12,8 @@ const FIELDS = `order { id status } clientSecret redirectUrl providerAccount
 const GUEST = `mutation($i: DonateAsGuestInput!) { gift: donateAsGuest(input: $i) { ${FIELDS} } }`;
 const MEMBER = `mutation($i: DonateInput!) { gift: donate(input: $i) { ${FIELDS} } }`;
 const STATUS = "query($id: ID!) { order(id: $id) { status } }";
-const DUE = `query($id: ID!) { order(id: $id) { status amount { value currency }
-  waitingPayment { provider account clientSecret } } }`;
+const DUE = `query($id: ID!) { order(id: $id) { status
+  waitingPayment { provider account clientSecret amount { value currency } } } }`;
 
 const $ = (id) => document.getElementById(id);
 const slug = decodeURIComponent(location.pathname.split("/").pop());
@@ -132,7 +132,7 @@ async function showDue(id) {
   if (order?.status === "PAID") return wait(id);
   const due = order?.waitingPayment;
   if (!due) throw new Error("Nothing waits here. Sign in as the giver, then open the link again.");
-  $("result").textContent = say("Your gift of {amount} waits for you.", { amount: text(order.amount) });
+  $("result").textContent = say("Your gift of {amount} waits for you.", { amount: text(due.amount) });
   const gift = { order: { id }, clientSecret: due.clientSecret, providerAccount: due.account, isDue: true };
   if (due.provider === "STRIPE") return showStripe(gift);
   $("terms").hidden = true;

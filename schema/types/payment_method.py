@@ -10,7 +10,7 @@ from resolvers import collectives as resolve
 from resolvers.context import Info
 from schema.types import lazy
 from schema.types.enums import PaymentMethodKind, PayoutMethodKind, ProviderName
-from schema.types.fields import batched, to_one
+from schema.types.fields import batched, computed, to_one
 from schema.types.money import Amount
 from schema.types.node import Node, id_field, is_row_of
 from schema.types.scalars import Json
@@ -18,6 +18,7 @@ from services.core.errors import Invalid
 from services.core.money import Money
 from services.orders import payment_methods
 from services.orders.method_names import MethodName
+from services.orders.provider_payments import Handover
 from services.sql_json import shape
 from services.sql_json.shape import Derived
 
@@ -75,6 +76,10 @@ class WaitingPayment:
     redirect_url: str | None = strawberry.field(
         description="Address at the payment provider at which the giver pays. Null unless it has one."
     )
+
+    @computed(description="Amount that is charged, with the tip to the platform.", graphql_type=Amount)
+    def amount(root: strawberry.Parent[Handover]) -> Money:
+        return root.due
 
 
 @strawberry.type(

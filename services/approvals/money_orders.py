@@ -8,7 +8,7 @@ from services.access.actor import Actor
 from services.access.collective_refs import require_collective
 from services.access.permissions import Action, Subject, require
 from services.core.errors import Invalid, InvalidState
-from services.core.money import UncheckedAmount, convert, to_minor
+from services.core.money import Money, UncheckedAmount, convert, to_minor
 from services.ledger import exchange_rates, posting
 from services.messaging import outbox
 from services.orders import approval_rights, expenses, two_people
@@ -113,6 +113,13 @@ def decide_amount(order: Order, amount: UncheckedAmount | None, reason: str | No
     amount_minor = to_minor(amount, field="amount", currency=order.currency)
     if amount_minor != order.amount and not reason:
         raise Invalid("Enter a reason for changing the amount.", field="reason")
+    if order.tip is not None and amount_minor < order.tip:
+        tip = Money(order.tip, order.currency)
+        raise Invalid(
+            f"This gift comes with a tip of {tip.text} {tip.currency}, which is at most as large as the gift."
+            " Enter a larger amount, or reject the gift.",
+            field="amount",
+        )
     return amount_minor
 
 

@@ -36,7 +36,11 @@ _FACTS = """
          WHERE dispute_status = 'LOST' AND NOT is_dispute_posted) AS unposted_disputes,
         (SELECT count(*) FROM public.provider_refund r JOIN public."order" o ON o.id = r.order_id
          WHERE r.status = 'CONFIRMED' AND NOT r.is_stray AND o.status = 'PAID'
-           AND NOT EXISTS (SELECT FROM public.transaction t WHERE t.id = r.id)) AS unposted_refunds,
+           AND NOT EXISTS (SELECT FROM public.transaction t WHERE t.id = r.id)
+           -- What is less than the smallest unit of a tip's book is posted with the last refund of the order.
+           AND NOT EXISTS (SELECT FROM public.transaction t
+                           WHERE t.order_id = o.id AND t.kind = 'PLATFORM_TIP' AND t.refund_of_id IS NULL
+                             AND r.amount_minor * t.amount < o.tip)) AS unposted_refunds,
         (SELECT count(*) FROM public.provider_refund r WHERE r.is_stray AND r.status = 'FAILED'
          AND NOT EXISTS (SELECT FROM public.provider_refund later
                          WHERE later.order_id = r.order_id AND later.status = 'CONFIRMED')) AS failed_strays,

@@ -11,7 +11,8 @@ EXPENSE_DECISION_DAYS = 365
 
 def charged_minor(order: Order) -> int:
     """Return what the giver pays for an order: its amount, and a tip beside it."""
-    return order.amount + (order.tip or 0)
+    own_minor = order.amount if order.approved_amount is None else order.approved_amount
+    return own_minor + (order.tip or 0)
 
 
 def mail_payload(order: Order, *, to: Party) -> dict[str, str]:

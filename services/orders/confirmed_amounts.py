@@ -8,6 +8,7 @@ from services.access.permissions import is_confirmed, require_confirmed
 from services.collectives import platform_policy
 from services.core.money import convert
 from services.ledger import exchange_rates
+from services.orders.base import charged_minor
 
 DOLLARS = "USD"
 
@@ -31,10 +32,7 @@ async def require_confirmed_above(session: AsyncSession, actor: Actor, *orders: 
 
 
 async def _to_dollars(session: AsyncSession, order: Order) -> int | None:
-    amount_minor = (order.amount if order.approved_amount is None else order.approved_amount) + (
-        order.tip or 0
-    )
     quote = await exchange_rates.find_quote(session, base=order.currency, target=DOLLARS)
     if quote is None:
         return None
-    return convert(amount_minor, quote.rate, source=order.currency, target=DOLLARS)
+    return convert(charged_minor(order), quote.rate, source=order.currency, target=DOLLARS)

@@ -17,6 +17,7 @@ from services.core import public_ids
 from services.core.errors import FxRateUnavailable
 from services.core.money import Money, convert
 from services.core.sql_files import read_clauses
+from services.database.constraint_errors import is_outage
 from services.ledger import exchange_rates
 from services.messaging import outbox
 from services.orders.base import DECISION_DAYS
@@ -33,7 +34,8 @@ log = logging.getLogger(__name__)
 async def make_due(sessions: async_sessionmaker[AsyncSession], *, at: datetime | None = None) -> int:
     """Make the settlements of the month before `at`, or now, that are still missing; return how many.
 
-    Each is made in a transaction of its own, by one of any number of workers. Months are those of UTC.
+    Each is made in a transaction of its own, by one of any number of workers; one that fails keeps no other
+    waiting. Months are those of UTC.
     """
     until = (at or now()).astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     month = (until - timedelta(days=1)).date().replace(day=1)
@@ -42,8 +44,15 @@ async def make_due(sessions: async_sessionmaker[AsyncSession], *, at: datetime |
         hosts = await _list_due(session, platform_id=platform_id, month=month)
     made = 0
     for host_id in hosts:
-        async with sessions.begin() as session:
-            made += await _make(session, host_id=host_id, platform_id=platform_id, month=month, until=until)
+        try:
+            async with sessions.begin() as session:
+                made += await _make(
+                    session, host_id=host_id, platform_id=platform_id, month=month, until=until
+                )
+        except Exception as error:
+            if is_outage(error):
+                raise
+            log.exception("a settlement cannot be made", extra={"host": str(host_id)})
     return made
 
 

@@ -12,6 +12,7 @@ from models import Collective, Instrument, Order, PaymentMethod, ProviderAccount
 from models.enums import MemberRole, ProviderAccountStatus, ProviderName, ProviderPaymentStatus
 from services.access.actor import Actor
 from services.core.errors import InvalidState
+from services.core.money import Money
 from services.orders.base import charged_minor
 from services.orders.sides import OrderSides
 from services.providers.offered import Providers
@@ -28,6 +29,8 @@ class Handover:
     account: str | None
     client_secret: str | None
     redirect_url: str | None
+    due: Money
+    """What is charged: the amount, and a tip beside it."""
 
 
 async def begin(
@@ -162,7 +165,7 @@ async def load_handovers(
 
 async def _load_handovers(session: AsyncSession, *conditions: ColumnElement[bool]) -> dict[UUID, Handover]:
     statement = (
-        select(ProviderPayment, ProviderAccount)
+        select(ProviderPayment, ProviderAccount, Order)
         .join(ProviderAccount, col(ProviderAccount.id) == ProviderPayment.provider_account_id)
         .join(Order, col(Order.id) == ProviderPayment.order_id)
         .where(
@@ -176,7 +179,11 @@ async def _load_handovers(session: AsyncSession, *conditions: ColumnElement[bool
     )
     return {
         payment.order_id: Handover(
-            account.provider, account.external_id, payment.client_secret, payment.redirect_url
+            account.provider,
+            account.external_id,
+            payment.client_secret,
+            payment.redirect_url,
+            Money(charged_minor(order), order.currency),
         )
-        for payment, account in (await session.execute(statement)).all()
+        for payment, account, order in (await session.execute(statement)).all()
     }

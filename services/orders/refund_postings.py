@@ -48,7 +48,6 @@ async def give_back(
     *,
     refund_id: UUID,
     reason: str | None,
-    releases_hold: bool = False,
 ) -> RefundResult:
     """Post a refund, and end the order and what it earned if nothing of it and its tip remains.
 
@@ -60,11 +59,12 @@ async def give_back(
     """
     order, parties, remaining_minor = sides.order, refundable.parties, refundable.remaining["amount"]
     drafts = _draft_refunds(actor, order, refundable, part_minor, refund_id=refund_id)
+    if not drafts:  # too little of a tip for its book's currency: it comes with the next part
+        return RefundResult(order, [])
     if len(drafts) > 1:
         await posting.lock_accounts(session, [leg for draft in drafts for leg in draft.legs])
     for draft in drafts:
-        release_id = order.id if releases_hold and draft.row["id"] == refund_id else None
-        await posting.post(session, row=draft.row, legs=draft.legs, release_order_id=release_id)
+        await posting.post(session, row=draft.row, legs=draft.legs)
     transaction_ids = [draft.row["id"] for draft in drafts]
     if order.type == OrderType.REDEMPTION:
         transaction_ids += await _refund_dollars(

@@ -86,11 +86,22 @@ class RefundableTip(Refundable):
     """What a tip moved, in the currency of its host, and how much of it is left in that of its order."""
 
     left_minor: int = 0
+    whole_minor: int = 0
+    """The tip as it was given, in the currency of its order."""
 
     def convert_part(self, part_minor: int) -> int:
-        """Return a part in the currency of the transaction; all that is left is exactly the rest."""
-        whole_minor = self.remaining["amount"]
-        return whole_minor if part_minor == self.left_minor else whole_minor * part_minor // self.left_minor
+        """Return a part in the currency of the transaction; all that is left is exactly the rest.
+
+        All parts so far are converted together, so that what rounds away from one comes with another.
+        """
+        if part_minor <= 0:
+            return 0
+        if part_minor >= self.left_minor:
+            return self.remaining["amount"]
+        original_minor = self.original.amount
+        given_minor = self.whole_minor - self.left_minor + part_minor
+        before_minor = original_minor - self.remaining["amount"]
+        return max(0, original_minor * given_minor // self.whole_minor - before_minor)
 
 
 def calls_to_refund(order_id: UUID) -> list[Call]:
@@ -150,8 +161,14 @@ def _find_tip(order: Order, history: Sequence[Transaction], parties: tuple[Party
         original,
         remaining,
         (payer, tips.receiver(original.to_collective_id, payee.host)),
-        left_minor=-(-order.tip * remaining["amount"] // original.amount),
+        left_minor=_left_of(order.tip, remaining["amount"], original.amount),
+        whole_minor=order.tip,
     )
+
+
+def _left_of(tip_minor: int, remaining_minor: int, original_minor: int) -> int:
+    """Return what is left of a tip in the currency of its order; nothing only where nothing remains."""
+    return max(1, tip_minor * remaining_minor // original_minor) if remaining_minor else 0
 
 
 async def _require_open(session: AsyncSession, parties: Sequence[Party], locked: Sequence[Any]) -> None:

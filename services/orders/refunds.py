@@ -12,6 +12,7 @@ from services.core import user_text
 from services.core.errors import Invalid, InvalidState
 from services.core.money import UncheckedAmount, to_minor
 from services.orders import approval_rights, provider_refunds, transitions
+from services.orders.base import charged_minor
 from services.orders.refund_postings import RefundResult, give_back
 from services.orders.refundable import Refundable, calls_to_refund, to_refundable
 
@@ -68,6 +69,8 @@ async def refund(
     part_minor = _requested_minor(order, refundable, amount)
     if order.payment_method_kind == PaymentMethodKind.PROVIDER:
         payment = provider_refunds.to_payment(payments)
+        given_minor = await provider_refunds.sum_confirmed(session, order_id=order.id)
+        part_minor = min(part_minor, charged_minor(order) - given_minor)
         await provider_refunds.request(
             session, actor, payment, refundable, part_minor, refund_id=refund_id, reason=reason
         )

@@ -67,7 +67,8 @@ async def decide(
         Invalid: another amount than that of the first approval.
         InvalidState: the order has changed meanwhile.
     """
-    if single_limit is None or max(amount_minor, order.amount) <= single_limit:
+    tip_minor = order.tip or 0  # a gift and its tip are approved as one
+    if single_limit is None or max(amount_minor, order.amount) + tip_minor <= single_limit:
         return Decision(amount_minor, is_final=True)
     await session.execute(select(col(Order.id)).where(col(Order.id) == order.id).with_for_update())
     keys = {"order_id": order.id, "person_id": actor.id}
@@ -76,7 +77,7 @@ async def decide(
         raise InvalidState("The order has changed. Load it again.", field="id")
     if row.amount is not None and not is_amount_given:
         amount_minor = row.amount
-    if row.single_limit is None or amount_minor <= row.single_limit:
+    if row.single_limit is None or amount_minor + tip_minor <= row.single_limit:
         return Decision(amount_minor, is_final=True)
     _require_second(order, row.people, row.person_id, row.single_limit)
     if row.amount not in {None, amount_minor}:

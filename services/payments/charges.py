@@ -4,6 +4,7 @@ The payment is begun first and named here; then its card is charged. A payment i
 often it is asked for, so a worker that ends in between leaves nothing in doubt.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
 from models import Instrument, Order, ProviderAccount, ProviderPayment, RecurringGift, now
-from models.enums import OrderStatus, ProviderName, ProviderPaymentStatus
+from models.enums import OrderStatus, ProviderAccountStatus, ProviderName, ProviderPaymentStatus
 from services.access.actor import Actor
 from services.collectives import platform_policy
 from services.orders import provider_payments, provider_refunds
@@ -27,7 +28,7 @@ from services.providers.protocol import (
     ProviderRefused,
     Started,
 )
-from services.recurring import card_charges
+from services.recurring import card_charges, progress
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -65,18 +66,20 @@ async def charge(sessions: Sessions, providers: Providers, *, order_id: UUID) ->
     if asked is None:
         return
     account = asked.account
+    charged: Charged | None = None  # the host or its provider is why there is none, and not the giver
     provider = require_offered(providers, ProviderName(account.provider), livemode=account.livemode)
-    async with asking(sessions, account):
-        try:
-            external_id = asked.payment.external_id or await _begin(sessions, provider, asked)
-            if not await _note_asked(sessions, order_id):
-                return
-            charged = await provider.charge(_build_request(asked, external_id))
-        except ProviderRefused as refused:
-            await _note_asked(sessions, order_id)
-            charged = Charged(state=ChargeState.DECLINED, failure=refused.message)
+    if account.status == ProviderAccountStatus.ACTIVE:
+        async with asking(sessions, account):
+            with suppress(ProviderRefused):
+                external_id = asked.payment.external_id or await _begin(sessions, provider, asked)
+                if not await _note_asked(sessions, order_id):
+                    return
+                charged = await provider.charge(_build_request(asked, external_id))
     async with sessions.begin() as session:
-        await _take_answer(session, provider, asked, charged)
+        if charged is None:
+            await outcomes.delay(session, await provider_refunds.lock_payment(session, order_id=order_id))
+        else:
+            await _take_answer(session, provider, asked, charged)
 
 
 async def _load(session: AsyncSession, order_id: UUID) -> _Asked | None:
@@ -95,7 +98,7 @@ async def _load(session: AsyncSession, order_id: UUID) -> _Asked | None:
         )
     )
     row = (await session.execute(statement)).one_or_none()
-    if row is None or not card_charges.is_due_period(row[1], row[0]):
+    if row is None or not card_charges.is_due_period(row[1], row[0]) or progress.is_late(row[1], now()):
         return None
     return _Asked(*row, payee=await provider_payments.name_payee(session, row[0]))
 
@@ -125,10 +128,14 @@ def _name(payment: ProviderPayment, started: Started) -> None:
 
 
 async def _note_asked(sessions: Sessions, order_id: UUID) -> bool:
-    """Note that the card is about to be charged; False if the payment ended meanwhile."""
+    """Note that the card is about to be charged; False if its gift does not wait for that any longer."""
     async with sessions.begin() as session:
         payment = await provider_refunds.lock_payment(session, order_id=order_id)
-        if payment.status != ProviderPaymentStatus.OPEN:
+        gift = await card_charges.lock_gift(session, order_id=order_id)
+        order = await session.get_one(Order, order_id, populate_existing=True)
+        if (payment.status, order.status) != (ProviderPaymentStatus.OPEN, OrderStatus.PENDING):
+            return False
+        if not card_charges.is_due_period(gift, order):
             return False
         payment.asked_at = now()
         return True

@@ -42,7 +42,7 @@ async def note_dispute(
     if payment.dispute_status is None:
         await _open(session, actor, sides, payment, event, fee_minor=fee_minor or 0)
     elif fee_minor and not payment.dispute_fee_minor:
-        await _add_fee(session, sides, payment, fee_minor)
+        await _add_fee(session, actor, sides, payment, fee_minor)
     problem = NO_RATE if fee_minor is None else None
     if event.kind is EventKind.DISPUTE_WON:
         await posting.release_hold(session, order_id=payment.order_id)
@@ -73,7 +73,7 @@ async def _open(
     payment.dispute_amount_minor, payment.dispute_fee_minor = _amount_of(sides.order, event), fee_minor
     payment.updated_at = now()
     is_refunding = await provider_refunds.lock_open(session, order_id=payment.order_id) is not None
-    payment.is_dispute_held = not is_refunding and await _hold(session, sides, payment)
+    payment.is_dispute_held = not is_refunding and await _hold(session, actor, sides, payment)
     await session.flush()
     await _record(session, actor, sides, OrderActionType.DISPUTE, reason=None)
     await tell_host(session, sides, template="payment_disputed")
@@ -100,7 +100,7 @@ async def _price_fee(session: AsyncSession, sides: OrderSides, event: ProviderEv
 
 
 async def _add_fee(
-    session: AsyncSession, sides: OrderSides, payment: ProviderPayment, fee_minor: int
+    session: AsyncSession, actor: Actor, sides: OrderSides, payment: ProviderPayment, fee_minor: int
 ) -> None:
     """Note the fee of an open dispute, which was not known at first, and set it aside if it is there."""
     payment.dispute_fee_minor, payment.updated_at = fee_minor, now()
@@ -110,7 +110,7 @@ async def _add_fee(
     with suppress(InsufficientFunds):  # then the amount alone stays set aside
         async with session.begin_nested():
             await posting.release_hold(session, order_id=payment.order_id)
-            if not await _hold(session, sides, payment):
+            if not await _hold(session, actor, sides, payment):
                 raise InsufficientFunds
 
 
@@ -143,7 +143,7 @@ async def _record(
     await add_actions(session, [history_step(sides.order, kind, actor, from_status=status, reason=reason)])
 
 
-async def _hold(session: AsyncSession, sides: OrderSides, payment: ProviderPayment) -> bool:
+async def _hold(session: AsyncSession, actor: Actor, sides: OrderSides, payment: ProviderPayment) -> bool:
     """Set aside what a dispute may cost; False if the two balances do not have it. Locks: both."""
     if sides.order.status != OrderStatus.PAID:
         return False
@@ -156,7 +156,7 @@ async def _hold(session: AsyncSession, sides: OrderSides, payment: ProviderPayme
     host, codes = payee.host, {"source": payee.currency, "target": payee.host.currency}
     fee_minor = convert_back(payment.dispute_fee_minor or 0, original.fx_rate, **codes)
     wanted_minor = refundable.own_part(losses.disputed_part(payment, refundable)) + fee_minor
-    own_minor, host_minor = await losses.available(session, payee)
+    own_minor, host_minor = await losses.available(session, payee, platform_id=actor.platform_id)
     is_host = payee.collective.id == host.id
     payee_part_minor = min(own_minor, wanted_minor)
     host_part_minor = convert(wanted_minor - payee_part_minor, original.fx_rate, **codes)

@@ -21,7 +21,8 @@ from services.ledger import posting, transaction_amounts
 from services.ledger.exchange_rates import quote_of_inverse, quote_of_rate
 from services.ledger.legs import Leg, merge_legs, posting_legs
 from services.ledger.transaction_amounts import FeeTerms, same_currency_amounts
-from services.orders import transitions
+from services.orders import provider_refunds, transitions
+from services.orders.base import charged_minor
 from services.orders.refund_postings import give_back
 from services.orders.refundable import Refundable, load_refundable
 from services.orders.sides import OrderSides
@@ -34,15 +35,31 @@ NOT_COVERED = "Neither the payee nor its host has enough."
 async def post_refund(session: AsyncSession, actor: Actor, refund: ProviderRefund) -> str | None:
     """Post a confirmed refund; return why that could not be done, with nothing posted.
 
+    Once the provider has given back all that was charged, the rest of the order goes with it: also parts
+    that were too small to be posted in the currency of the tip. If there is not enough for the rest, its own
+    part alone is posted.
+
     Locks: the hold, then its account, the order, both sides, all accounts.
     """
+    given_minor = await provider_refunds.sum_confirmed(session, order_id=refund.order_id)
+    order = await session.get_one(Order, refund.order_id)
+    if given_minor < charged_minor(order):
+        return await _post_part(session, actor, refund, is_last=False)
+    problem = await _post_part(session, actor, refund, is_last=True)
+    return await _post_part(session, actor, refund, is_last=False) if problem == NOT_COVERED else problem
+
+
+async def _post_part(
+    session: AsyncSession, actor: Actor, refund: ProviderRefund, *, is_last: bool
+) -> str | None:
     try:
         async with session.begin_nested():
             if refund.requested_by_id is not None:  # made here, where money was set aside for it
                 await posting.release_hold(session, order_id=refund.order_id)
             sides = await transitions.load_for_server(session, actor, order_id=refund.order_id)
             refundable = await load_refundable(session, sides, is_told=True)
-            part_minor = min(refund.amount_minor, refundable.total_minor)
+            rest_minor = refundable.total_minor
+            part_minor = rest_minor if is_last else min(refund.amount_minor, rest_minor)
             await take_back(
                 session, actor, sides, refundable, part_minor, refund_id=refund.id, reason=refund.reason
             )
@@ -101,7 +118,7 @@ async def take_back(
         InsufficientFunds: from the database, if neither has it.
     """
     payee = refundable.parties[1]
-    own_minor, _ = await available(session, payee)
+    own_minor, _ = await available(session, payee, platform_id=actor.platform_id)
     lacking_minor = refundable.payee_minor(part_minor) - own_minor
     if lacking_minor > 0:
         assert payee.host is not None
@@ -125,7 +142,7 @@ async def _lend_to_host(
         return
     amounts, rate = refundable.split(disputed_minor), refundable.original.fx_rate
     codes = {"source": payee.currency, "target": host.currency}
-    own_minor, host_minor = await available(session, payee)
+    own_minor, host_minor = await available(session, payee, platform_id=actor.platform_id)
     needed_minor = amounts.payment_processor_fee_minor + fee_minor
     if refundable.tip is not None and disputed_minor > refundable.remaining["amount"]:
         needed_minor += refundable.tip.remaining["payment_processor_fee"]
@@ -135,22 +152,24 @@ async def _lend_to_host(
     lacking_minor = needed_minor - host_minor
     if lacking_minor <= 0:
         return
-    set_aside_minor = min(own_minor, disputed_minor + convert_back(fee_minor, rate, **codes))
+    held_minor = refundable.own_part(disputed_minor) + convert_back(fee_minor, rate, **codes)
+    set_aside_minor = min(own_minor, held_minor)
     spare_minor = set_aside_minor - amounts.to_collective_amount_minor
     part_minor = min(lacking_minor, convert(max(0, spare_minor), rate, **codes))
     if part_minor > 0:
         await _cover(session, actor, order, refundable, part_minor, to_host=True)
 
 
-async def available(session: AsyncSession, payee: Party) -> tuple[int, int]:
+async def available(session: AsyncSession, payee: Party, *, platform_id: UUID | None) -> tuple[int, int]:
     """Return what payee and host have available in the host's book. Locks: all accounts of a refund."""
     host, own = payee.host, payee.collective
-    assert host is not None and own is not None
+    assert host is not None and own is not None and platform_id is not None
     kinds = LedgerAccountKind
     legs = [
         Leg(host.id, own.id, payee.currency, kinds.BALANCE, 1),
         Leg(host.id, host.id, host.currency, kinds.BALANCE, 1),
         Leg(host.id, host.id, host.currency, kinds.CASH, 1),
+        Leg(host.id, platform_id, host.currency, kinds.BALANCE, 1),
     ]
     if payee.currency != host.currency:
         legs += [Leg(host.id, host.id, code, kinds.EXCHANGE, 1) for code in (payee.currency, host.currency)]

@@ -5,7 +5,7 @@ Locks: the payment, both sides of its recurring gift and the gift, and then the 
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models import ProviderAccount, ProviderPayment, RecurringGift, new_id, now
+from models import Order, ProviderAccount, ProviderPayment, RecurringGift, new_id, now
 from models.enums import OrderActionType, OrderStatus, ProviderPaymentStatus, TransactionKind
 from services.access.actor import Actor
 from services.orders import provider_refunds, transitions
@@ -15,7 +15,7 @@ from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import OrderSides
 from services.payments import endings, instruments
 from services.providers.protocol import KeptInstrument, Settled
-from services.recurring import card_charges
+from services.recurring import card_charges, refusals
 
 DECLINED = "The card was refused."
 
@@ -110,6 +110,17 @@ async def refuse(
         await endings.end(session, actor, payment, ProviderPaymentStatus.FAILED, failure=failure)
     else:
         payment.failure, payment.updated_at = failure, now()
+
+
+async def delay(session: AsyncSession, payment: ProviderPayment) -> None:
+    """Try a locked payment again some hours later: what keeps it from being charged is not its giver."""
+    gift = await card_charges.lock_gift(session, order_id=payment.order_id)
+    order = await session.get_one(Order, payment.order_id, populate_existing=True)
+    if payment.status != ProviderPaymentStatus.OPEN or gift is None:
+        return
+    payment.asked_at, payment.updated_at = None, now()
+    if card_charges.is_due_period(gift, order):
+        await refusals.delay(session, gift, at=now())
 
 
 def note_processing(payment: ProviderPayment) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, exists, or_, select, tuple_
+from sqlalchemy import and_, exists, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
@@ -18,6 +18,7 @@ from services.payments.away import asking
 from services.providers.offered import Providers
 from services.providers.protocol import PaymentAt, PaymentProvider, ProviderAway
 from services.recurring.card_charges import GOES_ON
+from services.recurring.periods import LATE_DAYS
 
 KEPT_FOR = timedelta(hours=24)
 """How long a donation waits for its giver to pay at the provider."""
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 async def cancel_unpaid(sessions: async_sessionmaker[AsyncSession], providers: Providers) -> int:
     """Give up payments that waited for a day, or whose orders or gifts are closed; return their number.
 
-    The periods of recurring gifts wait for as long as they are charged again.
+    The periods of recurring gifts wait for as long as they are charged again: 14 days.
 
     While a provider is away, its payments wait; those that it is collecting wait for its word. One that
     fails keeps no other waiting.
@@ -75,6 +76,8 @@ async def _list_due(
         col(RecurringGift.status).in_(GOES_ON),
         col(RecurringGift.next_charge_on) == Order.period,
         col(RecurringGift.payment_method_id) == Order.payment_method_id,
+        func.coalesce(col(RecurringGift.failed_on), col(RecurringGift.next_charge_on))
+        >= now().date() - timedelta(days=LATE_DAYS + 1),
         col(Order.status).in_([OrderStatus.PENDING, OrderStatus.FAILED]),
     )
     is_unwanted = and_(

@@ -5,8 +5,8 @@ from typing import Any, cast
 import stripe
 
 from services.providers import stripe_answers
-from services.providers.protocol import Charged, ChargeRequest
-from services.providers.stripe_calls import GONE, ask, options_of, read_declined, refusal_of
+from services.providers.protocol import Charged, ChargeRequest, ChargeState
+from services.providers.stripe_calls import GONE, ask, message_of, options_of, read_declined, refusal_of
 
 
 async def charge(client: stripe.StripeClient, request: ChargeRequest) -> Charged:
@@ -42,7 +42,7 @@ async def _find_charged(
     """Return what became of a payment that cannot be confirmed: most likely it was collected before.
 
     Raises:
-        ProviderRefused: it can still be paid, but not like this.
+        ProviderRefused: the account is not to be asked.
     """
     intents, params = client.v1.payment_intents, {"expand": stripe_answers.FIGURES}
     try:
@@ -51,6 +51,6 @@ async def _find_charged(
         )
     except GONE as gone:
         raise refusal_of(gone) from gone
-    if found.status in stripe_answers.UNPAID:
-        raise refusal_of(refused) from refused
+    if found.status in stripe_answers.UNPAID:  # the account is there, so it is the card
+        return Charged(state=ChargeState.DECLINED, failure=message_of(refused))
     return stripe_answers.read_charged(found.to_dict())

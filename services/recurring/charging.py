@@ -24,7 +24,6 @@ from services.database.constraint_errors import RETRYABLE, is_outage, problem_fo
 from services.recurring import gift_mails, periods, progress, refusals
 from services.recurring.charge_methods import CHARGE_METHODS, Charge, ask_again
 from services.recurring.gift_sides import TABLES, WITH_PERIOD, to_parties, write_changes
-from services.recurring.periods import LATE_DAYS
 from services.round_trips import effects
 from services.round_trips.pipelines import Call, read_compiled
 from services.round_trips.records import split_records
@@ -94,7 +93,7 @@ async def _act_on(sessions: Sessions, server: Actor, due: Due, at: datetime) -> 
     async def note(session: AsyncSession, charge: Charge) -> None:
         await refusals.note(session, server, charge, problem, at=at)
 
-    for act in (partial(_act, server=server, at=at), note, partial(refusals.delay, at=at)):
+    for act in (partial(_act, server=server, at=at), note, partial(_delay, at=at)):
         try:
             async with sessions.begin() as session:
                 await effects.keep(session)
@@ -111,6 +110,10 @@ async def _act_on(sessions: Sessions, server: Actor, due: Due, at: datetime) -> 
                 raise
             problem = _find_problem(error, due)
     return False
+
+
+async def _delay(session: AsyncSession, charge: Charge, *, at: datetime) -> None:
+    await refusals.delay(session, charge.gift, at=at)
 
 
 def _find_problem(error: Exception, due: Due) -> Problem | None:
@@ -152,9 +155,10 @@ async def _act(session: AsyncSession, charge: Charge, *, server: Actor, at: date
     elif gift.status == GiftStatus.PAUSED:
         progress.resume(gift, today=today)
     elif charge.awaited is not None:
-        await ask_again(session, charge.awaited)
+        if not progress.is_late(gift, at):  # else its payment is given up, which skips the period
+            await ask_again(session, charge.awaited)
         gift.due_at = at + WORD_WITHIN
-    elif today - (gift.failed_on or gift.next_charge_on) > timedelta(days=LATE_DAYS):
+    elif progress.is_late(gift, at):
         skipped = gift.next_charge_on
         progress.advance(gift)
         await gift_mails.tell(session, gift, template="gift_skipped", to_ids=[gift.from_id], day=skipped)

@@ -49,6 +49,12 @@ def move_to(row: RecurringGift, day: date) -> None:
     row.status, row.due_at = GiftStatus.ACTIVE, due_at(row)
 
 
+def is_late(row: RecurringGift, at: datetime) -> bool:
+    """True if the present period, or the first refusal of it, is too long ago to be charged."""
+    first = row.failed_on or row.next_charge_on
+    return periods.day_of(at, row.timezone) - first > timedelta(days=periods.LATE_DAYS)
+
+
 def due_at(row: RecurringGift) -> datetime:
     """Return when to act for the gift's next day: a transfer is asked for some days earlier."""
     is_transfer = row.payment_method_kind == PaymentMethodKind.MANUAL

@@ -35,9 +35,8 @@ def is_by_payer(problem: Problem) -> bool:
     return problem.code in _BY_PAYER and not isinstance(problem, ClearingExceeded)
 
 
-async def delay(session: AsyncSession, charge: Charge, *, at: datetime) -> None:
+async def delay(session: AsyncSession, gift: RecurringGift, *, at: datetime) -> None:
     """Try a gift again some hours later; nothing of it counts. The payer is told of the third time."""
-    gift = charge.gift
     gift.delays, gift.due_at = gift.delays + 1, at + DELAY
     if gift.delays == DELAY_TOLD:
         await gift_mails.tell(session, gift, template="gift_delayed", to_ids=[gift.from_id])
@@ -48,13 +47,13 @@ async def note(
 ) -> None:
     """Note why a gift could not be acted on; None is a fault of ours, and so is what could not be told."""
     if problem is None or charge.gift.notice is not None:
-        await delay(session, charge, at=at)
+        await delay(session, charge.gift, at=at)
     elif charge.gift.status == GiftStatus.PAUSED:
         await _stay_paused(session, charge.gift)
     elif is_by_payer(problem):
         await refuse(session, server, charge, problem, at=at)
     else:
-        await delay(session, charge, at=at)
+        await delay(session, charge.gift, at=at)
 
 
 async def _stay_paused(session: AsyncSession, gift: RecurringGift) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -71,7 +71,7 @@ async def update(
     if changes.payment_method is not None:
         await _change_method(session, sides, changes.payment_method)
     if changes.anchor_day is not None:
-        _move_day(gift, changes.anchor_day)
+        _move_day(gift, changes.anchor_day, is_charging=await _is_charging(session, gift))
     if gift.status == GiftStatus.ACTIVE:
         gift.due_at = progress.due_at(gift)
     gift.updated_at = now()
@@ -189,7 +189,17 @@ async def _find_card(
     return found
 
 
-def _move_day(gift: RecurringGift, anchor_day: int) -> None:
+async def _is_charging(session: AsyncSession, gift: RecurringGift) -> bool:
+    """True if a payment provider is charging the present period."""
+    waits = exists().where(
+        col(Order.subscription_id) == gift.id,
+        col(Order.period) == gift.next_charge_on,
+        col(Order.status) == OrderStatus.PENDING,
+    )
+    return bool(await session.scalar(select(waits)))
+
+
+def _move_day(gift: RecurringGift, anchor_day: int, *, is_charging: bool) -> None:
     """Move the day of the next charge, once a period; a day that is over counts from the next one on."""
     if not 1 <= anchor_day <= LAST_DAY:
         raise Invalid(f"Enter a day from 1 to {LAST_DAY}.", field="anchorDay")
@@ -199,6 +209,8 @@ def _move_day(gift: RecurringGift, anchor_day: int) -> None:
         raise InvalidState("The day has been moved. Move it again after the next charge.", field="anchorDay")
     if gift.status == GiftStatus.PAST_DUE:
         raise InvalidState("A charge is being tried again. Move the day after it.", field="anchorDay")
+    if is_charging:
+        raise InvalidState("The card is being charged. Move the day after that.", field="anchorDay")
     today = periods.day_of(now(), gift.timezone)
     moved = periods.move_day(gift.next_charge_on, anchor_day, GiftInterval(gift.interval), after=today)
     if gift.ends_after is not None and moved > gift.ends_after:

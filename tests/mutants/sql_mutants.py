@@ -24,7 +24,12 @@ _GROUPS = {
     "clearing": CLEARING,
     "tiers": (f"{_MODELS}/test_tier_guards.py",),
     "gifts": (f"{_MODELS}/test_subscription_guards.py",),
-    "gift-cards": ("tests/resolvers/test_recurring_cards.py",),
+    "gift-cards": (
+        "tests/resolvers/test_recurring_cards.py",
+        "tests/resolvers/test_first_card_payments.py",
+        "tests/resolvers/test_stopped_card_charges.py",
+    ),
+    "tips-approved": ("tests/resolvers/test_two_people_tips.py",),
     "gift-races": (f"{_MODELS}/test_subscription_races.py",),
     "tips": (f"{_MODELS}/test_tip_guards.py",),
     "legs": (f"{_MODELS}/test_legs_of_figures.py",),

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
@@ -19,6 +20,11 @@ SEEN = """query($id: ID!) { order(id: $id) { id type status description createdB
     to { slug } amount { value currency } settlement { reference covers month paid { value currency }
     fees { value currency } tips { value currency } } } }"""
 KEPT = "SELECT posted FROM ledger_account WHERE book_id = :book AND owner_id = :owner AND kind = 'BALANCE'"
+
+BROKEN = """CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'broken'; END $$;
+    CREATE TRIGGER broken BEFORE INSERT ON settlement FOR EACH ROW
+    WHEN (NEW.host_id = '{host}') EXECUTE FUNCTION broken()"""
 
 
 @pytest.fixture
@@ -190,6 +196,20 @@ async def test_a_host_waits_for_the_rate_of_its_currency(scene: DonationScene) -
     await world.fund(francs, "1000.00", by=scene.holder)
     assert await ask(scene) == 0
     await world.rate("CHF", "USD", "1.1")
+    assert await ask(scene) == 1
+
+
+async def test_a_host_that_cannot_be_asked_keeps_no_other_waiting(scene: DonationScene) -> None:
+    world = scene.world
+    other = await scene.host_of("another")
+    more = await scene.community("more", other, scene.friend)
+    for payee, holder in ((scene.babel, scene.holder), (more, scene.holder)):
+        await world.fund(payee, "1000.00", by=holder)
+    with psycopg.connect(world.settings.owner_database_url, autocommit=True) as owner:
+        owner.execute(BROKEN.format(host=min(scene.host.id, other.id)).encode())
+    assert await ask(scene) == 1
+    with psycopg.connect(world.settings.owner_database_url, autocommit=True) as owner:
+        owner.execute("DROP TRIGGER broken ON settlement")
     assert await ask(scene) == 1
 
 

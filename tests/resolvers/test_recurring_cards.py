@@ -1,16 +1,14 @@
-"""Recurring gifts by card: begun by the first payment, and charged once a period by the provider's word."""
+"""Recurring gifts by card: charged once a period by the provider's word."""
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.exc import DBAPIError
 from sqlmodel import col
 
-from models import Instrument, Order, ProviderAccount, RecurringGift, new_id, now
-from models.enums import GiftStatus, OrderStatus, ProviderName
+from models import Order, RecurringGift, now
+from models.enums import GiftStatus, ProviderName
 from services.core import public_ids
 from services.payments import charges, waiting
 from services.providers import fake
@@ -28,10 +26,8 @@ from services.providers.protocol import (
     ChargeRequest,
     CollectRequest,
     EventKind,
-    ProviderAway,
     Started,
 )
-from services.recurring import charging, periods
 from tests.card_gift_world import (
     SUBSCRIPTION,
     ask,
@@ -39,7 +35,6 @@ from tests.card_gift_world import (
     charge,
     charge_and_hear,
     due,
-    give,
     load,
     orders,
     pay,
@@ -48,7 +43,7 @@ from tests.card_gift_world import (
 )
 from tests.donation_world import error_code
 from tests.factories import World, ref
-from tests.payment_world import CardScene, connect, payment_of, spend
+from tests.payment_world import CardScene
 
 MAILS = "SELECT array_agg(template ORDER BY template) FROM outbox WHERE template LIKE 'gift_%'"
 
@@ -61,93 +56,6 @@ async def scene(world: World) -> CardScene:
 
 async def _change(scene: CardScene, mutation: str, gift: str, **more: Any) -> Any:
     return await scene.world.mutate(mutation, SUBSCRIPTION, by=scene.giver, id=gift, **more)
-
-
-async def test_a_gift_begins_with_its_first_payment(scene: CardScene) -> None:
-    payload = await give(scene)
-    assert payload["errors"] == []
-    gift, order = payload["subscription"], payload["order"]
-    assert (gift["status"], gift["card"], order["status"]) == ("PENDING", None, "PENDING")
-    assert (await load(scene, gift["id"])).due_at is None
-    assert await charging.charge_due(scene.world.sessions, at=now() + timedelta(days=400)) == 0
-
-    await scene.tell(scene.event(EventKind.SUCCEEDED, order["id"], instrument=_card(SUCCEEDS)))
-
-    kept = {"brand": "Visa", "last4": "4242", "expiresOn": "2099-12-31"}
-    facts = " ".join(kept)
-    query = f"query($id: ID!) {{ node(id: $id) {{ ... on RecurringGift {{ status card {{ {facts} }} }} }} }}"
-    for by, card in ((scene.giver, kept), (scene.donations.friend, None), (scene.donations.holder, None)):
-        seen = (await scene.world.query(query, by=by, id=gift["id"]))["node"]
-        assert seen == {"status": "ACTIVE", "card": card}
-    assert await scene.status(order["id"]) is OrderStatus.PAID
-    row = await load(scene, gift["id"])
-    assert (row.next_charge_on, row.due_at is None) == (_second(row), False)
-
-
-def _card(number: str) -> dict[str, str]:
-    return {
-        "external_id": f"fake_card_{number}",
-        "brand": "Visa",
-        "last4": number[-4:],
-        "expires_on": "2099-12-31",
-    }
-
-
-def _second(row: RecurringGift) -> Any:
-    return periods.next_day(row.starts_on, row.interval, row.anchor_day)
-
-
-@pytest.mark.parametrize("how", ["declined", "unpaid", "given up there"])
-async def test_a_gift_whose_first_payment_never_comes_ends(scene: CardScene, how: str) -> None:
-    if how == "declined":
-        gift, order = await begun(scene, DECLINED)
-    else:
-        payload = await give(scene)
-        gift, order = payload["subscription"]["id"], payload["order"]["id"]
-    if how == "unpaid":
-        run_as_owner(scene, "UPDATE provider_payment SET created_at = created_at - interval '25 hours'")
-        assert await waiting.cancel_unpaid(scene.world.sessions, offered(scene.world.settings)) == 1
-    elif how == "given up there":
-        await scene.tell(scene.event(EventKind.CANCELLED, order))
-    assert (await load(scene, gift)).status == GiftStatus.CANCELLED
-    assert await scene.status(order) is (OrderStatus.FAILED if how == "declined" else OrderStatus.CANCELLED)
-    assert await scene.world.scalar(MAILS) == ["gift_ended"]
-    late = await scene.tell(scene.event(EventKind.SUCCEEDED, order))
-    assert "when the money came" in (late or "")
-    assert (await load(scene, gift)).status == GiftStatus.CANCELLED
-    assert await scene.world.scalar("SELECT count(*) FROM provider_refund WHERE is_stray") == 1
-
-
-async def test_until_then_it_can_be_cancelled_and_nothing_else(scene: CardScene) -> None:
-    payload = await give(scene)
-    gift, order = payload["subscription"]["id"], payload["order"]["id"]
-    before = await scene.world.fingerprint()
-    for mutation, more in (
-        ("updateSubscription", {"anchorDay": 3}),
-        ("pauseSubscription", {}),
-        ("resumeSubscription", {}),
-    ):
-        assert error_code(await _change(scene, mutation, gift, **more)) == "INVALID_STATE"
-    assert await scene.world.fingerprint() == before
-    assert (await _change(scene, "cancelSubscription", gift))["subscription"]["status"] == "CANCELLED"
-    assert await waiting.cancel_unpaid(scene.world.sessions, offered(scene.world.settings)) == 1
-    assert await scene.status(order) is OrderStatus.CANCELLED
-
-
-async def test_it_is_begun_once_for_each_key_and_not_in_a_dry_run(scene: CardScene) -> None:
-    first, again = [await give(scene, idempotencyKey="k") for _ in range(2)]
-    assert first == again
-    assert (await give(scene, dryRun=True))["errors"] == []
-    assert await scene.world.scalar("SELECT count(*) FROM subscription") == 1
-
-
-async def test_denials_store_nothing(scene: CardScene) -> None:
-    before = await scene.world.fingerprint()
-    assert error_code(await give(scene, endsAfter=str(now().date()))) == "INVALID_INPUT"
-    assert error_code(await give(scene, amount={"value": "0.30", "currency": "USD"})) == "AMOUNT_TOO_SMALL"
-    scene.donations.babel.slug = scene.donations.webpack.slug  # whose host takes no cards
-    assert error_code(await give(scene)) == "NOT_FOUND"
-    assert await scene.world.fingerprint() == before
 
 
 async def test_a_period_is_charged_once_and_posted_with_the_real_fee(scene: CardScene) -> None:
@@ -339,38 +247,6 @@ async def test_what_a_bank_refuses_days_later_is_tried_again(scene: CardScene) -
     assert await orders(scene) == ["PAID", "PAID"]
 
 
-class AwayProvider(FakeProvider):
-    """A provider that does not answer."""
-
-    async def charge(self, _: ChargeRequest, /) -> Charged:
-        """Do not answer."""
-        raise ProviderAway
-
-
-async def test_a_provider_that_is_away_is_not_the_givers_fault(scene: CardScene) -> None:
-    gift = await due(scene)
-    for _ in range(3):
-        run_as_owner(scene, "UPDATE subscription SET due_at = now()")
-        with pytest.raises(ProviderAway):
-            await charge(scene, {ProviderName.FAKE: AwayProvider()})
-    row = await load(scene, gift)
-    assert (row.status, row.failures) == (GiftStatus.ACTIVE, 0)
-    told = "SELECT count(*) FROM outbox WHERE template = 'provider_away'"
-    assert await scene.world.scalar(told) == 1
-    run_as_owner(scene, "UPDATE subscription SET due_at = now()")
-    await charge_and_hear(scene)
-    assert await orders(scene) == ["PAID", "PAID"]
-
-
-async def test_an_account_that_takes_no_payments_delays_the_gift(scene: CardScene) -> None:
-    gift = await due(scene)
-    run_as_owner(scene, "UPDATE provider_account SET status = 'DISABLED'")
-    assert await ask(scene) == []
-    row = await load(scene, gift)
-    assert (row.status, row.failures, row.delays) == (GiftStatus.ACTIVE, 0, 1)
-    assert await orders(scene) == ["PAID"]
-
-
 async def test_a_new_card_is_tried_at_once(scene: CardScene) -> None:
     gift = await due(scene, DECLINED_LATER)
     await charge_and_hear(scene)
@@ -415,64 +291,6 @@ async def test_without_a_kept_card_no_gift_is_changed_to_one(scene: CardScene) -
     assert await scene.world.fingerprint() == before
 
 
-async def test_a_payee_that_leaves_its_host_between_charge_and_word_gets_nothing(scene: CardScene) -> None:
-    gift = await due(scene, PAYS_LATE)
-    (order_id,) = await ask(scene)
-    await charges.charge(scene.world.sessions, offered(scene.world.settings), order_id=order_id)
-    balance_minor, _ = await scene.world.balance(scene.donations.babel)
-    await spend(scene, f"{balance_minor / 100:.2f}")
-    other = await scene.donations.host_of("elsewhere")
-    async with scene.world.sessions.begin() as session:
-        await session.execute(
-            text("UPDATE collective SET host_id = :host, host_approved_at = now() WHERE id = :id"),
-            {"host": other.id, "id": scene.donations.babel.id},
-        )
-    assert await scene.process_all() == "The payee has left the host that collected the money."
-    assert await orders(scene) == ["PAID", "CANCELLED"]
-    assert (await load(scene, gift)).status == GiftStatus.PAUSED
-    assert await scene.world.scalar("SELECT count(*) FROM provider_refund WHERE is_stray") == 1
-    assert await scene.world.scalar("SELECT count(*) FROM transaction WHERE order_id = :id", id=order_id) == 0
-
-
-async def test_a_gift_that_stops_before_it_is_charged_is_not(scene: CardScene) -> None:
-    gift = await due(scene)
-    (order_id,) = await ask(scene)
-    assert (await _change(scene, "pauseSubscription", gift))["errors"] == []
-    provider = ForgetfulProvider()
-    await charges.charge(scene.world.sessions, {ProviderName.FAKE: provider}, order_id=order_id)
-    assert (provider.begun, provider.keys) == ([], [])
-    assert await waiting.cancel_unpaid(scene.world.sessions, offered(scene.world.settings)) == 1
-    assert await orders(scene) == ["PAID", "CANCELLED"]
-    resumed = await _change(scene, "resumeSubscription", gift)
-    assert resumed["errors"] == []
-    assert await ask(scene) == []
-
-
-async def test_what_was_charged_while_a_gift_was_paused_is_paid_once(scene: CardScene) -> None:
-    gift = await due(scene, PAYS_LATE)
-    await charge(scene)
-    assert (await _change(scene, "pauseSubscription", gift))["errors"] == []
-    await scene.process_all()
-    assert await orders(scene) == ["PAID", "PAID"]
-    row = await load(scene, gift)
-    assert (row.status, row.next_charge_on > now().date()) == (GiftStatus.PAUSED, True)
-    assert (await _change(scene, "resumeSubscription", gift))["errors"] == []
-    assert await ask(scene) == []
-
-
-async def test_money_for_a_suspended_host_goes_back(scene: CardScene) -> None:
-    gift = await due(scene, PAYS_LATE)
-    await charge(scene)
-    run_as_owner(
-        scene,
-        "UPDATE collective SET host_suspended_at = now(), host_suspension_reason = 'Closed'"
-        f" WHERE id = '{scene.donations.host.id}'",
-    )
-    assert await scene.process_all() == "The host was suspended when the money came."
-    assert await orders(scene) == ["PAID", "CANCELLED"]
-    assert (await load(scene, gift)).status == GiftStatus.PAUSED
-
-
 async def test_no_provider_is_asked_while_anything_is_locked(
     scene: CardScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -501,85 +319,3 @@ async def test_no_provider_is_asked_while_anything_is_locked(
     await charge(scene)
     assert asked == ["start", "start", "charge"]
     assert await orders(scene) == ["PAID", "PAID"]
-
-
-async def test_the_database_refuses_cards_of_others_and_gifts_that_nobody_paid(scene: CardScene) -> None:
-    world, row = scene.world, await load(scene, await due(scene))
-    other_host = await scene.donations.host_of("others")
-    await connect(world, other_host, scene.donations.holder)
-    async with world.sessions.begin() as session:
-        accounts = (await session.execute(select(ProviderAccount))).scalars().all()
-        ours = next(a for a in accounts if a.host_id == scene.donations.host.id)
-        theirs = next(a for a in accounts if a.host_id == other_host.id)
-        cards = [
-            Instrument(
-                id=new_id(),
-                owner_id=owner,
-                provider_account_id=account.id,
-                external_id=f"card_{new_id().hex}",
-                brand="Visa",
-                last4="4242",
-            )
-            for owner, account in ((scene.donations.friend.user.id, ours), (scene.giver.user.id, theirs))
-        ]
-        session.add_all(cards)
-    for card in cards:
-        await _refused(scene, f"UPDATE subscription SET instrument_id = '{card.id}'", "card of its giver")
-    await _refused(
-        scene,
-        "UPDATE subscription SET payment_method_kind = 'BALANCE', payment_method_id = NULL",
-        "card of its giver",
-    )
-    await _refused(scene, "UPDATE provider_payment SET external_id = 'another'", "has ended")
-    waiting_gift = (await give(scene))["subscription"]["id"]
-    waiting_id = (await load(scene, waiting_gift)).id
-    begins = (
-        f"UPDATE subscription SET status = 'ACTIVE', due_at = now(), instrument_id = '{row.instrument_id}'"
-        f" WHERE id = '{waiting_id}'"
-    )
-    await _refused(scene, begins, "begins with its first payment")
-
-
-async def _refused(scene: CardScene, statement: str, message: str) -> None:
-    async with scene.world.sessions() as session:
-        with pytest.raises(DBAPIError, match=message):
-            await session.execute(text(statement))
-
-
-async def test_erasing_a_giver_erases_the_card(scene: CardScene) -> None:
-    gift, _ = await begun(scene)
-    erased = await scene.world.mutate("eraseMe", "pseudonym", by=scene.giver, slug=scene.giver.slug)
-    assert erased["errors"] == [], erased
-    assert (await load(scene, gift)).status == GiftStatus.CANCELLED
-    facts = "SELECT brand || last4 || coalesce(customer_id, '') FROM instrument WHERE archived_at IS NOT NULL"
-    assert await scene.world.scalar(facts) == "erased0000"
-
-
-async def test_a_first_payment_whose_card_cannot_be_kept_ends_the_gift(scene: CardScene) -> None:
-    payload = await give(scene)
-    await scene.tell(scene.event(EventKind.SUCCEEDED, payload["order"]["id"]))
-    assert await scene.status(payload["order"]["id"]) is OrderStatus.PAID
-    assert (await load(scene, payload["subscription"]["id"])).status == GiftStatus.CANCELLED
-
-
-async def test_a_payment_that_is_given_up_at_the_provider_skips_its_period(scene: CardScene) -> None:
-    gift = await due(scene, STEP_LATER)
-    await charge_and_hear(scene)
-    order = public_ids.encode("Order", await _last_order(scene))
-    await scene.tell(fake.build_event(EventKind.CANCELLED, account=scene.account, payment=payment_of(order)))
-    row = await load(scene, gift)
-    assert (row.status, row.next_charge_on > now().date()) == (GiftStatus.ACTIVE, True)
-    assert await orders(scene) == ["PAID", "FAILED"]
-
-
-async def test_a_giver_who_cancels_the_order_of_a_period_skips_it(scene: CardScene) -> None:
-    gift = await due(scene)
-    (order_id,) = await ask(scene)
-    cancelled = await scene.world.mutate(
-        "cancelOrder", by=scene.giver, id=public_ids.encode("Order", order_id)
-    )
-    assert cancelled["errors"] == []
-    assert await waiting.cancel_unpaid(scene.world.sessions, offered(scene.world.settings)) == 1
-    row = await load(scene, gift)
-    assert (row.status, row.next_charge_on > now().date()) == (GiftStatus.ACTIVE, True)
-    assert await orders(scene) == ["PAID", "CANCELLED"]

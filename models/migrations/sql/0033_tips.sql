@@ -3,7 +3,7 @@
 ALTER TABLE "order"
     ADD COLUMN tip bigint,  -- In the order's currency, beside its amount; null for none.
     ADD CONSTRAINT ck_order_tip_of_gift CHECK (
-        tip IS NULL OR tip >= 1 AND tip <= amount AND type = 'DONATION' AND currency <> 'CUR');
+        tip IS NULL OR tip >= 1 AND tip <= COALESCE(approved_amount, amount) AND type = 'DONATION' AND currency <> 'CUR');
 
 ALTER TABLE subscription
     ADD COLUMN tip_minor bigint,  -- The tip of each charge.

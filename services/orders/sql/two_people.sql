@@ -21,5 +21,5 @@ SELECT o.id,
             THEN greatest(1, 2 - (SELECT count(*)::int FROM approvers(o))) ELSE 1 END AS missing
 FROM "order" AS o
 -- OFFSET keeps the limit from being computed for each use of it.
-CROSS JOIN LATERAL (SELECT o.amount > single_approval_limit(o) AS is_above OFFSET 0) AS l
+CROSS JOIN LATERAL (SELECT o.amount + coalesce(o.tip, 0) > single_approval_limit(o) AS is_above OFFSET 0) AS l
 WHERE o.id = ANY(:order_ids)

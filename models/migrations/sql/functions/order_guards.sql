@@ -249,7 +249,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
         WHERE (c.id = p_collective OR c.id IN (SELECT m.member_id FROM member m WHERE m.collective_id = p_collective
                                                AND m.role = 'ADMIN' AND m.until IS NULL))
           AND can_act(c.id) AND NOT has_interest(p_order, c.id)
-          AND (p_order.amount > single_approval_limit(p_order) AND c.id IN (SELECT approvers(p_order))) IS NOT TRUE)
+          AND (p_order.amount + coalesce(p_order.tip, 0) > single_approval_limit(p_order) AND c.id IN (SELECT approvers(p_order))) IS NOT TRUE)
 $$;
 
 -- True if the person may not approve the order. A host's only ADMINs may confirm the receipt of their own gift

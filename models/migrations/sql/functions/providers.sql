@@ -53,9 +53,11 @@ BEGIN
           AND (OLD.status, NEW.status) NOT IN (
               ('OPEN', 'PROCESSING'), ('OPEN', 'SUCCEEDED'), ('OPEN', 'FAILED'), ('OPEN', 'CANCELLED'),
               ('PROCESSING', 'SUCCEEDED'), ('PROCESSING', 'FAILED'), ('PROCESSING', 'CANCELLED'),
-              -- What a bank refuses days later of a recurring gift is tried again.
               ('PROCESSING', 'OPEN'),
               ('FAILED', 'SUCCEEDED'), ('CANCELLED', 'SUCCEEDED'))
+          -- What a bank refuses days later is tried again for a recurring gift alone.
+          OR (OLD.status, NEW.status) = ('PROCESSING', 'OPEN')
+             AND NOT EXISTS (SELECT FROM "order" o WHERE o.id = NEW.order_id AND o.subscription_id IS NOT NULL)
           OR OLD.external_id IS NOT NULL AND NEW.external_id IS DISTINCT FROM OLD.external_id
           OR OLD.dispute_id IS NOT NULL AND NEW.dispute_id IS DISTINCT FROM OLD.dispute_id
           OR OLD.dispute_status IS NOT NULL AND OLD.dispute_status <> 'OPEN'

@@ -119,7 +119,10 @@ BEGIN
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_terms';
     END IF;
     IF NEW.anchor_day <> OLD.anchor_day AND (OLD.is_anchor_changed OR NOT NEW.is_anchor_changed)
-       OR OLD.is_anchor_changed AND NOT NEW.is_anchor_changed AND NEW.next_charge_on <= OLD.next_charge_on THEN
+       OR OLD.is_anchor_changed AND NOT NEW.is_anchor_changed AND NEW.next_charge_on <= OLD.next_charge_on
+       OR NEW.anchor_day <> OLD.anchor_day  -- a period that is being charged stays the same
+          AND EXISTS (SELECT FROM "order" o WHERE o.subscription_id = NEW.id AND o.period = OLD.next_charge_on
+                      AND o.status = 'PENDING') THEN
         RAISE EXCEPTION 'the day moves once a period'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_anchor';
     END IF;

@@ -46,7 +46,7 @@ ALTER TABLE approval ENABLE ALWAYS TRIGGER approval_row_guard;
 
 CREATE OR REPLACE FUNCTION two_people_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-DECLARE v_amount bigint := coalesce(NEW.approved_amount, NEW.amount);
+DECLARE v_amount bigint := coalesce(NEW.approved_amount, NEW.amount) + coalesce(NEW.tip, 0);
 BEGIN
     IF NEW.type = 'HOURS' AND TG_OP = 'UPDATE'
        AND EXISTS (SELECT FROM collective c WHERE c.id = NEW.to_id AND c.claimed_at IS NULL) THEN
