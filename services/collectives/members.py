@@ -43,7 +43,7 @@ from services.core.errors import InvalidState, NotFound
 from services.core.pagination import Page, PageRequest, Sort
 from services.database import fetch
 from services.database.insert_rows import insert_rows, skip_existing
-from services.round_trips.records import column_names
+from services.round_trips.records import column_names, new_record
 
 INVITABLE = (MemberRole.ADMIN, MemberRole.MEMBER, MemberRole.ACCOUNTANT)
 """Roles that are offered by invitation."""
@@ -74,7 +74,13 @@ async def add_many(
     Locks: existing rows of earned roles, so that a refund of what earned them waits, or is waited for.
     """
     rows = [
-        Member(collective_id=owner, member_id=member, role=MemberRole(role), named_by=named_by.get(member))
+        new_record(
+            Member,
+            collective_id=owner,
+            member_id=member,
+            role=MemberRole(role),
+            named_by=named_by.get(member),
+        )
         for owner, member, role in sorted(memberships)
     ]
     if not rows:

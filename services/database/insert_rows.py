@@ -12,6 +12,7 @@ from sqlmodel import SQLModel
 
 from services.round_trips import effects
 from services.round_trips.pipelines import Statement, compile_statement
+from services.round_trips.records import model_of, read_values
 
 OnConflict = Callable[[Insert], Insert]
 """Adds to an insert what happens to a row that a unique constraint refuses."""
@@ -32,9 +33,9 @@ async def insert_rows(
     """
     if not rows:
         return
-    values = [row.model_dump() for row in rows]
+    values = [read_values(row) for row in rows]
     data = orjson.dumps(values, default=str).decode()
-    await effects.write(session, _statement(type(rows[0]), on_conflict), {"rows": data})
+    await effects.write(session, _statement(model_of(rows[0]), on_conflict), {"rows": data})
 
 
 @cache

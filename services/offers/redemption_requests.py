@@ -37,6 +37,7 @@ from services.orders.history import creation_step, insert_order
 from services.round_trips import effects
 from services.round_trips.entities import attach_rows
 from services.round_trips.pipelines import Call, compile_statement
+from services.round_trips.records import new_record
 
 MAX_RECEIPT_LENGTH, MAX_PLACE_LENGTH = 8096, 256
 
@@ -72,7 +73,8 @@ async def redeem(
     at = now()
     facts = await _lock_offer(session, offer_id, user_id=user.id, platform_id=platform_id, at=at)
     offer, business, policy = facts.offer, facts.business, facts.policy
-    order = Order(
+    order = new_record(
+        Order,
         id=order_id,
         type=OrderType.REDEMPTION,
         status=OrderStatus.PENDING,

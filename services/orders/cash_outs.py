@@ -21,6 +21,7 @@ from services.orders.history import add_actions, creation_step, history_step, in
 from services.orders.method_names import MethodName
 from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, wrong_status
+from services.round_trips.records import new_record
 
 
 async def request(
@@ -52,7 +53,8 @@ async def request(
         raise Invalid(
             "The money is in your balance already. Choose another payout method.", field="payoutMethod"
         )
-    order = Order(
+    order = new_record(
+        Order,
         id=order_id,
         type=OrderType.CASH_OUT,
         status=OrderStatus.PENDING,

@@ -34,6 +34,7 @@ from services.orders.sides import (
     require_open_book,
     require_valid_sides,
 )
+from services.round_trips.records import new_record
 
 
 async def add_funds(
@@ -145,7 +146,8 @@ def build_order(
     amount_minor = to_minor(amount, field="amount", currency=currency)
     if host_fee_bps is not None and not 0 <= host_fee_bps <= WHOLE_BPS:
         raise Invalid("Enter a fee from 0 to 10000 basis points.", field="hostFeeBps")
-    return Order(
+    return new_record(
+        Order,
         id=order_id,
         type=kind,
         status=OrderStatus.PENDING,

@@ -27,6 +27,7 @@ from services.orders.base import EXPENSE_DECISION_DAYS, mail_payload
 from services.orders.history import creation_step, insert_order
 from services.orders.method_names import MethodName
 from services.orders.sides import has_public_side, receiving_fee_bps, require_open_book, require_valid_sides
+from services.round_trips.records import new_record
 
 MAX_ITEMS = 300
 MAX_RECEIPTS = 20
@@ -80,7 +81,8 @@ async def submit(
         require_open_book(payee, field="payoutMethod")
     recipient = require_collective(payee)
     lines = parse_lines(_choose_currency(payer, payee, kind, amount, items), amount, items, description)
-    order = Order(
+    order = new_record(
+        Order,
         id=order_id,
         type=OrderType.EXPENSE,
         status=OrderStatus.PENDING,

@@ -11,6 +11,7 @@ from models.enums import (
 )
 from services.access.actor import Actor
 from services.database.insert_rows import insert_rows
+from services.round_trips.records import new_record
 
 
 async def insert_order(session: AsyncSession, order: Order, actions: Sequence[OrderAction]) -> None:
@@ -26,7 +27,8 @@ async def add_actions(session: AsyncSession, actions: Sequence[OrderAction]) -> 
 
 def creation_step(order: Order) -> OrderAction:
     """Build the first step of an order's history."""
-    return OrderAction(
+    return new_record(
+        OrderAction,
         order_id=order.id,
         type=OrderActionType.CREATE,
         actor_id=order.created_by_id,
@@ -46,7 +48,8 @@ def history_step(
     reason: str | None = None,
 ) -> OrderAction:
     """Build a step that leads to `to_status`, or else to the order's present status."""
-    return OrderAction(
+    return new_record(
+        OrderAction,
         id=new_id(),
         order_id=order.id,
         type=kind,

@@ -22,6 +22,7 @@ from services.ledger import exchange_rates
 from services.messaging import outbox
 from services.orders.base import DECISION_DAYS
 from services.orders.history import creation_step, insert_order
+from services.round_trips.records import new_record
 
 LEAST_MINOR = 10_00
 """What is less, in dollars, is carried to the next month. Units: minor."""
@@ -126,7 +127,8 @@ async def _store(
 ) -> None:
     """Store the order of a settlement, which waits for the host's payment, and tell the host."""
     assert row.month is not None
-    order = Order(
+    order = new_record(
+        Order,
         id=row.order_id,
         type=OrderType.SETTLEMENT,
         status=OrderStatus.PENDING,

@@ -32,6 +32,7 @@ from services.orders.base import DECISION_DAYS, mail_payload
 from services.orders.history import add_actions, creation_step, history_step, insert_order
 from services.orders.sides import OrderSides, require_valid_sides
 from services.orders.transitions import change_status, wrong_status
+from services.round_trips.records import new_record
 
 _RATE = Context(prec=40)
 _KINDS = {
@@ -88,7 +89,8 @@ async def settle(
         paid_minor=_paid_minor(paid, amount_minor, debtor=debtor, creditor=creditor),
         covers=covers,
     )
-    order = Order(
+    order = new_record(
+        Order,
         id=order_id,
         type=OrderType.SETTLEMENT,
         status=OrderStatus.PENDING,

@@ -22,6 +22,7 @@ from services.orders.tier_choices import MAX_QUANTITY, TierChoice
 from services.recurring import periods, progress
 from services.recurring.changes import GiftSides, lock_gift
 from services.recurring.starting import SOLD_ONCE
+from services.round_trips.records import new_record
 
 LAST_DAY = 31
 
@@ -224,7 +225,8 @@ def _move_day(gift: RecurringGift, anchor_day: int, *, is_charging: bool) -> Non
 
 def _as_order(gift: RecurringGift) -> Order:
     """Return the gift's next order, as far as its amount goes."""
-    return Order(
+    return new_record(
+        Order,
         type=OrderType.DONATION,
         status=OrderStatus.PENDING,
         from_id=gift.from_id,

@@ -25,6 +25,7 @@ from services.core.pagination import Page, PageRequest, Sort
 from services.core.party import Party
 from services.database.insert_rows import insert_rows
 from services.identity import email_addresses
+from services.round_trips.records import new_record
 from services.volunteering import check_in_closing, check_in_facts, issuers, vouched_hours
 from services.volunteering.check_in_facts import CheckInFacts
 
@@ -164,7 +165,8 @@ async def _ensure_attendee(
         row.until = max(now(), row.since)
         await session.flush()
     has_agreed = row is not None and row.named_by is None
-    member = Member(
+    member = new_record(
+        Member,
         collective_id=event.id,
         member_id=person.id,
         role=MemberRole.ATTENDEE,

@@ -15,7 +15,7 @@ from services.collectives.event_capacity import REGISTRATION_ROLES, count_column
 from services.round_trips import effects
 from services.round_trips.entities import attach_row
 from services.round_trips.pipelines import Call, compile_statement
-from services.round_trips.records import split_records
+from services.round_trips.records import new_record, split_records
 from services.volunteering import vouched_hours
 
 _EVENT_ID, _USER_ID = bindparam("event_id", type_=Uuid), bindparam("user_id", type_=Uuid)
@@ -105,6 +105,11 @@ def is_same(before: Collective, after: Collective) -> bool:
 
 def to_attendance(event_id: UUID, user_id: UUID, *, order_id: UUID, by_id: UUID) -> Attendance:
     """Build the attendance of a user who is checked in now."""
-    return Attendance(
-        event_id=event_id, user_id=user_id, order_id=order_id, checked_in_by_id=by_id, checked_in_at=now()
+    return new_record(
+        Attendance,
+        event_id=event_id,
+        user_id=user_id,
+        order_id=order_id,
+        checked_in_by_id=by_id,
+        checked_in_at=now(),
     )

@@ -37,6 +37,7 @@ from services.orders import approval_rights, two_people
 from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
 from services.orders.transitions import change_status, wrong_status
+from services.round_trips.records import new_record
 
 MAX_DAY_MINOR = 24_000
 _MICROSECONDS_PER_MINOR = 3_600_000
@@ -62,7 +63,8 @@ def build_order(
     policy: PlatformPolicy,
 ) -> Order:
     """Build a PENDING order of hours under a policy."""
-    return Order(
+    return new_record(
+        Order,
         id=order_id,
         type=OrderType.HOURS,
         status=OrderStatus.PENDING,

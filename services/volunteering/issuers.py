@@ -38,6 +38,7 @@ from services.messaging import outbox
 from services.orders import claimed_givers
 from services.orders.history import creation_step, history_step, insert_order
 from services.round_trips import effects
+from services.round_trips.records import new_record
 
 _SERVER = Actor()
 
@@ -249,7 +250,8 @@ async def give_bonus(session: AsyncSession, *, user: Collective, platform_id: UU
         return None
     if await _has_absorbed_another(session, user.id) and await _has_had_bonus(session, user.id):
         return None
-    order = Order(
+    order = new_record(
+        Order,
         type=OrderType.BONUS,
         status=OrderStatus.PAID,
         from_id=platform_id,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import orjson
 from sqlalchemy import DateTime, Text, Uuid, bindparam, cast, exists, func, literal_column, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,7 +22,7 @@ from services.round_trips import effects
 from services.round_trips.pipelines import Call, compile_statement
 from services.volunteering import hours
 
-_LIMITED_BY = {"id", "type", "from_id", "to_id", "currency", "starts_at"}
+_LIMITED_BY = ("id", "type", "from_id", "to_id", "currency", "starts_at")
 """Columns on which depends how much one person may approve."""
 _TIME = DateTime(timezone=True)
 
@@ -132,7 +133,7 @@ def call_for_limits(order: Order) -> Call:
         "user_id": order.to_id,
         "starts_at": order.starts_at,
         "ends_at": order.ends_at,
-        "new_order": order.model_dump_json(include=_LIMITED_BY),
+        "new_order": orjson.dumps({name: getattr(order, name) for name in _LIMITED_BY}).decode(),
     }
     return Call(_LIMITS, values)
 
