@@ -77,6 +77,11 @@ class LruCache(Generic[T]):
             _, (_, evicted_bytes) = self._entries.popitem(last=False)
             self.total_bytes -= evicted_bytes
 
+    def remove(self, key: str) -> None:
+        """Remove a value, if it is there."""
+        if (old := self._entries.pop(key, None)) is not None:
+            self.total_bytes -= old[1]
+
     def clear(self) -> None:
         """Remove all values."""
         self._entries.clear()

@@ -6,7 +6,9 @@ they become depends on nothing but their JSON.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
+from weakref import ReferenceType, ref
 
 import orjson
 from graphql.execution.values import VariableValues
@@ -25,8 +27,12 @@ BoundRead: TypeAlias = tuple[tuple[plan.CompiledQuery, VariableValues], JsonRead
 
 @dataclass(frozen=True)
 class _Entry:
-    document: CachedDocument
-    """The document that it was bound for; another with the same text has other limits."""
+    document: ReferenceType[CachedDocument]
+    """The document that it was bound for; another with the same text has other limits.
+
+    The read goes with it: the syntax tree that it refers to is far larger than its key, and counted by the
+    cache of documents.
+    """
     bound: BoundRead
 
 
@@ -40,7 +46,7 @@ def find_read(
     if not cached.was_seen or (key := _key(cached, operation_name, variables)) is None:
         return None
     entry = _reads.get(key)
-    if entry is None or entry.document is not cached:
+    if entry is None or entry.document() is not cached:
         return None
     compiled, read = entry.bound
     return compiled, read.again()
@@ -54,7 +60,13 @@ def keep_read(
 ) -> None:
     """Keep the read of an operation of a document that is asked for again."""
     if cached.was_seen and (key := _key(cached, operation_name, variables)) is not None:
-        _reads.put(key, _Entry(cached, bound), size_bytes=len(key))
+        entry = _Entry(ref(cached, partial(_forget, key)), bound)
+        _reads.put(key, entry, size_bytes=len(key))
+
+
+def _forget(key: str, _: object) -> None:
+    """Forget the read of a document that is gone. One that took its place ended the reference that calls."""
+    _reads.remove(key)
 
 
 def count() -> int:

@@ -1,11 +1,14 @@
 """Reads whose variables were bound before: the same answers, and nothing of another request in them."""
 
+import gc
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import pytest
 
+from schema.documents import document_cache
+from schema.documents.document_cache import LruCache
 from schema.execution import bound_reads, unit_of_work
 from schema.execution.operation import OperationRequest, OperationResult, encode_json
 from tests.donation_world import DonationScene
@@ -88,4 +91,15 @@ async def test_bad_variables_are_not_kept_and_told_each_time(world: World) -> No
 async def test_large_variables_are_not_kept(world: World) -> None:
     for _ in range(3):
         await ask(world, slug="x" * bound_reads.MAX_KEY_CHARACTERS)
+    assert bound_reads.count() == 0
+
+
+async def test_reads_go_with_their_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They refer to its syntax tree, which would else be kept beyond the limit of the cache of documents."""
+    monkeypatch.setattr(document_cache, "_accepted", LruCache(max_count=1, max_bytes=100_000))
+    for slug in ("one", "two", "two", "three"):
+        await ask(world, slug=slug)
+    assert bound_reads.count() == 2
+    document_cache.prepare("{ __typename }")
+    gc.collect()  # a coroutine may still refer to the document
     assert bound_reads.count() == 0
