@@ -72,6 +72,7 @@ async def _plan(read_connection: ReadConnection, command: bytes) -> None:
     """
     driver = read_connection.driver
     if read_connection.planning != command and driver.prepare_threshold is not None:
+        read_connection.planning = None  # a command that is cancelled may have been executed
         await _execute(read_connection.connection, driver, command)
         read_connection.planning = command
 

@@ -40,8 +40,8 @@ class ReadConnection:
     timeline: leadership.Timeline | None
     recycle_at: float
     """Time of `time.monotonic` from which it is replaced when it is idle."""
-    planning: bytes = AS_USUAL
-    """The command that set how its statements are planned."""
+    planning: bytes | None = AS_USUAL
+    """The command that set how its statements are planned; None while that is not known."""
 
     @property
     def is_reusable(self) -> bool:

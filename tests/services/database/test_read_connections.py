@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg import AsyncRawCursor
 from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -163,3 +165,25 @@ async def test_only_what_runs_alone_is_planned_once(engine: AsyncEngine) -> None
         await read_connections.release_idle(session)
         async with engine.connect() as reused:
             assert (await reused.execute(text("SHOW plan_cache_mode"))).scalar_one() == "auto"
+
+
+async def test_a_cancelled_operation_leaves_no_way_of_planning(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = AsyncRawCursor.execute
+
+    async def cancel_after(self: AsyncRawCursor[Any], *arguments: Any) -> Any:
+        await execute(self, *arguments)
+        raise asyncio.CancelledError
+
+    session = database_engine.session_factory(engine)()
+    monkeypatch.setattr(AsyncRawCursor, "execute", cancel_after)
+    with pytest.raises(asyncio.CancelledError):
+        await fetch.begin_read(session, is_single=True, columns=None)
+    monkeypatch.undo()
+    assert read_connections.idle_count(engine) == 1
+    session = database_engine.session_factory(engine)()
+    reader = await fetch.begin_read(session, is_single=False, columns=None)
+    (row,) = await (await reader.driver.execute("SHOW plan_cache_mode")).fetchall()
+    await fetch.end_read(reader)
+    assert row == ("auto",)
