@@ -134,12 +134,16 @@ class _ReadPool:
 
     async def close(self, read_connection: ReadConnection, *, is_broken: bool = False) -> None:
         """Return a connection to the engine's pool, or discard a broken one."""
+        is_as_usual = False
         try:
-            if is_broken or not await _plan_as_usual(read_connection):
-                await read_connection.connection.invalidate()
-            await read_connection.connection.close()
-        finally:
-            self._note_closed()
+            is_as_usual = not is_broken and await _plan_as_usual(read_connection)
+        finally:  # also if it is cancelled: else nobody would close the connection
+            try:
+                if not is_as_usual:
+                    await read_connection.connection.invalidate()
+                await read_connection.connection.close()
+            finally:
+                self._note_closed()
 
     def _hand_over(self, read_connection: ReadConnection | None) -> None:
         while self.waiting:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -187,3 +187,21 @@ async def test_a_cancelled_operation_leaves_no_way_of_planning(
     (row,) = await (await reader.driver.execute("SHOW plan_cache_mode")).fetchall()
     await fetch.end_read(reader)
     assert row == ("auto",)
+
+
+async def test_closing_that_is_cancelled_leaves_no_connection(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = await fetch.begin_read(database_engine.session_factory(engine)(), is_single=True, columns=None)
+    await fetch.end_read(reader)
+
+    async def cancel(*_: Any) -> Any:
+        raise asyncio.CancelledError
+
+    async with engine.connect(), engine.connect(), engine.connect():
+        monkeypatch.setattr(AsyncRawCursor, "execute", cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await read_connections.release_idle(database_engine.session_factory(engine)())
+        monkeypatch.undo()
+        assert reader.driver.closed
+        assert cast("Any", engine.pool).checkedout() == 3
