@@ -1,6 +1,7 @@
 """Logs with one JSON object a line. They hold events, never tokens or anybody's money."""
 
 import logging
+import re
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -12,6 +13,10 @@ from services.core import tracing
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the HTTP request that a log line belongs to."""
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_DETAIL = re.compile(
+    r"\nDETAIL:.*?(?=\nHINT:|\nCONTEXT:|\n\[SQL:|\n\nThe above exception|\n\nDuring handling|\Z)", re.DOTALL
+)
+"""What PostgreSQL adds to the message of an error: values of the row, such as an address."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -31,7 +36,7 @@ class JsonFormatter(logging.Formatter):
             entry["traceId"], entry["spanId"] = ids
         entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES}
         if record.exc_info:
-            entry["trace"] = self.formatException(record.exc_info)
+            entry["trace"] = _DETAIL.sub("", self.formatException(record.exc_info))
         return orjson.dumps(entry, default=str).decode()
 
 

@@ -98,6 +98,7 @@ def create_pool(settings: Settings) -> AsyncEngine:
     url = to_psycopg_url(settings.database_url)
     engine = create_async_engine(
         url,
+        hide_parameters=True,  # errors are logged, and parameters hold people's values
         pool_recycle=leadership.RECYCLE_SECONDS if "," in str(url.query.get("host", "")) else -1,
         pool_size=settings.pool_size,
         max_overflow=0,
