@@ -1,5 +1,6 @@
 """Logs with one JSON object a line. They hold events, never tokens or anybody's money."""
 
+import json
 import logging
 import re
 import sys
@@ -37,7 +38,10 @@ class JsonFormatter(logging.Formatter):
         entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES}
         if record.exc_info:
             entry["trace"] = _DETAIL.sub("", self.formatException(record.exc_info))
-        return orjson.dumps(entry, default=str).decode()
+        try:
+            return orjson.dumps(entry, default=str).decode()
+        except TypeError:  # half of a surrogate pair, which is no UTF-8, or a number of more than 64 bits
+            return json.dumps(entry, default=str)
 
 
 def configure(level: str) -> None:

@@ -26,7 +26,7 @@ RESERVED_CONNECTIONS = 2
 WAIT_SECONDS = 10
 
 
-AS_USUAL, ONCE = b"SET plan_cache_mode = auto", b"SET plan_cache_mode = force_generic_plan"
+AS_USUAL, ONCE = b"RESET plan_cache_mode", b"SET plan_cache_mode = force_generic_plan"
 """How PostgreSQL plans prepared statements: as it likes, or once a connection (docs/decisions/0039)."""
 
 

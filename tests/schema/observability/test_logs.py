@@ -1,5 +1,6 @@
 """Log lines of faults: where it happened and what PostgreSQL refused, without anybody's values."""
 
+import json
 import logging
 
 import orjson
@@ -28,3 +29,11 @@ async def test_the_values_of_a_refused_row_are_not_logged(
     assert "violates not-null constraint" in trace
     assert INSERT.partition(":")[0] in trace
     assert not any("ada@" in line or "DE89" in line for line in lines)
+
+
+@pytest.mark.parametrize("value", ["half a pair: \ud800", 2**70])
+def test_no_value_loses_a_line(value: object) -> None:
+    record = logging.makeLogRecord({"msg": "said %s", "args": ("\udfff",), "value": value})
+    line = JsonFormatter().format(record)
+    line.encode()
+    assert json.loads(line)["value"] == value
