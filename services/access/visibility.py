@@ -10,6 +10,7 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
+    exists,
     false,
     func,
     literal_column,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy import cast as sql_cast
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import (
@@ -47,6 +49,7 @@ from services.access.actor import Actor
 
 READER_ROLES = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
 _PUBLIC_STATUSES = (OrderStatus.APPROVED, OrderStatus.PAID, OrderStatus.REFUNDED)
+_SIDE = aliased(Collective, name="side")
 _COLON: ColumnElement[str] = literal_column("':'")
 VIEWER_PREFIX = "viewer_"
 """Prefix of parameters that describe the viewer, so that all viewers of a kind share one statement."""
@@ -107,9 +110,16 @@ def _is_event_of_roles(column: Any, actor: Actor, *roles: MemberRole) -> ColumnE
     """True for an event whose parent the actor has one of the roles in."""
     if actor.user is None:
         return false()
-    return col(column).in_(
-        select(col(Collective.id)).where(_in_role_ids(Collective.parent_id, actor, *roles))
-    )
+    return _is_one_of(column, _in_role_ids(_SIDE.parent_id, actor, *roles))
+
+
+def _is_one_of(column: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """True if `column` holds a collective, as `_SIDE`, of which the condition is true.
+
+    It is looked up by its id. The planner prices `IN` a list of all of them as if that were made for each
+    row, and reads a whole table to avoid that.
+    """
+    return exists().where(col(_SIDE.id) == column, condition).correlate_except(_SIDE)
 
 
 def collective_is_visible(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
@@ -246,8 +256,7 @@ def claimed_giver_is_visible(actor: Actor) -> ColumnElement[bool]:
 def _is_hosted_by_viewer(column: Any, actor: Actor) -> ColumnElement[bool]:
     if actor.user is None:
         return false()
-    hosted = select(col(Collective.id)).where(col(Collective.host_id) == _viewer_ids("hosts", actor))
-    return col(column).in_(hosted)
+    return _is_one_of(column, cast("ColumnElement[bool]", _SIDE.host_id == _viewer_ids("hosts", actor)))
 
 
 def transaction_is_visible(actor: Actor, table: Any = Transaction) -> ColumnElement[bool]:
