@@ -127,6 +127,8 @@ class Transaction(SQLModel, table=True):
     """Time of recording; later than `at` for imported history."""
     xid: int = Field(sa_type=BigInteger)
     """The database transaction that wrote it: later ones cannot add postings."""
+    is_incognito: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """True if the paying side is the giver of an incognito gift; the ledger takes it from the order."""
 
 
 class Posting(SQLModel, table=True):

@@ -176,6 +176,7 @@ class Order(SQLModel, table=True):
             " AND type = 'DONATION' AND currency <> 'CUR'",
             name="tip_of_gift",
         ),
+        CheckConstraint("NOT is_incognito OR type = 'DONATION'", name="incognito_is_gift"),
         CheckConstraint(
             "payment_method_kind <> 'PROVIDER' OR type = 'DONATION' AND payment_method_id IS NOT NULL",
             name="provider_of_donation",
@@ -252,6 +253,8 @@ class Order(SQLModel, table=True):
     """The day on which that gift was due; it has one order a period."""
     tip: int | None = Field(default=None, sa_type=BigInteger)
     """The giver's tip to the platform, beside the amount and in its currency."""
+    is_incognito: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """True if the giver is shown to nobody but the giver, the hosts of both sides, and the platform."""
 
 
 class OrderItem(SQLModel, table=True):

@@ -108,3 +108,5 @@ class RecurringGift(SQLModel, table=True):
     """The card with which each period is paid, for a gift through a payment provider."""
     tip_minor: int | None = Field(default=None, sa_type=BigInteger)
     """The tip to the platform that each charge has beside the amount."""
+    is_incognito: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """True if further charges show their giver as little as an incognito order does."""

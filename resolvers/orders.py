@@ -6,6 +6,7 @@ from uuid import UUID
 
 import models
 from models.enums import GiverStatus, OrderType, PaymentMethodKind
+from resolvers import givers
 from resolvers.context import Context, Info
 from resolvers.references import FILTER, load_referenced
 from services.access import row_visibility
@@ -68,6 +69,8 @@ async def read_private_message(order: models.Order, info: Info) -> str | None:
     """Return the private message, or None if the viewer may not read it."""
     if not row_visibility.can_read_message(info.context.actor, order):
         return None
+    if order.claimed_giver_id is not None and not await givers.is_shown(order, info.context):
+        return None  # it names the guest
     return order.private_message if await concerns_viewer(order, info.context) else None
 
 

@@ -72,7 +72,7 @@ async def watch_order(info: Info, *, public_id: str, after: str | None) -> Event
 
 
 async def watch_transactions(info: Info, *, collective: CollectiveKey, after: str | None) -> EventSource:
-    """Watch the transactions that have a collective on a side.
+    """Watch the transactions that have a collective on a side, as far as the viewer may know it.
 
     Raises:
         NotFound: there is no such collective that the viewer may see.
@@ -81,6 +81,9 @@ async def watch_transactions(info: Info, *, collective: CollectiveKey, after: st
 
     async def load_event(context: Context, event: Event) -> EventPayload | None:
         row = await context.loaders.transaction.load(event.node_id)
+        # Of a giver whom the viewer may not know there is nothing to tell, not even that something happened.
+        if row is not None and event.collective_ids[:1] == (watched.id,):
+            row = row if row_visibility.can_see_payer(context.actor, row) else None
         return _to_payload(event, row)
 
     return await _watch(info, Topic(event_log.TRANSACTIONS, watched.id), after, load_event)

@@ -120,6 +120,14 @@ async def test_demo_orders_have_every_status(world: World) -> None:
     assert results == {*OrderStatus}
 
 
+async def test_the_demo_has_an_incognito_gift(world: World) -> None:
+    query = """{ orders(filter: {to: {slug: "webpack"}}, first: 100) {
+        nodes { isIncognito from { slug } amount { value } } } }"""
+    nodes = (await world.query(query))["orders"]["nodes"]
+    hidden = [node for node in nodes if node["isIncognito"]]
+    assert hidden == [{"isIncognito": True, "from": None, "amount": {"value": "7.00"}}]
+
+
 async def test_demo_gifts_have_every_status_that_lasts(world: World) -> None:
     statement = "SELECT status, count(*) FROM subscription GROUP BY 1"
     assert dict(await rows(world, statement)) == {

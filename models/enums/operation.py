@@ -69,6 +69,8 @@ class ActKind(StrEnum):
     """A tier of a collective or event."""
     RECURRING_GIFT = "RECURRING_GIFT"
     """A recurring gift: its terms or state; its charges are in the history of the orders."""
+    INCOGNITO_GIFT = "INCOGNITO_GIFT"
+    """A recurring gift, while it is incognito."""
     GOAL = "GOAL"
     """A goal of a collective."""
     PLATFORM_POLICY = "PLATFORM_POLICY"

@@ -224,6 +224,15 @@ async def _income(demo: Demo) -> None:
         amount=_usd("20.00"),
         description="Thank you for the bundles",
     )
+    await demo.mutate_order(
+        "xdamman",
+        "donate",
+        **{"from": _of("xdamman")},
+        to=_of("webpack"),
+        amount=_usd("7.00"),
+        description="From a friend",
+        isIncognito=True,
+    )
     manual = await demo.mutate_order(
         "xdamman",
         "donate",

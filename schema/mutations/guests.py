@@ -50,6 +50,11 @@ class DonateAsGuestInput(MoneyInput):
         default=None, description="Number of tickets or other things to pay for, 1 to 1000. Defaults to 1."
     )
     description: str | None = strawberry.field(default=None, description="Purpose of the donation. Public.")
+    is_incognito: bool | None = strawberry.field(
+        default=False,
+        description="True to show the giver to the receiver's host and the platform alone, even once "
+        "the gift is claimed. Not for tickets.",
+    )
 
 
 @strawberry.type(description="The order of the donation, PENDING; it shows no giver until they claim it.")
@@ -83,6 +88,7 @@ class GuestMutations:
                 tier_id=public_ids.decode("Tier", input.tier, field="tier") if input.tier else None,
                 quantity=input.quantity,
                 description=input.description,
+                is_incognito=bool(input.is_incognito),
                 name=input.name,
                 key=GuestKey(input.idempotency_key, payload) if input.idempotency_key is not None else None,
             )

@@ -83,6 +83,11 @@ class DonateInput(MoneyInput):
         description="When to stop waiting for a bank transfer. Defaults to 60 days from now, the maximum; in "
         "a tier, to 48 hours.",
     )
+    is_incognito: bool | None = strawberry.field(
+        default=False,
+        description="True to show the giver, a person, to the hosts of both sides and the platform alone, "
+        "and not to the receiver. Not for tickets. A recurring gift has it with each charge.",
+    )
 
 
 @strawberry.type(description="Instructions for a donation by bank transfer. Visible to whoever made it.")
@@ -244,6 +249,7 @@ class OrderMutations:
                     "description": input.description,
                     "expires_at": input.expires_at,
                     "private_message": input.private_message,
+                    "is_incognito": bool(input.is_incognito),
                     "providers": offered(info.context.settings),
                     "is_rehearsal": bool(input.dry_run),
                 },

@@ -53,6 +53,11 @@ class UpdateSubscriptionInput(MoneyInput):
         description="Day of the month, 1 to 31, on which to charge. It moves once a period; a day that is "
         "over counts from the next period on.",
     )
+    is_incognito: bool | None = strawberry.field(
+        default=None,
+        description="True to show the giver of further charges to the hosts and the platform alone. Charges "
+        "that were made stay as they are, and whoever has seen this gift may recognize it.",
+    )
 
 
 @strawberry.type(description="The recurring gift with its new terms.")
@@ -179,4 +184,5 @@ def _to_changes(input: UpdateSubscriptionInput) -> terms.TermChanges:
         leaves_tier=input.tier is None,
         payment_method=to_method_name(input.pay_with, field="payWith", text=input.payment_method),
         anchor_day=input.anchor_day,
+        is_incognito=input.is_incognito,
     )

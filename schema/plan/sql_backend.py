@@ -230,6 +230,8 @@ class SqlPlanner:
                 raise UnsupportedField
             case shape.Amount():
                 value = replace(value, parts=self._amount(definition, nodes))
+            case shape.Private(column=shape.Amount() as amount):
+                value = replace(value, column=replace(amount, parts=self._amount(definition, nodes)))
             case shape.Derived(value=shape.Amount() as amount):
                 self.add_table()
                 amount = replace(amount, parts=self._amount(definition, nodes))

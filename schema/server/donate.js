@@ -81,6 +81,8 @@ async function showQuote() {
 
 function chooseTier(tier) {
   if (tier?.amount) $("amount").value = tier.amount.value;
+  $("incognito").disabled = tier?.type === "TICKET"; // which registers its holder by name
+  if ($("incognito").disabled) $("incognito").checked = false;
   if (!state.me) return showQuote(); // guests give once
   $("interval").disabled = Boolean(tier?.interval) || ["TICKET", "PRODUCT"].includes(tier?.type);
   if ($("interval").disabled) $("interval").value = tier.interval ?? "";
@@ -107,6 +109,7 @@ async function give(event) {
     const input = { to: { slug }, amount: amount(), payWith: payWith() };
     if (tip()) input.platformTip = tip();
     if ($("tier").value) input.tier = $("tier").value;
+    if ($("incognito").checked) input.isIncognito = true;
     const repeated = $("interval").value ? { interval: $("interval").value } : {};
     const guest = () => ({ ...input, email: $("email").value, name: $("name").value });
     const { gift } = state.me

@@ -5,7 +5,8 @@ simultaneous calls are combined.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -13,6 +14,7 @@ import strawberry
 
 from dataloaders import LoaderField
 from resolvers.context import Info
+from services.access.actor import Actor
 from services.core.pagination import Sort
 from services.sql_json.arguments import ListArguments, Unconditional
 from services.sql_json.builder import VISIBLE_BY
@@ -112,18 +114,43 @@ def whole_list(select: Callable[..., Any], sort: Sort) -> Selects:
     return Selects(lambda _: ListArguments(select, Unconditional(), sort))
 
 
-def to_one(loader: LoaderField[Any, Any], key: str, *, shape: Value | None = None, **settings: Any) -> Any:
+@dataclass(frozen=True)
+class Mask:
+    """For which viewers a field of a row is null, although they may see the row and what it references."""
+
+    columns: tuple[str, ...]
+    """The columns of the row that this depends on."""
+    is_shown: Callable[[Actor, Any], Any]
+    """Builds the condition in SQL from the viewer and the row's columns."""
+    are_shown: Callable[[list[Any], Info], Awaitable[list[bool]]]
+    """Tells the same of rows that were loaded."""
+
+
+def to_one(
+    loader: LoaderField[Any, Any],
+    key: str,
+    *,
+    shape: Value | None = None,
+    mask: Mask | None = None,
+    **settings: Any,
+) -> Any:
     """Declare a field loaded by the id in the row's attribute `key`; `shape` is that of `computed`."""
 
     async def of_rows(rows: list[Any], info: Info) -> object:
-        return await loader.of(info.context.loaders).load_many([getattr(row, key) for row in rows])
+        keys = [getattr(row, key) for row in rows]
+        if mask is not None:
+            shown = await mask.are_shown(rows, info)
+            keys = [row_id if is_shown else None for row_id, is_shown in zip(keys, shown, strict=True)]
+        return await loader.of(info.context.loaders).load_many(keys)
 
     async def resolve_one(root: strawberry.Parent[Any], info: Info) -> object:
+        if mask is not None and not all(await mask.are_shown([root], info)):
+            return None
         return await loader.of(info.context.loaders).load(getattr(root, key))
 
     setattr(resolve_one, OF_ROWS, of_rows)
-    setattr(resolve_one, COLUMNS, (key,))
+    setattr(resolve_one, COLUMNS, (key, *(mask.columns if mask is not None else ())))
     if loader.name in VISIBLE_BY and key.endswith("_id"):
-        shape = ToOne(loader.name, key)
+        shape = ToOne(loader.name, key, is_shown=mask.is_shown if mask is not None else None)
     setattr(resolve_one, SHAPE, shape)
     return strawberry.field(resolver=resolve_one, **settings)

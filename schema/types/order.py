@@ -7,6 +7,7 @@ import strawberry
 import models
 from dataloaders import Loaders
 from resolvers import approvals as resolve_approvals
+from resolvers import givers
 from resolvers import offers as resolve_offers
 from resolvers import orders as resolve
 from resolvers.context import Info
@@ -24,7 +25,7 @@ from schema.types.enums import (
     PayoutMethodKind,
     RedemptionCap,
 )
-from schema.types.fields import batched, shaped, to_one, whole_list
+from schema.types.fields import Mask, batched, shaped, to_one, whole_list
 from schema.types.identity import PlatformPolicy
 from schema.types.money import Amount, amount_field
 from schema.types.node import CollectiveRef, Node, id_field, is_row_of
@@ -40,6 +41,11 @@ from services.sql_json import shape
 from services.sql_json.shape import Column, Derived, Private
 
 Row = strawberry.Parent[models.Order]
+GIVER = Mask(
+    ("is_incognito", "from_id", "to_id", "claimed_giver_id"),
+    visibility.order_giver_is_visible,
+    givers.are_shown,
+)
 
 
 @strawberry.type(description="A step in an order's history. Never changed.")
@@ -55,7 +61,8 @@ class OrderAction:
     actor = to_one(
         Loaders.collective,
         "actor_id",
-        description="The collective that took the step. Null if the server did.",
+        description="The collective that took the step. Null if the server did, or the giver of an incognito "
+        "donation whom you may not know.",
         graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
@@ -125,7 +132,8 @@ class Order(Node):
     created_by = to_one(
         Loaders.collective,
         "created_by_id",
-        description="The user who created the order.",
+        mask=GIVER,
+        description="The user who created the order. Null if it is incognito and you may not know its giver.",
         graphql_type=lazy.nullable(lazy.USER),
     )
 
@@ -133,8 +141,9 @@ class Order(Node):
         Loaders.collective,
         "from_id",
         name="from",
-        description="The paying collective.",
-        graphql_type=lazy.COLLECTIVE,
+        mask=GIVER,
+        description="The paying collective. Null if the order is incognito and you may not know its giver.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
     to = to_one(
@@ -183,6 +192,11 @@ class Order(Node):
     async def giver_status(root: Row, info: Info) -> str | None:
         return await resolve.read_giver_status(root, info)
 
+    is_incognito: bool = strawberry.field(
+        description="True if the giver of a donation is shown to the giver, the hosts of both sides and the "
+        "platform alone. To others, the receiver's admins among them, all that names the giver is null."
+    )
+
     event = to_one(
         Loaders.collective,
         "event_id",
@@ -217,13 +231,18 @@ class Order(Node):
         description="The tier that a donation pays for. Null for others, and if its event may not be seen.",
         graphql_type=Tier | None,
     )
-    subscription = to_one(
-        Loaders.recurring_gift,
+
+    @batched(
         "subscription_id",
+        *GIVER.columns,
         description="The recurring gift that the order belongs to. Visible to admins and accountants of both "
-        "sides and their hosts; null for others.",
+        "sides and their hosts; null for others, and where only one of the two is incognito for those who "
+        "may not know the giver.",
         graphql_type=RecurringGift | None,
     )
+    async def subscription(rows: list[models.Order], info: Info) -> list[models.RecurringGift | None]:
+        return await givers.load_recurring_gifts(rows, info)
+
     period: date | None = strawberry.field(
         description="Day on which the recurring gift was due; it has one order a period."
     )

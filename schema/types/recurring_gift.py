@@ -7,16 +7,19 @@ import strawberry
 import models
 from dataloaders import Loaders
 from models.enums import GiftStatus as Status
+from resolvers import givers
 from schema.types import lazy
 from schema.types.connection import Connection
 from schema.types.enums import GiftInterval, GiftParty, GiftStatus, PaymentMethodKind
-from schema.types.fields import computed, to_one
+from schema.types.fields import Mask, computed, to_one
 from schema.types.money import amount_field
 from schema.types.node import Node, id_field, is_row_of
 from schema.types.payment_method import Card, PaymentMethod
 from schema.types.tier import Tier
+from services.access import visibility
 
 Row = strawberry.Parent[models.RecurringGift]
+GIVER = Mask(("is_incognito", "from_id", "to_id"), visibility.recurring_giver_is_visible, givers.are_shown)
 
 
 @strawberry.type(
@@ -59,12 +62,16 @@ class RecurringGift(Node):
     created_at: datetime = strawberry.field(description="When the gift was created.")
     updated_at: datetime = strawberry.field(description="When the gift was last changed.")
 
+    is_incognito: bool = strawberry.field(
+        description="True if further charges are incognito. Charges that were made stay as they are."
+    )
     from_ = to_one(
         Loaders.collective,
         "from_id",
         name="from",
-        description="The giver of all charges.",
-        graphql_type=lazy.COLLECTIVE,
+        mask=GIVER,
+        description="The giver of all charges. Null if the gift is incognito and you may not know its giver.",
+        graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
     to = to_one(
         Loaders.collective,
@@ -103,7 +110,8 @@ class RecurringGift(Node):
     created_by = to_one(
         Loaders.collective,
         "created_by_id",
-        description="The user who began the gift.",
+        mask=GIVER,
+        description="The user who began the gift. Null like `from`.",
         graphql_type=lazy.nullable(lazy.USER),
     )
 

@@ -2,25 +2,67 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import strawberry
 
 import models
 from dataloaders import Loaders
+from resolvers import givers
+from resolvers.context import Info
 from schema.types import lazy
 from schema.types.connection import Connection
 from schema.types.enums import TransactionKind
-from schema.types.fields import computed, to_one, whole_list
+from schema.types.fields import Mask, computed, to_one, whole_list
 from schema.types.ledger import Posting
-from schema.types.money import amount_field
+from schema.types.money import Amount, amount_field, optional_money
 from schema.types.node import CollectiveRef, Node, id_field, is_row_of
 from schema.types.payment_method import PaymentMethod
+from services.access import row_visibility, visibility
 from services.core import public_ids
+from services.core.money import Money
 from services.orders import queries
-from services.sql_json.shape import Column, PublicId
+from services.sql_json.shape import Amount as AmountShape
+from services.sql_json.shape import Column, Private, PublicId
 
 Row = strawberry.Parent[models.Transaction]
+_PAYER = "Null, too, for an incognito gift whose giver you may not know."
+_PAYER_COLUMNS = ("is_incognito", "from_collective_id", "from_host_id", "to_host_id")
 _IN_HOST = "In the currency of the receiving host; for a payout, of the paying host."
+
+PAYER = Mask(_PAYER_COLUMNS, visibility.transaction_giver_is_visible, givers.are_payers_shown)
+
+
+def payer_column(column: str, *, description: str) -> Any:
+    """Declare a rate of the paying side, for those who may know that."""
+    shape = Private(Column("decimal", column), visibility.transaction_giver_is_visible)
+
+    @computed(column, *_PAYER_COLUMNS, shape=shape, description=description, graphql_type=Decimal | None)
+    def of_row(root: Row, info: Info) -> Decimal | None:
+        rate: Decimal | None = getattr(root, column)
+        return rate if row_visibility.can_see_payer(info.context.actor, root) else None
+
+    return of_row
+
+
+def payer_amount(amount_column: str, currency_column: str, *, description: str) -> Any:
+    """Declare an amount of the paying side, for those who may know that."""
+    amount = AmountShape(amount_column, currency_column)
+
+    @computed(
+        amount_column,
+        currency_column,
+        *_PAYER_COLUMNS,
+        shape=Private(amount, visibility.transaction_giver_is_visible),
+        description=description,
+        graphql_type=Amount | None,
+    )
+    def of_row(root: Row, info: Info) -> Money | None:
+        if not row_visibility.can_see_payer(info.context.actor, root):
+            return None
+        return optional_money(getattr(root, amount_column), getattr(root, currency_column))
+
+    return of_row
 
 
 @strawberry.type(
@@ -35,11 +77,13 @@ class Transaction(Node):
     fx_rate: Decimal = strawberry.field(
         description="Exchange rate from the order's currency to that of the fees, at the time of posting."
     )
-    from_host_fx_rate: Decimal | None = strawberry.field(
-        description="Exchange rate from the order's currency to that of the paying host."
+    from_host_fx_rate = payer_column(
+        "from_host_fx_rate",
+        description=f"Exchange rate from the order's currency to that of the paying host. {_PAYER}",
     )
-    from_collective_fx_rate: Decimal | None = strawberry.field(
-        description="Exchange rate from the order's currency to that of the payer."
+    from_collective_fx_rate = payer_column(
+        "from_collective_fx_rate",
+        description=f"Exchange rate from the order's currency to that of the payer. {_PAYER}",
     )
 
     @computed(
@@ -92,7 +136,8 @@ class Transaction(Node):
     from_collective = to_one(
         Loaders.collective,
         "from_collective_id",
-        description="The paying collective. Null if unknown.",
+        mask=PAYER,
+        description=f"The paying collective. Null if unknown. {_PAYER}",
         graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
@@ -106,7 +151,8 @@ class Transaction(Node):
     from_host = to_one(
         Loaders.collective,
         "from_host_id",
-        description="Host of the payer. Null if the money came from outside.",
+        mask=PAYER,
+        description=f"Host of the payer. Null if the money came from outside. {_PAYER}",
         graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
@@ -126,19 +172,18 @@ class Transaction(Node):
 
     amount = amount_field("amount", "currency", description="Amount of the order, in the payee's currency.")
 
-    from_collective_amount = amount_field(
+    from_collective_amount = payer_amount(
         "from_collective_amount",
         "from_collective_currency",
         description="Change of the payer's balance, in the payer's currency. Null if the money came from "
-        "outside.",
-        is_nullable=True,
+        f"outside. {_PAYER}",
     )
 
-    from_host_amount = amount_field(
+    from_host_amount = payer_amount(
         "from_host_amount",
         "from_host_currency",
-        description="Change on the paying host's side, in its currency. Null if the money came from outside.",
-        is_nullable=True,
+        description="Change on the paying host's side, in its currency. Null if the money came from outside. "
+        f"{_PAYER}",
     )
 
     to_host_amount = amount_field(

@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from uuid import UUID
 
-from models import Collective, Invitation, Order
+from models import Collective, Invitation, Order, RecurringGift, Transaction
 from models.enums import CollectiveType, GiverStatus, RequestStatus
 from services.access.actor import Actor
 from services.access.visibility import READER_ROLES
@@ -80,3 +81,39 @@ async def concerns_order(
     if order.created_by_id == actor.user.id:
         return True
     return any(can_read_private(actor, side) for side in await load_sides())
+
+
+def can_see_payer(actor: Actor, transaction: Transaction) -> bool:
+    """True if the actor may know the paying side of a visible transaction; `transaction_giver_is_visible`."""
+    return (
+        not transaction.is_incognito
+        or actor.is_platform_accountant
+        or any(
+            _reads(actor, row_id)
+            for row_id in (transaction.from_collective_id, transaction.from_host_id, transaction.to_host_id)
+        )
+    )
+
+
+async def can_see_giver(
+    actor: Actor, gift: Order | RecurringGift, load_sides: Callable[[], Awaitable[Sequence[Collective]]]
+) -> bool:
+    """True if the actor may know who gives a visible order or recurring gift; as `order_giver_is_visible`.
+
+    `load_sides` returns its two sides; it is called only if they matter.
+    """
+    if not gift.is_incognito or actor.is_platform_accountant:
+        return True
+    if actor.user is None:
+        return False
+    claimed_id = gift.claimed_giver_id if isinstance(gift, Order) else None
+    if _reads(actor, gift.from_id) or _reads(actor, claimed_id):
+        return True
+    return any(_reads(actor, side.host_id) for side in await load_sides())
+
+
+def _reads(actor: Actor, row_id: UUID | None) -> bool:
+    """True if the actor is ADMIN or ACCOUNTANT of a collective, by its id."""
+    if row_id is None or actor.user is None:
+        return False
+    return row_id == actor.id or not actor.roles.get(row_id, frozenset()).isdisjoint(READER_ROLES)

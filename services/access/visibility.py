@@ -30,6 +30,7 @@ from models import (
     Member,
     Offer,
     Order,
+    OrderAction,
     PayoutMethod,
     Receipt,
     RecurringGift,
@@ -222,12 +223,50 @@ def order_message_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[
     """True if the actor can read the private message of a visible order; as `can_read_message`.
 
     Until a guest has claimed a gift, the message names the guest, for the host alone, which is its `from`.
+    That of an incognito one stays for those who may know the giver.
     """
     concerned = order_concerns_viewer(actor, table)
     if actor.is_platform_accountant or actor.user is None:
         return concerned
     is_told = table.giver_status.is_(None) | (table.giver_status == GiverStatus.CONFIRMED)
-    return and_(concerned, or_(is_told, _in_role_ids(table.from_id, actor, *READER_ROLES)))
+    names_nobody = or_(table.claimed_giver_id.is_(None), order_giver_is_visible(actor, table))
+    return and_(concerned, names_nobody, or_(is_told, _in_role_ids(table.from_id, actor, *READER_ROLES)))
+
+
+def order_giver_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
+    """True if the actor may know who gives a visible order; as `can_see_giver`.
+
+    The giver of an incognito one is known to the readers of that giver and of the hosts of both sides. The
+    readers of its payee are not among them. NULL counts as false.
+    """
+    if actor.is_platform_accountant:
+        return true()
+    is_open = ~col(table.is_incognito)
+    if actor.user is None:
+        return is_open
+    return or_(
+        is_open,
+        _in_role_ids(table.from_id, actor, *READER_ROLES),
+        _in_role_ids(table.claimed_giver_id, actor, *READER_ROLES),
+        _is_hosted_by_viewer(table.from_id, actor),
+        _is_hosted_by_viewer(table.to_id, actor),
+    )
+
+
+def action_actor_is_visible(actor: Actor, action: Any = OrderAction) -> ColumnElement[bool]:
+    """True unless the step was taken by the giver of an order whose giver the viewer may not know."""
+    if actor.is_platform_accountant:
+        return true()
+    order: Any = aliased(Order)
+    hidden = select(col(order.id)).where(
+        order.id == action.order_id,
+        order.is_incognito,
+        order_giver_is_visible(actor, order).is_not(true()),
+        or_(
+            *(action.actor_id == id_ for id_ in (order.from_id, order.created_by_id, order.claimed_giver_id))
+        ),
+    )
+    return ~hidden.exists()
 
 
 def addressee_is_visible(actor: Actor) -> ColumnElement[bool]:
@@ -267,6 +306,20 @@ def transaction_is_visible(actor: Actor, table: Any = Transaction) -> ColumnElem
         return col(table.has_public_side).is_(true())
     columns = (table.from_collective_id, table.to_collective_id, table.from_host_id, table.to_host_id)
     return or_(table.has_public_side, *(_in_role_ids(column, actor, *READER_ROLES) for column in columns))
+
+
+def transaction_giver_is_visible(actor: Actor, table: Any = Transaction) -> ColumnElement[bool]:
+    """True if the actor may know the paying side of a visible transaction; as `can_see_payer`.
+
+    That of an incognito gift is known to its readers and those of both hosts. NULL counts as false.
+    """
+    if actor.is_platform_accountant:
+        return true()
+    is_open = ~col(table.is_incognito)
+    if actor.user is None:
+        return is_open
+    columns = (table.from_collective_id, table.from_host_id, table.to_host_id)
+    return or_(is_open, *(_in_role_ids(column, actor, *READER_ROLES) for column in columns))
 
 
 def ledger_account_is_visible(actor: Actor) -> ColumnElement[bool]:
@@ -380,6 +433,18 @@ def recurring_gift_is_visible(actor: Actor) -> ColumnElement[bool]:
         _in_role_ids(RecurringGift.to_id, actor, *READER_ROLES),
         _is_hosted_by_viewer(RecurringGift.from_id, actor),
         _is_hosted_by_viewer(RecurringGift.to_id, actor),
+    )
+
+
+def recurring_giver_is_visible(actor: Actor, table: Any = RecurringGift) -> ColumnElement[bool]:
+    """True if the actor may know who gives a visible recurring gift; as `can_see_giver`."""
+    if actor.is_platform_accountant:
+        return true()
+    return or_(
+        ~col(table.is_incognito),
+        _in_role_ids(table.from_id, actor, *READER_ROLES),
+        _is_hosted_by_viewer(table.from_id, actor),
+        _is_hosted_by_viewer(table.to_id, actor),
     )
 
 

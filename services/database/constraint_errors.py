@@ -115,6 +115,16 @@ PROBLEM_BY_CONSTRAINT: dict[str, tuple[type[Problem], str, str | tuple[str, ...]
         "An unclaimed user cannot pay; they have to sign up first.",
         "from",
     ),
+    "incognito_person": (
+        Invalid,
+        "Only a person can give incognito: the books of a collective are public. Leave this out.",
+        "isIncognito",
+    ),
+    "incognito_registration": (
+        Invalid,
+        "A ticket registers its holder by name and cannot be paid incognito. Leave this out.",
+        "isIncognito",
+    ),
     "order_currents_sides": (
         InvalidState,
         "Currents go from an approved nonprofit to a user, and from a user to a business.",

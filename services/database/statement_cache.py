@@ -17,7 +17,7 @@ ALWAYS_READ: dict[Any, frozenset[str]] = {
     Collective: frozenset({"id", "type", "currency", "host_id", "parent_id", "created_at", "name"}),
     Member: frozenset({"id", "collective_id", "member_id", "since"}),
     Order: frozenset({"id", "currency", "created_at"}),
-    Transaction: frozenset({"id", "at"}),
+    Transaction: frozenset({"id", "at", "is_incognito", "from_collective_id", "from_host_id", "to_host_id"}),
 }
 """Columns that rules, loaders and cursors need, whatever the query selects. Other tables are read whole."""
 _MAX_STATEMENTS = 2_000

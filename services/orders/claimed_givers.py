@@ -39,7 +39,8 @@ async def confirm(session: AsyncSession, actor: Actor, *, order_id: UUID) -> Ord
     await _answer(session, order, GiverStatus.CONFIRMED, from_id=order.claimed_giver_id, origin_unknown=False)
     await _record(session, actor, sides, OrderActionType.CONFIRM, reason=None)
     if order.type == OrderType.DONATION:
-        await members.add(session, order.to_id, order.claimed_giver_id, MemberRole.BACKER)
+        if not order.is_incognito:
+            await members.add(session, order.to_id, order.claimed_giver_id, MemberRole.BACKER)
         await tier_choices.register_holder(session, order)
     return order
 

@@ -11,14 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models import Order, now
 from models.enums import OrderType, PaymentMethodKind
 from services.access.actor import Actor
-from services.access.collective_refs import CollectiveKey, resolve
+from services.access.collective_refs import CollectiveKey, require_collective, resolve
 from services.access.permissions import Action, Subject, require
 from services.core.errors import Invalid
 from services.core.money import UncheckedAmount
 from services.core.party import Party
 from services.ledger import transaction_amounts
 from services.messaging import outbox
-from services.orders import payment_methods, provider_payments, tier_choices, tips
+from services.orders import incognito, payment_methods, provider_payments, tier_choices, tips
 from services.orders.base import DECISION_DAYS, mail_payload
 from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.contributions import build_order, create_paid_order, require_hosted
@@ -63,6 +63,7 @@ async def donate(
     payment_method: MethodName | str | None = None,
     description: str | None = None,
     private_message: str | None = None,
+    is_incognito: bool = False,
     expires_at: datetime | None = None,
     providers: Providers = NO_PROVIDERS,
     is_rehearsal: bool = False,
@@ -71,10 +72,12 @@ async def donate(
     """Donate to a hosted collective: from a balance, by a transfer that its host approves, or by a provider.
 
     A donation in a tier pays for `quantity` of what it sells; a `tip` to the platform is paid beside it.
-    `begin` may make it the first of several. A rehearsal tells no provider.
+    An incognito one shows its giver to few. `begin` may make it the first of several. A rehearsal tells no
+    provider.
 
     Raises:
-        Invalid: the amount, its currency, the tier's price, the tip, or a side that holds no money.
+        Invalid: the amount, its currency, the tier's price, the tip, a side that holds no money, or a gift
+            that cannot be incognito.
         InvalidState: the tier is closed.
         LimitExceeded: from the database, if the tier is sold out, or the payer has as many as allowed.
         InsufficientFunds: from the database, if the balance is too small.
@@ -101,6 +104,9 @@ async def donate(
     )
     tips.add(order, tip, (payer, payee))
     tier_choices.apply(order, choice)
+    if is_incognito:
+        incognito.require_allowed(require_collective(payer), choice.tier if choice else None)
+        order.is_incognito = True
     order.payment_method_kind = kind
     order.payment_method_id = method.id if method else None
     store_gift = await begin(order, payee, expires_at) if begin is not None else None

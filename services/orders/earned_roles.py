@@ -29,6 +29,7 @@ def _end_statement(own: Any, other_side: Any) -> Statement:
         other_side == bindparam("owner", type_=Uuid),
         col(Order.type) == bindparam("earned_by", type_=Text),
         col(Order.status) == OrderStatus.PAID,
+        ~col(Order.is_incognito),  # earns none: a row that outlives the public gift would tell of it
     )
     until = func.greatest(bindparam("ended_at", type_=_MEMBER.c.until.type), _MEMBER.c.since)
     return compile_statement(update(_MEMBER).where(*_IS_ROW, ~earning.exists()).values(until=until))
@@ -41,10 +42,14 @@ _END_VOLUNTEER = _end_statement(col(Order.to_id), col(Order.from_id))
 async def end_unless_earned(session: AsyncSession, order: Order, parties: tuple[Party, Party]) -> None:
     """End the BACKER or VOLUNTEER row that a refunded order earned, unless another paid order earns it.
 
+    An incognito gift earns none.
+
     `parties` are payer and payee, with merged users replaced. Locks: the member row; `members.add_many`
     locks it, too, so that no donation made meanwhile is missed.
     """
     payer, payee = parties
+    if order.is_incognito:
+        return
     if order.type == OrderType.DONATION:
         person, role, owner_id, statement = payer, MemberRole.BACKER, order.to_id, _END_BACKER
     elif order.type == OrderType.HOURS:

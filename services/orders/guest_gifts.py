@@ -19,7 +19,7 @@ from services.core.money import UncheckedAmount
 from services.core.party import OUTSIDE, Party
 from services.identity import email_addresses
 from services.ledger.transaction_amounts import CURRENTS
-from services.orders import idempotency, payment_methods, tier_choices, tips
+from services.orders import idempotency, incognito, payment_methods, tier_choices, tips
 from services.orders.contributions import build_order, hide_origin, require_hosted
 from services.orders.donations import WaitingTerms, wait_for_payment
 from services.orders.method_names import MethodName
@@ -49,12 +49,13 @@ async def donate(
     quantity: int | None = None,
     tip: UncheckedAmount | None = None,
     description: str | None = None,
+    is_incognito: bool = False,
     key: GuestKey | None = None,
 ) -> Order:
     """Donate without an account, by bank transfer or through a payment provider.
 
     Nothing of the answer depends on whether the address is known: the order is from the host until whoever
-    owns the address claims it.
+    owns the address claims it. An incognito one shows its giver to few after that, too.
 
     Raises:
         Invalid and others: as `donations.donate`, and for a balance, which a guest does not have.
@@ -94,6 +95,9 @@ async def donate(
     hide_origin(order, payee)
     tips.add(order, tip, (payee, payee))
     tier_choices.apply(order, choice)
+    if is_incognito:
+        incognito.require_allowed(user, choice.tier if choice else None)
+        order.is_incognito = True
     sides = order_sides(order, OUTSIDE, payee, platform_id=server.platform_id, payment_method=method)
     await wait_for_payment(session, server, sides, payee, terms)
     return order

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Numeric, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Numeric, Select, and_, any_, case, func, or_, select
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -15,6 +15,7 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.core.pagination import Sort
 from services.database import fetch
+from services.round_trips.records import column_names, split_records
 
 
 async def load_refunded_amounts(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -49,10 +50,15 @@ def select_amount(part: Any) -> Select[Any]:
     )
 
 
-def select_actions(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[OrderAction]]:
-    """Select the history of a visible order, as `load_actions`."""
+def select_actions(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[Any]]:
+    """Select the history of a visible order, as `load_actions`: all columns of the steps, by their names."""
     del where  # has no conditions
-    return (select(OrderAction).where(col(OrderAction.order_id) == owner, _is_shown(actor)),)
+    known_actor = case((visibility.action_actor_is_visible(actor), col(OrderAction.actor_id)))
+    columns = (
+        known_actor.label("actor_id") if name == "actor_id" else getattr(OrderAction, name)
+        for name in column_names(OrderAction)
+    )
+    return (select(*columns).where(col(OrderAction.order_id) == owner, _is_shown(actor)),)
 
 
 ACTIONS_OLDEST = Sort("ACTIONS_OLDEST", col(OrderAction.at), col(OrderAction.id), descending=False)
@@ -71,11 +77,16 @@ async def load_actions(
 ) -> dict[UUID, list[OrderAction]]:
     """Load the history of visible orders, oldest step first.
 
-    A giver's denial is left out unless the actor may know the giver: its author would reveal it.
+    A giver's denial is left out unless the actor may know the giver: its author would reveal it. Other steps
+    of a giver whom the actor may not know have no author.
     """
-    return await fetch.fetch_lists(
-        session, actor, select_of=select_actions, sort=ACTIONS_OLDEST, by="order_id", owner_ids=order_ids
-    )
+    (statement,) = select_actions(actor, owner=any_(fetch.ids_parameter("owner_ids", order_ids)))
+    rows = await session.execute(statement.order_by(ACTIONS_OLDEST.key, ACTIONS_OLDEST.id))
+    steps: dict[UUID, list[OrderAction]] = {order_id: [] for order_id in order_ids}
+    for row in rows:
+        (step,) = split_records([OrderAction], row)
+        steps[step.order_id].append(step)
+    return steps
 
 
 def _is_shown(actor: Actor) -> ColumnElement[bool]:

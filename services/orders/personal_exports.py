@@ -82,6 +82,21 @@ _OF_ACTS = frozenset(
 whose an address is."""
 _HIDDEN = {"order": frozenset({"addressed_to_id", "claimed_giver_id"})}
 """Columns that are shown to others alone: the volunteer named an address, the host a giver."""
+_OF_GIVERS = {
+    "order": ("from_id", "created_by_id"),
+    "subscription": ("from_id", "created_by_id", "instrument_id"),
+    "transaction": (
+        "from_collective_id",
+        "from_host_id",
+        "from_host_currency",
+        "from_host_fx_rate",
+        "from_host_amount",
+        "from_collective_currency",
+        "from_collective_fx_rate",
+        "from_collective_amount",
+    ),
+}
+"""Columns of incognito gifts that are shown to the giver, who is the first of them: not to who got one."""
 _OF_THE_ACTOR = {"act": frozenset({"network", "token_id", "token_kind", "database_role"})}
 """Columns that are shown to who acted: from where, and in which session."""
 _BY_ADDRESS = {"outbox": "recipient", "mail_stop": "address"}
@@ -206,9 +221,7 @@ def _keys_of_people(table: Table) -> list[str]:
 def _statements(table: Table, user_id: UUID) -> dict[str, Select[Any]]:
     """Return the reads of a table by the name of the file: the person's rows, and rows that they made."""
     columns = [
-        case((table.c.actor_id == literal(user_id, Uuid), c)).label(c.name)
-        if c.name in _OF_THE_ACTOR.get(table.name, ())
-        else c
+        _shown_column(table, c, user_id)
         for c in table.c
         if not isinstance(c.type, LargeBinary)
         and c.name not in SECRET_COLUMNS | _HIDDEN.get(table.name, frozenset())
@@ -220,6 +233,27 @@ def _statements(table: Table, user_id: UUID) -> dict[str, Select[Any]]:
         made = or_(*(table.c[name] == literal(user_id, Uuid) for name in acts))
         reads[f"{table.name}_by_you"] = select(*shown).where(made, ~_condition(table, user_id))
     return reads
+
+
+def _shown_column(table: Table, column: Any, user_id: UUID) -> Any:
+    """Return a column, or what of it is the person's to see."""
+    person = literal(user_id, Uuid)
+    if column.name in _OF_THE_ACTOR.get(table.name, ()):
+        return case((table.c.actor_id == person, column)).label(column.name)
+    if (table.name, column.name) == (
+        "outbox",
+        "sender_id",
+    ):  # a mail about a gift may come of an incognito one
+        return case((column == person, column)).label(column.name)
+    if column.name in (givers := _OF_GIVERS.get(table.name, ())):
+        is_known = or_(~table.c.is_incognito, table.c[givers[0]] == person)
+        return case((is_known, column)).label(column.name)
+    if (table.name, column.name) == ("order_action", "actor_id"):
+        hidden = select(col(Order.id)).where(
+            col(Order.id) == table.c.order_id, col(Order.is_incognito), col(Order.from_id) != person
+        )
+        return case((or_(~hidden.exists(), column == person), column)).label(column.name)
+    return column
 
 
 async def write_tables(session: AsyncSession, archive: zipfile.ZipFile, *, user_id: UUID) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, or_, select, true, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -71,6 +71,15 @@ def _order_conditions(actor: Actor, where: OrderFilter) -> list[ColumnElement[bo
             col(RecurringGift.id) == where.subscription_id, visibility.recurring_gift_is_visible(actor)
         )
         conditions.append(col(Order.subscription_id).in_(gift))
+        # The orders of a gift that is incognito now, and was not before, would tell who gives now.
+        is_like_gift = select(col(RecurringGift.id)).where(
+            col(RecurringGift.id) == where.subscription_id,
+            col(RecurringGift.is_incognito) == col(Order.is_incognito),
+        )
+        is_known = and_(visibility.order_giver_is_visible(actor), _knows_giver(actor, where.subscription_id))
+        conditions.append(or_(is_like_gift.exists(), is_known))
+    if where.from_id is not None:
+        conditions.append(visibility.order_giver_is_visible(actor))
     if where.created_from is not None:
         conditions.append(col(Order.created_at) >= where.created_from)
     if where.created_until is not None:
@@ -82,12 +91,20 @@ def _order_conditions(actor: Actor, where: OrderFilter) -> list[ColumnElement[bo
     return conditions
 
 
-def _transaction_conditions(where: TransactionFilter) -> list[ColumnElement[bool]]:
+def _knows_giver(actor: Actor, gift_id: Any) -> ColumnElement[bool]:
+    gift = select(col(RecurringGift.id)).where(
+        col(RecurringGift.id) == gift_id, visibility.recurring_giver_is_visible(actor)
+    )
+    return gift.exists()
+
+
+def _transaction_conditions(actor: Actor, where: TransactionFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if where.kind:
         conditions.append(col(Transaction.kind).in_(where.kind))
     if where.from_id is not None:
         conditions.append(col(Transaction.from_collective_id) == where.from_id)
+        conditions.append(visibility.transaction_giver_is_visible(actor))
     if where.to_id is not None:
         conditions.append(col(Transaction.to_collective_id) == where.to_id)
     if where.order_id is not None:
@@ -103,20 +120,28 @@ def _transaction_conditions(where: TransactionFilter) -> list[ColumnElement[bool
 
 @dataclass(frozen=True)
 class _List:
-    """A list of rows that have a collective on either side."""
+    """A list of rows that have a collective on either side, the first of which may be incognito."""
 
     name: str
     table: Any
     sides: tuple[Any, Any]
     is_visible: Callable[[Actor], ColumnElement[bool]]
+    is_first_visible: Callable[[Actor], ColumnElement[bool]]
 
 
-_ORDERS = _List("orders", Order, (col(Order.from_id), col(Order.to_id)), visibility.order_is_visible)
+_ORDERS = _List(
+    "orders",
+    Order,
+    (col(Order.from_id), col(Order.to_id)),
+    visibility.order_is_visible,
+    visibility.order_giver_is_visible,
+)
 _TRANSACTIONS = _List(
     "transactions",
     Transaction,
     (col(Transaction.from_collective_id), col(Transaction.to_collective_id)),
     visibility.transaction_is_visible,
+    visibility.transaction_giver_is_visible,
 )
 
 
@@ -129,7 +154,7 @@ def select_transactions(
     actor: Actor, *, where: TransactionFilter, owner: Any = None
 ) -> tuple[Select[Transaction], ...]:
     """Select what `list_transactions` lists, in parts that share no row; values may be expressions."""
-    return _select_parts(actor, _TRANSACTIONS, _transaction_conditions(where), owner)
+    return _select_parts(actor, _TRANSACTIONS, _transaction_conditions(actor, where), owner)
 
 
 def select_order(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[Order]]:
@@ -150,13 +175,16 @@ def _select_parts(
 ) -> tuple[Select[Any], ...]:
     """Select rows; those of a collective in two parts, the second without rows that are in the first.
 
-    A page of each part is an index scan: a single OR over both sides would read the whole history.
+    A page of each part is an index scan: a single OR over both sides would read the whole history. An
+    incognito giver whom the actor may not know is no side.
     """
     visible = select(rows.table).where(rows.is_visible(actor), *conditions)
     if of_id is None:
         return (visible,)
     first, second = rows.sides
-    return visible.where(first == of_id), visible.where(second == of_id, first.is_distinct_from(of_id))
+    is_known = rows.is_first_visible(actor)
+    is_not_first = or_(first.is_distinct_from(of_id), is_known.is_not(true()))
+    return visible.where(first == of_id, is_known), visible.where(second == of_id, is_not_first)
 
 
 async def list_orders(
@@ -185,7 +213,9 @@ async def list_transactions(
     of_id: UUID | None = None,
 ) -> Page[Transaction]:
     """List visible transactions; with `of_id`, those with the collective as payer or payee."""
-    return await _list_page(session, actor, _TRANSACTIONS, _transaction_conditions(where), of_id, sort, page)
+    return await _list_page(
+        session, actor, _TRANSACTIONS, _transaction_conditions(actor, where), of_id, sort, page
+    )
 
 
 async def _list_page(
@@ -204,7 +234,9 @@ async def _list_page(
 
     if of_id is not None:
         parts = _select_parts(actor, rows, conditions, of_id)
-        return await _list_merged(session, rows, parts, query().where(_is_side(rows, of_id)), sort, page)
+        return await _list_merged(
+            session, rows, parts, query().where(_is_side(actor, rows, of_id)), sort, page
+        )
     if conditions:
         return await pagination.list_page(session, query(), sort=sort, page=page)
     return await fetch.fetch_page(
@@ -212,8 +244,9 @@ async def _list_page(
     )
 
 
-def _is_side(rows: _List, of_id: UUID) -> ColumnElement[bool]:
-    return or_(*(side == of_id for side in rows.sides))
+def _is_side(actor: Actor, rows: _List, of_id: UUID) -> ColumnElement[bool]:
+    first, second = rows.sides
+    return or_(and_(first == of_id, rows.is_first_visible(actor)), second == of_id)
 
 
 async def _list_merged(

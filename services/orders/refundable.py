@@ -25,7 +25,7 @@ from services.round_trips.records import split_records
 _ORDER_ID = bindparam("order_id", type_=Uuid)
 _ORDER = compile_statement(select(col(Order.status)).where(col(Order.id) == _ORDER_ID).with_for_update())
 _SIDES = compile_statement(
-    select(col(Collective.id), col(Collective.slug), col(Collective.archived_at))
+    select(col(Collective.id), col(Collective.archived_at))
     .where(
         col(Collective.id).in_(
             select(func.unnest(array([col(Order.from_id), col(Order.to_id)]))).where(
@@ -178,9 +178,8 @@ async def _require_open(session: AsyncSession, parties: Sequence[Party], locked:
     if any(id_ not in row_by_id for id_ in ids):
         await transitions.lock_open_sides(session, parties)
         return
-    for _, slug, archived_at in (row_by_id[id_] for id_ in ids):
-        if archived_at is not None:
-            raise InvalidState(f"{slug} is archived.", field="id")
+    if any(row_by_id[id_][-1] is not None for id_ in ids):
+        raise InvalidState(transitions.SIDE_ARCHIVED, field="id")
 
 
 def find_refunds(

@@ -146,7 +146,8 @@ async def record_payment_effects(session: AsyncSession, actor: Actor, sides: Ord
     if order.type == OrderType.DONATION and order.claimed_giver_id is not None:
         await guest_receipts.send(session, order, payee=sides.payee)
     if order.type == OrderType.DONATION and payer.collective is not None:
-        await members.add(session, order.to_id, payer.collective.id, MemberRole.BACKER)
+        if not order.is_incognito:  # the list of backers is public
+            await members.add(session, order.to_id, payer.collective.id, MemberRole.BACKER)
         await tier_choices.register_holder(session, order)
         if payer.collective.type == CollectiveType.USER:
             await outbox.mail_users(

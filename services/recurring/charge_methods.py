@@ -69,7 +69,7 @@ def build_gift_order(server: Actor, charge: Charge, *, order_id: UUID | None = N
         order_id=order_id or new_id(),
         description=gift.description,
     )
-    order.tip = gift.tip_minor
+    order.tip, order.is_incognito = gift.tip_minor, gift.is_incognito
     progress.bind(order, gift)
     return order
 

@@ -94,24 +94,34 @@ async def tell(
     )
     sides = {row.id: row for row in await session.execute(found)}
     link = {"pay_page": f"{sides[gift.to_id].slug}?order={_public_id(pays)}"} if pays else {}
-    await outbox.mail_admins(
-        session,
-        collective_ids=to_ids,
-        template=template,
-        payload={
-            "amount": _amount_text(
-                gift.amount_minor + (gift.tip_minor or 0) if amount_minor is None else amount_minor,
-                gift.currency,
-            ),
-            "payer": sides[gift.from_id].name,
-            "to": sides[gift.to_id].name,
-            "day": day.isoformat() if day else "",
-            "reason": reason or "",
-            "note": note,
-            **link,
-        },
-        except_id=except_id,
-    )
+    payload = {
+        "amount": _amount_text(
+            gift.amount_minor + (gift.tip_minor or 0) if amount_minor is None else amount_minor,
+            gift.currency,
+        ),
+        "payer": sides[gift.from_id].name,
+        "to": sides[gift.to_id].name,
+        "day": day.isoformat() if day else "",
+        "reason": reason or "",
+        "note": note,
+        **link,
+    }
+    for ids, told in _divide(gift, payload, to_ids):
+        await outbox.mail_admins(
+            session, collective_ids=ids, template=template, payload=told, except_id=except_id
+        )
+
+
+def _divide(
+    gift: RecurringGift, payload: dict[str, str], to_ids: Sequence[UUID]
+) -> list[tuple[list[UUID], dict[str, str]]]:
+    """Return what to tell whom: the name of an incognito giver is for the giver alone."""
+    if not gift.is_incognito:
+        return [(list(to_ids), payload)]
+    others = [row_id for row_id in to_ids if row_id != gift.from_id]
+    givers = [row_id for row_id in to_ids if row_id == gift.from_id]
+    nameless = {**payload, "payer": ""}  # lines without a value are left out
+    return [(ids, told) for ids, told in ((givers, payload), (others, nameless)) if ids]
 
 
 async def ask_for_transfer(session: AsyncSession, gift: RecurringGift, order: Order, *, payee: Party) -> None:

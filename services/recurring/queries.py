@@ -47,9 +47,14 @@ async def list_gifts(
     status: Sequence[GiftStatus],
     page: PageRequest,
 ) -> Page[RecurringGift]:
-    """List the visible recurring gifts that a collective gives or receives, newest first."""
+    """List the visible recurring gifts that a collective gives or receives, newest first.
+
+    Those of which the actor may not know the giver are no gifts of that giver.
+    """
     side = RecurringGift.from_id if direction == GiftDirection.GIVEN else RecurringGift.to_id
     statement = select(RecurringGift).where(col(side) == of_id, visibility.recurring_gift_is_visible(actor))
+    if direction == GiftDirection.GIVEN:
+        statement = statement.where(visibility.recurring_giver_is_visible(actor))
     if status:
         statement = statement.where(col(RecurringGift.status).in_(status))
     return await pagination.list_page(session, statement, sort=NEWEST, page=page)

@@ -115,6 +115,7 @@ def _build(
         currency=order.currency,
         amount_minor=order.amount,
         tip_minor=order.tip,
+        is_incognito=order.is_incognito,
         interval=interval,
         anchor_day=today.day,
         timezone=timezone,

@@ -10,10 +10,11 @@ from sqlmodel import col
 from models import Collective, Instrument, Order, PaymentMethod, RecurringGift, Tier, now
 from models.enums import CollectiveType, GiftInterval, GiftStatus, OrderStatus, OrderType, PaymentMethodKind
 from services.access.actor import Actor
+from services.access.collective_refs import require_collective
 from services.access.permissions import Action
 from services.core.errors import WHOLE_INPUT, Invalid, InvalidState
 from services.core.money import Money, UncheckedAmount, to_minor
-from services.orders import payment_methods, tier_choices, tips
+from services.orders import incognito, payment_methods, tier_choices, tips
 from services.orders.base import charged_minor
 from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.contributions import require_hosted
@@ -39,12 +40,13 @@ class TermChanges:
     leaves_tier: bool = False
     payment_method: MethodName | str | None = None
     anchor_day: int | None = None
+    is_incognito: bool | None = None
 
 
 async def update(
     session: AsyncSession, actor: Actor, *, gift_id: UUID, changes: TermChanges
 ) -> RecurringGift:
-    """Change what is given, how it is paid, and on which day, from the next charge on.
+    """Change what is given, how it is paid, on which day, and who sees the giver, from the next charge on.
 
     A refused charge keeps its terms, but is tried at once in the new way of paying. Locks: both sides if
     that changes, then the gift.
@@ -69,6 +71,7 @@ async def update(
     before_minor = charged_minor(_as_order(gift))
     await _change_amount(session, actor, sides, changes)
     _change_tip(sides, changes.tip)
+    await _change_visibility(session, sides, changes.is_incognito)
     if changes.payment_method is not None:
         await _change_method(session, sides, changes.payment_method)
     if changes.anchor_day is not None:
@@ -112,6 +115,16 @@ def _change_tip(sides: GiftSides, tip: UncheckedAmount | None) -> None:
     order.tip = None
     tips.add(order, tip, (sides.payer, sides.payee))
     gift.tip_minor = order.tip
+
+
+async def _change_visibility(session: AsyncSession, sides: GiftSides, is_incognito: bool | None) -> None:
+    """Set whether further charges are incognito, and require that the gift with its present tier can be."""
+    gift = sides.gift
+    if is_incognito is not None:
+        gift.is_incognito = is_incognito
+    if gift.is_incognito:
+        tier = await session.get_one(Tier, gift.tier_id) if gift.tier_id is not None else None
+        incognito.require_allowed(require_collective(sides.payer), tier)
 
 
 async def _choose(

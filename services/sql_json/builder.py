@@ -97,6 +97,8 @@ class SelectBuilder:
     bound: BoundShape
     numbers: Iterator[int]
     joins: list[tuple[Any, Any]] = field(default_factory=list)
+    _tests: dict[Any, Any] = field(default_factory=dict)
+    """The joined tests of whether private fields are visible, by predicate and row: fields share them."""
 
     def inner(self) -> "SelectBuilder":
         """Return the builder of a SELECT inside this one."""
@@ -156,9 +158,11 @@ class SelectBuilder:
         return columns.write_column(value, row, null), []
 
     def _private(self, value: shape.Private, row: RowSource) -> Written:
-        is_visible = value.is_visible(self.actor, row.expressions)
-        tested = select(is_visible.label("is_visible")).lateral(self.name())
-        self.joins.append((tested, true()))
+        key = value.is_visible, row.name, row.prefix
+        if (tested := self._tests.get(key)) is None:
+            is_visible = value.is_visible(self.actor, row.expressions)
+            tested = self._tests[key] = select(is_visible.label("is_visible")).lateral(self.name())
+            self.joins.append((tested, true()))
         json = concatenate(columns.write_column(value.column, row, value.hidden))
         return [sql_case(f"{tested.name}.is_visible IS NOT TRUE", value.hidden, json)], []
 
@@ -173,6 +177,16 @@ class SelectBuilder:
             json, costs = self.object(value.variants, side)
             return [json], [*costs, str(value.weight)]
         table, is_visible = VISIBLE_BY[value.of]
+        if value.is_shown is not None:
+            shown = value.is_shown(self.actor, row.expressions)
+            return self._join_row(
+                table,
+                row.c[value.column],
+                lambda actor, other: is_visible(actor, other) & shown,
+                value,
+                row,
+                null,
+            )
         return self._join_row(table, row.c[value.column], is_visible, value, row, null)
 
     def _join_row(

@@ -57,9 +57,9 @@ class Amount:
 
 @dataclass(frozen=True)
 class Private:
-    """The value of a column, for those who may see it."""
+    """The value of a column, or the amount of two, for those who may see it."""
 
-    column: Column
+    column: Column | Amount
     is_visible: Callable[[Actor, Any], Any]
     """Builds the condition from the viewer and the row's columns."""
     hidden: str = "null"
@@ -111,6 +111,8 @@ class ToOne:
     of: str
     """The loader of the row: a key of `builder.VISIBLE_BY`."""
     column: str
+    is_shown: Callable[[Actor, Any], Any] | None = None
+    """Builds a further condition from the viewer and the columns of the row that has the reference."""
     variants: Variants = ()
     weight: int = 0
 

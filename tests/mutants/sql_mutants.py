@@ -32,6 +32,8 @@ _GROUPS = {
     "tips-approved": ("tests/resolvers/test_two_people_tips.py",),
     "gift-races": (f"{_MODELS}/test_subscription_races.py",),
     "tips": (f"{_MODELS}/test_tip_guards.py",),
+    "incognito": (f"{_MODELS}/test_incognito_guards.py",),
+    "incognito-log": ("tests/resolvers/test_incognito_gifts.py",),
     "legs": (f"{_MODELS}/test_legs_of_figures.py",),
     "side": (f"{_MODELS}/test_paying_side.py",),
     "terms": (f"{_MODELS}/test_order_terms.py",),

@@ -29,7 +29,7 @@ type Member implements Node {
   id: ID! collective: Collective! member: Collective! role: MemberRole! since: DateTime!
 }
 type Order implements Node {
-  id: ID! type: OrderType! status: OrderStatus! createdBy: User from: Collective! to: Collective!
+  id: ID! type: OrderType! status: OrderStatus! createdBy: User from: Collective to: Collective!
   amount: Amount! approvedAmount: Amount description: String event: Event paymentMethod: PaymentMethod
   actions: [OrderAction!]! transactions: [Transaction!]! createdAt: DateTime! updatedAt: DateTime!
 }

@@ -80,6 +80,16 @@ async def _add_goals_and_bills(world: World, people: dict[str, Person]) -> None:
     await world.mutate("submitExpense", by=people["payee"], privateMessage="psst", **bill)
 
 
+async def _add_incognito_gifts(world: World, people: dict[str, Person]) -> None:
+    """Add gifts of a person to the collective of the admins, one of them recurring."""
+    await world.fund(people["payee"].user, "20.00", by=world.admin)
+    for more in ({}, {"interval": "MONTH", "platformTip": money("1.00")}):
+        gift: dict[str, Any] = {"from": {"slug": "payee"}, "to": {"slug": "giver"}, "amount": money("2.00")}
+        gift |= more
+        payload = await world.mutate("donate", by=people["payee"], isIncognito=True, **gift)
+        assert payload["errors"] == [], payload
+
+
 @contextmanager
 def create_populated_world(server: Server, template: str) -> Iterator[PopulatedWorld]:
     """Create a populated world that tests only read."""
@@ -100,6 +110,7 @@ def create_populated_world(server: Server, template: str) -> Iterator[PopulatedW
             world = await World.create(settings_, sessions)
             people, _ = await populate(world)
             await _add_goals_and_bills(world, people)
+            await _add_incognito_gifts(world, people)
             results: list[str] = []
             for kind, table in KINDS.items():
                 async with sessions() as session:

@@ -114,7 +114,9 @@ async def test_a_guest_gives_by_card_and_by_transfer(server_of_gifts: GivingServ
     await open_page(page, server_of_gifts, server_of_gifts.euros)
     await page.get_by_label("How to pay").select_option(label="Bank transfer")
     await page.get_by_label("Tip for the platform").fill("2.50")
-    await page.get_by_role("button", name="Give").click()
+    await page.get_by_label("Don't show my name").check()
+    async with page.expect_request(lambda sent: '"isIncognito":true' in (sent.post_data or "")):
+        await page.get_by_role("button", name="Give").click()
     await expect(page.locator("#iban")).to_have_text(IBAN, timeout=WAIT_MS)
     await expect(page.locator("#due")).to_have_text("12.50 EUR")
     await expect(page.locator("#holder")).to_have_text("European Foundation")
@@ -147,8 +149,11 @@ async def test_who_is_signed_in_gives_every_month_in_german(
     )
     await page.get_by_label("Trinkgeld für die Plattform").fill("10")
     await expect(page.locator("#quote")).to_contain_text("zahlen Sie 1.010,50 EUR", timeout=WAIT_MS)
+    await expect(page.get_by_label("Meinen Namen nicht zeigen")).not_to_be_checked()
+    await page.get_by_label("Meinen Namen nicht zeigen").check()
     assert await find_violations(page) == []
-    await page.get_by_role("button", name="Spenden").click()
+    async with page.expect_request(lambda sent: '"isIncognito":true' in (sent.post_data or "")):
+        await page.get_by_role("button", name="Spenden").click()
     await expect(page.locator("#result")).to_contain_text("jede weitere Überweisung", timeout=WAIT_MS)
     await expect(page.locator("#iban")).to_have_text(IBAN)
     assert tab.complaints == []

@@ -132,8 +132,12 @@ BEGIN
         ('goal', 'GOAL', 'collective_id', '', '{kind,currency,amount_minor,ended_at}', '{}', '', '{}', '', '{kind}', 'true'),
         -- What it is charged is in the orders' history.
         ('subscription', 'RECURRING_GIFT', 'from_id', 'to_id', '{interval,currency,amount_minor,tip_minor,tier_id,quantity,'
-         'anchor_day,payment_method_kind,payment_method_id,status,paused_by,resumes_on}',
-         '{pause_reason,ended_reason}', '', '{}', '', '{}', 'true'),
+         'anchor_day,payment_method_kind,payment_method_id,status,paused_by,resumes_on,is_incognito}',
+         '{pause_reason,ended_reason}', '', '{}', '', '{}', 'NOT NEW.is_incognito'),
+        -- Its receiver does not learn who gives: the log of the giver alone has it.
+        ('subscription', 'INCOGNITO_GIFT', 'from_id', '', '{interval,currency,amount_minor,tip_minor,tier_id,quantity,'
+         'anchor_day,payment_method_kind,payment_method_id,status,paused_by,resumes_on,is_incognito}',
+         '{pause_reason,ended_reason}', '', '{}', '', '{}', 'NEW.is_incognito'),
         ('platform_policy', 'PLATFORM_POLICY', 'PLATFORM', '', '{*}', '{}', '', '{*}', '', '{}', 'true'),
         ('approval_policy', 'APPROVAL_POLICY', 'collective_id', '', '{currency,amount_minor,valid_from}', '{}', '',
          '{collective_id}', '', '{}', 'true'),
@@ -169,9 +173,9 @@ BEGIN
     LOOP
         FOR t, v_condition IN VALUES
             -- Every posting updates an account, and every charge a gift: their triggers look at what is logged alone.
-            (CASE r.kind WHEN 'CLEARING_LIMIT' THEN 'UPDATE OF credit_limit'
-             WHEN 'RECURRING_GIFT' THEN 'INSERT OR UPDATE OF status, amount_minor, tier_id, quantity, anchor_day, '
-                  'payment_method_kind, payment_method_id' ELSE 'INSERT OR UPDATE' END, r.condition),
+            (CASE WHEN r.kind = 'CLEARING_LIMIT' THEN 'UPDATE OF credit_limit'
+             WHEN r.of = 'subscription' THEN 'INSERT OR UPDATE OF status, amount_minor, tier_id, quantity, anchor_day, '
+                  'payment_method_kind, payment_method_id, is_incognito' ELSE 'INSERT OR UPDATE' END, r.condition),
             -- What of keys ended long ago goes in silence.
             ('DELETE', replace(r.condition, 'NEW.', 'OLD.') || CASE r.of
                 WHEN 'token' THEN ' AND OLD.revoked_at IS NULL AND OLD.expires_at > now()' ELSE '' END) LOOP

@@ -79,6 +79,16 @@ BEGIN
     END IF;
     p_transaction.created_at := v_now;
     p_transaction.xid := pg_current_xact_id()::text::bigint;
+    -- Whatever the caller says: a gift is incognito because its order is. So are its tip and its refunds, which have
+    -- the giver on the paying side, too.
+    p_transaction.is_incognito := false;
+    IF p_transaction.refund_of_id IS NOT NULL THEN
+        p_transaction.is_incognito := coalesce(
+            (SELECT t.is_incognito FROM transaction t WHERE t.id = p_transaction.refund_of_id), false);
+    ELSIF p_transaction.kind IN ('DONATION', 'PLATFORM_TIP') THEN
+        p_transaction.is_incognito := coalesce(
+            (SELECT o.is_incognito FROM "order" o WHERE o.id = p_transaction.order_id), false);
+    END IF;
     -- Before any lock, so that a busy account is not locked meanwhile.
     PERFORM require_legs_of_figures(p_transaction, p_book, p_owner, p_currency, p_kind, p_amount);
     INSERT INTO live_event (xid, kind, node_id, collective_ids)

@@ -95,6 +95,11 @@ BEGIN
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'order_currency';
         END IF;
     END LOOP;
+    IF NEW.is_incognito AND NOT EXISTS (SELECT FROM collective c WHERE c.id = coalesce(NEW.claimed_giver_id, NEW.from_id)
+                                        AND c.type = 'USER') THEN
+        RAISE EXCEPTION 'only a person gives incognito'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'incognito_person';
+    END IF;
     IF NEW.import_key IS NOT NULL
        AND (NEW.status NOT IN ('PAID', 'REFUNDED')
             OR NEW.type NOT IN ('DONATION', 'ADDED_FUNDS', 'EXPENSE', 'TRANSFER')) THEN
@@ -149,10 +154,10 @@ BEGIN
         RETURN NEW;
     END IF;
     IF (OLD.id, OLD.type, OLD.to_id, OLD.currency, OLD.created_by_id, OLD.created_at, OLD.claimed_giver_id,
-        OLD.tip, OLD.tier_id, OLD.quantity, OLD.subscription_id, OLD.period)
+        OLD.tip, OLD.is_incognito, OLD.tier_id, OLD.quantity, OLD.subscription_id, OLD.period)
        IS DISTINCT FROM
        (NEW.id, NEW.type, NEW.to_id, NEW.currency, NEW.created_by_id, NEW.created_at, NEW.claimed_giver_id,
-        NEW.tip, NEW.tier_id, NEW.quantity, NEW.subscription_id, NEW.period)
+        NEW.tip, NEW.is_incognito, NEW.tier_id, NEW.quantity, NEW.subscription_id, NEW.period)
        OR (OLD.payment_method_kind, OLD.payment_method_id)
           IS DISTINCT FROM (NEW.payment_method_kind, NEW.payment_method_id)
        AND (OLD.status <> 'FAILED' OR NEW.subscription_id IS NULL)

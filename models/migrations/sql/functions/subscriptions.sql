@@ -58,6 +58,18 @@ BEGIN
     END IF;
 END $$;
 
+-- Only a person gives incognito, and no ticket that registers one.
+
+CREATE OR REPLACE FUNCTION require_incognito_person(p_row subscription) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM collective c WHERE c.id = p_row.from_id AND c.type = 'USER') THEN
+        RAISE EXCEPTION 'only a person gives incognito'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'incognito_person';
+    END IF;
+    PERFORM require_no_ticket(p_row.tier_id);
+END $$;
+
 -- A gift begins with its first period, by card with the payment of that, and comes twice at least: one that ends at once would give its place in a
 -- tier back at once.
 
@@ -69,6 +81,9 @@ BEGIN
        OR NEW.is_anchor_changed OR NEW.notice IS NOT NULL THEN
         RAISE EXCEPTION 'a recurring gift begins with its first period'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_begins';
+    END IF;
+    IF NEW.is_incognito THEN
+        PERFORM require_incognito_person(NEW);
     END IF;
     IF NEW.ends_after < NEW.starts_on + ('1 ' || NEW.interval)::interval THEN
         RAISE EXCEPTION 'a recurring gift comes twice at least'
@@ -117,6 +132,9 @@ BEGIN
         NEW.ends_after, NEW.created_by_id, NEW.created_at) THEN
         RAISE EXCEPTION 'the terms of a recurring gift cannot change'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_terms';
+    END IF;
+    IF NEW.is_incognito AND (NOT OLD.is_incognito OR NEW.tier_id IS DISTINCT FROM OLD.tier_id) THEN
+        PERFORM require_incognito_person(NEW);
     END IF;
     IF NEW.anchor_day <> OLD.anchor_day AND (OLD.is_anchor_changed OR NOT NEW.is_anchor_changed)
        OR OLD.is_anchor_changed AND NOT NEW.is_anchor_changed AND NEW.next_charge_on <= OLD.next_charge_on
@@ -184,8 +202,9 @@ BEGIN
         RAISE EXCEPTION 'a recurring gift has one order a period, when it is due'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_period';
     END IF;
-    IF TG_OP = 'INSERT' AND (s.from_id, s.to_id, s.currency, s.amount_minor, s.tip_minor, s.tier_id, s.quantity)
-       IS DISTINCT FROM (NEW.from_id, NEW.to_id, NEW.currency, NEW.amount, NEW.tip, NEW.tier_id, NEW.quantity) THEN
+    IF TG_OP = 'INSERT' AND (s.from_id, s.to_id, s.is_incognito, s.currency, s.amount_minor, s.tip_minor, s.tier_id, s.quantity)
+       IS DISTINCT FROM (NEW.from_id, NEW.to_id, NEW.is_incognito, NEW.currency, NEW.amount, NEW.tip, NEW.tier_id,
+                         NEW.quantity) THEN
         RAISE EXCEPTION 'an order of a recurring gift is what the gift says'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'subscription_order';
     END IF;
@@ -255,7 +274,7 @@ FOR EACH ROW EXECUTE FUNCTION stop_subscriptions_of_user();
 ALTER TABLE suspension ENABLE ALWAYS TRIGGER stop_subscriptions;
 
 REVOKE ALL ON FUNCTION subscription_goes_on(text), require_subscription_sides(uuid, uuid, text),
-    require_subscription_method(subscription),
+    require_subscription_method(subscription), require_incognito_person(subscription),
     subscription_insert_guard(), subscription_update_guard(), subscription_order_guard(), stop_subscriptions(),
     pause_subscription(subscription, text), stop_subscriptions_of_user() FROM PUBLIC, commonweal_app;
 GRANT EXECUTE ON FUNCTION subscription_goes_on(text) TO commonweal_app;

@@ -63,9 +63,23 @@ BEGIN
     UPDATE tier SET sold = sold + p_row.quantity WHERE id = p_row.tier_id;
 END $$;
 
+-- A ticket registers its holder by name.
+
+CREATE OR REPLACE FUNCTION require_no_ticket(p_tier uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM tier t WHERE t.id = p_tier AND t.type = 'TICKET') THEN
+        RAISE EXCEPTION 'a ticket is not given incognito: it registers its holder'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'incognito_registration';
+    END IF;
+END $$;
+
 CREATE OR REPLACE FUNCTION order_tier_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
+    IF NEW.is_incognito THEN
+        PERFORM require_no_ticket(NEW.tier_id);
+    END IF;
     PERFORM require_places(NEW.tier_id, NEW.quantity, NEW.amount, NEW.currency,
                            coalesce(NEW.claimed_giver_id, NEW.from_id), NEW.to_id, NEW.event_id,
                            NULL, NULL, true);
@@ -112,7 +126,7 @@ END $$;
 CREATE OR REPLACE TRIGGER tier_guard BEFORE INSERT ON tier FOR EACH ROW EXECUTE FUNCTION tier_guard();
 ALTER TABLE tier ENABLE ALWAYS TRIGGER tier_guard;
 
-REVOKE ALL ON FUNCTION takes_places(text), order_tier_guard(), take_subscription_places(subscription, boolean),
+REVOKE ALL ON FUNCTION takes_places(text), require_no_ticket(uuid), order_tier_guard(), take_subscription_places(subscription, boolean),
     require_places(uuid, integer, bigint, text, uuid, uuid, uuid, text, uuid, boolean), free_tier_places(), tier_guard()
     FROM PUBLIC, commonweal_app;
 GRANT EXECUTE ON FUNCTION takes_places(text) TO commonweal_app;

@@ -1,0 +1,81 @@
+"""An incognito gift, those who look at it, and queries by every way in which they are run."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from schema.execution import unit_of_work
+from schema.execution.operation import encode_json
+from tests.donation_world import DonationScene, expect_order
+from tests.factories import Person, World
+
+KNOWING = ("giver", "host_admin", "platform_admin")
+"""Those who may know the giver."""
+OTHERS = ("anonymous", "stranger", "payee_admin")
+
+
+@dataclass
+class IncognitoScene:
+    """xdamman, a person, gives to babel at the host opensource."""
+
+    donations: DonationScene
+    viewers: dict[str, Person | None]
+
+    @classmethod
+    async def create(cls, world: World) -> "IncognitoScene":
+        """Create the people and collectives, and fund the giver."""
+        scene = await DonationScene.among_others(world)
+        await world.fund(scene.payee.user, "500.00", by=world.admin)
+        viewers = {
+            "anonymous": None,
+            "stranger": await world.person("stranger" + scene.suffix),
+            "payee_admin": scene.friend,
+            "giver": scene.payee,
+            "host_admin": scene.holder,
+            "platform_admin": world.admin,
+        }
+        return cls(scene, viewers)
+
+    @property
+    def world(self) -> World:
+        """The world of the scene."""
+        return self.donations.world
+
+    @property
+    def giver(self) -> Person:
+        """The person who gives."""
+        return self.donations.payee
+
+    async def give(self, value: str = "10.00", **more: Any) -> str:
+        """Give incognito from the balance to babel by default; return the order's id."""
+        more = {"isIncognito": True} | more
+        return expect_order(
+            await self.donations.donate(value, by=self.giver, from_=more.pop("from_", self.giver), **more)
+        )
+
+    async def see(self, query: str, viewer: str, **variables: Any) -> dict[str, Any]:
+        """Run a query as a viewer in each way in which queries are run; they give one answer."""
+        answers = [
+            await self._answer(query, viewer, variables, compiled=compiled, sql_json=sql_json)
+            for compiled, sql_json in ((False, False), (True, False), (True, True), (True, True))
+        ]
+        assert all(answer == answers[0] for answer in answers), answers
+        assert "errors" not in answers[0], answers[0]
+        data: dict[str, Any] = answers[0]["data"]
+        return data
+
+    async def _answer(
+        self, query: str, viewer: str, variables: dict[str, Any], *, compiled: bool, sql_json: bool
+    ) -> Any:
+        person = self.viewers[viewer]
+        request = unit_of_work.OperationRequest(
+            query=query,
+            variables=variables,
+            token=person.token if person else None,
+            address="test",
+            accepts_json_rows=sql_json,
+        )
+        settings = replace(self.world.settings, compiled_queries=compiled)
+        answer = await unit_of_work.execute(request, sessions=self.world.sessions, settings=settings)
+        return orjson.loads(encode_json(answer.body))
