@@ -3,16 +3,21 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from copy import copy
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from bench import markdown_tables, queries
 from bench.postgres_cluster import BenchCluster, execute, recreate_database, require_clean
 from bench.world import BenchScene, run_in_scene
-from models.enums import MemberRole
+from models.enums import MemberRole, OrderStatus
+from tests.card_gift_world import pay
 from tests.factories import Person, money, ref
 from tests.hours_world import HoursScene, yesterday
+from tests.payment_world import CardScene
 
+ResultT = TypeVar("ResultT")
 _DATABASE = "statements"
 _LOGGED = re.compile(r"LOG:  (?:statement|execute [^:]*): (\w+)", re.IGNORECASE)
 CONTROL = {"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE"}
@@ -78,6 +83,34 @@ async def _count_mutations(scene: BenchScene, counter: "_StatementCounter") -> N
     donation = {"from": ref(row), "to": ref(scene.collectives[1]), "amount": money("5.00")}
     await counter.mutation("donate", "donate from balance", by=holder, **donation)
     await _count_hours_and_offers(scene, counter)
+    await _count_guest_gift(scene, counter)
+
+
+async def _count_guest_gift(scene: BenchScene, counter: "_StatementCounter") -> None:
+    """Count what a guest's gift by card costs, from the request to PAID."""
+    world = copy(scene.world)
+    world.settings = replace(world.settings, fake_provider=True)
+    cards = await CardScene.create(world, suffix="-cards")
+
+    async def give(number: int) -> dict[str, Any]:
+        return await world.mutate(
+            "donateAsGuest",
+            "order { id status } clientSecret",
+            by=None,
+            email=f"guest-{number}@commonweal.test",
+            name="Gale Guest",
+            to=ref(cards.donations.babel),
+            amount=money("20.00"),
+            payWith={"id": cards.method},
+        )
+
+    await give(0)
+    payload = await counter.action("donateAsGuest by card", give(1))
+    secret = str(payload["clientSecret"])
+    await counter.action("the pretended provider's word of it", pay(cards, secret, is_heard=False))
+    await counter.action("processing of that word: PAID", cards.process_all())
+    if await cards.status(str(payload["order"]["id"])) != OrderStatus.PAID:
+        raise SystemExit("The gift is not paid")
 
 
 async def _count_hours_and_offers(scene: BenchScene, counter: "_StatementCounter") -> None:
@@ -140,6 +173,13 @@ class _StatementCounter:
         at = await self._log_size()
         await self._scene.world.query(text, by=by, **variables)
         self._note(name, await self._since(at))
+
+    async def action(self, name: str, work: Awaitable[ResultT]) -> ResultT:
+        """Count the statements of a piece of work, and return its result."""
+        at = await self._log_size()
+        result = await work
+        self._note(name, await self._since(at))
+        return result
 
     async def mutation(self, field: str, name: str = "", *, by: Person, **arguments: Any) -> str:
         """Count the statements of a mutation and return its order's id."""

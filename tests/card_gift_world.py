@@ -109,14 +109,15 @@ async def orders(scene: AnyScene) -> list[str]:
     return list(await scene.world.scalar(ORDERS) or ())
 
 
-async def pay(scene: CardScene, secret: str, number: str = SUCCEEDS) -> Outcome:
-    """Pay what waits for its giver, as their page does, and do what the provider tells of it."""
+async def pay(scene: CardScene, secret: str, number: str = SUCCEEDS, *, is_heard: bool = True) -> Outcome:
+    """Pay what waits for its giver, as their page does; if `is_heard`, do what the provider tells of it."""
     provider = next(iter(offered(scene.world.settings).values()))
     async with scene.world.sessions.begin() as session:
         outcome = await fake_payments.pay(
             session, provider, client_secret=secret, number=number, is_step_done=True
         )
-    await scene.process_all()
+    if is_heard:
+        await scene.process_all()
     return outcome
 
 
