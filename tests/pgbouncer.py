@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+
+from tests.free_ports import free_port
 
 PROGRAM = Path("/usr/sbin/pgbouncer")
 START_SECONDS = 20
@@ -28,7 +29,7 @@ def run_pgbouncer(database_url: str, *, pool_size: int = 4) -> Iterator[str]:
         assert not os.environ.get("CI"), "PgBouncer is not installed"
         pytest.skip("SKIPPED LOUDLY: PgBouncer is not installed")
     target = conninfo_to_dict(database_url)
-    port = _free_port()
+    port = free_port()
     folder = Path(tempfile.mkdtemp(prefix="cwpgb"))
     folder.chmod(0o755)
     (folder / "users").write_text('"postgres" ""\n"commonweal_app" ""\n"web" ""\n')
@@ -59,13 +60,6 @@ ignore_startup_parameters = options, extra_float_digits
             process.terminate()
             process.wait(START_SECONDS)
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _wait(url: str, log: Path) -> None:

@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,7 @@ from services.core.settings import Settings
 from services.database import migrations
 from services.database.engine import APP_ROLE
 from services.operation import postgres_tools
+from tests.free_ports import free_port
 
 DATABASE = "failover"
 LONGEST_WAIT = 60
@@ -200,7 +200,8 @@ def _archive(node: Node) -> str:
     node.archive.mkdir()
     if node.user:
         os.chown(node.archive, pwd.getpwnam(node.user).pw_uid, -1)
-    return f"archive_mode = on\narchive_command = 'cp %p {node.archive}/%f'\n"
+    part = f"{node.archive}/%f.part"  # what is there under its name is whole
+    return f"archive_mode = on\narchive_command = 'cp %p {part} && mv {part} {node.archive}/%f'\n"
 
 
 def _start_primary(group: Group, configuration: str) -> None:
@@ -249,11 +250,3 @@ def _find_programs() -> tuple[Path, str | None]:
     utils.ensure_user_exists("pgserver")
     utils.ensure_prefix_permissions(complete[-1])
     return complete[-1], "pgserver"
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -16,11 +16,12 @@ from services.core.settings import Settings
 from services.database import engine as database_engine
 from services.operation import verification
 from tests.crashes.pgbackrest import PgBackRest, provide_pgbackrest
-from tests.crashes.standbys import LONGEST_WAIT, Group, Node, free_port, run_group, wait_until_promoted
+from tests.crashes.standbys import LONGEST_WAIT, Group, Node, run_group, wait_until_promoted
 from tests.crashes.test_failover import create_scene
 from tests.debian_server import BINARIES
 from tests.donation_world import DonationScene, expect_order
 from tests.factories import World
+from tests.free_ports import free_port
 
 STORED = """SELECT (SELECT array_agg(o.id::text ORDER BY o.id) FROM "order" o WHERE type = 'DONATION'),
     (SELECT md5(string_agg(p::text, '|' ORDER BY p.book_id, p.account_id, p.seq)) FROM posting p)"""

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import warnings
@@ -17,6 +16,7 @@ import httpx
 import pytest
 
 from tests.conftest import Database
+from tests.free_ports import free_port
 from tests.subscription_client import WAIT_SECONDS, ApiServer, connect_client, serve_in_process
 
 CONFIGURATIONS = Path(__file__).parents[3] / "docs" / "proxies"
@@ -88,13 +88,6 @@ def configure(name: str, folder: Path, *, port: int, upstream: str) -> list[str]
     text = replace_once(text, f"{HOST} {{\n", site)
     file.write_text("{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_sni " + HOST + "\n}\n" + text)
     return ["caddy", "run", "--adapter", "caddyfile", "--config", str(file)]
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @contextmanager
