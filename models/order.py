@@ -165,6 +165,11 @@ class Order(SQLModel, table=True):
             postgresql_where=text("event_id IS NOT NULL"),
         ),
         Index("ix_order_offer_id", "offer_id", "created_at", postgresql_where=text("offer_id IS NOT NULL")),
+        Index(
+            "ix_order_payout_method_id",
+            "payout_method_id",
+            postgresql_where=text("payout_method_id IS NOT NULL"),
+        ),
         Index("uq_order_bonus", "to_id", unique=True, postgresql_where=text("type = 'BONUS'")),
         Index("ix_order_expires_at", "expires_at", postgresql_where=text("status = 'PENDING'")),
         CheckConstraint(

@@ -50,7 +50,7 @@ from services.access.actor import Actor
 
 READER_ROLES = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
 _PUBLIC_STATUSES = (OrderStatus.APPROVED, OrderStatus.PAID, OrderStatus.REFUNDED)
-_SIDE = aliased(Collective, name="side")
+_SIDE, _PAID = aliased(Collective, name="side"), aliased(Order, name="paid")
 _COLON: ColumnElement[str] = literal_column("':'")
 VIEWER_PREFIX = "viewer_"
 """Prefix of parameters that describe the viewer, so that all viewers of a kind share one statement."""
@@ -386,11 +386,12 @@ def payout_method_is_visible(actor: Actor) -> ColumnElement[bool]:
     """True for the ADMINs and ACCOUNTANTs of the owner and of a host that pays an order to it."""
     if actor.is_platform_accountant:
         return true()
-    paid_by_viewer = select(col(Order.payout_method_id)).where(_is_hosted_by_viewer(Order.from_id, actor))
-    return or_(
-        _in_role_ids(PayoutMethod.owner_id, actor, *READER_ROLES),
-        col(PayoutMethod.id).in_(paid_by_viewer),
+    is_paid_by_viewer = (
+        exists()
+        .where(col(_PAID.payout_method_id) == PayoutMethod.id, _is_hosted_by_viewer(_PAID.from_id, actor))
+        .correlate_except(_PAID)
     )
+    return or_(_in_role_ids(PayoutMethod.owner_id, actor, *READER_ROLES), is_paid_by_viewer)
 
 
 def offer_is_visible(actor: Actor) -> ColumnElement[bool]:
