@@ -69,7 +69,7 @@ async def read_private_message(order: models.Order, info: Info) -> str | None:
     """Return the private message, or None if the viewer may not read it."""
     if not row_visibility.can_read_message(info.context.actor, order):
         return None
-    if order.claimed_giver_id is not None and not await givers.is_shown(order, info.context):
+    if order.claimed_giver_id is not None and not all(await givers.are_shown([order], info)):
         return None  # it names the guest
     return order.private_message if await concerns_viewer(order, info.context) else None
 

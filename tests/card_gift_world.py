@@ -10,8 +10,9 @@ from services.core import public_ids
 from services.payments import charges, fake_payments
 from services.payments.fake_payments import Outcome
 from services.providers import fake
-from services.providers.fake import SUCCEEDS
+from services.providers.fake import SUCCEEDS, FakeProvider
 from services.providers.offered import Providers, offered
+from services.providers.protocol import Charged, ChargeRequest, CollectRequest, Started
 from services.recurring import charging
 from tests.donation_world import decode_order_id
 from tests.payment_world import CardScene, payment_of
@@ -126,3 +127,34 @@ async def waiting_payment(scene: CardScene, order: str, by: Any) -> Any:
     query = "query($id: ID!) { order(id: $id) { waitingPayment { provider account clientSecret } } }"
     found = (await scene.world.query(query, by=by, id=order))["order"]
     return found["waitingPayment"] if found else None
+
+
+async def change(scene: CardScene, mutation: str, gift: str, **more: Any) -> Any:
+    """Run a mutation of a gift as its giver; return the payload."""
+    return await scene.world.mutate(mutation, SUBSCRIPTION, by=scene.giver, id=gift, **more)
+
+
+async def last_order(scene: CardScene) -> Any:
+    """Return the id of the last period's order."""
+    last = 'SELECT id FROM "order" WHERE subscription_id IS NOT NULL ORDER BY period DESC LIMIT 1'
+    return await scene.world.scalar(last)
+
+
+class ForgetfulProvider(FakeProvider):
+    """A provider that charges, and whose answer is lost the first time: the worker is killed."""
+
+    def __init__(self) -> None:
+        """Charge nothing yet."""
+        self.keys, self.begun = list[str](), list[str]()
+
+    async def start(self, request: CollectRequest) -> Started:
+        """Begin a payment."""
+        self.begun.append(request.key)
+        return await super().start(request)
+
+    async def charge(self, request: ChargeRequest, /) -> Charged:
+        """Charge, once for each key."""
+        self.keys.append(request.key)
+        if len(self.keys) == 1:
+            raise KeyboardInterrupt
+        return await super().charge(request)

@@ -1,5 +1,6 @@
 """An incognito gift, those who look at it, and queries by every way in which they are run."""
 
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,10 +9,11 @@ import orjson
 from schema.execution import unit_of_work
 from schema.execution.operation import encode_json
 from tests.donation_world import DonationScene, expect_order
-from tests.factories import Person, World
+from tests.factories import Person, World, money, ref
 
 KNOWING = ("giver", "host_admin", "platform_admin")
 """Those who may know the giver."""
+SUBSCRIBED = "subscription { id status isIncognito from { slug } createdBy { slug } }"
 OTHERS = ("anonymous", "stranger", "payee_admin")
 
 
@@ -57,7 +59,7 @@ class IncognitoScene:
     async def see(self, query: str, viewer: str, **variables: Any) -> dict[str, Any]:
         """Run a query as a viewer in each way in which queries are run; they give one answer."""
         answers = [
-            await self._answer(query, viewer, variables, compiled=compiled, sql_json=sql_json)
+            await self.answer(query, viewer, variables, compiled=compiled, sql_json=sql_json)
             for compiled, sql_json in ((False, False), (True, False), (True, True), (True, True))
         ]
         assert all(answer == answers[0] for answer in answers), answers
@@ -65,9 +67,10 @@ class IncognitoScene:
         data: dict[str, Any] = answers[0]["data"]
         return data
 
-    async def _answer(
+    async def answer(
         self, query: str, viewer: str, variables: dict[str, Any], *, compiled: bool, sql_json: bool
     ) -> Any:
+        """Run a query as a viewer in one of the ways in which queries are run."""
         person = self.viewers[viewer]
         request = unit_of_work.OperationRequest(
             query=query,
@@ -79,3 +82,22 @@ class IncognitoScene:
         settings = replace(self.world.settings, compiled_queries=compiled)
         answer = await unit_of_work.execute(request, sessions=self.world.sessions, settings=settings)
         return orjson.loads(encode_json(answer.body))
+
+
+def names(scene: IncognitoScene, data: Any) -> bool:
+    """True if an answer names the giver."""
+    return scene.giver.slug in json.dumps(data)
+
+
+async def begin(scene: IncognitoScene, **more: Any) -> str:
+    """Begin a monthly gift; return its id."""
+    payload = await scene.world.mutate(
+        "donate",
+        SUBSCRIBED,
+        by=scene.giver,
+        to=ref(scene.donations.babel),
+        amount=money("10.00"),
+        **({"from": ref(scene.giver), "interval": "MONTH", "isIncognito": True} | more),
+    )
+    assert payload["errors"] == [], payload
+    return str(payload["subscription"]["id"])

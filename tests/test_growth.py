@@ -16,9 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bench.listed_fields import FILTERS, PAGE, field_queries
 from bench.long_history import LongHistory, add_gifts, create_history
+from schema.execution.operation import encode_json
+from schema.execution.unit_of_work import OperationRequest, execute
 from services.database import engine as database_engine
 from tests.conftest import Database
-from tests.factories import World
+from tests.factories import Person, World, money, ref
 
 GIFTS = 30_000
 LONG_TABLES = {"order", "order_action", "transaction", "posting"}
@@ -143,6 +145,17 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
+async def ask(world: World, query: str, viewer: Person | None) -> None:
+    """Run a query as objects, and as HTTP clients do: when it is met again, PostgreSQL writes its JSON."""
+    await world.query(query, by=viewer)
+    request = OperationRequest(
+        query=query, token=viewer.token if viewer else None, address="growth", accepts_json_rows=True
+    )
+    for _ in range(2):
+        answer = await execute(request, sessions=world.sessions, settings=world.settings)
+        assert b'"errors"' not in encode_json(answer.body)
+
+
 def rows_read(node: dict[str, Any]) -> float:
     """Return how many rows a node reads from its table, those that it drops among them."""
     dropped = sum(node.get(f"Rows Removed by {what}", 0) for what in ("Filter", "Index Recheck"))
@@ -169,12 +182,53 @@ async def test_each_list_reads_little_of_a_long_history(
         for name, query in queries.items():
             for viewer in (history.viewer, None):
                 with record(engine) as statements:
-                    await history.world.query(query, by=viewer)
+                    await ask(history.world, query, viewer)
                 for statement, parameters in statements:
                     if re.match(r"\s*(SELECT|WITH)", statement):
                         count += 1
                         wrong |= {f"{name}: {read}" for read in long_reads(connection, statement, parameters)}
     assert count > len(queries)
+    assert wrong == set()
+
+
+REFERENCES = {
+    "orders of transactions": """{ transactions(first: 20) { nodes { id order { id status createdBy { name }
+        from { name host { name } } subscription { id } } } } }""",
+    "transactions of orders": """{ orders(first: 20) { nodes { id transactions { id
+        fromCollective { name } } } } }""",
+    "payout methods of a payee": """{ collective(slug: "growth-payee") { ... on User {
+        payoutMethods { id } } } }""",
+}
+"""What rows of lists refer to: each is looked up, for whoever may see it."""
+
+
+async def test_what_a_row_refers_to_is_looked_up(
+    history: LongHistory, engine: AsyncEngine, shared_database: Database
+) -> None:
+    world, payee = history.world, await history.world.person("growth-payee")
+    method = await world.mutate(
+        "createPayoutMethod",
+        "payoutMethod { id }",
+        by=payee,
+        collective=ref(payee),
+        name="Other",
+        type="OTHER",
+        details={"text": "By mail"},
+    )
+    assert method["errors"] == [], method
+    bill: dict[str, Any] = {"from": ref(history.busy), "to": ref(payee), "amount": money("1.00")}
+    bill |= {"payTo": {"id": method["payoutMethod"]["id"]}, "description": "Stamps"}
+    expense = await world.mutate("submitExpense", by=payee, **bill)
+    assert expense["errors"] == [], expense
+    wrong = set()
+    with psycopg.connect(shared_database.app_url, autocommit=True) as connection:
+        for name, query in REFERENCES.items():
+            for viewer in (history.viewer, payee, None):
+                with record(engine) as statements:
+                    await ask(world, query, viewer)
+                for statement, parameters in statements:
+                    if re.match(r"\s*(SELECT|WITH)", statement):
+                        wrong |= {f"{name}: {read}" for read in long_reads(connection, statement, parameters)}
     assert wrong == set()
 
 

@@ -33,7 +33,7 @@ from schema.types.offer import Offer
 from schema.types.payment_method import PaymentMethod, PayoutMethod, WaitingPayment
 from schema.types.recurring_gift import RecurringGift
 from schema.types.tier import Tier
-from services.access import visibility
+from services.access import giver_visibility, visibility
 from services.core.money import Money
 from services.orders import expenses, order_details, queries, two_people
 from services.orders.settlements import SettlementDetails
@@ -43,7 +43,7 @@ from services.sql_json.shape import Column, Derived, Private
 Row = strawberry.Parent[models.Order]
 GIVER = Mask(
     ("is_incognito", "from_id", "to_id", "claimed_giver_id"),
-    visibility.order_giver_is_visible,
+    giver_visibility.order_giver_is_visible,
     givers.are_shown,
 )
 

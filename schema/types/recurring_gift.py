@@ -16,10 +16,12 @@ from schema.types.money import amount_field
 from schema.types.node import Node, id_field, is_row_of
 from schema.types.payment_method import Card, PaymentMethod
 from schema.types.tier import Tier
-from services.access import visibility
+from services.access import giver_visibility
 
 Row = strawberry.Parent[models.RecurringGift]
-GIVER = Mask(("is_incognito", "from_id", "to_id"), visibility.recurring_giver_is_visible, givers.are_shown)
+GIVER = Mask(
+    ("is_incognito", "from_id", "to_id"), giver_visibility.recurring_giver_is_visible, givers.are_shown
+)
 
 
 @strawberry.type(

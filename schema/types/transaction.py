@@ -1,7 +1,9 @@
 """Transactions, with the amounts of each side."""
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import strawberry
@@ -18,9 +20,8 @@ from schema.types.ledger import Posting
 from schema.types.money import Amount, amount_field, optional_money
 from schema.types.node import CollectiveRef, Node, id_field, is_row_of
 from schema.types.payment_method import PaymentMethod
-from services.access import row_visibility, visibility
+from services.access import giver_visibility, row_visibility
 from services.core import public_ids
-from services.core.money import Money
 from services.orders import queries
 from services.sql_json.shape import Amount as AmountShape
 from services.sql_json.shape import Column, Private, PublicId
@@ -30,37 +31,33 @@ _PAYER = "Null, too, for an incognito gift whose giver you may not know."
 _PAYER_COLUMNS = ("is_incognito", "from_collective_id", "from_host_id", "to_host_id")
 _IN_HOST = "In the currency of the receiving host; for a payout, of the paying host."
 
-PAYER = Mask(_PAYER_COLUMNS, visibility.transaction_giver_is_visible, givers.are_payers_shown)
+PAYER = Mask(_PAYER_COLUMNS, giver_visibility.transaction_giver_is_visible, givers.are_payers_shown)
 
 
 def payer_column(column: str, *, description: str) -> Any:
     """Declare a rate of the paying side, for those who may know that."""
-    shape = Private(Column("decimal", column), visibility.transaction_giver_is_visible)
-
-    @computed(column, *_PAYER_COLUMNS, shape=shape, description=description, graphql_type=Decimal | None)
-    def of_row(root: Row, info: Info) -> Decimal | None:
-        rate: Decimal | None = getattr(root, column)
-        return rate if row_visibility.can_see_payer(info.context.actor, root) else None
-
-    return of_row
+    shape = Column("decimal", column)
+    return _payer_field(attrgetter(column), (column,), shape, Decimal | None, description)
 
 
 def payer_amount(amount_column: str, currency_column: str, *, description: str) -> Any:
     """Declare an amount of the paying side, for those who may know that."""
-    amount = AmountShape(amount_column, currency_column)
-
-    @computed(
-        amount_column,
-        currency_column,
-        *_PAYER_COLUMNS,
-        shape=Private(amount, visibility.transaction_giver_is_visible),
-        description=description,
-        graphql_type=Amount | None,
+    columns = (amount_column, currency_column)
+    read_both = attrgetter(*columns)
+    shape = AmountShape(*columns)
+    return _payer_field(
+        lambda row: optional_money(*read_both(row)), columns, shape, Amount | None, description
     )
-    def of_row(root: Row, info: Info) -> Money | None:
-        if not row_visibility.can_see_payer(info.context.actor, root):
-            return None
-        return optional_money(getattr(root, amount_column), getattr(root, currency_column))
+
+
+def _payer_field(
+    read: Callable[[Any], Any], columns: tuple[str, ...], shape: Any, graphql_type: Any, description: str
+) -> Any:
+    private = Private(shape, giver_visibility.transaction_giver_is_visible)
+
+    @computed(*columns, *_PAYER_COLUMNS, shape=private, description=description, graphql_type=graphql_type)
+    def of_row(root: Row, info: Info) -> Any:
+        return read(root) if row_visibility.can_see_payer(info.context.actor, root) else None
 
     return of_row
 

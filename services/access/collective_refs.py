@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import Collective, SlugRedirect
-from services.access import visibility
+from services.access import viewer_terms, visibility
 from services.access.actor import Actor
 from services.access.slug_suggestions import describe_missing
 from services.core import public_ids
@@ -84,7 +84,7 @@ async def _load_visible(
 ) -> dict[UUID | str, Party]:
     """Load the visible collectives of these keys, by id and by slug, in the round trip of what waits."""
     statement = _select_statement(actor)
-    values = {n: visibility.viewer_parameter(n, actor) for n in statement.names if n not in _KEYS}
+    values = {n: viewer_terms.viewer_parameter(n, actor) for n in statement.names if n not in _KEYS}
     values["row_ids"] = [key for key in keys if isinstance(key, UUID)]
     values["slugs"] = [key for key in keys if isinstance(key, str)]
     (rows,) = await effects.fetch(session, Call(statement, values))

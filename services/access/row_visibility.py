@@ -7,7 +7,7 @@ from uuid import UUID
 from models import Collective, Invitation, Order, RecurringGift, Transaction
 from models.enums import CollectiveType, GiverStatus, RequestStatus
 from services.access.actor import Actor
-from services.access.visibility import READER_ROLES
+from services.access.viewer_terms import READER_ROLES
 
 
 def can_read_message(actor: Actor, order: Order) -> bool:
@@ -95,21 +95,16 @@ def can_see_payer(actor: Actor, transaction: Transaction) -> bool:
     )
 
 
-async def can_see_giver(
-    actor: Actor, gift: Order | RecurringGift, load_sides: Callable[[], Awaitable[Sequence[Collective]]]
-) -> bool:
+def can_see_giver(actor: Actor, gift: Order | RecurringGift, sides: Sequence[Collective]) -> bool:
     """True if the actor may know who gives a visible order or recurring gift; as `order_giver_is_visible`.
 
-    `load_sides` returns its two sides; it is called only if they matter.
+    `sides` are its two sides, as far as the actor may see them.
     """
     if not gift.is_incognito or actor.is_platform_accountant:
         return True
-    if actor.user is None:
-        return False
-    claimed_id = gift.claimed_giver_id if isinstance(gift, Order) else None
-    if _reads(actor, gift.from_id) or _reads(actor, claimed_id):
-        return True
-    return any(_reads(actor, side.host_id) for side in await load_sides())
+    claimed_id = getattr(gift, "claimed_giver_id", None)  # of an Order; a loaded row may be a record
+    ids = (gift.from_id, claimed_id, *(side.host_id for side in sides))
+    return any(_reads(actor, row_id) for row_id in ids)
 
 
 def _reads(actor: Actor, row_id: UUID | None) -> bool:

@@ -6,7 +6,6 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Text,
-    Uuid,
     and_,
     any_,
     bindparam,
@@ -30,7 +29,6 @@ from models import (
     Member,
     Offer,
     Order,
-    OrderAction,
     PayoutMethod,
     Receipt,
     RecurringGift,
@@ -47,41 +45,21 @@ from models.enums import (
     OrderType,
 )
 from services.access.actor import Actor
+from services.access.giver_visibility import order_giver_is_visible
+from services.access.viewer_terms import (
+    READER_ROLES,
+    VIEWER_PREFIX,
+    is_event_of_roles,
+    is_hosted_by_viewer,
+    is_of_roles,
+    viewer_id,
+    viewer_ids,
+    viewer_parameter,
+)
 
-READER_ROLES = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
 _PUBLIC_STATUSES = (OrderStatus.APPROVED, OrderStatus.PAID, OrderStatus.REFUNDED)
-_SIDE, _PAID = aliased(Collective, name="side"), aliased(Order, name="paid")
+_PAID = aliased(Order, name="paid")
 _COLON: ColumnElement[str] = literal_column("':'")
-VIEWER_PREFIX = "viewer_"
-"""Prefix of parameters that describe the viewer, so that all viewers of a kind share one statement."""
-
-
-def viewer_parameter(name: str, actor: Actor) -> Any:
-    """Return the value of a parameter of the predicates."""
-    match name.removeprefix(VIEWER_PREFIX):
-        case "id":
-            return actor.id
-        case "token":
-            return actor.token_hash
-        case "collectives":
-            return list(actor.roles)
-        case "providers":
-            return ",".join(f"{name}:{str(is_live).lower()}" for name, is_live in actor.providers)
-        case "hosts":
-            return [i for i in actor.collective_ids_with_role(*READER_ROLES) if i != actor.id]
-        case roles:
-            return actor.collective_ids_with_role(*(MemberRole(role) for role in roles.split("_") if role))
-
-
-def _viewer_ids(name: str, actor: Actor) -> Any:
-    """Return a parameter for ANY of many ids; with no ids, no row matches."""
-    return any_(
-        bindparam(VIEWER_PREFIX + name, viewer_parameter(VIEWER_PREFIX + name, actor), type_=ARRAY(Uuid))
-    )
-
-
-def _viewer_id(actor: Actor) -> Any:
-    return bindparam(f"{VIEWER_PREFIX}id", actor.id, type_=Uuid)
 
 
 def is_of_offered_provider(account: Any, actor: Actor) -> ColumnElement[bool]:
@@ -95,32 +73,8 @@ def is_of_offered_provider(account: Any, actor: Actor) -> ColumnElement[bool]:
 def is_viewer(actor: Actor) -> ColumnElement[bool]:
     """True for the collective of the signed-in user."""
     return (
-        false()
-        if actor.user is None
-        else cast("ColumnElement[bool]", col(Collective.id) == _viewer_id(actor))
+        false() if actor.user is None else cast("ColumnElement[bool]", col(Collective.id) == viewer_id(actor))
     )
-
-
-def _in_role_ids(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
-    if actor.user is None:
-        return false()
-    return cast("ColumnElement[bool]", col(column) == _viewer_ids("_".join(roles), actor))
-
-
-def _is_event_of_roles(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
-    """True for an event whose parent the actor has one of the roles in."""
-    if actor.user is None:
-        return false()
-    return _is_one_of(column, _in_role_ids(_SIDE.parent_id, actor, *roles))
-
-
-def _is_one_of(column: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """True if `column` holds a collective, as `_SIDE`, of which the condition is true.
-
-    It is looked up by its id. The planner prices `IN` a list of all of them as if that were made for each
-    row, and reads a whole table to avoid that.
-    """
-    return exists().where(col(_SIDE.id) == column, condition).correlate_except(_SIDE)
 
 
 def collective_is_visible(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
@@ -135,8 +89,8 @@ def collective_is_visible(actor: Actor, table: Any = Collective) -> ColumnElemen
         return cast("ColumnElement[bool]", col(table.is_public).is_(true()))
     return or_(
         table.is_public,
-        table.id == _viewer_ids("collectives", actor),
-        and_(table.type == CollectiveType.EVENT, _in_role_ids(table.parent_id, actor, *READER_ROLES)),
+        table.id == viewer_ids("collectives", actor),
+        and_(table.type == CollectiveType.EVENT, is_of_roles(table.parent_id, actor, *READER_ROLES)),
     )
 
 
@@ -157,8 +111,8 @@ def balance_is_visible(actor: Actor, table: Any = Collective) -> ColumnElement[b
         return cast("ColumnElement[bool]", is_no_person)
     return or_(
         is_no_person,
-        _in_role_ids(table.id, actor, *READER_ROLES),
-        table.host_id == _viewer_ids("hosts", actor),
+        is_of_roles(table.id, actor, *READER_ROLES),
+        table.host_id == viewer_ids("hosts", actor),
     )
 
 
@@ -167,8 +121,8 @@ def private_fields_are_visible(actor: Actor, table: Any = Collective) -> ColumnE
     if actor.is_platform_accountant:
         return true()
     return or_(
-        _in_role_ids(table.id, actor, *READER_ROLES),
-        and_(table.type == CollectiveType.EVENT, _in_role_ids(table.parent_id, actor, *READER_ROLES)),
+        is_of_roles(table.id, actor, *READER_ROLES),
+        and_(table.type == CollectiveType.EVENT, is_of_roles(table.parent_id, actor, *READER_ROLES)),
     )
 
 
@@ -194,13 +148,13 @@ def order_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
         return public
     return or_(
         public,
-        table.created_by_id == _viewer_id(actor),
-        table.addressed_to_id == _viewer_id(actor),
-        _in_role_ids(table.from_id, actor, *READER_ROLES),
-        _in_role_ids(table.to_id, actor, *READER_ROLES),
-        _in_role_ids(table.claimed_giver_id, actor, *READER_ROLES),
-        _is_hosted_by_viewer(table.from_id, actor),
-        _is_hosted_by_viewer(table.to_id, actor),
+        table.created_by_id == viewer_id(actor),
+        table.addressed_to_id == viewer_id(actor),
+        is_of_roles(table.from_id, actor, *READER_ROLES),
+        is_of_roles(table.to_id, actor, *READER_ROLES),
+        is_of_roles(table.claimed_giver_id, actor, *READER_ROLES),
+        is_hosted_by_viewer(table.from_id, actor),
+        is_hosted_by_viewer(table.to_id, actor),
     )
 
 
@@ -212,10 +166,10 @@ def order_concerns_viewer(actor: Actor, table: Any = Order) -> ColumnElement[boo
         return false()
     sides = (table.from_id, table.to_id)
     return or_(
-        table.created_by_id == _viewer_id(actor),
-        *(_in_role_ids(side, actor, *READER_ROLES) for side in sides),
-        *(_is_event_of_roles(side, actor, *READER_ROLES) for side in sides),
-        *(_is_hosted_by_viewer(side, actor) for side in sides),
+        table.created_by_id == viewer_id(actor),
+        *(is_of_roles(side, actor, *READER_ROLES) for side in sides),
+        *(is_event_of_roles(side, actor, *READER_ROLES) for side in sides),
+        *(is_hosted_by_viewer(side, actor) for side in sides),
     )
 
 
@@ -230,43 +184,7 @@ def order_message_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[
         return concerned
     is_told = table.giver_status.is_(None) | (table.giver_status == GiverStatus.CONFIRMED)
     names_nobody = or_(table.claimed_giver_id.is_(None), order_giver_is_visible(actor, table))
-    return and_(concerned, names_nobody, or_(is_told, _in_role_ids(table.from_id, actor, *READER_ROLES)))
-
-
-def order_giver_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
-    """True if the actor may know who gives a visible order; as `can_see_giver`.
-
-    The giver of an incognito one is known to the readers of that giver and of the hosts of both sides. The
-    readers of its payee are not among them. NULL counts as false.
-    """
-    if actor.is_platform_accountant:
-        return true()
-    is_open = ~col(table.is_incognito)
-    if actor.user is None:
-        return is_open
-    return or_(
-        is_open,
-        _in_role_ids(table.from_id, actor, *READER_ROLES),
-        _in_role_ids(table.claimed_giver_id, actor, *READER_ROLES),
-        _is_hosted_by_viewer(table.from_id, actor),
-        _is_hosted_by_viewer(table.to_id, actor),
-    )
-
-
-def action_actor_is_visible(actor: Actor, action: Any = OrderAction) -> ColumnElement[bool]:
-    """True unless the step was taken by the giver of an order whose giver the viewer may not know."""
-    if actor.is_platform_accountant:
-        return true()
-    order: Any = aliased(Order)
-    hidden = select(col(order.id)).where(
-        order.id == action.order_id,
-        order.is_incognito,
-        order_giver_is_visible(actor, order).is_not(true()),
-        or_(
-            *(action.actor_id == id_ for id_ in (order.from_id, order.created_by_id, order.claimed_giver_id))
-        ),
-    )
-    return ~hidden.exists()
+    return and_(concerned, names_nobody, or_(is_told, is_of_roles(table.from_id, actor, *READER_ROLES)))
 
 
 def addressee_is_visible(actor: Actor) -> ColumnElement[bool]:
@@ -279,7 +197,7 @@ def addressee_is_visible(actor: Actor) -> ColumnElement[bool]:
     if actor.user is None:
         return false()
     return or_(
-        col(Order.addressed_to_id) == _viewer_id(actor), _in_role_ids(Order.from_id, actor, *READER_ROLES)
+        col(Order.addressed_to_id) == viewer_id(actor), is_of_roles(Order.from_id, actor, *READER_ROLES)
     )
 
 
@@ -288,14 +206,8 @@ def claimed_giver_is_visible(actor: Actor) -> ColumnElement[bool]:
     if actor.is_platform_accountant:
         return true()
     return or_(
-        _in_role_ids(Order.claimed_giver_id, actor, *READER_ROLES), _is_hosted_by_viewer(Order.to_id, actor)
+        is_of_roles(Order.claimed_giver_id, actor, *READER_ROLES), is_hosted_by_viewer(Order.to_id, actor)
     )
-
-
-def _is_hosted_by_viewer(column: Any, actor: Actor) -> ColumnElement[bool]:
-    if actor.user is None:
-        return false()
-    return _is_one_of(column, cast("ColumnElement[bool]", _SIDE.host_id == _viewer_ids("hosts", actor)))
 
 
 def transaction_is_visible(actor: Actor, table: Any = Transaction) -> ColumnElement[bool]:
@@ -305,21 +217,7 @@ def transaction_is_visible(actor: Actor, table: Any = Transaction) -> ColumnElem
     if actor.user is None:
         return col(table.has_public_side).is_(true())
     columns = (table.from_collective_id, table.to_collective_id, table.from_host_id, table.to_host_id)
-    return or_(table.has_public_side, *(_in_role_ids(column, actor, *READER_ROLES) for column in columns))
-
-
-def transaction_giver_is_visible(actor: Actor, table: Any = Transaction) -> ColumnElement[bool]:
-    """True if the actor may know the paying side of a visible transaction; as `can_see_payer`.
-
-    That of an incognito gift is known to its readers and those of both hosts. NULL counts as false.
-    """
-    if actor.is_platform_accountant:
-        return true()
-    is_open = ~col(table.is_incognito)
-    if actor.user is None:
-        return is_open
-    columns = (table.from_collective_id, table.from_host_id, table.to_host_id)
-    return or_(is_open, *(_in_role_ids(column, actor, *READER_ROLES) for column in columns))
+    return or_(table.has_public_side, *(is_of_roles(column, actor, *READER_ROLES) for column in columns))
 
 
 def ledger_account_is_visible(actor: Actor) -> ColumnElement[bool]:
@@ -331,8 +229,8 @@ def ledger_account_is_visible(actor: Actor) -> ColumnElement[bool]:
         return true()
     return or_(
         col(Collective.type) != CollectiveType.USER,
-        _in_role_ids(LedgerAccount.owner_id, actor, *READER_ROLES),
-        _in_role_ids(LedgerAccount.book_id, actor, *READER_ROLES),
+        is_of_roles(LedgerAccount.owner_id, actor, *READER_ROLES),
+        is_of_roles(LedgerAccount.book_id, actor, *READER_ROLES),
     )
 
 
@@ -344,8 +242,8 @@ def postings_are_visible(actor: Actor) -> ColumnElement[bool]:
     if actor.is_platform_accountant:
         return true()
     return or_(
-        _in_role_ids(LedgerAccount.owner_id, actor, *READER_ROLES),
-        _in_role_ids(LedgerAccount.book_id, actor, *READER_ROLES),
+        is_of_roles(LedgerAccount.owner_id, actor, *READER_ROLES),
+        is_of_roles(LedgerAccount.book_id, actor, *READER_ROLES),
     )
 
 
@@ -363,12 +261,12 @@ def member_is_visible(actor: Actor) -> ColumnElement[bool]:
         ),
         and_(
             or_(
-                _in_role_ids(Member.collective_id, actor, *READER_ROLES),
-                _is_event_of_roles(Member.collective_id, actor, *READER_ROLES),
+                is_of_roles(Member.collective_id, actor, *READER_ROLES),
+                is_event_of_roles(Member.collective_id, actor, *READER_ROLES),
             ),
             col(Member.named_by).is_distinct_from(NamedBy.ADDRESS),
         ),
-        _in_role_ids(Member.member_id, actor, *READER_ROLES),
+        is_of_roles(Member.member_id, actor, *READER_ROLES),
     )
 
 
@@ -377,8 +275,8 @@ def attendance_is_visible(actor: Actor) -> ColumnElement[bool]:
     if actor.is_platform_accountant:
         return true()
     return or_(
-        _in_role_ids(Attendance.event_id, actor, *READER_ROLES),
-        _is_event_of_roles(Attendance.event_id, actor, *READER_ROLES),
+        is_of_roles(Attendance.event_id, actor, *READER_ROLES),
+        is_event_of_roles(Attendance.event_id, actor, *READER_ROLES),
     )
 
 
@@ -388,10 +286,10 @@ def payout_method_is_visible(actor: Actor) -> ColumnElement[bool]:
         return true()
     is_paid_by_viewer = (
         exists()
-        .where(col(_PAID.payout_method_id) == PayoutMethod.id, _is_hosted_by_viewer(_PAID.from_id, actor))
+        .where(col(_PAID.payout_method_id) == PayoutMethod.id, is_hosted_by_viewer(_PAID.from_id, actor))
         .correlate_except(_PAID)
     )
-    return or_(_in_role_ids(PayoutMethod.owner_id, actor, *READER_ROLES), is_paid_by_viewer)
+    return or_(is_of_roles(PayoutMethod.owner_id, actor, *READER_ROLES), is_paid_by_viewer)
 
 
 def offer_is_visible(actor: Actor) -> ColumnElement[bool]:
@@ -403,7 +301,7 @@ def offer_is_visible(actor: Actor) -> ColumnElement[bool]:
         return true()
     return or_(
         and_(col(Offer.is_active), col(Collective.archived_at).is_(None)),
-        _in_role_ids(Offer.business_id, actor, *READER_ROLES),
+        is_of_roles(Offer.business_id, actor, *READER_ROLES),
     )
 
 
@@ -420,8 +318,8 @@ def tier_is_visible(actor: Actor) -> ColumnElement[bool]:
             col(Collective.archived_at).is_(None),
             collective_is_visible(actor),
         ),
-        _in_role_ids(Tier.collective_id, actor, *READER_ROLES),
-        _is_event_of_roles(Tier.collective_id, actor, *READER_ROLES),
+        is_of_roles(Tier.collective_id, actor, *READER_ROLES),
+        is_event_of_roles(Tier.collective_id, actor, *READER_ROLES),
     )
 
 
@@ -430,22 +328,10 @@ def recurring_gift_is_visible(actor: Actor) -> ColumnElement[bool]:
     if actor.is_platform_accountant:
         return true()
     return or_(
-        _in_role_ids(RecurringGift.from_id, actor, *READER_ROLES),
-        _in_role_ids(RecurringGift.to_id, actor, *READER_ROLES),
-        _is_hosted_by_viewer(RecurringGift.from_id, actor),
-        _is_hosted_by_viewer(RecurringGift.to_id, actor),
-    )
-
-
-def recurring_giver_is_visible(actor: Actor, table: Any = RecurringGift) -> ColumnElement[bool]:
-    """True if the actor may know who gives a visible recurring gift; as `can_see_giver`."""
-    if actor.is_platform_accountant:
-        return true()
-    return or_(
-        ~col(table.is_incognito),
-        _in_role_ids(table.from_id, actor, *READER_ROLES),
-        _is_hosted_by_viewer(table.from_id, actor),
-        _is_hosted_by_viewer(table.to_id, actor),
+        is_of_roles(RecurringGift.from_id, actor, *READER_ROLES),
+        is_of_roles(RecurringGift.to_id, actor, *READER_ROLES),
+        is_hosted_by_viewer(RecurringGift.from_id, actor),
+        is_hosted_by_viewer(RecurringGift.to_id, actor),
     )
 
 
@@ -461,15 +347,15 @@ def receipt_is_visible(actor: Actor, public_id: str) -> ColumnElement[bool]:
     to_business = redemptions.where(
         col(Redemption.receipt_id) == Receipt.id,
         col(Order.from_id) == Receipt.owner_id,
-        _in_role_ids(Order.to_id, actor, MemberRole.ADMIN),
+        is_of_roles(Order.to_id, actor, MemberRole.ADMIN),
     )
     to_payer = select(col(Order.id)).where(
         col(Order.type) == OrderType.EXPENSE,
         col(Order.created_by_id) == Receipt.owner_id,
         col(Order.receipts).op("@>")(sql_cast([public_id], ARRAY(Text))),
-        or_(_in_role_ids(Order.from_id, actor, *READER_ROLES), _is_hosted_by_viewer(Order.from_id, actor)),
+        or_(is_of_roles(Order.from_id, actor, *READER_ROLES), is_hosted_by_viewer(Order.from_id, actor)),
     )
-    return or_(_in_role_ids(Receipt.owner_id, actor), to_business.exists(), to_payer.exists())
+    return or_(is_of_roles(Receipt.owner_id, actor), to_business.exists(), to_payer.exists())
 
 
 def invitation_is_visible(actor: Actor) -> ColumnElement[bool]:
@@ -477,7 +363,7 @@ def invitation_is_visible(actor: Actor) -> ColumnElement[bool]:
     if actor.is_platform_accountant:
         return true()
     return or_(
-        _in_role_ids(Invitation.user_id, actor),
-        _in_role_ids(Invitation.collective_id, actor, MemberRole.ADMIN),
-        _is_event_of_roles(Invitation.collective_id, actor, MemberRole.ADMIN),
+        is_of_roles(Invitation.user_id, actor),
+        is_of_roles(Invitation.collective_id, actor, MemberRole.ADMIN),
+        is_event_of_roles(Invitation.collective_id, actor, MemberRole.ADMIN),
     )

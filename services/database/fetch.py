@@ -15,7 +15,7 @@ from sqlalchemy import ARRAY, BindParameter, Select, Uuid, any_, bindparam, sele
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from services.access import visibility
+from services.access import viewer_terms
 from services.access.actor import Actor
 from services.core import pagination, tracing
 from services.core.pagination import Page, PageRequest, Sort
@@ -114,7 +114,7 @@ async def fetch_rows(
         (name, actor.kind), build, table=table, columns=columns.get(table), values=values
     )
     parameters = [
-        _encode_ids(values[n] if n in values else visibility.viewer_parameter(n, actor))
+        _encode_ids(values[n] if n in values else viewer_terms.viewer_parameter(n, actor))
         for n in statement.parameter_names
     ]
     cursor = AsyncRawCursor(driver)

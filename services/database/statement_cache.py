@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Select
 
 from models import Collective, Member, Order, Transaction
-from services.access import visibility
+from services.access import viewer_terms
 from services.round_trips.dialect import DIALECT
 from services.round_trips.records import row_class
 
@@ -85,7 +85,7 @@ def _compile(
         record_class = _tuple_class(tuple(names), table_class)
     compiled = statement.compile(dialect=DIALECT)
     text, parameters = str(compiled), tuple(compiled.positiontup or ())
-    unknown = {n for n in parameters if n not in values and not n.startswith(visibility.VIEWER_PREFIX)}
+    unknown = {n for n in parameters if n not in values and not n.startswith(viewer_terms.VIEWER_PREFIX)}
     assert not unknown, unknown
     return CachedStatement(text, text.encode(), parameters, partial(tuple.__new__, record_class))
 

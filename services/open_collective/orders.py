@@ -24,6 +24,7 @@ from services.open_collective.file_text import line_error
 from services.open_collective.parties import Parties
 from services.open_collective.plan import Entry
 from services.orders.sides import has_public_side
+from services.round_trips.records import new_record
 
 _PAYOUTS = {"PAYPAL": PayoutMethodKind.PAYPAL, "BANK_ACCOUNT": PayoutMethodKind.BANK_ACCOUNT}
 
@@ -96,7 +97,8 @@ def _build_order(parties: Parties, entry: Entry) -> Order:
     giver, taker = payer.collective or parties.host, payee.collective
     assert taker is not None
     is_expense = entry.order_type == OrderType.EXPENSE
-    return Order(
+    return new_record(
+        Order,
         type=entry.order_type,
         status=OrderStatus.PAID,
         from_id=giver.id,
@@ -128,7 +130,8 @@ def _build_action(
     from_status: OrderStatus | None,
     to_status: OrderStatus,
 ) -> OrderAction:
-    return OrderAction(
+    return new_record(
+        OrderAction,
         id=new_id(),
         order_id=order.id,
         type=action_type,
@@ -149,7 +152,7 @@ async def _add_backers(session: AsyncSession, parties: Parties, entries: Iterabl
         if giver and payee and sides(entry, parties)[1].host is not None:
             since.setdefault((payee.id, giver.id), entry.row.at)
     backers = [
-        Member(collective_id=collective_id, member_id=giver_id, role=MemberRole.BACKER, since=at)
+        new_record(Member, collective_id=collective_id, member_id=giver_id, role=MemberRole.BACKER, since=at)
         for (collective_id, giver_id), at in since.items()
     ]
     await insert_rows(session, backers, on_conflict=skip_existing)

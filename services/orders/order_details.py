@@ -11,7 +11,7 @@ from sqlmodel import col
 
 from models import Order, OrderAction, RefundTotal, Transaction
 from models.enums import OrderActionType
-from services.access import visibility
+from services.access import giver_visibility, visibility
 from services.access.actor import Actor
 from services.core.pagination import Sort
 from services.database import fetch
@@ -53,7 +53,7 @@ def select_amount(part: Any) -> Select[Any]:
 def select_actions(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[Any]]:
     """Select the history of a visible order, as `load_actions`: all columns of the steps, by their names."""
     del where  # has no conditions
-    known_actor = case((visibility.action_actor_is_visible(actor), col(OrderAction.actor_id)))
+    known_actor = case((giver_visibility.action_actor_is_visible(actor), col(OrderAction.actor_id)))
     columns = (
         known_actor.label("actor_id") if name == "actor_id" else getattr(OrderAction, name)
         for name in column_names(OrderAction)

@@ -13,7 +13,7 @@ from sqlmodel import col
 
 from models import Order, RecurringGift, Transaction
 from models.enums import OrderStatus, OrderType, TransactionKind
-from services.access import visibility
+from services.access import giver_visibility, visibility
 from services.access.actor import Actor
 from services.core import pagination
 from services.core.pagination import Page, PageRequest, Sort
@@ -76,10 +76,13 @@ def _order_conditions(actor: Actor, where: OrderFilter) -> list[ColumnElement[bo
             col(RecurringGift.id) == where.subscription_id,
             col(RecurringGift.is_incognito) == col(Order.is_incognito),
         )
-        is_known = and_(visibility.order_giver_is_visible(actor), _knows_giver(actor, where.subscription_id))
-        conditions.append(or_(is_like_gift.exists(), is_known))
+        knows_both = (
+            giver_visibility.order_giver_is_visible(actor),
+            _knows_giver(actor, where.subscription_id),
+        )
+        conditions.append(or_(is_like_gift.exists(), and_(*knows_both)))
     if where.from_id is not None:
-        conditions.append(visibility.order_giver_is_visible(actor))
+        conditions.append(giver_visibility.order_giver_is_visible(actor))
     if where.created_from is not None:
         conditions.append(col(Order.created_at) >= where.created_from)
     if where.created_until is not None:
@@ -93,7 +96,7 @@ def _order_conditions(actor: Actor, where: OrderFilter) -> list[ColumnElement[bo
 
 def _knows_giver(actor: Actor, gift_id: Any) -> ColumnElement[bool]:
     gift = select(col(RecurringGift.id)).where(
-        col(RecurringGift.id) == gift_id, visibility.recurring_giver_is_visible(actor)
+        col(RecurringGift.id) == gift_id, giver_visibility.recurring_giver_is_visible(actor)
     )
     return gift.exists()
 
@@ -104,7 +107,7 @@ def _transaction_conditions(actor: Actor, where: TransactionFilter) -> list[Colu
         conditions.append(col(Transaction.kind).in_(where.kind))
     if where.from_id is not None:
         conditions.append(col(Transaction.from_collective_id) == where.from_id)
-        conditions.append(visibility.transaction_giver_is_visible(actor))
+        conditions.append(giver_visibility.transaction_giver_is_visible(actor))
     if where.to_id is not None:
         conditions.append(col(Transaction.to_collective_id) == where.to_id)
     if where.order_id is not None:
@@ -134,14 +137,14 @@ _ORDERS = _List(
     Order,
     (col(Order.from_id), col(Order.to_id)),
     visibility.order_is_visible,
-    visibility.order_giver_is_visible,
+    giver_visibility.order_giver_is_visible,
 )
 _TRANSACTIONS = _List(
     "transactions",
     Transaction,
     (col(Transaction.from_collective_id), col(Transaction.to_collective_id)),
     visibility.transaction_is_visible,
-    visibility.transaction_giver_is_visible,
+    giver_visibility.transaction_giver_is_visible,
 )
 
 

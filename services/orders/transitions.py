@@ -28,7 +28,7 @@ from sqlmodel import col
 
 from models import Collective, Order, PaymentMethod, Redemption, now
 from models.enums import OrderStatus, OrderType
-from services.access import visibility
+from services.access import viewer_terms, visibility
 from services.access.actor import Actor
 from services.access.permissions import Subject
 from services.core.errors import InvalidState, NotFound, Problem
@@ -39,9 +39,9 @@ from services.round_trips import effects
 from services.round_trips.pipelines import Call, Statement, compile_statement
 from services.round_trips.records import column_names, split_records
 
-# Built once at import: creating an alias copies every column, which cost more than the query.
-SIDE_ARCHIVED = "One of the two sides is archived."
+SIDE_ARCHIVED = "One of the two sides is archived. An admin of it can unarchive it."
 """Not which of them: the actor may not know who gives."""
+# Built once at import: creating an alias copies every column, which cost more than the query.
 _PAYER, _PAYEE = aliased(Collective, name="payer"), aliased(Collective, name="payee")
 _PAYER_HOST, _PAYEE_HOST = aliased(Collective, name="payer_host"), aliased(Collective, name="payee_host")
 _SIDES = (_PAYER, _PAYEE, _PAYER_HOST, _PAYEE_HOST)
@@ -78,7 +78,7 @@ async def load_with(
         NotFound: there is no such order, or the actor may not see it.
     """
     statement = _select_statement(actor.kind, actor)
-    values = {n: visibility.viewer_parameter(n, actor) for n in statement.names if n != "order_id"}
+    values = {n: viewer_terms.viewer_parameter(n, actor) for n in statement.names if n != "order_id"}
     return await _load(session, actor, Call(statement, {"order_id": order_id, **values}), *calls)
 
 
@@ -93,7 +93,7 @@ async def load_locked(
         NotFound: there is no such order, or the actor may not see it.
     """
     statement = _select_statement(actor.kind, actor, locks=True)
-    values = {n: visibility.viewer_parameter(n, actor) for n in statement.names if n != "order_id"}
+    values = {n: viewer_terms.viewer_parameter(n, actor) for n in statement.names if n != "order_id"}
     order_call = Call(statement, {"order_id": order_id, **values})
     first, rows, *others = await effects.fetch(session, before, order_call, *calls)
     return *_to_sides(actor, rows), [first, *others]

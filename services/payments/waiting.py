@@ -76,6 +76,7 @@ async def _list_due(
         col(RecurringGift.status).in_(GOES_ON),
         col(RecurringGift.next_charge_on) == Order.period,
         col(RecurringGift.payment_method_id) == Order.payment_method_id,
+        # As `progress.is_late`, which counts in the gift's time zone: that may be a day behind.
         func.coalesce(col(RecurringGift.failed_on), col(RecurringGift.next_charge_on))
         >= now().date() - timedelta(days=LATE_DAYS + 1),
         col(Order.status).in_([OrderStatus.PENDING, OrderStatus.FAILED]),

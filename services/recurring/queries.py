@@ -9,7 +9,7 @@ from sqlmodel import col
 
 from models import Instrument, RecurringGift
 from models.enums import GiftDirection, GiftStatus, MemberRole
-from services.access import visibility
+from services.access import giver_visibility, visibility
 from services.access.actor import Actor
 from services.core import pagination
 from services.core.pagination import Page, PageRequest, Sort
@@ -54,7 +54,7 @@ async def list_gifts(
     side = RecurringGift.from_id if direction == GiftDirection.GIVEN else RecurringGift.to_id
     statement = select(RecurringGift).where(col(side) == of_id, visibility.recurring_gift_is_visible(actor))
     if direction == GiftDirection.GIVEN:
-        statement = statement.where(visibility.recurring_giver_is_visible(actor))
+        statement = statement.where(giver_visibility.recurring_giver_is_visible(actor))
     if status:
         statement = statement.where(col(RecurringGift.status).in_(status))
     return await pagination.list_page(session, statement, sort=NEWEST, page=page)

@@ -20,8 +20,8 @@ from services.providers.protocol import (
 )
 from services.recurring import charging, periods
 from tests.card_gift_world import (
-    SUBSCRIPTION,
     begun,
+    change,
     due,
     give,
     load,
@@ -38,10 +38,6 @@ MAILS = "SELECT array_agg(template ORDER BY template) FROM outbox WHERE template
 async def scene(world: World) -> CardScene:
     """Return a host that takes cards, with fees of 5 % for it and for the platform."""
     return await CardScene.create(world)
-
-
-async def _change(scene: CardScene, mutation: str, gift: str, **more: Any) -> Any:
-    return await scene.world.mutate(mutation, SUBSCRIPTION, by=scene.giver, id=gift, **more)
 
 
 async def test_a_gift_begins_with_its_first_payment(scene: CardScene) -> None:
@@ -108,9 +104,9 @@ async def test_until_then_it_can_be_cancelled_and_nothing_else(scene: CardScene)
         ("pauseSubscription", {}),
         ("resumeSubscription", {}),
     ):
-        assert error_code(await _change(scene, mutation, gift, **more)) == "INVALID_STATE"
+        assert error_code(await change(scene, mutation, gift, **more)) == "INVALID_STATE"
     assert await scene.world.fingerprint() == before
-    assert (await _change(scene, "cancelSubscription", gift))["subscription"]["status"] == "CANCELLED"
+    assert (await change(scene, "cancelSubscription", gift))["subscription"]["status"] == "CANCELLED"
     assert await waiting.cancel_unpaid(scene.world.sessions, offered(scene.world.settings)) == 1
     assert await scene.status(order) is OrderStatus.CANCELLED
 

@@ -22,19 +22,18 @@ from services.providers.fake import (
 )
 from services.providers.offered import offered
 from services.providers.protocol import (
-    Charged,
-    ChargeRequest,
-    CollectRequest,
     EventKind,
-    Started,
 )
 from tests.card_gift_world import (
     SUBSCRIPTION,
+    ForgetfulProvider,
     ask,
     begun,
+    change,
     charge,
     charge_and_hear,
     due,
+    last_order,
     load,
     orders,
     pay,
@@ -52,10 +51,6 @@ MAILS = "SELECT array_agg(template ORDER BY template) FROM outbox WHERE template
 async def scene(world: World) -> CardScene:
     """Return a host that takes cards, with fees of 5 % for it and for the platform."""
     return await CardScene.create(world)
-
-
-async def _change(scene: CardScene, mutation: str, gift: str, **more: Any) -> Any:
-    return await scene.world.mutate(mutation, SUBSCRIPTION, by=scene.giver, id=gift, **more)
 
 
 async def test_a_period_is_charged_once_and_posted_with_the_real_fee(scene: CardScene) -> None:
@@ -119,26 +114,6 @@ async def test_the_word_twenty_times_at_once_pays_one_period(scene: CardScene) -
     assert await scene.world.scalar("SELECT count(*) FROM transaction WHERE order_id = :id", id=order_id) == 1
 
 
-class ForgetfulProvider(FakeProvider):
-    """A provider that charges, and whose answer is lost the first time: the worker is killed."""
-
-    def __init__(self) -> None:
-        """Charge nothing yet."""
-        self.keys, self.begun = list[str](), list[str]()
-
-    async def start(self, request: CollectRequest) -> Started:
-        """Begin a payment."""
-        self.begun.append(request.key)
-        return await super().start(request)
-
-    async def charge(self, request: ChargeRequest, /) -> Charged:
-        """Charge, once for each key."""
-        self.keys.append(request.key)
-        if len(self.keys) == 1:
-            raise KeyboardInterrupt
-        return await super().charge(request)
-
-
 async def test_a_worker_that_is_killed_between_charge_and_note_charges_once(scene: CardScene) -> None:
     gift = await due(scene)
     provider = ForgetfulProvider()
@@ -186,7 +161,7 @@ async def test_a_step_is_asked_for_by_mail_and_done_by_the_giver(scene: CardScen
     gift = await due(scene, STEP_LATER)
     await charge_and_hear(scene)
     assert (await load(scene, gift)).status == GiftStatus.PAST_DUE
-    order_id = await _last_order(scene)
+    order_id = await last_order(scene)
     order = public_ids.encode("Order", order_id)
     payload = await scene.world.scalar("SELECT payload FROM outbox WHERE template = 'gift_step_needed'")
     assert payload["pay_page"] == f"{scene.donations.babel.slug}?order={order}"
@@ -205,11 +180,6 @@ async def test_a_step_is_asked_for_by_mail_and_done_by_the_giver(scene: CardScen
     assert await _card_of(scene, row) == "4242"
     assert await waiting_payment(scene, order, scene.giver) is None
     await scene.world.assert_clean_ledger()
-
-
-async def _last_order(scene: CardScene) -> Any:
-    last = 'SELECT id FROM "order" WHERE subscription_id IS NOT NULL ORDER BY period DESC LIMIT 1'
-    return await scene.world.scalar(last)
 
 
 async def _card_of(scene: CardScene, row: RecurringGift) -> str:
@@ -252,7 +222,7 @@ async def test_a_new_card_is_tried_at_once(scene: CardScene) -> None:
     await charge_and_hear(scene)
     assert (await load(scene, gift)).status == GiftStatus.PAST_DUE
     await begun(scene, SUCCEEDS)
-    changed = await _change(scene, "updateSubscription", gift, payWith={"id": scene.method})
+    changed = await change(scene, "updateSubscription", gift, payWith={"id": scene.method})
     assert changed["errors"] == []
     assert changed["subscription"]["card"]["last4"] == "4242"
     await charge_and_hear(scene)
@@ -286,7 +256,7 @@ async def test_without_a_kept_card_no_gift_is_changed_to_one(scene: CardScene) -
         **{"from": ref(scene.giver), "to": ref(scene.donations.babel)},
     )
     gift, before = payload["subscription"]["id"], await scene.world.fingerprint()
-    refused = await _change(scene, "updateSubscription", gift, payWith={"id": scene.method})
+    refused = await change(scene, "updateSubscription", gift, payWith={"id": scene.method})
     assert error_code(refused) == "INVALID_INPUT"
     assert await scene.world.fingerprint() == before
 

@@ -1,7 +1,6 @@
 """Charges of recurring gifts that wait, are given up, or come for a gift that stopped."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -28,11 +27,13 @@ from services.providers.protocol import (
     Started,
 )
 from tests.card_gift_world import (
-    SUBSCRIPTION,
+    ForgetfulProvider,
     ask,
+    change,
     charge,
     charge_and_hear,
     due,
+    last_order,
     load,
     orders,
     run_as_owner,
@@ -45,35 +46,6 @@ from tests.payment_world import CardScene, order_of, payment_of, spend
 async def scene(world: World) -> CardScene:
     """Return a host that takes cards, with fees of 5 % for it and for the platform."""
     return await CardScene.create(world)
-
-
-async def _change(scene: CardScene, mutation: str, gift: str, **more: Any) -> Any:
-    return await scene.world.mutate(mutation, SUBSCRIPTION, by=scene.giver, id=gift, **more)
-
-
-class ForgetfulProvider(FakeProvider):
-    """A provider that charges, and whose answer is lost the first time: the worker is killed."""
-
-    def __init__(self) -> None:
-        """Charge nothing yet."""
-        self.keys, self.begun = list[str](), list[str]()
-
-    async def start(self, request: CollectRequest) -> Started:
-        """Begin a payment."""
-        self.begun.append(request.key)
-        return await super().start(request)
-
-    async def charge(self, request: ChargeRequest, /) -> Charged:
-        """Charge, once for each key."""
-        self.keys.append(request.key)
-        if len(self.keys) == 1:
-            raise KeyboardInterrupt
-        return await super().charge(request)
-
-
-async def _last_order(scene: CardScene) -> Any:
-    last = 'SELECT id FROM "order" WHERE subscription_id IS NOT NULL ORDER BY period DESC LIMIT 1'
-    return await scene.world.scalar(last)
 
 
 class AwayProvider(FakeProvider):
@@ -148,7 +120,7 @@ class SlowProvider(ForgetfulProvider):
 
     async def start(self, request: CollectRequest) -> Started:
         """Begin a payment, after its giver has paused the gift."""
-        assert (await _change(self.scene, "pauseSubscription", self.gift))["errors"] == []
+        assert (await change(self.scene, "pauseSubscription", self.gift))["errors"] == []
         return await super().start(request)
 
 
@@ -203,7 +175,7 @@ async def test_the_day_stays_while_a_period_is_charged(scene: CardScene) -> None
     gift = await due(scene)
     await ask(scene)
     day = (await load(scene, gift)).anchor_day % 28 + 1
-    refused = await _change(scene, "updateSubscription", gift, anchorDay=day)
+    refused = await change(scene, "updateSubscription", gift, anchorDay=day)
     assert [(error["code"], error["path"]) for error in refused["errors"]] == [
         ("INVALID_STATE", ["input", "anchorDay"])
     ]
@@ -211,10 +183,10 @@ async def test_the_day_stays_while_a_period_is_charged(scene: CardScene) -> None
     async with scene.world.sessions() as session:
         with pytest.raises(DBAPIError, match="the day moves once a period"):
             await session.execute(text(moved))
-    (order_id,) = await ask(scene) or [await _last_order(scene)]
+    (order_id,) = await ask(scene) or [await last_order(scene)]
     await charges.charge(scene.world.sessions, offered(scene.world.settings), order_id=order_id)
     await scene.process_all()
-    changed = await _change(scene, "updateSubscription", gift, anchorDay=day)
+    changed = await change(scene, "updateSubscription", gift, anchorDay=day)
     assert changed["errors"] == []
 
 
@@ -230,7 +202,7 @@ async def test_a_payment_waits_again_only_for_a_recurring_gift(scene: CardScene)
 async def test_what_waits_is_told_with_its_tip(scene: CardScene) -> None:
     await due(scene, STEP_LATER, platformTip=money("1.50"))
     await charge_and_hear(scene)
-    order = public_ids.encode("Order", await _last_order(scene))
+    order = public_ids.encode("Order", await last_order(scene))
     query = "query($id: ID!) { order(id: $id) { waitingPayment { amount { value currency } } } }"
     seen = await scene.world.query(query, by=scene.giver, id=order)
     assert seen["order"]["waitingPayment"] == {"amount": money("11.50")}
@@ -258,13 +230,13 @@ async def test_a_payee_that_leaves_its_host_between_charge_and_word_gets_nothing
 async def test_a_gift_that_stops_before_it_is_charged_is_not(scene: CardScene) -> None:
     gift = await due(scene)
     (order_id,) = await ask(scene)
-    assert (await _change(scene, "pauseSubscription", gift))["errors"] == []
+    assert (await change(scene, "pauseSubscription", gift))["errors"] == []
     provider = ForgetfulProvider()
     await charges.charge(scene.world.sessions, {ProviderName.FAKE: provider}, order_id=order_id)
     assert (provider.begun, provider.keys) == ([], [])
     assert await waiting.cancel_unpaid(scene.world.sessions, offered(scene.world.settings)) == 1
     assert await orders(scene) == ["PAID", "CANCELLED"]
-    resumed = await _change(scene, "resumeSubscription", gift)
+    resumed = await change(scene, "resumeSubscription", gift)
     assert resumed["errors"] == []
     assert await ask(scene) == []
 
@@ -272,12 +244,12 @@ async def test_a_gift_that_stops_before_it_is_charged_is_not(scene: CardScene) -
 async def test_what_was_charged_while_a_gift_was_paused_is_paid_once(scene: CardScene) -> None:
     gift = await due(scene, PAYS_LATE)
     await charge(scene)
-    assert (await _change(scene, "pauseSubscription", gift))["errors"] == []
+    assert (await change(scene, "pauseSubscription", gift))["errors"] == []
     await scene.process_all()
     assert await orders(scene) == ["PAID", "PAID"]
     row = await load(scene, gift)
     assert (row.status, row.next_charge_on > now().date()) == (GiftStatus.PAUSED, True)
-    assert (await _change(scene, "resumeSubscription", gift))["errors"] == []
+    assert (await change(scene, "resumeSubscription", gift))["errors"] == []
     assert await ask(scene) == []
 
 
@@ -297,7 +269,7 @@ async def test_money_for_a_suspended_host_goes_back(scene: CardScene) -> None:
 async def test_a_payment_that_is_given_up_at_the_provider_skips_its_period(scene: CardScene) -> None:
     gift = await due(scene, STEP_LATER)
     await charge_and_hear(scene)
-    order = public_ids.encode("Order", await _last_order(scene))
+    order = public_ids.encode("Order", await last_order(scene))
     await scene.tell(fake.build_event(EventKind.CANCELLED, account=scene.account, payment=payment_of(order)))
     row = await load(scene, gift)
     assert (row.status, row.next_charge_on > now().date()) == (GiftStatus.ACTIVE, True)

@@ -1,0 +1,75 @@
+"""The terms of conditions of visibility: the viewer as parameters, and what a column is to the viewer."""
+
+from typing import Any, cast
+
+from sqlalchemy import ARRAY, ColumnElement, Uuid, any_, bindparam, exists, false
+from sqlalchemy.orm import aliased
+from sqlmodel import col
+
+from models import Collective
+from models.enums import MemberRole
+from services.access.actor import Actor
+
+READER_ROLES = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
+VIEWER_PREFIX = "viewer_"
+"""Prefix of parameters that describe the viewer, so that all viewers of a kind share one statement."""
+_SIDE = aliased(Collective, name="side")
+
+
+def viewer_parameter(name: str, actor: Actor) -> Any:
+    """Return the value of a parameter of the predicates."""
+    match name.removeprefix(VIEWER_PREFIX):
+        case "id":
+            return actor.id
+        case "token":
+            return actor.token_hash
+        case "collectives":
+            return list(actor.roles)
+        case "providers":
+            return ",".join(f"{name}:{str(is_live).lower()}" for name, is_live in actor.providers)
+        case "hosts":
+            return [i for i in actor.collective_ids_with_role(*READER_ROLES) if i != actor.id]
+        case roles:
+            return actor.collective_ids_with_role(*(MemberRole(role) for role in roles.split("_") if role))
+
+
+def viewer_ids(name: str, actor: Actor) -> Any:
+    """Return a parameter for ANY of many ids; with no ids, no row matches."""
+    return any_(
+        bindparam(VIEWER_PREFIX + name, viewer_parameter(VIEWER_PREFIX + name, actor), type_=ARRAY(Uuid))
+    )
+
+
+def viewer_id(actor: Actor) -> Any:
+    """Return a parameter for the id of the signed-in user."""
+    return bindparam(f"{VIEWER_PREFIX}id", actor.id, type_=Uuid)
+
+
+def is_of_roles(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
+    """True if `column` holds the user, or a collective in which the user has one of the roles."""
+    if actor.user is None:
+        return false()
+    return cast("ColumnElement[bool]", col(column) == viewer_ids("_".join(roles), actor))
+
+
+def is_event_of_roles(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
+    """True for an event whose parent the actor has one of the roles in."""
+    if actor.user is None:
+        return false()
+    return _is_one_of(column, is_of_roles(_SIDE.parent_id, actor, *roles))
+
+
+def _is_one_of(column: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """True if `column` holds a collective, as `_SIDE`, of which the condition is true.
+
+    It is looked up by its id. The planner prices `IN` a list of all of them as if that were made for each
+    row, and reads a whole table to avoid that.
+    """
+    return exists().where(col(_SIDE.id) == column, condition).correlate_except(_SIDE)
+
+
+def is_hosted_by_viewer(column: Any, actor: Actor) -> ColumnElement[bool]:
+    """True if `column` holds a collective of a host that the actor reads, other than the actor."""
+    if actor.user is None:
+        return false()
+    return _is_one_of(column, cast("ColumnElement[bool]", _SIDE.host_id == viewer_ids("hosts", actor)))
