@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 @lru_cache(maxsize=8)
-def _anonymous(settings: Settings) -> Actor:
+def anonymous_viewer(settings: Settings) -> Actor:
     """Return the viewer who is nobody, with the payment providers that the settings offer."""
     modes = tuple((name, provider.livemode) for name, provider in offered(settings).items())
     return replace(ANONYMOUS, providers=modes)
@@ -112,7 +112,7 @@ class Context:
 
     def forget_viewer(self) -> None:
         """Let the fields that follow have no viewer."""
-        self.actor = _anonymous(self.settings)
+        self.actor = anonymous_viewer(self.settings)
 
     @cached_property
     def loaders(self) -> Loaders:

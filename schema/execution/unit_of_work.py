@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from resolvers.context import Context
 from schema import plan
 from schema.documents import suggestions
-from schema.execution import admission
+from schema.execution import admission, direct_reads
 from schema.execution.attempt import RetryOperation, authenticate, create_context, run_attempt
 from schema.execution.cost_meter import Meter
 from schema.execution.operation import OperationRequest, OperationResult, PreparedOperation
@@ -44,6 +44,9 @@ async def execute(
     if isinstance(prepared, OperationResult):
         return prepared
     result = await _run_without_database(prepared, sessions=sessions, settings=settings, charge=meter.charge)
+    if result is None:
+        engine = sessions.kw["bind"]
+        result = await direct_reads.read(prepared, meter, ends_at=ends_at, engine=engine, settings=settings)
     if result is None:
         result = await _run_with_deadline(
             prepared, meter, ends_at=ends_at, sessions=sessions, settings=settings

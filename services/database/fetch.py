@@ -5,7 +5,8 @@ mapper, which knows the operation's own changes. A query changes nothing, so it 
 the driver's connection.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from services.core import pagination, tracing
 from services.core.pagination import Page, PageRequest, Sort
 from services.database import read_connections, statement_cache
 from services.database.read_connections import ReadConnection
+from services.database.statement_cache import CachedStatement
 from services.round_trips.dialect import DIALECT
 
 DRIVER = "driver"
@@ -110,27 +112,60 @@ async def fetch_rows(
         result = await session.execute(build())
         return list(result.all() if table is None else result.scalars().all())
     columns: Mapping[Any, frozenset[str]] = session.info[COLUMNS]
+    statement, parameters = prepare_rows(
+        actor, name=name, table=table, columns=columns.get(table), build=build, **values
+    )
+    cursor = AsyncRawCursor(driver)
+    connection = cast("AsyncConnection", session.bind)
+    with listened(connection, statement, parameters, cursor=cursor):
+        await _execute(connection, driver, statement.encoded, parameters, cursor=cursor)
+    return [statement.make_row(record) for record in await cursor.fetchall()]
+
+
+def prepare_rows(
+    actor: Actor,
+    *,
+    name: Hashable,
+    build: Callable[[], Select[Any]],
+    table: Any = None,
+    columns: frozenset[str] | None = None,
+    **values: Any,
+) -> tuple[CachedStatement, list[Any]]:
+    """Return the compiled statement that `fetch_rows` executes, and its parameters in order."""
     statement = statement_cache.get_statement(
-        (name, actor.kind), build, table=table, columns=columns.get(table), values=values
+        (name, actor.kind), build, table=table, columns=columns, values=values
     )
     parameters = [
         _encode_ids(values[n] if n in values else viewer_terms.viewer_parameter(n, actor))
         for n in statement.parameter_names
     ]
-    cursor = AsyncRawCursor(driver)
-    connection = cast("AsyncConnection", session.bind)
-    listeners: Any = connection.sync_engine.dispatch
-    event = (None, cursor, statement.text, parameters, None, False)
+    return statement, parameters
+
+
+@contextmanager
+def listened(
+    engine: AsyncEngine | AsyncConnection,
+    statement: CachedStatement,
+    parameters: Sequence[Any],
+    *,
+    cursor: Any = None,
+) -> Iterator[None]:
+    """Call the engine's listeners before and after a block that executes a statement."""
+    listeners: Any = engine.sync_engine.dispatch
+    event = (None, cursor or _Execution(), statement.text, parameters, None, False)
     for before in listeners.before_cursor_execute:
         before(*event)
     try:
-        await _execute(connection, driver, statement.encoded, parameters, cursor=cursor)
+        yield
     except BaseException:
-        tracing.fail_statement(cursor)
+        tracing.fail_statement(event[1])
         raise
     for after in listeners.after_cursor_execute:
         after(*event)
-    return [statement.make_row(record) for record in await cursor.fetchall()]
+
+
+class _Execution:
+    """What listeners get in place of a cursor, to tell one statement from another."""
 
 
 async def _execute(

@@ -117,7 +117,7 @@ class _ReadPool:
                 return await waiter
         except BaseException as error:
             if waiter.done() and not waiter.cancelled():
-                self._hand_over(waiter.result())  # it arrived while the operation was cancelled
+                self.hand_over(waiter.result())  # it arrived while the operation was cancelled
             if isinstance(error, TimeoutError):
                 raise PoolTimeout("No connection became free in time") from None
             raise
@@ -125,7 +125,7 @@ class _ReadPool:
     async def release(self, read_connection: ReadConnection) -> None:
         """Hand a reusable connection to the next operation; close any other."""
         if self.keeps_idle and read_connection.is_reusable:
-            self._hand_over(read_connection)
+            self.hand_over(read_connection)
             return
         was_closed = read_connection.driver.closed
         await self.close(read_connection, is_broken=not read_connection.is_reusable)
@@ -145,7 +145,8 @@ class _ReadPool:
             finally:
                 self._note_closed()
 
-    def _hand_over(self, read_connection: ReadConnection | None) -> None:
+    def hand_over(self, read_connection: ReadConnection | None) -> None:
+        """Give a connection, or leave to open one, to the next who waits; else keep it."""
         while self.waiting:
             if not (waiter := self.waiting.popleft()).done():
                 waiter.set_result(read_connection)
@@ -155,7 +156,7 @@ class _ReadPool:
 
     def _note_closed(self) -> None:
         self.open_count -= 1
-        self._hand_over(None)
+        self.hand_over(None)
 
     def dispose(self, _: object) -> None:
         """Close the idle connections, when the engine closes those of its own pool."""
@@ -178,6 +179,8 @@ async def _plan_as_usual(read_connection: ReadConnection) -> bool:
 
 
 _POOLS: WeakKeyDictionary[AsyncEngine, _ReadPool] = WeakKeyDictionary()
+_CLOSING: set[asyncio.Task[None]] = set()
+"""Connections that are being closed, so that their tasks are not lost."""
 
 
 async def acquire(engine: AsyncEngine) -> ReadConnection:
@@ -196,6 +199,25 @@ async def acquire(engine: AsyncEngine) -> ReadConnection:
         )
         event.listen(engine.sync_engine, "engine_disposed", read_pool.dispose)
     return await read_pool.acquire()
+
+
+def take_idle(engine: AsyncEngine) -> ReadConnection | None:
+    """Take an idle connection, if there is one that can be used at once."""
+    read_pool = _POOLS.get(engine)
+    if read_pool is not None and read_pool.idle and not read_pool.idle[-1].is_outdated:
+        return read_pool.idle.pop()
+    return None
+
+
+def give_back(engine: AsyncEngine, read_connection: ReadConnection) -> None:
+    """Return a connection without waiting; one that is not used again is closed in a task of its own."""
+    read_pool = _POOLS.get(engine)
+    if read_pool is not None and read_pool.keeps_idle and read_connection.is_reusable:
+        read_pool.hand_over(read_connection)
+        return
+    closing = asyncio.get_running_loop().create_task(read_connection.release())
+    _CLOSING.add(closing)
+    closing.add_done_callback(_CLOSING.discard)
 
 
 async def release_idle(session: AsyncSession) -> None:

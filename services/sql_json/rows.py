@@ -4,7 +4,7 @@ Public ids and cursors are encoded here: PostgreSQL writes what they are made of
 text can contain, because JSON escapes them.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -12,12 +12,13 @@ from typing import Any, Self
 from uuid import UUID
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from services.access.actor import Actor
 from services.access.viewer_cache import StaleViewer
 from services.core import pagination, public_ids
 from services.database import fetch
+from services.database.read_lane import ReadNotDone, lane_of
 from services.sql_json import builder
 from services.sql_json.fragments import CURSOR_MARK, ID_DELIMITER, NULL_VIOLATION
 from services.sql_json.shape import BoundShape, SqlJsonUnavailable
@@ -99,16 +100,53 @@ async def read_json(
         build=lambda: builder.json_statement(actor, read.bound, checks_viewer=checks_viewer),
         **read.values,
     )
+    return _to_data(actor, read, records, checks_viewer=checks_viewer)
+
+
+async def read_json_together(
+    engine: AsyncEngine, actor: Actor, *, read: JsonRead, checks_viewer: bool, ends_at: float
+) -> dict[str, JsonText | None]:
+    """Read the answer to a query as `read_json` does, in one round trip with the reads of others.
+
+    Raises:
+        ReadNotDone: something went wrong, or PostgreSQL cannot write the answer; run the query another way.
+        StaleViewer: the viewer has changed.
+        TimeoutError: it was not answered until `ends_at`, a time of the loop.
+    """
+    statement, parameters = fetch.prepare_rows(
+        actor,
+        name=("json", read.name, checks_viewer),
+        build=lambda: builder.json_statement(actor, read.bound, checks_viewer=checks_viewer),
+        **read.values,
+    )
+    with fetch.listened(engine, statement, parameters):
+        rows = await lane_of(engine).fetch(statement.encoded, parameters, ends_at=ends_at)
+    records = [(int(root or 0), (text or b"").decode(), int(cost or 0)) for root, text, cost in rows]
+    try:
+        return _to_data(actor, read, records, checks_viewer=checks_viewer)
+    except SqlJsonUnavailable:
+        raise ReadNotDone from None
+
+
+def _to_data(
+    actor: Actor, read: JsonRead, records: Iterable[tuple[int, str, int]], *, checks_viewer: bool
+) -> dict[str, JsonText | None]:
+    """Return the texts of the roots by response key, with their ids and cursors.
+
+    Raises:
+        StaleViewer: the viewer has changed.
+        SqlJsonUnavailable: a non-null value is NULL.
+    """
     data: dict[str, JsonText | None] = {key: None for key, _ in read.bound.shape.roots}
     keys = list(data)
-    if checks_viewer:
-        seen = [record.text for record in records if record.root == builder.FINGERPRINT_ROOT]
-        if seen != [actor.fingerprint]:
-            raise StaleViewer
-    for record in records:
-        if record.root == builder.FINGERPRINT_ROOT:
-            continue
-        data[keys[record.root]] = JsonText(_encode(record.text), record.cost)
+    fingerprint = None
+    for root, text, cost in records:
+        if root == builder.FINGERPRINT_ROOT:
+            fingerprint = text
+        else:
+            data[keys[root]] = JsonText(_encode(text), cost)
+    if checks_viewer and fingerprint != actor.fingerprint:
+        raise StaleViewer
     return data
 
 

@@ -1,0 +1,187 @@
+"""Reads that are sent together: each gets its own answer, and what goes wrong with one is told to nobody else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.database import engine as database_engine
+from services.database import read_connections, read_lane
+from services.database.read_lane import ReadLane, ReadNotDone, lane_of
+from tests.conftest import Database
+
+QUICK = b"SELECT $1 || '!'"
+SLEEP = b"SELECT pg_sleep($1::text::float8)::text"
+
+
+@pytest.fixture
+async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
+    engine = database_engine.create_pool(replace(database.settings, pool_size=4))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def lane(engine: AsyncEngine) -> ReadLane:
+    return lane_of(engine)
+
+
+async def _fetch(lane: ReadLane, statement: bytes, *parameters: Any, seconds: float = 10) -> Any:
+    ends_at = asyncio.get_running_loop().time() + seconds
+    ((value,),) = await lane.fetch(statement, parameters, ends_at=ends_at)
+    return value
+
+
+async def _count_running(engine: AsyncEngine) -> int:
+    async with engine.connect() as connection:
+        rows = await connection.execute(
+            text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep($1%' AND state = 'active'")
+        )
+        return int(rows.scalar_one())
+
+
+async def _wait_for_running(engine: AsyncEngine, count: int) -> None:
+    async with asyncio.timeout(5):
+        while await _count_running(engine) != count:
+            await asyncio.sleep(0.02)
+
+
+async def test_each_of_many_reads_gets_its_own_answer(lane: ReadLane) -> None:
+    answers = await asyncio.gather(*[_fetch(lane, QUICK, str(i)) for i in range(200)])
+    assert answers == [f"{i}!".encode() for i in range(200)]
+
+
+async def test_reads_known_to_be_quick_share_a_connection(engine: AsyncEngine, lane: ReadLane) -> None:
+    backend = b"SELECT pg_backend_pid()::text || left($1, 0)"
+    for _ in range(3):
+        await _fetch(lane, backend, "")
+    lane._seconds[backend] = 0.0001  # noqa: SLF001 - a busy machine may make it look slow
+    assert len(set(await asyncio.gather(*[_fetch(lane, backend, "") for _ in range(10)]))) == 1
+    assert read_connections.idle_count(engine) >= 1
+
+
+async def test_a_slow_read_delays_no_quick_one(lane: ReadLane) -> None:
+    await _fetch(lane, QUICK, "first")
+    slow = asyncio.create_task(_fetch(lane, SLEEP, "1.5"))
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(1):
+        assert await _fetch(lane, QUICK, "quick") == b"quick!"
+    assert not slow.done()
+    assert await slow == b""
+
+
+async def test_a_failed_read_leaves_the_connection_in_order(engine: AsyncEngine, lane: ReadLane) -> None:
+    divide = b"SELECT (1 / $1::text::integer)::text"
+    for _ in range(3):
+        assert await _fetch(lane, divide, "1") == b"1"
+    lane._seconds[divide] = 0.0001  # noqa: SLF001 - sent together however busy the machine
+    answers = await asyncio.gather(
+        *[_fetch(lane, divide, number) for number in ("1", "0", "1")], return_exceptions=True
+    )
+    assert answers[0] == b"1"
+    assert isinstance(answers[1], ReadNotDone)
+    assert answers[2] == b"1" or isinstance(answers[2], ReadNotDone)  # not run, unless it was sent alone
+    assert await _fetch(lane, divide, "1") == b"1"
+    connection = read_connections.take_idle(engine)
+    assert connection is not None
+    assert connection.is_reusable
+    read_connections.give_back(engine, connection)
+
+
+async def test_a_read_ends_in_time_and_is_cancelled_in_the_database(
+    engine: AsyncEngine, lane: ReadLane
+) -> None:
+    with pytest.raises(TimeoutError):
+        await _fetch(lane, SLEEP, "30", seconds=0.2)
+    await _wait_for_running(engine, 0)
+    assert await _fetch(lane, QUICK, "next") == b"next!"
+
+
+async def test_a_read_that_nobody_waits_for_is_cancelled_in_the_database(
+    engine: AsyncEngine, lane: ReadLane
+) -> None:
+    read = asyncio.create_task(_fetch(lane, SLEEP, "30"))
+    await _wait_for_running(engine, 1)
+    read.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await read
+    await _wait_for_running(engine, 0)
+    answers = await asyncio.gather(*[_fetch(lane, QUICK, str(i)) for i in range(20)])
+    assert answers == [f"{i}!".encode() for i in range(20)]
+
+
+async def test_a_read_cancelled_before_it_is_sent_is_not_sent(engine: AsyncEngine, lane: ReadLane) -> None:
+    read = asyncio.create_task(_fetch(lane, SLEEP, "30"))
+    await asyncio.sleep(0)
+    read.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await read
+    await asyncio.sleep(0.1)
+    assert await _count_running(engine) == 0
+
+
+async def test_a_broken_connection_is_never_handed_on(engine: AsyncEngine, lane: ReadLane) -> None:
+    read = asyncio.create_task(_fetch(lane, SLEEP, "30"))
+    await _wait_for_running(engine, 1)
+    async with engine.connect() as connection:
+        await connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE query LIKE 'SELECT pg_sleep($1%' AND pid <> pg_backend_pid()"
+            )
+        )
+    with pytest.raises(ReadNotDone):
+        await asyncio.wait_for(read, 5)
+    answers = await asyncio.gather(*[_fetch(lane, QUICK, str(i)) for i in range(20)])
+    assert answers == [f"{i}!".encode() for i in range(20)]
+
+
+async def test_a_statement_whose_result_changed_is_prepared_anew(
+    engine: AsyncEngine, lane: ReadLane, database: Database
+) -> None:
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        owner.execute("CREATE TABLE thing (value integer)")
+        owner.execute("GRANT SELECT ON thing TO commonweal_app")
+        owner.execute("INSERT INTO thing VALUES (1)")
+    read = b"SELECT * FROM thing"
+    assert await _fetch(lane, read) == b"1"
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        owner.execute("ALTER TABLE thing ALTER value TYPE text")
+    with pytest.raises(ReadNotDone):
+        await _fetch(lane, read)
+    assert await _fetch(lane, read) == b"1"
+
+
+async def test_a_connection_keeps_a_bounded_number_of_statements(
+    engine: AsyncEngine, lane: ReadLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_lane, "MAX_PREPARED", 5)
+    for _ in range(2):
+        for i in range(20):
+            assert await _fetch(lane, b"SELECT $1 || '%d'" % i, "") == b"%d" % i
+    kept = b"SELECT count(*)::text FROM pg_prepared_statements WHERE name LIKE 'lane%'"
+    assert int(await _fetch(lane, kept)) <= 6
+
+
+async def test_reads_fail_when_no_connection_becomes_free(
+    engine: AsyncEngine, lane: ReadLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_connections, "WAIT_SECONDS", 0.1)
+    taken = [await read_connections.acquire(engine) for _ in range(2)]
+    with pytest.raises(ReadNotDone):
+        await _fetch(lane, QUICK, "late")
+    for connection in taken:
+        await connection.release()
+    assert await _fetch(lane, QUICK, "then") == b"then!"
+
+
+async def test_other_types_of_parameters_are_another_statement(lane: ReadLane) -> None:
+    statement = b"SELECT ($1 + 1)::text"
+    assert await _fetch(lane, statement, 1) == b"2"
+    assert await _fetch(lane, statement, 2**40) == b"1099511627777"
+    assert await _fetch(lane, statement, 1) == b"2"
