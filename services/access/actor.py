@@ -12,7 +12,9 @@ from sqlalchemy import (
     LargeBinary,
     ScalarSelect,
     Select,
+    Text,
     bindparam,
+    cast,
     func,
     inspect,
     literal_column,
@@ -61,6 +63,8 @@ class Actor:
     platform_fee_bps: int = 0
     providers: tuple[tuple[ProviderName, bool], ...] = ()
     """The payment providers that the settings offer, and whether each collects money: it is live."""
+    query_values: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What queries were told of the actor, as the driver takes it: a viewer from the cache is told again."""
 
     @property
     def kind(self) -> str:
@@ -169,20 +173,35 @@ async def touch(session: AsyncSession, *, token_id: UUID) -> None:
     )
 
 
+def _select_role_versions() -> list[Any]:
+    """Select what differs once an open role has changed: faster than writing and sorting all of them.
+
+    A row that is new or changed was written by another transaction. Its number is hashed, for the sum of the
+    numbers alone could be the same by chance.
+    """
+    version = func.sum(func.hashint8extended(literal_column("member.xmin::text::bigint"), 0))
+    required = func.hashtextextended(cast(col(Member.collective_id), Text), 0)
+    return [
+        func.count().label("count"),
+        version.label("version"),
+        func.sum(required).filter(factors.needs_factor()).label("required"),
+    ]
+
+
 def _select_by_token(*entities: Any, fingerprint_only: bool = False) -> Select[Any]:
     """Select the entities or their columns, what an actor is made of, and the fingerprint; or that alone."""
+    role_facts: list[Any] = [
+        func.array_agg(aggregate_order_by(col(Member.collective_id), col(Member.id))).label("ids"),
+        func.array_agg(aggregate_order_by(col(Member.role), col(Member.id))).label("roles"),
+        func.array_agg(col(Member.collective_id)).filter(factors.needs_factor()).label("requiring"),
+    ]
     open_roles = (
-        select(
-            func.array_agg(aggregate_order_by(col(Member.collective_id), col(Member.id))).label("ids"),
-            func.array_agg(aggregate_order_by(col(Member.role), col(Member.id))).label("roles"),
-            func.array_agg(col(Member.collective_id)).filter(factors.needs_factor()).label("requiring"),
-        )
+        select(*([] if fingerprint_only else role_facts), *_select_role_versions())
         .where(col(Member.member_id) == Collective.id, col(Member.until).is_(None))
         .lateral()
     )
     platform = select(col(Collective.id)).where(col(Collective.is_platform)).correlate(None).scalar_subquery()
-    facts: list[Any] = [
-        *(open_roles.c.ids, open_roles.c.roles, open_roles.c.requiring),
+    others: list[Any] = [
         *(factors.has_totp(col(Collective.id)), factors.has_passkey(col(Collective.id))),
         *(platform, select_platform_fee_bps()),
     ]
@@ -190,9 +209,11 @@ def _select_by_token(*entities: Any, fingerprint_only: bool = False) -> Select[A
         literal_column("collective.xmin"),
         col(Collective.updated_at),
         literal_column("token.xmin"),
+        *(open_roles.c.count, open_roles.c.version, open_roles.c.required),
     )
-    fingerprint = func.concat_ws("|", *versions, *facts).label("fingerprint")
-    columns = [fingerprint] if fingerprint_only else [*entities, *facts, fingerprint]
+    fingerprint = func.concat_ws("|", *versions, *others).label("fingerprint")
+    roles = () if fingerprint_only else (open_roles.c.ids, open_roles.c.roles, open_roles.c.requiring)
+    columns = [fingerprint] if fingerprint_only else [*entities, *roles, *others, fingerprint]
     parameter = TOKEN_PARAMETER if fingerprint_only else "token_hash"
     return (
         select(*columns)

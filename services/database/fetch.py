@@ -136,10 +136,18 @@ def prepare_rows(
         (name, actor.kind), build, table=table, columns=columns, values=values
     )
     parameters = [
-        _encode_ids(values[n] if n in values else viewer_terms.viewer_parameter(n, actor))
-        for n in statement.parameter_names
+        _encode_ids(values[name]) if name in values else _viewer_value(actor, name)
+        for name in statement.parameter_names
     ]
     return statement, parameters
+
+
+def _viewer_value(actor: Actor, name: str) -> Any:
+    """Return a parameter of the viewer's, which stays what it is: a query changes no roles."""
+    known = actor.query_values
+    if name not in known:
+        known[name] = _encode_ids(viewer_terms.viewer_parameter(name, actor))
+    return known[name]
 
 
 @contextmanager
