@@ -15,7 +15,7 @@ from services.access.actor import Actor
 from services.core import tracing
 from services.core.errors import Forbidden, TimedOut
 from services.core.settings import Settings
-from services.database.read_lane import ReadNotDone
+from services.database.read_batches import ReadNotDone
 from services.sql_json.rows import read_json_together
 
 

@@ -18,7 +18,8 @@ from services.access.actor import Actor
 from services.access.viewer_cache import StaleViewer
 from services.core import pagination, public_ids
 from services.database import fetch
-from services.database.read_lane import ReadNotDone, lane_of
+from services.database.read_batches import ReadNotDone
+from services.database.read_lane import lane_of
 from services.sql_json import builder
 from services.sql_json.fragments import CURSOR_MARK, ID_DELIMITER, NULL_VIOLATION
 from services.sql_json.shape import BoundShape, SqlJsonUnavailable

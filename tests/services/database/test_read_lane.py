@@ -1,4 +1,4 @@
-"""Reads that are sent together: each gets its own answer, and what goes wrong with one is told to nobody else."""
+"""Reads that are sent together: each gets its own answer, and a failure is told to nobody else."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,8 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.database import engine as database_engine
-from services.database import read_connections, read_lane
-from services.database.read_lane import ReadLane, ReadNotDone, lane_of
+from services.database import read_batches, read_connections
+from services.database.read_batches import ReadNotDone
+from services.database.read_lane import ReadLane, lane_of
 from tests.conftest import Database
 
 QUICK = b"SELECT $1 || '!'"
@@ -40,7 +41,10 @@ async def _fetch(lane: ReadLane, statement: bytes, *parameters: Any, seconds: fl
 async def _count_running(engine: AsyncEngine) -> int:
     async with engine.connect() as connection:
         rows = await connection.execute(
-            text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep($1%' AND state = 'active'")
+            text(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE query LIKE 'SELECT pg_sleep($1%' AND state = 'active'"
+            )
         )
         return int(rows.scalar_one())
 
@@ -60,7 +64,7 @@ async def test_reads_known_to_be_quick_share_a_connection(engine: AsyncEngine, l
     backend = b"SELECT pg_backend_pid()::text || left($1, 0)"
     for _ in range(3):
         await _fetch(lane, backend, "")
-    lane._seconds[backend] = 0.0001  # noqa: SLF001 - a busy machine may make it look slow
+    lane._seconds[backend] = 0.0001  # a busy machine may make it look slow
     assert len(set(await asyncio.gather(*[_fetch(lane, backend, "") for _ in range(10)]))) == 1
     assert read_connections.idle_count(engine) >= 1
 
@@ -79,7 +83,7 @@ async def test_a_failed_read_leaves_the_connection_in_order(engine: AsyncEngine,
     divide = b"SELECT (1 / $1::text::integer)::text"
     for _ in range(3):
         assert await _fetch(lane, divide, "1") == b"1"
-    lane._seconds[divide] = 0.0001  # noqa: SLF001 - sent together however busy the machine
+    lane._seconds[divide] = 0.0001  # sent together however busy the machine
     answers = await asyncio.gather(
         *[_fetch(lane, divide, number) for number in ("1", "0", "1")], return_exceptions=True
     )
@@ -98,7 +102,7 @@ async def test_a_read_ends_in_time_and_is_cancelled_in_the_database(
 ) -> None:
     with pytest.raises(TimeoutError):
         await _fetch(lane, SLEEP, "30", seconds=0.2)
-    await _wait_for_running(engine, 0)
+    assert await _count_running(engine) == 0
     assert await _fetch(lane, QUICK, "next") == b"next!"
 
 
@@ -141,9 +145,7 @@ async def test_a_broken_connection_is_never_handed_on(engine: AsyncEngine, lane:
     assert answers == [f"{i}!".encode() for i in range(20)]
 
 
-async def test_a_statement_whose_result_changed_is_prepared_anew(
-    engine: AsyncEngine, lane: ReadLane, database: Database
-) -> None:
+async def test_a_statement_whose_result_changed_is_prepared_anew(lane: ReadLane, database: Database) -> None:
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         owner.execute("CREATE TABLE thing (value integer)")
         owner.execute("GRANT SELECT ON thing TO commonweal_app")
@@ -158,9 +160,9 @@ async def test_a_statement_whose_result_changed_is_prepared_anew(
 
 
 async def test_a_connection_keeps_a_bounded_number_of_statements(
-    engine: AsyncEngine, lane: ReadLane, monkeypatch: pytest.MonkeyPatch
+    lane: ReadLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read_lane, "MAX_PREPARED", 5)
+    monkeypatch.setattr(read_batches, "MAX_PREPARED", 5)
     for _ in range(2):
         for i in range(20):
             assert await _fetch(lane, b"SELECT $1 || '%d'" % i, "") == b"%d" % i
