@@ -11,6 +11,7 @@ from bench import (
     corpus,
     documents,
     doors,
+    earlier,
     executors,
     feed,
     gifts,
@@ -42,6 +43,7 @@ BENCHES: dict[str, Callable[[BenchCluster], None]] = {
     "growth": growth.run,
     "restore": restore.run,
     "servers": compare_servers.run,  # last: the first run needs the npm registry
+    "earlier": earlier.run,  # needs the history of the repository, and the package index
 }
 
 

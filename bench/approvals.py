@@ -67,6 +67,8 @@ class _Side:
     rate: list[float] = field(default_factory=list)
     server_ms: list[float] = field(default_factory=list)
     postgres_ms: list[float] = field(default_factory=list)
+    p50_ms: list[float] = field(default_factory=list)
+    p99_ms: list[float] = field(default_factory=list)
 
 
 def run(cluster: BenchCluster) -> None:
@@ -87,6 +89,8 @@ def run(cluster: BenchCluster) -> None:
             "Python CPU, ms",
             "PostgreSQL CPU, ms",
             "PostgreSQL CPU of a posting, ms",
+            "p50, ms",
+            "p99 ÷ p50, target ≤ 4",
         ],
         rows,
         "An approval: sign-in checked, key claimed, order moved, two steps of history, posting, membership,"
@@ -135,6 +139,8 @@ async def _compare(
         markdown_tables.format_spread(http.server_ms, ".2f"),
         markdown_tables.format_spread(http.postgres_ms, ".2f"),
         markdown_tables.format_spread(alone.postgres_ms, ".2f"),
+        markdown_tables.format_spread(http.p50_ms, ".1f"),
+        markdown_tables.format_spread(markdown_tables.compute_ratios(http.p99_ms, http.p50_ms), ".1f"),
     ]
 
 
@@ -142,19 +148,26 @@ async def _round(cluster: BenchCluster, server: RunningServer, side: _Side, work
     """Run all connections for one round and record the rate and the processor times."""
     server_cpu, postgres_cpu = cpu_seconds(server.pid), postgres_cpu_seconds(cluster)
     started = time.perf_counter()
-    counts = await asyncio.gather(*(_repeat_until(started + cluster.seconds, each) for each in work))
-    elapsed, count = time.perf_counter() - started, sum(counts)
+    taken_by_each = await asyncio.gather(*(_repeat_until(started + cluster.seconds, each) for each in work))
+    elapsed, taken = time.perf_counter() - started, sorted(itertools.chain(*taken_by_each))
+    count = len(taken)
     side.rate.append(count / elapsed)
     side.server_ms.append((cpu_seconds(server.pid) - server_cpu) / count * 1000)
     side.postgres_ms.append(cpu_seconds_between(postgres_cpu, postgres_cpu_seconds(cluster)) / count * 1000)
+    side.p50_ms.append(taken[count // 2] * 1000)
+    side.p99_ms.append(taken[count * 99 // 100] * 1000)
 
 
-async def _repeat_until(end: float, work: Work) -> int:
-    for count in itertools.count(1):
+async def _repeat_until(end: float, work: Work) -> list[float]:
+    """Return the seconds of each call."""
+    taken: list[float] = []
+    began = time.perf_counter()
+    while began < end or not taken:
         await work()
-        if time.perf_counter() >= end:
-            return count
-    raise AssertionError("unreachable")
+        now = time.perf_counter()
+        taken.append(now - began)
+        began = now
+    return taken
 
 
 def _approver(http: Connection, orders: Iterator[UUID]) -> Work:
