@@ -25,8 +25,9 @@ from services.access.rate_limits import Charge
 from services.access.viewer_cache import StaleViewer
 from services.core.languages import choose
 from services.core.settings import Settings
-from services.database import fetch, leadership, read_connections
+from services.database import fetch, leadership, write_connections
 from services.database.read_connections import ReadConnection
+from services.database.write_connections import HeldConnection
 from services.live.broadcaster import Broadcaster
 from services.messaging import budgets
 from services.messaging.budgets import MailOrigin
@@ -87,6 +88,8 @@ class Context:
     columns: Mapping[Any, frozenset[str]] | None = None
     """The columns that a query selects, by table; every column of a table that is not in it."""
     _read_connection: ReadConnection | None = None
+    _held_connection: HeldConnection | None = None
+    """The connection of a mutation."""
     _session_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _has_begun: bool = False
     _calls: set[asyncio.Future[Any]] = field(default_factory=set)
@@ -216,12 +219,8 @@ class Context:
         if self._has_begun:
             return
         if self.is_mutation:
-            await read_connections.release_idle(self.session)
-            connection = await self.session.connection(
-                execution_options={"isolation_level": "READ COMMITTED"}
-            )
-            self._driver = (await connection.get_raw_connection()).driver_connection
-            effects.attach(self.session, connection, self._driver)
+            self._held_connection = await write_connections.acquire(self.session, self._held_connection)
+            self._driver = self._held_connection.driver
             act_origin.attach(self.session, ActOrigin(self.mutation, self.address))
             if self.is_viewer_cached:
                 await viewer_cache.check_with_next(self.session, self.actor, seen=self._note_viewer_seen)
@@ -279,9 +278,16 @@ class Context:
         try:
             if self.session.in_transaction():
                 await self.session.close()
+            await effects.roll_back(self.session)
         finally:
+            await self._release_held()
             if self._read_connection is not None:
                 await fetch.end_read(self._read_connection)
+
+    async def _release_held(self) -> None:
+        if (held := self._held_connection) is not None:
+            self._held_connection = None
+            await write_connections.release(self.session, held)
 
     async def release(self) -> bool:
         """Return the connection before waiting for something else; return False if that is not possible.
@@ -293,8 +299,9 @@ class Context:
         await self.check_viewer()  # later, it would take a connection again
         async with self._session_lock:
             if self._has_begun:
-                await self.session.commit()
+                await effects.commit(self.session)
                 self._has_begun = False
+            await self._release_held()
         return True
 
     async def in_own_transaction(
@@ -364,7 +371,7 @@ class Context:
                 is_stored = task.done() and not task.cancelled() and task.exception() is None
                 self._has_begun = not is_stored
                 self.is_committing = is_stored or effects.is_in_doubt(self.session)
-            await self.session.commit()
+            await effects.commit(self.session)
 
     async def _cancel_commit(self, task: asyncio.Future[None]) -> None:
         """Ask the database to cancel what it still runs, and wait for its answer."""
@@ -378,6 +385,11 @@ class Context:
         except asyncio.CancelledError:
             self._cut()  # cancelled twice: nobody waits any more, and the task ends by itself
             raise
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """True from the first call of a service until what it wrote is committed or undone."""
+        return self._has_begun
 
     async def settle(self) -> None:
         """Send the writes that wait if what others wrote before may make them void."""
@@ -394,7 +406,7 @@ class Context:
     async def roll_back(self) -> None:
         """Undo what the operation wrote; what it does next is a transaction of its own."""
         async with self._session_lock:
-            await self.session.rollback()
+            await effects.roll_back(self.session)
             self._has_begun = False
 
 

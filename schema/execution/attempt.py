@@ -23,6 +23,7 @@ from services.access.rate_limits import Charge
 from services.core.errors import Busy, Problem, Unavailable
 from services.core.settings import Settings
 from services.database.constraint_errors import RETRYABLE, problem_for, sqlstate
+from services.round_trips import effects
 
 MAX_NAMES_LENGTH = 200
 
@@ -265,8 +266,8 @@ async def _load_actor(session: AsyncSession, _: actor.Actor, *, token: str) -> a
 
 async def _commit(context: Context) -> None:
     """Commit what a mutation wrote, unless it was a dry run."""
-    if context.is_mutation and context.commit_intents != {False}:
-        await _run_to_completion(context.session.commit())
+    if context.is_mutation and context.commit_intents != {False} and context.is_in_transaction:
+        await _run_to_completion(effects.commit(context.session))
 
 
 async def _run_to_completion(commit: Coroutine[Any, Any, None]) -> None:

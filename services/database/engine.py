@@ -18,6 +18,7 @@ from services.core.database_urls import parse, to_psycopg_url
 from services.core.settings import Settings
 from services.database import connection_checks, leadership
 from services.database.embedded_postgres import run_embedded_postgres
+from services.database.write_connections import LendingPool
 from services.round_trips import effects
 
 APP_ROLE = "commonweal_app"
@@ -100,6 +101,7 @@ def create_pool(settings: Settings) -> AsyncEngine:
         url,
         hide_parameters=True,  # errors are logged, and parameters hold people's values
         pool_recycle=leadership.RECYCLE_SECONDS if "," in str(url.query.get("host", "")) else -1,
+        poolclass=LendingPool,
         pool_size=settings.pool_size,
         max_overflow=0,
         pool_timeout=10,

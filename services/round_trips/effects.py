@@ -11,6 +11,7 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, PoolResetState, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -59,6 +60,13 @@ def attach(session: AsyncSession, connection: AsyncConnection, driver: Any) -> N
     """Keep the session's effects from now on, until its transaction ends."""
     queue = EffectQueue(connection, driver)
     session.info[_QUEUE] = _QUEUES[driver] = queue
+
+
+def detach(session: AsyncSession) -> None:
+    """Keep no effects of the session any more; its transaction has ended."""
+    queue: EffectQueue | None = session.info.get(_QUEUE)
+    if queue is not None and _QUEUES.get(queue.driver) is queue:
+        del _QUEUES[queue.driver]
 
 
 async def keep(session: AsyncSession) -> Any:
@@ -125,6 +133,17 @@ async def fetch(session: AsyncSession, *calls: Call) -> list[list[Any]]:
     return await _send(queue, calls)
 
 
+async def fetch_and_commit(session: AsyncSession, *calls: Call) -> list[list[Any]]:
+    """Fetch the rows of each call and COMMIT, all in one round trip; for a session that did nothing yet."""
+    await keep(session)
+    queue = await _open_queue(session)
+    assert queue is not None
+    try:
+        return await _send(queue, calls, commits=True)
+    finally:
+        detach(session)
+
+
 async def read_ahead(session: AsyncSession, call: Call) -> Callable[[], Awaitable[Sequence[Any]]]:
     """Read rows in the round trip of what is read next; the result returns them, or reads them now."""
     queue = await _open_queue(session)
@@ -162,15 +181,52 @@ def is_in_doubt(session: AsyncSession) -> bool:
 async def store(session: AsyncSession) -> None:
     """Send the effects that wait and COMMIT in one round trip; in two, if one has rows to check.
 
-    The session keeps its connection: call `session.commit` once nobody asks the database to cancel this.
+    The session keeps its connection: call `commit` once nobody asks the database to cancel this.
     """
-    await session.flush()  # what is written later would be a transaction of its own
+    if session.in_transaction():
+        await session.flush()  # what is written later would be a transaction of its own
+    queue = await _open_queue(session)
+    if queue is not None:
+        await _commit(queue)
+
+
+async def commit(session: AsyncSession) -> None:
+    """Commit what a session has written, with its own statements or only with effects."""
+    if session.in_transaction():
+        await session.commit()
     queue = await _open_queue(session)
     if queue is None:
         return
+    if queue.waiting or _is_in_transaction(queue.driver):
+        await _commit(queue)
+    del _QUEUES[queue.driver]
+
+
+async def _commit(queue: EffectQueue) -> None:
     if any(effect.check for effect in queue.waiting):
         await _send(queue, ())
     await _send(queue, (), commits=True)
+
+
+async def roll_back(session: AsyncSession) -> None:
+    """Undo what a session has written, with its own statements or only with effects."""
+    if session.in_transaction():
+        await session.rollback()
+    queue = await _open_queue(session)
+    if queue is None:
+        return
+    queue.waiting.clear()
+    del _QUEUES[queue.driver]
+    if _is_in_transaction(queue.driver):
+        pipelines.expect_rollback(queue.driver)
+        try:
+            await queue.driver.rollback()
+        except psycopg.Error as error:
+            raise _wrap(error, "ROLLBACK") from error
+
+
+def _is_in_transaction(driver: Any) -> bool:
+    return not driver.closed and driver.pgconn.transaction_status != TransactionStatus.IDLE
 
 
 async def _send(queue: EffectQueue, calls: Sequence[Call], *, commits: bool = False) -> list[list[Any]]:
