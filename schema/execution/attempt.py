@@ -14,7 +14,7 @@ from strawberry.types import ExecutionResult
 from models.enums import Scope
 from resolvers.context import Context
 from resolvers.session_cookie import SessionCookie
-from schema.execution import payload_reads, token_reads
+from schema.execution import token_reads
 from schema.execution.operation import OperationResult, PreparedOperation, execute_operation
 from schema.observability import sql_trace
 from schema.types.errors import format_error, mask_error, to_response_error
@@ -244,7 +244,7 @@ def create_context(
         charge=charge,
         actor=viewer or actor.ANONYMOUS,
         is_viewer_cached=viewer is not None,
-        is_payload_at_hand=is_mutation and payload_reads.is_at_hand(prepared.operation),
+        is_payload_at_hand=prepared.is_payload_at_hand,
         is_single=prepared.is_single and (token is None or viewer is not None),
         columns=prepared.columns,
         session_cookie=prepared.request.session_cookie or SessionCookie(),

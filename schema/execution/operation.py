@@ -14,7 +14,9 @@ from resolvers.session_cookie import SessionCookie
 from schema import plan
 from schema.build import schema
 from schema.documents import document_cache
-from schema.execution import bound_reads
+from schema.execution import bound_reads, payload_reads
+from schema.plan import compiled_mutation
+from schema.plan.compiled_mutation import CompiledMutation
 from services.access.rate_limits import Charge
 from services.core.settings import Settings
 from services.sql_json.rows import JsonRead, JsonText
@@ -75,6 +77,16 @@ class PreparedOperation:
     """The compiled query and its variables, or None if graphql-core runs the operation."""
     json_read: JsonRead | None = None
     """The statement by which PostgreSQL writes the JSON, if it does."""
+    mutation: CompiledMutation | None = None
+    """The compiled mutation, or None if graphql-core runs the operation."""
+
+    @property
+    def is_payload_at_hand(self) -> bool:
+        """True if a mutation's selection needs nothing from the database but what the mutation returns."""
+        if self.mutation is not None:
+            return True
+        is_mutation = self.operation.operation is OperationType.MUTATION
+        return is_mutation and payload_reads.is_at_hand(self.operation)
 
     @property
     def is_single(self) -> bool:
@@ -97,6 +109,11 @@ def prepare_operation(
 ) -> PreparedOperation:
     """Choose the executor for an operation of a valid document."""
     assert cached.document is not None
+    if operation.operation is OperationType.MUTATION and settings.compiled_queries:
+        mutation = compiled_mutation.find_mutation(
+            cached, operation, is_at_hand=lambda: payload_reads.is_at_hand(operation)
+        )
+        return PreparedOperation(request, cached.document, operation, None, mutation=mutation)
     is_query = operation.operation is OperationType.QUERY
     if not (is_query and settings.compiled_queries):
         return PreparedOperation(request, cached.document, operation, None)
@@ -134,7 +151,7 @@ def _encode_value(value: Any) -> Any:
 
 
 async def execute_operation(prepared: PreparedOperation, context: Context) -> ExecutionResult:
-    """Execute an operation on its compiled query, else on graphql-core.
+    """Execute an operation as it was compiled, else on graphql-core.
 
     Raises:
         FallBack: graphql-core must run the query, from a new snapshot.
@@ -143,6 +160,10 @@ async def execute_operation(prepared: PreparedOperation, context: Context) -> Ex
         return ExecutionResult(data=await plan.run_json(prepared.json_read, context), errors=None)
     if prepared.compiled is not None:
         return ExecutionResult(data=await plan.run(*prepared.compiled, context), errors=None)
+    if prepared.mutation is not None:
+        bound = compiled_mutation.bind(prepared.mutation, prepared.request.variables or {})
+        if bound is not None:
+            return await compiled_mutation.run_mutation(bound, context)
     return await schema().execute(
         prepared.request.query,
         variable_values=dict(prepared.request.variables or {}),

@@ -1,7 +1,7 @@
 """Base types and runners shared by all mutations."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -95,5 +95,14 @@ def keyed_request(mutation: str, input: MoneyInput) -> KeyedRequest:
 
 def key_payload(input: MoneyInput) -> dict[str, Any]:
     """Return the input without key and dry-run flag, as compared between calls with the same key."""
-    fields = asdict(input)
-    return {k: v for k, v in fields.items() if k not in {"idempotency_key", "dry_run"}}
+    left_out = {"idempotency_key", "dry_run"}
+    return {name: value for name, value in _to_plain(input).items() if name not in left_out}
+
+
+def _to_plain(value: Any) -> Any:
+    """Return inputs as dicts; `asdict` would copy all that they hold, too."""
+    if isinstance(value, list):
+        return [_to_plain(item) for item in value]
+    if not is_dataclass(value):
+        return value
+    return {each.name: _to_plain(getattr(value, each.name)) for each in fields(value)}

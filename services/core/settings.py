@@ -157,7 +157,7 @@ class Settings:
     )
     trusted_only: bool = _setting(default=False, doc="1 refuses every document that is not trusted.")
     compiled_queries: bool = _setting(
-        default=True, doc="0 runs every query on graphql-core: slower, with the same results."
+        default=True, doc="0 runs every query and mutation on graphql-core: slower, with the same results."
     )
     audit_interval_minutes: int = _setting(
         60, "Interval at which a worker audits what was added to the ledger; 0 never does."
