@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 import strawberry
@@ -75,10 +75,7 @@ class AccessToken(Node):
     "keeps the policy in force when it was created."
 )
 class PlatformPolicy:
-    @staticmethod
-    def is_type_of(obj: Any, _: Any) -> bool:
-        """True for rows of the policy table."""
-        return isinstance(obj, models.PlatformPolicy)
+    is_type_of = is_row_of(models.PlatformPolicy)
 
     platform_fee_bps: int = strawberry.field(
         description="Platform fee on money that enters a host, in basis points."

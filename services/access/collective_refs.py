@@ -21,7 +21,7 @@ from services.core.party import Party
 from services.round_trips import effects
 from services.round_trips.entities import attach_rows
 from services.round_trips.pipelines import Call, Statement, compile_statement
-from services.round_trips.records import column_names
+from services.round_trips.records import column_names, split_records
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,20 @@ _HOST, _SOUGHT = aliased(Collective, name="host"), aliased(Collective, name="sou
 _KEYS = {"row_ids", "slugs"}
 
 
-async def resolve(session: AsyncSession, actor: Actor, refs: Mapping[str, CollectiveKey]) -> dict[str, Party]:
+async def resolve(
+    session: AsyncSession, actor: Actor, refs: Mapping[str, CollectiveKey], *, are_records: bool = False
+) -> dict[str, Party]:
     """Load the referenced collectives with their hosts, keyed by input field, in one statement.
 
-    A former slug of a collective still refers to it.
+    A former slug of a collective still refers to it. `are_records` for those that nobody changes: they are in
+    no session, and cost a tenth.
 
     Raises:
         Invalid: an id is malformed or of another type, or a slug is empty.
         NotFound: a collective does not exist, or the actor may not see it; with a similar slug, if any.
     """
     keys = {name: ref_key(name, ref) for name, ref in refs.items()}
-    parties = await _load_visible(session, actor, list(keys.values()))
+    parties = await _load_visible(session, actor, list(keys.values()), are_records=are_records)
     missing = [name for name, key in keys.items() if key not in parties]
     if missing:
         message = await describe_missing(session, actor, key=keys[missing[0]])
@@ -80,7 +83,7 @@ def _not_found(name: str, index: int) -> NotFound:
 
 
 async def _load_visible(
-    session: AsyncSession, actor: Actor, keys: Sequence[UUID | str]
+    session: AsyncSession, actor: Actor, keys: Sequence[UUID | str], *, are_records: bool = False
 ) -> dict[UUID | str, Party]:
     """Load the visible collectives of these keys, by id and by slug, in the round trip of what waits."""
     statement = _select_statement(actor)
@@ -90,7 +93,9 @@ async def _load_visible(
     (rows,) = await effects.fetch(session, Call(statement, values))
     parties: dict[UUID | str, Party] = {}
     for row in rows:
-        collective, host, old_slug = attach_rows(session, (Collective, Collective), row)
+        tables = (Collective, Collective)
+        parts = split_records(tables, row) if are_records else attach_rows(session, tables, row)
+        collective, host, old_slug = parts
         is_hosted = collective.host_approved_at is not None
         party = Party(collective, host if is_hosted else None)
         parties |= {collective.id: party, collective.slug: party}

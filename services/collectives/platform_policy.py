@@ -11,7 +11,7 @@ from sqlalchemy import DateTime, bindparam, exists, inspect, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, FxRate, PlatformPolicy, now
+from models import Collective, FxRate, PlatformPolicy, new_id, now
 from models.enums import CollectiveType, MemberRole
 from services.access.actor import Actor
 from services.access.permissions import Action, require
@@ -23,8 +23,8 @@ from services.identity import authentication, email_addresses
 from services.ledger import exchange_rates
 from services.ledger.transaction_amounts import CURRENTS
 from services.round_trips import effects
-from services.round_trips.entities import attach_row
 from services.round_trips.pipelines import Call, compile_statement
+from services.round_trips.records import read_values, split_records
 
 DEFAULT_SLUG = "commonweal"
 DOLLARS = "USD"
@@ -135,8 +135,8 @@ async def set_policy(
     starts_at = valid_from or now()
     previous = await load_policy(session, at=starts_at)
     await _require_small_changes(session, changed, starts_at)
-    kept = previous.model_dump(exclude={"id", "valid_from", "created_by_id"})
-    row = PlatformPolicy(**{**kept, **changed}, valid_from=starts_at, created_by_id=actor.user.id)
+    own = {"valid_from": starts_at, "created_by_id": actor.user.id, "id": new_id()}
+    row = PlatformPolicy(**{**read_values(previous), **changed, **own})
     session.add(row)
     await session.flush()
     if row.usd_per_current != previous.usd_per_current:
@@ -273,8 +273,7 @@ async def read_policy_ahead(
     rows = await effects.read_ahead(session, Call(_VALID_AT, {"at": at or now()}))
 
     async def take() -> PlatformPolicy:
-        row = attach_row(session, PlatformPolicy, (await rows())[0])
-        assert row is not None
+        row: PlatformPolicy = split_records((PlatformPolicy,), (await rows())[0])[0]
         return row
 
     return take

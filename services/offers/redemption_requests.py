@@ -35,9 +35,8 @@ from services.orders import receipts
 from services.orders.base import DECISION_DAYS
 from services.orders.history import creation_step, insert_order
 from services.round_trips import effects
-from services.round_trips.entities import attach_rows
 from services.round_trips.pipelines import Call, compile_statement
-from services.round_trips.records import new_record
+from services.round_trips.records import new_record, split_records
 
 MAX_RECEIPT_LENGTH, MAX_PLACE_LENGTH = 8096, 256
 
@@ -206,7 +205,7 @@ async def _lock_offer(
     )
     if not offers:
         raise NotFound("There is no such offer.", field="offer")
-    offer, business = attach_rows(session, (Offer, Collective), offers[0])
+    offer, business = split_records((Offer, Collective), offers[0])
     require_open(business, field="offer")
     if not offer.is_active:
         raise InvalidState("This offer is no longer active.", field="offer")

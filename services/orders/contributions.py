@@ -53,7 +53,7 @@ async def add_funds(
     A giver for whom the actor does not act is asked to confirm, and until then the origin counts as unknown.
     """
     keys = {"to": to} | ({"from": from_} if from_ else {})
-    parties = await resolve(session, actor, keys)
+    parties = await resolve(session, actor, keys, are_records=True)
     payee = parties["to"]
     require(actor, Action.ADD_FUNDS, Subject(payee=payee.collective, payee_host=payee.host))
     require_hosted(payee, "to")
@@ -102,7 +102,7 @@ async def transfer(
     description: str | None = None,
 ) -> Order:
     """Transfer from one balance to another; inside one host, without fees."""
-    parties = await resolve(session, actor, {"from": from_, "to": to})
+    parties = await resolve(session, actor, {"from": from_, "to": to}, are_records=True)
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.TRANSFER_FUNDS, Subject(payer=payer.collective, payee=payee.collective))
     require_hosted(payer, "from", amount.currency)

@@ -82,7 +82,7 @@ async def donate(
         LimitExceeded: from the database, if the tier is sold out, or the payer has as many as allowed.
         InsufficientFunds: from the database, if the balance is too small.
     """
-    parties = await resolve(session, actor, {"from": from_, "to": to})
+    parties = await resolve(session, actor, {"from": from_, "to": to}, are_records=True)
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.DONATE, Subject(payer=payer.collective, payee=payee.collective))
     choice = await tier_choices.choose(session, actor, payee, tier_id=tier_id, quantity=quantity)

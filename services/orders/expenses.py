@@ -64,7 +64,7 @@ async def submit(
         Invalid: not exactly one of amount and items; an amount, a currency, a receipt.
         InvalidState: the payer has no host, or the payee has no balance to be paid into.
     """
-    parties = await resolve(session, actor, {"from": from_, "to": to})
+    parties = await resolve(session, actor, {"from": from_, "to": to}, are_records=True)
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.SUBMIT_EXPENSE, Subject(payer=payer.collective, payee=payee.collective))
     require_valid_sides(payer, payee)

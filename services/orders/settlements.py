@@ -75,7 +75,7 @@ async def settle(
         Invalid: more than is owed, or `paid` is missing or differs within one currency.
         InvalidState: one side is not an approved host, or is archived.
     """
-    parties = await resolve(session, actor, {"from": from_, "to": to})
+    parties = await resolve(session, actor, {"from": from_, "to": to}, are_records=True)
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.SETTLE_HOSTS, Subject(payer=payer.collective, payee=payee.collective))
     require_valid_sides(payer, payee)

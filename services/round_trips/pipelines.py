@@ -8,7 +8,6 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import generators
@@ -20,7 +19,9 @@ from psycopg.waiting import Ready, Wait
 from sqlalchemy import ClauseElement, text
 
 from services.core.sql_files import read_clauses
+from services.round_trips import parameters
 from services.round_trips.dialect import DIALECT
+from services.round_trips.parameters import Parameters
 
 _MAX_PREPARED = 500
 """Prepared statements of a connection; beyond them, statements are sent with their text."""
@@ -76,9 +77,33 @@ class PipelineError(Exception):
         self.index, self.error, self.rows = index, error, rows
 
 
-# The statements that each connection has prepared, by text and types of the parameters.
-_PREPARED: WeakKeyDictionary[Any, dict[Any, bytes]] = WeakKeyDictionary()
+class _Memory:
+    """What is kept with a connection of the driver."""
+
+    __slots__ = ("is_utf8", "prepared", "transformer")
+
+    def __init__(self, driver: Any) -> None:
+        self.prepared: dict[Any, bytes] = {}
+        """The names of prepared statements, by text and types of the parameters."""
+        # A new one would look for the adapter of each type again.
+        self.transformer: TransformerProtocol = Transformer(driver)
+        self.is_utf8 = driver.info.encoding == "utf-8"
+
+
+_MEMORY = "commonweal_memory"
+"""Attribute of a driver's connection, which looking up in a mapping of connections would cost more."""
 _NUMBERS = itertools.count(1)
+
+
+def _memory_of(driver: Any) -> _Memory:
+    memory: _Memory | None = driver.__dict__.get(_MEMORY)
+    if memory is None:
+        memory = driver.__dict__[_MEMORY] = _Memory(driver)
+    return memory
+
+
+def _forget_prepared(driver: Any) -> None:
+    _memory_of(driver).prepared.clear()
 
 
 def expect_rollback(driver: Any) -> None:
@@ -89,7 +114,7 @@ def expect_rollback(driver: Any) -> None:
     if driver is None or driver.pgconn.transaction_status == TransactionStatus.IDLE:
         return
     if driver._prepared._names:  # noqa: SLF001 - there is no other way to know
-        _PREPARED.pop(driver, None)
+        _forget_prepared(driver)
 
 
 async def send(
@@ -107,8 +132,9 @@ async def send(
     begins = driver.pgconn.transaction_status == TransactionStatus.IDLE
     all_calls = [*([_BEGIN] if begins else []), *calls, *([_COMMIT] if commits else [])]
     async with driver.lock:
-        transformer = Transformer(driver)
-        messages = [_dump(transformer, call) for call in all_calls]
+        memory = _memory_of(driver)
+        transformer = memory.transformer
+        messages = [_dump(memory, call) for call in all_calls]
         try:
             answers = await driver.wait(_exchange(driver, messages))
         finally:
@@ -116,7 +142,7 @@ async def send(
                 driver.pgconn.finish()  # what it would answer next belongs to nobody
     if answers.failure is not None:
         if isinstance(answers.failure, psycopg.errors.InvalidSqlStatementName):
-            _PREPARED.pop(driver, None)  # something else deallocated them; the operation is tried again
+            _forget_prepared(driver)  # something else deallocated them; the operation is tried again
         failed_index = answers.failed_index - begins
         read = answers.results[begins : begins + max(failed_index, 0)]
         raise PipelineError(
@@ -129,7 +155,8 @@ def _exchange(driver: Any, messages: Sequence["_Message"]) -> Generator[Any, Any
     """Send everything, wait for all answers, and leave the pipeline mode."""
     pgconn = driver.pgconn
     pgconn.enter_pipeline_mode()
-    prepared = [_queue(driver, message) for message in messages]
+    known = _memory_of(driver).prepared
+    prepared = [_queue(driver, known, message) for message in messages]
     pgconn.pipeline_sync()
     while pgconn.flush():
         if (yield Wait.RW) & Ready.R:
@@ -140,7 +167,7 @@ def _exchange(driver: Any, messages: Sequence["_Message"]) -> Generator[Any, Any
             if statement is not None:
                 answers.take(index, (yield from generators.fetch_many(pgconn)))
                 if answers.failure is None:
-                    _PREPARED.setdefault(driver, {})[statement[0]] = statement[1]
+                    known[statement[0]] = statement[1]
             answers.results.append(answers.take(index, (yield from generators.fetch_many(pgconn))))
         yield from generators.fetch_many(pgconn)  # the end of the pipeline
     except psycopg.OperationalError:
@@ -171,35 +198,37 @@ class _Message(NamedTuple):
     """A call as the protocol sends it."""
 
     text: bytes
-    values: Sequence[Any]
-    types: tuple[int, ...]
-    formats: Sequence[Any]
+    parameters: Parameters
 
 
-def _dump(transformer: TransformerProtocol, call: Call) -> _Message:
+def _dump(memory: _Memory, call: Call) -> _Message:
     constants = call.statement.constants
     values = [call.values[n] if n in call.values else constants[n] for n in call.statement.names]
-    if not values:
-        return _Message(call.statement.encoded, (), (), ())
+    if memory.is_utf8:
+        try:
+            return _Message(call.statement.encoded, parameters.write(values))
+        except parameters.Unlisted:
+            pass
+    transformer = memory.transformer
     dumped = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
-    return _Message(call.statement.encoded, dumped, transformer.types or (), transformer.formats or ())
+    written = Parameters(dumped, transformer.types or (), transformer.formats or ())
+    return _Message(call.statement.encoded, written)
 
 
-def _queue(driver: Any, message: _Message) -> tuple[Any, bytes] | None:
+def _queue(driver: Any, known: Mapping[Any, bytes], message: _Message) -> tuple[Any, bytes] | None:
     """Queue a statement; return the key and name under which the server prepares it, if it is new."""
-    pgconn, known, key = driver.pgconn, _PREPARED.get(driver, {}), (message.text, message.types)
+    pgconn, (values, types, formats) = driver.pgconn, message.parameters
+    key = (message.text, types)
     name = known.get(key)
     if name is not None:
-        pgconn.send_query_prepared(name, message.values, param_formats=message.formats)
+        pgconn.send_query_prepared(name, values, param_formats=formats)
         return None
     if driver.prepare_threshold is None or len(known) >= _MAX_PREPARED:
-        pgconn.send_query_params(
-            message.text, message.values, param_types=message.types, param_formats=message.formats
-        )
+        pgconn.send_query_params(message.text, values, param_types=types, param_formats=formats)
         return None
     name = b"cw_%d" % next(_NUMBERS)
-    pgconn.send_prepare(name, message.text, param_types=message.types)
-    pgconn.send_query_prepared(name, message.values, param_formats=message.formats)
+    pgconn.send_prepare(name, message.text, param_types=types)
+    pgconn.send_query_prepared(name, values, param_formats=formats)
     return key, name
 
 

@@ -68,7 +68,8 @@ async def check_in(
     if (user is None) == (email is None):
         raise Invalid("Enter either a user or an email address.", field="user")
     policy = await platform_policy.read_policy_ahead(session)
-    parties = await resolve(session, actor, {"event": event} | ({"user": user} if user else {}))
+    refs = {"event": event} | ({"user": user} if user else {})
+    parties = await resolve(session, actor, refs, are_records=True)
     row = require_collective(parties["event"])
     event_capacity.require_event(row)
     require(actor, Action.CHECK_IN, Subject(collective=row))
@@ -211,7 +212,7 @@ async def check_out(
         InvalidState: the user has not been checked in.
         SelfApproval: the actor checks themselves out.
     """
-    parties = await resolve(session, actor, {"event": event, "user": user})
+    parties = await resolve(session, actor, {"event": event, "user": user}, are_records=True)
     row, person = require_collective(parties["event"]), require_collective(parties["user"])
     event_capacity.require_event(row)
     require(actor, Action.CHECK_OUT, Subject(collective=row))

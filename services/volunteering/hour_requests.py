@@ -93,7 +93,8 @@ async def _resolve_request(
     event: CollectiveKey | None,
 ) -> _HourRequest:
     refs = {"nonprofit": nonprofit, "volunteer": volunteer, "event": event}
-    parties = await resolve(session, actor, {name: ref for name, ref in refs.items() if ref is not None})
+    given = {name: ref for name, ref in refs.items() if ref is not None}
+    parties = await resolve(session, actor, given, are_records=True)
     issuer = require_collective(parties["nonprofit"])
     person = require_collective(parties["volunteer"]) if volunteer else actor.user
     require(actor, Action.LOG_HOURS, Subject(payer=issuer, payee=person))
