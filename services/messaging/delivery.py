@@ -1,15 +1,18 @@
 """Delivers the mails of the outbox at least once, from any number of processes.
 
-A mail is claimed by a lease, a later `next_attempt_at`, in a transaction that ends before the mail server is
+Mails are claimed by a lease, a later `next_attempt_at`, in a transaction that ends before the mail server is
 contacted: however slow that server is, no connection stays in a transaction and no row stays locked. If a
 process dies between claiming a mail and marking it as delivered, the mail is due again when the lease ends.
-It has the same Message-ID, so that the receiver can drop the duplicate.
+It has the same Message-ID, so that the receiver can drop the duplicate. A few mails are claimed together;
+what took a while to send is marked before the next mail is sent.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from email.errors import MessageError
@@ -20,17 +23,15 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
-from sqlalchemy import func, select, true, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from sqlmodel import col
 
 from models import Outbox
-from models.enums import Locale
 from services.core.errors import ConfigurationError
 from services.core.settings import Settings
-from services.messaging import failures, reader_languages, stops
+from services.messaging import failures, leases
 from services.messaging.failures import MAX_ERROR_LENGTH, Failure
+from services.messaging.leases import ClaimedMail, Outcome
 from services.messaging.links import Links
 from services.messaging.mime_messages import TEMPLATE_HEADER, build_message, read_text
 from services.messaging.rendering import render, to_one_line
@@ -38,9 +39,11 @@ from services.messaging.rendering import render, to_one_line
 __all__ = ["Send", "deliver_due", "make_sender", "render", "run", "try_server"]
 
 LANES = (0, 1)
-LEASE = timedelta(minutes=5)
+CLAIMED_AT_ONCE = 10
 SEND_SECONDS = 60
 """Limit for one mail; well below the lease, so that no other process sends it meanwhile."""
+RECORD_AT_ONCE_SECONDS = 0.05
+"""A mail that took longer is marked before the next: a process that dies leaves few that are sent twice."""
 SMTP_STEP_SECONDS = 10
 FIRST_RETRY_SECONDS = 60
 MAX_RETRY_SECONDS = 6 * 60 * 60
@@ -70,55 +73,66 @@ async def deliver_due(
     that fails is retried after its own delay and holds up no other; only database errors are raised. `stop`
     ends the job after the present mail.
     """
-    delivered = 0
-    for _ in range(batch):
-        if stop is not None and stop.is_set():
+    delivered = claimed_count = 0
+    outcomes: list[dict[str, Any]] = []
+    while claimed_count < batch and not (stop is not None and stop.is_set()):
+        count = min(CLAIMED_AT_ONCE, batch - claimed_count)
+        claimed = await leases.exchange(sessions, outcomes, lane=lane, count=count)
+        outcomes = []
+        if not claimed:
             break
-        claimed = await _claim(sessions, lane)
-        if claimed is None:
-            break
-        mail, locale, stop_token = claimed
-        build = partial(build_message, mail, links, locale=locale, stop_token=stop_token)
-        error = await _try_send(mail, send, build)
-        await _record_outcome(sessions, mail, error)
-        delivered += error is None
+        claimed_count += len(claimed)
+        turn = _Turn(sessions, claimed, outcomes)
+        delivered += await turn.send_all(send, links, stop=stop)
+    await leases.record(sessions, outcomes)
     return delivered
 
 
-async def _claim(
-    sessions: async_sessionmaker[AsyncSession], lane: int | None
-) -> tuple[Outbox, Locale, str | None] | None:
-    """Lease one due mail, with its reader's language and the token that stops mails to a stranger.
+class _Turn:
+    """The sending of the mails of one claim, and what became of those that is not recorded yet."""
 
-    Mails that secure an account come first. Locks the mail's row, skipping rows locked by others.
-    """
-    due = (
-        select(col(Outbox.id))
-        .where(
-            col(Outbox.delivered_at).is_(None),
-            col(Outbox.failed_at).is_(None),
-            col(Outbox.next_attempt_at) <= func.now(),
-            col(Outbox.lane) == lane if lane is not None else true(),
-        )
-        .order_by(col(Outbox.lane), col(Outbox.next_attempt_at), col(Outbox.id))
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    lease = (
-        update(Outbox)
-        .where(col(Outbox.id) == due)
-        .values(attempts=col(Outbox.attempts) + 1, next_attempt_at=func.now() + LEASE)
-        .returning(Outbox)
-        .execution_options(synchronize_session=False)
-    )
-    async with sessions.begin() as session:
-        mail = (await session.execute(lease)).scalar_one_or_none()
-        if mail is None:
-            return None
-        locale = await reader_languages.load_locale(session, mail)
-        stop_token = await stops.load_token(session, mail.recipient) if mail.is_to_stranger else None
-        return mail, locale, stop_token
+    def __init__(
+        self,
+        sessions: async_sessionmaker[AsyncSession],
+        claimed: Sequence[ClaimedMail],
+        outcomes: list[dict[str, Any]],
+    ) -> None:
+        self._sessions, self._left, self._outcomes = sessions, deque(claimed), outcomes
+
+    async def send_all(self, send: Send, links: Links, *, stop: asyncio.Event | None) -> int:
+        """Send the mails as long as their lease is sure to last; return how many were delivered."""
+        delivered, until = 0, time.monotonic() + leases.LEASE.total_seconds() - 2 * SEND_SECONDS
+        try:
+            while self._left and not (stop is not None and stop.is_set()) and time.monotonic() < until:
+                claimed, started = self._left.popleft(), time.monotonic()
+                build = partial(
+                    build_message,
+                    claimed.mail,
+                    links,
+                    locale=claimed.locale,
+                    stop_token=claimed.stop_token,
+                )
+                error = await _try_send(claimed.mail, send, build)
+                delivered += error is None
+                self._outcomes.append(_describe(claimed, error))
+                if time.monotonic() - started > RECORD_AT_ONCE_SECONDS:
+                    await self._record()
+        except asyncio.CancelledError:
+            self._give_back()
+            await self._record()
+            raise
+        self._give_back()
+        return delivered
+
+    def _give_back(self) -> None:
+        """Let others have the mails whose turn did not come."""
+        self._outcomes.extend(leases.describe_outcome(mail, Outcome.UNSENT) for mail in self._left)
+        self._left.clear()
+
+    async def _record(self) -> None:
+        recorded = list(self._outcomes)
+        self._outcomes.clear()
+        await leases.record(self._sessions, recorded)
 
 
 async def _try_send(mail: Outbox, send: Send, build: Callable[[], EmailMessage]) -> Failure | None:
@@ -139,28 +153,14 @@ async def _try_send(mail: Outbox, send: Send, build: Callable[[], EmailMessage])
     return None
 
 
-async def _record_outcome(
-    sessions: async_sessionmaker[AsyncSession], mail: Outbox, error: Failure | None
-) -> None:
-    """Mark a mail as delivered or as refused for good, or schedule its next attempt."""
-    outcome = update(Outbox).where(col(Outbox.id) == mail.id)
-    values: dict[str, Any]
+def _describe(claimed: ClaimedMail, error: Failure | None) -> dict[str, Any]:
+    """Describe a mail as delivered or as refused for good, or its next attempt."""
     if error is None:
-        values = {"delivered_at": func.now(), "last_error": None}
-        if "token" in mail.payload:
-            values["payload"] = {}
-    else:
-        # If this attempt outlived its lease, another one runs or has delivered the mail.
-        outcome = outcome.where(col(Outbox.attempts) == mail.attempts, col(Outbox.delivered_at).is_(None))
-        values = {"last_error": error.text}
-        if error.is_permanent:
-            values["failed_at"] = func.now()
-            if "token" in mail.payload:
-                values["payload"] = {}
-        else:
-            values["next_attempt_at"] = func.now() + _retry_delay(mail.attempts)
-    async with sessions.begin() as session:
-        await session.execute(outcome.values(**values).execution_options(synchronize_session=False))
+        return leases.describe_outcome(claimed, Outcome.DELIVERED)
+    if error.is_permanent:
+        return leases.describe_outcome(claimed, Outcome.REFUSED, error=error.text)
+    delay = _retry_delay(claimed.mail.attempts)
+    return leases.describe_outcome(claimed, Outcome.FAILED, error=error.text, delay=delay)
 
 
 def _retry_delay(attempts: int) -> timedelta:

@@ -3,11 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, literal, null, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Credential, Outbox
+from models import Collective, Credential
 from models.enums import Locale
 from services.messaging import budgets
 
@@ -32,14 +32,11 @@ async def note_browser(session: AsyncSession, user_id: UUID | Select[UUID], *, i
     )
 
 
-async def load_locale(session: AsyncSession, mail: Outbox) -> Locale:
-    """Load the language of a mail's reader; for one who is not known here, that of the sender."""
-    of_reader = _select_locale().where(col(Credential.email) == mail.recipient).scalar_subquery()
-    of_sender: ColumnElement[Any] = null()
-    if mail.sender_id is not None:
-        of_sender = _select_locale().where(col(Credential.user_id) == mail.sender_id).scalar_subquery()
-    chosen = func.coalesce(of_reader, of_sender, literal(Locale.EN.value))
-    return Locale((await session.execute(select(chosen))).scalar_one())
+def locale_of_mail(recipient: ColumnElement[str], sender_id: ColumnElement[Any]) -> ColumnElement[str]:
+    """Build the language of a mail's reader; for one who is not known here, that of the sender."""
+    of_reader = _select_locale().where(col(Credential.email) == recipient).scalar_subquery()
+    of_sender = _select_locale().where(col(Credential.user_id) == sender_id).scalar_subquery()
+    return func.coalesce(of_reader, of_sender, literal(Locale.EN.value))
 
 
 def _select_locale() -> Select[str]:

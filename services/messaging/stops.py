@@ -2,18 +2,12 @@
 
 from urllib.parse import quote
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import MailStop, Outbox
 from services.core.errors import NotFound
-
-
-async def load_token(session: AsyncSession, address: str) -> str | None:
-    """Load the token that stops the mails to an address."""
-    statement = select(col(MailStop.token)).where(col(MailStop.address) == address)
-    return (await session.execute(statement)).scalar_one_or_none()
 
 
 def stop_url(public_url: str, token: str) -> str:

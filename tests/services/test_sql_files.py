@@ -67,6 +67,7 @@ PARAMETERS: dict[str, Any] = {
     "of_id": ID,
     "order_id": ID,
     "order_ids": [ID],
+    "outcomes": "[]",
     "owner_id": ID,
     "owners": [ID, ID],
     "payload": "{}",

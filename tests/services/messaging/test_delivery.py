@@ -13,7 +13,7 @@ from sqlmodel import col
 from models import Outbox
 from services.core.settings import Settings
 from services.database import engine
-from services.messaging import delivery, outbox
+from services.messaging import delivery, leases, outbox
 from services.messaging.links import Links
 from services.messaging.mime_messages import read_text
 from tests.mail_world import (
@@ -192,7 +192,7 @@ async def test_a_mail_is_sent_by_another_process_if_its_sender_dies(
 async def test_a_stuck_delivery_is_abandoned_within_its_lease(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert timedelta(seconds=delivery.SEND_SECONDS) < delivery.LEASE / 2
+    assert timedelta(seconds=delivery.SEND_SECONDS) < leases.LEASE / 2
     monkeypatch.setattr(delivery, "SEND_SECONDS", 0.05)
     await queue_mails(sessions, "ada")
 
@@ -220,6 +220,69 @@ async def test_the_loop_survives_errors_and_stops_promptly(
         await asyncio.wait_for(loop, 1)
     await away.dispose()
     assert "Hello ada" in read_text(smtp.mails[0])
+
+
+async def test_a_stopped_job_gives_back_what_it_claimed(sessions: Sessions) -> None:
+    await queue_mails(sessions, "ada", "bob", "eve")
+    before = {row.id: row.next_attempt_at for row in await load_undelivered(sessions)}
+    stop = asyncio.Event()
+
+    async def send(_message: EmailMessage) -> None:
+        stop.set()
+
+    assert await delivery.deliver_due(sessions, send=send, links=Links(URL), stop=stop) == 1
+    rows = await load_undelivered(sessions)
+    assert [(row.attempts, row.last_error) for row in rows] == [(0, None)] * 2
+    assert all(row.next_attempt_at == before[row.id] for row in rows)
+
+
+async def test_a_cancelled_job_records_what_was_sent(sessions: Sessions) -> None:
+    await queue_mails(sessions, "ada", "bob", "eve")
+    seen: list[str] = []
+    reached = asyncio.Event()
+
+    async def send(message: EmailMessage) -> None:
+        seen.append(str(message["To"]))
+        if len(seen) == 2:
+            reached.set()
+            await asyncio.Event().wait()
+
+    dying = asyncio.create_task(delivery.deliver_due(sessions, send=send, links=Links(URL)))
+    await asyncio.wait_for(reached.wait(), 5)
+    dying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dying
+    attempts = {row.recipient: row.attempts for row in await load_undelivered(sessions)}
+    third = ({"ada@example.org", "bob@example.org", "eve@example.org"} - set(seen)).pop()
+    assert attempts == {seen[1]: 1, third: 0}, "the one in the middle stays claimed"
+
+
+async def test_mails_stay_claimed_no_longer_than_their_lease(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LEASE", timedelta(seconds=2 * delivery.SEND_SECONDS))
+    await queue_mails(sessions, "ada")
+
+    async def send(_message: EmailMessage) -> None:
+        raise AssertionError("there is no time left")
+
+    assert await delivery.deliver_due(sessions, send=send, links=Links(URL), batch=1) == 0
+    (row,) = await load_undelivered(sessions)
+    assert (row.attempts, row.last_error) == (0, None)
+
+
+async def test_a_slow_mail_is_recorded_before_the_next(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "RECORD_AT_ONCE_SECONDS", 0)
+    await queue_mails(sessions, "ada", "bob")
+    left: list[int] = []
+
+    async def send(_message: EmailMessage) -> None:
+        left.append(len(await load_undelivered(sessions)))
+
+    assert await delivery.deliver_due(sessions, send=send, links=Links(URL)) == 2
+    assert left == [2, 1]
 
 
 async def test_stopping_does_not_wait_for_a_stuck_mail(
