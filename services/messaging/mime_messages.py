@@ -1,7 +1,11 @@
 """Mails in their MIME form: headers, plain text and HTML."""
 
-from email.headerregistry import Address
+import binascii
+from email.headerregistry import Address, HeaderRegistry
 from email.message import EmailMessage
+from email.policy import default
+from functools import cache, lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from models import Outbox, now
@@ -12,13 +16,44 @@ from services.messaging.links import Links
 from services.messaging.rendering import render
 
 TEMPLATE_HEADER = "X-Commonweal-Template"
+_SAME_IN_MANY = frozenset(
+    {
+        "auto-submitted",
+        "content-language",
+        "content-transfer-encoding",
+        "content-type",
+        "list-unsubscribe-post",
+        "mime-version",
+        TEMPLATE_HEADER.lower(),
+    }
+)
+
+
+class _Headers(HeaderRegistry):
+    """Makes the class of each header once, not for each mail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._class_of = cache(super().__getitem__)
+        self._header_of = lru_cache(maxsize=500)(super().__call__)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._class_of(name.lower())
+
+    def __call__(self, name: str, value: Any) -> Any:
+        if isinstance(value, str) and name.lower() in _SAME_IN_MANY:
+            return self._header_of(name, value)
+        return super().__call__(name, value)
+
+
+_POLICY = default.clone(header_factory=_Headers())
 
 
 def build_message(mail: Outbox, links: Links, *, locale: Locale, stop_token: str | None) -> EmailMessage:
     """Build the mail in its reader's language, without its From header, which the sender adds."""
     stop_url = None if stop_token is None else links.to("stop", stop_token)
     rendered = render(mail.template, mail.payload, links=links, locale=locale, stop_url=stop_url)
-    message = EmailMessage()
+    message = EmailMessage(_POLICY)
     message["To"] = _parse_recipient(mail.recipient)
     message["Subject"] = rendered.subject
     message["Date"] = now()
@@ -31,9 +66,10 @@ def build_message(mail: Outbox, links: Links, *, locale: Locale, stop_token: str
         url = stops.stop_url(links.public_url, stop_token)
         message["List-Unsubscribe"] = f"<{url}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
-    # Quoted-printable is accepted by any mail server, with lines of any length.
-    message.set_content(rendered.text, cte="quoted-printable")
-    message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
+    message["MIME-Version"] = "1.0"
+    message["Content-Type"] = "multipart/alternative"
+    message.attach(_build_part("plain", rendered.text))
+    message.attach(_build_part("html", rendered.html))
     if "calendar" in mail.payload:
         entry = calendar_files.from_payload(mail.payload["calendar"])
         message.add_attachment(
@@ -41,6 +77,18 @@ def build_message(mail: Outbox, links: Links, *, locale: Locale, stop_token: str
         )
     message["Content-Language"] = TAGS[locale]  # last: making the parts drops such headers
     return message
+
+
+def _build_part(subtype: str, text: str) -> EmailMessage:
+    """Build a text in quoted-printable, which any mail server accepts, with lines of any length.
+
+    `set_content` writes the same in Python, one character at a time.
+    """
+    part = EmailMessage(_POLICY)
+    part["Content-Type"] = f'text/{subtype}; charset="utf-8"'
+    part["Content-Transfer-Encoding"] = "quoted-printable"
+    part.set_payload(binascii.b2a_qp(text.encode(), istext=True).decode("ascii"))
+    return part
 
 
 def read_text(message: EmailMessage) -> str:

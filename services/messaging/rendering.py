@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
+from functools import cache
 from string import Formatter
 from typing import Any, NamedTuple
 
@@ -93,7 +94,8 @@ def to_one_line(text: str, *, max_length: int) -> str:
     Unprintable characters are removed: controls, and marks that reverse the direction of text.
     """
     line = " ".join(text.split())
-    line = "".join(char for char in line if char.isprintable() or char in _JOINERS)
+    if not line.isprintable():
+        line = "".join(char for char in line if char.isprintable() or char in _JOINERS)
     return line if len(line) <= max_length else f"{line[: max_length - 1]}…"
 
 
@@ -147,5 +149,11 @@ def _quote_message(text: str) -> str:
 
 
 def _has_content(line: str, values: Mapping[str, str]) -> bool:
-    names = [name for _, name, _, _ in Formatter().parse(line) if name]
+    names = _names_in(line)
     return not names or any(values[name] for name in names)
+
+
+@cache
+def _names_in(line: str) -> tuple[str, ...]:
+    """Return the names of the values in a line of a template."""
+    return tuple(name for _, name, _, _ in Formatter().parse(line) if name)
