@@ -1,6 +1,7 @@
 """The jobs of a worker: what each does, and when. Their names are those that `jobs` shows."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,10 @@ from services.volunteering import check_in_closing
 
 MAX_ROUNDS = 100
 """Batches of a job that may find more in the next; what is left waits for its next run."""
+
+RATE_DAYS_AT_ONCE = 50
+RATE_PAUSES = 4
+"""How much longer the import of older rates pauses than it works."""
 
 Sessions: TypeAlias = async_sessionmaker[AsyncSession]
 Work: TypeAlias = Callable[..., Awaitable[object]]
@@ -139,9 +144,15 @@ async def _charge_card(sessions: Sessions, providers: Providers, *, order_id: st
 
 
 async def _import_older_rates(sessions: Sessions) -> None:
+    """Import years of rates in small parts with pauses between: requests need the processors more."""
     archive = await asyncio.to_thread(ecb_rates.read_packaged_history)
-    async with sessions.begin() as session:
-        await ecb_rates.import_older_rates(session, archive)
+    history = await asyncio.to_thread(ecb_rates.open_history, archive)
+    added = 1
+    while added:
+        started = time.monotonic()
+        async with sessions.begin() as session:
+            added = await ecb_rates.import_older_rates(session, history, max_days=RATE_DAYS_AT_ONCE)
+        await asyncio.sleep(RATE_PAUSES * (time.monotonic() - started))
 
 
 async def _make_export(sessions: Sessions, *, folder: Path, files: FileStore, export_id: str) -> None:

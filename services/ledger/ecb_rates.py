@@ -6,9 +6,11 @@ import io
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -144,14 +146,47 @@ async def import_recent_rates(session: AsyncSession, archive: bytes) -> int:
     return await _insert_days(session, archive, lambda day: day >= start)
 
 
-async def import_older_rates(session: AsyncSession, archive: bytes) -> int:
-    """Insert the rates that are older than those stored and return their number. Idempotent.
+@dataclass(frozen=True)
+class History:
+    """The days of a history that are not parsed yet, the newest first."""
+
+    header: str
+    days: Sequence[str]
+
+
+def open_history(archive: bytes) -> History:
+    """Open a history without parsing its days.
 
     Raises:
-        Invalid: it is not the ECB's format.
+        Invalid: it is not the ECB's format, as far as it was read.
+    """
+    with _invalid_if_malformed():
+        header, *days = _unzip(archive).splitlines() or [""]
+        return History(header, sorted(days, reverse=True))
+
+
+async def import_older_rates(session: AsyncSession, history: History, *, max_days: int) -> int:
+    """Insert the rates of the last days before those stored, and return their number.
+
+    Days are stored whole, so that the next call goes on where this one ends.
+
+    Raises:
+        Invalid: it is not the ECB's format, as far as it was read.
     """
     oldest = await _find_stored_day(session, func.min)
-    return await _insert_days(session, archive, lambda day: oldest is None or day < oldest)
+    first = 0 if oldest is None else bisect_right(history.days, -oldest.date().toordinal(), key=_from_newest)
+    days = history.days[first : first + max_days]
+    with _invalid_if_malformed():
+        table = "\n".join([history.header, *days])
+        rows = [(new_id(), HUB, code, rate, day, "ECB") for day, code, rate in _read_rates(table)]
+    if rows:
+        await _insert(session, rows)
+    return len(rows)
+
+
+def _from_newest(line: str) -> int:
+    """Return the sort key of a day's line among those that begin with the newest."""
+    return -date.fromisoformat(line[:10]).toordinal()
 
 
 async def _find_stored_day(session: AsyncSession, edge: Callable[[Any], Any]) -> datetime | None:

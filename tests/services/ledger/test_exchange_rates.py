@@ -236,15 +236,25 @@ async def test_a_new_server_loads_the_last_years_rates_and_a_job_the_rest(sessio
         "2025-01-02,7,1.2,151,",
         "2024-11-01,7,1.3,152,",
         "1999-01-04,7,1.4,153,",
+        "1999-01-05,7,1.5,154,",
     )
     history = archive(*days)
-    steps = (ecb_rates.import_recent_rates, ecb_rates.import_older_rates)
+
+    async def older(session: AsyncSession, archive: bytes) -> int:
+        return await ecb_rates.import_older_rates(session, ecb_rates.open_history(archive), max_days=2)
 
     async def count(statement: str) -> int:
         async with sessions() as session:
             return int((await session.execute(text(statement))).scalar_one())
 
-    for step, added, stored in zip(steps * 2, (4, 4, 0, 0), (4, 8, 8, 8), strict=True):
+    recent = ecb_rates.import_recent_rates
+    for step, added, stored in (
+        (recent, 4, 4),
+        (older, 4, 8),
+        (older, 2, 10),
+        (recent, 0, 10),
+        (older, 0, 10),
+    ):
         async with sessions() as session, session.begin():
             assert await step(session, history) == added
         assert await count("SELECT count(*) FROM fx_rate") == stored
