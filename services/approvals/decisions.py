@@ -19,9 +19,8 @@ from services.core import user_text
 from services.core.money import UncheckedAmount
 from services.ledger import posting
 from services.messaging import outbox
-from services.orders import approval_rights, guest_receipts
+from services.orders import approval_rights, confirmed_amounts, guest_receipts
 from services.orders.base import mail_payload
-from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.history import add_actions, history_step
 from services.orders.sides import Interest, OrderSides
 from services.orders.transitions import change_status, load_for_decision, load_with, wrong_status
@@ -51,13 +50,14 @@ async def approve(
         InsufficientFunds: from the database.
         ConfirmationRequired: more than the policy's amount, in a session that was not confirmed lately.
     """
+    policy = await confirmed_amounts.read_policy_ahead(session, actor)
     call = approval_rights.interest_call(actor, order_id)
     sides, subject, ((interest,),) = await load_with(session, actor, call, order_id=order_id)
     sides = replace(sides, interest=Interest(*interest))
     reason = user_text.clean_text(reason, field="reason")
     handler = handler_of(sides.order)
     order = await handler.approve(session, actor, sides, subject, amount=amount, reason=reason)
-    await require_confirmed_above(session, actor, order)
+    await confirmed_amounts.require_confirmed_above(session, actor, order, policy=policy)
     return order
 
 

@@ -1,33 +1,46 @@
 """Money above the amount of the platform's policy moves in sessions that were confirmed lately."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models import Order
+from models import Order, PlatformPolicy
 from services.access.actor import Actor
 from services.access.permissions import is_confirmed, require_confirmed
 from services.collectives import platform_policy
 from services.core.money import convert
 from services.ledger import exchange_rates
 from services.orders.base import charged_minor
+from services.round_trips import effects
 
 DOLLARS = "USD"
+TakePolicy: TypeAlias = Callable[[], Awaitable[PlatformPolicy]]
 
 
-async def require_confirmed_above(session: AsyncSession, actor: Actor, *orders: Order) -> None:
+async def read_policy_ahead(session: AsyncSession, actor: Actor) -> TakePolicy | None:
+    """Read the policy for `require_confirmed_above` with what is read next; None if it needs none."""
+    return None if is_confirmed(actor) else await platform_policy.read_policy_ahead(session)
+
+
+async def require_confirmed_above(
+    session: AsyncSession, actor: Actor, *orders: Order, policy: TakePolicy | None = None
+) -> None:
     """Require a confirmed session if one of the orders, just decided or paid, is above the policy's amount.
 
     An amount without an exchange rate to dollars counts as above. Asked after all other rules: the problem
-    undoes what was written. No statement if the session is confirmed.
+    undoes what was written. No statement if the session is confirmed, or the `policy` was read ahead.
 
     Raises:
         ConfirmationRequired: the session was not confirmed within 10 minutes.
     """
     if is_confirmed(actor) or not orders:
         return
-    limit_minor = (await platform_policy.load_policy(session)).confirm_above_minor
+    known = await (platform_policy.load_policy(session) if policy is None else policy())
     for order in orders:
         dollars_minor = await _to_dollars(session, order)
-        if dollars_minor is None or dollars_minor > limit_minor:
+        if dollars_minor is None or dollars_minor > known.confirm_above_minor:
+            await effects.flush(session)  # what the database has against the order comes first
             require_confirmed(actor)
 
 

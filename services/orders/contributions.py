@@ -22,9 +22,8 @@ from services.core.money import UncheckedAmount, to_minor
 from services.core.party import Party
 from services.ledger import transaction_amounts
 from services.messaging import outbox
-from services.orders import approval_rights
+from services.orders import approval_rights, confirmed_amounts
 from services.orders.base import mail_payload
-from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.history import creation_step, history_step, insert_order
 from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import (
@@ -102,6 +101,7 @@ async def transfer(
     description: str | None = None,
 ) -> Order:
     """Transfer from one balance to another; inside one host, without fees."""
+    policy = await confirmed_amounts.read_policy_ahead(session, actor)
     parties = await resolve(session, actor, {"from": from_, "to": to}, are_records=True)
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.TRANSFER_FUNDS, Subject(payer=payer.collective, payee=payee.collective))
@@ -110,7 +110,7 @@ async def transfer(
         actor, OrderType.TRANSFER, payer, payee, amount, order_id=order_id, description=description
     )
     await create_paid_order(session, actor, order, (payer, payee))
-    await require_confirmed_above(session, actor, order)
+    await confirmed_amounts.require_confirmed_above(session, actor, order, policy=policy)
     return order
 
 

@@ -18,12 +18,18 @@ from services.core.money import UncheckedAmount
 from services.core.party import Party
 from services.ledger import transaction_amounts
 from services.messaging import outbox
-from services.orders import incognito, payment_methods, provider_payments, tier_choices, tips
+from services.orders import (
+    confirmed_amounts,
+    incognito,
+    payment_methods,
+    provider_payments,
+    tier_choices,
+    tips,
+)
 from services.orders.base import DECISION_DAYS, mail_payload
-from services.orders.confirmed_amounts import require_confirmed_above
 from services.orders.contributions import build_order, create_paid_order, require_hosted
 from services.orders.history import creation_step, insert_order
-from services.orders.method_names import MethodName
+from services.orders.method_names import MethodName, split_name
 from services.orders.settling import compute_figures
 from services.orders.sides import FROM_OUTSIDE, OrderSides, order_sides
 from services.providers.offered import NO_PROVIDERS, Providers
@@ -82,6 +88,11 @@ async def donate(
         LimitExceeded: from the database, if the tier is sold out, or the payer has as many as allowed.
         InsufficientFunds: from the database, if the balance is too small.
     """
+    is_from_balance = split_name(payment_method, field="paymentMethod")[0] in {
+        None,
+        PaymentMethodKind.BALANCE,
+    }
+    policy = await confirmed_amounts.read_policy_ahead(session, actor) if is_from_balance else None
     parties = await resolve(session, actor, {"from": from_, "to": to}, are_records=True)
     payer, payee = parties["from"], parties["to"]
     require(actor, Action.DONATE, Subject(payer=payer.collective, payee=payee.collective))
@@ -119,7 +130,7 @@ async def donate(
     if store_gift is not None:
         await store_gift()
     await create_paid_order(session, actor, order, (payer, payee), method=method)
-    await require_confirmed_above(session, actor, order)
+    await confirmed_amounts.require_confirmed_above(session, actor, order, policy=policy)
     return order
 
 
