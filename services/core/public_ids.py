@@ -1,6 +1,7 @@
 """Public ids: a prefix that names the object type, and the row's UUID in base 32."""
 
 import base64
+import re
 from itertools import product
 from uuid import UUID
 
@@ -10,6 +11,9 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _DIGITS = ["".join(three) for three in product(_ALPHABET, repeat=3)]
 """Every group of three base-32 digits: encoding three at once is faster; a response has hundreds of ids."""
 _LOW = len(_DIGITS) - 1
+_WHOLE = re.compile("[A-Z2-7]{26}")
+_TO_NUMBER = str.maketrans(_ALPHABET.upper(), "0123456789abcdefghijklmnopqrstuv")
+"""To the digits that Python reads, which is faster than its own base 32."""
 PREFIXES = {
     "Collective": "col",
     "Member": "mem",
@@ -69,6 +73,8 @@ def object_type_of(public_id: str) -> str | None:
 
 def _decode_uuid(public_id: str, field: str) -> UUID:
     text = public_id.partition("_")[2].upper()
+    if _WHOLE.fullmatch(text):
+        return UUID(int=int(text.translate(_TO_NUMBER), 32) >> 2)
     try:
         return UUID(bytes=base64.b32decode(text + "=" * (-len(text) % 8)))
     except ValueError:

@@ -4,7 +4,7 @@ Definitions: docs/ledger.md. Each amount is rounded once, half away from zero; t
 computed by subtraction, so that the parts add up to the whole.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -57,7 +57,7 @@ class TransactionAmounts:
 
     def columns(self) -> dict[str, Any]:
         """Return the values by column of the table `transaction`, whose names carry no unit."""
-        return {name.removesuffix("_minor"): value for name, value in asdict(self).items()}
+        return {name.removesuffix("_minor"): value for name, value in vars(self).items()}
 
 
 def required_rates(currency: str, payer: Party, payee: Party) -> list[tuple[str, str]]:

@@ -141,7 +141,8 @@ async def _parse_purchase(
 
 
 def _new_redemption(order: Order, offer: Offer, purchase: _Purchase, quoted: RedemptionQuote) -> Redemption:
-    return Redemption(
+    return new_record(
+        Redemption,
         order_id=order.id,
         price_minor=purchase.price_minor,
         currents_share_percent=offer.currents_share_percent,

@@ -7,7 +7,7 @@ such as that of a job, sends each effect at once.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -31,8 +31,7 @@ Check = Callable[[Sequence[Any]], None]
 """Raises a problem if the rows are not what they must be."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Effect:
+class _Effect(NamedTuple):
     call: Call
     explain: Explain | None
     check: Check | None
@@ -282,13 +281,15 @@ def _announce(
     listeners: Any = connection.sync_engine.dispatch
     trip = object()
     events = [(None, object(), call.statement.text, call.values, trip, False) for call in calls]
+    befores = list(listeners.before_cursor_execute)
     for each in events:
-        for before in listeners.before_cursor_execute:
+        for before in befores:
             before(*each)
 
     def done() -> None:
+        afters = list(listeners.after_cursor_execute)
         for each in events:
-            for after in listeners.after_cursor_execute:
+            for after in afters:
                 after(*each)
 
     def failed() -> None:

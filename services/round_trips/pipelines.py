@@ -54,8 +54,7 @@ def read_compiled(path: Path) -> dict[str, Statement]:
     return {name: compile_statement(clause) for name, clause in read_clauses(path).items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A statement with the values of its parameters."""
 
     statement: Statement
