@@ -51,12 +51,13 @@ async def _compiled(
     operation = get_operation_ast(prepared.document)
     assert operation is not None
     values = plan.coerce_variables(operation, variables)
-    program = plan.compile_query(prepared, operation, values)
-    assert program is not None
+    query = plan.compile_query(prepared, operation, values)
+    assert query is not None
+    assert (program := query.program) is not None
     context.columns, context.is_single = program.columns, program.is_single or is_sql_json
     if not is_sql_json:
-        return encode_json({"data": await plan.run(program, values, context)})
-    read = plan.prepare_json_read(program, values)
+        return encode_json({"data": await plan.run(query, values, context)})
+    read = plan.prepare_json_read(query, values, is_new=False)
     assert read is not None
     return encode_json({"data": await plan.run_json(read, context)})
 

@@ -91,14 +91,17 @@ class PreparedOperation:
     @property
     def is_single(self) -> bool:
         """True if one statement reads everything but the viewer."""
-        if self.compiled is None:
-            return False
-        return self.json_read is not None or self.compiled[0].is_single
+        return self.json_read is not None or (self._program is not None and self._program.is_single)
 
     @property
     def columns(self) -> Mapping[Any, frozenset[str]] | None:
         """The columns that a compiled query reads, by table."""
-        return self.compiled[0].columns if self.compiled is not None else None
+        return self._program.columns if self._program is not None else None
+
+    @property
+    def _program(self) -> plan.Program | None:
+        """The Python functions that answer it, unless PostgreSQL does."""
+        return self.compiled[0].program if self.compiled is not None and self.json_read is None else None
 
 
 def prepare_operation(
@@ -124,7 +127,9 @@ def prepare_operation(
     if known is not None:
         return PreparedOperation(request, cached.document, operation, *known)
     compiled = _compile_query(request, cached, operation)
-    json_read = plan.prepare_json_read(*compiled) if compiled is not None else None
+    json_read = None
+    if compiled is not None:
+        json_read = plan.prepare_json_read(*compiled, is_new=not cached.was_seen)
     if compiled is not None and json_read is not None:
         bound_reads.keep_read(cached, request.operation_name, request.variables, (compiled, json_read))
     return PreparedOperation(request, cached.document, operation, compiled, json_read)

@@ -96,7 +96,10 @@ async def _run_without_database(prepared: PreparedOperation, **options: Any) -> 
 
     Returns None for any other operation, and if the query has an error to report.
     """
-    if prepared.compiled is None or prepared.compiled[0].stage.is_async or prepared.request.token is not None:
+    if prepared.compiled is None or prepared.json_read is not None or prepared.request.token is not None:
+        return None
+    program = prepared.compiled[0].program
+    if program is None or program.stage.is_async:
         return None
     try:
         data = await plan.run(*prepared.compiled, create_context(prepared, **options))

@@ -7,6 +7,7 @@ falls back at every error, because errors and their paths are graphql-core's to 
 from schema.plan.compiled_query import (
     CompiledQuery,
     FallBack,
+    Program,
     coerce_variables,
     compile_query,
     prepare_json_read,
@@ -17,6 +18,7 @@ from schema.plan.compiled_query import (
 __all__ = [
     "CompiledQuery",
     "FallBack",
+    "Program",
     "coerce_variables",
     "compile_query",
     "prepare_json_read",

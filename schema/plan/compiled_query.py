@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from graphql import (
@@ -24,10 +25,10 @@ from schema.plan.python_backend import Compiler
 from schema.plan.run_state import RunState
 from schema.plan.sql_plan import SqlPlan
 from services.core.errors import Problem
-from services.sql_json.rows import JsonRead, read_json
+from services.sql_json.rows import JsonRead, is_known, read_json
 from services.sql_json.shape import SqlJsonUnavailable
 
-__all__ = ["CompiledQuery", "FallBack", "compile_query", "prepare_json_read", "run", "run_json"]
+__all__ = ["CompiledQuery", "FallBack", "Program", "compile_query", "prepare_json_read", "run", "run_json"]
 
 _SINGLE_STATEMENT_FIELDS = {
     "collective",
@@ -43,19 +44,40 @@ MAX_VARIANTS = 16
 
 
 @dataclass(frozen=True)
+class Program:
+    """Python functions that answer a query from rows."""
+
+    stage: Stage
+    columns: Mapping[Any, frozenset[str]]
+    """The columns read of each table; tables not listed are read whole."""
+    is_single: bool
+    """True if a single statement reads everything."""
+
+
+@dataclass(frozen=True)
 class CompiledQuery:
     """A query that is ready to run."""
 
     schema: GraphQLSchema
     fragments: Mapping[str, FragmentDefinitionNode]
     operation: OperationDefinitionNode
-    stage: Stage
-    columns: Mapping[Any, frozenset[str]]
-    """The columns read of each table; tables not listed are read whole."""
-    is_single: bool
-    """True if a single statement reads everything."""
     sql_plan: SqlPlan | str
     """The plan by which PostgreSQL writes the JSON in one statement, or the reason why it cannot."""
+    conditions: Mapping[str, Any]
+
+    @cached_property
+    def program(self) -> Program | None:
+        """The functions for when PostgreSQL does not write the answer; None if graphql-core must run it."""
+        query_type = self.schema.query_type
+        assert query_type is not None
+        compiler = _compiler(self.fragments, self.conditions)
+        try:
+            stage = compiler.selection(query_type, [self.operation.selection_set])
+        except (NotCompilable, RecursionError):
+            return None
+        columns = {table: names for table, names in compiler.columns.items() if names is not None}
+        is_single = compiler.relations == 1 and _is_single_statement(self.operation)
+        return Program(stage, columns, is_single)
 
 
 def compile_query(
@@ -93,21 +115,18 @@ def _list_condition_variables(cached: CachedDocument, operation: OperationDefini
 def _compile(
     cached: CachedDocument, operation: OperationDefinitionNode, conditions: Mapping[str, Any]
 ) -> CompiledQuery | None:
-    built = schema()
-    core = graphql_schema()
-    query_type = core.query_type
-    assert query_type is not None
-    converter = built.schema_converter
     fragments = _fragments_by_name(cached)
-    compiler = Compiler(core, fragments, conditions, (converter.scalar_registry, converter.config))
     try:
-        stage = compiler.selection(query_type, [operation.selection_set])
-    except (NotCompilable, RecursionError):
+        sql_plan = sql_backend.plan_sql(_compiler(fragments, conditions), operation)
+    except RecursionError:
         return None
-    columns = {table: names for table, names in compiler.columns.items() if names is not None}
-    sql_plan = sql_backend.plan_sql(compiler, operation) if cached.was_seen else "seen once"
-    is_single = compiler.relations == 1 and _is_single_statement(operation)
-    return CompiledQuery(core, fragments, operation, stage, columns, is_single, sql_plan)
+    query = CompiledQuery(graphql_schema(), fragments, operation, sql_plan, conditions)
+    return None if isinstance(sql_plan, str) and query.program is None else query
+
+
+def _compiler(fragments: Mapping[str, FragmentDefinitionNode], conditions: Mapping[str, Any]) -> Compiler:
+    converter = schema().schema_converter
+    return Compiler(graphql_schema(), fragments, conditions, (converter.scalar_registry, converter.config))
 
 
 def _is_single_statement(operation: OperationDefinitionNode) -> bool:
@@ -130,10 +149,12 @@ async def run(query: CompiledQuery, variables: VariableValues, context: Context)
     Raises:
         FallBack: there is an error to report; graphql-core must run the query, from a new snapshot.
     """
+    if (program := query.program) is None:
+        raise FallBack
     state = RunState(context, variables, query)
     try:
-        values = query.stage.run([None], state)
-        data: dict[str, Any] = (await values if query.stage.is_async else values)[0]
+        values = program.stage.run([None], state)
+        data: dict[str, Any] = (await values if program.stage.is_async else values)[0]
     except FallBack:
         raise
     except Exception as error:
@@ -141,14 +162,19 @@ async def run(query: CompiledQuery, variables: VariableValues, context: Context)
     return data
 
 
-def prepare_json_read(query: CompiledQuery, variables: VariableValues) -> JsonRead | None:
-    """Return the statement by which PostgreSQL writes the JSON, if it can with these variables."""
+def prepare_json_read(query: CompiledQuery, variables: VariableValues, *, is_new: bool) -> JsonRead | None:
+    """Return the statement by which PostgreSQL writes the JSON, if it can with these variables.
+
+    For a document that is new, only if another one has needed the same statement: building one takes longer
+    than answering once in another way.
+    """
     if isinstance(query.sql_plan, str):
         return None
     try:
-        return query.sql_plan.bind(variables)
+        read = query.sql_plan.bind(variables)
     except (Problem, NotCompilable, SqlJsonUnavailable):
         return None  # the Python backend reports the error
+    return None if is_new and not is_known(read) else read
 
 
 async def run_json(read: JsonRead, context: Context) -> dict[str, Any]:

@@ -133,6 +133,8 @@ class Actor:
 
 
 ANONYMOUS = Actor()
+VIEWER_KINDS = ("anonymous", "person", "platform")
+"""The values of `Actor.kind`."""
 TOKEN_PARAMETER = "viewer_token"  # noqa: S105 - the name of a parameter
 """Parameter that holds the hash of the viewer's token."""
 IDLE_END = timedelta(days=14)

@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.database import read_connections
 from services.database.read_connections import ReadConnection
+from services.round_trips import parameters
+from services.round_trips.parameters import Parameters
 
 MAX_PREPARED = 100
 """Prepared statements of one connection; beyond this the least recently used is dropped."""
@@ -90,21 +92,20 @@ class Batch:
 
     def _send_read(self, pgconn: Any, read: Read) -> None:
         read.batch = self
-        transformer = Transformer.from_context(self.connection.driver)
-        values = transformer.dump_sequence(read.parameters, [PyFormat.AUTO] * len(read.parameters))
-        key = read.text, transformer.types
+        values, types, formats = _write(self.connection.driver, read.parameters)
+        key = read.text, types
         prepared = _prepared_of(self.connection.driver)
         if (name := prepared.get(key)) is None:
             name = prepared[key] = b"lane_%d" % next(_names)
             self._prepares = True
-            pgconn.send_prepare(name, read.text, transformer.types)
+            pgconn.send_prepare(name, read.text, types)
             self._steps.append(lambda result: _note_prepared(prepared, key, result))
             if len(prepared) > MAX_PREPARED:
                 pgconn.send_close_prepared(prepared.popitem(last=False)[1])
                 self._steps.append(lambda _: None)
         else:
             prepared.move_to_end(key)
-        pgconn.send_query_prepared(name, values, transformer.formats)
+        pgconn.send_query_prepared(name, values, formats)
         self._steps.append(lambda result: _answer(read, prepared, key, result))
 
     def _note_planning(self, result: Any) -> None:
@@ -197,6 +198,16 @@ def _prepared_of(driver: Any) -> OrderedDict[_Key, bytes]:
     if (prepared := _PREPARED.get(driver)) is None:
         prepared = _PREPARED[driver] = OrderedDict()
     return prepared
+
+
+def _write(driver: Any, values: Sequence[Any]) -> Parameters:
+    """Write the values of a statement's parameters, as the driver would."""
+    try:
+        return parameters.write(values)
+    except parameters.Unlisted:
+        transformer = Transformer.from_context(driver)
+        dumped = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
+        return Parameters(dumped, transformer.types or (), transformer.formats or ())
 
 
 def _note_prepared(prepared: OrderedDict[_Key, bytes], key: _Key, result: Any) -> None:

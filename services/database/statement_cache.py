@@ -59,6 +59,11 @@ def get_statement(
     return statement
 
 
+def is_known(name: tuple[Hashable, ...]) -> bool:
+    """True if the statement of this name is cached, with whatever it selects."""
+    return (*name, None) in _STATEMENTS
+
+
 def _add_to_cache(key: Hashable, compiled: CachedStatement) -> CachedStatement:
     while len(_STATEMENTS) >= _MAX_STATEMENTS:
         del _STATEMENTS[next(iter(_STATEMENTS))]

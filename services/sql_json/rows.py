@@ -14,10 +14,10 @@ from uuid import UUID
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from services.access.actor import Actor
+from services.access.actor import ANONYMOUS, VIEWER_KINDS, Actor
 from services.access.viewer_cache import StaleViewer
 from services.core import pagination, public_ids
-from services.database import fetch
+from services.database import fetch, statement_cache
 from services.database.read_batches import ReadNotDone
 from services.database.read_lane import lane_of
 from services.sql_json import builder
@@ -81,6 +81,15 @@ def _values_of(bound: BoundShape) -> dict[str, Any]:
     for name, value in bound.arguments.items():
         values |= value.values(name)
     return values
+
+
+def is_known(read: JsonRead) -> bool:
+    """True if the statement was built before, for whichever viewer."""
+    return any(
+        statement_cache.is_known((("json", read.name, checks_viewer), kind))
+        for kind in VIEWER_KINDS
+        for checks_viewer in (kind != ANONYMOUS.kind, False)
+    )
 
 
 async def read_json(

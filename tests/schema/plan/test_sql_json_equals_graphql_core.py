@@ -160,6 +160,16 @@ def test_equal_shapes_share_a_statement(populated: PopulatedWorld) -> None:
     assert len(statement_cache._STATEMENTS) == kept
 
 
+def test_a_new_document_is_written_if_another_needed_the_same_statement(populated: PopulatedWorld) -> None:
+    known = "{ orders(first: 8) { nodes { status id } } }"
+    first = populated.answer(f"query New {known}", "anonymous", compiled=True, sql_json=True)
+    assert not first.is_sql_json
+    run_as_sql_json(populated, f"query Again {known}", "anonymous")
+    other = populated.answer(f"query Other {known}", "anonymous", compiled=True, sql_json=True)
+    assert other.is_sql_json
+    assert other.body == first.body
+
+
 def test_a_page_of_several_roots_is_one_statement(populated: PopulatedWorld) -> None:
     page = """query($slug: String!) {
         collective(slug: $slug) {
