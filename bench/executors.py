@@ -53,7 +53,8 @@ async def _compiled(
     values = plan.coerce_variables(operation, variables)
     query = plan.compile_query(prepared, operation, values)
     assert query is not None
-    assert (program := query.program) is not None
+    program = query.program
+    assert program is not None
     context.columns, context.is_single = program.columns, program.is_single or is_sql_json
     if not is_sql_json:
         return encode_json({"data": await plan.run(query, values, context)})
