@@ -30,8 +30,8 @@ class LedgerAccount(SQLModel, table=True):
         PrimaryKeyConstraint("book_id", "id"),
         # Few, because each is parsed with every posting; the trigger ledger_account_guard checks inserts.
         CheckConstraint("held >= 0 AND seq >= 0", name="counts_not_negative"),
-        CheckConstraint("kind = 'CLEARING' OR floor IS NULL OR posted - held >= floor", name="floor"),
-        CheckConstraint("kind <> 'CLEARING' OR posted >= floor", name="clearing_limit"),
+        CheckConstraint("posted - held >= floor", name="floor"),
+        CheckConstraint("credit_limit IS NULL OR posted >= floor", name="clearing_limit"),
         Index("uq_ledger_account_key", "book_id", "owner_id", "currency", "kind", unique=True),
         Index("ix_ledger_account_owner_id", "owner_id"),
         Index("uq_ledger_account_id", "id", unique=True),

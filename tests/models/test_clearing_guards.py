@@ -180,7 +180,9 @@ def test_the_application_moves_no_limit_by_hand(shared_database: Database, colum
         connection.execute(f"UPDATE ledger_account SET {column} = 0".encode())
 
 
-@pytest.mark.parametrize("function", ["open_account(uuid, uuid, text, text)", "clearing_floor()"])
+@pytest.mark.parametrize(
+    "function", ["open_account(uuid, uuid, text, text)", "clearing_floor(bigint, bigint, bigint, bigint)"]
+)
 def test_the_application_opens_no_account_by_hand(shared_database: Database, function: str) -> None:
     with psycopg.connect(shared_database.app_url) as connection:
         row = connection.execute("SELECT has_function_privilege(%s, 'EXECUTE')", [function]).fetchone()

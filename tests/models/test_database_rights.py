@@ -11,7 +11,7 @@ FUNCTIONS = """
     SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
     WHERE p.pronamespace = 'public'::regnamespace AND l.lanname IN ('plpgsql', 'sql') AND {}
 """
-READS_NO_TABLE = {"transaction_legs(transaction,text,uuid)"}
+READS_NO_TABLE = {"transaction_legs(transaction,text,uuid)", "clearing_floor(bigint,bigint,bigint,bigint)"}
 """Functions that see their arguments alone. A setting would keep PostgreSQL from inlining them."""
 INTERNAL = (
     "count_refund(transaction)",

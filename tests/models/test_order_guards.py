@@ -6,7 +6,7 @@ import pytest
 
 from models import new_id
 from tests.conftest import Database
-from tests.models.guard_cases import MODES, Attempt, assert_accepted, assert_refused
+from tests.models.guard_cases import MODES, Attempt, assert_accepted, assert_refused, guard_world
 from tests.models.guard_world import GuardWorld
 
 
@@ -194,6 +194,64 @@ def test_an_admin_of_the_payee_when_the_expense_was_made_does_not_approve_it(
         lambda world: world.act("asked", "APPROVE", "admin"),
         given=given,
     )
+
+
+def _merged_into(name: str, remaining: str) -> Attempt:
+    """Ask for an expense of `admin`, whose account is then merged into another one, through a third."""
+
+    def given(world: GuardWorld) -> None:
+        _requested("EXPENSE", "payer", "person", name)(world)
+        for before, after in ((name, "between"), ("between", remaining)):
+            if after not in world.ids:
+                world.collective(after, "USER")
+            world.run("SET LOCAL session_replication_role = replica")
+            world.run("ALTER TABLE public.collective DISABLE TRIGGER merge_guard")
+            world.run(
+                "UPDATE public.collective SET merged_into_id = %s, archived_at = now() WHERE id = %s",
+                world.ids[after],
+                world.ids[before],
+            )
+            world.run("ALTER TABLE public.collective ENABLE ALWAYS TRIGGER merge_guard")
+            world.run("SET LOCAL session_replication_role = origin")
+
+    return given
+
+
+def test_a_person_decides_nothing_that_an_account_merged_into_it_asked_for(shared_database: Database) -> None:
+    assert_refused(
+        shared_database.owner_url,
+        "plain",
+        "approved_by_another",
+        lambda world: world.act("asked", "APPROVE", "remaining"),
+        given=_merged_into("admin", "remaining"),
+    )
+
+
+@pytest.mark.parametrize("asked", [99, 100])
+def test_an_expense_is_approved_for_the_sum_of_its_items(shared_database: Database, asked: int) -> None:
+    def given(world: GuardWorld) -> None:
+        world.order("asked", "EXPENSE", "payer", "payee")
+        world.insert(
+            "order_item",
+            order_id=world.ids["asked"],
+            position=1,
+            description="Tea",
+            amount=100,
+        )
+
+    def attempt(world: GuardWorld) -> None:
+        world.run(
+            "UPDATE public.\"order\" SET status = 'APPROVED', approved_amount = %s WHERE id = %s",
+            asked,
+            world.ids["asked"],
+        )
+
+    if asked == 100:
+        with guard_world(shared_database.owner_url) as world:
+            given(world)
+            attempt(world)
+    else:
+        assert_refused(shared_database.owner_url, "plain", "expense_items_add_up", attempt, given=given)
 
 
 @pytest.mark.parametrize("name", ["the payee of an expense", "the volunteer", "who redeems, paying"])

@@ -1,7 +1,9 @@
 """The terms of an order, which the application may change for pending expenses alone."""
 
+import re
 from typing import Any
 
+import psycopg
 import pytest
 
 from models import new_id
@@ -62,3 +64,16 @@ def test_the_terms_of_an_expense_change_only_while_it_is_pending(
     assert_refused(
         shared_database.owner_url, "plain", "order_terms", lambda world: change(world, column), given=approved
     )
+
+
+def test_the_trigger_is_called_for_every_term(shared_database: Database) -> None:
+    with psycopg.connect(shared_database.owner_url) as connection:
+        row = connection.execute(
+            """SELECT p.prosrc, array_agg(a.attname::text)
+            FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+            JOIN pg_attribute a ON a.attrelid = t.tgrelid AND a.attnum = ANY (t.tgattr)
+            WHERE t.tgname = 'order_terms_guard' GROUP BY p.prosrc"""
+        ).fetchone()
+    assert row is not None
+    body, columns = row
+    assert {*re.findall(r"OLD\.(\w+)", body)} - {"status"} == {*columns}

@@ -137,6 +137,35 @@ def test_a_setting_does_not_turn_the_guard_off(shared_database: Database, settin
     assert_refused(shared_database.owner_url, "plain", "posting_continues_account", attempt)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (ForgedLine(*A, 100), ForgedLine(*OTHER, -100)),
+        (ForgedLine(*A, 100), *OTHER_PAIR),
+        (*PAIR, ForgedLine(*OTHER, 100)),
+        (ForgedLine(*A, -100), *OTHER_PAIR, ForgedLine(*B, 99)),
+    ],
+)
+def test_the_setting_of_the_transaction_itself_lets_nothing_unbalanced_pass(
+    shared_database: Database, lines: tuple[ForgedLine, ...]
+) -> None:
+    def attempt(world: GuardWorld) -> None:
+        transaction_id = world.transaction()
+        world.run("SELECT set_config('commonweal.posting', %s, true)", str(transaction_id))
+        world.forge(*lines, into=transaction_id)
+
+    assert_refused(shared_database.owner_url, "plain", "posting_balanced", attempt)
+
+
+def test_the_postings_of_a_book_may_come_apart(shared_database: Database) -> None:
+    def attempt(world: GuardWorld) -> None:
+        transaction_id = world.transaction()
+        world.run("SELECT set_config('commonweal.posting', %s, true)", str(transaction_id))
+        world.forge(PAIR[0], *OTHER_PAIR, PAIR[1], into=transaction_id)
+
+    assert_accepted(shared_database.owner_url, attempt)
+
+
 def test_the_setting_of_another_transaction_does_not_turn_the_guard_off(shared_database: Database) -> None:
     def attempt(world: GuardWorld) -> None:
         world.run("SELECT set_config('commonweal.posting', %s, true)", str(new_id()))

@@ -61,8 +61,6 @@ _ALWAYS = {
     "order_guards": ("order_end_guard", "order_sides_guard", "order_status_guard", "approval_guard"),
     "settled_orders": (
         "paid_order_guard",
-        "settlement_transaction_guard",
-        "payout_transaction_guard",
         "settled_amount_guard",
         "settled_redemption_guard",
     ),

@@ -48,28 +48,38 @@ $$;
 -- limit. Policies of the deciding collective, its host and the platform count, each the one written last of those
 -- in force. For a volunteer who never signed in, one person approves 8 hours a week (from Monday, UTC), those
 -- approved already included.
+-- Every approval asks: where nobody has a policy, nothing else is read. In PL/pgSQL, as the other questions that
+-- every approval asks: a function in SQL that cannot become a part of its caller starts an executor at each call.
 
 CREATE OR REPLACE FUNCTION single_approval_limit(p_order "order") RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT least(
-        (SELECT min(convert_limit(y.amount_minor, y.currency, p_order.currency))
-         FROM collective d
-         CROSS JOIN LATERAL (SELECT DISTINCT k.id FROM (VALUES (d.id), (d.host_id),
-             ((SELECT c.id FROM collective c WHERE c.is_platform))) k (id)) k
-         CROSS JOIN LATERAL (SELECT a.amount_minor, a.currency FROM approval_policy a
-                             WHERE a.collective_id = k.id AND a.valid_from <= now()
-                             ORDER BY a.created_at DESC, a.id DESC LIMIT 1) y
-         WHERE d.id = deciding_collective(p_order) AND d.type <> 'USER' AND y.amount_minor IS NOT NULL
-           AND p_order.type NOT IN ('BONUS', 'ADDED_FUNDS') AND p_order.import_key IS NULL),
-        CASE WHEN p_order.type = 'HOURS' AND p_order.import_key IS NULL
-                  AND EXISTS (SELECT FROM collective c WHERE c.id = p_order.to_id AND c.claimed_at IS NULL) THEN
-            greatest(0, 8000 - coalesce((
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_limit bigint;
+BEGIN
+    IF p_order.import_key IS NOT NULL OR p_order.type IN ('BONUS', 'ADDED_FUNDS') THEN
+        RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM approval_policy) THEN
+        SELECT min(convert_limit(y.amount_minor, y.currency, p_order.currency)) INTO v_limit
+        FROM collective d
+        CROSS JOIN LATERAL (SELECT DISTINCT k.id FROM (VALUES (d.id), (d.host_id),
+            ((SELECT c.id FROM collective c WHERE c.is_platform))) k (id)) k
+        CROSS JOIN LATERAL (SELECT a.amount_minor, a.currency FROM approval_policy a
+                            WHERE a.collective_id = k.id AND a.valid_from <= now()
+                            ORDER BY a.created_at DESC, a.id DESC LIMIT 1) y
+        WHERE d.id = deciding_collective(p_order) AND d.type <> 'USER' AND y.amount_minor IS NOT NULL;
+    END IF;
+    IF p_order.type = 'HOURS' THEN
+        IF EXISTS (SELECT FROM collective c WHERE c.id = p_order.to_id AND c.claimed_at IS NULL) THEN
+            v_limit := least(v_limit, greatest(0, 8000 - coalesce((
                 SELECT sum(w.approved_amount) FROM "order" w
                 WHERE w.to_id = p_order.to_id AND w.type = 'HOURS' AND w.status = 'PAID' AND w.id <> p_order.id
                   AND w.starts_at >= date_trunc('week', p_order.starts_at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
                   AND w.starts_at < (date_trunc('week', p_order.starts_at AT TIME ZONE 'UTC') + interval '7 days')
-                                    AT TIME ZONE 'UTC'), 0))::bigint END)
-$$;
+                                    AT TIME ZONE 'UTC'), 0))::bigint);
+        END IF;
+    END IF;
+    RETURN v_limit;
+END $$;
 
 -- The account that is left of a person, after merges.
 
@@ -92,35 +102,79 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT ids.id FROM ids
 $$;
 
+-- True if the id is the person's own, or that of an account that was merged into it.
+
+CREATE OR REPLACE FUNCTION is_person(p_id uuid, p_person uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF p_id = p_person THEN
+        RETURN true;
+    END IF;
+    IF EXISTS (SELECT FROM collective c WHERE c.merged_into_id = p_person) THEN
+        RETURN coalesce(p_id IN (SELECT person_ids(p_person)), false);
+    END IF;
+    RETURN false;
+END $$;
+
 -- True if the person is the collective, or was an ADMIN of it or of its parent at any time since then.
 
 CREATE OR REPLACE FUNCTION acted_for(p_person uuid, p_collective uuid, p_since timestamptz) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT EXISTS (
-        SELECT FROM person_ids(p_person) p (id) JOIN collective c ON c.id = p_collective
-        WHERE p.id = c.id
-           OR EXISTS (SELECT FROM member m WHERE m.member_id = p.id AND m.role = 'ADMIN'
-                      AND m.until IS NULL AND m.collective_id IN (c.id, c.parent_id))
-           OR EXISTS (SELECT FROM member m WHERE m.member_id = p.id AND m.role = 'ADMIN'
-                      AND m.until >= p_since AND m.collective_id IN (c.id, c.parent_id)))
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_ids uuid[] := ARRAY[p_person]; v_parent uuid; v_id uuid;
+BEGIN
+    SELECT c.parent_id INTO v_parent FROM collective c WHERE c.id = p_collective;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    IF EXISTS (SELECT FROM collective c WHERE c.merged_into_id = p_person) THEN
+        v_ids := ARRAY(SELECT person_ids(p_person));
+    END IF;
+    -- One account after the other, and one collective after the other: each is one look-up.
+    FOREACH v_id IN ARRAY v_ids LOOP
+        IF v_id = p_collective THEN
+            RETURN true;
+        END IF;
+        PERFORM FROM member m WHERE m.member_id = v_id AND m.collective_id = p_collective AND m.role = 'ADMIN'
+                AND m.until IS NULL;
+        IF FOUND THEN
+            RETURN true;
+        END IF;
+        PERFORM FROM member m WHERE m.member_id = v_id AND m.role = 'ADMIN'
+                AND m.until >= p_since AND m.collective_id IN (p_collective, v_parent);
+        IF FOUND THEN
+            RETURN true;
+        END IF;
+        IF v_parent IS NOT NULL THEN
+            PERFORM FROM member m WHERE m.member_id = v_id AND m.collective_id = v_parent AND m.role = 'ADMIN'
+                    AND m.until IS NULL;
+            IF FOUND THEN
+                RETURN true;
+            END IF;
+        END IF;
+    END LOOP;
+    RETURN false;
+END $$;
 
 -- True if the person has an interest in the approval of the order: the person made or acted for its beneficiary
 -- at any time since. Whoever requests hours for a volunteer has none.
 
 CREATE OR REPLACE FUNCTION has_interest(p_order "order", p_person uuid) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT coalesce(CASE p_order.type
-        WHEN 'HOURS' THEN p_order.to_id IN (SELECT person_ids(p_person))
-        WHEN 'EXPENSE' THEN p_order.created_by_id IN (SELECT person_ids(p_person))
-                            OR acted_for(p_person, p_order.to_id, p_order.created_at)
-        WHEN 'SETTLEMENT' THEN p_order.created_by_id IN (SELECT person_ids(p_person))
-                               OR acted_for(p_person, p_order.from_id, p_order.created_at)
-        WHEN 'DONATION' THEN p_order.created_by_id IN (SELECT person_ids(p_person))
-                             OR acted_for(p_person, p_order.from_id, p_order.created_at)
-        ELSE p_order.type IN ('REDEMPTION', 'CASH_OUT') AND p_order.from_id IN (SELECT person_ids(p_person))
-    END, false)
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v_for uuid;
+BEGIN
+    IF p_order.type = 'HOURS' THEN
+        RETURN is_person(p_order.to_id, p_person);
+    ELSIF p_order.type IN ('REDEMPTION', 'CASH_OUT') THEN
+        RETURN is_person(p_order.from_id, p_person);
+    ELSIF p_order.type = 'EXPENSE' THEN
+        v_for := p_order.to_id;
+    ELSIF p_order.type IN ('SETTLEMENT', 'DONATION') THEN
+        v_for := p_order.from_id;
+    ELSE
+        RETURN false;
+    END IF;
+    RETURN is_person(p_order.created_by_id, p_person) OR acted_for(p_person, v_for, p_order.created_at);
+END $$;
 
 -- True if the person is a user who can sign in: signed up, neither archived nor suspended.
 
@@ -158,10 +212,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
 $$;
 
 REVOKE ALL ON FUNCTION pair_rate(text, text), convert_limit(bigint, text, text), deciding_collective("order"),
-    single_approval_limit("order"), remaining_person(uuid), person_ids(uuid), acted_for(uuid, uuid, timestamptz),
+    single_approval_limit("order"), remaining_person(uuid), person_ids(uuid), is_person(uuid, uuid),
+    acted_for(uuid, uuid, timestamptz),
     has_interest("order", uuid), can_act(uuid), is_approving_admin("order", uuid), approvers("order")
     FROM PUBLIC, commonweal_app;
 GRANT EXECUTE ON FUNCTION pair_rate(text, text), convert_limit(bigint, text, text), deciding_collective("order"),
-    single_approval_limit("order"), remaining_person(uuid), person_ids(uuid), acted_for(uuid, uuid, timestamptz),
+    single_approval_limit("order"), remaining_person(uuid), person_ids(uuid), is_person(uuid, uuid),
+    acted_for(uuid, uuid, timestamptz),
     has_interest("order", uuid), can_act(uuid), is_approving_admin("order", uuid), approvers("order")
     TO commonweal_app;

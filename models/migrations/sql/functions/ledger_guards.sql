@@ -21,20 +21,6 @@ CREATE OR REPLACE TRIGGER ledger_account_guard BEFORE INSERT OR UPDATE OF book_i
 ON ledger_account FOR EACH ROW EXECUTE FUNCTION ledger_account_guard();
 ALTER TABLE ledger_account ENABLE ALWAYS TRIGGER ledger_account_guard;
 
--- What a counterpart owes may be more than its limit if that was lowered: the floor follows every payment up to
--- the limit.
-
-CREATE OR REPLACE FUNCTION clearing_floor() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
-BEGIN
-    NEW.floor := least(-NEW.credit_limit, NEW.posted);
-    RETURN NEW;
-END $$;
-
-CREATE OR REPLACE TRIGGER clearing_floor BEFORE UPDATE OF posted ON ledger_account
-FOR EACH ROW WHEN (NEW.kind = 'CLEARING' AND NEW.posted > OLD.posted) EXECUTE FUNCTION clearing_floor();
-ALTER TABLE ledger_account ENABLE ALWAYS TRIGGER clearing_floor;
-
 -- Postings ----------------------------------------------------------------------------------------------
 -- Fires once per statement, over all rows that it added. Each statement must balance by itself, per
 -- transaction, book and currency. Each row must have its account's currency and continue its account (seq,
@@ -54,6 +40,21 @@ DECLARE
     p record; v_transaction uuid; v_book uuid; v_currency text; v_sum bigint := 0; v_xid bigint;
     v_account_currency text; v_posted bigint; v_seq bigint; v_before bigint; v_at timestamptz;
 BEGIN
+    -- ledger_post adds the postings of one transaction, those of a book together: nearly always, each run of them
+    -- sums to zero as they come, and nothing has to be sorted.
+    FOR p IN SELECT transaction_id, book_id, currency, amount FROM added LOOP
+        IF v_book IS DISTINCT FROM p.book_id OR v_currency <> p.currency THEN
+            EXIT WHEN NOT v_sum = 0;
+            v_book := p.book_id; v_currency := p.currency;
+        END IF;
+        v_checked := coalesce(v_setting = p.transaction_id::text, false);
+        EXIT WHEN NOT v_checked;
+        v_sum := v_sum + p.amount;
+    END LOOP;
+    IF v_checked AND v_sum = 0 THEN
+        RETURN NULL;
+    END IF;
+    v_sum := 0; v_book := NULL; v_currency := NULL;
     FOR p IN SELECT transaction_id, book_id, account_id, seq, currency, amount, balance_after, at
              FROM added ORDER BY transaction_id, book_id, currency LOOP
         IF v_transaction IS DISTINCT FROM p.transaction_id OR v_book <> p.book_id OR v_currency <> p.currency THEN
@@ -115,11 +116,20 @@ CREATE OR REPLACE FUNCTION transaction_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_wrong text;
 BEGIN
-    IF NEW.kind NOT IN ('DONATION', 'ADDED_FUNDS', 'EXPENSE', 'TRANSFER', 'HOURS', 'REDEMPTION',
-                        'REDEMPTION_PAYOUT', 'CASH_OUT', 'BONUS', 'MERGE', 'HOST_FEE', 'PAYMENT_PROCESSOR_COVER',
-                        'REFUND', 'SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT', 'OPENING_BALANCE', 'HOST_MOVE', 'TAX',
-                        'PLATFORM_TIP', 'PREPAID_PAYMENT_METHOD', 'HOST_FEE_SHARE', 'HOST_FEE_SHARE_DEBT',
-                        'PAYMENT_PROCESSOR_FEE', 'DISPUTE_COVER', 'DISPUTE_FEE') THEN
+    -- Called from here: PostgreSQL reads the WHEN condition of a trigger anew for each statement.
+    IF NEW.kind IN ('SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT') THEN
+        PERFORM settlement_transaction_guard(NEW);
+    ELSIF NEW.kind = 'REDEMPTION_PAYOUT' THEN
+        PERFORM payout_transaction_guard(NEW);
+    ELSIF NEW.kind IN ('EXPENSE', 'CASH_OUT') THEN
+        PERFORM payout_fee_guard(NEW);
+    END IF;
+    -- Two lists: a long one is hashed, anew for each posting, which takes longer than it saves.
+    IF NEW.kind NOT IN ('DONATION', 'ADDED_FUNDS', 'EXPENSE', 'TRANSFER', 'HOURS', 'REDEMPTION', 'MERGE', 'REFUND')
+       AND NEW.kind NOT IN ('REDEMPTION_PAYOUT', 'CASH_OUT', 'BONUS', 'HOST_FEE', 'PAYMENT_PROCESSOR_COVER',
+                            'SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT', 'OPENING_BALANCE', 'HOST_MOVE', 'TAX',
+                            'PLATFORM_TIP', 'PREPAID_PAYMENT_METHOD', 'HOST_FEE_SHARE', 'HOST_FEE_SHARE_DEBT',
+                            'PAYMENT_PROCESSOR_FEE', 'DISPUTE_COVER', 'DISPUTE_FEE') THEN
         v_wrong := 'kind_known';
     ELSIF (NEW.refund_of_id IS NOT NULL) <> (NEW.kind = 'REFUND') THEN
         v_wrong := 'refund_kind';
@@ -232,5 +242,5 @@ BEGIN
     END LOOP;
 END $$;
 
-REVOKE ALL ON FUNCTION ledger_account_guard(), clearing_floor(), posting_guard(), transaction_guard(), count_refund(transaction),
+REVOKE ALL ON FUNCTION ledger_account_guard(), posting_guard(), transaction_guard(), count_refund(transaction),
     issuance_guard(uuid, bigint, uuid, bigint, timestamptz) FROM PUBLIC, commonweal_app;

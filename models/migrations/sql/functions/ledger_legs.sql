@@ -212,16 +212,17 @@ BEGIN
 END $$;
 
 -- Refuses legs that do not follow from the figures, a missing order, and another kind, amount or side than the
--- order's.
+-- order's. True if the legs are plain: sorted, each of another account, all of them BALANCE or CASH.
 -- ledger_post calls it before it locks anything.
 
 CREATE OR REPLACE FUNCTION require_legs_of_figures(
     t transaction, p_book uuid[], p_owner uuid[], p_currency text[], p_kind text[], p_amount bigint[]
-) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_kind text := t.kind;
     v_platform uuid;
     v_order record;
+    v_is_plain boolean;
 BEGIN
     IF t.refund_of_id IS NOT NULL THEN
         SELECT x.kind INTO v_kind FROM transaction x WHERE x.id = t.refund_of_id;
@@ -229,8 +230,9 @@ BEGIN
     IF t.platform_fee <> 0 OR v_kind = 'PLATFORM_FEE_SETTLEMENT' THEN
         SELECT c.id INTO v_platform FROM collective c WHERE c.is_platform;
     END IF;
-    IF (v_kind NOT IN ('HOURS', 'BONUS', 'SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT')
-        AND has_plain_legs(t, v_platform, p_book, p_owner, p_currency, p_kind, p_amount)) IS NOT TRUE THEN
+    v_is_plain := (v_kind NOT IN ('HOURS', 'BONUS', 'SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT')
+                   AND has_plain_legs(t, v_platform, p_book, p_owner, p_currency, p_kind, p_amount)) IS TRUE;
+    IF NOT v_is_plain THEN
         PERFORM FROM (
             SELECT l.book_id, l.owner_id, l.currency, l.kind, l.amount
             FROM transaction_legs(t, v_kind, v_platform) l
@@ -273,6 +275,7 @@ BEGIN
             PERFORM require_tip_of_gift(t);
         END IF;
     END IF;
+    RETURN v_is_plain;
 END $$;
 
 REVOKE ALL ON FUNCTION transaction_legs(transaction, text, uuid), converted(bigint, numeric, text, text),

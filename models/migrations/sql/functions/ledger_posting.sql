@@ -28,6 +28,15 @@ BEGIN
     ON CONFLICT (book_id, owner_id, currency, kind) DO NOTHING;
 END $$;
 
+-- The floor of an account that is posted to. What a counterpart owes may be more than its limit if that was lowered:
+-- the floor of a CLEARING account, which alone has a limit, follows every payment up to it.
+-- In plain SQL, so that it becomes part of the statement that asks.
+
+CREATE OR REPLACE FUNCTION clearing_floor(p_floor bigint, p_limit bigint, p_posted bigint, p_amount bigint)
+RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_limit IS NULL OR p_amount < 0 THEN p_floor ELSE least(-p_limit, p_posted + p_amount) END
+$$;
+
 -- Posts a transaction -----------------------------------------------------------------------------------
 -- p_transaction: the row, without `xid` and `created_at`, and without `at` unless it is imported history.
 -- The five arrays are the legs: account keys, and amounts in minor units, credit positive. They are sorted by
@@ -55,13 +64,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp 
 DECLARE
     v_legs int := coalesce(cardinality(p_amount), 0);
     v_own_time timestamptz := p_transaction.at;
-    -- The last account is locked by its own update, unless history is imported, a hold must be released first,
-    -- issuance must be checked after all locks, or the last two legs share an account, locked already.
-    v_last_at_once boolean := p_transaction.at IS NULL AND p_release_order_id IS NULL
-        AND p_kind[v_legs] <> 'ISSUANCE'
-        AND (p_book[v_legs], p_owner[v_legs], p_currency[v_legs], p_kind[v_legs])
-            IS DISTINCT FROM
-            (p_book[v_legs - 1], p_owner[v_legs - 1], p_currency[v_legs - 1], p_kind[v_legs - 1]);
+    v_is_plain boolean; v_last_at_once boolean;
     v_account bigint[]; v_seq bigint[]; v_balance bigint[]; v_at timestamptz[];
     v_id bigint; v_number bigint; v_posted bigint; v_last timestamptz;
     v_now timestamptz := clock_timestamp();
@@ -69,6 +72,8 @@ DECLARE
     v_time timestamptz := p_transaction.at;
     v_setting text;  -- an assignment computes what PERFORM would run as a query of its own
 BEGIN
+    -- PL/pgSQL prepares a whole condition before it computes any of it, once a transaction: what only rare postings
+    -- ask stands in conditions within conditions.
     IF v_legs = 0 THEN
         RAISE EXCEPTION 'a transaction needs postings'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_has_postings';
@@ -78,7 +83,7 @@ BEGIN
             USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_time_in_future';
     END IF;
     p_transaction.created_at := v_now;
-    p_transaction.xid := pg_current_xact_id()::text::bigint;
+    p_transaction.xid := txid_current();
     -- Whatever the caller says: a gift is incognito because its order is. So are its tip and its refunds, which have
     -- the giver on the paying side, too.
     p_transaction.is_incognito := false;
@@ -90,82 +95,111 @@ BEGIN
             (SELECT o.is_incognito FROM "order" o WHERE o.id = p_transaction.order_id), false);
     END IF;
     -- Before any lock, so that a busy account is not locked meanwhile.
-    PERFORM require_legs_of_figures(p_transaction, p_book, p_owner, p_currency, p_kind, p_amount);
+    v_is_plain := require_legs_of_figures(p_transaction, p_book, p_owner, p_currency, p_kind, p_amount);
+    -- The last account is locked by its own update, unless history is imported, a hold must be released first,
+    -- issuance must be checked after all locks, or the last two legs share an account, locked already.
+    v_last_at_once := v_own_time IS NULL AND p_release_order_id IS NULL;
+    IF NOT v_is_plain THEN
+        FOR i IN 2..v_legs LOOP
+            IF (p_book[i], p_owner[i], p_currency[i] COLLATE "C", p_kind[i] COLLATE "C")
+               < (p_book[i-1], p_owner[i-1], p_currency[i-1] COLLATE "C", p_kind[i-1] COLLATE "C") THEN
+                RAISE EXCEPTION 'legs must be sorted by account'
+                    USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_leg_order';
+            END IF;
+        END LOOP;
+        v_last_at_once := v_last_at_once AND p_kind[v_legs] <> 'ISSUANCE'
+            AND (p_book[v_legs], p_owner[v_legs], p_currency[v_legs], p_kind[v_legs])
+                IS DISTINCT FROM
+                (p_book[v_legs - 1], p_owner[v_legs - 1], p_currency[v_legs - 1], p_kind[v_legs - 1]);
+    END IF;
     INSERT INTO live_event (xid, kind, node_id, collective_ids)
     VALUES (p_transaction.xid, 'TRANSACTION', p_transaction.id,
             ARRAY[p_transaction.from_collective_id, p_transaction.to_collective_id] || p_owner);
 
     FOR i IN 1..v_legs LOOP
-        IF i > 1 AND (p_book[i], p_owner[i], p_currency[i] COLLATE "C", p_kind[i] COLLATE "C")
-                   < (p_book[i-1], p_owner[i-1], p_currency[i-1] COLLATE "C", p_kind[i-1] COLLATE "C") THEN
-            RAISE EXCEPTION 'legs must be sorted by account'
-                USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_leg_order';
-        END IF;
         LOOP
             IF i < v_legs OR NOT v_last_at_once THEN
                 SELECT a.id, a.last_at INTO v_id, v_last FROM ledger_account a
                 WHERE a.book_id = p_book[i] AND a.owner_id = p_owner[i]
                   AND a.currency = p_currency[i] AND a.kind = p_kind[i]
                 FOR NO KEY UPDATE;
+                IF FOUND THEN
+                    v_now := greatest(v_now, v_last + interval '1 microsecond');
+                    EXIT;
+                END IF;
             ELSE
                 IF v_is_first THEN
                     -- Each commit wakes everyone who waits for a row; an advisory lock wakes one.
-                    PERFORM pg_advisory_xact_lock(uuid_hash_extended(p_owner[i], 0));
+                    v_setting := pg_advisory_xact_lock(uuid_hash_extended(p_owner[i], 0));
                 END IF;
                 UPDATE ledger_account a SET posted = a.posted + p_amount[i], seq = a.seq + 1,
+                    floor = clearing_floor(a.floor, a.credit_limit, a.posted, p_amount[i]),
                     last_at = greatest(clock_timestamp(), v_now, a.last_at + interval '1 microsecond')
                 WHERE a.book_id = p_book[i] AND a.owner_id = p_owner[i]
                   AND a.currency = p_currency[i] AND a.kind = p_kind[i]
                 RETURNING a.id, a.last_at, a.posted, a.seq INTO v_id, v_last, v_posted, v_number;
-                v_balance[i] := v_posted; v_seq[i] := v_number;
+                IF FOUND THEN
+                    v_now := v_last;
+                    v_balance[i] := v_posted; v_seq[i] := v_number;
+                    EXIT;
+                END IF;
             END IF;
-            EXIT WHEN FOUND;
             PERFORM open_account(p_book[i], p_owner[i], p_currency[i], p_kind[i]);
         END LOOP;
-        IF v_last > clock_timestamp() + interval '1 minute' THEN
-            RAISE EXCEPTION 'the last posting of an account is ahead of the clock'
-                USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_clock_behind';
+        v_account[i] := v_id;
+        IF v_own_time IS NOT NULL THEN
+            v_at[i] := v_last;
+            -- The host's own balance changes with the history of every collective: its time says nothing of one.
+            IF p_kind[i] = 'BALANCE' AND p_owner[i] <> p_book[i]
+               AND p_owner[i] IN (p_transaction.from_collective_id, p_transaction.to_collective_id) THEN
+                v_time := greatest(v_time, v_last);
+            END IF;
         END IF;
-        v_account[i] := v_id; v_at[i] := v_last;
-        -- The host's own balance changes with the history of every collective: its time says nothing of one.
-        IF p_kind[i] = 'BALANCE' AND p_owner[i] <> p_book[i]
-           AND p_owner[i] IN (p_transaction.from_collective_id, p_transaction.to_collective_id) THEN
-            v_time := greatest(v_time, v_last);
-        END IF;
-        v_now := greatest(
-            v_now, v_last + CASE WHEN v_seq[i] IS NULL THEN interval '1 microsecond' ELSE interval '0' END);
     END LOOP;
+    -- No account is further ahead of the clock than what was found for all of them.
+    IF v_now > clock_timestamp() + interval '1 minute' THEN
+        RAISE EXCEPTION 'the last posting of an account is ahead of the clock'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_clock_behind';
+    END IF;
     IF NOT v_last_at_once THEN
         v_now := greatest(clock_timestamp(), v_now);
+        IF p_release_order_id IS NOT NULL THEN
+            PERFORM ledger_release(p_release_order_id);
+        END IF;
     END IF;
-    IF p_release_order_id IS NOT NULL THEN
-        PERFORM ledger_release(p_release_order_id);
-    END IF;
+    v_last := v_now;
     FOR i IN 1..v_legs LOOP
-        v_at[i] := CASE WHEN v_own_time IS NULL THEN v_now ELSE greatest(v_time, v_at[i]) END;
         IF v_seq[i] IS NULL THEN
-            UPDATE ledger_account a SET posted = a.posted + p_amount[i], seq = a.seq + 1, last_at = v_at[i]
+            IF v_own_time IS NOT NULL THEN
+                v_at[i] := greatest(v_time, v_at[i]);
+                v_last := v_at[i];
+            END IF;
+            UPDATE ledger_account a SET posted = a.posted + p_amount[i], seq = a.seq + 1, last_at = v_last,
+                floor = clearing_floor(a.floor, a.credit_limit, a.posted, p_amount[i])
             WHERE a.book_id = p_book[i] AND a.id = v_account[i]
             RETURNING a.posted, a.seq INTO v_posted, v_number;
             v_balance[i] := v_posted; v_seq[i] := v_number;
         END IF;
-        IF p_kind[i] = 'ISSUANCE' AND p_amount[i] < 0 THEN
-            PERFORM issuance_guard(p_book[i], v_account[i], p_owner[i], v_balance[i], v_now);
-        END IF;
-        -- The last way to be owed by a host is a payment: nobody settles more than is owed.
-        IF (p_transaction.kind, p_kind[i]) IN (('SETTLEMENT', 'CLEARING'), ('PLATFORM_FEE_SETTLEMENT', 'BALANCE'))
-           AND p_amount[i] < 0 AND v_balance[i] < 0 THEN
-            RAISE EXCEPTION 'a settlement pays at most what is owed'
-                USING ERRCODE = 'check_violation', CONSTRAINT = 'settlement_exceeds_debt';
+        IF NOT v_is_plain THEN
+            IF p_kind[i] = 'ISSUANCE' AND p_amount[i] < 0 THEN
+                PERFORM issuance_guard(p_book[i], v_account[i], p_owner[i], v_balance[i], v_now);
+            END IF;
+            -- The last way to be owed by a host is a payment: nobody settles more than is owed.
+            IF (p_transaction.kind, p_kind[i]) IN (('SETTLEMENT', 'CLEARING'), ('PLATFORM_FEE_SETTLEMENT', 'BALANCE'))
+               AND p_amount[i] < 0 AND v_balance[i] < 0 THEN
+                RAISE EXCEPTION 'a settlement pays at most what is owed'
+                    USING ERRCODE = 'check_violation', CONSTRAINT = 'settlement_exceeds_debt';
+            END IF;
         END IF;
     END LOOP;
-    p_transaction.at := CASE WHEN v_own_time IS NULL THEN v_now ELSE v_time END;
+    p_transaction.at := coalesce(v_time, v_now);
     INSERT INTO transaction VALUES (p_transaction.*);
     v_setting := set_config('commonweal.posting', p_transaction.id::text, true);
+    -- A set in a select list is made row by row; one in FROM would be stored first.
     INSERT INTO posting (book_id, account_id, seq, transaction_id, currency, amount, balance_after, at)
-    SELECT u.book_id, u.account_id, u.seq, p_transaction.id, u.currency, u.amount, u.balance_after, u.at
-    FROM unnest(p_book, v_account, v_seq, p_currency, p_amount, v_balance, v_at)
-         AS u(book_id, account_id, seq, currency, amount, balance_after, at);
+    SELECT p_book[n.i], v_account[n.i], v_seq[n.i], p_transaction.id, p_currency[n.i], p_amount[n.i], v_balance[n.i],
+           coalesce(v_at[n.i], v_now)
+    FROM (SELECT generate_series(1, v_legs) AS i OFFSET 0) AS n;
     v_setting := set_config('commonweal.posting', 'touched', true);
     RETURN v_now;
 END $$;
@@ -237,7 +271,8 @@ BEGIN
     WHERE a.book_id = p_host_id AND a.owner_id = p_counterpart_id AND a.currency = p_currency AND a.kind = 'CLEARING';
 END $$;
 
-REVOKE ALL ON FUNCTION ledger_post(transaction, uuid[], uuid[], text[], text[], bigint[], uuid),
+REVOKE ALL ON FUNCTION clearing_floor(bigint, bigint, bigint, bigint),
+    ledger_post(transaction, uuid[], uuid[], text[], text[], bigint[], uuid),
     ledger_hold(uuid, uuid, uuid, text, bigint), ledger_release(uuid), ledger_open(uuid, uuid, text),
     ledger_lock(uuid[], uuid[], text[], text[]), open_account(uuid, uuid, text, text),
     ledger_set_clearing_limit(uuid, uuid, text, bigint)

@@ -28,7 +28,10 @@ CREATE OR REPLACE FUNCTION mail_queue(
 ) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    mail record;
+    v_places integer[];
+    v_place integer;
+    v_recipient text;
+    is_stranger boolean;
     wait integer;
     is_chosen boolean := p_kind IN ('INVITATION', 'MESSAGE');
 BEGIN
@@ -43,25 +46,26 @@ BEGIN
             IF wait > 0 THEN RETURN wait; END IF;
         END IF;
     END IF;
-    FOR mail IN
-        SELECT m.recipient, m.payload, m.order_id, encode(sha256(convert_to(m.recipient, 'UTF8')), 'hex') AS hash,
-               NOT EXISTS (SELECT FROM credential c WHERE c.email = m.recipient AND c.verified_at IS NOT NULL) AS is_stranger
-        FROM unnest(p_recipients, p_payloads, p_orders) AS m (recipient, payload, order_id)
-        ORDER BY m.recipient
-    LOOP
-        IF mail.is_stranger THEN
+    -- A loop over numbers: most mails have one recipient, and a query to loop over costs as much as the mail.
+    v_places := CASE cardinality(p_recipients) WHEN 1 THEN '{1}'
+                ELSE ARRAY(SELECT m.place FROM unnest(p_recipients) WITH ORDINALITY AS m (recipient, place)
+                           ORDER BY m.recipient) END;
+    FOREACH v_place IN ARRAY v_places LOOP
+        v_recipient := p_recipients[v_place];
+        is_stranger := NOT EXISTS (SELECT FROM credential c WHERE c.email = v_recipient AND c.verified_at IS NOT NULL);
+        IF is_stranger THEN
             INSERT INTO mail_stop (address, token)
-            VALUES (mail.recipient, replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''))
+            VALUES (v_recipient, replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''))
             ON CONFLICT DO NOTHING;
+            -- Somebody else asks for it, unlike the other mails about an account.
+            CONTINUE WHEN p_template = 'email_change_confirm' AND mail_is_stopped(v_recipient);
         END IF;
-        -- Somebody else asks for it, unlike the other mails about an account.
-        CONTINUE WHEN p_template = 'email_change_confirm' AND mail.is_stranger AND mail_is_stopped(mail.recipient);
         IF p_kind <> 'ACCOUNT' THEN
-            CONTINUE WHEN NOT mail_is_due(mail.recipient, mail.hash, mail.is_stranger, is_chosen, p_kind, p_sender, p_limits);
+            CONTINUE WHEN NOT mail_is_due(v_recipient, is_stranger, is_chosen, p_kind, p_sender, p_limits);
         END IF;
         INSERT INTO outbox (id, template, recipient, payload, order_id, lane, sender_id, is_to_stranger)
-        VALUES (gen_random_uuid(), p_template, mail.recipient, mail.payload, mail.order_id,
-                CASE p_kind WHEN 'ACCOUNT' THEN 0 ELSE 1 END, p_sender, mail.is_stranger);
+        VALUES (gen_random_uuid(), p_template, v_recipient, p_payloads[v_place], p_orders[v_place],
+                CASE p_kind WHEN 'ACCOUNT' THEN 0 ELSE 1 END, p_sender, is_stranger);
     END LOOP;
     RETURN 0;
 END $$;
@@ -74,37 +78,47 @@ $$;
 
 -- True if a recipient gets one more mail of the kind, from the sender.
 CREATE OR REPLACE FUNCTION mail_is_due(
-    p_recipient text, p_hash text, p_is_stranger boolean, p_is_chosen boolean, p_kind text, p_sender uuid, p_limits jsonb
+    p_recipient text, p_is_stranger boolean, p_is_chosen boolean, p_kind text, p_sender uuid, p_limits jsonb
 ) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-DECLARE recent record;
+DECLARE
+    v_of_recipient integer := (p_limits->>'recipient')::integer;
+    v_of_pair integer := (p_limits->>'pair')::integer;
+    v_hash text;
+    v_all bigint;
+    v_of_sender bigint;
 BEGIN
-    IF p_is_stranger AND mail_is_stopped(p_recipient) THEN
-        RETURN false;
+    IF p_is_stranger THEN
+        IF mail_is_stopped(p_recipient) THEN
+            RETURN false;
+        END IF;
+    END IF;
+    IF p_is_stranger OR p_is_chosen THEN
+        v_hash := encode(sha256(convert_to(p_recipient, 'UTF8')), 'hex');
     END IF;
     IF p_is_chosen THEN
         -- The pair first, in a statement of its own: what it refuses uses up nothing that others share.
-        IF p_sender IS NOT NULL AND mail_count('mail:' || p_kind || ':pair:' || p_sender || ':' || p_hash, 1,
-                                               (p_limits->>'pair')::integer) > 0 THEN
+        IF p_sender IS NOT NULL AND mail_count('mail:' || p_kind || ':pair:' || p_sender || ':' || v_hash, 1,
+                                               v_of_pair) > 0 THEN
             RETURN false;
         END IF;
-        IF mail_count('mail:' || p_kind || ':to:' || p_hash, 1, (p_limits->>'recipient')::integer) > 0 THEN
+        IF mail_count('mail:' || p_kind || ':to:' || v_hash, 1, v_of_recipient) > 0 THEN
             RETURN false;
         END IF;
     ELSE
-        SELECT count(*) AS all_, count(*) FILTER (WHERE o.sender_id = p_sender) AS of_sender INTO recent
+        -- The order makes the index of recipients serve, however many mails there are.
+        SELECT count(*), count(*) FILTER (WHERE o.sender_id = p_sender) INTO v_all, v_of_sender
         FROM (SELECT sender_id FROM outbox
               WHERE recipient = p_recipient AND created_at > now() - interval '1 day' AND lane = 1
-              LIMIT (p_limits->>'recipient')::integer) o;
-        IF recent.all_ >= (p_limits->>'recipient')::integer
-           OR p_sender IS NOT NULL AND recent.of_sender >= (p_limits->>'pair')::integer THEN
+              ORDER BY created_at DESC LIMIT v_of_recipient) o;
+        IF v_all >= v_of_recipient OR p_sender IS NOT NULL AND v_of_sender >= v_of_pair THEN
             RETURN false;
         END IF;
     END IF;
-    RETURN NOT p_is_stranger OR mail_count('mail:stranger:' || p_hash, 1, (p_limits->>'stranger')::integer) = 0;
+    RETURN NOT p_is_stranger OR mail_count('mail:stranger:' || v_hash, 1, (p_limits->>'stranger')::integer) = 0;
 END $$;
 
 REVOKE ALL ON FUNCTION mail_count(text, integer, integer),
-    mail_is_stopped(text), mail_is_due(text, text, boolean, boolean, text, uuid, jsonb),
+    mail_is_stopped(text), mail_is_due(text, boolean, boolean, text, uuid, jsonb),
     mail_queue(text, text, text[], jsonb[], uuid[], uuid, text, jsonb) FROM PUBLIC, commonweal_app;
 GRANT EXECUTE ON FUNCTION mail_queue(text, text, text[], jsonb[], uuid[], uuid, text, jsonb) TO commonweal_app;

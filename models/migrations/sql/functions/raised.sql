@@ -20,7 +20,8 @@ BEGIN
         RETURN NULL;
     END IF;
     INSERT INTO raised_total AS r (subject_id, currency, raised_minor)
-    SELECT s.id, NEW.currency, NEW.amount FROM unnest(ARRAY[v_to, v_tier]) AS s(id) WHERE s.id IS NOT NULL
+    SELECT v_to, NEW.currency, NEW.amount WHERE v_to IS NOT NULL
+    UNION ALL SELECT v_tier, NEW.currency, NEW.amount WHERE v_tier IS NOT NULL
     ON CONFLICT (subject_id, currency) DO UPDATE SET raised_minor = r.raised_minor + excluded.raised_minor;
     RETURN NULL;
 END $$;

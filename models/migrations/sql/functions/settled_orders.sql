@@ -28,8 +28,9 @@ EXECUTE FUNCTION paid_order_guard();
 ALTER TABLE "order" ENABLE ALWAYS TRIGGER paid_order_guard;
 
 -- A settlement's transaction is what the debtor said it paid: parties, amount, and the debt that it covers.
+-- transaction_guard calls it, and the next one.
 
-CREATE OR REPLACE FUNCTION settlement_transaction_guard() RETURNS trigger LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION settlement_transaction_guard(new transaction) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (
@@ -43,17 +44,11 @@ BEGIN
         RAISE EXCEPTION 'a settlement moves what its order says'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_order';
     END IF;
-    RETURN NEW;
 END $$;
-
-CREATE OR REPLACE TRIGGER settlement_transaction_guard BEFORE INSERT ON transaction
-FOR EACH ROW WHEN (NEW.kind IN ('SETTLEMENT', 'PLATFORM_FEE_SETTLEMENT'))
-EXECUTE FUNCTION settlement_transaction_guard();
-ALTER TABLE transaction ENABLE ALWAYS TRIGGER settlement_transaction_guard;
 
 -- A redemption's payout is what its figures say, from the platform to the user.
 
-CREATE OR REPLACE FUNCTION payout_transaction_guard() RETURNS trigger LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION payout_transaction_guard(new transaction) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (
@@ -65,14 +60,10 @@ BEGIN
         RAISE EXCEPTION 'a payout moves what its redemption says'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'transaction_order';
     END IF;
-    RETURN NEW;
 END $$;
 
-CREATE OR REPLACE TRIGGER payout_transaction_guard BEFORE INSERT ON transaction
-FOR EACH ROW WHEN (NEW.kind = 'REDEMPTION_PAYOUT') EXECUTE FUNCTION payout_transaction_guard();
-ALTER TABLE transaction ENABLE ALWAYS TRIGGER payout_transaction_guard;
-
--- The amount of an order whose money or currents have moved never changes, nor do the figures of such a redemption.
+-- The amount of an order whose money or currents have moved never changes, and what is approved of an expense is the
+-- sum of its items, nor do the figures of such a redemption.
 
 CREATE OR REPLACE FUNCTION settled_amount_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
@@ -80,6 +71,13 @@ BEGIN
     IF OLD.status IN ('PAID', 'REFUNDED') OR EXISTS (SELECT FROM transaction t WHERE t.order_id = OLD.id) THEN
         RAISE EXCEPTION 'the amount of a settled order never changes'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'settled_amount';
+    END IF;
+    IF NEW.type = 'EXPENSE' THEN
+        IF NEW.approved_amount <> NEW.amount AND OLD.approved_amount IS NULL
+           AND EXISTS (SELECT FROM order_item i WHERE i.order_id = NEW.id HAVING sum(i.amount) <> NEW.approved_amount) THEN
+            RAISE EXCEPTION 'the items of an expense add up to its amount'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'expense_items_add_up';
+        END IF;
     END IF;
     RETURN NEW;
 END $$;
@@ -105,5 +103,5 @@ CREATE OR REPLACE TRIGGER settled_redemption_guard BEFORE UPDATE ON redemption
 FOR EACH ROW EXECUTE FUNCTION settled_redemption_guard();
 ALTER TABLE redemption ENABLE ALWAYS TRIGGER settled_redemption_guard;
 
-REVOKE ALL ON FUNCTION paid_order_guard(), settlement_transaction_guard(), payout_transaction_guard(),
+REVOKE ALL ON FUNCTION paid_order_guard(), settlement_transaction_guard(transaction), payout_transaction_guard(transaction),
     settled_amount_guard(), settled_redemption_guard() FROM PUBLIC, commonweal_app;

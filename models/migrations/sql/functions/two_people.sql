@@ -48,14 +48,18 @@ CREATE OR REPLACE FUNCTION two_people_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE v_amount bigint := coalesce(NEW.approved_amount, NEW.amount) + coalesce(NEW.tip, 0);
 BEGIN
-    IF NEW.type = 'HOURS' AND TG_OP = 'UPDATE'
-       AND EXISTS (SELECT FROM collective c WHERE c.id = NEW.to_id AND c.claimed_at IS NULL) THEN
-        PERFORM pg_advisory_xact_lock(uuid_hash_extended(NEW.to_id, 2));  -- as hours_take_turns
+    -- Conditions with queries stand apart: PL/pgSQL would run them whole.
+    IF NEW.type = 'HOURS' AND TG_OP = 'UPDATE' THEN
+        IF EXISTS (SELECT FROM collective c WHERE c.id = NEW.to_id AND c.claimed_at IS NULL) THEN
+            PERFORM pg_advisory_xact_lock(uuid_hash_extended(NEW.to_id, 2));  -- as hours_take_turns
+        END IF;
     END IF;
-    IF v_amount > single_approval_limit(NEW) AND (SELECT count(*) FROM approvers(NEW)) < 2 THEN
-        RAISE EXCEPTION 'two people have to approve this amount'
-            USING ERRCODE = 'check_violation',
-                  CONSTRAINT = CASE TG_OP WHEN 'INSERT' THEN 'two_people_at_once' ELSE 'two_people' END;
+    IF v_amount > single_approval_limit(NEW) THEN
+        IF (SELECT count(*) FROM approvers(NEW)) < 2 THEN
+            RAISE EXCEPTION 'two people have to approve this amount'
+                USING ERRCODE = 'check_violation',
+                      CONSTRAINT = CASE TG_OP WHEN 'INSERT' THEN 'two_people_at_once' ELSE 'two_people' END;
+        END IF;
     END IF;
     RETURN NEW;
 END $$;
@@ -145,10 +149,12 @@ CREATE OR REPLACE FUNCTION second_payer_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE o "order";
 BEGIN
-    SELECT x.* INTO o FROM "order" x WHERE x.id = NEW.order_id;
-    IF needs_another_payer(o, NEW.actor_id) THEN
-        RAISE EXCEPTION 'approving and paying are two people where two could'
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'paid_by_another';
+    SELECT x.* INTO o FROM "order" x WHERE x.id = NEW.order_id AND x.type IN ('CASH_OUT', 'REDEMPTION', 'EXPENSE');
+    IF FOUND THEN
+        IF needs_another_payer(o, NEW.actor_id) THEN
+            RAISE EXCEPTION 'approving and paying are two people where two could'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'paid_by_another';
+        END IF;
     END IF;
     RETURN NEW;
 END $$;
