@@ -7,14 +7,15 @@
 CREATE OR REPLACE FUNCTION paid_order_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    IF NOT EXISTS (
-        SELECT FROM transaction t WHERE t.order_id = NEW.id AND t.refund_of_id IS NULL
+    PERFORM FROM transaction t WHERE t.order_id = NEW.id AND t.refund_of_id IS NULL
         AND (NEW.import_key IS NOT NULL
              OR CASE NEW.type WHEN 'REDEMPTION' THEN t.kind = 'REDEMPTION_PAYOUT'
                 ELSE (t.kind = NEW.type OR NEW.type = 'SETTLEMENT' AND t.kind = 'PLATFORM_FEE_SETTLEMENT')
-                     AND (t.currency, t.amount) = (NEW.currency, coalesce(NEW.approved_amount, NEW.amount)) END))
-       OR NEW.tip IS NOT NULL AND NOT EXISTS (
-           SELECT FROM transaction t WHERE t.order_id = NEW.id AND t.kind = 'PLATFORM_TIP') THEN
+                     AND (t.currency, t.amount) = (NEW.currency, coalesce(NEW.approved_amount, NEW.amount)) END);
+    IF FOUND AND NEW.tip IS NOT NULL THEN
+        PERFORM FROM transaction t WHERE t.order_id = NEW.id AND t.kind = 'PLATFORM_TIP';
+    END IF;
+    IF NOT FOUND THEN
         RAISE EXCEPTION 'an order is paid only with its transaction'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'paid_order_has_transaction';
     END IF;
