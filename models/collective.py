@@ -94,6 +94,7 @@ class Collective(SQLModel, table=True):
         ),
         Index("ix_collective_name", "name", "id"),
         Index("ix_collective_type_created_at", "type", "created_at", "id"),
+        Index("ix_collective_created_at", "created_at", "id", postgresql_where=text("archived_at IS NULL")),
         Index("ix_collective_parent_id", "parent_id", "starts_at", "id"),
         Index(
             "ix_collective_merged_into_id",
