@@ -223,12 +223,14 @@ async def _insert(session: AsyncSession, rows: list[tuple[UUID, str, str, Decima
     """Insert many rates at once; an existing rate of the same pair and time stays as it is."""
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         ids, bases, quotes, rates, times, sources = zip(*rows[start : start + _ROWS_AT_ONCE], strict=True)
-        values = {
-            "ids": list(ids),
-            "bases": list(bases),
-            "quotes": list(quotes),
-            "rates": list(rates),
-            "times": list(times),
-            "sources": list(sources),
+        columns = {
+            "ids": ids,
+            "bases": bases,
+            "quotes": quotes,
+            "rates": rates,
+            "times": [moment.isoformat() for moment in times],
+            "sources": sources,
         }
-        await session.execute(_INSERT, values)
+        # The driver would write each value by itself; none of these needs quotes.
+        arrays = {name: f"{{{','.join(map(str, values))}}}" for name, values in columns.items()}
+        await session.execute(_INSERT, arrays)
