@@ -14,7 +14,7 @@ from tests.event_world import EventScene
 from tests.factories import Person, World, money, ref
 from tests.hours_world import HoursScene, yesterday
 from tests.offer_world import OfferScene
-from tests.statement_counts import record_round_trips
+from tests.statement_counts import CONTROL, record_round_trips, record_statements
 
 Call = tuple[str, Any, dict[str, Any]]
 PLAIN = "order { id status amount { value currency } }"
@@ -166,9 +166,10 @@ async def test_a_mutation_of_a_known_viewer_waits_this_often(
 ) -> None:
     mutation, by, arguments = await prepare(world)
     await meet(world, by)
-    with record_round_trips(engine) as recorded:
+    with record_round_trips(engine) as recorded, record_statements(engine) as sent:
         payload = await world.mutate(mutation, PLAIN, by=by, idempotencyKey="k", **arguments)
     assert payload["errors"] == []
+    assert not CONTROL & set(sent), "the mapper's session begins nothing, which costs more than a round trip"
     assert (len(recorded), sum(map(len, recorded))) == (trips, statements), recorded
 
 
