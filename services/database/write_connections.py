@@ -5,11 +5,14 @@ a fifth of a mutation's processor time. A kept one is bound to the session, whic
 used: `services.round_trips.effects` sends, commits and rolls back on the driver's connection.
 """
 
+import asyncio
 import math
 import time
+from collections import deque
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
@@ -27,20 +30,61 @@ class LendingPool(AsyncAdaptedQueuePool):
         super().__init__(*arguments, **settings)
         self.kept: list[HeldConnection] = []
         self.waiting = 0
-        """How many wait for a connection, or are just getting one."""
+        """How many others wait for a connection, or are just getting one."""
+        self.mutations: deque[asyncio.Future[HeldConnection | None]] = deque()
+        """The mutations that wait for a connection; None lets one look again."""
+
+    @property
+    def is_exhausted(self) -> bool:
+        """True if every connection is in use or kept."""
+        return super().checkedout() >= self.size()
 
     def checkedout(self) -> int:
         """Return the number of connections in use; those that are kept idle are not."""
         return super().checkedout() - len(self.kept)
 
     def _do_get(self) -> ConnectionPoolEntry:
-        if self.kept and super().checkedout() >= self.size():
+        if self.kept and self.is_exhausted:
             _close_now(self.kept.pop(), is_broken=False)
         self.waiting += 1
         try:
             return super()._do_get()
         finally:
             self.waiting -= 1
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        super()._do_return_conn(record)
+        self.hand_over(None)
+
+    def hand_over(self, held: HeldConnection | None) -> bool:
+        """Give a connection to the mutation that waits longest; return False if none waits."""
+        while self.mutations:
+            if not (waiter := self.mutations.popleft()).done():
+                waiter.set_result(held)
+                return True
+        return False
+
+    async def wait(self) -> HeldConnection | None:
+        """Wait for a connection of another mutation; None if one may be free in the pool.
+
+        Raises:
+            TimeoutError: of SQLAlchemy; no connection became free in time.
+        """
+        waiter: asyncio.Future[HeldConnection | None] = asyncio.get_running_loop().create_future()
+        self.mutations.append(waiter)
+        try:
+            async with asyncio.timeout(self.timeout()):
+                return await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled() and not self.hand_over(waiter.result()):
+                self._keep(waiter.result())  # it came while the operation was cancelled
+            if isinstance(error, TimeoutError):
+                raise PoolTimeout("No connection became free in time") from None
+            raise
+
+    def _keep(self, held: HeldConnection | None) -> None:
+        if held is not None:
+            self.kept.append(held)
 
     def dispose(self) -> None:
         """Close the kept connections with the others."""
@@ -94,11 +138,16 @@ async def release(session: AsyncSession, held: HeldConnection) -> None:
 
 async def _check_out(session: AsyncSession, engine: AsyncEngine) -> HeldConnection:
     pool = cast("LendingPool", engine.pool)
-    while pool.kept:
-        if (kept := pool.kept.pop()).is_reusable:
-            return kept
-        await _close(kept, is_broken=True)
-    await read_connections.release_idle(session)
+    while True:
+        while pool.kept:
+            if (kept := pool.kept.pop()).is_reusable:
+                return kept
+            await _close(kept, is_broken=True)
+        await read_connections.release_idle(session)
+        if not pool.is_exhausted:
+            break
+        if (released := await pool.wait()) is not None:
+            return released
     if (writing := _WRITING.get(engine)) is None:
         writing = _WRITING[engine] = engine.execution_options(isolation_level="READ COMMITTED")
     connection = await writing.connect()
@@ -124,7 +173,8 @@ async def _check_out(session: AsyncSession, engine: AsyncEngine) -> HeldConnecti
 async def _keep_or_close(held: HeldConnection, pool: LendingPool, *, can_keep: bool) -> None:
     is_broken = not held.is_reusable
     if can_keep and not is_broken and not pool.waiting:
-        pool.kept.append(held)
+        if not pool.hand_over(held):
+            pool.kept.append(held)
         return
     was_closed = held.driver.closed
     await _close(held, is_broken=is_broken)

@@ -8,6 +8,7 @@ from typing import cast
 import psycopg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from services.database import engine as database_engine
@@ -95,6 +96,48 @@ async def test_a_connection_goes_to_who_waits_for_it(engine: AsyncEngine) -> Non
         await write_connections.release(session, held)
         assert (await asyncio.wait_for(waiting, 5)).scalar_one() == 1
         await other.close()
+
+
+async def test_a_mutation_that_waits_gets_the_connection_of_another(engine: AsyncEngine) -> None:
+    sessions = [new_session(engine) for _ in range(4)]
+    held = [await write_connections.acquire(session) for session in sessions[:2]]
+    leaving, staying = [asyncio.create_task(write_connections.acquire(session)) for session in sessions[2:]]
+    await asyncio.sleep(0.05)
+    release = asyncio.create_task(write_connections.release(sessions[0], held[0]))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await release
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert (await asyncio.wait_for(staying, 5)) is held[0]
+    await write_connections.release(sessions[3], held[0])
+    await write_connections.release(sessions[1], held[1])
+    assert len(pool_of(engine).kept) == 2
+    assert pool_of(engine).checkedout() == 0
+
+
+async def test_a_mutation_that_waits_gets_a_connection_that_others_return(engine: AsyncEngine) -> None:
+    session = new_session(engine)
+    async with engine.connect(), engine.connect() as other:
+        waiting = asyncio.create_task(write_connections.acquire(session))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        await other.close()
+        held = await asyncio.wait_for(waiting, 5)
+        assert await effects.fetch(session, ONE) == [[(1,)]]
+        await effects.roll_back(session)
+        await write_connections.release(session, held)
+
+
+async def test_waiting_for_a_connection_times_out(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LendingPool, "timeout", lambda _: 0.05)
+    async with engine.connect(), engine.connect():
+        with pytest.raises(PoolTimeout):
+            await write_connections.acquire(new_session(engine))
+    session = new_session(engine)
+    await write_connections.release(session, await write_connections.acquire(session))
 
 
 async def test_a_broken_connection_discards_the_kept_ones(engine: AsyncEngine, database: Database) -> None:
