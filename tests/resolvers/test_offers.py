@@ -334,7 +334,8 @@ async def test_redeeming_approving_and_paying_have_a_fixed_number_of_statements(
             payload = await scene.world.mutate(
                 mutation, "order { id }", by=by, idempotencyKey=mutation, **arguments
             )
-        assert (statements.count("BEGIN"), statements.count("COMMIT")) == (1, 1)
+        # The driver alone begins and commits, with the first statements and with the last.
+        assert (statements.count("BEGIN"), statements.count("COMMIT")) == (0, 0)
         return len(without_control(statements)), expect_order(payload)
 
     price = {"value": "20.00", "currency": "USD"}
