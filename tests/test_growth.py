@@ -19,6 +19,7 @@ from bench.long_history import LongHistory, add_gifts, create_history
 from schema.execution.operation import encode_json
 from schema.execution.unit_of_work import OperationRequest, execute
 from services.database import engine as database_engine
+from services.database import read_connections
 from tests.conftest import Database
 from tests.factories import Person, World, money, ref
 
@@ -117,8 +118,8 @@ def to_numbered(statement: str, parameters: Any) -> tuple[str, list[Any]]:
 
 def explain(connection: psycopg.Connection[Any], statement: str, parameters: Any) -> dict[str, Any]:
     """Return the plan of a statement that ran, as its connection plans it, with what it reads."""
-    mode = "force_generic_plan" if isinstance(parameters, list) else "auto"
-    connection.execute("SELECT set_config('plan_cache_mode', %s, false)", [mode])
+    is_planned_once = isinstance(parameters, list)
+    connection.execute(read_connections.ONCE if is_planned_once else read_connections.AS_USUAL)
     text, values = to_numbered(statement, parameters)
     cursor, types, given = psycopg.RawCursor(connection), "", sql.Composed([])
     if values:

@@ -109,7 +109,7 @@ class Batch:
         self._steps.append(lambda result: _answer(read, prepared, key, result))
 
     def _note_planning(self, result: Any) -> None:
-        if result.status == ExecStatus.COMMAND_OK:
+        if result.status == ExecStatus.TUPLES_OK:
             self.connection.planning = read_connections.ONCE
 
     def _flush(self) -> None:

@@ -26,8 +26,18 @@ RESERVED_CONNECTIONS = 2
 WAIT_SECONDS = 10
 
 
-AS_USUAL, ONCE = b"RESET plan_cache_mode", b"SET plan_cache_mode = force_generic_plan"
-"""How PostgreSQL plans prepared statements: as it likes, or once a connection (docs/decisions/0039)."""
+_PLANNING = (
+    "SELECT set_config('plan_cache_mode', '{mode}', false),"
+    " set_config('enable_hashjoin', '{hash_join}', false)"
+)
+AS_USUAL = _PLANNING.format(mode="auto", hash_join="on").encode()
+ONCE = _PLANNING.format(mode="force_generic_plan", hash_join="off").encode()
+"""How PostgreSQL plans prepared statements: as it likes, or once a connection (docs/decisions/0039).
+
+What is planned once joins the rows of a page with those that they name, by their keys. A hash join reads the
+whole of the other table for that: PostgreSQL expects it to be faster, because it prices the conditions of
+visibility by row.
+"""
 
 
 @dataclass(eq=False)
