@@ -149,6 +149,10 @@ class Loaders:
         lambda session, actor, ids: gift_queries.load_gifts(session, actor, row_ids=ids)
     )
     """Recurring gifts that the viewer may see."""
+    recurring_gift_of_order: LoaderField[UUID, RecurringGift | None] = LoaderField(
+        lambda session, actor, ids: gift_queries.load_gifts_of_orders(session, actor, order_ids=ids)
+    )
+    """Recurring gifts of visible orders that the viewer may know, by order."""
     tier_of_order: LoaderField[UUID, Tier | None] = LoaderField(
         lambda session, actor, ids: tiers.load_tiers_of_orders(session, actor, row_ids=ids)
     )

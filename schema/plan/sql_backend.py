@@ -1,7 +1,7 @@
 """The SQL backend: plan one statement that returns the answer to a query as JSON, if every field can."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphql import (
@@ -17,33 +17,22 @@ from graphql import (
 )
 from strawberry.types.arguments import convert_arguments
 
-from schema.plan import collect_fields, field_access, sql_lists
+from schema.plan import collect_fields, field_access, sql_lists, sql_values
 from schema.plan.collect_fields import NotCompilable
 from schema.plan.python_backend import Compiler
 from schema.plan.run_state import coerce_arguments
 from schema.plan.sql_plan import SqlPlan, column_shape, shared_shape, type_values
+from schema.plan.sql_values import UnsupportedField
 from schema.types.fields import SHAPE, TABLE
 from services.core.errors import Problem
-from services.core.money import require_currency
 from services.sql_json import shape
-from services.sql_json.arguments import BalanceArguments, ListArguments, NodesArguments
+from services.sql_json.arguments import ListArguments, NodesArguments
 from services.sql_json.shape import Parts, SqlJsonUnavailable, Value, Variants
+from services.sql_json.sources import has_column
 
 SelectionSets = Sequence[SelectionSetNode]
 MAX_TABLES = 100
 """Joined tables and lists of a statement: PostgreSQL plans it anew on each connection."""
-_BALANCE_COLUMNS = {
-    "__typename": shape.Constant('"Balance"'),
-    "currency": shape.Column("bare_text", "currency"),
-    "asOf": shape.Column("timestamp", "as_of"),
-}
-"""What is written of a balance besides its amounts."""
-_AMOUNT_PARTS: dict[str, shape.AmountPart] = {
-    "value": "value",
-    "currency": "currency",
-    "minorUnits": "minor_units",
-    "exponent": "exponent",
-}
 
 
 def plan_sql(compiler: Compiler, operation: OperationDefinitionNode) -> SqlPlan | str:
@@ -95,7 +84,7 @@ class SqlPlanner:
     def _row_root(
         self, declared: shape.Selects, definition: GraphQLField, nodes: list[FieldNode]
     ) -> shape.Row:
-        sets = selection_sets(nodes)
+        sets = sql_lists.selection_sets(nodes)
         options: tuple[tuple[str, Any, Variants], ...]
         if declared.options:
             options = tuple(self._options(declared.options, sets))
@@ -115,7 +104,7 @@ class SqlPlanner:
         self, declared: shape.SelectsNodes, definition: GraphQLField, nodes: list[FieldNode]
     ) -> shape.Rows:
         self.add_table()
-        written = self._options(tuple(declared.options), selection_sets(nodes))
+        written = self._options(tuple(declared.options), sql_lists.selection_sets(nodes))
         options = tuple((name, declared.options[name], *rest) for name, *rest in written)
         names = {name for name, *_ in options}
 
@@ -160,7 +149,7 @@ class SqlPlanner:
         named: Any = get_named_type(output_type)
         object_types = self.compiler.schema.get_possible_types(named) if is_abstract_type(named) else [named]
         tables = {getattr(object_type.is_type_of, TABLE, None) for object_type in object_types}
-        if len(tables) != 1 or not hasattr(table := tables.pop(), "__table__"):
+        if len(tables) != 1 or (table := tables.pop()) is None:
             raise NotCompilable(named.name)
         return table, object_types
 
@@ -214,80 +203,14 @@ class SqlPlanner:
         try:
             if resolver is None:
                 table = getattr(object_type.is_type_of, TABLE, None)
-                if table is None or declared.python_name not in table.__table__.c:
+                if table is None or not has_column(table, declared.python_name):
                     raise NotCompilable(name)
                 value = column_shape(definition.type, declared.python_name)
             else:
-                value = self._declared(getattr(resolver, SHAPE, None), definition, nodes)
+                value = sql_values.plan_value(self, getattr(resolver, SHAPE, None), definition, nodes)
         except UnsupportedField:
             raise NotCompilable(f"{object_type.name}.{name}") from None
         return shape.NonNull(value) if isinstance(definition.type, GraphQLNonNull) else value
-
-    def _declared(self, value: Value | None, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
-        """Return the shape of a declared field, with its selections and arguments."""
-        match value:
-            case None:
-                raise UnsupportedField
-            case shape.Amount():
-                value = replace(value, parts=self._amount(definition, nodes))
-            case shape.Private(column=shape.Amount() as amount):
-                value = replace(value, column=replace(amount, parts=self._amount(definition, nodes)))
-            case shape.Derived(value=shape.Amount() as amount):
-                self.add_table()
-                amount = replace(amount, parts=self._amount(definition, nodes))
-                value = replace(value, value=amount)
-            case shape.Derived():
-                self.add_table()
-            case shape.ToOne() | shape.Host():
-                self.add_table()
-                _, variants = self.row(definition.type, selection_sets(nodes))
-                value = replace(value, variants=variants, weight=1)
-            case shape.BalanceField():
-                value = self._balance(definition, nodes)
-            case shape.BalanceList():
-                value = self._balances(value.selects, definition, nodes)
-            case shape.Selects():
-                self.add_table()
-                value = sql_lists.plan_list(self, value, definition, nodes)
-        return value
-
-    def _amount(
-        self, definition: GraphQLField, nodes: list[FieldNode]
-    ) -> tuple[tuple[str, shape.AmountPart | shape.Constant], ...]:
-        object_type: Any = get_named_type(definition.type)
-        parts: list[tuple[str, shape.AmountPart | shape.Constant]] = []
-        for key, children in self.fields(object_type, selection_sets(nodes)).items():
-            name = children[0].name.value
-            parts.append((key, shape.Constant('"Amount"') if name == "__typename" else _AMOUNT_PARTS[name]))
-        return tuple(parts)
-
-    def _balances(self, selects: shape.Selects, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
-        self.add_table()
-        name = self.parameter(definition, nodes, selects.arguments)
-        variant = shape.Variant((), self._balance_parts(definition, nodes))
-        return shape.List(name, selects, None, shape.Nodes((variant,), 1))
-
-    def _balance_parts(self, definition: GraphQLField, nodes: list[FieldNode]) -> Any:
-        object_type: Any = get_named_type(definition.type)
-        parts: list[tuple[str, Any]] = []
-        for key, children in self.fields(object_type, selection_sets(nodes)).items():
-            name = children[0].name.value
-            if name in _BALANCE_COLUMNS:
-                parts.append((key, _BALANCE_COLUMNS[name]))
-            else:
-                amount = self._amount(object_type.fields[name], children)
-                parts.append((key, shape.Amount(name, "currency", amount)))
-        return tuple(parts)
-
-    def _balance(self, definition: GraphQLField, nodes: list[FieldNode]) -> Value:
-        parts = self._balance_parts(definition, nodes)
-        self.add_table()
-
-        def to_balance(arguments: dict[str, Any]) -> BalanceArguments:
-            currency = require_currency(arguments["currency"], field="currency")
-            return BalanceArguments(currency, arguments.get("as_of"))
-
-        return shape.BalanceField(self.parameter(definition, nodes, to_balance), parts, weight=1)
 
     def parameter(
         self, definition: GraphQLField, nodes: list[FieldNode], convert: Callable[[dict[str, Any]], Any]
@@ -313,14 +236,5 @@ class SqlPlanner:
         return name
 
 
-class UnsupportedField(Exception):
-    """A field that PostgreSQL cannot write."""
-
-
 def _constant(value: Any) -> Callable[[Any], Any]:
     return lambda _: value
-
-
-def selection_sets(nodes: Sequence[FieldNode]) -> SelectionSets:
-    """Return the selections of a field's nodes."""
-    return [node.selection_set for node in nodes if node.selection_set is not None]

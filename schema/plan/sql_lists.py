@@ -19,12 +19,12 @@ def plan_list(
     name = planner.parameter(definition, nodes, declared.arguments)
     named: Any = get_named_type(definition.type)
     if not named.name.endswith("Connection"):
-        table, variants = planner.row(definition.type, _sets(nodes))
+        table, variants = planner.row(definition.type, selection_sets(nodes))
         return shape.List(name, declared, table, shape.Nodes(variants, 1))
     table, _ = planner.row_type(named.fields["nodes"].type)
     entries = tuple(
         (key, _entry(planner, named, children))
-        for key, children in planner.fields(named, _sets(nodes)).items()
+        for key, children in planner.fields(named, selection_sets(nodes)).items()
     )
     return shape.List(name, declared, table, entries, weight=1)
 
@@ -35,7 +35,7 @@ def _entry(planner: "SqlPlanner", connection: Any, nodes: list[FieldNode]) -> An
         case "__typename":
             return shape.Constant(f'"{connection.name}"')
         case "nodes":
-            return shape.Nodes(planner.row(definition.type, _sets(nodes))[1], 1)
+            return shape.Nodes(planner.row(definition.type, selection_sets(nodes))[1], 1)
         case "edges":
             return _edges(planner, get_named_type(definition.type), nodes)
         case "pageInfo":
@@ -48,25 +48,26 @@ def _entry(planner: "SqlPlanner", connection: Any, nodes: list[FieldNode]) -> An
 
 def _edges(planner: "SqlPlanner", edge: Any, nodes: list[FieldNode]) -> shape.Edges:
     parts: list[Any] = []
-    for key, children in planner.fields(edge, _sets(nodes)).items():
+    for key, children in planner.fields(edge, selection_sets(nodes)).items():
         match children[0].name.value:
             case "__typename":
                 parts.append((key, shape.Constant(f'"{edge.name}"')))
             case "cursor":
                 parts.append((key, "cursor"))
             case _:
-                _, variants = planner.row(edge.fields["node"].type, _sets(children))
+                _, variants = planner.row(edge.fields["node"].type, selection_sets(children))
                 parts.append((key, shape.Nodes(variants, 1)))
     return shape.Edges(tuple(parts))
 
 
 def _page_info(planner: "SqlPlanner", page_info: Any, nodes: list[FieldNode]) -> shape.PageInfo:
     parts: list[Any] = []
-    for key, children in planner.fields(page_info, _sets(nodes)).items():
+    for key, children in planner.fields(page_info, selection_sets(nodes)).items():
         name = children[0].name.value
         parts.append((key, shape.Constant(f'"{page_info.name}"') if name == "__typename" else name))
     return shape.PageInfo(tuple(parts))
 
 
-def _sets(nodes: list[FieldNode]) -> list[Any]:
+def selection_sets(nodes: list[FieldNode]) -> list[Any]:
+    """Return the selections of a field's nodes."""
     return [node.selection_set for node in nodes if node.selection_set is not None]

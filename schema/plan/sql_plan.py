@@ -6,12 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 from graphql import (
-    GraphQLBoolean,
     GraphQLEnumType,
-    GraphQLInt,
     GraphQLObjectType,
     GraphQLOutputType,
-    GraphQLString,
     get_named_type,
     get_nullable_type,
     is_list_type,
@@ -48,25 +45,31 @@ shared_shape = lru_cache(maxsize=1_000)(QueryShape)
 """Equal shapes are one object, so that operations of any name share their statements."""
 
 
+_ENCODINGS: dict[str, shape.Encoding] = {
+    "String": "text",
+    "Boolean": "number",
+    "Int": "number",
+    "BigInt": "decimal",
+    "CurrencyCode": "bare_text",
+    "Date": "date",
+    "DateTime": "timestamp",
+    "Decimal": "decimal",
+    "JSON": "json",
+}
+"""Encodings of columns by the scalar of their field."""
+
+
 def column_shape(output_type: GraphQLOutputType, name: str) -> Value:
     """Return the shape of a column that is returned unchanged."""
-    nullable = get_nullable_type(output_type)
-    if nullable is GraphQLString or (is_list_type(nullable) and get_named_type(nullable) is GraphQLString):
-        return shape.Column("text", name)
-    if nullable in {GraphQLBoolean, GraphQLInt}:
-        return shape.Column("number", name)
-    if isinstance(nullable, GraphQLEnumType):
-        if any(str(value) != enum_name for value, enum_name in leaf_source.enum_names(nullable).items()):
+    named, is_list = get_named_type(output_type), is_list_type(get_nullable_type(output_type))
+    encoding = _ENCODINGS.get(named.name)
+    if isinstance(named, GraphQLEnumType):
+        if any(str(value) != enum_name for value, enum_name in leaf_source.enum_names(named).items()):
             raise NotCompilable("an enum whose names differ from its values")
-        return shape.Column("bare_text", name)
-    match getattr(nullable, "name", ""):
-        case "CurrencyCode":
-            return shape.Column("bare_text", name)
-        case "DateTime":
-            return shape.Column("timestamp", name)
-        case "Decimal":
-            return shape.Column("decimal", name)
-    raise NotCompilable(name)
+        encoding = "text" if is_list else "bare_text"
+    if encoding is None or (is_list and encoding != "text"):
+        raise NotCompilable(name)
+    return shape.Column(encoding, name)
 
 
 def type_values(object_type: GraphQLObjectType) -> tuple[str, ...]:

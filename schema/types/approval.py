@@ -9,14 +9,13 @@ from dataloaders import Loaders
 from resolvers import approvals as resolve
 from resolvers.context import Info
 from schema.types import lazy
-from schema.types.fields import batched, computed, to_one
-from schema.types.money import Amount
+from schema.types.fields import batched, to_one
+from schema.types.money import Amount, amount_field
 from schema.types.node import is_row_of
 from services.core.money import Money
 from services.orders import order_details
 from services.sql_json import shape
 
-Row = strawberry.Parent[models.ApprovalPolicy]
 AMOUNT_OF_PART = shape.Derived(
     order_details.select_amount, shape.Amount("minor", "currency"), is_nullable=True
 )
@@ -35,15 +34,13 @@ class ApprovalPolicy:
     )
     created_at: datetime = strawberry.field(description="When the policy was set.")
 
-    @computed(
+    amount = amount_field(
         "amount_minor",
         "currency",
         description="Largest amount that one person approves; in other currencies its value at the newest "
         "exchange rates. Null if the policy ends.",
-        graphql_type=Amount | None,
+        is_nullable=True,
     )
-    def amount(root: Row) -> Money | None:
-        return None if root.amount_minor is None else Money(root.amount_minor, root.currency)
 
     created_by = to_one(
         Loaders.collective,

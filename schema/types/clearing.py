@@ -11,8 +11,8 @@ from resolvers.context import Info
 from schema.types import lazy
 from schema.types.enums import publish_enum
 from schema.types.fields import to_one
-from schema.types.money import Amount
-from schema.types.node import CollectiveRef, to_key
+from schema.types.money import Amount, amount_field
+from schema.types.node import CollectiveRef, is_row_of, to_key
 from services.ledger import clearing as clearing_service
 from services.orders import settlements
 
@@ -78,26 +78,28 @@ class ClearingDebt:
 
 @strawberry.type(description="The bank payment behind an order of type SETTLEMENT.")
 class Settlement:
+    is_type_of = is_row_of(settlements.SettlementDetails)
     reference: str = strawberry.field(description="Bank reference by which the creditor finds the payment.")
-    paid: Amount = strawberry.field(
-        description="Amount that the debtor's bank paid, in the debtor's currency."
+    paid = amount_field(
+        "paid_minor", "currency", description="Amount that the debtor's bank paid, in the debtor's currency."
     )
     covers: SettlementSubject = strawberry.field(description="Debt that the settlement pays.")
     month: date | None = strawberry.field(
         description="First day of the month of a monthly settlement, which the server has asked for: it "
         "covers what the host kept for the platform until its end. Null for others."
     )
-    fees: Amount | None = strawberry.field(
-        description="Part of a monthly settlement that is fees, in the debtor's currency. Null for others."
+    fees = amount_field(
+        "fees_minor",
+        "currency",
+        description="Part of a monthly settlement that is fees, in the debtor's currency. Null for others.",
+        is_nullable=True,
     )
-    tips: Amount | None = strawberry.field(
-        description="Part of a monthly settlement that is tips, in the debtor's currency. Null for others."
+    tips = amount_field(
+        "tips_minor",
+        "currency",
+        description="Part of a monthly settlement that is tips, in the debtor's currency. Null for others.",
+        is_nullable=True,
     )
-
-    @staticmethod
-    def is_type_of(obj: Any, _: Any) -> bool:
-        """True for payments behind settlements."""
-        return isinstance(obj, settlements.SettlementDetails)
 
 
 @strawberry.type

@@ -11,11 +11,10 @@ import models
 from dataloaders import Loaders
 from schema.types import lazy
 from schema.types.enums import Scope
-from schema.types.fields import computed, to_one
-from schema.types.money import Amount
+from schema.types.fields import to_one
+from schema.types.money import fixed_currency_field
 from schema.types.node import Node, id_field, is_row_of
 from services.core import public_ids
-from services.core.money import Money
 from services.ledger.transaction_amounts import CURRENTS
 
 
@@ -89,42 +88,33 @@ class PlatformPolicy:
     )
     valid_from: datetime = strawberry.field(description="When the policy takes effect.")
 
-    @computed(
+    master_weekly_limit = fixed_currency_field(
+        "master_weekly_limit_minor",
+        CURRENTS,
         description="Currents that one user may spend on master offers within seven days.",
-        graphql_type=Amount,
     )
-    def master_weekly_limit(root: strawberry.Parent[models.PlatformPolicy]) -> Money:
-        return Money(root.master_weekly_limit_minor, CURRENTS)
-
-    @computed(
+    signup_bonus = fixed_currency_field(
+        "signup_bonus_minor",
+        CURRENTS,
         description="Currents that a user receives once, on claiming their account. Zero if there is no "
         "bonus.",
-        graphql_type=Amount,
     )
-    def signup_bonus(root: strawberry.Parent[models.PlatformPolicy]) -> Money:
-        return Money(root.signup_bonus_minor, CURRENTS)
-
-    @computed(
+    max_event_hours = fixed_currency_field(
+        "max_event_hours_minor",
+        CURRENTS,
         description="Maximum currents that one attendance of an event credits.",
-        graphql_type=Amount,
     )
-    def max_event_hours(root: strawberry.Parent[models.PlatformPolicy]) -> Money:
-        return Money(root.max_event_hours_minor, CURRENTS)
-
-    @computed(
+    default_issuance_cap = fixed_currency_field(
+        "default_issuance_cap_minor",
+        CURRENTS,
         description="Maximum currents that a nonprofit issues a month while the platform has set it no cap.",
-        graphql_type=Amount,
     )
-    def default_issuance_cap(root: strawberry.Parent[models.PlatformPolicy]) -> Money:
-        return Money(root.default_issuance_cap_minor, CURRENTS)
-
-    @computed(
+    confirm_above = fixed_currency_field(
+        "confirm_above_minor",
+        "USD",
         description="Amount in USD above which approving and giving money need a session confirmed within "
         "10 minutes.",
-        graphql_type=Amount,
     )
-    def confirm_above(root: strawberry.Parent[models.PlatformPolicy]) -> Money:
-        return Money(root.confirm_above_minor, "USD")
 
     created_by = to_one(
         Loaders.collective,

@@ -6,10 +6,8 @@ import strawberry
 
 import models
 from schema.types.enums import CapPeriod
-from schema.types.fields import computed
-from schema.types.money import Amount, optional_money
+from schema.types.money import fixed_currency_field
 from schema.types.node import is_row_of
-from services.core.money import Money
 from services.ledger.transaction_amounts import CURRENTS
 
 
@@ -19,9 +17,9 @@ class IssuanceCap:
     period: CapPeriod = strawberry.field(description="Period in which the issued currents count.")
     valid_from: datetime = strawberry.field(description="When the cap takes effect.")
 
-    @computed(
+    amount = fixed_currency_field(
+        "amount_minor",
+        CURRENTS,
         description="Maximum currents per period. Zero allows none; null lifts the cap.",
-        graphql_type=Amount | None,
+        is_nullable=True,
     )
-    def amount(root: strawberry.Parent[models.IssuanceCap]) -> Money | None:
-        return optional_money(root.amount_minor, CURRENTS)

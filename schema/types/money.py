@@ -70,6 +70,24 @@ def amount_field(
     return of_row
 
 
+def fixed_currency_field(
+    amount_column: str, currency: str, *, description: str, is_nullable: bool = False
+) -> Any:
+    """Declare a field with the amount held in a column, whose currency is always the same."""
+    read_minor = attrgetter(amount_column)
+
+    @computed(
+        amount_column,
+        shape=AmountShape(amount_column, currency=currency),
+        description=description,
+        graphql_type=Amount | None if is_nullable else Amount,
+    )
+    def of_row(root: strawberry.Parent[Any]) -> Money | None:
+        return optional_money(read_minor(root), currency)
+
+    return of_row
+
+
 @strawberry.type(description="A currency from ISO 4217, or CUR, the time currency: 1.000 CUR is one hour.")
 class Currency:
     code: CurrencyCode = strawberry.field(description="Code of the currency.")

@@ -35,12 +35,30 @@ from schema.types.recurring_gift import RecurringGift
 from schema.types.tier import Tier
 from services.access import giver_visibility, visibility
 from services.core.money import Money
-from services.orders import expenses, order_details, queries, two_people
+from services.offers import redemptions
+from services.offers.redemption_quote import DOLLARS
+from services.orders import expenses, order_details, provider_payments, queries, settlements, two_people
 from services.orders.settlements import SettlementDetails
 from services.sql_json import shape
-from services.sql_json.shape import Column, Derived, Private
+from services.sql_json.shape import Column, Derived, Detail, Private, ToOne
 
 Row = strawberry.Parent[models.Order]
+CONCERNS = visibility.order_concerns_viewer
+
+
+def _of_redemption(value: shape.Column | shape.Amount) -> Derived:
+    """Return the shape of a detail of a redemption, for those whom the order concerns."""
+    return Derived(redemptions.select_redemption, value, is_visible=CONCERNS, is_nullable=True)
+
+
+def _dollars(minor_column: str) -> Derived:
+    return _of_redemption(shape.Amount(minor_column, currency=DOLLARS))
+
+
+def _of_needs(column: str) -> Derived:
+    return Derived(two_people.select_needs, Column("number", column))
+
+
 GIVER = Mask(
     ("is_incognito", "from_id", "to_id", "claimed_giver_id"),
     giver_visibility.order_giver_is_visible,
@@ -126,6 +144,7 @@ class Order(Node):
         "and accountants; null for others, and if every admin is asked.",
         graphql_type=lazy.nullable(lazy.USER),
     )
+    @shaped(ToOne("collective", "addressed_to_id", is_shown=visibility.addressee_is_visible))
     async def addressed_to(root: Row, info: Info) -> models.Collective | None:
         return await resolve.load_addressee(root, info)
 
@@ -182,6 +201,7 @@ class Order(Node):
         "that giver and of the host; null for others and if no giver was named.",
         graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
+    @shaped(ToOne("collective", "claimed_giver_id", is_shown=visibility.claimed_giver_is_visible))
     async def claimed_giver(root: Row, info: Info) -> models.Collective | None:
         return await resolve.load_claimed_giver(root, info)
 
@@ -189,6 +209,7 @@ class Order(Node):
         description="Answer of the giver in whose name a host added the funds. Visible like `claimedGiver`.",
         graphql_type=GiverStatus | None,
     )
+    @shaped(Private(Column("bare_text", "giver_status"), visibility.claimed_giver_is_visible))
     async def giver_status(root: Row, info: Info) -> str | None:
         return await resolve.read_giver_status(root, info)
 
@@ -232,16 +253,15 @@ class Order(Node):
         graphql_type=Tier | None,
     )
 
-    @batched(
-        "subscription_id",
-        *GIVER.columns,
+    subscription = to_one(
+        Loaders.recurring_gift_of_order,
+        "id",
+        shape=ToOne("recurring_gift", "subscription_id", are_shown=giver_visibility.gift_of_order_is_known),
         description="The recurring gift that the order belongs to. Visible to admins and accountants of both "
         "sides and their hosts; null for others, and where only one of the two is incognito for those who "
         "may not know the giver.",
         graphql_type=RecurringGift | None,
     )
-    async def subscription(rows: list[models.Order], info: Info) -> list[models.RecurringGift | None]:
-        return await givers.load_recurring_gifts(rows, info)
 
     period: date | None = strawberry.field(
         description="Day on which the recurring gift was due; it has one order a period."
@@ -255,6 +275,7 @@ class Order(Node):
         "in the order.",
         graphql_type=Amount | None,
     )
+    @shaped(_dollars("price_minor"))
     async def price(root: Row, info: Info) -> Money | None:
         return await resolve_offers.read_price(root, info)
 
@@ -263,6 +284,7 @@ class Order(Node):
         "involved in the order.",
         graphql_type=Amount | None,
     )
+    @shaped(_dollars("approved_price_minor"))
     async def approved_price(root: Row, info: Info) -> Money | None:
         return await resolve_offers.read_approved_price(root, info)
 
@@ -271,6 +293,7 @@ class Order(Node):
         "to those involved in the order.",
         graphql_type=Amount | None,
     )
+    @shaped(_dollars("payout_minor"))
     async def payout(root: Row, info: Info) -> Money | None:
         return await resolve_offers.read_payout(root, info)
 
@@ -279,6 +302,7 @@ class Order(Node):
         "the order.",
         graphql_type=Amount | None,
     )
+    @shaped(_dollars("usd_fee_minor"))
     async def payout_fee(root: Row, info: Info) -> Money | None:
         return await resolve_offers.read_payout_fee(root, info)
 
@@ -287,11 +311,13 @@ class Order(Node):
         "order; null for others.",
         graphql_type=list[RedemptionCap] | None,
     )
+    @shaped(_of_redemption(Column("text", "caps")))
     async def caps(root: Row, info: Info) -> list[str] | None:
         row = await resolve_offers.load_redemption(root, info)
         return row.caps if row else None
 
     @strawberry.field(description="Place of a redemption's purchase. Visible to those involved in the order.")
+    @shaped(_of_redemption(Column("text", "place")))
     async def place(root: Row, info: Info) -> str | None:
         row = await resolve_offers.load_redemption(root, info)
         return row.place if row else None
@@ -300,6 +326,7 @@ class Order(Node):
         description="Proof of a redemption's purchase as text; uploaded files are in `receipts`. Visible "
         "to those involved in the order."
     )
+    @shaped(_of_redemption(Column("text", "receipt_text")))
     async def receipt_text(root: Row, info: Info) -> str | None:
         row = await resolve_offers.load_redemption(root, info)
         return row.receipt_text if row else None
@@ -308,12 +335,14 @@ class Order(Node):
         description="Bank payment behind a settlement between hosts. Visible to those involved in the order.",
         graphql_type=Settlement | None,
     )
+    @shaped(Detail(settlements.select_settlement, is_visible=CONCERNS))
     async def settlement(root: Row, info: Info) -> SettlementDetails | None:
         return await resolve.load_settlement(root, info)
 
     waiting_payment = to_one(
         Loaders.handover_of_order,
         "id",
+        shape=Detail(provider_payments.select_handover, is_visible=visibility.handover_is_visible),
         description="Payment by card that waits for its giver: a new one, or one of a recurring gift that "
         "was refused or has to be confirmed. Visible to the giver's admins; null for others.",
         graphql_type=WaitingPayment | None,
@@ -337,7 +366,7 @@ class Order(Node):
     @strawberry.field(
         description="References to receipts. Visible to those involved in the order; empty for others."
     )
-    @shaped(Private(Column("text", "receipts"), visibility.order_concerns_viewer, hidden="[]"))
+    @shaped(Private(Column("text", "receipts"), CONCERNS, hidden="[]"))
     async def receipts(root: Row, info: Info) -> list[str]:
         return await resolve.read_receipts(root, info)
 
@@ -357,6 +386,7 @@ class Order(Node):
 
     @batched(
         "id",
+        shape=_of_needs("needed"),
         description="Number of people who have to approve the order under the policies in force: 1 or 2.",
         graphql_type=int,
     )
@@ -365,6 +395,7 @@ class Order(Node):
 
     @batched(
         "id",
+        shape=_of_needs("missing"),
         description="Number of approvals that a pending order still misses. Whoever logged hours for a "
         "volunteer counts as one of two. Zero once it is decided.",
         graphql_type=int,

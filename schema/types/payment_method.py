@@ -10,8 +10,8 @@ from resolvers import collectives as resolve
 from resolvers.context import Info
 from schema.types import lazy
 from schema.types.enums import PaymentMethodKind, PayoutMethodKind, ProviderName
-from schema.types.fields import batched, computed, to_one
-from schema.types.money import Amount
+from schema.types.fields import batched, to_one
+from schema.types.money import Amount, amount_field
 from schema.types.node import Node, id_field, is_row_of
 from schema.types.scalars import Json
 from services.core.errors import Invalid
@@ -66,6 +66,7 @@ class Card:
     description="A payment that waits for its giver at a payment provider. Visible to the giver's admins."
 )
 class WaitingPayment:
+    is_type_of = is_row_of(Handover)
     provider: ProviderName = strawberry.field(description="The payment provider that collects the money.")
     account: str | None = strawberry.field(
         description="Account of the host at the payment provider, which its form asks for."
@@ -77,9 +78,9 @@ class WaitingPayment:
         description="Address at the payment provider at which the giver pays. Null unless it has one."
     )
 
-    @computed(description="Amount that is charged, with the tip to the platform.", graphql_type=Amount)
-    def amount(root: strawberry.Parent[Handover]) -> Money:
-        return root.due
+    amount = amount_field(
+        "due_minor", "currency", description="Amount that is charged, with the tip to the platform."
+    )
 
 
 @strawberry.type(

@@ -17,6 +17,8 @@ from schema.types.node import Node, id_field, is_row_of
 from schema.types.payment_method import Card, PaymentMethod
 from schema.types.tier import Tier
 from services.access import giver_visibility
+from services.recurring import queries as gift_queries
+from services.sql_json.shape import Column, Derived
 
 Row = strawberry.Parent[models.RecurringGift]
 GIVER = Mask(
@@ -120,6 +122,7 @@ class RecurringGift(Node):
     @computed(
         "status",
         "next_charge_on",
+        shape=Derived(gift_queries.select_next, Column("date", "next_charge_on"), is_nullable=True),
         description="Day of the next charge; of a charge that is tried again, the day on which it was due. "
         "Null once the gift has ended.",
     )
@@ -129,6 +132,7 @@ class RecurringGift(Node):
     @computed(
         "status",
         "due_at",
+        shape=Derived(gift_queries.select_next, Column("timestamp", "retries_at"), is_nullable=True),
         description="When a refused charge is tried again. Null unless one waits for that.",
     )
     def retries_at(root: Row) -> datetime | None:

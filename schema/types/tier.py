@@ -10,7 +10,7 @@ from resolvers import tiers as resolve
 from resolvers.context import Info
 from schema.types import lazy
 from schema.types.enums import GiftInterval, GoalKind, TierPricing, TierType
-from schema.types.fields import batched, computed, to_one
+from schema.types.fields import batched, computed, to_one, whole_list
 from schema.types.money import Amount, amount_field
 from schema.types.node import Node, id_field, is_row_of
 from schema.types.scalars import CurrencyCode
@@ -78,6 +78,9 @@ class Tier(Node):
     @computed(
         "presets_minor",
         "currency",
+        shape=shape.AmountList(
+            whole_list(tiers.select_presets, tiers.PRESETS_IN_ORDER), shape.Amount("minor", "currency")
+        ),
         description="Amounts to offer beside the giver's own, at most 6.",
         graphql_type=list[Amount],
     )

@@ -31,6 +31,22 @@ def recurring_giver_is_visible(actor: Actor, table: Any = RecurringGift) -> Colu
     return _giver_is_visible(actor, table, table.from_id)
 
 
+def gift_of_order_is_known(
+    actor: Actor, order: Any = Order, gift: Any = RecurringGift
+) -> ColumnElement[bool]:
+    """True if the actor may know that a visible order belongs to a visible recurring gift.
+
+    Between an incognito charge and a gift that names its giver, or the other way round, the reference would
+    tell who gave: then it is for those who may know.
+    """
+    if actor.is_platform_accountant:
+        return true()
+    return or_(
+        order.is_incognito == gift.is_incognito,
+        order_giver_is_visible(actor, order) & recurring_giver_is_visible(actor, gift),
+    )
+
+
 def _giver_is_visible(actor: Actor, table: Any, *givers: Any) -> ColumnElement[bool]:
     if actor.is_platform_accountant:
         return true()

@@ -1,5 +1,6 @@
 """The terms of conditions of visibility: the viewer as parameters, and what a column is to the viewer."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from sqlalchemy import ARRAY, ColumnElement, Uuid, any_, bindparam, exists, false
@@ -56,20 +57,22 @@ def is_event_of_roles(column: Any, actor: Actor, *roles: MemberRole) -> ColumnEl
     """True for an event whose parent the actor has one of the roles in."""
     if actor.user is None:
         return false()
-    return _is_one_of(column, is_of_roles(_SIDE.parent_id, actor, *roles))
+    return is_collective_of(column, lambda side: is_of_roles(side.parent_id, actor, *roles))
 
 
-def _is_one_of(column: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """True if `column` holds a collective, as `_SIDE`, of which the condition is true.
+def is_collective_of(column: Any, condition: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
+    """True if `column` holds a collective of which the condition, built from its columns, is true.
 
     It is looked up by its id. The planner prices `IN` a list of all of them as if that were made for each
     row, and reads a whole table to avoid that.
     """
-    return exists().where(col(_SIDE.id) == column, condition).correlate_except(_SIDE)
+    return exists().where(col(_SIDE.id) == column, condition(_SIDE)).correlate_except(_SIDE)
 
 
 def is_hosted_by_viewer(column: Any, actor: Actor) -> ColumnElement[bool]:
     """True if `column` holds a collective of a host that the actor reads, other than the actor."""
     if actor.user is None:
         return false()
-    return _is_one_of(column, cast("ColumnElement[bool]", _SIDE.host_id == viewer_ids("hosts", actor)))
+    return is_collective_of(
+        column, lambda side: cast("ColumnElement[bool]", side.host_id == viewer_ids("hosts", actor))
+    )

@@ -24,6 +24,7 @@ from sqlmodel import col
 from models import (
     Attendance,
     Collective,
+    Instrument,
     Invitation,
     LedgerAccount,
     Member,
@@ -49,6 +50,7 @@ from services.access.giver_visibility import order_giver_is_visible
 from services.access.viewer_terms import (
     READER_ROLES,
     VIEWER_PREFIX,
+    is_collective_of,
     is_event_of_roles,
     is_hosted_by_viewer,
     is_of_roles,
@@ -187,7 +189,7 @@ def order_message_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[
     return and_(concerned, names_nobody, or_(is_told, is_of_roles(table.from_id, actor, *READER_ROLES)))
 
 
-def addressee_is_visible(actor: Actor) -> ColumnElement[bool]:
+def addressee_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
     """True for the addressee of an order of hours and the readers of its nonprofit.
 
     Not for the volunteer, who named an address and does not learn whose it is.
@@ -196,17 +198,15 @@ def addressee_is_visible(actor: Actor) -> ColumnElement[bool]:
         return true()
     if actor.user is None:
         return false()
-    return or_(
-        col(Order.addressed_to_id) == viewer_id(actor), is_of_roles(Order.from_id, actor, *READER_ROLES)
-    )
+    return or_(table.addressed_to_id == viewer_id(actor), is_of_roles(table.from_id, actor, *READER_ROLES))
 
 
-def claimed_giver_is_visible(actor: Actor) -> ColumnElement[bool]:
+def claimed_giver_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
     """True for the readers of the giver whom a host named, and of that host."""
     if actor.is_platform_accountant:
         return true()
     return or_(
-        is_of_roles(Order.claimed_giver_id, actor, *READER_ROLES), is_hosted_by_viewer(Order.to_id, actor)
+        is_of_roles(table.claimed_giver_id, actor, *READER_ROLES), is_hosted_by_viewer(table.to_id, actor)
     )
 
 
@@ -280,16 +280,26 @@ def attendance_is_visible(actor: Actor) -> ColumnElement[bool]:
     )
 
 
-def payout_method_is_visible(actor: Actor) -> ColumnElement[bool]:
+def payout_method_is_visible(actor: Actor, table: Any = PayoutMethod) -> ColumnElement[bool]:
     """True for the ADMINs and ACCOUNTANTs of the owner and of a host that pays an order to it."""
     if actor.is_platform_accountant:
         return true()
     is_paid_by_viewer = (
         exists()
-        .where(col(_PAID.payout_method_id) == PayoutMethod.id, is_hosted_by_viewer(_PAID.from_id, actor))
+        .where(col(_PAID.payout_method_id) == table.id, is_hosted_by_viewer(_PAID.from_id, actor))
         .correlate_except(_PAID)
     )
-    return or_(is_of_roles(PayoutMethod.owner_id, actor, *READER_ROLES), is_paid_by_viewer)
+    return or_(is_of_roles(table.owner_id, actor, *READER_ROLES), is_paid_by_viewer)
+
+
+def card_is_visible(actor: Actor, table: Any = Instrument) -> ColumnElement[bool]:
+    """True for the cards of givers for whom the actor acts."""
+    return is_of_roles(table.owner_id, actor, MemberRole.ADMIN)
+
+
+def handover_is_visible(actor: Actor, table: Any = Order) -> ColumnElement[bool]:
+    """True if the actor acts for the giver of an order, and may pay it at a provider."""
+    return and_(is_of_roles(table.from_id, actor, MemberRole.ADMIN), col(table.origin_unknown).is_(False))
 
 
 def offer_is_visible(actor: Actor) -> ColumnElement[bool]:
@@ -323,15 +333,22 @@ def tier_is_visible(actor: Actor) -> ColumnElement[bool]:
     )
 
 
-def recurring_gift_is_visible(actor: Actor) -> ColumnElement[bool]:
+def tier_of_order_is_visible(actor: Actor, table: Any = Tier) -> ColumnElement[bool]:
+    """True for the tier of a visible order, archived or not, unless the actor may not see its event."""
+    if actor.is_platform_accountant:
+        return true()
+    return is_collective_of(table.collective_id, lambda side: collective_is_visible(actor, side))
+
+
+def recurring_gift_is_visible(actor: Actor, table: Any = RecurringGift) -> ColumnElement[bool]:
     """True for the ADMINs and ACCOUNTANTs of both sides and of their hosts."""
     if actor.is_platform_accountant:
         return true()
     return or_(
-        is_of_roles(RecurringGift.from_id, actor, *READER_ROLES),
-        is_of_roles(RecurringGift.to_id, actor, *READER_ROLES),
-        is_hosted_by_viewer(RecurringGift.from_id, actor),
-        is_hosted_by_viewer(RecurringGift.to_id, actor),
+        is_of_roles(table.from_id, actor, *READER_ROLES),
+        is_of_roles(table.to_id, actor, *READER_ROLES),
+        is_hosted_by_viewer(table.from_id, actor),
+        is_hosted_by_viewer(table.to_id, actor),
     )
 
 

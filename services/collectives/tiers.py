@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import BigInteger, Select, column, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -243,11 +243,7 @@ async def load_tiers_of_orders(
     session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
 ) -> dict[UUID, Tier]:
     """Load tiers of visible orders, archived ones too, except those of events that the actor may not see."""
-    statement = (
-        select(Tier)
-        .join(Collective, col(Tier.collective_id) == Collective.id)
-        .where(col(Tier.id).in_(row_ids), visibility.collective_is_visible(actor))
-    )
+    statement = select(Tier).where(col(Tier.id).in_(row_ids), visibility.tier_of_order_is_visible(actor))
     return {row.id: row for row in (await session.execute(statement)).scalars()}
 
 
@@ -265,6 +261,20 @@ def select_tiers(actor: Actor, *, where: object = None, owner: Any) -> tuple[Sel
             col(Tier.collective_id) == owner, col(Tier.archived_at).is_(None), is_open.exists()
         ),
     )
+
+
+_PRESET: Any = column("minor", BigInteger)
+_PRESET_NUMBER: Any = column("n", BigInteger)
+PRESETS_IN_ORDER = Sort("PRESETS_IN_ORDER", _PRESET_NUMBER, _PRESET_NUMBER, descending=False)
+
+
+def select_presets(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[Any]]:
+    """Select the amounts that a visible tier offers, with its currency."""
+    del actor, where  # everybody sees them, and they have no conditions
+    presets: Any = func.unnest(col(Tier.presets_minor)).table_valued(_PRESET, with_ordinality="n")
+    listed = presets.render_derived(name="preset").lateral()
+    columns: Any = listed.c.minor, col(Tier.currency).label("currency")
+    return (select(*columns).select_from(Tier).join(listed, true()).where(col(Tier.id) == owner),)
 
 
 def select_left(tier: Any) -> Select[Any]:

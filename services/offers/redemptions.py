@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, select, update
+from sqlalchemy import Select, Uuid, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -121,6 +121,14 @@ async def approve(
 def _require_redemption(sides: OrderSides) -> Redemption:
     assert sides.redemption is not None
     return sides.redemption
+
+
+def select_redemption(order: Any) -> Select[Any]:
+    """Select the details of a redemption, an order whose columns are given."""
+    payout = col(Redemption.usd_gross_minor) - col(Redemption.usd_fee_minor)
+    return select(*Redemption.__table__.c, payout.label("payout_minor")).where(  # type: ignore[attr-defined]  # added by SQLModel
+        col(Redemption.order_id) == order.id
+    )
 
 
 _PRICED = ("approved_price_minor", "usd_gross_minor", "usd_fee_minor", "caps")

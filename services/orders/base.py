@@ -1,5 +1,9 @@
 """Facts that all types of order share."""
 
+from typing import Any
+
+from sqlalchemy import ColumnElement, func
+
 from models import Collective, Order
 from services.core.money import Money
 from services.core.party import Party
@@ -13,6 +17,11 @@ def charged_minor(order: Order) -> int:
     """Return what the giver pays for an order: its amount, and a tip beside it."""
     own_minor = order.amount if order.approved_amount is None else order.approved_amount
     return own_minor + (order.tip or 0)
+
+
+def due_minor(order: Any) -> ColumnElement[int]:
+    """Build the SQL of `charged_minor` from an order's columns."""
+    return func.coalesce(order.approved_amount, order.amount) + func.coalesce(order.tip, 0)
 
 
 def mail_payload(order: Order, *, to: Party) -> dict[str, str]:

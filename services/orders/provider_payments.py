@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Collective, Instrument, Order, PaymentMethod, ProviderAccount, ProviderPayment
-from models.enums import MemberRole, ProviderAccountStatus, ProviderName, ProviderPaymentStatus
+from models.enums import ProviderAccountStatus, ProviderName, ProviderPaymentStatus
+from services.access import visibility
 from services.access.actor import Actor
 from services.core.errors import InvalidState
-from services.core.money import Money
-from services.orders.base import charged_minor
+from services.orders.base import charged_minor, due_minor
 from services.orders.sides import OrderSides
 from services.providers.offered import Providers
 from services.providers.protocol import CollectRequest, PaymentProvider, Started
@@ -29,8 +30,9 @@ class Handover:
     account: str | None
     client_secret: str | None
     redirect_url: str | None
-    due: Money
-    """What is charged: the amount, and a tip beside it."""
+    due_minor: int
+    """What is charged: the amount, and a tip beside it. Units: minor, of `currency`."""
+    currency: str
 
 
 async def begin(
@@ -154,36 +156,29 @@ async def load_handovers(
     session: AsyncSession, actor: Actor, *, order_ids: Sequence[UUID]
 ) -> dict[UUID, Handover]:
     """Load what the givers for whom the actor acts need to pay their orders, in one statement."""
-    mine = actor.collective_ids_with_role(MemberRole.ADMIN)
-    return await _load_handovers(
-        session,
-        col(Order.id).in_(order_ids),
-        col(Order.from_id).in_(mine),
-        col(Order.origin_unknown).is_(False),
+    return await _load_handovers(session, col(Order.id).in_(order_ids), visibility.handover_is_visible(actor))
+
+
+def select_handover(order: Any) -> Select[Any]:
+    """Select what the giver of an order, whose columns are given, needs to pay it."""
+    payment = ProviderPayment
+    columns: Any = (
+        col(ProviderAccount.provider),
+        col(ProviderAccount.external_id).label("account"),
+        col(payment.client_secret),
+        col(payment.redirect_url),
+        due_minor(order).label("due_minor"),
+        order.currency.label("currency"),
+    )
+    return select(*columns).where(
+        col(payment.order_id) == order.id,
+        col(ProviderAccount.id) == payment.provider_account_id,
+        col(payment.status) == ProviderPaymentStatus.OPEN,
+        or_(col(payment.client_secret).is_not(None), col(payment.redirect_url).is_not(None)),
     )
 
 
 async def _load_handovers(session: AsyncSession, *conditions: ColumnElement[bool]) -> dict[UUID, Handover]:
-    statement = (
-        select(ProviderPayment, ProviderAccount, Order)
-        .join(ProviderAccount, col(ProviderAccount.id) == ProviderPayment.provider_account_id)
-        .join(Order, col(Order.id) == ProviderPayment.order_id)
-        .where(
-            *conditions,
-            col(ProviderPayment.status) == ProviderPaymentStatus.OPEN,
-            or_(
-                col(ProviderPayment.client_secret).is_not(None),
-                col(ProviderPayment.redirect_url).is_not(None),
-            ),
-        )
-    )
-    return {
-        payment.order_id: Handover(
-            account.provider,
-            account.external_id,
-            payment.client_secret,
-            payment.redirect_url,
-            Money(charged_minor(order), order.currency),
-        )
-        for payment, account, order in (await session.execute(statement)).all()
-    }
+    statement = select_handover(Order).add_columns(col(Order.id)).where(*conditions)
+    rows = (await session.execute(statement)).all()
+    return {order_id: Handover(*handover) for *handover, order_id in rows}

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Context, Decimal
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -46,12 +47,14 @@ class SettlementDetails:
     """The payment behind a settlement."""
 
     reference: str
-    paid: Money
+    currency: str
+    """That of the debtor, of all amounts here."""
+    paid_minor: int
     covers: SettlementSubject
     month: date | None
     """First day of the month of a monthly settlement, of which the two amounts are the lines."""
-    fees: Money | None
-    tips: Money | None
+    fees_minor: int | None
+    tips_minor: int | None
 
 
 async def settle(
@@ -280,26 +283,24 @@ async def _mail(
     )
 
 
+def select_settlement(order: Any) -> Select[Any]:
+    """Select the payment behind a settlement, an order whose columns are given."""
+    columns: Any = (
+        col(Settlement.reference),
+        col(Collective.currency),
+        col(Settlement.paid_minor),
+        col(Settlement.covers),
+        col(Settlement.month),
+        col(Settlement.fees_minor),
+        col(Settlement.tips_minor),
+    )
+    return select(*columns).where(col(Settlement.order_id) == order.id, col(Collective.id) == order.from_id)
+
+
 async def load_settlements(
     session: AsyncSession, *, order_ids: Sequence[UUID]
 ) -> dict[UUID, SettlementDetails]:
     """Load the payments behind settlements, in one statement."""
-    statement = (
-        select(Settlement, col(Collective.currency))
-        .join(Order, col(Order.id) == Settlement.order_id)
-        .join(Collective, col(Collective.id) == Order.from_id)
-        .where(col(Settlement.order_id).in_(order_ids))
-    )
-    return {
-        row.order_id: SettlementDetails(
-            row.reference,
-            Money(row.paid_minor, currency),
-            SettlementSubject(row.covers),
-            row.month,
-            *(
-                None if minor is None else Money(minor, currency)
-                for minor in (row.fees_minor, row.tips_minor)
-            ),
-        )
-        for row, currency in (await session.execute(statement)).all()
-    }
+    statement = select_settlement(Order).add_columns(col(Order.id)).where(col(Order.id).in_(order_ids))
+    rows = (await session.execute(statement)).all()
+    return {order_id: SettlementDetails(*details) for *details, order_id in rows}

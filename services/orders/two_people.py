@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Uuid, bindparam, select
+from sqlalchemy import ARRAY, Integer, Select, Uuid, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -26,6 +26,7 @@ from services.orders.history import add_actions, history_step
 
 _SQL = read_clauses(Path(__file__).parent / "sql" / "two_people.sql")
 _NEEDS = _SQL["needs"].bindparams(bindparam("order_ids", type_=ARRAY(Uuid)))
+_NEEDED = {"needed": Integer, "missing": Integer}
 PEOPLE = 2
 
 
@@ -140,6 +141,12 @@ async def load_needs(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dic
     """Load how many approvals orders need and miss under the policies in force, in one statement."""
     rows = await session.execute(_NEEDS, {"order_ids": list(order_ids)})
     return {row.id: ApprovalNeeds(row.needed, row.missing) for row in rows}
+
+
+def select_needs(order: Any) -> Any:
+    """Select how many approvals an order, whose columns are given, needs and misses."""
+    of_order = text(_NEEDS.text.replace(":order_ids", f"ARRAY[{order.id}]")).columns(**_NEEDED)
+    return select(of_order.subquery("needs"))
 
 
 APPROVALS_OLDEST = Sort("APPROVALS_OLDEST", col(Approval.created_at), col(Approval.id), descending=False)

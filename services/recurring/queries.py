@@ -1,14 +1,15 @@
 """Reads of recurring gifts that the viewer may see."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, case, null, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Instrument, RecurringGift
-from models.enums import GiftDirection, GiftStatus, MemberRole
+from models import Instrument, Order, RecurringGift
+from models.enums import GiftDirection, GiftStatus
 from services.access import giver_visibility, visibility
 from services.access.actor import Actor
 from services.core import pagination
@@ -27,14 +28,36 @@ async def load_gifts(
     return {row.id: row for row in (await session.execute(statement)).scalars()}
 
 
+async def load_gifts_of_orders(
+    session: AsyncSession, actor: Actor, *, order_ids: Sequence[UUID]
+) -> dict[UUID, RecurringGift]:
+    """Load the recurring gifts of visible orders, as far as the actor may know them; one statement."""
+    statement = (
+        select(col(Order.id), RecurringGift)
+        .join(RecurringGift, col(RecurringGift.id) == Order.subscription_id)
+        .where(
+            col(Order.id).in_(order_ids),
+            visibility.recurring_gift_is_visible(actor),
+            giver_visibility.gift_of_order_is_known(actor),
+        )
+    )
+    return {row[0]: row[1] for row in await session.execute(statement)}
+
+
+def select_next(gift: Any) -> Select[Any]:
+    """Select the day of a gift's next charge and when a refused one is tried again, from its columns."""
+    has_ended = gift.status.in_((GiftStatus.CANCELLED, GiftStatus.ENDED))
+    return select(
+        case((has_ended, null()), else_=gift.next_charge_on).label("next_charge_on"),
+        case((gift.status == GiftStatus.PAST_DUE, gift.due_at)).label("retries_at"),
+    )
+
+
 async def load_cards(
     session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
 ) -> dict[UUID, Instrument]:
     """Load cards of givers for whom the actor acts, in one statement."""
-    statement = select(Instrument).where(
-        col(Instrument.id).in_(row_ids),
-        col(Instrument.owner_id).in_(actor.collective_ids_with_role(MemberRole.ADMIN)),
-    )
+    statement = select(Instrument).where(col(Instrument.id).in_(row_ids), visibility.card_is_visible(actor))
     return {row.id: row for row in (await session.execute(statement)).scalars()}
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
+    and_,
     bindparam,
     case,
     literal_column,
@@ -22,7 +23,18 @@ from sqlalchemy import (
     union_all,
 )
 
-from models import Collective, Offer, Order, PaymentMethod, Transaction
+from models import (
+    Collective,
+    Instrument,
+    Offer,
+    Order,
+    PaymentMethod,
+    PayoutMethod,
+    PlatformPolicy,
+    RecurringGift,
+    Tier,
+    Transaction,
+)
 from models.enums import CollectiveType
 from services.access import visibility
 from services.access.actor import Actor, select_fingerprint
@@ -40,8 +52,15 @@ VISIBLE_BY: dict[str, tuple[Any, Callable[..., ColumnElement[bool]]]] = {
     "order": (Order, visibility.order_is_visible),
     "transaction": (Transaction, visibility.transaction_is_visible),
     "offer_of_order": (Offer, lambda *_: true()),
+    "tier_of_order": (Tier, visibility.tier_of_order_is_visible),
+    "recurring_gift": (RecurringGift, visibility.recurring_gift_is_visible),
+    "card": (Instrument, visibility.card_is_visible),
     "payment_method": (PaymentMethod, lambda *_: true()),
+    "payout_method": (PayoutMethod, visibility.payout_method_is_visible),
+    "policy": (PlatformPolicy, lambda *_: true()),
 }
+_FOUND = "found"
+"""A column of derived rows that is NULL if there is none."""
 MAX_JOINS = 10
 """Tables joined in one SELECT; further ones are subqueries, so that PostgreSQL plans them one by one."""
 
@@ -99,6 +118,8 @@ class SelectBuilder:
     joins: list[tuple[Any, Any]] = field(default_factory=list)
     _tests: dict[Any, Any] = field(default_factory=dict)
     """The joined tests of whether private fields are visible, by predicate and row: fields share them."""
+    _derived_rows: dict[Any, Any] = field(default_factory=dict)
+    """The joined subqueries of derived values, by what selects them and row: fields share them, too."""
 
     def inner(self) -> "SelectBuilder":
         """Return the builder of a SELECT inside this one."""
@@ -155,39 +176,64 @@ class SelectBuilder:
                 return self._private(value, row)
             case shape.Derived():
                 return self._derived(value, row, null)
+            case shape.Detail():
+                return self._detail(value, row, null)
         return columns.write_column(value, row, null), []
 
     def _private(self, value: shape.Private, row: RowSource) -> Written:
-        key = value.is_visible, row.name, row.prefix
-        if (tested := self._tests.get(key)) is None:
-            is_visible = value.is_visible(self.actor, row.expressions)
-            tested = self._tests[key] = select(is_visible.label("is_visible")).lateral(self.name())
-            self.joins.append((tested, true()))
+        is_visible = self._test(value.is_visible, row)
         json = concatenate(columns.write_column(value.column, row, value.hidden))
-        return [sql_case(f"{tested.name}.is_visible IS NOT TRUE", value.hidden, json)], []
+        return [sql_case(f"{is_visible} IS NOT TRUE", value.hidden, json)], []
+
+    def _test(self, is_visible: Callable[..., Any], row: RowSource) -> Sql:
+        """Join the test of whether the viewer may see something of a row; return its column."""
+        key = is_visible, row.name, row.prefix
+        if (tested := self._tests.get(key)) is None:
+            test = is_visible(self.actor, row.expressions).label("is_visible")
+            tested = self._tests[key] = select(test).lateral(self.name())
+            self.joins.append((tested, true()))
+        return Sql(f"{tested.name}.is_visible")
 
     def _derived(self, value: shape.Derived, row: RowSource, null: str) -> Written:
-        inner = value.select(row.expressions).lateral(self.name())
-        self.joins.append((inner, condition(row.is_written)))
-        source = RowSource(inner.name, inner.c, is_any_nullable=value.is_nullable)
+        inner = self._derived_row(value, row)
+        is_nullable = value.is_nullable or value.is_visible is not None
+        source = RowSource(inner.name, inner.c, is_any_nullable=is_nullable)
         return columns.write_column(value.value, source, null), []
+
+    def _derived_row(self, value: shape.Derived | shape.Detail, row: RowSource) -> Any:
+        """Join the row that is derived from one, if the viewer may see it."""
+        key = value.select, value.is_visible, row.name, row.prefix, row.guard
+        if (inner := self._derived_rows.get(key)) is None:
+            is_joined = row.is_written
+            if value.is_visible is not None:
+                is_joined = Sql(f"{is_joined} AND {self._test(value.is_visible, row)}")
+            found = value.select(row.expressions).add_columns(literal_column("true").label(_FOUND))
+            inner = self._derived_rows[key] = found.lateral(self.name())
+            self.joins.append((inner, condition(is_joined)))
+        return inner
+
+    def _detail(self, value: shape.Detail, row: RowSource, null: str) -> Written:
+        inner = self._derived_row(value, row)
+        source = RowSource(inner.name, inner.c, value.table, mark=_FOUND)
+        json, costs = self.object(value.variants, source)
+        written = sql_case(f"{inner.name}.{_FOUND} IS NULL", null, json)
+        return [written], [*costs, f"({inner.name}.{_FOUND} IS NOT NULL)::integer * {value.weight}"]
 
     def _one(self, value: shape.ToOne, row: RowSource, null: str) -> Written:
         if (side := row.sides.get(value.column)) is not None:
             json, costs = self.object(value.variants, side)
             return [json], [*costs, str(value.weight)]
         table, is_visible = VISIBLE_BY[value.of]
-        if value.is_shown is not None:
-            shown = value.is_shown(self.actor, row.expressions)
-            return self._join_row(
-                table,
-                row.c[value.column],
-                lambda actor, other: is_visible(actor, other) & shown,
-                value,
-                row,
-                null,
-            )
-        return self._join_row(table, row.c[value.column], is_visible, value, row, null)
+
+        def is_shown(actor: Actor, other: Any) -> Any:
+            conditions = [is_visible(actor, other)]
+            if value.is_shown is not None:
+                conditions.append(value.is_shown(actor, row.expressions))
+            if value.are_shown is not None:
+                conditions.append(value.are_shown(actor, row.expressions, other))
+            return and_(*conditions)
+
+        return self._join_row(table, row.c[value.column], is_shown, value, row, null)
 
     def _join_row(
         self,

@@ -25,8 +25,12 @@ def write_column(value: shape.Value, row: RowSource, null: str) -> list[Piece]:
         case shape.TypeName(names):
             return _type_name_pieces(names, row["type"])
         case shape.Amount():
-            is_nullable = row.is_nullable(value.minor_column) or row.is_nullable(value.currency_column)
-            columns = row[value.minor_column], row[value.currency_column]
+            is_nullable = row.is_nullable(value.minor_column)
+            if value.currency:
+                columns = row[value.minor_column], literal(value.currency)
+            else:
+                columns = row[value.minor_column], row[value.currency_column]
+                is_nullable = is_nullable or row.is_nullable(value.currency_column)
             return _amount_pieces(value, *columns, null if is_nullable else None)
         case shape.Column("is_set", column):
             return [Sql(f"({row[column]} IS NOT NULL)::text")]
@@ -38,18 +42,20 @@ def write_column(value: shape.Value, row: RowSource, null: str) -> list[Piece]:
 
 def _column_pieces(value: shape.Column | shape.PublicId, column: Sql) -> list[Piece]:
     """Write the value of a column that is not NULL."""
-    match value:
-        case shape.PublicId(type_name):
-            return [f'"{ID_DELIMITER}{type_name} ', Sql(f"{column}::text"), f'{ID_DELIMITER}"']
-        case shape.Column("bare_text"):
-            return ['"', column, '"']
-        case shape.Column("text"):
+    if isinstance(value, shape.PublicId):
+        return [f'"{ID_DELIMITER}{value.type_name} ', Sql(f"{column}::text"), f'{ID_DELIMITER}"']
+    match value.encoding:
+        case "text":
             return [Sql(f"to_json({column})::text")]
-        case shape.Column("timestamp"):
-            return ['"', format_timestamp(column), '"']
-        case shape.Column("decimal"):
-            return ['"', Sql(f"{column}::text"), '"']
-    return [Sql(f"{column}::text")]
+        case "number" | "json":
+            return [Sql(f"{column}::text")]
+        case "timestamp":
+            column = format_timestamp(column)
+        case "date":
+            column = Sql(f"to_char({column}, 'YYYY-MM-DD')")
+        case "decimal":
+            column = Sql(f"{column}::text")
+    return ['"', column, '"']
 
 
 def format_timestamp(column: str) -> Sql:

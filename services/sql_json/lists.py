@@ -11,7 +11,7 @@ from services.collectives import members
 from services.core import pagination
 from services.sql_json import arguments, shape
 from services.sql_json.arguments import ListArguments, NodesArguments
-from services.sql_json.columns import format_timestamp
+from services.sql_json.columns import format_timestamp, write_column
 from services.sql_json.fragments import (
     CURSOR_MARK,
     ID_DELIMITER,
@@ -227,6 +227,8 @@ class _Page:
         return ["[", self._add(Sql(f"coalesce({items}, '')")), "]"]
 
     def _node(self, nodes: shape.Nodes) -> Sql:
+        if isinstance(nodes.variants, shape.Amount):
+            return concatenate(write_column(nodes.variants, self.source, "null"))
         json, costs = self.inner.object(nodes.variants, self.source)
         self.row_costs += [*costs, str(nodes.weight)]
         return json

@@ -21,16 +21,19 @@ class Constant:
     json: str
 
 
+Encoding: TypeAlias = Literal["bare_text", "text", "number", "timestamp", "date", "decimal", "json", "is_set"]
+
+
 @dataclass(frozen=True)
 class Column:
     """The value of one column."""
 
-    encoding: Literal["bare_text", "text", "number", "timestamp", "decimal", "is_set"]
+    encoding: Encoding
     """How the value becomes JSON.
 
     Bare text needs no escaping, because a CHECK or a foreign key limits its values. Text may be a list of
-    texts. Numbers have 32 bits or are booleans. Timestamps are in UTC with microseconds. What is set is not
-    NULL.
+    texts. Numbers have 32 bits or are booleans; larger ones are written as decimals are, as texts. Timestamps
+    are in UTC with microseconds. What is set is not NULL.
     """
     column: str
 
@@ -51,8 +54,10 @@ class Amount:
     """An amount held in two columns; null if either is."""
 
     minor_column: str
-    currency_column: str
+    currency_column: str = ""
     parts: tuple[tuple[Key, AmountPart | Constant], ...] = ()
+    currency: str = ""
+    """The currency of the amounts of all rows, if they have no column for it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class Derived:
     """What is written of the subquery's columns."""
     is_nullable: bool = False
     """True if a column of the subquery can be NULL."""
+    is_visible: Callable[[Actor, Any], Any] | None = None
+    """Builds the condition from the viewer and the row's columns; the value is null for others."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,14 @@ class BalanceList:
     """A collective's balances in all currencies, at the moment given by the parameter `name`."""
 
     selects: "Selects"
+
+
+@dataclass(frozen=True)
+class AmountList:
+    """A list of amounts, of the rows that `selects` selects."""
+
+    selects: "Selects"
+    amount: Amount
 
 
 @dataclass(frozen=True)
@@ -113,6 +128,22 @@ class ToOne:
     column: str
     is_shown: Callable[[Actor, Any], Any] | None = None
     """Builds a further condition from the viewer and the columns of the row that has the reference."""
+    are_shown: Callable[[Actor, Any, Any], Any] | None = None
+    """Builds a further condition from the viewer and the columns of both rows."""
+    variants: Variants = ()
+    weight: int = 0
+
+
+@dataclass(frozen=True)
+class Detail:
+    """An object of the one row that a subquery has; null if it has none."""
+
+    select: Callable[[Any], Any]
+    """Builds the subquery from the row's columns."""
+    is_visible: Callable[[Actor, Any], Any] | None = None
+    """Builds the condition from the viewer and the row's columns; the object is null for others."""
+    table: Any = None
+    """The table of the subquery's row, or the dataclass that names its columns."""
     variants: Variants = ()
     weight: int = 0
 
@@ -161,9 +192,9 @@ class SelectsNodes:
 
 @dataclass(frozen=True)
 class Nodes:
-    """The rows of a list."""
+    """The rows of a list, or the amounts in their place."""
 
-    variants: Variants
+    variants: Variants | Amount
     weight: int
 
 
@@ -235,10 +266,12 @@ Value: TypeAlias = (
     | Private
     | Derived
     | BalanceList
+    | AmountList
     | PublicId
     | Amount
     | TypeName
     | ToOne
+    | Detail
     | Host
     | BalanceField
     | Selects

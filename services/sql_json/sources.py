@@ -27,6 +27,8 @@ class RowSource:
     """The condition under which the row is written here."""
     is_any_nullable: bool = False
     """True if any column can be NULL."""
+    mark: str = "id"
+    """A column that is NULL if there is no row. Without such a column there is one."""
     sides: Mapping[str, "RowSource"] = field(default_factory=dict)
     """Collectives that the row carries along, by the column that references them."""
 
@@ -35,8 +37,8 @@ class RowSource:
 
     def is_nullable(self, name: str) -> bool:
         """Return True if the column can be NULL."""
-        if self.table is None:
-            return self.is_any_nullable
+        if not is_mapped(self.table):
+            return self.is_any_nullable or self.table is not None
         return bool(self.table.__table__.c[name].nullable)
 
     @property
@@ -47,8 +49,8 @@ class RowSource:
     @property
     def is_written(self) -> Sql:
         """The condition that there is a row, and that it is written here."""
-        has_id = self.table is None or "id" in self.table.__table__.c
-        exists = f"{self['id']} IS NOT NULL" if has_id else "TRUE"  # a row of a list is there
+        is_marked = self.mark != "id" or self.table is None or has_column(self.table, "id")
+        exists = f"{self[self.mark]} IS NOT NULL" if is_marked else "TRUE"  # a row of a list is there
         return Sql(exists if self.guard is None else f"({exists} AND {self.guard})")
 
 
@@ -57,7 +59,19 @@ class _Expressions:
         self._row = row
 
     def __getattr__(self, name: str) -> Any:
-        return literal_column(self._row[name], self._row.table.__table__.c[name].type)
+        row = self._row
+        column = row.table.__table__.c[name] if is_mapped(row.table) else row.c[name]
+        return literal_column(row[name], column.type)
+
+
+def is_mapped(table: Any) -> bool:
+    """Return True for a table, False for the dataclass of a subquery's rows."""
+    return hasattr(table, "__table__")
+
+
+def has_column(table: Any, name: str) -> bool:
+    """Return True if rows of a table, or of a subquery that a dataclass describes, have the column."""
+    return name in (table.__table__.c if is_mapped(table) else table.__dataclass_fields__)
 
 
 class UnprefixedColumns:

@@ -19,6 +19,7 @@ from services.database import engine as database_engine
 from tests.conftest import Server
 from tests.factories import Person, World, money
 from tests.resolvers.matrix_world import populate
+from tests.schema.plan.rare_rows import add_rare_rows
 
 VIEWERS = ("anonymous", "member", "admin", "payee", "platform_admin")
 CLOCK_SECONDS = 60
@@ -111,6 +112,7 @@ def create_populated_world(server: Server, template: str) -> Iterator[PopulatedW
             people, _ = await populate(world)
             await _add_goals_and_bills(world, people)
             await _add_incognito_gifts(world, people)
+            await add_rare_rows(world, people)
             results: list[str] = []
             for kind, table in KINDS.items():
                 async with sessions() as session:
@@ -120,7 +122,9 @@ def create_populated_world(server: Server, template: str) -> Iterator[PopulatedW
                 slugs = [
                     r.slug for r in await session.execute(text("SELECT slug FROM collective ORDER BY slug"))
                 ]
-            viewers = {"anonymous": None} | {v: people[v] for v in (*VIEWERS[1:], "stranger")}
+            viewers = {"anonymous": None} | {
+                v: people[v] for v in (*VIEWERS[1:], "stranger", "payer_host_admin")
+            }
             return PopulatedWorld(runner, world, viewers, results, slugs)
 
         yield runner.run(create())

@@ -1,0 +1,75 @@
+"""Rows for fields that few objects have: those of the schema's far corners."""
+
+from typing import Any
+
+import psycopg
+
+from tests.factories import Person, World, money, ref
+
+_AS_OWNER = """
+INSERT INTO provider_account (id, host_id, provider, external_id, status, livemode, created_by_id)
+SELECT gen_random_uuid(), id, 'FAKE', 'acct', 'ACTIVE', false, id FROM collective WHERE slug = 'payer-host';
+INSERT INTO instrument (id, owner_id, provider_account_id, external_id, brand, last4, expires_on)
+SELECT gen_random_uuid(), c.id, a.id, 'card', 'Visa', '4242', '2031-01-31'
+FROM collective AS c, provider_account AS a WHERE c.slug = 'giver' AND a.external_id = 'acct';
+UPDATE subscription SET instrument_id = (SELECT id FROM instrument WHERE external_id = 'card'),
+       payment_method_kind = 'PROVIDER', payment_method_id = (SELECT id FROM payment_method LIMIT 1)
+WHERE from_id = (SELECT id FROM collective WHERE slug = 'giver');
+INSERT INTO provider_payment (order_id, provider_account_id, external_id, client_secret, redirect_url, status)
+SELECT o.id, a.id, 'pay' || o.id, 'secret', 'https://example.org/"pay"', 'OPEN'
+FROM "order" AS o, provider_account AS a WHERE a.external_id = 'acct' AND o.type = 'DONATION';
+UPDATE "order" SET addressed_to_id = (SELECT id FROM collective WHERE slug = 'member') WHERE type = 'HOURS';
+UPDATE "order" SET payout_method_id = (SELECT id FROM payout_method WHERE name = 'Bank')
+WHERE type = 'EXPENSE' AND to_id = (SELECT id FROM collective WHERE slug = 'getter');
+UPDATE redemption SET place = 'A "place"', caps = '{WEEKLY_LIMIT,BALANCE}', approved_price_minor = price_minor
+WHERE order_id IN (SELECT id FROM "order" WHERE status <> 'PENDING');
+UPDATE settlement SET month = '2026-10-01', fees_minor = 200, tips_minor = 300, covers = 'PLATFORM_FEES',
+       host_id = (SELECT id FROM collective WHERE slug = 'payer-host');
+"""
+"""Rows that mutations make only with a provider, an address or at another time."""
+
+_GUARDED = ("subscription", "order", "settlement", "redemption", "provider_payment", "instrument")
+
+
+async def add_rare_rows(world: World, people: dict[str, Person]) -> None:
+    """Add them; some are visible to one viewer and some to another."""
+    await _give_in_tiers(world, people)
+    owner_url = world.settings.owner_database_url or ""
+    async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
+        # Triggers let nobody make such rows by hand. The world is only read from here on.
+        for table in _GUARDED:
+            await owner.execute(f'ALTER TABLE "{table}" DISABLE TRIGGER ALL'.encode())
+        await owner.execute(_AS_OWNER.encode())
+        for table in _GUARDED:
+            await owner.execute(f'ALTER TABLE "{table}" ENABLE TRIGGER ALL'.encode())
+    for slug, by in (("giver", "admin"), ("payer-host", "payer_host_admin")):
+        for amount in ("5.00", "3.00", None):
+            policy = {"collective": {"slug": slug}, "amount": money(amount) if amount else None}
+            payload = await world.mutate("setApprovalPolicy", by=people[by], **policy)
+            assert payload["errors"] == [], payload
+    payload = await world.mutate(
+        "setIssuanceCap",
+        by=people["platform_admin"],
+        nonprofit={"slug": "payer-host"},
+        period="WEEK",
+        amount=money("40.000", "CUR"),
+    )
+    assert payload["errors"] == [], payload
+
+
+async def _give_in_tiers(world: World, people: dict[str, Person]) -> None:
+    """Give in a flexible tier with amounts to choose from, and in one that is archived by now."""
+    for name in ("Open", "Over"):
+        terms: dict[str, Any] = {"name": name, "type": "MEMBERSHIP", "pricing": "FLEXIBLE"}
+        presets = [money("5.00"), money("1.00"), money("3.00")]
+        payload = await world.mutate(
+            "createTier", "tier { id }", by=people["admin"], collective=GIVER, presets=presets, **terms
+        )
+        assert payload["errors"] == [], payload
+        gift = {"from": ref(people["payee"]), "to": GIVER, "tier": payload["tier"]["id"]}
+        given = await world.mutate("donate", by=people["payee"], amount=money("1.00"), **gift)
+        assert given["errors"] == [], given
+    await world.mutate("archiveTier", by=people["admin"], id=payload["tier"]["id"])
+
+
+GIVER = {"slug": "giver"}
