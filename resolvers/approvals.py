@@ -28,4 +28,4 @@ async def load_needs(orders: Orders, info: Info) -> list[ApprovalNeeds]:
 
 async def list_policies(collective: models.Collective, info: Info) -> list[models.ApprovalPolicy]:
     """List the policies of a collective that the viewer may see, newest first."""
-    return await info.context.run(approval_policies.list_policies, collective=collective)
+    return await info.context.run(approval_policies.list_policies, collective_id=collective.id)

@@ -23,9 +23,8 @@ async def list_gifts(
     page: PageRequest,
 ) -> Page[models.RecurringGift]:
     """List the recurring gifts of a collective that the viewer may see."""
-    return await info.context.run(
-        queries.list_gifts, of_id=of_id, direction=direction, status=status or (), page=page
-    )
+    where = queries.GiftFilter(direction, tuple(status or ()))
+    return await info.context.run(queries.list_gifts, of_id=of_id, where=where, page=page)
 
 
 async def change_gift(

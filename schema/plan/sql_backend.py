@@ -12,6 +12,7 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
     get_named_type,
+    get_nullable_type,
     is_abstract_type,
     is_list_type,
 )
@@ -19,6 +20,7 @@ from strawberry.types.arguments import convert_arguments
 
 from schema.plan import collect_fields, field_access, sql_lists, sql_values
 from schema.plan.collect_fields import NotCompilable
+from schema.plan.cost_weights import WEIGHTS
 from schema.plan.python_backend import Compiler
 from schema.plan.run_state import coerce_arguments
 from schema.plan.sql_plan import SqlPlan, column_shape, shared_shape, type_values
@@ -77,8 +79,10 @@ class SqlPlanner:
         if not isinstance(declared, shape.Selects):
             raise NotCompilable(f"Query.{name}")
         self.add_table()
-        if get_named_type(definition.type).name.endswith("Connection") or is_list_type(definition.type):
-            return sql_lists.plan_list(self, declared, definition, nodes)
+        is_list = is_list_type(get_nullable_type(definition.type))
+        if is_list or get_named_type(definition.type).name.endswith("Connection"):
+            weight = WEIGHTS.get(f"{query.name}.{name}", 1)
+            return sql_lists.plan_list(self, declared, definition, nodes, weight=weight)
         return self._row_root(declared, definition, nodes)
 
     def _row_root(

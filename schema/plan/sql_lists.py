@@ -13,20 +13,25 @@ if TYPE_CHECKING:
 
 
 def plan_list(
-    planner: "SqlPlanner", declared: shape.Selects, definition: GraphQLField, nodes: list[FieldNode]
+    planner: "SqlPlanner",
+    declared: shape.Selects,
+    definition: GraphQLField,
+    nodes: list[FieldNode],
+    *,
+    weight: int = 1,
 ) -> shape.List:
-    """Plan a list of rows, with the selections and arguments of its field."""
+    """Plan a list of rows of a weight, with the selections and arguments of its field."""
     name = planner.parameter(definition, nodes, declared.arguments)
     named: Any = get_named_type(definition.type)
     if not named.name.endswith("Connection"):
         table, variants = planner.row(definition.type, selection_sets(nodes))
-        return shape.List(name, declared, table, shape.Nodes(variants, 1))
+        return shape.List(name, declared, table, shape.Nodes(variants, weight))
     table, _ = planner.row_type(named.fields["nodes"].type)
     entries = tuple(
         (key, _entry(planner, named, children))
         for key, children in planner.fields(named, selection_sets(nodes)).items()
     )
-    return shape.List(name, declared, table, entries, weight=1)
+    return shape.List(name, declared, table, entries, weight=weight)
 
 
 def _entry(planner: "SqlPlanner", connection: Any, nodes: list[FieldNode]) -> Any:

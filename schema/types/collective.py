@@ -43,12 +43,13 @@ from schema.types.scalars import CurrencyCode
 from schema.types.tier import Goal, Tier
 from schema.types.transaction import TransactionConnection, TransactionFilter
 from services.access import visibility
-from services.collectives import goals, tiers
+from services.collectives import approval_policies, goals, hosting, tiers
 from services.collectives.events import EventFilter
 from services.core.money import Money
 from services.ledger.balances import Balance as BalanceRow
 from services.orders import payment_methods, payout_methods
 from services.sql_json.shape import BalanceField, Column, Host, Private
+from services.volunteering import issuers
 
 Row = strawberry.Parent[models.Collective]
 Rows = list[models.Collective]
@@ -267,6 +268,7 @@ class Collective(Node):
         "and accountants of both sides and their hosts; empty for others.",
         graphql_type=RecurringGiftConnection | None,
     )
+    @shaped(sql_lists.SUBSCRIPTIONS)
     async def subscriptions(
         root: Row,
         info: Info,
@@ -362,6 +364,7 @@ class Collective(Node):
         "Visible to its admins and accountants; empty for others.",
         graphql_type=list[ApprovalPolicy],
     )
+    @shaped(whole_list(approval_policies.select_policies, approval_policies.NEWEST_FIRST))
     async def approval_policies(root: Row, info: Info) -> list[models.ApprovalPolicy]:
         return await resolve_approvals.list_policies(root, info)
 
@@ -381,6 +384,7 @@ class Collective(Node):
 class Organization(Collective):
     @batched(
         "id",
+        shape=sql_lists.LEDGER_ACCOUNTS,
         description="The host's own accounts in its book. Public. Empty if the organization is not a host.",
         graphql_type=list[LedgerAccount],
     )
@@ -395,6 +399,7 @@ class Organization(Collective):
 
     @batched(
         "id",
+        shape=sql_lists.EXCHANGE_POSITION,
         description="The host's open position in each currency, caused by collectives whose currency "
         "differs from the host's. Public.",
         graphql_type=list[Amount],
@@ -425,6 +430,7 @@ class Organization(Collective):
         description="Pending applications to this host. Visible to its admins; empty for others.",
         graphql_type=list[HostApplication],
     )
+    @shaped(whole_list(hosting.select_pending, hosting.PENDING_OLDEST))
     async def host_applications(root: Row, info: Info) -> list[models.HostApplication]:
         return await resolve.list_pending_applications(root, info)
 
@@ -446,7 +452,9 @@ class Nonprofit(Organization, Collective, HoursFields):
     is_type_of = is_row_of(models.Collective, CollectiveType.NONPROFIT)
 
     @computed(
-        "issuer_approved_at", description="True if the platform allows the nonprofit to issue currents."
+        "issuer_approved_at",
+        shape=Column("is_set", "issuer_approved_at"),
+        description="True if the platform allows the nonprofit to issue currents.",
     )
     def is_issuer(root: Row) -> bool:
         return root.issuer_approved_at is not None
@@ -454,6 +462,7 @@ class Nonprofit(Organization, Collective, HoursFields):
     issuance_caps = to_one(
         Loaders.issuance_caps,
         "id",
+        shape=whole_list(issuers.select_caps, issuers.CAPS_SHORTEST),
         description="Issuance caps in force now, shortest period first: of an issuer for which the platform "
         "has set none, the policy's.",
         graphql_type=list[IssuanceCap],

@@ -10,7 +10,7 @@ from resolvers.context import Info
 from schema.types import lazy
 from schema.types.clearing import ClearingDebt
 from schema.types.enums import LeaderboardBy, Period
-from schema.types.fields import to_one
+from schema.types.fields import shaped, to_one, whole_list
 from schema.types.identity import PlatformPolicy
 from schema.types.money import Amount
 from services.collectives import platform_policy
@@ -117,5 +117,6 @@ class CommunityQueries:
         description="All past, current and future versions of the platform policy, newest first.",
         graphql_type=list[PlatformPolicy],
     )
+    @shaped(whole_list(platform_policy.select_policies, platform_policy.NEWEST_FIRST))
     async def platform_policies(self, info: Info) -> list[models.PlatformPolicy]:
         return await info.context.run_without_viewer(platform_policy.list_policies)

@@ -8,7 +8,7 @@ import models
 from dataloaders import Loaders
 from resolvers import collectives as resolve
 from resolvers.context import Info
-from schema.types import lazy
+from schema.types import lazy, sql_lists
 from schema.types.connection import After, Before, Connection, First, Last, to_page_request
 from schema.types.enums import CreditPolicy
 from schema.types.fields import batched, computed, to_one
@@ -111,6 +111,7 @@ class EventFields:
 
     @batched(
         "id",
+        shape=sql_lists.ATTENDANCES,
         description="Attendances at the event, by check-in time. Visible to admins of the event and of "
         "its parent; empty for others.",
         graphql_type=AttendanceConnection | None,

@@ -11,19 +11,31 @@ from dataloaders import Loaders
 from resolvers import ledger as resolve
 from resolvers.context import Info
 from schema.types import lazy
-from schema.types.connection import After, Before, Connection, First, Last, to_page_request
+from schema.types.connection import (
+    PAGE_ARGUMENTS,
+    After,
+    Before,
+    Connection,
+    First,
+    Last,
+    to_page_request,
+)
 from schema.types.enums import LedgerAccountKind
-from schema.types.fields import batched, computed, to_one
-from schema.types.money import Amount
+from schema.types.fields import TABLE, batched, computed, to_one
+from schema.types.money import Amount, amount_field
 from schema.types.node import Node, is_row_of
 from schema.types.scalars import BigInt, CurrencyCode
 from services.core import public_ids
 from services.core.money import Money
-from services.ledger import account_history
+from services.ledger import account_history, queries
 from services.ledger.account_history import Period
 from services.ledger.queries import PostingLine
+from services.sql_json.arguments import ListArguments
+from services.sql_json.shape import Amount as AmountShape
+from services.sql_json.shape import Column, Detail, PublicId, Selects, ToOne
 
 Rows: TypeAlias = list[models.LedgerAccount]
+Line: TypeAlias = strawberry.Parent[PostingLine]
 Lines: TypeAlias = list[PostingLine]
 Statement: TypeAlias = strawberry.Parent[account_history.AccountStatement]
 
@@ -62,6 +74,21 @@ class AccountStatement:
         return root.postings
 
 
+def _posting_arguments(arguments: dict[str, Any]) -> ListArguments:
+    period = Period(start=arguments.get("from_"), end=arguments.get("until"))
+    where = account_history.PostingFilter(period.start, period.end)
+    page = to_page_request(*(arguments.get(name) for name in PAGE_ARGUMENTS))
+    return ListArguments(account_history.select_postings, where, account_history.BY_SEQ, page)
+
+
+def _is_posting(obj: Any, _: Any) -> bool:
+    """True for postings with their account."""
+    return isinstance(obj, PostingLine)
+
+
+setattr(_is_posting, TABLE, models.Posting)
+
+
 def _account_id(root: strawberry.Parent[models.LedgerAccount]) -> str:
     return public_ids.encode("LedgerAccount", UUID(int=root.id))
 
@@ -74,6 +101,7 @@ class LedgerAccount(Node):
 
     id: strawberry.ID = computed(
         "id",
+        shape=PublicId("LedgerAccount", "id", is_number=True),
         graphql_type=strawberry.ID,
         description="Opaque ID, unique across all types. Its prefix names the type.",
     )(_account_id)
@@ -92,11 +120,12 @@ class LedgerAccount(Node):
         graphql_type=lazy.nullable(lazy.COLLECTIVE),
     )
 
-    @computed(description="Current sum of all postings; credit is positive.", graphql_type=Amount)
-    def balance(root: strawberry.Parent[models.LedgerAccount]) -> Money:
-        return Money(root.posted, root.currency)
+    balance = amount_field(
+        "posted", "currency", description="Current sum of all postings; credit is positive."
+    )
 
     @batched(
+        shape=Selects(_posting_arguments),
         description="Postings of the account, oldest first. Visible to admins and accountants of the owner "
         "and of the book's host; empty for others. Errors: INVALID_INPUT.",
         graphql_type=lazy.nullable(lazy.POSTING_CONNECTION),
@@ -128,36 +157,53 @@ class LedgerAccount(Node):
 
 @strawberry.type(description="One line of a double-entry record. Never changed.")
 class Posting:
-    @staticmethod
-    def is_type_of(obj: Any, _: Any) -> bool:
-        """True for postings with their account."""
-        return isinstance(obj, PostingLine)
+    is_type_of = staticmethod(_is_posting)
 
-    account: LedgerAccount = strawberry.field(description="The account posted to.")
+    @computed(
+        shape=Detail(queries.select_account),
+        description="The account posted to.",
+        graphql_type=LedgerAccount,
+    )
+    def account(root: Line) -> models.LedgerAccount:
+        return root.account
 
     @batched(
+        shape=ToOne("transaction", "transaction_id"),
         description="Transaction that the posting belongs to. Null if you may not see it.",
         graphql_type=lazy.nullable(lazy.TRANSACTION),
     )
     async def transaction(rows: Lines, info: Info) -> list[models.Transaction | None]:
         return await resolve.load_transactions(rows, info)
 
-    @computed(description="Amount posted; credit is positive.", graphql_type=Amount)
-    def amount(root: strawberry.Parent[PostingLine]) -> Money:
+    @computed(
+        shape=AmountShape("amount", "currency"),
+        description="Amount posted; credit is positive.",
+        graphql_type=Amount,
+    )
+    def amount(root: Line) -> Money:
         return Money(root.posting.amount, root.posting.currency)
 
-    @computed(description="Account balance after this posting.", graphql_type=Amount)
-    def balance_after(root: strawberry.Parent[PostingLine]) -> Money:
+    @computed(
+        shape=AmountShape("balance_after", "currency"),
+        description="Account balance after this posting.",
+        graphql_type=Amount,
+    )
+    def balance_after(root: Line) -> Money:
         return Money(root.posting.balance_after, root.posting.currency)
 
     @computed(
-        description="Sequence number within the account, starting at 1, without gaps.", graphql_type=BigInt
+        shape=Column("decimal", "seq"),
+        description="Sequence number within the account, starting at 1, without gaps.",
+        graphql_type=BigInt,
     )
-    def seq(root: strawberry.Parent[PostingLine]) -> int:
+    def seq(root: Line) -> int:
         return root.posting.seq
 
-    @computed(description="Ledger time; never earlier than the previous posting of the account.")
-    def at(root: strawberry.Parent[PostingLine]) -> datetime:
+    @computed(
+        shape=Column("timestamp", "at"),
+        description="Ledger time; never earlier than the previous posting of the account.",
+    )
+    def at(root: Line) -> datetime:
         return root.posting.at
 
 

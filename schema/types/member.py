@@ -11,8 +11,10 @@ from resolvers.context import Info
 from schema.types import lazy
 from schema.types.connection import Connection
 from schema.types.enums import MemberRole, RequestStatus
-from schema.types.fields import to_one
+from schema.types.fields import shaped, to_one
 from schema.types.node import Node, id_field, is_row_of
+from services.access import visibility
+from services.sql_json.shape import ToOne
 
 
 @strawberry.type(description="A role that one collective holds in another.")
@@ -71,6 +73,7 @@ class Invitation(Node):
         "accept.",
         graphql_type=lazy.nullable(lazy.USER),
     )
+    @shaped(ToOne("collective", "user_id", is_shown=visibility.invitee_is_visible))
     async def user(root: strawberry.Parent[models.Invitation], info: Info) -> models.Collective | None:
         return await resolve.load_invitee(root, info)
 

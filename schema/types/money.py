@@ -10,6 +10,7 @@ import strawberry
 from models import Currency as CurrencyRow
 from schema.types.enums import CurrencyKind
 from schema.types.fields import computed, serialized
+from schema.types.node import is_row_of
 from schema.types.scalars import BigInt, CurrencyCode
 from services.core.money import Money, UncheckedAmount
 from services.sql_json.shape import Amount as AmountShape
@@ -90,15 +91,11 @@ def fixed_currency_field(
 
 @strawberry.type(description="A currency from ISO 4217, or CUR, the time currency: 1.000 CUR is one hour.")
 class Currency:
+    is_type_of = is_row_of(CurrencyRow)
     code: CurrencyCode = strawberry.field(description="Code of the currency.")
     name: str = strawberry.field(description="English name of the currency.")
     exponent: int = strawberry.field(description="Number of decimal places of the minor unit.")
     kind: CurrencyKind = strawberry.field(description="Kind of value that the currency measures.")
-
-    @staticmethod
-    def is_type_of(obj: Any, _: Any) -> bool:
-        """True for rows of the currency table."""
-        return isinstance(obj, CurrencyRow)
 
 
 @strawberry.type(description="Exchange rate between two currencies.")

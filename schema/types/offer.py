@@ -10,11 +10,12 @@ from resolvers import offers as resolve
 from resolvers.context import Info
 from schema.types import lazy
 from schema.types.connection import Connection
-from schema.types.fields import to_one
+from schema.types.fields import shaped, to_one
 from schema.types.node import CollectiveRef, Node, id_field, is_row_of, to_optional_key
 from services.access.collective_refs import CollectiveKey
 from services.collectives import directory
 from services.offers import offers
+from services.sql_json.shape import Column, Derived
 
 Row = strawberry.Parent[models.Offer]
 
@@ -54,12 +55,14 @@ class Offer(Node):
     )
 
     @strawberry.field(description="Number of redemptions left in the current month. Null if unlimited.")
+    @shaped(Derived(offers.select_redemption_counts, Column("number", "left"), is_nullable=True))
     async def remaining_this_month(root: Row, info: Info) -> int | None:
         return await resolve.count_remaining_this_month(root, info)
 
     redemption_count = to_one(
         Loaders.redemptions_this_month,
         "id",
+        shape=Derived(offers.select_redemption_counts, Column("number", "used")),
         description="Number of redemptions in the current month, without rejected, cancelled and expired "
         "ones.",
         graphql_type=int,

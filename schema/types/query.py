@@ -20,7 +20,7 @@ from schema.types.connection import After, Before, First, Last, to_page_request
 from schema.types.donation_quote import DonationQuoteQueries
 from schema.types.enums import CollectiveType
 from schema.types.factors import FactorQueries
-from schema.types.fields import shaped
+from schema.types.fields import shaped, whole_list
 from schema.types.filters import to_order_arguments, to_transaction_arguments
 from schema.types.identity import AccessToken, ActiveSession, PlatformPolicy
 from schema.types.job import JobQueries
@@ -260,6 +260,7 @@ class Query(
         return OfferConnection(page=page)
 
     @strawberry.field(description="All currencies, by code.", graphql_type=list[Currency])
+    @shaped(whole_list(currencies.select_currencies, currencies.BY_CODE))
     async def currencies(self, info: Info) -> list[models.Currency]:
         return await info.context.run_without_viewer(currencies.list_currencies)
 
@@ -284,6 +285,7 @@ class Query(
         description="The platform's current fees, limits and value of a current.",
         graphql_type=PlatformPolicy | None,
     )
+    @shaped(sql_lists.PLATFORM_POLICY)
     async def platform_policy(self, info: Info) -> models.PlatformPolicy:
         return await info.context.run_without_viewer(policy_service.load_policy)
 
@@ -297,6 +299,7 @@ class Query(
     @strawberry.field(
         description="Invitations that are waiting for your answer.", graphql_type=list[Invitation]
     )
+    @shaped(whole_list(invitations.select_received, invitations.NEWEST_FIRST))
     async def my_invitations(self, info: Info) -> list[models.Invitation]:
         return await info.context.run(invitations.list_invitations)
 
@@ -305,6 +308,7 @@ class Query(
         "newest 100.",
         graphql_type=list[Invitation],
     )
+    @shaped(whole_list(invitations.select_sent, invitations.NEWEST_FIRST))
     async def sent_invitations(self, info: Info) -> list[models.Invitation]:
         return await info.context.run(invitations.list_sent)
 
@@ -313,6 +317,7 @@ class Query(
         "platform: the newest 100.",
         graphql_type=list[HostApplication],
     )
+    @shaped(whole_list(hosting.select_sent, hosting.NEWEST_FIRST))
     async def sent_host_applications(self, info: Info) -> list[models.HostApplication]:
         return await info.context.run(hosting.list_sent)
 
@@ -321,6 +326,7 @@ class Query(
         "platform's admins; empty for others.",
         graphql_type=list[HostApplication],
     )
+    @shaped(whole_list(host_approvals.select_pending, hosting.PENDING_OLDEST))
     async def applications_as_host(self, info: Info) -> list[models.HostApplication]:
         return await info.context.run(host_approvals.list_pending)
 
@@ -337,6 +343,7 @@ class Query(
         description="Your valid access tokens, newest first.",
         graphql_type=list[AccessToken],
     )
+    @shaped(whole_list(access_tokens.select_access_tokens, access_tokens.NEWEST_FIRST))
     async def my_access_tokens(self, info: Info) -> list[models.Token]:
         return await info.context.run(access_tokens.list_access_tokens)
 

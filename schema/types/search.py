@@ -6,9 +6,10 @@ import strawberry
 
 from resolvers import search as resolve
 from resolvers.context import Info
+from schema.types import sql_lists
 from schema.types.connection import After, Before, Connection, First, Last, to_page_request
 from schema.types.enums import SearchField, SearchType
-from schema.types.fields import batched
+from schema.types.fields import batched, shaped
 from schema.types.node import Node, is_row_of
 from services.collectives import directory
 from services.search import highlights, search
@@ -91,5 +92,6 @@ class SearchQueries:
         "case and accents.",
         graphql_type=list[Tag] | None,
     )
+    @shaped(sql_lists.TAGS)
     async def tags(self, info: Info, first: First = None) -> list[directory.TagCount]:
         return await resolve.list_tags(info, first=first)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from models.enums import GiftDirection, LedgerAccountKind
 from resolvers.collectives import to_collective_key
 from resolvers.nodes import MAX_IDS
 from schema.types.connection import PAGE_ARGUMENTS, to_page_request
@@ -13,14 +14,17 @@ from schema.types.node import to_optional_key
 from schema.types.offer import to_offer_filter
 from schema.types.sort_orders import CollectiveSort, OfferSort, OrderSort, TransactionSort
 from services.access.collective_refs import CollectiveKey, ref_key
-from services.collectives import directory, events, members, tiers
+from services.collectives import directory, events, members, platform_policy, tiers
 from services.collectives.directory import CollectiveFilter, CollectiveRow
 from services.core import public_ids
 from services.ledger import balances
+from services.ledger import queries as ledger_queries
 from services.offers import offers
 from services.orders import payment_methods, queries
+from services.recurring import queries as gifts
 from services.sql_json.arguments import ListArguments, NodesArguments, Reference, RowId, Unconditional
-from services.sql_json.shape import BalanceList, Selects, SelectsNodes, SqlJsonUnavailable
+from services.sql_json.shape import Amount, AmountList, BalanceList, Selects, SelectsNodes, SqlJsonUnavailable
+from services.volunteering import check_in
 
 Arguments = dict[str, Any]
 
@@ -153,6 +157,31 @@ def _members(arguments: Arguments, *, of_members: bool) -> ListArguments:
     return ListArguments(members.select_members, where, members.OLDEST_FIRST, _page(arguments))
 
 
+def _subscriptions(arguments: Arguments) -> ListArguments:
+    where = gifts.GiftFilter(
+        arguments.get("direction", GiftDirection.GIVEN), tuple(arguments.get("status") or ())
+    )
+    return ListArguments(gifts.select_gifts, where, gifts.NEWEST, _page(arguments))
+
+
+def _attendances(arguments: Arguments) -> ListArguments:
+    return ListArguments(check_in.select_attendances, Unconditional(), check_in.BY_ARRIVAL, _page(arguments))
+
+
+def _ledger_accounts(arguments: Arguments) -> ListArguments:
+    where = ledger_queries.AccountFilter(tuple(arguments.get("kind") or ()))
+    return ListArguments(ledger_queries.select_accounts, where, ledger_queries.ACCOUNTS_IN_ORDER)
+
+
+def _tags(arguments: Arguments) -> ListArguments:
+    where = directory.MostFrequent(to_page_request(arguments.get("first"), None, None, None).first)
+    return ListArguments(directory.select_tags, where, directory.TAGS_BY_COUNT)
+
+
+def _platform_policy(_: Arguments) -> ListArguments:
+    return ListArguments(platform_policy.select_policy, Unconditional())
+
+
 def _balances(arguments: Arguments) -> ListArguments:
     where = balances.BalancesAt(arguments.get("as_of"))
     return ListArguments(balances.select_balances, where, balances.BALANCES)
@@ -176,6 +205,14 @@ ORDERS = Selects(_orders)
 TRANSACTIONS = Selects(_transactions)
 OFFERS = Selects(_offers)
 OFFERS_OF_BUSINESS = Selects(_offers_of_business)
+LEDGER_ACCOUNTS = Selects(_ledger_accounts)
+EXCHANGE_POSITION = AmountList(
+    Selects(lambda _: _ledger_accounts({"kind": [LedgerAccountKind.EXCHANGE]})), Amount("posted", "currency")
+)
+TAGS = Selects(_tags)
+PLATFORM_POLICY = Selects(_platform_policy)
+SUBSCRIPTIONS = Selects(_subscriptions)
+ATTENDANCES = Selects(_attendances)
 EVENTS = Selects(_events)
 MEMBERS = Selects(partial(_members, of_members=True), side="member_id")
 MEMBER_OF = Selects(partial(_members, of_members=False), side="collective_id")

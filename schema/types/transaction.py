@@ -22,6 +22,7 @@ from schema.types.node import CollectiveRef, Node, id_field, is_row_of
 from schema.types.payment_method import PaymentMethod
 from services.access import giver_visibility, row_visibility
 from services.core import public_ids
+from services.ledger import queries as ledger_queries
 from services.orders import queries
 from services.sql_json.shape import Amount as AmountShape
 from services.sql_json.shape import Column, Private, PublicId
@@ -212,6 +213,7 @@ class Transaction(Node):
     postings = to_one(
         Loaders.postings_of_transaction,
         "id",
+        shape=whole_list(ledger_queries.select_postings, ledger_queries.POSTINGS_IN_ORDER),
         description="Postings to accounts that you may see. Accounts of other people are left out.",
         graphql_type=list[Posting],
     )

@@ -1,5 +1,7 @@
 """A person, with what they alone see of their account."""
 
+from typing import Any
+
 import strawberry
 
 import models
@@ -14,13 +16,20 @@ from schema.types.enums import (
     Locale,
     Topic,
 )
-from schema.types.fields import batched, computed
+from schema.types.fields import batched, computed, shaped, whole_list
 from schema.types.linked_identity import LinkedIdentity
 from schema.types.node import is_row_of
-from services.sql_json.shape import Column
+from services.access import visibility
+from services.identity import email_addresses, email_changes, identities
+from services.messaging import preferences
+from services.sql_json.shape import Column, Derived, Private
 
 Row = strawberry.Parent[models.Collective]
 Rows = list[models.Collective]
+
+
+def _private(select: Any, column: str, is_visible: Any) -> Derived:
+    return Derived(select, Column("text", column), is_visible=is_visible, is_nullable=True)
 
 
 @strawberry.type(description="A person with an account, claimed or not.")
@@ -28,6 +37,7 @@ class User(Collective):
     is_type_of = is_row_of(models.Collective, CollectiveType.USER)
 
     @strawberry.field(description="Email address of the user. Visible only to themselves.")
+    @shaped(_private(email_addresses.select_email, "email", visibility.private_fields_are_visible))
     async def email(root: Row, info: Info) -> str | None:
         return await resolve.load_email(root, info)
 
@@ -35,12 +45,14 @@ class User(Collective):
         description="New email address that waits for its proof; see `changeEmail`. Visible only to the "
         "user themselves."
     )
+    @shaped(_private(email_changes.select_pending_email, "new_email", visibility.preferences_are_visible))
     async def pending_email(root: Row, info: Info) -> str | None:
         return await resolve.load_pending_email(root, info)
 
     @computed(
         "locale",
         "id",
+        shape=Private(Column("bare_text", "locale"), visibility.preferences_are_visible),
         description="Language that the user chose for mails. Visible only to themselves; null if they chose "
         "none.",
         graphql_type=Locale | None,
@@ -53,6 +65,7 @@ class User(Collective):
         "themselves in a session; empty for others.",
         graphql_type=list[LinkedIdentity],
     )
+    @shaped(whole_list(identities.select_own, identities.OLDEST_FIRST))
     async def identities(root: Row, info: Info) -> list[models.Identity]:
         return await resolve.list_identities(root, info)
 
@@ -60,6 +73,14 @@ class User(Collective):
         description="Topics on which the user receives no mail. Visible only to themselves; empty for "
         "others.",
         graphql_type=list[Topic],
+    )
+    @shaped(
+        Derived(
+            preferences.select_muted_topics,
+            Column("text", "topics"),
+            is_visible=visibility.preferences_are_visible,
+            hidden="[]",
+        )
     )
     async def muted_topics(root: Row, info: Info) -> list[Topic]:
         return await resolve.list_muted_topics(root, info)

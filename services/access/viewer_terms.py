@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, cast
 
-from sqlalchemy import ARRAY, ColumnElement, Uuid, any_, bindparam, exists, false
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Text, Uuid, any_, bindparam, exists, false
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -17,21 +18,27 @@ VIEWER_PREFIX = "viewer_"
 _SIDE = aliased(Collective, name="side")
 
 
+_VALUES: dict[str, Callable[[Actor], Any]] = {
+    "id": lambda actor: actor.id,
+    "token": lambda actor: actor.token_hash,
+    "session": lambda actor: str(actor.user is not None and actor.scopes is None).lower(),
+    "platform_admin": lambda actor: str(actor.is_platform_admin).lower(),
+    "collectives": lambda actor: list(actor.roles),
+    "providers": lambda actor: ",".join(
+        f"{name}:{str(is_live).lower()}" for name, is_live in actor.providers
+    ),
+    "hosts": lambda actor: [i for i in actor.collective_ids_with_role(*READER_ROLES) if i != actor.id],
+}
+"""What a parameter holds, by its name. All other names are roles: the ids of the collectives that the
+actor has them in."""
+
+
 def viewer_parameter(name: str, actor: Actor) -> Any:
     """Return the value of a parameter of the predicates."""
-    match name.removeprefix(VIEWER_PREFIX):
-        case "id":
-            return actor.id
-        case "token":
-            return actor.token_hash
-        case "collectives":
-            return list(actor.roles)
-        case "providers":
-            return ",".join(f"{name}:{str(is_live).lower()}" for name, is_live in actor.providers)
-        case "hosts":
-            return [i for i in actor.collective_ids_with_role(*READER_ROLES) if i != actor.id]
-        case roles:
-            return actor.collective_ids_with_role(*(MemberRole(role) for role in roles.split("_") if role))
+    name = name.removeprefix(VIEWER_PREFIX)
+    if (value := _VALUES.get(name)) is not None:
+        return value(actor)
+    return actor.collective_ids_with_role(*(MemberRole(role) for role in name.split("_") if role))
 
 
 def viewer_ids(name: str, actor: Actor) -> Any:
@@ -39,6 +46,21 @@ def viewer_ids(name: str, actor: Actor) -> Any:
     return any_(
         bindparam(VIEWER_PREFIX + name, viewer_parameter(VIEWER_PREFIX + name, actor), type_=ARRAY(Uuid))
     )
+
+
+def is_in_session(actor: Actor) -> ColumnElement[bool]:
+    """True for a person who is signed in, and not for their access tokens."""
+    return _is_true("session", actor)
+
+
+def is_platform_admin(actor: Actor) -> ColumnElement[bool]:
+    """True for the ADMINs of the platform."""
+    return _is_true("platform_admin", actor)
+
+
+def _is_true(name: str, actor: Actor) -> ColumnElement[bool]:
+    name = VIEWER_PREFIX + name
+    return sql_cast(bindparam(name, viewer_parameter(name, actor), type_=Text), Boolean)
 
 
 def viewer_id(actor: Actor) -> Any:

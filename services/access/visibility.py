@@ -44,6 +44,7 @@ from models.enums import (
     NamedBy,
     OrderStatus,
     OrderType,
+    RequestStatus,
 )
 from services.access.actor import Actor
 from services.access.giver_visibility import order_giver_is_visible
@@ -126,6 +127,11 @@ def private_fields_are_visible(actor: Actor, table: Any = Collective) -> ColumnE
         is_of_roles(table.id, actor, *READER_ROLES),
         and_(table.type == CollectiveType.EVENT, is_of_roles(table.parent_id, actor, *READER_ROLES)),
     )
+
+
+def preferences_are_visible(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
+    """True for users themselves; as `can_read_preferences`."""
+    return false() if actor.user is None else cast("ColumnElement[bool]", table.id == viewer_id(actor))
 
 
 def location_is_visible(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
@@ -373,6 +379,12 @@ def receipt_is_visible(actor: Actor, public_id: str) -> ColumnElement[bool]:
         or_(is_of_roles(Order.from_id, actor, *READER_ROLES), is_hosted_by_viewer(Order.from_id, actor)),
     )
     return or_(is_of_roles(Receipt.owner_id, actor), to_business.exists(), to_payer.exists())
+
+
+def invitee_is_visible(actor: Actor, table: Any = Invitation) -> ColumnElement[bool]:
+    """True unless the invited user would reveal the owner of an email address; as `can_see_invitee`."""
+    is_open = or_(~table.by_email, table.status == RequestStatus.ACCEPTED)
+    return is_open if actor.user is None else or_(is_open, table.user_id == viewer_id(actor))
 
 
 def invitation_is_visible(actor: Actor) -> ColumnElement[bool]:

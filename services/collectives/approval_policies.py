@@ -1,23 +1,29 @@
 """Policies of approval by two people, of a collective, a host or the platform."""
 
 from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import ApprovalPolicy, Collective, now
 from models.enums import CollectiveType
-from services.access import row_visibility
+from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require
+from services.access.viewer_terms import is_collective_of
 from services.collectives import collectives
 from services.core.errors import Invalid
 from services.core.money import UncheckedAmount, require_currency, to_minor_or_zero
+from services.core.pagination import Sort
 
 LAXER_AFTER = timedelta(days=1)
 MAX_LISTED = 100
+NEWEST_FIRST = Sort("POLICIES_NEWEST", col(ApprovalPolicy.created_at), col(ApprovalPolicy.id))
 
 
 async def set_policy(
@@ -76,16 +82,22 @@ def _is_laxer(policy: ApprovalPolicy, present: ApprovalPolicy) -> bool:
     )
 
 
-async def list_policies(
-    session: AsyncSession, actor: Actor, *, collective: Collective
-) -> list[ApprovalPolicy]:
-    """List the policies of a collective, newest first; none unless the actor reads its private fields."""
-    if not row_visibility.can_read_private(actor, collective):
-        return []
-    statement = (
+def select_policies(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[ApprovalPolicy]]:
+    """Select the newest policies of a collective; none unless the actor reads its private fields."""
+    del where  # has no conditions
+    newest = (
         select(ApprovalPolicy)
-        .where(col(ApprovalPolicy.collective_id) == collective.id)
-        .order_by(col(ApprovalPolicy.created_at).desc(), col(ApprovalPolicy.id).desc())
+        .where(
+            col(ApprovalPolicy.collective_id) == owner,
+            is_collective_of(owner, partial(visibility.private_fields_are_visible, actor)),
+        )
+        .order_by(NEWEST_FIRST.key.desc(), NEWEST_FIRST.id.desc())
         .limit(MAX_LISTED)
     )
+    return (newest,)
+
+
+async def list_policies(session: AsyncSession, actor: Actor, *, collective_id: UUID) -> list[ApprovalPolicy]:
+    """List the policies of a collective, newest first; none unless the actor reads its private fields."""
+    (statement,) = select_policies(actor, owner=collective_id)
     return list((await session.execute(statement)).scalars())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Text, bindparam, func, literal_column, or_, select
+from sqlalchemy import ARRAY, Integer, Select, Text, bindparam, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -120,8 +120,20 @@ class TagCount:
     count: int
 
 
-async def list_tags(session: AsyncSession, actor: Actor, *, limit: int) -> list[TagCount]:
-    """List the most frequent tags of the collectives that the actor may see; one statement."""
+@dataclass(frozen=True)
+class MostFrequent:
+    """The number of tags to list."""
+
+    limit: int
+
+
+_TAG_PLACE: Any = literal_column("place", Integer)
+TAGS_BY_COUNT = Sort("TAGS_BY_COUNT", _TAG_PLACE, _TAG_PLACE, descending=False)
+
+
+def select_tags(actor: Actor, *, where: MostFrequent, owner: object = None) -> tuple[Select[Any]]:
+    """Select the most frequent tags of the collectives that the actor may see."""
+    del owner  # of all collectives
     listed = (
         query_listed(actor, CollectiveFilter())
         .where(col(Collective.tags) != literal_column("'{}'"))
@@ -129,13 +141,26 @@ async def list_tags(session: AsyncSession, actor: Actor, *, limit: int) -> list[
         .subquery()
     )
     folded = func.fold_text(listed.c.tag)
-    statement = (
-        select(func.mode().within_group(listed.c.tag), func.count())
+    order = (func.count().desc(), folded)
+    tags = (
+        select(
+            func.mode().within_group(listed.c.tag).label("name"),
+            func.count().label("count"),
+            func.row_number().over(order_by=order).label("place"),
+        )
         .group_by(folded)
-        .order_by(func.count().desc(), folded)
-        .limit(limit)
+        .order_by(*order)
+        .limit(literal_column(str(where.limit)))
+        .subquery("tags")
     )
-    return [TagCount(name, count) for name, count in (await session.execute(statement)).all()]
+    return (select(tags),)
+
+
+async def list_tags(session: AsyncSession, actor: Actor, *, limit: int) -> list[TagCount]:
+    """List the most frequent tags of the collectives that the actor may see; one statement."""
+    (statement,) = select_tags(actor, where=MostFrequent(limit))
+    rows = await session.execute(statement.order_by(TAGS_BY_COUNT.key))
+    return [TagCount(row.name, row.count) for row in rows]
 
 
 async def list_collectives(

@@ -1,8 +1,9 @@
 """Hosts: the platform approves who may hold others' money, and can suspend them."""
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -11,6 +12,7 @@ from models.enums import CollectiveType, Scope
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, Subject, require, require_signed_in
+from services.access.viewer_terms import is_platform_admin
 from services.collectives import collectives, hosting
 from services.core import user_text
 from services.core.errors import Conflict, Invalid, InvalidState, NotFound
@@ -140,17 +142,25 @@ async def _lock_book(session: AsyncSession, host_id: UUID) -> None:
     await session.execute(select(func.lock_book(host_id)))
 
 
-async def list_pending(session: AsyncSession, actor: Actor) -> list[HostApplication]:
-    """List the first 100 pending applications to be a host, oldest first; empty unless the actor decides."""
-    if not actor.is_platform_admin:
-        return []
+def select_pending(
+    actor: Actor, *, where: object = None, owner: object = None, at: Any = None
+) -> tuple[Select[HostApplication]]:
+    """Select the first 100 pending applications to be a host; none unless the actor decides."""
+    del where, owner  # has no conditions
     statement = (
         select(HostApplication)
         .where(
+            is_platform_admin(actor),
             col(HostApplication.host_id) == col(HostApplication.collective_id),
-            hosting.is_pending(),
+            hosting.is_pending(func.now() if at is None else at),
         )
-        .order_by(col(HostApplication.id))
+        .order_by(hosting.PENDING_OLDEST.id)
         .limit(MAX_LISTED)
     )
+    return (statement,)
+
+
+async def list_pending(session: AsyncSession, actor: Actor) -> list[HostApplication]:
+    """List the first 100 pending applications to be a host, oldest first; empty unless the actor decides."""
+    (statement,) = select_pending(actor, at=now())
     return list((await session.execute(statement)).scalars())

@@ -1,9 +1,10 @@
 """Applications of collectives to hosts that hold their money, and the hosts' decisions."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -18,9 +19,11 @@ from services.access.collective_refs import (
     resolve,
 )
 from services.access.permissions import Action, Subject, require, require_signed_in
+from services.access.viewer_terms import is_of_roles
 from services.collectives import moving
 from services.core import user_text
 from services.core.errors import Conflict, Invalid, InvalidState, NotFound
+from services.core.pagination import Sort
 from services.messaging import outbox
 
 APPLICANTS = (CollectiveType.COMMUNITY, CollectiveType.NONPROFIT, CollectiveType.BUSINESS)
@@ -196,8 +199,8 @@ def application_is_visible(actor: Actor) -> ColumnElement[bool]:
     """True in SQL for the ADMINs of both sides and the platform's accountants."""
     if actor.is_platform_accountant:
         return true()
-    ids = actor.collective_ids_with_role(MemberRole.ADMIN)
-    return or_(col(HostApplication.collective_id).in_(ids), col(HostApplication.host_id).in_(ids))
+    sides = (HostApplication.collective_id, HostApplication.host_id)
+    return or_(*(is_of_roles(side, actor, MemberRole.ADMIN) for side in sides))
 
 
 async def load_application(session: AsyncSession, actor: Actor, *, application_id: UUID) -> HostApplication:
@@ -222,37 +225,60 @@ async def load_applications(
     return {row.id: row for row in (await session.execute(statement)).scalars()}
 
 
-def is_pending() -> ColumnElement[bool]:
-    """True in SQL for applications that can still be answered."""
-    return and_(col(HostApplication.status) == RequestStatus.PENDING, col(HostApplication.expires_at) > now())
+def is_pending(at: Any = None) -> ColumnElement[bool]:
+    """True in SQL for applications that can still be answered: now, or at the moment of an expression."""
+    is_open = col(HostApplication.status) == RequestStatus.PENDING
+    return and_(is_open, col(HostApplication.expires_at) > (now() if at is None else at))
+
+
+PENDING_OLDEST = Sort(
+    "APPLICATIONS_OLDEST", col(HostApplication.id), col(HostApplication.id), descending=False
+)
+
+
+def select_pending(
+    actor: Actor, *, where: object = None, owner: Any, at: Any = None
+) -> tuple[Select[HostApplication]]:
+    """Select a host's pending applications that the actor may see."""
+    del where  # has no conditions
+    found = select(HostApplication).where(
+        col(HostApplication.host_id) == owner,
+        col(HostApplication.collective_id) != owner,
+        application_is_visible(actor),
+        is_pending(func.now() if at is None else at),
+    )
+    return (found,)
 
 
 async def list_pending(session: AsyncSession, actor: Actor, *, host_id: UUID) -> list[HostApplication]:
     """List a host's pending applications that the actor may see, oldest first."""
+    (statement,) = select_pending(actor, owner=host_id, at=now())
+    return list((await session.execute(statement.order_by(PENDING_OLDEST.id))).scalars())
+
+
+NEWEST_FIRST = Sort("APPLICATIONS_NEWEST", col(HostApplication.id), col(HostApplication.id))
+
+
+def select_sent(
+    actor: Actor, *, where: object = None, owner: object = None, at: Any = None
+) -> tuple[Select[HostApplication]]:
+    """Select the newest 100 pending applications of collectives that the actor is ADMIN of."""
+    del where, owner  # has no conditions
     statement = (
         select(HostApplication)
         .where(
-            col(HostApplication.host_id) == host_id,
-            col(HostApplication.collective_id) != host_id,
-            application_is_visible(actor),
-            is_pending(),
+            is_of_roles(HostApplication.collective_id, actor, MemberRole.ADMIN),
+            is_pending(func.now() if at is None else at),
         )
-        .order_by(col(HostApplication.id))
+        .order_by(NEWEST_FIRST.id.desc())
+        .limit(MAX_LISTED)
     )
-    return list((await session.execute(statement)).scalars())
+    return (statement,)
 
 
 async def list_sent(session: AsyncSession, actor: Actor) -> list[HostApplication]:
     """List the newest 100 pending applications of collectives that the actor is ADMIN of."""
-    statement = (
-        select(HostApplication)
-        .where(
-            col(HostApplication.collective_id).in_(actor.collective_ids_with_role(MemberRole.ADMIN)),
-            is_pending(),
-        )
-        .order_by(col(HostApplication.id).desc())
-        .limit(MAX_LISTED)
-    )
+    (statement,) = select_sent(actor, at=now())
     return list((await session.execute(statement)).scalars())
 
 

@@ -1,9 +1,10 @@
 """Invitations: offering a role in a collective, and answering the offer."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -14,9 +15,11 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
 from services.access.permissions import Action, Subject, require, require_session, require_signed_in
+from services.access.viewer_terms import is_of_roles, viewer_id
 from services.collectives import members
 from services.core import user_text
 from services.core.errors import Conflict, Invalid, InvalidState, NotFound
+from services.core.pagination import Sort
 from services.identity.email_addresses import find_or_create_user
 from services.messaging import outbox
 
@@ -197,37 +200,55 @@ def _require_pending(invitation: Invitation) -> None:
         raise InvalidState("This invitation has expired. Ask for a new one.", field="id")
 
 
-def _is_pending() -> ColumnElement[bool]:
-    return and_(col(Invitation.status) == RequestStatus.PENDING, col(Invitation.expires_at) > now())
+def _is_pending(at: Any) -> ColumnElement[bool]:
+    return and_(col(Invitation.status) == RequestStatus.PENDING, col(Invitation.expires_at) > at)
+
+
+NEWEST_FIRST = Sort("INVITATIONS_NEWEST", col(Invitation.id), col(Invitation.id))
+
+
+def select_sent(
+    actor: Actor, *, where: object = None, owner: object = None, at: Any = None
+) -> tuple[Select[Invitation]]:
+    """Select the newest 100 pending invitations that the actor sent, or to collectives it is ADMIN of."""
+    del where, owner  # has no conditions
+    if actor.user is None:
+        return (select(Invitation).where(false()),)
+    administered = is_of_roles(Invitation.collective_id, actor, MemberRole.ADMIN)
+    statement = (
+        select(Invitation)
+        .where(
+            or_(administered, col(Invitation.created_by_id) == viewer_id(actor)),
+            visibility.invitation_is_visible(actor),
+            _is_pending(func.now() if at is None else at),
+        )
+        .order_by(NEWEST_FIRST.id.desc())
+        .limit(MAX_LISTED)
+    )
+    return (statement,)
 
 
 async def list_sent(session: AsyncSession, actor: Actor) -> list[Invitation]:
     """List the newest 100 pending invitations that the actor sent, or to collectives it is ADMIN of."""
-    administered = col(Invitation.collective_id).in_(actor.collective_ids_with_role(MemberRole.ADMIN))
-    statement = (
-        select(Invitation)
-        .where(
-            or_(administered, col(Invitation.created_by_id) == actor.id),
-            visibility.invitation_is_visible(actor),
-            _is_pending(),
-        )
-        .order_by(col(Invitation.id).desc())
-        .limit(MAX_LISTED)
-    )
+    (statement,) = select_sent(actor, at=now())
     return list((await session.execute(statement)).scalars())
+
+
+def select_received(
+    actor: Actor, *, where: object = None, owner: object = None, at: Any = None
+) -> tuple[Select[Invitation]]:
+    """Select the actor's pending invitations."""
+    del where, owner  # has no conditions
+    if actor.user is None:
+        return (select(Invitation).where(false()),)
+    is_pending = _is_pending(func.now() if at is None else at)
+    return (select(Invitation).where(col(Invitation.user_id) == viewer_id(actor), is_pending),)
 
 
 async def list_invitations(session: AsyncSession, actor: Actor) -> list[Invitation]:
     """List the actor's pending invitations, newest first."""
-    statement = (
-        select(Invitation)
-        .where(
-            col(Invitation.user_id) == actor.id,
-            _is_pending(),
-        )
-        .order_by(col(Invitation.id).desc())
-    )
-    return list((await session.execute(statement)).scalars())
+    (statement,) = select_received(actor, at=now())
+    return list((await session.execute(statement.order_by(NEWEST_FIRST.id.desc()))).scalars())
 
 
 async def load_invitations(

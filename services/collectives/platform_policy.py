@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, bindparam, exists, inspect, select
+from sqlalchemy import DateTime, Select, bindparam, exists, func, inspect, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -19,6 +19,7 @@ from services.collectives import collectives, members
 from services.core.errors import WHOLE_INPUT, Invalid
 from services.core.gradual_change import WINDOW, is_small_change, require_future
 from services.core.money import UncheckedAmount, to_minor, to_minor_or_zero
+from services.core.pagination import Sort
 from services.identity import authentication, email_addresses
 from services.ledger import exchange_rates
 from services.ledger.transaction_amounts import CURRENTS
@@ -253,12 +254,14 @@ async def _load_next(session: AsyncSession, after: datetime) -> PlatformPolicy |
     return row
 
 
-_VALID_AT = compile_statement(
-    select(*inspect(PlatformPolicy).local_table.c)
-    .where(col(PlatformPolicy.valid_from) <= bindparam("at", type_=DateTime(timezone=True)))
-    .order_by(col(PlatformPolicy.valid_from).desc(), col(PlatformPolicy.id).desc())
-    .limit(1)
-)
+def select_valid(at: Any) -> Select[Any]:
+    """Select the policy valid at the moment of an expression."""
+    newest = (col(PlatformPolicy.valid_from).desc(), col(PlatformPolicy.id).desc())
+    columns = inspect(PlatformPolicy).local_table.c
+    return select(*columns).where(col(PlatformPolicy.valid_from) <= at).order_by(*newest).limit(1)
+
+
+_VALID_AT = compile_statement(select_valid(bindparam("at", type_=DateTime(timezone=True))))
 
 
 async def load_policy(session: AsyncSession, *, at: datetime | None = None) -> PlatformPolicy:
@@ -279,12 +282,28 @@ async def read_policy_ahead(
     return take
 
 
+NEWEST_FIRST = Sort("POLICIES", col(PlatformPolicy.valid_from), col(PlatformPolicy.id))
+
+
+def select_policy(actor: Actor, *, where: object = None, owner: object = None) -> tuple[Select[Any]]:
+    """Select the policy valid now."""
+    del actor, where, owner  # everybody sees it
+    return (select_valid(func.now()),)
+
+
+def select_policies(
+    actor: Actor | None, *, where: object = None, owner: object = None
+) -> tuple[Select[PlatformPolicy]]:
+    """Select all policies, including future ones."""
+    del actor, where, owner  # everybody sees all of them
+    return (select(PlatformPolicy),)
+
+
 async def list_policies(session: AsyncSession) -> list[PlatformPolicy]:
     """List all policies, including future ones, newest first."""
-    statement = select(PlatformPolicy).order_by(
-        col(PlatformPolicy.valid_from).desc(), col(PlatformPolicy.id).desc()
-    )
-    return list((await session.execute(statement)).scalars())
+    (statement,) = select_policies(None)
+    newest = (NEWEST_FIRST.key.desc(), NEWEST_FIRST.id.desc())
+    return list((await session.execute(statement.order_by(*newest))).scalars())
 
 
 async def load_policies(session: AsyncSession, *, row_ids: Sequence[UUID]) -> dict[UUID, PlatformPolicy]:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select, true, update
+from sqlalchemy import Select, false, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -13,7 +13,9 @@ from models import Token, new_id, now
 from models.enums import Scope, TokenKind
 from services.access.actor import Actor, hash_token
 from services.access.permissions import Action, require
+from services.access.viewer_terms import viewer_id
 from services.core.errors import Invalid, NotFound
+from services.core.pagination import Sort
 from services.core.user_text import require_name
 from services.identity import challenges
 
@@ -110,16 +112,26 @@ async def revoke_all_tokens(session: AsyncSession, *, user_id: UUID, except_id: 
     )
 
 
+NEWEST_FIRST = Sort("TOKENS_NEWEST", col(Token.id), col(Token.id))
+
+
+def select_access_tokens(
+    actor: Actor, *, where: object = None, owner: object = None, at: Any = None
+) -> tuple[Select[Token]]:
+    """Select the user's valid access tokens."""
+    del where, owner  # has no conditions
+    if actor.user is None:
+        return (select(Token).where(false()),)
+    statement = select(Token).where(
+        col(Token.user_id) == viewer_id(actor),
+        col(Token.kind) == TokenKind.ACCESS,
+        col(Token.revoked_at).is_(None),
+        col(Token.expires_at) > (func.now() if at is None else at),
+    )
+    return (statement,)
+
+
 async def list_access_tokens(session: AsyncSession, actor: Actor) -> list[Token]:
     """List the user's valid access tokens, newest first."""
-    statement = (
-        select(Token)
-        .where(
-            col(Token.user_id) == actor.id,
-            col(Token.kind) == TokenKind.ACCESS,
-            col(Token.revoked_at).is_(None),
-            col(Token.expires_at) > now(),
-        )
-        .order_by(col(Token.id).desc())
-    )
-    return list((await session.execute(statement)).scalars())
+    (statement,) = select_access_tokens(actor, at=now())
+    return list((await session.execute(statement.order_by(NEWEST_FIRST.id.desc()))).scalars())

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import idna
-from sqlalchemy import ColumnElement, select, union
+from sqlalchemy import ColumnElement, Select, select, union
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -95,6 +95,11 @@ async def load_emails(session: AsyncSession, *, user_ids: list[UUID]) -> dict[UU
         select(col(Credential.user_id), col(Credential.email)).where(col(Credential.user_id).in_(user_ids))
     )
     return {row.user_id: row.email for row in rows}
+
+
+def select_email(user: Any) -> Select[Any]:
+    """Select the address of a user, whose columns are given."""
+    return select(col(Credential.email)).where(col(Credential.user_id) == user.id)
 
 
 async def find_user(session: AsyncSession, address: str) -> Collective | None:

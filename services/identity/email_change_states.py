@@ -1,5 +1,6 @@
 """The states of a change of address: it waits for its proof, and can be undone once it is confirmed."""
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, update
@@ -14,9 +15,9 @@ def is_waiting() -> tuple[ColumnElement[bool], ...]:
     return (col(EmailChange.confirmed_at).is_(None), col(EmailChange.ended_at).is_(None))
 
 
-def can_be_confirmed() -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions in SQL of a change that waits and is in time."""
-    return (*is_waiting(), col(EmailChange.expires_at) > now())
+def can_be_confirmed(at: Any = None) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions in SQL of a change that waits and is in time: now, or at an expression's."""
+    return (*is_waiting(), col(EmailChange.expires_at) > (now() if at is None else at))
 
 
 def can_be_undone() -> tuple[ColumnElement[bool], ...]:

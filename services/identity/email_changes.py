@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -190,6 +190,13 @@ async def _report_undoing(session: AsyncSession, user: Collective, *, restored: 
     )
     if given_up != restored:
         await outbox.mail_address(session, address=given_up, template="email_given_back", payload={})
+
+
+def select_pending_email(user: Any) -> Select[Any]:
+    """Select the new address of a user, whose columns are given, that waits for its proof."""
+    return select(col(EmailChange.new_email)).where(
+        col(EmailChange.user_id) == user.id, *email_change_states.can_be_confirmed(func.now())
+    )
 
 
 async def load_pending_email(session: AsyncSession, actor: Actor) -> str | None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, false, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -13,7 +14,9 @@ from models import Collective, Identity, new_id, now
 from services.access import act_origin
 from services.access.actor import Actor
 from services.access.permissions import Action, require
+from services.access.viewer_terms import is_in_session, viewer_id
 from services.core.errors import Conflict, InvalidState, NotFound
+from services.core.pagination import Sort
 from services.identity import credentials
 from services.messaging import outbox
 
@@ -81,12 +84,23 @@ async def unlink(session: AsyncSession, actor: Actor, *, identity_id: UUID) -> I
     return row
 
 
+OLDEST_FIRST = Sort("IDENTITIES_OLDEST", col(Identity.id), col(Identity.id), descending=False)
+
+
+def select_own(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[Identity]]:
+    """Select the identities of a user who is the actor; none for an access token."""
+    del where  # has no conditions
+    if actor.user is None:
+        return (select(Identity).where(false()),)
+    is_own = col(Identity.user_id) == viewer_id(actor)
+    is_session = is_in_session(actor)
+    return (select(Identity).where(col(Identity.user_id) == owner, is_own, is_session),)
+
+
 async def list_own(session: AsyncSession, actor: Actor) -> list[Identity]:
     """List the actor's identities, the oldest first; none for an access token."""
-    if actor.scopes is not None:
-        return []
-    statement = select(Identity).where(col(Identity.user_id) == actor.id).order_by(col(Identity.id))
-    rows: Sequence[Identity] = (await session.execute(statement)).scalars().all()
+    (statement,) = select_own(actor, owner=actor.id)
+    rows: Sequence[Identity] = (await session.execute(statement.order_by(OLDEST_FIRST.id))).scalars().all()
     return list(rows)
 
 

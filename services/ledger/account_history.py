@@ -4,7 +4,7 @@ Both are visible to the ADMINs and ACCOUNTANTs of the account's owner and of the
 they are empty, even if the account's balance is public.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -27,6 +27,8 @@ from services.ledger.queries import PostingLine
 
 AccountId: TypeAlias = tuple[UUID, int]
 """The key of an account: its book, and its number."""
+IsOf: TypeAlias = Callable[[Any], ColumnElement[bool]]
+"""Builds the condition that a posting is one of an account, from the table of postings."""
 _MAX_SEQ = 2**63 - 1
 _BOUND = aliased(Posting)
 """The posting at a bound of a period."""
@@ -96,7 +98,27 @@ class _SeqSort(Sort):
         return row.posting.seq, row.posting.transaction_id
 
 
-_BY_SEQ = _SeqSort("seq", col(Posting.seq), col(Posting.transaction_id), descending=False, parse=_parse_seq)
+BY_SEQ = _SeqSort("seq", col(Posting.seq), col(Posting.transaction_id), descending=False, parse=_parse_seq)
+
+
+@dataclass(frozen=True)
+class PostingFilter:
+    """The bounds of a `Period`, which may be expressions."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+def select_postings(actor: Actor, *, where: PostingFilter, owner: Any) -> tuple[Select[Posting]]:
+    """Select the postings in a period of the account with the number `owner`; none unless it may be seen."""
+    of_number = col(LedgerAccount.id) == owner
+    book_id = select(col(LedgerAccount.book_id)).where(of_number).scalar_subquery()
+    readable = select(col(LedgerAccount.id)).where(of_number, visibility.postings_are_visible(actor))
+
+    def is_of(table: Any) -> ColumnElement[bool]:
+        return and_(col(table.book_id) == book_id, col(table.account_id) == owner)
+
+    return (_postings_in(where, is_of).where(readable.exists()),)
 
 
 async def load_accounts_by_number(
@@ -123,7 +145,7 @@ async def list_posting_pages(
     seq = col(Posting.seq)
     within = _postings_in(period).order_by(seq.desc() if page.is_backward else seq).limit(page.size + 1)
     if page.cursor is not None:
-        found, _ = pagination.decode_cursor(page.cursor, _BY_SEQ, field=page.cursor_field)
+        found, _ = pagination.decode_cursor(page.cursor, BY_SEQ, field=page.cursor_field)
         position = literal(found, BigInteger)
         within = within.where(seq < position if page.is_backward else seq > position)
     inner = within.lateral("page")
@@ -139,7 +161,7 @@ async def list_posting_pages(
     for posting, account in (await session.execute(statement)).all():
         lines[account.book_id, account.id].append(PostingLine(posting, account))
     return {
-        key: pagination.to_page(its, partial(_query_postings, actor, key, period), sort=_BY_SEQ, page=page)
+        key: pagination.to_page(its, partial(_query_postings, actor, key, period), sort=BY_SEQ, page=page)
         for key, its in lines.items()
     }
 
@@ -190,18 +212,19 @@ def _query_postings(actor: Actor, key: AccountId, period: Period) -> Select[Any]
     )
 
 
-def _postings_in(period: Period) -> Select[Any]:
-    """Select the postings in a period of the account of the enclosing statement.
+def _postings_in(period: Period | PostingFilter, is_of: IsOf | None = None) -> Select[Any]:
+    """Select the postings in a period of one account, by default that of the enclosing statement.
 
     Time follows seq, so the bounds become numbers, and a page is one range of the primary key.
     """
+    is_of = is_of or _is_of_account
     seq, at = col(_BOUND.seq), col(_BOUND.at)
-    statement = select(Posting).where(_is_of_account(Posting)).correlate(LedgerAccount)
+    statement = select(Posting).where(is_of(Posting)).correlate(LedgerAccount)
     if period.start is not None:
-        first = _bound(seq).where(at >= period.start).order_by(at, seq).limit(1)
+        first = _bound(seq, is_of).where(at >= period.start).order_by(at, seq).limit(1)
         statement = statement.where(col(Posting.seq) >= first.scalar_subquery())
     if period.end is not None:
-        last = _bound(seq).where(at < period.end).order_by(at.desc(), seq.desc()).limit(1)
+        last = _bound(seq, is_of).where(at < period.end).order_by(at.desc(), seq.desc()).limit(1)
         statement = statement.where(col(Posting.seq) <= last.scalar_subquery())
     return statement
 
@@ -209,7 +232,7 @@ def _postings_in(period: Period) -> Select[Any]:
 def _balance_before(end: datetime) -> Any:
     """Select the balance after the account's last posting before a time."""
     last = (
-        _bound(col(_BOUND.balance_after))
+        _bound(col(_BOUND.balance_after), _is_of_account)
         .where(col(_BOUND.at) < end)
         .order_by(col(_BOUND.at).desc(), col(_BOUND.seq).desc())
         .limit(1)
@@ -217,8 +240,8 @@ def _balance_before(end: datetime) -> Any:
     return func.coalesce(last.scalar_subquery(), 0)
 
 
-def _bound(column: Any) -> Select[Any]:
-    return select(column).where(_is_of_account(_BOUND)).correlate(LedgerAccount)
+def _bound(column: Any, is_of: IsOf) -> Select[Any]:
+    return select(column).where(is_of(_BOUND)).correlate(LedgerAccount)
 
 
 def _is_of_account(table: Any) -> ColumnElement[bool]:

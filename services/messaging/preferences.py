@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
-from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Select, Text, delete, func, literal_column, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by, array, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -95,6 +96,16 @@ async def set_muted_topics(session: AsyncSession, actor: Actor, *, topics: Seque
         rows = [MutedTopic(user_id=actor.user.id, topic=topic).model_dump() for topic in chosen]
         await session.execute(insert(MutedTopic).values(rows).on_conflict_do_nothing())
     return chosen
+
+
+def select_muted_topics(user: Any) -> Select[Any]:
+    """Select the list of topics that a user, whose columns are given, has muted, in their order."""
+    order = func.array_position(
+        array([literal_column(f"'{topic}'", Text) for topic in Topic]), MutedTopic.topic
+    )
+    muted = func.array_agg(aggregate_order_by(col(MutedTopic.topic), order))
+    topics = func.coalesce(muted, literal_column("'{}'"))
+    return select(topics.label("topics")).where(col(MutedTopic.user_id) == user.id)
 
 
 async def list_muted_topics(session: AsyncSession, actor: Actor) -> list[Topic]:

@@ -303,20 +303,35 @@ def month_start(business: Any, at: Any, *, months_later: int = 0) -> Any:
     return func.timezone(zone, start + func.make_interval(0, months_later))
 
 
+def _count_redemptions(offer: Any, at: Any) -> Select[Any]:
+    """Select the number of redemptions in the month of a moment of an offer, whose columns are given."""
+    return (
+        select(func.count().label("used"))
+        .select_from(Order)
+        .where(
+            col(Order.offer_id) == offer.id,
+            col(Order.created_at) >= _month_start_of(offer.business_id, at),
+            col(Order.status).not_in(UNCOUNTED_STATUSES),
+        )
+    )
+
+
+def _month_start_of(business_id: Any, at: Any) -> Any:
+    start = select(month_start(Collective, at)).where(col(Collective.id) == business_id)
+    return start.correlate_except(Collective).scalar_subquery()
+
+
+def select_redemption_counts(offer: Any) -> Select[Any]:
+    """Select how many redemptions of an offer, whose columns are given, this month has and may still have."""
+    used = _count_redemptions(offer, func.now()).subquery("of_month").c.used
+    left = case((offer.monthly_limit.is_not(None), func.greatest(0, offer.monthly_limit - used)))
+    return select(used, left.label("left"))
+
+
 async def count_redemptions_this_month(
     session: AsyncSession, *, offer_ids: Sequence[UUID]
 ) -> dict[UUID, int]:
     """Count redemptions this month, in the business's time zone, by offer; one statement."""
-    statement = (
-        select(col(Offer.id), func.count(col(Order.id)))
-        .join(Collective, col(Offer.business_id) == Collective.id)
-        .outerjoin(
-            Order,
-            (col(Order.offer_id) == Offer.id)
-            & (col(Order.created_at) >= month_start(Collective, now()))
-            & col(Order.status).not_in(UNCOUNTED_STATUSES),
-        )
-        .where(col(Offer.id).in_(offer_ids))
-        .group_by(col(Offer.id))
-    )
+    count = _count_redemptions(Offer, now()).correlate(Offer).scalar_subquery()
+    statement = select(col(Offer.id), count).where(col(Offer.id).in_(offer_ids))
     return {offer_id: int(count) for offer_id, count in (await session.execute(statement)).all()}

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, bindparam, select, update
+from sqlalchemy import Select, Uuid, bindparam, inspect, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -126,7 +126,7 @@ def _require_redemption(sides: OrderSides) -> Redemption:
 def select_redemption(order: Any) -> Select[Any]:
     """Select the details of a redemption, an order whose columns are given."""
     payout = col(Redemption.usd_gross_minor) - col(Redemption.usd_fee_minor)
-    return select(*Redemption.__table__.c, payout.label("payout_minor")).where(  # type: ignore[attr-defined]  # added by SQLModel
+    return select(*inspect(Redemption).local_table.c, payout.label("payout_minor")).where(
         col(Redemption.order_id) == order.id
     )
 

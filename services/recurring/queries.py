@@ -1,6 +1,7 @@
 """Reads of recurring gifts that the viewer may see."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -61,23 +62,32 @@ async def load_cards(
     return {row.id: row for row in (await session.execute(statement)).scalars()}
 
 
-async def list_gifts(
-    session: AsyncSession,
-    actor: Actor,
-    *,
-    of_id: UUID,
-    direction: GiftDirection,
-    status: Sequence[GiftStatus],
-    page: PageRequest,
-) -> Page[RecurringGift]:
-    """List the visible recurring gifts that a collective gives or receives, newest first.
+@dataclass(frozen=True)
+class GiftFilter:
+    """The side of a gift on which a collective is, and statuses of which it has one; all if none is named."""
+
+    direction: GiftDirection
+    status: tuple[GiftStatus, ...] = ()
+
+
+def select_gifts(actor: Actor, *, where: GiftFilter, owner: Any) -> tuple[Select[RecurringGift]]:
+    """Select the visible recurring gifts that a collective gives or receives.
 
     Those of which the actor may not know the giver are no gifts of that giver.
     """
-    side = RecurringGift.from_id if direction == GiftDirection.GIVEN else RecurringGift.to_id
-    statement = select(RecurringGift).where(col(side) == of_id, visibility.recurring_gift_is_visible(actor))
-    if direction == GiftDirection.GIVEN:
+    is_given = where.direction == GiftDirection.GIVEN
+    side = RecurringGift.from_id if is_given else RecurringGift.to_id
+    statement = select(RecurringGift).where(col(side) == owner, visibility.recurring_gift_is_visible(actor))
+    if is_given:
         statement = statement.where(giver_visibility.recurring_giver_is_visible(actor))
-    if status:
-        statement = statement.where(col(RecurringGift.status).in_(status))
+    if where.status:
+        statement = statement.where(col(RecurringGift.status).in_(where.status))
+    return (statement,)
+
+
+async def list_gifts(
+    session: AsyncSession, actor: Actor, *, of_id: UUID, where: GiftFilter, page: PageRequest
+) -> Page[RecurringGift]:
+    """List the visible recurring gifts that a collective gives or receives, newest first."""
+    (statement,) = select_gifts(actor, where=where, owner=of_id)
     return await pagination.list_page(session, statement, sort=NEWEST, page=page)

@@ -117,6 +117,8 @@ class ListArguments:
         keyed = [part.add_columns(sort.key.label("sort_key")) for part in parts]
         if page is None:
             return _union(keyed)
+        if "id" not in parts[0].selected_columns:
+            keyed = [part.add_columns(sort.id.label("id")) for part in keyed]
         cursor = None
         if page.cursor is not None:
             cursor = (

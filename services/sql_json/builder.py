@@ -96,7 +96,8 @@ def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> Sel
             text = literal(json)
         case shape.List():
             pieces, costs = lists.write_list(builder, root, None)
-            text, costs = concatenate(pieces), [*costs, str(-root.weight)]
+            own = root.entries.weight if isinstance(root.entries, shape.Nodes) else root.weight
+            text, costs = concatenate(pieces), [*costs, str(-own)]
         case shape.Rows():
             start, text, cost = lists.write_rows(builder, root)
             costs = [cost]
@@ -197,6 +198,7 @@ class SelectBuilder:
     def _derived(self, value: shape.Derived, row: RowSource, null: str) -> Written:
         inner = self._derived_row(value, row)
         is_nullable = value.is_nullable or value.is_visible is not None
+        null = null if value.hidden == "null" else value.hidden
         source = RowSource(inner.name, inner.c, is_any_nullable=is_nullable)
         return columns.write_column(value.value, source, null), []
 

@@ -43,7 +43,8 @@ def write_column(value: shape.Value, row: RowSource, null: str) -> list[Piece]:
 def _column_pieces(value: shape.Column | shape.PublicId, column: Sql) -> list[Piece]:
     """Write the value of a column that is not NULL."""
     if isinstance(value, shape.PublicId):
-        return [f'"{ID_DELIMITER}{value.type_name} ', Sql(f"{column}::text"), f'{ID_DELIMITER}"']
+        row_id = f"lpad(to_hex({column}), 32, '0')" if value.is_number else f"{column}::text"
+        return [f'"{ID_DELIMITER}{value.type_name} ', Sql(row_id), f'{ID_DELIMITER}"']
     match value.encoding:
         case "text":
             return [Sql(f"to_json({column})::text")]

@@ -1,6 +1,7 @@
 """Lists of rows inside the statement: pages with their cursors and counts, and rows by themselves."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Uuid, func, literal_column, select, true
@@ -247,10 +248,10 @@ class _Page:
         return concatenate([*pieces, "}"])
 
     def _cursor(self) -> Sql:
-        """Write what a cursor is made of: the sort, the row's id and its sort value: a text as JSON."""
+        """Write what a cursor is made of: the sort, the row's id and its sort value: texts as JSON."""
         key = Sql(f"{self.table.name}.sort_key")
-        is_text = self.sort.parse is pagination.parse_text
-        value: list[Piece] = [Sql(f"to_json({key})::text") if is_text else format_timestamp(key)]
+        is_timestamp = self.sort.parse == datetime.fromisoformat
+        value: list[Piece] = [format_timestamp(key) if is_timestamp else Sql(f"to_json({key})::text")]
         start = f'"{ID_DELIMITER}{CURSOR_MARK}{self.sort.name} '
         return concatenate([start, Sql(f"{self.table.name}.id::text"), " ", *value, f'{ID_DELIMITER}"'])
 

@@ -185,6 +185,6 @@ def _encode_part(part: str) -> str:
         type_name, _, row_id = part.partition(" ")
         return public_ids.encode(type_name, UUID(row_id))
     sort, row_id, value = part.removeprefix(CURSOR_MARK).split(" ", 2)
-    is_text = value.startswith('"')
-    key: Any = orjson.loads(value) if is_text else datetime.fromisoformat(value)
+    is_json = value.startswith('"') or value.isdecimal()
+    key: Any = orjson.loads(value) if is_json else datetime.fromisoformat(value)
     return pagination.encode_position(sort, key, UUID(row_id))

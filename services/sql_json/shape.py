@@ -40,10 +40,11 @@ class Column:
 
 @dataclass(frozen=True)
 class PublicId:
-    """The public id of the row that a column references."""
+    """The public id of the row that a column references, by its UUID or its number."""
 
     type_name: str
     column: str
+    is_number: bool = False
 
 
 AmountPart: TypeAlias = Literal["value", "currency", "minor_units", "exponent"]
@@ -82,7 +83,9 @@ class Derived:
     is_nullable: bool = False
     """True if a column of the subquery can be NULL."""
     is_visible: Callable[[Actor, Any], Any] | None = None
-    """Builds the condition from the viewer and the row's columns; the value is null for others."""
+    """Builds the condition from the viewer and the row's columns."""
+    hidden: str = "null"
+    """The JSON for others."""
 
 
 @dataclass(frozen=True)

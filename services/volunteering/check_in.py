@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Select, Uuid, column, func, literal, select, true
@@ -270,6 +271,13 @@ class _ByArrival(Sort):
 BY_ARRIVAL = _ByArrival("arrival", col(Attendance.checked_in_at), col(Attendance.user_id), descending=False)
 
 
+def select_attendances(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[Attendance]]:
+    """Select the attendances at an event that the actor may see."""
+    del where  # has no conditions
+    of_event = col(Attendance.event_id) == owner
+    return (select(Attendance).where(of_event, visibility.attendance_is_visible(actor)),)
+
+
 async def list_attendance_pages(
     session: AsyncSession, actor: Actor, *, event_ids: Sequence[UUID], page: PageRequest
 ) -> dict[UUID, Page[Attendance]]:
@@ -284,9 +292,7 @@ async def list_attendance_pages(
     )
 
     def rows_of(event_id: object) -> Select[Attendance]:
-        return select(Attendance).where(
-            col(Attendance.event_id) == event_id, visibility.attendance_is_visible(actor)
-        )
+        return select_attendances(actor, owner=event_id)[0]
 
     inner = pagination.apply_keyset(rows_of(event.c.id), sort=BY_ARRIVAL, page=page).lateral("page")
     row = aliased(Attendance, inner)

@@ -1,10 +1,23 @@
 """Issuers of currents: approved nonprofits and their caps, and the platform's bonus."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import (
+    Integer,
+    Select,
+    Text,
+    any_,
+    case,
+    exists,
+    func,
+    literal_column,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,7 +33,7 @@ from models.enums import (
     OrderType,
     TransactionKind,
 )
-from services.access.actor import Actor
+from services.access.actor import ANONYMOUS, Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve_one
 from services.access.permissions import Action, require
 from services.collectives import collectives, platform_policy
@@ -28,6 +41,8 @@ from services.core import user_text
 from services.core.errors import Invalid, InvalidState, LimitExceeded
 from services.core.gradual_change import require_future
 from services.core.money import UncheckedAmount, to_minor_or_zero
+from services.core.pagination import Sort
+from services.database import fetch
 from services.database.constraint_errors import problem_for
 from services.identity import authentication, identities
 from services.identity.oidc_providers import Claims, Provider
@@ -133,56 +148,65 @@ async def set_cap(
     return cap
 
 
-async def load_caps(session: AsyncSession, *, nonprofit_ids: Sequence[UUID]) -> dict[UUID, list[IssuanceCap]]:
-    """Load the present caps by nonprofit, the shortest period first. Public.
+_PLACES = {period.value: place for place, period in enumerate(CapPeriod)}
+_PLACE: Any = case(_PLACES, value=col(IssuanceCap.period))
+_SHORTEST: Any = literal_column("place", Integer)
+CAPS_SHORTEST = Sort("CAPS_SHORTEST", _SHORTEST, _SHORTEST, descending=False)
 
-    An issuer for which the platform has set no cap has the policy's. Three statements.
+
+def select_caps(actor: Actor, *, where: object = None, owner: Any, at: Any = None) -> tuple[Select[Any]]:
+    """Select the caps of a nonprofit at a moment, by default the present one. Public.
+
+    An issuer for which the platform has set no cap has the policy's.
     """
-    statement = (
-        select(IssuanceCap)
-        .where(col(IssuanceCap.nonprofit_id).in_(nonprofit_ids), col(IssuanceCap.valid_from) <= now())
-        .ext(distinct_on(col(IssuanceCap.nonprofit_id), col(IssuanceCap.period)))
-        .order_by(
-            col(IssuanceCap.nonprofit_id),
-            col(IssuanceCap.period),
-            col(IssuanceCap.valid_from).desc(),
-            col(IssuanceCap.id).desc(),
+    del actor, where  # everybody sees them, and they have no conditions
+    at = func.now() if at is None else at
+    columns = (col(IssuanceCap.nonprofit_id), col(IssuanceCap.period))
+    newest = (
+        select(*columns, col(IssuanceCap.amount_minor), col(IssuanceCap.valid_from), _PLACE.label("place"))
+        .where(col(IssuanceCap.nonprofit_id) == owner, col(IssuanceCap.valid_from) <= at)
+        .ext(distinct_on(*columns))
+        .order_by(*columns, col(IssuanceCap.valid_from).desc(), col(IssuanceCap.id).desc())
+        .subquery("newest")
+    )
+    has_cap = select(col(IssuanceCap.id)).where(
+        col(IssuanceCap.nonprofit_id) == Collective.id, col(IssuanceCap.valid_from) <= at
+    )
+    policy = platform_policy.select_valid(at).subquery("policy")
+    month = literal_column(f"'{CapPeriod.MONTH}'", Text)
+    usual = (
+        select(
+            col(Collective.id),
+            month,
+            policy.c.default_issuance_cap_minor,
+            policy.c.valid_from,
+            literal_column(str(_PLACES[CapPeriod.MONTH.value]), Integer),
+        )
+        .select_from(Collective)
+        .join(policy, true())
+        .where(
+            col(Collective.id) == owner,
+            col(Collective.issuer_approved_at).is_not(None),
+            col(Collective.is_platform).is_(False),
+            ~has_cap.exists(),
         )
     )
+    present = select(newest).where(newest.c.amount_minor.is_not(None))
+    return (select(union_all(present, usual).subquery("caps")),)
+
+
+async def load_caps(session: AsyncSession, *, nonprofit_ids: Sequence[UUID]) -> dict[UUID, list[IssuanceCap]]:
+    """Load the present caps by nonprofit, the shortest period first; one statement."""
+    owner = any_(fetch.ids_parameter("nonprofit_ids", nonprofit_ids))
+    (statement,) = select_caps(ANONYMOUS, owner=owner, at=now())
     caps_by_nonprofit: dict[UUID, list[IssuanceCap]] = {row_id: [] for row_id in nonprofit_ids}
-    rows = (await session.execute(statement)).scalars().all()
-    for cap in rows:
-        if cap.amount_minor is not None:
-            caps_by_nonprofit[cap.nonprofit_id].append(cap)
-    uncapped_ids = set(nonprofit_ids) - {cap.nonprofit_id for cap in rows}
-    for cap in await _default_caps(session, nonprofit_ids=uncapped_ids):
+    for *columns, _ in await session.execute(statement.order_by(CAPS_SHORTEST.key)):
+        cap = IssuanceCap(**dict(zip(_CAP_COLUMNS, columns, strict=True)))
         caps_by_nonprofit[cap.nonprofit_id].append(cap)
-    periods = list(CapPeriod)
-    return {
-        row_id: sorted(caps, key=lambda cap: periods.index(cap.period))
-        for row_id, caps in caps_by_nonprofit.items()
-    }
+    return caps_by_nonprofit
 
 
-async def _default_caps(session: AsyncSession, *, nonprofit_ids: Collection[UUID]) -> list[IssuanceCap]:
-    """Build the policy's cap of those nonprofits that may issue currents, except the platform."""
-    if not nonprofit_ids:
-        return []
-    issuers = select(col(Collective.id)).where(
-        col(Collective.id).in_(nonprofit_ids),
-        col(Collective.issuer_approved_at).is_not(None),
-        col(Collective.is_platform).is_(False),
-    )
-    policy = await platform_policy.load_policy(session)
-    return [
-        IssuanceCap(
-            nonprofit_id=row_id,
-            period=CapPeriod.MONTH,
-            amount_minor=policy.default_issuance_cap_minor,
-            valid_from=policy.valid_from,
-        )
-        for row_id in (await session.execute(issuers)).scalars()
-    ]
+_CAP_COLUMNS = ("nonprofit_id", "period", "amount_minor", "valid_from")
 
 
 async def claim_account(

@@ -123,7 +123,7 @@ def create_populated_world(server: Server, template: str) -> Iterator[PopulatedW
                     r.slug for r in await session.execute(text("SELECT slug FROM collective ORDER BY slug"))
                 ]
             viewers = {"anonymous": None} | {
-                v: people[v] for v in (*VIEWERS[1:], "stranger", "payer_host_admin")
+                v: people[v] for v in (*VIEWERS[1:], "stranger", "payer_host_admin", "invitee")
             }
             return PopulatedWorld(runner, world, viewers, results, slugs)
 

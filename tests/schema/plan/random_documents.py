@@ -45,6 +45,12 @@ PLAIN = {
         "quantity",
         "privateMessage",
         "receipts",
+        "giverStatus",
+        "place",
+        "receiptText",
+        "caps",
+        "approvalsNeeded",
+        "approvalsMissing",
         "__typename",
     ],
     "Tier": [
@@ -66,7 +72,30 @@ PLAIN = {
     "PaymentMethod": ["id", "type", "name", "feeBps", "__typename"],
     "PayoutMethod": ["id", "type", "name", "createdAt", "__typename"],
     "Member": ["id", "role", "since", "__typename"],
-    "Offer": ["id", "item", "description", "currentsSharePercent", "monthlyLimit", "isMaster", "isActive"],
+    "Offer": [
+        "id",
+        "item",
+        "description",
+        "currentsSharePercent",
+        "monthlyLimit",
+        "isMaster",
+        "isActive",
+        "remainingThisMonth",
+        "redemptionCount",
+    ],
+    "RecurringGift": ["id", "status", "interval", "startsOn", "nextChargeOn", "retriesAt", "__typename"],
+    "Card": ["brand", "last4", "expiresOn"],
+    "Settlement": ["reference", "covers", "month", "__typename"],
+    "WaitingPayment": ["provider", "account", "clientSecret", "redirectUrl"],
+    "PlatformPolicy": ["platformFeeBps", "usdPerCurrent", "validFrom", "__typename"],
+    "ApprovalPolicy": ["validFrom", "createdAt", "__typename"],
+    "Attendance": ["checkedInAt", "checkedOutAt", "__typename"],
+    "HostApplication": ["id", "status", "message", "expiresAt"],
+    "IssuanceCap": ["period", "validFrom", "__typename"],
+    "LinkedIdentity": ["id", "issuer", "email"],
+    "LedgerAccount": ["id", "kind", "currency", "__typename"],
+    "Posting": ["seq", "at", "__typename"],
+    "Nonprofit": ["isIssuer", "__typename"],
     "Event": [
         "id",
         "slug",
@@ -98,12 +127,22 @@ OBJECTS = {
         "tiers": "Tier",
         "goals": "Goal",
         "payoutMethods": "PayoutMethod",
+        "subscriptions": "RecurringGift page",
+        "approvalPolicies": "ApprovalPolicy",
+        "... on User": "User",
+        "... on Nonprofit": "Nonprofit",
         "... on Organization": "Organization",
         "... on Event": "Event",
         "... on Business": "business",
     },
-    "User": {"host": "Collective", "memberOf": "Member page", "orders": "Order page"},
-    "Event": {"parent": "Collective", "coordinator": "User"},
+    "User": {
+        "host": "Collective",
+        "memberOf": "Member page",
+        "orders": "Order page",
+        "identities": "LinkedIdentity",
+    },
+    "Event": {"parent": "Collective", "coordinator": "User", "attendances": "Attendance page"},
+    "Nonprofit": {"issuanceCaps": "IssuanceCap"},
     "Transaction": {
         "order": "Order",
         "refundOf": "Transaction",
@@ -112,6 +151,7 @@ OBJECTS = {
         "toCollective": "Collective",
         "fromHost": "Collective",
         "toHost": "Collective",
+        "postings": "Posting",
         "amount": "amount",
         "fromCollectiveAmount": "amount",
         "fromHostAmount": "amount",
@@ -134,9 +174,61 @@ OBJECTS = {
         "actions": "OrderAction",
         "approvals": "Approval",
         "paymentMethod": "PaymentMethod",
+        "payoutMethod": "PayoutMethod",
+        "addressedTo": "User",
+        "claimedGiver": "Collective",
+        "tier": "Tier",
+        "subscription": "RecurringGift",
+        "settlement": "Settlement",
+        "waitingPayment": "WaitingPayment",
+        "policy": "PlatformPolicy",
+        "price": "amount",
+        "approvedPrice": "amount",
+        "payout": "amount",
+        "payoutFee": "amount",
     },
-    "Organization": {"paymentMethods": "PaymentMethod"},
-    "Tier": {"collective": "Collective", "amount": "amount", "goal": "amount", "raised": "amount"},
+    "Organization": {
+        "paymentMethods": "PaymentMethod",
+        "hostApplications": "HostApplication",
+        "ledgerAccounts": "LedgerAccount",
+        "exchangePosition": "amount",
+    },
+    "Tier": {
+        "collective": "Collective",
+        "amount": "amount",
+        "goal": "amount",
+        "raised": "amount",
+        "presets": "amount",
+    },
+    "RecurringGift": {
+        "from": "Collective",
+        "to": "Collective",
+        "tier": "Tier",
+        "card": "Card",
+        "amount": "amount",
+        "createdBy": "User",
+    },
+    "Card": {},
+    "Settlement": {"paid": "amount", "fees": "amount", "tips": "amount"},
+    "WaitingPayment": {"amount": "amount"},
+    "PlatformPolicy": {"signupBonus": "amount", "confirmAbove": "amount", "createdBy": "User"},
+    "ApprovalPolicy": {"amount": "amount", "createdBy": "User"},
+    "Attendance": {"user": "User", "checkedInBy": "User", "order": "Order"},
+    "HostApplication": {"collective": "Collective", "host": "Collective"},
+    "IssuanceCap": {"amount": "amount"},
+    "LinkedIdentity": {},
+    "LedgerAccount": {
+        "balance": "amount",
+        "book": "Collective",
+        "owner": "Collective",
+        "postings": "Posting page",
+    },
+    "Posting": {
+        "amount": "amount",
+        "balanceAfter": "amount",
+        "account": "LedgerAccount",
+        "transaction": "Transaction",
+    },
     "Goal": {"amount": "amount", "reached": "amount"},
     "OrderItem": {"amount": "amount"},
     "OrderAction": {"amount": "amount", "actor": "Collective"},
@@ -148,7 +240,7 @@ OBJECTS = {
     "Business": {"host": "Collective", "members": "Member page"},
 }
 PLAIN |= {
-    "User": [*PLAIN["Collective"], "isClaimed"],
+    "User": [*PLAIN["Collective"], "isClaimed", "email", "pendingEmail", "locale", "mutedTopics"],
     "Business": PLAIN["Collective"],
     "Organization": ["isHostSuspended", "__typename"],
 }
@@ -193,8 +285,14 @@ ARGUMENTS = {
     "memberOf": ["", "(first: 2)", "(first: $n, role: MEMBER)"],
     "orders": ["(first: 2)", "(first: $n, filter: {status: PAID})", "(filter: {to: {slug: $slug}})"],
     "transactions": ["(last: 1)", "(first: $n, filter: {atUntil: $at})", "(filter: {from: {slug: $slug}})"],
+    "subscriptions": ["", "(first: 1)", "(direction: RECEIVED)", "(last: 2, status: [ACTIVE, PAUSED])"],
+    "attendances": ["", "(first: 1)", "(last: $n)"],
+    "ledgerAccounts": ["", "(kind: [CASH])"],
+    "postings": ["", "(first: 2)", "(last: 1)", '(from: "2020-01-01T00:00:00Z", until: $at)'],
     "events": ["", "(first: 1)", "(isCancelled: false, from: $at)"],
 }
+
+WHOLE_LISTS = {("Order", "transactions"), ("Transaction", "postings")}
 
 
 class Writer:
@@ -223,10 +321,11 @@ class Writer:
             return self.some(["id", "__typename", *of_kinds])
         results = [self.some(PLAIN[kind])]
         for name, below in OBJECTS[kind].items():
-            if depth and self.random.random() < (0.4 if below == "amount" else 0.2):
+            if depth and self.random.random() < (0.3 if below == "amount" else 0.15):
                 is_aliased = name != "parent" and "." not in name and self.random.random() < 0.2
                 alias = f"x{self.random.randrange(3)}{name}: " if is_aliased else ""
-                arguments = "" if name == "transactions" and kind == "Order" else self.arguments(name)
+                is_whole = (kind, name) in WHOLE_LISTS
+                arguments = "" if is_whole else self.arguments(name)
                 results.append(f"{alias}{name}{arguments} {{ {self.parts(below, depth - 1)} }}")
         return " ".join(results)
 

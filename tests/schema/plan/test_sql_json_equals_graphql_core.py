@@ -111,7 +111,7 @@ def test_consecutive_pages_are_sql_json(populated: PopulatedWorld) -> None:
     ("query", "variables"),
     [
         ('{ collective(slug: "giver") { auditLog { nodes { id } } } }', {}),
-        ("{ transactions(first: 2) { nodes { id postings { seq } } } me { slug } }", {}),
+        ("{ collectives { nodes { ... on Nonprofit { hoursToApprove { amount { value } } } } } }", {}),
         ('{ transactions(filter: {to: {slug: "nobody-at-all"}}) { nodes { id } } me { slug } }', {}),
         ('{ collective(slug: "giver") { orders(filter: {from: {slug: "no-one"}}) { totalCount } } }', {}),
         ('{ transactions(after: "x") { nodes { id } } collective(slug: "giver") { slug } }', {}),
@@ -180,6 +180,8 @@ def test_a_page_of_several_roots_is_one_statement(populated: PopulatedWorld) -> 
             nodes { id amount { value } fromCollective { name } } pageInfo { hasNextPage endCursor }
         }
     }"""
+    run_as_sql_json(populated, page, "anonymous", slug="giver")
+    # Once more, because the driver may still have to end what was prepared before a ROLLBACK.
     result = run_as_sql_json(populated, page, "anonymous", slug="giver")
     assert result["collective"]["admins"]["nodes"]
     statements: list[str] = []
