@@ -197,6 +197,14 @@ REFERENCES = {
         from { name host { name } } subscription { id } } } } }""",
     "transactions of orders": """{ orders(first: 20) { nodes { id transactions { id
         fromCollective { name } } } } }""",
+    "details of orders": """{ orders(first: 20) { nodes { id price { value } payout { value } caps giverStatus
+        approvalsNeeded approvalsMissing addressedTo { name } claimedGiver { name }
+        tier { id presets { value } }
+        subscription { id card { brand } } payoutMethod { id } settlement { reference }
+        waitingPayment { provider } policy { platformFeeBps } } } }""",
+    "postings of transactions": """{ transactions(first: 20) { nodes { id postings { amount { value }
+        account { balance { value } } transaction { id } } } } }""",
+    "counts of offers": """{ offers(first: 20) { nodes { redemptionCount remainingThisMonth } } }""",
     "payout methods of a payee": """{ collective(slug: "growth-payee") { ... on User {
         payoutMethods { id } } } }""",
 }
