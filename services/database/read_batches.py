@@ -24,8 +24,8 @@ MAX_PREPARED = 100
 """Prepared statements of one connection; beyond this the least recently used is dropped."""
 GRACE_SECONDS = 0.5
 """How long PostgreSQL may take to cancel a statement before its connection is closed."""
-_OUTDATED = frozenset({b"0A000", b"26000"})
-"""Of a prepared statement whose result has another type now, or that is gone."""
+_OUTDATED, _UNKNOWN = b"0A000", b"26000"
+"""SQLSTATEs of a prepared statement whose result has another type now, and of one that is gone."""
 
 Record = tuple[bytes | None, ...]
 _Key = tuple[bytes, Any]
@@ -74,25 +74,36 @@ class Batch:
 
     def send(self) -> None:
         """Send the statements, and answer as their results arrive."""
-        pgconn = self.connection.driver.pgconn
-        self._sent_at, self._socket = time.perf_counter(), pgconn.socket
+        self._sent_at, self._socket = time.perf_counter(), self.connection.driver.pgconn.socket
+        self._or_break(self._send)
+
+    def _or_break(self, step: Callable[[Any], None]) -> None:
+        """Take a step on the connection, which is not used again if anything goes wrong."""
         try:
-            pgconn.enter_pipeline_mode()
-            if self.connection.planning != read_connections.ONCE:
-                self.connection.planning = None
-                pgconn.send_query_params(read_connections.ONCE, None)
-                self._steps.append(self._note_planning)
-            for read in self.reads:
-                self._send_read(pgconn, read)
-            pgconn.pipeline_sync()
-            self.loop.add_reader(self._socket, self._receive)
-            self._flush()
-        except Exception:  # noqa: BLE001 - whatever it was, this connection is not used again
+            step(self.connection.driver.pgconn)
+        except Exception:  # noqa: BLE001 - a fault of ours, too: who waits is told in another way
             self._break()
 
-    def _send_read(self, pgconn: Any, read: Read) -> None:
-        read.batch = self
-        values, types, formats = _write(self.connection.driver, read.parameters)
+    def _send(self, pgconn: Any) -> None:
+        pgconn.enter_pipeline_mode()
+        if self.connection.planning != read_connections.ONCE:
+            self.connection.planning = None
+            pgconn.send_query_params(read_connections.ONCE, None)
+            self._steps.append(self._note_planning)
+        for read in self.reads:
+            read.batch = self
+            try:
+                written = _write(self.connection.driver, read.parameters)
+            except (psycopg.Error, ValueError, TypeError, OverflowError):
+                fail(read)
+            else:
+                self._send_read(pgconn, read, written)
+        pgconn.pipeline_sync()
+        self.loop.add_reader(self._socket, self._or_break, self._receive)
+        self._flush(pgconn)
+
+    def _send_read(self, pgconn: Any, read: Read, written: Parameters) -> None:
+        values, types, formats = written
         key = read.text, types
         prepared = _prepared_of(self.connection.driver)
         if (name := prepared.get(key)) is None:
@@ -112,27 +123,19 @@ class Batch:
         if result.status == ExecStatus.TUPLES_OK:
             self.connection.planning = read_connections.ONCE
 
-    def _flush(self) -> None:
+    def _flush(self, pgconn: Any) -> None:
         """Send what the socket does not take at once as soon as it does."""
-        try:
-            is_left = self.connection.driver.pgconn.flush() != 0
-        except psycopg.Error:
-            self._break()
-            return
+        is_left = pgconn.flush() != 0
         if is_left and not self._is_writing:
-            self.loop.add_writer(self._socket, self._flush)
+            self.loop.add_writer(self._socket, self._or_break, self._flush)
         elif self._is_writing and not is_left:
             self.loop.remove_writer(self._socket)
         self._is_writing = is_left
 
-    def _receive(self) -> None:
-        pgconn = self.connection.driver.pgconn
-        try:
-            pgconn.consume_input()
-            if self._take_results(pgconn):
-                self._end(pgconn)
-        except Exception:  # noqa: BLE001 - whatever it was, this connection is not used again
-            self._break()
+    def _receive(self, pgconn: Any) -> None:
+        pgconn.consume_input()
+        if self._take_results(pgconn):
+            self._end(pgconn)
 
     def _take_results(self, pgconn: Any) -> bool:
         """Answer the reads whose results have arrived; return True after the last one.
@@ -217,8 +220,11 @@ def _note_prepared(prepared: OrderedDict[_Key, bytes], key: _Key, result: Any) -
 
 def _answer(read: Read, prepared: OrderedDict[_Key, bytes], key: _Key, result: Any) -> None:
     if result.status != ExecStatus.TUPLES_OK:
-        if result.error_field(DiagnosticField.SQLSTATE) in _OUTDATED:
+        code = result.error_field(DiagnosticField.SQLSTATE)
+        if code == _OUTDATED:
             prepared.pop(key, None)
+        elif code == _UNKNOWN:
+            prepared.clear()  # the driver drops all of them after a ROLLBACK
         fail(read)
     elif not read.answer.done():
         columns = range(result.nfields)

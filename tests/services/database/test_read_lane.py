@@ -187,3 +187,24 @@ async def test_other_types_of_parameters_are_another_statement(lane: ReadLane) -
     assert await _fetch(lane, statement, 1) == b"2"
     assert await _fetch(lane, statement, 2**40) == b"1099511627777"
     assert await _fetch(lane, statement, 1) == b"2"
+
+
+async def test_statements_that_were_dropped_are_prepared_anew(engine: AsyncEngine, lane: ReadLane) -> None:
+    statements = [b"SELECT $1 || '%d'" % i for i in range(3)]
+    for statement in statements:
+        await _fetch(lane, statement, "")
+    connection = await read_connections.acquire(engine)
+    await connection.driver.execute("DEALLOCATE ALL")
+    await connection.release()
+    with pytest.raises(ReadNotDone):
+        await _fetch(lane, statements[0], "")
+    assert [await _fetch(lane, statement, "") for statement in statements] == [b"0", b"1", b"2"]
+
+
+async def test_a_value_that_cannot_be_sent_fails_alone(engine: AsyncEngine, lane: ReadLane) -> None:
+    await _fetch(lane, QUICK, "first")
+    backend = await _fetch(lane, b"SELECT pg_backend_pid()::text")
+    with pytest.raises(ReadNotDone):
+        await _fetch(lane, QUICK, object())
+    assert await _fetch(lane, b"SELECT pg_backend_pid()::text") == backend
+    assert read_connections.idle_count(engine) == 1
