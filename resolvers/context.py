@@ -327,6 +327,8 @@ class Context:
         if whole:
             try:
                 yield
+            except asyncio.CancelledError:
+                raise  # the operation ends, and who ends it waits no longer for the database than it must
             except BaseException:
                 await self.roll_back()
                 raise
@@ -336,6 +338,8 @@ class Context:
             savepoint = await self.session.begin_nested()
         try:
             yield
+        except asyncio.CancelledError:
+            raise
         except BaseException:
             async with self._session_lock:
                 await savepoint.rollback()

@@ -187,7 +187,7 @@ def test_operations_continue_after_the_database_drops_connections(
     for _ in range(3):
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(lambda _: api.query(CURRENCIES), range(16)))
-        assert cut(server, database) >= 2
+        assert cut(server, database) >= 1
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(lambda _: api.query(CURRENCIES), range(16)))
         cut(server, database)

@@ -6,6 +6,7 @@ used: `services.round_trips.effects` sends, commits and rolls back on the driver
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
@@ -91,6 +92,10 @@ class LendingPool(AsyncAdaptedQueuePool):
         while self.kept:
             _close_now(self.kept.pop(), is_broken=True)
         super().dispose()
+
+
+logging.getLogger(f"{LendingPool.__module__}.{LendingPool.__qualname__}").setLevel(logging.WARNING)
+"""As the library's own pools, which log under its name: what they tell of is of use to its authors."""
 
 
 def _close_now(held: HeldConnection, *, is_broken: bool) -> None:
