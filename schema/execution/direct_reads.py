@@ -1,31 +1,30 @@
 """Queries that one statement answers, straight from the lane of reads: no transaction, session or context."""
 
-import asyncio
-
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.enums import Scope
 from resolvers.context import anonymous_viewer
-from schema.execution.cost_meter import Meter
 from schema.execution.operation import OperationResult, PreparedOperation
 from schema.observability import sql_trace
-from schema.types.errors import to_response_error
 from services.access import permissions, viewer_cache
 from services.access.actor import Actor
 from services.core import tracing
-from services.core.errors import Forbidden, TimedOut
+from services.core.errors import Forbidden
 from services.core.settings import Settings
 from services.database.read_batches import ReadNotDone
 from services.sql_json.rows import read_json_together
 
 
 async def read(
-    prepared: PreparedOperation, meter: Meter, *, ends_at: float, engine: AsyncEngine, settings: Settings
+    prepared: PreparedOperation, *, ends_at: float, engine: AsyncEngine, settings: Settings
 ) -> OperationResult | None:
     """Answer a query by its one statement, until a time of the loop.
 
     Returns None if the unit of work has to answer it: another statement is needed, or there is an error to
-    tell. An operation that times out or is cancelled is charged in full.
+    tell.
+
+    Raises:
+        TimeoutError: the time is over.
     """
     if prepared.json_read is None or (viewer := _find_viewer(prepared, settings)) is None:
         return None
@@ -41,12 +40,6 @@ async def read(
     except viewer_cache.StaleViewer:
         viewer_cache.forget(token or "")
         return None
-    except TimeoutError:
-        meter.keep_all()
-        return OperationResult({"data": None, "errors": [to_response_error(TimedOut())]})
-    except asyncio.CancelledError:
-        meter.keep_all()
-        raise
     return OperationResult({"data": data}, is_compiled=True, is_sql_json=True)
 
 

@@ -45,9 +45,6 @@ async def execute(
         return prepared
     result = await _run_without_database(prepared, sessions=sessions, settings=settings, charge=meter.charge)
     if result is None:
-        engine = sessions.kw["bind"]
-        result = await direct_reads.read(prepared, meter, ends_at=ends_at, engine=engine, settings=settings)
-    if result is None:
         result = await _run_with_deadline(
             prepared, meter, ends_at=ends_at, sessions=sessions, settings=settings
         )
@@ -122,6 +119,10 @@ async def _run_with_deadline(
     out or is cancelled is charged in full.
     """
     try:
+        engine = sessions.kw["bind"]
+        read = await direct_reads.read(prepared, ends_at=ends_at, engine=engine, settings=settings)
+        if read is not None:
+            return read
         async with asyncio.timeout_at(ends_at) as limit:
             for attempt in range(ATTEMPTS):
                 try:

@@ -11,13 +11,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
-from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import DiagnosticField, ExecStatus
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.database import read_connections
 from services.database.read_connections import ReadConnection
-from services.round_trips import parameters
+from services.round_trips import pipelines
 from services.round_trips.parameters import Parameters
 
 MAX_PREPARED = 100
@@ -93,7 +92,7 @@ class Batch:
         for read in self.reads:
             read.batch = self
             try:
-                written = _write(self.connection.driver, read.parameters)
+                written = pipelines.write_values(self.connection.driver, read.parameters)
             except (psycopg.Error, ValueError, TypeError, OverflowError):
                 fail(read)
             else:
@@ -166,6 +165,16 @@ class Batch:
             self._cancelling.add_done_callback(self._give_back)
         self.note_end(self, None if self._prepares else seconds)
 
+    @property
+    def seconds_since(self) -> float:
+        """How long ago it was sent."""
+        return time.perf_counter() - self._sent_at
+
+    def free_others(self) -> None:
+        """Leave to the ordinary way those who wait behind a statement that takes unexpectedly long."""
+        for read in [read for read in self.reads if not read.answer.done()][1:]:
+            fail(read)
+
     def cancel_if_unwanted(self) -> None:
         """Cancel the statements once nobody waits for any of them; close a connection that stays silent."""
         if self._cancelling is not None or not all(read.answer.done() for read in self.reads):
@@ -201,16 +210,6 @@ def _prepared_of(driver: Any) -> OrderedDict[_Key, bytes]:
     if (prepared := _PREPARED.get(driver)) is None:
         prepared = _PREPARED[driver] = OrderedDict()
     return prepared
-
-
-def _write(driver: Any, values: Sequence[Any]) -> Parameters:
-    """Write the values of a statement's parameters, as the driver would."""
-    try:
-        return parameters.write(values)
-    except parameters.Unlisted:
-        transformer = Transformer.from_context(driver)
-        dumped = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
-        return Parameters(dumped, transformer.types or (), transformer.formats or ())
 
 
 def _note_prepared(prepared: OrderedDict[_Key, bytes], key: _Key, result: Any) -> None:

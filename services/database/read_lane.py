@@ -26,7 +26,7 @@ MAX_READS = 16
 BATCH_SECONDS = 0.002
 """How long the reads sent together should take at most: each waits for those before it."""
 HOLD_SECONDS = 0.0005
-"""Reads that need less wait for an answer that is due as soon, and are sent together after it."""
+"""Reads that need less wait so long at most for an answer that is due as soon, and are sent together."""
 UNKNOWN_SECONDS = BATCH_SECONDS
 """What a statement is taken to need that never ran: it is sent alone."""
 MAX_ESTIMATES = 2_000
@@ -44,6 +44,7 @@ class ReadLane:
     _is_scheduled: bool = False
     _opening: asyncio.Task[None] | None = None
     _sweeper: asyncio.TimerHandle | None = None
+    _hold_timer: asyncio.TimerHandle | None = None
 
     async def fetch(self, text: bytes, parameters: Sequence[Any], *, ends_at: float) -> list[Record]:
         """Fetch the rows of a statement, as PostgreSQL writes its values, until a time of the loop.
@@ -74,7 +75,13 @@ class ReadLane:
     def _send(self) -> None:
         """Send what waits on idle connections; open one more if there is none."""
         self._is_scheduled = False
-        while self._waiting and self._opening is None and not self._is_worth_holding():
+        if self._hold_timer is not None:
+            self._hold_timer.cancel()
+            self._hold_timer = None
+        while self._waiting and self._opening is None:
+            if self._is_worth_holding():
+                self._hold_timer = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._send)
+                return
             connection = read_connections.take_idle(self.engine)
             if connection is None:
                 self._opening = asyncio.get_running_loop().create_task(self._open())
@@ -83,7 +90,8 @@ class ReadLane:
 
     def _is_worth_holding(self) -> bool:
         """True if an answer is due so soon that what waits had better be sent together after it."""
-        if not any(batch.seconds < HOLD_SECONDS for batch in self._running):
+        due = (each for each in self._running if max(each.seconds, each.seconds_since) < HOLD_SECONDS)
+        if not any(due):
             return False
         waiting = sum(self._seconds.get(read.text, UNKNOWN_SECONDS) for read in self._waiting)
         return waiting < HOLD_SECONDS
@@ -149,6 +157,8 @@ class ReadLane:
             if now > read.ends_at and not read.answer.done():
                 read.answer.set_exception(TimeoutError())
         for batch in self._running:
+            if batch.seconds_since > _SWEEP_SECONDS:
+                batch.free_others()
             batch.cancel_if_unwanted()
         if self._waiting or self._running:
             self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)

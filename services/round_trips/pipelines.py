@@ -203,15 +203,23 @@ class _Message(NamedTuple):
 def _dump(memory: _Memory, call: Call) -> _Message:
     constants = call.statement.constants
     values = [call.values[n] if n in call.values else constants[n] for n in call.statement.names]
+    return _Message(call.statement.encoded, _write(memory, values))
+
+
+def write_values(driver: Any, values: Sequence[Any]) -> Parameters:
+    """Write the values of a statement's parameters, for any statement on this connection."""
+    return _write(_memory_of(driver), values)
+
+
+def _write(memory: _Memory, values: Sequence[Any]) -> Parameters:
     if memory.is_utf8:
         try:
-            return _Message(call.statement.encoded, parameters.write(values))
+            return parameters.write(values)
         except parameters.Unlisted:
             pass
     transformer = memory.transformer
     dumped = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
-    written = Parameters(dumped, transformer.types or (), transformer.formats or ())
-    return _Message(call.statement.encoded, written)
+    return Parameters(dumped, transformer.types or (), transformer.formats or ())
 
 
 def _queue(driver: Any, known: Mapping[Any, bytes], message: _Message) -> tuple[Any, bytes] | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -206,5 +207,36 @@ async def test_a_value_that_cannot_be_sent_fails_alone(engine: AsyncEngine, lane
     backend = await _fetch(lane, b"SELECT pg_backend_pid()::text")
     with pytest.raises(ReadNotDone):
         await _fetch(lane, QUICK, object())
+    await asyncio.sleep(0.05)  # until the connection has told that it is done
     assert await _fetch(lane, b"SELECT pg_backend_pid()::text") == backend
     assert read_connections.idle_count(engine) == 1
+
+
+async def _lock(engine: AsyncEngine, stack: AsyncExitStack) -> None:
+    connection = await stack.enter_async_context(engine.connect())
+    await connection.execute(text("SELECT pg_advisory_lock(7)"))
+    stack.push_async_callback(connection.execute, text("SELECT pg_advisory_unlock(7)"))
+
+
+LOCKED = b"SELECT pg_advisory_xact_lock_shared(length($1) + 7)::text"
+"""As quick as the others, until somebody holds the lock."""
+
+
+async def test_a_quick_statement_that_is_held_up_holds_up_no_other(
+    engine: AsyncEngine, lane: ReadLane
+) -> None:
+    for statement in (LOCKED, QUICK):
+        for _ in range(3):
+            await _fetch(lane, statement, "")
+        lane._seconds[statement] = 0.0001
+    async with AsyncExitStack() as stack:
+        await _lock(engine, stack)
+        held = asyncio.create_task(_fetch(lane, LOCKED, ""))
+        behind = asyncio.create_task(_fetch(lane, QUICK, "behind"))  # sent with it
+        await asyncio.sleep(0.01)
+        async with asyncio.timeout(2):
+            assert await _fetch(lane, QUICK, "later") == b"later!"
+            with pytest.raises(ReadNotDone):
+                await behind
+        assert not held.done()
+    assert await held == b""
