@@ -19,6 +19,7 @@ from models.identity import (
     Suspension,
     Throttle,
     Token,
+    ViewerVersion,
 )
 from models.issuance import IssuanceCap
 from models.ledger import Hold, LedgerAccount, Posting, RaisedTotal, RefundTotal, Transaction
@@ -99,6 +100,7 @@ __all__ = [
     "Token",
     "TotpFactor",
     "Transaction",
+    "ViewerVersion",
     "metadata",
     "new_id",
     "now",

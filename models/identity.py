@@ -1,7 +1,18 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, Column, Double, ForeignKey, Index, LargeBinary, Text, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Text,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 from models.base import id_field, one_of, timestamp_field
@@ -80,6 +91,19 @@ class Token(SQLModel, table=True):
     """The browser of a session, if it is known by its cookie."""
     parent_id: UUID | None = Field(default=None, foreign_key="token.id")
     """The access token with which this one was made, and with which it ends."""
+
+
+class ViewerVersion(SQLModel, table=True):
+    """A number that rises with each change of what a user's tokens may do; no row means zero."""
+
+    __tablename__ = "viewer_version"
+    __table_args__ = (
+        CheckConstraint("version > 0", name="counts"),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+
+    user_id: UUID = Field(primary_key=True, foreign_key="collective.id")
+    version: int = Field(sa_type=BigInteger)
 
 
 class Suspension(SQLModel, table=True):

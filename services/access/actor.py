@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from models import Collective, Member, PlatformPolicy, Token, now
+from models import Collective, Member, PlatformPolicy, Token, ViewerVersion, now
 from models.enums import CollectiveType, MemberRole, Proof, ProviderName, TokenKind
 from services.access import act_origin, factors
 from services.core.errors import Unauthenticated
@@ -45,6 +45,8 @@ class Actor:
     token_hash: bytes = b""
     fingerprint: str | None = None
     """A text that differs once anything that the actor was loaded from has changed."""
+    version: int = 0
+    """A number that differs once the token or what the user may read has changed."""
     expires_at: datetime | None = None
     """Expiry of the token."""
     is_touch_due: bool = False
@@ -68,10 +70,12 @@ class Actor:
 
     @property
     def kind(self) -> str:
-        """Form that the visibility predicates take for the actor: anonymous, person or platform."""
+        """Form that the visibility predicates take for the actor, as `VIEWER_KINDS` lists them."""
         if self.user is None:
             return "anonymous"
-        return "platform" if self.is_platform_accountant else "person"
+        if self.is_platform_accountant:
+            return "platform"
+        return "reader" if self.reads_others else "person"
 
     @property
     def id(self) -> UUID | None:
@@ -118,6 +122,12 @@ class Actor:
         ]
 
     @property
+    def reads_others(self) -> bool:
+        """True if the user may read what is a collective's alone, of one other than the user."""
+        own_id = self.id
+        return any(i != own_id and not held.isdisjoint(READER_ROLES) for i, held in self.roles.items())
+
+    @property
     def is_platform_admin(self) -> bool:
         """True if the user is an ADMIN of the platform."""
         return self.platform_id is not None and MemberRole.ADMIN in self.roles.get(
@@ -127,15 +137,16 @@ class Actor:
     @property
     def is_platform_accountant(self) -> bool:
         """True if the user may read everything, as an ADMIN or ACCOUNTANT of the platform."""
-        return self.platform_id is not None and not self.roles.get(self.platform_id, frozenset()).isdisjoint(
-            {MemberRole.ADMIN, MemberRole.ACCOUNTANT}
-        )
+        roles = frozenset() if self.platform_id is None else self.roles.get(self.platform_id, frozenset())
+        return not roles.isdisjoint(READER_ROLES)
 
 
 ANONYMOUS = Actor()
-VIEWER_KINDS = ("anonymous", "person", "platform")
-"""The values of `Actor.kind`."""
-TOKEN_PARAMETER = "viewer_token"  # noqa: S105 - the name of a parameter
+READER_ROLES = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
+"""The roles that read what is a collective's alone."""
+VIEWER_KINDS = ("anonymous", "person", "reader", "platform")
+"""The values of `Actor.kind`: a person reads their own alone, a reader what is other collectives', too."""
+TOKEN_PARAMETER = "token_hash"  # noqa: S105 - the name of a parameter
 """Parameter that holds the hash of the viewer's token."""
 IDLE_END = timedelta(days=14)
 TOUCH_EVERY = timedelta(hours=1)
@@ -190,6 +201,12 @@ def _select_role_versions() -> list[Any]:
     ]
 
 
+def select_version(user_id: Any) -> ColumnElement[int]:
+    """Build the number that the database raises with each change of what a user's tokens may do."""
+    version = select(col(ViewerVersion.version)).where(col(ViewerVersion.user_id) == user_id)
+    return func.coalesce(version.scalar_subquery(), literal_column("0"))
+
+
 def _select_by_token(*entities: Any, fingerprint_only: bool = False) -> Select[Any]:
     """Select the entities or their columns, what an actor is made of, and the fingerprint; or that alone."""
     role_facts: list[Any] = [
@@ -214,16 +231,16 @@ def _select_by_token(*entities: Any, fingerprint_only: bool = False) -> Select[A
         *(open_roles.c.count, open_roles.c.version, open_roles.c.required),
     )
     fingerprint = func.concat_ws("|", *versions, *others).label("fingerprint")
+    version = select_version(col(Collective.id)).label("viewer_version")
     roles = () if fingerprint_only else (open_roles.c.ids, open_roles.c.roles, open_roles.c.requiring)
-    columns = [fingerprint] if fingerprint_only else [*entities, *roles, *others, fingerprint]
-    parameter = TOKEN_PARAMETER if fingerprint_only else "token_hash"
+    columns = [fingerprint] if fingerprint_only else [*entities, *roles, *others, fingerprint, version]
     return (
         select(*columns)
         .select_from(Collective)
         .join(Token, col(Token.user_id) == Collective.id)
         .join(open_roles, onclause=true())
         .where(
-            col(Token.token_hash) == bindparam(parameter, None, type_=LargeBinary),
+            col(Token.token_hash) == bindparam(TOKEN_PARAMETER, None, type_=LargeBinary),
             *is_valid_token(),
         )
     )
@@ -249,7 +266,7 @@ async def load(session: AsyncSession, *, token: str) -> Actor:
     Raises:
         Unauthenticated: the token is unknown, expired or revoked.
     """
-    parameters: dict[str, Any] = {"token_hash": hash_token(token)}
+    parameters: dict[str, Any] = {TOKEN_PARAMETER: hash_token(token)}
     origin = act_origin.find(session)
     row: Sequence[Any] | None
     if origin is None:
@@ -263,13 +280,16 @@ async def load(session: AsyncSession, *, token: str) -> Actor:
 
 
 def _build_actor(row: Sequence[Any]) -> Actor:
-    user, token_row, ids, roles, requiring, totp, passkey, platform_id, fee_bps, fingerprint, *_ = row
+    user, token_row, ids, roles, requiring, totp, passkey, platform_id, fee_bps, fingerprint, version, *_ = (
+        row
+    )
     dormant_ids = frozenset() if totp or passkey else frozenset(requiring or ())
     return Actor(
         user=user,
         token_id=token_row.id,
         token_hash=token_row.token_hash,
         fingerprint=fingerprint,
+        version=version,
         expires_at=token_row.expires_at,
         is_touch_due=token_row.last_used_at < now() - TOUCH_EVERY,
         scopes=None if token_row.kind == TokenKind.SESSION else frozenset(token_row.scopes),

@@ -10,8 +10,8 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import Order, OrderAction, RecurringGift, Transaction
-from services.access.actor import Actor
-from services.access.viewer_terms import READER_ROLES, is_hosted_by_viewer, is_of_roles
+from services.access.actor import READER_ROLES, Actor
+from services.access.viewer_terms import is_hosted_by_viewer, is_of_roles
 
 # Built once at import: creating an alias copies every column.
 _ORDER: Any = aliased(Order, name="order_of_step")

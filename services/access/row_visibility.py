@@ -6,8 +6,7 @@ from uuid import UUID
 
 from models import Collective, Invitation, Order, RecurringGift, Transaction
 from models.enums import CollectiveType, GiverStatus, RequestStatus
-from services.access.actor import Actor
-from services.access.viewer_terms import READER_ROLES
+from services.access.actor import READER_ROLES, Actor
 
 
 def can_read_message(actor: Actor, order: Order) -> bool:

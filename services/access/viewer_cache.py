@@ -1,8 +1,9 @@
 """Viewers that this process has seen lately: an operation checks with what it reads that nothing has changed.
 
-A cached viewer costs no round trip and is never trusted: the fingerprint of token, roles and factors is read
-again in the snapshot of a query's answer, and before the first facts of a mutation. What another process
-revoked a moment ago is found there.
+A cached viewer costs no round trip and is never trusted. A query reads, in the snapshot of its answer, the
+number that the database raises with each change of token, roles and factors; a mutation, with its first
+facts, the fingerprint of all that a viewer is made of. What another process revoked a moment ago is found
+there.
 """
 
 import time
@@ -38,7 +39,7 @@ class StaleViewer(Exception):
 
 
 def find_viewer(token: str) -> Actor | None:
-    """Find the viewer of a bearer token, whose fingerprint the statement has to check."""
+    """Find the viewer of a bearer token, whom the statement has to check."""
     token_hash = hash_token(token)
     cached = _VIEWERS.get(token_hash)
     if cached is None or cached[1] < time.monotonic():

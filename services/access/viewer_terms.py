@@ -3,16 +3,29 @@
 from collections.abc import Callable
 from typing import Any, cast
 
-from sqlalchemy import ARRAY, Boolean, ColumnElement, Text, Uuid, any_, bindparam, exists, false
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Select,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    exists,
+    false,
+    func,
+    select,
+)
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import Collective
 from models.enums import MemberRole
-from services.access.actor import Actor
+from services.access.actor import READER_ROLES, Actor, select_version
 
-READER_ROLES = (MemberRole.ADMIN, MemberRole.ACCOUNTANT)
 VIEWER_PREFIX = "viewer_"
 """Prefix of parameters that describe the viewer, so that all viewers of a kind share one statement."""
 _SIDE = aliased(Collective, name="side")
@@ -20,7 +33,7 @@ _SIDE = aliased(Collective, name="side")
 
 _VALUES: dict[str, Callable[[Actor], Any]] = {
     "id": lambda actor: actor.id,
-    "token": lambda actor: actor.token_hash,
+    "expires_at": lambda actor: actor.expires_at,
     "session": lambda actor: str(actor.user is not None and actor.scopes is None).lower(),
     "platform_admin": lambda actor: str(actor.is_platform_admin).lower(),
     "collectives": lambda actor: list(actor.roles),
@@ -68,10 +81,20 @@ def viewer_id(actor: Actor) -> Any:
     return bindparam(f"{VIEWER_PREFIX}id", actor.id, type_=Uuid)
 
 
+def select_version_seen(actor: Actor) -> Select[Any]:
+    """Select the version of the viewer as a text; no row once the token has expired."""
+    name = f"{VIEWER_PREFIX}expires_at"
+    expires_at = bindparam(name, viewer_parameter(name, actor), type_=DateTime(timezone=True))
+    version = sql_cast(select_version(viewer_id(actor)), Text)
+    return select(version.label("version")).where(expires_at > func.now())
+
+
 def is_of_roles(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:
     """True if `column` holds the user, or a collective in which the user has one of the roles."""
     if actor.user is None:
         return false()
+    if not (actor.reads_others or set(roles) - set(READER_ROLES)):
+        return cast("ColumnElement[bool]", col(column) == viewer_id(actor))
     return cast("ColumnElement[bool]", col(column) == viewer_ids("_".join(roles), actor))
 
 
@@ -91,10 +114,15 @@ def is_collective_of(column: Any, condition: Callable[[Any], ColumnElement[bool]
     return exists().where(col(_SIDE.id) == column, condition(_SIDE)).correlate_except(_SIDE)
 
 
+def is_of_viewer_hosts(column: Any, actor: Actor) -> ColumnElement[bool]:
+    """True if `column` holds a collective that the actor reads, other than the actor."""
+    if not actor.reads_others:
+        return false()
+    return cast("ColumnElement[bool]", column == viewer_ids("hosts", actor))
+
+
 def is_hosted_by_viewer(column: Any, actor: Actor) -> ColumnElement[bool]:
     """True if `column` holds a collective of a host that the actor reads, other than the actor."""
-    if actor.user is None:
+    if not actor.reads_others:
         return false()
-    return is_collective_of(
-        column, lambda side: cast("ColumnElement[bool]", side.host_id == viewer_ids("hosts", actor))
-    )
+    return is_collective_of(column, lambda side: is_of_viewer_hosts(side.host_id, actor))

@@ -46,15 +46,15 @@ from models.enums import (
     OrderType,
     RequestStatus,
 )
-from services.access.actor import Actor
+from services.access.actor import READER_ROLES, Actor
 from services.access.giver_visibility import order_giver_is_visible
 from services.access.viewer_terms import (
-    READER_ROLES,
     VIEWER_PREFIX,
     is_collective_of,
     is_event_of_roles,
     is_hosted_by_viewer,
     is_of_roles,
+    is_of_viewer_hosts,
     viewer_id,
     viewer_ids,
     viewer_parameter,
@@ -115,7 +115,7 @@ def balance_is_visible(actor: Actor, table: Any = Collective) -> ColumnElement[b
     return or_(
         is_no_person,
         is_of_roles(table.id, actor, *READER_ROLES),
-        table.host_id == viewer_ids("hosts", actor),
+        is_of_viewer_hosts(table.host_id, actor),
     )
 
 

@@ -29,6 +29,8 @@ DRIVER = "driver"
 """Key in `session.info` of the driver's connection, if the session only reads."""
 COLUMNS = "columns"
 """Key in `session.info` of the columns to read, by table."""
+_KIND = "kind"
+"""Key of the viewer's kind among what queries were told of the viewer."""
 _BEGIN_SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
@@ -133,13 +135,21 @@ def prepare_rows(
 ) -> tuple[CachedStatement, list[Any]]:
     """Return the compiled statement that `fetch_rows` executes, and its parameters in order."""
     statement = statement_cache.get_statement(
-        (name, actor.kind), build, table=table, columns=columns, values=values
+        (name, _kind_of(actor)), build, table=table, columns=columns, values=values
     )
     parameters = [
         _encode_ids(values[name]) if name in values else _viewer_value(actor, name)
         for name in statement.parameter_names
     ]
     return statement, parameters
+
+
+def _kind_of(actor: Actor) -> str:
+    """Return the viewer's kind, which stays what it is: a query changes no roles."""
+    kind: str | None = actor.query_values.get(_KIND)
+    if kind is None:
+        kind = actor.query_values[_KIND] = actor.kind
+    return kind
 
 
 def _viewer_value(actor: Actor, name: str) -> Any:

@@ -37,7 +37,8 @@ from models import (
 )
 from models.enums import CollectiveType
 from services.access import visibility
-from services.access.actor import Actor, select_fingerprint
+from services.access.actor import Actor
+from services.access.viewer_terms import select_version_seen
 from services.ledger import balances
 from services.sql_json import columns, lists, shape
 from services.sql_json.arguments import BalanceArguments
@@ -65,15 +66,15 @@ MAX_JOINS = 10
 """Tables joined in one SELECT; further ones are subqueries, so that PostgreSQL plans them one by one."""
 
 
-FINGERPRINT_ROOT = -1
-"""Number of the record that holds the viewer's fingerprint instead of a root."""
+VIEWER_ROOT = -1
+"""Number of the record that holds the viewer's version instead of a root."""
 
 
 def json_statement(actor: Actor, bound: BoundShape, *, checks_viewer: bool) -> Select[Any]:
     """Build the statement that writes a query's roots; one that is null may have no row.
 
     The records hold the number of the root, its text, and the cost of the objects in it besides itself. With
-    `checks_viewer`, one more holds the fingerprint of a viewer whose token works.
+    `checks_viewer`, one more holds the version of a viewer whose token works.
     """
     numbers = count(1)
     selects = [
@@ -81,10 +82,10 @@ def json_statement(actor: Actor, bound: BoundShape, *, checks_viewer: bool) -> S
         for number, (_, root) in enumerate(bound.shape.roots)
     ]
     if checks_viewer:
-        seen = select_fingerprint().subquery("viewer")
-        number: Any = literal_column(str(FINGERPRINT_ROOT)).label("root")
+        seen = select_version_seen(actor).subquery("viewer")
+        number: Any = literal_column(str(VIEWER_ROOT)).label("root")
         cost: Any = literal_column("0").label("cost")
-        selects.append(select(number, seen.c.fingerprint.label("text"), cost))
+        selects.append(select(number, seen.c.version.label("text"), cost))
     return select(union_all(*selects).subquery("roots"))
 
 

@@ -149,13 +149,13 @@ def _to_data(
     """
     data: dict[str, JsonText | None] = {key: None for key, _ in read.bound.shape.roots}
     keys = list(data)
-    fingerprint = None
+    version = None
     for root, text, cost in records:
-        if root == builder.FINGERPRINT_ROOT:
-            fingerprint = text
+        if root == builder.VIEWER_ROOT:
+            version = int(text)
         else:
             data[keys[root]] = JsonText(_encode(text), cost)
-    if checks_viewer and fingerprint != actor.fingerprint:
+    if checks_viewer and version != actor.version:
         raise StaleViewer
     return data
 

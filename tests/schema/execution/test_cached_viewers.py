@@ -1,6 +1,7 @@
 """A viewer who was seen lately costs no statement, and whatever changes them is seen by the next query."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -117,6 +118,16 @@ async def test_a_new_role_is_seen_at_once(world: World, where: str) -> None:
     assert (await ask_twice(world, eve))["data"]["collective"] is None
     change(world, INSERT_ROLE.format(where), eve.user.id)
     assert (await ask(world, eve))["data"]["collective"] == VISIBLE
+
+
+async def test_a_role_that_ends_while_somebody_signs_in_is_seen_at_once(world: World) -> None:
+    _, bob = await prepare(world)
+    with psycopg.connect(world.settings.owner_database_url or "") as owner:
+        owner.execute(ROLE.encode(), [bob.user.id])
+        new = replace(bob, token=await world.access_token(bob, "READ"))
+        assert (await ask_twice(world, new))["data"]["collective"] == VISIBLE
+        owner.commit()
+    assert (await ask(world, new))["data"]["collective"] is None
 
 
 async def test_a_query_that_only_the_mapper_answers_loads_its_viewer(world: World) -> None:
