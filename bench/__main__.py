@@ -18,6 +18,7 @@ from bench import (
     growth,
     hours,
     imports,
+    mutations,
     posting,
     processes,
     profile,
@@ -29,6 +30,7 @@ from bench.postgres_cluster import BenchCluster, start_cluster
 BENCHES: dict[str, Callable[[BenchCluster], None]] = {
     "posting": posting.run,
     "approvals": approvals.run,
+    "mutations": mutations.run,
     "balances": balances.run,
     "feed": feed.run,
     "hours": hours.run,

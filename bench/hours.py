@@ -18,7 +18,7 @@ from tests.hours_world import HoursScene
 
 _DATABASE = "hours"
 _PAGE = 100
-_VOLUNTEERS = 100
+VOLUNTEERS = 100
 _LEAST_RATIO = 4.0
 _TOLERANCE = 1.2
 
@@ -31,7 +31,7 @@ _WEEKS = """query($s: String!) { collective(slug: $s) { ... on Nonprofit { hours
 _PEOPLE = (
     "INSERT INTO collective (id, slug, type, name, currency, claimed_at)"
     " SELECT uuidv7(), '{prefix}-' || n, 'USER', 'Volunteer ' || n, 'USD', now()"
-    f" FROM generate_series(1, {_VOLUNTEERS}) n"
+    f" FROM generate_series(1, {VOLUNTEERS}) n"
 )
 # A quarter of an hour each, one after another, counted back from the current hour.
 _ORDERS = (
@@ -78,10 +78,10 @@ async def _measure(cluster: BenchCluster, count: int, rows: list[list[str]], wee
         world = await World.create(cluster.settings(_DATABASE), database_engine.session_factory(engine))
         busy = await HoursScene.create(world)
         short, long = [await HoursScene.create(world, suffix=suffix) for suffix in ("-short", "-long")]
-        _insert_volunteers(cluster, busy.nonprofit.id, "busy", pending=count // _VOLUNTEERS * 2)
+        insert_volunteers(cluster, _DATABASE, busy.nonprofit.id, "busy", pending=count // VOLUNTEERS * 2)
         for scene, prefix, past in ((short, "short", 500), (long, "long", 50_000)):
-            _insert_volunteers(cluster, scene.nonprofit.id, prefix, pending=2)
-            _insert_past_orders(cluster, scene.nonprofit.id, prefix, each=past // _VOLUNTEERS)
+            insert_volunteers(cluster, _DATABASE, scene.nonprofit.id, prefix, pending=2)
+            _insert_past_orders(cluster, scene.nonprofit.id, prefix, each=past // VOLUNTEERS)
         execute(cluster, _DATABASE, "VACUUM (ANALYZE)", "CHECKPOINT")
         with run_server(cluster, _DATABASE) as server:
             async with Connection(server, busy.chris.token) as http:
@@ -103,10 +103,13 @@ async def _measure(cluster: BenchCluster, count: int, rows: list[list[str]], wee
     )
 
 
-def _insert_volunteers(cluster: BenchCluster, nonprofit: UUID, prefix: str, *, pending: int) -> None:
+def insert_volunteers(
+    cluster: BenchCluster, database: str, nonprofit: UUID, prefix: str, *, pending: int
+) -> None:
+    """Insert volunteers with hours that wait for their approval, without creating the orders one by one."""
     execute(
         cluster,
-        _DATABASE,
+        database,
         _PEOPLE.format(prefix=prefix),
         _ORDERS.format(
             status="PENDING",
@@ -202,6 +205,6 @@ async def _median_ms(http: Connection, scene: HoursScene) -> float:
         started = time.perf_counter()
         answer = await http.query(_WEEKS, {"s": scene.nonprofit.slug})
         times.append((time.perf_counter() - started) * 1000)
-        if answer.count(b'"PENDING"') != 2 * _VOLUNTEERS:
+        if answer.count(b'"PENDING"') != 2 * VOLUNTEERS:
             raise SystemExit(f"Not the weekly list: {answer[:300]!r}")
     return median(times)

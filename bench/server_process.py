@@ -95,10 +95,8 @@ class Connection:
 
     def __init__(self, server: RunningServer, token: str | None = None) -> None:
         self._served = server
-        self._head = (
-            f"POST /graphql HTTP/1.1\r\nHost: {server.host}\r\nContent-Type: application/json\r\n"
-            + (f"Authorization: Bearer {token}\r\n" if token else "")
-        )
+        self._head = f"POST /graphql HTTP/1.1\r\nHost: {server.host}\r\nContent-Type: application/json\r\n"
+        self._token = token
 
     async def __aenter__(self) -> Self:
         """Connect."""
@@ -120,8 +118,10 @@ class Connection:
         """Disconnect."""
         self._writer.close()
 
-    async def query(self, query: str, variables: Mapping[str, Any] | None = None) -> bytes:
-        """Send an operation and return the body of the answer.
+    async def query(
+        self, query: str, variables: Mapping[str, Any] | None = None, *, token: str | None = None
+    ) -> bytes:
+        """Send an operation, with a token of its own or the connection's, and return the body of the answer.
 
         Reconnects after a pause, since the server closes connections that are idle for some seconds.
         """
@@ -129,7 +129,9 @@ class Connection:
             self._writer.close()
             await self._connect()
         body = orjson.dumps({"query": query, "variables": variables})
-        self._writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        token = token or self._token
+        signed = f"Authorization: Bearer {token}\r\n" if token else ""
+        self._writer.write(f"{self._head}{signed}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         async with asyncio.timeout(_ANSWER_SECONDS):
             head = await self._reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)

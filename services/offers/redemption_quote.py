@@ -108,11 +108,12 @@ def _available_currents(platform_id: Any, user_id: Any) -> ScalarSelect[Any]:
     )
 
 
-def _received_lately(platform_id: Any, user_id: Any, since: Any) -> ScalarSelect[Any]:
+def _received_lately(platform_id: Any, user_id: Any, since: Any, *conditions: Any) -> ScalarSelect[Any]:
     """Build the currents that a user received from others since a time; see the SQL function."""
     return (
         select(func.currents_received(col(LedgerAccount.book_id), col(LedgerAccount.id), since))
         .where(
+            *conditions,
             col(LedgerAccount.book_id) == platform_id,
             col(LedgerAccount.owner_id) == user_id,
             col(LedgerAccount.currency) == CURRENTS,
@@ -133,15 +134,20 @@ def _counts_towards_week(user_id: Any) -> list[ColumnElement[bool]]:
 
 
 def _select_figures() -> Select[Any]:
-    """Select what limits a redemption that is not stored yet; its parameters are those of `figures_call`."""
+    """Select what limits a redemption that is not stored yet; its parameters are those of `figures_call`.
+
+    What limits only other offers is not read: an offer without a limit may have any number of redemptions.
+    """
     user_id, platform_id = bindparam("user_id", type_=Uuid), bindparam("platform_id", type_=Uuid)
     at = bindparam("at", type_=DateTime(timezone=True))
+    offer_id = bindparam("offer_id", type_=Uuid)
+    is_master = select(col(Offer.is_master)).where(col(Offer.id) == offer_id).scalar_subquery()
     amount = func.coalesce(col(Order.approved_amount), col(Order.amount))
     spent_this_week = (
         select(func.coalesce(func.sum(amount), 0))
         .select_from(Order)
         .join(Redemption, col(Redemption.order_id) == Order.id)
-        .where(*_counts_towards_week(user_id), col(Order.created_at) > at - WEEK)
+        .where(is_master, *_counts_towards_week(user_id), col(Order.created_at) > at - WEEK)
         .scalar_subquery()
     )
     redeemed_this_month = (
@@ -150,7 +156,8 @@ def _select_figures() -> Select[Any]:
         .join(Offer, col(Offer.id) == Order.offer_id)
         .join(Collective, col(Collective.id) == Offer.business_id)
         .where(
-            col(Order.offer_id) == bindparam("offer_id", type_=Uuid),
+            col(Offer.monthly_limit).is_not(None),
+            col(Order.offer_id) == offer_id,
             col(Order.created_at) >= offers.month_start(Collective, at),
             col(Order.created_at) < offers.month_start(Collective, at, months_later=1),
             col(Order.status).not_in(offers.UNCOUNTED_STATUSES),
@@ -161,7 +168,7 @@ def _select_figures() -> Select[Any]:
         _available_currents(platform_id, user_id),
         spent_this_week,
         redeemed_this_month,
-        _received_lately(platform_id, user_id, at - WEEK),
+        _received_lately(platform_id, user_id, at - WEEK, is_master),
     )
 
 

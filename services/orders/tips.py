@@ -20,6 +20,7 @@ from services.ledger.transaction_amounts import (
     compute_amounts,
 )
 from services.orders.sides import OrderSides
+from services.round_trips.records import new_record
 
 FIELD = "platformTip"
 
@@ -53,8 +54,8 @@ def require_at_most(tip_minor: int | None, amount_minor: int) -> int | None:
 
 def receiver(platform_id: UUID, host: Collective) -> Party:
     """Return the platform as the owner of its balance in a host's book."""
-    platform = Collective(
-        id=platform_id, slug="", type=CollectiveType.NONPROFIT, name="", currency=host.currency
+    platform = new_record(
+        Collective, id=platform_id, slug="", type=CollectiveType.NONPROFIT, name="", currency=host.currency
     )
     return Party(platform, host, host.currency)
 
