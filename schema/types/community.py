@@ -7,33 +7,43 @@ import strawberry
 import models
 from dataloaders import Loaders
 from resolvers.context import Info
-from schema.types import lazy
+from schema.types import lazy, sql_lists
 from schema.types.clearing import ClearingDebt
 from schema.types.enums import LeaderboardBy, Period
 from schema.types.fields import shaped, to_one, whole_list
 from schema.types.identity import PlatformPolicy
-from schema.types.money import Amount
+from schema.types.money import Amount, fixed_currency_field
+from schema.types.node import is_row_of
 from services.collectives import platform_policy
+from services.ledger.transaction_amounts import CURRENTS
 from services.volunteering import community_stats as community_service
 
-DEFAULT_ENTRIES = 10
 Within = Annotated[Period | None, strawberry.argument(description="Period that the figures cover.")]
 
 
 @strawberry.type(description="Figures of the whole community in a period, by ledger time. Public.")
 class CommunityStats:
+    is_type_of = is_row_of(community_service.CommunityStats)
     period: Period = strawberry.field(description="Period that the figures cover.")
-    issued: Amount = strawberry.field(description="Currents issued by nonprofits for hours, minus refunds.")
-    accepted: Amount = strawberry.field(description="Currents accepted by businesses, minus refunds.")
+    issued: Amount = fixed_currency_field(
+        "issued_minor", CURRENTS, description="Currents issued by nonprofits for hours, minus refunds."
+    )
+    accepted: Amount = fixed_currency_field(
+        "accepted_minor", CURRENTS, description="Currents accepted by businesses, minus refunds."
+    )
     active_volunteers: int = strawberry.field(description="Number of people who were credited hours.")
 
 
 @strawberry.type(description="An entry on a leaderboard.")
 class LeaderboardEntry:
+    is_type_of = is_row_of(community_service.LeaderboardEntry)
     rank: int = strawberry.field(
         description="Rank on the leaderboard, starting at 1. Equal amounts have equal ranks."
     )
-    amount: Amount = strawberry.field(description="Currents issued, accepted or earned.")
+
+    amount = fixed_currency_field(
+        "amount_minor", CURRENTS, description="Currents issued, accepted or earned."
+    )
 
     collective = to_one(
         Loaders.collective,
@@ -76,6 +86,7 @@ class CommunityQueries:
     @strawberry.field(
         description="Figures of the whole community. Public.", graphql_type=CommunityStats | None
     )
+    @shaped(sql_lists.COMMUNITY_STATS)
     async def community_stats(
         self, info: Info, period: Within = Period.ALL_TIME
     ) -> community_service.CommunityStats:
@@ -89,6 +100,7 @@ class CommunityQueries:
         "out. Errors: INVALID_INPUT.",
         graphql_type=list[LeaderboardEntry] | None,
     )
+    @shaped(sql_lists.LEADERBOARD)
     async def leaderboard(
         self,
         info: Info,
@@ -96,13 +108,13 @@ class CommunityQueries:
         period: Within = Period.ALL_TIME,
         first: Annotated[
             int | None, strawberry.argument(description="Number of entries, from 1 to 100. Defaults to 10.")
-        ] = DEFAULT_ENTRIES,
+        ] = community_service.DEFAULT_PLACES,
     ) -> list[community_service.LeaderboardEntry]:
         return await info.context.run_without_viewer(
             community_service.list_leaders,
             by=by,
             period=period or Period.ALL_TIME,
-            first=DEFAULT_ENTRIES if first is None else first,
+            first=community_service.DEFAULT_PLACES if first is None else first,
         )
 
     @strawberry.field(

@@ -24,7 +24,8 @@ from services.orders import payment_methods, queries
 from services.recurring import queries as gifts
 from services.sql_json.arguments import ListArguments, NodesArguments, Reference, RowId, Unconditional
 from services.sql_json.shape import Amount, AmountList, BalanceList, Selects, SelectsNodes, SqlJsonUnavailable
-from services.volunteering import check_in
+from services.volunteering import check_in, community_stats
+from services.volunteering.community_stats import Period
 
 Arguments = dict[str, Any]
 
@@ -178,6 +179,21 @@ def _tags(arguments: Arguments) -> ListArguments:
     return ListArguments(directory.select_tags, where, directory.TAGS_BY_COUNT)
 
 
+def _community_stats(arguments: Arguments) -> ListArguments:
+    where = community_stats.StatsPeriod(arguments.get("period") or Period.ALL_TIME)
+    return ListArguments(community_stats.select_stats, where)
+
+
+def _leaderboard(arguments: Arguments) -> ListArguments:
+    first = arguments.get("first", community_stats.DEFAULT_PLACES)
+    where = community_stats.Board(
+        arguments["by"],
+        arguments.get("period") or Period.ALL_TIME,
+        community_stats.DEFAULT_PLACES if first is None else first,
+    )
+    return ListArguments(community_stats.select_leaders, where, community_stats.BEST_RANK)
+
+
 def _platform_policy(_: Arguments) -> ListArguments:
     return ListArguments(platform_policy.select_policy, Unconditional())
 
@@ -210,6 +226,8 @@ EXCHANGE_POSITION = AmountList(
     Selects(lambda _: _ledger_accounts({"kind": [LedgerAccountKind.EXCHANGE]})), Amount("posted", "currency")
 )
 TAGS = Selects(_tags)
+COMMUNITY_STATS = Selects(_community_stats)
+LEADERBOARD = Selects(_leaderboard)
 PLATFORM_POLICY = Selects(_platform_policy)
 SUBSCRIPTIONS = Selects(_subscriptions)
 ATTENDANCES = Selects(_attendances)

@@ -96,6 +96,8 @@ PLAIN = {
     "LedgerAccount": ["id", "kind", "currency", "__typename"],
     "Posting": ["seq", "at", "__typename"],
     "Nonprofit": ["isIssuer", "__typename"],
+    "CommunityStats": ["period", "activeVolunteers", "__typename"],
+    "LeaderboardEntry": ["rank", "__typename"],
     "Event": [
         "id",
         "slug",
@@ -229,6 +231,8 @@ OBJECTS = {
         "account": "LedgerAccount",
         "transaction": "Transaction",
     },
+    "CommunityStats": {"issued": "amount", "accepted": "amount"},
+    "LeaderboardEntry": {"amount": "amount", "collective": "Collective"},
     "Goal": {"amount": "amount", "reached": "amount"},
     "OrderItem": {"amount": "amount"},
     "OrderAction": {"amount": "amount", "actor": "Collective"},
@@ -265,6 +269,9 @@ ROOTS = [
     ("orders(filter: {{from: {{slug: $slug}}, createdUntil: $at}}, orderBy: CREATED_AT_ASC)", "Order page"),
     ("offers(filter: {{business: {{slug: $host}}}}, orderBy: FEATURED_FIRST)", "Offer page"),
     ("offers(filter: {{isActive: null, search: $text}})", "Offer page"),
+    ("communityStats(period: $period)", "CommunityStats"),
+    ("leaderboard(by: VOLUNTEER, period: $period, first: $n)", "LeaderboardEntry"),
+    ("leaderboard(by: BUSINESS)", "LeaderboardEntry"),
 ]
 VARIABLES = {
     "$c": '$c: CurrencyCode! = "EUR"',
@@ -274,6 +281,7 @@ VARIABLES = {
     "$text": '$text: String = "o"',
     "$types": "$types: [CollectiveType!] = [USER, BUSINESS]",
     "$kinds": "$kinds: [TransactionKind!]",
+    "$period": "$period: Period = MONTH",
     "$at": '$at: DateTime = "2030-01-01T00:00:00Z"',
     "$id": "$id: ID!",
     "$ids": "$ids: [ID!]!",

@@ -108,6 +108,11 @@ ROOTS = (
     "sentHostApplications { id collective { slug } host { slug } }",
     "applicationsAsHost { id message collective { slug } }",
     "tags { count } me { slug } currencies { code }",
+    "communityStats { __typename period issued { value currency } accepted { minorUnits } activeVolunteers }",
+    "communityStats(period: WEEK) { issued { value } } ever: communityStats(period: null) { period }",
+    "leaderboard(by: NONPROFIT) { __typename rank amount { value } collective { __typename slug } }",
+    "leaderboard(by: BUSINESS, period: YEAR, first: 1) { rank collective { slug host { slug } } }",
+    "leaderboard(by: VOLUNTEER, period: MONTH, first: null) { rank amount { exponent } collective { name } }",
 )
 
 

@@ -122,6 +122,7 @@ def test_consecutive_pages_are_sql_json(populated: PopulatedWorld) -> None:
         ),
         ("query($a: String) { collectives { nodes { members(after: $a) { nodes { id } } } } }", {"a": "x"}),
         ("{ collectives { nodes { members(first: 1, last: 1) { nodes { id } } } } }", {}),
+        ("{ leaderboard(by: VOLUNTEER, first: 101) { rank } me { slug } }", {}),
     ],
 )
 def test_unsupported_queries_fall_back(
