@@ -14,8 +14,6 @@ from services.core.errors import Invalid
 from services.volunteering import hour_reports, hour_requests, nonprofit_referrals
 from services.volunteering.hour_reports import HoursBy, HoursSum, WaitingHours
 
-DEFAULT_FIRST = 20
-
 
 async def log_hours(
     info: Info, *, order_id: UUID, nonprofit: CollectiveKey | None, **arguments: Any
@@ -68,14 +66,11 @@ async def list_waiting_hours(
     Raises:
         Invalid: `first` is not 1 to 100.
     """
-    count = DEFAULT_FIRST if first is None else first
-    if not 1 <= count <= hour_reports.MAX_WEEKS:
-        raise Invalid(f"first must be from 1 to {hour_reports.MAX_WEEKS}.", field="first")
     addressee = (await load_referenced(info, {"addressedTo": addressed_to})).get("addressedTo")
     return await info.context.run(
         hour_reports.list_waiting_hours,
         nonprofit=nonprofit,
-        first=count,
+        first=hour_reports.DEFAULT_WEEKS if first is None else first,
         addressed_to_id=addressee.id if addressee else None,
     )
 

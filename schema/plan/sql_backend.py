@@ -211,7 +211,9 @@ class SqlPlanner:
                     raise NotCompilable(name)
                 value = column_shape(definition.type, declared.python_name)
             else:
-                value = sql_values.plan_value(self, getattr(resolver, SHAPE, None), definition, nodes)
+                of_field = getattr(resolver, SHAPE, None)
+                weight = WEIGHTS.get(f"{object_type.name}.{name}", 1)
+                value = sql_values.plan_value(self, of_field, definition, nodes, weight=weight)
         except UnsupportedField:
             raise NotCompilable(f"{object_type.name}.{name}") from None
         return shape.NonNull(value) if isinstance(definition.type, GraphQLNonNull) else value

@@ -33,8 +33,10 @@ class UnsupportedField(Exception):
     """A field that PostgreSQL cannot write."""
 
 
-def plan_value(planner: "SqlPlanner", value: Value | None, definition: GraphQLField, nodes: Nodes) -> Value:
-    """Return the shape that a field declares, with its selections and arguments.
+def plan_value(
+    planner: "SqlPlanner", value: Value | None, definition: GraphQLField, nodes: Nodes, *, weight: int = 1
+) -> Value:
+    """Return the shape that a field declares, with its selections and arguments, and what an object costs.
 
     Raises:
         UnsupportedField: it declares none.
@@ -52,6 +54,8 @@ def plan_value(planner: "SqlPlanner", value: Value | None, definition: GraphQLFi
             return replace(value, value=_with_parts(planner, amount, definition, nodes))
         case shape.ToOne() | shape.Host() | shape.Detail():
             return _plan_object(planner, value, definition, nodes)
+        case shape.Selects():
+            return sql_lists.plan_list(planner, value, definition, nodes, weight=weight)
     return _plan_several(planner, value, definition, nodes)
 
 
@@ -82,8 +86,6 @@ def _plan_several(planner: "SqlPlanner", value: Value, definition: GraphQLField,
             name = planner.parameter(definition, nodes, selects.arguments)
             amount = _with_parts(planner, amount, definition, nodes)
             return shape.List(name, selects, None, shape.Nodes(amount, 0))
-        case shape.Selects():
-            return sql_lists.plan_list(planner, value, definition, nodes)
     return value
 
 

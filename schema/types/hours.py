@@ -1,7 +1,7 @@
 """Reports on a nonprofit's hours, for its admins and accountants."""
 
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 
@@ -9,12 +9,13 @@ import models
 from dataloaders import Loaders
 from resolvers import hours as resolve
 from resolvers.context import Info
-from schema.types import lazy
+from schema.types import lazy, sql_lists
 from schema.types.enums import publish_enum
-from schema.types.fields import to_one
-from schema.types.money import Amount
-from schema.types.node import CollectiveRef, to_optional_key
+from schema.types.fields import shaped, to_one
+from schema.types.money import Amount, fixed_currency_field
+from schema.types.node import CollectiveRef, is_row_of, to_optional_key
 from schema.types.order import Order
+from services.ledger.transaction_amounts import CURRENTS
 from services.volunteering import hour_reports
 from services.volunteering.hour_reports import HoursBy
 
@@ -23,13 +24,11 @@ publish_enum(HoursBy)
 
 @strawberry.type(description="One volunteer's hours of one week that are pending approval.")
 class WaitingHours:
+    is_type_of = is_row_of(hour_reports.WaitingHours)
     week: date = strawberry.field(description="Monday of the week, in the nonprofit's time zone.")
-    amount: Amount = strawberry.field(description="Currents requested for the hours.")
-
-    @staticmethod
-    def is_type_of(obj: Any, _: Any) -> bool:
-        """True for groups of waiting hours."""
-        return isinstance(obj, hour_reports.WaitingHours)
+    amount: Amount = fixed_currency_field(
+        "amount_minor", CURRENTS, description="Currents requested for the hours."
+    )
 
     volunteer = to_one(
         Loaders.collective, "volunteer_id", description="The person who volunteered.", graphql_type=lazy.USER
@@ -39,24 +38,25 @@ class WaitingHours:
         description="Orders for the hours, by start time. `approveOrders` accepts up to 100 of them.",
         graphql_type=list[Order],
     )
+    @shaped(sql_lists.WAITING_ORDERS)
     async def orders(root: strawberry.Parent[hour_reports.WaitingHours], info: Info) -> list[models.Order]:
         return await resolve.load_waiting_orders(root, info)
 
 
 @strawberry.type(description="Hours of one volunteer, admin, event or period.")
 class HoursSum:
+    is_type_of = is_row_of(hour_reports.HoursSum)
     period: date | None = strawberry.field(
         description="Monday of the week or first day of the month. Null unless summed by period."
     )
-    requested: Amount = strawberry.field(description="Currents that are pending approval.")
+    requested: Amount = fixed_currency_field(
+        "requested_minor", CURRENTS, description="Currents that are pending approval."
+    )
     requested_count: int = strawberry.field(description="Number of orders that are pending approval.")
-    approved: Amount = strawberry.field(description="Currents that were issued.")
+    approved: Amount = fixed_currency_field(
+        "approved_minor", CURRENTS, description="Currents that were issued."
+    )
     approved_count: int = strawberry.field(description="Number of orders that were approved.")
-
-    @staticmethod
-    def is_type_of(obj: Any, _: Any) -> bool:
-        """True for sums of hours."""
-        return isinstance(obj, hour_reports.HoursSum)
 
     collective = to_one(
         Loaders.collective,
@@ -73,6 +73,7 @@ class HoursFields:
         "to the nonprofit's admins and accountants; empty for others.",
         graphql_type=list[WaitingHours] | None,
     )
+    @shaped(sql_lists.WAITING_HOURS)
     async def hours_to_approve(
         root: strawberry.Parent[models.Collective],
         info: Info,
@@ -83,7 +84,7 @@ class HoursFields:
         first: Annotated[
             int | None,
             strawberry.argument(description="Maximum number of items, from 1 to 100. Defaults to 20."),
-        ] = 20,
+        ] = hour_reports.DEFAULT_WEEKS,
     ) -> list[hour_reports.WaitingHours]:
         return await resolve.list_waiting_hours(
             root, info, addressed_to=to_optional_key(addressed_to), first=first
@@ -94,6 +95,7 @@ class HoursFields:
         "admins and accountants; empty for others.",
         graphql_type=list[HoursSum] | None,
     )
+    @shaped(sql_lists.HOURS_SUMS)
     async def hours_report(
         root: strawberry.Parent[models.Collective],
         info: Info,

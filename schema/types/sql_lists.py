@@ -24,7 +24,7 @@ from services.orders import payment_methods, queries
 from services.recurring import queries as gifts
 from services.sql_json.arguments import ListArguments, NodesArguments, Reference, RowId, Unconditional
 from services.sql_json.shape import Amount, AmountList, BalanceList, Selects, SelectsNodes, SqlJsonUnavailable
-from services.volunteering import check_in, community_stats
+from services.volunteering import check_in, community_stats, hour_reports
 from services.volunteering.community_stats import Period
 
 Arguments = dict[str, Any]
@@ -194,6 +194,26 @@ def _leaderboard(arguments: Arguments) -> ListArguments:
     return ListArguments(community_stats.select_leaders, where, community_stats.BEST_RANK)
 
 
+def _waiting_hours(arguments: Arguments) -> ListArguments:
+    first = arguments.get("first", hour_reports.DEFAULT_WEEKS)
+    where = hour_reports.WaitingFilter(
+        hour_reports.DEFAULT_WEEKS if first is None else first,
+        _reference("addressedTo", to_optional_key(arguments.get("addressed_to"))),
+    )
+    return ListArguments(hour_reports.select_waiting_hours, where, hour_reports.HOURS_IN_ORDER)
+
+
+def _waiting_orders(_: Arguments) -> ListArguments:
+    return ListArguments(hour_reports.select_waiting_orders, Unconditional(), hour_reports.BY_BEGINNING)
+
+
+def _hours_sums(arguments: Arguments) -> ListArguments:
+    where = hour_reports.HoursFilter(
+        arguments["by"], arguments.get("starts_from"), arguments.get("starts_until")
+    )
+    return ListArguments(hour_reports.select_hours_sums, where, hour_reports.HOURS_IN_ORDER)
+
+
 def _platform_policy(_: Arguments) -> ListArguments:
     return ListArguments(platform_policy.select_policy, Unconditional())
 
@@ -228,6 +248,9 @@ EXCHANGE_POSITION = AmountList(
 TAGS = Selects(_tags)
 COMMUNITY_STATS = Selects(_community_stats)
 LEADERBOARD = Selects(_leaderboard)
+WAITING_HOURS = Selects(_waiting_hours)
+WAITING_ORDERS = Selects(_waiting_orders, owner="order_ids")
+HOURS_SUMS = Selects(_hours_sums)
 PLATFORM_POLICY = Selects(_platform_policy)
 SUBSCRIPTIONS = Selects(_subscriptions)
 ATTENDANCES = Selects(_attendances)

@@ -98,6 +98,8 @@ PLAIN = {
     "Nonprofit": ["isIssuer", "__typename"],
     "CommunityStats": ["period", "activeVolunteers", "__typename"],
     "LeaderboardEntry": ["rank", "__typename"],
+    "WaitingHours": ["week", "__typename"],
+    "HoursSum": ["period", "requestedCount", "approvedCount", "__typename"],
     "Event": [
         "id",
         "slug",
@@ -144,7 +146,13 @@ OBJECTS = {
         "identities": "LinkedIdentity",
     },
     "Event": {"parent": "Collective", "coordinator": "User", "attendances": "Attendance page"},
-    "Nonprofit": {"issuanceCaps": "IssuanceCap"},
+    "Nonprofit": {
+        "issuanceCaps": "IssuanceCap",
+        "hoursToApprove": "WaitingHours",
+        "hoursReport": "HoursSum",
+    },
+    "WaitingHours": {"amount": "amount", "volunteer": "User", "orders": "Order"},
+    "HoursSum": {"requested": "amount", "approved": "amount", "collective": "Collective"},
     "Transaction": {
         "order": "Order",
         "refundOf": "Transaction",
@@ -297,10 +305,12 @@ ARGUMENTS = {
     "attendances": ["", "(first: 1)", "(last: $n)"],
     "ledgerAccounts": ["", "(kind: [CASH])"],
     "postings": ["", "(first: 2)", "(last: 1)", '(from: "2020-01-01T00:00:00Z", until: $at)'],
+    "hoursToApprove": ["", "(first: $n)", "(addressedTo: {slug: $slug})"],
+    "hoursReport": ["(by: VOLUNTEER)", "(by: ADMIN, startsFrom: $at)", "(by: WEEK, startsUntil: $at)"],
     "events": ["", "(first: 1)", "(isCancelled: false, from: $at)"],
 }
 
-WHOLE_LISTS = {("Order", "transactions"), ("Transaction", "postings")}
+WHOLE_LISTS = {("Order", "transactions"), ("Transaction", "postings"), ("WaitingHours", "orders")}
 
 
 class Writer:

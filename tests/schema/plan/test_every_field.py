@@ -35,6 +35,11 @@ PATHS = {
     "Tier": _of_collectives("tiers { @ }"),
     "ApprovalPolicy": _of_collectives("approvalPolicies { @ }"),
     "Attendance": _of_collectives("... on Event { attendances { nodes { @ } } }"),
+    "WaitingHours": _of_collectives("... on Nonprofit { hoursToApprove(first: 100) { @ } }"),
+    **{
+        f"HoursSum {by}": _of_collectives(f"... on Nonprofit {{ hoursReport(by: {by}) {{ @ }} }}")
+        for by in ("VOLUNTEER", "ADMIN", "EVENT", "WEEK", "MONTH")
+    },
     "IssuanceCap": _of_collectives("... on Nonprofit { issuanceCaps { @ } }"),
     "HostApplication": _of_collectives("... on Organization { hostApplications { @ } }"),
     "LinkedIdentity": _of_collectives("... on User { identities { @ } }"),
@@ -52,15 +57,13 @@ PATHS = {
         for name in ("User", "Community", "Nonprofit", "Business", "Event")
     },
 }
-"""How the rows of a type are had."""
-ARGUMENTS = {"balance": '(currency: "USD")'}
+"""How the rows of a type are had, in one or more ways."""
+ARGUMENTS = {"balance": '(currency: "USD")', "hoursReport": "(by: ADMIN)"}
 _COLLECTIVES = ("User", "Community", "Nonprofit", "Business", "Event")
 WITHOUT_SHAPE = {
     *(f"{name}.auditLog" for name in _COLLECTIVES),
     "LedgerAccount.statement",
     "LinkedIdentity.provider",
-    "Nonprofit.hoursReport",
-    "Nonprofit.hoursToApprove",
     "User.securityLog",
 }
 """Fields that PostgreSQL does not write, yet."""
@@ -95,7 +98,7 @@ def _selection(named: Any, *, depth: int) -> str:
 
 def _of_type(name: str) -> Iterator[tuple[str, str]]:
     """Yield a field's name with a selection of it: of scalars all at once."""
-    fields = list(_fields(graphql_schema().type_map[name]))
+    fields = list(_fields(graphql_schema().type_map[name.split(" ", maxsplit=1)[0]]))
     yield "scalars", " ".join(field for field, named in fields if is_leaf_type(named)) or "__typename"
     for field, named in fields:
         if not is_leaf_type(named):

@@ -111,7 +111,12 @@ def test_consecutive_pages_are_sql_json(populated: PopulatedWorld) -> None:
     ("query", "variables"),
     [
         ('{ collective(slug: "giver") { auditLog { nodes { id } } } }', {}),
-        ("{ collectives { nodes { ... on Nonprofit { hoursToApprove { amount { value } } } } } }", {}),
+        ("{ collectives { nodes { ... on Nonprofit { hoursToApprove(first: 0) { week } } } } }", {}),
+        (
+            "query($a: CollectiveRef) { collectives { nodes { ... on Nonprofit {"
+            " hoursToApprove(addressedTo: $a) { week } } } } }",
+            {"a": {"slug": "nobody-at-all"}},
+        ),
         ('{ transactions(filter: {to: {slug: "nobody-at-all"}}) { nodes { id } } me { slug } }', {}),
         ('{ collective(slug: "giver") { orders(filter: {from: {slug: "no-one"}}) { totalCount } } }', {}),
         ('{ transactions(after: "x") { nodes { id } } collective(slug: "giver") { slug } }', {}),
