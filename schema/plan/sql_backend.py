@@ -12,9 +12,7 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
     get_named_type,
-    get_nullable_type,
     is_abstract_type,
-    is_list_type,
 )
 from strawberry.types.arguments import convert_arguments
 
@@ -79,15 +77,15 @@ class SqlPlanner:
         if not isinstance(declared, shape.Selects):
             raise NotCompilable(f"Query.{name}")
         self.add_table()
-        is_list = is_list_type(get_nullable_type(definition.type))
-        if is_list or get_named_type(definition.type).name.endswith("Connection"):
+        if sql_lists.is_list(definition):
             weight = WEIGHTS.get(f"{query.name}.{name}", 1)
             return sql_lists.plan_list(self, declared, definition, nodes, weight=weight)
-        return self._row_root(declared, definition, nodes)
+        return self.selected_row(declared, definition, nodes)
 
-    def _row_root(
-        self, declared: shape.Selects, definition: GraphQLField, nodes: list[FieldNode]
+    def selected_row(
+        self, declared: shape.Selects, definition: GraphQLField, nodes: list[FieldNode], *, weight: int = 0
     ) -> shape.Row:
+        """Return the shape of the one row that a field selects, and what the row costs."""
         sets = sql_lists.selection_sets(nodes)
         options: tuple[tuple[str, Any, Variants], ...]
         if declared.options:
@@ -102,7 +100,8 @@ class SqlPlanner:
                 raise NotCompilable(given.option)
             return given
 
-        return shape.Row(self.parameter(definition, nodes, to_arguments), options)
+        name = self.parameter(definition, nodes, to_arguments)
+        return shape.Row(name, declared, options, weight)
 
     def _rows_root(
         self, declared: shape.SelectsNodes, definition: GraphQLField, nodes: list[FieldNode]

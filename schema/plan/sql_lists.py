@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from graphql import FieldNode, GraphQLField, get_named_type
+from graphql import FieldNode, GraphQLField, get_named_type, get_nullable_type, is_list_type
 
 from schema.plan.collect_fields import NotCompilable
 from schema.plan.cost_weights import TOTAL_COUNT_COST
@@ -10,6 +10,12 @@ from services.sql_json import shape
 
 if TYPE_CHECKING:
     from schema.plan.sql_backend import SqlPlanner
+
+
+def is_list(definition: GraphQLField) -> bool:
+    """Return True if a field lists objects, by themselves or in pages."""
+    is_page = get_named_type(definition.type).name.endswith("Connection")
+    return is_page or is_list_type(get_nullable_type(definition.type))
 
 
 def plan_list(

@@ -54,9 +54,7 @@ def plan_value(
             return replace(value, value=_with_parts(planner, amount, definition, nodes))
         case shape.ToOne() | shape.Host() | shape.Detail():
             return _plan_object(planner, value, definition, nodes)
-        case shape.Selects():
-            return sql_lists.plan_list(planner, value, definition, nodes, weight=weight)
-    return _plan_several(planner, value, definition, nodes)
+    return _plan_several(planner, value, definition, nodes, weight)
 
 
 _WITHOUT_TABLE = (type(None), shape.Amount, shape.Private, shape.Column, shape.PublicId, shape.Constant)
@@ -74,7 +72,9 @@ def _plan_object(
     return replace(value, variants=variants, weight=1)
 
 
-def _plan_several(planner: "SqlPlanner", value: Value, definition: GraphQLField, nodes: Nodes) -> Value:
+def _plan_several(
+    planner: "SqlPlanner", value: Value, definition: GraphQLField, nodes: Nodes, weight: int
+) -> Value:
     match value:
         case shape.BalanceField():
             return _plan_balance(planner, definition, nodes)
@@ -86,6 +86,10 @@ def _plan_several(planner: "SqlPlanner", value: Value, definition: GraphQLField,
             name = planner.parameter(definition, nodes, selects.arguments)
             amount = _with_parts(planner, amount, definition, nodes)
             return shape.List(name, selects, None, shape.Nodes(amount, 0))
+        case shape.Selects() if sql_lists.is_list(definition):
+            return sql_lists.plan_list(planner, value, definition, nodes, weight=weight)
+        case shape.Selects():
+            return planner.selected_row(value, definition, nodes, weight=weight)
     return value
 
 

@@ -28,7 +28,7 @@ from schema.types.scalars import BigInt, CurrencyCode
 from services.core import public_ids
 from services.core.money import Money
 from services.ledger import account_history, queries
-from services.ledger.account_history import Period
+from services.ledger.account_history import Period, PostingFilter
 from services.ledger.queries import PostingLine
 from services.sql_json.arguments import ListArguments
 from services.sql_json.shape import Amount as AmountShape
@@ -53,32 +53,41 @@ Until = Annotated[datetime | None, strawberry.argument(description="Only posting
 class AccountStatement:
     is_type_of = is_row_of(account_history.AccountStatement)
 
-    @computed(description="Balance before the first posting of the period.", graphql_type=Amount)
-    def opening_balance(root: Statement) -> Money:
-        return root.opening
+    opening_balance = amount_field(
+        "opening_minor", "currency", description="Balance before the first posting of the period."
+    )
+    closing_balance = amount_field(
+        "closing_minor", "currency", description="Balance after the last posting of the period."
+    )
+    credits = amount_field(
+        "credited_minor", "currency", description="Sum of the credits in the period; zero or positive."
+    )
+    debits = amount_field(
+        "debited_minor", "currency", description="Sum of the debits in the period; zero or negative."
+    )
 
-    @computed(description="Balance after the last posting of the period.", graphql_type=Amount)
-    def closing_balance(root: Statement) -> Money:
-        return root.closing
-
-    @computed(description="Sum of the credits in the period; zero or positive.", graphql_type=Amount)
-    def credits(root: Statement) -> Money:
-        return root.credited
-
-    @computed(description="Sum of the debits in the period; zero or negative.", graphql_type=Amount)
-    def debits(root: Statement) -> Money:
-        return root.debited
-
-    @computed(description="Number of postings in the period.", graphql_type=BigInt)
+    @computed(
+        "postings",
+        shape=Column("decimal", "postings"),
+        description="Number of postings in the period.",
+        graphql_type=BigInt,
+    )
     def posting_count(root: Statement) -> int:
         return root.postings
 
 
-def _posting_arguments(arguments: dict[str, Any]) -> ListArguments:
+def _period_of(arguments: dict[str, Any]) -> PostingFilter:
     period = Period(start=arguments.get("from_"), end=arguments.get("until"))
-    where = account_history.PostingFilter(period.start, period.end)
+    return PostingFilter(period.start, period.end)
+
+
+def _statement_arguments(arguments: dict[str, Any]) -> ListArguments:
+    return ListArguments(account_history.select_statement, _period_of(arguments))
+
+
+def _posting_arguments(arguments: dict[str, Any]) -> ListArguments:
     page = to_page_request(*(arguments.get(name) for name in PAGE_ARGUMENTS))
-    return ListArguments(account_history.select_postings, where, account_history.BY_SEQ, page)
+    return ListArguments(account_history.select_postings, _period_of(arguments), account_history.BY_SEQ, page)
 
 
 def _is_posting(obj: Any, _: Any) -> bool:
@@ -145,6 +154,7 @@ class LedgerAccount(Node):
         return [PostingConnection(page=page) for page in pages]
 
     @batched(
+        shape=Selects(_statement_arguments),
         description="Opening and closing balance of a period, and the sums between. Visible to admins and "
         "accountants of the owner and of the book's host; null for others. Errors: INVALID_INPUT.",
         graphql_type=AccountStatement | None,

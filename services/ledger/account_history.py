@@ -21,7 +21,6 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.core import pagination
 from services.core.errors import Invalid
-from services.core.money import Money
 from services.core.pagination import Page, PageRequest, Sort
 from services.ledger.queries import PostingLine
 
@@ -56,32 +55,11 @@ class AccountStatement:
     """An account's balances at the bounds of a period, and the sums of the postings between; minor units."""
 
     currency: str
-    period: Period
     opening_minor: int
     closing_minor: int
     credited_minor: int
     debited_minor: int
     postings: int
-
-    @property
-    def opening(self) -> Money:
-        """The balance before the period."""
-        return Money(self.opening_minor, self.currency)
-
-    @property
-    def closing(self) -> Money:
-        """The balance at the end of the period."""
-        return Money(self.closing_minor, self.currency)
-
-    @property
-    def credited(self) -> Money:
-        """The sum of the credits; positive."""
-        return Money(self.credited_minor, self.currency)
-
-    @property
-    def debited(self) -> Money:
-        """The sum of the debits; negative."""
-        return Money(self.debited_minor, self.currency)
 
 
 def _parse_seq(value: object) -> int:
@@ -169,7 +147,22 @@ async def list_posting_pages(
 async def load_statements(
     session: AsyncSession, actor: Actor, *, accounts: Sequence[AccountId], period: Period
 ) -> dict[AccountId, AccountStatement]:
-    """Load the statement of each account for one period, in one statement; none that the actor may not see.
+    """Load the statement of each account for one period, if the actor may see it; one statement."""
+    account = (col(LedgerAccount.book_id), col(LedgerAccount.id))
+    statement = _select_statements(actor, period).add_columns(*account).where(_has_key(accounts))
+    return {
+        (book_id, account_id): AccountStatement(currency, *map(int, figures))
+        for currency, *figures, book_id, account_id in (await session.execute(statement)).all()
+    }
+
+
+def select_statement(actor: Actor, *, where: PostingFilter, owner: Any) -> tuple[Select[Any]]:
+    """Select the statement of the account with the number `owner`; none unless it may be seen."""
+    return (_select_statements(actor, where).where(col(LedgerAccount.id) == owner),)
+
+
+def _select_statements(actor: Actor, period: Period | PostingFilter) -> Select[Any]:
+    """Select the statements of accounts whose postings the actor may see.
 
     The balances at the bounds are one look-up each; the sums read the postings between.
     """
@@ -185,16 +178,19 @@ async def load_statements(
     )
     opening = literal(0) if period.start is None else _balance_before(period.start)
     closing = col(LedgerAccount.posted) if period.end is None else _balance_before(period.end)
-    statement = (
-        select(LedgerAccount, opening, closing, between.c.credited, between.c.debited, between.c.postings)
+    return (
+        select(
+            col(LedgerAccount.currency),
+            opening.label("opening_minor"),
+            closing.label("closing_minor"),
+            between.c.credited.label("credited_minor"),
+            between.c.debited.label("debited_minor"),
+            between.c.postings,
+        )
         .select_from(LedgerAccount)
         .join(between, onclause=true())
-        .where(_has_key(accounts), visibility.postings_are_visible(actor))
+        .where(visibility.postings_are_visible(actor))
     )
-    return {
-        (account.book_id, account.id): AccountStatement(account.currency, period, *map(int, figures))
-        for account, *figures in (await session.execute(statement)).all()
-    }
 
 
 def _has_key(accounts: Sequence[AccountId]) -> Any:
@@ -229,7 +225,7 @@ def _postings_in(period: Period | PostingFilter, is_of: IsOf | None = None) -> S
     return statement
 
 
-def _balance_before(end: datetime) -> Any:
+def _balance_before(end: Any) -> Any:
     """Select the balance after the account's last posting before a time."""
     last = (
         _bound(col(_BOUND.balance_after), _is_of_account)

@@ -103,7 +103,7 @@ def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> Sel
             start, text, cost = lists.write_rows(builder, root)
             costs = [cost]
         case shape.Row():
-            row, table, variants = lists.select_row(builder, root)
+            row, table, variants = lists.select_row(builder, root, None)
             start = row.subquery(builder.name())
             text, costs = builder.object(variants, RowSource(start.name, start.c, table))
     found = (Sql(str(number)), "root"), (text, "text"), (total(costs), "cost")
@@ -179,7 +179,12 @@ class SelectBuilder:
             case shape.Derived():
                 return self._derived(value, row, null)
             case shape.Detail():
-                return self._detail(value, row, null)
+                inner = self._derived_row(value, row)
+                return self._found_object(inner, value.table, value.variants, value.weight, null)
+            case shape.Row():
+                selected, table, variants = lists.select_row(self, value, row)
+                inner = self._join_found(selected, row.is_written)
+                return self._found_object(inner, table, variants, value.weight, null)
         return columns.write_column(value, row, null), []
 
     def _private(self, value: shape.Private, row: RowSource) -> Written:
@@ -210,17 +215,20 @@ class SelectBuilder:
             is_joined = row.is_written
             if value.is_visible is not None:
                 is_joined = Sql(f"{is_joined} AND {self._test(value.is_visible, row)}")
-            found = value.select(row.expressions).add_columns(literal_column("true").label(_FOUND))
-            inner = self._derived_rows[key] = found.lateral(self.name())
-            self.joins.append((inner, condition(is_joined)))
+            inner = self._join_found(value.select(row.expressions), is_joined)
+            self._derived_rows[key] = inner
         return inner
 
-    def _detail(self, value: shape.Detail, row: RowSource, null: str) -> Written:
-        inner = self._derived_row(value, row)
-        source = RowSource(inner.name, inner.c, value.table, mark=_FOUND)
-        json, costs = self.object(value.variants, source)
+    def _join_found(self, selected: Select[Any], is_joined: Sql) -> Any:
+        inner = selected.add_columns(literal_column("true").label(_FOUND)).lateral(self.name())
+        self.joins.append((inner, condition(is_joined)))
+        return inner
+
+    def _found_object(self, inner: Any, table: Any, variants: Variants, weight: int, null: str) -> Written:
+        """Write the row of a joined subquery, or `null` if it has none."""
+        json, costs = self.object(variants, RowSource(inner.name, inner.c, table, mark=_FOUND))
         written = sql_case(f"{inner.name}.{_FOUND} IS NULL", null, json)
-        return [written], [*costs, f"({inner.name}.{_FOUND} IS NOT NULL)::integer * {value.weight}"]
+        return [written], [*costs, f"({inner.name}.{_FOUND} IS NOT NULL)::integer * {weight}"]
 
     def _one(self, value: shape.ToOne, row: RowSource, null: str) -> Written:
         if (side := row.sides.get(value.column)) is not None:

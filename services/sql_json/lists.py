@@ -31,13 +31,20 @@ if TYPE_CHECKING:
 _ROW_NUMBER = "row_number"
 
 
-def select_row(builder: "SelectBuilder", root: shape.Row) -> tuple[Select[Any], Any, shape.Variants]:
-    """Select the row of a root; return its table and what is written of it, too."""
-    found = builder.bound.arguments[root.name]
-    assert isinstance(found, ListArguments)
-    (row,) = found.select(builder.actor, where=found.conditions(root.name, ""), owner=None)
-    ((table, variants),) = (rest for option, *rest in root.options if option == found.option)
-    return row, table, variants
+def select_row(
+    builder: "SelectBuilder", value: shape.Row, row: RowSource | None
+) -> tuple[Select[Any], Any, shape.Variants]:
+    """Select the row that another one has, or a query's root; return its table and what is written of it."""
+    given = builder.bound.arguments[value.name]
+    assert isinstance(given, ListArguments)
+    where, owner = given.conditions(value.name, ""), _owner_of(row, value.selects)
+    (found,) = given.select(builder.actor, where=where, owner=owner)
+    ((table, variants),) = (rest for option, *rest in value.options if option == given.option)
+    return found, table, variants
+
+
+def _owner_of(row: RowSource | None, selects: shape.Selects) -> Any:
+    return None if row is None else literal_column(row[selects.owner], Uuid)
 
 
 def write_rows(builder: "SelectBuilder", root: shape.Rows) -> tuple[Any, Sql, Sql]:
@@ -72,7 +79,7 @@ def write_list(builder: "SelectBuilder", value: shape.List, row: RowSource | Non
     parts = given.select(
         builder.actor,
         where=given.conditions(value.name, referenced),
-        owner=None if row is None else literal_column(row[value.selects.owner], Uuid),
+        owner=_owner_of(row, value.selects),
     )
     if row is not None and row.guard is not None:
         parts = tuple(part.where(condition(row.guard)) for part in parts)

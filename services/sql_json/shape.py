@@ -238,13 +238,15 @@ class List:
 
 @dataclass(frozen=True)
 class Row:
-    """One row, selected by the parameter `name`; null if there is none.
+    """One row, selected by the parameter `name`, of another row or of a query's root; null if there is none.
 
     `options` are the tables that it may be of, by the `option` of its arguments.
     """
 
     name: str
+    selects: Selects
     options: tuple[tuple[str, Any, Variants], ...]
+    weight: int = 0
 
 
 @dataclass(frozen=True)
@@ -280,6 +282,7 @@ Value: TypeAlias = (
     | Selects
     | SelectsNodes
     | List
+    | Row
     | NonNull
 )
 Parts: TypeAlias = tuple[tuple[Key, Value], ...]

@@ -45,6 +45,10 @@ PATHS = {
     "LinkedIdentity": _of_collectives("... on User { identities { @ } }"),
     "Posting": "transactions(first: 100) { nodes { postings { @ } } }",
     "LedgerAccount": _of_collectives("... on Organization { ledgerAccounts { @ } }"),
+    "AccountStatement": _of_collectives(
+        '... on Organization { ledgerAccounts { statement { @ } of: statement(from: "2020-01-01T00:00:00Z", '
+        'until: "2030-01-01T00:00:00Z") { @ } after: statement(from: "2030-01-01T00:00:00Z") { @ } } }'
+    ),
     "Invitation": "myInvitations { @ } sentInvitations { x: __typename @ }",
     "AccessToken": "myAccessTokens { @ }",
     "Currency": "currencies { @ }",
@@ -62,7 +66,6 @@ ARGUMENTS = {"balance": '(currency: "USD")', "hoursReport": "(by: ADMIN)"}
 _COLLECTIVES = ("User", "Community", "Nonprofit", "Business", "Event")
 WITHOUT_SHAPE = {
     *(f"{name}.auditLog" for name in _COLLECTIVES),
-    "LedgerAccount.statement",
     "LinkedIdentity.provider",
     "User.securityLog",
 }

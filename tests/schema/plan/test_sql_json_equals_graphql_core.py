@@ -127,6 +127,11 @@ def test_consecutive_pages_are_sql_json(populated: PopulatedWorld) -> None:
         ),
         ("query($a: String) { collectives { nodes { members(after: $a) { nodes { id } } } } }", {"a": "x"}),
         ("{ collectives { nodes { members(first: 1, last: 1) { nodes { id } } } } }", {}),
+        (
+            "query($t: DateTime) { collectives { nodes { ... on Nonprofit {"
+            " ledgerAccounts { statement(from: $t, until: $t) { postingCount } } } } } }",
+            {"t": "2020-01-01T00:00:00Z"},
+        ),
         ("{ leaderboard(by: VOLUNTEER, first: 101) { rank } me { slug } }", {}),
     ],
 )
