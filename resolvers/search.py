@@ -21,8 +21,10 @@ async def search_everything(
 async def load_found(hits: Sequence[Hit], info: Info) -> list[Any]:
     """Load the collectives and offers that were found, through the loaders of every other path."""
     loaders = info.context.loaders
-    collectives = await loaders.collective.load_many([hit.id for hit in hits if not hit.is_offer])
-    found_offers = await loaders.offer.load_many([hit.id for hit in hits if hit.is_offer])
+    collectives = await loaders.collective.load_many(
+        [hit.id for hit in hits if hit.object_type == "Collective"]
+    )
+    found_offers = await loaders.offer.load_many([hit.id for hit in hits if hit.object_type == "Offer"])
     rows = {row.id: row for row in [*collectives, *found_offers] if row is not None}
     return [rows[hit.id] for hit in hits]
 

@@ -120,6 +120,16 @@ class SqlPlanner:
 
         return shape.Rows(self.parameter(definition, nodes, to_arguments), options)
 
+    def node_options(
+        self, selects: Sequence[tuple[str, shape.SelectById]], sets: SelectionSets
+    ) -> shape.NodeOptions:
+        """Return what is written of a row that may be of several tables."""
+        for _ in selects:
+            self.add_table()
+        return tuple(
+            (name, select, *self.row(self.compiler.schema.type_map[name], sets)) for name, select in selects
+        )
+
     def _options(self, names: Sequence[str], sets: SelectionSets) -> Iterator[tuple[str, Any, Variants]]:
         """Yield the types that a row may have, as far as PostgreSQL can write them."""
         for name in names:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from graphql import FieldNode, GraphQLField, get_named_type, get_nullable_type, is_list_type
 
 from schema.plan.collect_fields import NotCompilable
-from schema.plan.cost_weights import TOTAL_COUNT_COST
+from schema.plan.cost_weights import FREE_TYPES, TOTAL_COUNT_COST
 from services.sql_json import shape
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def plan_list(
     named: Any = get_named_type(definition.type)
     if not named.name.endswith("Connection"):
         table, variants = planner.row(definition.type, selection_sets(nodes))
+        weight = 0 if named.name in FREE_TYPES else weight
         return shape.List(name, declared, table, shape.Nodes(variants, weight))
     table, _ = planner.row_type(named.fields["nodes"].type)
     entries = tuple(

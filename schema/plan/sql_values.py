@@ -54,6 +54,8 @@ def plan_value(
             return replace(value, value=_with_parts(planner, amount, definition, nodes))
         case shape.ToOne() | shape.Host() | shape.Detail():
             return _plan_object(planner, value, definition, nodes)
+        case shape.ToNode(selects=selects):
+            return replace(value, options=planner.node_options(selects, sql_lists.selection_sets(nodes)))
     return _plan_several(planner, value, definition, nodes, weight)
 
 

@@ -9,17 +9,17 @@ from resolvers.context import Info
 from schema.types import sql_lists
 from schema.types.connection import After, Before, Connection, First, Last, to_page_request
 from schema.types.enums import SearchField, SearchType
-from schema.types.fields import batched, shaped
+from schema.types.fields import batched, computed, shaped
 from schema.types.node import Node, is_row_of
 from services.collectives import directory
-from services.search import highlights, search
+from services.search import search
 
 Rows = list[search.Hit]
 
 
 @strawberry.type(description="A stretch of a text in which a search found words.")
 class HighlightPart:
-    is_type_of = is_row_of(highlights.Part)
+    is_type_of = is_row_of(search.Part)
     text: str = strawberry.field(description="The stretch of text, as it was written.")
     is_match: bool = strawberry.field(description="True if it is a word that the search found.")
 
@@ -28,19 +28,34 @@ class HighlightPart:
 class Highlight:
     is_type_of = is_row_of(search.Highlight)
     field: SearchField = strawberry.field(description="Field of the object that has the text.")
-    parts: list[HighlightPart] = strawberry.field(
-        description="The text in parts, in order. Of a long text, the excerpt around the first match."
+
+    @computed(
+        shape=sql_lists.HIGHLIGHT_PARTS,
+        description="The text in parts, in order. Of a long text, the excerpt around the first match.",
+        graphql_type=list[HighlightPart],
     )
+    def parts(root: strawberry.Parent[search.Highlight]) -> list[search.Part]:
+        return root.parts
 
 
 @strawberry.type(description="A thing that a search found.")
 class SearchResult:
     is_type_of = is_row_of(search.Hit)
-    highlights: list[Highlight] = strawberry.field(
-        description="Texts of the object that have words of the search."
-    )
 
-    @batched("id", description="The collective or offer that was found.", graphql_type=Node)
+    @computed(
+        shape=sql_lists.HIGHLIGHTS,
+        description="Texts of the object that have words of the search.",
+        graphql_type=list[Highlight],
+    )
+    def highlights(root: strawberry.Parent[search.Hit]) -> list[search.Highlight]:
+        return root.highlights
+
+    @batched(
+        "id",
+        shape=sql_lists.FOUND_ITEM,
+        description="The collective or offer that was found.",
+        graphql_type=Node,
+    )
     async def item(rows: Rows, info: Info) -> list[object]:
         return await resolve.load_found(rows, info)
 
@@ -68,6 +83,7 @@ class SearchQueries:
         "collectives and 500 offers. Only what you may see is found.",
         graphql_type=SearchResultConnection | None,
     )
+    @shaped(sql_lists.SEARCH)
     async def search(
         self,
         info: Info,

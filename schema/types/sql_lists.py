@@ -9,21 +9,33 @@ from models.enums import GiftDirection, LedgerAccountKind
 from resolvers.collectives import to_collective_key
 from resolvers.nodes import MAX_IDS
 from schema.types.connection import PAGE_ARGUMENTS, to_page_request
+from schema.types.fields import whole_list
 from schema.types.filters import to_order_arguments, to_transaction_arguments
 from schema.types.node import to_optional_key
 from schema.types.offer import to_offer_filter
 from schema.types.sort_orders import CollectiveSort, OfferSort, OrderSort, TransactionSort
 from services.access.collective_refs import CollectiveKey, ref_key
-from services.collectives import directory, events, members, platform_policy, tiers
+from services.collectives import directory, events, hosting, invitations, members, platform_policy, tiers
 from services.collectives.directory import CollectiveFilter, CollectiveRow
 from services.core import public_ids
+from services.identity import access_tokens
 from services.ledger import balances
 from services.ledger import queries as ledger_queries
 from services.offers import offers
-from services.orders import payment_methods, queries
+from services.orders import payment_methods, payout_methods, queries
 from services.recurring import queries as gifts
+from services.search import search
+from services.search.highlights import PARTS_IN_ORDER
 from services.sql_json.arguments import ListArguments, NodesArguments, Reference, RowId, Unconditional
-from services.sql_json.shape import Amount, AmountList, BalanceList, Selects, SelectsNodes, SqlJsonUnavailable
+from services.sql_json.shape import (
+    Amount,
+    AmountList,
+    BalanceList,
+    Selects,
+    SelectsNodes,
+    SqlJsonUnavailable,
+    ToNode,
+)
 from services.volunteering import check_in, community_stats, hour_reports
 from services.volunteering.community_stats import Period
 
@@ -61,6 +73,11 @@ _NODES: dict[str, Any] = {
     "Offer": offers.select_offer,
     "Tier": tiers.select_tier,
     "PaymentMethod": payment_methods.select_payment_method,
+    "PayoutMethod": payout_methods.select_payout_method,
+    "RecurringGift": gifts.select_gift,
+    "Invitation": invitations.select_invitation,
+    "HostApplication": hosting.select_application,
+    "AccessToken": access_tokens.select_access_token,
 }
 
 
@@ -214,6 +231,11 @@ def _hours_sums(arguments: Arguments) -> ListArguments:
     return ListArguments(hour_reports.select_hours_sums, where, hour_reports.HOURS_IN_ORDER)
 
 
+def _search(arguments: Arguments) -> ListArguments:
+    where = search.SearchFilter(search.clean_query(arguments["query"]), tuple(arguments.get("types") or ()))
+    return ListArguments(search.select_hits, where, search.BEST_FIRST, _page(arguments))
+
+
 def _platform_policy(_: Arguments) -> ListArguments:
     return ListArguments(platform_policy.select_policy, Unconditional())
 
@@ -251,6 +273,10 @@ LEADERBOARD = Selects(_leaderboard)
 WAITING_HOURS = Selects(_waiting_hours)
 WAITING_ORDERS = Selects(_waiting_orders, owner="order_ids")
 HOURS_SUMS = Selects(_hours_sums)
+SEARCH = Selects(_search)
+HIGHLIGHTS = replace(whole_list(search.select_highlights, search.HIGHLIGHTS_IN_ORDER), owner=None)
+HIGHLIGHT_PARTS = replace(whole_list(search.select_parts, PARTS_IN_ORDER), owner=None)
+FOUND_ITEM = ToNode("object_type", tuple((name, NODES.options[name]) for name in ("Collective", "Offer")))
 PLATFORM_POLICY = Selects(_platform_policy)
 SUBSCRIPTIONS = Selects(_subscriptions)
 ATTENDANCES = Selects(_attendances)

@@ -215,6 +215,13 @@ async def load_application(session: AsyncSession, actor: Actor, *, application_i
     return rows[application_id]
 
 
+def select_application(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[HostApplication]]:
+    """Select the application with the id of `where`, if the actor may see it."""
+    assert owner is None
+    is_it = col(HostApplication.id) == where.id
+    return (select(HostApplication).where(is_it, application_is_visible(actor)),)
+
+
 async def load_applications(
     session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
 ) -> dict[UUID, HostApplication]:

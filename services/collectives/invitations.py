@@ -251,6 +251,13 @@ async def list_invitations(session: AsyncSession, actor: Actor) -> list[Invitati
     return list((await session.execute(statement.order_by(NEWEST_FIRST.id.desc()))).scalars())
 
 
+def select_invitation(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[Invitation]]:
+    """Select the invitation with the id of `where`, if the actor may see it."""
+    assert owner is None
+    is_visible = visibility.invitation_is_visible(actor)
+    return (select(Invitation).where(col(Invitation.id) == where.id, is_visible),)
+
+
 async def load_invitations(
     session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
 ) -> dict[UUID, Invitation]:

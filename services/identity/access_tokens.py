@@ -131,6 +131,12 @@ def select_access_tokens(
     return (statement,)
 
 
+def select_access_token(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[Token]]:
+    """Select the user's valid access token with the id of `where`."""
+    (own,) = select_access_tokens(actor, owner=owner)
+    return (own.where(col(Token.id) == where.id),)
+
+
 async def list_access_tokens(session: AsyncSession, actor: Actor) -> list[Token]:
     """List the user's valid access tokens, newest first."""
     (statement,) = select_access_tokens(actor, at=now())

@@ -183,6 +183,13 @@ async def list_payout_methods(session: AsyncSession, actor: Actor, *, owner_id: 
     return list((await session.execute(statement.order_by(OLDEST_FIRST.id))).scalars())
 
 
+def select_payout_method(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[PayoutMethod]]:
+    """Select the payout method with the id of `where`, if the actor may see it; archived ones, too."""
+    assert owner is None
+    is_visible = visibility.payout_method_is_visible(actor)
+    return (select(PayoutMethod).where(col(PayoutMethod.id) == where.id, is_visible),)
+
+
 async def load_payout_methods(
     session: AsyncSession, actor: Actor, *, row_ids: list[UUID]
 ) -> dict[UUID, PayoutMethod]:

@@ -19,6 +19,13 @@ from services.core.pagination import Page, PageRequest, Sort
 NEWEST = Sort("gift", col(RecurringGift.created_at), col(RecurringGift.id))
 
 
+def select_gift(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[RecurringGift]]:
+    """Select the recurring gift with the id of `where`, if the actor may see it."""
+    assert owner is None
+    is_visible = visibility.recurring_gift_is_visible(actor)
+    return (select(RecurringGift).where(col(RecurringGift.id) == where.id, is_visible),)
+
+
 async def load_gifts(
     session: AsyncSession, actor: Actor, *, row_ids: Sequence[UUID]
 ) -> dict[UUID, RecurringGift]:

@@ -6,7 +6,7 @@ Visibility uses the same predicates as every other read.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -40,7 +40,7 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.access.viewer_terms import select_version_seen
 from services.ledger import balances
-from services.sql_json import columns, lists, shape
+from services.sql_json import columns, lists, nodes, shape
 from services.sql_json.arguments import BalanceArguments
 from services.sql_json.columns import type_condition
 from services.sql_json.fragments import NULL_VIOLATION, Piece, Sql, concatenate, literal
@@ -100,7 +100,7 @@ def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> Sel
             own = root.entries.weight if isinstance(root.entries, shape.Nodes) else root.weight
             text, costs = concatenate(pieces), [*costs, str(-own)]
         case shape.Rows():
-            start, text, cost = lists.write_rows(builder, root)
+            start, text, cost = nodes.write_rows(builder, root)
             costs = [cost]
         case shape.Row():
             row, table, variants = lists.select_row(builder, root, None)
@@ -161,33 +161,26 @@ class SelectBuilder:
             costs += cost
         return concatenate([*pieces, "}"]), costs
 
-    def value(self, value: shape.Value, row: RowSource, null: str = "null") -> Written:  # noqa: PLR0911 - one for each kind of value
+    def value(self, value: shape.Value, row: RowSource, null: str = "null") -> Written:
         """Write a value of a row."""
-        match value:
-            case shape.NonNull(inner):
-                return self.value(inner, row, NULL_VIOLATION)
-            case shape.ToOne():
-                return self._one(value, row, null)
-            case shape.Host():
-                return self._host(value, row, null)
-            case shape.BalanceField():
-                return self._balance(value, row, null)
-            case shape.List():
-                return lists.write_list(self, value, row)
-            case shape.Private():
-                return self._private(value, row)
-            case shape.Derived():
-                return self._derived(value, row, null)
-            case shape.Detail():
-                inner = self._derived_row(value, row)
-                return self._found_object(inner, value.table, value.variants, value.weight, null)
-            case shape.Row():
-                selected, table, variants = lists.select_row(self, value, row)
-                inner = self._join_found(selected, row.is_written)
-                return self._found_object(inner, table, variants, value.weight, null)
-        return columns.write_column(value, row, null), []
+        write = self.writers.get(value.__class__)
+        return (
+            (columns.write_column(value, row, null), []) if write is None else write(self, value, row, null)
+        )
 
-    def _private(self, value: shape.Private, row: RowSource) -> Written:
+    def _list(self, value: shape.List, row: RowSource, _: str) -> Written:
+        return lists.write_list(self, value, row)
+
+    def _detail(self, value: shape.Detail, row: RowSource, null: str) -> Written:
+        inner = self._derived_row(value, row)
+        return self._found_object(inner, value.table, value.variants, value.weight, null)
+
+    def _row(self, value: shape.Row, row: RowSource, null: str) -> Written:
+        selected, table, variants = lists.select_row(self, value, row)
+        inner = self._join_found(selected, row.is_written)
+        return self._found_object(inner, table, variants, value.weight, null)
+
+    def _private(self, value: shape.Private, row: RowSource, _: str) -> Written:
         is_visible = self._test(value.is_visible, row)
         json = concatenate(columns.write_column(value.column, row, value.hidden))
         return [sql_case(f"{is_visible} IS NOT TRUE", value.hidden, json)], []
@@ -303,3 +296,20 @@ class SelectBuilder:
         json, _ = self._parts(value.parts, RowSource(line.name, line.c))
         written = sql_case(f"{line.name}.currency IS NULL", null, json)
         return [written], [f"({line.name}.currency IS NOT NULL)::integer * {value.weight}"]
+
+    def _non_null(self, value: shape.NonNull, row: RowSource, _: str) -> Written:
+        return self.value(value.value, row, NULL_VIOLATION)
+
+    writers: ClassVar[dict[type[Any], Callable[..., Written]]] = {
+        shape.NonNull: _non_null,
+        shape.ToOne: _one,
+        shape.ToNode: nodes.write_node,
+        shape.Host: _host,
+        shape.BalanceField: _balance,
+        shape.List: _list,
+        shape.Private: _private,
+        shape.Derived: _derived,
+        shape.Detail: _detail,
+        shape.Row: _row,
+    }
+    """What writes each kind of value; all others are columns."""

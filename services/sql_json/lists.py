@@ -11,7 +11,7 @@ from models import Collective
 from services.collectives import members
 from services.core import pagination
 from services.sql_json import arguments, shape
-from services.sql_json.arguments import ListArguments, NodesArguments
+from services.sql_json.arguments import ListArguments
 from services.sql_json.columns import format_timestamp, write_column
 from services.sql_json.fragments import (
     CURSOR_MARK,
@@ -20,10 +20,9 @@ from services.sql_json.fragments import (
     Piece,
     Sql,
     concatenate,
-    literal,
 )
 from services.sql_json.fragments import case as sql_case
-from services.sql_json.sources import RowSource, UnprefixedColumns, Written, condition, labelled, total
+from services.sql_json.sources import RowSource, UnprefixedColumns, Written, condition, labelled
 
 if TYPE_CHECKING:
     from services.sql_json.builder import SelectBuilder
@@ -37,36 +36,16 @@ def select_row(
     """Select the row that another one has, or a query's root; return its table and what is written of it."""
     given = builder.bound.arguments[value.name]
     assert isinstance(given, ListArguments)
-    where, owner = given.conditions(value.name, ""), _owner_of(row, value.selects)
+    where, owner = given.conditions(value.name, ""), _owner(value.selects, row)
     (found,) = given.select(builder.actor, where=where, owner=owner)
     ((table, variants),) = (rest for option, *rest in value.options if option == given.option)
     return found, table, variants
 
 
-def _owner_of(row: RowSource | None, selects: shape.Selects) -> Any:
-    return None if row is None else literal_column(row[selects.owner], Uuid)
-
-
-def write_rows(builder: "SelectBuilder", root: shape.Rows) -> tuple[Any, Sql, Sql]:
-    """Write rows by their ids; return the table of ids, the list's text and its cost besides one object."""
-    given = builder.bound.arguments[root.name]
-    assert isinstance(given, NodesArguments)
-    ids = given.rows(root.name, builder.name())
-    cases, costs = [], ["-1"]
-    for option, select_by_id, table, variants in root.options:
-        if option not in given.options:
-            continue
-        (found,) = select_by_id(builder.actor, literal_column(f"{ids.name}.id", Uuid))
-        row = found.where(literal_column(f"{ids.name}.type") == literal_column(literal(option)))
-        lateral = row.lateral(builder.name())
-        builder.joins.append((lateral, true()))
-        is_it = Sql(f"{lateral.name}.id IS NOT NULL")
-        json, inner = builder.object(variants, RowSource(lateral.name, lateral.c, table, guard=is_it))
-        cases.append(f"WHEN {is_it} THEN {json}")
-        costs.append(f"coalesce(sum(({total(['1', *inner])}) * ({is_it})::integer), 0)")
-    json = Sql(f"CASE {' '.join(cases)} ELSE 'null' END") if cases else literal("null")
-    text = Sql(f"'[' || coalesce(string_agg({json}, ',' ORDER BY {ids.name}.n), '') || ']'")
-    return ids, text, Sql(" + ".join(["count(*) * 0", *costs]))
+def _owner(selects: shape.Selects, row: RowSource | None) -> Any:
+    if row is None:
+        return None
+    return row.expressions if selects.owner is None else literal_column(row[selects.owner], Uuid)
 
 
 def write_list(builder: "SelectBuilder", value: shape.List, row: RowSource | None) -> Written:
@@ -79,7 +58,7 @@ def write_list(builder: "SelectBuilder", value: shape.List, row: RowSource | Non
     parts = given.select(
         builder.actor,
         where=given.conditions(value.name, referenced),
-        owner=_owner_of(row, value.selects),
+        owner=_owner(value.selects, row),
     )
     if row is not None and row.guard is not None:
         parts = tuple(part.where(condition(row.guard)) for part in parts)

@@ -151,6 +151,25 @@ class Detail:
     weight: int = 0
 
 
+SelectById: TypeAlias = Callable[[Actor, Any], Any]
+"""Selects a row by an expression for its id, from the viewer."""
+
+
+NodeOptions: TypeAlias = tuple[tuple[str, SelectById, Any, Variants], ...]
+"""The types that a row may have: the name, what selects it by its id, its table, and what is written."""
+
+
+@dataclass(frozen=True)
+class ToNode:
+    """The row of one of several tables that the column `id` references, if the viewer may see it."""
+
+    type_column: str
+    """The column that names its type."""
+    selects: tuple[tuple[str, SelectById], ...]
+    """What selects a row of each type."""
+    options: NodeOptions = ()
+
+
 @dataclass(frozen=True)
 class Host:
     """A collective's host, or an event's parent's host, if the viewer may see it."""
@@ -177,7 +196,8 @@ class Selects:
 
     arguments: Callable[[dict[str, Any]], ListArguments]
     """Returns what to select for the field's arguments; raises `Problem` if they are invalid."""
-    owner: str = "id"
+    owner: str | None = "id"
+    """None for rows that depend on several columns: they are selected by the row itself."""
     side: str | None = None
     options: tuple[str, ...] = ()
     """The types of a row that may be of several tables, by the `option` of the arguments."""
@@ -189,8 +209,8 @@ class SelectsNodes:
 
     arguments: Callable[[dict[str, Any]], NodesArguments]
     """Returns the ids of the field's arguments; raises `Problem` if one is none."""
-    options: Mapping[str, Callable[..., Any]]
-    """What selects a row of each type by an expression for its id, from the viewer."""
+    options: Mapping[str, SelectById]
+    """What selects a row of each type."""
 
 
 @dataclass(frozen=True)
@@ -254,8 +274,7 @@ class Rows:
     """Rows by their ids, named by the parameter `name`, in its order; null where there is none."""
 
     name: str
-    options: tuple[tuple[str, Any, Any, Variants], ...]
-    """The types that a row may have: the name, what selects it by its id, its table, and what is written."""
+    options: NodeOptions
 
 
 @dataclass(frozen=True)
@@ -276,6 +295,7 @@ Value: TypeAlias = (
     | Amount
     | TypeName
     | ToOne
+    | ToNode
     | Detail
     | Host
     | BalanceField

@@ -36,7 +36,10 @@ KINDS = {
     "Tier": "tier",
     "RecurringGift": "subscription",
     "PaymentMethod": "payment_method",
+    "PayoutMethod": "payout_method",
     "Invitation": "invitation",
+    "HostApplication": "host_application",
+    "AccessToken": "token",
 }
 
 

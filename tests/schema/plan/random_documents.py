@@ -65,6 +65,9 @@ PLAIN = {
         "isArchived",
         "position",
     ],
+    "SearchResult": ["__typename"],
+    "Highlight": ["field", "__typename"],
+    "HighlightPart": ["text", "isMatch", "__typename"],
     "Goal": ["kind", "__typename"],
     "OrderItem": ["description", "__typename"],
     "OrderAction": ["type", "at", "fromStatus", "toStatus", "reason", "__typename"],
@@ -249,6 +252,9 @@ OBJECTS = {
     },
     "CommunityStats": {"issued": "amount", "accepted": "amount"},
     "LeaderboardEntry": {"amount": "amount", "collective": "Collective"},
+    "SearchResult": {"item": "found", "highlights": "Highlight"},
+    "Highlight": {"parts": "HighlightPart"},
+    "HighlightPart": {},
     "Goal": {"amount": "amount", "reached": "amount"},
     "OrderItem": {"amount": "amount"},
     "OrderAction": {"amount": "amount", "actor": "Collective"},
@@ -288,6 +294,8 @@ ROOTS = [
     ("communityStats(period: $period)", "CommunityStats"),
     ("leaderboard(by: VOLUNTEER, period: $period, first: $n)", "LeaderboardEntry"),
     ("leaderboard(by: BUSINESS)", "LeaderboardEntry"),
+    ("search(query: $words, first: {n})", "SearchResult page"),
+    ('search(query: "e p", last: {n}, types: $found)', "SearchResult page"),
 ]
 VARIABLES = {
     "$c": '$c: CurrencyCode! = "EUR"',
@@ -295,6 +303,8 @@ VARIABLES = {
     "$slug": '$slug: String! = "giver"',
     "$host": '$host: String! = "shop"',
     "$text": '$text: String = "o"',
+    "$words": '$words: String! = "g"',
+    "$found": "$found: [SearchType!] = [OFFER, EVENT]",
     "$types": "$types: [CollectiveType!] = [USER, BUSINESS]",
     "$kinds": "$kinds: [TransactionKind!]",
     "$period": "$period: Period = MONTH",
@@ -319,6 +329,15 @@ ARGUMENTS = {
     "events": ["", "(first: 1)", "(isCancelled: false, from: $at)"],
 }
 
+NODES = {
+    "node": (
+        *("Collective", "Order", "Transaction", "Member", "Offer", "Tier", "PaymentMethod"),
+        *("PayoutMethod", "RecurringGift", "HostApplication"),
+    ),
+    "found": ("Collective", "Offer", "Event", "Tier"),
+}
+"""Types of a node, by where it is had."""
+
 WHOLE_LISTS = {("Order", "transactions"), ("Transaction", "postings"), ("WaitingHours", "orders")}
 
 
@@ -342,8 +361,8 @@ class Writer:
             return self.some([*figures, "currency", "asOf", "__typename"])
         if kind == "business":
             return f"offers(first: $n) {{ {self.page('Offer', depth)} }}"
-        if kind == "node":
-            kinds = ("Collective", "Order", "Transaction", "Member", "Offer", "Tier", "PaymentMethod")
+        if kind in NODES:
+            kinds = NODES[kind]
             of_kinds = [f"... on {each} {{ {self.parts(each, depth)} }}" for each in kinds]
             return self.some(["id", "__typename", *of_kinds])
         results = [self.some(PLAIN[kind])]
@@ -397,6 +416,8 @@ class Writer:
             "host": self.random.choice(slugs),
             "kinds": self.random.choice([None, [], ["DONATION"]]),
             "types": self.random.choice([None, ["EVENT"]]),
+            "words": self.random.choice(["p", "giver", "private no-such-word", "a"]),
+            "found": self.random.choice([None, [], ["COMMUNITY", "OFFER", "USER"]]),
             "at": self.random.choice([None, "2020-01-01T00:00:00Z"]),
             "n": self.random.choice([1, 2, 50]),
         }

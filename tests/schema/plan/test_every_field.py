@@ -13,6 +13,10 @@ PLAYERS = ("anonymous", "member", "admin", "payee", "payer_host_admin", "invitee
 ORDERS = "orders(first: 100) { nodes { @ } }"
 COLLECTIVES = "collectives(first: 100, filter: {isArchived: null}) { nodes { @ } }"
 
+SEARCHES = """one: search(query: "p", first: 100) { nodes { @ } }
+    two: search(query: "private no-such-word", first: 2) { nodes { @ } totalCount }
+    few: search(query: "g", types: [OFFER, USER, EVENT], last: 2) { nodes { @ } edges { cursor } }"""
+
 
 def _of_collectives(field: str) -> str:
     return COLLECTIVES.replace("@", field)
@@ -53,6 +57,9 @@ PATHS = {
     "AccessToken": "myAccessTokens { @ }",
     "Currency": "currencies { @ }",
     "Tag": "tags { @ } few: tags(first: 1) { @ }",
+    "SearchResult": SEARCHES,
+    "Highlight": SEARCHES.replace("@", "highlights { @ }"),
+    "HighlightPart": SEARCHES.replace("@", "highlights { parts { @ } }"),
     "Goal": _of_collectives("goals { @ }"),
     "Balance": _of_collectives("balances { @ }"),
     "Member": _of_collectives("members { nodes { @ } }"),
