@@ -10,11 +10,15 @@ from models.settlement import SettlementSubject
 from resolvers.context import Info
 from schema.types import lazy
 from schema.types.enums import publish_enum
-from schema.types.fields import to_one
+from schema.types.fields import shaped, to_one
 from schema.types.money import Amount, amount_field
 from schema.types.node import CollectiveRef, is_row_of, to_key
+from services.access import visibility
+from services.access.collective_refs import ref_key
 from services.ledger import clearing as clearing_service
 from services.orders import settlements
+from services.sql_json.arguments import ListArguments, Reference
+from services.sql_json.shape import Selects
 
 publish_enum(SettlementSubject)
 
@@ -24,25 +28,29 @@ publish_enum(SettlementSubject)
     "payments between their books, until they settle."
 )
 class Clearing:
-    owed: Amount = strawberry.field(description="Amount that the counterpart owes the host.")
-    owes: Amount = strawberry.field(description="Amount that the host owes the counterpart.")
-    limit: Amount = strawberry.field(
-        description="Maximum that the host allows the counterpart to owe it. Zero in the counterpart's own "
-        "currency, in which it owes nothing."
+    is_type_of = is_row_of(clearing_service.Clearing)
+    owed: Amount = amount_field(
+        "owed_minor", "currency", description="Amount that the counterpart owes the host."
     )
-    counterpart_limit: Amount = strawberry.field(
+    owes: Amount = amount_field(
+        "owes_minor", "currency", description="Amount that the host owes the counterpart."
+    )
+    limit: Amount = amount_field(
+        "limit_minor",
+        "currency",
+        description="Maximum that the host allows the counterpart to owe it. Zero in the counterpart's own "
+        "currency, in which it owes nothing.",
+    )
+    counterpart_limit: Amount = amount_field(
+        "counterpart_limit_minor",
+        "currency",
         description="Maximum that the counterpart allows the host to owe it. Zero in the host's own currency "
-        "if that is another one."
+        "if that is another one.",
     )
     oldest_unsettled_at: datetime | None = strawberry.field(
         description="Time of the oldest payment that is not settled; the oldest are settled first. Null if "
         "nothing is owed."
     )
-
-    @staticmethod
-    def is_type_of(obj: Any, _: Any) -> bool:
-        """True for clearing between two hosts."""
-        return isinstance(obj, clearing_service.Clearing)
 
     counterpart = to_one(
         Loaders.collective, "counterpart_id", description="The other host.", graphql_type=lazy.COLLECTIVE
@@ -102,6 +110,13 @@ class Settlement:
     )
 
 
+def _clearing_arguments(arguments: dict[str, Any]) -> ListArguments:
+    key = ref_key("host", to_key(arguments["host"]))
+    host = Reference(key, is_readable=visibility.private_fields_are_visible)
+    where = clearing_service.ClearingFilter(host)
+    return ListArguments(clearing_service.select_clearing, where, clearing_service.BY_COUNTERPART)
+
+
 @strawberry.type
 class ClearingQueries:
     @strawberry.field(
@@ -109,6 +124,7 @@ class ClearingQueries:
         "the host's admins and accountants, and to the platform's. Errors: NOT_FOUND.",
         graphql_type=list[Clearing] | None,
     )
+    @shaped(Selects(_clearing_arguments))
     async def clearing(
         self,
         info: Info,

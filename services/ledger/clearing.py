@@ -6,15 +6,27 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Select,
+    Text,
+    Uuid,
+    column,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Collective
-from services.access.actor import Actor
+from services.access.actor import ANONYMOUS, Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
 from services.access.permissions import Action, Subject, require
 from services.core.errors import Invalid, InvalidState, LimitExceeded
 from services.core.money import Money, UncheckedAmount, to_minor_or_zero
+from services.core.pagination import Sort
 from services.core.party import Party
 from services.core.sql_files import read_clauses
 from services.database.constraint_errors import CLEARING_LIMIT, constraint_name
@@ -27,10 +39,11 @@ class Clearing:
     """What a host and one counterpart owe each other in one currency."""
 
     counterpart_id: UUID
-    owed: Money
-    owes: Money
-    limit: Money
-    counterpart_limit: Money
+    currency: str
+    owed_minor: int
+    owes_minor: int
+    limit_minor: int
+    counterpart_limit_minor: int
     oldest_unsettled_at: datetime | None
 
 
@@ -114,7 +127,7 @@ async def set_clearing_limit(
         limit_minor=limit_minor,
     )
     rows = await _load(session, host_id=creditor.id, counterpart_id=debtor.id)
-    return next(row for row in rows if row.owed.currency == creditor.currency)
+    return next(row for row in rows if row.currency == creditor.currency)
 
 
 async def set_limit(
@@ -142,21 +155,57 @@ async def list_clearing(session: AsyncSession, actor: Actor, *, host: Collective
     return await _load(session, host_id=collective.id, counterpart_id=None)
 
 
-async def _load(session: AsyncSession, *, host_id: UUID, counterpart_id: UUID | None) -> list[Clearing]:
-    rows = await session.execute(_SQL["list"], {"host_id": host_id, "counterpart_id": counterpart_id})
-    return [_to_clearing(row) for row in rows]
+@dataclass(frozen=True)
+class ClearingFilter:
+    """The host whose clearing accounts are listed, and one counterpart or all."""
+
+    host_id: Any
+    counterpart_id: UUID | None = None
 
 
-def _to_clearing(row: Any) -> Clearing:
-    currency = row.currency
-    return Clearing(
-        row.counterpart_id,
-        owed=Money(max(-row.posted, 0), currency),
-        owes=Money(max(row.posted, 0), currency),
-        limit=Money(row.limit_minor, currency),
-        counterpart_limit=Money(row.counterpart_limit_minor, currency),
-        oldest_unsettled_at=row.oldest_at,
+_IN_ORDER: list[Any] = [literal_column(f'clearing.{name} COLLATE "C"') for name in ("slug", "currency")]
+_PLACE: Any = func.row_number().over(order_by=_IN_ORDER)
+BY_COUNTERPART = Sort("BY_COUNTERPART", _PLACE, _PLACE, descending=False)
+
+
+def select_clearing(actor: Actor, *, where: ClearingFilter, owner: object = None) -> tuple[Select[Any]]:
+    """Select what a host and its counterparts owe each other; no permission is checked."""
+    del actor, owner  # who may name a host is up to the caller
+    uuids, texts = ("host_id", "counterpart_id"), ("slug", "currency")
+    accounts = (
+        _SQL["list"]
+        .columns(
+            *(column(name, Uuid) for name in uuids),
+            *(column(name, Text) for name in texts),
+            *(
+                column(name, BigInteger)
+                for name in ("owed_minor", "owes_minor", "limit_minor", "counterpart_limit_minor")
+            ),
+            column("oldest_unsettled_at", DateTime(timezone=True)),
+        )
+        .subquery("clearing")
     )
+    statement = select(accounts).where(accounts.c.host_id == where.host_id)
+    if where.counterpart_id is not None:
+        statement = statement.where(accounts.c.counterpart_id == where.counterpart_id)
+    return (statement,)
+
+
+async def _load(session: AsyncSession, *, host_id: UUID, counterpart_id: UUID | None) -> list[Clearing]:
+    (statement,) = select_clearing(ANONYMOUS, where=ClearingFilter(host_id, counterpart_id))
+    rows = await session.execute(statement.order_by(*_IN_ORDER))
+    return [
+        Clearing(
+            row.counterpart_id,
+            row.currency,
+            owed_minor=row.owed_minor,
+            owes_minor=row.owes_minor,
+            limit_minor=row.limit_minor,
+            counterpart_limit_minor=row.counterpart_limit_minor,
+            oldest_unsettled_at=row.oldest_unsettled_at,
+        )
+        for row in rows
+    ]
 
 
 async def load_owed(session: AsyncSession, *, debtor: Collective, creditor: Collective) -> int:

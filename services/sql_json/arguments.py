@@ -8,8 +8,9 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Select, Text, Uuid, bindparam, column, func, literal_column, select
 from sqlalchemy.sql.type_api import TypeEngine
+from sqlmodel import col
 
-from models import now
+from models import Collective, now
 from services.access.actor import Actor
 from services.collectives import directory
 from services.collectives.directory import CollectiveRow
@@ -25,6 +26,8 @@ class Reference:
     """A collective that a condition names by id or slug; there must be one that the viewer may see."""
 
     key: UUID | str
+    is_readable: Callable[[Actor, Any], Any] | None = None
+    """Builds what the viewer must also be allowed, from the viewer and the collective's columns."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class ListArguments:
     def references(self, actor: Actor, prefix: str) -> dict[str, Select[Any]]:
         """Select the id of each collective that a condition names, by condition."""
         return {
-            name: _select_referenced(actor, value.key, f"{prefix}_{name}")
+            name: _select_referenced(actor, value, f"{prefix}_{name}")
             for name, value in vars(self.where).items()
             if isinstance(value, Reference)
         }
@@ -206,7 +209,7 @@ def _is_parameter(value: Any) -> bool:
 
 def _text_part(value: Any) -> Hashable:
     if isinstance(value, Reference):
-        return "reference", type(value.key).__name__
+        return "reference", type(value.key).__name__, value.is_readable
     if type(value) in _TYPES:
         return type(value).__name__, "parameter"
     return tuple(value) if isinstance(value, list | tuple) else value
@@ -216,8 +219,12 @@ def _parameter(name: str, value: Any) -> Any:
     return bindparam(name, value, type_=_TYPES[type(value)])
 
 
-def _select_referenced(actor: Actor, key: UUID | str, name: str) -> Select[Any]:
+def _select_referenced(actor: Actor, reference: Reference, name: str) -> Select[Any]:
+    key = reference.key
     parameter = _parameter(name, key)
     row = CollectiveRow(id=parameter) if isinstance(key, UUID) else CollectiveRow(slug=parameter)
     (found,) = directory.select_by_ref(actor, where=row)
-    return found
+    if reference.is_readable is None:
+        return found.with_only_columns(col(Collective.id))
+    collective = found.subquery()
+    return select(collective.c.id).where(reference.is_readable(actor, collective.c))

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Uuid, func, literal_column, select, true
-from sqlmodel import col
 
 from models import Collective
 from services.collectives import members
@@ -77,10 +76,7 @@ def _join_references(
     references = given.references(builder.actor, value.name)
     if not references:
         return Sql("")
-    ids = (
-        found.with_only_columns(col(Collective.id)).scalar_subquery().label(field)
-        for field, found in references.items()
-    )
+    ids = (found.scalar_subquery().label(field) for field, found in references.items())
     # The OFFSET keeps PostgreSQL from looking an id up wherever it is used.
     builder.joins.append((select(*ids).offset(literal_column("0")).lateral(name), exists))
     return Sql(" OR ".join(f"{name}.{field} IS NULL" for field in references))

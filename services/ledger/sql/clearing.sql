@@ -19,14 +19,17 @@ FROM ledger_account a
 WHERE a.book_id = :debtor_id AND a.owner_id = :platform_id AND a.currency = :currency AND a.kind = 'BALANCE'
 
 -- list --
--- A host's clearing accounts; with a counterpart, only its.
+-- The clearing accounts of all hosts: whoever reads them names one.
 SELECT
+    a.book_id AS host_id,
     a.owner_id AS counterpart_id,
+    c.slug,
     a.currency,
-    a.posted,
+    greatest(-a.posted, 0) AS owed_minor,
+    greatest(a.posted, 0) AS owes_minor,
     coalesce(a.credit_limit, 0) AS limit_minor,
     coalesce(m.credit_limit, 0) AS counterpart_limit_minor,
-    d.oldest_at
+    d.oldest_at AS oldest_unsettled_at
 FROM ledger_account a
 JOIN collective c ON c.id = a.owner_id
 LEFT JOIN ledger_account m
@@ -43,9 +46,7 @@ CROSS JOIN LATERAL (
     )
     SELECT min(w.at) AS oldest_at FROM walk w WHERE w.amount > 0
 ) d
-WHERE a.book_id = :host_id AND a.kind = 'CLEARING'
-    AND (CAST(:counterpart_id AS uuid) IS NULL OR a.owner_id = :counterpart_id)
-ORDER BY c.slug COLLATE "C", a.currency COLLATE "C"
+WHERE a.kind = 'CLEARING'
 
 -- ageing --
 -- What is owed between hosts, by the age in days of what is not settled.
