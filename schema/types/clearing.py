@@ -59,22 +59,20 @@ class Clearing:
 
 @strawberry.type(description="Debt of one host to another, by the age of the payments that are not settled.")
 class ClearingDebt:
-    amount: Amount = strawberry.field(description="Amount owed, in the creditor's currency.")
-    days_0_to_30: Amount = strawberry.field(
-        name="days0To30", description="Part of it that is at most 30 days old."
+    is_type_of = is_row_of(clearing_service.ClearingDebt)
+    amount: Amount = amount_field(
+        "amount_minor", "currency", description="Amount owed, in the creditor's currency."
     )
-    days_31_to_60: Amount = strawberry.field(
-        name="days31To60", description="Part of it that is 31 to 60 days old."
+    days_0_to_30: Amount = amount_field(
+        "days_0_to_30", "currency", name="days0To30", description="Part of it that is at most 30 days old."
     )
-    days_61_to_90: Amount = strawberry.field(
-        name="days61To90", description="Part of it that is 61 to 90 days old."
+    days_31_to_60: Amount = amount_field(
+        "days_31_to_60", "currency", name="days31To60", description="Part of it that is 31 to 60 days old."
     )
-    older: Amount = strawberry.field(description="Part of it that is more than 90 days old.")
-
-    @staticmethod
-    def is_type_of(obj: Any, _: Any) -> bool:
-        """True for debts between hosts."""
-        return isinstance(obj, clearing_service.ClearingDebt)
+    days_61_to_90: Amount = amount_field(
+        "days_61_to_90", "currency", name="days61To90", description="Part of it that is 61 to 90 days old."
+    )
+    older: Amount = amount_field("older", "currency", description="Part of it that is more than 90 days old.")
 
     debtor = to_one(
         Loaders.collective, "debtor_id", description="The host that owes.", graphql_type=lazy.COLLECTIVE

@@ -1,6 +1,6 @@
 """Community figures, leaderboards, platform liabilities and policy history."""
 
-from typing import Annotated
+from typing import Annotated, Any, TypeAlias
 
 import strawberry
 
@@ -10,14 +10,19 @@ from resolvers.context import Info
 from schema.types import lazy, sql_lists
 from schema.types.clearing import ClearingDebt
 from schema.types.enums import LeaderboardBy, Period
-from schema.types.fields import shaped, to_one, whole_list
+from schema.types.fields import computed, shaped, to_one, whole_list
 from schema.types.identity import PlatformPolicy
 from schema.types.money import Amount, fixed_currency_field
 from schema.types.node import is_row_of
 from services.collectives import platform_policy
+from services.ledger import clearing as clearing_service
 from services.ledger.transaction_amounts import CURRENTS
+from services.sql_json.arguments import ListArguments, Unconditional
+from services.sql_json.shape import Selects
 from services.volunteering import community_stats as community_service
+from services.volunteering import liability
 
+Report: TypeAlias = strawberry.Parent[liability.LiabilityReport]
 Within = Annotated[Period | None, strawberry.argument(description="Period that the figures cover.")]
 
 
@@ -55,7 +60,10 @@ class LeaderboardEntry:
 
 @strawberry.type(description="Outstanding currents of one issuer.")
 class IssuerLiability:
-    amount: Amount = strawberry.field(description="Currents issued, minus those returned.")
+    is_type_of = is_row_of(liability.IssuerLiability)
+    amount: Amount = fixed_currency_field(
+        "amount_minor", CURRENTS, description="Currents issued, minus those returned."
+    )
 
     issuer = to_one(
         Loaders.collective,
@@ -65,20 +73,44 @@ class IssuerLiability:
     )
 
 
+def _outstanding(root: Report) -> list[liability.IssuerLiability]:
+    return root.outstanding
+
+
+def _clearing(root: Report) -> list[clearing_service.ClearingDebt]:
+    return root.clearing
+
+
 @strawberry.type(description="Amounts that the platform owes, and the dollars it has to pay them.")
 class LiabilityReport:
-    owed: Amount = strawberry.field(
-        description="US dollars of redemptions that are approved but not paid, before the platform's fee."
+    is_type_of = is_row_of(liability.LiabilityReport)
+    owed: Amount = fixed_currency_field(
+        "owed_minor",
+        liability.DOLLARS,
+        description="US dollars of redemptions that are approved but not paid, before the platform's fee.",
     )
     owed_count: int = strawberry.field(description="Number of redemptions that are approved but not paid.")
-    available: Amount = strawberry.field(description="US dollars that the platform can spend.")
-    outstanding: list[IssuerLiability] = strawberry.field(
-        description="Outstanding currents by issuer, largest amount first."
+    available: Amount = fixed_currency_field(
+        "available_minor", liability.DOLLARS, description="US dollars that the platform can spend."
     )
-    outstanding_total: Amount = strawberry.field(description="Sum of all outstanding currents.")
-    clearing: list[ClearingDebt] = strawberry.field(
-        description="Debts between hosts by age, by the creditor's slug, then the debtor's."
+
+    outstanding: list[IssuerLiability] = computed(
+        shape=whole_list(liability.select_outstanding, liability.LARGEST_FIRST),
+        description="Outstanding currents by issuer, largest amount first.",
+        graphql_type=list[IssuerLiability],
+    )(_outstanding)
+    outstanding_total: Amount = fixed_currency_field(
+        "outstanding_total_minor", CURRENTS, description="Sum of all outstanding currents."
     )
+    clearing: list[ClearingDebt] = computed(
+        shape=whole_list(clearing_service.select_ageing, clearing_service.BY_CREDITOR),
+        description="Debts between hosts by age, by the creditor's slug, then the debtor's.",
+        graphql_type=list[ClearingDebt],
+    )(_clearing)
+
+
+def _report_arguments(_: dict[str, Any]) -> ListArguments:
+    return ListArguments(liability.select_report, Unconditional())
 
 
 @strawberry.type
@@ -122,8 +154,9 @@ class CommunityQueries:
         "Visible to the platform's admins and accountants.",
         graphql_type=LiabilityReport | None,
     )
-    async def liability_report(self, info: Info) -> community_service.LiabilityReport:
-        return await info.context.run(community_service.report_liability)
+    @shaped(Selects(_report_arguments, is_required=True))
+    async def liability_report(self, info: Info) -> liability.LiabilityReport:
+        return await info.context.run(liability.report_liability)
 
     @strawberry.field(
         description="All past, current and future versions of the platform policy, newest first.",

@@ -53,7 +53,12 @@ def optional_money(minor_units: int | None, currency: str | None) -> Money | Non
 
 
 def amount_field(
-    amount_column: str, currency_column: str, *, description: str, is_nullable: bool = False
+    amount_column: str,
+    currency_column: str,
+    *,
+    description: str,
+    is_nullable: bool = False,
+    name: str | None = None,
 ) -> Any:
     """Declare a field with the amount held in two columns; `is_nullable` if they may be null."""
     read_columns = attrgetter(amount_column, currency_column)
@@ -62,6 +67,7 @@ def amount_field(
         amount_column,
         currency_column,
         shape=AmountShape(amount_column, currency_column),
+        name=name,
         description=description,
         graphql_type=Amount | None if is_nullable else Amount,
     )

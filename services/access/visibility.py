@@ -253,6 +253,11 @@ def postings_are_visible(actor: Actor) -> ColumnElement[bool]:
     )
 
 
+def liability_is_visible(actor: Actor) -> ColumnElement[bool]:
+    """True for the ADMINs and ACCOUNTANTs of the platform, as in the rule of `READ_LIABILITY`."""
+    return true() if actor.is_platform_accountant else false()
+
+
 def member_is_visible(actor: Actor) -> ColumnElement[bool]:
     """True unless a follower, waiting, or named by others; then for the member and the collective's readers.
 

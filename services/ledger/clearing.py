@@ -1,5 +1,6 @@
 """Clearing: what hosts owe each other for payments between their books."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from services.access.actor import ANONYMOUS, Actor
 from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
 from services.access.permissions import Action, Subject, require
 from services.core.errors import Invalid, InvalidState, LimitExceeded
-from services.core.money import Money, UncheckedAmount, to_minor_or_zero
+from services.core.money import UncheckedAmount, to_minor_or_zero
 from services.core.pagination import Sort
 from services.core.party import Party
 from services.core.sql_files import read_clauses
@@ -53,11 +54,12 @@ class ClearingDebt:
 
     debtor_id: UUID
     creditor_id: UUID
-    amount: Money
-    days_0_to_30: Money
-    days_31_to_60: Money
-    days_61_to_90: Money
-    older: Money
+    currency: str
+    amount_minor: int
+    days_0_to_30: int
+    days_31_to_60: int
+    days_61_to_90: int
+    older: int
 
 
 class ClearingExceeded(LimitExceeded):
@@ -171,19 +173,15 @@ BY_COUNTERPART = Sort("BY_COUNTERPART", _PLACE, _PLACE, descending=False)
 def select_clearing(actor: Actor, *, where: ClearingFilter, owner: object = None) -> tuple[Select[Any]]:
     """Select what a host and its counterparts owe each other; no permission is checked."""
     del actor, owner  # who may name a host is up to the caller
-    uuids, texts = ("host_id", "counterpart_id"), ("slug", "currency")
-    accounts = (
-        _SQL["list"]
-        .columns(
-            *(column(name, Uuid) for name in uuids),
-            *(column(name, Text) for name in texts),
-            *(
-                column(name, BigInteger)
-                for name in ("owed_minor", "owes_minor", "limit_minor", "counterpart_limit_minor")
-            ),
-            column("oldest_unsettled_at", DateTime(timezone=True)),
-        )
-        .subquery("clearing")
+    accounts = _to_table(
+        "list",
+        "clearing",
+        {
+            Uuid(): ("host_id", "counterpart_id"),
+            Text(): ("slug", "currency"),
+            BigInteger(): ("owed_minor", "owes_minor", "limit_minor", "counterpart_limit_minor"),
+            DateTime(timezone=True): ("oldest_unsettled_at",),
+        },
     )
     statement = select(accounts).where(accounts.c.host_id == where.host_id)
     if where.counterpart_id is not None:
@@ -220,19 +218,49 @@ async def load_platform_fees(session: AsyncSession, *, debtor: Collective, platf
     return int(await session.scalar(_SQL["platform_fees"], keys) or 0)
 
 
+_OF_DEBTS = ("creditor_slug", "debtor_slug", "currency")
+_DEBTS_IN_ORDER: list[Any] = [literal_column(f'debt.{name} COLLATE "C"') for name in _OF_DEBTS]
+_DEBT: Any = func.row_number().over(order_by=_DEBTS_IN_ORDER)
+BY_CREDITOR = Sort("BY_CREDITOR", _DEBT, _DEBT, descending=False)
+
+
+def select_ageing(actor: Actor, *, where: object = None, owner: object = None) -> tuple[Select[Any]]:
+    """Select what hosts owe each other by its age; no permission is checked.
+
+    The oldest debts count as settled first.
+    """
+    del actor, where, owner  # of all hosts
+    ages = ("days_0_to_30", "days_31_to_60", "days_61_to_90", "older")
+    columns: dict[Any, tuple[str, ...]] = {
+        Uuid(): ("debtor_id", "creditor_id"),
+        Text(): _OF_DEBTS,
+        BigInteger(): ("amount_minor", *ages),
+    }
+    return (select(_to_table("ageing", "debt", columns)),)
+
+
 async def load_ageing(session: AsyncSession) -> list[ClearingDebt]:
     """Load what hosts owe each other by its age, in one statement; no permission is checked.
 
-    The oldest debts count as settled first. Order: by the creditor's slug, then the debtor's.
+    Order: by the creditor's slug, then the debtor's.
     """
+    (statement,) = select_ageing(ANONYMOUS)
     return [
         ClearingDebt(
             row.debtor_id,
             row.creditor_id,
-            *(
-                Money(int(minor), row.currency)
-                for minor in (row.owed, row.days_0_to_30, row.days_31_to_60, row.days_61_to_90, row.older)
-            ),
+            row.currency,
+            row.amount_minor,
+            days_0_to_30=row.days_0_to_30,
+            days_31_to_60=row.days_31_to_60,
+            days_61_to_90=row.days_61_to_90,
+            older=row.older,
         )
-        for row in await session.execute(_SQL["ageing"])
+        for row in await session.execute(statement.order_by(*_DEBTS_IN_ORDER))
     ]
+
+
+def _to_table(statement: str, name: str, columns: Mapping[Any, Sequence[str]]) -> Any:
+    """Return a statement of the file as a table, with the names of its columns by type."""
+    named = [column(each, type_) for type_, names in columns.items() for each in names]
+    return _SQL[statement].columns(*named).subquery(name)

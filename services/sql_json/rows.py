@@ -22,7 +22,7 @@ from services.database.read_batches import ReadNotDone
 from services.database.read_lane import lane_of
 from services.sql_json import builder
 from services.sql_json.fragments import CURSOR_MARK, ID_DELIMITER, NULL_VIOLATION
-from services.sql_json.shape import BoundShape, SqlJsonUnavailable
+from services.sql_json.shape import BoundShape, SqlJsonUnavailable, is_required
 
 
 class JsonText:
@@ -145,7 +145,7 @@ def _to_data(
 
     Raises:
         StaleViewer: the viewer has changed.
-        SqlJsonUnavailable: a non-null value is NULL.
+        SqlJsonUnavailable: a non-null value is NULL, or a row is missing that is required.
     """
     data: dict[str, JsonText | None] = {key: None for key, _ in read.bound.shape.roots}
     keys = list(data)
@@ -157,6 +157,8 @@ def _to_data(
             data[keys[root]] = JsonText(_encode(text), cost)
     if checks_viewer and version != actor.version:
         raise StaleViewer
+    if any(data[key] is None and is_required(root) for key, root in read.bound.shape.roots):
+        raise SqlJsonUnavailable
     return data
 
 

@@ -201,6 +201,8 @@ class Selects:
     side: str | None = None
     options: tuple[str, ...] = ()
     """The types of a row that may be of several tables, by the `option` of the arguments."""
+    is_required: bool = False
+    """True if there is an error to tell where a query's root has no row."""
 
 
 @dataclass(frozen=True)
@@ -307,6 +309,11 @@ Value: TypeAlias = (
 )
 Parts: TypeAlias = tuple[tuple[Key, Value], ...]
 Root: TypeAlias = Constant | List | Row | Rows
+
+
+def is_required(root: Root) -> bool:
+    """Return True if there is an error to tell where a root has no row."""
+    return isinstance(root, Row) and root.selects.is_required
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Community statistics: currents issued and accepted, leaderboards and liability."""
+"""Community statistics: currents issued and accepted, and leaderboards."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,18 +24,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Collective, LedgerAccount, Order, Redemption, Transaction
-from models.enums import CollectiveType, LedgerAccountKind, OrderStatus, OrderType, TransactionKind
+from models import Collective, Transaction
+from models.enums import CollectiveType, TransactionKind
 from services.access.actor import ANONYMOUS, Actor
-from services.access.permissions import Action, require
 from services.core.errors import Invalid
-from services.core.money import Money
 from services.core.pagination import Sort
-from services.ledger import clearing
-from services.ledger.clearing import ClearingDebt
-from services.ledger.transaction_amounts import CURRENTS
 
-DOLLARS = "USD"
 DEFAULT_PLACES, MAX_PLACES = 10, 100
 
 
@@ -108,30 +102,6 @@ class Board:
         """
         if not 1 <= self.first <= MAX_PLACES:
             raise Invalid(f"Choose 1 to {MAX_PLACES} entries.", field="first")
-
-
-@dataclass(frozen=True)
-class IssuerLiability:
-    """Currents that an issuer has outstanding."""
-
-    issuer_id: UUID
-    amount: Money
-
-
-@dataclass(frozen=True)
-class LiabilityReport:
-    """Dollars that the platform owes and has available, currents outstanding, and debts between hosts."""
-
-    owed: Money
-    owed_count: int
-    available: Money
-    outstanding: list[IssuerLiability]
-    clearing: list[ClearingDebt]
-
-    @property
-    def outstanding_total(self) -> Money:
-        """Total of the outstanding currents."""
-        return Money(sum(line.amount.minor_units for line in self.outstanding), CURRENTS)
 
 
 def _select_moves(period: Period, *kinds: TransactionKind) -> Any:
@@ -240,48 +210,3 @@ def _eligible(by: LeaderboardBy) -> list[ColumnElement[bool]]:
             col(Collective.merged_into_id).is_(None),
         ]
     return conditions
-
-
-async def report_liability(session: AsyncSession, actor: Actor) -> LiabilityReport:
-    """Report what is owed and outstanding, to the platform's accountants; three statements."""
-    require(actor, Action.READ_LIABILITY)
-    unpaid = (
-        select(func.coalesce(func.sum(col(Redemption.usd_gross_minor)), 0), func.count())
-        .select_from(Order)
-        .join(Redemption, col(Redemption.order_id) == Order.id)
-        .where(col(Order.type) == OrderType.REDEMPTION, col(Order.status) == OrderStatus.APPROVED)
-        .subquery()
-    )
-    platform_balance = (
-        select(func.coalesce(func.sum(col(LedgerAccount.posted) - col(LedgerAccount.held)), 0))
-        .where(
-            col(LedgerAccount.book_id) == actor.platform_id,
-            col(LedgerAccount.owner_id) == actor.platform_id,
-            col(LedgerAccount.currency) == DOLLARS,
-            col(LedgerAccount.kind) == LedgerAccountKind.BALANCE,
-        )
-        .scalar_subquery()
-    )
-    owed, count, available = (await session.execute(select(unpaid, platform_balance))).one()
-    issued = (
-        select(col(LedgerAccount.owner_id), -col(LedgerAccount.posted))
-        .join(Collective, col(Collective.id) == LedgerAccount.owner_id)
-        .where(
-            col(LedgerAccount.book_id) == actor.platform_id,
-            col(LedgerAccount.currency) == CURRENTS,
-            col(LedgerAccount.kind) == LedgerAccountKind.ISSUANCE,
-            col(LedgerAccount.posted) != 0,
-        )
-        .order_by(col(LedgerAccount.posted), col(Collective.slug))
-    )
-    outstanding = [
-        IssuerLiability(owner_id, Money(amount, CURRENTS))
-        for owner_id, amount in (await session.execute(issued)).all()
-    ]
-    return LiabilityReport(
-        Money(int(owed), DOLLARS),
-        int(count),
-        Money(int(available), DOLLARS),
-        outstanding,
-        await clearing.load_ageing(session),
-    )

@@ -53,8 +53,10 @@ WHERE a.kind = 'CLEARING'
 SELECT
     a.book_id AS creditor_id,
     a.owner_id AS debtor_id,
+    creditor.slug AS creditor_slug,
+    debtor.slug AS debtor_slug,
     a.currency,
-    -a.posted AS owed,
+    -a.posted AS amount_minor,
     d.days_0_to_30,
     d.days_31_to_60,
     d.days_61_to_90,
@@ -83,4 +85,3 @@ CROSS JOIN LATERAL (
     ) q
 ) d
 WHERE a.kind = 'CLEARING' AND a.posted < 0
-ORDER BY creditor.slug COLLATE "C", debtor.slug COLLATE "C", a.currency COLLATE "C"

@@ -123,6 +123,12 @@ ROOTS = (
     "tags { count } me { slug } currencies { code }",
     'clearing(host: {slug: "payer-host"}) { __typename owed { value } owes { currency } limit { value } '
     "counterpartLimit { minorUnits } oldestUnsettledAt counterpart { __typename slug } }",
+    "liabilityReport { owed { value } owedCount available { value } outstandingTotal { value } }",
+    "liabilityReport { __typename }",
+    "liabilityReport { outstanding { __typename amount { value } issuer { slug } } me: __typename }",
+    "liabilityReport { clearing { __typename amount { value currency } days0To30 { value } "
+    "days31To60 { value } days61To90 { value } older { minorUnits } debtor { slug } "
+    "creditor { slug } } owedCount } me { slug }",
     "communityStats { __typename period issued { value currency } accepted { minorUnits } activeVolunteers }",
     "communityStats(period: WEEK) { issued { value } } ever: communityStats(period: null) { period }",
     "leaderboard(by: NONPROFIT) { __typename rank amount { value } collective { __typename slug } }",
