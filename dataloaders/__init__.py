@@ -36,7 +36,9 @@ from models import (
     Transaction,
 )
 from models.enums import LedgerAccountKind
-from services.access import act_log
+from services.access import act_log, act_values
+from services.access.act_log import VisibleOrigin
+from services.access.act_values import ActValue
 from services.access.actor import Actor
 from services.collectives import directory, event_capacity, goals, members, platform_policy, tiers
 from services.collectives.event_capacity import RegistrationCounts
@@ -237,6 +239,14 @@ class Loaders:
         lambda session, actor, ids: account_history.load_accounts_by_number(session, actor, row_ids=ids)
     )
     """Ledger accounts that the viewer may see, by their number as a UUID."""
+    values_of_act: LoaderField[UUID, list[ActValue]] = LoaderField(
+        lambda session, _, ids: act_values.load_values(session, act_ids=ids)
+    )
+    """What visible acts changed, by name."""
+    origin_of_act: LoaderField[UUID, VisibleOrigin | None] = LoaderField(
+        lambda session, actor, ids: act_log.load_origins(session, actor, act_ids=ids)
+    )
+    """From where visible acts were made, as far as the viewer may know."""
     refunds_of_transaction: LoaderField[UUID, list[Transaction]] = LoaderField(
         lambda session, actor, ids: queries.load_refunds(session, actor, transaction_ids=ids)
     )
@@ -258,8 +268,8 @@ class Loaders:
             ),
         )
 
-    def acts(self, page: PageRequest, *, is_security: bool) -> Loader[UUID, Page[Act]]:
-        """Pages of the audit log by collective; the resolver first checks that the viewer may read it."""
+    def acts(self, page: PageRequest, *, is_security: bool) -> Loader[UUID, Page[Act] | None]:
+        """Pages of the audit log by collective; None where the viewer may not read it."""
         return self._loader_for(
             ("acts", page, is_security),
             lambda session, actor, ids: act_log.list_pages(

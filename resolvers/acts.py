@@ -3,43 +3,27 @@
 from typing import TypeAlias
 
 import models
-from resolvers.collectives import load_hosts
 from resolvers.context import Info
-from services.access.permissions import Action, Subject, is_permitted
+from services.access.act_log import VisibleOrigin
+from services.access.act_values import ActValue
 from services.core.pagination import Page, PageRequest
 
 Rows: TypeAlias = list[models.Collective]
 
 
-async def list_of_collectives(rows: Rows, info: Info, *, page: PageRequest) -> list[Page[models.Act] | None]:
-    """List a page of the audit log of each collective; None where the viewer may not read it."""
-    hosts = await load_hosts(rows, info)
-    viewer = info.context.actor
-    readable = [
-        row.id
-        for row, host in zip(rows, hosts, strict=True)
-        if is_permitted(viewer, Action.READ_AUDIT_LOG, Subject(collective=row, host=host))
-    ]
-    pages = await info.context.loaders.acts(page, is_security=False).load_many(readable)
-    by_id = dict(zip(readable, pages, strict=True))
-    return [by_id.get(row.id) for row in rows]
+async def list_of_collectives(
+    rows: Rows, info: Info, *, page: PageRequest, is_security: bool = False
+) -> list[Page[models.Act] | None]:
+    """List a page of a log of each collective; None where the viewer may not read it."""
+    loader = info.context.loaders.acts(page, is_security=is_security)
+    return await loader.load_many([row.id for row in rows])
 
 
-async def list_security(rows: Rows, info: Info, *, page: PageRequest) -> list[Page[models.Act] | None]:
-    """List a page of the acts on the viewer's own account; None for other users, and for access tokens."""
-    viewer = info.context.actor
-    own = [row.id for row in rows if row.id == viewer.id and viewer.scopes is None]
-    pages = await info.context.loaders.acts(page, is_security=True).load_many(own)
-    by_id = dict(zip(own, pages, strict=True))
-    return [by_id.get(row.id) for row in rows]
+async def load_values(acts: list[models.Act], info: Info) -> list[list[ActValue]]:
+    """Load what each act changed."""
+    return await info.context.loaders.values_of_act.load_many([act.id for act in acts])
 
 
-def can_read_origin(act: models.Act, info: Info) -> bool:
-    """Return True if the viewer may know from where an act was made.
-
-    The person who made it may, and the platform's ADMINs; none of them by an access token.
-    """
-    viewer = info.context.actor
-    if viewer.id is None or viewer.scopes is not None:
-        return False
-    return act.actor_id == viewer.id or viewer.is_platform_admin
+async def load_origins(acts: list[models.Act], info: Info) -> list[VisibleOrigin | None]:
+    """Load from where each act was made; None where the viewer may not know."""
+    return await info.context.loaders.origin_of_act.load_many([act.id for act in acts])

@@ -1,10 +1,9 @@
 """The audit log: acts that are no orders, with what was there before and after."""
 
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 
-import orjson
 import strawberry
 
 import models
@@ -12,29 +11,43 @@ from dataloaders import Loaders
 from models.enums import ActChange, ActKind, TokenKind
 from resolvers import acts as resolve
 from resolvers.context import Info
-from schema.types import lazy
+from schema.types import lazy, sql_lists
 from schema.types.connection import After, Before, Connection, First, Last, to_page_request
 from schema.types.enums import publish_enum
-from schema.types.fields import computed, to_one
+from schema.types.fields import batched, computed, shaped, to_one
 from schema.types.node import is_row_of
-from services.access import act_log
+from services.access import act_log, act_values, visibility
 from services.core import public_ids
+from services.sql_json.shape import Column, FirstOf, Private, PublicId
 
 publish_enum(ActChange)
 publish_enum(ActKind)
 Row: TypeAlias = strawberry.Parent[models.Act]
+Rows: TypeAlias = list[models.Act]
 
 
 @strawberry.type(description="A field that an act changed.")
 class ActValue:
+    is_type_of = is_row_of(act_values.ActValue)
     field: str = strawberry.field(
         description="Name of the field. Some fields that did not change are here, too: they tell what was "
         "changed, such as the role of a membership."
     )
-    old: str | None = strawberry.field(
-        description="Value before the act, as text; IDs of collectives as IDs."
+
+    @computed(
+        shape=FirstOf((PublicId("Collective", "old_id"), Column("text", "old"))),
+        description="Value before the act, as text; IDs of collectives as IDs.",
     )
-    new: str | None = strawberry.field(description="Value after the act, as text.")
+    def old(root: strawberry.Parent[act_values.ActValue]) -> str | None:
+        return _to_text(root.old_id, root.old)
+
+    @computed(
+        shape=FirstOf((PublicId("Collective", "new_id"), Column("text", "new"))),
+        description="Value after the act, as text.",
+    )
+    def new(root: strawberry.Parent[act_values.ActValue]) -> str | None:
+        return _to_text(root.new_id, root.new)
+
     is_hidden: bool = strawberry.field(
         description="True if the field changed and its values are kept out of the log: secrets, and what is "
         "private to a person."
@@ -56,54 +69,59 @@ class Act:
         "itself, commands and statements by hand."
     )
 
-    @computed("id", description="Opaque ID of the act.", graphql_type=strawberry.ID)
+    @computed(
+        "id",
+        shape=PublicId("Act", "id"),
+        description="Opaque ID of the act.",
+        graphql_type=strawberry.ID,
+    )
     def id(root: Row) -> str:
         return public_ids.encode("Act", root.id)
 
-    @computed(
-        "old_values",
-        "new_values",
-        "hidden_columns",
+    @batched(
+        "id",
+        shape=sql_lists.ACT_VALUES,
         description="Fields that the act changed, by name.",
         graphql_type=list[ActValue],
     )
-    def values(root: Row) -> list[ActValue]:
-        names = sorted({*root.old_values, *root.new_values, *root.hidden_columns})
-        return [_to_value(root, name) for name in names]
+    async def values(rows: Rows, info: Info) -> list[list[act_values.ActValue]]:
+        return await resolve.load_values(rows, info)
 
-    @computed(
-        "network",
-        "actor_id",
+    @batched(
+        "id",
+        shape=Private(Column("text", "network"), visibility.act_origin_is_visible),
         description="Network address that the act was made from, for IPv6 its /64 network. Visible to the "
         "person who made it and to the platform's admins, in a session; access tokens do not read it.",
+        graphql_type=str | None,
     )
-    def network(root: Row, info: Info) -> str | None:
-        return root.network if resolve.can_read_origin(root, info) else None
+    async def network(rows: Rows, info: Info) -> list[str | None]:
+        origins = await resolve.load_origins(rows, info)
+        return [origin.network if origin else None for origin in origins]
 
-    @computed(
-        "token_id",
-        "token_kind",
-        "actor_id",
+    @batched(
+        "id",
+        shape=Private(PublicId("Session", "token_id"), act_log.session_is_visible),
         description="ID of the session in which the act was made. Null where a person signed in. Visible "
         "like `network`.",
         graphql_type=strawberry.ID | None,
     )
-    def session_id(root: Row, info: Info) -> str | None:
-        return _token_id(root, info, TokenKind.SESSION, "Session")
+    async def session_id(rows: Rows, info: Info) -> list[str | None]:
+        origins = await resolve.load_origins(rows, info)
+        return [_token_id(origin, TokenKind.SESSION, "Session") for origin in origins]
 
-    @computed(
-        "token_id",
-        "token_kind",
-        "actor_id",
+    @batched(
+        "id",
+        shape=Private(PublicId("AccessToken", "token_id"), act_log.access_token_is_visible),
         description="ID of the access token that made the act. Visible like `network`.",
         graphql_type=strawberry.ID | None,
     )
-    def access_token_id(root: Row, info: Info) -> str | None:
-        return _token_id(root, info, TokenKind.ACCESS, "AccessToken")
+    async def access_token_id(rows: Rows, info: Info) -> list[str | None]:
+        origins = await resolve.load_origins(rows, info)
+        return [_token_id(origin, TokenKind.ACCESS, "AccessToken") for origin in origins]
 
     @computed(
         "database_role",
-        "actor_id",
+        shape=Private(Column("text", "database_role"), act_log.database_role_is_visible),
         description="Role in the database that made the act: all that is known of commands and statements "
         "by hand. Visible to the platform's admins.",
     )
@@ -133,28 +151,14 @@ class Act:
     )
 
 
-def _to_value(act: models.Act, name: str) -> ActValue:
-    first, *others = name.removesuffix("_id").split("_")
-    return ActValue(
-        field=first + "".join(part.title() for part in others),
-        old=_to_text(name, act.old_values.get(name)),
-        new=_to_text(name, act.new_values.get(name)),
-        is_hidden=name in act.hidden_columns,
-    )
+def _to_text(collective_id: UUID | None, text: str | None) -> str | None:
+    return text if collective_id is None else public_ids.encode("Collective", collective_id)
 
 
-def _to_text(name: str, value: Any) -> str | None:
-    if value is None:
+def _token_id(origin: act_log.VisibleOrigin | None, kind: TokenKind, object_type: str) -> str | None:
+    if origin is None or origin.token_id is None or origin.token_kind != kind:
         return None
-    if name.endswith("_id"):
-        return public_ids.encode("Collective", UUID(value))
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def _token_id(act: models.Act, info: Info, kind: TokenKind, object_type: str) -> str | None:
-    if act.token_id is None or act.token_kind != kind or not resolve.can_read_origin(act, info):
-        return None
-    return public_ids.encode(object_type, act.token_id)
+    return public_ids.encode(object_type, origin.token_id)
 
 
 @strawberry.type(description="A page of the audit log.")
@@ -171,6 +175,7 @@ class AuditLogQueries:
         "others. Access tokens read none on people's accounts.",
         graphql_type=ActConnection | None,
     )
+    @shaped(sql_lists.WHOLE_AUDIT_LOG)
     async def audit_log(
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> ActConnection | None:

@@ -338,9 +338,8 @@ class Collective(Node):
 
     @batched(
         "id",
-        "type",
-        "host_id",
-        "parent_id",
+        "id",
+        shape=sql_lists.AUDIT_LOG,
         description="Acts that are no orders and concern the collective, newest first: roles, host, fees, "
         "slugs, settings, policies and limits. Visible to its admins and its host's, and to the platform's; "
         "null for others.",

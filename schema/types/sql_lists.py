@@ -14,6 +14,7 @@ from schema.types.filters import to_order_arguments, to_transaction_arguments
 from schema.types.node import to_optional_key
 from schema.types.offer import to_offer_filter
 from schema.types.sort_orders import CollectiveSort, OfferSort, OrderSort, TransactionSort
+from services.access import act_log, act_values, visibility
 from services.access.collective_refs import CollectiveKey, ref_key
 from services.collectives import directory, events, hosting, invitations, members, platform_policy, tiers
 from services.collectives.directory import CollectiveFilter, CollectiveRow
@@ -236,6 +237,15 @@ def _search(arguments: Arguments) -> ListArguments:
     return ListArguments(search.select_hits, where, search.BEST_FIRST, _page(arguments))
 
 
+def _acts(arguments: Arguments, *, is_security: bool) -> ListArguments:
+    where = act_log.ActFilter(is_security)
+    return ListArguments(act_log.select_acts, where, act_log.NEWEST_FIRST, _page(arguments))
+
+
+def _all_acts(arguments: Arguments) -> ListArguments:
+    return ListArguments(act_log.select_all, Unconditional(), act_log.ALL_NEWEST_FIRST, _page(arguments))
+
+
 def _platform_policy(_: Arguments) -> ListArguments:
     return ListArguments(platform_policy.select_policy, Unconditional())
 
@@ -277,6 +287,10 @@ SEARCH = Selects(_search)
 HIGHLIGHTS = replace(whole_list(search.select_highlights, search.HIGHLIGHTS_IN_ORDER), owner=None)
 HIGHLIGHT_PARTS = replace(whole_list(search.select_parts, PARTS_IN_ORDER), owner=None)
 FOUND_ITEM = ToNode("object_type", tuple((name, NODES.options[name]) for name in ("Collective", "Offer")))
+AUDIT_LOG = Selects(partial(_acts, is_security=False), is_visible=visibility.audit_log_is_visible)
+SECURITY_LOG = Selects(partial(_acts, is_security=True), is_visible=visibility.security_log_is_visible)
+WHOLE_AUDIT_LOG = Selects(_all_acts, is_visible=act_log.whole_log_is_visible)
+ACT_VALUES = replace(whole_list(act_values.select_values, act_values.BY_NAME), owner=None)
 PLATFORM_POLICY = Selects(_platform_policy)
 SUBSCRIPTIONS = Selects(_subscriptions)
 ATTENDANCES = Selects(_attendances)

@@ -8,6 +8,7 @@ import models
 from resolvers import acts as resolve_acts
 from resolvers import collectives as resolve
 from resolvers.context import Info
+from schema.types import sql_lists
 from schema.types.act import ActConnection
 from schema.types.collective import Collective
 from schema.types.connection import After, Before, First, Last, to_page_request
@@ -87,6 +88,7 @@ class User(Collective):
 
     @batched(
         "id",
+        shape=sql_lists.SECURITY_LOG,
         description="Acts on the user's own account, newest first: sign-ins, sessions, access tokens, "
         "password, email address and second factors. Visible only to themselves, in a session; null for "
         "others and for access tokens.",
@@ -100,7 +102,8 @@ class User(Collective):
         last: Last = None,
         before: Before = None,
     ) -> list[ActConnection | None]:
-        pages = await resolve_acts.list_security(rows, info, page=to_page_request(first, after, last, before))
+        page = to_page_request(first, after, last, before)
+        pages = await resolve_acts.list_of_collectives(rows, info, page=page, is_security=True)
         return [ActConnection(page=page) if page else None for page in pages]
 
     @computed(

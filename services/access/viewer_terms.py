@@ -25,6 +25,7 @@ from sqlmodel import col
 from models import Collective
 from models.enums import MemberRole
 from services.access.actor import READER_ROLES, Actor, select_version
+from services.access.permissions import Action, Subject, is_permitted
 
 VIEWER_PREFIX = "viewer_"
 """Prefix of parameters that describe the viewer, so that all viewers of a kind share one statement."""
@@ -42,8 +43,10 @@ _VALUES: dict[str, Callable[[Actor], Any]] = {
     ),
     "hosts": lambda actor: [i for i in actor.collective_ids_with_role(*READER_ROLES) if i != actor.id],
 }
-"""What a parameter holds, by its name. All other names are roles: the ids of the collectives that the
-actor has them in."""
+"""What a parameter holds, by its name. Other names are permissions, or roles: the ids of the collectives that
+the actor has them in."""
+_MAY = "may_"
+"""Prefix of the names of permissions."""
 
 
 def viewer_parameter(name: str, actor: Actor) -> Any:
@@ -51,6 +54,8 @@ def viewer_parameter(name: str, actor: Actor) -> Any:
     name = name.removeprefix(VIEWER_PREFIX)
     if (value := _VALUES.get(name)) is not None:
         return value(actor)
+    if name.startswith(_MAY):
+        return str(is_permitted(actor, Action[name.removeprefix(_MAY)], Subject())).lower()
     return actor.collective_ids_with_role(*(MemberRole(role) for role in name.split("_") if role))
 
 
@@ -69,6 +74,11 @@ def is_in_session(actor: Actor) -> ColumnElement[bool]:
 def is_platform_admin(actor: Actor) -> ColumnElement[bool]:
     """True for the ADMINs of the platform."""
     return _is_true("platform_admin", actor)
+
+
+def is_permitted_to(actor: Actor, action: Action) -> ColumnElement[bool]:
+    """True for those who may do something that concerns no object."""
+    return _is_true(_MAY + action.name, actor)
 
 
 def _is_true(name: str, actor: Actor) -> ColumnElement[bool]:

@@ -22,6 +22,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import (
+    Act,
     Attendance,
     Collective,
     Instrument,
@@ -53,8 +54,10 @@ from services.access.viewer_terms import (
     is_collective_of,
     is_event_of_roles,
     is_hosted_by_viewer,
+    is_in_session,
     is_of_roles,
     is_of_viewer_hosts,
+    is_platform_admin,
     viewer_id,
     viewer_ids,
     viewer_parameter,
@@ -132,6 +135,39 @@ def private_fields_are_visible(actor: Actor, table: Any = Collective) -> ColumnE
 def preferences_are_visible(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
     """True for users themselves; as `can_read_preferences`."""
     return false() if actor.user is None else cast("ColumnElement[bool]", table.id == viewer_id(actor))
+
+
+def audit_log_is_visible(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
+    """True for the ADMINs of a visible collective, its host and the platform; events have the parent's."""
+    if actor.user is None:
+        return false()
+    is_event = table.type == CollectiveType.EVENT
+
+    def is_of_host(side: Any) -> ColumnElement[bool]:
+        return is_of_roles(side.host_id, actor, MemberRole.ADMIN)
+
+    return or_(
+        is_platform_admin(actor),
+        is_of_roles(table.id, actor, MemberRole.ADMIN),
+        and_(~is_event, is_of_host(table)),
+        and_(is_event, is_of_roles(table.parent_id, actor, MemberRole.ADMIN)),
+        and_(is_event, is_collective_of(table.parent_id, is_of_host)),
+    )
+
+
+def security_log_is_visible(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:
+    """True for users themselves, in a session."""
+    return false() if actor.user is None else and_(table.id == viewer_id(actor), is_in_session(actor))
+
+
+def act_origin_is_visible(actor: Actor, table: Any = Act) -> ColumnElement[bool]:
+    """True if the actor may know from where a visible act was made, in a session.
+
+    The person who made it may, and the platform's ADMINs.
+    """
+    if actor.user is None:
+        return false()
+    return and_(is_in_session(actor), or_(table.actor_id == viewer_id(actor), is_platform_admin(actor)))
 
 
 def location_is_visible(actor: Actor, table: Any = Collective) -> ColumnElement[bool]:

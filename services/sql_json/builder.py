@@ -92,6 +92,7 @@ def json_statement(actor: Actor, bound: BoundShape, *, checks_viewer: bool) -> S
 def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> Select[Any]:
     start: Any = select(literal_column("1")).subquery(builder.name())
     text, costs = Sql(""), list[str]()
+    is_there: ColumnElement[bool] = true()
     match root:
         case shape.Constant(json):
             text = literal(json)
@@ -99,6 +100,8 @@ def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> Sel
             pieces, costs = lists.write_list(builder, root, None)
             own = root.entries.weight if isinstance(root.entries, shape.Nodes) else root.weight
             text, costs = concatenate(pieces), [*costs, str(-own)]
+            if root.selects.is_visible is not None:
+                is_there = condition(builder.test(root.selects.is_visible, None))
         case shape.Rows():
             start, text, cost = nodes.write_rows(builder, root)
             costs = [cost]
@@ -107,7 +110,7 @@ def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> Sel
             start = row.subquery(builder.name())
             text, costs = builder.object(variants, RowSource(start.name, start.c, table))
     found = (Sql(str(number)), "root"), (text, "text"), (total(costs), "cost")
-    return builder.select(start, *(labelled(sql, name) for sql, name in found))
+    return builder.select(start, *(labelled(sql, name) for sql, name in found)).where(is_there)
 
 
 @dataclass
@@ -181,15 +184,15 @@ class SelectBuilder:
         return self._found_object(inner, table, variants, value.weight, null)
 
     def _private(self, value: shape.Private, row: RowSource, _: str) -> Written:
-        is_visible = self._test(value.is_visible, row)
+        is_visible = self.test(value.is_visible, row)
         json = concatenate(columns.write_column(value.column, row, value.hidden))
         return [sql_case(f"{is_visible} IS NOT TRUE", value.hidden, json)], []
 
-    def _test(self, is_visible: Callable[..., Any], row: RowSource) -> Sql:
-        """Join the test of whether the viewer may see something of a row; return its column."""
-        key = is_visible, row.name, row.prefix
+    def test(self, is_visible: Callable[..., Any], row: RowSource | None) -> Sql:
+        """Join the test of whether the viewer may see something, of a row or at all; return its column."""
+        key = (is_visible,) if row is None else (is_visible, row.name, row.prefix)
         if (tested := self._tests.get(key)) is None:
-            test = is_visible(self.actor, row.expressions).label("is_visible")
+            test = is_visible(self.actor, None if row is None else row.expressions).label("is_visible")
             tested = self._tests[key] = select(test).lateral(self.name())
             self.joins.append((tested, true()))
         return Sql(f"{tested.name}.is_visible")
@@ -207,7 +210,7 @@ class SelectBuilder:
         if (inner := self._derived_rows.get(key)) is None:
             is_joined = row.is_written
             if value.is_visible is not None:
-                is_joined = Sql(f"{is_joined} AND {self._test(value.is_visible, row)}")
+                is_joined = Sql(f"{is_joined} AND {self.test(value.is_visible, row)}")
             inner = self._join_found(value.select(row.expressions), is_joined)
             self._derived_rows[key] = inner
         return inner

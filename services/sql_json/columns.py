@@ -32,6 +32,9 @@ def write_column(value: shape.Value, row: RowSource, null: str) -> list[Piece]:
                 columns = row[value.minor_column], row[value.currency_column]
                 is_nullable = is_nullable or row.is_nullable(value.currency_column)
             return _amount_pieces(value, *columns, null if is_nullable else None)
+        case shape.FirstOf(values):
+            texts = [concatenate(_column_pieces(each, row[each.column])) for each in values]
+            return [Sql(f"coalesce({', '.join([*texts, literal(null)])})")]
         case shape.Column("is_set", column):
             return [Sql(f"({row[column]} IS NOT NULL)::text")]
         case shape.Column() | shape.PublicId():

@@ -61,11 +61,19 @@ def write_list(builder: "SelectBuilder", value: shape.List, row: RowSource | Non
     )
     if row is not None and row.guard is not None:
         parts = tuple(part.where(condition(row.guard)) for part in parts)
+    is_visible = Sql("")
+    if value.selects.is_visible is not None:
+        is_visible = builder.test(value.selects.is_visible, row)
+        exists &= condition(is_visible)
+        parts = tuple(part.where(condition(is_visible)) for part in parts)
     pieces, costs = _write_entries(builder, value, given, parts, exists)
     if lost:
         pieces = [sql_case(lost, NULL_VIOLATION, concatenate(pieces))]
+    if is_visible:
+        pieces = [sql_case(f"{is_visible} IS NOT TRUE", "null", concatenate(pieces))]
     if value.weight:
-        costs.append(str(value.weight) if row is None else f"({row.is_written})::integer * {value.weight}")
+        is_counted = [*([] if row is None else [row.is_written]), *([is_visible] if is_visible else [])]
+        costs.append(" * ".join([str(value.weight), *(f"({each} IS TRUE)::integer" for each in is_counted)]))
     return pieces, costs
 
 

@@ -47,6 +47,13 @@ class PublicId:
     is_number: bool = False
 
 
+@dataclass(frozen=True)
+class FirstOf:
+    """The first value that is not NULL."""
+
+    values: tuple[Column | PublicId, ...]
+
+
 AmountPart: TypeAlias = Literal["value", "currency", "minor_units", "exponent"]
 
 
@@ -65,7 +72,7 @@ class Amount:
 class Private:
     """The value of a column, or the amount of two, for those who may see it."""
 
-    column: Column | Amount
+    column: "Column | Amount | PublicId"
     is_visible: Callable[[Actor, Any], Any]
     """Builds the condition from the viewer and the row's columns."""
     hidden: str = "null"
@@ -199,6 +206,8 @@ class Selects:
     owner: str | None = "id"
     """None for rows that depend on several columns: they are selected by the row itself."""
     side: str | None = None
+    is_visible: Callable[[Actor, Any], Any] | None = None
+    """Builds the condition from the viewer and the columns of the row that has the field; null for others."""
     options: tuple[str, ...] = ()
     """The types of a row that may be of several tables, by the `option` of the arguments."""
     is_required: bool = False
@@ -294,6 +303,7 @@ Value: TypeAlias = (
     | BalanceList
     | AmountList
     | PublicId
+    | FirstOf
     | Amount
     | TypeName
     | ToOne

@@ -94,6 +94,18 @@ async def _add_incognito_gifts(world: World, people: dict[str, Person]) -> None:
         assert payload["errors"] == [], payload
 
 
+async def _add_programs(world: World, people: dict[str, Person]) -> dict[str, Person | None]:
+    """Add access tokens of ADMINs, which change something each."""
+    programs: dict[str, Person | None] = {}
+    for name, slug in (("admin", "giver"), ("platform_admin", "payer-host")):
+        token = await world.access_token(people[name], "READ", "COLLECTIVES")
+        changed: dict[str, Any] = {"collective": {"slug": slug}, "website": "https://example.org/x"}
+        payload = await world.mutate("updateCollective", by=token, **changed)
+        assert payload["errors"] == [], payload
+        programs[f"program_of_{name}"] = replace(people[name], token=token)
+    return programs
+
+
 @contextmanager
 def create_populated_world(server: Server, template: str) -> Iterator[PopulatedWorld]:
     """Create a populated world that tests only read."""
@@ -116,6 +128,7 @@ def create_populated_world(server: Server, template: str) -> Iterator[PopulatedW
             await _add_goals_and_bills(world, people)
             await _add_incognito_gifts(world, people)
             await add_rare_rows(world, people)
+            programs = await _add_programs(world, people)
             results: list[str] = []
             for kind, table in KINDS.items():
                 async with sessions() as session:
@@ -125,9 +138,8 @@ def create_populated_world(server: Server, template: str) -> Iterator[PopulatedW
                 slugs = [
                     r.slug for r in await session.execute(text("SELECT slug FROM collective ORDER BY slug"))
                 ]
-            viewers = {"anonymous": None} | {
-                v: people[v] for v in (*VIEWERS[1:], "stranger", "payer_host_admin", "invitee")
-            }
+            viewers = {"anonymous": None} | programs
+            viewers |= {v: people[v] for v in (*VIEWERS[1:], "stranger", "payer_host_admin", "invitee")}
             return PopulatedWorld(runner, world, viewers, results, slugs)
 
         yield runner.run(create())

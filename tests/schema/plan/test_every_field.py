@@ -9,7 +9,17 @@ from graphql import get_named_type, is_abstract_type, is_leaf_type, is_required_
 from schema.build import graphql_schema
 from tests.schema.plan.executor_equivalence import PopulatedWorld, answers_match, normalize_errors
 
-PLAYERS = ("anonymous", "member", "admin", "payee", "payer_host_admin", "invitee", "platform_admin")
+PROGRAMS = ("program_of_admin", "program_of_platform_admin")
+PLAYERS = (
+    "anonymous",
+    "member",
+    "admin",
+    "payee",
+    "payer_host_admin",
+    "invitee",
+    "platform_admin",
+    *PROGRAMS,
+)
 ORDERS = "orders(first: 100) { nodes { @ } }"
 COLLECTIVES = "collectives(first: 100, filter: {isArchived: null}) { nodes { @ } }"
 
@@ -22,6 +32,11 @@ def _of_collectives(field: str) -> str:
     return COLLECTIVES.replace("@", field)
 
 
+LOGS = (
+    "all: auditLog(first: 100) { nodes { @ } } "
+    + _of_collectives("auditLog(first: 5) { nodes { @ } }")
+    + " me { securityLog(last: 50) { nodes { @ } } }"
+)
 PATHS = {
     "Order": ORDERS,
     "OrderAction": "orders(first: 100) { nodes { actions { @ } } }",
@@ -60,6 +75,9 @@ PATHS = {
     "SearchResult": SEARCHES,
     "Highlight": SEARCHES.replace("@", "highlights { @ }"),
     "HighlightPart": SEARCHES.replace("@", "highlights { parts { @ } }"),
+    "Act": LOGS,
+    "ActValue": LOGS.replace("@", "values { @ }"),
+    "ActConnection": _of_collectives("auditLog(first: 2) { @ } ... on User { securityLog(last: 2) { @ } }"),
     "Goal": _of_collectives("goals { @ }"),
     "Balance": _of_collectives("balances { @ }"),
     "Member": _of_collectives("members { nodes { @ } }"),
@@ -72,9 +90,7 @@ PATHS = {
 ARGUMENTS = {"balance": '(currency: "USD")', "hoursReport": "(by: ADMIN)"}
 _COLLECTIVES = ("User", "Community", "Nonprofit", "Business", "Event")
 WITHOUT_SHAPE = {
-    *(f"{name}.auditLog" for name in _COLLECTIVES),
     "LinkedIdentity.provider",
-    "User.securityLog",
 }
 """Fields that PostgreSQL does not write, yet."""
 

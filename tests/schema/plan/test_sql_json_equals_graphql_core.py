@@ -110,7 +110,6 @@ def test_consecutive_pages_are_sql_json(populated: PopulatedWorld) -> None:
 @pytest.mark.parametrize(
     ("query", "variables"),
     [
-        ('{ collective(slug: "giver") { auditLog { nodes { id } } } }', {}),
         ("{ collectives { nodes { ... on Nonprofit { hoursToApprove(first: 0) { week } } } } }", {}),
         (
             "query($a: CollectiveRef) { collectives { nodes { ... on Nonprofit {"
