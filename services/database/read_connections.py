@@ -55,10 +55,14 @@ class ReadConnection:
 
     @property
     def is_reusable(self) -> bool:
-        """True if another operation can use it: it is open and not in a transaction."""
-        connection = self.connection
-        is_open = not (self.driver.closed or connection.closed or connection.invalidated)
-        return is_open and not connection.in_transaction() and self.is_idle and not self.is_outdated
+        """True if another operation can use it: it is open and not in a transaction.
+
+        After a COMMIT that failed, the connection is in no transaction, but holds the one that has ended.
+        """
+        connection = self.connection.sync_connection
+        if connection is None or self.driver.closed or connection.closed or connection.invalidated:
+            return False
+        return connection.get_transaction() is None and self.is_idle and not self.is_outdated
 
     @property
     def is_outdated(self) -> bool:
