@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, insert, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -21,6 +21,7 @@ from services.core.money import MAX_MINOR, UncheckedAmount, to_minor
 from services.core.pagination import Sort
 from services.core.party import Party
 from services.database import fetch
+from services.database.insert_rows import insert_rows
 from services.messaging import outbox
 from services.orders import payout_methods
 from services.orders.base import EXPENSE_DECISION_DAYS, mail_payload
@@ -173,10 +174,10 @@ def parse_lines(
 async def insert_items(session: AsyncSession, order: Order, lines: list[tuple[str, int]]) -> None:
     """Insert the lines of an expense in one statement; the database requires that they add up."""
     rows = [
-        {"order_id": order.id, "position": i, "description": text, "amount": amount_minor}
+        new_record(OrderItem, order_id=order.id, position=i, description=text, amount=amount_minor)
         for i, (text, amount_minor) in enumerate(lines)
     ]
-    await session.execute(insert(OrderItem).values(rows))
+    await insert_rows(session, rows)
 
 
 def clean_receipts(receipts: Sequence[str]) -> list[str]:

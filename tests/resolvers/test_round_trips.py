@@ -84,6 +84,13 @@ async def submit_expense(world: World) -> Call:
     return "submitExpense", scene.payee, {"amount": money("5.00"), **sides}
 
 
+async def submit_lines(world: World) -> Call:
+    mutation, payee, arguments = await submit_expense(world)
+    lines = [{"description": name, "amount": money("2.50")} for name in ("taxi", "train")]
+    del arguments["amount"]
+    return mutation, payee, arguments | {"items": lines, "privateMessage": "psst"}
+
+
 async def cancel_expense(world: World) -> Call:
     scene = await DonationScene.among_others(world)
     return "cancelOrder", scene.payee, {"id": await scene.expense("5.00")}
@@ -138,6 +145,7 @@ MUTATIONS: list[tuple[Callable[[World], Awaitable[Call]], int, int]] = [
     (add_funds, 2, 7),
     (transfer_funds, 2, 7),
     (submit_expense, 2, 6),
+    (submit_lines, 2, 7),
     (cancel_expense, 2, 7),
     (refund_gift, 2, 10),
     (log_hours, 2, 7),
