@@ -30,20 +30,32 @@ class Mutation:
     field: str
     prepare: Callable[[MoneyScene], Awaitable[Iterator[Call]]]
     posts: TransactionKind | None = None
+    selection: str = "id status"
+    """What is selected of the order."""
 
     @property
     def query(self) -> str:
         """The operation."""
         name = self.field[0].upper() + self.field[1:]
         return (
-            f"mutation($i: {name}Input!) {{ {self.field}(input: $i) {{ order {{ id status }}"
+            f"mutation($i: {name}Input!) {{ {self.field}(input: $i) {{ order {{ {self.selection} }}"
             " errors { code message } } }"
         )
 
 
+_SIDE = '{ slug name host { slug } balance(currency: "USD") { available { value } } }'
+_RELATIONS = f"""id status createdBy {{ slug }} from {_SIDE} to {_SIDE}
+    transactions {{ kind amount {{ value currency }} toHost {{ slug }} }}"""
 MUTATIONS = (
     Mutation(
         "donate, from a balance", "donate", mutation_calls.gifts_from_balances, TransactionKind.DONATION
+    ),
+    Mutation(
+        "donate, from a balance, with both sides, their balances and the transactions",
+        "donate",
+        mutation_calls.gifts_from_balances,
+        TransactionKind.DONATION,
+        _RELATIONS,
     ),
     Mutation("donate, by bank transfer", "donate", mutation_calls.gifts_by_transfer),
     Mutation("addFunds", "addFunds", mutation_calls.added_funds, TransactionKind.ADDED_FUNDS),

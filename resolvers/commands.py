@@ -27,7 +27,8 @@ async def run_command(info: Info, work: Callable[[], Awaitable[T]], *, dry_run: 
     try:
         async with context.undone_on_error(whole=context.root_field_count == 1):
             outcome = await work()
-            if context.is_payload_at_hand and context.root_field_count == 1 and not dry_run:
+            is_answered = context.root_field_count == 1 and await context.read_payload(outcome)
+            if is_answered and not dry_run:
                 await context.commit()
             else:
                 await context.flush()

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
+from resolvers.payload_reads import PayloadRead
 from resolvers.session_cookie import SessionCookie
 from services.access import act_origin, viewer_cache
 from services.access.act_origin import ActOrigin
@@ -33,6 +34,7 @@ from services.messaging import budgets
 from services.messaging.budgets import MailOrigin
 from services.providers.offered import offered
 from services.round_trips import effects
+from services.sql_json import payloads
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 0.5
@@ -97,6 +99,8 @@ class Context:
     _is_abandoned: bool = False
     is_payload_at_hand: bool = False
     """True if a mutation's selection needs nothing from the database but what the mutation returns."""
+    payload_read: PayloadRead | None = None
+    """What else its selection needs, if that can be read with the last writes."""
     is_committing: bool = False
     """True if a COMMIT was sent whose answer is not known, or the answer was that it happened."""
     is_cut: bool = False
@@ -347,6 +351,23 @@ class Context:
             raise
         async with self._session_lock:
             await savepoint.commit()
+
+    async def read_payload(self, outcome: object) -> bool:
+        """Read what a mutation's payload needs with the writes that wait; return False if it is read later.
+
+        Raises:
+            SqlJsonUnavailable: when they are sent, if graphql-core has to run the mutation.
+        """
+        if self.payload_read is None or not isinstance(outcome, Mapping):
+            return self.is_payload_at_hand
+        bound = self.payload_read.bind(outcome)
+        if bound is None:
+            return True
+        async with self._session_lock:
+            if not self._has_begun:
+                return False
+            await payloads.read_at_end(self.session, self.actor, bound=bound, into=self.payload_read.text)
+            return True
 
     async def commit(self) -> None:
         """Commit with the writes that wait, in one round trip, for a mutation that reads nothing more.

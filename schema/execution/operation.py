@@ -14,8 +14,8 @@ from resolvers.session_cookie import SessionCookie
 from schema import plan
 from schema.build import schema
 from schema.documents import document_cache
-from schema.execution import bound_reads, payload_reads
-from schema.plan import compiled_mutation
+from schema.execution import bound_reads
+from schema.plan import compiled_mutation, payload_plan
 from schema.plan.compiled_mutation import CompiledMutation
 from services.access.rate_limits import Charge
 from services.core.settings import Settings
@@ -84,9 +84,9 @@ class PreparedOperation:
     def is_payload_at_hand(self) -> bool:
         """True if a mutation's selection needs nothing from the database but what the mutation returns."""
         if self.mutation is not None:
-            return True
+            return not self.mutation.reads.fields
         is_mutation = self.operation.operation is OperationType.MUTATION
-        return is_mutation and payload_reads.is_at_hand(self.operation)
+        return is_mutation and payload_plan.is_at_hand(self.operation)
 
     @property
     def is_single(self) -> bool:
@@ -113,9 +113,7 @@ def prepare_operation(
     """Choose the executor for an operation of a valid document."""
     assert cached.document is not None
     if operation.operation is OperationType.MUTATION and settings.compiled_queries:
-        mutation = compiled_mutation.find_mutation(
-            cached, operation, is_at_hand=lambda: payload_reads.is_at_hand(operation)
-        )
+        mutation = compiled_mutation.find_mutation(cached, operation)
         return PreparedOperation(request, cached.document, operation, None, mutation=mutation)
     is_query = operation.operation is OperationType.QUERY
     if not (is_query and settings.compiled_queries):
@@ -159,7 +157,7 @@ async def execute_operation(prepared: PreparedOperation, context: Context) -> Ex
     """Execute an operation as it was compiled, else on graphql-core.
 
     Raises:
-        FallBack: graphql-core must run the query, from a new snapshot.
+        FallBack: graphql-core must run it, a query from a new snapshot, a mutation that stored nothing.
     """
     if prepared.json_read is not None:
         return ExecutionResult(data=await plan.run_json(prepared.json_read, context), errors=None)
@@ -168,7 +166,9 @@ async def execute_operation(prepared: PreparedOperation, context: Context) -> Ex
     if prepared.mutation is not None:
         bound = compiled_mutation.bind(prepared.mutation, prepared.request.variables or {})
         if bound is not None:
-            return await compiled_mutation.run_mutation(bound, context)
+            return await compiled_mutation.run_mutation(
+                bound, context, accepts_json_rows=prepared.request.accepts_json_rows
+            )
     return await schema().execute(
         prepared.request.query,
         variable_values=dict(prepared.request.variables or {}),

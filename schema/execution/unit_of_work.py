@@ -150,7 +150,7 @@ async def _run_with_deadline(
 
 
 async def _run_with_fallback(prepared: PreparedOperation, **options: Any) -> OperationResult:
-    """Run an operation, again if its viewer has changed, and on graphql-core if its compiled query fails."""
+    """Run an operation, again if its viewer has changed, and on graphql-core if what was compiled fails."""
     try:
         try:
             return await run_attempt(prepared, **options)
@@ -160,4 +160,5 @@ async def _run_with_fallback(prepared: PreparedOperation, **options: Any) -> Ope
             return await run_attempt(prepared, uses_cached_viewer=False, **options)
     except plan.FallBack:
         tracing.forget_codes()
-        return await run_attempt(replace(prepared, compiled=None, json_read=None), **options)
+        by_graphql_core = replace(prepared, compiled=None, json_read=None, mutation=None)
+        return await run_attempt(by_graphql_core, uses_cached_viewer=False, **options)

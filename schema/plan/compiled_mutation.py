@@ -1,14 +1,17 @@
-"""A compiled mutation: the one field of an operation whose payload needs nothing but what it returns.
+"""A compiled mutation: the one field of an operation, whose payload takes no round trip of its own.
 
-Its input, resolver and payload are found once for a document. Whatever cannot be done so is graphql-core's:
-before the resolver runs, all of it; afterwards, the completion of what the resolver has returned.
+Its input, resolver and payload are found once for a document. The payload needs nothing but what the resolver
+returns, or rows that PostgreSQL writes as JSON with the mutation's last writes. Whatever cannot be done so is
+graphql-core's: before the resolver runs, all of it; afterwards, the completion of what the resolver has
+returned; and all of it, from the beginning, if PostgreSQL cannot write a row and has stored nothing.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
+import orjson
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
@@ -18,6 +21,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLSchema,
     OperationDefinitionNode,
+    SelectionSetNode,
     execute,
     get_named_type,
     located_error,
@@ -28,16 +32,22 @@ from strawberry.types import ExecutionResult, Info
 from strawberry.types.field import StrawberryField
 
 from resolvers.context import Context
+from resolvers.payload_reads import PayloadRead
 from schema.build import graphql_schema, mutation_root, schema
 from schema.documents.document_cache import CachedDocument
-from schema.plan import field_access
+from schema.plan import collect_fields, field_access
 from schema.plan.collect_fields import NotCompilable
-from schema.plan.compiled_query import coerce_variables
+from schema.plan.compiled_query import coerce_variables, fragments_by_name
 from schema.plan.complete_values import Stage
 from schema.plan.input_values import Converter
 from schema.plan.leaf_source import FallBack
+from schema.plan.payload_plan import PayloadPlan, plan_payload
 from schema.plan.python_backend import Compiler
 from schema.plan.run_state import RunState, build_resolve_info, coerce_arguments
+from schema.plan.sql_backend import SqlPlanner
+from services.core.errors import Problem
+from services.sql_json.rows import JsonText
+from services.sql_json.shape import SqlJsonUnavailable
 
 _NAME = "mutation"
 """Key of a document's compiled mutations among its programs, with the operation's name."""
@@ -56,8 +66,13 @@ class CompiledMutation:
     declared: StrawberryField
     convert: Callable[[dict[str, Any]], dict[str, Any]]
     """Converts graphql-core's arguments to those of the resolver."""
+    keys: tuple[str, ...]
+    """The response keys of the payload, in order."""
     payload: Stage
-    fragments: Mapping[str, FragmentDefinitionNode] = field(default_factory=dict)
+    """Completes what the resolver returned, but for what PostgreSQL writes."""
+    reads: PayloadPlan
+    """What PostgreSQL writes."""
+    fragments: Mapping[str, FragmentDefinitionNode]
 
 
 @dataclass(frozen=True)
@@ -69,41 +84,45 @@ class BoundMutation:
     """The variables as they came."""
     variables: VariableValues
     arguments: dict[str, Any]
+    read: PayloadRead | None
+    """What PostgreSQL writes of the payload of this run, if anything."""
 
 
-def find_mutation(
-    cached: CachedDocument, operation: OperationDefinitionNode, *, is_at_hand: Callable[[], bool]
-) -> CompiledMutation | None:
+def find_mutation(cached: CachedDocument, operation: OperationDefinitionNode) -> CompiledMutation | None:
     """Return the compiled mutation of an operation, or None if graphql-core runs it.
 
-    It is built when a document comes for the second time. `is_at_hand` tells whether the payload needs no
-    reads.
+    It is built when a document comes for the second time.
     """
     if not cached.was_seen:
         return None
     key = (_NAME, operation.name.value if operation.name else None)
     if key not in cached.programs:
-        cached.programs[key] = _compile(operation) if is_at_hand() else None
+        cached.programs[key] = _compile(cached, operation)
     compiled: CompiledMutation | None = cached.programs[key]
     return compiled
 
 
-def _compile(operation: OperationDefinitionNode) -> CompiledMutation | None:
+def _compile(cached: CachedDocument, operation: OperationDefinitionNode) -> CompiledMutation | None:
     selections = operation.selection_set.selections
-    node = selections[0]
+    node, fragments = selections[0], fragments_by_name(cached)
     if len(selections) != 1 or not isinstance(node, FieldNode) or node.name.value == "__typename":
         return None
     definition = mutation_root().fields[node.name.value]
     declared = field_access.declaration_of(definition)
     payload_type = get_named_type(definition.type)
-    if _has_directives(node) or declared.base_resolver is None or declared.extensions:
+    if _has_directives(node, *fragments.values()) or declared.base_resolver is None or declared.extensions:
         return None
     if not isinstance(payload_type, GraphQLObjectType) or node.selection_set is None:
         return None
-    compiler = Compiler(graphql_schema(), {}, {}, _conversion())
+    compiler = Compiler(graphql_schema(), fragments, {}, _conversion())
     try:
-        payload = compiler.selection(payload_type, [node.selection_set])
-    except (NotCompilable, RecursionError):
+        nodes_by_key = collect_fields.collect(
+            graphql_schema(), payload_type, [node.selection_set], fragments=fragments, conditions={}
+        )
+        reads = plan_payload(SqlPlanner(compiler), payload_type, nodes_by_key)
+        others = [each for key, nodes in nodes_by_key.items() if key not in reads.fields for each in nodes]
+        payload = compiler.selection(payload_type, [SelectionSetNode(selections=tuple(others))])
+    except (NotCompilable, Problem, SqlJsonUnavailable, RecursionError):
         return None
     if payload.is_async:
         return None
@@ -115,15 +134,20 @@ def _compile(operation: OperationDefinitionNode) -> CompiledMutation | None:
         definition,
         declared,
         _converter().arguments(declared.arguments),
+        tuple(nodes_by_key),
         payload,
+        reads,
+        fragments,
     )
 
 
-def _has_directives(node: FieldNode) -> bool:
-    if node.directives:
-        return True
-    children = node.selection_set.selections if node.selection_set else ()
-    return any(not isinstance(child, FieldNode) or _has_directives(child) for child in children)
+def _has_directives(*nodes: Any) -> bool:
+    """Return True if a directive decides on a part of the selections; then graphql-core runs the mutation."""
+    for node in nodes:
+        children = getattr(node, "selection_set", None)
+        if node.directives or (children is not None and _has_directives(*children.selections)):
+            return True
+    return False
 
 
 def _conversion() -> tuple[Any, Any]:
@@ -141,15 +165,42 @@ def bind(mutation: CompiledMutation, values: Mapping[str, Any]) -> BoundMutation
     try:
         variables = coerce_variables(mutation.operation, values)
         raw = coerce_arguments(mutation.definition, mutation.node, variables)
-        return BoundMutation(mutation, values, variables, mutation.convert(raw))
+        arguments = mutation.convert(raw)
     except (FallBack, GraphQLError, ValueError, TypeError):
         return None
+    try:
+        read = PayloadRead(mutation.reads.bind(variables)) if mutation.reads.fields else None
+    except (GraphQLError, NotCompilable, Problem, SqlJsonUnavailable):
+        return None
+    return BoundMutation(mutation, values, variables, arguments, read)
 
 
-async def run_mutation(bound: BoundMutation, context: Context) -> ExecutionResult:
-    """Run a mutation and complete its payload; errors of its resolver are in the result."""
+async def run_mutation(bound: BoundMutation, context: Context, *, accepts_json_rows: bool) -> ExecutionResult:
+    """Run a mutation and complete its payload; errors of its resolver are in the result.
+
+    Raises:
+        FallBack: PostgreSQL could not write a row, and nothing is stored.
+    """
     mutation = bound.mutation
     state = RunState(context, bound.variables, mutation)
+    context.payload_read = bound.read
+    try:
+        payload = await _resolve(bound, state)
+    except SqlJsonUnavailable as error:
+        raise FallBack from error
+    except Exception as error:  # noqa: BLE001 - as graphql-core: the error of the field
+        return _failed(mutation, located_error(error, [mutation.node], [mutation.key]))
+    try:
+        completed = _complete(bound, payload, state)
+    except FallBack:  # graphql-core meets the error again, and knows its path
+        return await _complete_by_graphql_core(bound, context, payload)
+    if bound.read is not None and not accepts_json_rows:
+        completed = {key: _to_plain(value) for key, value in completed.items()}
+    return ExecutionResult(data={mutation.key: completed}, errors=None)
+
+
+async def _resolve(bound: BoundMutation, state: RunState) -> Any:
+    mutation = bound.mutation
     resolver = mutation.declared.base_resolver
     assert resolver is not None
     raw_info = build_resolve_info(state, mutation_root(), mutation.definition, [mutation.node])
@@ -158,30 +209,37 @@ async def run_mutation(bound: BoundMutation, context: Context) -> ExecutionResul
         arguments[resolver.info_parameter.name] = Info(_raw_info=raw_info, _field=mutation.declared)
     positional = [None] if resolver.self_parameter is not None else []
     resolve: Any = resolver.wrapped_func
-    try:
-        payload = resolve(*positional, **arguments)
-        if is_awaitable(payload):
-            payload = await payload
-    except Exception as error:  # noqa: BLE001 - as graphql-core: the error of the field
-        return _failed(mutation, located_error(error, [mutation.node], [mutation.key]))
-    try:
-        completed = _complete(mutation.payload, payload, state)
-    except FallBack:  # graphql-core meets the error again, and knows its path
-        return await _complete_by_graphql_core(bound, context, payload)
-    return ExecutionResult(data={mutation.key: completed}, errors=None)
+    payload = resolve(*positional, **arguments)
+    return await payload if is_awaitable(payload) else payload
 
 
-def _complete(stage: Stage, payload: Any, state: RunState) -> Any:
+def _complete(bound: BoundMutation, payload: Any, state: RunState) -> dict[str, Any]:
     """Complete a payload.
 
     Raises:
-        FallBack: there is an error to report.
+        FallBack: there is an error to report, or a row was not read.
     """
     try:
-        (completed,) = stage.run([payload], state)
+        (completed,) = bound.mutation.payload.run([payload], state)
     except Exception as error:
         raise FallBack from error
-    return completed
+    if bound.read is None:
+        return cast("dict[str, Any]", completed)
+    fields, texts = bound.mutation.reads.fields, bound.read.text
+    for key, field in fields.items():
+        if field.is_empty(value := getattr(payload, field.name)):
+            is_known = value is not None or not field.is_required
+            completed[key] = value
+        else:
+            completed[key] = texts.by_key.get(key)
+            is_known = field.has_all(completed[key])
+        if not is_known:
+            raise FallBack(f"{key} was not read")
+    return {key: completed[key] for key in bound.mutation.keys}
+
+
+def _to_plain(value: Any) -> Any:
+    return orjson.loads(value.text) if isinstance(value, JsonText) else value
 
 
 def _failed(mutation: CompiledMutation, error: GraphQLError) -> ExecutionResult:

@@ -100,14 +100,15 @@ def compile_query(
     return query
 
 
-def _fragments_by_name(cached: CachedDocument) -> dict[str, FragmentDefinitionNode]:
+def fragments_by_name(cached: CachedDocument) -> dict[str, FragmentDefinitionNode]:
+    """Return the fragments of a document."""
     assert cached.document is not None
     nodes = cached.document.definitions
     return {node.name.value: node for node in nodes if isinstance(node, FragmentDefinitionNode)}
 
 
 def _list_condition_variables(cached: CachedDocument, operation: OperationDefinitionNode) -> tuple[str, ...]:
-    sets = [operation.selection_set, *(f.selection_set for f in _fragments_by_name(cached).values())]
+    sets = [operation.selection_set, *(f.selection_set for f in fragments_by_name(cached).values())]
     own = {definition.variable.name.value for definition in operation.variable_definitions or ()}
     return tuple(sorted(collect_fields.condition_variables(sets) & own))
 
@@ -115,7 +116,7 @@ def _list_condition_variables(cached: CachedDocument, operation: OperationDefini
 def _compile(
     cached: CachedDocument, operation: OperationDefinitionNode, conditions: Mapping[str, Any]
 ) -> CompiledQuery | None:
-    fragments = _fragments_by_name(cached)
+    fragments = fragments_by_name(cached)
     try:
         sql_plan = sql_backend.plan_sql(_compiler(fragments, conditions), operation)
     except RecursionError:

@@ -24,6 +24,7 @@ from services.database import read_connections, statement_cache
 from services.database.read_connections import ReadConnection
 from services.database.statement_cache import CachedStatement
 from services.round_trips.dialect import DIALECT
+from services.round_trips.pipelines import Call, Statement
 
 DRIVER = "driver"
 """Key in `session.info` of the driver's connection, if the session only reads."""
@@ -150,6 +151,24 @@ def _kind_of(actor: Actor) -> str:
     if kind is None:
         kind = actor.query_values[_KIND] = actor.kind
     return kind
+
+
+def prepare_call(actor: Actor, *, name: Hashable, build: Callable[[], Select[Any]], **values: Any) -> Call:
+    """Return a call of the statement that `build` returns, for the pipeline of a mutation.
+
+    The viewer's parameters are those of this moment: a mutation may change roles.
+    """
+    statement = statement_cache.get_statement(
+        (name, actor.kind), build, table=None, columns=None, values=values
+    )
+    names = statement.parameter_names
+    return Call(
+        Statement(None, statement.text, statement.encoded, names, {}),
+        {
+            n: _encode_ids(values[n] if n in values else viewer_terms.viewer_parameter(n, actor))
+            for n in names
+        },
+    )
 
 
 def _viewer_value(actor: Actor, name: str) -> Any:

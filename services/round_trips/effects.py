@@ -18,14 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.util import await_only
 
 from services.core import tracing
-from services.core.errors import Problem
 from services.round_trips import pipelines
 from services.round_trips.dialect import DIALECT
 from services.round_trips.pipelines import Call, PipelineError, Statement
 
 _QUEUE = "effects"
 """Key in `session.info` of the queue."""
-Explain = Callable[[DBAPIError], Problem | None]
+Explain = Callable[[DBAPIError], Exception | None]
 """Returns the problem behind an error of the database, if it knows a better one than its constraint's."""
 Check = Callable[[Sequence[Any]], None]
 """Raises a problem if the rows are not what they must be."""
@@ -39,6 +38,8 @@ class _Effect(NamedTuple):
     """True if no other effect may be sent before its rows are checked."""
     outranks_errors: bool = False
     """True if its rows are checked even where a statement after it failed."""
+    can_commit: bool = False
+    """True if its check raises nothing, so that it may be sent with COMMIT."""
 
 
 @dataclass(slots=True)
@@ -157,6 +158,25 @@ async def read_ahead(session: AsyncSession, call: Call) -> Callable[[], Awaitabl
     return take
 
 
+async def read_at_end(
+    session: AsyncSession, call: Call, *, settings: Statement, take: Check, explain: Explain
+) -> None:
+    """Read rows after all that was written, in its round trip, which may be that of the COMMIT.
+
+    `settings` holds for the rest of the transaction. `take` receives the rows once all has succeeded. An
+    error that `explain` knows stores nothing.
+    """
+    if session.in_transaction():
+        await session.flush()  # what is written later is not read
+    queue = await _open_queue(session)
+    if queue is not None:
+        await settle(session)
+        queue.waiting += [
+            _Effect(Call(settings, {}), None, None),
+            _Effect(call, explain, take, can_commit=True),
+        ]
+
+
 async def settle(session: AsyncSession) -> None:
     """Send what waits if a barrier is among it."""
     queue = await _open_queue(session)
@@ -202,7 +222,7 @@ async def commit(session: AsyncSession) -> None:
 
 
 async def _commit(queue: EffectQueue) -> None:
-    if any(effect.check for effect in queue.waiting):
+    if any(effect.check and not effect.can_commit for effect in queue.waiting):
         await _send(queue, ())
     await _send(queue, (), commits=True)
 

@@ -31,8 +31,8 @@ _MAX_PREPARED = 500
 class Statement:
     """A statement compiled once, when its module is imported."""
 
-    clause: ClauseElement
-    """The same for a session that sends it by itself."""
+    clause: ClauseElement | None
+    """The same for a session that sends it by itself; None for one that only a pipeline sends."""
     text: str
     encoded: bytes
     names: tuple[str, ...]

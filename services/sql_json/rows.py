@@ -162,6 +162,11 @@ def _to_data(
     return data
 
 
+def to_data(read: JsonRead, records: Iterable[tuple[int, str, int]]) -> dict[str, JsonText | None]:
+    """Return the texts of the roots by response key, of a statement that checks no viewer."""
+    return _to_data(ANONYMOUS, read, records, checks_viewer=False)
+
+
 def _encode(text: str) -> str:
     """Put in the ids and cursors.
 

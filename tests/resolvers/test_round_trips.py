@@ -189,9 +189,22 @@ async def test_a_viewer_who_is_not_known_costs_one_more(world: World, engine: As
     assert len(recorded) == 3
 
 
-async def test_a_selection_of_relations_is_read_before_the_commit(world: World, engine: AsyncEngine) -> None:
+async def test_a_selection_of_relations_is_read_with_the_commit(world: World, engine: AsyncEngine) -> None:
     mutation, by, arguments = await approve_gift(world)
+    await world.mutate(mutation, RELATED, by=by, dryRun=True, **arguments)
+    await meet(world, by)
     with record_round_trips(engine) as recorded:
         payload = await world.mutate(mutation, RELATED, by=by, **arguments)
+    assert payload["order"]["to"]["slug"]
+    assert len(recorded) == 2
+    assert "payload" in recorded[-1][-1]
+
+
+async def test_a_new_document_of_relations_is_read_before_the_commit(
+    world: World, engine: AsyncEngine
+) -> None:
+    mutation, by, arguments = await approve_gift(world)
+    with record_round_trips(engine) as recorded:
+        payload = await world.mutate(mutation, f"{RELATED} __typename", by=by, **arguments)
     assert payload["order"]["to"]["slug"]
     assert "FROM collective" in recorded[-1][-1]

@@ -115,11 +115,3 @@ async def test_what_cannot_be_completed_is_completed_by_graphql_core(
     assert _without_ids(answer) == _without_ids(expected)
     assert failed == ["donate"]
     assert await world.scalar('SELECT count(*) FROM "order"') == before + 1, "it was done once"
-
-
-async def test_a_payload_that_is_read_is_left_to_graphql_core(world: World) -> None:
-    scene = await DonationScene.among_others(world)
-    query = "mutation($i: DonateInput!) { donate(input: $i) { order { to { slug } } } }"
-    for _ in range(2):
-        answer = await _run(scene, query, scene.giver, **_gift()(scene))
-        assert answer == {"data": {"donate": {"order": {"to": {"slug": scene.babel.slug}}}}}
