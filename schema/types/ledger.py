@@ -21,13 +21,13 @@ from schema.types.connection import (
     to_page_request,
 )
 from schema.types.enums import LedgerAccountKind
-from schema.types.fields import TABLE, batched, computed, to_one
+from schema.types.fields import TABLE, batched, computed, to_one, whole_list
 from schema.types.money import Amount, amount_field
 from schema.types.node import Node, is_row_of
 from schema.types.scalars import BigInt, CurrencyCode
 from services.core import public_ids
 from services.core.money import Money
-from services.ledger import account_history, queries
+from services.ledger import account_history, audit, queries
 from services.ledger.account_history import Period, PostingFilter
 from services.ledger.queries import PostingLine
 from services.sql_json.arguments import ListArguments
@@ -38,6 +38,7 @@ Rows: TypeAlias = list[models.LedgerAccount]
 Line: TypeAlias = strawberry.Parent[PostingLine]
 Lines: TypeAlias = list[PostingLine]
 Statement: TypeAlias = strawberry.Parent[account_history.AccountStatement]
+Audit: TypeAlias = strawberry.Parent[audit.LedgerAudit]
 
 From = Annotated[
     datetime | None,
@@ -224,22 +225,44 @@ class PostingConnection(Connection[Posting]):
 
 @strawberry.type(description="One invariant of the ledger, with the number of violations in the data.")
 class LedgerAuditCheck:
+    is_type_of = is_row_of(audit.AuditCheck)
     name: str = strawberry.field(description="Name of the check.")
     description: str = strawberry.field(description="Definition of a violation.")
     violations: int = strawberry.field(description="Number of violations found.")
+
+
+def _is_clean(root: Audit) -> bool:
+    return root.is_clean
+
+
+def _checks(root: Audit) -> list[audit.AuditCheck]:
+    return root.checks
+
+
+def _age_seconds(root: Audit) -> int:
+    return root.age_seconds
 
 
 @strawberry.type(
     description="Complete audit: all invariants of the ledger, checked in one snapshot of the data. Public."
 )
 class LedgerAudit:
-    is_clean: bool = strawberry.field(description="True if there are no violations.")
+    is_type_of = is_row_of(audit.LedgerAudit)
+    is_clean: bool = computed(
+        shape=Column("number", "is_clean"), description="True if there are no violations."
+    )(_is_clean)
     violations: int = strawberry.field(description="Number of violations in all checks together.")
-    checks: list[LedgerAuditCheck] = strawberry.field(description="Results of all checks.")
+    checks: list[LedgerAuditCheck] = computed(
+        shape=whole_list(audit.select_checks, audit.CHECKS_IN_ORDER),
+        description="Results of all checks.",
+        graphql_type=list[LedgerAuditCheck],
+    )(_checks)
     transactions: int = strawberry.field(description="Number of transactions read.")
     postings: int = strawberry.field(description="Number of postings read.")
     at: datetime = strawberry.field(description="Time of the snapshot that was read.")
-    age_seconds: int = strawberry.field(description="Seconds since the snapshot that was read.")
+    age_seconds: int = computed(
+        shape=Column("number", "age_seconds"), description="Seconds since the snapshot that was read."
+    )(_age_seconds)
     is_full: bool = strawberry.field(
         description="True if the whole ledger was read; false if only what was added since the last audit."
     )

@@ -352,5 +352,6 @@ class Query(
         "The server runs one every hour. Public.",
         graphql_type=LedgerAudit | None,
     )
+    @shaped(sql_lists.LEDGER_AUDIT)
     async def ledger_audit(self, info: Info) -> audit.LedgerAudit | None:
         return await info.context.run_without_viewer(audit.load_last_audit)

@@ -20,7 +20,7 @@ from services.collectives import directory, events, hosting, invitations, member
 from services.collectives.directory import CollectiveFilter, CollectiveRow
 from services.core import public_ids
 from services.identity import access_tokens
-from services.ledger import balances
+from services.ledger import audit, balances
 from services.ledger import queries as ledger_queries
 from services.offers import offers
 from services.orders import payment_methods, payout_methods, queries
@@ -192,6 +192,10 @@ def _ledger_accounts(arguments: Arguments) -> ListArguments:
     return ListArguments(ledger_queries.select_accounts, where, ledger_queries.ACCOUNTS_IN_ORDER)
 
 
+def _ledger_audit(_: Arguments) -> ListArguments:
+    return ListArguments(audit.select_last_run, Unconditional())
+
+
 def _tags(arguments: Arguments) -> ListArguments:
     where = directory.MostFrequent(to_page_request(arguments.get("first"), None, None, None).first)
     return ListArguments(directory.select_tags, where, directory.TAGS_BY_COUNT)
@@ -274,6 +278,7 @@ TRANSACTIONS = Selects(_transactions)
 OFFERS = Selects(_offers)
 OFFERS_OF_BUSINESS = Selects(_offers_of_business)
 LEDGER_ACCOUNTS = Selects(_ledger_accounts)
+LEDGER_AUDIT = Selects(_ledger_audit)
 EXCHANGE_POSITION = AmountList(
     Selects(lambda _: _ledger_accounts({"kind": [LedgerAccountKind.EXCHANGE]})), Amount("posted", "currency")
 )

@@ -6,12 +6,29 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import RowMapping, func, insert, select, text
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    RowMapping,
+    Select,
+    Text,
+    cast,
+    column,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    true,
+    values,
+)
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlmodel import col
 
 from models import AuditRun, Collective, now
+from services.access.actor import Actor
 from services.core.errors import Conflict
+from services.core.pagination import Sort
 from services.core.sql_files import read_clauses
 from services.ledger.audit_checks import CHECKS
 
@@ -49,6 +66,8 @@ class LedgerAudit:
     """The result of a complete run; `transactions` and `postings` are those that it read."""
 
     checks: list[AuditCheck]
+    violations: int
+    """The number of violations of all checks."""
     transactions: int
     postings: int
     at: datetime
@@ -60,17 +79,13 @@ class LedgerAudit:
         """Build the result of a stored run."""
         return cls(
             checks=_to_checks(row.counts),
+            violations=row.violations,
             transactions=row.transactions,
             postings=row.postings,
             at=row.started_at,
             is_full=row.is_full,
             last_full_at=row.last_full_at,
         )
-
-    @property
-    def violations(self) -> int:
-        """The number of violations of all checks."""
-        return sum(check.violations for check in self.checks)
 
     @property
     def is_clean(self) -> bool:
@@ -85,6 +100,42 @@ class LedgerAudit:
 
 def _to_checks(counts: dict[str, int]) -> list[AuditCheck]:
     return [AuditCheck(name, CHECKS[name], counts[name]) for name in CHECKS if name in counts]
+
+
+def select_last_run(actor: Actor, *, where: object = None, owner: object = None) -> tuple[Select[Any]]:
+    """Select the last complete run, as `LedgerAudit` has it; none if there is none yet."""
+    del actor, where, owner  # everybody sees the counts
+    age = func.extract("EPOCH", func.now() - col(AuditRun.started_at))
+    columns: tuple[Any, ...] = (
+        col(AuditRun.id),
+        col(AuditRun.transactions),
+        col(AuditRun.postings),
+        col(AuditRun.violations),
+        (col(AuditRun.violations) == 0).label("is_clean"),
+        col(AuditRun.started_at).label("at"),
+        cast(func.greatest(func.trunc(age), 0), BigInteger).label("age_seconds"),
+        col(AuditRun.is_full),
+        col(AuditRun.last_full_at),
+    )
+    return (select(*columns).order_by(col(AuditRun.id).desc()).limit(literal_column("1")),)
+
+
+_CHECK: Any = values(
+    column("place", Integer), column("name", Text), column("description", Text), name="checks"
+).data([(place, *check) for place, check in enumerate(CHECKS.items())])
+CHECKS_IN_ORDER = Sort("CHECKS_IN_ORDER", _CHECK.c.place, _CHECK.c.place, descending=False)
+
+
+def select_checks(actor: Actor, *, where: object = None, owner: Any) -> tuple[Select[Any]]:
+    """Select the results of the run with the id `owner`."""
+    del actor, where  # everybody sees the same
+    found = col(AuditRun.counts)[_CHECK.c.name].astext
+    results = (
+        select(_CHECK.c.name, _CHECK.c.description, cast(found, BigInteger).label("violations"))
+        .join_from(AuditRun, _CHECK, true())
+        .where(col(AuditRun.id) == owner, found.is_not(None))
+    )
+    return (results,)
 
 
 async def load_last_audit(session: AsyncSession) -> LedgerAudit | None:
@@ -110,6 +161,7 @@ async def run_audit(session: AsyncSession) -> LedgerAudit:
     transactions, postings = counts.pop("transactions"), counts.pop("postings")
     return LedgerAudit(
         checks=_to_checks(counts),
+        violations=sum(counts.values()),
         transactions=transactions,
         postings=postings,
         at=at,

@@ -40,6 +40,9 @@ INSERT INTO invitation (id, collective_id, user_id, role, created_by_id, by_emai
 SELECT gen_random_uuid(), c.id, u.id, 'ACCOUNTANT', a.id, true, 'PENDING', now() + interval '1 day'
 FROM collective AS c, collective AS u, collective AS a
 WHERE (c.slug, u.slug, a.slug) = ('giver', 'invitee', 'admin');
+INSERT INTO audit_run (is_full, transactions, postings, violations, counts, started_at, finished_at)
+VALUES (true, 7, 9, 3, '{"lastTimeMismatches": 0, "overdrafts": 3, "gone": 1}', now() + interval '1 day',
+        now() + interval '2 days');
 UPDATE settlement SET month = '2026-10-01', fees_minor = 200, tips_minor = 300, covers = 'PLATFORM_FEES',
        host_id = (SELECT id FROM collective WHERE slug = 'payer-host');
 """

@@ -139,6 +139,8 @@ ROOTS = (
     "tags { count } me { slug } currencies { code }",
     'clearing(host: {slug: "payer-host"}) { __typename owed { value } owes { currency } limit { value } '
     "counterpartLimit { minorUnits } oldestUnsettledAt counterpart { __typename slug } }",
+    "ledgerAudit { __typename isClean violations transactions postings at ageSeconds isFull lastFullAt "
+    "checks { __typename name description violations } }",
     "liabilityReport { owed { value } owedCount available { value } outstandingTotal { value } }",
     "liabilityReport { __typename }",
     "liabilityReport { outstanding { __typename amount { value } issuer { slug } } me: __typename }",
