@@ -241,6 +241,36 @@ async def test_what_a_row_refers_to_is_looked_up(
     assert wrong == set()
 
 
+SUMS = {
+    "figures of the community": """{ communityStats { issued { value } activeVolunteers }
+        volunteers: leaderboard(by: VOLUNTEER) { rank collective { name } }
+        shops: leaderboard(by: BUSINESS) { amount { value } } }""",
+    "figures of a month": """{ communityStats(period: MONTH) { accepted { value } }
+        leaderboard(by: NONPROFIT, period: MONTH) { rank } }""",
+    "hours of a nonprofit": """{ collective(slug: "long-host") { ... on Nonprofit {
+        hoursToApprove { week orders { id } }
+        hoursReport(by: ADMIN) { approvedCount collective { name } } } } }""",
+    "clearing of a host": """{ clearing(host: {slug: "long-host"}) { owed { value } oldestUnsettledAt } }""",
+    "liabilities": """{ liabilityReport { owedCount outstandingTotal { value }
+        outstanding { amount { value } } clearing { older { value } } } }""",
+}
+"""Sums over rare rows of a long history."""
+
+
+async def test_sums_read_only_what_they_add_up(
+    history: LongHistory, engine: AsyncEngine, shared_database: Database
+) -> None:
+    wrong = set()
+    with psycopg.connect(shared_database.app_url, autocommit=True) as connection:
+        for name, query in SUMS.items():
+            with record(engine) as statements:
+                await ask(history.world, query, history.viewer)
+            for statement, parameters in statements:
+                if re.match(r"\s*(SELECT|WITH)", statement):
+                    wrong |= {f"{name}: {read}" for read in long_reads(connection, statement, parameters)}
+    assert wrong == set()
+
+
 def test_every_filter_of_a_list_is_tried() -> None:
     schema = build_schema(Path("schema/schema.graphql").read_text())
     query: Any = schema.query_type
