@@ -101,7 +101,7 @@ class SqlPlanner:
             return given
 
         name = self.parameter(definition, nodes, to_arguments)
-        return shape.Row(name, declared, options, weight)
+        return shape.Row(name, options, declared.owner, declared.is_required, weight)
 
     def _rows_root(
         self, declared: shape.SelectsNodes, definition: GraphQLField, nodes: list[FieldNode]

@@ -35,16 +35,16 @@ def select_row(
     """Select the row that another one has, or a query's root; return its table and what is written of it."""
     given = builder.bound.arguments[value.name]
     assert isinstance(given, ListArguments)
-    where, owner = given.conditions(value.name, ""), _owner(value.selects, row)
+    where, owner = given.conditions(value.name, ""), _owner(value.owner, row)
     (found,) = given.select(builder.actor, where=where, owner=owner)
     ((table, variants),) = (rest for option, *rest in value.options if option == given.option)
     return found, table, variants
 
 
-def _owner(selects: shape.Selects, row: RowSource | None) -> Any:
+def _owner(name: str | None, row: RowSource | None) -> Any:
     if row is None:
         return None
-    return row.expressions if selects.owner is None else literal_column(row[selects.owner], Uuid)
+    return row.expressions if name is None else literal_column(row[name], Uuid)
 
 
 def write_list(builder: "SelectBuilder", value: shape.List, row: RowSource | None) -> Written:
@@ -57,7 +57,7 @@ def write_list(builder: "SelectBuilder", value: shape.List, row: RowSource | Non
     parts = given.select(
         builder.actor,
         where=given.conditions(value.name, referenced),
-        owner=_owner(value.selects, row),
+        owner=_owner(value.selects.owner, row),
     )
     if row is not None and row.guard is not None:
         parts = tuple(part.where(condition(row.guard)) for part in parts)

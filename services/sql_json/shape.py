@@ -275,8 +275,10 @@ class Row:
     """
 
     name: str
-    selects: Selects
     options: tuple[tuple[str, Any, Variants], ...]
+    owner: str | None = "id"
+    is_required: bool = False
+    """Both as of `Selects`."""
     weight: int = 0
 
 
@@ -323,7 +325,7 @@ Root: TypeAlias = Constant | List | Row | Rows
 
 def is_required(root: Root) -> bool:
     """Return True if there is an error to tell where a root has no row."""
-    return isinstance(root, Row) and root.selects.is_required
+    return isinstance(root, Row) and root.is_required
 
 
 @dataclass(frozen=True, eq=False)
