@@ -29,6 +29,7 @@ from services.core.settings import Settings
 from services.database import fetch, leadership, write_connections
 from services.database.read_connections import ReadConnection
 from services.database.write_connections import HeldConnection
+from services.identity import oidc_providers
 from services.live.broadcaster import Broadcaster
 from services.messaging import budgets
 from services.messaging.budgets import MailOrigin
@@ -45,9 +46,10 @@ T = TypeVar("T")
 
 @lru_cache(maxsize=8)
 def anonymous_viewer(settings: Settings) -> Actor:
-    """Return the viewer who is nobody, with the payment providers that the settings offer."""
+    """Return the viewer who is nobody, with the providers that the settings offer."""
     modes = tuple((name, provider.livemode) for name, provider in offered(settings).items())
-    return replace(ANONYMOUS, providers=modes)
+    issuers = tuple((each.issuer, each.name) for each in oidc_providers.parse(settings.oidc_providers))
+    return replace(ANONYMOUS, providers=modes, identity_providers=issuers)
 
 
 @dataclass

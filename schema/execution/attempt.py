@@ -114,7 +114,8 @@ async def authenticate(context: Context, token: str) -> None:
         Forbidden: a query's token lacks the scope READ.
     """
     loaded = await context.run(_load_actor, token=token)
-    context.actor = replace(loaded, providers=context.actor.providers)
+    nobody = context.actor
+    context.actor = replace(loaded, providers=nobody.providers, identity_providers=nobody.identity_providers)
     if not context.is_mutation:
         # A mutation has a scope of its own; what its payload may show is checked by `token_reads`.
         permissions.require_scope(context.actor, Scope.READ)

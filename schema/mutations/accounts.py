@@ -88,7 +88,7 @@ class AccountMutations:
             session_id = public_ids.decode("Session", input.id, field="id")
             current_id = info.context.actor.token_id
             row = await resolve.end_session(info, session_id=session_id)
-            return {"session": ActiveSession.from_row(row, current_id=current_id)}
+            return {"session": sessions.OpenSession.of(row, current_id=current_id)}
 
         return await answer_payload(info, EndSessionPayload, work)
 

@@ -12,7 +12,7 @@ from schema.types.collective import Collective
 from schema.types.identity import ActiveSession, Session
 from schema.types.node import CollectiveRef, to_key
 from schema.types.user import User
-from services.identity import factor_requirements, recovery_codes, totp
+from services.identity import factor_requirements, recovery_codes, sessions, totp
 
 CODES = "Recovery codes, shown only once, if this is the first factor: each replaces it once. Else empty."
 
@@ -128,7 +128,7 @@ class FactorMutations:
                 recovery_code=input.recovery_code,
                 passkey=input.passkey,
             )
-            return {"session": ActiveSession.from_row(row, current_id=row.id)}
+            return {"session": sessions.OpenSession.of(row, current_id=row.id)}
 
         return await answer_payload(info, ConfirmSessionPayload, work)
 

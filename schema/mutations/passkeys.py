@@ -105,7 +105,7 @@ class PasskeyMutations:
     async def register_passkey(self, info: Info, input: RegisterPasskeyInput) -> RegisterPasskeyPayload:
         async def work() -> dict[str, Any]:
             row, codes = await resolve.register_passkey(info, credential=input.credential, name=input.name)
-            return {"passkey": Passkey.from_row(row), "recovery_codes": codes}
+            return {"passkey": row, "recovery_codes": codes}
 
         return await answer_payload(info, RegisterPasskeyPayload, work)
 
@@ -117,7 +117,7 @@ class PasskeyMutations:
         async def work() -> dict[str, Any]:
             passkey_id = public_ids.decode("Passkey", input.id, field="id")
             row = await info.context.run(passkeys.rename, passkey_id=passkey_id, name=input.name)
-            return {"passkey": Passkey.from_row(row)}
+            return {"passkey": row}
 
         return await answer_payload(info, RenamePasskeyPayload, work)
 
@@ -129,7 +129,7 @@ class PasskeyMutations:
         async def work() -> dict[str, Any]:
             passkey_id = public_ids.decode("Passkey", input.id, field="id")
             row = await info.context.run(passkeys.remove, passkey_id=passkey_id)
-            return {"passkey": Passkey.from_row(row)}
+            return {"passkey": row}
 
         return await answer_payload(info, RemovePasskeyPayload, work)
 

@@ -8,6 +8,8 @@ import strawberry
 import models
 from resolvers.context import Info
 from schema.types.enums import Proof
+from schema.types.fields import shaped, whole_list
+from schema.types.node import id_field, is_row_of
 from services.access.permissions import CONFIRMED_FOR
 from services.core import public_ids
 from services.identity import factor_requirements, passkeys, recovery_codes, totp
@@ -28,22 +30,13 @@ class SignInChallenge:
 
 @strawberry.type(description="A passkey or security key of an account. Visible only to its user.")
 class Passkey:
-    id: strawberry.ID = strawberry.field(description="ID of the passkey, for `removePasskey`.")
+    is_type_of = is_row_of(models.Passkey)
+    id: strawberry.ID = id_field("Passkey", description="ID of the passkey, for `removePasskey`.")
     name: str = strawberry.field(description="Name chosen by the user.")
     created_at: datetime = strawberry.field(description="When the passkey was added.")
     last_used_at: datetime | None = strawberry.field(
         description="When the passkey was last used. Null if it never was."
     )
-
-    @classmethod
-    def from_row(cls, row: models.Passkey) -> Self:
-        """Return the passkey of a row."""
-        return cls(
-            id=strawberry.ID(public_ids.encode("Passkey", row.id)),
-            name=row.name,
-            created_at=row.created_at,
-            last_used_at=row.last_used_at,
-        )
 
 
 @strawberry.type(description="The protection of an account. Visible only to its user, in a session.")
@@ -84,6 +77,9 @@ class FactorQueries:
             required_by=[strawberry.ID(public_ids.encode("Collective", row_id)) for row_id in required_by],
         )
 
-    @strawberry.field(description="Your passkeys, oldest first. For access tokens empty.")
-    async def passkeys(self, info: Info) -> list[Passkey]:
-        return [Passkey.from_row(row) for row in await info.context.run(passkeys.list_own)]
+    @strawberry.field(
+        description="Your passkeys, oldest first. For access tokens empty.", graphql_type=list[Passkey]
+    )
+    @shaped(whole_list(passkeys.select_own, passkeys.OLDEST_FIRST))
+    async def passkeys(self, info: Info) -> list[models.Passkey]:
+        return await info.context.run(passkeys.list_own)

@@ -2,8 +2,6 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Self
-from uuid import UUID
 
 import strawberry
 
@@ -14,7 +12,7 @@ from schema.types.enums import Scope
 from schema.types.fields import to_one
 from schema.types.money import fixed_currency_field
 from schema.types.node import Node, id_field, is_row_of
-from services.core import public_ids
+from services.identity import sessions
 from services.ledger.transaction_amounts import CURRENTS
 
 
@@ -30,7 +28,8 @@ class Session:
 
 @strawberry.type(description="A session in which you are signed in. Visible only to its user.")
 class ActiveSession:
-    id: strawberry.ID = strawberry.field(description="ID of the session, for `endSession`.")
+    is_type_of = is_row_of(sessions.OpenSession)
+    id: strawberry.ID = id_field("Session", description="ID of the session, for `endSession`.")
     device: str | None = strawberry.field(
         description="Name that the browser or program gave itself at sign-in. Null if it gave none."
     )
@@ -43,19 +42,6 @@ class ActiveSession:
     )
     expires_at: datetime = strawberry.field(description="When the session ends, even if it is used.")
     is_current: bool = strawberry.field(description="True for the session of this request.")
-
-    @classmethod
-    def from_row(cls, row: models.Token, *, current_id: UUID | None) -> Self:
-        """Return the session of a row."""
-        return cls(
-            id=strawberry.ID(public_ids.encode("Session", row.id)),
-            device=row.device,
-            network=row.network,
-            created_at=row.created_at,
-            last_used_at=row.last_used_at,
-            expires_at=row.expires_at,
-            is_current=row.id == current_id,
-        )
 
 
 @strawberry.type(description="An access token for programs. Visible only to the user who created it.")

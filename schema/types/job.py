@@ -1,16 +1,17 @@
 """The worker's jobs, for the platform's admins."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 
 from models.enums import JobStatus
 from resolvers.context import Info
+from schema.types import sql_lists
 from schema.types.connection import After, Before, Connection, First, Last, to_page_request
 from schema.types.enums import publish_enum
-from schema.types.fields import computed
-from services.core import public_ids
+from schema.types.fields import shaped
+from schema.types.node import id_field, is_row_of
 from services.jobs import listing
 
 publish_enum(JobStatus)
@@ -21,6 +22,8 @@ publish_enum(JobStatus)
     "Visible to the platform's admins."
 )
 class Job:
+    is_type_of = is_row_of(listing.Job)
+    id: strawberry.ID = id_field("Job", description="Opaque ID of the job.")
     name: str = strawberry.field(description="Name of the work.")
     status: JobStatus = strawberry.field(description="State of the job: waiting, running or ended.")
     attempts: int = strawberry.field(description="Number of attempts that have ended.")
@@ -35,15 +38,6 @@ class Job:
     error: str | None = strawberry.field(
         description="Error of the last attempt that failed. Null if none did."
     )
-
-    @computed("id", description="Opaque ID of the job.", graphql_type=strawberry.ID)
-    def id(root: strawberry.Parent[Any]) -> str:
-        return public_ids.encode("Job", root.id)
-
-    @staticmethod
-    def is_type_of(obj: Any, _: Any) -> bool:
-        """True for jobs as services list them."""
-        return isinstance(obj, listing.Job)
 
 
 @strawberry.type(description="A page of jobs.")
@@ -60,6 +54,7 @@ class JobQueries:
         "the platform's admins; null for others.",
         graphql_type=JobConnection | None,
     )
+    @shaped(sql_lists.JOBS)
     async def jobs(
         self,
         info: Info,

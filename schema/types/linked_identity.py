@@ -9,8 +9,10 @@ import models
 from resolvers.context import Info
 from schema.types.fields import computed
 from schema.types.node import id_field, is_row_of
+from services.access.viewer_terms import provider_of_issuer
 from services.identity import oidc_providers
 from services.identity.oidc_providers import Provider
+from services.sql_json.shape import ForViewer
 
 _PATH = "/sign-in/oidc/"
 
@@ -24,10 +26,13 @@ class LinkedIdentity:
     created_at: datetime = strawberry.field(description="When the identity was linked.")
     last_used_at: datetime = strawberry.field(description="When the identity was last used to sign in.")
 
-    @computed("issuer", description="Name of the provider. Null if it is no longer offered.")
+    @computed(
+        "issuer",
+        shape=ForViewer(lambda actor, row: provider_of_issuer(actor, row.issuer), "text"),
+        description="Name of the provider. Null if it is no longer offered.",
+    )
     def provider(root: strawberry.Parent[models.Identity], info: Info) -> str | None:
-        offered = oidc_providers.parse(info.context.settings.oidc_providers)
-        return next((provider.name for provider in offered if provider.issuer == root.issuer), None)
+        return dict(info.context.actor.identity_providers).get(root.issuer)
 
 
 @strawberry.type(description="A provider that people can use to sign in.")

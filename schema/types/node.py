@@ -18,14 +18,16 @@ class Node:
     )
 
 
-def id_field(type_name: str) -> Any:
+def id_field(
+    type_name: str, *, description: str = "Opaque ID, unique across all types. Its prefix names the type."
+) -> Any:
     """Declare the `id` field of a type backed by rows."""
 
     @computed(
         "id",
         shape=PublicId(type_name, "id"),
         graphql_type=strawberry.ID,
-        description="Opaque ID, unique across all types. Its prefix names the type.",
+        description=description,
     )
     def public_id(root: strawberry.Parent[Any]) -> str:
         return public_ids.encode(type_name, root.id)

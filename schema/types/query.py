@@ -333,11 +333,11 @@ class Query(
     @strawberry.field(
         description="The sessions in which you are signed in, the one used last first. For access tokens "
         "empty.",
+        graphql_type=list[ActiveSession],
     )
-    async def sessions(self, info: Info) -> list[ActiveSession]:
-        rows = await info.context.run(session_service.list_sessions)
-        current_id = info.context.actor.token_id
-        return [ActiveSession.from_row(row, current_id=current_id) for row in rows]
+    @shaped(whole_list(session_service.select_sessions, session_service.LAST_USED_FIRST))
+    async def sessions(self, info: Info) -> list[session_service.OpenSession]:
+        return await info.context.run(session_service.list_sessions)
 
     @strawberry.field(
         description="Your valid access tokens, newest first.",

@@ -20,6 +20,7 @@ from services.collectives import directory, events, hosting, invitations, member
 from services.collectives.directory import CollectiveFilter, CollectiveRow
 from services.core import public_ids
 from services.identity import access_tokens
+from services.jobs import listing as jobs
 from services.ledger import audit, balances
 from services.ledger import queries as ledger_queries
 from services.offers import offers
@@ -250,6 +251,11 @@ def _all_acts(arguments: Arguments) -> ListArguments:
     return ListArguments(act_log.select_all, Unconditional(), act_log.ALL_NEWEST_FIRST, _page(arguments))
 
 
+def _jobs(arguments: Arguments) -> ListArguments:
+    where = jobs.JobFilter(arguments.get("status"))
+    return ListArguments(jobs.select_jobs, where, jobs.NEWEST_FIRST, _page(arguments))
+
+
 def _platform_policy(_: Arguments) -> ListArguments:
     return ListArguments(platform_policy.select_policy, Unconditional())
 
@@ -296,6 +302,7 @@ AUDIT_LOG = Selects(partial(_acts, is_security=False), is_visible=visibility.aud
 SECURITY_LOG = Selects(partial(_acts, is_security=True), is_visible=visibility.security_log_is_visible)
 WHOLE_AUDIT_LOG = Selects(_all_acts, is_visible=act_log.whole_log_is_visible)
 ACT_VALUES = replace(whole_list(act_values.select_values, act_values.BY_NAME), owner=None)
+JOBS = Selects(_jobs, is_visible=jobs.are_visible)
 PLATFORM_POLICY = Selects(_platform_policy)
 SUBSCRIPTIONS = Selects(_subscriptions)
 ATTENDANCES = Selects(_attendances)

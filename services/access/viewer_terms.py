@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any, cast
 
+import orjson
 from sqlalchemy import (
     ARRAY,
     Boolean,
     ColumnElement,
     DateTime,
+    LargeBinary,
     Select,
     Text,
     Uuid,
@@ -19,6 +21,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -34,6 +37,7 @@ _SIDE = aliased(Collective, name="side")
 
 _VALUES: dict[str, Callable[[Actor], Any]] = {
     "id": lambda actor: actor.id,
+    "token": lambda actor: actor.token_hash,
     "expires_at": lambda actor: actor.expires_at,
     "session": lambda actor: str(actor.user is not None and actor.scopes is None).lower(),
     "platform_admin": lambda actor: str(actor.is_platform_admin).lower(),
@@ -41,6 +45,7 @@ _VALUES: dict[str, Callable[[Actor], Any]] = {
     "providers": lambda actor: ",".join(
         f"{name}:{str(is_live).lower()}" for name, is_live in actor.providers
     ),
+    "issuers": lambda actor: orjson.dumps(dict(actor.identity_providers)).decode(),
     "hosts": lambda actor: [i for i in actor.collective_ids_with_role(*READER_ROLES) if i != actor.id],
 }
 """What a parameter holds, by its name. Other names are permissions, or roles: the ids of the collectives that
@@ -97,6 +102,19 @@ def select_version_seen(actor: Actor) -> Select[Any]:
     expires_at = bindparam(name, viewer_parameter(name, actor), type_=DateTime(timezone=True))
     version = sql_cast(select_version(viewer_id(actor)), Text)
     return select(version.label("version")).where(expires_at > func.now())
+
+
+def viewer_token(actor: Actor) -> Any:
+    """Return a parameter for the hash of the viewer's token."""
+    name = f"{VIEWER_PREFIX}token"
+    return bindparam(name, viewer_parameter(name, actor), type_=LargeBinary)
+
+
+def provider_of_issuer(actor: Actor, issuer: Any) -> Any:
+    """Return the name of the identity provider with which people can sign in; NULL if there is none."""
+    name = f"{VIEWER_PREFIX}issuers"
+    names = bindparam(name, viewer_parameter(name, actor), type_=Text)
+    return func.jsonb_extract_path_text(sql_cast(names, JSONB), issuer)
 
 
 def is_of_roles(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -14,8 +14,10 @@ from models import Credential, Passkey
 from models.enums import ChallengePurpose, Proof
 from services.access.actor import Actor
 from services.access.permissions import Action, require
+from services.access.viewer_terms import is_in_session, viewer_id
 from services.core import slow_modules
 from services.core.errors import WHOLE_INPUT, Invalid, LimitExceeded, NotFound
+from services.core.pagination import Sort
 from services.core.user_text import require_name
 from services.identity import challenges, credentials, factor_mails, recovery_codes
 from services.identity.relying_party import RelyingParty
@@ -193,15 +195,23 @@ def _refused(answer: Answer) -> Invalid:
     return Invalid("This passkey was not accepted. Use it on the page that asked for it.", field=answer.field)
 
 
+OLDEST_FIRST = Sort("passkey", col(Passkey.id), col(Passkey.id), descending=False)
+
+
+def select_own(actor: Actor, *, where: object = None, owner: object = None) -> tuple[Select[Passkey]]:
+    """Select the user's passkeys; none for an access token."""
+    del where, owner  # has no conditions
+    return (select(Passkey).where(col(Passkey.user_id) == viewer_id(actor), is_in_session(actor)),)
+
+
 async def list_own(session: AsyncSession, actor: Actor) -> list[Passkey]:
     """List the user's passkeys, oldest first; none for an access token."""
-    if actor.user is None or actor.scopes is not None:
-        return []
-    return await _list(session, actor.user.id)
+    (statement,) = select_own(actor)
+    return list((await session.execute(statement.order_by(OLDEST_FIRST.key))).scalars())
 
 
 async def _list(session: AsyncSession, user_id: UUID) -> list[Passkey]:
-    statement = select(Passkey).where(col(Passkey.user_id) == user_id).order_by(col(Passkey.id))
+    statement = select(Passkey).where(col(Passkey.user_id) == user_id).order_by(OLDEST_FIRST.key)
     return list((await session.execute(statement)).scalars())
 
 

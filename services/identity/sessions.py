@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy import ColumnElement, Select, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -15,7 +16,9 @@ from models.enums import Proof, TokenKind
 from services.access import act_origin
 from services.access.actor import Actor, hash_token, is_valid_token
 from services.access.permissions import Action, require
+from services.access.viewer_terms import is_in_session, viewer_id, viewer_token
 from services.core.errors import WHOLE_INPUT, InvalidState, NotFound, Unauthenticated
+from services.core.pagination import Sort
 from services.identity import credentials, devices
 from services.identity.access_tokens import build_token
 from services.identity.challenges import FactorChallenge, ask_for_factor
@@ -33,6 +36,28 @@ class Origin:
     network: str = ""
     device_key: str | None = None
     """What the browser's cookie says; None for a program that keeps none."""
+
+
+@dataclass(frozen=True)
+class OpenSession:
+    """A session, as its user sees it."""
+
+    id: UUID
+    device: str | None
+    network: str | None
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    is_current: bool
+
+    @classmethod
+    def of(cls, row: Token, *, current_id: UUID | None) -> Self:
+        """Return the session of a row."""
+        shown = (row.device, row.network, row.created_at, row.last_used_at, row.expires_at)
+        return cls(row.id, *shown, is_current=row.id == current_id)
+
+
+LAST_USED_FIRST = Sort("session", col(Token.last_used_at), col(Token.id))
 
 
 @dataclass(frozen=True)
@@ -113,14 +138,20 @@ def name_device(user_agent: str) -> str:
     return "".join(c for c in re.sub(r"\s+", " ", user_agent) if c.isprintable())[:MAX_DEVICE_LENGTH].strip()
 
 
-async def list_sessions(session: AsyncSession, actor: Actor) -> list[Token]:
+def select_sessions(actor: Actor, *, where: object = None, owner: object = None) -> tuple[Select[Any]]:
+    """Select the sessions in which the user is signed in; none for an access token."""
+    del where, owner  # has no conditions
+    columns = (Token.id, Token.device, Token.network, Token.created_at, Token.last_used_at, Token.expires_at)
+    is_current = (col(Token.token_hash) == viewer_token(actor)).label("is_current")
+    own: Any = select(*map(col, columns), is_current)
+    return (own.where(*_is_open(actor), is_in_session(actor)),)
+
+
+async def list_sessions(session: AsyncSession, actor: Actor) -> list[OpenSession]:
     """List the sessions in which the user is signed in, the one used last first; none for an access token."""
-    if actor.scopes is not None:
-        return []
-    statement = (
-        select(Token).where(*_is_open(actor)).order_by(col(Token.last_used_at).desc(), col(Token.id).desc())
-    )
-    return list((await session.execute(statement)).scalars())
+    (statement,) = select_sessions(actor)
+    order = (LAST_USED_FIRST.key.desc(), LAST_USED_FIRST.id.desc())
+    return [OpenSession(*row) for row in await session.execute(statement.order_by(*order))]
 
 
 async def end_session(session: AsyncSession, actor: Actor, *, session_id: UUID) -> Token:
@@ -181,7 +212,7 @@ async def _lock_own_session(session: AsyncSession, actor: Actor) -> None:
 
 def _is_open(actor: Actor) -> list[ColumnElement[bool]]:
     return [
-        col(Token.user_id) == actor.id,
+        col(Token.user_id) == viewer_id(actor),
         col(Token.kind) == TokenKind.SESSION,
         *is_valid_token(),
     ]

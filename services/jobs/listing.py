@@ -5,12 +5,27 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Select, Text, cast, column, func, literal_column, select, table, text, true
+from sqlalchemy import (
+    BigInteger,
+    Select,
+    Text,
+    Uuid,
+    case,
+    cast,
+    column,
+    func,
+    literal_column,
+    select,
+    table,
+    text,
+    true,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.enums import JobStatus
 from services.access.actor import Actor
 from services.access.permissions import Action, Subject, is_permitted, require
+from services.access.viewer_terms import is_permitted_to
 from services.core import pagination
 from services.core.errors import Conflict, InvalidState, NotFound
 from services.core.pagination import Page, PageRequest, Sort
@@ -33,8 +48,7 @@ _STATUSES = {
     "aborting": JobStatus.CANCELLED,
 }
 """The library's words for the states of a job, and ours."""
-NEWEST_FIRST = Sort("job", column("name", Text), column("id"), parse=pagination.parse_text)
-"""Cursors hold the id alone, for ids are given in order; the name is there because a cursor has a value."""
+_END_EVENTS = ("succeeded", "failed", "cancelled", "aborted")
 MAX_ID = 2**63 - 1
 
 
@@ -44,6 +58,7 @@ class Job:
 
     id: UUID
     """The library's number as a UUID, as public ids have it."""
+    number: int
     name: str
     status: JobStatus
     attempts: int
@@ -54,24 +69,39 @@ class Job:
     error: str | None
 
 
+@dataclass(frozen=True)
+class JobFilter:
+    """The status of jobs; None for any."""
+
+    status: JobStatus | None = None
+
+
+def _parse_number(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value <= MAX_ID:
+        raise TypeError(value)
+    return value
+
+
+NEWEST_FIRST = Sort("job", column("number", BigInteger), column("id", Uuid), parse=_parse_number)
+
+
+def are_visible(actor: Actor, _: object = None) -> Any:
+    """True for those who may read the list of jobs."""
+    return is_permitted_to(actor, Action.READ_JOBS)
+
+
 async def list_jobs(
     session: AsyncSession, actor: Actor, *, status: JobStatus | None, page: PageRequest
 ) -> Page[Job] | None:
     """List a page of jobs, the newest first; None for all but the platform's ADMINs. One statement."""
     if not is_permitted(actor, Action.READ_JOBS, Subject()):
         return None
-    every = select(_JOB.c.id).where(_has_status(status))
-    statement = _select_jobs().where(_has_status(status))
-    if page.cursor is not None:
-        _, cursor = pagination.decode_cursor(page.cursor, NEWEST_FIRST, field=page.cursor_field)
-        at = min(cursor.int, MAX_ID)
-        statement = statement.where(_JOB.c.id > at if page.is_backward else _JOB.c.id < at)
-    order = _JOB.c.id.asc() if page.is_backward else _JOB.c.id.desc()
-    result = await session.execute(statement.order_by(order).limit(page.size + 1))
-    rows = [_to_job(row) for row in result]
+    (statement,) = select_jobs(actor, where=JobFilter(status))
+    result = await session.execute(pagination.apply_keyset(statement, sort=NEWEST_FIRST, page=page))
+    rows = [Job(*row) for row in result]
     if page.is_backward:
         rows.reverse()
-    return pagination.to_page(rows, lambda: every, sort=NEWEST_FIRST, page=page)
+    return pagination.to_page(rows, lambda: statement, sort=NEWEST_FIRST, page=page)
 
 
 async def retry(session: AsyncSession, actor: Actor, *, job_id: UUID) -> Job:
@@ -97,8 +127,8 @@ async def retry(session: AsyncSession, actor: Actor, *, job_id: UUID) -> Job:
     await session.execute(
         text("SELECT jobs.procrastinate_retry_job_v2(:id, now(), NULL, NULL, NULL)"), {"id": job_id.int}
     )
-    again = await session.execute(_select_jobs().where(_JOB.c.id == job_id.int))
-    return _to_job(again.one())
+    again = await session.execute(_select_jobs(_JOB.c.id == job_id.int))
+    return Job(*again.one())
 
 
 def _has_status(status: JobStatus | None) -> Any:
@@ -109,47 +139,41 @@ def _has_status(status: JobStatus | None) -> Any:
     return _JOB.c.status.in_(names)
 
 
-def _select_jobs() -> Select[Any]:
-    def of_types(*types: str) -> Any:
-        return _EVENT.c.type.in_([literal_column(f"'{name}'") for name in types])
+def select_jobs(actor: object, *, where: JobFilter, owner: object = None) -> tuple[Select[Any]]:
+    """Select jobs, for those who may read the list of them."""
+    del actor, owner
+    return (_select_jobs(_has_status(where.status)),)
 
-    events = (
-        select(
-            func.min(_EVENT.c.at).label("queued_at"),
-            func.max(_EVENT.c.at).filter(of_types("started")).label("started_at"),
-            func.max(_EVENT.c.at)
-            .filter(of_types("succeeded", "failed", "cancelled", "aborted"))
-            .label("finished_at"),
-        )
-        .where(_EVENT.c.job_id == _JOB.c.id)
-        .lateral("event")
+
+def _select_jobs(condition: Any) -> Select[Any]:
+    """Select jobs with the columns of `Job`, in their order."""
+    status = case(
+        *((_JOB.c.status == literal_column(f"'{name}'"), _text(ours)) for name, ours in _STATUSES.items())
     )
-    return select(
-        _JOB.c.id,
-        _JOB.c.task_name,
-        cast(_JOB.c.status, Text).label("status"),
+    has_ended = ~_has_status(JobStatus.QUEUED) & ~_has_status(JobStatus.RUNNING)
+    error = select(_FAILURE.c.error).where(_FAILURE.c.job_id == _JOB.c.id).scalar_subquery()
+    jobs = select(
+        cast(func.lpad(func.to_hex(_JOB.c.id), 32, "0"), Uuid).label("id"),
+        _JOB.c.id.label("number"),
+        _JOB.c.task_name.label("name"),
+        status.label("status"),
         _JOB.c.attempts,
-        _JOB.c.scheduled_at,
-        events.c.queued_at,
-        events.c.started_at,
-        events.c.finished_at,
-        _FAILURE.c.error,
-    ).select_from(
-        _JOB.join(events, true()).outerjoin(_FAILURE, _FAILURE.c.job_id == _JOB.c.id),
-    )
+        _event_time(func.min).label("queued_at"),
+        case((_has_status(JobStatus.QUEUED), _JOB.c.scheduled_at)).label("due_at"),
+        _event_time(func.max, "started").label("started_at"),
+        case((has_ended, _event_time(func.max, *_END_EVENTS))).label("finished_at"),
+        error.label("error"),
+    ).where(condition)
+    return select(jobs.subquery("job"))
 
 
-def _to_job(row: Any) -> Job:
-    status = _STATUSES[row.status]
-    has_ended = status not in {JobStatus.QUEUED, JobStatus.RUNNING}
-    return Job(
-        id=UUID(int=row.id),
-        name=row.task_name,
-        status=status,
-        attempts=row.attempts,
-        queued_at=row.queued_at,
-        due_at=row.scheduled_at if status == JobStatus.QUEUED else None,
-        started_at=row.started_at,
-        finished_at=row.finished_at if has_ended else None,
-        error=row.error,
-    )
+def _event_time(of: Any, *types: str) -> Any:
+    """Select the time of the first or the last event of a job, of any type if none is named."""
+    times = select(of(_EVENT.c.at)).where(_EVENT.c.job_id == _JOB.c.id)
+    if types:
+        times = times.where(_EVENT.c.type.in_([literal_column(f"'{name}'") for name in types]))
+    return times.scalar_subquery()
+
+
+def _text(value: str) -> Any:
+    return literal_column(f"'{value}'", Text)

@@ -197,6 +197,12 @@ class SelectBuilder:
             self.joins.append((tested, true()))
         return Sql(f"{tested.name}.is_visible")
 
+    def _for_viewer(self, value: shape.ForViewer, row: RowSource, null: str) -> Written:
+        made = select(value.expression(self.actor, row.expressions).label("value")).lateral(self.name())
+        self.joins.append((made, true()))
+        source = RowSource(made.name, made.c, is_any_nullable=True)
+        return columns.write_column(shape.Column(value.encoding, "value"), source, null), []
+
     def _derived(self, value: shape.Derived, row: RowSource, null: str) -> Written:
         inner = self._derived_row(value, row)
         is_nullable = value.is_nullable or value.is_visible is not None
@@ -312,6 +318,7 @@ class SelectBuilder:
         shape.List: _list,
         shape.Private: _private,
         shape.Derived: _derived,
+        shape.ForViewer: _for_viewer,
         shape.Detail: _detail,
         shape.Row: _row,
     }

@@ -96,6 +96,15 @@ class Derived:
 
 
 @dataclass(frozen=True)
+class ForViewer:
+    """A value made of the row's columns and the viewer."""
+
+    expression: Callable[[Actor, Any], Any]
+    """Builds the expression from the viewer and the row's columns."""
+    encoding: Encoding
+
+
+@dataclass(frozen=True)
 class BalanceList:
     """A collective's balances in all currencies, at the moment given by the parameter `name`."""
 
@@ -302,6 +311,7 @@ Value: TypeAlias = (
     | Column
     | Private
     | Derived
+    | ForViewer
     | BalanceList
     | AmountList
     | PublicId

@@ -18,6 +18,7 @@ from services.core.settings import Settings
 from services.database import engine as database_engine
 from tests.conftest import Server
 from tests.factories import Person, World, money
+from tests.job_world import add_failed_job, add_job, change_status
 from tests.resolvers.matrix_world import populate
 from tests.schema.plan.rare_rows import add_rare_rows
 
@@ -27,6 +28,9 @@ CLOCK_SECONDS = 60
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 POSITION = re.compile(r"pos_[a-z2-7]{26,}")
 """Every transaction on the server changes it."""
+OIDC_PROVIDERS = orjson.dumps(
+    [{"name": "example", "label": "Example", "issuer": "https://id.example.org", "client_id": "c"}]
+).decode()
 KINDS = {
     "Collective": "collective",
     "Member": "member",
@@ -115,6 +119,7 @@ def create_populated_world(server: Server, template: str) -> Iterator[PopulatedW
         Settings(),
         max_cost=10**9,
         rate_capacity=10**9,
+        oidc_providers=OIDC_PROVIDERS,
         database_url=server.database_url(name, role=database_engine.APP_ROLE),
         owner_database_url=server.database_url(name),
     )
@@ -128,6 +133,10 @@ def create_populated_world(server: Server, template: str) -> Iterator[PopulatedW
             await _add_goals_and_bills(world, people)
             await _add_incognito_gifts(world, people)
             await add_rare_rows(world, people)
+            await add_job(sessions)
+            await change_status(sessions, await add_job(sessions, "audit_ledger"), "doing", "succeeded")
+            await change_status(sessions, await add_job(sessions, "send_mail"), "doing")
+            await add_failed_job(sessions)
             programs = await _add_programs(world, people)
             results: list[str] = []
             for kind, table in KINDS.items():

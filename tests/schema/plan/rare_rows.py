@@ -31,6 +31,18 @@ UPDATE collective SET locale = 'DE' WHERE slug IN ('member', 'payee');
 INSERT INTO identity (id, user_id, issuer, subject, email)
 SELECT gen_random_uuid(), id, 'https://id.example.org', slug, NULL FROM collective
 WHERE slug IN ('member', 'payee');
+INSERT INTO identity (id, user_id, issuer, subject, email)
+SELECT gen_random_uuid(), id, 'https://old.example.org', slug, slug || '@example.org' FROM collective
+WHERE slug IN ('member', 'payee');
+UPDATE token SET device = 'Phone "x"', network = '192.0.2.1'
+WHERE user_id = (SELECT id FROM collective WHERE slug = 'member');
+INSERT INTO token (id, user_id, kind, token_hash, expires_at, last_used_at, revoked_at)
+SELECT gen_random_uuid(), id, 'SESSION', (slug || n)::bytea, now() + n * interval '1 day',
+       now() - n * interval '1 hour', CASE WHEN n > 2 THEN now() END
+FROM collective, generate_series(1, 3) AS n WHERE slug IN ('member', 'payee', 'admin');
+INSERT INTO passkey (id, user_id, name, credential_id, public_key, sign_count, last_used_at)
+SELECT gen_random_uuid(), id, 'Key "' || n || '"', (slug || n)::bytea, '', 0, CASE n WHEN 1 THEN now() END
+FROM collective, generate_series(1, 2) AS n WHERE slug IN ('member', 'payee');
 INSERT INTO email_change (id, user_id, old_email, new_email, token_hash, expires_at)
 SELECT gen_random_uuid(), id, 'old@example.org', 'new@example.org', slug::bytea, now() + interval '1 day'
 FROM collective WHERE slug IN ('member', 'payee');

@@ -70,6 +70,10 @@ PATHS = {
     ),
     "Invitation": "myInvitations { @ } sentInvitations { x: __typename @ }",
     "AccessToken": "myAccessTokens { @ }",
+    "ActiveSession": "sessions { @ }",
+    "Passkey": "passkeys { @ }",
+    "Job": "jobs(first: 100) { nodes { @ } } failed: jobs(status: FAILED, last: 1) { nodes { @ } }",
+    "JobConnection": "jobs(first: 2) { @ } queued: jobs(status: QUEUED, last: 1) { @ }",
     "Currency": "currencies { @ }",
     "Tag": "tags { @ } few: tags(first: 1) { @ }",
     "SearchResult": SEARCHES,
@@ -89,9 +93,7 @@ PATHS = {
 """How the rows of a type are had, in one or more ways."""
 ARGUMENTS = {"balance": '(currency: "USD")', "hoursReport": "(by: ADMIN)"}
 _COLLECTIVES = ("User", "Community", "Nonprofit", "Business", "Event")
-WITHOUT_SHAPE = {
-    "LinkedIdentity.provider",
-}
+WITHOUT_SHAPE: set[str] = set()
 """Fields that PostgreSQL does not write, yet."""
 
 
