@@ -48,8 +48,8 @@ T = TypeVar("T")
 def anonymous_viewer(settings: Settings) -> Actor:
     """Return the viewer who is nobody, with the providers that the settings offer."""
     modes = tuple((name, provider.livemode) for name, provider in offered(settings).items())
-    issuers = tuple((each.issuer, each.name) for each in oidc_providers.parse(settings.oidc_providers))
-    return replace(ANONYMOUS, providers=modes, identity_providers=issuers)
+    identity = tuple((p.issuer, p.name, p.label) for p in oidc_providers.parse(settings.oidc_providers))
+    return replace(ANONYMOUS, providers=modes, identity_providers=identity)
 
 
 @dataclass

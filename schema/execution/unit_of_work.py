@@ -118,6 +118,8 @@ async def _run_with_deadline(
     A retried attempt has committed nothing, and the result is sent after the commit. An operation that times
     out or is cancelled is charged in full.
     """
+    if prepared.json_read is not None:
+        prepared = replace(prepared, json_read=prepared.json_read.with_charge(meter.charge))
     try:
         engine = sessions.kw["bind"]
         read = await direct_reads.read(prepared, ends_at=ends_at, engine=engine, settings=settings)

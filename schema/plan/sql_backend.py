@@ -74,9 +74,13 @@ class SqlPlanner:
         declared = getattr(field_access.resolver_of(field_access.declaration_of(definition)), SHAPE, None)
         if isinstance(declared, shape.SelectsNodes):
             return self._rows_root(declared, definition, nodes)
+        if isinstance(declared, shape.Position):
+            self.add_table()
+            return declared
         if not isinstance(declared, shape.Selects):
             raise NotCompilable(f"Query.{name}")
-        self.add_table()
+        if declared.needs_table:
+            self.add_table()
         if sql_lists.is_list(definition):
             weight = WEIGHTS.get(f"{query.name}.{name}", 1)
             return sql_lists.plan_list(self, declared, definition, nodes, weight=weight)

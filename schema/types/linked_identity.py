@@ -1,20 +1,17 @@
 """Sign-in with other providers: those that are offered, and a user's identities there."""
 
+from dataclasses import replace
 from datetime import datetime
-from typing import Self
 
 import strawberry
 
 import models
 from resolvers.context import Info
-from schema.types.fields import computed
+from schema.types.fields import computed, shaped, whole_list
 from schema.types.node import id_field, is_row_of
 from services.access.viewer_terms import provider_of_issuer
-from services.identity import oidc_providers
-from services.identity.oidc_providers import Provider
+from services.identity import identities
 from services.sql_json.shape import ForViewer
-
-_PATH = "/sign-in/oidc/"
 
 
 @strawberry.type(description="An identity at another provider. Visible only to the user whom it signs in.")
@@ -32,11 +29,13 @@ class LinkedIdentity:
         description="Name of the provider. Null if it is no longer offered.",
     )
     def provider(root: strawberry.Parent[models.Identity], info: Info) -> str | None:
-        return dict(info.context.actor.identity_providers).get(root.issuer)
+        offered = info.context.actor.identity_providers
+        return next((name for issuer, name, _ in offered if issuer == root.issuer), None)
 
 
 @strawberry.type(description="A provider that people can use to sign in.")
 class SignInProvider:
+    is_type_of = is_row_of(identities.OfferedProvider)
     name: str = strawberry.field(description="Name of the provider, as in its path.")
     label: str = strawberry.field(description="Name to show to people.")
     path: str = strawberry.field(
@@ -44,15 +43,12 @@ class SignInProvider:
         "to afterwards, and `link=1`, which links the identity to the signed-in user instead."
     )
 
-    @classmethod
-    def from_provider(cls, provider: Provider) -> Self:
-        """Return a provider of the settings, without its secret."""
-        return cls(name=provider.name, label=provider.label, path=f"{_PATH}{provider.name}")
-
 
 @strawberry.type
 class SignInProviderQueries:
-    @strawberry.field(description="Providers that people can use to sign in. Public.")
-    def sign_in_providers(self, info: Info) -> list[SignInProvider]:
-        offered = oidc_providers.parse(info.context.settings.oidc_providers)
-        return [SignInProvider.from_provider(provider) for provider in offered]
+    @strawberry.field(
+        description="Providers that people can use to sign in. Public.", graphql_type=list[SignInProvider]
+    )
+    @shaped(replace(whole_list(identities.select_offered, identities.IN_ORDER), needs_table=False))
+    def sign_in_providers(self, info: Info) -> list[identities.OfferedProvider]:
+        return identities.list_offered(info.context.actor)

@@ -43,6 +43,7 @@ from services.core import currencies
 from services.identity import access_tokens
 from services.identity import sessions as session_service
 from services.ledger import audit, exchange_rates
+from services.sql_json.shape import Position
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="ID of the object.")]
 
@@ -293,6 +294,7 @@ class Query(
         description="Opaque position in the stream of live events. Pass it as `after` to a subscription "
         "to receive everything newer than the other fields of this query."
     )
+    @shaped(Position())
     async def live_position(self, info: Info) -> str | None:
         return await subscriptions.current_position(info)
 

@@ -65,8 +65,8 @@ class Actor:
     platform_fee_bps: int = 0
     providers: tuple[tuple[ProviderName, bool], ...] = ()
     """The payment providers that the settings offer, and whether each collects money: it is live."""
-    identity_providers: tuple[tuple[str, str], ...] = ()
-    """The issuers of the identities with which people can sign in, and the providers' names."""
+    identity_providers: tuple[tuple[str, str, str], ...] = ()
+    """The issuers of the identities with which people can sign in, and the providers' names and labels."""
     query_values: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What queries were told of the actor, as the driver takes it: a viewer from the cache is told again."""
 

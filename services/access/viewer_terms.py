@@ -35,6 +35,10 @@ VIEWER_PREFIX = "viewer_"
 _SIDE = aliased(Collective, name="side")
 
 
+def _to_json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
 _VALUES: dict[str, Callable[[Actor], Any]] = {
     "id": lambda actor: actor.id,
     "token": lambda actor: actor.token_hash,
@@ -45,7 +49,8 @@ _VALUES: dict[str, Callable[[Actor], Any]] = {
     "providers": lambda actor: ",".join(
         f"{name}:{str(is_live).lower()}" for name, is_live in actor.providers
     ),
-    "issuers": lambda actor: orjson.dumps(dict(actor.identity_providers)).decode(),
+    "issuers": lambda actor: _to_json({issuer: name for issuer, name, _ in actor.identity_providers}),
+    "sign_ins": lambda actor: _to_json([each[1:] for each in actor.identity_providers]),
     "hosts": lambda actor: [i for i in actor.collective_ids_with_role(*READER_ROLES) if i != actor.id],
 }
 """What a parameter holds, by its name. Other names are permissions, or roles: the ids of the collectives that
@@ -112,9 +117,17 @@ def viewer_token(actor: Actor) -> Any:
 
 def provider_of_issuer(actor: Actor, issuer: Any) -> Any:
     """Return the name of the identity provider with which people can sign in; NULL if there is none."""
-    name = f"{VIEWER_PREFIX}issuers"
-    names = bindparam(name, viewer_parameter(name, actor), type_=Text)
-    return func.jsonb_extract_path_text(sql_cast(names, JSONB), issuer)
+    return func.jsonb_extract_path_text(_json("issuers", actor), issuer)
+
+
+def sign_in_providers(actor: Actor) -> Any:
+    """Return a parameter for the names and labels of the identity providers with which people can sign in."""
+    return _json("sign_ins", actor)
+
+
+def _json(name: str, actor: Actor) -> Any:
+    name = VIEWER_PREFIX + name
+    return sql_cast(bindparam(name, viewer_parameter(name, actor), type_=Text), JSONB)
 
 
 def is_of_roles(column: Any, actor: Actor, *roles: MemberRole) -> ColumnElement[bool]:

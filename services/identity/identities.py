@@ -1,17 +1,18 @@
 """A user's identities at other providers: finding, linking and unlinking them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, false, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Integer, Select, column, delete, false, func, select, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Collective, Identity, new_id, now
-from services.access import act_origin
+from services.access import act_origin, viewer_terms
 from services.access.actor import Actor
 from services.access.permissions import Action, require
 from services.access.viewer_terms import is_in_session, viewer_id
@@ -19,6 +20,37 @@ from services.core.errors import Conflict, InvalidState, NotFound
 from services.core.pagination import Sort
 from services.identity import credentials
 from services.messaging import outbox
+
+_PATH = "/sign-in/oidc/"
+
+_NUMBER: Any = column("n", Integer)
+IN_ORDER = Sort("provider", _NUMBER, _NUMBER, descending=False)
+
+
+@dataclass(frozen=True)
+class OfferedProvider:
+    """A provider with which people can sign in."""
+
+    name: str
+    label: str
+    path: str
+    """Where the browser begins."""
+
+
+def list_offered(actor: Actor) -> list[OfferedProvider]:
+    """List the providers that the settings offer."""
+    return [OfferedProvider(name, label, _PATH + name) for _, name, label in actor.identity_providers]
+
+
+def select_offered(actor: Actor, *, where: object = None, owner: object = None) -> tuple[Select[Any]]:
+    """Select the providers that the settings offer."""
+    del where, owner  # has no conditions
+    elements = func.jsonb_array_elements(viewer_terms.sign_in_providers(actor))
+    pair = elements.table_valued(column("texts", JSONB), with_ordinality="n").render_derived(name="pair").c
+    name = func.jsonb_extract_path_text(pair.texts, "0")
+    label = func.jsonb_extract_path_text(pair.texts, "1")
+    path = func.concat(_PATH, name)
+    return (select(pair.n, name.label("name"), label.label("label"), path.label("path")),)
 
 
 async def find_user(session: AsyncSession, *, issuer: str, subject: str) -> Collective | None:

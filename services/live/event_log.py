@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, Text, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -158,7 +158,20 @@ async def current_position(session: AsyncSession, _: Actor | None = None) -> Res
 
     Events not visible in the snapshot are delivered. No event can appear any more before its position.
     """
-    text, timeline = (await session.execute(_SQL["current_snapshot"])).one()
+    return to_position(*(await session.execute(select_snapshot())).one())
+
+
+def select_snapshot() -> Select[Any]:
+    """Select the snapshot as text: its oldest running transaction, its next one, and those that run between.
+
+    The server's timeline follows.
+    """
+    snapshot = cast(func.pg_current_snapshot(), Text)
+    return select(snapshot.label("snapshot"), func.server_timeline().label("timeline"))
+
+
+def to_position(text: str, timeline: str) -> ResumePoint:
+    """Return the resume point of a snapshot on a timeline."""
     oldest, following, running = text.split(":")
     return ResumePoint(
         Position(int(oldest), 0),

@@ -40,6 +40,7 @@ from services.access import visibility
 from services.access.actor import Actor
 from services.access.viewer_terms import select_version_seen
 from services.ledger import balances
+from services.live import event_log
 from services.sql_json import columns, lists, nodes, shape
 from services.sql_json.arguments import BalanceArguments
 from services.sql_json.columns import type_condition
@@ -96,6 +97,9 @@ def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> Sel
     match root:
         case shape.Constant(json):
             text = literal(json)
+        case shape.Position():
+            start = event_log.select_snapshot().subquery(builder.name())
+            text = columns.write_position(RowSource(start.name, start.c))
         case shape.List():
             pieces, costs = lists.write_list(builder, root, None)
             own = root.entries.weight if isinstance(root.entries, shape.Nodes) else root.weight

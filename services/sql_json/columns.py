@@ -3,6 +3,7 @@
 from services.sql_json import shape
 from services.sql_json.fragments import (
     ID_DELIMITER,
+    POSITION_MARK,
     Piece,
     Sql,
     concatenate,
@@ -60,6 +61,12 @@ def _column_pieces(value: shape.Column | shape.PublicId, column: Sql) -> list[Pi
         case "decimal":
             column = Sql(f"{column}::text")
     return ['"', column, '"']
+
+
+def write_position(row: RowSource) -> Sql:
+    """Write what the position of a snapshot is made of."""
+    start = f'"{ID_DELIMITER}{POSITION_MARK}'
+    return concatenate([start, row["snapshot"], " ", row["timeline"], f'{ID_DELIMITER}"'])
 
 
 def format_timestamp(column: str) -> Sql:

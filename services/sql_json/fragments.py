@@ -21,6 +21,8 @@ ID_DELIMITER = "\x01"
 """Encloses an id, as type and UUID, or a cursor. No text contains it, because JSON escapes it."""
 CURSOR_MARK = "@"
 """Begins a cursor, as sort, UUID and sort value; the names of types are letters."""
+POSITION_MARK = "~"
+"""Begins the position of a snapshot in the stream of live events, as snapshot and timeline."""
 NULL_VIOLATION = "\x02"
 """Marks what PostgreSQL cannot answer: a NULL in a non-null field, or a collective that is not found."""
 _USUAL_EXPONENT = 2

@@ -14,14 +14,18 @@ from uuid import UUID
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from services.access import rate_budget
 from services.access.actor import ANONYMOUS, VIEWER_KINDS, Actor
+from services.access.rate_limits import Charge
 from services.access.viewer_cache import StaleViewer
 from services.core import pagination, public_ids
 from services.database import fetch, statement_cache
 from services.database.read_batches import ReadNotDone
 from services.database.read_lane import lane_of
+from services.live import event_log
 from services.sql_json import builder
-from services.sql_json.fragments import CURSOR_MARK, ID_DELIMITER, NULL_VIOLATION
+from services.sql_json.arguments import ListArguments
+from services.sql_json.fragments import CURSOR_MARK, ID_DELIMITER, NULL_VIOLATION, POSITION_MARK
 from services.sql_json.shape import BoundShape, SqlJsonUnavailable, is_required
 
 
@@ -70,6 +74,18 @@ class JsonRead:
         """
         keys = (value.key for value in bound.arguments.values())
         return cls(bound, StatementName((bound.shape, *keys)), _values_of(bound))
+
+    def with_charge(self, charge: Charge | None) -> Self:
+        """Return the same read for an operation that was charged points, if it tells of them."""
+        names = [
+            f"{name}_facts"
+            for name, value in self.bound.arguments.items()
+            if isinstance(value, ListArguments) and isinstance(value.where, rate_budget.ChargeFacts)
+        ]
+        if not names:
+            return self
+        facts = rate_budget.to_charge_facts(charge).facts
+        return replace(self, values=self.values | dict.fromkeys(names, facts))
 
     def again(self) -> Self:
         """Return the same read now, for arguments may stand for the present moment."""
@@ -188,6 +204,9 @@ def _encode_part(part: str) -> str:
 
     Cached, because the same few rows recur.
     """
+    if part.startswith(POSITION_MARK):
+        snapshot, _, timeline = part.removeprefix(POSITION_MARK).partition(" ")
+        return event_log.encode_position(event_log.to_position(snapshot, timeline))
     if not part.startswith(CURSOR_MARK):
         type_name, _, row_id = part.partition(" ")
         return public_ids.encode(type_name, UUID(row_id))

@@ -217,6 +217,8 @@ class Selects:
     side: str | None = None
     is_visible: Callable[[Actor, Any], Any] | None = None
     """Builds the condition from the viewer and the columns of the row that has the field; null for others."""
+    needs_table: bool = True
+    """False for what is known without the database: alone, it is no reason to ask it."""
     options: tuple[str, ...] = ()
     """The types of a row that may be of several tables, by the `option` of the arguments."""
     is_required: bool = False
@@ -300,6 +302,11 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Position:
+    """The position of the statement's snapshot in the stream of live events."""
+
+
+@dataclass(frozen=True)
 class NonNull:
     """A value that must not be null: if it is, the query falls back to graphql-core."""
 
@@ -325,12 +332,13 @@ Value: TypeAlias = (
     | BalanceField
     | Selects
     | SelectsNodes
+    | Position
     | List
     | Row
     | NonNull
 )
 Parts: TypeAlias = tuple[tuple[Key, Value], ...]
-Root: TypeAlias = Constant | List | Row | Rows
+Root: TypeAlias = Constant | List | Row | Rows | Position
 
 
 def is_required(root: Root) -> bool:

@@ -1,10 +1,5 @@
 -- The log of live events, in the order of (xid, id): see the module for why that order is final.
 
--- current_snapshot --
--- Select the snapshot as text: its oldest running transaction, its next one, and those that run between; and
--- the server's timeline.
-SELECT pg_current_snapshot()::text, server_timeline()
-
 -- events_after --
 -- Select the events after a position whose transactions are older than every running one, with the xid up to
 -- which that is final, and the timeline; one row without an event if there is none.

@@ -1,6 +1,7 @@
 """Points: what a user or an address may spend, however many processes serve them."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -197,6 +198,16 @@ async def test_the_rate_limit_field_has_the_remaining_points(world: World) -> No
         assert answer["extensions"]["cost"]["requestedQueryCost"] == 1
         assert answer["extensions"]["cost"]["throttleStatus"]["currentlyAvailable"] == 999
     assert (await world.query("{ rateLimit { cost } }")) == {"rateLimit": None}
+
+
+async def test_a_statement_tells_the_remaining_points_of_its_own_operation(world: World) -> None:
+    """What is met again is written by PostgreSQL, with the points of the moment."""
+    async with serving(limited(world.settings, 1_000)) as client:
+        told = [(await post(client, ASK)).json()["data"]["rateLimit"] for _ in range(4)]
+    for number, rate_limit in enumerate(told, 1):
+        assert rate_limit["remaining"] in {1_000 - number, 1_001 - number}  # a point comes back each second
+        assert (rate_limit["cost"], rate_limit["remaining"] + rate_limit["used"]) == (1, 1_000)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", rate_limit["resetAt"])
 
 
 async def test_all_tokens_of_a_user_share_a_bucket(world: World) -> None:
