@@ -118,7 +118,7 @@ class SqlPlanner:
         def to_arguments(arguments: dict[str, Any]) -> NodesArguments:
             given = declared.arguments(arguments)
             for option in given.options:
-                if option not in names:
+                if option in declared.options and option not in names:
                     raise NotCompilable(option)
             return given
 

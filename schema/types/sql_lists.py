@@ -21,7 +21,7 @@ from services.collectives.directory import CollectiveFilter, CollectiveRow
 from services.core import public_ids
 from services.identity import access_tokens
 from services.jobs import listing as jobs
-from services.ledger import audit, balances
+from services.ledger import account_history, audit, balances
 from services.ledger import queries as ledger_queries
 from services.offers import offers
 from services.orders import payment_methods, payout_methods, queries
@@ -80,15 +80,17 @@ _NODES: dict[str, Any] = {
     "Invitation": invitations.select_invitation,
     "HostApplication": hosting.select_application,
     "AccessToken": access_tokens.select_access_token,
+    "LedgerAccount": account_history.select_account,
 }
+"""What selects a node by its id. Ids of other types name what is no node, which is null."""
 
 
 def _node(arguments: Arguments) -> ListArguments:
     public_id = arguments["id"]
     object_type = public_ids.object_type_of(public_id) or ""
-    if (select := _NODES.get(object_type)) is None:
-        raise SqlJsonUnavailable(f"Query.node of type {object_type}")
     row_id = public_ids.decode(object_type, public_id, field="id")
+    if (select := _NODES.get(object_type)) is None:
+        return ListArguments(directory.select_nothing, Unconditional(), option="Collective")
     where = CollectiveRow(id=row_id) if object_type == "Collective" else RowId(row_id)
     return ListArguments(select, where, option=object_type)
 
@@ -97,8 +99,6 @@ def _nodes(arguments: Arguments) -> NodesArguments:
     ids = []
     for public_id in arguments["ids"]:
         object_type = public_ids.object_type_of(public_id) or ""
-        if object_type not in _NODES:
-            raise SqlJsonUnavailable(f"Query.nodes of type {object_type}")
         ids.append((object_type, public_ids.decode(object_type, public_id, field="ids")))
     if len(ids) > MAX_IDS:
         raise SqlJsonUnavailable("too many ids")

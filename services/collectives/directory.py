@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Integer, Select, Text, bindparam, func, literal_column, or_, select
+from sqlalchemy import ARRAY, Integer, Select, Text, bindparam, false, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -75,6 +75,12 @@ def select_by_ref(actor: Actor, *, where: CollectiveRow, owner: object = None) -
         return (_query_by_slug(actor, where.slug),)
     visible = visibility.collective_is_visible(actor)
     return (select(Collective).where(col(Collective.id) == where.id, visible),)
+
+
+def select_nothing(actor: object, *, where: object, owner: object = None) -> tuple[Select[Collective]]:
+    """Select no collective: what an id of something else names."""
+    del actor, where, owner
+    return (select(Collective).where(false()),)
 
 
 def query_listed(actor: Actor, filters: CollectiveFilter) -> Select[Collective]:

@@ -11,7 +11,20 @@ from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, literal, select, true, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    cast,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import BIT
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -97,6 +110,17 @@ def select_postings(actor: Actor, *, where: PostingFilter, owner: Any) -> tuple[
         return and_(col(table.book_id) == book_id, col(table.account_id) == owner)
 
     return (_postings_in(where, is_of).where(readable.exists()),)
+
+
+def select_account(actor: Actor, *, where: Any, owner: object = None) -> tuple[Select[LedgerAccount]]:
+    """Select the account whose number the id of `where` holds, if the actor may see it."""
+    assert owner is None
+    digits = func.replace(cast(where.id, Text), "-", "")
+    number = cast(cast(func.concat("x", func.right(digits, 16)), BIT(64)), BigInteger)
+    is_number = func.left(digits, 16) == func.repeat("0", 16)
+    statement = select(LedgerAccount).join(Collective, col(LedgerAccount.owner_id) == Collective.id)
+    is_visible = visibility.ledger_account_is_visible(actor)
+    return (statement.where(col(LedgerAccount.id) == number, is_number, is_visible),)
 
 
 async def load_accounts_by_number(

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import orjson
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from schema.execution import unit_of_work
 from schema.execution.operation import encode_json
@@ -110,6 +112,15 @@ async def _add_programs(world: World, people: dict[str, Person]) -> dict[str, Pe
     return programs
 
 
+async def _other_ids(session: AsyncSession) -> list[str]:
+    """Return ids of ledger accounts, which are numbers, and of what is no node."""
+    accounts = await session.execute(text("SELECT id FROM ledger_account ORDER BY id LIMIT 6"))
+    acts = await session.execute(text("SELECT id FROM act ORDER BY id LIMIT 2"))
+    numbers = [UUID(int=row.id) for row in accounts]
+    ids = [id_codec.encode("LedgerAccount", each) for each in (*numbers, UUID(int=2**64 + 1))]
+    return ids + [id_codec.encode("Act", row.id) for row in acts]
+
+
 @contextmanager
 def create_populated_world(server: Server, template: str) -> Iterator[PopulatedWorld]:
     """Create a populated world that tests only read."""
@@ -144,6 +155,7 @@ def create_populated_world(server: Server, template: str) -> Iterator[PopulatedW
                     rows = await session.execute(text(f"SELECT id FROM {table} ORDER BY id LIMIT 12"))
                     results += [id_codec.encode(kind, row.id) for row in rows]
             async with sessions() as session:
+                results += await _other_ids(session)
                 slugs = [
                     r.slug for r in await session.execute(text("SELECT slug FROM collective ORDER BY slug"))
                 ]

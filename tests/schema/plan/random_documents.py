@@ -352,7 +352,7 @@ ARGUMENTS = {
 NODES = {
     "node": (
         *("Collective", "Order", "Transaction", "Member", "Offer", "Tier", "PaymentMethod"),
-        *("PayoutMethod", "RecurringGift", "HostApplication"),
+        *("PayoutMethod", "RecurringGift", "HostApplication", "LedgerAccount"),
     ),
     "found": ("Collective", "Offer", "Event", "Tier"),
 }
