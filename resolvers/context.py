@@ -17,7 +17,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from dataloaders import Loaders
-from resolvers.payload_reads import PayloadRead
 from resolvers.session_cookie import SessionCookie
 from services.access import act_origin, viewer_cache
 from services.access.act_origin import ActOrigin
@@ -36,6 +35,7 @@ from services.messaging.budgets import MailOrigin
 from services.providers.offered import offered
 from services.round_trips import effects
 from services.sql_json import payloads
+from services.sql_json.payloads import PayloadRead
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 0.5
@@ -368,7 +368,7 @@ class Context:
         async with self._session_lock:
             if not self._has_begun:
                 return False
-            await payloads.read_at_end(self.session, self.actor, bound=bound, into=self.payload_read.text)
+            await payloads.read_at_end(self.session, self.actor, bound=bound, into=self.payload_read)
             return True
 
     async def commit(self) -> None:

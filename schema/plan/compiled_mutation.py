@@ -32,7 +32,6 @@ from strawberry.types import ExecutionResult, Info
 from strawberry.types.field import StrawberryField
 
 from resolvers.context import Context
-from resolvers.payload_reads import PayloadRead
 from schema.build import graphql_schema, mutation_root, schema
 from schema.documents.document_cache import CachedDocument
 from schema.plan import collect_fields, field_access
@@ -46,6 +45,7 @@ from schema.plan.python_backend import Compiler
 from schema.plan.run_state import RunState, build_resolve_info, coerce_arguments
 from schema.plan.sql_backend import SqlPlanner
 from services.core.errors import Problem
+from services.sql_json.payloads import PayloadRead
 from services.sql_json.rows import JsonText
 from services.sql_json.shape import SqlJsonUnavailable
 
@@ -225,13 +225,12 @@ def _complete(bound: BoundMutation, payload: Any, state: RunState) -> dict[str, 
         raise FallBack from error
     if bound.read is None:
         return cast("dict[str, Any]", completed)
-    fields, texts = bound.mutation.reads.fields, bound.read.text
-    for key, field in fields.items():
+    for key, field in bound.mutation.reads.fields.items():
         if field.is_empty(value := getattr(payload, field.name)):
             is_known = value is not None or not field.is_required
             completed[key] = value
         else:
-            completed[key] = texts.by_key.get(key)
+            completed[key] = bound.read.texts.get(key)
             is_known = field.has_all(completed[key])
         if not is_known:
             raise FallBack(f"{key} was not read")

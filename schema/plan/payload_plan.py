@@ -75,6 +75,8 @@ class PayloadPlan:
             NotCompilable: an argument is valid, but only graphql-core supports it.
         """
         arguments = {name: value(variables) for name, value in self.parameters.items()}
+        for name, value in arguments.items():
+            value.values(name)  # a cursor of another list is refused now, before the mutation runs
 
         def bind_rows(outcome: Mapping[str, Any]) -> BoundShape | None:
             held = {

@@ -3,7 +3,7 @@
 The statement travels with the COMMIT. Whatever cannot be written so fails in it, and then nothing is stored.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -24,7 +24,8 @@ from services.sql_json.fragments import NULL_VIOLATION, literal
 from services.sql_json.rows import JsonRead, JsonText, to_data
 from services.sql_json.shape import BoundShape, SqlJsonUnavailable
 
-_DIVISION_BY_ZERO = "22012"
+_DATA_ERRORS = ("21", "22")
+"""Classes of SQLSTATE: too many rows, and values that cannot be computed, such as a division by zero."""
 _PLANNING = compile_statement(
     text(
         "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),"
@@ -35,10 +36,13 @@ _PLANNING = compile_statement(
 
 
 @dataclass
-class PayloadText:
-    """The JSON of the rows in a payload, by response key, once it was read."""
+class PayloadRead:
+    """What is read for the payload of one run of a mutation, and its JSON."""
 
-    by_key: dict[str, JsonText | None] = field(default_factory=dict)
+    bind: Callable[[Mapping[str, Any]], BoundShape | None]
+    """Returns what to read for the fields of a payload; None if they hold no row."""
+    texts: dict[str, JsonText | None] = field(default_factory=dict)
+    """The JSON by response key, once it was read."""
 
 
 def row_arguments(table: Any, row_id: UUID) -> ListArguments:
@@ -65,7 +69,7 @@ def selector_of_many(table: Any) -> Callable[..., tuple[Select[Any]]]:
     return lambda _, row_id: (select(table).where(table.id == row_id),)
 
 
-async def read_at_end(session: AsyncSession, actor: Actor, *, bound: BoundShape, into: PayloadText) -> None:
+async def read_at_end(session: AsyncSession, actor: Actor, *, bound: BoundShape, into: PayloadRead) -> None:
     """Write the JSON with what the mutation sends next; `into` has it afterwards.
 
     Raises:
@@ -77,7 +81,7 @@ async def read_at_end(session: AsyncSession, actor: Actor, *, bound: BoundShape,
     )
 
     def take(rows: Sequence[Any]) -> None:
-        into.by_key = to_data(read, [row[:3] for row in rows])
+        into.texts = to_data(read, [row[:3] for row in rows])
 
     await effects.read_at_end(session, call, settings=_PLANNING, take=take, explain=_explain)
 
@@ -91,4 +95,4 @@ def _guarded_statement(actor: Actor, bound: BoundShape) -> Select[Any]:
 
 
 def _explain(error: DBAPIError) -> SqlJsonUnavailable | None:
-    return SqlJsonUnavailable() if sqlstate(error) == _DIVISION_BY_ZERO else None
+    return SqlJsonUnavailable() if (sqlstate(error) or "").startswith(_DATA_ERRORS) else None

@@ -1,5 +1,6 @@
 """Payloads that ask for relations: PostgreSQL writes what graphql-core answers, in the same round trip."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -10,12 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schema.execution import unit_of_work
 from schema.execution.operation import OperationRequest, OperationResult, encode_json
-from services.sql_json import payloads
+from services.sql_json import payloads, rows
 from services.sql_json.shape import SqlJsonUnavailable
 from tests.donation_world import DonationScene
 from tests.factories import Person, World, money, ref, unused_id
 from tests.resolvers import test_round_trips as calls
 from tests.resolvers.test_round_trips import Call, meet
+from tests.schema.plan.executor_equivalence import answers_match, normalize_errors
+from tests.schema.plan.random_documents import VARIABLES as VARIABLES_OF_WRITER
+from tests.schema.plan.random_documents import Writer
 from tests.statement_counts import record_round_trips
 
 SIDE = "{ __typename slug name ...Held ... on User { email } host { slug } }"
@@ -144,10 +148,11 @@ async def test_everybody_gets_what_graphql_core_tells_them(
         assert without_clock(body) == without_clock(expected)
 
 
-VARIABLES = """mutation Page($i: DonateInput!, $currency: CurrencyCode!, $at: DateTime, $n: Int) {
+VARIABLES = """mutation Page($i: DonateInput!, $currency: CurrencyCode!, $at: DateTime, $n: Int,
+    $after: String) {
     donate(input: $i) { order { to { slug
         balance(currency: $currency, asOf: $at) { posted { value } }
-        members(first: $n, role: [ADMIN]) { nodes { member { slug } } totalCount }
+        members(first: $n, after: $after, role: [ADMIN]) { nodes { member { slug } } totalCount }
     } } errors { code } } }"""
 
 
@@ -158,6 +163,7 @@ VARIABLES = """mutation Page($i: DonateInput!, $currency: CurrencyCode!, $at: Da
         {"currency": "EUR", "n": 1, "at": "2026-01-01T00:00:00Z"},
         {"currency": "XXX", "n": 1},
         {"currency": "USD", "n": 1000},
+        {"currency": "USD", "n": 1, "after": "nonsense"},
         {"currency": "USD", "n": "many"},
     ],
     ids=repr,
@@ -226,6 +232,30 @@ async def test_what_is_not_stored_is_not_answered(world: World, monkeypatch: pyt
     assert await world.fingerprint() == before
 
 
+FORMS = {
+    "an alias": "one: order { to { slug } } two: order { status from { name } }",
+    "fields that merge": "order { status } order { to { slug } } order { to { name host { slug } } }",
+    "a fragment of the payload": "...P } } fragment P on DonatePayload { order { to { slug } } }",
+    "a fragment inside": "... on DonatePayload { order { to { ... on Community { slug tags } } } }",
+    "several rows": "order { to { slug } } subscription { id to { slug } status }",
+    "a directive": "order { to { slug @include(if: true) name @skip(if: true) } }",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_every_form_of_a_selection_is_answered_alike(world: World, form: str) -> None:
+    _, giver, arguments = await calls.donate(world)
+    arguments |= {"dryRun": True, "interval": "MONTH"}
+    query = f"mutation F($i: DonateInput!) {{ donate(input: $i) {{ {FORMS[form]} }} }}"
+    if "fragment P" in query:
+        query = query.removesuffix(" } }")
+    expected = await run(world, query, giver, arguments, compiled=False)
+    assert "errors" not in expected
+    for _ in range(2):
+        body = await run(world, query, giver, arguments)
+        assert without_clock(body) == without_clock(expected)
+
+
 async def test_a_client_of_plain_rows_gets_them(world: World) -> None:
     _, giver, arguments = await calls.donate(world)
     query = document("donate")
@@ -244,3 +274,35 @@ async def test_two_mutations_at_once_are_left_to_graphql_core(world: World) -> N
     for _ in range(2):
         body = await world.execute(query, by=giver, i=arguments)
         assert body["data"]["one"]["order"] == body["data"]["two"]["order"] == {"to": arguments["to"]}
+
+
+@pytest.mark.parametrize(
+    "prepare", [calls.approve_gift, calls.submit_lines, calls.redeem], ids=lambda each: each.__name__
+)
+async def test_random_selections_are_answered_alike(
+    world: World, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[World], Awaitable[Call]]
+) -> None:
+    mutation, by, arguments = await prepare(world)
+    monkeypatch.setattr(world, "settings", replace(world.settings, max_cost=10**9, rate_capacity=10**9))
+    keyed = arguments | {"idempotencyKey": "random"}
+    stored = await run(world, document(mutation, "order { id }", ""), by, keyed)
+    order_id = stored["data"][mutation]["order"]["id"]
+    written: list[str] = []
+    to_data = rows.to_data
+
+    def note(*given: Any) -> Any:
+        written.append(query)
+        return to_data(*given)
+
+    monkeypatch.setattr(payloads, "to_data", note)
+    for seed in range(15):
+        writer = Writer(seed)
+        selection = writer.parts("Order", 2)
+        used = [text for name, text in VARIABLES_OF_WRITER.items() if re.search(rf"\{name}\b", selection)]
+        query = document(mutation, f"order {{ {selection} }}", "").replace("!)", f"!, {', '.join(used)})", 1)
+        variables = writer.variables(query, [by.slug], [order_id])
+        expected = await run(world, query, by, keyed, compiled=False, **variables)
+        for _ in range(2):  # the document is compiled when it comes again
+            body = await run(world, query, by, keyed, **variables)
+            assert answers_match(normalize_errors(body), normalize_errors(expected)), query
+    assert len(written) > 12
