@@ -328,7 +328,7 @@ async def test_each_step_has_a_fixed_number_of_statements(world: World, engine: 
     assert counts[1] == counts[2] == STATEMENTS, counts
 
 
-STATEMENTS = (7, 20)
+STATEMENTS = (7, 21)
 """Statements of asking for a move, and of accepting it with a balance in one currency."""
 
 
