@@ -260,14 +260,16 @@ def select_members(actor: Actor, *, where: MembersFilter, owner: Any) -> tuple[S
     """
     collective, member = inspect(Collective).local_table, inspect(Member).local_table
     side = (
-        select(*collective.c)
+        select(literal_column("collective.*"))
+        .select_from(collective)
         .where(
             collective.c.id == _side_columns(where)[1], visibility.collective_is_visible(actor, collective.c)
         )
         .offset(literal_column("0"))
         .lateral("side")
     )
-    statement = select(*member.c, *(c.label(SIDE_PREFIX + c.key) for c in side.c))
+    columns = (literal_column(f"side.{c.key}", c.type).label(SIDE_PREFIX + c.key) for c in collective.c)
+    statement = select(*member.c, *columns)
     return (_narrow_to_visible(actor, statement.join(side, onclause=true()), owner, where),)
 
 

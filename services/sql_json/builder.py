@@ -5,6 +5,7 @@ Visibility uses the same predicates as every other read.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from typing import Any, ClassVar
 
@@ -47,7 +48,7 @@ from services.sql_json.columns import type_condition
 from services.sql_json.fragments import NULL_VIOLATION, Piece, Sql, concatenate, literal
 from services.sql_json.fragments import case as sql_case
 from services.sql_json.shape import BoundShape, Parts, Variants
-from services.sql_json.sources import RowSource, Written, condition, labelled, total
+from services.sql_json.sources import RowSource, Written, condition, labelled, narrowed, total
 
 VISIBLE_BY: dict[str, tuple[Any, Callable[..., ColumnElement[bool]]]] = {
     "collective": (Collective, visibility.collective_is_visible),
@@ -110,9 +111,10 @@ def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> Sel
             start, text, cost = nodes.write_rows(builder, root)
             costs = [cost]
         case shape.Row():
-            row, table, variants = lists.select_row(builder, root, None)
-            start = row.subquery(builder.name())
-            text, costs = builder.object(variants, RowSource(start.name, start.c, table))
+            selected, table, variants = lists.select_row(builder, root, None)
+            row = RowSource(builder.name(), table, selected)
+            text, costs = builder.object(variants, row)
+            start = narrowed(selected, table, row.used).subquery(row.name)
     found = (Sql(str(number)), "root"), (text, "text"), (total(costs), "cost")
     return builder.select(start, *(labelled(sql, name) for sql, name in found)).where(is_there)
 
@@ -124,7 +126,8 @@ class SelectBuilder:
     actor: Actor
     bound: BoundShape
     numbers: Iterator[int]
-    joins: list[tuple[Any, Any]] = field(default_factory=list)
+    joins: list[tuple[Callable[[], Any], Any]] = field(default_factory=list)
+    """What makes each table, once it is known which of its columns are used, and the condition."""
     _tests: dict[Any, Any] = field(default_factory=dict)
     """The joined tests of whether private fields are visible, by predicate and row: fields share them."""
     _derived_rows: dict[Any, Any] = field(default_factory=dict)
@@ -137,9 +140,15 @@ class SelectBuilder:
     def select(self, start: Any, *columns: Any) -> Select[Any]:
         """Select the columns from `start` and all joins."""
         statement = select(*columns).select_from(start)
-        for table, is_joined in self.joins:
-            statement = statement.outerjoin(table, is_joined)
+        for make_table, is_joined in self.joins:
+            statement = statement.outerjoin(make_table(), is_joined)
         return statement
+
+    def join(self, selected: Select[Any], table: Any, is_joined: Any, *, mark: str = "id") -> RowSource:
+        """Join the rows of a subquery."""
+        row = RowSource(self.name(), table, selected, mark=mark)
+        self.joins.append((lambda: narrowed(selected, table, row.used).lateral(row.name), is_joined))
+        return row
 
     def name(self) -> str:
         """Return a fresh table name."""
@@ -179,13 +188,13 @@ class SelectBuilder:
         return lists.write_list(self, value, row)
 
     def _detail(self, value: shape.Detail, row: RowSource, null: str) -> Written:
-        inner = self._derived_row(value, row)
-        return self._found_object(inner, value.table, value.variants, value.weight, null)
+        inner = replace(self._derived_row(value, row), table=value.table)
+        return self._found_object(inner, value.variants, value.weight, null)
 
     def _row(self, value: shape.Row, row: RowSource, null: str) -> Written:
         selected, table, variants = lists.select_row(self, value, row)
-        inner = self._join_found(selected, row.is_written)
-        return self._found_object(inner, table, variants, value.weight, null)
+        inner = replace(self._join_found(selected, row.is_written), table=table)
+        return self._found_object(inner, variants, value.weight, null)
 
     def _private(self, value: shape.Private, row: RowSource, _: str) -> Written:
         is_visible = self.test(value.is_visible, row)
@@ -196,45 +205,41 @@ class SelectBuilder:
         """Join the test of whether the viewer may see something, of a row or at all; return its column."""
         key = (is_visible,) if row is None else (is_visible, row.name, row.prefix)
         if (tested := self._tests.get(key)) is None:
-            test = is_visible(self.actor, None if row is None else row.expressions).label("is_visible")
-            tested = self._tests[key] = select(test).lateral(self.name())
-            self.joins.append((tested, true()))
-        return Sql(f"{tested.name}.is_visible")
+            test = is_visible(self.actor, None if row is None else row.c).label("is_visible")
+            tested = self._tests[key] = self.join(select(test), None, true())
+        return tested["is_visible"]
 
     def _for_viewer(self, value: shape.ForViewer, row: RowSource, null: str) -> Written:
-        made = select(value.expression(self.actor, row.expressions).label("value")).lateral(self.name())
-        self.joins.append((made, true()))
-        source = RowSource(made.name, made.c, is_any_nullable=True)
+        made = self.join(select(value.expression(self.actor, row.c).label("value")), None, true())
+        source = replace(made, is_any_nullable=True)
         return columns.write_column(shape.Column(value.encoding, "value"), source, null), []
 
     def _derived(self, value: shape.Derived, row: RowSource, null: str) -> Written:
         inner = self._derived_row(value, row)
         is_nullable = value.is_nullable or value.is_visible is not None
         null = null if value.hidden == "null" else value.hidden
-        source = RowSource(inner.name, inner.c, is_any_nullable=is_nullable)
-        return columns.write_column(value.value, source, null), []
+        return columns.write_column(value.value, replace(inner, is_any_nullable=is_nullable), null), []
 
-    def _derived_row(self, value: shape.Derived | shape.Detail, row: RowSource) -> Any:
+    def _derived_row(self, value: shape.Derived | shape.Detail, row: RowSource) -> RowSource:
         """Join the row that is derived from one, if the viewer may see it."""
         key = value.select, value.is_visible, row.name, row.prefix, row.guard
         if (inner := self._derived_rows.get(key)) is None:
             is_joined = row.is_written
             if value.is_visible is not None:
                 is_joined = Sql(f"{is_joined} AND {self.test(value.is_visible, row)}")
-            inner = self._join_found(value.select(row.expressions), is_joined)
+            inner = self._join_found(value.select(row.c), is_joined)
             self._derived_rows[key] = inner
         return inner
 
-    def _join_found(self, selected: Select[Any], is_joined: Sql) -> Any:
-        inner = selected.add_columns(literal_column("true").label(_FOUND)).lateral(self.name())
-        self.joins.append((inner, condition(is_joined)))
-        return inner
+    def _join_found(self, selected: Select[Any], is_joined: Sql) -> RowSource:
+        found = selected.add_columns(literal_column("true").label(_FOUND))
+        return self.join(found, None, condition(is_joined), mark=_FOUND)
 
-    def _found_object(self, inner: Any, table: Any, variants: Variants, weight: int, null: str) -> Written:
+    def _found_object(self, row: RowSource, variants: Variants, weight: int, null: str) -> Written:
         """Write the row of a joined subquery, or `null` if it has none."""
-        json, costs = self.object(variants, RowSource(inner.name, inner.c, table, mark=_FOUND))
-        written = sql_case(f"{inner.name}.{_FOUND} IS NULL", null, json)
-        return [written], [*costs, f"({inner.name}.{_FOUND} IS NOT NULL)::integer * {weight}"]
+        json, costs = self.object(variants, row)
+        written = sql_case(f"{row[_FOUND]} IS NULL", null, json)
+        return [written], [*costs, f"({row[_FOUND]} IS NOT NULL)::integer * {weight}"]
 
     def _one(self, value: shape.ToOne, row: RowSource, null: str) -> Written:
         if (side := row.sides.get(value.column)) is not None:
@@ -245,9 +250,9 @@ class SelectBuilder:
         def is_shown(actor: Actor, other: Any) -> Any:
             conditions = [is_visible(actor, other)]
             if value.is_shown is not None:
-                conditions.append(value.is_shown(actor, row.expressions))
+                conditions.append(value.is_shown(actor, row.c))
             if value.are_shown is not None:
-                conditions.append(value.are_shown(actor, row.expressions, other))
+                conditions.append(value.are_shown(actor, row.c, other))
             return and_(*conditions)
 
         return self._join_row(table, row.c[value.column], is_shown, value, row, null)
@@ -262,35 +267,34 @@ class SelectBuilder:
         null: str,
     ) -> Written:
         """Join a row by its id, if the viewer may see it, and write it or `null`."""
-        other = table.__table__.alias(self.name())
+        other = RowSource(self.name(), table)
         is_it = (other.c.id == row_id) & is_visible(self.actor, other.c)
         if row.guard is not None:
             is_it &= condition(row.guard)
-        source = RowSource(other.name, other.c, table)
         if len(self.joins) >= MAX_JOINS:
-            return self._fence(source, other, is_it, value, null)
-        self.joins.append((other, is_it))
-        json, costs = self.object(value.variants, source)
-        written = sql_case(f"{other.name}.id IS NULL", null, json)
-        return [written], [*costs, f"({other.name}.id IS NOT NULL)::integer * {value.weight}"]
+            return self._fence(other, is_it, value, null)
+        self.joins.append((partial(table.__table__.alias, other.name), is_it))
+        json, costs = self.object(value.variants, other)
+        written = sql_case(f"{other['id']} IS NULL", null, json)
+        return [written], [*costs, f"({other['id']} IS NOT NULL)::integer * {value.weight}"]
 
-    def _fence(
-        self, source: RowSource, table: Any, is_it: Any, value: shape.ToOne | shape.Host, null: str
-    ) -> Written:
+    def _fence(self, row: RowSource, is_it: Any, value: shape.ToOne | shape.Host, null: str) -> Written:
         """Write a row in a subquery that PostgreSQL plans by itself, because of its OFFSET."""
         builder = self.inner()
-        json, costs = builder.object(value.variants, source)
+        json, costs = builder.object(value.variants, row)
         written = labelled(json, "text"), labelled(total([*costs, str(value.weight)]), "cost")
-        inner = builder.select(table, *written).where(is_it).offset(literal_column("0"))
-        fenced = inner.lateral(self.name())
-        self.joins.append((fenced, true()))
-        return [Sql(f"coalesce({fenced.name}.text, {literal(null)})")], [f"coalesce({fenced.name}.cost, 0)"]
+        inner = builder.select(row.table.__table__.alias(row.name), *written).where(is_it)
+        fenced = self.join(inner.offset(literal_column("0")), None, true())
+        return [Sql(f"coalesce({fenced['text']}, {literal(null)})")], [f"coalesce({fenced['cost']}, 0)"]
 
     def _host(self, value: shape.Host, row: RowSource, null: str) -> Written:
-        parent = Collective.__table__.alias(self.name())  # type: ignore[attr-defined]  # added by SQLModel
+        parent = RowSource(self.name(), Collective)
         is_event = row.c.type == CollectiveType.EVENT
         is_visible = visibility.collective_is_visible(self.actor, parent.c)
-        self.joins.append((parent, is_event & (parent.c.id == row.c.parent_id) & is_visible))
+        table = Collective.__table__  # type: ignore[attr-defined]  # added by SQLModel
+        self.joins.append(
+            (partial(table.alias, parent.name), is_event & (parent.c.id == row.c.parent_id) & is_visible)
+        )
         host_id = case((is_event, parent.c.host_id), else_=row.c.host_id)
         return self._join_row(Collective, host_id, visibility.collective_is_visible, value, row, null)
 
@@ -300,15 +304,12 @@ class SelectBuilder:
         currency = bindparam(f"{value.name}_currency", None, type_=Text)
         as_of = bindparam(f"{value.name}_as_of", None, type_=DateTime(timezone=True))
         owner = literal_column(row["id"], Uuid)
-        line = balances.balance_query(owner, currency, as_of, is_past=given.as_of is not None).lateral(
-            self.name()
-        )
-        self.joins.append(
-            (line, condition(row.is_written) & visibility.balance_is_visible(self.actor, row.c))
-        )
-        json, _ = self._parts(value.parts, RowSource(line.name, line.c))
-        written = sql_case(f"{line.name}.currency IS NULL", null, json)
-        return [written], [f"({line.name}.currency IS NOT NULL)::integer * {value.weight}"]
+        found = balances.balance_query(owner, currency, as_of, is_past=given.as_of is not None)
+        is_visible = visibility.balance_is_visible(self.actor, row.c)
+        line = self.join(found, None, condition(row.is_written) & is_visible)
+        json, _ = self._parts(value.parts, line)
+        written = sql_case(f"{line['currency']} IS NULL", null, json)
+        return [written], [f"({line['currency']} IS NOT NULL)::integer * {value.weight}"]
 
     def _non_null(self, value: shape.NonNull, row: RowSource, _: str) -> Written:
         return self.value(value.value, row, NULL_VIOLATION)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Uuid, func, literal_column, select, true
@@ -21,7 +22,7 @@ from services.sql_json.fragments import (
     concatenate,
 )
 from services.sql_json.fragments import case as sql_case
-from services.sql_json.sources import RowSource, UnprefixedColumns, Written, condition, labelled
+from services.sql_json.sources import RowSource, Written, condition, labelled, narrowed
 
 if TYPE_CHECKING:
     from services.sql_json.builder import SelectBuilder
@@ -44,7 +45,7 @@ def select_row(
 def _owner(name: str | None, row: RowSource | None) -> Any:
     if row is None:
         return None
-    return row.expressions if name is None else literal_column(row[name], Uuid)
+    return row.c if name is None else literal_column(row[name], Uuid)
 
 
 def write_list(builder: "SelectBuilder", value: shape.List, row: RowSource | None) -> Written:
@@ -86,7 +87,7 @@ def _join_references(
         return Sql("")
     ids = (found.scalar_subquery().label(field) for field, found in references.items())
     # The OFFSET keeps PostgreSQL from looking an id up wherever it is used.
-    builder.joins.append((select(*ids).offset(literal_column("0")).lateral(name), exists))
+    builder.joins.append((partial(select(*ids).offset(literal_column("0")).lateral, name), exists))
     return Sql(" OR ".join(f"{name}.{field} IS NULL" for field in references))
 
 
@@ -111,9 +112,10 @@ def _write_entries(
                 pieces.append(json)
             case shape.TotalCount(weight):
                 name = builder.name()
-                whole = arguments.whole_list(parts).order_by(None).subquery()
+                plain = tuple(narrowed(part, value.table, set()) for part in parts)
+                whole = arguments.whole_list(plain).order_by(None).subquery()
                 counted: Any = select(func.count().label("n"), literal_column(str(weight)).label("cost"))
-                builder.joins.append((counted.select_from(whole).lateral(name), exists))
+                builder.joins.append((partial(counted.select_from(whole).lateral, name), exists))
                 pieces.append(Sql(f"{name}.n::text"))
                 costs.append(f"coalesce({name}.cost, 0)")
             case shape.PageInfo():
@@ -141,12 +143,13 @@ class _Page:
         self.inner = self.builder.inner()
         self.columns: list[Any] = []
         self.row_costs: list[str] = []
-        self.table = self._select_rows()
-        rows, sides = self.table, {}
+        name, used, sides = self.builder.name(), set[str](), {}
         if (side := self.value.selects.side) is not None:
-            columns = UnprefixedColumns(rows.c, members.SIDE_PREFIX)
-            sides[side] = RowSource(rows.name, columns, Collective, members.SIDE_PREFIX)
-        self.source = RowSource(rows.name, rows.c, self.value.table, sides=sides)
+            sides[side] = RowSource(name, Collective, prefix=members.SIDE_PREFIX, used=used)
+        self.source = RowSource(name, self.value.table, self.parts[0], sides=sides, used=used)
+        self.has_id = self.given.page is not None or "id" in self.parts[0].selected_columns
+        if self.has_id:
+            used.add("id")
         self.order = self._order("DESC" if self.sort.descending else "ASC")
 
     @property
@@ -178,32 +181,36 @@ class _Page:
         )
 
     def _select_rows(self) -> Any:
-        rows: Any = self.given.page_statement(self.parts, self.value.name, int(self._needs_more))
-        table = rows.subquery(self.builder.name())
+        parts = tuple(narrowed(part, self.value.table, self.source.used) for part in self.parts)
+        rows: Any = self.given.page_statement(parts, self.value.name, int(self._needs_more))
         if not self._needs_more:
-            return table
+            return rows.subquery(self.source.name)
+        table = rows.subquery(self.builder.name())
         order = [table.c.sort_key, table.c.id]
         is_descending = self.sort.descending != self._is_backward
         number = func.row_number().over(order_by=[c.desc() if is_descending else c.asc() for c in order])
-        return select(*table.c, number.label(_ROW_NUMBER)).subquery(self.builder.name())
+        return select(*table.c, number.label(_ROW_NUMBER)).subquery(self.source.name)
 
     def _order(self, direction: str) -> str:
-        second = f", {self.table.name}.id {direction}" if "id" in self.table.c else ""
-        return f"{self.table.name}.sort_key {direction}{second}"
+        second = f", {self.source.name}.id {direction}" if self.has_id else ""
+        return f"{self.source.name}.sort_key {direction}{second}"
 
     def join(self, exists: Any) -> None:
         """Join the aggregates to the statement."""
         if self.row_costs:
             cost = self._aggregate(f"sum({' + '.join(self.row_costs)})")
             self.columns.append(labelled(Sql(f"coalesce({cost}, 0)::integer"), "cost"))
-        self.builder.joins.append((self.inner.select(self.table, *self.columns).lateral(self.name), exists))
+        self.builder.joins.append((self._select_aggregates, exists))
+
+    def _select_aggregates(self) -> Any:
+        return self.inner.select(self._select_rows(), *self.columns).lateral(self.name)
 
     def _aggregate(self, call: str) -> Sql:
         """Aggregate the page's rows, without one that only tells that there are more."""
         if not self._needs_more:
             return Sql(call)
         assert self.given.page is not None
-        return Sql(f"{call} FILTER (WHERE {self.table.name}.{_ROW_NUMBER} <= {self.given.page.size})")
+        return Sql(f"{call} FILTER (WHERE {self.source.name}.{_ROW_NUMBER} <= {self.given.page.size})")
 
     def _add(self, expression: Sql) -> Sql:
         """Add a column; return its name in the statement outside."""
@@ -239,11 +246,11 @@ class _Page:
 
     def _cursor(self) -> Sql:
         """Write what a cursor is made of: the sort, the row's id and its sort value: texts as JSON."""
-        key = Sql(f"{self.table.name}.sort_key")
+        key = Sql(f"{self.source.name}.sort_key")
         is_timestamp = self.sort.parse == datetime.fromisoformat
         value: list[Piece] = [format_timestamp(key) if is_timestamp else Sql(f"to_json({key})::text")]
         start = f'"{ID_DELIMITER}{CURSOR_MARK}{self.sort.name} '
-        return concatenate([start, Sql(f"{self.table.name}.id::text"), " ", *value, f'{ID_DELIMITER}"'])
+        return concatenate([start, Sql(f"{self.source.name}.id::text"), " ", *value, f'{ID_DELIMITER}"'])
 
     def info(self, entry: shape.PageInfo) -> list[Piece]:
         """Write the position of the page."""

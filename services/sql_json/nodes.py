@@ -1,5 +1,6 @@
 """Rows that may be of several tables: those that ids name, and the one that a row references."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Uuid, literal_column, true
@@ -49,10 +50,9 @@ def _write_options(
     for option, select_by_id, table, variants in options:
         (found,) = select_by_id(builder.actor, literal_column(row_id, Uuid))
         is_type = literal_column(row_type) == literal_column(literal(option))
-        lateral = found.where(condition(is_written), is_type).lateral(builder.name())
-        builder.joins.append((lateral, true()))
-        is_it = Sql(f"{lateral.name}.id IS NOT NULL")
-        json, inner = builder.object(variants, RowSource(lateral.name, lateral.c, table, guard=is_it))
+        row = builder.join(found.where(condition(is_written), is_type), table, true())
+        is_it = Sql(f"{row['id']} IS NOT NULL")
+        json, inner = builder.object(variants, replace(row, guard=is_it))
         cases.append(f"WHEN {is_it} THEN {json}")
         costs.append(f"({total(['1', *inner])} * ({is_it})::integer)")
     json = Sql(f"(CASE {' '.join(cases)} ELSE {literal(null)} END)") if cases else literal(null)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, literal_column
+from sqlalchemy import Boolean, ColumnElement, Select, literal_column
 
+from services.round_trips.records import column_names
 from services.sql_json.fragments import Piece, Sql
 
 Written = tuple[list[Piece], list[str]]
@@ -17,10 +18,10 @@ class RowSource:
     """A table or subquery under its name in the statement."""
 
     name: str
-    c: Any
-    """Columns."""
     table: Any = None
     """The table of the rows; without it, no column is nullable."""
+    selected: Select[Any] | None = None
+    """What selects the rows, if they are not those of a table."""
     prefix: str = ""
     """Prefix of its column names."""
     guard: Sql | None = None
@@ -31,9 +32,13 @@ class RowSource:
     """A column that is NULL if there is no row. Without such a column there is one."""
     sides: Mapping[str, "RowSource"] = field(default_factory=dict)
     """Collectives that the row carries along, by the column that references them."""
+    used: set[str] = field(default_factory=set)
+    """The columns that the statement uses, with the prefix."""
 
     def __getitem__(self, name: str) -> Sql:
-        return Sql(f"{self.name}.{self.prefix}{name}")
+        column = f"{self.prefix}{name}"
+        self.used.add(column)
+        return Sql(f"{self.name}.{column}")
 
     def is_nullable(self, name: str) -> bool:
         """Return True if the column can be NULL."""
@@ -42,7 +47,7 @@ class RowSource:
         return bool(self.table.__table__.c[name].nullable)
 
     @property
-    def expressions(self) -> Any:
+    def c(self) -> Any:
         """The columns as expressions of their own, which name no table to select from."""
         return _Expressions(self)
 
@@ -60,8 +65,32 @@ class _Expressions:
 
     def __getattr__(self, name: str) -> Any:
         row = self._row
-        column = row.table.__table__.c[name] if is_mapped(row.table) else row.c[name]
+        if is_mapped(row.table):
+            column = row.table.__table__.c[name]
+        else:
+            assert row.selected is not None
+            column = row.selected.selected_columns[name]
         return literal_column(row[name], column.type)
+
+    __getitem__ = __getattr__
+
+
+def narrowed(selected: Select[Any], table: Any, used: set[str]) -> Select[Any]:
+    """Select only the columns that are used: building and planning a statement takes as long as it is long.
+
+    What is selected from no table may be sums, which are rows of another number without their columns.
+    """
+    if not is_mapped(table):
+        return selected
+    columns: list[Any] = []
+    for described in selected.column_descriptions:
+        expression = described["expr"]
+        if described.get("entity") is expression:
+            columns += [getattr(expression, name) for name in column_names(described["type"]) if name in used]
+        elif described["name"] in used:
+            columns.append(expression)
+    columns = columns or [literal_column("true").label("is_row")]
+    return selected.with_only_columns(*columns, maintain_column_froms=True)
 
 
 def is_mapped(table: Any) -> bool:
@@ -72,18 +101,6 @@ def is_mapped(table: Any) -> bool:
 def has_column(table: Any, name: str) -> bool:
     """Return True if rows of a table, or of a subquery that a dataclass describes, have the column."""
     return name in (table.__table__.c if is_mapped(table) else table.__dataclass_fields__)
-
-
-class UnprefixedColumns:
-    """Columns by their names without a prefix."""
-
-    def __init__(self, columns: Any, prefix: str) -> None:
-        self._columns, self._prefix = columns, prefix
-
-    def __getattr__(self, name: str) -> Any:
-        return self._columns[self._prefix + name]
-
-    __getitem__ = __getattr__
 
 
 def condition(sql: Sql) -> ColumnElement[bool]:
