@@ -1,7 +1,7 @@
 """A compiled query: made once for a document, an operation and the values of its condition_variables."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,7 @@ from schema.plan.python_backend import Compiler
 from schema.plan.run_state import RunState
 from schema.plan.sql_plan import SqlPlan
 from services.core.errors import Problem
-from services.sql_json.rows import JsonRead, is_known, read_json
+from services.sql_json.rows import JsonRead, read_json
 from services.sql_json.shape import SqlJsonUnavailable
 
 __all__ = ["CompiledQuery", "FallBack", "Program", "compile_query", "prepare_json_read", "run", "run_json"]
@@ -166,16 +166,14 @@ async def run(query: CompiledQuery, variables: VariableValues, context: Context)
 def prepare_json_read(query: CompiledQuery, variables: VariableValues, *, is_new: bool) -> JsonRead | None:
     """Return the statement by which PostgreSQL writes the JSON, if it can with these variables.
 
-    For a document that is new, only if another one has needed the same statement: building one takes longer
-    than answering once in another way.
+    That of a document which is new is kept nowhere, unless another one has needed it: most never come again.
     """
     if isinstance(query.sql_plan, str):
         return None
     try:
-        read = query.sql_plan.bind(variables)
+        return replace(query.sql_plan.bind(variables), is_new=is_new)
     except (Problem, NotCompilable, SqlJsonUnavailable):
         return None  # the Python backend reports the error
-    return None if is_new and not is_known(read) else read
 
 
 async def run_json(read: JsonRead, context: Context) -> dict[str, Any]:

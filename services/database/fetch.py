@@ -101,6 +101,7 @@ async def fetch_rows(
     name: Hashable,
     table: Any = None,
     build: Callable[[], Select[Any]],
+    keeps: bool = True,
     **values: Any,
 ) -> list[Any]:
     """Fetch the rows of the statement that `build` returns.
@@ -116,7 +117,7 @@ async def fetch_rows(
         return list(result.all() if table is None else result.scalars().all())
     columns: Mapping[Any, frozenset[str]] = session.info[COLUMNS]
     statement, parameters = prepare_rows(
-        actor, name=name, table=table, columns=columns.get(table), build=build, **values
+        actor, name=name, table=table, columns=columns.get(table), build=build, keeps=keeps, **values
     )
     cursor = AsyncRawCursor(driver)
     connection = cast("AsyncConnection", session.bind)
@@ -132,11 +133,12 @@ def prepare_rows(
     build: Callable[[], Select[Any]],
     table: Any = None,
     columns: frozenset[str] | None = None,
+    keeps: bool = True,
     **values: Any,
 ) -> tuple[CachedStatement, list[Any]]:
     """Return the compiled statement that `fetch_rows` executes, and its parameters in order."""
     statement = statement_cache.get_statement(
-        (name, _kind_of(actor)), build, table=table, columns=columns, values=values
+        (name, _kind_of(actor)), build, table=table, columns=columns, values=values, keeps=keeps
     )
     parameters = [
         _encode_ids(values[name]) if name in values else _viewer_value(actor, name)

@@ -45,6 +45,8 @@ class Read:
     parameters: Sequence[Any]
     ends_at: float
     answer: asyncio.Future[list[Record]]
+    is_prepared: bool = True
+    """False for a statement that may never run again: it is not worth PostgreSQL's memory."""
     batch: "Batch | None" = None
 
 
@@ -62,7 +64,8 @@ class Batch:
     """Called at the end with the seconds of each read, or None if they tell nothing about the statements."""
     _steps: deque[Callable[[Any], None]] = field(default_factory=deque)
     """What to do with the result of each statement, in their order."""
-    _prepares: bool = False
+    _plans: bool = False
+    """True if a statement is planned meanwhile, so that its time tells nothing."""
     _is_writing: bool = False
     _sent_at: float = 0.0
     _socket: int = -1
@@ -105,9 +108,15 @@ class Batch:
         values, types, formats = written
         key = read.text, types
         prepared = _prepared_of(self.connection.driver)
-        if (name := prepared.get(key)) is None:
+        name = prepared.get(key)
+        if name is None and not read.is_prepared:
+            self._plans = True
+            pgconn.send_query_params(read.text, values, types, formats)
+            self._steps.append(lambda result: _answer(read, prepared, key, result))
+            return
+        if name is None:
             name = prepared[key] = b"lane_%d" % next(_names)
-            self._prepares = True
+            self._plans = True
             pgconn.send_prepare(name, read.text, types)
             self._steps.append(lambda result: _note_prepared(prepared, key, result))
             if len(prepared) > MAX_PREPARED:
@@ -163,7 +172,7 @@ class Batch:
             self._give_back()
         else:  # so that it meets nobody else's statement
             self._cancelling.add_done_callback(self._give_back)
-        self.note_end(self, None if self._prepares else seconds)
+        self.note_end(self, None if self._plans else seconds)
 
     @property
     def seconds_since(self) -> float:

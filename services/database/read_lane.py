@@ -46,7 +46,9 @@ class ReadLane:
     _sweeper: asyncio.TimerHandle | None = None
     _hold_timer: asyncio.TimerHandle | None = None
 
-    async def fetch(self, text: bytes, parameters: Sequence[Any], *, ends_at: float) -> list[Record]:
+    async def fetch(
+        self, text: bytes, parameters: Sequence[Any], *, ends_at: float, is_prepared: bool = True
+    ) -> list[Record]:
         """Fetch the rows of a statement, as PostgreSQL writes its values, until a time of the loop.
 
         Raises:
@@ -54,7 +56,7 @@ class ReadLane:
             TimeoutError: it took too long.
         """
         loop = asyncio.get_running_loop()
-        read = Read(text, parameters, ends_at, loop.create_future())
+        read = Read(text, parameters, ends_at, loop.create_future(), is_prepared)
         self._waiting.append(read)
         if not self._is_scheduled:
             self._is_scheduled = True

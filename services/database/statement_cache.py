@@ -46,8 +46,9 @@ def get_statement(
     table: Any,
     columns: frozenset[str] | None,
     values: Mapping[str, Any],
+    keeps: bool = True,
 ) -> CachedStatement:
-    """Return the cached statement of this name, or compile the one that `build` returns.
+    """Return the cached statement of this name, or compile the one that `build` returns, and keep it.
 
     It selects the given columns of the table, all of them for None, or without a table what `build` selects.
     `values` holds every parameter that is not one of the viewer.
@@ -55,13 +56,9 @@ def get_statement(
     key = (*name, columns)
     statement = _STATEMENTS.get(key)
     if statement is None or verify_cached:
-        statement = _add_to_cache(key, _compile(build(), table, columns, values))
+        compiled = _compile(build(), table, columns, values)
+        statement = _add_to_cache(key, compiled) if keeps or statement is not None else compiled
     return statement
-
-
-def is_known(name: tuple[Hashable, ...]) -> bool:
-    """True if the statement of this name is cached, with whatever it selects."""
-    return (*name, None) in _STATEMENTS
 
 
 def _add_to_cache(key: Hashable, compiled: CachedStatement) -> CachedStatement:

@@ -15,11 +15,11 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from services.access import rate_budget
-from services.access.actor import ANONYMOUS, VIEWER_KINDS, Actor
+from services.access.actor import ANONYMOUS, Actor
 from services.access.rate_limits import Charge
 from services.access.viewer_cache import StaleViewer
 from services.core import pagination, public_ids
-from services.database import fetch, statement_cache
+from services.database import fetch
 from services.database.read_batches import ReadNotDone
 from services.database.read_lane import lane_of
 from services.live import event_log
@@ -64,6 +64,8 @@ class JsonRead:
     name: StatementName
     values: dict[str, Any]
     """The values of the statement's parameters."""
+    is_new: bool = False
+    """True if it may never be needed again."""
 
     @classmethod
     def of(cls, bound: BoundShape) -> Self:
@@ -99,15 +101,6 @@ def _values_of(bound: BoundShape) -> dict[str, Any]:
     return values
 
 
-def is_known(read: JsonRead) -> bool:
-    """True if the statement was built before, for whichever viewer."""
-    return any(
-        statement_cache.is_known((("json", read.name, checks_viewer), kind))
-        for kind in VIEWER_KINDS
-        for checks_viewer in (kind != ANONYMOUS.kind, False)
-    )
-
-
 async def read_json(
     session: AsyncSession, actor: Actor, *, read: JsonRead, checks_viewer: bool = False
 ) -> dict[str, JsonText | None]:
@@ -124,6 +117,7 @@ async def read_json(
         actor,
         name=("json", read.name, checks_viewer),
         build=lambda: builder.json_statement(actor, read.bound, checks_viewer=checks_viewer),
+        keeps=not read.is_new,
         **read.values,
     )
     return _to_data(actor, read, records, checks_viewer=checks_viewer)
@@ -143,10 +137,13 @@ async def read_json_together(
         actor,
         name=("json", read.name, checks_viewer),
         build=lambda: builder.json_statement(actor, read.bound, checks_viewer=checks_viewer),
+        keeps=not read.is_new,
         **read.values,
     )
     with fetch.listened(engine, statement, parameters):
-        rows = await lane_of(engine).fetch(statement.encoded, parameters, ends_at=ends_at)
+        rows = await lane_of(engine).fetch(
+            statement.encoded, parameters, ends_at=ends_at, is_prepared=not read.is_new
+        )
     records = [(int(root or 0), (text or b"").decode(), int(cost or 0)) for root, text, cost in rows]
     try:
         return _to_data(actor, read, records, checks_viewer=checks_viewer)
