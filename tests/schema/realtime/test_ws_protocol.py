@@ -12,6 +12,7 @@ from websockets.typing import Origin, Subprotocol
 
 from tests.donation_world import DonationScene
 from tests.factories import World, money, ref
+from tests.statement_counts import record_statements
 from tests.subscription_client import ApiServer, connect_client, serve_in_process, wait_until
 
 ME = "{ me { slug } }"
@@ -206,6 +207,20 @@ async def test_queries_and_mutations_run_as_over_http(api: ApiServer, scene: Don
         assert await client.error("c") == "BAD_REQUEST"
         await client.subscribe(TOLD, "c", c={"id": 1.5})
         assert await client.error("c") == "BAD_REQUEST"
+
+
+async def test_a_query_is_one_statement_as_over_http(api: ApiServer, scene: DonationScene) -> None:
+    query = "{ me { slug } transactions(first: 3) { totalCount nodes { id toCollective { slug } } } }"
+    app: Any = api.server.config.app
+    async with connect_client(api, scene.giver.token) as client:
+        for name in "abc":
+            with record_statements(app.state.engine) as statements:
+                await client.subscribe(query, name)
+                answer = await client.next(name)
+            assert answer["me"] == {"slug": scene.giver.slug}
+            await client.receive()
+        assert len([s for s in statements if "roots" in s]) == 1
+        assert not any("FROM token" in s for s in statements)  # the viewer is known by now
 
 
 async def test_a_token_in_the_upgrade_request_is_accepted(api: ApiServer, scene: DonationScene) -> None:
