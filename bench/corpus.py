@@ -5,12 +5,14 @@ the database of this one.
 """
 
 import os
+import re
 import secrets
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from statistics import median
 from typing import Any
 
@@ -29,6 +31,7 @@ from services.access.actor import hash_token
 
 _DATABASE = "corpus"
 _CONNECTIONS = (4, 64)
+_NEW_REQUESTS = 12
 _OTHER_COMMAND = (sys.executable, "-P", "-m", "schema", "serve")
 """Imports from the other checkout, and not from the folder that the benchmark runs in."""
 _OURS, _SIGNED_IN, _THEIRS, _OTHER = "ours", "signed in", "PostGraphile 5", "other"
@@ -44,9 +47,15 @@ class _Side:
     token: str | None = None
     results: dict[tuple[str, int], list[LoadResult]] = field(default_factory=dict)
 
-    def body(self, shape: Shape) -> bytes | None:
-        """Return the body of the request for a shape; None if this server cannot be asked for it."""
+    def body(self, shape: Shape, *, new_field: str = "") -> bytes | None:
+        """Return the body of the request for a shape; None if this server cannot be asked for it.
+
+        With `new_field` it selects one more field, under that name.
+        """
         query, variables = self._words(shape)
+        if query and new_field:
+            at = [match.end(1) for match in re.finditer(r"(\w)\s*}", query)][-1]
+            query = f"{query[:at]} {new_field}: __typename{query[at:]}"
         return orjson.dumps({"query": query, "variables": variables}) if query else None
 
     def request(self, shape: Shape) -> str | None:
@@ -75,6 +84,7 @@ def run(cluster: BenchCluster) -> None:
                 _measure(cluster, sides, shape, counts=number > 0)
         for connections in _CONNECTIONS:
             _print_rates(cluster, sides, connections)
+        _print_first_seen(sides)
         _print_statements(cluster, sides)
 
 
@@ -170,6 +180,37 @@ def _print_rates(cluster: BenchCluster, sides: list[_Side], connections: int) ->
         [cells for _, cells in sorted(rows)],
         f"{cluster.rounds} interleaved rounds. {reached} of {len(medians)} shapes reach {_MIN_SHAPE} times"
         f" PostGraphile; their median is {median(medians):.2f} (target {_MIN_MEDIAN}).",
+    )
+
+
+def _print_first_seen(sides: list[_Side]) -> None:
+    """Ask each side for each query with a field that no request had before, in turn."""
+    numbers = count(1)
+    rows, medians = [], []
+    for shape in CORPUS:
+        seconds: dict[str, list[float]] = {}
+        for _ in range(_NEW_REQUESTS):
+            for side in sides:
+                if (body := side.body(shape, new_field=f"new{next(numbers)}")) is not None:
+                    started = time.perf_counter()
+                    load.ask(side.server, body, token=side.token)
+                    seconds.setdefault(side.name, []).append(time.perf_counter() - started)
+        times = [1000 * median(seconds[side.name]) if side.name in seconds else None for side in sides]
+        if None not in times:
+            medians.append(times)
+        rows.append([shape.name, *("cannot ask" if each is None else f"{each:.1f}" for each in times)])
+    rows.append(
+        [
+            "median of those that all can answer",
+            *(f"{median(each):.1f}" for each in zip(*medians, strict=True)),
+        ]
+    )
+    markdown_tables.print_table(
+        "Documents of the corpus seen for the first time, p50 in ms",
+        ["query", *(side.name for side in sides)],
+        rows,
+        f"{_NEW_REQUESTS} requests a query and side, in turn, one at a time; each selects a field under"
+        " a name of its own, so that nothing prepared serves it.",
     )
 
 
