@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
+    exists,
     func,
     inspect,
     literal_column,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from models import Collective, Member, PlatformPolicy, Token, ViewerVersion, now
@@ -55,6 +57,8 @@ class Actor:
     """Scopes of an access token; None for a session, which allows everything."""
     roles: dict[UUID, frozenset[str]] = field(default_factory=dict)
     """Open roles by collective."""
+    public_ids: frozenset[UUID] = frozenset()
+    """Those that everybody may see: a query need not be told of them, and they may be thousands."""
     dormant_ids: frozenset[UUID] = frozenset()
     """Collectives of which the user is an ADMIN who lacks the second factor that they require."""
     confirmed_at: datetime | None = None
@@ -150,6 +154,7 @@ VIEWER_KINDS = ("anonymous", "person", "reader", "platform")
 """The values of `Actor.kind`: a person reads their own alone, a reader what is other collectives', too."""
 TOKEN_PARAMETER = "token_hash"  # noqa: S105 - the name of a parameter
 """Parameter that holds the hash of the viewer's token."""
+_ROLE_OF = aliased(Collective, name="role_of")
 IDLE_END = timedelta(days=14)
 TOUCH_EVERY = timedelta(hours=1)
 
@@ -209,12 +214,19 @@ def select_version(user_id: Any) -> ColumnElement[int]:
     return func.coalesce(version.scalar_subquery(), literal_column("0"))
 
 
+def _is_of_public() -> ColumnElement[bool]:
+    """Build the condition that everybody may see the collective of a role."""
+    is_it = col(_ROLE_OF.id) == Member.collective_id
+    return exists().where(is_it, col(_ROLE_OF.is_public)).correlate(Member)
+
+
 def _select_by_token(*entities: Any, fingerprint_only: bool = False) -> Select[Any]:
     """Select the entities or their columns, what an actor is made of, and the fingerprint; or that alone."""
     role_facts: list[Any] = [
         func.array_agg(aggregate_order_by(col(Member.collective_id), col(Member.id))).label("ids"),
         func.array_agg(aggregate_order_by(col(Member.role), col(Member.id))).label("roles"),
         func.array_agg(col(Member.collective_id)).filter(factors.needs_factor()).label("requiring"),
+        func.array_agg(col(Member.collective_id)).filter(_is_of_public()).label("public"),
     ]
     open_roles = (
         select(*([] if fingerprint_only else role_facts), *_select_role_versions())
@@ -234,8 +246,10 @@ def _select_by_token(*entities: Any, fingerprint_only: bool = False) -> Select[A
     )
     fingerprint = func.concat_ws("|", *versions, *others).label("fingerprint")
     version = select_version(col(Collective.id)).label("viewer_version")
-    roles = () if fingerprint_only else (open_roles.c.ids, open_roles.c.roles, open_roles.c.requiring)
-    columns = [fingerprint] if fingerprint_only else [*entities, *roles, *others, fingerprint, version]
+    columns: list[Any] = [fingerprint]
+    if not fingerprint_only:
+        roles = [open_roles.c[name] for name in ("ids", "roles", "requiring", "public")]
+        columns = [*entities, *others, fingerprint, version, *roles]
     return (
         select(*columns)
         .select_from(Collective)
@@ -282,9 +296,8 @@ async def load(session: AsyncSession, *, token: str) -> Actor:
 
 
 def _build_actor(row: Sequence[Any]) -> Actor:
-    user, token_row, ids, roles, requiring, totp, passkey, platform_id, fee_bps, fingerprint, version, *_ = (
-        row
-    )
+    user, token_row, totp, passkey, platform_id, fee_bps, fingerprint, version, *of_roles = row
+    ids, roles, requiring, public, *_ = of_roles
     dormant_ids = frozenset() if totp or passkey else frozenset(requiring or ())
     return Actor(
         user=user,
@@ -296,6 +309,7 @@ def _build_actor(row: Sequence[Any]) -> Actor:
         is_touch_due=token_row.last_used_at < now() - TOUCH_EVERY,
         scopes=None if token_row.kind == TokenKind.SESSION else frozenset(token_row.scopes),
         roles=_group_roles(ids or [], roles or [], dormant_ids),
+        public_ids=frozenset(public or ()),
         dormant_ids=dormant_ids,
         confirmed_at=token_row.confirmed_at,
         ways=factors.list_ways(totp=totp, passkey=passkey),

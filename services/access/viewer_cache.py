@@ -81,8 +81,8 @@ async def check_with_next(session: AsyncSession, viewer: Actor, *, seen: Callabl
 
 
 def copy_roles(viewer: Actor) -> Actor:
-    """Return the viewer with roles of their own, which a mutation changes as it goes."""
-    return replace(viewer, roles=dict(viewer.roles))
+    """Return the viewer with roles of their own, and no collective left out: a mutation changes them."""
+    return replace(viewer, roles=dict(viewer.roles), public_ids=frozenset())
 
 
 def forget(token: str) -> None:

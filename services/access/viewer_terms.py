@@ -45,7 +45,7 @@ _VALUES: dict[str, Callable[[Actor], Any]] = {
     "expires_at": lambda actor: actor.expires_at,
     "session": lambda actor: str(actor.user is not None and actor.scopes is None).lower(),
     "platform_admin": lambda actor: str(actor.is_platform_admin).lower(),
-    "collectives": lambda actor: list(actor.roles),
+    "collectives": lambda actor: [i for i in actor.roles if i not in actor.public_ids],
     "providers": lambda actor: ",".join(
         f"{name}:{str(is_live).lower()}" for name, is_live in actor.providers
     ),

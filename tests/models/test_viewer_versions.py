@@ -119,6 +119,12 @@ CHANGES: dict[str, tuple[Change, Change]] = {
     "a passkey is removed": (add_passkey, delete("passkey", "user_id", "viewer")),
     "the club requires a factor": (add_member, require_factor),
     "the club of an event requires a factor": (be_admin_of_event, require_factor),
+    "an event of theirs becomes hidden": (
+        be_admin_of_event,
+        lambda world: world.run(
+            "UPDATE public.collective SET is_public = false WHERE id = %s", world.ids["party"]
+        ),
+    ),
     "the club requires no factor any more": (
         both(add_member, require_factor),
         delete("factor_requirement", "collective_id", "club"),

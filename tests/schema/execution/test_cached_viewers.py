@@ -130,6 +130,23 @@ async def test_a_role_that_ends_while_somebody_signs_in_is_seen_at_once(world: W
     assert (await ask(world, new))["data"]["collective"] is None
 
 
+async def test_an_event_that_becomes_hidden_stays_visible_to_its_members(world: World) -> None:
+    _, bob = await prepare(world)
+    eve = await world.person("eve")
+    change(world, "UPDATE collective SET is_public = true WHERE slug = %s", "secret")
+    change(world, INSERT_ROLE.format("slug = 'secret'").replace("'ADMIN'", "'ATTENDEE'"), eve.user.id)
+    assert (await ask_twice(world, eve))["data"]["collective"] == VISIBLE
+    viewer = viewer_cache.find_viewer(eve.token)
+    assert viewer is not None
+    assert viewer.public_ids == set(viewer.roles)
+    change(world, "UPDATE collective SET is_public = false WHERE slug = %s", "secret")
+    for _ in range(3):
+        assert (await ask(world, eve))["data"]["collective"] == VISIBLE
+    assert (await ask_twice(world, bob))["data"]["collective"] == VISIBLE
+    change(world, "UPDATE member SET until = now() WHERE member_id = %s", eve.user.id)
+    assert (await ask(world, eve))["data"]["collective"] is None
+
+
 async def test_a_query_that_only_the_mapper_answers_loads_its_viewer(world: World) -> None:
     _, bob = await prepare(world)
     await ask_twice(world, bob)

@@ -67,5 +67,20 @@ CREATE OR REPLACE TRIGGER factor_requirement_viewer_version AFTER INSERT OR UPDA
 FOR EACH ROW EXECUTE FUNCTION factor_requirement_viewer_version();
 ALTER TABLE factor_requirement ENABLE ALWAYS TRIGGER factor_requirement_viewer_version;
 
+-- Queries are told of the hidden collectives alone that their viewer has a role in.
+
+CREATE OR REPLACE FUNCTION collective_viewer_version() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    PERFORM FROM collective c WHERE c.id = NEW.id FOR UPDATE;
+    PERFORM raise_viewer_versions(array_agg(m.member_id)) FROM member m
+    WHERE m.collective_id = NEW.id AND m.until IS NULL;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE TRIGGER collective_viewer_version AFTER UPDATE OF is_public ON collective
+FOR EACH ROW WHEN (NEW.is_public <> OLD.is_public) EXECUTE FUNCTION collective_viewer_version();
+ALTER TABLE collective ENABLE ALWAYS TRIGGER collective_viewer_version;
+
 REVOKE ALL ON FUNCTION raise_viewer_versions(uuid[]), member_viewer_version(), user_viewer_version(),
-    factor_requirement_viewer_version() FROM PUBLIC, commonweal_app;
+    factor_requirement_viewer_version(), collective_viewer_version() FROM PUBLIC, commonweal_app;
