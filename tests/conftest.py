@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,10 @@ MakeDatabase = Callable[[], Database]
 def create_database(server: Server, *, template: str = "template1") -> Database:
     """Create a database with a unique name; it has no tables unless its template has."""
     name = f"test_{new_id().hex[-12:]}"
-    database_engine.create_database(server.url, name, template=template)
+    # Copied as files, which takes half the time of writing all pages to the log.
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
     return Database(name, server.database_url(name), server.database_url(name, role=database_engine.APP_ROLE))
 
 
@@ -115,18 +119,9 @@ def drop_database(server: Server, name: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def make_database(server: Server, template: str) -> Iterator[MakeDatabase]:
-    """Return a function that creates empty migrated databases; they are dropped at the end."""
-    names: list[str] = []
-
-    def make() -> Database:
-        database = create_database(server, template=template)
-        names.append(database.name)
-        return database
-
-    yield make
-    for name in names:
-        drop_database(server, name)
+def make_database(server: Server, template: str) -> MakeDatabase:
+    """Return a function that creates empty migrated databases; they end with the server."""
+    return partial(create_database, server, template=template)
 
 
 @contextmanager
