@@ -33,7 +33,7 @@ check: $(VENV)/.installed ## the quick half of the tests: format, lint, types, f
 AGAIN := --last-failed --last-failed-no-failures none --maxfail 5
 
 test: check graphiql ## every check that CI makes
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder || $(BIN)/python -m pytest $(AGAIN)
+	$(BIN)/python -m pytest -n 2 --dist loadfile || $(BIN)/python -m pytest $(AGAIN)
 
 test-pure: $(VENV)/.installed ## the tests that need no database; they take seconds
 	$(BIN)/python -m pytest tests/pure -q
@@ -77,7 +77,7 @@ OF_POSTGRESQL := tests/models tests/services tests/history tests/test_growth.py 
 	tests/resolvers/test_live_events.py tests/resolvers/test_search.py
 
 test-debian: $(VENV)/.installed ## what depends on PostgreSQL's version, tested again on Debian's PostgreSQL 15
-	$(BIN)/python -m tests.debian_server $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(OF_POSTGRESQL) || \
+	$(BIN)/python -m tests.debian_server $(BIN)/python -m pytest -n 2 --dist loadfile $(OF_POSTGRESQL) || \
 		$(BIN)/python -m tests.debian_server $(BIN)/python -m pytest $(AGAIN)
 
 # Pages, sockets, packages and names are the same on every PostgreSQL; some tests start a server of their own.
@@ -91,5 +91,5 @@ NOT_OF_POSTGRESQL := tests/pure tests/schema/documents tests/schema/graphiql \
 	tests/test_architecture.py tests/test_layout.py tests/test_names.py tests/test_readme.py
 
 soak-debian: $(VENV)/.installed ## everything that sends SQL, on Debian's PostgreSQL 15; half an hour
-	$(BIN)/python -m tests.debian_server $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m tests.debian_server $(BIN)/python -m pytest -n 2 --dist loadfile \
 		$(addprefix --ignore ,$(NOT_OF_POSTGRESQL))

@@ -78,37 +78,6 @@ def template(server: Server) -> str:
     return name
 
 
-SLOW_FIRST = (
-    "tests/history",
-    "tests/schema/plan/test_every_field",
-    "tests/schema/test_schemathesis",
-    "tests/test_operations",
-    "tests/test_worker_process",
-    "tests/schema/test_errors",
-    "tests/crashes",
-    "tests/resolvers/test_permission_matrix",
-    "tests/test_rolling",
-    "tests/services/operation",
-    "tests/test_first_start",
-    "tests/schema/test_clients",
-    "tests/schema/realtime",
-    "tests/schema/server",
-    "tests/test_live_processes",
-    "tests/schema/plan",
-)
-"""Files that take long, so that no process has one of them left when the other is done."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow files."""
-
-    def place(item: pytest.Item) -> int:
-        matching = (i for i, prefix in enumerate(SLOW_FIRST) if item.nodeid.startswith(prefix))
-        return next(matching, len(SLOW_FIRST))
-
-    items.sort(key=place)
-
-
 @dataclass(frozen=True)
 class Database:
     """A database on the test server."""
