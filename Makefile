@@ -70,8 +70,7 @@ bench: $(VENV)/.installed ## measure; prints the tables of docs/bench.md
 # end to end. The other tests send the same statements once more.
 OF_POSTGRESQL := tests/models tests/services tests/history tests/test_growth.py tests/test_backup.py \
 	tests/schema/plan/test_every_field.py tests/schema/plan/test_sql_json_equals_graphql_core.py \
-	tests/schema/plan/test_payloads_with_relations.py tests/schema/plan/test_log_readers.py \
-	tests/schema/plan/test_report_readers.py \
+	tests/schema/plan/test_payloads_with_relations.py tests/schema/plan/test_readers.py \
 	tests/resolvers/test_worked_example.py tests/resolvers/test_orders_money.py tests/resolvers/test_concurrency.py \
 	tests/resolvers/test_orders_flow.py tests/resolvers/test_redemptions.py tests/resolvers/test_hours.py \
 	tests/resolvers/test_live_events.py tests/resolvers/test_search.py

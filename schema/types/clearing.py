@@ -64,15 +64,26 @@ class ClearingDebt:
         "amount_minor", "currency", description="Amount owed, in the creditor's currency."
     )
     days_0_to_30: Amount = amount_field(
-        "days_0_to_30", "currency", name="days0To30", description="Part of it that is at most 30 days old."
+        "days_0_to_30_minor",
+        "currency",
+        name="days0To30",
+        description="Part of it that is at most 30 days old.",
     )
     days_31_to_60: Amount = amount_field(
-        "days_31_to_60", "currency", name="days31To60", description="Part of it that is 31 to 60 days old."
+        "days_31_to_60_minor",
+        "currency",
+        name="days31To60",
+        description="Part of it that is 31 to 60 days old.",
     )
     days_61_to_90: Amount = amount_field(
-        "days_61_to_90", "currency", name="days61To90", description="Part of it that is 61 to 90 days old."
+        "days_61_to_90_minor",
+        "currency",
+        name="days61To90",
+        description="Part of it that is 61 to 90 days old.",
     )
-    older: Amount = amount_field("older", "currency", description="Part of it that is more than 90 days old.")
+    older: Amount = amount_field(
+        "older_minor", "currency", description="Part of it that is more than 90 days old."
+    )
 
     debtor = to_one(
         Loaders.collective, "debtor_id", description="The host that owes.", graphql_type=lazy.COLLECTIVE

@@ -80,13 +80,14 @@ class ReadLane:
         if self._hold_timer is not None:
             self._hold_timer.cancel()
             self._hold_timer = None
-        while self._waiting and self._opening is None:
+        while self._waiting:
             if self._is_worth_holding():
                 self._hold_timer = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._send)
                 return
             connection = read_connections.take_idle(self.engine)
             if connection is None:
-                self._opening = asyncio.get_running_loop().create_task(self._open())
+                if self._opening is None:  # until it is there, those that become idle serve on
+                    self._opening = asyncio.get_running_loop().create_task(self._open())
                 return
             self._send_on(connection)
 

@@ -56,10 +56,10 @@ class ClearingDebt:
     creditor_id: UUID
     currency: str
     amount_minor: int
-    days_0_to_30: int
-    days_31_to_60: int
-    days_61_to_90: int
-    older: int
+    days_0_to_30_minor: int
+    days_31_to_60_minor: int
+    days_61_to_90_minor: int
+    older_minor: int
 
 
 class ClearingExceeded(LimitExceeded):
@@ -230,7 +230,7 @@ def select_ageing(actor: Actor, *, where: object = None, owner: object = None) -
     The oldest debts count as settled first.
     """
     del actor, where, owner  # of all hosts
-    ages = ("days_0_to_30", "days_31_to_60", "days_61_to_90", "older")
+    ages = ("days_0_to_30_minor", "days_31_to_60_minor", "days_61_to_90_minor", "older_minor")
     columns: dict[Any, tuple[str, ...]] = {
         Uuid(): ("debtor_id", "creditor_id"),
         Text(): _OF_DEBTS,
@@ -251,10 +251,10 @@ async def load_ageing(session: AsyncSession) -> list[ClearingDebt]:
             row.creditor_id,
             row.currency,
             row.amount_minor,
-            days_0_to_30=row.days_0_to_30,
-            days_31_to_60=row.days_31_to_60,
-            days_61_to_90=row.days_61_to_90,
-            older=row.older,
+            days_0_to_30_minor=row.days_0_to_30_minor,
+            days_31_to_60_minor=row.days_31_to_60_minor,
+            days_61_to_90_minor=row.days_61_to_90_minor,
+            older_minor=row.older_minor,
         )
         for row in await session.execute(statement.order_by(*_DEBTS_IN_ORDER))
     ]

@@ -100,6 +100,10 @@ def be_admin_of_event(world: GuardWorld) -> None:
     add_member(world, collective="party")
 
 
+def hide_event(world: GuardWorld) -> None:
+    world.run("UPDATE public.collective SET is_public = false WHERE id = %s", world.ids["party"])
+
+
 CHANGES: dict[str, tuple[Change, Change]] = {
     "a role begins": (nothing, add_member),
     "a role ends": (add_member, change_member("until = now()")),
@@ -119,12 +123,7 @@ CHANGES: dict[str, tuple[Change, Change]] = {
     "a passkey is removed": (add_passkey, delete("passkey", "user_id", "viewer")),
     "the club requires a factor": (add_member, require_factor),
     "the club of an event requires a factor": (be_admin_of_event, require_factor),
-    "an event of theirs becomes hidden": (
-        be_admin_of_event,
-        lambda world: world.run(
-            "UPDATE public.collective SET is_public = false WHERE id = %s", world.ids["party"]
-        ),
-    ),
+    "an event of theirs becomes hidden": (be_admin_of_event, hide_event),
     "the club requires no factor any more": (
         both(add_member, require_factor),
         delete("factor_requirement", "collective_id", "club"),
@@ -196,22 +195,30 @@ def test_two_changes_at_once_raise_the_version_twice(database: Database) -> None
         assert version(race.first) == before + 2
 
 
-def test_a_requirement_waits_for_who_is_becoming_admin(database: Database) -> None:
+CONCERNS = {"a requirement": (add_member, require_factor), "hiding": (be_admin_of_event, hide_event)}
+"""How a role begins, and a change that concerns those who have it."""
+
+
+@pytest.mark.parametrize("name", CONCERNS)
+def test_a_change_waits_for_who_is_getting_a_role(database: Database, name: str) -> None:
+    get_role, change = CONCERNS[name]
     with Race(database.owner_url) as race:
         add_people(race.first)
         race.commit_world()
-        add_member(race.first)
+        get_role(race.first)
         before = version(race.first)
-        assert race.outcome(require_factor) is None
+        assert race.outcome(change) is None
         race.second.connection.commit()
         assert version(race.first) == before + 1
 
 
-def test_who_becomes_admin_waits_for_a_requirement(database: Database) -> None:
+@pytest.mark.parametrize("name", CONCERNS)
+def test_who_gets_a_role_waits_for_a_change(database: Database, name: str) -> None:
+    get_role, change = CONCERNS[name]
     with Race(database.owner_url) as race:
         add_people(race.first)
         race.commit_world()
-        require_factor(race.first)
-        assert race.outcome(add_member) is None
+        change(race.first)
+        assert race.outcome(get_role) is None
         race.second.connection.commit()
         assert version(race.first) == 1

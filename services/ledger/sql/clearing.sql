@@ -57,10 +57,10 @@ SELECT
     debtor.slug AS debtor_slug,
     a.currency,
     -a.posted AS amount_minor,
-    d.days_0_to_30,
-    d.days_31_to_60,
-    d.days_61_to_90,
-    d.older
+    d.days_0_to_30_minor,
+    d.days_31_to_60_minor,
+    d.days_61_to_90_minor,
+    d.older_minor
 FROM ledger_account a
 JOIN collective creditor ON creditor.id = a.book_id
 JOIN collective debtor ON debtor.id = a.owner_id
@@ -74,10 +74,10 @@ CROSS JOIN LATERAL (
         WHERE w.newer + w.amount < abs(a.posted)
     )
     SELECT
-        coalesce(sum(q.open) FILTER (WHERE q.days < 31), 0)::bigint AS days_0_to_30,
-        coalesce(sum(q.open) FILTER (WHERE q.days >= 31 AND q.days < 61), 0)::bigint AS days_31_to_60,
-        coalesce(sum(q.open) FILTER (WHERE q.days >= 61 AND q.days < 91), 0)::bigint AS days_61_to_90,
-        coalesce(sum(q.open) FILTER (WHERE q.days >= 91), 0)::bigint AS older
+        coalesce(sum(q.open) FILTER (WHERE q.days < 31), 0)::bigint AS days_0_to_30_minor,
+        coalesce(sum(q.open) FILTER (WHERE q.days >= 31 AND q.days < 61), 0)::bigint AS days_31_to_60_minor,
+        coalesce(sum(q.open) FILTER (WHERE q.days >= 61 AND q.days < 91), 0)::bigint AS days_61_to_90_minor,
+        coalesce(sum(q.open) FILTER (WHERE q.days >= 91), 0)::bigint AS older_minor
     FROM (
         SELECT extract(EPOCH FROM now() - w.at) / 86400 AS days, least(w.amount, -a.posted - w.newer) AS open
         FROM walk w

@@ -183,6 +183,18 @@ async def test_reads_fail_when_no_connection_becomes_free(
     assert await _fetch(lane, QUICK, "then") == b"then!"
 
 
+async def test_a_connection_that_becomes_idle_serves_while_another_is_opened(
+    lane: ReadLane, database: Database
+) -> None:
+    await _fetch(lane, QUICK, "")
+    slow = asyncio.ensure_future(_fetch(lane, SLEEP, "0.3"))
+    await asyncio.sleep(0.1)
+    with psycopg.connect(database.owner_url) as owner:
+        owner.execute("LOCK TABLE pg_authid")  # nobody can sign in
+        assert await _fetch(lane, QUICK, "then", seconds=5) == b"then!"
+    await slow
+
+
 async def test_other_types_of_parameters_are_another_statement(lane: ReadLane) -> None:
     statement = b"SELECT ($1 + 1)::text"
     assert await _fetch(lane, statement, 1) == b"2"

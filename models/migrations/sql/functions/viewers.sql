@@ -67,7 +67,7 @@ CREATE OR REPLACE TRIGGER factor_requirement_viewer_version AFTER INSERT OR UPDA
 FOR EACH ROW EXECUTE FUNCTION factor_requirement_viewer_version();
 ALTER TABLE factor_requirement ENABLE ALWAYS TRIGGER factor_requirement_viewer_version;
 
--- Queries are told of the hidden collectives alone that their viewer has a role in.
+-- Queries are told which hidden collectives their viewer has a role in.
 
 CREATE OR REPLACE FUNCTION collective_viewer_version() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$

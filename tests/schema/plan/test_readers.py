@@ -1,22 +1,29 @@
-"""Who may read reports: the conditions in SQL are the rules of the table of permissions."""
+"""Who may read logs and reports: the conditions in SQL are the rules of the table of permissions."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from models import Collective
+from models.enums import CollectiveType
 from services.access import actor as actors
 from services.access import visibility
 from services.access.permissions import Action, Subject, is_permitted
 from tests.schema.plan.executor_equivalence import PopulatedWorld
 
-READERS = ("stranger", "member", "admin", "payer_host_admin", "platform_admin", "program_of_admin")
+READERS = ("stranger", "member", "admin", "payee", "payer_host_admin", "platform_admin", "program_of_admin")
+CONDITIONS: dict[Action, Callable[..., Any]] = {
+    Action.READ_AUDIT_LOG: visibility.audit_log_is_visible,
+    Action.READ_HOURS: visibility.private_fields_are_visible,
+    Action.READ_CLEARING: visibility.private_fields_are_visible,
+}
 
 
 @pytest.mark.parametrize("viewer", READERS)
-@pytest.mark.parametrize("action", [Action.READ_HOURS, Action.READ_CLEARING])
-def test_reports_of_a_collective_are_read_by_whom_the_rule_names(
+@pytest.mark.parametrize("action", CONDITIONS)
+def test_what_is_a_collectives_is_read_by_whom_the_rule_names(
     populated: PopulatedWorld, action: Action, viewer: str
 ) -> None:
     person = populated.viewers[viewer]
@@ -26,13 +33,13 @@ def test_reports_of_a_collective_are_read_by_whom_the_rule_names(
         async with populated.world.sessions() as session:
             actor = await actors.load(session, token=person.token)
             rows: Any = select(Collective)
-            permitted = {
-                row.slug
-                for row in await session.scalars(rows)
-                if is_permitted(actor, action, Subject(collective=row))
-            }
-            is_visible = visibility.private_fields_are_visible(actor)
-            visible = await session.scalars(rows.where(is_visible))
+            by_id = {row.id: row for row in await session.scalars(rows)}
+            permitted = set()
+            for row in by_id.values():
+                of_row = by_id[row.parent_id] if row.type == CollectiveType.EVENT else row
+                if is_permitted(actor, action, Subject(collective=row, host=by_id.get(of_row.host_id))):
+                    permitted.add(row.slug)
+            visible = await session.scalars(rows.where(CONDITIONS[action](actor)))
             return permitted, {row.slug for row in visible}
 
     permitted, visible = populated.runner.run(compare())
