@@ -176,12 +176,18 @@ class Context:
             finally:
                 self._running_task = None
 
+    def ask_others_first(self) -> None:
+        """Let go of a mutation's connection that was waited for: its server may no longer lead."""
+        if self._held_connection is not None:
+            self._held_connection.ask_others_first()
+
     async def abandon(self) -> None:
         """Cancel the running call, in the database too, refuse further ones, and wait for the session.
 
         Cancelling the operation's task is not enough: a loader's batch is a task of its own.
         """
         self._is_abandoned = True
+        self.ask_others_first()
         task = self._running_task
         if task is not None and task is not asyncio.current_task() and not task.cancelling():
             task.cancel()
@@ -204,6 +210,8 @@ class Context:
     def _cut(self) -> None:
         """Shut the socket, so that whoever waits for an answer learns that none will come."""
         self.is_cut = True
+        if (silent := self._held_connection or self._read_connection) is not None:
+            leadership.doubt(silent.origin)
         if self._driver is not None and not self._driver.closed:
             with suppress(OSError), socket.socket(fileno=os.dup(self._driver.fileno())) as connection:
                 connection.shutdown(socket.SHUT_RDWR)
@@ -212,7 +220,10 @@ class Context:
 
     def is_unconfirmed(self) -> bool:
         """Return True if the commit stopped waiting for a standby: a failover could lose it."""
-        return self._driver is not None and leadership.take_unconfirmed(self._driver)
+        is_unconfirmed = self._driver is not None and leadership.take_unconfirmed(self._driver)
+        if is_unconfirmed and self._held_connection is not None:
+            leadership.doubt(self._held_connection.origin)
+        return is_unconfirmed
 
     async def wait_idle(self) -> None:
         """Wait until nothing uses the session: an operation that ended early may have left calls behind."""

@@ -76,8 +76,10 @@ def children(pid: int) -> list[int]:
 
 
 def _command(pid: int) -> bytes:
-    path = Path(f"/proc/{pid}/cmdline")
-    return path.read_bytes() if path.exists() else b""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it may end while it is read
+        return b""
 
 
 def is_gone(pid: int) -> bool:

@@ -22,7 +22,7 @@ from services.access import actor, permissions, viewer_cache
 from services.access.rate_limits import Charge
 from services.core.errors import Busy, Problem, Unavailable
 from services.core.settings import Settings
-from services.database.constraint_errors import RETRYABLE, problem_for, sqlstate
+from services.database.constraint_errors import RETRYABLE, WAITED, problem_for, sqlstate
 from services.round_trips import effects
 
 MAX_NAMES_LENGTH = 200
@@ -71,7 +71,7 @@ async def run_attempt(
     except DBAPIError as error:
         # If the connection breaks during the commit, we cannot know whether the commit happened.
         is_committing = context.is_committing
-        _raise_if_retryable(error, last=last or (is_committing and error.connection_invalidated))
+        _raise_if_retryable(context, error, last=last or (is_committing and error.connection_invalidated))
         # Some rules of the database are checked at the commit: no field is left to report a violation.
         violation = problem_for(error) if is_committing else None
         body = to_response_error(violation) if violation else mask_error(error)
@@ -172,7 +172,7 @@ async def _run(
     if isinstance(error, viewer_cache.StaleViewer):
         raise error
     if error is not None:
-        _raise_if_retryable(error, last=last)
+        _raise_if_retryable(context, error, last=last)
         if context.is_mutation:
             await context.roll_back()
             return OperationResult({"data": None, "errors": [format_error(e) for e in errors]})
@@ -304,8 +304,10 @@ def _unexpected_error(errors: list[GraphQLError]) -> BaseException | None:
     return None
 
 
-def _raise_if_retryable(error: BaseException, *, last: bool) -> None:
+def _raise_if_retryable(context: Context, error: BaseException, *, last: bool) -> None:
     """Raise RetryOperation if another attempt may succeed; nothing has been committed."""
+    if isinstance(error, DBAPIError) and sqlstate(error) in WAITED:
+        context.ask_others_first()
     if (
         not last
         and isinstance(error, DBAPIError)

@@ -312,6 +312,8 @@ _NUMERIC_VALUE_OUT_OF_RANGE = "22003"
 _LOCK_NOT_AVAILABLE = "55P03"
 RETRYABLE = {"40001", "40P01", "26000"}
 """SQLSTATE codes of a serialization failure, a deadlock, and a prepared statement that is gone."""
+WAITED = {"55P03", "57014"}
+"""SQLSTATE codes of a statement that was cancelled because it waited, for a lock or at all."""
 _OUTAGES = ("08", "25006", "40", "53", "57P", "58")
 """Beginnings of the SQLSTATE codes of a database that is away, read-only, overloaded or without space."""
 

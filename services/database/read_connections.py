@@ -47,7 +47,7 @@ class ReadConnection:
     connection: AsyncConnection
     driver: Any
     return_to_pool: Callable[["ReadConnection"], Any]
-    timeline: leadership.Timeline | None
+    origin: leadership.Origin | None
     recycle_at: float
     """Time of `time.monotonic` from which it is replaced when it is idle."""
     planning: bytes | None = AS_USUAL
@@ -67,7 +67,13 @@ class ReadConnection:
     @property
     def is_outdated(self) -> bool:
         """True if it is time to see which server leads, or known that this one no longer does."""
-        return time.monotonic() >= self.recycle_at or leadership.is_outdated(self.timeline)
+        return time.monotonic() >= self.recycle_at or leadership.is_outdated(self.origin)
+
+    def ask_others_first(self) -> None:
+        """Replace it, if there are other servers; they are asked first which one leads."""
+        if self.recycle_at < math.inf:
+            self.recycle_at = 0
+            leadership.ask_others_first(self.origin)
 
     @property
     def is_idle(self) -> bool:
@@ -118,7 +124,7 @@ class _ReadPool:
             connection,
             raw.driver_connection,
             self.release,
-            leadership.timeline_of(raw),
+            leadership.origin_of(raw),
             time.monotonic() + recycle if recycle > 0 else math.inf,
         )
 

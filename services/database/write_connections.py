@@ -170,7 +170,7 @@ async def _check_out(session: AsyncSession, engine: AsyncEngine) -> HeldConnecti
         connection,
         raw.driver_connection,
         return_to_pool,
-        leadership.timeline_of(raw),
+        leadership.origin_of(raw),
         time.monotonic() + recycle if recycle > 0 else math.inf,
     )
 
