@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from functools import partial
 from statistics import median
 from typing import Any
 
@@ -42,32 +41,22 @@ async def _graphql_core(text: str, variables: Mapping[str, Any], context: Contex
     return orjson.dumps({"data": result.data}, default=str)
 
 
-async def _compiled(
-    text: str, variables: Mapping[str, Any], context: Context, *, is_sql_json: bool = False
-) -> bytes:
-    """Run the compiled query, as the server does for callers that take no bytes."""
+async def _planned(text: str, variables: Mapping[str, Any], context: Context) -> bytes:
+    """Run the planned query, as the server does."""
     prepared = document_cache.prepare(text)
     assert prepared.document is not None
     operation = get_operation_ast(prepared.document)
     assert operation is not None
     values = plan.coerce_variables(operation, variables)
-    query = plan.compile_query(prepared, operation, values)
-    assert query is not None
-    program = query.program
-    assert program is not None
-    context.columns, context.is_single = program.columns, program.is_single or is_sql_json
-    if not is_sql_json:
-        return encode_json({"data": await plan.run(query, values, context)})
-    read = plan.prepare_json_read(query, values, is_new=False)
+    planned = plan.plan_query(prepared, operation, values)
+    assert not isinstance(planned, str), planned
+    read = plan.prepare_json_read(planned, values, is_new=False)
     assert read is not None
+    context.is_single = True
     return encode_json({"data": await plan.run_json(read, context)})
 
 
-EXECUTORS: dict[str, Executor] = {
-    "graphql-core": _graphql_core,
-    "compiled": _compiled,
-    "compiled, JSON by PostgreSQL": partial(_compiled, is_sql_json=True),
-}
+EXECUTORS: dict[str, Executor] = {"graphql-core": _graphql_core, "JSON by PostgreSQL": _planned}
 
 
 @dataclass

@@ -41,8 +41,7 @@ _LOOP = ("asyncio/runners.py", "uvloop/__init__.py")
 _RULES: Sequence[tuple[str, tuple[str, ...], str]] = (
     ("/psycopg/", ("fetchall", "fetchone", "fetchmany", "_load"), "psycopg: decoding of rows"),
     ("/psycopg", (), "psycopg: sending and receiving"),
-    ("/schema/plan/", (), "execution: the compiled executor"),
-    ("<query>", (), "execution: the compiled executor"),
+    ("/schema/plan/", (), "execution: plans"),
     ("/sqlalchemy/", (), "SQLAlchemy: statements, rows to objects"),
     ("/sqlmodel/", (), "SQLAlchemy: statements, rows to objects"),
     ("/graphql/", (), "execution: graphql-core and Strawberry"),

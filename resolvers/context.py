@@ -89,8 +89,6 @@ class Context:
     """True for each mutation of the operation that is to be committed, False for each dry run."""
     is_single: bool = False
     """True if the operation is one statement, which is a snapshot by itself."""
-    columns: Mapping[Any, frozenset[str]] | None = None
-    """The columns that a query selects, by table; every column of a table that is not in it."""
     _read_connection: ReadConnection | None = None
     _held_connection: HeldConnection | None = None
     """The connection of a mutation."""
@@ -249,9 +247,7 @@ class Context:
                     token_kind="SESSION" if self.actor.scopes is None else "ACCESS",
                 )
         else:
-            self._read_connection = await fetch.begin_read(
-                self.session, is_single=self.is_single, columns=self.columns
-            )
+            self._read_connection = await fetch.begin_read(self.session, is_single=self.is_single)
             self._driver = self._read_connection.driver
         self._has_begun = True
 

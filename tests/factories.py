@@ -270,7 +270,7 @@ class World:
         token = by.token if isinstance(by, Person) else by
         request = unit_of_work.OperationRequest(query=query, variables=variables, token=token, address="test")
         answer = await unit_of_work.execute(request, sessions=self.sessions, settings=self.settings)
-        return answer.body
+        return answer.plain_body()
 
     async def query(self, query: str, *, by: Person | str | None = None, **variables: Any) -> dict[str, Any]:
         """Run an operation without top-level errors and return its data."""

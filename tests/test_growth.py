@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +148,12 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 async def ask(world: World, query: str, viewer: Person | None) -> None:
-    """Run a query as objects, and as HTTP clients do: when it is met again, PostgreSQL writes its JSON."""
+    """Run a query on graphql-core, and as it is planned: PostgreSQL writes its JSON."""
+    settings = world.settings
+    world.settings = replace(settings, compiled_queries=False)
     await world.query(query, by=viewer)
-    request = OperationRequest(
-        query=query, token=viewer.token if viewer else None, address="growth", accepts_json_rows=True
-    )
+    world.settings = settings
+    request = OperationRequest(query=query, token=viewer.token if viewer else None, address="growth")
     for _ in range(2):
         answer = await execute(request, sessions=world.sessions, settings=world.settings)
         assert b'"errors"' not in encode_json(answer.body)

@@ -30,7 +30,7 @@ async def test_the_first_queries_of_the_readme_work(
         request = unit_of_work.OperationRequest(query=query, token=token)
         answer = await unit_of_work.execute(request, sessions=sessions, settings=database.settings)
         assert "errors" not in answer.body, answer
-        return answer.body["data"]
+        return answer.plain_body()["data"]
 
     result = await run(feed)
     assert result["collective"]["name"] == "Webpack"

@@ -45,7 +45,7 @@ class Demo:
             token=self._tokens[as_user] if as_user else None,
         )
         result = await unit_of_work.execute(request, sessions=self._sessions, settings=self._settings)
-        payload = (result.body.get("data") or {}).get(mutation)
+        payload = (result.plain_body().get("data") or {}).get(mutation)
         if payload is None or payload["errors"]:
             raise Invalid(f"The demo world failed at {mutation}: {result.body}")
         self._on_operation()
@@ -142,7 +142,7 @@ class Demo:
         """Run a query as a user and return its data."""
         request = unit_of_work.OperationRequest(query=query, token=self._tokens[as_user])
         result = await unit_of_work.execute(request, sessions=self._sessions, settings=self._settings)
-        return result.body["data"]
+        return result.plain_body()["data"]
 
     async def discard_mails(self) -> None:
         """Mark all mails as delivered and empty: the demo's addresses do not exist."""

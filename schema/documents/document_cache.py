@@ -97,8 +97,8 @@ class CachedDocument:
     characters: int = 0
     variable_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The path of the argument that each variable fills: the first one that uses it."""
-    programs: dict[Any, Any] = field(default_factory=dict, compare=False)
-    """Compiled queries by operation and values of its condition variables, kept from the second use on."""
+    plans: dict[Any, Any] = field(default_factory=dict, compare=False)
+    """Plans by operation and values of its condition variables, kept from the second use on."""
     was_seen: bool = False
     """True from the second use on; most documents that are seen once are never seen again."""
     condition_variables: dict[str | None, tuple[str, ...]] = field(default_factory=dict, compare=False)

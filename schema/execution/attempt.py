@@ -200,7 +200,6 @@ def _to_result(prepared: PreparedOperation, result: ExecutionResult) -> Operatio
     return OperationResult(
         body,
         is_request_error=is_request_error,
-        is_compiled=prepared.compiled is not None,
         is_sql_json=prepared.json_read is not None,
         retry_after_seconds=_retry_after_seconds(errors),
     )
@@ -247,7 +246,6 @@ def create_context(
         is_viewer_cached=viewer is not None,
         is_payload_at_hand=prepared.is_payload_at_hand,
         is_single=prepared.is_single and (token is None or viewer is not None),
-        columns=prepared.columns,
         session_cookie=prepared.request.session_cookie or SessionCookie(),
     )
 

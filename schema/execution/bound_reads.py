@@ -7,13 +7,11 @@ they become depends on nothing but their JSON.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 from weakref import ReferenceType, ref
 
 import orjson
-from graphql.execution.values import VariableValues
 
-from schema import plan
 from schema.documents.document_cache import CachedDocument, LruCache
 from services.sql_json.rows import JsonRead
 
@@ -21,8 +19,6 @@ MAX_COUNT = 1_000
 MAX_KEY_CHARACTERS = 4_000
 MAX_CHARACTERS = 1_000_000
 """Characters of all keys: variables, and what tells their operation."""
-
-BoundRead: TypeAlias = tuple[tuple[plan.CompiledQuery, VariableValues], JsonRead]
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class _Entry:
     The read goes with it: the syntax tree that it refers to is far larger than its key, and counted by the
     cache of documents.
     """
-    bound: BoundRead
+    read: JsonRead
 
 
 _reads: LruCache[_Entry] = LruCache(max_count=MAX_COUNT, max_bytes=MAX_CHARACTERS)
@@ -41,26 +37,25 @@ _reads: LruCache[_Entry] = LruCache(max_count=MAX_COUNT, max_bytes=MAX_CHARACTER
 
 def find_read(
     cached: CachedDocument, operation_name: str | None, variables: Mapping[str, Any] | None
-) -> BoundRead | None:
+) -> JsonRead | None:
     """Find the read of an operation with these variables."""
     if not cached.was_seen or (key := _key(cached, operation_name, variables)) is None:
         return None
     entry = _reads.get(key)
     if entry is None or entry.document() is not cached:
         return None
-    compiled, read = entry.bound
-    return compiled, read.again()
+    return entry.read.again()
 
 
 def keep_read(
     cached: CachedDocument,
     operation_name: str | None,
     variables: Mapping[str, Any] | None,
-    bound: BoundRead,
+    read: JsonRead,
 ) -> None:
     """Keep the read of an operation of a document that is asked for again."""
     if cached.was_seen and (key := _key(cached, operation_name, variables)) is not None:
-        entry = _Entry(ref(cached, partial(_forget, key)), bound)
+        entry = _Entry(ref(cached, partial(_forget, key)), read)
         _reads.put(key, entry, size_bytes=len(key))
 
 

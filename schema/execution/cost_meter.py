@@ -83,7 +83,7 @@ class Meter:
             self._check_introspection()
         # A document is parsed on its first use and compiled on its second; both are charged.
         is_query = operation.operation is OperationType.QUERY
-        if not cached.cost_plans or (is_query and self.settings.compiled_queries and not cached.programs):
+        if not cached.cost_plans or (is_query and self.settings.compiled_queries and not cached.plans):
             self._reading_cost = cached.characters // CHARACTERS_PER_POINT
         self._reading_cost += input_items // ITEMS_PER_POINT
         self.plan = cost.plan_cost(cached, operation)

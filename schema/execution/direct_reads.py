@@ -40,7 +40,7 @@ async def read(
     except viewer_cache.StaleViewer:
         viewer_cache.forget(token or "")
         return None
-    return OperationResult({"data": data}, is_compiled=True, is_sql_json=True)
+    return OperationResult({"data": data}, is_sql_json=True)
 
 
 def _find_viewer(prepared: PreparedOperation, settings: Settings) -> Actor | None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import orjson
 from graphql import DocumentNode, OperationDefinitionNode, OperationType
-from graphql.execution.values import VariableValues
 from strawberry.types import ExecutionResult
 
 from resolvers.context import Context
@@ -15,8 +14,8 @@ from schema import plan
 from schema.build import schema
 from schema.documents import document_cache
 from schema.execution import bound_reads
-from schema.plan import compiled_mutation, payload_plan
-from schema.plan.compiled_mutation import CompiledMutation
+from schema.plan import mutation_plan, payload_plan
+from schema.plan.mutation_plan import MutationPlan
 from services.access.rate_limits import Charge
 from services.core.settings import Settings
 from services.sql_json.rows import JsonRead, JsonText
@@ -43,8 +42,6 @@ class OperationRequest:
     """Where mutations record changes to the browser's cookie, if the request can carry one."""
     caller: Any = None
     """The trace that streamed answers belong to; None while no spans are made."""
-    accepts_json_rows: bool = False
-    """True if the result may hold JSON written by PostgreSQL, which only `encode_json` can encode."""
 
 
 @dataclass(slots=True)
@@ -52,12 +49,11 @@ class OperationResult:
     """The response body of an operation, and what its transport needs to know."""
 
     body: dict[str, Any]
+    """Holds JSON as PostgreSQL wrote it, which `encode_json` encodes."""
     is_request_error: bool = False
     """True if the request itself was invalid, so that nothing ran."""
     is_wrong_method: bool = False
     """True if a mutation or subscription arrived where only a query may run."""
-    is_compiled: bool = False
-    """True if a compiled query produced it."""
     is_sql_json: bool = False
     """True if PostgreSQL wrote the JSON."""
     charge: Charge | None = None
@@ -65,20 +61,29 @@ class OperationResult:
     retry_after_seconds: int | None = None
     """Seconds until the bucket holds enough points, or there is room; None if it was not turned away."""
 
+    def plain_body(self) -> dict[str, Any]:
+        """Return the body without JSON that PostgreSQL wrote, for a caller in this process."""
+        body: dict[str, Any] = _to_plain(self.body)
+        return body
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, JsonText):
+        return orjson.loads(value.text)
+    return {key: _to_plain(each) for key, each in value.items()} if isinstance(value, dict) else value
+
 
 @dataclass(slots=True)
 class PreparedOperation:
-    """An operation that may run, with its document and the executor chosen for it."""
+    """An operation that may run, with its document and how it runs."""
 
     request: OperationRequest
     document: DocumentNode
     operation: OperationDefinitionNode
-    compiled: tuple[plan.CompiledQuery, VariableValues] | None
-    """The compiled query and its variables, or None if graphql-core runs the operation."""
     json_read: JsonRead | None = None
-    """The statement by which PostgreSQL writes the JSON, if it does."""
-    mutation: CompiledMutation | None = None
-    """The compiled mutation, or None if graphql-core runs the operation."""
+    """The statement by which PostgreSQL answers a query; None if graphql-core runs it."""
+    mutation: MutationPlan | None = None
+    """The plan of a mutation; None if graphql-core runs it."""
 
     @property
     def is_payload_at_hand(self) -> bool:
@@ -91,17 +96,7 @@ class PreparedOperation:
     @property
     def is_single(self) -> bool:
         """True if one statement reads everything but the viewer."""
-        return self.json_read is not None or (self._program is not None and self._program.is_single)
-
-    @property
-    def columns(self) -> Mapping[Any, frozenset[str]] | None:
-        """The columns that a compiled query reads, by table."""
-        return self._program.columns if self._program is not None else None
-
-    @property
-    def _program(self) -> plan.Program | None:
-        """The Python functions that answer it, unless PostgreSQL does."""
-        return self.compiled[0].program if self.compiled is not None and self.json_read is None else None
+        return self.json_read is not None
 
 
 def prepare_operation(
@@ -110,38 +105,33 @@ def prepare_operation(
     operation: OperationDefinitionNode,
     settings: Settings,
 ) -> PreparedOperation:
-    """Choose the executor for an operation of a valid document."""
+    """Choose how an operation of a valid document runs."""
     assert cached.document is not None
-    if operation.operation is OperationType.MUTATION and settings.compiled_queries:
-        mutation = compiled_mutation.find_mutation(cached, operation)
-        return PreparedOperation(request, cached.document, operation, None, mutation=mutation)
-    is_query = operation.operation is OperationType.QUERY
-    if not (is_query and settings.compiled_queries):
-        return PreparedOperation(request, cached.document, operation, None)
-    if not request.accepts_json_rows:
-        compiled = _compile_query(request, cached, operation)
-        return PreparedOperation(request, cached.document, operation, compiled)
+    prepared = PreparedOperation(request, cached.document, operation)
+    if settings.compiled_queries and operation.operation is OperationType.MUTATION:
+        prepared.mutation = mutation_plan.find_plan(cached, operation)
+    elif settings.compiled_queries and operation.operation is OperationType.QUERY:
+        prepared.json_read = _find_read(request, cached, operation)
+    return prepared
+
+
+def _find_read(
+    request: OperationRequest, cached: document_cache.CachedDocument, operation: OperationDefinitionNode
+) -> JsonRead | None:
     known = bound_reads.find_read(cached, request.operation_name, request.variables)
     if known is not None:
-        return PreparedOperation(request, cached.document, operation, *known)
-    compiled = _compile_query(request, cached, operation)
-    json_read = None
-    if compiled is not None:
-        json_read = plan.prepare_json_read(*compiled, is_new=not cached.was_seen)
-    if compiled is not None and json_read is not None:
-        bound_reads.keep_read(cached, request.operation_name, request.variables, (compiled, json_read))
-    return PreparedOperation(request, cached.document, operation, compiled, json_read)
-
-
-def _compile_query(
-    request: OperationRequest, cached: document_cache.CachedDocument, operation: OperationDefinitionNode
-) -> tuple[plan.CompiledQuery, VariableValues] | None:
+        return known
     try:
         variables = plan.coerce_variables(operation, request.variables or {})
     except plan.FallBack:
         return None
-    query = plan.compile_query(cached, operation, variables)
-    return None if query is None else (query, variables)
+    planned = plan.plan_query(cached, operation, variables)
+    if isinstance(planned, str):
+        return None
+    read = plan.prepare_json_read(planned, variables, is_new=not cached.was_seen)
+    if read is not None:
+        bound_reads.keep_read(cached, request.operation_name, request.variables, read)
+    return read
 
 
 def encode_json(body: Mapping[str, Any]) -> bytes:
@@ -154,21 +144,17 @@ def _encode_value(value: Any) -> Any:
 
 
 async def execute_operation(prepared: PreparedOperation, context: Context) -> ExecutionResult:
-    """Execute an operation as it was compiled, else on graphql-core.
+    """Execute an operation as it was planned, else on graphql-core.
 
     Raises:
         FallBack: graphql-core must run it, a query from a new snapshot, a mutation that stored nothing.
     """
     if prepared.json_read is not None:
         return ExecutionResult(data=await plan.run_json(prepared.json_read, context), errors=None)
-    if prepared.compiled is not None:
-        return ExecutionResult(data=await plan.run(*prepared.compiled, context), errors=None)
     if prepared.mutation is not None:
-        bound = compiled_mutation.bind(prepared.mutation, prepared.request.variables or {})
+        bound = mutation_plan.bind(prepared.mutation, prepared.request.variables or {})
         if bound is not None:
-            return await compiled_mutation.run_mutation(
-                bound, context, accepts_json_rows=prepared.request.accepts_json_rows
-            )
+            return await mutation_plan.run_mutation(bound, context)
     return await schema().execute(
         prepared.request.query,
         variable_values=dict(prepared.request.variables or {}),

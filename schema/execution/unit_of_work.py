@@ -14,7 +14,7 @@ from resolvers.context import Context
 from schema import plan
 from schema.documents import suggestions
 from schema.execution import admission, direct_reads
-from schema.execution.attempt import RetryOperation, authenticate, create_context, run_attempt
+from schema.execution.attempt import RetryOperation, authenticate, run_attempt
 from schema.execution.cost_meter import Meter
 from schema.execution.operation import OperationRequest, OperationResult, PreparedOperation
 from schema.types.errors import to_response_error
@@ -43,11 +43,7 @@ async def execute(
     prepared = await admission.admit(request, meter)
     if isinstance(prepared, OperationResult):
         return prepared
-    result = await _run_without_database(prepared, sessions=sessions, settings=settings, charge=meter.charge)
-    if result is None:
-        result = await _run_with_deadline(
-            prepared, meter, ends_at=ends_at, sessions=sessions, settings=settings
-        )
+    result = await _run_with_deadline(prepared, meter, ends_at=ends_at, sessions=sessions, settings=settings)
     meter.refund_unused(result.body.get("data"))
     if settings.are_suggestions_hidden:
         suggestions.hide(result.body.get("errors", ()))
@@ -86,23 +82,6 @@ async def snapshot(
         yield context
     finally:
         await context.close()
-
-
-async def _run_without_database(prepared: PreparedOperation, **options: Any) -> OperationResult | None:
-    """Run an anonymous query that needs no database, without a transaction or deadline.
-
-    Returns None for any other operation, and if the query has an error to report.
-    """
-    if prepared.compiled is None or prepared.json_read is not None or prepared.request.token is not None:
-        return None
-    program = prepared.compiled[0].program
-    if program is None or program.stage.is_async:
-        return None
-    try:
-        data = await plan.run(*prepared.compiled, create_context(prepared, **options))
-    except plan.FallBack:
-        return None
-    return OperationResult({"data": data}, is_compiled=True)
 
 
 async def _run_with_deadline(
@@ -152,7 +131,7 @@ async def _run_with_deadline(
 
 
 async def _run_with_fallback(prepared: PreparedOperation, **options: Any) -> OperationResult:
-    """Run an operation, again if its viewer has changed, and on graphql-core if what was compiled fails."""
+    """Run an operation, again if its viewer has changed, and on graphql-core if its plan cannot answer."""
     try:
         try:
             return await run_attempt(prepared, **options)
@@ -162,5 +141,5 @@ async def _run_with_fallback(prepared: PreparedOperation, **options: Any) -> Ope
             return await run_attempt(prepared, uses_cached_viewer=False, **options)
     except plan.FallBack:
         tracing.forget_codes()
-        by_graphql_core = replace(prepared, compiled=None, json_read=None, mutation=None)
+        by_graphql_core = replace(prepared, json_read=None, mutation=None)
         return await run_attempt(by_graphql_core, uses_cached_viewer=False, **options)

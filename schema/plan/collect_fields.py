@@ -1,6 +1,8 @@
 """Field collection: the fields that selections request on one concrete type, merged as in the spec."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from graphql import (
     BooleanValueNode,
@@ -23,7 +25,29 @@ CONDITIONS = {"skip": True, "include": False}
 
 
 class NotCompilable(Exception):
-    """The query uses something that the compiler does not support."""
+    """The operation uses something that only graphql-core supports."""
+
+
+@dataclass(frozen=True)
+class FieldCollector:
+    """Collects the fields of the selections of one operation."""
+
+    schema: GraphQLSchema
+    fragments: Mapping[str, FragmentDefinitionNode]
+    conditions: Mapping[str, Any]
+    """The values of the variables in @skip and @include."""
+    conversion: tuple[Any, Any]
+    """Strawberry's scalar registry and configuration, with which arguments are converted."""
+
+    def fields(
+        self, object_type: GraphQLObjectType, sets: Iterable[SelectionSetNode]
+    ) -> dict[str, list[FieldNode]]:
+        """Return the fields of a selection on a concrete type by response key.
+
+        Raises:
+            NotCompilable: there is a directive that only graphql-core supports.
+        """
+        return collect(self.schema, object_type, sets, fragments=self.fragments, conditions=self.conditions)
 
 
 def collect(

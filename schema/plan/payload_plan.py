@@ -19,7 +19,7 @@ from graphql import (
 
 from schema.build import mutation_root
 from schema.plan.collect_fields import NotCompilable
-from schema.plan.field_access import declaration_of, resolver_of
+from schema.plan.declarations import declaration_of, resolver_of
 from schema.plan.sql_backend import SqlPlanner
 from schema.plan.sql_lists import selection_sets
 from schema.plan.sql_plan import shared_shape

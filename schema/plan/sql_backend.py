@@ -16,11 +16,10 @@ from graphql import (
 )
 from strawberry.types.arguments import convert_arguments
 
-from schema.plan import collect_fields, field_access, sql_lists, sql_values
-from schema.plan.collect_fields import NotCompilable
+from schema.plan import declarations, sql_lists, sql_values
+from schema.plan.collect_fields import FieldCollector, NotCompilable
 from schema.plan.cost_weights import WEIGHTS
-from schema.plan.python_backend import Compiler
-from schema.plan.run_state import coerce_arguments
+from schema.plan.resolve_info import coerce_arguments
 from schema.plan.sql_plan import SqlPlan, column_shape, shared_shape, type_values
 from schema.plan.sql_values import UnsupportedField
 from schema.types.fields import SHAPE, TABLE
@@ -35,10 +34,10 @@ MAX_TABLES = 100
 """Joined tables and lists of a statement: PostgreSQL plans it anew on each connection."""
 
 
-def plan_sql(compiler: Compiler, operation: OperationDefinitionNode) -> SqlPlan | str:
+def plan_sql(collector: FieldCollector, operation: OperationDefinitionNode) -> SqlPlan | str:
     """Plan how PostgreSQL writes the answer to a query as JSON, or return the reason why it cannot."""
-    planner = SqlPlanner(compiler)
-    query = compiler.schema.query_type
+    planner = SqlPlanner(collector)
+    query = collector.schema.query_type
     assert query is not None
     try:
         roots = tuple(
@@ -46,9 +45,9 @@ def plan_sql(compiler: Compiler, operation: OperationDefinitionNode) -> SqlPlan 
             for key, nodes in planner.fields(query, [operation.selection_set]).items()
         )
     except (NotCompilable, Problem, SqlJsonUnavailable) as reason:
-        return str(reason)  # the Python backend runs it, or reports the error
-    if not planner.table_count:
-        return "no rows"
+        return str(reason)  # graphql-core runs it, or reports the error
+    if not roots:
+        return "no fields"
     return SqlPlan(shared_shape(roots), planner.parameters)
 
 
@@ -56,7 +55,7 @@ def plan_sql(compiler: Compiler, operation: OperationDefinitionNode) -> SqlPlan 
 class SqlPlanner:
     """Builds the shape of one query, and the parameters that its arguments become."""
 
-    compiler: Compiler
+    collector: FieldCollector
     parameters: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
     table_count: int = 0
     _variants_by_selection: dict[Any, tuple[Variants, int]] = field(default_factory=dict)
@@ -71,7 +70,7 @@ class SqlPlanner:
             return shape.Constant(f'"{query.name}"')
         if (definition := query.fields.get(name)) is None:
             raise NotCompilable(name)
-        declared = getattr(field_access.resolver_of(field_access.declaration_of(definition)), SHAPE, None)
+        declared = getattr(declarations.resolver_of(declarations.declaration_of(definition)), SHAPE, None)
         if isinstance(declared, shape.SelectsNodes):
             return self._rows_root(declared, definition, nodes)
         if isinstance(declared, shape.Position):
@@ -131,7 +130,7 @@ class SqlPlanner:
         for _ in selects:
             self.add_table()
         return tuple(
-            (name, select, *self.row(self.compiler.schema.type_map[name], sets)) for name, select in selects
+            (name, select, *self.row(self.collector.schema.type_map[name], sets)) for name, select in selects
         )
 
     def _options(self, names: Sequence[str], sets: SelectionSets) -> Iterator[tuple[str, Any, Variants]]:
@@ -139,7 +138,7 @@ class SqlPlanner:
         for name in names:
             before = self.table_count
             try:
-                yield name, *self.row(self.compiler.schema.type_map[name], sets)
+                yield name, *self.row(self.collector.schema.type_map[name], sets)
             except (NotCompilable, Problem):
                 continue
             finally:
@@ -147,13 +146,7 @@ class SqlPlanner:
 
     def fields(self, object_type: GraphQLObjectType, sets: SelectionSets) -> dict[str, list[FieldNode]]:
         """Return the fields of a selection by response key."""
-        return collect_fields.collect(
-            self.compiler.schema,
-            object_type,
-            sets,
-            fragments=self.compiler.fragments,
-            conditions=self.compiler.conditions,
-        )
+        return self.collector.fields(object_type, sets)
 
     def add_table(self) -> None:
         """Count a table of the statement."""
@@ -164,7 +157,7 @@ class SqlPlanner:
     def row_type(self, output_type: Any) -> tuple[Any, Sequence[GraphQLObjectType]]:
         """Return the table of a row, and the types that the row may have."""
         named: Any = get_named_type(output_type)
-        object_types = self.compiler.schema.get_possible_types(named) if is_abstract_type(named) else [named]
+        object_types = self.collector.schema.get_possible_types(named) if is_abstract_type(named) else [named]
         tables = {getattr(object_type.is_type_of, TABLE, None) for object_type in object_types}
         if len(tables) != 1 or (table := tables.pop()) is None:
             raise NotCompilable(named.name)
@@ -215,8 +208,8 @@ class SqlPlanner:
                 return shape.Constant(f'"{object_type.name}"')
             return shape.TypeName(tuple((t, k.name) for k in object_types for t in type_values(k)))
         definition = object_type.fields[name]
-        declared = field_access.declaration_of(definition)
-        resolver = field_access.resolver_of(declared)
+        declared = declarations.declaration_of(definition)
+        resolver = declarations.resolver_of(declared)
         try:
             if resolver is None:
                 table = getattr(object_type.is_type_of, TABLE, None)
@@ -235,12 +228,12 @@ class SqlPlanner:
         self, definition: GraphQLField, nodes: list[FieldNode], convert: Callable[[dict[str, Any]], Any]
     ) -> str:
         """Register a parameter made from a field's arguments; return its name."""
-        node, declared = nodes[0], field_access.declaration_of(definition)
-        key = id(node), id(field_access.resolver_of(declared))  # one for all types that inherit the field
+        node, declared = nodes[0], declarations.declaration_of(definition)
+        key = id(node), id(declarations.resolver_of(declared))  # one for all types that inherit the field
         if (name := self._names.get(key)) is not None:
             return name
         name = self._names[key] = f"p{len(self._names)}"
-        registry, config = self.compiler.convert
+        registry, config = self.collector.conversion
 
         def value(variables: Any) -> Any:
             raw = coerce_arguments(definition, node, variables)
@@ -248,7 +241,7 @@ class SqlPlanner:
                 convert_arguments(raw, declared.arguments, scalar_registry=registry, config=config)
             )
 
-        if field_access.has_variables(node):
+        if declarations.has_variables(node):
             self.parameters[name] = value
         else:
             self.parameters[name] = _constant(value(None))

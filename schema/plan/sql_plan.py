@@ -14,7 +14,7 @@ from graphql import (
     is_list_type,
 )
 
-from schema.plan import leaf_source
+from schema.plan import leaves
 from schema.plan.collect_fields import NotCompilable
 from schema.types.fields import TYPE_VALUES
 from services.sql_json import shape
@@ -35,7 +35,7 @@ class SqlPlan:
 
         Raises:
             Problem: an argument is invalid.
-            NotCompilable: an argument is valid, but only the Python backend supports it.
+            NotCompilable: an argument is valid, but only graphql-core supports it.
         """
         arguments = {name: value(variables) for name, value in self.parameters.items()}
         return JsonRead.of(BoundShape(self.shape, arguments))
@@ -64,7 +64,7 @@ def column_shape(output_type: GraphQLOutputType, name: str) -> Value:
     named, is_list = get_named_type(output_type), is_list_type(get_nullable_type(output_type))
     encoding = _ENCODINGS.get(named.name)
     if isinstance(named, GraphQLEnumType):
-        if any(str(value) != enum_name for value, enum_name in leaf_source.enum_names(named).items()):
+        if any(str(value) != enum_name for value, enum_name in leaves.enum_names(named).items()):
             raise NotCompilable("an enum whose names differ from its values")
         encoding = "text" if is_list else "bare_text"
     if encoding is None or (is_list and encoding != "text"):

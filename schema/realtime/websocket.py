@@ -179,7 +179,6 @@ class _Connection:
             operation_name=params.operation_name,
             token=self._token,
             address=self._address,
-            accepts_json_rows=True,
             caller=operation_spans.caller_of(self._socket.headers),
         )
         async for result in self._runner.stream_results(request):

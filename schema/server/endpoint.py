@@ -152,7 +152,6 @@ def _operation_request(
         device=request.headers.get("user-agent", ""),
         language=request.headers.get("accept-language", ""),
         is_read_only=request.method == "GET",
-        accepts_json_rows=True,
         reports_cost=http_request.COST_HEADER in request.headers,
         caller=operation_spans.current(),
     )

@@ -70,7 +70,6 @@ class Act:
     )
 
     @computed(
-        "id",
         shape=PublicId("Act", "id"),
         description="Opaque ID of the act.",
         graphql_type=strawberry.ID,
@@ -79,7 +78,6 @@ class Act:
         return public_ids.encode("Act", root.id)
 
     @batched(
-        "id",
         shape=sql_lists.ACT_VALUES,
         description="Fields that the act changed, by name.",
         graphql_type=list[ActValue],
@@ -88,7 +86,6 @@ class Act:
         return await resolve.load_values(rows, info)
 
     @batched(
-        "id",
         shape=Private(Column("text", "network"), visibility.act_origin_is_visible),
         description="Network address that the act was made from, for IPv6 its /64 network. Visible to the "
         "person who made it and to the platform's admins, in a session; access tokens do not read it.",
@@ -99,7 +96,6 @@ class Act:
         return [origin.network if origin else None for origin in origins]
 
     @batched(
-        "id",
         shape=Private(PublicId("Session", "token_id"), act_log.session_is_visible),
         description="ID of the session in which the act was made. Null where a person signed in. Visible "
         "like `network`.",
@@ -110,7 +106,6 @@ class Act:
         return [_token_id(origin, TokenKind.SESSION, "Session") for origin in origins]
 
     @batched(
-        "id",
         shape=Private(PublicId("AccessToken", "token_id"), act_log.access_token_is_visible),
         description="ID of the access token that made the act. Visible like `network`.",
         graphql_type=strawberry.ID | None,
@@ -120,7 +115,6 @@ class Act:
         return [_token_id(origin, TokenKind.ACCESS, "AccessToken") for origin in origins]
 
     @computed(
-        "database_role",
         shape=Private(Column("text", "database_role"), act_log.database_role_is_visible),
         description="Role in the database that made the act: all that is known of commands and statements "
         "by hand. Visible to the platform's admins.",

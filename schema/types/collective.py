@@ -102,10 +102,6 @@ class Collective(Node):
     updated_at: datetime = strawberry.field(description="When the collective was last changed.")
 
     @computed(
-        "location",
-        "type",
-        "id",
-        "parent_id",
         shape=Private(Column("text", "location"), visibility.location_is_visible),
         description="Location of the collective. A person's location is visible only to themselves.",
     )
@@ -113,10 +109,6 @@ class Collective(Node):
         return resolve.read_location(root, info)
 
     @computed(
-        "legal_name",
-        "type",
-        "id",
-        "parent_id",
         shape=Private(Column("text", "legal_name"), visibility.private_fields_are_visible),
         description="Registered legal name. Visible to the collective's admins and accountants.",
     )
@@ -124,7 +116,6 @@ class Collective(Node):
         return resolve.read_legal_name(root, info)
 
     @computed(
-        "archived_at",
         shape=Column("is_set", "archived_at"),
         description="True if the collective is archived.",
     )
@@ -132,9 +123,6 @@ class Collective(Node):
         return root.archived_at is not None
 
     @batched(
-        "type",
-        "host_id",
-        "parent_id",
         shape=Host(),
         description="The host that legally holds the collective's money.",
         graphql_type=lazy.nullable(lazy.COLLECTIVE),
@@ -166,7 +154,6 @@ class Collective(Node):
     )
 
     @batched(
-        "id",
         shape=sql_lists.MEMBERS,
         description="Members of the collective, oldest first. Followers and people on a waiting list are "
         "visible to its admins.",
@@ -186,7 +173,6 @@ class Collective(Node):
         return [MemberConnection(page=page) for page in pages]
 
     @batched(
-        "id",
         shape=sql_lists.MEMBER_OF,
         description="Memberships that the collective holds elsewhere, oldest first.",
         graphql_type=MemberConnection | None,
@@ -205,11 +191,6 @@ class Collective(Node):
         return [MemberConnection(page=page) for page in pages]
 
     @batched(
-        "id",
-        "type",
-        "currency",
-        "host_id",
-        "parent_id",
         shape=sql_lists.BALANCES,
         description="Balances of the collective, its own currency first. A person's balances are visible "
         "to themselves and their host; empty for others.",
@@ -219,11 +200,6 @@ class Collective(Node):
         return await resolve.load_balances(rows, info, as_of=as_of)
 
     @batched(
-        "id",
-        "type",
-        "currency",
-        "host_id",
-        "parent_id",
         shape=BalanceField(""),
         description="Balance of the collective in one currency. A person's balance is visible to "
         "themselves and their host; null for others.",
@@ -337,8 +313,6 @@ class Collective(Node):
         return EventConnection(page=page)
 
     @batched(
-        "id",
-        "id",
         shape=sql_lists.AUDIT_LOG,
         description="Acts that are no orders and concern the collective, newest first: roles, host, fees, "
         "slugs, settings, policies and limits. Visible to its admins and its host's, and to the platform's; "
@@ -382,7 +356,6 @@ class Collective(Node):
 )
 class Organization(Collective):
     @batched(
-        "id",
         shape=sql_lists.LEDGER_ACCOUNTS,
         description="The host's own accounts in its book. Public. Empty if the organization is not a host.",
         graphql_type=list[LedgerAccount],
@@ -397,7 +370,6 @@ class Organization(Collective):
         return await resolve.list_ledger_accounts(rows, info, kinds=kind)
 
     @batched(
-        "id",
         shape=sql_lists.EXCHANGE_POSITION,
         description="The host's open position in each currency, caused by collectives whose currency "
         "differs from the host's. Public.",
@@ -407,7 +379,6 @@ class Organization(Collective):
         return await resolve.list_exchange_positions(rows, info)
 
     @computed(
-        "host_suspended_at",
         shape=Column("is_set", "host_suspended_at"),
         description="True if the platform stopped new money in this host's book.",
     )
@@ -415,10 +386,6 @@ class Organization(Collective):
         return root.host_suspended_at is not None
 
     @computed(
-        "host_suspension_reason",
-        "type",
-        "id",
-        "parent_id",
         shape=Private(Column("text", "host_suspension_reason"), visibility.private_fields_are_visible),
         description="Why the platform suspended this host. Visible to its admins and accountants.",
     )
@@ -451,7 +418,6 @@ class Nonprofit(Organization, Collective, HoursFields):
     is_type_of = is_row_of(models.Collective, CollectiveType.NONPROFIT)
 
     @computed(
-        "issuer_approved_at",
         shape=Column("is_set", "issuer_approved_at"),
         description="True if the platform allows the nonprofit to issue currents.",
     )
@@ -473,7 +439,6 @@ class Business(Organization, Collective):
     is_type_of = is_row_of(models.Collective, CollectiveType.BUSINESS)
 
     @batched(
-        "id",
         shape=sql_lists.OFFERS_OF_BUSINESS,
         description="Offers of the business, newest first.",
         graphql_type=OfferConnection | None,

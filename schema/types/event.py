@@ -63,7 +63,6 @@ class EventFields:
     )
 
     @computed(
-        "credit_policy",
         shape=Column("bare_text", "credit_policy"),
         description="Hours credited to attendees.",
     )
@@ -77,7 +76,6 @@ class EventFields:
     cancelled_at: datetime | None = strawberry.field(description="When the event was cancelled.")
 
     @computed(
-        "cancelled_at",
         shape=Column("is_set", "cancelled_at"),
         description="True if the event was cancelled.",
     )
@@ -92,7 +90,6 @@ class EventFields:
     )
 
     @batched(
-        "id",
         shape=Derived(event_capacity.select_counts, Column("number", "registered")),
         description="Number of registered attendees.",
         graphql_type=int,
@@ -101,7 +98,6 @@ class EventFields:
         return [counts.registered for counts in await resolve.load_registration_counts(rows, info)]
 
     @batched(
-        "id",
         shape=Derived(event_capacity.select_counts, Column("number", "waiting")),
         description="Number of people on the waiting list.",
         graphql_type=int,
@@ -110,7 +106,6 @@ class EventFields:
         return [counts.waiting for counts in await resolve.load_registration_counts(rows, info)]
 
     @batched(
-        "id",
         shape=sql_lists.ATTENDANCES,
         description="Attendances at the event, by check-in time. Visible to admins of the event and of "
         "its parent; empty for others.",

@@ -1,8 +1,4 @@
-"""Field declarations for types backed by rows, which serve a single row and a list of rows alike.
-
-The compiled executor calls a field once for all rows of a list. graphql-core calls it once per row, and
-simultaneous calls are combined.
-"""
+"""Field declarations for types backed by rows: what PostgreSQL writes for them, and how they are resolved."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -23,18 +19,12 @@ from services.sql_json.shape import Selects, ToOne, Value
 _Parent: Any = strawberry.Parent[Any]  # type: ignore[misc]  # generic by Annotated
 OF_ROW = "of_row"
 """Attribute of a resolver that computes its field from the row, or from row and info, without awaiting."""
-OF_ROWS = "of_rows"
-"""Attribute of a resolver: the function that resolves a list of rows."""
 TABLE = "table"
 """Attribute of an `is_type_of`: the table whose rows it recognizes."""
-SERIALIZED = "serialized"
-"""Attribute of a resolver: the function that returns the serialized value of its field."""
 SHAPE = "shape"
 """Attribute of a resolver: the shape from which PostgreSQL can write its field, if any."""
 TYPE_VALUES = "type_values"
 """Attribute of an `is_type_of`: the values of the column `type` that it recognizes."""
-COLUMNS = "columns"
-"""Attribute of a resolver: the columns it reads from its row. Without it, all are read."""
 
 
 def shaped(shape: Value) -> Callable[[Any], Any]:
@@ -47,43 +37,25 @@ def shaped(shape: Value) -> Callable[[Any], Any]:
     return declare
 
 
-def computed(
-    *columns: str, shape: Value | None = None, **settings: Any
-) -> Callable[[Callable[..., Any]], Any]:
+def computed(*, shape: Value | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Any]:
     """Declare a field computed from its row (and the viewer in `info`) without further reads.
 
-    `columns` are the columns that it reads; if none are given, it may read any. `shape` is the equivalent
-    for PostgreSQL.
+    `shape` is the equivalent for PostgreSQL.
     """
 
     def declare(of_row: Callable[..., Any]) -> Any:
         setattr(of_row, OF_ROW, of_row)
         setattr(of_row, SHAPE, shape)
-        if columns:
-            setattr(of_row, COLUMNS, columns)
         return strawberry.field(resolver=of_row, **settings)
 
     return declare
 
 
-def serialized(of_row: Any, text_of_row: Any, **settings: Any) -> Any:
-    """Declare a field computed from its row, with a faster function for its serialized value."""
-
-    def resolve_one(root: strawberry.Parent[Any]) -> object:
-        return of_row(root)
-
-    setattr(resolve_one, OF_ROW, of_row)
-    setattr(resolve_one, SERIALIZED, text_of_row)
-    return strawberry.field(resolver=resolve_one, **settings)
-
-
-def batched(
-    *columns: str, shape: Value | None = None, **settings: Any
-) -> Callable[[Callable[..., Any]], Any]:
+def batched(*, shape: Value | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Any]:
     """Declare a field read for a list of rows at once: `async (rows, info, **arguments) -> list`.
 
-    The result has the order of the rows; an exception in it is the error of that row alone. `columns` and
-    `shape` are those of `computed`.
+    graphql-core resolves a field row by row; simultaneous calls are combined. The result has the order of the
+    rows; an exception in it is the error of that row alone. `shape` is that of `computed`.
     """
 
     def declare(of_rows: Callable[..., Any]) -> Any:
@@ -100,10 +72,7 @@ def batched(
         parent = inspect.Parameter("root", rows.kind, annotation=_Parent)
         resolve_one.__signature__ = inspect.Signature([parent, *others], return_annotation=Any)  # type: ignore[attr-defined]  # read by inspect
         resolve_one.__annotations__ = {"root": _Parent} | {o.name: o.annotation for o in others}
-        setattr(resolve_one, OF_ROWS, of_rows)
         setattr(resolve_one, SHAPE, shape)
-        if columns:
-            setattr(resolve_one, COLUMNS, columns)
         return strawberry.field(resolver=resolve_one, **settings)
 
     return declare
@@ -118,8 +87,6 @@ def whole_list(select: Callable[..., Any], sort: Sort) -> Selects:
 class Mask:
     """For which viewers a field of a row is null, although they may see the row and what it references."""
 
-    columns: tuple[str, ...]
-    """The columns of the row that this depends on."""
     is_shown: Callable[[Actor, Any], Any]
     """Builds the condition in SQL from the viewer and the row's columns."""
     are_shown: Callable[[list[Any], Info], Awaitable[list[bool]]]
@@ -136,20 +103,11 @@ def to_one(
 ) -> Any:
     """Declare a field loaded by the id in the row's attribute `key`; `shape` is that of `computed`."""
 
-    async def of_rows(rows: list[Any], info: Info) -> object:
-        keys = [getattr(row, key) for row in rows]
-        if mask is not None:
-            shown = await mask.are_shown(rows, info)
-            keys = [row_id if is_shown else None for row_id, is_shown in zip(keys, shown, strict=True)]
-        return await loader.of(info.context.loaders).load_many(keys)
-
     async def resolve_one(root: strawberry.Parent[Any], info: Info) -> object:
         if mask is not None and not all(await mask.are_shown([root], info)):
             return None
         return await loader.of(info.context.loaders).load(getattr(root, key))
 
-    setattr(resolve_one, OF_ROWS, of_rows)
-    setattr(resolve_one, COLUMNS, (key, *(mask.columns if mask is not None else ())))
     if loader.name in VISIBLE_BY and key.endswith("_id"):
         shape = ToOne(loader.name, key, is_shown=mask.is_shown if mask is not None else None)
     setattr(resolve_one, SHAPE, shape)

@@ -68,7 +68,6 @@ class AccountStatement:
     )
 
     @computed(
-        "postings",
         shape=Column("decimal", "postings"),
         description="Number of postings in the period.",
         graphql_type=BigInt,
@@ -110,7 +109,6 @@ class LedgerAccount(Node):
     currency: CurrencyCode = strawberry.field(description="Currency of the account.")
 
     id: strawberry.ID = computed(
-        "id",
         shape=PublicId("LedgerAccount", "id", is_number=True),
         graphql_type=strawberry.ID,
         description="Opaque ID, unique across all types. Its prefix names the type.",

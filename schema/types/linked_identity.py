@@ -24,7 +24,6 @@ class LinkedIdentity:
     last_used_at: datetime = strawberry.field(description="When the identity was last used to sign in.")
 
     @computed(
-        "issuer",
         shape=ForViewer(lambda actor, row: provider_of_issuer(actor, row.issuer), "text"),
         description="Name of the provider. Null if it is no longer offered.",
     )

@@ -9,7 +9,7 @@ import strawberry
 
 from models import Currency as CurrencyRow
 from schema.types.enums import CurrencyKind
-from schema.types.fields import computed, serialized
+from schema.types.fields import computed
 from schema.types.node import is_row_of
 from schema.types.scalars import BigInt, CurrencyCode
 from services.core.money import Money, UncheckedAmount
@@ -20,11 +20,8 @@ from services.sql_json.shape import Amount as AmountShape
 class Amount:
     minor_units: BigInt = strawberry.field(description="The amount in minor units of the currency.")
     currency: CurrencyCode = strawberry.field(description="Currency of the amount.")
-    value: Decimal = serialized(
-        attrgetter("value"),
-        attrgetter("text"),
-        graphql_type=Decimal,
-        description="The amount in major units, with all decimal places of the currency.",
+    value: Decimal = strawberry.field(
+        description="The amount in major units, with all decimal places of the currency."
     )
     exponent: int = strawberry.field(description="Number of decimal places of the currency.")
 
@@ -64,8 +61,6 @@ def amount_field(
     read_columns = attrgetter(amount_column, currency_column)
 
     @computed(
-        amount_column,
-        currency_column,
         shape=AmountShape(amount_column, currency_column),
         name=name,
         description=description,
@@ -84,7 +79,6 @@ def fixed_currency_field(
     read_minor = attrgetter(amount_column)
 
     @computed(
-        amount_column,
         shape=AmountShape(amount_column, currency=currency),
         description=description,
         graphql_type=Amount | None if is_nullable else Amount,

@@ -24,7 +24,6 @@ def id_field(
     """Declare the `id` field of a type backed by rows."""
 
     @computed(
-        "id",
         shape=PublicId(type_name, "id"),
         graphql_type=strawberry.ID,
         description=description,

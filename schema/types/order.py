@@ -59,11 +59,7 @@ def _of_needs(column: str) -> Derived:
     return Derived(two_people.select_needs, Column("number", column))
 
 
-GIVER = Mask(
-    ("is_incognito", "from_id", "to_id", "claimed_giver_id"),
-    giver_visibility.order_giver_is_visible,
-    givers.are_shown,
-)
+GIVER = Mask(giver_visibility.order_giver_is_visible, givers.are_shown)
 
 
 @strawberry.type(description="A step in an order's history. Never changed.")
@@ -187,8 +183,6 @@ class Order(Node):
     )
 
     @batched(
-        "id",
-        "currency",
         shape=Derived(order_details.select_refunded, shape.Amount("minor", "currency")),
         description="Refunded part of the order, in its currency. Zero without a refund.",
         graphql_type=Amount,
@@ -385,7 +379,6 @@ class Order(Node):
     )
 
     @batched(
-        "id",
         shape=_of_needs("needed"),
         description="Number of people who have to approve the order under the policies in force: 1 or 2.",
         graphql_type=int,
@@ -394,7 +387,6 @@ class Order(Node):
         return [needs.needed for needs in await resolve_approvals.load_needs(rows, info)]
 
     @batched(
-        "id",
         shape=_of_needs("missing"),
         description="Number of approvals that a pending order still misses. Whoever logged hours for a "
         "volunteer counts as one of two. Zero once it is decided.",

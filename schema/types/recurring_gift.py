@@ -21,9 +21,7 @@ from services.recurring import queries as gift_queries
 from services.sql_json.shape import Column, Derived
 
 Row = strawberry.Parent[models.RecurringGift]
-GIVER = Mask(
-    ("is_incognito", "from_id", "to_id"), giver_visibility.recurring_giver_is_visible, givers.are_shown
-)
+GIVER = Mask(giver_visibility.recurring_giver_is_visible, givers.are_shown)
 
 
 @strawberry.type(
@@ -120,8 +118,6 @@ class RecurringGift(Node):
     )
 
     @computed(
-        "status",
-        "next_charge_on",
         shape=Derived(gift_queries.select_next, Column("date", "next_charge_on"), is_nullable=True),
         description="Day of the next charge; of a charge that is tried again, the day on which it was due. "
         "Null once the gift has ended.",
@@ -130,8 +126,6 @@ class RecurringGift(Node):
         return None if root.status in {Status.CANCELLED, Status.ENDED} else root.next_charge_on
 
     @computed(
-        "status",
-        "due_at",
         shape=Derived(gift_queries.select_next, Column("timestamp", "retries_at"), is_nullable=True),
         description="When a refused charge is tried again. Null unless one waits for that.",
     )

@@ -51,7 +51,6 @@ class SearchResult:
         return root.highlights
 
     @batched(
-        "id",
         shape=sql_lists.FOUND_ITEM,
         description="The collective or offer that was found.",
         graphql_type=Node,

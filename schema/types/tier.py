@@ -76,8 +76,6 @@ class Tier(Node):
     )
 
     @computed(
-        "presets_minor",
-        "currency",
         shape=shape.AmountList(
             whole_list(tiers.select_presets, tiers.PRESETS_IN_ORDER), shape.Amount("minor", "currency")
         ),
@@ -88,23 +86,17 @@ class Tier(Node):
         return [Money(minor, root.currency) for minor in root.presets_minor]
 
     @computed(
-        "capacity",
-        "sold",
         shape=Derived(tiers.select_left, Column("number", "left"), is_nullable=True),
         description="Number of places left. Null if unlimited.",
     )
     def left(root: Row) -> int | None:
         return None if root.capacity is None else root.capacity - root.sold
 
-    @computed(
-        "archived_at", shape=Column("is_set", "archived_at"), description="True if the tier is archived."
-    )
+    @computed(shape=Column("is_set", "archived_at"), description="True if the tier is archived.")
     def is_archived(root: Row) -> bool:
         return root.archived_at is not None
 
     @batched(
-        "id",
-        "currency",
         shape=Derived(tiers.select_raised, shape.Amount("minor", "currency")),
         description="Sum of the gifts in the tier, before fees and less refunds.",
         graphql_type=Amount,

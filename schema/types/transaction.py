@@ -29,34 +29,28 @@ from services.sql_json.shape import Column, Private, PublicId
 
 Row = strawberry.Parent[models.Transaction]
 _PAYER = "Null, too, for an incognito gift whose giver you may not know."
-_PAYER_COLUMNS = ("is_incognito", "from_collective_id", "from_host_id", "to_host_id")
 _IN_HOST = "In the currency of the receiving host; for a payout, of the paying host."
 
-PAYER = Mask(_PAYER_COLUMNS, giver_visibility.transaction_giver_is_visible, givers.are_payers_shown)
+PAYER = Mask(giver_visibility.transaction_giver_is_visible, givers.are_payers_shown)
 
 
 def payer_column(column: str, *, description: str) -> Any:
     """Declare a rate of the paying side, for those who may know that."""
     shape = Column("decimal", column)
-    return _payer_field(attrgetter(column), (column,), shape, Decimal | None, description)
+    return _payer_field(attrgetter(column), shape, Decimal | None, description)
 
 
 def payer_amount(amount_column: str, currency_column: str, *, description: str) -> Any:
     """Declare an amount of the paying side, for those who may know that."""
-    columns = (amount_column, currency_column)
-    read_both = attrgetter(*columns)
-    shape = AmountShape(*columns)
-    return _payer_field(
-        lambda row: optional_money(*read_both(row)), columns, shape, Amount | None, description
-    )
+    read_both = attrgetter(amount_column, currency_column)
+    shape = AmountShape(amount_column, currency_column)
+    return _payer_field(lambda row: optional_money(*read_both(row)), shape, Amount | None, description)
 
 
-def _payer_field(
-    read: Callable[[Any], Any], columns: tuple[str, ...], shape: Any, graphql_type: Any, description: str
-) -> Any:
+def _payer_field(read: Callable[[Any], Any], shape: Any, graphql_type: Any, description: str) -> Any:
     private = Private(shape, giver_visibility.transaction_giver_is_visible)
 
-    @computed(*columns, *_PAYER_COLUMNS, shape=private, description=description, graphql_type=graphql_type)
+    @computed(shape=private, description=description, graphql_type=graphql_type)
     def of_row(root: Row, info: Info) -> Any:
         return read(root) if row_visibility.can_see_payer(info.context.actor, root) else None
 
@@ -85,7 +79,6 @@ class Transaction(Node):
     )
 
     @computed(
-        "at",
         shape=Column("timestamp", "at"),
         description="Effective time. Imported transactions keep their original time.",
     )
@@ -93,7 +86,6 @@ class Transaction(Node):
         return root.at
 
     @computed(
-        "created_at",
         shape=Column("timestamp", "created_at"),
         description="When the transaction was recorded on this server.",
     )
@@ -101,7 +93,6 @@ class Transaction(Node):
         return root.created_at
 
     @computed(
-        "group_id",
         shape=PublicId("Group", "group_id"),
         description="ID shared by all transactions that belong together.",
         graphql_type=strawberry.ID,

@@ -51,8 +51,6 @@ class User(Collective):
         return await resolve.load_pending_email(root, info)
 
     @computed(
-        "locale",
-        "id",
         shape=Private(Column("bare_text", "locale"), visibility.preferences_are_visible),
         description="Language that the user chose for mails. Visible only to themselves; null if they chose "
         "none.",
@@ -87,7 +85,6 @@ class User(Collective):
         return await resolve.list_muted_topics(root, info)
 
     @batched(
-        "id",
         shape=sql_lists.SECURITY_LOG,
         description="Acts on the user's own account, newest first: sign-ins, sessions, access tokens, "
         "password, email address and second factors. Visible only to themselves, in a session; null for "
@@ -107,7 +104,6 @@ class User(Collective):
         return [ActConnection(page=page) if page else None for page in pages]
 
     @computed(
-        "claimed_at",
         shape=Column("is_set", "claimed_at"),
         description="True if the user has verified their email address; false if they are known by it alone.",
     )

@@ -5,7 +5,7 @@ mapper, which knows the operation's own changes. A query changes nothing, so it 
 the driver's connection.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID
@@ -28,24 +28,16 @@ from services.round_trips.pipelines import Call, Statement
 
 DRIVER = "driver"
 """Key in `session.info` of the driver's connection, if the session only reads."""
-COLUMNS = "columns"
-"""Key in `session.info` of the columns to read, by table."""
 _KIND = "kind"
 """Key of the viewer's kind among what queries were told of the viewer."""
 _BEGIN_SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
-async def begin_read(
-    session: AsyncSession,
-    *,
-    is_single: bool,
-    columns: Mapping[Any, frozenset[str]] | None,
-) -> ReadConnection:
+async def begin_read(session: AsyncSession, *, is_single: bool) -> ReadConnection:
     """Give a read-only session a connection of its own.
 
-    The session reads in a snapshot, unless it `is_single`: runs one statement only. Only the named `columns`
-    of a table are read; a table that is not listed is read whole. The caller releases the connection with
-    `end_read`.
+    The session reads in a snapshot, unless it `is_single`: runs one statement only. The caller releases the
+    connection with `end_read`.
 
     Raises:
         DBAPIError: the database is away.
@@ -65,7 +57,7 @@ async def begin_read(
         read_connection.connection,
         read_connection.connection.sync_connection,
     )
-    session.info[DRIVER], session.info[COLUMNS] = read_connection.driver, columns or {}
+    session.info[DRIVER] = read_connection.driver
     return read_connection
 
 
@@ -107,7 +99,7 @@ async def fetch_rows(
     """Fetch the rows of the statement that `build` returns.
 
     Without a `table`, rows are as selected. Rows of a table are models, or tuples with the same attribute
-    names, limited to the columns the query needs. `name` identifies the statement's text; everything that
+    names. `name` identifies the statement's text; everything that
     differs between two uses must be a parameter in `values` or one of the viewer. The engine's listeners for
     statements are called.
     """
@@ -115,10 +107,7 @@ async def fetch_rows(
     if driver is None:
         result = await session.execute(build())
         return list(result.all() if table is None else result.scalars().all())
-    columns: Mapping[Any, frozenset[str]] = session.info[COLUMNS]
-    statement, parameters = prepare_rows(
-        actor, name=name, table=table, columns=columns.get(table), build=build, keeps=keeps, **values
-    )
+    statement, parameters = prepare_rows(actor, name=name, table=table, build=build, keeps=keeps, **values)
     cursor = AsyncRawCursor(driver)
     connection = cast("AsyncConnection", session.bind)
     with listened(connection, statement, parameters, cursor=cursor):
@@ -132,13 +121,12 @@ def prepare_rows(
     name: Hashable,
     build: Callable[[], Select[Any]],
     table: Any = None,
-    columns: frozenset[str] | None = None,
     keeps: bool = True,
     **values: Any,
 ) -> tuple[CachedStatement, list[Any]]:
     """Return the compiled statement that `fetch_rows` executes, and its parameters in order."""
     statement = statement_cache.get_statement(
-        (name, _kind_of(actor)), build, table=table, columns=columns, values=values, keeps=keeps
+        (name, _kind_of(actor)), build, table=table, columns=None, values=values, keeps=keeps
     )
     parameters = [
         _encode_ids(values[name]) if name in values else _viewer_value(actor, name)

@@ -26,7 +26,7 @@ from services.live import event_log
 from services.sql_json import builder
 from services.sql_json.arguments import ListArguments
 from services.sql_json.fragments import CURSOR_MARK, ID_DELIMITER, NULL_VIOLATION, POSITION_MARK
-from services.sql_json.shape import BoundShape, SqlJsonUnavailable, is_required
+from services.sql_json.shape import BoundShape, Constant, SqlJsonUnavailable, is_required
 
 
 class JsonText:
@@ -128,11 +128,16 @@ async def read_json_together(
 ) -> dict[str, JsonText | None]:
     """Read the answer to a query as `read_json` does, in one round trip with the reads of others.
 
+    Nothing is read for a query of constants, such as `{ __typename }`.
+
     Raises:
         ReadNotDone: something went wrong, or PostgreSQL cannot write the answer; run the query another way.
         StaleViewer: the viewer has changed.
         TimeoutError: it was not answered until `ends_at`, a time of the loop.
     """
+    roots = read.bound.shape.roots
+    if not checks_viewer and all(isinstance(root, Constant) for _, root in roots):
+        return {key: JsonText(root.json, 0) for key, root in roots if isinstance(root, Constant)}
     statement, parameters = fetch.prepare_rows(
         actor,
         name=("json", read.name, checks_viewer),

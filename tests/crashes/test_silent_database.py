@@ -34,7 +34,7 @@ def asking(scene: DonationScene, *, with_buckets: bool) -> Ask:
             result = await unit_of_work.execute(
                 request, sessions=scene.world.sessions, settings=settings, buckets=buckets
             )
-        return result.body
+        return result.plain_body()
 
     return ask
 

@@ -190,16 +190,16 @@ async def test_a_list_of_applications_is_one_statement(world: World, engine: Asy
     ]
     for row in more:
         await asked(world, ada, row.slug)
-    for query, by, expected in (
-        ("{ applicationsAsHost { id } }", world.admin, 2),
-        ("{ applicationsAsHost { id collective { slug } host { slug } } }", world.admin, 3),
-        ("{ sentHostApplications { id } }", ada, 2),
-        ("{ sentInvitations { id } }", ada, 2),
+    for query, by in (
+        ("{ applicationsAsHost { id } }", world.admin),
+        ("{ applicationsAsHost { id collective { slug } host { slug } } }", world.admin),
+        ("{ sentHostApplications { id } }", ada),
+        ("{ sentInvitations { id } }", ada),
     ):
         await world.query(query, by=by)
         with record_statements(engine) as statements:
             await world.query(query, by=by)
-        assert len(without_control(statements)) == expected, statements
+        assert len(without_control(statements)) == 1, statements
 
 
 async def with_suspended(world: World) -> tuple[Person, Collective, Collective]:

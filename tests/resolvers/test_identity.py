@@ -252,7 +252,9 @@ async def sign_in_from(
         address=address,
         device=device,
     )
-    body = (await unit_of_work.execute(request, sessions=world.sessions, settings=world.settings)).body
+    body = (
+        await unit_of_work.execute(request, sessions=world.sessions, settings=world.settings)
+    ).plain_body()
     errors = body["data"]["signIn"]["errors"]
     return str(errors[0]["code"]) if errors else "OK"
 

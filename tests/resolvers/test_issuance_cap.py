@@ -269,7 +269,7 @@ async def test_the_caps_of_a_page_are_read_in_one_statement(world: World, engine
         with record_statements(engine) as statements:
             await world.query(query, n=first)
         sent_each.append(len(without_control(statements)))
-    assert sent_each == [2, 2]
+    assert sent_each == [1, 1]
 
 
 async def test_a_suspended_issuer_cannot_approve_hours(world: World) -> None:

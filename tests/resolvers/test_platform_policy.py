@@ -177,7 +177,9 @@ async def test_an_order_keeps_its_policy(world: World, engine: AsyncEngine) -> N
     with record_statements(engine) as statements:
         nodes = (await world.query(query, by=scene.john))["orders"]["nodes"]
     assert [order["policy"]["usdPerCurrent"] for order in nodes] == ["20", "40"]
-    assert len(without_control(statements)) == 3  # the viewer, the orders, all their policies
+    assert (
+        len(without_control(statements)) <= 2
+    )  # the viewer, if the process does not know them, and all else
     funds = await world.mutate(
         "addFunds", "order { policy { validFrom } }", by=world.admin, to=ref(scene.john), amount=money("1.00")
     )

@@ -27,9 +27,7 @@ def _empty() -> Iterator[None]:
 
 
 async def ask(world: World, token: str | None = None, /, **variables: Any) -> OperationResult:
-    request = OperationRequest(
-        query=PAGE, variables=variables, token=token, address="test", accepts_json_rows=True
-    )
+    request = OperationRequest(query=PAGE, variables=variables, token=token, address="test")
     return await unit_of_work.execute(request, sessions=world.sessions, settings=world.settings)
 
 

@@ -32,7 +32,7 @@ async def send(world: World, by: Person, query: str = DONATE, **arguments: Any) 
         query=query, token=by.token, address="test", variables={"i": arguments}
     )
     answer = await unit_of_work.execute(request, sessions=world.sessions, settings=world.settings)
-    return answer.body
+    return answer.plain_body()
 
 
 async def donate(scene: DonationScene, **more: Any) -> dict[str, Any]:

@@ -4,14 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-import orjson
 import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.enums import MemberRole
 from schema.execution import unit_of_work
-from schema.execution.operation import encode_json
 from services.access import viewer_cache
 from tests.factories import Person, World, ref
 from tests.statement_counts import record_statements
@@ -28,11 +26,9 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def ask(world: World, by: Person, query: str = HIDDEN) -> dict[str, Any]:
-    request = unit_of_work.OperationRequest(
-        query=query, token=by.token, address="test", accepts_json_rows=True
-    )
+    request = unit_of_work.OperationRequest(query=query, token=by.token, address="test")
     answer = await unit_of_work.execute(request, sessions=world.sessions, settings=world.settings)
-    body: dict[str, Any] = orjson.loads(encode_json(answer.body))
+    body: dict[str, Any] = answer.plain_body()
     return body
 
 

@@ -21,7 +21,7 @@ PREPARED = text("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'la
 
 
 async def ask(world: World, query: str, token: str | None = None) -> OperationResult:
-    request = OperationRequest(query=query, token=token, address="test", accepts_json_rows=True)
+    request = OperationRequest(query=query, token=token, address="test")
     return await unit_of_work.execute(request, sessions=world.sessions, settings=world.settings)
 
 

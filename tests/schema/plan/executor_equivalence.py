@@ -14,7 +14,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from schema.execution import unit_of_work
-from schema.execution.operation import encode_json
 from services.core import public_ids as id_codec
 from services.core.settings import Settings
 from services.database import engine as database_engine
@@ -60,23 +59,22 @@ class PopulatedWorld:
     slugs: list[str]
 
     def answer(
-        self, query: str, viewer: str, *, compiled: bool, sql_json: bool = False, **variables: Any
+        self, query: str, viewer: str, *, compiled: bool, **variables: Any
     ) -> unit_of_work.OperationResult:
-        """Run a query as a viewer, as SQL JSON if `sql_json` and supported."""
+        """Run a query as a viewer, as it is planned if `compiled`, else on graphql-core."""
         person = self.viewers[viewer]
         request = unit_of_work.OperationRequest(
             query=query,
             variables=variables,
             token=person.token if person else None,
             address="test",
-            accepts_json_rows=sql_json,
             reports_cost=True,
         )
         expected = replace(self.world.settings, compiled_queries=compiled)
         answer = self.runner.run(
             unit_of_work.execute(request, sessions=self.world.sessions, settings=expected)
         )
-        answer.body = orjson.loads(encode_json(answer.body))
+        answer.body = answer.plain_body()
         return answer
 
 

@@ -1,4 +1,4 @@
-"""Compiled queries return what graphql-core does: random queries, the whole schema, every kind of viewer."""
+"""Planned queries return what graphql-core does: random queries, the whole schema, every kind of viewer."""
 
 from itertools import cycle
 from typing import Any
@@ -126,8 +126,8 @@ def test_random_queries_return_the_same_compiled(populated: PopulatedWorld, view
             compiled = populated.answer(query, viewer, compiled=True)
             exact = populated.answer(query, viewer, compiled=False)
             assert answers_match(normalize_errors(compiled.body), normalize_errors(exact.body)), query
-            assert not exact.is_compiled
-            ran.append(compiled.is_compiled)
+            assert not exact.is_sql_json
+            ran.append(compiled.is_sql_json)
             query = without(query, {e["path"][0] for e in exact.body.get("errors", ()) if "path" in e})
 
     check()
@@ -140,6 +140,6 @@ def test_a_large_query_returns_the_same_compiled(populated: PopulatedWorld, view
     compiled = populated.answer(ASKED, viewer, compiled=True, deep=deep)
     exact = populated.answer(ASKED, viewer, compiled=False, deep=deep)
     assert "errors" not in compiled.body, compiled.body["errors"]
-    assert compiled.is_compiled
+    assert compiled.is_sql_json
     assert answers_match(compiled.body, exact.body)
     assert len(compiled.body["data"]["collectives"]["nodes"]) > 10

@@ -165,7 +165,7 @@ def test_each_root_equals_the_answer_of_graphql_core(
     populated: PopulatedWorld, root: str, viewer: str
 ) -> None:
     query = f"{{ {root} }}"
-    one = populated.answer(query, viewer, compiled=True, sql_json=True)
+    one = populated.answer(query, viewer, compiled=True)
     other = populated.answer(query, viewer, compiled=False)
     assert answers_match(one.body, other.body)
     assert one.is_sql_json is ("errors" not in other.body)
@@ -177,7 +177,7 @@ def test_each_field_equals_the_answer_of_graphql_core(populated: PopulatedWorld,
     for field, selection in _of_type(object_type):
         query = "{ " + path.replace("@", selection) + " }"
         for viewer in PLAYERS:
-            one = populated.answer(query, viewer, compiled=True, sql_json=True)
+            one = populated.answer(query, viewer, compiled=True)
             other = populated.answer(query, viewer, compiled=False)
             if not one.is_sql_json:
                 wrong.append((field, viewer, "no SQL"))

@@ -92,7 +92,6 @@ async def run(
         variables={"i": arguments, **variables},
         token=by.token if by else None,
         address="test",
-        accepts_json_rows=True,
         reports_cost=True,
     )
     settings = replace(world.settings, compiled_queries=compiled)

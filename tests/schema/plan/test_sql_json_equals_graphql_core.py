@@ -22,8 +22,7 @@ def test_sql_json_equals_the_answer_of_graphql_core(populated: PopulatedWorld, v
         writer = Writer(seed)
         query = writer.query()
         variables = writer.variables(query, populated.slugs, populated.public_ids)
-        populated.answer(query, viewer, compiled=True, **variables)  # what is met once is not written
-        one = populated.answer(query, viewer, compiled=True, sql_json=True, **variables)
+        one = populated.answer(query, viewer, compiled=True, **variables)
         other = populated.answer(query, viewer, compiled=False, **variables)
         same = answers_match(normalize_errors(one.body), normalize_errors(other.body))
         assert same, (query, variables)
@@ -41,7 +40,7 @@ ONE = """query($slug: String!) { collective(slug: $slug) {
 
 def run_as_sql_json(populated: PopulatedWorld, query: str, viewer: str = "admin", **variables: Any) -> Any:
     """Return what PostgreSQL wrote, which is what graphql-core answers."""
-    one = populated.answer(query, viewer, compiled=True, sql_json=True, **variables)
+    one = populated.answer(query, viewer, compiled=True, **variables)
     assert one.is_sql_json
     assert one.body == populated.answer(query, viewer, compiled=False, **variables).body
     return one.body["data"]
@@ -142,8 +141,7 @@ def test_consecutive_pages_are_sql_json(populated: PopulatedWorld) -> None:
 def test_unsupported_queries_fall_back(
     populated: PopulatedWorld, query: str, variables: dict[str, Any]
 ) -> None:
-    populated.answer(query, "admin", compiled=True, **variables)
-    one = populated.answer(query, "admin", compiled=True, sql_json=True, **variables)
+    one = populated.answer(query, "admin", compiled=True, **variables)
     assert not one.is_sql_json
     exact = populated.answer(query, "admin", compiled=False, **variables)
     assert answers_match(normalize_errors(one.body), normalize_errors(exact.body))
@@ -163,7 +161,7 @@ def test_deeply_nested_queries_are_sql_json_or_fall_back(populated: PopulatedWor
 
     run_as_sql_json(populated, wide(2))  # more tables than are joined in one SELECT
     populated.answer(wide(0), "admin", compiled=True)
-    assert not populated.answer(wide(0), "admin", compiled=True, sql_json=True).is_sql_json
+    assert not populated.answer(wide(0), "admin", compiled=True).is_sql_json
 
 
 def test_equal_shapes_share_a_statement(populated: PopulatedWorld) -> None:
@@ -196,7 +194,7 @@ def test_a_page_of_several_roots_is_one_statement(populated: PopulatedWorld) -> 
 
     event.listen(engine, "before_cursor_execute", note)
     try:
-        populated.answer(page, "anonymous", compiled=True, sql_json=True, slug="shop")
+        populated.answer(page, "anonymous", compiled=True, slug="shop")
     finally:
         event.remove(engine, "before_cursor_execute", note)
     assert len(statements) == 1

@@ -74,12 +74,14 @@ async def test_a_doubt_replaces_every_connection_to_the_host(engine: AsyncEngine
     for session, each in pairs:
         await write_connections.release(session, each)
     leadership.doubt(doubted)
-    replaced = [(await acquire(engine))[1] for _ in range(4)]
+    replaced = [await acquire(engine) for _ in range(4)]
     assert doubted is not None
     assert doubted.place is not None
-    assert doubted.place[0] not in {host_of(each) for each in replaced}
+    assert doubted.place[0] not in {host_of(each) for _, each in replaced}
     for before in held:
         assert before.driver.closed is (before.origin is not None and before.origin.place == doubted.place)
+    for session, each in replaced:
+        await write_connections.release(session, each)
 
 
 async def test_a_single_host_is_never_doubted(database: Database) -> None:
@@ -88,7 +90,9 @@ async def test_a_single_host_is_never_doubted(database: Database) -> None:
     held.ask_others_first()
     leadership.doubt(held.origin)
     await write_connections.release(session, held)
-    assert (await acquire(engine))[1] is held
+    session, again = await acquire(engine)
+    assert again is held
+    await write_connections.release(session, held)
     await engine.dispose()
 
 

@@ -153,7 +153,7 @@ async def test_a_disposed_engine_leaves_no_connection(engine: AsyncEngine, datab
 async def test_only_what_runs_alone_is_planned_once(engine: AsyncEngine) -> None:
     async def mode(*, is_single: bool) -> str:
         session = database_engine.session_factory(engine)()
-        reader = await fetch.begin_read(session, is_single=is_single, columns=None)
+        reader = await fetch.begin_read(session, is_single=is_single)
         (row,) = await (await reader.driver.execute("SHOW plan_cache_mode")).fetchall()
         await fetch.end_read(reader)
         return str(row[0])
@@ -179,11 +179,11 @@ async def test_a_cancelled_operation_leaves_no_way_of_planning(
     session = database_engine.session_factory(engine)()
     monkeypatch.setattr(AsyncRawCursor, "execute", cancel_after)
     with pytest.raises(asyncio.CancelledError):
-        await fetch.begin_read(session, is_single=True, columns=None)
+        await fetch.begin_read(session, is_single=True)
     monkeypatch.undo()
     assert read_connections.idle_count(engine) == 1
     session = database_engine.session_factory(engine)()
-    reader = await fetch.begin_read(session, is_single=False, columns=None)
+    reader = await fetch.begin_read(session, is_single=False)
     (row,) = await (await reader.driver.execute("SHOW plan_cache_mode")).fetchall()
     await fetch.end_read(reader)
     assert row == ("auto",)
@@ -192,7 +192,7 @@ async def test_a_cancelled_operation_leaves_no_way_of_planning(
 async def test_closing_that_is_cancelled_leaves_no_connection(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader = await fetch.begin_read(database_engine.session_factory(engine)(), is_single=True, columns=None)
+    reader = await fetch.begin_read(database_engine.session_factory(engine)(), is_single=True)
     await fetch.end_read(reader)
 
     async def cancel(*_: Any) -> Any:

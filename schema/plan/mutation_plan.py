@@ -1,4 +1,4 @@
-"""A compiled mutation: the one field of an operation, whose payload takes no round trip of its own.
+"""A planned mutation: the one field of an operation, whose payload takes no round trip of its own.
 
 Its input, resolver and payload are found once for a document. The payload needs nothing but what the resolver
 returns, or rows that PostgreSQL writes as JSON with the mutation's last writes. Whatever cannot be done so is
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-import orjson
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
@@ -32,29 +31,27 @@ from strawberry.types import ExecutionResult, Info
 from strawberry.types.field import StrawberryField
 
 from resolvers.context import Context
-from schema.build import graphql_schema, mutation_root, schema
+from schema.build import graphql_schema, mutation_root
 from schema.documents.document_cache import CachedDocument
-from schema.plan import collect_fields, field_access
+from schema.plan import declarations
 from schema.plan.collect_fields import NotCompilable
-from schema.plan.compiled_query import coerce_variables, fragments_by_name
-from schema.plan.complete_values import Stage
 from schema.plan.input_values import Converter
-from schema.plan.leaf_source import FallBack
+from schema.plan.leaves import FallBack
 from schema.plan.payload_plan import PayloadPlan, plan_payload
-from schema.plan.python_backend import Compiler
-from schema.plan.run_state import RunState, build_resolve_info, coerce_arguments
+from schema.plan.payload_values import Complete, plan_selection
+from schema.plan.query_plan import coerce_variables, collector_of, fragments_by_name
+from schema.plan.resolve_info import build_resolve_info, coerce_arguments
 from schema.plan.sql_backend import SqlPlanner
 from services.core.errors import Problem
 from services.sql_json.payloads import PayloadRead
-from services.sql_json.rows import JsonText
 from services.sql_json.shape import SqlJsonUnavailable
 
 _NAME = "mutation"
-"""Key of a document's compiled mutations among its programs, with the operation's name."""
+"""Key of a document's mutations among its plans, with the operation's name."""
 
 
 @dataclass(frozen=True)
-class CompiledMutation:
+class MutationPlan:
     """A mutation that is ready to run."""
 
     schema: GraphQLSchema
@@ -68,7 +65,7 @@ class CompiledMutation:
     """Converts graphql-core's arguments to those of the resolver."""
     keys: tuple[str, ...]
     """The response keys of the payload, in order."""
-    payload: Stage
+    payload: Complete
     """Completes what the resolver returned, but for what PostgreSQL writes."""
     reads: PayloadPlan
     """What PostgreSQL writes."""
@@ -77,9 +74,9 @@ class CompiledMutation:
 
 @dataclass(frozen=True)
 class BoundMutation:
-    """A compiled mutation with its variables and the resolver's arguments."""
+    """A planned mutation with its variables and the resolver's arguments."""
 
-    mutation: CompiledMutation
+    mutation: MutationPlan
     values: Mapping[str, Any]
     """The variables as they came."""
     variables: VariableValues
@@ -88,45 +85,44 @@ class BoundMutation:
     """What PostgreSQL writes of the payload of this run, if anything."""
 
 
-def find_mutation(cached: CachedDocument, operation: OperationDefinitionNode) -> CompiledMutation | None:
-    """Return the compiled mutation of an operation, or None if graphql-core runs it.
+def find_plan(cached: CachedDocument, operation: OperationDefinitionNode) -> MutationPlan | None:
+    """Return the plan of a mutation, or None if graphql-core runs it.
 
-    It is built when a document comes for the second time.
+    What is read for a document's payload is planned when the document comes for the second time.
     """
-    if not cached.was_seen:
-        return None
     key = (_NAME, operation.name.value if operation.name else None)
-    if key not in cached.programs:
-        cached.programs[key] = _compile(cached, operation)
-    compiled: CompiledMutation | None = cached.programs[key]
-    return compiled
+    if key in cached.plans:
+        kept: MutationPlan | None = cached.plans[key]
+        return kept
+    planned = _plan(cached, operation)
+    if cached.was_seen:
+        cached.plans[key] = planned
+    elif planned is not None and planned.reads.fields:
+        return None  # its statement would be written for once
+    return planned
 
 
-def _compile(cached: CachedDocument, operation: OperationDefinitionNode) -> CompiledMutation | None:
+def _plan(cached: CachedDocument, operation: OperationDefinitionNode) -> MutationPlan | None:
     selections = operation.selection_set.selections
     node, fragments = selections[0], fragments_by_name(cached)
     if len(selections) != 1 or not isinstance(node, FieldNode) or node.name.value == "__typename":
         return None
     definition = mutation_root().fields[node.name.value]
-    declared = field_access.declaration_of(definition)
+    declared = declarations.declaration_of(definition)
     payload_type = get_named_type(definition.type)
     if _has_directives(node, *fragments.values()) or declared.base_resolver is None or declared.extensions:
         return None
     if not isinstance(payload_type, GraphQLObjectType) or node.selection_set is None:
         return None
-    compiler = Compiler(graphql_schema(), fragments, {}, _conversion())
+    collector = collector_of(fragments, {})
     try:
-        nodes_by_key = collect_fields.collect(
-            graphql_schema(), payload_type, [node.selection_set], fragments=fragments, conditions={}
-        )
-        reads = plan_payload(SqlPlanner(compiler), payload_type, nodes_by_key)
+        nodes_by_key = collector.fields(payload_type, [node.selection_set])
+        reads = plan_payload(SqlPlanner(collector), payload_type, nodes_by_key)
         others = [each for key, nodes in nodes_by_key.items() if key not in reads.fields for each in nodes]
-        payload = compiler.selection(payload_type, [SelectionSetNode(selections=tuple(others))])
+        payload = plan_selection(collector, payload_type, [SelectionSetNode(selections=tuple(others))])
     except (NotCompilable, Problem, SqlJsonUnavailable, RecursionError):
         return None
-    if payload.is_async:
-        return None
-    return CompiledMutation(
+    return MutationPlan(
         graphql_schema(),
         operation,
         node,
@@ -150,17 +146,12 @@ def _has_directives(*nodes: Any) -> bool:
     return False
 
 
-def _conversion() -> tuple[Any, Any]:
-    converter = schema().schema_converter
-    return converter.scalar_registry, converter.config
-
-
 @cache
 def _converter() -> Converter:
-    return Converter(*_conversion())
+    return Converter(*collector_of({}, {}).conversion)
 
 
-def bind(mutation: CompiledMutation, values: Mapping[str, Any]) -> BoundMutation | None:
+def bind(mutation: MutationPlan, values: Mapping[str, Any]) -> BoundMutation | None:
     """Bind the values of the variables; None if graphql-core has to say what is wrong with them."""
     try:
         variables = coerce_variables(mutation.operation, values)
@@ -175,35 +166,40 @@ def bind(mutation: CompiledMutation, values: Mapping[str, Any]) -> BoundMutation
     return BoundMutation(mutation, values, variables, arguments, read)
 
 
-async def run_mutation(bound: BoundMutation, context: Context, *, accepts_json_rows: bool) -> ExecutionResult:
+async def run_mutation(bound: BoundMutation, context: Context) -> ExecutionResult:
     """Run a mutation and complete its payload; errors of its resolver are in the result.
 
     Raises:
         FallBack: PostgreSQL could not write a row, and nothing is stored.
     """
     mutation = bound.mutation
-    state = RunState(context, bound.variables, mutation)
+    info = build_resolve_info(
+        context,
+        bound.variables,
+        schema=mutation.schema,
+        fragments=mutation.fragments,
+        operation=mutation.operation,
+        parent=mutation_root(),
+        node=mutation.node,
+    )
     context.payload_read = bound.read
     try:
-        payload = await _resolve(bound, state)
+        payload = await _resolve(bound, info)
     except SqlJsonUnavailable as error:
         raise FallBack from error
     except Exception as error:  # noqa: BLE001 - as graphql-core: the error of the field
         return _failed(mutation, located_error(error, [mutation.node], [mutation.key]))
     try:
-        completed = _complete(bound, payload, state)
+        completed = _complete(bound, payload, info)
     except FallBack:  # graphql-core meets the error again, and knows its path
         return await _complete_by_graphql_core(bound, context, payload)
-    if bound.read is not None and not accepts_json_rows:
-        completed = {key: _to_plain(value) for key, value in completed.items()}
     return ExecutionResult(data={mutation.key: completed}, errors=None)
 
 
-async def _resolve(bound: BoundMutation, state: RunState) -> Any:
+async def _resolve(bound: BoundMutation, raw_info: Any) -> Any:
     mutation = bound.mutation
     resolver = mutation.declared.base_resolver
     assert resolver is not None
-    raw_info = build_resolve_info(state, mutation_root(), mutation.definition, [mutation.node])
     arguments = bound.arguments
     if resolver.info_parameter is not None:
         arguments[resolver.info_parameter.name] = Info(_raw_info=raw_info, _field=mutation.declared)
@@ -213,14 +209,14 @@ async def _resolve(bound: BoundMutation, state: RunState) -> Any:
     return await payload if is_awaitable(payload) else payload
 
 
-def _complete(bound: BoundMutation, payload: Any, state: RunState) -> dict[str, Any]:
+def _complete(bound: BoundMutation, payload: Any, info: Any) -> dict[str, Any]:
     """Complete a payload.
 
     Raises:
         FallBack: there is an error to report, or a row was not read.
     """
     try:
-        (completed,) = bound.mutation.payload.run([payload], state)
+        completed = bound.mutation.payload(payload, info)
     except Exception as error:
         raise FallBack from error
     if bound.read is None:
@@ -237,11 +233,7 @@ def _complete(bound: BoundMutation, payload: Any, state: RunState) -> dict[str, 
     return {key: completed[key] for key in bound.mutation.keys}
 
 
-def _to_plain(value: Any) -> Any:
-    return orjson.loads(value.text) if isinstance(value, JsonText) else value
-
-
-def _failed(mutation: CompiledMutation, error: GraphQLError) -> ExecutionResult:
+def _failed(mutation: MutationPlan, error: GraphQLError) -> ExecutionResult:
     is_required = isinstance(mutation.definition.type, GraphQLNonNull)
     return ExecutionResult(data=None if is_required else {mutation.key: None}, errors=[error])
 

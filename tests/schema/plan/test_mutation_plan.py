@@ -1,4 +1,4 @@
-"""Compiled mutations answer as graphql-core does: payloads, problems, errors of fields and of variables."""
+"""Planned mutations answer as graphql-core does: payloads, problems, errors of fields and of variables."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from models import now
-from schema.plan import compiled_mutation
-from schema.plan.leaf_source import FallBack
+from schema.plan import mutation_plan
+from schema.plan.leaves import FallBack
 from tests.donation_world import DonationScene
 from tests.factories import Person, World, money, ref
 
@@ -68,7 +68,7 @@ async def _run(scene: DonationScene, query: str, by: Person | None, **variables:
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_a_compiled_mutation_equals_graphql_core(world: World, case: str) -> None:
+async def test_a_planned_mutation_equals_graphql_core(world: World, case: str) -> None:
     scene = await DonationScene.among_others(world)
     query, who, make = CASES[case]
     by = getattr(scene, who) if who else None
@@ -93,7 +93,7 @@ async def test_what_cannot_be_completed_is_completed_by_graphql_core(
 ) -> None:
     scene = await DonationScene.among_others(world)
     expected = [await _run(scene, DONATE, scene.giver, **_gift()(scene)) for _ in range(2)][-1]
-    found = compiled_mutation.find_mutation
+    found = mutation_plan.find_plan
     failed: list[str] = []
 
     def fail(key: str) -> Any:
@@ -106,9 +106,9 @@ async def test_what_cannot_be_completed_is_completed_by_graphql_core(
     def find(*arguments: Any, **named: Any) -> Any:
         mutation = found(*arguments, **named)
         assert mutation is not None
-        return replace(mutation, payload=replace(mutation.payload, run=fail(mutation.key)))
+        return replace(mutation, payload=fail(mutation.key))
 
-    monkeypatch.setattr(compiled_mutation, "find_mutation", find)
+    monkeypatch.setattr(mutation_plan, "find_plan", find)
     stored = _gift(dryRun=False)
     before = await world.scalar('SELECT count(*) FROM "order"')
     answer = await _run(scene, DONATE, scene.giver, **stored(scene))

@@ -1,27 +1,20 @@
-"""Python source for leaves: expressions that serialize values as graphql-core would."""
+"""Leaves: values of scalars and enums, serialized as graphql-core would."""
 
 from collections.abc import Callable
 from typing import Any
 
 from graphql import (
-    GraphQLBoolean,
     GraphQLEnumType,
-    GraphQLID,
-    GraphQLInt,
     GraphQLNonNull,
     GraphQLOutputType,
-    GraphQLScalarType,
-    GraphQLString,
     is_leaf_type,
     is_list_type,
     is_non_null_type,
 )
 
-MAX_INT = 2**31
-
 
 class FallBack(Exception):
-    """The compiled query cannot answer; graphql-core must run the query."""
+    """There is an error to report, which is graphql-core's: it must run the operation."""
 
 
 def is_leaf(output_type: GraphQLOutputType) -> bool:
@@ -69,26 +62,3 @@ def _scalar(output_type: Any) -> Callable[[Any], Any]:
 def enum_names(output_type: GraphQLEnumType) -> dict[Any, str]:
     """Return an enum's names by value; a StrEnum member is also found by its text."""
     return {value.value: name for name, value in output_type.values.items()}
-
-
-def expression(output_type: GraphQLOutputType, source: str, bind: Callable[[Any], str]) -> str:
-    """Return source that serializes the value of the expression `source`.
-
-    `bind` names an object for use in the source. Strings, integers, booleans and enums are tested inline;
-    unexpected values go through the full serializer.
-    """
-    slow = bind(serializer(output_type))
-    named = output_type.of_type if isinstance(output_type, GraphQLNonNull) else output_type
-    if named in {GraphQLString, GraphQLID}:
-        return f"(v if (v := {source}).__class__ is str else {slow}(v))"
-    if named is GraphQLBoolean:
-        return f"(v if (v := {source}).__class__ is bool else {slow}(v))"
-    if named is GraphQLInt:
-        return f"(v if (v := {source}).__class__ is int and {-MAX_INT} <= v < {MAX_INT} else {slow}(v))"
-    if isinstance(named, GraphQLEnumType):
-        names = bind(enum_names(named))
-        return f"(v if (v := {names}.get({source})) is not None else {slow}({source}))"
-    if isinstance(named, GraphQLScalarType):
-        quick = bind(_scalar(named))
-        return f"({quick}(v) if (v := {source}) is not None else {slow}(v))"
-    return f"{slow}({source})"
