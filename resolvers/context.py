@@ -19,21 +19,20 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from dataloaders import Loaders
 from resolvers.session_cookie import SessionCookie
 from services.access import act_origin, viewer_cache
-from services.access.act_origin import ActOrigin
 from services.access.actor import ANONYMOUS, Actor
 from services.access.rate_limits import Charge
 from services.access.viewer_cache import StaleViewer
 from services.core.languages import choose
+from services.core.origins import ActOrigin, MailOrigin
 from services.core.settings import Settings
 from services.database import fetch, leadership, write_connections
 from services.database.read_connections import ReadConnection
 from services.database.write_connections import HeldConnection
 from services.identity import oidc_providers
 from services.live.broadcaster import Broadcaster
-from services.messaging import budgets
-from services.messaging.budgets import MailOrigin
 from services.providers.offered import offered
 from services.round_trips import effects
+from services.round_trips.operation_session import operation_of
 from services.sql_json import payloads
 from services.sql_json.payloads import PayloadRead
 
@@ -169,7 +168,7 @@ class Context:
                 await self._begin()
                 if self.is_mutation:
                     origin = MailOrigin(self.actor.id, self.address, self.settings, choose(self.language))
-                    budgets.set_origin(self.session, origin)
+                    operation_of(self.session).mail_origin = origin
                 return await service(self.session, self.actor, *args, **kwargs)
             finally:
                 self._running_task = None

@@ -1,48 +1,26 @@
 """Who makes the acts of a transaction: the database's triggers write it into the audit log with each act."""
 
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Text, bindparam, cast, func, literal, null, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.core.networks import normalize_address
+from services.core.origins import ActOrigin
+from services.round_trips.operation_session import operation_of
 
 _SETTING = "commonweal.actor"
-_ORIGIN, _NAMED = "act_origin", "act_person"
-
-
-@dataclass(frozen=True)
-class ActOrigin:
-    """By which mutation, and from which network address, an operation acts."""
-
-    mutation: str
-    """Its name; several of one operation with commas."""
-    address: str
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """Values of the parameters of `naming`."""
-        network = normalize_address(self.address) if self.address else ""
-        return {"act_mutation": self.mutation, "act_network": network}
 
 
 def attach(session: AsyncSession, origin: ActOrigin) -> None:
     """Keep the origin with a session whose transaction begins; nobody is named yet."""
-    session.info[_ORIGIN] = origin
-    session.info.pop(_NAMED, None)
+    operation = operation_of(session)
+    operation.act_origin, operation.named_id = origin, None
 
 
 def forget_name(session: AsyncSession) -> None:
     """Forget who is named, after what named them may have been rolled back."""
-    session.info.pop(_NAMED, None)
-
-
-def find(session: AsyncSession) -> ActOrigin | None:
-    """Return the origin of a session; None for jobs, commands and queries, which are not named."""
-    origin: ActOrigin | None = session.info.get(_ORIGIN)
-    return origin
+    operation_of(session).named_id = None
 
 
 def naming(user_id: Any, *, token_id: Any = None, token_kind: Any = None) -> ColumnElement[str]:
@@ -69,10 +47,10 @@ async def name_person(
     session: AsyncSession, user_id: UUID, *, token_id: UUID | None = None, token_kind: str | None = None
 ) -> None:
     """Name the person who acts from now on, such as one who signs in; one statement, or none if named."""
-    origin = find(session)
-    if origin is None or session.info.get(_NAMED) == user_id:
+    operation = operation_of(session)
+    if (origin := operation.act_origin) is None or operation.named_id == user_id:
         return
-    session.info[_NAMED] = user_id
+    operation.named_id = user_id
     statement = select(
         naming(
             literal(user_id),

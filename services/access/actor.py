@@ -34,6 +34,7 @@ from models.enums import CollectiveType, MemberRole, Proof, ProviderName, TokenK
 from services.access import act_origin, factors
 from services.core.errors import Unauthenticated
 from services.round_trips import effects
+from services.round_trips.operation_session import operation_of
 from services.round_trips.pipelines import Call, compile_statement
 from services.round_trips.records import split_records
 
@@ -283,7 +284,7 @@ async def load(session: AsyncSession, *, token: str) -> Actor:
         Unauthenticated: the token is unknown, expired or revoked.
     """
     parameters: dict[str, Any] = {TOKEN_PARAMETER: hash_token(token)}
-    origin = act_origin.find(session)
+    origin = operation_of(session).act_origin
     row: Sequence[Any] | None
     if origin is None:
         row = (await session.execute(_ACTOR_BY_TOKEN, parameters)).one_or_none()

@@ -19,6 +19,7 @@ from models import Collective, Token
 from services.access import act_origin
 from services.access.actor import TOKEN_PARAMETER, Actor, hash_token, select_fingerprint
 from services.round_trips import effects
+from services.round_trips.operation_session import operation_of
 from services.round_trips.pipelines import compile_statement
 
 MAX_VIEWERS = 2_000
@@ -72,7 +73,7 @@ async def check_with_next(session: AsyncSession, viewer: Actor, *, seen: Callabl
             raise StaleViewer
         seen()
 
-    origin = act_origin.find(session)
+    origin = operation_of(session).act_origin
     assert origin is not None  # every mutation has one
     values = {TOKEN_PARAMETER: viewer.token_hash, **origin.parameters}
     await effects.write(

@@ -20,6 +20,7 @@ from services.database import connection_checks, leadership
 from services.database.embedded_postgres import run_embedded_postgres
 from services.database.write_connections import LendingPool
 from services.round_trips import effects
+from services.round_trips.operation_session import OperationSession
 
 APP_ROLE = "commonweal_app"
 EMBEDDED_NAME = "commonweal"
@@ -153,7 +154,7 @@ def _network_limits(url: str) -> dict[str, int]:
 
 def session_factory(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
     """Return a factory of sessions whose rows stay readable after a commit."""
-    return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False, autoflush=False)
+    return async_sessionmaker(engine, class_=OperationSession, expire_on_commit=False, autoflush=False)
 
 
 async def lock_preparation(session: AsyncSession) -> None:

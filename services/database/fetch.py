@@ -24,10 +24,9 @@ from services.database import read_connections, statement_cache
 from services.database.read_connections import ReadConnection
 from services.database.statement_cache import CachedStatement
 from services.round_trips.dialect import DIALECT
+from services.round_trips.operation_session import operation_of
 from services.round_trips.pipelines import Call, Statement
 
-DRIVER = "driver"
-"""Key in `session.info` of the driver's connection, if the session only reads."""
 _KIND = "kind"
 """Key of the viewer's kind among what queries were told of the viewer."""
 _BEGIN_SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -57,7 +56,7 @@ async def begin_read(session: AsyncSession, *, is_single: bool) -> ReadConnectio
         read_connection.connection,
         read_connection.connection.sync_connection,
     )
-    session.info[DRIVER] = read_connection.driver
+    operation_of(session).reader = read_connection.driver
     return read_connection
 
 
@@ -103,7 +102,7 @@ async def fetch_rows(
     differs between two uses must be a parameter in `values` or one of the viewer. The engine's listeners for
     statements are called.
     """
-    driver: psycopg.AsyncConnection[Any] | None = session.info.get(DRIVER)
+    driver = operation_of(session).reader
     if driver is None:
         result = await session.execute(build())
         return list(result.all() if table is None else result.scalars().all())

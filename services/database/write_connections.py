@@ -20,6 +20,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from services.database import leadership, read_connections
 from services.database.read_connections import ReadConnection as HeldConnection
 from services.round_trips import effects
+from services.round_trips.operation_session import operation_of
 
 __all__ = ["HeldConnection", "LendingPool", "acquire", "release"]
 
@@ -108,8 +109,6 @@ def _close_now(held: HeldConnection, *, is_broken: bool) -> None:
 
 _WRITING: WeakKeyDictionary[AsyncEngine, AsyncEngine] = WeakKeyDictionary()
 """By engine, the same one with the isolation level of writes."""
-_ENGINE = "engine"
-"""Key in `session.info` of the engine that the session had before it was bound to a connection."""
 
 
 async def acquire(session: AsyncSession, held: HeldConnection | None = None) -> HeldConnection:
@@ -125,8 +124,10 @@ async def acquire(session: AsyncSession, held: HeldConnection | None = None) -> 
         await release(session, held)
         held = None
     if held is None:
-        engine = session.info.setdefault(_ENGINE, session.bind)
-        assert isinstance(engine, AsyncEngine)
+        operation = operation_of(session)
+        if (engine := operation.lender) is None:
+            assert isinstance(session.bind, AsyncEngine)
+            engine = operation.lender = session.bind
         held = await _check_out(session, engine)
         session.bind, session.sync_session.bind = held.connection, held.connection.sync_connection
     effects.attach(session, held.connection, held.driver)
@@ -136,7 +137,8 @@ async def acquire(session: AsyncSession, held: HeldConnection | None = None) -> 
 async def release(session: AsyncSession, held: HeldConnection) -> None:
     """Take the connection from a session whose transaction has ended, and keep it for another one."""
     effects.detach(session)
-    engine: AsyncEngine = session.info[_ENGINE]
+    engine = operation_of(session).lender
+    assert engine is not None
     session.bind, session.sync_session.bind = engine, engine.sync_engine
     await held.release()
 

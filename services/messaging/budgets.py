@@ -4,19 +4,17 @@ Every mail enters the outbox by `mail_queue` in the database, which counts and d
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.enums import Locale
 from services.core.errors import RateLimited
 from services.core.networks import normalize_address
 from services.core.settings import Settings
 from services.messaging.account_templates import ACCOUNT_TEMPLATES
+from services.round_trips.operation_session import operation_of
 
 
 class MailKind(StrEnum):
@@ -55,7 +53,6 @@ UNLIMITED = 1_000_000_000
 INVITATIONS_PER_RECIPIENT, INVITATIONS_PER_PAIR = 20, 3
 MESSAGES_PER_RECIPIENT, MESSAGES_PER_PAIR = 50, 10
 NOTICES_PER_PAIR = 100
-_SESSION_KEY = "mail_origin"
 
 
 class MailBudgetExceeded(RateLimited):
@@ -72,36 +69,14 @@ class MailBudgetExceeded(RateLimited):
         self.retry_after_seconds = retry_after_seconds
 
 
-@dataclass(frozen=True)
-class MailOrigin:
-    """Who causes the mails of a session, from which network address, and the figures that hold for them."""
-
-    sender_id: UUID | None = None
-    address: str = ""
-    settings: Settings = field(default_factory=Settings)
-    locale: Locale | None = None
-    """The language that the sender's browser asks for."""
-
-
 def find_kind(template: str) -> MailKind:
     """Return the kind of a template's mails."""
     return _KIND_BY_TEMPLATE.get(template, MailKind.NOTICE)
 
 
-def set_origin(session: AsyncSession, origin: MailOrigin) -> None:
-    """Count the mails that the session queues from now on as those of an origin."""
-    session.info[_SESSION_KEY] = origin
-
-
-def origin_of(session: AsyncSession) -> MailOrigin:
-    """Return the origin of the mails that the session queues."""
-    origin: MailOrigin = session.info.get(_SESSION_KEY) or _NOBODY
-    return origin
-
-
 def mail_parameters(session: AsyncSession, template: str) -> dict[str, Any]:
     """Return what `mail_queue` is told of a template's mails beside the recipients."""
-    origin = origin_of(session)
+    origin = operation_of(session).mail_origin
     kind = find_kind(template)
     return {
         "kind": kind.value,
@@ -136,7 +111,3 @@ def _limits(kind: MailKind, settings: Settings) -> dict[str, int]:
         "pair": pair,
         "stranger": settings.mail_per_stranger,
     }
-
-
-_NOBODY = MailOrigin()
-"""Work of the server itself, such as the expiry of orders."""

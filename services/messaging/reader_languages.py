@@ -9,7 +9,7 @@ from sqlmodel import col
 
 from models import Collective, Credential
 from models.enums import Locale
-from services.messaging import budgets
+from services.round_trips.operation_session import operation_of
 
 
 async def note_browser(session: AsyncSession, user_id: UUID | Select[UUID], *, is_proved: bool) -> None:
@@ -17,7 +17,7 @@ async def note_browser(session: AsyncSession, user_id: UUID | Select[UUID], *, i
 
     Unless it `is_proved` that the user sends the request, what was noted before is kept.
     """
-    locale = budgets.origin_of(session).locale
+    locale = operation_of(session).mail_origin.locale
     if locale is None:
         return
     owner = user_id if isinstance(user_id, UUID) else user_id.scalar_subquery()

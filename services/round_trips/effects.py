@@ -20,10 +20,9 @@ from sqlalchemy.util import await_only
 from services.core import tracing
 from services.round_trips import pipelines
 from services.round_trips.dialect import DIALECT
+from services.round_trips.operation_session import operation_of
 from services.round_trips.pipelines import Call, PipelineError, Statement
 
-_QUEUE = "effects"
-"""Key in `session.info` of the queue."""
 Explain = Callable[[DBAPIError], Exception | None]
 """Returns the problem behind an error of the database, if it knows a better one than its constraint's."""
 Check = Callable[[Sequence[Any]], None]
@@ -59,12 +58,12 @@ _QUEUES: WeakKeyDictionary[Any, EffectQueue] = WeakKeyDictionary()
 def attach(session: AsyncSession, connection: AsyncConnection, driver: Any) -> None:
     """Keep the session's effects from now on, until its transaction ends."""
     queue = EffectQueue(connection, driver)
-    session.info[_QUEUE] = _QUEUES[driver] = queue
+    operation_of(session).queue = _QUEUES[driver] = queue
 
 
 def detach(session: AsyncSession) -> None:
     """Keep no effects of the session any more; its transaction has ended."""
-    queue: EffectQueue | None = session.info.get(_QUEUE)
+    queue = operation_of(session).queue
     if queue is not None and _QUEUES.get(queue.driver) is queue:
         del _QUEUES[queue.driver]
 
@@ -79,7 +78,7 @@ async def keep(session: AsyncSession) -> Any:
 
 async def _open_queue(session: AsyncSession) -> EffectQueue | None:
     """Return the session's queue; a savepoint that the session has not sent yet goes first."""
-    queue: EffectQueue | None = session.info.get(_QUEUE)
+    queue = operation_of(session).queue
     if queue is None or _QUEUES.get(queue.driver) is not queue:
         return None
     if session.in_nested_transaction():
@@ -193,7 +192,7 @@ async def flush(session: AsyncSession) -> None:
 
 def is_in_doubt(session: AsyncSession) -> bool:
     """Return True if the session sent a COMMIT that may have happened, and lost its connection."""
-    queue: EffectQueue | None = session.info.get(_QUEUE)
+    queue = operation_of(session).queue
     return queue is not None and queue.is_in_doubt
 
 

@@ -10,10 +10,12 @@ from sqlalchemy import select, text
 from sqlmodel import col
 
 from models import Outbox
+from services.core.origins import MailOrigin
 from services.core.settings import Settings
-from services.messaging import budgets, delivery, outbox
-from services.messaging.budgets import MailBudgetExceeded, MailOrigin
+from services.messaging import delivery, outbox
+from services.messaging.budgets import MailBudgetExceeded
 from services.messaging.links import Links
+from services.round_trips.operation_session import operation_of
 from tests.event_world import EventScene
 from tests.factories import World
 from tests.mail_world import URL, MailServer, Sessions, run_mail_server
@@ -36,7 +38,7 @@ async def send(
 ) -> int:
     """Queue a mail to each recipient in one transaction; return the seconds to wait, if any."""
     async with sessions() as session:
-        budgets.set_origin(session, MailOrigin(by, network, settings or Settings()))
+        operation_of(session).mail_origin = MailOrigin(by, network, settings or Settings())
         try:
             for name in recipients:
                 address = f"{name}@example.org"
@@ -98,7 +100,7 @@ async def test_a_known_person_gets_few_invitations_of_one_sender(world: World, s
     bea, sender = await world.person("bea"), await world.person("sender")
     for _ in range(8):
         async with sessions() as session, session.begin():
-            budgets.set_origin(session, MailOrigin(sender.user.id))
+            operation_of(session).mail_origin = MailOrigin(sender.user.id)
             await outbox.mail_users(
                 session, user_ids=[bea.user.id], template="invitation", payload=INVITATION
             )
@@ -113,7 +115,7 @@ async def test_what_one_sender_may_not_send_uses_up_nothing_that_others_share(
     for sender, times in zip(senders, (30, 1), strict=True):
         for _ in range(times):
             async with sessions() as session, session.begin():
-                budgets.set_origin(session, MailOrigin(sender.user.id))
+                operation_of(session).mail_origin = MailOrigin(sender.user.id)
                 await outbox.mail_users(
                     session, user_ids=[bea.user.id], template="invitation", payload=INVITATION
                 )
@@ -126,7 +128,9 @@ async def test_notices_beyond_a_days_are_dropped_and_never_refuse_the_act(
 ) -> None:
     bea = await world.person("bea")
     async with sessions() as session, session.begin():
-        budgets.set_origin(session, MailOrigin(None, "", replace(Settings(), mail_notices_per_recipient=5)))
+        operation_of(session).mail_origin = MailOrigin(
+            None, "", replace(Settings(), mail_notices_per_recipient=5)
+        )
         for _ in range(8):
             await outbox.mail_users(session, user_ids=[bea.user.id], template="order_closed", payload={})
     assert await received(sessions) == {"bea": 5}
