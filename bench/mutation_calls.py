@@ -189,6 +189,32 @@ async def pending_hours(scene: MoneyScene) -> Iterator[Call]:
     return _decisions(scene, OrderType.HOURS, OrderStatus.PENDING)
 
 
+async def check_ins(scene: MoneyScene) -> Iterator[Call]:
+    """Attendees at events of a quarter of an hour, one after another; nobody is checked in twice."""
+    world, holder = scene.world, scene.bench.holder
+    attendees = [await world.person(f"bench-attendee-{number}") for number in range(_VOLUNTEERS)]
+    first = yesterday(0, days=_DAYS)
+    events = []
+    for number in range(scene.count // _VOLUNTEERS + 1):
+        start = first + timedelta(minutes=15 * number)
+        payload = await world.mutate(
+            "createEvent",
+            "event { slug }",
+            by=holder,
+            parent=ref(scene.nonprofit),
+            name="Workday",
+            startsAt=start.isoformat(),
+            endsAt=(start + timedelta(minutes=15)).isoformat(),
+        )
+        if payload["errors"]:
+            raise SystemExit(f"Not created: {payload}")
+        events.append({"slug": payload["event"]["slug"]})
+    return (
+        Call(holder, {"event": event, "user": ref(attendee)})
+        for event, attendee in itertools.product(events, attendees)
+    )
+
+
 async def redemptions(scene: MoneyScene) -> Iterator[Call]:
     """Purchases of volunteers, paid with currents in part."""
     arguments = {"offer": scene.offer, "price": money("1.00"), "receipt": "Table 4"}

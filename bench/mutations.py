@@ -64,6 +64,7 @@ MUTATIONS = (
     Mutation("payOrder, an expense", "payOrder", mutation_calls.approved_expenses, TransactionKind.EXPENSE),
     Mutation("logHours", "logHours", mutation_calls.logged_hours),
     Mutation("approveOrder, hours", "approveOrder", mutation_calls.pending_hours, TransactionKind.TRANSFER),
+    Mutation("checkIn", "checkIn", mutation_calls.check_ins, TransactionKind.TRANSFER),
     Mutation("redeemOffer", "redeemOffer", mutation_calls.redemptions),
 )
 _KEYS = itertools.count(1)

@@ -2,35 +2,47 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Uuid, column, func, literal, select, true
+from sqlalchemy import ARRAY, Select, Uuid, bindparam, column, func, inspect, literal, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Attendance, Collective, Member, Order, PlatformPolicy, now
-from models.enums import CollectiveType, CreditPolicy, MemberRole, NamedBy, OrderStatus
+from models import Attendance, Collective, Member, Order, now
+from models.enums import CreditPolicy, NamedBy, OrderStatus
 from services.access import visibility
 from services.access.actor import Actor
-from services.access.collective_refs import CollectiveKey, require_collective, require_open, resolve
+from services.access.collective_refs import CollectiveKey, require_collective, resolve
 from services.access.permissions import Action, Subject, require
-from services.collectives import event_capacity, platform_policy
-from services.collectives.event_capacity import EVENT_FIELD
+from services.collectives import event_capacity
 from services.core import pagination
-from services.core.errors import Invalid, InvalidState, LimitExceeded, SelfApproval
+from services.core.errors import Invalid, InvalidState, SelfApproval
 from services.core.pagination import Page, PageRequest, Sort
-from services.core.party import Party
 from services.database.insert_rows import insert_rows
 from services.identity import email_addresses
-from services.round_trips.records import new_record
-from services.volunteering import check_in_closing, check_in_facts, issuers, vouched_hours
-from services.volunteering.check_in_facts import CheckInFacts
+from services.orders.history import insert_order
+from services.round_trips import effects
+from services.round_trips.pipelines import compile_statement
+from services.volunteering import check_in_closing, check_in_facts, hours, vouched_hours
+from services.volunteering.check_in_decision import (
+    CheckInFacts,
+    CheckInPlan,
+    decide_check_in,
+    require_attendable,
+    require_check_in_open,
+    require_may_check_in,
+)
 
-MAX_LATENESS = timedelta(days=14)
+_MEMBERS: Any = inspect(Member).local_table
+_CHANGE_REGISTRATION = compile_statement(
+    update(_MEMBERS)
+    .where(_MEMBERS.c.id == bindparam("member_id"))
+    .values(until=bindparam("until"), named_by=bindparam("named_by"))
+)
 
 
 @dataclass(frozen=True)
@@ -64,141 +76,72 @@ async def check_in(
         SelfApproval: the actor checks themselves in.
         InvalidState: too early, too late, cancelled, or the parent may not issue currents.
         LimitExceeded: the event is full; or, raised by the database, an issuance cap is reached.
-        Conflict: the user has other hours at that time.
+        Conflict: the user has other hours at that time; also raised by the database if calls race.
     """
-    if (user is None) == (email is None):
+    at = now()
+    if user is not None and email is None:
+        facts = await check_in_facts.load_facts(
+            session, actor, event=event, user=user, order_id=order_id, at=at
+        )
+        require_may_check_in(actor, facts.event)
+        require_attendable(actor, facts.person, field="user")
+    elif email is not None and user is None:
+        facts = await _load_walk_in(
+            session, actor, event=event, email=email, order_id=order_id, is_trial=is_trial
+        )
+    else:
         raise Invalid("Enter either a user or an email address.", field="user")
-    policy = await platform_policy.read_policy_ahead(session)
-    refs = {"event": event} | ({"user": user} if user else {})
-    parties = await resolve(session, actor, refs, are_records=True)
-    row = require_collective(parties["event"])
-    event_capacity.require_event(row)
-    require(actor, Action.CHECK_IN, Subject(collective=row))
-    if email:  # a new person is created under the lock, as for every registration
-        row = await event_capacity.lock_event(session, row)
-    person = await _resolve_person(session, actor, user=parties.get("user"), email=email, is_trial=is_trial)
-    order = _build_order(actor, row, person, order_id=order_id, policy=await policy())
-    facts = await check_in_facts.load_facts(session, event=row, user=person, order=order)
     if facts.attendance is not None:
         earlier = await session.get_one(Order, facts.attendance.order_id)
         return CheckInResult(earlier, facts.registration)
-    _require_check_in_open(facts, policy=await policy())
-    limits = facts.limits
+    require_check_in_open(facts, at=now())
     if facts.has_ended_check_ins:
-        await check_in_closing.close_ended(session, user_id=person.id)
-    if facts.has_ended_check_ins or not check_in_facts.is_same(row, facts.event):
-        order = _build_order(actor, facts.event, person, order_id=order_id, policy=await policy())
-        limits = await vouched_hours.load_limits(session, order)
-    member = await _ensure_attendee(session, actor, facts, person)
-    await vouched_hours.record_vouched(
-        session,
-        actor,
-        order,
-        limits,
-        nonprofit=facts.nonprofit,
-        user=person,
-        pending=facts.event.credit_policy == CreditPolicy.ACTUAL,
-        is_agreed=member.named_by is None,
-    )
-    assert actor.id is not None
-    attendance = check_in_facts.to_attendance(row.id, person.id, order_id=order.id, by_id=actor.id)
-    await insert_rows(session, [attendance])
-    return CheckInResult(order, member)
+        await check_in_closing.close_ended(session, user_id=facts.person.id)
+        facts = await check_in_facts.load_by_ids(
+            session, actor, event_id=facts.event.id, user_id=facts.person.id, order_id=order_id, at=at
+        )
+    plan = decide_check_in(actor, facts, order_id=order_id, at=now())
+    await _write(session, actor, facts, plan)
+    return CheckInResult(plan.order, plan.attendee)
 
 
-async def _resolve_person(
-    session: AsyncSession, actor: Actor, *, user: Party | None, email: str | None, is_trial: bool
-) -> Collective:
-    """Return the user to check in; an unknown address becomes an unclaimed user."""
-    field = "user" if user else "email"
-    if user:
-        person = require_collective(user)
-    elif is_trial:
-        person = await email_addresses.create_stand_in(session, email or "", field=field)
+async def _load_walk_in(
+    session: AsyncSession, actor: Actor, *, event: CollectiveKey, email: str, order_id: UUID, is_trial: bool
+) -> CheckInFacts:
+    """Load the facts of a person known by address; a new one is created under the event's lock."""
+    row = require_collective((await resolve(session, actor, {"event": event}, are_records=True))["event"])
+    require_may_check_in(actor, row)
+    await event_capacity.lock_event(session, row)
+    field = "email"
+    if is_trial:
+        person = await email_addresses.create_stand_in(session, email, field=field)
     else:
-        person = await email_addresses.find_or_create_user(session, email or "", field=field)
-    if person.type != CollectiveType.USER:
-        raise Invalid("Only users can attend events.", field=field)
-    if user:
-        require_open(person, field=field)
-    elif person.archived_at is not None:
-        raise InvalidState("Nobody can be checked in by this address.", field=field)
-    if person.id == actor.id:
-        raise SelfApproval("You cannot check yourself in or out. Ask another ADMIN.", field=field)
-    return person
-
-
-def _require_check_in_open(facts: CheckInFacts, *, policy: PlatformPolicy) -> None:
-    """Require that check-in is open, and that the event's parent credits hours.
-
-    Raises:
-        InvalidState: check-in has not opened or has closed, or the event or its parent credits no hours.
-    """
-    event, nonprofit = facts.event, facts.nonprofit
-    event_capacity.require_active(event, may_be_over=True)
-    assert event.starts_at is not None and event.ends_at is not None
-    if nonprofit.type != CollectiveType.NONPROFIT:
-        raise InvalidState("Only events of nonprofits credit hours.", field=EVENT_FIELD)
-    issuers.require_issuer(nonprofit, field=EVENT_FIELD)
-    if now() < event.starts_at - timedelta(minutes=policy.check_in_minutes):
-        message = f"Check-in opens {policy.check_in_minutes} minutes before the event starts."
-        raise InvalidState(message, field=EVENT_FIELD)
-    if now() > event.ends_at + MAX_LATENESS:
-        message = f"Check people in at most {MAX_LATENESS.days} days after the event."
-        raise InvalidState(message, field=EVENT_FIELD)
-    if event.credit_policy == CreditPolicy.ACTUAL and event_capacity.is_over(event):
-        message = "The event is over. It credits the time from check-in to check-out."
-        raise InvalidState(message, field=EVENT_FIELD)
-
-
-async def _ensure_attendee(
-    session: AsyncSession, actor: Actor, facts: CheckInFacts, person: Collective
-) -> Member:
-    """Return the user's ATTENDEE row, adding it if missing; it ends a WAITING row."""
-    event, row = facts.event, facts.registration
-    if row is not None and row.role == MemberRole.ATTENDEE:
-        if row.named_by is not None:
-            row.named_by = NamedBy.REFERENCE  # who lets people in sees who they are
-            await session.flush()
-        return row
-    if event.capacity is not None and facts.attending >= event.capacity:
-        raise LimitExceeded("The event is full.", field=EVENT_FIELD)
-    if row is not None:
-        row.until = max(now(), row.since)
-        await session.flush()
-    has_agreed = row is not None and row.named_by is None
-    member = new_record(
-        Member,
-        collective_id=event.id,
-        member_id=person.id,
-        role=MemberRole.ATTENDEE,
-        created_by_id=actor.id,
-        named_by=None if has_agreed else NamedBy.REFERENCE,
+        person = await email_addresses.find_or_create_user(session, email, field=field)
+    require_attendable(actor, person, field=field)
+    return await check_in_facts.load_by_ids(
+        session, actor, event_id=row.id, user_id=person.id, order_id=order_id, at=now()
     )
-    await insert_rows(session, [member])
-    return member
 
 
-def _build_order(
-    actor: Actor, event: Collective, person: Collective, *, order_id: UUID, policy: PlatformPolicy
-) -> Order:
-    """Build the order that credits a person: from now on with ACTUAL, else for the whole event."""
-    assert event.parent_id is not None and event.starts_at is not None and event.ends_at is not None
-    starts_at = event.starts_at
-    if event.credit_policy == CreditPolicy.ACTUAL:
-        starts_at = min(now(), event.ends_at - timedelta(milliseconds=1))
-    return vouched_hours.build_vouched(
-        actor,
-        order_id=order_id,
-        nonprofit_id=event.parent_id,
-        user=person,
-        starts_at=starts_at,
-        ends_at=event.ends_at,
-        event_id=event.id,
-        description=event.name,
-        max_duration=event.ends_at - event.starts_at,
-        policy=policy,
-    )
+async def _write(session: AsyncSession, actor: Actor, facts: CheckInFacts, plan: CheckInPlan) -> None:
+    """Write a check-in, and issue its currents if it is paid at once."""
+    order, changed = plan.order, plan.changed_registration
+    if changed is not None:
+        values = {"member_id": changed.id, "until": changed.until, "named_by": changed.named_by}
+        await effects.write(session, _CHANGE_REGISTRATION, values)
+    if plan.is_new_attendee:
+        await insert_rows(session, [plan.attendee])
+    await insert_order(session, order, plan.steps)
+    if order.status == OrderStatus.PAID:
+        await hours.issue_currents(session, actor, order)
+        await hours.add_volunteer(
+            session,
+            order,
+            nonprofit=facts.nonprofit,
+            user=facts.person,
+            named_by=None if plan.attendee.named_by is None else NamedBy.REFERENCE,
+        )
+    await insert_rows(session, [plan.attendance])
 
 
 async def check_out(

@@ -1,115 +1,268 @@
-"""What a check-in decides by, read in one round trip under the event's lock."""
+"""What a check-in decides by, read under the event's lock in the round trip of the lock itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, exists, inspect, select
+from sqlalchemy import (
+    ARRAY,
+    DateTime,
+    Select,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    case,
+    exists,
+    func,
+    inspect,
+    literal_column,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Attendance, Collective, Member, Order, now
-from models.enums import OrderStatus, OrderType
-from services.collectives.event_capacity import REGISTRATION_ROLES, count_columns
+from models import Attendance, Collective, Member, Order, PlatformPolicy, SlugRedirect
+from models.enums import CollectiveType, CreditPolicy, MemberRole, OrderStatus, OrderType
+from services.access import viewer_terms, visibility
+from services.access.actor import Actor
+from services.access.collective_refs import CollectiveKey, ref_key, require_collective, resolve
+from services.collectives import platform_policy
+from services.collectives.event_capacity import REGISTRATION_ROLES
+from services.ledger.transaction_amounts import CURRENTS
 from services.round_trips import effects
-from services.round_trips.entities import attach_row
-from services.round_trips.pipelines import Call, compile_statement
-from services.round_trips.records import new_record, split_records
-from services.volunteering import vouched_hours
+from services.round_trips.pipelines import Call, Statement, compile_statement
+from services.round_trips.records import column_names, split_records
+from services.volunteering.check_in_decision import CheckInFacts, require_may_check_in
 
-_EVENT_ID, _USER_ID = bindparam("event_id", type_=Uuid), bindparam("user_id", type_=Uuid)
-_IS_REGISTRATION = (
-    col(Member.collective_id) == _EVENT_ID,
-    col(Member.role).in_(REGISTRATION_ROLES),
-    col(Member.until).is_(None),
-)
-_ENDED = (
-    exists()
-    .where(col(Order.to_id) == _USER_ID)
-    .where(col(Order.status) == OrderStatus.PENDING, col(Order.type) == OrderType.HOURS)
-    .where(col(Attendance.order_id) == col(Order.id), col(Attendance.checked_out_at).is_(None))
-    .where(col(Attendance.event_id) == col(Collective.id))
-    .where(col(Collective.ends_at) <= bindparam("at", type_=inspect(Collective).local_table.c.ends_at.type))
-)
-_STATEMENTS = [
-    compile_statement(statement)
-    for statement in (
-        select(*inspect(Collective).local_table.c)
-        .where(col(Collective.id) == _EVENT_ID)
-        .with_for_update(key_share=True),
-        select(*inspect(Attendance).local_table.c).where(
-            col(Attendance.event_id) == _EVENT_ID, col(Attendance.user_id) == _USER_ID
-        ),
-        select(*inspect(Member).local_table.c).where(*_IS_REGISTRATION, col(Member.member_id) == _USER_ID),
-        select(*count_columns()).where(*_IS_REGISTRATION),
-        select(*inspect(Collective).local_table.c).where(
-            col(Collective.id)
-            == select(col(Collective.parent_id)).where(col(Collective.id) == _EVENT_ID).scalar_subquery()
-        ),
-        select(_ENDED),
+_TABLES = (Collective, Collective, Collective, PlatformPolicy, Attendance, Member)
+# Built once at import: creating an alias copies every column, which cost more than the query.
+_EVENT, _PERSON = aliased(Collective, name="event"), aliased(Collective, name="person")
+_NONPROFIT, _OTHER_EVENT = aliased(Collective, name="nonprofit"), aliased(Collective, name="other_event")
+_ATTENDEE, _OTHER_ATTENDANCE = aliased(Member, name="attendee"), aliased(Attendance, name="other_attendance")
+_SOUGHT = aliased(Collective, name="sought")
+_AT = bindparam("at", type_=DateTime(timezone=True))
+_LAST_MOMENT = timedelta(milliseconds=1)
+_Key = UUID | str
+"""The id of a collective, or its slug."""
+
+
+def _find(name: str) -> Any:
+    """Build the id of the collective of a key, whose parameters are named after it."""
+    row_id, slug = bindparam(f"{name}_id", type_=Uuid), bindparam(f"{name}_slug", type_=Text)
+    return func.coalesce(
+        row_id,
+        select(col(_SOUGHT.id)).where(col(_SOUGHT.slug) == slug).scalar_subquery(),
+        select(col(SlugRedirect.collective_id)).where(col(SlugRedirect.slug) == slug).scalar_subquery(),
     )
-]
-"""The event, which the first of them locks; then what holds as long as it is locked."""
-_DECISIVE = ("parent_id", "starts_at", "ends_at", "credit_policy", "name")
-"""Columns of an event that its orders of hours are made of."""
 
 
-@dataclass(frozen=True)
-class CheckInFacts:
-    """The locked event, and what is known of the user there."""
-
-    event: Collective
-    nonprofit: Collective
-    attendance: Attendance | None
-    registration: Member | None
-    attending: int
-    has_ended_check_ins: bool
-    """True if the user was not checked out of an event that has ended."""
-    limits: vouched_hours.Limits
-    """Limits of the new hours."""
+_IS_OWN = any_(bindparam("admin_ids", type_=ARRAY(Uuid)))
+_LOCK = compile_statement(
+    select(col(Collective.id))
+    .where(
+        col(Collective.id) == _find("event"),
+        col(Collective.type) == CollectiveType.EVENT,
+        or_(col(Collective.id) == _IS_OWN, col(Collective.parent_id) == _IS_OWN),
+    )
+    .with_for_update(key_share=True)
+)
+"""Locks an event of the actor's own: nobody else makes its ADMINs wait."""
+_STATEMENTS: dict[str, Statement] = {}
 
 
 async def load_facts(
-    session: AsyncSession, *, event: Collective, user: Collective, order: Order
+    session: AsyncSession,
+    actor: Actor,
+    *,
+    event: CollectiveKey,
+    user: CollectiveKey,
+    order_id: UUID,
+    at: datetime,
 ) -> CheckInFacts:
-    """Lock an event, and load what a check-in of a user decides by; `order` is what it would create.
+    """Lock an event, and load what the check-in of a user, credited by a new order, is decided by.
 
-    `order` may be of an event that somebody changes meanwhile: then its limits are those of other times, and
-    the caller compares `is_same`. Locks: the event.
+    Locks: the event.
+
+    Raises:
+        Invalid, NotFound: as `resolve`, or it is no event.
+        AccessDenied: the actor may not check people in there.
     """
-    values = {"event_id": event.id, "user_id": user.id, "at": now()}
-    calls = [Call(statement, values) for statement in _STATEMENTS]
-    events, attendances, members, counts, parents, ended, limits = await effects.fetch(
-        session, *calls, vouched_hours.call_for_limits(order)
-    )
+    keys = ref_key("event", event), ref_key("user", user)
+    facts = await _try_load(session, actor, *keys, order_id=order_id, at=at)
+    if facts is not None:
+        return facts
+    parties = await resolve(session, actor, {"event": event, "user": user}, are_records=True)
+    row, person = require_collective(parties["event"]), require_collective(parties["user"])
+    require_may_check_in(actor, row)
+    # A slug led elsewhere between the two statements: ids do not.
+    return await load_by_ids(session, actor, event_id=row.id, user_id=person.id, order_id=order_id, at=at)
+
+
+async def load_by_ids(
+    session: AsyncSession, actor: Actor, *, event_id: UUID, user_id: UUID, order_id: UUID, at: datetime
+) -> CheckInFacts:
+    """Load facts as `load_facts` does, of an event of the actor's own and of a user."""
+    facts = await _try_load(session, actor, event_id, user_id, order_id=order_id, at=at)
+    assert facts is not None
+    return facts
+
+
+async def _try_load(
+    session: AsyncSession, actor: Actor, event: _Key, user: _Key, *, order_id: UUID, at: datetime
+) -> CheckInFacts | None:
+    """Load the facts in one round trip; None if the event was not locked, or one of the two not found."""
+    statement = _select_statement(actor)
+    values: dict[str, Any] = {
+        name: viewer_terms.viewer_parameter(name, actor)
+        for name in statement.names
+        if name.startswith(viewer_terms.VIEWER_PREFIX)
+    }
+    values |= {"order_id": order_id, "at": at, "admin_ids": actor.collective_ids_with_role(MemberRole.ADMIN)}
+    for name, key in (("event", event), ("user", user)):
+        values[f"{name}_id"] = key if isinstance(key, UUID) else None
+        values[f"{name}_slug"] = key if isinstance(key, str) else None
+    # Not one statement: what it reads beside the row that it locks would be older than the lock.
+    locked, rows = await effects.fetch(session, Call(_LOCK, values), Call(statement, values))
+    facts = _to_facts(rows[0]) if rows else None
+    return facts if facts is not None and locked and locked[0][0] == facts.event.id else None
+
+
+def _to_facts(row: Sequence[Any]) -> CheckInFacts:
+    event, person, nonprofit, policy, attendance, registration, *others = split_records(_TABLES, row)
+    attending, has_ended_check_ins, starts_at, overlaps, single_limit = others
     return CheckInFacts(
-        event=split_records((Collective,), events[0])[0],
-        nonprofit=split_records((Collective,), parents[0])[0],
-        attendance=split_records((Attendance,), attendances[0])[0] if attendances else None,
-        registration=_find_registration(session, members),
-        attending=counts[0][0],
-        has_ended_check_ins=ended[0][0],
-        limits=vouched_hours.Limits(*limits[0]),
+        event=event,
+        nonprofit=nonprofit,
+        person=person,
+        policy=policy,
+        attendance=attendance,
+        registration=registration,
+        attending=attending,
+        has_ended_check_ins=has_ended_check_ins,
+        starts_at=starts_at,
+        overlaps=overlaps,
+        single_limit=single_limit,
     )
 
 
-def _find_registration(session: AsyncSession, rows: Sequence[Sequence[Any]]) -> Member | None:
-    return attach_row(session, Member, rows[0]) if rows else None
+def _select_statement(actor: Actor) -> Statement:
+    """Return the statement for actors of one kind, which differ in its parameters only."""
+    if actor.kind not in _STATEMENTS:
+        _STATEMENTS[actor.kind] = compile_statement(_select_facts(actor))
+    return _STATEMENTS[actor.kind]
 
 
-def is_same(before: Collective, after: Collective) -> bool:
-    """True if an event makes the same orders of hours as before."""
-    return all(getattr(before, name) == getattr(after, name) for name in _DECISIVE)
-
-
-def to_attendance(event_id: UUID, user_id: UUID, *, order_id: UUID, by_id: UUID) -> Attendance:
-    """Build the attendance of a user who is checked in now."""
-    return new_record(
-        Attendance,
-        event_id=event_id,
-        user_id=user_id,
-        order_id=order_id,
-        checked_in_by_id=by_id,
-        checked_in_at=now(),
+def _select_facts(actor: Actor) -> Select[Any]:
+    """Select the facts of an event and a user, if the actor may see both."""
+    policy = platform_policy.select_valid(_AT).lateral("policy")
+    starts_at = _select_start()
+    sides = (_EVENT, _PERSON, _NONPROFIT)
+    return (
+        select(
+            *(getattr(side, name) for side in sides for name in column_names(Collective)),
+            *policy.c,
+            *inspect(Attendance).local_table.c,
+            *inspect(Member).local_table.c,
+            _count_attendees(),
+            _has_ended_check_ins(),
+            starts_at.c.starts_at,
+            _has_other_hours(starts_at.c.starts_at),
+            func.single_approval_limit(_new_order(starts_at.c.starts_at)),
+        )
+        .select_from(_EVENT)
+        .join(_PERSON, col(_PERSON.id) == _find("user"))
+        .join(_NONPROFIT, col(_NONPROFIT.id) == col(_EVENT.parent_id))
+        .join(policy, true())
+        .join(starts_at, true())
+        .outerjoin(
+            Attendance,
+            (col(Attendance.event_id) == _EVENT.id) & (col(Attendance.user_id) == _PERSON.id),
+        )
+        .outerjoin(
+            Member,
+            (col(Member.collective_id) == _EVENT.id)
+            & (col(Member.member_id) == _PERSON.id)
+            & col(Member.role).in_(REGISTRATION_ROLES)
+            & col(Member.until).is_(None),
+        )
+        .where(
+            col(_EVENT.id) == _find("event"),
+            visibility.collective_is_visible(actor, _EVENT),
+            visibility.collective_is_visible(actor, _PERSON),
+        )
     )
+
+
+def _select_start() -> Any:
+    """Select when the credited hours begin; see `CheckInFacts.starts_at`."""
+    start = case(
+        (
+            col(_EVENT.credit_policy) == CreditPolicy.ACTUAL,
+            func.least(_AT, col(_EVENT.ends_at) - _LAST_MOMENT),
+        ),
+        else_=col(_EVENT.starts_at),
+    )
+    return select(start.label("starts_at")).correlate(_EVENT).lateral("credited")
+
+
+def _count_attendees() -> Any:
+    return (
+        select(func.count())
+        .where(
+            col(_EVENT.capacity).is_not(None),
+            col(_ATTENDEE.collective_id) == _EVENT.id,
+            col(_ATTENDEE.role) == MemberRole.ATTENDEE,
+            col(_ATTENDEE.until).is_(None),
+        )
+        .correlate(_EVENT)
+        .scalar_subquery()
+    )
+
+
+def _has_ended_check_ins() -> Any:
+    return (
+        exists()
+        .where(
+            col(Order.to_id) == _PERSON.id,
+            col(Order.status) == OrderStatus.PENDING,
+            col(Order.type) == OrderType.HOURS,
+            col(_OTHER_ATTENDANCE.order_id) == col(Order.id),
+            col(_OTHER_ATTENDANCE.checked_out_at).is_(None),
+            col(_OTHER_ATTENDANCE.event_id) == _OTHER_EVENT.id,
+            col(_OTHER_EVENT.ends_at) <= _AT,
+        )
+        .correlate(_PERSON)
+    )
+
+
+def _has_other_hours(starts_at: Any) -> Any:
+    return (
+        exists()
+        .where(
+            col(Order.to_id) == _PERSON.id,
+            col(Order.type) == OrderType.HOURS,
+            col(Order.status).in_([OrderStatus.PENDING, OrderStatus.PAID]),
+            col(Order.starts_at) < _EVENT.ends_at,
+            col(Order.ends_at) > starts_at,
+        )
+        .correlate_except(Order)
+    )
+
+
+def _new_order(starts_at: Any) -> Any:
+    """Build the order that a check-in creates, as far as the limit of one person's approval depends on it."""
+    columns = {
+        "id": bindparam("order_id", type_=Uuid),
+        "type": OrderType.HOURS.value,
+        "from_id": col(_EVENT.parent_id),
+        "to_id": col(_PERSON.id),
+        "currency": CURRENTS,
+        "starts_at": starts_at,
+    }
+    pairs = [part for pair in columns.items() for part in pair]
+    return func.jsonb_populate_record(literal_column('NULL::"order"'), func.jsonb_build_object(*pairs))

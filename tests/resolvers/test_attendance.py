@@ -13,6 +13,7 @@ from tests.donation_world import error_code, expect_order
 from tests.event_world import ORDER, EventScene
 from tests.factories import Person, World, money, ref
 from tests.hours_world import create_issuer
+from tests.postgres_backends import waiting_backend
 
 
 @pytest.fixture
@@ -158,6 +159,46 @@ async def test_an_admin_of_another_nonprofit_cannot_check_in(scene: EventScene) 
     await scene.expect_denied("checkIn", by=kate, event=event, user=ref(ann))
     await scene.expect_problem("checkIn", "NOT_FOUND", "event", by=kate, event=hidden, user=ref(ann))
     await scene.expect_problem("checkOut", "NOT_FOUND", "event", by=kate, event=hidden, user=ref(ann))
+
+
+async def test_old_slugs_lead_to_the_event_and_to_the_user(scene: EventScene) -> None:
+    event, ann = await scene.event(starts=0), await scene.person("ann")
+    for old, by in ((event, scene.chris), (ref(ann), ann)):
+        renamed: dict[str, Any] = {"collective": old, "slug": f"{old['slug'][:50]}-new"}
+        assert (await scene.world.mutate("updateCollective", by=by, **renamed))["errors"] == []
+    order_id = expect_order(await scene.check_in(event, ann))
+    again: dict[str, Any] = {
+        "event": {"slug": f"{event['slug'][:50]}-new"},
+        "user": {"slug": f"{ann.slug[:50]}-new"},
+    }
+    payload = await scene.world.mutate("checkIn", ORDER, by=scene.chris, **again)
+    assert expect_order(payload) == order_id
+
+
+async def test_whoever_may_not_check_in_waits_for_nobody(
+    scene: EventScene, shared_database: Database
+) -> None:
+    event, ann = await scene.event(starts=0), await scene.person("ann")
+    arguments: dict[str, Any] = {"event": event, "user": ref(ann)}
+    with psycopg.connect(shared_database.app_url) as other:
+        other.execute("SELECT FROM collective WHERE slug = %s FOR UPDATE", [event["slug"]])
+        async with asyncio.timeout(10):
+            await scene.expect_denied("checkIn", by=ann, **arguments)
+
+
+async def test_a_check_in_credits_what_the_event_is_once_it_has_waited(
+    scene: EventScene, shared_database: Database
+) -> None:
+    event, ann = await scene.event(starts=0), await scene.person("ann")
+    with psycopg.connect(shared_database.app_url) as other:
+        other.execute(
+            "UPDATE collective SET ends_at = ends_at - interval '1 hour' WHERE slug = %s", [event["slug"]]
+        )
+        check_in = asyncio.create_task(scene.check_in(event, ann))
+        await waiting_backend(shared_database)
+        other.commit()
+    payload = await check_in
+    assert (payload["errors"], payload["order"]["amount"]["value"]) == ([], "1.000")
 
 
 async def test_currents_come_from_the_events_parent_and_not_from_the_callers_own_nonprofit(

@@ -114,6 +114,13 @@ async def check_in(world: World) -> Call:
     return "checkIn", scene.chris, {"event": event, "user": ref(ann)}
 
 
+async def check_in_invited(world: World) -> Call:
+    scene = await EventScene.create(world)
+    event, ann = await scene.event(starts=0.5), await scene.person("ann")
+    await world.mutate("inviteToEvent", by=scene.chris, event=event, emails=[ann.email])
+    return "checkIn", scene.chris, {"event": event, "user": ref(ann)}
+
+
 async def redeem(world: World) -> Call:
     scene = await OfferScene.create(world)
     return (
@@ -149,7 +156,8 @@ MUTATIONS: list[tuple[Callable[[World], Awaitable[Call]], int, int]] = [
     (cancel_expense, 2, 7),
     (refund_gift, 2, 10),
     (log_hours, 2, 7),
-    (check_in, 3, 18),
+    (check_in, 2, 11),
+    (check_in_invited, 2, 11),
     (redeem, 2, 11),
     (approve_redemption, 2, 9),
     (cash_out, 2, 6),
