@@ -1,7 +1,7 @@
 """Who is checked in, what that credits, and every refusal: the decision alone."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -27,16 +27,9 @@ from services.volunteering.check_in_decision import (
     require_check_in_open,
     require_may_check_in,
 )
+from tests.pure.rows import NOON, ORDER_ID, admin_of, collective
 
-NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-ORDER_ID = UUID(int=100)
-
-
-def collective(number: int, kind: CollectiveType, **columns: Any) -> Collective:
-    row = {"id": UUID(int=number), "slug": f"c{number}", "name": f"Name {number}", "currency": "USD"}
-    return Collective(**{**row, "type": kind, **columns})
-
 
 NONPROFIT = collective(1, CollectiveType.NONPROFIT, issuer_approved_at=NOON)
 EVENT_COLUMNS: dict[str, Any] = {
@@ -48,7 +41,7 @@ EVENT_COLUMNS: dict[str, Any] = {
 EVENT = collective(2, CollectiveType.EVENT, **EVENT_COLUMNS)
 ACTUAL = collective(2, CollectiveType.EVENT, **EVENT_COLUMNS | {"credit_policy": CreditPolicy.ACTUAL})
 ANN, CHRIS = collective(3, CollectiveType.USER), collective(4, CollectiveType.USER)
-ADMIN = Actor(user=CHRIS, roles={NONPROFIT.id: frozenset({MemberRole.ADMIN})})
+ADMIN = admin_of(NONPROFIT, user=CHRIS)
 POLICY = PlatformPolicy(check_in_minutes=60, max_event_hours_minor=72_000)
 FACTS = CheckInFacts(
     event=EVENT,

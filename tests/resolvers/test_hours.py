@@ -12,8 +12,6 @@ from sqlalchemy import text
 from models import now
 from models.enums import MemberRole
 from services.access import attempt_limits
-from services.core.errors import Invalid
-from services.volunteering import hour_requests
 from services.volunteering.hours import to_currents_minor
 from tests.donation_world import error_code, expect_order
 from tests.factories import Person, World, money, ref
@@ -239,15 +237,6 @@ def test_an_hour_across_a_clock_change_is_an_hour() -> None:
 )
 def test_currents_are_hours_rounded_half_away_to_a_thousandth(seconds: float, minor: int) -> None:
     assert to_currents_minor(timedelta(seconds=seconds)) == minor
-
-
-def test_at_most_24_hours_are_logged_on_a_day_of_25_hours(monkeypatch: pytest.MonkeyPatch) -> None:
-    berlin = ZoneInfo("Europe/Berlin")
-    midnight = datetime(2026, 10, 25, tzinfo=berlin).astimezone(UTC)
-    monkeypatch.setattr(hour_requests, "now", lambda: midnight + timedelta(days=2))
-    hour_requests.require_loggable_times(midnight, midnight + timedelta(hours=24), zone="Europe/Berlin")
-    with pytest.raises(Invalid, match="24 hours"):
-        hour_requests.require_loggable_times(midnight, midnight + timedelta(hours=25), zone="Europe/Berlin")
 
 
 async def mails(world: World, template: str) -> list[str]:
