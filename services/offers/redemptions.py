@@ -13,12 +13,13 @@ from models import Collective, Order, PlatformPolicy, Redemption, new_id
 from models.enums import LedgerAccountKind, OrderActionType, OrderStatus, TransactionKind
 from services.access.actor import Actor
 from services.access.permissions import Action, Subject, require
-from services.core.errors import Invalid, InvalidState, SelfApproval
-from services.core.money import Money, UncheckedAmount, to_minor
+from services.core.errors import InvalidState, SelfApproval
+from services.core.money import Money, UncheckedAmount
 from services.ledger import posting
 from services.ledger.legs import Leg
 from services.ledger.transaction_amounts import CURRENTS, TransactionAmounts
 from services.messaging import outbox
+from services.offers.redemption_decision import decide_price, with_quote
 from services.offers.redemption_quote import (
     DOLLARS,
     RedemptionQuote,
@@ -63,29 +64,15 @@ async def approve(
         session, actor, sides, subject, Action.APPROVE_REDEMPTION
     )
     assert platform_id is not None
-    if order.status != OrderStatus.PENDING:
-        raise wrong_status(order, OrderStatus.PENDING)
     row = _require_redemption(sides)
-    price_minor = row.price_minor
-    if amount is not None:
-        price_minor = to_minor(amount, field="amount", currency=DOLLARS)
-    changes: dict[str, Any] = {"approved_price_minor": price_minor}
-    currents_minor = order.amount
-    if price_minor != row.price_minor:
-        if not reason:
-            raise Invalid("Enter a reason for the new price.", field="reason")
-        quoted = await _requote(session, order, row, price_minor, platform_id)
-        currents_minor = quoted.currents_minor
-        changes |= {
-            "usd_gross_minor": quoted.gross_minor,
-            "usd_fee_minor": quoted.fee_minor,
-            "caps": [*quoted.caps],
-        }
+    price = decide_price(order, row, amount=amount, reason=reason)
+    if price.is_corrected:
+        price = with_quote(price, await _requote(session, order, row, price.price_minor, platform_id))
     decision = await two_people.decide(
         session,
         actor,
         order,
-        amount_minor=currents_minor,
+        amount_minor=price.currents_minor,
         is_amount_given=True,
         single_limit=single_limit,
         reason=reason,
@@ -97,11 +84,11 @@ async def approve(
         order,
         from_status=OrderStatus.PENDING,
         to_status=OrderStatus.APPROVED,
-        approved_amount=currents_minor,
+        approved_amount=price.currents_minor,
     )
     step = history_step(order, OrderActionType.APPROVE, actor, from_status=OrderStatus.PENDING, reason=reason)
     await add_actions(session, [step])
-    for name, value in changes.items():
+    for name, value in price.changes.items():
         setattr(row, name, value)
     await _write_prices(session, row)
     await posting.post_currents(
