@@ -12,7 +12,8 @@ from schema.mutations.payload import MoneyInput, Payload, answer_order_payload
 from schema.types.money import AmountInput, to_optional_unchecked, to_unchecked
 from schema.types.order import Order
 from schema.types.payment_method import PayoutMethodRef, to_method_name
-from services.orders import claimed_givers, expense_edits, expenses
+from services.orders import claimed_givers, expense_edits
+from services.orders.expense_decision import ExpenseLine
 
 
 @strawberry.input(description="The expense to change. What is left out stays as it is.")
@@ -77,9 +78,7 @@ class OrderAnswerMutations:
     async def update_expense(self, info: Info, input: UpdateExpenseInput) -> UpdateExpensePayload:
         lines = None
         if input.items is not None:
-            lines = [
-                expenses.ExpenseLine(item.description, to_unchecked(item.amount)) for item in input.items
-            ]
+            lines = [ExpenseLine(item.description, to_unchecked(item.amount)) for item in input.items]
 
         async def work(order_id: UUID) -> models.Order:
             return await info.context.run(

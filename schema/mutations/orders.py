@@ -27,6 +27,7 @@ from schema.types.payment_method import PaymentMethodRef, PayoutMethodRef, to_me
 from schema.types.recurring_gift import RecurringGift
 from services.core import public_ids
 from services.orders import contributions, expenses
+from services.orders.expense_decision import ExpenseLine
 from services.orders.transfer_instructions import TransferInstructions
 from services.providers.offered import offered
 from services.recurring import starting
@@ -295,9 +296,7 @@ class OrderMutations:
         info: Info,
         input: SubmitExpenseInput,
     ) -> SubmitExpensePayload:
-        lines = [
-            expenses.ExpenseLine(item.description, to_unchecked(item.amount)) for item in input.items or []
-        ]
+        lines = [ExpenseLine(item.description, to_unchecked(item.amount)) for item in input.items or []]
 
         async def work(order_id: UUID) -> models.Order:
             return await info.context.run(

@@ -21,7 +21,8 @@ from services.ledger import posting
 from services.messaging import outbox
 from services.orders import payout_methods
 from services.orders.base import mail_payload
-from services.orders.expenses import ExpenseLine, clean_receipts, insert_items, parse_lines
+from services.orders.expense_decision import ExpenseLine, clean_receipts, parse_lines
+from services.orders.expenses import insert_items
 from services.orders.history import add_actions, history_step
 from services.orders.method_names import MethodName
 from services.orders.sides import OrderSides, receiving_fee_bps
