@@ -13,7 +13,7 @@ from sqlmodel import col
 from models import Order, now
 from models.enums import OrderActionType, OrderStatus
 from services.access.actor import Actor
-from services.access.permissions import Action, require
+from services.approvals.closing_decision import Closing, decide_cancellation, decide_rejection
 from services.approvals.handlers import handler_of
 from services.core import user_text
 from services.core.money import UncheckedAmount
@@ -23,7 +23,7 @@ from services.orders import approval_rights, confirmed_amounts, guest_receipts
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
 from services.orders.sides import Interest, OrderSides
-from services.orders.transitions import change_status, load_for_decision, load_with, wrong_status
+from services.orders.transitions import change_status, load_for_decision, load_with
 from services.recurring import refusals
 from services.volunteering import check_in_closing
 
@@ -88,18 +88,8 @@ async def reject(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
         InvalidState: it is paid or closed.
     """
     sides, subject = await load_for_decision(session, actor, order_id=order_id)
-    order, handler = sides.order, handler_of(sides.order)
-    require(actor, handler.reject_action, subject)
-    await _close(
-        session,
-        actor,
-        sides,
-        OrderStatus.REJECTED,
-        OrderActionType.REJECT,
-        user_text.require_text(reason, field="reason", max_length=1000),
-        to_payee=handler.is_requested_by_payee,
-    )
-    return order
+    await _close(session, actor, sides, decide_rejection(actor, sides.order, subject, reason=reason))
+    return sides.order
 
 
 async def cancel(session: AsyncSession, actor: Actor, *, order_id: UUID, reason: str | None = None) -> Order:
@@ -109,44 +99,20 @@ async def cancel(session: AsyncSession, actor: Actor, *, order_id: UUID, reason:
         InvalidState: it is paid or closed.
     """
     sides, subject = await load_for_decision(session, actor, order_id=order_id)
-    order, is_requested_by_payee = sides.order, handler_of(sides.order).is_requested_by_payee
-    requester = subject.payee if is_requested_by_payee else subject.payer
-    require(actor, Action.CANCEL_ORDER, replace(subject, collective=requester))
-    await _close(
-        session,
-        actor,
-        sides,
-        OrderStatus.CANCELLED,
-        OrderActionType.CANCEL,
-        user_text.clean_text(reason, field="reason"),
-        to_payee=not is_requested_by_payee,
-    )
-    return order
+    await _close(session, actor, sides, decide_cancellation(actor, sides.order, subject, reason=reason))
+    return sides.order
 
 
-async def _close(
-    session: AsyncSession,
-    actor: Actor,
-    sides: OrderSides,
-    to_status: OrderStatus,
-    step_type: OrderActionType,
-    reason: str | None,
-    *,
-    to_payee: bool,
-) -> None:
-    """Close an open order without payment, release its hold and notify the payee, or else the payer."""
-    order = sides.order
-    from_status = OrderStatus(order.status)
-    open_statuses = handler_of(order).open_statuses
-    if from_status not in open_statuses:
-        raise wrong_status(order, *open_statuses)
-    await change_status(session, order, from_status=from_status, to_status=to_status)
+async def _close(session: AsyncSession, actor: Actor, sides: OrderSides, closing: Closing) -> None:
+    """Close an open order without payment, release its hold and tell the other side."""
+    order, from_status, reason = sides.order, closing.from_status, closing.reason
+    await change_status(session, order, from_status=from_status, to_status=closing.to_status)
     await add_actions(
-        session, [history_step(order, step_type, actor, from_status=from_status, reason=reason)]
+        session, [history_step(order, closing.step_type, actor, from_status=from_status, reason=reason)]
     )
     await posting.release_hold(session, order_id=order.id)
-    payload = {**mail_payload(order, to=sides.payee), "status": to_status, "reason": reason or ""}
-    if not to_payee:
+    payload = {**mail_payload(order, to=sides.payee), "status": closing.to_status, "reason": reason or ""}
+    if not closing.tells_payee:
         await guest_receipts.tell_giver(
             session, order, template="order_closed", payload=payload, except_id=actor.id
         )
