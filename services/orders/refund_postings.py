@@ -1,32 +1,22 @@
 """The postings of refunds, and what else a refund undoes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models import Collective, Order, Transaction, new_id
-from models.enums import (
-    GiverStatus,
-    LedgerAccountKind,
-    OrderActionType,
-    OrderStatus,
-    OrderType,
-    TransactionKind,
-)
+from models import Collective, Order, Transaction
+from models.enums import GiverStatus, OrderActionType, OrderStatus, OrderType, TransactionKind
 from services.access.actor import Actor
-from services.access.collective_refs import require_collective
-from services.core.party import OUTSIDE, Party
+from services.core.party import Party
 from services.ledger import posting
-from services.ledger.legs import Leg, currents_legs, merge_legs, posting_legs
-from services.ledger.transaction_amounts import TransactionAmounts, same_currency_amounts
 from services.messaging import outbox
 from services.orders import earned_roles, guest_receipts, tier_choices, transitions
 from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
-from services.orders.refund_amounts import negate_amounts, remaining_amounts, split_amounts
+from services.orders.refund_amounts import remaining_amounts
+from services.orders.refund_decision import decide_refund, draft_dollars, share_dollars
 from services.orders.refundable import Refundable, find_refunds
 from services.orders.sides import OrderSides
 
@@ -58,7 +48,8 @@ async def give_back(
         InsufficientFunds: from the database, if the receiver has spent it.
     """
     order, parties, remaining_minor = sides.order, refundable.parties, refundable.remaining["amount"]
-    drafts = _draft_refunds(actor, order, refundable, part_minor, refund_id=refund_id)
+    plan = decide_refund(actor, order, refundable, part_minor, refund_id=refund_id)
+    drafts = plan.drafts
     if not drafts:  # too little of a tip for its book's currency: it comes with the next part
         return RefundResult(order, [])
     if len(drafts) > 1:
@@ -77,7 +68,7 @@ async def give_back(
             first_id=refund_id,
         )
     from_status = OrderStatus(order.status)
-    if part_minor == refundable.total_minor:
+    if plan.is_last:
         await transitions.change_status(
             session, order, from_status=from_status, to_status=OrderStatus.REFUNDED
         )
@@ -88,7 +79,7 @@ async def give_back(
         OrderActionType.REFUND,
         actor,
         from_status=from_status,
-        amount_minor=refundable.own_part(part_minor) or part_minor,
+        amount_minor=plan.step_minor,
         reason=reason,
     )
     await add_actions(session, [step])
@@ -111,78 +102,6 @@ async def _tell_both(session: AsyncSession, actor: Actor, sides: OrderSides) -> 
         await guest_receipts.tell_giver(session, order, template="order_refunded", payload=payload)
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """A transaction of a refund that is not posted yet."""
-
-    row: dict[str, Any]
-    legs: list[Leg]
-
-
-def _draft_refunds(
-    actor: Actor, order: Order, refundable: Refundable, part_minor: int, *, refund_id: UUID
-) -> list[_Draft]:
-    """Draft the refunds of an order and of its tip, as far as they are part of this one, in one group."""
-    own_minor = refundable.own_part(part_minor)
-    group_id = refund_id if order.type == OrderType.REDEMPTION else new_id()
-    drafts = []
-    if own_minor:
-        amounts = refundable.split(own_minor)
-        drafts += _draft(actor, order, refundable, amounts, refund_id=refund_id, group_id=group_id)
-    tip = refundable.tip
-    if tip is not None and (tip_minor := tip.convert_part(part_minor - own_minor)):
-        tip_id = new_id() if own_minor else refund_id
-        drafts += _draft(actor, order, tip, tip.split(tip_minor), refund_id=tip_id, group_id=group_id)
-    return drafts
-
-
-def _draft(
-    actor: Actor,
-    order: Order,
-    refundable: Refundable,
-    amounts: TransactionAmounts,
-    *,
-    refund_id: UUID,
-    group_id: UUID,
-) -> list[_Draft]:
-    """Draft a refund, and what the host covers of it."""
-    (payer, payee), platform_id = refundable.parties, actor.platform_id
-    assert platform_id is not None
-    row = posting.transaction_row(
-        negate_amounts(amounts),
-        payer,
-        payee,
-        kind=TransactionKind.REFUND,
-        order=order,
-        transaction_id=refund_id,
-        group_id=group_id,
-    )
-    mirrored = [
-        replace(leg, amount_minor=-leg.amount_minor)
-        for leg in _original_legs(order, amounts, payer, payee, platform_id=platform_id)
-    ]
-    refund = _Draft({**row, "refund_of_id": refundable.original.id}, mirrored)
-    # The host of the payee covers the fees, or that of the payer if the payee was paid outside.
-    host = payee.host or payer.host
-    cover = _draft_cover(order, host, amounts.payment_processor_fee_minor, group_id=group_id)
-    return [refund, *cover]
-
-
-def _original_legs(
-    order: Order, amounts: TransactionAmounts, payer: Party, payee: Party, *, platform_id: UUID
-) -> list[Leg]:
-    """Return the legs that the original would have with these amounts; hours were issued."""
-    if order.type != OrderType.HOURS:
-        return posting_legs(amounts, payer, payee, platform_id=platform_id)
-    return currents_legs(
-        book_id=platform_id,
-        from_id=require_collective(payer).id,
-        to_id=require_collective(payee).id,
-        amount_minor=amounts.amount_minor,
-        kind_from=LedgerAccountKind.ISSUANCE,
-    )
-
-
 async def _refund_dollars(
     session: AsyncSession,
     actor: Actor,
@@ -196,42 +115,10 @@ async def _refund_dollars(
     """Take back the dollars of a redemption in the proportion `part_of`; return the transaction, if any."""
     original, earlier = find_refunds(history, TransactionKind.REDEMPTION_PAYOUT)
     remaining = remaining_amounts(original, earlier)
-    part_minor, whole_minor = part_of
-    dollars_minor = remaining["amount"] * part_minor // whole_minor
+    dollars_minor = share_dollars(remaining, part_of)
     if not dollars_minor:
         return []
     platform = await session.get_one(Collective, actor.platform_id)
-    payer = Party(platform, platform, original.currency)
-    payee = Party(user.collective, platform, original.currency)
-    amounts = split_amounts(remaining, dollars_minor, original, host_pays_itself=False)
-    row = posting.transaction_row(
-        negate_amounts(amounts), payer, payee, kind=TransactionKind.REFUND, order=order, group_id=first_id
-    )
-    legs = posting_legs(amounts, payer, payee, platform_id=platform.id)
-    mirrored = [replace(leg, amount_minor=-leg.amount_minor) for leg in legs]
-    await posting.post(
-        session, row={**row, "refund_of_id": original.id, "has_public_side": False}, legs=mirrored
-    )
-    return [row["id"]]
-
-
-def _draft_cover(order: Order, host: Collective | None, fee_minor: int, *, group_id: UUID) -> list[_Draft]:
-    """Draft the payment by which the host covers what the payment processor keeps, if that is something."""
-    assert host is not None or not fee_minor
-    if host is None or not fee_minor:
-        return []
-    legs = merge_legs(
-        [
-            Leg(host.id, host.id, host.currency, LedgerAccountKind.BALANCE, -fee_minor),
-            Leg(host.id, host.id, host.currency, LedgerAccountKind.CASH, fee_minor),
-        ]
-    )
-    row = posting.transaction_row(
-        same_currency_amounts(fee_minor, host.currency),
-        Party(host, host),
-        OUTSIDE,
-        kind=TransactionKind.PAYMENT_PROCESSOR_COVER,
-        order=order,
-        group_id=group_id,
-    )
-    return [_Draft(row, legs)]
+    draft = draft_dollars(order, user, platform, original, remaining, dollars_minor, group_id=first_id)
+    await posting.post(session, row=draft.row, legs=draft.legs)
+    return [draft.row["id"]]
