@@ -17,7 +17,7 @@ from services.core.party import OUTSIDE, Party
 from services.ledger import exchange_rates
 from services.ledger.transaction_amounts import CURRENTS, TransactionAmounts
 from services.orders import payment_methods, tier_choices, tips
-from services.orders.contributions import build_order, require_hosted
+from services.orders.contribution_decision import build_order, require_hosted
 from services.orders.method_names import MethodName
 from services.orders.settling import compute_figures
 from services.orders.sides import FROM_OUTSIDE, order_sides

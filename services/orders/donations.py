@@ -27,7 +27,8 @@ from services.orders import (
     tips,
 )
 from services.orders.base import DECISION_DAYS, mail_payload
-from services.orders.contributions import build_order, create_paid_order, require_hosted
+from services.orders.contribution_decision import build_order, require_hosted
+from services.orders.contributions import create_paid_order
 from services.orders.history import creation_step, insert_order
 from services.orders.method_names import MethodName, split_name
 from services.orders.settling import compute_figures

@@ -20,7 +20,7 @@ from services.core.party import OUTSIDE, Party
 from services.identity import email_addresses
 from services.ledger.transaction_amounts import CURRENTS
 from services.orders import idempotency, incognito, payment_methods, tier_choices, tips
-from services.orders.contributions import build_order, hide_origin, require_hosted
+from services.orders.contribution_decision import build_order, hide_origin, require_hosted
 from services.orders.donations import WaitingTerms, wait_for_payment
 from services.orders.method_names import MethodName
 from services.orders.sides import FROM_OUTSIDE, order_sides

@@ -23,7 +23,8 @@ from services.core.party import Party
 from services.database.job_queue import add_job_once
 from services.messaging import outbox
 from services.orders.base import mail_payload
-from services.orders.contributions import build_order, create_paid_order, require_hosted
+from services.orders.contribution_decision import build_order, require_hosted
+from services.orders.contributions import create_paid_order
 from services.orders.history import add_actions, creation_step, history_step, insert_order
 from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import order_sides

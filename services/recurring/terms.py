@@ -17,7 +17,7 @@ from services.core.money import Money, UncheckedAmount, to_minor
 from services.orders import incognito, payment_methods, tier_choices, tips
 from services.orders.base import charged_minor
 from services.orders.confirmed_amounts import require_confirmed_above
-from services.orders.contributions import require_hosted
+from services.orders.contribution_decision import require_hosted
 from services.orders.method_names import MethodName, split_name
 from services.orders.tier_choices import MAX_QUANTITY, TierChoice
 from services.recurring import periods, progress
