@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -42,8 +43,8 @@ async def lock_event(session: AsyncSession, event: Collective) -> Collective:
     return (await session.execute(statement)).scalar_one()
 
 
-def require_active(event: Collective, *, may_be_over: bool = False) -> None:
-    """Require that an event is neither archived nor cancelled nor, unless `may_be_over`, over.
+def require_active(event: Collective, *, may_be_over: bool = False, at: datetime | None = None) -> None:
+    """Require that an event is neither archived nor cancelled nor, unless `may_be_over`, over by `at` or now.
 
     Raises:
         InvalidState: it is archived, cancelled or over.
@@ -51,13 +52,13 @@ def require_active(event: Collective, *, may_be_over: bool = False) -> None:
     require_open(event, field=EVENT_FIELD)
     if event.cancelled_at is not None:
         raise InvalidState("The event has been cancelled.", field=EVENT_FIELD)
-    if is_over(event) and not may_be_over:
+    if is_over(event, at=at) and not may_be_over:
         raise InvalidState("The event is over.", field=EVENT_FIELD)
 
 
-def is_over(event: Collective) -> bool:
-    """True if the event has ended."""
-    return event.ends_at is not None and event.ends_at <= now()
+def is_over(event: Collective, *, at: datetime | None = None) -> bool:
+    """True if the event has ended by `at` or now."""
+    return event.ends_at is not None and event.ends_at <= (at or now())
 
 
 async def load_registrations(

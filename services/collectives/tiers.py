@@ -212,7 +212,7 @@ def require_open_tier(tier: Tier, collective: Collective, *, at: datetime) -> No
         InvalidState: it is archived, not open yet or closed, or its event is over.
     """
     if collective.type == CollectiveType.EVENT:
-        event_capacity.require_active(collective)
+        event_capacity.require_active(collective, at=at)
     if tier.archived_at is not None:
         raise InvalidState("This tier is archived.", field="tier")
     if tier.opens_at is not None and at < tier.opens_at:

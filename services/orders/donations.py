@@ -2,33 +2,30 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Order, now
-from models.enums import OrderType, PaymentMethodKind
+from models.enums import PaymentMethodKind
 from services.access.actor import Actor
-from services.access.collective_refs import CollectiveKey, require_collective, resolve
-from services.access.permissions import Action, Subject, require
-from services.core.errors import Invalid
+from services.access.collective_refs import CollectiveKey, resolve
 from services.core.money import UncheckedAmount
 from services.core.party import Party
-from services.ledger import transaction_amounts
 from services.messaging import outbox
-from services.orders import (
-    confirmed_amounts,
-    incognito,
-    payment_methods,
-    provider_payments,
-    tier_choices,
-    tips,
-)
-from services.orders.base import DECISION_DAYS, mail_payload
-from services.orders.contribution_decision import build_order, require_hosted
+from services.orders import confirmed_amounts, payment_methods, provider_payments, tier_choices
+from services.orders.base import mail_payload
+from services.orders.contribution_decision import require_hosted
 from services.orders.contributions import create_paid_order
+from services.orders.donation_decision import (
+    DonationFacts,
+    Gift,
+    decide_donation,
+    decide_expiry,
+    require_may_donate,
+)
 from services.orders.history import creation_step, insert_order
 from services.orders.method_names import MethodName, split_name
 from services.orders.settling import compute_figures
@@ -41,8 +38,6 @@ Begin: TypeAlias = Callable[[Order, Party, datetime | None], Awaitable[Store | N
 
 Returns what stores the recurring gift before the order, if so.
 """
-PLACE_KEPT_FOR = timedelta(hours=48)
-"""How long a donation by bank transfer keeps its places in a tier, unless it says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -96,31 +91,21 @@ async def donate(
     policy = await confirmed_amounts.read_policy_ahead(session, actor) if is_from_balance else None
     parties = await resolve(session, actor, {"from": from_, "to": to}, are_records=True)
     payer, payee = parties["from"], parties["to"]
-    require(actor, Action.DONATE, Subject(payer=payer.collective, payee=payee.collective))
+    require_may_donate(actor, payer, payee)
     choice = await tier_choices.choose(session, actor, payee, tier_id=tier_id, quantity=quantity)
     amount = tier_choices.amount_of(choice, amount)
     kind, method = await payment_methods.resolve_payment_method(
         session, named_as=payment_method, to_host=payee.host
     )
-    if amount.currency == transaction_amounts.CURRENTS and (method or kind is not PaymentMethodKind.BALANCE):
-        raise Invalid("Currents can only be paid from a balance.", field="paymentMethod")
-    order = build_order(
-        actor,
-        OrderType.DONATION,
-        payer,
-        payee,
-        amount,
-        order_id=order_id,
+    gift = Gift(
+        amount=amount,
+        tip=tip,
         description=description,
         private_message=private_message,
+        is_incognito=is_incognito,
     )
-    tips.add(order, tip, (payer, payee))
-    tier_choices.apply(order, choice)
-    if is_incognito:
-        incognito.require_allowed(require_collective(payer), choice.tier if choice else None)
-        order.is_incognito = True
-    order.payment_method_kind = kind
-    order.payment_method_id = method.id if method else None
+    facts = DonationFacts(payer=payer, payee=payee, choice=choice, kind=kind, method=method)
+    order = decide_donation(actor, facts, gift, order_id=order_id)
     store_gift = await begin(order, payee, expires_at) if begin is not None else None
     if kind in FROM_OUTSIDE:
         sides = order_sides(order, payer, payee, platform_id=actor.platform_id, payment_method=method)
@@ -149,7 +134,9 @@ async def wait_for_payment(
         if terms.store_gift is not None:
             await terms.store_gift()
         if order.expires_at is None:
-            order.expires_at = _check_expiry(terms.expires_at, holds_place=order.tier_id is not None)
+            order.expires_at = decide_expiry(
+                terms.expires_at, holds_place=order.tier_id is not None, at=now()
+            )
         await insert_order(session, order, [creation_step(order)])
         await _notify_host(session, actor, order, payee)
         return
@@ -167,14 +154,6 @@ async def wait_for_payment(
     await insert_order(session, order, [creation_step(order)])
     session.add(payment)
     await session.flush()
-
-
-def _check_expiry(expires_at: datetime | None, *, holds_place: bool) -> datetime:
-    """Return the given time, or the default: soon, if the order keeps a place from others."""
-    latest = now() + timedelta(days=DECISION_DAYS)
-    if expires_at is not None and not now() < expires_at <= latest:
-        raise Invalid(f"Choose a time within the next {DECISION_DAYS} days.", field="expiresAt")
-    return expires_at or (now() + PLACE_KEPT_FOR if holds_place else latest)
 
 
 async def _notify_host(session: AsyncSession, actor: Actor, order: Order, payee: Party) -> None:

@@ -1,6 +1,7 @@
 """What a donation in a tier pays for: its price, its places, and the registration for an event."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
@@ -43,10 +44,22 @@ async def choose(
             raise Invalid("Choose a tier, or leave the quantity out.", field="quantity")
         return None
     tier, collective = await tiers.require_visible(session, actor, tier_id=tier_id)
+    return decide_choice(tier, collective, payee, quantity=quantity, at=now())
+
+
+def decide_choice(
+    tier: Tier, collective: Collective, payee: Party, *, quantity: int | None, at: datetime
+) -> TierChoice:
+    """Decide on the choice of a tier, with its collective, at a time.
+
+    Raises:
+        Invalid: it is another collective's, or the quantity is not from 1 to 1,000.
+        InvalidState: the tier is closed.
+    """
     owner_id = collective.parent_id if collective.type == CollectiveType.EVENT else collective.id
     if owner_id != require_collective(payee).id:
         raise Invalid("This tier belongs to another collective.", field="tier")
-    tiers.require_open_tier(tier, collective, at=now())
+    tiers.require_open_tier(tier, collective, at=at)
     quantity = 1 if quantity is None else quantity
     if not 1 <= quantity <= MAX_QUANTITY:
         raise Invalid(f"Enter a quantity from 1 to {MAX_QUANTITY}.", field="quantity")

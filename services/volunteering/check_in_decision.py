@@ -106,7 +106,7 @@ def require_check_in_open(facts: CheckInFacts, *, at: datetime) -> None:
     if at > event.ends_at + MAX_LATENESS:
         message = f"Check people in at most {MAX_LATENESS.days} days after the event."
         raise InvalidState(message, field=EVENT_FIELD)
-    if event.credit_policy == CreditPolicy.ACTUAL and event.ends_at <= at:
+    if event.credit_policy == CreditPolicy.ACTUAL and event_capacity.is_over(event, at=at):
         message = "The event is over. It credits the time from check-in to check-out."
         raise InvalidState(message, field=EVENT_FIELD)
 
