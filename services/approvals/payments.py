@@ -11,7 +11,7 @@ from services.access.permissions import Action, Subject, require
 from services.core.errors import Invalid, InvalidState
 from services.core.money import UncheckedAmount
 from services.offers import redemptions
-from services.orders import cash_outs
+from services.orders.cash_out_decision import require_may_pay
 from services.orders.history import add_actions, history_step
 from services.orders.payout_fees import parse_payout_fee
 from services.orders.settling import post_order, record_payment_effects
@@ -51,7 +51,7 @@ async def pay_cash_out(
     Raises:
         SelfApproval: raised by the database if the actor approved it, and another ADMIN could pay it.
     """
-    cash_outs.require_may_pay(actor, sides.order, subject)
+    require_may_pay(actor, sides.order, subject)
     return await _record_payout(session, actor, sides, processor_fee)
 
 
