@@ -17,25 +17,21 @@ from sqlmodel import col
 from models import Approval, Order
 from models.enums import OrderActionType, OrderStatus
 from services.access.actor import ANONYMOUS, Actor
-from services.core.errors import Invalid, InvalidState, SelfApproval
-from services.core.money import Money
 from services.core.pagination import Sort
 from services.core.sql_files import read_clauses
 from services.database import fetch
 from services.orders.history import add_actions, history_step
+from services.orders.two_people_decision import (
+    PEOPLE,
+    ApprovalFacts,
+    Decision,
+    decide_approval,
+    needs_facts,
+)
 
 _SQL = read_clauses(Path(__file__).parent / "sql" / "two_people.sql")
 _NEEDS = _SQL["needs"].bindparams(bindparam("order_ids", type_=ARRAY(Uuid)))
 _NEEDED = {"needed": Integer, "missing": Integer}
-PEOPLE = 2
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The outcome of an approval: the amount, and whether it decides the order or waits for a second."""
-
-    amount_minor: int
-    is_final: bool
 
 
 @dataclass(frozen=True)
@@ -68,39 +64,27 @@ async def decide(
         Invalid: another amount than that of the first approval.
         InvalidState: the order has changed meanwhile.
     """
-    tip_minor = order.tip or 0  # a gift and its tip are approved as one
-    if single_limit is None or max(amount_minor, order.amount) + tip_minor <= single_limit:
-        return Decision(amount_minor, is_final=True)
+    if not needs_facts(order, amount_minor=amount_minor, single_limit=single_limit):
+        return Decision(amount_minor=amount_minor, is_final=True)
     await session.execute(select(col(Order.id)).where(col(Order.id) == order.id).with_for_update())
     keys = {"order_id": order.id, "person_id": actor.id}
     row = (await session.execute(_SQL["approvals"], keys)).one()
-    if (row.status, row.updated_at) != (order.status, order.updated_at):
-        raise InvalidState("The order has changed. Load it again.", field="id")
-    if row.amount is not None and not is_amount_given:
-        amount_minor = row.amount
-    if row.single_limit is None or amount_minor + tip_minor <= row.single_limit:
-        return Decision(amount_minor, is_final=True)
-    _require_second(order, row.people, row.person_id, row.single_limit)
-    if row.amount not in {None, amount_minor}:
-        agreed = Money(row.amount, order.currency)
-        raise Invalid(
-            f"The first approval is of {agreed.text} {agreed.currency}. Approve that amount, or reject it.",
-            field="amount",
-        )
-    if row.person_id not in row.people:
-        await _add_approval(session, actor, order, amount_minor)
-    if len({*row.people, row.person_id}) >= PEOPLE:
-        return Decision(amount_minor, is_final=True)
+    facts = ApprovalFacts(**row._asdict())
+    decision = decide_approval(order, facts, amount_minor=amount_minor, is_amount_given=is_amount_given)
+    if decision.is_kept:
+        await _add_approval(session, actor, order, decision.amount_minor)
+    if decision.is_final:
+        return decision
     step = history_step(
         order,
         OrderActionType.APPROVE,
         actor,
         from_status=OrderStatus.PENDING,
-        amount_minor=amount_minor,
+        amount_minor=decision.amount_minor,
         reason=reason,
     )
     await add_actions(session, [step])
-    return Decision(amount_minor, is_final=False)
+    return decision
 
 
 async def vouch(session: AsyncSession, actor: Actor, order: Order, *, amount_minor: int) -> bool:
@@ -123,18 +107,6 @@ async def _add_approval(session: AsyncSession, actor: Actor, order: Order, amoun
     assert actor.id is not None
     session.add(Approval(order_id=order.id, approver_id=actor.id, amount=amount_minor))
     await session.flush()
-
-
-def _require_second(order: Order, people: Sequence[UUID], person_id: UUID, single_limit: int) -> None:
-    """Refuse a person who stands for the order already, unless two people do since one of them is back."""
-    if person_id not in people or len(people) >= PEOPLE:
-        return
-    limit = Money(single_limit, order.currency)
-    raise SelfApproval(
-        "You have approved this order already, or logged these hours. Above "
-        f"{limit.text} {limit.currency}, a second ADMIN has to approve.",
-        field="id",
-    )
 
 
 async def load_needs(session: AsyncSession, *, order_ids: Sequence[UUID]) -> dict[UUID, ApprovalNeeds]:
