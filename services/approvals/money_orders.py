@@ -3,12 +3,17 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Order
-from models.enums import OrderActionType, OrderStatus, PaymentMethodKind, PayoutMethodKind, TransactionKind
+from models.enums import OrderActionType, OrderStatus, TransactionKind
 from services.access.actor import Actor
 from services.access.collective_refs import require_collective
 from services.access.permissions import Action, Subject, require
-from services.core.errors import Invalid, InvalidState
-from services.core.money import Money, UncheckedAmount, convert, to_minor
+from services.approvals.approval_decision import (
+    decide_amount,
+    decide_expense_approval,
+    require_host_confirms,
+    require_no_lines,
+)
+from services.core.money import UncheckedAmount, convert
 from services.ledger import exchange_rates, posting
 from services.messaging import outbox
 from services.orders import approval_rights, expenses, two_people
@@ -16,7 +21,7 @@ from services.orders.base import mail_payload
 from services.orders.history import add_actions, history_step
 from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import OrderSides
-from services.orders.transitions import change_status, wrong_status
+from services.orders.transitions import change_status
 
 
 async def approve_contribution(
@@ -39,8 +44,7 @@ async def approve_contribution(
     """
     require(actor, Action.APPROVE_DONATION, subject)
     order = sides.order
-    if order.payment_method_kind == PaymentMethodKind.PROVIDER:
-        raise InvalidState("The payment provider confirms this donation.", field="id")
+    require_host_confirms(order)
     single_limit = await approval_rights.require_disinterested(session, actor, sides)
     approved_minor = decide_amount(order, amount, reason)
     decision = await two_people.decide(
@@ -81,59 +85,27 @@ async def approve_expense(
     single_limit = await approval_rights.require_may_approve(
         session, actor, sides, subject, Action.APPROVE_EXPENSE
     )
-    approved_minor = decide_amount(order, amount, reason)
-    await _require_requested(session, order, approved_minor)
-    is_paid = order.payout_method_kind == PayoutMethodKind.BALANCE
+    approval = decide_expense_approval(order, amount, reason)
+    if approval.is_reduced:
+        require_no_lines((await expenses.load_items(session, order_ids=[order.id]))[order.id])
     decision = await two_people.decide(
         session,
         actor,
         order,
-        amount_minor=approved_minor,
+        amount_minor=approval.amount_minor,
         is_amount_given=amount is not None,
         single_limit=single_limit,
         reason=reason,
     )
     if not decision.is_final:
         return order
-    await _change_to_approved(session, actor, order, decision.amount_minor, reason, is_paid=is_paid)
-    if is_paid:
+    await _change_to_approved(session, actor, order, decision.amount_minor, reason, is_paid=approval.is_paid)
+    if approval.is_paid:
         await _settle(session, actor, sides)
     else:
         await _hold(session, sides)
         await _notify_of_approval(session, actor, sides)
     return order
-
-
-def decide_amount(order: Order, amount: UncheckedAmount | None, reason: str | None) -> int:
-    """Require a pending order and, for another amount, a reason; return the amount."""
-    if order.status != OrderStatus.PENDING:
-        raise wrong_status(order, OrderStatus.PENDING)
-    if amount is None:
-        return order.amount
-    amount_minor = to_minor(amount, field="amount", currency=order.currency)
-    if amount_minor != order.amount and not reason:
-        raise Invalid("Enter a reason for changing the amount.", field="reason")
-    if order.tip is not None and amount_minor < order.tip:
-        tip = Money(order.tip, order.currency)
-        raise Invalid(
-            f"This gift comes with a tip of {tip.text} {tip.currency}, which is at most as large as the gift."
-            " Enter a larger amount, or reject the gift.",
-            field="amount",
-        )
-    return amount_minor
-
-
-async def _require_requested(session: AsyncSession, order: Order, approved_minor: int) -> None:
-    if approved_minor > order.amount:
-        raise Invalid(
-            "Approve at most the requested amount. Only the payee can ask for more.", field="amount"
-        )
-    if approved_minor == order.amount:
-        return
-    if (await expenses.load_items(session, order_ids=[order.id]))[order.id]:
-        raise Invalid(
-            "The items must add up to the approved amount. Ask the payee to change them.", field="amount"
-        )
 
 
 async def _change_to_approved(

@@ -8,15 +8,19 @@ from models import Order
 from models.enums import OrderActionType, OrderStatus, TransactionKind
 from services.access.actor import Actor
 from services.access.permissions import Action, Subject, require
-from services.core.errors import Invalid, InvalidState
+from services.approvals.payment_decision import (
+    require_no_fee,
+    require_payable_cash_out,
+    require_payable_expense,
+)
+from services.core.errors import InvalidState
 from services.core.money import UncheckedAmount
 from services.offers import redemptions
-from services.orders.cash_out_decision import require_may_pay
 from services.orders.history import add_actions, history_step
 from services.orders.payout_fees import parse_payout_fee
 from services.orders.settling import post_order, record_payment_effects
 from services.orders.sides import OrderSides
-from services.orders.transitions import change_status, wrong_status
+from services.orders.transitions import change_status
 
 
 async def pay_expense(
@@ -33,7 +37,7 @@ async def pay_expense(
     Raises:
         SelfApproval: raised by the database if the actor approved it, and another ADMIN could pay it.
     """
-    require(actor, Action.PAY_EXPENSE, subject)
+    require_payable_expense(actor, sides.order, subject)
     return await _record_payout(session, actor, sides, processor_fee)
 
 
@@ -51,7 +55,7 @@ async def pay_cash_out(
     Raises:
         SelfApproval: raised by the database if the actor approved it, and another ADMIN could pay it.
     """
-    require_may_pay(actor, sides.order, subject)
+    require_payable_cash_out(actor, sides.order, subject)
     return await _record_payout(session, actor, sides, processor_fee)
 
 
@@ -69,8 +73,7 @@ async def pay_redemption(
     Raises:
         Invalid: there is a processor fee.
     """
-    if _has_amount(processor_fee):
-        raise Invalid("A redemption is paid into a balance without a fee.", field="processorFee")
+    require_no_fee(processor_fee)
     return await redemptions.pay(session, actor, sides, subject)
 
 
@@ -103,8 +106,6 @@ async def _record_payout(
 ) -> Order:
     """Post an approved order as paid outside, and release its hold. Locks: ledger accounts."""
     order, host = sides.order, sides.payer.host
-    if order.status != OrderStatus.APPROVED:
-        raise wrong_status(order, OrderStatus.APPROVED)
     assert host is not None
     fee_minor = await parse_payout_fee(session, order, host, processor_fee)
     await change_status(session, order, from_status=OrderStatus.APPROVED, to_status=OrderStatus.PAID)
@@ -116,7 +117,3 @@ async def _record_payout(
     )
     await record_payment_effects(session, actor, sides)
     return order
-
-
-def _has_amount(amount: UncheckedAmount | None) -> bool:
-    return amount is not None and not amount.value.is_zero()

@@ -10,9 +10,9 @@ from models import Collective, Offer, Order, PlatformPolicy, Redemption
 from models.enums import OrderStatus, OrderType
 from services.access.actor import Actor
 from services.access.collective_refs import require_open
-from services.access.permissions import Action, require
+from services.access.permissions import Action, Subject, require
 from services.core import public_ids, user_text
-from services.core.errors import Invalid, InvalidState
+from services.core.errors import Invalid, InvalidState, SelfApproval
 from services.core.money import UncheckedAmount, to_minor
 from services.ledger.transaction_amounts import CURRENTS
 from services.offers.redemption_quote import DOLLARS, RedemptionQuote, limits_of, quote
@@ -198,3 +198,18 @@ def with_quote(decision: PriceDecision, quoted: RedemptionQuote) -> PriceDecisio
         "caps": [*quoted.caps],
     }
     return replace(decision, currents_minor=quoted.currents_minor, changes={**decision.changes, **changes})
+
+
+def require_payable_redemption(actor: Actor, order: Order, subject: Subject) -> None:
+    """Require an approved redemption of somebody else, and that the actor may pay its dollars.
+
+    Raises:
+        AccessDenied: no rule allows the actor.
+        SelfApproval: the actor is the user who redeemed.
+        InvalidState: the order is not approved.
+    """
+    require(actor, Action.PAY_REDEMPTION, subject)
+    if order.from_id == actor.id:
+        raise SelfApproval(field="id")
+    if order.status != OrderStatus.APPROVED:
+        raise wrong_status(order, OrderStatus.APPROVED)

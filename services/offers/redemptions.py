@@ -12,14 +12,14 @@ from sqlmodel import col
 from models import Collective, Order, PlatformPolicy, Redemption, new_id
 from models.enums import LedgerAccountKind, OrderActionType, OrderStatus, TransactionKind
 from services.access.actor import Actor
-from services.access.permissions import Action, Subject, require
-from services.core.errors import InvalidState, SelfApproval
+from services.access.permissions import Action, Subject
+from services.core.errors import InvalidState
 from services.core.money import Money, UncheckedAmount
 from services.ledger import posting
 from services.ledger.legs import Leg
 from services.ledger.transaction_amounts import CURRENTS, TransactionAmounts
 from services.messaging import outbox
-from services.offers.redemption_decision import decide_price, with_quote
+from services.offers.redemption_decision import decide_price, require_payable_redemption, with_quote
 from services.offers.redemption_quote import (
     DOLLARS,
     RedemptionQuote,
@@ -29,7 +29,7 @@ from services.offers.redemption_quote import (
 from services.orders import approval_rights, two_people
 from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
-from services.orders.transitions import change_status, wrong_status
+from services.orders.transitions import change_status
 from services.round_trips import effects
 from services.round_trips.pipelines import compile_statement
 
@@ -167,12 +167,8 @@ async def pay(session: AsyncSession, actor: Actor, sides: OrderSides, subject: S
         InsufficientFunds: raised by the database if the platform lacks the gross; the order stays approved.
     """
     order, platform_id = sides.order, actor.platform_id
-    require(actor, Action.PAY_REDEMPTION, subject)
+    require_payable_redemption(actor, order, subject)
     assert platform_id is not None
-    if order.from_id == actor.id:
-        raise SelfApproval(field="id")
-    if order.status != OrderStatus.APPROVED:
-        raise wrong_status(order, OrderStatus.APPROVED)
     row = _require_redemption(sides)
     await change_status(session, order, from_status=OrderStatus.APPROVED, to_status=OrderStatus.PAID)
     await add_actions(

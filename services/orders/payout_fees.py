@@ -34,11 +34,20 @@ async def parse_payout_fee(
     pair = (order.currency, host.currency)
     rate = (await exchange_rates.load_quotes(session, [pair]))[pair].rate
     amount_minor = convert(order.approved_amount or order.amount, rate, source=pair[0], target=pair[1])
-    limit = Money(highest_fee_minor(amount_minor, host.currency), host.currency)
+    require_fee_within_limit(fee_minor, amount_minor=amount_minor, currency=host.currency)
+    return fee_minor
+
+
+def require_fee_within_limit(fee_minor: int, *, amount_minor: int, currency: str) -> None:
+    """Require that the fee of paying an amount is not above the limit, all in the host's currency.
+
+    Raises:
+        Invalid: it is.
+    """
+    limit = Money(highest_fee_minor(amount_minor, currency), currency)
     if fee_minor > limit.minor_units:
         raise Invalid(
             f"The fee of this payout can be at most {limit.value} {limit.currency}: 10 % of the amount, or"
             f" {FEE_LIMIT_UNITS} {limit.currency} if that is more.",
-            field=field,
+            field="processorFee",
         )
-    return fee_minor

@@ -119,9 +119,7 @@ async def approve(
     single_limit = await approval_rights.require_may_approve(
         session, actor, sides, subject, Action.APPROVE_HOURS
     )
-    if order.status != OrderStatus.PENDING:
-        raise wrong_status(order, OrderStatus.PENDING)
-    amount_minor = _require_approvable_minor(order, amount, reason)
+    amount_minor = decide_hours_amount(order, amount, reason)
     decision = await two_people.decide(
         session,
         actor,
@@ -141,8 +139,15 @@ async def approve(
     return order
 
 
-def _require_approvable_minor(order: Order, amount: UncheckedAmount | None, reason: str | None) -> int:
-    """Require a reason for another amount, and at most a day's hours; return the amount."""
+def decide_hours_amount(order: Order, amount: UncheckedAmount | None, reason: str | None) -> int:
+    """Decide how many currents pending hours are approved with; return their minor units.
+
+    Raises:
+        InvalidState: the order is not pending.
+        Invalid: the amount, another one without a reason, or above both 24 hours and the requested amount.
+    """
+    if order.status != OrderStatus.PENDING:
+        raise wrong_status(order, OrderStatus.PENDING)
     asked_minor = _asked_minor(order)
     if amount is None:
         return asked_minor

@@ -38,6 +38,7 @@ _GROUPS = {
     "side": (f"{_MODELS}/test_paying_side.py",),
     "terms": (f"{_MODELS}/test_order_terms.py",),
     "amounts": ("tests/pure/test_transaction_amounts.py", "tests/pure/test_ledger_properties.py"),
+    "decisions": ("tests/pure/test_approval_decision.py",),
     "transitions": ("tests/services/orders/test_transitions.py",),
     "flow": ("tests/resolvers/test_orders_flow.py",),
     "money": ("tests/resolvers/test_orders_money.py",),

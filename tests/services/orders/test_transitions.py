@@ -6,10 +6,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Order, new_id
-from models.enums import OrderStatus, OrderType
+from models.enums import OrderStatus
 from services.access import actor as actors
 from services.access.actor import Actor
-from services.approvals import money_orders, payments
 from services.core.errors import IdempotencyConflict, InvalidState, NotFound
 from services.orders import idempotency, transitions
 from tests.donation_world import DonationScene, decode_order_id, expect_order
@@ -59,28 +58,6 @@ async def test_an_order_that_may_not_be_seen_is_not_found(shared: World) -> None
             await transitions.load_for_decision(
                 session, await load_actor(session, stranger), order_id=order_id
             )
-
-
-@pytest.mark.parametrize("status", [status for status in OrderStatus if status != PENDING])
-def test_only_a_pending_order_is_approved(status: OrderStatus) -> None:
-    order = Order(
-        type=OrderType.EXPENSE, status=status, from_id=new_id(), to_id=new_id(), amount=100, currency="USD"
-    )
-    with pytest.raises(InvalidState):
-        money_orders.decide_amount(order, None, None)
-
-
-@pytest.mark.parametrize("status", [PENDING, REJECTED, OrderStatus.PAID])
-async def test_only_an_approved_order_is_paid(shared: World, status: OrderStatus) -> None:
-    scene, order_id = await requested(shared)
-    async with shared.sessions() as session:
-        actor = await load_actor(session, scene.holder)
-        sides, _ = await transitions.load_for_decision(
-            session, await load_actor(session, scene.payee), order_id=order_id
-        )
-        sides.order.status = status
-        with pytest.raises(InvalidState, match="must be APPROVED"):
-            await payments._record_payout(session, actor, sides, None)
 
 
 # Keys
