@@ -11,17 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Order, new_id
 from services.access.actor import Actor
-from services.access.permissions import require_signed_in
 from services.approvals import bulk_hours, decisions
+from services.approvals.bulk_decision import IDS_FIELD, require_orders
 from services.core import public_ids as id_codec
 from services.core.errors import AccessDenied, Forbidden, Invalid, NotFound, Problem
 from services.database.constraint_errors import problem_for
 from services.orders import idempotency, queries, transitions
 from services.round_trips import effects
 
-MAX_ORDERS = 100
 _MUTATION = "approveOrders"
-_FIELD = "ids"
 T = TypeVar("T")
 
 
@@ -48,11 +46,7 @@ async def approve_orders(
         IdempotencyConflict: the key was used for other orders.
         Unauthenticated: nobody is signed in.
     """
-    require_signed_in(actor)
-    if not 1 <= len(public_ids) <= MAX_ORDERS:
-        raise Invalid(f"Name 1 to {MAX_ORDERS} orders.", field=_FIELD)
-    if len(set(public_ids)) != len(public_ids):
-        raise Invalid("Name each order only once.", field=_FIELD)
+    require_orders(actor, public_ids)
     if key is not None:
         request = idempotency.hash_request(_MUTATION, {"ids": public_ids})
         await idempotency.claim_key(session, actor, key=key, request=request, result_id=new_id())
@@ -91,7 +85,7 @@ async def _approve_one(
     session: AsyncSession, actor: Actor, *, public_id: str, key: str | None
 ) -> ApprovalResult:
     async def approve() -> Order:
-        order_id = id_codec.decode("Order", public_id, field=_FIELD)
+        order_id = id_codec.decode("Order", public_id, field=IDS_FIELD)
         if key is not None:
             earlier_id = await idempotency.claim_key(
                 session,
@@ -151,6 +145,6 @@ def _hash_order_request(public_id: str) -> bytes:
 
 def _find_id(public_id: str) -> UUID | None:
     try:
-        return id_codec.decode("Order", public_id, field=_FIELD)
+        return id_codec.decode("Order", public_id, field=IDS_FIELD)
     except Invalid:
         return None

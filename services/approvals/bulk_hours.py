@@ -1,7 +1,6 @@
 """Approval of many hours at once, with a fixed number of statements."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import exists, func, literal_column, select, true, update
@@ -13,7 +12,7 @@ from models import Attendance, Collective, Order, now
 from models.enums import LedgerAccountKind, MemberRole, OrderStatus, OrderType, TransactionKind
 from services.access import visibility
 from services.access.actor import Actor
-from services.access.permissions import Action, Subject, is_permitted
+from services.approvals.bulk_decision import ApprovableHours, choose_hours
 from services.collectives import members
 from services.ledger import posting
 from services.messaging import outbox
@@ -22,15 +21,6 @@ from services.orders.history import add_actions
 from services.volunteering.hours import approval_steps, mail_payload, unagreed_volunteer
 
 _NONPROFIT = aliased(Collective, name="nonprofit")
-
-
-@dataclass(frozen=True)
-class ApprovableHours:
-    """Pending hours with both sides."""
-
-    order: Order
-    nonprofit: Collective
-    volunteer: Collective
 
 
 async def load_approvable(
@@ -56,11 +46,7 @@ async def load_approvable(
     rows = {
         order.id: ApprovableHours(order, np, user) for order, np, user in await session.execute(statement)
     }
-    return [
-        rows[i]
-        for i in order_ids
-        if i in rows and is_permitted(actor, Action.APPROVE_HOURS, Subject(payer=rows[i].nonprofit))
-    ]
+    return choose_hours(actor, [rows[i] for i in order_ids if i in rows])
 
 
 async def approve(session: AsyncSession, actor: Actor, *, hours: Sequence[ApprovableHours]) -> list[Order]:
