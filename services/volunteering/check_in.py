@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from models import Attendance, Collective, Member, Order, now
-from models.enums import CreditPolicy, NamedBy, OrderStatus
+from models import Attendance, Member, Order, now
+from models.enums import NamedBy, OrderStatus
 from services.access import visibility
 from services.access.actor import Actor
 from services.access.collective_refs import CollectiveKey, require_collective, resolve
@@ -174,18 +174,8 @@ async def check_out(
     await session.flush()
     if order.status != OrderStatus.PENDING:
         return order
-    return await _pay_time_present(session, actor, row, order, until=attendance.checked_out_at)
-
-
-async def _pay_time_present(
-    session: AsyncSession, actor: Actor, event: Collective, order: Order, *, until: datetime
-) -> Order:
-    """Pay the time that an attendee was present, at most the event's duration; FULL_EVENT pays all of it."""
-    assert event.starts_at is not None and event.ends_at is not None and order.starts_at is not None
-    until = event.ends_at if event.credit_policy == CreditPolicy.FULL_EVENT else min(until, event.ends_at)
-    duration = min(until - order.starts_at, event.ends_at - event.starts_at)
     return await vouched_hours.pay_actual_hours(
-        session, actor, order_id=order.id, duration=duration, ends_at=until
+        session, actor, order=order, event=row, left_at=attendance.checked_out_at
     )
 
 

@@ -1,6 +1,5 @@
 """Closing of check-ins whose event has ended without a check-out: the event's end is the check-out."""
 
-from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import select
@@ -66,17 +65,12 @@ async def close_ended(session: AsyncSession, *, user_id: UUID | None = None) -> 
 
 async def _close(session: AsyncSession, server: Actor, order: Order, event: Collective) -> None:
     """Pay an order up to the event's end, or expire it if that is refused."""
-    assert event.starts_at is not None and event.ends_at is not None and order.starts_at is not None
-    duration = min(event.ends_at - order.starts_at, event.ends_at - event.starts_at)
+    assert event.ends_at is not None
     order_id = order.id
     try:
         async with session.begin_nested():
             await vouched_hours.pay_actual_hours(
-                session,
-                server,
-                order_id=order_id,
-                duration=max(duration, timedelta()),
-                ends_at=event.ends_at,
+                session, server, order=order, event=event, left_at=event.ends_at
             )
             await effects.flush(session)
     except (Problem, DBAPIError) as error:

@@ -14,10 +14,13 @@ from services.collectives import event_capacity
 from services.collectives.event_capacity import EVENT_FIELD
 from services.core.errors import Conflict, Invalid, InvalidState, LimitExceeded, SelfApproval
 from services.orders.history import creation_step
+from services.orders.transitions import wrong_status
 from services.round_trips.records import new_record, read_values
 from services.volunteering import hours, issuers
 
 MAX_LATENESS = timedelta(days=14)
+SHORTEST = timedelta(milliseconds=1)
+"""The least time that an order of hours takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +154,39 @@ def decide_check_in(actor: Actor, facts: CheckInFacts, *, order_id: UUID, at: da
         attendee=attendee,
         is_new_attendee=not is_attendee,
         changed_registration=changed,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presence:
+    """What an attendee's hours become once it is known how long they stayed."""
+
+    amount_minor: int
+    """At least one minor unit of CUR, and at most what the order's policy credits for an event."""
+    ends_at: datetime
+    """When the order ends from now on, but no later than recorded."""
+
+
+def decide_presence(
+    event: Collective, order: Order, policy: PlatformPolicy, *, left_at: datetime
+) -> Presence:
+    """Decide what an attendee is credited who left at a time: at most the event's duration.
+
+    FULL_EVENT credits all of it, whenever somebody leaves.
+
+    Raises:
+        InvalidState: the order is no longer pending.
+    """
+    if order.status != OrderStatus.PENDING:
+        raise wrong_status(order, OrderStatus.PENDING)
+    assert event.starts_at is not None and event.ends_at is not None
+    assert order.starts_at is not None and order.ends_at is not None
+    is_whole = event.credit_policy == CreditPolicy.FULL_EVENT
+    until = event.ends_at if is_whole else min(left_at, event.ends_at)
+    duration = max(min(until - order.starts_at, event.ends_at - event.starts_at), timedelta())
+    return Presence(
+        amount_minor=max(1, min(hours.to_currents_minor(duration), policy.max_event_hours_minor)),
+        ends_at=min(order.ends_at, max(until, order.starts_at + SHORTEST)),
     )
 
 

@@ -1,7 +1,7 @@
 """What a check-in decides by, read under the event's lock in the round trip of the lock itself."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +37,7 @@ from services.ledger.transaction_amounts import CURRENTS
 from services.round_trips import effects
 from services.round_trips.pipelines import Call, Statement, compile_statement
 from services.round_trips.records import column_names, split_records
-from services.volunteering.check_in_decision import CheckInFacts, require_may_check_in
+from services.volunteering.check_in_decision import SHORTEST, CheckInFacts, require_may_check_in
 
 _TABLES = (Collective, Collective, Collective, PlatformPolicy, Attendance, Member)
 # Built once at import: creating an alias copies every column, which cost more than the query.
@@ -46,7 +46,6 @@ _NONPROFIT, _OTHER_EVENT = aliased(Collective, name="nonprofit"), aliased(Collec
 _ATTENDEE, _OTHER_ATTENDANCE = aliased(Member, name="attendee"), aliased(Attendance, name="other_attendance")
 _SOUGHT = aliased(Collective, name="sought")
 _AT = bindparam("at", type_=DateTime(timezone=True))
-_LAST_MOMENT = timedelta(milliseconds=1)
 _Key = UUID | str
 """The id of a collective, or its slug."""
 
@@ -203,7 +202,7 @@ def _select_start() -> Any:
     start = case(
         (
             col(_EVENT.credit_policy) == CreditPolicy.ACTUAL,
-            func.least(_AT, col(_EVENT.ends_at) - _LAST_MOMENT),
+            func.least(_AT, col(_EVENT.ends_at) - SHORTEST),
         ),
         else_=col(_EVENT.starts_at),
     )

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from models import Collective, Member, PlatformPolicy
-from models.enums import CollectiveType, CreditPolicy, MemberRole, NamedBy, OrderStatus
+from models import Collective, Member, Order, PlatformPolicy
+from models.enums import CollectiveType, CreditPolicy, MemberRole, NamedBy, OrderStatus, OrderType
 from services.access.actor import Actor
 from services.core.errors import (
     Conflict,
@@ -21,13 +21,15 @@ from services.core.errors import (
     Unauthenticated,
 )
 from services.volunteering.check_in_decision import (
+    SHORTEST,
     CheckInFacts,
     decide_check_in,
+    decide_presence,
     require_attendable,
     require_check_in_open,
     require_may_check_in,
 )
-from tests.pure.rows import NOON, ORDER_ID, admin_of, collective
+from tests.pure.rows import NOON, ORDER_ID, admin_of, collective, order
 
 HOUR = timedelta(hours=1)
 
@@ -152,11 +154,16 @@ def test_what_a_check_in_credits(
     facts: CheckInFacts, status: OrderStatus, amount_minor: int, steps: int
 ) -> None:
     plan = decide_check_in(ADMIN, facts, order_id=ORDER_ID, at=NOON)
-    order = plan.order
-    assert (order.id, order.status, order.amount, len(plan.steps)) == (ORDER_ID, status, amount_minor, steps)
-    assert order.approved_amount == (amount_minor if status == OrderStatus.PAID else None)
-    assert (order.from_id, order.to_id, order.event_id) == (NONPROFIT.id, ANN.id, EVENT.id)
-    assert (order.starts_at, order.ends_at) == (facts.starts_at, facts.event.ends_at)
+    credit = plan.order
+    assert (credit.id, credit.status, credit.amount, len(plan.steps)) == (
+        ORDER_ID,
+        status,
+        amount_minor,
+        steps,
+    )
+    assert credit.approved_amount == (amount_minor if status == OrderStatus.PAID else None)
+    assert (credit.from_id, credit.to_id, credit.event_id) == (NONPROFIT.id, ANN.id, EVENT.id)
+    assert (credit.starts_at, credit.ends_at) == (facts.starts_at, facts.event.ends_at)
     assert (plan.attendance.order_id, plan.attendance.checked_in_by_id) == (ORDER_ID, CHRIS.id)
 
 
@@ -210,3 +217,34 @@ def test_a_full_event_has_a_place_for_its_attendees() -> None:
         FACTS, event=event_with(capacity=5), attending=5, registration=registration(MemberRole.ATTENDEE)
     )
     assert not decide_check_in(ADMIN, facts, order_id=ORDER_ID, at=NOON).is_new_attendee
+
+
+def hours_of(event: Collective, starts_at: datetime) -> Order:
+    return order(OrderType.HOURS, currency="CUR", starts_at=starts_at, ends_at=event.ends_at)
+
+
+@pytest.mark.parametrize(
+    ("event", "starts_at", "left_at", "amount_minor", "ends_at"),
+    [
+        (ACTUAL, NOON, NOON + HOUR, 1_000, NOON + HOUR),
+        (ACTUAL, NOON, NOON + 3 * HOUR, 2_000, NOON + 2 * HOUR),
+        (ACTUAL, NOON - HOUR, NOON + 2 * HOUR, 2_000, NOON + 2 * HOUR),
+        (ACTUAL, NOON + HOUR, NOON + HOUR, 1, NOON + HOUR + SHORTEST),
+        (ACTUAL, NOON + HOUR, NOON, 1, NOON + HOUR + SHORTEST),
+        (EVENT, NOON, NOON + HOUR, 2_000, NOON + 2 * HOUR),
+    ],
+    ids=["some", "longer", "early bird", "no time", "clock", "whole event"],
+)
+def test_what_an_attendee_is_credited_who_leaves(
+    event: Collective, starts_at: datetime, left_at: datetime, amount_minor: int, ends_at: datetime
+) -> None:
+    presence = decide_presence(event, hours_of(event, starts_at), POLICY, left_at=left_at)
+    assert (presence.amount_minor, presence.ends_at) == (amount_minor, ends_at)
+
+
+def test_a_credit_for_presence_is_bounded_and_given_once() -> None:
+    little = PlatformPolicy(max_event_hours_minor=500)
+    assert decide_presence(ACTUAL, hours_of(ACTUAL, NOON), little, left_at=NOON + HOUR).amount_minor == 500
+    paid = order(OrderType.HOURS, OrderStatus.PAID, starts_at=NOON, ends_at=ACTUAL.ends_at)
+    with pytest.raises(InvalidState):
+        decide_presence(ACTUAL, paid, POLICY, left_at=NOON + HOUR)
