@@ -3,10 +3,11 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Select, Text, Uuid, bindparam, column, func, literal_column, select
+from sqlalchemy import DateTime, Select, Text, Uuid, bindparam, literal_column, select
 from sqlalchemy.sql.type_api import TypeEngine
 from sqlmodel import col
 
@@ -16,6 +17,9 @@ from services.collectives import directory
 from services.collectives.directory import CollectiveRow
 from services.core import pagination
 from services.core.pagination import PageRequest, Sort
+from services.round_trips.dialect import PARAMETER_MARK
+from services.sql_json.fragments import Sql
+from services.sql_json.templates import CONDITION, LIMIT, PREFIX, REFERENCED, Selected, write_selects
 
 _TYPES: dict[type, TypeEngine[Any]] = {UUID: Uuid(), datetime: DateTime(timezone=True), str: Text()}
 """Types of the conditions' values that are parameters; all other values are written into the text."""
@@ -70,9 +74,14 @@ class ListArguments:
     @property
     def key(self) -> Hashable:
         """The part that changes the statement's text."""
+        return self.rows_key, self.page and self.page.size
+
+    @property
+    def rows_key(self) -> Hashable:
+        """The part that changes the text of what selects the rows, but for their number."""
         conditions = tuple((name, _text_part(value)) for name, value in vars(self.where).items())
-        page = self.page and (self.page.size, *pagination.keyset_name(self.page))
-        return self.select, conditions, self.sort and self.sort.name, page
+        keyset = self.page and pagination.keyset_name(self.page)
+        return self.select, conditions, self.sort and self.sort.name, keyset
 
     def values(self, prefix: str) -> dict[str, Any]:
         """Return the values of the parameters.
@@ -92,55 +101,59 @@ class ListArguments:
             )
         return values
 
-    def references(self, actor: Actor, prefix: str) -> dict[str, Select[Any]]:
+    def references(self, actor: Actor, kind: str, prefix: str) -> dict[str, Selected]:
         """Select the id of each collective that a condition names, by condition."""
         return {
-            name: _select_referenced(actor, value, f"{prefix}_{name}")
+            name: write_selects(
+                ("reference", name, _text_part(value), kind),
+                partial(_select_referenced, actor, value, f"{PREFIX}_{name}"),
+                prefix=prefix,
+            )[0]
             for name, value in vars(self.where).items()
             if isinstance(value, Reference)
         }
 
-    def conditions(self, prefix: str, referenced: str) -> Any:
+    def select_rows(
+        self, actor: Actor, owner: Any, *, has_condition: bool, is_paged: bool
+    ) -> list[Select[Any]]:
+        """Select the rows, those of a list with their sort key as `sort_key`; names are stand-ins.
+
+        `is_paged` limits them to a page, in its order.
+        """
+        parts = self.select(actor, where=self._conditions(), owner=owner)
+        if has_condition:
+            parts = tuple(part.where(literal_column(CONDITION)) for part in parts)
+        return [self._with_sort_key(part, is_paged=is_paged) for part in parts]
+
+    def _conditions(self) -> Any:
         """Return the conditions with parameters as values; those of references are columns of a table."""
         return replace(
             self.where,
             **{
-                name: literal_column(f"{referenced}.{name}", Uuid)
+                name: literal_column(f"{REFERENCED}.{name}", Uuid)
                 if isinstance(value, Reference)
-                else _parameter(f"{prefix}_{name}", value)
+                else _parameter(f"{PREFIX}_{name}", value)
                 for name, value in vars(self.where).items()
                 if _is_parameter(value)
             },
         )
 
-    def page_statement(self, parts: tuple[Select[Any], ...], prefix: str, extra: int) -> Select[Any]:
-        """Select the page and `extra` rows more, with the sort key as `sort_key`; unordered."""
+    def _with_sort_key(self, part: Select[Any], *, is_paged: bool) -> Select[Any]:
         sort, page = self.sort, self.page
-        assert sort is not None
-        keyed = [part.add_columns(sort.key.label("sort_key")) for part in parts]
-        if page is None:
-            return _union(keyed)
-        if "id" not in parts[0].selected_columns:
-            keyed = [part.add_columns(sort.id.label("id")) for part in keyed]
+        if sort is None:
+            return part
+        keyed = part.add_columns(sort.key.label("sort_key"))
+        if page is not None and "id" not in part.selected_columns:
+            keyed = keyed.add_columns(sort.id.label("id"))
+        if page is None or not is_paged:
+            return keyed
         cursor = None
         if page.cursor is not None:
             cursor = (
-                bindparam(f"{prefix}_after_key", None, type_=sort.key.type),
-                bindparam(f"{prefix}_after_id", None, type_=Uuid),
+                bindparam(f"{PREFIX}_after_key", None, type_=sort.key.type),
+                bindparam(f"{PREFIX}_after_id", None, type_=Uuid),
             )
-        size = page.size + extra
-        limited = [
-            pagination.start_at(part, sort, cursor, size, is_backward=page.is_backward) for part in keyed
-        ]
-        if len(limited) == 1:
-            return limited[0]
-        union = _union(limited).subquery()
-        order = [union.c.sort_key, union.c.id]
-        return (
-            select(*union.c)
-            .order_by(*(c.desc() if sort.descending != page.is_backward else c.asc() for c in order))
-            .limit(literal_column(str(size)))
-        )
+        return pagination.start_at(keyed, sort, cursor, literal_column(LIMIT), is_backward=page.is_backward)
 
 
 @dataclass(frozen=True)
@@ -164,13 +177,10 @@ class NodesArguments:
         types = ",".join(option for option, _ in self.ids)
         return {f"{prefix}_ids": [row_id for _, row_id in self.ids], f"{prefix}_types": f"{{{types}}}"}
 
-    def rows(self, prefix: str, name: str) -> Any:
-        """Return the table `name` of ids and types, numbered."""
-        ids = bindparam(f"{prefix}_ids", None, type_=ARRAY(Uuid))
-        types = bindparam(f"{prefix}_types", None, type_=ARRAY(Text))
-        columns = column("id", Uuid), column("type", Text)
-        listed: Any = func.unnest(ids, types).table_valued(*columns, with_ordinality="n")
-        return listed.render_derived(name=name)
+    def rows(self, prefix: str, name: str) -> Sql:
+        """Write the table `name` of ids and types, numbered."""
+        ids, types = (f"{PARAMETER_MARK}{prefix}_{each}{PARAMETER_MARK}" for each in ("ids", "types"))
+        return Sql(f"unnest({ids}::uuid[], {types}::text[]) WITH ORDINALITY AS {name}(id, type, n)")
 
 
 @dataclass(frozen=True)
@@ -191,18 +201,6 @@ class BalanceArguments:
         return {f"{prefix}_currency": self.currency, f"{prefix}_as_of": self.as_of or now()}
 
 
-def _union(parts: list[Select[Any]]) -> Select[Any]:
-    if len(parts) == 1:
-        return parts[0]
-    first, *others = (part.subquery().select() for part in parts)
-    return select(first.union_all(*others).subquery())
-
-
-def whole_list(parts: tuple[Select[Any], ...]) -> Select[Any]:
-    """Select the whole list, to count it."""
-    return _union(list(parts))
-
-
 def _is_parameter(value: Any) -> bool:
     return isinstance(value, Reference) or type(value) in _TYPES
 
@@ -219,12 +217,12 @@ def _parameter(name: str, value: Any) -> Any:
     return bindparam(name, value, type_=_TYPES[type(value)])
 
 
-def _select_referenced(actor: Actor, reference: Reference, name: str) -> Select[Any]:
+def _select_referenced(actor: Actor, reference: Reference, name: str) -> tuple[Select[Any]]:
     key = reference.key
     parameter = _parameter(name, key)
     row = CollectiveRow(id=parameter) if isinstance(key, UUID) else CollectiveRow(slug=parameter)
     (found,) = directory.select_by_ref(actor, where=row)
     if reference.is_readable is None:
-        return found.with_only_columns(col(Collective.id))
+        return (found.with_only_columns(col(Collective.id)),)
     collective = found.subquery()
-    return select(collective.c.id).where(reference.is_readable(actor, collective.c))
+    return (select(collective.c.id).where(reference.is_readable(actor, collective.c)),)

@@ -9,20 +9,7 @@ from functools import partial
 from itertools import count
 from typing import Any, ClassVar
 
-from sqlalchemy import (
-    ColumnElement,
-    DateTime,
-    Select,
-    Text,
-    Uuid,
-    and_,
-    bindparam,
-    case,
-    literal_column,
-    select,
-    true,
-    union_all,
-)
+from sqlalchemy import ColumnElement, DateTime, Integer, Select, Text, bindparam, column, select, true
 
 from models import (
     Collective,
@@ -42,13 +29,15 @@ from services.access.actor import Actor
 from services.access.viewer_terms import select_version_seen
 from services.ledger import balances
 from services.live import event_log
+from services.round_trips.dialect import WrittenText
 from services.sql_json import columns, lists, nodes, shape
 from services.sql_json.arguments import BalanceArguments
 from services.sql_json.columns import type_condition
 from services.sql_json.fragments import NULL_VIOLATION, Piece, Sql, concatenate, literal
 from services.sql_json.fragments import case as sql_case
 from services.sql_json.shape import BoundShape, Parts, Variants
-from services.sql_json.sources import RowSource, Written, condition, labelled, narrowed, total
+from services.sql_json.sources import RowSource, Written, all_of, labelled, narrowed, total, whole_table
+from services.sql_json.templates import PREFIX, Selected, write_expression, write_selects
 
 VISIBLE_BY: dict[str, tuple[Any, Callable[..., ColumnElement[bool]]]] = {
     "collective": (Collective, visibility.collective_is_visible),
@@ -62,12 +51,12 @@ VISIBLE_BY: dict[str, tuple[Any, Callable[..., ColumnElement[bool]]]] = {
     "payout_method": (PayoutMethod, visibility.payout_method_is_visible),
     "policy": (PlatformPolicy, lambda *_: true()),
 }
+_NO_ROW = RowSource("none")
 _FOUND = "found"
 """A column of derived rows that is NULL if there is none."""
 MAX_JOINS = 10
 """Tables joined in one SELECT; further ones are subqueries, so that PostgreSQL plans them one by one."""
-
-
+_RECORD: list[Any] = [column("root", Integer()), column("text", Text()), column("cost", Integer())]
 VIEWER_ROOT = -1
 """Number of the record that holds the viewer's version instead of a root."""
 
@@ -78,35 +67,37 @@ def json_statement(actor: Actor, bound: BoundShape, *, checks_viewer: bool) -> S
     The records hold the number of the root, its text, and the cost of the objects in it besides itself. With
     `checks_viewer`, one more holds the version of a viewer whose token works.
     """
-    numbers = count(1)
+    numbers, kind = count(1), actor.kind
     selects = [
-        _select_root(SelectBuilder(actor, bound, numbers), number, root)
+        _select_root(SelectBuilder(actor, kind, bound, numbers), number, root)
         for number, (_, root) in enumerate(bound.shape.roots)
     ]
     if checks_viewer:
-        seen = select_version_seen(actor).subquery("viewer")
-        number: Any = literal_column(str(VIEWER_ROOT)).label("root")
-        cost: Any = literal_column("0").label("cost")
-        selects.append(select(number, seen.c.version.label("text"), cost))
-    return select(union_all(*selects).subquery("roots"))
+        (seen,) = write_selects(("viewer", kind), lambda: (select_version_seen(actor),))
+        selects.append(
+            f"SELECT {VIEWER_ROOT} AS root, viewer.version AS text, 0 AS cost FROM ({seen.write()}) AS viewer"
+        )
+    roots = WrittenText(f"({' UNION ALL '.join(selects)}) AS roots")
+    return select(*_RECORD).select_from(roots)
 
 
-def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> Select[Any]:
-    start: Any = select(literal_column("1")).subquery(builder.name())
+def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> str:
+    start = f"(SELECT 1) AS {builder.name()}"
     text, costs = Sql(""), list[str]()
-    is_there: ColumnElement[bool] = true()
+    is_there = ""
     match root:
         case shape.Constant(json):
             text = literal(json)
         case shape.Position():
-            start = event_log.select_snapshot().subquery(builder.name())
-            text = columns.write_position(RowSource(start.name, start.c))
+            (snapshot,) = write_selects("position", lambda: (event_log.select_snapshot(),))
+            row = RowSource(builder.name(), None, snapshot)
+            start, text = f"({snapshot.write()}) AS {row.name}", columns.write_position(row)
         case shape.List():
             pieces, costs = lists.write_list(builder, root, None)
             own = root.entries.weight if isinstance(root.entries, shape.Nodes) else root.weight
             text, costs = concatenate(pieces), [*costs, str(-own)]
             if root.selects.is_visible is not None:
-                is_there = condition(builder.test(root.selects.is_visible, None))
+                is_there = f" WHERE {builder.test(root.selects.is_visible, None)}"
         case shape.Rows():
             start, text, cost = nodes.write_rows(builder, root)
             costs = [cost]
@@ -114,9 +105,9 @@ def _select_root(builder: "SelectBuilder", number: int, root: shape.Root) -> Sel
             selected, table, variants = lists.select_row(builder, root, None)
             row = RowSource(builder.name(), table, selected)
             text, costs = builder.object(variants, row)
-            start = narrowed(selected, table, row.used).subquery(row.name)
-    found = (Sql(str(number)), "root"), (text, "text"), (total(costs), "cost")
-    return builder.select(start, *(labelled(sql, name) for sql, name in found)).where(is_there)
+            start = f"({narrowed(selected, table, row.used)}) AS {row.name}"
+    found = (str(number), "root"), (text, "text"), (total(costs), "cost")
+    return builder.select(start, *(labelled(sql, name) for sql, name in found)) + is_there
 
 
 @dataclass
@@ -124,10 +115,12 @@ class SelectBuilder:
     """Builds one SELECT: the JSON it writes, and the joins that this needs."""
 
     actor: Actor
+    kind: str
+    """The viewer's kind: texts of conditions are the same for all of a kind."""
     bound: BoundShape
     numbers: Iterator[int]
-    joins: list[tuple[Callable[[], Any], Any]] = field(default_factory=list)
-    """What makes each table, once it is known which of its columns are used, and the condition."""
+    joins: list[tuple[Callable[[], str], str]] = field(default_factory=list)
+    """What writes each table, once it is known which of its columns are used, and the condition."""
     _tests: dict[Any, Any] = field(default_factory=dict)
     """The joined tests of whether private fields are visible, by predicate and row: fields share them."""
     _derived_rows: dict[Any, Any] = field(default_factory=dict)
@@ -135,20 +128,38 @@ class SelectBuilder:
 
     def inner(self) -> "SelectBuilder":
         """Return the builder of a SELECT inside this one."""
-        return SelectBuilder(self.actor, self.bound, self.numbers)
+        return SelectBuilder(self.actor, self.kind, self.bound, self.numbers)
 
-    def select(self, start: Any, *columns: Any) -> Select[Any]:
+    def select(self, start: str, *columns: str) -> str:
         """Select the columns from `start` and all joins."""
-        statement = select(*columns).select_from(start)
-        for make_table, is_joined in self.joins:
-            statement = statement.outerjoin(make_table(), is_joined)
-        return statement
+        joined = (f" LEFT OUTER JOIN {write()} ON {is_joined}" for write, is_joined in self.joins)
+        return f"SELECT {', '.join(columns)} FROM {start}{''.join(joined)}"
 
-    def join(self, selected: Select[Any], table: Any, is_joined: Any, *, mark: str = "id") -> RowSource:
-        """Join the rows of a subquery."""
+    def join(self, selected: Selected, table: Any, is_joined: str = "true", *, mark: str = "id") -> RowSource:
+        """Join the rows of a subquery; add the `mark` that there is a row, if it is not the id."""
         row = RowSource(self.name(), table, selected, mark=mark)
-        self.joins.append((lambda: narrowed(selected, table, row.used).lateral(row.name), is_joined))
+        added = [] if mark == "id" else [f"true AS {mark}"]
+
+        def write() -> str:
+            return f"LATERAL ({narrowed(selected, table, row.used, *added)}) AS {row.name}"
+
+        self.joins.append((write, is_joined))
         return row
+
+    def _join_value(self, value: str, name: str) -> RowSource:
+        """Join a value that is computed once, whatever uses it."""
+        row = RowSource(self.name(), is_any_nullable=True)
+        self.joins.append((lambda: f"LATERAL (SELECT {value} AS {name}) AS {row.name}", "true"))
+        return row
+
+    def expression(self, build: Callable[..., Any], *rows: RowSource) -> Sql:
+        """Write the expression that `build` makes of the viewer and the rows' columns."""
+        return write_expression((build, self.kind), partial(build, self.actor), *rows)
+
+    def condition(self, build: Callable[..., Any], *rows: RowSource) -> Sql:
+        """Write a condition as one term."""
+        written = self.expression(build, *rows)
+        return written if written == "true" else Sql(f"({written})")
 
     def name(self) -> str:
         """Return a fresh table name."""
@@ -161,8 +172,7 @@ class SelectBuilder:
         cases, costs = [], []
         for variant in variants:
             is_type = type_condition(row["type"], variant.types)
-            guard = is_type if row.guard is None else Sql(f"{row.guard} AND {is_type}")
-            json, inner = self._parts(variant.parts, replace(row, guard=guard))
+            json, inner = self._parts(variant.parts, replace(row, guard=all_of(row.guard, is_type)))
             cases.append(f"WHEN {is_type} THEN {json}")
             costs += inner
         return Sql(f"CASE {' '.join(cases)} ELSE {literal(NULL_VIOLATION)} END"), costs
@@ -193,7 +203,7 @@ class SelectBuilder:
 
     def _row(self, value: shape.Row, row: RowSource, null: str) -> Written:
         selected, table, variants = lists.select_row(self, value, row)
-        inner = replace(self._join_found(selected, row.is_written), table=table)
+        inner = replace(self.join(selected, None, row.is_written, mark=_FOUND), table=table)
         return self._found_object(inner, variants, value.weight, null)
 
     def _private(self, value: shape.Private, row: RowSource, _: str) -> Written:
@@ -205,14 +215,13 @@ class SelectBuilder:
         """Join the test of whether the viewer may see something, of a row or at all; return its column."""
         key = (is_visible,) if row is None else (is_visible, row.name, row.prefix)
         if (tested := self._tests.get(key)) is None:
-            test = is_visible(self.actor, None if row is None else row.c).label("is_visible")
-            tested = self._tests[key] = self.join(select(test), None, true())
+            test = self.expression(is_visible, row or _NO_ROW)
+            tested = self._tests[key] = self._join_value(test, "is_visible")
         return tested["is_visible"]
 
     def _for_viewer(self, value: shape.ForViewer, row: RowSource, null: str) -> Written:
-        made = self.join(select(value.expression(self.actor, row.c).label("value")), None, true())
-        source = replace(made, is_any_nullable=True)
-        return columns.write_column(shape.Column(value.encoding, "value"), source, null), []
+        made = self._join_value(self.expression(value.expression, row), "value")
+        return columns.write_column(shape.Column(value.encoding, "value"), made, null), []
 
     def _derived(self, value: shape.Derived, row: RowSource, null: str) -> Written:
         inner = self._derived_row(value, row)
@@ -226,14 +235,10 @@ class SelectBuilder:
         if (inner := self._derived_rows.get(key)) is None:
             is_joined = row.is_written
             if value.is_visible is not None:
-                is_joined = Sql(f"{is_joined} AND {self.test(value.is_visible, row)}")
-            inner = self._join_found(value.select(row.c), is_joined)
-            self._derived_rows[key] = inner
+                is_joined = all_of(is_joined, self.test(value.is_visible, row))
+            (selected,) = write_selects(value.select, lambda row: (value.select(row.c),), row)
+            inner = self._derived_rows[key] = self.join(selected, None, is_joined, mark=_FOUND)
         return inner
-
-    def _join_found(self, selected: Select[Any], is_joined: Sql) -> RowSource:
-        found = selected.add_columns(literal_column("true").label(_FOUND))
-        return self.join(found, None, condition(is_joined), mark=_FOUND)
 
     def _found_object(self, row: RowSource, variants: Variants, weight: int, null: str) -> Written:
         """Write the row of a joined subquery, or `null` if it has none."""
@@ -246,67 +251,64 @@ class SelectBuilder:
             json, costs = self.object(value.variants, side)
             return [json], [*costs, str(value.weight)]
         table, is_visible = VISIBLE_BY[value.of]
-
-        def is_shown(actor: Actor, other: Any) -> Any:
-            conditions = [is_visible(actor, other)]
-            if value.is_shown is not None:
-                conditions.append(value.is_shown(actor, row.c))
-            if value.are_shown is not None:
-                conditions.append(value.are_shown(actor, row.c, other))
-            return and_(*conditions)
-
-        return self._join_row(table, row.c[value.column], is_shown, value, row, null)
+        other = RowSource(self.name(), table)
+        conditions = [self.condition(is_visible, other)]
+        if value.is_shown is not None:
+            conditions.append(self.condition(value.is_shown, row))
+        if value.are_shown is not None:
+            conditions.append(self.condition(value.are_shown, row, other))
+        return self._join_row(other, row[value.column], all_of(*conditions), value, row, null)
 
     def _join_row(
         self,
-        table: Any,
-        row_id: Any,
-        is_visible: Callable[..., Any],
+        other: RowSource,
+        row_id: str,
+        is_visible: str,
         value: shape.ToOne | shape.Host,
         row: RowSource,
         null: str,
     ) -> Written:
         """Join a row by its id, if the viewer may see it, and write it or `null`."""
-        other = RowSource(self.name(), table)
-        is_it = (other.c.id == row_id) & is_visible(self.actor, other.c)
-        if row.guard is not None:
-            is_it &= condition(row.guard)
+        is_it = all_of(f"{other['id']} = {row_id}", is_visible, row.guard)
         if len(self.joins) >= MAX_JOINS:
             return self._fence(other, is_it, value, null)
-        self.joins.append((partial(table.__table__.alias, other.name), is_it))
+        self.joins.append((partial(whole_table, other.table, other.name), is_it))
         json, costs = self.object(value.variants, other)
         written = sql_case(f"{other['id']} IS NULL", null, json)
         return [written], [*costs, f"({other['id']} IS NOT NULL)::integer * {value.weight}"]
 
-    def _fence(self, row: RowSource, is_it: Any, value: shape.ToOne | shape.Host, null: str) -> Written:
+    def _fence(self, row: RowSource, is_it: str, value: shape.ToOne | shape.Host, null: str) -> Written:
         """Write a row in a subquery that PostgreSQL plans by itself, because of its OFFSET."""
-        builder = self.inner()
+        builder, fenced = self.inner(), RowSource(self.name())
         json, costs = builder.object(value.variants, row)
         written = labelled(json, "text"), labelled(total([*costs, str(value.weight)]), "cost")
-        inner = builder.select(row.table.__table__.alias(row.name), *written).where(is_it)
-        fenced = self.join(inner.offset(literal_column("0")), None, true())
+        inner = builder.select(whole_table(row.table, row.name), *written)
+        self.joins.append((lambda: f"LATERAL ({inner} WHERE {is_it} OFFSET 0) AS {fenced.name}", "true"))
         return [Sql(f"coalesce({fenced['text']}, {literal(null)})")], [f"coalesce({fenced['cost']}, 0)"]
 
     def _host(self, value: shape.Host, row: RowSource, null: str) -> Written:
-        parent = RowSource(self.name(), Collective)
-        is_event = row.c.type == CollectiveType.EVENT
-        is_visible = visibility.collective_is_visible(self.actor, parent.c)
-        table = Collective.__table__  # type: ignore[attr-defined]  # added by SQLModel
-        self.joins.append(
-            (partial(table.alias, parent.name), is_event & (parent.c.id == row.c.parent_id) & is_visible)
-        )
-        host_id = case((is_event, parent.c.host_id), else_=row.c.host_id)
-        return self._join_row(Collective, host_id, visibility.collective_is_visible, value, row, null)
+        parent, host = RowSource(self.name(), Collective), RowSource(self.name(), Collective)
+        is_event = type_condition(row["type"], (CollectiveType.EVENT,))
+        is_visible = self.condition(visibility.collective_is_visible, parent)
+        is_parent = all_of(is_event, f"{parent['id']} = {row['parent_id']}", is_visible)
+        self.joins.append((partial(whole_table, Collective, parent.name), is_parent))
+        host_id = f"CASE WHEN {is_event} THEN {parent['host_id']} ELSE {row['host_id']} END"
+        is_visible = self.condition(visibility.collective_is_visible, host)
+        return self._join_row(host, host_id, is_visible, value, row, null)
 
     def _balance(self, value: shape.BalanceField, row: RowSource, null: str) -> Written:
         given = self.bound.arguments[value.name]
         assert isinstance(given, BalanceArguments)
-        currency = bindparam(f"{value.name}_currency", None, type_=Text)
-        as_of = bindparam(f"{value.name}_as_of", None, type_=DateTime(timezone=True))
-        owner = literal_column(row["id"], Uuid)
-        found = balances.balance_query(owner, currency, as_of, is_past=given.as_of is not None)
-        is_visible = visibility.balance_is_visible(self.actor, row.c)
-        line = self.join(found, None, condition(row.is_written) & is_visible)
+        currency = bindparam(f"{PREFIX}_currency", None, type_=Text)
+        as_of = bindparam(f"{PREFIX}_as_of", None, type_=DateTime(timezone=True))
+
+        def build(row: RowSource) -> tuple[Select[Any]]:
+            owner, is_past = row.id_expression("id"), given.as_of is not None
+            return (balances.balance_query(owner, currency, as_of, is_past=is_past),)
+
+        (found,) = write_selects(("balance", given.key), build, row, prefix=value.name)
+        is_visible = self.condition(visibility.balance_is_visible, row)
+        line = self.join(found, None, all_of(row.is_written, is_visible))
         json, _ = self._parts(value.parts, line)
         written = sql_case(f"{line['currency']} IS NULL", null, json)
         return [written], [f"({line['currency']} IS NOT NULL)::integer * {value.weight}"]

@@ -1,16 +1,17 @@
 """Lists of rows inside the statement: pages with their cursors and counts, and rows by themselves."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, Uuid, func, literal_column, select, true
+from sqlalchemy import Select
 
 from models import Collective
 from services.collectives import members
 from services.core import pagination
-from services.sql_json import arguments, shape
+from services.sql_json import shape
 from services.sql_json.arguments import ListArguments
 from services.sql_json.columns import format_timestamp, write_column
 from services.sql_json.fragments import (
@@ -22,7 +23,8 @@ from services.sql_json.fragments import (
     concatenate,
 )
 from services.sql_json.fragments import case as sql_case
-from services.sql_json.sources import RowSource, Written, condition, labelled, narrowed
+from services.sql_json.sources import RowSource, Written, all_of, labelled, narrowed, union
+from services.sql_json.templates import Selected, write_selects
 
 if TYPE_CHECKING:
     from services.sql_json.builder import SelectBuilder
@@ -32,42 +34,54 @@ _ROW_NUMBER = "row_number"
 
 def select_row(
     builder: "SelectBuilder", value: shape.Row, row: RowSource | None
-) -> tuple[Select[Any], Any, shape.Variants]:
+) -> tuple[Selected, Any, shape.Variants]:
     """Select the row that another one has, or a query's root; return its table and what is written of it."""
     given = builder.bound.arguments[value.name]
     assert isinstance(given, ListArguments)
-    where, owner = given.conditions(value.name, ""), _owner(value.owner, row)
-    (found,) = given.select(builder.actor, where=where, owner=owner)
+    (found,) = _select_rows(builder, given, row, value.owner, {"prefix": value.name})
     ((table, variants),) = (rest for option, *rest in value.options if option == given.option)
     return found, table, variants
 
 
-def _owner(name: str | None, row: RowSource | None) -> Any:
-    if row is None:
-        return None
-    return row.c if name is None else literal_column(row[name], Uuid)
+def _select_rows(
+    builder: "SelectBuilder",
+    given: ListArguments,
+    row: RowSource | None,
+    owner: str | None,
+    names: Mapping[str, str],
+    *,
+    limit: int | None = None,
+) -> tuple[Selected, ...]:
+    """Select the rows of a row, or of a query's root, up to the `limit` of a page; a list in its parts."""
+    if limit is not None:
+        names = {**names, "limit": str(limit)}
+
+    def build(*rows: RowSource) -> list[Select[Any]]:
+        of = None
+        if rows:
+            of = rows[0].c if owner is None else rows[0].id_expression(owner)
+        has_condition = "condition" in names
+        return given.select_rows(builder.actor, of, has_condition=has_condition, is_paged=limit is not None)
+
+    key = (given.rows_key, builder.kind, owner, *names)
+    return write_selects(key, build, *([] if row is None else [row]), **names)
 
 
 def write_list(builder: "SelectBuilder", value: shape.List, row: RowSource | None) -> Written:
     """Write a list of a row, or of a query's root."""
     given = builder.bound.arguments[value.name]
     assert isinstance(given, ListArguments)
-    exists = true() if row is None else condition(row.is_written)
+    exists = "true" if row is None else row.is_written
     referenced = builder.name()
     lost = _join_references(builder, given, value, referenced, exists)
-    parts = given.select(
-        builder.actor,
-        where=given.conditions(value.name, referenced),
-        owner=_owner(value.selects.owner, row),
-    )
-    if row is not None and row.guard is not None:
-        parts = tuple(part.where(condition(row.guard)) for part in parts)
-    is_visible = Sql("")
+    is_visible = ""
     if value.selects.is_visible is not None:
         is_visible = builder.test(value.selects.is_visible, row)
-        exists &= condition(is_visible)
-        parts = tuple(part.where(condition(is_visible)) for part in parts)
-    pieces, costs = _write_entries(builder, value, given, parts, exists)
+    names = {"prefix": value.name, "referenced": referenced}
+    if is_visible or (row is not None and row.guard):
+        names["condition"] = all_of("" if row is None else row.guard, is_visible)
+    select = partial(_select_rows, builder, given, row, value.selects.owner, names)
+    pieces, costs = _write_entries(builder, value, given, select, all_of(exists, is_visible))
     if lost:
         pieces = [sql_case(lost, NULL_VIOLATION, concatenate(pieces))]
     if is_visible:
@@ -79,26 +93,26 @@ def write_list(builder: "SelectBuilder", value: shape.List, row: RowSource | Non
 
 
 def _join_references(
-    builder: "SelectBuilder", given: ListArguments, value: shape.List, name: str, exists: Any
-) -> Sql:
+    builder: "SelectBuilder", given: ListArguments, value: shape.List, name: str, exists: str
+) -> str:
     """Join the ids of the collectives that the conditions name; return the test if one is missing."""
-    references = given.references(builder.actor, value.name)
+    references = given.references(builder.actor, builder.kind, value.name)
     if not references:
-        return Sql("")
-    ids = (found.scalar_subquery().label(field) for field, found in references.items())
+        return ""
+    ids = ", ".join(labelled(f"({found.write()})", field) for field, found in references.items())
     # The OFFSET keeps PostgreSQL from looking an id up wherever it is used.
-    builder.joins.append((partial(select(*ids).offset(literal_column("0")).lateral, name), exists))
-    return Sql(" OR ".join(f"{name}.{field} IS NULL" for field in references))
+    builder.joins.append((lambda: f"LATERAL (SELECT {ids} OFFSET 0) AS {name}", exists))
+    return " OR ".join(f"{name}.{field} IS NULL" for field in references)
 
 
 def _write_entries(
     builder: "SelectBuilder",
     value: shape.List,
     given: ListArguments,
-    parts: tuple[Select[Any], ...],
-    exists: Any,
+    select: Callable[..., tuple[Selected, ...]],
+    exists: str,
 ) -> Written:
-    page = _Page(builder, value, given, parts)
+    page = _Page(builder, value, given, select)
     if isinstance(value.entries, shape.Nodes):
         pieces = page.rows(value.entries)
         page.join(exists)
@@ -112,10 +126,9 @@ def _write_entries(
                 pieces.append(json)
             case shape.TotalCount(weight):
                 name = builder.name()
-                plain = tuple(narrowed(part, value.table, set()) for part in parts)
-                whole = arguments.whole_list(plain).order_by(None).subquery()
-                counted: Any = select(func.count().label("n"), literal_column(str(weight)).label("cost"))
-                builder.joins.append((partial(counted.select_from(whole).lateral, name), exists))
+                rows = union(narrowed(part, value.table, set()) for part in select())
+                counted = f"SELECT count(*) AS n, {weight} AS cost FROM ({rows}) AS counted"
+                builder.joins.append((partial("LATERAL ({}) AS {}".format, counted, name), exists))
                 pieces.append(Sql(f"{name}.n::text"))
                 costs.append(f"coalesce({name}.cost, 0)")
             case shape.PageInfo():
@@ -135,19 +148,22 @@ class _Page:
     builder: "SelectBuilder"
     value: shape.List
     given: ListArguments
-    parts: tuple[Select[Any], ...]
+    select: Callable[..., tuple[Selected, ...]]
 
     def __post_init__(self) -> None:
         """Prepare the SELECT of the aggregates over the rows, which `join` completes."""
         self.name = self.builder.name()
         self.inner = self.builder.inner()
-        self.columns: list[Any] = []
+        self.columns: list[str] = []
         self.row_costs: list[str] = []
         name, used, sides = self.builder.name(), set[str](), {}
+        page = self.given.page
+        self.limit = None if page is None else page.size + self._needs_more
+        self.parts = self.select(limit=self.limit)
         if (side := self.value.selects.side) is not None:
             sides[side] = RowSource(name, Collective, prefix=members.SIDE_PREFIX, used=used)
         self.source = RowSource(name, self.value.table, self.parts[0], sides=sides, used=used)
-        self.has_id = self.given.page is not None or "id" in self.parts[0].selected_columns
+        self.has_id = self.given.page is not None or "id" in self.parts[0]
         if self.has_id:
             used.add("id")
         self.order = self._order("DESC" if self.sort.descending else "ASC")
@@ -180,30 +196,32 @@ class _Page:
             for _, entry in entries
         )
 
-    def _select_rows(self) -> Any:
-        parts = tuple(narrowed(part, self.value.table, self.source.used) for part in self.parts)
-        rows: Any = self.given.page_statement(parts, self.value.name, int(self._needs_more))
-        if not self._needs_more:
-            return rows.subquery(self.source.name)
-        table = rows.subquery(self.builder.name())
-        order = [table.c.sort_key, table.c.id]
-        is_descending = self.sort.descending != self._is_backward
-        number = func.row_number().over(order_by=[c.desc() if is_descending else c.asc() for c in order])
-        return select(*table.c, number.label(_ROW_NUMBER)).subquery(self.source.name)
+    def _write_rows(self) -> str:
+        used = {*self.source.used, "sort_key"}
+        rows = union(narrowed(part, self.value.table, used) for part in self.parts)
+        order = "sort_key DESC, id DESC"
+        if self.sort.descending == self._is_backward:
+            order = "sort_key ASC, id ASC"
+        if len(self.parts) > 1 and self.limit is not None:
+            rows = f"SELECT * FROM ({rows}) AS part ORDER BY {order} LIMIT {self.limit}"
+        if self._needs_more:
+            rows = f"SELECT *, row_number() OVER (ORDER BY {order}) AS {_ROW_NUMBER} FROM ({rows}) AS page"
+        return rows
 
     def _order(self, direction: str) -> str:
         second = f", {self.source.name}.id {direction}" if self.has_id else ""
         return f"{self.source.name}.sort_key {direction}{second}"
 
-    def join(self, exists: Any) -> None:
+    def join(self, exists: str) -> None:
         """Join the aggregates to the statement."""
         if self.row_costs:
             cost = self._aggregate(f"sum({' + '.join(self.row_costs)})")
             self.columns.append(labelled(Sql(f"coalesce({cost}, 0)::integer"), "cost"))
         self.builder.joins.append((self._select_aggregates, exists))
 
-    def _select_aggregates(self) -> Any:
-        return self.inner.select(self._select_rows(), *self.columns).lateral(self.name)
+    def _select_aggregates(self) -> str:
+        rows = f"({self._write_rows()}) AS {self.source.name}"
+        return f"LATERAL ({self.inner.select(rows, *self.columns)}) AS {self.name}"
 
     def _aggregate(self, call: str) -> Sql:
         """Aggregate the page's rows, without one that only tells that there are more."""

@@ -1,13 +1,14 @@
 """Rows under their names in the statement."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Select, literal_column
+from sqlalchemy import Uuid, literal_column
 
-from services.round_trips.records import column_names
+from services.round_trips.dialect import DIALECT
 from services.sql_json.fragments import Piece, Sql
+from services.sql_json.templates import Selected
 
 Written = tuple[list[Piece], list[str]]
 """Pieces of a value that are never NULL, and what its objects cost."""
@@ -20,12 +21,12 @@ class RowSource:
     name: str
     table: Any = None
     """The table of the rows; without it, no column is nullable."""
-    selected: Select[Any] | None = None
+    selected: Selected | None = None
     """What selects the rows, if they are not those of a table."""
     prefix: str = ""
     """Prefix of its column names."""
-    guard: Sql | None = None
-    """The condition under which the row is written here."""
+    guard: str = ""
+    """The condition under which the row is written here; always, if it is empty."""
     is_any_nullable: bool = False
     """True if any column can be NULL."""
     mark: str = "id"
@@ -52,11 +53,26 @@ class RowSource:
         return _Expressions(self)
 
     @property
+    def form(self) -> Hashable:
+        """What the columns are, whatever the row's name is."""
+        if self.selected is None or is_mapped(self.table):
+            return self.table, self.prefix
+        return self.selected.template, self.prefix
+
+    def under_name(self, name: str) -> "RowSource":
+        """Return the same row by another name, none of whose columns is used yet."""
+        return replace(self, name=name, used=set())
+
+    def id_expression(self, name: str) -> Any:
+        """Return a column that holds an id as an expression."""
+        return literal_column(self[name], Uuid)
+
+    @property
     def is_written(self) -> Sql:
         """The condition that there is a row, and that it is written here."""
         is_marked = self.mark != "id" or self.table is None or has_column(self.table, "id")
         exists = f"{self[self.mark]} IS NOT NULL" if is_marked else "TRUE"  # a row of a list is there
-        return Sql(exists if self.guard is None else f"({exists} AND {self.guard})")
+        return Sql(f"({exists} AND {self.guard})" if self.guard else exists)
 
 
 class _Expressions:
@@ -66,31 +82,27 @@ class _Expressions:
     def __getattr__(self, name: str) -> Any:
         row = self._row
         if is_mapped(row.table):
-            column = row.table.__table__.c[name]
+            column_type = row.table.__table__.c[name].type
         else:
             assert row.selected is not None
-            column = row.selected.selected_columns[name]
-        return literal_column(row[name], column.type)
+            column_type = row.selected.template.types[name]
+        return literal_column(row[name], column_type)
 
     __getitem__ = __getattr__
 
 
-def narrowed(selected: Select[Any], table: Any, used: set[str]) -> Select[Any]:
-    """Select only the columns that are used: building and planning a statement takes as long as it is long.
+def narrowed(selected: Selected, table: Any, used: set[str], *added: str) -> Sql:
+    """Write only the columns that are used, and added ones: planning takes as long as a statement is long.
 
     What is selected from no table may be sums, which are rows of another number without their columns.
     """
-    if not is_mapped(table):
-        return selected
-    columns: list[Any] = []
-    for described in selected.column_descriptions:
-        expression = described["expr"]
-        if described.get("entity") is expression:
-            columns += [getattr(expression, name) for name in column_names(described["type"]) if name in used]
-        elif described["name"] in used:
-            columns.append(expression)
-    columns = columns or [literal_column("true").label("is_row")]
-    return selected.with_only_columns(*columns, maintain_column_froms=True)
+    return selected.write(used if is_mapped(table) else None, *added)
+
+
+def union(parts: Iterable[str]) -> str:
+    """Write the rows of all parts of a list."""
+    first, *others = parts
+    return " UNION ALL ".join(f"({part})" for part in (first, *others)) if others else first
 
 
 def is_mapped(table: Any) -> bool:
@@ -103,14 +115,19 @@ def has_column(table: Any, name: str) -> bool:
     return name in (table.__table__.c if is_mapped(table) else table.__dataclass_fields__)
 
 
-def condition(sql: Sql) -> ColumnElement[bool]:
-    """Return a condition for a statement."""
-    return literal_column(sql, Boolean)
+def whole_table(table: Any, name: str) -> Sql:
+    """Write a table under a name."""
+    return Sql(f"{DIALECT.identifier_preparer.format_table(table.__table__)} AS {name}")
 
 
-def labelled(expression: Sql, name: str) -> Any:
-    """Return an expression as a column."""
-    return literal_column(expression).label(name)
+def labelled(expression: str, name: str) -> Sql:
+    """Write an expression as a column."""
+    return Sql(f"{expression} AS {name}")
+
+
+def all_of(*conditions: str) -> Sql:
+    """Write the condition that all of these are true; an empty one is."""
+    return Sql(" AND ".join(each for each in conditions if each not in ("", "true")) or "true")
 
 
 def total(costs: list[str]) -> Sql:
