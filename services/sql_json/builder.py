@@ -203,7 +203,7 @@ class SelectBuilder:
 
     def _row(self, value: shape.Row, row: RowSource, null: str) -> Written:
         selected, table, variants = lists.select_row(self, value, row)
-        inner = replace(self.join(selected, None, row.is_written, mark=_FOUND), table=table)
+        inner = self.join(selected, table, row.is_written, mark=_FOUND)
         return self._found_object(inner, variants, value.weight, null)
 
     def _private(self, value: shape.Private, row: RowSource, _: str) -> Written:

@@ -5,6 +5,7 @@ They are strings: composing hundreds of pieces as SQLAlchemy objects took 50 ms.
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import cache
 from itertools import groupby
 
 from models.iso4217 import CURRENCIES
@@ -80,8 +81,13 @@ def map_exponent(currency: str, to_sql: Callable[[int], str]) -> Sql:
 
     Example: `(CASE WHEN t.currency IN ('JPY') THEN 0 ELSE 2 END)`.
     """
-    cases = []
-    for places in sorted({places for places, *_ in CURRENCIES.values()} - {_USUAL_EXPONENT}):
-        codes = sorted(code for code, facts in CURRENCIES.items() if facts[0] == places)
-        cases.append(f"WHEN {currency} IN ({', '.join(map(literal, codes))}) THEN {to_sql(places)}")
+    cases = (f"WHEN {currency} IN ({codes}) THEN {to_sql(places)}" for places, codes in _unusual_exponents())
     return Sql(f"(CASE {' '.join(cases)} ELSE {to_sql(_USUAL_EXPONENT)} END)")
+
+
+@cache
+def _unusual_exponents() -> list[tuple[int, str]]:
+    """Return the codes of the currencies with each number of decimal places, but for the usual one."""
+    numbers = sorted({places for places, *_ in CURRENCIES.values()} - {_USUAL_EXPONENT})
+    codes = (sorted(code for code, facts in CURRENCIES.items() if facts[0] == each) for each in numbers)
+    return [(each, ", ".join(map(literal, some))) for each, some in zip(numbers, codes, strict=True)]
