@@ -125,7 +125,7 @@ def prepare_rows(
 ) -> tuple[CachedStatement, list[Any]]:
     """Return the compiled statement that `fetch_rows` executes, and its parameters in order."""
     statement = statement_cache.get_statement(
-        (name, _kind_of(actor)), build, table=table, columns=None, values=values, keeps=keeps
+        (name, _kind_of(actor)), build, table=table, values=values, keeps=keeps
     )
     parameters = [
         _encode_ids(values[name]) if name in values else _viewer_value(actor, name)
@@ -147,9 +147,7 @@ def prepare_call(actor: Actor, *, name: Hashable, build: Callable[[], Select[Any
 
     The viewer's parameters are those of this moment: a mutation may change roles.
     """
-    statement = statement_cache.get_statement(
-        (name, actor.kind), build, table=None, columns=None, values=values
-    )
+    statement = statement_cache.get_statement((name, actor.kind), build, table=None, values=values)
     names = statement.parameter_names
     return Call(
         Statement(None, statement.text, statement.encoded, names, {}),

@@ -1,4 +1,4 @@
-"""Compiled statements, cached by name, kind of viewer and columns."""
+"""Compiled statements, cached by name and kind of viewer."""
 
 from collections import namedtuple
 from collections.abc import Callable, Hashable, Mapping
@@ -8,20 +8,11 @@ from typing import Any
 
 from sqlalchemy import Select
 
-from models import Collective, Member, Order, Transaction
 from services.access import viewer_terms
 from services.round_trips.dialect import DIALECT
 from services.round_trips.records import row_class
 
-ALWAYS_READ: dict[Any, frozenset[str]] = {
-    Collective: frozenset({"id", "type", "currency", "host_id", "parent_id", "created_at", "name"}),
-    Member: frozenset({"id", "collective_id", "member_id", "since"}),
-    Order: frozenset({"id", "currency", "created_at"}),
-    Transaction: frozenset({"id", "at", "is_incognito", "from_collective_id", "from_host_id", "to_host_id"}),
-}
-"""Columns that rules, loaders and cursors need, whatever the query selects. Other tables are read whole."""
 _MAX_STATEMENTS = 2_000
-"""Size of the cache; queries differ in the columns they select."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +35,18 @@ def get_statement(
     build: Callable[[], Select[Any]],
     *,
     table: Any,
-    columns: frozenset[str] | None,
     values: Mapping[str, Any],
     keeps: bool = True,
 ) -> CachedStatement:
     """Return the cached statement of this name, or compile the one that `build` returns, and keep it.
 
-    It selects the given columns of the table, all of them for None, or without a table what `build` selects.
+    It selects all columns of the table, or without one what `build` selects.
     `values` holds every parameter that is not one of the viewer.
     """
-    key = (*name, columns)
-    statement = _STATEMENTS.get(key)
+    statement = _STATEMENTS.get(name)
     if statement is None or verify_cached:
-        compiled = _compile(build(), table, columns, values)
-        statement = _add_to_cache(key, compiled) if keeps or statement is not None else compiled
+        compiled = _compile(build(), table, values)
+        statement = _add_to_cache(name, compiled) if keeps or statement is not None else compiled
     return statement
 
 
@@ -70,16 +59,12 @@ def _add_to_cache(key: Hashable, compiled: CachedStatement) -> CachedStatement:
     return cached
 
 
-def _compile(
-    statement: Select[Any], table: Any, columns: frozenset[str] | None, values: Mapping[str, Any]
-) -> CachedStatement:
+def _compile(statement: Select[Any], table: Any, values: Mapping[str, Any]) -> CachedStatement:
     if table is None:
         record_class = _tuple_class(tuple(str(column["name"]) for column in statement.column_descriptions))
     else:
         entity = statement.column_descriptions[0]["entity"]
         names = [column.key for column in table.__table__.columns]
-        if columns is not None and table in ALWAYS_READ:
-            names = [name for name in names if name in columns or name in ALWAYS_READ[table]]
         statement = statement.with_only_columns(
             *(getattr(entity, name) for name in names), maintain_column_froms=True
         )
