@@ -9,26 +9,23 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from models import Order, OrderItem
-from models.enums import CollectiveType, OrderActionType, OrderStatus, OrderType, PayoutMethodKind
+from models.enums import CollectiveType, OrderActionType, OrderStatus
 from services.access.actor import Actor
-from services.access.collective_refs import require_collective, require_open
-from services.access.permissions import Action, Subject, require
-from services.core import user_text
-from services.core.errors import Invalid, InvalidState
+from services.access.collective_refs import require_collective
+from services.access.permissions import Subject
 from services.core.money import UncheckedAmount
 from services.core.party import Party
 from services.ledger import posting
 from services.messaging import outbox
 from services.orders import payout_methods
 from services.orders.base import mail_payload
-from services.orders.expense_decision import ExpenseLine, clean_receipts, parse_lines
+from services.orders.expense_decision import ExpenseLine, parse_lines
+from services.orders.expense_edit_decision import ExpenseChanges, decide_edit, require_editable
 from services.orders.expenses import insert_items
 from services.orders.history import add_actions, history_step
 from services.orders.method_names import MethodName
-from services.orders.sides import OrderSides, receiving_fee_bps
-from services.orders.transitions import change_status, load_for_decision, wrong_status
-
-_EDITABLE = (OrderStatus.PENDING, OrderStatus.APPROVED)
+from services.orders.sides import OrderSides
+from services.orders.transitions import change_status, load_for_decision
 
 
 async def update_expense(
@@ -52,25 +49,17 @@ async def update_expense(
     """
     sides, subject = await load_for_decision(session, actor, order_id=order_id)
     order = sides.order
-    require(actor, Action.UPDATE_EXPENSE, subject)
-    if order.type != OrderType.EXPENSE:
-        raise InvalidState("Only an expense can be edited.", field="id")
-    if order.status not in _EDITABLE:
-        raise wrong_status(order, *_EDITABLE)
-    for side in (sides.payer, sides.payee):
-        require_open(require_collective(side), field="id")
+    require_editable(actor, sides, subject)
     lines = None
     if amount is not None or items is not None:
         lines = parse_lines(order.currency, amount, items, description)
-    terms = await _parse_terms(session, order, _recipient(sides, subject), payout_method)
-    if description is not None:
-        terms["description"] = user_text.clean_text(description, field="description")
-    if receipts is not None:
-        terms["receipts"] = clean_receipts(receipts)
-    if lines is not None:
-        terms["amount"] = sum(amount_minor for _, amount_minor in lines)
-    if not terms:
-        raise Invalid("Enter what to change.", field="id")
+    payee, payout = _recipient(sides, subject), None
+    if payout_method is not None:
+        payout = await payout_methods.resolve_payout_method(
+            session, named_as=payout_method, payee=require_collective(payee)
+        )
+    changes = ExpenseChanges(lines=lines, payout=payout, description=description, receipts=receipts)
+    terms = decide_edit(order, payee, changes)
     await _store(session, actor, order, terms, lines=lines, has_items=items is not None)
     await outbox.mail_admins(
         session,
@@ -89,33 +78,6 @@ def _recipient(sides: OrderSides, subject: Subject) -> Party:
     host = subject.payee_host if payee.host_approved_at is not None else None
     currency = sides.order.currency if payee.type == CollectiveType.USER else None
     return Party(payee, host, currency)
-
-
-async def _parse_terms(
-    session: AsyncSession, order: Order, payee: Party, payout_method: MethodName | str | None
-) -> dict[str, Any]:
-    """Return the columns that another payout method changes.
-
-    Raises:
-        InvalidState: the payee has no balance to be paid into, or none in this currency.
-    """
-    if payout_method is None:
-        return {}
-    recipient = require_collective(payee)
-    kind, method_id = await payout_methods.resolve_payout_method(
-        session, named_as=payout_method, payee=recipient
-    )
-    into_balance = kind is PayoutMethodKind.BALANCE
-    if into_balance and (payee.host is None or order.currency != payee.currency):
-        raise InvalidState(
-            "The payee has no balance in this currency here. Choose another payout method.",
-            field="payoutMethod",
-        )
-    return {
-        "payout_method_kind": kind,
-        "payout_method_id": method_id,
-        "host_fee_bps": receiving_fee_bps(payee) if into_balance else None,
-    }
 
 
 async def _store(
