@@ -69,7 +69,14 @@ async def decide(
     await session.execute(select(col(Order.id)).where(col(Order.id) == order.id).with_for_update())
     keys = {"order_id": order.id, "person_id": actor.id}
     row = (await session.execute(_SQL["approvals"], keys)).one()
-    facts = ApprovalFacts(**row._asdict())
+    facts = ApprovalFacts(
+        status=row.status,
+        updated_at=row.updated_at,
+        single_limit=row.single_limit,
+        people=row.people,
+        person_id=row.person_id,
+        first_minor=row.amount,
+    )
     decision = decide_approval(order, facts, amount_minor=amount_minor, is_amount_given=is_amount_given)
     if decision.is_kept:
         await _add_approval(session, actor, order, decision.amount_minor)

@@ -24,7 +24,7 @@ class ApprovalFacts:
     """Those who stand for the order so far."""
     person_id: UUID
     """The person who approves now, by the account that is left of theirs."""
-    amount: int | None
+    first_minor: int | None
     """The amount of the newest approval by one of them."""
 
 
@@ -59,13 +59,13 @@ def decide_approval(
     """
     if (facts.status, facts.updated_at) != (order.status, order.updated_at):
         raise InvalidState("The order has changed. Load it again.", field="id")
-    if facts.amount is not None and not is_amount_given:
-        amount_minor = facts.amount
+    if facts.first_minor is not None and not is_amount_given:
+        amount_minor = facts.first_minor
     if facts.single_limit is None or amount_minor + (order.tip or 0) <= facts.single_limit:
         return Decision(amount_minor=amount_minor, is_final=True)
     _require_second(order, facts, facts.single_limit)
-    if facts.amount not in {None, amount_minor}:
-        agreed = Money(facts.amount or 0, order.currency)
+    if facts.first_minor not in {None, amount_minor}:
+        agreed = Money(facts.first_minor or 0, order.currency)
         raise Invalid(
             f"The first approval is of {agreed.text} {agreed.currency}. Approve that amount, or reject it.",
             field="amount",

@@ -15,9 +15,9 @@ from tests.pure.rows import NOON, order
 ANN, BOB, CY = UUID(int=3), UUID(int=4), UUID(int=5)
 ORDER = order(OrderType.EXPENSE)
 FIRST = ApprovalFacts(
-    status=OrderStatus.PENDING, updated_at=NOON, single_limit=500, people=[], person_id=ANN, amount=None
+    status=OrderStatus.PENDING, updated_at=NOON, single_limit=500, people=[], person_id=ANN, first_minor=None
 )
-SECOND = replace(FIRST, people=[BOB], amount=1_000)
+SECOND = replace(FIRST, people=[BOB], first_minor=1_000)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,18 @@ def test_when_one_person_is_not_enough(
     [
         (FIRST, 1_000, False, Decision(amount_minor=1_000, is_final=False, is_kept=True)),
         (SECOND, 1_000, False, Decision(amount_minor=1_000, is_final=True, is_kept=True)),
-        (replace(SECOND, amount=800), 1_000, False, Decision(amount_minor=800, is_final=True, is_kept=True)),
-        (replace(SECOND, amount=800), 800, True, Decision(amount_minor=800, is_final=True, is_kept=True)),
+        (
+            replace(SECOND, first_minor=800),
+            1_000,
+            False,
+            Decision(amount_minor=800, is_final=True, is_kept=True),
+        ),
+        (
+            replace(SECOND, first_minor=800),
+            800,
+            True,
+            Decision(amount_minor=800, is_final=True, is_kept=True),
+        ),
         (replace(FIRST, single_limit=None), 1_000, False, Decision(amount_minor=1_000, is_final=True)),
         (replace(FIRST, single_limit=400), 400, True, Decision(amount_minor=400, is_final=True)),
         (replace(SECOND, people=[ANN, BOB]), 1_000, True, Decision(amount_minor=1_000, is_final=True)),

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -100,7 +100,8 @@ async def test_a_single_host_is_never_doubted(database: Database) -> None:
 async def test_a_mutation_that_timed_out_leaves_its_connection(
     settings: Settings, database: Database, limit: str
 ) -> None:
-    settings = replace(settings, **{limit: 300})  # type: ignore[arg-type]
+    changed: dict[str, Any] = {limit: 300}
+    settings = replace(settings, **changed)
     engine = database_engine.create_pool(settings)
     world = await World.create(settings, database_engine.session_factory(engine))
     giver = await world.person("giver")
