@@ -78,7 +78,9 @@ async def _find_or_create_user(
     """
     match = await _lock_by_email(session, address)
     if match is None and (remaining := await email_addresses.find_user(session, address)) is not None:
-        return remaining, True
+        match = await _lock_by_email(session, address)  # another sign-up may have created it just now
+        if match is None:
+            return remaining, True
     user, credential = match or await create_user(
         session, email=address, name=PLACEHOLDER_NAME, currency=currency
     )

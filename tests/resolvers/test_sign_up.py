@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from models import Collective, MergedEmail, now
 from models.enums import CollectiveType
@@ -22,6 +22,15 @@ USER = """user { id slug name type currency isClaimed isArchived description ema
 READ = "query($i: ID!, $s: String!) { node(id: $i) { id } collective(slug: $s) { id } }"
 LISTED = """query($f: CollectiveFilter) { collectives(filter: $f) { totalCount nodes { slug } } }"""
 LIMITS = {"account": attempt_limits.SIGN_UPS_PER_ACCOUNT, "address": Settings().sign_up_mails_per_address}
+
+
+UNCLAIMED = """
+    WITH made AS (
+        INSERT INTO collective SELECT made.* FROM collective admin, jsonb_populate_record(admin,
+            '{"slug": "other-one", "name": "New member", "claimed_at": null}'::jsonb
+            || jsonb_build_object('id', gen_random_uuid())) AS made
+        WHERE admin.slug = 'platform-admin' RETURNING id)
+    INSERT INTO credential (user_id, email) SELECT id, %(email)s FROM made"""
 
 
 async def signed_up(world: World, **arguments: str) -> dict[str, Any]:
@@ -176,6 +185,28 @@ async def test_concurrent_sign_ups_of_a_new_address_get_the_same_response(world:
     assert await world.scalar("SELECT count(*) FROM collective WHERE name = 'New member'") == 1
     assert await mails(world) == [("verify_email", "ada@example.org")] * LIMITS["account"]
     assert await world.scalar("SELECT count(DISTINCT user_id) FROM email_token") == 1
+
+
+async def test_an_address_that_is_taken_between_two_statements_is_verified_all_the_same(
+    world: World, database: Database
+) -> None:
+    engine = world.sessions.kw["bind"].sync_engine
+    before: list[str] = []
+
+    def sign_up_elsewhere(_c: Any, _k: Any, statement: str, *_: Any) -> None:
+        if "WITH RECURSIVE chain" in statement and not before:
+            before.append(statement)
+            with psycopg.connect(database.owner_url) as other:
+                other.execute(UNCLAIMED, {"email": ADA["email"]})
+
+    event.listen(engine, "before_cursor_execute", sign_up_elsewhere)
+    try:
+        await signed_up(world)
+    finally:
+        event.remove(engine, "before_cursor_execute", sign_up_elsewhere)
+    assert len(before) == 1
+    assert await mails(world) == [("verify_email", ADA["email"])]
+    assert (await verified(world))["name"] == ADA["name"]
 
 
 async def test_concurrent_invitations_of_a_new_address_create_one_user(world: World) -> None:
