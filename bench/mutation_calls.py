@@ -75,6 +75,12 @@ class MoneyScene:
         for row in bench.collectives:
             await world.fund(row, "1000000.00", by=holder)
         nonprofit = await create_issuer(world, "bench-nonprofit", holder)
+        cap: dict[str, Any] = {
+            "nonprofit": ref(nonprofit),
+            "period": "MONTH",
+            "amount": money("1000000.000", "CUR"),
+        }
+        await world.mutate("setIssuanceCap", by=world.admin, **cap)
         business = await world.community(
             "bench-business", None, holder, collective_type=CollectiveType.BUSINESS
         )

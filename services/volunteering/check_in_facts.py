@@ -227,9 +227,8 @@ def _has_ended_check_ins() -> Any:
     return (
         exists()
         .where(
-            col(Order.to_id) == _PERSON.id,
+            *_are_hours_of_person(),
             col(Order.status) == OrderStatus.PENDING,
-            col(Order.type) == OrderType.HOURS,
             col(_OTHER_ATTENDANCE.order_id) == col(Order.id),
             col(_OTHER_ATTENDANCE.checked_out_at).is_(None),
             col(_OTHER_ATTENDANCE.event_id) == _OTHER_EVENT.id,
@@ -243,13 +242,23 @@ def _has_other_hours(starts_at: Any) -> Any:
     return (
         exists()
         .where(
-            col(Order.to_id) == _PERSON.id,
-            col(Order.type) == OrderType.HOURS,
-            col(Order.status).in_([OrderStatus.PENDING, OrderStatus.PAID]),
-            col(Order.starts_at) < _EVENT.ends_at,
-            col(Order.ends_at) > starts_at,
+            *_are_hours_of_person(),
+            func.tstzrange(Order.starts_at, Order.ends_at).op("&&")(
+                func.tstzrange(starts_at, _EVENT.ends_at)
+            ),
         )
         .correlate_except(Order)
+    )
+
+
+def _are_hours_of_person() -> tuple[Any, ...]:
+    """Build the conditions of the person's hours as their exclusion constraint has them, to use its index."""
+    order, person = (func.uuid_span(row_id, row_id, "[]") for row_id in (Order.to_id, _PERSON.id))
+    return (
+        col(Order.to_id) == _PERSON.id,
+        order.op("&&")(person),
+        col(Order.type) == OrderType.HOURS,
+        col(Order.status).in_([OrderStatus.PENDING, OrderStatus.APPROVED, OrderStatus.PAID]),
     )
 
 
