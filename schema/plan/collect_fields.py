@@ -47,47 +47,35 @@ class FieldCollector:
         Raises:
             NotCompilable: there is a directive that only graphql-core supports.
         """
-        return collect(self.schema, object_type, sets, fragments=self.fragments, conditions=self.conditions)
+        nodes_by_key: dict[str, list[FieldNode]] = {}
+        seen: set[str] = set()
 
+        def walk(selections: Iterable[SelectionNode]) -> None:
+            for node in selections:
+                if _is_left_out(node.directives or (), self.conditions):
+                    continue
+                if isinstance(node, FieldNode):
+                    key = node.alias.value if node.alias else node.name.value
+                    nodes_by_key.setdefault(key, []).append(node)
+                elif isinstance(node, InlineFragmentNode):
+                    condition = node.type_condition
+                    if condition is None or self._applies(object_type, condition.name.value):
+                        walk(node.selection_set.selections)
+                elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
+                    seen.add(node.name.value)
+                    fragment = self.fragments[node.name.value]
+                    if self._applies(object_type, fragment.type_condition.name.value):
+                        walk(fragment.selection_set.selections)
 
-def collect(
-    schema: GraphQLSchema,
-    object_type: GraphQLObjectType,
-    sets: Iterable[SelectionSetNode],
-    *,
-    fragments: Mapping[str, FragmentDefinitionNode],
-    conditions: Mapping[str, bool],
-) -> dict[str, list[FieldNode]]:
-    """Return the field nodes of each response key on a concrete type.
+        for selection_set in sets:
+            walk(selection_set.selections)
+        return nodes_by_key
 
-    `conditions` are the values of the variables in @skip and @include.
-
-    Raises:
-        NotCompilable: there is another directive.
-    """
-    nodes_by_key: dict[str, list[FieldNode]] = {}
-    seen: set[str] = set()
-
-    def walk(selections: Iterable[SelectionNode]) -> None:
-        for node in selections:
-            if _is_left_out(node.directives or (), conditions):
-                continue
-            if isinstance(node, FieldNode):
-                nodes_by_key.setdefault(node.alias.value if node.alias else node.name.value, []).append(node)
-            elif isinstance(node, InlineFragmentNode):
-                if node.type_condition is None or _applies(
-                    schema, object_type, node.type_condition.name.value
-                ):
-                    walk(node.selection_set.selections)
-            elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
-                seen.add(node.name.value)
-                fragment = fragments[node.name.value]
-                if _applies(schema, object_type, fragment.type_condition.name.value):
-                    walk(fragment.selection_set.selections)
-
-    for selection_set in sets:
-        walk(selection_set.selections)
-    return nodes_by_key
+    def _applies(self, object_type: GraphQLObjectType, condition: str) -> bool:
+        if condition == object_type.name:
+            return True
+        named: GraphQLNamedType | None = self.schema.get_type(condition)
+        return is_abstract_type(named) and self.schema.is_sub_type(named, object_type)
 
 
 def condition_variables(selections: Iterable[SelectionSetNode]) -> frozenset[str]:
@@ -122,10 +110,3 @@ def _is_left_out(directives: Iterable[DirectiveNode], conditions: Mapping[str, b
         if condition is CONDITIONS[name]:
             return True
     return False
-
-
-def _applies(schema: GraphQLSchema, object_type: GraphQLObjectType, condition: str) -> bool:
-    if condition == object_type.name:
-        return True
-    named: GraphQLNamedType | None = schema.get_type(condition)
-    return is_abstract_type(named) and schema.is_sub_type(named, object_type)

@@ -7,7 +7,7 @@ from models import Order, OrderItem
 from models.enums import OrderStatus, PaymentMethodKind, PayoutMethodKind
 from services.core.errors import Invalid, InvalidState
 from services.core.money import Money, UncheckedAmount, to_minor
-from services.orders.transitions import wrong_status
+from services.orders.transitions import require_status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,7 @@ def decide_amount(order: Order, amount: UncheckedAmount | None, reason: str | No
         InvalidState: the order is not pending.
         Invalid: the amount, another one without a reason, or one below the tip.
     """
-    if order.status != OrderStatus.PENDING:
-        raise wrong_status(order, OrderStatus.PENDING)
+    require_status(order, OrderStatus.PENDING)
     if amount is None:
         return order.amount
     amount_minor = to_minor(amount, field="amount", currency=order.currency)

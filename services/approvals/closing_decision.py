@@ -8,7 +8,7 @@ from services.access.actor import Actor
 from services.access.permissions import Action, Subject, require
 from services.approvals.handlers import OrderHandler, handler_of
 from services.core import user_text
-from services.orders.transitions import wrong_status
+from services.orders.transitions import require_status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,5 @@ def decide_cancellation(actor: Actor, order: Order, subject: Subject, *, reason:
 
 def _require_open_status(order: Order, handler: OrderHandler) -> OrderStatus:
     """Require a status in which an order of its type can be closed, and return it."""
-    from_status = OrderStatus(order.status)
-    if from_status not in handler.open_statuses:
-        raise wrong_status(order, *handler.open_statuses)
-    return from_status
+    require_status(order, *handler.open_statuses)
+    return OrderStatus(order.status)

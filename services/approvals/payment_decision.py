@@ -7,7 +7,7 @@ from services.access.permissions import Action, Subject, require
 from services.core.errors import Invalid
 from services.core.money import UncheckedAmount
 from services.orders import cash_out_decision
-from services.orders.transitions import wrong_status
+from services.orders.transitions import require_status
 
 
 def require_payable_expense(actor: Actor, order: Order, subject: Subject) -> None:
@@ -18,7 +18,7 @@ def require_payable_expense(actor: Actor, order: Order, subject: Subject) -> Non
         InvalidState: the order is not approved.
     """
     require(actor, Action.PAY_EXPENSE, subject)
-    _require_approved(order)
+    require_status(order, OrderStatus.APPROVED)
 
 
 def require_payable_cash_out(actor: Actor, order: Order, subject: Subject) -> None:
@@ -30,7 +30,7 @@ def require_payable_cash_out(actor: Actor, order: Order, subject: Subject) -> No
         InvalidState: the order is not approved.
     """
     cash_out_decision.require_may_pay(actor, order, subject)
-    _require_approved(order)
+    require_status(order, OrderStatus.APPROVED)
 
 
 def require_no_fee(processor_fee: UncheckedAmount | None) -> None:
@@ -41,8 +41,3 @@ def require_no_fee(processor_fee: UncheckedAmount | None) -> None:
     """
     if processor_fee is not None and not processor_fee.value.is_zero():
         raise Invalid("A redemption is paid into a balance without a fee.", field="processorFee")
-
-
-def _require_approved(order: Order) -> None:
-    if order.status != OrderStatus.APPROVED:
-        raise wrong_status(order, OrderStatus.APPROVED)

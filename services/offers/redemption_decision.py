@@ -17,7 +17,7 @@ from services.core.money import UncheckedAmount, to_minor
 from services.ledger.transaction_amounts import CURRENTS
 from services.offers.redemption_quote import DOLLARS, RedemptionQuote, limits_of, quote
 from services.orders.base import DECISION_DAYS
-from services.orders.transitions import wrong_status
+from services.orders.transitions import require_status
 from services.round_trips.records import new_record
 
 MAX_RECEIPT_LENGTH, MAX_PLACE_LENGTH = 8096, 256
@@ -174,8 +174,7 @@ def decide_price(
         InvalidState: the order is not pending.
         Invalid: the amount, or another price without a reason.
     """
-    if order.status != OrderStatus.PENDING:
-        raise wrong_status(order, OrderStatus.PENDING)
+    require_status(order, OrderStatus.PENDING)
     price_minor = redemption.price_minor
     if amount is not None:
         price_minor = to_minor(amount, field="amount", currency=DOLLARS)
@@ -211,5 +210,4 @@ def require_payable_redemption(actor: Actor, order: Order, subject: Subject) -> 
     require(actor, Action.PAY_REDEMPTION, subject)
     if order.from_id == actor.id:
         raise SelfApproval(field="id")
-    if order.status != OrderStatus.APPROVED:
-        raise wrong_status(order, OrderStatus.APPROVED)
+    require_status(order, OrderStatus.APPROVED)

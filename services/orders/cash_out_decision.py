@@ -11,7 +11,7 @@ from services.core import user_text
 from services.core.errors import Invalid, InvalidState, SelfApproval
 from services.core.money import Money, UncheckedAmount, to_minor
 from services.ledger.transaction_amounts import CURRENTS
-from services.orders.transitions import wrong_status
+from services.orders.transitions import require_status
 from services.round_trips.records import new_record
 
 
@@ -81,8 +81,7 @@ def require_approvable(order: Order, amount: UncheckedAmount | None) -> None:
         InvalidState: the order is not pending.
         Invalid: the amount or its currency differs from the requested one.
     """
-    if order.status != OrderStatus.PENDING:
-        raise wrong_status(order, OrderStatus.PENDING)
+    require_status(order, OrderStatus.PENDING)
     if amount is not None and to_minor(amount, field="amount", currency=order.currency) != order.amount:
         raise Invalid("A cash-out can only be approved with the requested amount.", field="amount")
 

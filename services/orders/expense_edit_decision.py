@@ -15,7 +15,7 @@ from services.core.errors import Invalid, InvalidState
 from services.core.party import Party
 from services.orders.expense_decision import clean_receipts
 from services.orders.sides import OrderSides, receiving_fee_bps
-from services.orders.transitions import wrong_status
+from services.orders.transitions import require_status
 
 EDITABLE = (OrderStatus.PENDING, OrderStatus.APPROVED)
 
@@ -43,8 +43,7 @@ def require_editable(actor: Actor, sides: OrderSides, subject: Subject) -> None:
     require(actor, Action.UPDATE_EXPENSE, subject)
     if order.type != OrderType.EXPENSE:
         raise InvalidState("Only an expense can be edited.", field="id")
-    if order.status not in EDITABLE:
-        raise wrong_status(order, *EDITABLE)
+    require_status(order, *EDITABLE)
     for side in (sides.payer, sides.payee):
         require_open(require_collective(side), field="id")
 

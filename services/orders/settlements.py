@@ -32,7 +32,7 @@ from services.orders import approval_rights, two_people
 from services.orders.base import DECISION_DAYS, mail_payload
 from services.orders.history import add_actions, creation_step, history_step, insert_order
 from services.orders.sides import OrderSides, require_valid_sides
-from services.orders.transitions import change_status, wrong_status
+from services.orders.transitions import change_status, require_status
 from services.round_trips.records import new_record
 
 _RATE = Context(prec=40)
@@ -166,8 +166,7 @@ async def approve(
     order = sides.order
     require(actor, Action.APPROVE_SETTLEMENT, subject)
     single_limit = await approval_rights.require_disinterested(session, actor, sides)
-    if order.status != OrderStatus.PENDING:
-        raise wrong_status(order, OrderStatus.PENDING)
+    require_status(order, OrderStatus.PENDING)
     if amount is not None and to_minor(amount, field="amount", currency=order.currency) != order.amount:
         raise Invalid(
             "A settlement is approved with its amount. Reject it if another amount has arrived.",

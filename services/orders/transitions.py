@@ -210,9 +210,14 @@ async def lock_open_sides(session: AsyncSession, parties: Sequence[Party]) -> No
         raise InvalidState(SIDE_ARCHIVED, field="id")
 
 
-def wrong_status(order: Order, *expected: OrderStatus) -> InvalidState:
-    """Return the error for an order in the wrong status."""
-    return InvalidState(f"The order is {order.status}, but must be {' or '.join(expected)}.", field="id")
+def require_status(order: Order, *expected: OrderStatus) -> None:
+    """Require one of the statuses.
+
+    Raises:
+        InvalidState: the order has another one.
+    """
+    if order.status not in expected:
+        raise InvalidState(f"The order is {order.status}, but must be {' or '.join(expected)}.", field="id")
 
 
 def _explain_change(error: DBAPIError) -> Problem | None:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum
 from functools import partial
+from types import NoneType
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +24,9 @@ from services.sql_json.fragments import Sql
 from services.sql_json.templates import CONDITION, LIMIT, PREFIX, REFERENCED, Selected, write_selects
 
 _TYPES: dict[type, TypeEngine[Any]] = {UUID: Uuid(), datetime: DateTime(timezone=True), str: Text()}
-"""Types of the conditions' values that are parameters; all other values are written into the text."""
+"""Types of the conditions' values that are parameters."""
+_WRITTEN = (Enum, bool, int, NoneType)
+"""Types of those that are written into the text, also as items of a list."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +214,10 @@ def _text_part(value: Any) -> Hashable:
         return "reference", type(value.key).__name__, value.is_readable
     if type(value) in _TYPES:
         return type(value).__name__, "parameter"
-    return tuple(value) if isinstance(value, list | tuple) else value
+    items = tuple(value) if isinstance(value, list | tuple) else (value,)
+    # Whatever else a client sends is refused here, before it becomes a part of the text.
+    assert all(isinstance(item, _WRITTEN) for item in items), type(value)
+    return items if isinstance(value, list | tuple) else value
 
 
 def _parameter(name: str, value: Any) -> Any:

@@ -14,7 +14,7 @@ from services.collectives import event_capacity
 from services.collectives.event_capacity import EVENT_FIELD
 from services.core.errors import Conflict, Invalid, InvalidState, LimitExceeded, SelfApproval
 from services.orders.history import creation_step
-from services.orders.transitions import wrong_status
+from services.orders.transitions import require_status
 from services.round_trips.records import new_record, read_values
 from services.volunteering import hours, issuers
 
@@ -177,8 +177,7 @@ def decide_presence(
     Raises:
         InvalidState: the order is no longer pending.
     """
-    if order.status != OrderStatus.PENDING:
-        raise wrong_status(order, OrderStatus.PENDING)
+    require_status(order, OrderStatus.PENDING)
     assert event.starts_at is not None and event.ends_at is not None
     assert order.starts_at is not None and order.ends_at is not None
     is_whole = event.credit_policy == CreditPolicy.FULL_EVENT

@@ -36,7 +36,7 @@ from services.messaging import outbox
 from services.orders import approval_rights, two_people
 from services.orders.history import add_actions, history_step
 from services.orders.sides import OrderSides
-from services.orders.transitions import change_status, wrong_status
+from services.orders.transitions import change_status, require_status
 from services.round_trips.records import new_record
 
 MAX_DAY_MINOR = 24_000
@@ -146,8 +146,7 @@ def decide_hours_amount(order: Order, amount: UncheckedAmount | None, reason: st
         InvalidState: the order is not pending.
         Invalid: the amount, another one without a reason, or above both 24 hours and the requested amount.
     """
-    if order.status != OrderStatus.PENDING:
-        raise wrong_status(order, OrderStatus.PENDING)
+    require_status(order, OrderStatus.PENDING)
     asked_minor = _asked_minor(order)
     if amount is None:
         return asked_minor
